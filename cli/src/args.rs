@@ -1,0 +1,355 @@
+//! What can be said on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use branchline_crdt::membership::Role;
+use branchline_crdt::record::Kind;
+use branchline_node::LogFormat;
+use clap::builder::BoolishValueParser;
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use libp2p::Multiaddr;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
+
+/// Keeps the records of many offices in step, with or without a link between them.
+#[derive(Parser)]
+#[command(name = "branchline", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Runs a Branchline site. The same as `branchline run`.
+#[derive(Parser)]
+#[command(name = "branchline-node", version, after_help = EXIT_CODES)]
+pub(crate) struct NodeArgs {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Global {
+    /// The site's data folder
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "BRANCHLINE_DATA",
+        default_value = "./branchline-data"
+    )]
+    pub(crate) data: PathBuf,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a new site in the data folder
+    Init {
+        /// The site's name for people, for example the office's
+        #[arg(long)]
+        name: String,
+        /// Found a network with this site as its first admin
+        #[arg(long)]
+        found: bool,
+    },
+    /// Run the site's node until it is told to stop
+    Run(RunArgs),
+    #[command(flatten)]
+    Site(SiteCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Show three offices, a cut link and a heal on this machine
+    Demo {
+        /// Keep the sites' data in this folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct RunArgs {
+    /// Address to listen on for other sites, for example /ip4/0.0.0.0/tcp/4001; repeatable
+    #[arg(long, value_name = "MULTIADDR", env = "BRANCHLINE_LISTEN", value_delimiter = ',')]
+    pub(crate) listen: Vec<Multiaddr>,
+    /// Address at which others reach this site from elsewhere; repeatable
+    #[arg(long, value_name = "MULTIADDR", env = "BRANCHLINE_EXTERNAL", value_delimiter = ',')]
+    pub(crate) external: Vec<Multiaddr>,
+    /// Address of a site to be dialled always, ending in /p2p/SITE; repeatable
+    #[arg(long, value_name = "MULTIADDR", env = "BRANCHLINE_PEER", value_delimiter = ',')]
+    pub(crate) peer: Vec<Multiaddr>,
+    /// Where the HTTP API listens; a loopback address
+    #[arg(long, value_name = "HOST:PORT", env = "BRANCHLINE_API", value_parser = parse_api)]
+    pub(crate) api: Option<SocketAddr>,
+    /// Do not look for sites on the local network
+    #[arg(long, env = "BRANCHLINE_NO_MDNS", value_parser = BoolishValueParser::new())]
+    pub(crate) no_mdns: bool,
+    /// Configuration file; branchline.toml in the data folder if not given
+    #[arg(long, value_name = "FILE", env = "BRANCHLINE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to log, for example debug or info,libp2p=warn
+    #[arg(long, value_name = "FILTER", env = "BRANCHLINE_LOG")]
+    pub(crate) log: Option<String>,
+    /// How to log: text or json
+    #[arg(long, value_name = "FORMAT", env = "BRANCHLINE_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Commands on a site, whether or not its node runs.
+#[derive(Subcommand)]
+pub(crate) enum SiteCommand {
+    /// Print a ticket with which one new site can join
+    Invite(InviteArgs),
+    /// Join a network with a ticket
+    Join {
+        /// The ticket; - reads it from stdin
+        ticket: String,
+    },
+    /// Show the sites of the network
+    Members,
+    /// Show a record
+    Get {
+        #[command(flatten)]
+        record: RecordArgs,
+    },
+    /// Give a record these fields and no others
+    Put {
+        #[command(flatten)]
+        record: RecordArgs,
+        /// The fields as a JSON object; - reads stdin, @FILE a file
+        #[arg(value_name = "JSON|-|@FILE")]
+        fields: String,
+    },
+    /// Change some fields of a record; null removes one, {"$inc": n} adds to a counter
+    Patch {
+        #[command(flatten)]
+        record: RecordArgs,
+        /// The fields as a JSON object; - reads stdin, @FILE a file
+        #[arg(value_name = "JSON|-|@FILE")]
+        fields: String,
+    },
+    /// Delete a record
+    Delete {
+        #[command(flatten)]
+        record: RecordArgs,
+    },
+    /// Bring a deleted record back
+    Undelete {
+        #[command(flatten)]
+        record: RecordArgs,
+    },
+    /// List the records of a collection by id
+    List(ListArgs),
+    /// Count the records of a collection
+    Count {
+        /// The collection
+        collection: String,
+    },
+    /// Import records from a CSV or JSON lines file
+    Import(ImportArgs),
+    /// Export the records of a collection
+    Export(ExportArgs),
+    /// Show or change schemas
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Show fields with more than one concurrent value
+    Conflicts {
+        /// Only of this collection
+        collection: Option<String>,
+        /// Only of this record
+        id: Option<String>,
+    },
+    /// Show the site, its storage, and who holds what
+    Status,
+    /// Show the connections to other sites
+    Peers,
+    /// Print a digest of all records, or of one collection: equal where the same is held
+    Digest {
+        /// The collection
+        collection: Option<String>,
+    },
+    /// Check everything that is stored
+    Verify,
+    /// Make the tables anew from the journal
+    Rebuild,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct RecordArgs {
+    /// The record's collection
+    pub(crate) collection: String,
+    /// The record's id
+    pub(crate) id: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct InviteArgs {
+    /// What the new site may do: reader, writer or admin
+    #[arg(long, default_value_t = Role::Writer)]
+    pub(crate) role: Role,
+    /// How long the ticket is good: 90s, 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub(crate) expires: Duration,
+    /// Address at which the new site is to look for this one; all known ones if not given; repeatable
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) address: Vec<Multiaddr>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ListArgs {
+    /// The collection
+    pub(crate) collection: String,
+    /// At most so many records
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+    /// Only records behind this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The collection; it need not exist
+    pub(crate) collection: String,
+    /// The file: CSV with a header row, or one JSON object per line
+    pub(crate) file: PathBuf,
+    /// The column or field that holds the record's id
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) id: String,
+    /// The file's format; by its name if not given
+    #[arg(long)]
+    pub(crate) format: Option<FileFormat>,
+    /// Kinds of fields that the collection's schema does not tell; others are inferred
+    #[arg(long, value_name = "NAME=KIND,...", value_delimiter = ',', value_parser = parse_type)]
+    pub(crate) types: Vec<(String, Kind)>,
+    /// Write the kinds as the collection's schema first
+    #[arg(long)]
+    pub(crate) write_schema: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The collection
+    pub(crate) collection: String,
+    /// The format; by the name of the output file if not given, else CSV
+    #[arg(long)]
+    pub(crate) format: Option<FileFormat>,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Print the schemas of all collections or of one, as `schema apply` reads them
+    Show {
+        /// The collection
+        collection: Option<String>,
+    },
+    /// Write schemas: {"COLLECTION": {"FIELD": "KIND" or "KIND required"}} as JSON or TOML
+    Apply {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Formats of files with records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileFormat {
+    /// Comma-separated values with a header row
+    Csv,
+    /// One JSON object per line
+    Jsonl,
+}
+
+impl FileFormat {
+    /// By the file's name; CSV where it says nothing.
+    pub(crate) fn of(path: &std::path::Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
+            Some(_) | None => Self::Csv,
+        }
+    }
+}
+
+/// `90s`, `30m`, `24h`, `7d`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = || format!("{text:?} is no time, expected a number with s, m, h or d behind it");
+    let (number, seconds) = match text.char_indices().last() {
+        Some((end, 's')) => (&text[..end], 1),
+        Some((end, 'm')) => (&text[..end], 60),
+        Some((end, 'h')) => (&text[..end], 3600),
+        Some((end, 'd')) => (&text[..end], 24 * 3600),
+        Some(_) | None => return Err(expected()),
+    };
+    let number = Some(number).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number: u64 = number.and_then(|text| text.parse().ok()).ok_or_else(expected)?;
+    match number.checked_mul(seconds) {
+        Some(0) => Err("a ticket that is good for no time serves nobody".to_owned()),
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err(format!("{text:?} is too long")),
+    }
+}
+
+fn parse_api(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let parsed = numeric.as_deref().unwrap_or(text).parse();
+    parsed.map_err(|_| format!("{text:?} is no address, expected for example 127.0.0.1:7400"))
+}
+
+fn parse_type(text: &str) -> Result<(String, Kind), String> {
+    let (name, kind) =
+        text.rsplit_once('=').ok_or_else(|| format!("{text:?} is no type, expected NAME=KIND"))?;
+    let kind = kind.parse().map_err(|error| format!("{error}"))?;
+    Ok((name.to_owned(), kind))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_does_not_contradict_itself() {
+        Args::command().debug_assert();
+        NodeArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_a_number_and_a_unit() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in
+            ["", "h", "24", "-1h", "+1h", "1.5h", "1w", "0d", "1 h", "9999999999999999d", "ü"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn types_name_a_known_kind() {
+        assert_eq!(parse_type("a=b=integer"), Ok(("a=b".to_owned(), Kind::Integer)));
+        assert!(parse_type("price").is_err());
+        assert!(parse_type("price=money").unwrap_err().contains("decimal"));
+    }
+
+    #[test]
+    fn the_api_may_be_named_by_localhost() {
+        assert_eq!(parse_api("localhost:7400"), parse_api("127.0.0.1:7400"));
+        assert!(parse_api("7400").is_err());
+    }
+}

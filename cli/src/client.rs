@@ -1,0 +1,288 @@
+//! The one way to a site: its HTTP API, served by the running node or, where none runs, by this process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, Response, Uri, header};
+use branchline_crdt::record::{check_collection, check_record_id};
+use branchline_node::site::SiteFolder;
+use branchline_node::storage::OpenError;
+use branchline_node::storage::folder::FolderError;
+use branchline_node::{Config, Node, Overrides, StartError, api};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout};
+use tower::ServiceExt;
+
+use crate::error::CliError;
+
+/// How long a node that starts, or another command that uses the folder, is waited for.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one question about a node's health may take.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a request may take; the node itself gives up a little earlier.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// Largest answer that is read. Pages end at 8 MiB and one record; escapes in JSON can make six of one byte.
+const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// A site to send requests to.
+pub(crate) struct Client {
+    link: Link,
+}
+
+enum Link {
+    /// A node runs on the folder.
+    Running { http: HttpClient<HttpConnector, Body>, api: SocketAddr, token: String },
+    /// This process has opened the folder.
+    Opened { node: Node, router: Router },
+}
+
+impl Client {
+    /// Opens the folder, or finds the node that runs on it. The folder's lock tells which: an address in a file may
+    /// be of a node that is gone.
+    pub(crate) async fn connect(data: &Path) -> Result<Self, CliError> {
+        let folder = SiteFolder::new(data);
+        folder.site()?;
+        let config = Config::load(data, None, Overrides::default())?;
+        let http = HttpClient::builder(TokioExecutor::new()).build_http();
+        let deadline = Instant::now() + CONNECT_PATIENCE;
+        loop {
+            let process = match Node::open(config.clone()).await {
+                Ok(node) => {
+                    let router = api::router(node.handle());
+                    return Ok(Self { link: Link::Opened { node, router } });
+                }
+                Err(StartError::Open(OpenError::Folder(FolderError::Locked {
+                    process, ..
+                }))) => process,
+                Err(error) => return Err(error.into()),
+            };
+            let api = folder.run()?.api;
+            if let Some(api) = api
+                && is_healthy(&http, api).await
+            {
+                let token = folder.token()?;
+                return Ok(Self { link: Link::Running { http, api, token } });
+            }
+            if Instant::now() >= deadline {
+                return Err(in_use(data, process, api));
+            }
+            sleep(CONNECT_PAUSE).await;
+        }
+    }
+
+    /// Where the API of the running node listens.
+    pub(crate) fn api(&self) -> Option<SocketAddr> {
+        match &self.link {
+            Link::Running { api, .. } => Some(*api),
+            Link::Opened { .. } => None,
+        }
+    }
+
+    /// Whether a node runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.api().is_some()
+    }
+
+    /// Lets go of the site; an opened folder is written out.
+    pub(crate) async fn close(self) {
+        match self.link {
+            Link::Running { .. } => {}
+            Link::Opened { node, router } => {
+                drop(router);
+                node.shutdown().await;
+            }
+        }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let bytes = serde_json::to_vec(body).map_err(|error| unreadable(&error))?;
+        self.ask(Method::POST, path, Some(("application/json", bytes))).await
+    }
+
+    /// Sends a request whose answer is JSON. `body` is a content type and bytes.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<T, CliError> {
+        let answer = timeout(REQUEST_TIMEOUT, self.send(method, path, body));
+        let answer = answer.await.map_err(|_| {
+            let seconds = REQUEST_TIMEOUT.as_secs();
+            CliError::failed(format!("the node has not answered for {seconds} s"))
+        })??;
+        serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
+    }
+
+    /// Asks for work that takes as long as it takes.
+    pub(crate) async fn ask_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<T, CliError> {
+        let answer = self.send(Method::POST, path, None).await?;
+        serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Vec<u8>, CliError> {
+        let mut request = Request::builder().method(method);
+        let body = match body {
+            Some((content_type, bytes)) => {
+                request = request.header(header::CONTENT_TYPE, content_type);
+                Body::from(bytes)
+            }
+            None => Body::empty(),
+        };
+        let response = match &self.link {
+            Link::Running { http, api, token } => {
+                let request = request
+                    .uri(format!("http://{api}{path}"))
+                    .header(header::AUTHORIZATION, format!("Bearer {token}"));
+                let request = request.body(body).map_err(|error| unsendable(&error))?;
+                let response = http.request(request).await;
+                response.map(|response| response.map(Body::new)).map_err(|error| broken(&error))?
+            }
+            Link::Opened { router, .. } => {
+                let request = request.uri(path).body(body).map_err(|error| unsendable(&error))?;
+                match router.clone().oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        };
+        read(response).await
+    }
+}
+
+async fn read(response: Response<Body>) -> Result<Vec<u8>, CliError> {
+    let status = response.status();
+    let bytes =
+        to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.map_err(|error| broken(&error))?;
+    match status.is_success() {
+        true => Ok(bytes.into()),
+        false => Err(CliError::of_api(status.as_u16(), &bytes)),
+    }
+}
+
+async fn is_healthy(http: &HttpClient<HttpConnector, Body>, api: SocketAddr) -> bool {
+    let Ok(uri) = format!("http://{api}/healthz").parse::<Uri>() else { return false };
+    let answer = timeout(HEALTH_TIMEOUT, http.get(uri)).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|response| response.status().is_success()))
+}
+
+fn in_use(data: &Path, process: Option<u32>, api: Option<SocketAddr>) -> CliError {
+    let data = data.display();
+    let holder = process.map_or("another process".to_owned(), |id| format!("process {id}"));
+    let api = match api {
+        Some(api) => format!("whose API at {api} does not answer"),
+        None => "which serves no API".to_owned(),
+    };
+    CliError::failed(format!("the data folder {data} is in use by {holder}, {api}"))
+        .hint("try again once it has started or finished, or stop it")
+}
+
+fn broken(error: &dyn std::error::Error) -> CliError {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = error.to_string();
+        source = error.source();
+    }
+    CliError::failed(format!("the connection to the node broke: {text}"))
+        .hint("`branchline status` tells whether it runs; what was asked may have been done")
+}
+
+fn unsendable(error: &axum::http::Error) -> CliError {
+    CliError::failed(format!("the request cannot be sent: {error}"))
+}
+
+fn unreadable(error: &serde_json::Error) -> CliError {
+    CliError::failed(format!("the node's answer is not what was expected: {error}"))
+        .hint("node and command line may be of different versions: `branchline --version`")
+}
+
+/// The path of a collection's resource; `before` and `behind` surround the name.
+pub(crate) fn collection_path(
+    before: &str,
+    collection: &str,
+    behind: &str,
+) -> Result<String, CliError> {
+    check_collection(collection).map_err(|error| CliError::failed(error.to_string()))?;
+    Ok(format!("/v1/{before}/{collection}{behind}"))
+}
+
+/// The path of a record.
+pub(crate) fn record_path(collection: &str, id: &str) -> Result<String, CliError> {
+    check_record_id(id).map_err(|error| CliError::failed(error.to_string()))?;
+    collection_path("records", collection, &format!("/{}", encoded(id)))
+}
+
+/// Percent-encodes everything that has a meaning in a path or query.
+pub(crate) fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// A query from those parameters that are given.
+pub(crate) fn query(parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let given: Vec<_> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    match given.is_empty() {
+        true => String::new(),
+        false => format!("?{}", given.join("&")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_record_id_fits_into_a_path() {
+        for (id, path) in [
+            ("a-1", "/v1/records/c/a-1"),
+            ("a/b?c#d e", "/v1/records/c/a%2Fb%3Fc%23d%20e"),
+            ("..", "/v1/records/c/.."),
+            ("é+", "/v1/records/c/%C3%A9%2B"),
+        ] {
+            let found = record_path("c", id).unwrap();
+            assert_eq!(found, path);
+            assert_eq!(found.parse::<Uri>().unwrap().path(), path);
+        }
+        assert!(record_path("c", "").is_err());
+        assert!(record_path("C", "1").is_err());
+    }
+
+    #[test]
+    fn a_query_has_what_is_given() {
+        assert_eq!(query(&[("a", None)]), "");
+        assert_eq!(query(&[("a", None), ("b", Some("x&y")), ("c", Some("1"))]), "?b=x%26y&c=1");
+    }
+}

@@ -1,0 +1,63 @@
+//! `conflicts`: what was written at the same time elsewhere.
+
+use branchline_node::api::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
+
+use crate::Context;
+use crate::client::query;
+use crate::error::CliError;
+use crate::output;
+
+/// Shows conflicted fields with all their values.
+pub(crate) async fn conflicts(
+    context: &Context,
+    collection: Option<String>,
+    id: Option<String>,
+) -> Result<(), CliError> {
+    let mut after: Option<String> = None;
+    let mut found = false;
+    loop {
+        let query = query(&[
+            ("collection", collection.as_deref()),
+            ("id", id.as_deref()),
+            ("after", after.as_deref()),
+        ]);
+        let answer: ConflictsAnswer = context.client.get(&format!("/v1/conflicts{query}")).await?;
+        for conflict in &answer.conflicts {
+            match context.json {
+                true => output::json(conflict)?,
+                false => show(conflict, found)?,
+            }
+            found = true;
+        }
+        match answer.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    if !found {
+        output::note("no conflicts");
+    } else if !context.json {
+        output::note("\nwriting a field anew (`branchline patch`) settles its conflict");
+    }
+    Ok(())
+}
+
+fn show(conflict: &ConflictAnswer, is_later: bool) -> Result<(), CliError> {
+    if is_later {
+        output::line("")?;
+    }
+    let ConflictAnswer { collection, id, field, values } = conflict;
+    output::line(format_args!("{collection}/{}  {}", visible(id), visible(field)))?;
+    let rows = values.iter().map(|value| {
+        let ConflictValueAnswer { value, shown, site_name, time, .. } = value;
+        let mark = if *shown { "  shown" } else { "  also" };
+        let site = site_name.as_deref().map_or("at the beginning".to_owned(), visible);
+        [mark.to_owned(), visible(&value.to_string()), site, time.clone().unwrap_or_default()]
+    });
+    output::rows(rows.collect())
+}
+
+/// Another site's text must not steer this terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,40 @@
+//! `init`, and `completions`, which need no site.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use serde_json::json;
+
+use crate::args::{Args, Global};
+use crate::error::CliError;
+use crate::output;
+
+/// Makes a site.
+pub(crate) fn init(global: &Global, name: &str, found: bool) -> Result<(), CliError> {
+    let report = branchline_node::init(&global.data, name, found)?;
+    let site = report.site.to_string();
+    let network = report.network.map(|network| network.to_string());
+    if global.json {
+        output::json(&json!({ "site": site, "name": name, "network": network }))?;
+    }
+    let data = global.data.display();
+    output::note(format_args!("site {name} ({site}) is in {data}"));
+    match network {
+        Some(network) => {
+            output::note(format_args!("it has founded network {network}"));
+            output::note(format_args!(
+                "\nnext: `branchline --data {data} run`, then `branchline --data {data} invite` for each other site"
+            ));
+        }
+        None => output::note(format_args!(
+            "\nnext: `branchline --data {data} join TICKET` with a ticket from an admin of the network, then `branchline --data {data} run`"
+        )),
+    }
+    Ok(())
+}
+
+/// Prints a completion script.
+pub(crate) fn completions(shell: Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "branchline", &mut script);
+    output::line(String::from_utf8_lossy(&script).trim_end())
+}

@@ -1,0 +1,51 @@
+//! `verify` and `rebuild`.
+
+use branchline_node::api::{RebuildAnswer, VerifyAnswer};
+
+use crate::Context;
+use crate::error::CliError;
+use crate::output::{self, counted};
+
+/// Checks everything that is stored.
+pub(crate) async fn verify(context: &Context) -> Result<(), CliError> {
+    let report: VerifyAnswer = context.client.ask_patiently("/v1/verify").await?;
+    let (entries, records) = (counted_entries(report.entries), counted(report.records, "record"));
+    if context.json {
+        output::json(&report)?;
+    } else if report.sound {
+        output::line(format_args!("sound: {entries}, {records}"))?;
+    } else {
+        report.faults.iter().try_for_each(output::line)?;
+        let untold = report.fault_count.saturating_sub(report.faults.len() as u64);
+        if untold > 0 {
+            output::line(format_args!("and {} more", counted(untold, "fault")))?;
+        }
+    }
+    match report.sound {
+        true => Ok(()),
+        false => {
+            let faults = counted(report.fault_count, "fault");
+            Err(CliError::failed(format!("{faults} found beside {entries} and {records} that are sound"))
+                .hint("`branchline rebuild` makes the tables anew; damaged journal frames come back from other sites while the node runs"))
+        }
+    }
+}
+
+/// Makes the tables anew.
+pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
+    let report: RebuildAnswer = context.client.ask_patiently("/v1/rebuild").await?;
+    match context.json {
+        true => output::json(&report),
+        false => output::line(format_args!(
+            "the tables are made anew from {}",
+            counted_entries(report.entries)
+        )),
+    }
+}
+
+fn counted_entries(number: u64) -> String {
+    match number {
+        1 => "1 entry".to_owned(),
+        _ => format!("{number} entries"),
+    }
+}

@@ -1,0 +1,156 @@
+//! `invite`, `join`, `members`, `peers`.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use branchline_node::api::{
+    InviteAnswer, InviteRequest, JoinAnswer, JoinRequest, MembersAnswer, PeerAnswer, PeersAnswer,
+    StatusAnswer,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::Context;
+use crate::args::InviteArgs;
+use crate::error::CliError;
+use crate::output;
+
+/// How long a running node's membership is waited for.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+const JOIN_PAUSE: Duration = Duration::from_millis(100);
+/// Longest text that is read as a ticket, in bytes: room for blanks around one.
+const TICKET_BYTES_MAX: u64 = 16 * 1024;
+
+/// Prints a ticket.
+pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), CliError> {
+    let request = InviteRequest {
+        role: Some(args.role.to_string()),
+        expires_seconds: Some(args.expires.as_secs()),
+        addresses: args.address.iter().map(ToString::to_string).collect(),
+    };
+    let invite: InviteAnswer = context.client.post("/v1/invites", &request).await?;
+    if context.json {
+        return output::json(&invite);
+    }
+    output::line(&invite.ticket)?;
+    let expires = invite.expires.unwrap_or_default();
+    output::note(format_args!("admits one {} until {expires}; keep it secret", invite.role));
+    if !context.client.is_running() {
+        output::note("the new site can join while this one runs: `branchline run`");
+    }
+    Ok(())
+}
+
+/// Joins with a ticket.
+pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliError> {
+    let ticket = match ticket.as_str() {
+        "-" => read_ticket()?,
+        _ => ticket,
+    };
+    // What an earlier ticket was refused for says nothing about this one.
+    let before: StatusAnswer = context.client.get("/v1/status").await?;
+    let request = JoinRequest { ticket };
+    let JoinAnswer { network, role } = context.client.post("/v1/join", &request).await?;
+    if !context.client.is_running() {
+        output::note(format_args!(
+            "the ticket is kept: this site joins network {network} as {role} when it next runs (`branchline run`)"
+        ));
+        return Ok(());
+    }
+    let deadline = Instant::now() + JOIN_PATIENCE;
+    loop {
+        let is_late = Instant::now() >= deadline;
+        let status: StatusAnswer = context.client.get("/v1/status").await?;
+        if status.member {
+            output::note(format_args!(
+                "this site is a member of network {network} now, as {} ({role})",
+                status.name
+            ));
+            return Ok(());
+        }
+        if let Some(reason) = status.join_refused
+            && (is_late || before.join_refused.as_ref() != Some(&reason))
+        {
+            return Err(CliError::failed(format!("the ticket was refused: {reason}"))
+                .hint("ask an admin for a new one, made with `branchline invite`"));
+        }
+        if is_late {
+            break;
+        }
+        sleep(JOIN_PAUSE).await;
+    }
+    output::note(format_args!(
+        "the ticket is kept, but no member could be reached within {} s; the node goes on trying (`branchline status` tells)",
+        JOIN_PATIENCE.as_secs()
+    ));
+    Ok(())
+}
+
+fn read_ticket() -> Result<String, CliError> {
+    let mut ticket = String::new();
+    let read = io::stdin().take(TICKET_BYTES_MAX).read_to_string(&mut ticket);
+    read.map_err(|error| CliError::failed(format!("cannot read the ticket from stdin: {error}")))?;
+    Ok(ticket.trim().to_owned())
+}
+
+/// Shows the sites of the network.
+pub(crate) async fn members(context: &Context) -> Result<(), CliError> {
+    let answer: MembersAnswer = context.client.get("/v1/members").await?;
+    if context.json {
+        return output::json(&answer);
+    }
+    if answer.members.is_empty() {
+        output::note("this site belongs to no network yet, or has not reached a member");
+        return Ok(());
+    }
+    let row = |member: branchline_node::api::MemberAnswer| {
+        let link = match (member.this_site, member.connected) {
+            (true, _) => "this site",
+            (false, true) => "connected",
+            (false, false) => "not connected",
+        };
+        [member.name, member.role, link.to_owned(), member.site]
+    };
+    let rows = answer.members.into_iter().map(row).collect();
+    output::table(["NAME", "ROLE", "LINK", "SITE"], rows)
+}
+
+/// Shows the connections.
+pub(crate) async fn peers(context: &Context) -> Result<(), CliError> {
+    let answer: PeersAnswer = context.client.get("/v1/peers").await?;
+    if context.json {
+        return output::json(&answer);
+    }
+    if !context.client.is_running() {
+        output::note("the node is not running, so it has no connections: `branchline run`");
+        return Ok(());
+    }
+    if answer.peers.is_empty() {
+        output::note("no other site is known yet: `branchline invite` makes a ticket for one");
+        return Ok(());
+    }
+    let rows = answer.peers.into_iter().map(peer_row).collect();
+    output::table(["NAME", "LINK", "ROUND TRIP", "ADDRESS", "LAST DIAL ERROR"], rows)
+}
+
+fn peer_row(peer: PeerAnswer) -> [String; 5] {
+    let name = match (peer.name, peer.member) {
+        (Some(name), _) => name,
+        (None, true) => peer.site,
+        (None, false) => format!("{} (no member)", peer.site),
+    };
+    let link = match (peer.connected, peer.outbound) {
+        (false, _) if peer.dial_failures > 0 => {
+            format!("down, {} failed", output::counted(peer.dial_failures.into(), "dial"))
+        }
+        (false, _) => "down".to_owned(),
+        (true, Some(true)) => "up, dialled".to_owned(),
+        (true, Some(false)) => "up, accepted".to_owned(),
+        (true, None) => "up".to_owned(),
+    };
+    let round_trip = peer.round_trip_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default();
+    let address =
+        peer.address.filter(|_| peer.connected).or(peer.known_addresses.into_iter().next());
+    let error = peer.dial_error.filter(|_| !peer.connected).unwrap_or_default();
+    let error = error.trim_end_matches([':', ' ']).to_owned();
+    [name, link, round_trip, address.unwrap_or_default(), error]
+}

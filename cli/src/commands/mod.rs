@@ -1,0 +1,12 @@
+//! The commands, one file per family.
+
+pub(crate) mod conflicts;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod init;
+pub(crate) mod maintenance;
+pub(crate) mod membership;
+pub(crate) mod records;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod status;

@@ -1,0 +1,158 @@
+//! Single records, and lists of them.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::Path;
+
+use axum::http::Method;
+use branchline_node::api::{
+    BODY_BYTES_MAX, CountAnswer, ListAnswer, ListedRecord, PAGE_RECORDS_MAX,
+};
+use serde_json::{Map, Value};
+
+use crate::Context;
+use crate::args::{ListArgs, RecordArgs};
+use crate::client::{Client, collection_path, query, record_path};
+use crate::error::CliError;
+use crate::output;
+
+pub(crate) async fn get(context: &Context, record: &RecordArgs) -> Result<(), CliError> {
+    let path = record_path(&record.collection, &record.id)?;
+    show(context, &context.client.get(&path).await?)
+}
+
+pub(crate) async fn put(
+    context: &Context,
+    record: &RecordArgs,
+    json: &str,
+) -> Result<(), CliError> {
+    write(context, Method::PUT, record, json).await
+}
+
+pub(crate) async fn patch(
+    context: &Context,
+    record: &RecordArgs,
+    json: &str,
+) -> Result<(), CliError> {
+    write(context, Method::PATCH, record, json).await
+}
+
+async fn write(
+    context: &Context,
+    method: Method,
+    record: &RecordArgs,
+    json: &str,
+) -> Result<(), CliError> {
+    let path = record_path(&record.collection, &record.id)?;
+    let body = ("application/json", read_json(json)?);
+    show(context, &context.client.ask(method, &path, Some(body)).await?)
+}
+
+fn show(context: &Context, fields: &Map<String, Value>) -> Result<(), CliError> {
+    output::json_for_reader(fields, context.json)
+}
+
+pub(crate) async fn delete(context: &Context, record: &RecordArgs) -> Result<(), CliError> {
+    let path = record_path(&record.collection, &record.id)?;
+    context.client.send(Method::DELETE, &path, None).await?;
+    Ok(())
+}
+
+pub(crate) async fn undelete(context: &Context, record: &RecordArgs) -> Result<(), CliError> {
+    let path = format!("{}/undelete", record_path(&record.collection, &record.id)?);
+    show(context, &context.client.ask(Method::POST, &path, None).await?)
+}
+
+/// JSON from the command line, from stdin (`-`) or from a file (`@FILE`); the API reads it.
+fn read_json(text: &str) -> Result<Vec<u8>, CliError> {
+    let bytes = match (text, text.strip_prefix('@')) {
+        ("-", _) => read_bounded(io::stdin())
+            .map_err(|error| CliError::failed(format!("cannot read stdin: {error}")))?,
+        (_, Some(path)) => std::fs::File::open(path)
+            .and_then(read_bounded)
+            .map_err(|error| CliError::file("read", Path::new(path), &error))?,
+        (text, None) => text.as_bytes().to_vec(),
+    };
+    let found = match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(_)) => return Ok(bytes),
+        Ok(other) => format!("found {}", output::cell(&other)),
+        Err(error) => error.to_string(),
+    };
+    Err(CliError::failed(format!("expected a JSON object: {found}"))
+        .hint(r#"in a shell, put it into single quotes: '{"name": "Tea", "stock": 5}'"#))
+}
+
+fn read_bounded(input: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than is allowed tells what is too large from what just fits.
+    input.take(BODY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > BODY_BYTES_MAX {
+        let message = format!("it has more than {BODY_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(bytes)
+}
+
+pub(crate) async fn count(context: &Context, collection: &str) -> Result<(), CliError> {
+    let path = collection_path("collections", collection, "/count")?;
+    let answer: CountAnswer = context.client.get(&path).await?;
+    match context.json {
+        true => output::json(&answer),
+        false => output::line(answer.count),
+    }
+}
+
+/// One page of a collection.
+pub(crate) async fn page(
+    client: &Client,
+    collection: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<ListAnswer, CliError> {
+    let limit = limit.clamp(1, PAGE_RECORDS_MAX).to_string();
+    let query = query(&[("limit", Some(&limit)), ("after", after)]);
+    client.get(&collection_path("records", collection, &query)?).await
+}
+
+pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliError> {
+    let ListArgs { collection, limit, mut after } = args;
+    let mut left = limit;
+    let mut shown = Vec::new();
+    while left > 0 {
+        let answer = page(&context.client, &collection, after.as_deref(), left).await?;
+        left = left.saturating_sub(answer.records.len());
+        after = answer.next;
+        match context.json {
+            true => answer.records.iter().try_for_each(output::json)?,
+            false => shown.extend(answer.records),
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    if context.json {
+        return Ok(());
+    }
+    if shown.is_empty() {
+        output::note(format_args!("no records in {collection}"));
+        return Ok(());
+    }
+    show_table(&shown)?;
+    if let Some(after) = after {
+        let quoted = after.replace('\'', r"'\''");
+        output::note(format_args!("\nmore: `branchline list {collection} --after '{quoted}'`"));
+    }
+    Ok(())
+}
+
+fn show_table(records: &[ListedRecord]) -> Result<(), CliError> {
+    let names: BTreeSet<_> = records.iter().flat_map(|record| record.fields.keys()).collect();
+    let header = std::iter::once("ID".to_owned())
+        .chain(names.iter().map(|name| output::cell(&Value::from(name.as_str()))));
+    let row = |record: &ListedRecord| {
+        let cell = |name: &&String| record.fields.get(*name).map(output::cell).unwrap_or_default();
+        let id = output::cell(&Value::from(record.id.as_str()));
+        std::iter::once(id).chain(names.iter().map(cell)).collect()
+    };
+    output::wide_table(header.collect(), records.iter().map(row).collect())
+}

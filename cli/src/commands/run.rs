@@ -1,0 +1,153 @@
+//! `run`: the node, until it is told to stop.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use branchline_node::site::SiteFolder;
+use branchline_node::storage::OpenError;
+use branchline_node::storage::folder::FolderError;
+use branchline_node::{Config, LogFormat, Node, Overrides, Settings, StartError};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Global, RunArgs};
+use crate::error::CliError;
+use crate::output;
+
+/// How long another command that has the data folder open is waited for.
+const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
+const FOLDER_PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs the node until SIGTERM or Ctrl-C.
+pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> {
+    let overrides = Overrides {
+        listen: args.listen,
+        external: args.external,
+        peers: args.peer,
+        mdns: args.no_mdns.then_some(false),
+        api: args.api,
+        log: args.log,
+        log_format: args.log_format,
+    };
+    let config = Config::load(&global.data, args.config.as_deref(), overrides)?;
+    let settings = config.settings.clone();
+    log(&settings)?;
+    let mut stop = StopSignals::new()?;
+    let node = tokio::select! {
+        node = start(config) => node?,
+        () = stop.wait() => return Ok(()),
+    };
+    let result = match tell_ready(global, &settings, &node).await {
+        Ok(()) => tokio::select! {
+            () = stop.wait() => Ok(()),
+            reason = node.failed() => Err(CliError::failed(format!("the node has failed: {reason}"))
+                .hint("`branchline verify` tells what is damaged")),
+        },
+        Err(error) => Err(error),
+    };
+    tokio::select! {
+        () = node.shutdown() => {}
+        // Who asks twice is in a hurry. What was acknowledged is safe.
+        () = stop.wait() => return Err(CliError::failed("stopped before everything was closed")),
+    }
+    result
+}
+
+/// Starts the node; a command that is just using the data folder is waited for.
+async fn start(config: Config) -> Result<Node, StartError> {
+    let deadline = Instant::now() + FOLDER_PATIENCE;
+    loop {
+        match Node::start(config.clone()).await {
+            Err(StartError::Open(OpenError::Folder(FolderError::Locked { .. })))
+                if Instant::now() < deadline && !has_node(&config) =>
+            {
+                sleep(FOLDER_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether a node says that it runs on the folder.
+fn has_node(config: &Config) -> bool {
+    SiteFolder::new(&config.data).run().is_ok_and(|run| run.pid.is_some())
+}
+
+async fn tell_ready(global: &Global, settings: &Settings, node: &Node) -> Result<(), CliError> {
+    let handle = node.handle();
+    let status =
+        handle.replica_status().await.map_err(|error| CliError::failed(error.to_string()))?;
+    let listening: Vec<_> = handle.listening().iter().map(ToString::to_string).collect();
+    let api = node.api_address().map(|api| format!("http://{api}")).unwrap_or_default();
+    let (site, name) = (node.site().to_string(), status.name);
+    if settings.log_format == LogFormat::Json {
+        let ready =
+            json!({ "ready": { "site": site, "name": name, "api": api, "listening": listening } });
+        output::note(ready);
+        return Ok(());
+    }
+    let at = match listening.is_empty() {
+        true => "listening nowhere".to_owned(),
+        false => format!("listening on {}", listening.join(" ")),
+    };
+    output::note(format_args!("ready: site {name} ({site}), API {api}, {at}"));
+    if status.network.is_none() {
+        output::note(format_args!(
+            "this site belongs to no network yet: `branchline --data {} join TICKET`",
+            global.data.display()
+        ));
+    }
+    Ok(())
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, CliError> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| CliError::failed(format!("cannot listen for signals: {error}")))
+        };
+        let terminate = listen(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn log(settings: &Settings) -> Result<(), CliError> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|error| {
+        CliError::usage(format!("the log filter {:?} is wrong: {error}", settings.log))
+            .hint("for example --log info, or --log branchline_node=debug,warn")
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match settings.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}
+
+/// For commands that open a stopped site: what its storage found amiss.
+pub(crate) fn log_warnings() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
+}

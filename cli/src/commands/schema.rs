@@ -1,0 +1,124 @@
+//! `schema show` and `schema apply`.
+
+use std::path::Path;
+
+use axum::http::Method;
+use branchline_node::api::SchemasAnswer;
+use serde_json::{Map, Value};
+
+use crate::Context;
+use crate::client::{Client, collection_path, query};
+use crate::error::CliError;
+use crate::output;
+
+/// Prints schemas as `schema apply` reads them.
+pub(crate) async fn show(context: &Context, collection: Option<String>) -> Result<(), CliError> {
+    let mut schemas = Map::new();
+    if let Some(collection) = collection {
+        let path = collection_path("schemas", &collection, "")?;
+        schemas.insert(collection, context.client.get(&path).await?);
+    } else {
+        let mut after: Option<String> = None;
+        loop {
+            let query = query(&[("after", after.as_deref())]);
+            let page: SchemasAnswer = context.client.get(&format!("/v1/schemas{query}")).await?;
+            schemas.extend(page.schemas);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+    }
+    if context.json {
+        return output::json(&schemas);
+    }
+    let text = serde_json::to_string_pretty(&schemas).map_err(std::io::Error::from)?;
+    output::line(text)
+}
+
+/// Writes the schemas of a file.
+pub(crate) async fn apply(context: &Context, file: &Path) -> Result<(), CliError> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| CliError::file("read", file, &error))?;
+    for (collection, fields) in parse(file, &text)? {
+        write(&context.client, &collection, &fields).await?;
+        let count = output::counted(fields.len() as u64, "field");
+        output::note(format_args!("the schema of {collection} has {count} now"));
+    }
+    Ok(())
+}
+
+/// Writes one collection's schema.
+pub(crate) async fn write(
+    client: &Client,
+    collection: &str,
+    fields: &Map<String, Value>,
+) -> Result<(), CliError> {
+    let path = collection_path("schemas", collection, "")?;
+    let body = serde_json::to_vec(fields).map_err(std::io::Error::from)?;
+    client.send(Method::PUT, &path, Some(("application/json", body))).await?;
+    Ok(())
+}
+
+/// A collection and the fields of its schema.
+type CollectionSchema = (String, Map<String, Value>);
+
+fn parse(file: &Path, text: &str) -> Result<Vec<CollectionSchema>, CliError> {
+    let wrong = |what: String| {
+        CliError::failed(format!("{} holds no schemas: {what}", file.display()))
+            .hint(r#"expected {"COLLECTION": {"FIELD": "KIND"}}, with "KIND required" for a field that every record must have"#)
+    };
+    let is_toml = file.extension().is_some_and(|extension| extension == "toml");
+    let schemas: Map<String, Value> = match is_toml {
+        true => {
+            toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?
+        }
+        false => serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?,
+    };
+    let flat = |(collection, fields): (String, Value)| {
+        let Value::Object(fields) = fields else {
+            return Err(wrong(format!("{collection} is {fields}")));
+        };
+        let mut flat = Map::new();
+        flatten("", fields, &mut flat);
+        Ok((collection, flat))
+    };
+    schemas.into_iter().map(flat).collect()
+}
+
+/// `{"address": {"city": "string"}}` says the same as `{"address.city": "string"}`.
+fn flatten(before: &str, fields: Map<String, Value>, flat: &mut Map<String, Value>) {
+    for (name, value) in fields {
+        let path = format!("{before}{name}");
+        match value {
+            Value::Object(inner) => flatten(&format!("{path}."), inner, flat),
+            value => {
+                flat.insert(path, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_toml_say_the_same() {
+        let json = r#"{"products": {"price": "decimal required", "origin": {"city": "string"}}}"#;
+        let toml = "[products]\nprice = \"decimal required\"\norigin.city = \"string\"\n";
+        let of_json = parse(Path::new("s.json"), json).unwrap();
+        assert_eq!(of_json, parse(Path::new("s.toml"), toml).unwrap());
+        let (collection, fields) = &of_json[0];
+        assert_eq!(collection, "products");
+        assert_eq!(fields["origin.city"], "string");
+    }
+
+    #[test]
+    fn what_is_no_schema_is_told() {
+        for (name, text) in [("s.json", "{"), ("s.json", r#"{"a": 1}"#), ("s.toml", "a =")] {
+            assert!(parse(Path::new(name), text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `status` and `digest`.
+
+use branchline_node::api::{DigestAnswer, SiteAnswer, StatusAnswer};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::Context;
+use crate::client::query;
+use crate::error::CliError;
+use crate::output::{self, counted};
+
+/// Shows the site, its storage, and who holds what.
+pub(crate) async fn status(context: &Context) -> Result<(), CliError> {
+    let status: StatusAnswer = context.client.get("/v1/status").await?;
+    if context.json {
+        return output::json(&status);
+    }
+    output::rows(summary(&status, context))?;
+    if !status.sites.is_empty() {
+        output::line("")?;
+        let now = Timestamp::now();
+        let row = |site| site_row(site, &status, now);
+        output::table(
+            ["NAME", "ROLE", "LINK", "LACKS", "HAS OF OURS", "AHEAD BY", "LAST HEARD FROM"],
+            status.sites.iter().map(row).collect(),
+        )?;
+    }
+    Ok(())
+}
+
+fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
+    let network = match (&status.network, status.member) {
+        (None, _) => "none yet: `branchline join TICKET`".to_owned(),
+        (Some(network), true) => network.clone(),
+        (Some(network), false) => format!("{network}, not admitted yet"),
+    };
+    let node = match context.client.api() {
+        Some(api) => format!("running, API http://{api}"),
+        None => "not running".to_owned(),
+    };
+    let conflicts = match status.conflicts {
+        0 => String::new(),
+        number => format!(" ({number} with conflicts: `branchline conflicts`)"),
+    };
+    let (journal, tables) = (size(status.journal_bytes), size(status.tables_bytes));
+    let mut rows = [
+        ["site", &format!("{} ({})", status.name, status.site)],
+        ["network", &network],
+        ["role", status.role.as_deref().unwrap_or("none")],
+        ["node", &node],
+        ["listening", &status.listening.join(" ")],
+        ["records", &format!("{}{conflicts}", status.records)],
+        ["digest", &status.digest],
+        ["entries", &format!("{}, of them ours {}", status.entries, status.own_entries)],
+        ["disk", &format!("{journal} journal, {tables} tables")],
+    ]
+    .map(|row| row.map(str::to_owned))
+    .to_vec();
+    rows.retain(|[_, value]| !value.is_empty());
+    let mut add = |name: &str, value: String| rows.push([name.to_owned(), value]);
+    if let Some(reason) = &status.join_refused {
+        add("refused", format!("the ticket was refused: {reason}"));
+    }
+    if status.entries_unapplied > 0 {
+        let number = status.entries_unapplied;
+        add("held", format!("{number} entries need a newer program to be read"));
+    }
+    if status.damaged_frames > 0 {
+        let frames = counted(status.damaged_frames, "damaged journal frame");
+        add("damaged", format!("{frames}: `branchline verify`"));
+    }
+    if !status.forked.is_empty() {
+        let sites = status.forked.join(" ");
+        add("forked", format!("{sites} signed different entries under one number"));
+    }
+    rows
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+fn site_row(site: &SiteAnswer, status: &StatusAnswer, now: Timestamp) -> [String; 7] {
+    let is_own = site.site == status.site;
+    let link = match (is_own, site.connected) {
+        (true, _) => "this site",
+        (false, true) => "connected",
+        (false, false) => "not connected",
+    };
+    let entries = |number: Option<u64>| match number {
+        None => "unknown".to_owned(),
+        Some(0) => "nothing".to_owned(),
+        Some(1) => "1 entry".to_owned(),
+        Some(number) => format!("{number} entries"),
+    };
+    let of_ours = match site.lacks_of_ours {
+        None => "unknown".to_owned(),
+        Some(lacks) => {
+            let own = status.own_entries;
+            format!("{} of {own}", own.saturating_sub(lacks))
+        }
+    };
+    let heard = site.last_heard.as_deref();
+    let others = if is_own {
+        ["", "", "", ""].map(str::to_owned)
+    } else {
+        let heard = heard.map_or("never".to_owned(), |heard| age(heard, now));
+        [entries(site.lacks), of_ours, entries(site.ahead), heard]
+    };
+    let [lacks, of_ours, ahead, heard] = others;
+    [site.name.clone(), site.role.clone(), link.to_owned(), lacks, of_ours, ahead, heard]
+}
+
+/// How long ago a moment was, by two clocks that may differ a little.
+fn age(moment: &str, now: Timestamp) -> String {
+    let Ok(moment) = moment.parse::<Timestamp>() else { return moment.to_owned() };
+    let age = now.duration_since(moment).max(SignedDuration::ZERO);
+    let (seconds, minutes, hours) = (age.as_secs(), age.as_mins(), age.as_hours());
+    match (seconds, minutes, hours) {
+        (..=1, _, _) => "just now".to_owned(),
+        (..120, _, _) => format!("{seconds} s ago"),
+        (_, ..120, _) => format!("{minutes} min ago"),
+        (_, _, ..48) => format!("{hours} h ago"),
+        (_, _, _) => format!("{} days ago", hours / 24),
+    }
+}
+
+/// Prints a digest.
+pub(crate) async fn digest(context: &Context, collection: Option<String>) -> Result<(), CliError> {
+    let query = query(&[("collection", collection.as_deref())]);
+    let answer: DigestAnswer = context.client.get(&format!("/v1/digest{query}")).await?;
+    match context.json {
+        true => output::json(&answer),
+        false => output::line(answer.digest),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_read_at_a_glance() {
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        for (moment, expected) in [
+            ("2026-11-20T12:00:05Z", "just now"),
+            ("2026-11-20T11:59:00Z", "60 s ago"),
+            ("2026-11-20T11:30:00Z", "30 min ago"),
+            ("2026-11-19T12:00:00Z", "24 h ago"),
+            ("2026-11-13T12:00:00Z", "7 days ago"),
+        ] {
+            assert_eq!(age(moment, now), expected);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Why a command did not do what it should, as a person is told.
+
+use std::error::Error;
+use std::io;
+
+use branchline_node::api::ErrorBody;
+use branchline_node::site::SiteError;
+use branchline_node::storage::OpenError;
+use branchline_node::storage::folder::FolderError;
+use branchline_node::{ConfigError, InitError, StartError};
+
+use crate::output;
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    /// The API's code, where the API refused.
+    code: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It was tried and failed.
+    Failed,
+    /// It was asked wrongly.
+    Usage,
+    /// It failed, and everything was said already.
+    Told,
+    /// Nobody reads the output any more.
+    ClosedPipe,
+}
+
+impl CliError {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, message: message.into(), hint: None, code: None }
+    }
+
+    /// It was asked wrongly.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, ..Self::failed(message) }
+    }
+
+    /// It failed, and everything was said already.
+    pub(crate) fn told() -> Self {
+        Self { kind: Kind::Told, ..Self::failed("") }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// A file could not be read or written.
+    pub(crate) fn file(what: &str, path: &std::path::Path, error: &io::Error) -> Self {
+        Self::failed(format!("cannot {what} {}: {error}", path.display()))
+    }
+
+    /// What the API answered.
+    pub(crate) fn of_api(status: u16, body: &[u8]) -> Self {
+        match serde_json::from_slice(body) {
+            Ok(ErrorBody { error }) => Self {
+                kind: Kind::Failed,
+                message: error.message,
+                hint: error.hint,
+                code: Some(error.code),
+            },
+            Err(_) => Self::failed(format!("the node answered with HTTP status {status}")),
+        }
+    }
+
+    /// Whether the API refused with this code.
+    pub(crate) fn is(&self, code: branchline_node::api::Code) -> bool {
+        self.code.as_deref() == Some(code.as_str())
+    }
+
+    /// What the process ends with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::ClosedPipe => 0,
+            Kind::Failed | Kind::Told => 1,
+            Kind::Usage => 2,
+        }
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn tell(&self) {
+        match self.kind {
+            Kind::Told | Kind::ClosedPipe => {}
+            Kind::Failed | Kind::Usage => {
+                output::note(format_args!("error: {}", self.message));
+                if let Some(hint) = &self.hint {
+                    output::note(format_args!("\nhint: {hint}"));
+                }
+            }
+        }
+    }
+}
+
+/// An error of writing to stdout.
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { kind: Kind::ClosedPipe, ..Self::failed("") },
+            _ => Self::failed(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(text_of(&error))
+    }
+}
+
+impl From<SiteError> for CliError {
+    fn from(error: SiteError) -> Self {
+        match &error {
+            SiteError::NoSite { path } => Self::failed(format!("{} holds no site", path.display()))
+                .hint(format!(
+                    "make one with `branchline --data {} init --name NAME --found`, or name another folder with --data",
+                    path.display()
+                )),
+            SiteError::Exists { path, name } => {
+                Self::failed(format!("{} holds the site {name} already", path.display()))
+                    .hint("use another folder: `branchline --data DIR init --name NAME`")
+            }
+            SiteError::Name(_) | SiteError::Damaged { .. } | SiteError::Io { .. } => {
+                Self::failed(text_of(&error))
+            }
+        }
+    }
+}
+
+impl From<FolderError> for CliError {
+    fn from(error: FolderError) -> Self {
+        match &error {
+            FolderError::Locked { path, process } => {
+                let holder =
+                    process.map_or("another process".to_owned(), |id| format!("process {id}"));
+                Self::failed(format!("the data folder {} is in use by {holder}", path.display()))
+                    .hint("`branchline status` asks the node that runs on it; stop that process to use the folder otherwise")
+            }
+            FolderError::NotADataFolder { .. }
+            | FolderError::NotEmpty { .. }
+            | FolderError::NewerFormat { .. }
+            | FolderError::UnknownFormat { .. }
+            | FolderError::Io { .. } => Self::failed(text_of(&error)),
+        }
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Config(error) => error.into(),
+            StartError::Site(error) => error.into(),
+            StartError::Open(OpenError::Folder(error)) => error.into(),
+            StartError::Api { address, source } => {
+                Self::failed(format!("the API cannot listen on {address}: {source}"))
+                    .hint("choose another port with --api 127.0.0.1:PORT; port 0 takes a free one")
+            }
+            StartError::Open(OpenError::Journal(_) | OpenError::Tables(_))
+            | StartError::Store(_)
+            | StartError::Network(_)
+            | StartError::NoRandomness
+            | StartError::Thread { .. } => Self::failed(text_of(&error)),
+        }
+    }
+}
+
+impl From<InitError> for CliError {
+    fn from(error: InitError) -> Self {
+        match error {
+            InitError::Folder(error) => error.into(),
+            InitError::Start(error) => error.into(),
+        }
+    }
+}
+
+/// An error's text, followed by those of its sources that it does not repeat itself.
+fn text_of(error: &dyn Error) -> String {
+    let mut text = error.to_string().trim_end().to_owned();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(more.trim_end()) {
+            text = format!("{text}: {}", more.trim_end());
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,107 @@
+//! The command line of Branchline.
+//!
+//! Every command speaks the node's HTTP API through one [`client::Client`], whether or not a node runs on the data
+//! folder. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 it failed, 2 asked wrongly.
+
+mod args;
+mod client;
+mod commands;
+mod demo;
+mod error;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
+use client::Client;
+use commands::{
+    conflicts, export, import, init, maintenance, membership, records, run, schema, status,
+};
+use error::CliError;
+
+/// `branchline`.
+pub fn main_of_cli() -> ExitCode {
+    let Args { global, command } = Args::parse();
+    finish(execute(&global, command))
+}
+
+/// `branchline-node`: `branchline run` by another name.
+pub fn main_of_node() -> ExitCode {
+    let NodeArgs { global, run } = NodeArgs::parse();
+    finish(execute(&global, Command::Run(run)))
+}
+
+fn finish(result: Result<(), CliError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.tell();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(global: &Global, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Demo { keep } => demo::run(keep),
+        Command::Init { name, found } => init::init(global, &name, found),
+        Command::Completions { shell } => init::completions(shell),
+        Command::Run(args) => block_on(run::run(global, args)),
+        Command::Site(command) => {
+            run::log_warnings();
+            block_on(on_site(global, command))
+        }
+    }
+}
+
+fn block_on(future: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| CliError::failed(format!("the program cannot start: {error}")))?;
+    runtime.block_on(future)
+}
+
+/// What a command on a site works with.
+struct Context {
+    client: Client,
+    /// Whether the output is for programs.
+    json: bool,
+}
+
+async fn on_site(global: &Global, command: SiteCommand) -> Result<(), CliError> {
+    let client = Client::connect(&global.data).await?;
+    let context = Context { client, json: global.json };
+    let result = run_on_site(&context, command).await;
+    context.client.close().await;
+    result
+}
+
+async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliError> {
+    match command {
+        SiteCommand::Invite(args) => membership::invite(context, args).await,
+        SiteCommand::Join { ticket } => membership::join(context, ticket).await,
+        SiteCommand::Members => membership::members(context).await,
+        SiteCommand::Peers => membership::peers(context).await,
+        SiteCommand::Put { record, fields } => records::put(context, &record, &fields).await,
+        SiteCommand::Get { record } => records::get(context, &record).await,
+        SiteCommand::Patch { record, fields } => records::patch(context, &record, &fields).await,
+        SiteCommand::Delete { record } => records::delete(context, &record).await,
+        SiteCommand::Undelete { record } => records::undelete(context, &record).await,
+        SiteCommand::List(args) => records::list(context, args).await,
+        SiteCommand::Count { collection } => records::count(context, &collection).await,
+        SiteCommand::Import(args) => import::run(context, args).await,
+        SiteCommand::Export(args) => export::run(context, args).await,
+        SiteCommand::Schema(SchemaCommand::Show { collection }) => {
+            schema::show(context, collection).await
+        }
+        SiteCommand::Schema(SchemaCommand::Apply { file }) => schema::apply(context, &file).await,
+        SiteCommand::Conflicts { collection, id } => {
+            conflicts::conflicts(context, collection, id).await
+        }
+        SiteCommand::Status => status::status(context).await,
+        SiteCommand::Digest { collection } => status::digest(context, collection).await,
+        SiteCommand::Verify => maintenance::verify(context).await,
+        SiteCommand::Rebuild => maintenance::rebuild(context).await,
+    }
+}

@@ -1,0 +1,108 @@
+//! Data to stdout, messages to stderr.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::CliError;
+
+/// Longest text in a cell of a table, in characters; the rest is cut off.
+const CELL_CHARS_MAX: usize = 40;
+
+/// One line of data.
+pub(crate) fn line(text: impl Display) -> Result<(), CliError> {
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
+
+/// One line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string(value).map_err(io::Error::from)?;
+    line(text)
+}
+
+/// JSON for a person where one looks on, and in one line otherwise.
+pub(crate) fn json_for_reader(value: &impl Serialize, compact: bool) -> Result<(), CliError> {
+    if compact || !io::stdout().is_terminal() {
+        return json(value);
+    }
+    line(serde_json::to_string_pretty(value).map_err(io::Error::from)?)
+}
+
+/// A message. Nobody is left to be told where stderr is closed.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A table without lines.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: Vec<[String; N]>,
+) -> Result<(), CliError> {
+    let header = header.iter().map(ToString::to_string).collect();
+    wide_table(header, rows.into_iter().map(Vec::from).collect())
+}
+
+/// A table without a header.
+pub(crate) fn rows<const N: usize>(rows: Vec<[String; N]>) -> Result<(), CliError> {
+    let mut table = Table::new();
+    table.add_rows(rows);
+    print(table)
+}
+
+/// A table whose columns depend on the data.
+pub(crate) fn wide_table(header: Vec<String>, rows: Vec<Vec<String>>) -> Result<(), CliError> {
+    let mut table = Table::new();
+    table.set_header(header).add_rows(rows);
+    print(table)
+}
+
+fn print(mut table: Table) -> Result<(), CliError> {
+    table.load_style(presets::NOTHING);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().try_for_each(|text| line(text.trim_end()))
+}
+
+/// A value in a cell of a table.
+pub(crate) fn cell(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    // Another site's text must not steer this terminal.
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut cell: String = text.chars().take(CELL_CHARS_MAX).map(visible).collect();
+    if text.chars().nth(CELL_CHARS_MAX).is_some() {
+        cell.pop();
+        cell.push('…');
+    }
+    cell
+}
+
+/// `1 record`, `2 records`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cells_stay_in_their_place() {
+        assert_eq!(cell(&json!("a\u{1b}[2Jb\n")), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(cell(&json!("x".repeat(50))).chars().count(), CELL_CHARS_MAX);
+        assert_eq!(cell(&json!({"a": [1, null]})), r#"{"a":[1,null]}"#);
+        assert_eq!(cell(&json!(null)), "");
+    }
+}

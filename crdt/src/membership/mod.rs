@@ -1,0 +1,194 @@
+//! Who belongs to the network: a deterministic fold over the signed operations of the membership space.
+//!
+//! Trust begins with the [`Genesis`] document, whose hash is the network's id. An admin's [`Grant`] lets the
+//! holder of a ticket become a member; any member may write the resulting [`Admission`] into its log. The fold
+//! takes entries in one order that every site computes alike, so equal sets of entries give equal members.
+
+mod fold;
+mod ticket;
+
+use serde::{Deserialize, Serialize};
+
+pub use fold::{Admitting, Member, Members, NotAdmitted};
+pub use ticket::{Ticket, TicketError};
+
+use crate::codec;
+use crate::ids::{NetworkId, Signature, SiteId, SiteKey};
+
+/// Longest name of a site, in bytes.
+pub const SITE_NAME_BYTES_MAX: usize = 64;
+
+/// The document that a network begins with. Its hash is the network's id, so nothing in it ever changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    /// The first admins, with their names.
+    pub founders: Vec<(SiteId, String)>,
+    /// When, in ms since 1970. For display only.
+    pub time_ms: i64,
+    /// Makes every network's id its own.
+    pub nonce: [u8; 16],
+}
+
+impl Genesis {
+    /// The network that trusts this document.
+    pub fn network(&self) -> NetworkId {
+        NetworkId(blake3::derive_key("branchline 1 genesis", &codec::encode(self)))
+    }
+}
+
+/// What a member may do in the `main` space. The order of variants is part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Role {
+    /// Reads.
+    Reader,
+    /// Reads and writes records.
+    Writer,
+    /// Reads and writes records and schemas, and invites.
+    Admin,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Reader => "reader",
+            Self::Writer => "writer",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+/// No role of that name.
+#[derive(Debug, thiserror::Error)]
+#[error("role {found:?} is unknown, expected reader, writer or admin")]
+pub struct UnknownRole {
+    /// What was given.
+    pub found: String,
+}
+
+impl std::str::FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        match text {
+            "reader" => Ok(Self::Reader),
+            "writer" => Ok(Self::Writer),
+            "admin" => Ok(Self::Admin),
+            found => Err(UnknownRole { found: found.to_owned() }),
+        }
+    }
+}
+
+/// An admin's word that whoever holds a ticket's secret may become a member, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The network that it opens.
+    pub network: NetworkId,
+    /// The public half of the ticket's secret; also the ticket's id.
+    pub ticket: SiteId,
+    /// What the new member may do.
+    pub role: Role,
+    /// After this moment (ms since 1970, by the admitting site's clock) nobody admits with it.
+    pub expires_ms: i64,
+    /// The admin.
+    pub issuer: SiteId,
+    /// The admin's signature over all of the above.
+    pub signature: Signature,
+}
+
+impl Grant {
+    /// Signs a grant for the ticket whose public half is `ticket`.
+    pub fn sign(
+        network: NetworkId,
+        ticket: SiteId,
+        role: Role,
+        expires_ms: i64,
+        issuer: &SiteKey,
+    ) -> Self {
+        let issuer_site = issuer.site();
+        let digest = grant_digest(network, ticket, role, expires_ms, issuer_site);
+        let signature = issuer.sign(&digest);
+        Self { network, ticket, role, expires_ms, issuer: issuer_site, signature }
+    }
+
+    fn is_signed(&self) -> bool {
+        let digest =
+            grant_digest(self.network, self.ticket, self.role, self.expires_ms, self.issuer);
+        self.issuer.verify(&digest, &self.signature.0)
+    }
+}
+
+fn grant_digest(
+    network: NetworkId,
+    ticket: SiteId,
+    role: Role,
+    expires_ms: i64,
+    issuer: SiteId,
+) -> [u8; 32] {
+    let bytes = codec::encode(&(network, ticket, role, expires_ms, issuer));
+    blake3::derive_key("branchline 1 grant", &bytes)
+}
+
+/// A site takes up a grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// The grant that is used up by it.
+    pub grant: Grant,
+    /// The new member.
+    pub site: SiteId,
+    /// The name that it wishes to bear.
+    pub name: String,
+    /// Signature over site and name with the ticket's secret: only its holder can take the grant up.
+    pub signature: Signature,
+}
+
+impl Admission {
+    /// Takes up the grant of `ticket` for `site`.
+    pub fn sign(ticket: &Ticket, site: SiteId, name: &str) -> Self {
+        let digest = admission_digest(&ticket.grant, site, name);
+        Self {
+            grant: ticket.grant.clone(),
+            site,
+            name: name.to_owned(),
+            signature: ticket.secret.sign(&digest),
+        }
+    }
+
+    /// Whether grant and admission bear the right signatures for `network`.
+    pub fn is_signed(&self, network: NetworkId) -> bool {
+        let digest = admission_digest(&self.grant, self.site, &self.name);
+        self.grant.network == network
+            && self.grant.is_signed()
+            && self.grant.ticket.verify(&digest, &self.signature.0)
+    }
+}
+
+fn admission_digest(grant: &Grant, site: SiteId, name: &str) -> [u8; 32] {
+    blake3::derive_key("branchline 1 admission", &codec::encode(&(grant, site, name)))
+}
+
+/// One change to membership. The order of variants is part of the format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// A site becomes a member.
+    Admit(Admission),
+}
+
+/// Why a name cannot be a site's.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "site name {found:?} is not usable: expected 1 to {SITE_NAME_BYTES_MAX} bytes without control characters or leading and trailing blanks"
+)]
+pub struct BadSiteName {
+    /// What was given.
+    pub found: String,
+}
+
+/// Checks what a user wishes to call a site.
+pub fn check_site_name(name: &str) -> Result<(), BadSiteName> {
+    let fits = (1..=SITE_NAME_BYTES_MAX).contains(&name.len());
+    if fits && !name.chars().any(char::is_control) && name.trim() == name {
+        Ok(())
+    } else {
+        Err(BadSiteName { found: name.to_owned() })
+    }
+}

@@ -1,0 +1,149 @@
+//! A store in memory, for simulations and tests: the same contract, nothing durable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use crate::store::{Position, Row, RowWrite, Store, StoreError};
+use crate::tables::ReadTables;
+
+/// A store in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    frames: Vec<Vec<u8>>,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    applied: Option<Position>,
+    damaged: BTreeSet<Position>,
+    full: bool,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether appends are refused from now on, as by a full disk.
+    pub fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// What a crash leaves: the journal, without tables.
+    #[must_use]
+    pub fn without_tables(mut self) -> Self {
+        self.rows.clear();
+        self.applied = None;
+        self
+    }
+
+    /// Number of frames in the journal.
+    pub fn frame_count(&self) -> usize {
+        self.frames.len()
+    }
+
+    fn index(&self, at: Position) -> Result<usize, StoreError> {
+        let reason = "there is no such frame".to_owned();
+        let missing = StoreError::Damaged { position: at, reason };
+        usize::try_from(at.0).ok().filter(|index| *index < self.frames.len()).ok_or(missing)
+    }
+}
+
+impl ReadTables for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.rows.get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let start = match after {
+            Some(key) if key >= prefix => Excluded(key.to_vec()),
+            Some(_) | None => Included(prefix.to_vec()),
+        };
+        let rows = self.rows.range((start, Unbounded));
+        let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl Store for MemoryStore {
+    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
+        if self.full {
+            return Err(StoreError::Unwritable { source: io::ErrorKind::StorageFull.into() });
+        }
+        let first = self.frames.len();
+        self.frames.extend(frames.iter().map(|frame| frame.to_vec()));
+        Ok((first..self.frames.len()).map(|index| Position(index as u64)).collect())
+    }
+
+    fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
+        let index = self.index(at)?;
+        if self.damaged.contains(&at) {
+            let reason = "it was marked as damaged".to_owned();
+            return Err(StoreError::Damaged { position: at, reason });
+        }
+        Ok(self.frames[index].clone())
+    }
+
+    fn scan_journal(
+        &self,
+        after: Option<Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+        let first = after.map_or(0, |position| position.0 + 1);
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for index in first..self.frames.len() as u64 {
+            let position = Position(index);
+            if self.damaged.contains(&position) {
+                continue;
+            }
+            let frame = self.read(position)?;
+            bytes += frame.len();
+            if !found.is_empty() && bytes > bytes_max {
+                break;
+            }
+            found.push((position, frame));
+        }
+        Ok(found)
+    }
+
+    fn apply(
+        &mut self,
+        writes: Vec<RowWrite>,
+        applied: Option<Position>,
+    ) -> Result<(), StoreError> {
+        for (key, value) in writes {
+            match value {
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
+            };
+        }
+        self.applied = applied.or(self.applied);
+        Ok(())
+    }
+
+    fn applied(&self) -> Result<Option<Position>, StoreError> {
+        Ok(self.applied)
+    }
+
+    fn clear_tables(&mut self) -> Result<(), StoreError> {
+        self.rows.clear();
+        self.applied = None;
+        Ok(())
+    }
+
+    fn damaged(&self) -> Vec<Position> {
+        self.damaged.iter().copied().collect()
+    }
+
+    fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError> {
+        let index = self.index(at)?;
+        self.frames[index] = frame.to_vec();
+        self.damaged.remove(&at);
+        Ok(())
+    }
+}

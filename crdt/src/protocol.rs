@@ -1,0 +1,164 @@
+//! What sites say to each other.
+//!
+//! | protocol | who | messages |
+//! |---|---|---|
+//! | `/branchline/sync/1` | members | [`Pull`] → [`Answer`] |
+//! | `/branchline/join/1` | anyone | [`Introduction`] → [`Welcome`] |
+//! | gossip topic, see [`topic`] | members of a space | [`Gossip`] |
+//!
+//! All in [`codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, DecodeError};
+use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
+use crate::frontier::Known;
+use crate::ids::{NetworkId, SpaceId};
+use crate::membership::{Admission, Genesis};
+use crate::pack::{self, UnpackError};
+use crate::receipt::Receipt;
+use crate::tables::logs::ForkRow;
+
+/// Bytes of entries that a puller asks for at a time: some ms of a slow line, and well under what one answer may be.
+pub const PULL_BYTES: u32 = 1024 * 1024;
+/// Most bytes of entries that one answer holds, whatever was asked: room for one entry of the greatest size.
+pub const ANSWER_BYTES_MAX: usize = ENTRY_BYTES_MAX + 1024 * 1024;
+/// Largest gossip message in bytes; larger entries are announced and pulled. gossipsub becomes unreliable near its
+/// own limit, so this stays far below it.
+pub const GOSSIP_BYTES_MAX: usize = 4096;
+/// Most bytes of membership entries in an introduction: what a stranger may make a member read.
+pub const INTRODUCTION_BYTES_MAX: usize = 200 * 1024;
+
+/// "Here is what I hold, send what I lack." The frontier is also the puller's acknowledgement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pull {
+    /// Of which space.
+    pub space: SpaceId,
+    /// What the puller holds.
+    pub have: Have,
+    /// Digest of the receipts that the puller holds.
+    pub receipts: [u8; 8],
+    /// Bytes of entries wanted at the most.
+    pub bytes_max: u32,
+}
+
+/// What a puller holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Have {
+    /// Digest of its frontier: nothing more is needed if the other side has the same.
+    Digest([u8; 16]),
+    /// Its frontier.
+    Frontier(Vec<Known>),
+}
+
+/// What a pull is answered with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The entries, or why there are none.
+    pub outcome: Outcome,
+    /// The receipts that the answerer holds, where they are not the puller's.
+    pub receipts: Vec<Receipt>,
+    /// Proofs of forks that the puller may lack.
+    pub forks: Vec<ForkRow>,
+}
+
+/// The entries, or why there are none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Both hold the same.
+    InStep,
+    /// The digest differs: tell the whole frontier.
+    TellFrontier,
+    /// Entries in the answerer's journal order, which is causal.
+    Entries {
+        /// See [`pack_entries`].
+        #[serde(with = "serde_bytes")]
+        packed: Vec<u8>,
+        /// The budget ended before the entries did.
+        more: bool,
+    },
+    /// The answerer does not hold that space.
+    UnknownSpace,
+}
+
+/// What is told to all at once. A hint: losing every one of them costs only time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Gossip {
+    /// A small new entry.
+    Entry(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// There is a new entry, to be pulled.
+    Announce {
+        /// Its space.
+        space: SpaceId,
+        /// Its name.
+        tip: Tip,
+    },
+    /// What a site holds by now.
+    Receipt(Receipt),
+}
+
+/// What a site that the other side does not know as a member presents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The network that it means.
+    pub network: NetworkId,
+    /// Why it should be let in.
+    pub proof: Proof,
+}
+
+/// Why a site should be let in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Proof {
+    /// It takes up a ticket's grant.
+    Ticket(Box<Admission>),
+    /// It was admitted elsewhere: the membership entries that say so.
+    Entries(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+/// The answer to an introduction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Welcome {
+    /// The site is a member.
+    Member {
+        /// The document whose hash is the network's id.
+        genesis: Genesis,
+        /// Membership entries from the beginning on, as many as fit.
+        #[serde(with = "serde_bytes")]
+        entries: Vec<u8>,
+    },
+    /// It is not, for this reason (text for a person; strangers are told no more than they presented).
+    Refused(String),
+}
+
+/// The gossip topic of a space: opaque to whoever does not know the space.
+pub fn topic(network: NetworkId, space: SpaceId) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("branchline 1 gossip topic");
+    hasher.update(&network.0);
+    hasher.update(&space.0);
+    HEXLOWER.encode(&hasher.finalize().as_bytes()[..16])
+}
+
+/// Packs whole entries, one after the other, as one piece.
+pub fn pack_entries(entries: &[Vec<u8>]) -> Vec<u8> {
+    let items: Vec<_> = entries.iter().map(|entry| serde_bytes::Bytes::new(entry)).collect();
+    pack::pack(&codec::encode(&items))
+}
+
+/// Why packed entries cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackEntriesError {
+    /// The piece does not unpack.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// It is no list of entries.
+    #[error(transparent)]
+    Layout(#[from] DecodeError),
+}
+
+/// The inverse of [`pack_entries`].
+pub fn unpack_entries(packed: &[u8]) -> Result<Vec<Vec<u8>>, UnpackEntriesError> {
+    let raw = pack::unpack(packed, ANSWER_BYTES_MAX + ENTRY_BYTES_MAX)?;
+    let items: Vec<serde_bytes::ByteBuf> = codec::decode("list of entries", &raw)?;
+    Ok(items.into_iter().map(serde_bytes::ByteBuf::into_vec).collect())
+}

@@ -1,0 +1,109 @@
+//! Reading what a replica shows, from its tables, without the replica.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::ids::{Author, SpaceId};
+use crate::record::View;
+use crate::store::StoreError;
+use crate::tables::logs::{self, ActorRow};
+use crate::tables::records::{self, CollectionRow, RecordKey};
+use crate::tables::{ReadTables, decode_row, row, walk};
+
+/// A record's view, deleted or not. `None`: nobody has written it.
+pub fn record(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<View>, StoreError> {
+    row(tables, "view", &key.view())
+}
+
+/// Why a record cannot be read at this site, if it cannot.
+pub fn unreadable(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<String>, StoreError> {
+    row(tables, "unreadable row", &key.unreadable())
+}
+
+/// Records of a collection that are not deleted, by id, behind id `after`, at most `limit`.
+pub fn list(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(String, View)>, StoreError> {
+    let after = after
+        .map(|id| RecordKey { space, collection: collection.to_owned(), id: id.to_owned() }.view());
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    walk(tables, &records::views(space, collection), after.as_deref(), |key, value| {
+        let view: View = decode_row("view", value)?;
+        if !view.deleted {
+            found.push((record_of(key)?.id, view));
+        }
+        Ok(found.len() < limit)
+    })?;
+    Ok(found)
+}
+
+/// What each collection holds, by name; `_schema` is one of them.
+pub fn collections(
+    tables: &impl ReadTables,
+    space: SpaceId,
+) -> Result<BTreeMap<String, CollectionRow>, StoreError> {
+    let mut found = BTreeMap::new();
+    walk(tables, &records::collections(space), None, |key, value| {
+        let name = records::collection_of_key(key).ok_or_else(broken_key)?;
+        found.insert(name, decode_row("collection row", value)?);
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+/// What one collection holds; nothing where it is unknown.
+pub fn collection(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    name: &str,
+) -> Result<CollectionRow, StoreError> {
+    Ok(row(tables, "collection row", &records::collection(space, name))?.unwrap_or_default())
+}
+
+/// Digest of all collections of a space: equal wherever the same entries are applied.
+pub fn digest(tables: &impl ReadTables, space: SpaceId) -> Result<Digest, StoreError> {
+    let mut sum = Digest::default();
+    for row in collections(tables, space)?.values() {
+        sum.merge(&row.digest);
+    }
+    Ok(sum)
+}
+
+/// Records with conflicts, behind `after`, at most `limit`; of one collection or of all.
+pub fn conflicted(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: Option<&str>,
+    after: Option<&RecordKey>,
+    limit: usize,
+) -> Result<Vec<RecordKey>, StoreError> {
+    let mut prefix = records::conflicts_of_space(space);
+    if let Some(collection) = collection {
+        prefix.extend_from_slice(collection.as_bytes());
+        prefix.push(0);
+    }
+    let after = after.map(RecordKey::conflict);
+    let rows = tables.scan(&prefix, after.as_deref(), limit)?;
+    rows.iter().map(|(key, _)| record_of(key)).collect()
+}
+
+/// Whose Automerge actor an actor is; `None` for the shared beginnings of counters, texts, lists and maps.
+pub fn author_of(tables: &impl ReadTables, actor: &[u8; 16]) -> Result<Option<Author>, StoreError> {
+    let found: Option<ActorRow> = row(tables, "actor row", &logs::actor(actor))?;
+    Ok(found.map(|row| row.author))
+}
+
+fn record_of(key: &[u8]) -> Result<RecordKey, StoreError> {
+    records::record_of_key(key).ok_or_else(broken_key)
+}
+
+fn broken_key() -> StoreError {
+    StoreError::Tables { reason: "the key of a row is broken".to_owned() }
+}

@@ -1,0 +1,162 @@
+//! Writing texts and lists: the least edit from what is there to what is wanted.
+
+use serde_json::Value as Json;
+
+use super::diff::{Hunk, hunks};
+use super::draft::{Place, Target};
+use super::error::EditError;
+use super::fields::{Field, MapAt, Mode, Writer};
+use super::json;
+use crate::record::limits::DEPTH_MAX;
+use crate::record::live::Live;
+use crate::record::operation::{Action, OpId, Shape};
+use crate::record::value::Value;
+use crate::record::view::{elements, piece, value};
+
+impl Writer<'_> {
+    pub(super) fn write_text(&mut self, field: &Field, text: &str) -> Result<(), EditError> {
+        let target = self.object_in(field, Shape::Text, field.declared.is_some())?;
+        let (old, pieces) = self.pieces(target);
+        if pieces.concat() == text {
+            return Ok(());
+        }
+        let characters: Vec<&str> =
+            text.char_indices().map(|(start, c)| &text[start..start + c.len_utf8()]).collect();
+        for hunk in hunks(&pieces, &characters) {
+            let mut place = place_before(&old, &hunk);
+            for id in &old[hunk.old.clone()] {
+                self.remove_element(target, id);
+            }
+            for character in &characters[hunk.new] {
+                let action = Action::Put(Value::Str((*character).to_owned()));
+                place = Place::AfterNew(self.draft.add(target, place, action, Vec::new()));
+            }
+        }
+        Ok(())
+    }
+
+    fn pieces(&self, target: Target) -> (Vec<Element>, Vec<&str>) {
+        let history = self.draft.history;
+        let Target::Known(object) = target else {
+            return (Vec::new(), Vec::new());
+        };
+        elements(history, object)
+            .map(|(id, live)| (Element::new(id, live), piece(history, live)))
+            .unzip()
+    }
+
+    pub(super) fn write_list(&mut self, field: &Field, items: &[Json]) -> Result<(), EditError> {
+        let target = self.object_in(field, Shape::List, field.declared.is_some())?;
+        let (old, values) = self.items(target);
+        let mut kept = 0;
+        for hunk in hunks(&values, items) {
+            self.settle_elements(target, &old[kept..hunk.old.start]);
+            kept = hunk.old.end;
+            let mut place = place_before(&old, &hunk);
+            for element in &old[hunk.old.clone()] {
+                self.remove_element(target, element);
+            }
+            for index in hunk.new {
+                let path = element_path(&field.path, index);
+                place = Place::AfterNew(self.insert(target, place, &items[index], &path)?);
+            }
+        }
+        self.settle_elements(target, &old[kept..]);
+        Ok(())
+    }
+
+    fn items(&self, target: Target) -> (Vec<Element>, Vec<Json>) {
+        let history = self.draft.history;
+        let Target::Known(object) = target else {
+            return (Vec::new(), Vec::new());
+        };
+        elements(history, object)
+            .map(|(id, live)| {
+                let shown = live.shown().map(|id| value(history, id).to_json());
+                (Element::new(id, live), shown.unwrap_or_default())
+            })
+            .unzip()
+    }
+
+    fn remove_element(&mut self, target: Target, element: &Element) {
+        let place = Place::At(element.id);
+        self.draft.add(target, place, Action::Delete, element.live.clone());
+    }
+
+    /// Keeps the shown value of elements in conflict alone: they were written with it.
+    fn settle_elements(&mut self, target: Target, kept: &[Element]) {
+        for element in kept {
+            if let Some((_, others)) = element.live.split_last()
+                && !others.is_empty()
+            {
+                let place = Place::At(element.id);
+                self.draft.add(target, place, Action::Delete, others.to_vec());
+            }
+        }
+    }
+
+    /// Inserts a JSON value with all that is in it as an element, and returns the index of the
+    /// operation.
+    fn insert(
+        &mut self,
+        list: Target,
+        place: Place,
+        json: &Json,
+        path: &[String],
+    ) -> Result<usize, EditError> {
+        // A counter is a field: in a list, where elements come and go, it could not be kept.
+        if json::increment(json, path)?.is_some() {
+            return Err(EditError::Increment { path: path.join(".") });
+        }
+        let make = |shape| match path.len() {
+            0..=DEPTH_MAX => Ok(Action::Make(shape)),
+            _ => Err(EditError::TooDeep { path: path.join(".") }),
+        };
+        match json {
+            Json::Object(fields) => {
+                let made = self.draft.add(list, place, make(Shape::Map)?, Vec::new());
+                let map = MapAt { target: Target::New(made), path: path.to_vec() };
+                self.write_fields(&map, fields, Mode::Put)?;
+                Ok(made)
+            }
+            Json::Array(items) => {
+                let made = self.draft.add(list, place, make(Shape::List)?, Vec::new());
+                let mut place = Place::First;
+                for (index, item) in items.iter().enumerate() {
+                    let path = element_path(path, index);
+                    place = Place::AfterNew(self.insert(Target::New(made), place, item, &path)?);
+                }
+                Ok(made)
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+                let value = json::plain(json, path)?.unwrap_or(Value::Null);
+                Ok(self.draft.add(list, place, Action::Put(value), Vec::new()))
+            }
+        }
+    }
+}
+
+/// An element that is there.
+struct Element {
+    id: OpId,
+    live: Vec<OpId>,
+}
+
+impl Element {
+    fn new(id: OpId, live: &Live) -> Element {
+        Element { id, live: live.iter().collect() }
+    }
+}
+
+fn place_before(old: &[Element], hunk: &Hunk) -> Place {
+    match hunk.old.start.checked_sub(1).and_then(|index| old.get(index)) {
+        Some(element) => Place::After(element.id),
+        None => Place::First,
+    }
+}
+
+fn element_path(list: &[String], index: usize) -> Vec<String> {
+    let mut path = list.to_vec();
+    path.push(format!("[{index}]"));
+    path
+}

@@ -1,0 +1,451 @@
+//! Writing the fields of a record and of the maps in it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json};
+
+use super::draft::{Draft, Place, Target};
+use super::error::EditError;
+use super::json::{self, Wanted};
+use crate::record::genesis::GenesisKind;
+use crate::record::history::{Content, History, Object};
+use crate::record::kind::Kind;
+use crate::record::limits::{DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, check_user_field};
+use crate::record::live::Live;
+use crate::record::operation::{Action, ObjectId, OpId, Shape};
+use crate::record::schema::{Schema, check_declaration};
+use crate::record::value::Value;
+use crate::record::view::{clamp, value};
+
+/// What becomes of fields that are not named, and what null means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// They are removed; null is a value.
+    Put,
+    /// They stay; null removes.
+    Merge,
+}
+
+/// Translates one edit into operations.
+#[derive(Debug)]
+pub(super) struct Writer<'a> {
+    pub(super) draft: Draft<'a>,
+    schema: Option<&'a Schema>,
+    /// The dotted paths that were written with something other than null.
+    written: BTreeSet<String>,
+    /// The dotted paths that were removed or written with null.
+    removed: BTreeSet<String>,
+}
+
+/// A map that is written to.
+#[derive(Debug, Clone)]
+pub(super) struct MapAt {
+    pub(super) target: Target,
+    pub(super) path: Vec<String>,
+}
+
+/// A field that is written to.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) target: Target,
+    /// The names from the record down to the field.
+    pub(super) path: Vec<String>,
+    /// Its live values, ascending.
+    pub(super) live: Vec<OpId>,
+    pub(super) declared: Option<Kind>,
+}
+
+impl Field {
+    pub(super) fn place(&self) -> Place {
+        Place::Field(self.path.last().cloned().unwrap_or_default())
+    }
+
+    pub(super) fn dotted(&self) -> String {
+        self.path.join(".")
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(history: &'a History, schema: Option<&'a Schema>) -> Writer<'a> {
+        Writer {
+            draft: Draft::new(history),
+            schema,
+            written: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn is_hollow(&self) -> bool {
+        self.draft.is_hollow()
+    }
+
+    pub(super) fn into_draft(self) -> Draft<'a> {
+        self.draft
+    }
+
+    pub(super) fn put_deleted(&mut self, is_deleted: bool) {
+        let live = self.draft.history.live(ObjectId::Root, DELETED_FIELD);
+        self.draft.add(
+            Target::Known(ObjectId::Root),
+            Place::Field(DELETED_FIELD.to_owned()),
+            Action::Put(Value::Bool(is_deleted)),
+            live.iter().collect(),
+        );
+    }
+
+    pub(super) fn write_record(
+        &mut self,
+        fields: &Map<String, Json>,
+        mode: Mode,
+    ) -> Result<(), EditError> {
+        let record = MapAt { target: Target::Known(ObjectId::Root), path: Vec::new() };
+        self.write_fields(&record, fields, mode)
+    }
+
+    /// Checks that the required fields are there: all of them in a record that is written anew;
+    /// else it is enough that the edit removed none, so that a record from before the schema can
+    /// still be changed field by field.
+    pub(super) fn check_required(&self, is_whole: bool) -> Result<(), EditError> {
+        let fields = self.schema.into_iter().flat_map(|schema| schema.fields());
+        for (path, spec) in fields.filter(|(_, spec)| spec.required) {
+            let is_removed = self.is_removed(path);
+            let is_there = self.written.contains(path)
+                || (!is_removed && is_present(self.draft.history, path));
+            if !is_there && (is_whole || is_removed) {
+                return Err(EditError::Required { path: path.clone(), kind: spec.kind });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_removed(&self, path: &str) -> bool {
+        let parents = path.match_indices('.').map(|(dot, _)| &path[..dot]);
+        parents.chain([path]).any(|path| self.removed.contains(path))
+    }
+
+    pub(super) fn write_fields(
+        &mut self,
+        map: &MapAt,
+        fields: &Map<String, Json>,
+        mode: Mode,
+    ) -> Result<(), EditError> {
+        if mode == Mode::Put {
+            for name in self.names_in(map.target) {
+                let is_reserved = map.path.is_empty() && name.starts_with('_');
+                if !fields.contains_key(&name) && !is_reserved {
+                    let field = self.field(map, &name);
+                    self.remove(&field, false)?;
+                }
+            }
+        }
+        for (name, json) in fields {
+            self.check_name(map, name, json)?;
+            let field = self.field(map, name);
+            self.write(&field, json, mode)?;
+        }
+        Ok(())
+    }
+
+    fn names_in(&self, target: Target) -> Vec<String> {
+        let Target::Known(object) = target else {
+            return Vec::new();
+        };
+        match self.draft.history.object(object) {
+            Some(Object::Map(fields)) => {
+                let live = fields.iter().filter(|(_, live)| !live.is_empty());
+                live.map(|(name, _)| name.clone()).collect()
+            }
+            Some(Object::Sequence(_)) | None => Vec::new(),
+        }
+    }
+
+    fn check_name(&self, map: &MapAt, name: &str, json: &Json) -> Result<(), EditError> {
+        if self.schema.is_some_and(Schema::is_of_schemas) && map.path.is_empty() {
+            let declaration = match json {
+                // A merge with null removes the declaration.
+                Json::Null => return Ok(()),
+                Json::String(s) => Value::Str(s.clone()),
+                Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => Value::Null,
+            };
+            return Ok(check_declaration(name, &declaration)?);
+        }
+        check_user_field(name)
+            .map_err(|source| EditError::Name { path: path_of(map, name).join("."), source })
+    }
+
+    fn field(&self, map: &MapAt, name: &str) -> Field {
+        let path = path_of(map, name);
+        let live = match map.target {
+            Target::Known(object) => self.draft.history.live(object, name).iter().collect(),
+            Target::New(_) => Vec::new(),
+        };
+        let declared = self.schema.and_then(|schema| schema.kind(&path.join(".")));
+        Field { target: map.target, path, live, declared }
+    }
+
+    fn content(&self, id: OpId) -> Option<&'a Content> {
+        self.draft.history.value(id).map(|stored| &stored.content)
+    }
+
+    fn shown(&self, field: &Field) -> Option<&'a Content> {
+        self.content(*field.live.last()?)
+    }
+
+    fn write(&mut self, field: &Field, json: &Json, mode: Mode) -> Result<(), EditError> {
+        if json.is_null() {
+            return self.write_null(field, mode);
+        }
+        self.written.insert(field.dotted());
+        if let Some(by) = json::increment(json, &field.path)? {
+            return self.increment(field, by);
+        }
+        match json::wanted(field.declared, self.shown(field), json, &field.path)? {
+            Wanted::Register(value) => self.put(field, value, json::kind_name(json)),
+            Wanted::Counter(to) => self.set_counter(field, to),
+            Wanted::Text(text) => self.write_text(field, text),
+            Wanted::List(items) => self.write_list(field, items),
+            Wanted::Map(fields) => self.write_map(field, fields, mode),
+        }
+    }
+
+    fn write_null(&mut self, field: &Field, mode: Mode) -> Result<(), EditError> {
+        let is_register = field.declared.is_none_or(Kind::is_register);
+        if field.declared == Some(Kind::Counter) {
+            return Err(EditError::CounterRemoved { path: field.dotted() });
+        }
+        if mode == Mode::Merge || !is_register {
+            return self.remove(field, true);
+        }
+        self.removed.insert(field.dotted());
+        match self.shown(field) {
+            Some(Content::Counter(_)) => Err(EditError::CounterRemoved { path: field.dotted() }),
+            Some(Content::Register(_) | Content::Object(_)) | None => {
+                self.put(field, Value::Null, "null")
+            }
+        }
+    }
+
+    fn put(&mut self, field: &Field, value: Value, kind: &'static str) -> Result<(), EditError> {
+        let shown = self.shown(field);
+        if let (None, Some(last)) = (field.declared, field.live.last())
+            && !self.is_removable(*last)
+        {
+            return Err(EditError::WrongKind {
+                path: field.dotted(),
+                expected: shown.map_or("null", content_name),
+                found: kind,
+            });
+        }
+        let preds = self.removable(field, None);
+        let is_shown = matches!(shown, Some(Content::Register(shown)) if *shown == value);
+        if !is_shown || preds.len() > 1 {
+            self.draft.add(field.target, field.place(), Action::Put(value), preds);
+        }
+        Ok(())
+    }
+
+    /// Removes a field's values, but not counters and what holds some. `is_asked`: the user named
+    /// the field, and is told so.
+    fn remove(&mut self, field: &Field, is_asked: bool) -> Result<(), EditError> {
+        let preds = self.removable(field, None);
+        for id in field.live.iter().filter(|id| !preds.contains(id)) {
+            match self.content(*id) {
+                Some(Content::Object(Shape::Map)) => {
+                    let map = MapAt {
+                        target: Target::Known(ObjectId::Made(*id)),
+                        path: field.path.clone(),
+                    };
+                    for name in self.names_in(map.target) {
+                        let inner = self.field(&map, &name);
+                        self.remove(&inner, is_asked)?;
+                    }
+                }
+                Some(Content::Counter(_)) if is_asked => {
+                    return Err(EditError::CounterRemoved { path: field.dotted() });
+                }
+                Some(Content::Counter(_) | Content::Register(_) | Content::Object(_)) | None => {}
+            }
+        }
+        if !preds.is_empty() {
+            self.removed.insert(field.dotted());
+            self.draft.add(field.target, field.place(), Action::Delete, preds);
+        }
+        Ok(())
+    }
+
+    /// Removes what stands beside the value that was written. It is no longer a conflict: the
+    /// user saw it.
+    fn settle(&mut self, field: &Field, keep: OpId) {
+        let others = self.removable(field, Some(keep));
+        if !others.is_empty() {
+            self.draft.add(field.target, field.place(), Action::Delete, others);
+        }
+    }
+
+    fn removable(&self, field: &Field, keep: Option<OpId>) -> Vec<OpId> {
+        let live = field.live.iter().copied();
+        live.filter(|id| Some(*id) != keep && self.is_removable(*id)).collect()
+    }
+
+    /// Counters are never removed, nor maps that hold some, nor maps that others may be putting
+    /// counters into.
+    fn is_removable(&self, id: OpId) -> bool {
+        match self.content(id) {
+            Some(Content::Counter(_)) => false,
+            Some(Content::Object(Shape::Map)) => {
+                !self.draft.history.is_of_genesis(id) && !self.holds_counter(id)
+            }
+            Some(Content::Register(_) | Content::Object(Shape::List | Shape::Text)) | None => true,
+        }
+    }
+
+    fn holds_counter(&self, map: OpId) -> bool {
+        match self.draft.history.object(ObjectId::Made(map)) {
+            Some(Object::Map(fields)) => {
+                fields.values().flat_map(Live::iter).any(|id| match self.content(id) {
+                    Some(Content::Counter(_)) => true,
+                    Some(Content::Object(Shape::Map)) => self.holds_counter(id),
+                    Some(Content::Register(_) | Content::Object(Shape::List | Shape::Text))
+                    | None => false,
+                })
+            }
+            Some(Object::Sequence(_)) | None => false,
+        }
+    }
+
+    fn set_counter(&mut self, field: &Field, to: i64) -> Result<(), EditError> {
+        let mut sums = field.live.iter().filter_map(|id| match self.content(*id) {
+            Some(Content::Counter(sum)) => Some(clamp(*sum)),
+            Some(Content::Register(_) | Content::Object(_)) | None => None,
+        });
+        let from = sums.next_back().unwrap_or(0);
+        self.add_to_counter(field, i128::from(to) - i128::from(from))
+    }
+
+    fn increment(&mut self, field: &Field, by: i64) -> Result<(), EditError> {
+        let found = match (field.declared, self.shown(field)) {
+            (Some(Kind::Counter), _) | (None, None | Some(Content::Counter(_))) => {
+                return self.add_to_counter(field, i128::from(by));
+            }
+            (Some(kind), _) => kind.as_str(),
+            (None, Some(shown)) => content_name(shown),
+        };
+        Err(EditError::NotCounter { path: field.dotted(), found })
+    }
+
+    fn add_to_counter(&mut self, field: &Field, by: i128) -> Result<(), EditError> {
+        let amount = i64::try_from(by)
+            .ok()
+            .filter(|by| by.unsigned_abs() <= INCREMENT_MAX.unsigned_abs())
+            .ok_or_else(|| EditError::IncrementRange { path: field.dotted(), found: by })?;
+        let is_counter = |id: &OpId| matches!(self.content(*id), Some(Content::Counter(_)));
+        let counters: Vec<OpId> = field.live.iter().copied().filter(is_counter).collect();
+        if let Some(shown) = counters.last().copied() {
+            if amount != 0 {
+                self.draft.add(field.target, field.place(), Action::Increment(amount), counters);
+            }
+            self.settle(field, shown);
+            return Ok(());
+        }
+        match self.shared_object(field, GenesisKind::Counter) {
+            Some(id) => {
+                // An increment by 0 too: the counter shall be there.
+                self.draft.add(field.target, field.place(), Action::Increment(amount), vec![id]);
+                self.settle(field, id);
+            }
+            None => {
+                let preds = self.removable(field, None);
+                let action = Action::Put(Value::Counter(amount));
+                self.draft.add(field.target, field.place(), action, preds);
+            }
+        }
+        Ok(())
+    }
+
+    fn shared_object(&mut self, field: &Field, kind: GenesisKind) -> Option<OpId> {
+        if field.path.len() <= DEPTH_MAX && self.draft.is_shared(field.target) {
+            self.draft.genesis(&field.path, kind)
+        } else {
+            None
+        }
+    }
+
+    /// The object of this shape in a field, made if there is none, with nothing beside it.
+    pub(super) fn object_in(
+        &mut self,
+        field: &Field,
+        shape: Shape,
+        is_shared: bool,
+    ) -> Result<Target, EditError> {
+        if field.path.len() > DEPTH_MAX {
+            return Err(EditError::TooDeep { path: field.dotted() });
+        }
+        let is_such = |id: &OpId| self.content(*id) == Some(&Content::Object(shape));
+        let there = field.live.iter().copied().rfind(is_such);
+        let kind = match shape {
+            Shape::Map => GenesisKind::Map,
+            Shape::List => GenesisKind::List,
+            Shape::Text => GenesisKind::Text,
+        };
+        let found = match there {
+            None if is_shared => self.shared_object(field, kind),
+            Some(_) | None => there,
+        };
+        Ok(match found {
+            Some(id) => {
+                self.settle(field, id);
+                Target::Known(ObjectId::Made(id))
+            }
+            None => {
+                let preds = self.removable(field, None);
+                let made = self.draft.add(field.target, field.place(), Action::Make(shape), preds);
+                Target::New(made)
+            }
+        })
+    }
+
+    fn write_map(
+        &mut self,
+        field: &Field,
+        fields: &Map<String, Json>,
+        mode: Mode,
+    ) -> Result<(), EditError> {
+        // Counters are shared only if the maps around them are.
+        let is_shared = field.declared.is_some() || json::has_increment(fields);
+        let map = MapAt {
+            target: self.object_in(field, Shape::Map, is_shared)?,
+            path: field.path.clone(),
+        };
+        self.write_fields(&map, fields, mode)
+    }
+}
+
+fn path_of(map: &MapAt, name: &str) -> Vec<String> {
+    let mut path = map.path.clone();
+    path.push(name.to_owned());
+    path
+}
+
+fn content_name(content: &Content) -> &'static str {
+    match content {
+        Content::Register(value) => value.kind_name(),
+        Content::Counter(_) => "counter",
+        Content::Object(Shape::Map) => "map",
+        Content::Object(Shape::List) => "list",
+        Content::Object(Shape::Text) => "text",
+    }
+}
+
+/// Whether the record shows something other than null at a dotted path.
+fn is_present(history: &History, path: &str) -> bool {
+    let mut object = ObjectId::Root;
+    let mut shown = None;
+    for name in path.split('.') {
+        let Some(id) = history.live(object, name).shown() else {
+            return false;
+        };
+        object = ObjectId::Made(id);
+        shown = Some(id);
+    }
+    shown.is_some_and(|id| value(history, id) != Value::Null)
+}

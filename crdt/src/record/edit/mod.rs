@@ -1,0 +1,84 @@
+//! Edits: what users ask of a record, and the changes that become of it.
+//!
+//! An edit reads the record as it is here and names in its operations exactly what it saw, so
+//! that concurrent edits merge. Counters are never overwritten, only incremented: an overwritten
+//! counter would lose the increments that others make at the same time.
+
+mod diff;
+mod draft;
+mod elements;
+mod error;
+mod fields;
+mod json;
+
+use serde_json::{Map, Value as Json};
+
+use super::check::RecordChange;
+use super::history::History;
+use super::operation::ActorBytes;
+use super::schema::Schema;
+use super::view::is_deleted;
+
+pub use error::EditError;
+
+use fields::{Mode, Writer};
+
+/// What a user asks of one record. The kind of each field is decided by the schema, then by what
+/// the field holds, then by the type of the JSON value. `{"$inc": n}` increments a counter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edit {
+    /// The record shall have these fields and no others; counters that are not named stay. A
+    /// deleted record is revived.
+    Put(Map<String, Json>),
+    /// These fields change and the others stay (JSON Merge Patch, RFC 7386: null deletes).
+    Merge {
+        /// The fields.
+        patch: Map<String, Json>,
+        /// Whether a missing or deleted record is created; otherwise that is an error.
+        create: bool,
+    },
+    /// The record is deleted. Nothing of it is lost.
+    Delete,
+    /// A deleted record comes back as it was.
+    Undelete,
+}
+
+/// Makes the change that `edit` asks for. `None`: there is nothing to change.
+pub(crate) fn make(
+    history: &History,
+    actor: ActorBytes,
+    time_ms: i64,
+    edit: &Edit,
+    schema: Option<&Schema>,
+) -> Result<Option<RecordChange>, EditError> {
+    let mut writer = Writer::new(history, schema);
+    let is_there = !history.is_empty() && !is_deleted(history);
+    match edit {
+        Edit::Put(fields) => {
+            if is_deleted(history) {
+                writer.put_deleted(false);
+            }
+            writer.write_record(fields, Mode::Put)?;
+            writer.check_required(true)?;
+        }
+        Edit::Merge { create: false, .. } if !is_there => return Err(EditError::Missing),
+        Edit::Merge { patch, .. } => {
+            if is_deleted(history) {
+                writer.put_deleted(false);
+            }
+            writer.write_record(patch, Mode::Merge)?;
+            writer.check_required(!is_there)?;
+        }
+        Edit::Delete if !is_there => return Err(EditError::Missing),
+        Edit::Delete => writer.put_deleted(true),
+        Edit::Undelete if history.is_empty() => return Err(EditError::Missing),
+        Edit::Undelete if is_there => return Ok(None),
+        Edit::Undelete => writer.put_deleted(false),
+    }
+    // A record exists, and a genesis is relied on, by a change; so there must be something in it.
+    let is_write = matches!(edit, Edit::Put(_) | Edit::Merge { .. });
+    if is_write && writer.is_hollow() {
+        writer.put_deleted(false);
+    }
+    writer.into_draft().finish(actor, time_ms)
+}

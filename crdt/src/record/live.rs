@@ -1,0 +1,61 @@
+//! The live values of one field or element.
+
+use std::collections::BTreeSet;
+
+use super::operation::OpId;
+
+/// The live values of one field or element. There is mostly one: it costs no allocation. There
+/// can be very many: a peer can write any number at once, and each is found in logarithmic time.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Live {
+    #[default]
+    None,
+    One(OpId),
+    Many(BTreeSet<OpId>),
+}
+
+impl Live {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shown().is_none()
+    }
+
+    /// The one that is shown: the greatest.
+    pub(crate) fn shown(&self) -> Option<OpId> {
+        match self {
+            Live::None => None,
+            Live::One(id) => Some(*id),
+            Live::Many(ids) => ids.last().copied(),
+        }
+    }
+
+    /// All of them, ascending.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = OpId> {
+        let (one, many) = match self {
+            Live::None => (None, None),
+            Live::One(id) => (Some(*id), None),
+            Live::Many(ids) => (None, Some(ids)),
+        };
+        one.into_iter().chain(many.into_iter().flatten().copied())
+    }
+
+    pub(crate) fn insert(&mut self, id: OpId) {
+        match self {
+            Live::None => *self = Live::One(id),
+            Live::One(other) => *self = Live::Many(BTreeSet::from([*other, id])),
+            Live::Many(ids) => {
+                ids.insert(id);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: OpId) {
+        match self {
+            Live::None => {}
+            Live::One(other) if *other == id => *self = Live::None,
+            Live::One(_) => {}
+            Live::Many(ids) => {
+                ids.remove(&id);
+            }
+        }
+    }
+}

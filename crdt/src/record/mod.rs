@@ -1,0 +1,45 @@
+//! Records: one record is one Automerge document.
+//!
+//! A [`Document`] takes edits from users and changes from peers. An [`Edit`] becomes one
+//! [`RecordChange`]; the same verdict is passed on it by its author and by everyone who receives
+//! it ([`Document::check`]); applied, it shows in the [`View`].
+
+mod check;
+mod chunk;
+mod document;
+mod edit;
+mod fault;
+mod genesis;
+mod history;
+mod kind;
+mod limits;
+mod live;
+mod operation;
+mod prescan;
+mod schema;
+mod sequence;
+mod value;
+mod view;
+
+pub use check::{CheckedChange, RecordChange};
+pub use chunk::ChunkFault;
+pub use document::{Document, Unreadable};
+pub use edit::{Edit, EditError};
+pub use fault::{Fault, OperationFault, Verdict};
+pub use genesis::{Genesis, GenesisFault, GenesisKind};
+pub use history::Inconsistent;
+pub use kind::{Kind, UnknownKind};
+pub use limits::{
+    CHANGE_BYTES_MAX, COLLECTION_BYTES_MAX, COUNTER_MAX, DECIMAL_DIGITS_MAX, DELETED_FIELD,
+    DEPTH_MAX, FIELD_NAME_BYTES_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX,
+    RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION, SCHEMA_FIELDS_MAX, VALUE_BYTES_MAX, check_collection,
+    check_record_id,
+};
+pub use operation::{ActorBytes, UnknownOperation};
+pub use prescan::PrescanFault;
+pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
+pub use value::Value;
+pub use view::{Conflict, ConflictValue, View};
+
+#[cfg(test)]
+mod tests;

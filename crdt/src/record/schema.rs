@@ -1,0 +1,376 @@
+//! Schemas: which kinds the fields of one collection have.
+
+use std::collections::BTreeMap;
+
+use super::kind::{Kind, UnknownKind};
+use super::limits::{DEPTH_MAX, NameError, SCHEMA_FIELDS_MAX, check_user_field};
+use super::value::Value;
+use super::view::View;
+
+/// What a schema says of one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldSpec {
+    /// The kind of its values.
+    pub kind: Kind,
+    /// Whether every record must have it.
+    pub required: bool,
+}
+
+/// The schema of one collection.
+///
+/// It is stored as the record `_schema/<collection>`, one field per declared field: its name is
+/// the dotted path (`address.city`), its value the string `KIND` or `KIND required`, so that the
+/// changes of two admins merge field by field. What a path passes through is a map, declared or
+/// not. Fields that no schema declares are allowed and kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Schema {
+    fields: BTreeMap<String, FieldSpec>,
+    of_schemas: bool,
+}
+
+/// Why fields are no schema, or a schema no successor of another.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SchemaError {
+    /// A part of a path is no field name.
+    #[error("{path:?} is no path of a field")]
+    Path {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// A path has too many names.
+    #[error("the path {path:?} has {found} names, at most {DEPTH_MAX} are allowed")]
+    TooDeep {
+        /// The path.
+        path: String,
+        /// How many names it has.
+        found: usize,
+    },
+    /// A field's declaration is not a string.
+    #[error("the declaration of {path:?} is of kind {found}, expected a string like \"integer\"")]
+    NotText {
+        /// The path.
+        path: String,
+        /// The kind of what was found.
+        found: &'static str,
+    },
+    /// A field's declaration names no kind.
+    #[error("the declaration of {path:?} names no kind")]
+    Kind {
+        /// The path.
+        path: String,
+        /// What was found and what is known.
+        source: UnknownKind,
+    },
+    /// Something other than `required` follows the kind.
+    #[error("the declaration of {path:?} ends in {found:?}, expected \"required\" or nothing")]
+    Trailing {
+        /// The path.
+        path: String,
+        /// What follows the kind.
+        found: String,
+    },
+    /// A field has fields below it and is not declared as a map.
+    #[error("{path:?} is declared as {found}, but {below:?} lies in it: declare it as a map")]
+    NotMap {
+        /// The path.
+        path: String,
+        /// The declared kind.
+        found: Kind,
+        /// A field below it.
+        below: String,
+    },
+    /// A schema declares too many fields.
+    #[error("the schema declares {found} fields, at most {SCHEMA_FIELDS_MAX} are allowed")]
+    TooMany {
+        /// How many.
+        found: usize,
+    },
+    /// The kind of a declared field changes.
+    #[error(
+        "the kind of {path:?} cannot change from {old} to {new}: values of the old kind are in \
+         use; declare a field with another name"
+    )]
+    KindChange {
+        /// The path.
+        path: String,
+        /// The declared kind.
+        old: Kind,
+        /// The kind that was asked for.
+        new: Kind,
+    },
+}
+
+/// Why the fields of a record do not fit a schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaMismatch {
+    /// A required field is missing or null.
+    #[error("the required field {path:?} of kind {kind} is missing")]
+    Required {
+        /// The path.
+        path: String,
+        /// Its declared kind.
+        kind: Kind,
+    },
+    /// A field holds a value of another kind.
+    #[error("the field {path:?} is of kind {found}, expected {expected}")]
+    Kind {
+        /// The path.
+        path: String,
+        /// The declared kind.
+        expected: Kind,
+        /// The kind of its value.
+        found: &'static str,
+    },
+}
+
+impl Schema {
+    /// Reads a schema from the fields of its record.
+    ///
+    /// # Errors
+    /// [`SchemaError`] for the first field that is no declaration.
+    pub fn from_fields(fields: &BTreeMap<String, Value>) -> Result<Schema, SchemaError> {
+        if fields.len() > SCHEMA_FIELDS_MAX {
+            return Err(SchemaError::TooMany { found: fields.len() });
+        }
+        let mut specs = BTreeMap::new();
+        for (path, value) in fields {
+            check_path(path)?;
+            specs.insert(path.clone(), read_spec(path, value)?);
+        }
+        let schema = Schema { fields: specs, of_schemas: false };
+        schema.check_parents()?;
+        Ok(schema)
+    }
+
+    /// The schema of the records of `_schema` itself: names may have dots, and each value is a
+    /// declaration.
+    #[must_use]
+    pub fn of_schemas() -> Schema {
+        Schema { fields: BTreeMap::new(), of_schemas: true }
+    }
+
+    /// The fields of the schema's record.
+    #[must_use]
+    pub fn to_fields(&self) -> BTreeMap<String, Value> {
+        self.fields
+            .iter()
+            .map(|(path, spec)| {
+                let required = if spec.required { " required" } else { "" };
+                (path.clone(), Value::Str(format!("{}{required}", spec.kind)))
+            })
+            .collect()
+    }
+
+    /// The declared fields by dotted path.
+    #[must_use]
+    pub fn fields(&self) -> &BTreeMap<String, FieldSpec> {
+        &self.fields
+    }
+
+    /// The kind of the field at a dotted path: the declared one, or map where declared fields lie
+    /// below it.
+    #[must_use]
+    pub fn kind(&self, path: &str) -> Option<Kind> {
+        if let Some(spec) = self.fields.get(path) {
+            return Some(spec.kind);
+        }
+        let below = format!("{path}.");
+        let (first, _) = self.fields.range(below.clone()..).next()?;
+        first.starts_with(&below).then_some(Kind::Map)
+    }
+
+    /// Whether this is [`Schema::of_schemas`].
+    pub(crate) fn is_of_schemas(&self) -> bool {
+        self.of_schemas
+    }
+
+    /// Checks that all declared fields have their kind and that the required ones are there.
+    ///
+    /// # Errors
+    /// [`SchemaMismatch`] for the first field that does not fit.
+    pub fn validate(&self, fields: &BTreeMap<String, Value>) -> Result<(), SchemaMismatch> {
+        for (path, spec) in &self.fields {
+            match find(fields, path) {
+                None | Some(Value::Null) if spec.required => {
+                    return Err(SchemaMismatch::Required { path: path.clone(), kind: spec.kind });
+                }
+                None => {}
+                Some(value) if spec.kind.accepts(value) => {}
+                Some(value) => {
+                    return Err(SchemaMismatch::Kind {
+                        path: path.clone(),
+                        expected: spec.kind,
+                        found: value.kind_name(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that `new` may follow this schema: no field changes its kind.
+    ///
+    /// # Errors
+    /// [`SchemaError::KindChange`] for the first field that does.
+    pub fn check_change(&self, new: &Schema) -> Result<(), SchemaError> {
+        for (path, spec) in &new.fields {
+            self.check_kind(path, spec.kind)?;
+            // What a new path passes through becomes a map.
+            for (dot, _) in path.match_indices('.') {
+                self.check_kind(&path[..dot], Kind::Map)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_kind(&self, path: &str, new: Kind) -> Result<(), SchemaError> {
+        match self.kind(path) {
+            Some(old) if old != new => {
+                Err(SchemaError::KindChange { path: path.to_owned(), old, new })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_parents(&self) -> Result<(), SchemaError> {
+        for path in self.fields.keys() {
+            for (dot, _) in path.match_indices('.') {
+                let parent = &path[..dot];
+                match self.fields.get(parent) {
+                    None => {}
+                    Some(spec) if spec.kind == Kind::Map => {}
+                    Some(spec) => {
+                        return Err(SchemaError::NotMap {
+                            path: parent.to_owned(),
+                            found: spec.kind,
+                            below: path.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks an edit of a record of `_schema` by the record before and after it, and reads the
+/// schema that results.
+///
+/// # Errors
+/// [`SchemaError`] if the new record is no schema, or changes the kind of a field.
+pub fn validate_schema_edit(old: Option<&View>, new: &View) -> Result<Schema, SchemaError> {
+    let schema = Schema::from_fields(&new.fields)?;
+    // A record that was no schema (two admins' changes may meet so) restricts nothing.
+    if let Some(Ok(old)) = old.map(|view| Schema::from_fields(&view.fields)) {
+        old.check_change(&schema)?;
+    }
+    Ok(schema)
+}
+
+/// Checks one field of a schema's record.
+pub(crate) fn check_declaration(path: &str, value: &Value) -> Result<(), SchemaError> {
+    check_path(path)?;
+    read_spec(path, value)?;
+    Ok(())
+}
+
+fn check_path(path: &str) -> Result<(), SchemaError> {
+    let found = path.split('.').count();
+    if found > DEPTH_MAX {
+        return Err(SchemaError::TooDeep { path: path.to_owned(), found });
+    }
+    path.split('.')
+        .try_for_each(check_user_field)
+        .map_err(|source| SchemaError::Path { path: path.to_owned(), source })
+}
+
+fn read_spec(path: &str, value: &Value) -> Result<FieldSpec, SchemaError> {
+    let Value::Str(text) = value else {
+        return Err(SchemaError::NotText { path: path.to_owned(), found: value.kind_name() });
+    };
+    let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let kind =
+        kind.parse().map_err(|source| SchemaError::Kind { path: path.to_owned(), source })?;
+    match rest {
+        "" | "required" => Ok(FieldSpec { kind, required: rest == "required" }),
+        found => Err(SchemaError::Trailing { path: path.to_owned(), found: found.to_owned() }),
+    }
+}
+
+/// The value at a dotted path.
+fn find<'a>(fields: &'a BTreeMap<String, Value>, path: &str) -> Option<&'a Value> {
+    match path.split_once('.') {
+        None => fields.get(path),
+        Some((first, rest)) => {
+            let Value::Map(inner) = fields.get(first)? else {
+                return None;
+            };
+            find(inner, rest)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, Value> {
+        pairs
+            .iter()
+            .map(|(path, spec)| ((*path).to_owned(), Value::Str((*spec).to_owned())))
+            .collect()
+    }
+
+    fn schema(pairs: &[(&str, &str)]) -> Schema {
+        Schema::from_fields(&fields(pairs)).unwrap()
+    }
+
+    #[test]
+    fn a_schema_is_read_back_from_its_record() {
+        let stored = fields(&[("name", "string required"), ("address.city", "text")]);
+        let schema = Schema::from_fields(&stored).unwrap();
+        assert_eq!(schema.to_fields(), stored);
+        assert_eq!(schema.kind("address"), Some(Kind::Map));
+        assert_eq!(schema.kind("address.city"), Some(Kind::Text));
+        assert_eq!(schema.kind("addr"), None);
+    }
+
+    #[test]
+    fn what_is_no_declaration_is_refused() {
+        for (path, spec) in [
+            ("a", "number"),
+            ("a", "string optional"),
+            ("a..b", "string"),
+            ("_a", "string"),
+            ("", "string"),
+        ] {
+            assert!(Schema::from_fields(&fields(&[(path, spec)])).is_err(), "{path} {spec}");
+        }
+        let under_a_string = fields(&[("a", "string"), ("a.b", "string")]);
+        assert!(matches!(Schema::from_fields(&under_a_string), Err(SchemaError::NotMap { .. })));
+    }
+
+    #[test]
+    fn a_kind_never_changes() {
+        let old = schema(&[("a", "string"), ("b.c", "integer")]);
+        assert_eq!(old.check_change(&schema(&[("a", "string required")])), Ok(()));
+        for new in [&[("a", "text")], &[("a.x", "text")], &[("b", "list")]] {
+            assert!(old.check_change(&schema(new)).is_err(), "{new:?}");
+        }
+    }
+
+    #[test]
+    fn records_are_validated_by_kind_and_presence() {
+        let schema = schema(&[("a", "decimal required"), ("m.n", "integer")]);
+        let decimal = Value::Str("1.50".into());
+        let mut record = BTreeMap::from([("a".to_owned(), decimal), ("x".into(), Value::Null)]);
+        assert_eq!(schema.validate(&record), Ok(()));
+        let inner = BTreeMap::from([("n".to_owned(), Value::Bool(true))]);
+        record.insert("m".into(), Value::Map(inner));
+        assert!(matches!(schema.validate(&record), Err(SchemaMismatch::Kind { .. })));
+        assert!(schema.validate(&BTreeMap::new()).is_err());
+    }
+}

@@ -1,0 +1,7 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod format;
+mod hostile;
+mod laws;
+mod stories;
+mod support;

@@ -1,0 +1,216 @@
+//! Offices with one record each, and Automerge's own reading to compare with.
+
+use std::collections::BTreeMap;
+
+use automerge::{ObjId, ObjType, ReadDoc, ScalarValue};
+use serde_json::{Map, Value as Json};
+
+use crate::record::{ActorBytes, Document, Edit, EditError, RecordChange, Schema, Value, View};
+
+/// One change as its author's log carries it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) actor: ActorBytes,
+    pub(super) change: RecordChange,
+}
+
+/// One office's replica of one record.
+#[derive(Debug, Clone)]
+pub(super) struct Office {
+    pub(super) actor: ActorBytes,
+    pub(super) document: Document,
+    pub(super) entries: Vec<Entry>,
+    pub(super) schema: Option<Schema>,
+}
+
+pub(super) fn actor(number: u8) -> ActorBytes {
+    ActorBytes([number; 16])
+}
+
+impl Office {
+    pub(super) fn new(number: u8) -> Office {
+        Office {
+            actor: actor(number),
+            document: Document::empty(),
+            entries: Vec::new(),
+            schema: None,
+        }
+    }
+
+    pub(super) fn with_schema(number: u8, fields: &[(&str, &str)]) -> Office {
+        let fields: BTreeMap<String, Value> = fields
+            .iter()
+            .map(|(path, spec)| ((*path).to_owned(), Value::Str((*spec).to_owned())))
+            .collect();
+        let mut office = Office::new(number);
+        office.schema = Some(Schema::from_fields(&fields).unwrap());
+        office
+    }
+
+    /// Edits, and says whether there was something to change.
+    pub(super) fn try_edit(&mut self, edit: &Edit) -> Result<bool, EditError> {
+        let time_ms = 1_000 + self.entries.len() as i64;
+        let change = self.document.edit(self.actor, time_ms, edit, self.schema.as_ref())?;
+        let Some(change) = change else {
+            return Ok(false);
+        };
+        let actor = self.actor;
+        self.entries.push(Entry { actor, change });
+        Ok(true)
+    }
+
+    pub(super) fn put(&mut self, json: Json) -> bool {
+        self.try_edit(&Edit::Put(fields(json))).unwrap()
+    }
+
+    pub(super) fn merge(&mut self, json: Json) -> bool {
+        self.try_edit(&merge(json)).unwrap()
+    }
+
+    pub(super) fn delete(&mut self) {
+        assert!(self.try_edit(&Edit::Delete).unwrap());
+    }
+
+    /// Takes one entry in, as from a peer.
+    pub(super) fn receive(&mut self, entry: &Entry) {
+        if self.document.contains(&entry.change.hash()) {
+            return;
+        }
+        let checked = self.document.check(entry.actor, &entry.change).unwrap();
+        self.document.apply(checked).unwrap();
+        self.entries.push(entry.clone());
+    }
+
+    /// Takes in all that another office has.
+    pub(super) fn pull(&mut self, other: &Office) {
+        for entry in &other.entries {
+            self.receive(entry);
+        }
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.document.view()
+    }
+
+    pub(super) fn json(&self) -> Json {
+        Value::Map(self.view().fields).to_json()
+    }
+}
+
+/// Both offices pull from each other and must then agree.
+pub(super) fn meet(a: &mut Office, b: &mut Office) {
+    a.pull(b);
+    b.pull(a);
+    assert_eq!(a.view(), b.view());
+    assert_like_automerge(&a.document);
+}
+
+pub(super) fn fields(json: Json) -> Map<String, Json> {
+    match json {
+        Json::Object(fields) => fields,
+        other => panic!("{other} is no object"),
+    }
+}
+
+pub(super) fn merge(json: Json) -> Edit {
+    Edit::Merge { patch: fields(json), create: true }
+}
+
+/// Asserts that the view is what Automerge itself reads, conflicts included, and that saving and
+/// loading changes nothing.
+pub(super) fn assert_like_automerge(document: &Document) {
+    let view = document.view();
+    let automerge = document.automerge();
+    let mut conflicts = BTreeMap::new();
+    let mut read = read_map(automerge, &automerge::ROOT, "", true, &mut conflicts);
+    read.remove("_deleted");
+    conflicts.remove("_deleted");
+    assert_eq!(view.fields, read);
+    let shown: BTreeMap<String, Vec<(Value, [u8; 16])>> = view
+        .conflicts
+        .iter()
+        .map(|conflict| {
+            let values = conflict.values.iter();
+            let values = values.map(|v| (v.value.clone(), v.actor)).collect();
+            (conflict.path.clone(), values)
+        })
+        .collect();
+    assert_eq!(shown, conflicts);
+    let loaded = Document::load(&document.save()).unwrap();
+    assert_eq!(loaded.view(), view);
+}
+
+type Conflicts = BTreeMap<String, Vec<(Value, [u8; 16])>>;
+
+fn read_map(
+    doc: &automerge::Automerge,
+    object: &ObjId,
+    path: &str,
+    is_shown: bool,
+    conflicts: &mut Conflicts,
+) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    for key in doc.keys(object) {
+        let path = match path {
+            "" => key.clone(),
+            path => format!("{path}.{key}"),
+        };
+        let all = doc.get_all(object, key.as_str()).unwrap();
+        values.insert(key, read_all(doc, all, &path, is_shown, conflicts));
+    }
+    values
+}
+
+fn read_all(
+    doc: &automerge::Automerge,
+    all: Vec<(automerge::Value<'_>, ObjId)>,
+    path: &str,
+    is_shown: bool,
+    conflicts: &mut Conflicts,
+) -> Value {
+    let count = all.len();
+    let mut values: Vec<(Value, [u8; 16])> = Vec::new();
+    for (index, (value, id)) in all.into_iter().enumerate() {
+        let ObjId::Id(_, actor, _) = &id else {
+            panic!("a value is the root");
+        };
+        let actor = actor.to_bytes().try_into().unwrap();
+        let is_shown = is_shown && index + 1 == count;
+        let value = match value {
+            automerge::Value::Object(ObjType::Map | ObjType::Table) => {
+                Value::Map(read_map(doc, &id, path, is_shown, conflicts))
+            }
+            automerge::Value::Object(ObjType::Text) => Value::Text(doc.text(&id).unwrap()),
+            automerge::Value::Object(ObjType::List) => {
+                let items = (0..doc.length(&id)).map(|index| {
+                    let path = format!("{path}[{index}]");
+                    let all = doc.get_all(&id, index).unwrap();
+                    read_all(doc, all, &path, is_shown, conflicts)
+                });
+                Value::List(items.collect())
+            }
+            automerge::Value::Scalar(scalar) => read_scalar(&scalar),
+        };
+        values.push((value, actor));
+    }
+    values.reverse();
+    let shown = values.first().unwrap().0.clone();
+    if is_shown && count > 1 {
+        conflicts.insert(path.to_owned(), values);
+    }
+    shown
+}
+
+fn read_scalar(scalar: &ScalarValue) -> Value {
+    match scalar {
+        ScalarValue::Null => Value::Null,
+        ScalarValue::Boolean(b) => Value::Bool(*b),
+        ScalarValue::Int(n) => Value::Int(*n),
+        ScalarValue::F64(n) => Value::Float(*n),
+        ScalarValue::Str(s) => Value::Str(s.to_string()),
+        ScalarValue::Bytes(b) => Value::Bytes(b.clone()),
+        ScalarValue::Timestamp(ms) => Value::Timestamp(*ms),
+        ScalarValue::Counter(n) => Value::Counter(i64::from(n)),
+        ScalarValue::Uint(_) | ScalarValue::Unknown { .. } => panic!("{scalar:?} got in"),
+    }
+}

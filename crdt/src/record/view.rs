@@ -1,0 +1,338 @@
+//! A record as it is read: its fields, what is in conflict, and a digest of all that is live.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{Content, History, Object, Stored};
+use super::limits::DELETED_FIELD;
+use super::live::Live;
+use super::operation::{ObjectId, OpId, Shape};
+use super::value::Value;
+
+/// Separates these digests from every other use of the hash.
+const CONTEXT: &str = "branchline 2026 record digest";
+/// The digest's input is hashed whenever this much of it has come together, in bytes.
+const HASHED_AT_BYTES: usize = 16 * 1024;
+
+/// A record as it is read. Replicas that have the same changes have the same view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// The fields, without `_deleted`.
+    pub fields: BTreeMap<String, Value>,
+    /// Whether the record is deleted. Of concurrent deleting and reviving, deleting wins.
+    pub deleted: bool,
+    /// The fields and elements that have more than one value.
+    pub conflicts: Vec<Conflict>,
+    /// The hashes of the changes that no other change depends on, ascending.
+    pub heads: Vec<[u8; 32]>,
+    /// A hash of the heads and of everything that is live: it differs wherever two views could.
+    pub digest: [u8; 32],
+}
+
+/// A field or element with more than one value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Where it is: `address.city`, `lines[2]`.
+    pub path: String,
+    /// The values: the shown one, then the others, later ones first.
+    pub values: Vec<ConflictValue>,
+}
+
+/// One of several values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictValue {
+    /// The value.
+    pub value: Value,
+    /// The Automerge actor that wrote it.
+    pub actor: [u8; 16],
+    /// When, in milliseconds since 1970 as its author's clock said. 0 for a genesis.
+    pub time_ms: i64,
+}
+
+/// Reads a record.
+pub(crate) fn view(history: &History) -> View {
+    let mut walk = Walk { history, path: Vec::new(), conflicts: Vec::new(), digest: Digest::new() };
+    for head in history.heads() {
+        walk.digest.bytes(head);
+    }
+    let mut fields = walk.map(ObjectId::Root, true);
+    fields.remove(DELETED_FIELD);
+    View {
+        fields,
+        deleted: is_deleted(history),
+        conflicts: walk.conflicts,
+        heads: history.heads().copied().collect(),
+        digest: walk.digest.finish(),
+    }
+}
+
+pub(crate) fn is_deleted(history: &History) -> bool {
+    let live = history.live(ObjectId::Root, DELETED_FIELD);
+    live.iter()
+        .filter_map(|id| history.value(id))
+        .any(|stored| stored.content == Content::Register(Value::Bool(true)))
+}
+
+/// The value that an operation wrote, with all that is in it.
+pub(crate) fn value(history: &History, id: OpId) -> Value {
+    match history.value(id) {
+        None => Value::Null,
+        Some(stored) => match &stored.content {
+            Content::Register(value) => value.clone(),
+            Content::Counter(sum) => Value::Counter(clamp(*sum)),
+            Content::Object(Shape::Text) => Value::Text(text(history, ObjectId::Made(id))),
+            Content::Object(Shape::List) => Value::List(
+                elements(history, ObjectId::Made(id))
+                    .filter_map(|(_, live)| live.shown())
+                    .map(|id| value(history, id))
+                    .collect(),
+            ),
+            Content::Object(Shape::Map) => match history.object(ObjectId::Made(id)) {
+                Some(Object::Map(fields)) => Value::Map(
+                    fields
+                        .iter()
+                        .filter_map(|(name, live)| Some((name, live.shown()?)))
+                        .map(|(name, id)| (name.clone(), value(history, id)))
+                        .collect(),
+                ),
+                Some(Object::Sequence(_)) | None => Value::Null,
+            },
+        },
+    }
+}
+
+/// A counter's sum as it is shown: beyond 64 bits it stands still at the end.
+pub(crate) fn clamp(sum: i128) -> i64 {
+    let least = i128::from(i64::MIN);
+    let greatest = i128::from(i64::MAX);
+    i64::try_from(sum.clamp(least, greatest)).unwrap_or_default()
+}
+
+/// The elements of a list or text that have values, in order.
+pub(crate) fn elements(history: &History, object: ObjectId) -> impl Iterator<Item = (OpId, &Live)> {
+    let sequence = match history.object(object) {
+        Some(Object::Sequence(sequence)) => Some(sequence),
+        Some(Object::Map(_)) | None => None,
+    };
+    sequence.into_iter().flat_map(|sequence| sequence.visible())
+}
+
+/// The piece of text that an element of a text shows.
+pub(crate) fn piece<'a>(history: &'a History, live: &Live) -> &'a str {
+    match live.shown().and_then(|id| history.value(id)) {
+        Some(Stored { content: Content::Register(Value::Str(piece)), .. }) => piece,
+        Some(_) | None => "",
+    }
+}
+
+fn text(history: &History, object: ObjectId) -> String {
+    elements(history, object).map(|(_, live)| piece(history, live)).collect()
+}
+
+/// One step of the path to a value.
+enum Step {
+    Field(String),
+    Element(usize),
+}
+
+/// One walk over all live values, shown or not, in an order that depends on nothing but them.
+struct Walk<'a> {
+    history: &'a History,
+    path: Vec<Step>,
+    conflicts: Vec<Conflict>,
+    digest: Digest,
+}
+
+impl Walk<'_> {
+    fn map(&mut self, object: ObjectId, is_shown: bool) -> BTreeMap<String, Value> {
+        let history = self.history;
+        let Some(Object::Map(fields)) = history.object(object) else {
+            return BTreeMap::new();
+        };
+        let mut values = BTreeMap::new();
+        for (name, live) in fields {
+            if live.is_empty() {
+                continue;
+            }
+            self.digest.tag(b'f');
+            self.digest.bytes(name.as_bytes());
+            self.path.push(Step::Field(name.clone()));
+            if let Some(value) = self.place(live, is_shown) {
+                values.insert(name.clone(), value);
+            }
+            self.path.pop();
+        }
+        self.digest.tag(b'.');
+        values
+    }
+
+    fn list(&mut self, object: ObjectId, is_shown: bool) -> Vec<Value> {
+        let history = self.history;
+        let mut values = Vec::new();
+        for (id, live) in elements(history, object) {
+            self.digest.tag(b'e');
+            self.digest.id(id);
+            self.path.push(Step::Element(values.len()));
+            values.extend(self.place(live, is_shown));
+            self.path.pop();
+        }
+        self.digest.tag(b'.');
+        values
+    }
+
+    fn text(&mut self, object: ObjectId) -> String {
+        let history = self.history;
+        let mut text = String::new();
+        for (id, live) in elements(history, object) {
+            let piece = piece(history, live);
+            self.digest.tag(b'e');
+            self.digest.id(id);
+            self.digest.bytes(piece.as_bytes());
+            text.push_str(piece);
+        }
+        self.digest.tag(b'.');
+        text
+    }
+
+    /// Reads the values of one field or element and returns the shown one, the last.
+    fn place(&mut self, live: &Live, is_shown: bool) -> Option<Value> {
+        let mut values = Vec::with_capacity(1);
+        for id in live.iter() {
+            values.push(self.value(id, is_shown && live.shown() == Some(id)));
+        }
+        let is_deletion =
+            matches!(self.path.as_slice(), [Step::Field(name)] if name == DELETED_FIELD);
+        if is_shown && values.len() > 1 && !is_deletion {
+            let shown_first = live.iter().rev().zip(values.iter().rev());
+            let conflict = Conflict {
+                path: self.path_text(),
+                values: shown_first.map(|(id, value)| self.conflict_value(id, value)).collect(),
+            };
+            self.conflicts.push(conflict);
+        }
+        values.pop()
+    }
+
+    fn conflict_value(&self, id: OpId, value: &Value) -> ConflictValue {
+        ConflictValue {
+            value: value.clone(),
+            actor: id.actor.0,
+            time_ms: self.history.change_of(id).map_or(0, |meta| meta.time_ms),
+        }
+    }
+
+    fn value(&mut self, id: OpId, is_shown: bool) -> Value {
+        let history = self.history;
+        self.digest.tag(b'v');
+        self.digest.id(id);
+        match history.value(id).map(|stored| &stored.content) {
+            None => Value::Null,
+            Some(Content::Register(value)) => {
+                self.digest.register(value);
+                value.clone()
+            }
+            Some(Content::Counter(sum)) => {
+                self.digest.tag(b'c');
+                self.digest.raw(&sum.to_le_bytes());
+                Value::Counter(clamp(*sum))
+            }
+            Some(Content::Object(Shape::Map)) => {
+                self.digest.tag(b'M');
+                Value::Map(self.map(ObjectId::Made(id), is_shown))
+            }
+            Some(Content::Object(Shape::List)) => {
+                self.digest.tag(b'L');
+                Value::List(self.list(ObjectId::Made(id), is_shown))
+            }
+            Some(Content::Object(Shape::Text)) => {
+                self.digest.tag(b'T');
+                Value::Text(self.text(ObjectId::Made(id)))
+            }
+        }
+    }
+
+    fn path_text(&self) -> String {
+        let mut text = String::new();
+        for step in &self.path {
+            match step {
+                Step::Field(name) => {
+                    if !text.is_empty() {
+                        text.push('.');
+                    }
+                    text.push_str(name);
+                }
+                Step::Element(index) => text.push_str(&format!("[{index}]")),
+            }
+        }
+        text
+    }
+}
+
+/// BLAKE3 over an encoding in which every part ends where it must, so that different walks are
+/// different bytes.
+struct Digest {
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+}
+
+impl Digest {
+    fn new() -> Digest {
+        Digest { hasher: blake3::Hasher::new_derive_key(CONTEXT), buffer: Vec::new() }
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.buffer.extend(bytes);
+        if self.buffer.len() >= HASHED_AT_BYTES {
+            self.hasher.update(&self.buffer);
+            self.buffer.clear();
+        }
+    }
+
+    fn tag(&mut self, tag: u8) {
+        self.raw(&[tag]);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.raw(&(bytes.len() as u64).to_le_bytes());
+        self.raw(bytes);
+    }
+
+    fn id(&mut self, id: OpId) {
+        self.raw(&id.counter.to_le_bytes());
+        self.raw(&id.actor.0);
+    }
+
+    fn register(&mut self, value: &Value) {
+        match value {
+            // Objects are never registers.
+            Value::Null | Value::List(_) | Value::Map(_) => self.tag(b'n'),
+            Value::Bool(b) => self.raw(&[b'b', u8::from(*b)]),
+            Value::Int(n) | Value::Counter(n) => {
+                self.tag(b'i');
+                self.raw(&n.to_le_bytes());
+            }
+            Value::Float(n) => {
+                self.tag(b'd');
+                self.raw(&n.to_bits().to_le_bytes());
+            }
+            Value::Str(s) | Value::Text(s) => {
+                self.tag(b's');
+                self.bytes(s.as_bytes());
+            }
+            Value::Bytes(b) => {
+                self.tag(b'x');
+                self.bytes(b);
+            }
+            Value::Timestamp(ms) => {
+                self.tag(b't');
+                self.raw(&ms.to_le_bytes());
+            }
+        }
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        self.hasher.update(&self.buffer);
+        self.hasher.finalize().into()
+    }
+}

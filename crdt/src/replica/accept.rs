@@ -1,0 +1,278 @@
+//! Entries from others: from bytes to a staged entry, or a reason why not.
+//!
+//! In this order: layout (by [`Entry::decode`]), network and space, the author's membership, repeats, signature,
+//! chain, past, payload, and the verdict on each change. Only the last step merges anything.
+
+use super::stage::{Mark, NotTaken, StagedEntry};
+use super::{Notice, Replica};
+use crate::entry::{Body, Entry, Header, PAYLOAD_FORMAT, Tip, Transaction, limits};
+use crate::ids::{EntryHash, SpaceId};
+use crate::membership::Role;
+use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
+use crate::store::{Store, StoreError};
+use crate::tables::logs::{self, EntryRow, Fate, LogRow};
+use crate::tables::records::RecordKey;
+use crate::tables::row;
+
+/// What became of an entry that was offered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Acceptance {
+    /// It is part of the group now.
+    Staged,
+    /// It is held already.
+    Repeat,
+    /// Something that it builds on is missing here: drop it and pull.
+    NotReady,
+    /// It must not be here. The fault is the sender's.
+    Refused(Refusal),
+    /// Another entry of the same author has its number: the author is at fault. `held` is the other.
+    Fork {
+        /// The hash of the entry that is held under that number.
+        held: EntryHash,
+    },
+}
+
+/// Why an entry must not be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It belongs to another network.
+    #[error("an entry of another network")]
+    Network,
+    /// It belongs to a space that is not held here.
+    #[error("an entry of a space that this site does not hold")]
+    Space,
+    /// The author may read only.
+    #[error("an entry of a site that may not write")]
+    Role,
+    /// The signature is not the author's.
+    #[error("an entry whose signature is not its author's")]
+    Signature,
+    /// It bears this site's running incarnation, but this site did not write it.
+    #[error("an entry under this site's own name that it did not write")]
+    NotOurs,
+}
+
+/// How far an entry is believed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// From a peer: everything is checked.
+    Peer { by_gossip: bool },
+    /// From this replica's own journal, where only checked entries are.
+    Journal,
+}
+
+impl<S: Store> Replica<S> {
+    /// Judges one entry and stages it if it is good (or void, which is held as well).
+    pub(super) fn accept(
+        &mut self,
+        entry: Entry,
+        origin: Origin,
+    ) -> Result<Acceptance, StoreError> {
+        let header = &entry.header;
+        if let Origin::Peer { .. } = origin
+            && let Err(acceptance) = self.may_hold(header)
+        {
+            return Ok(acceptance);
+        }
+        let tip = self.log(header.space, header.author);
+        let (held_seq, held_hash) = tip.map_or((0, EntryHash::NONE), |row| (row.seq, row.hash));
+        if self.is_dropped(&entry) {
+            // Known, and known not to stand.
+            return Ok(Acceptance::Repeat);
+        }
+        if header.seq <= held_seq {
+            return match self.held_hash(header.space, &entry.tip())? {
+                Some(held) if held == entry.hash => Ok(Acceptance::Repeat),
+                Some(_) if !entry.is_signed() => Ok(Acceptance::Refused(Refusal::Signature)),
+                Some(held) => Ok(Acceptance::Fork { held }),
+                None => Ok(Acceptance::NotReady),
+            };
+        }
+        if let Origin::Peer { .. } = origin {
+            if header.author == self.author {
+                return Ok(Acceptance::Refused(Refusal::NotOurs));
+            }
+            if !entry.is_signed() {
+                return Ok(Acceptance::Refused(Refusal::Signature));
+            }
+        }
+        if header.seq != held_seq + 1 || header.previous != held_hash || !self.holds_past(header)? {
+            return Ok(Acceptance::NotReady);
+        }
+        let fate =
+            if self.is_blocked(header, tip)? { Some(Fate::Held) } else { self.apply(&entry)? };
+        Ok(match fate {
+            Some(fate) => {
+                let by_gossip = origin == Origin::Peer { by_gossip: true };
+                self.stage_entry(entry, fate, by_gossip);
+                Acceptance::Staged
+            }
+            None => Acceptance::NotReady,
+        })
+    }
+
+    /// Adds an entry to the group, behind all before it.
+    pub(super) fn stage_entry(&mut self, entry: Entry, fate: Fate, by_gossip: bool) {
+        let header = &entry.header;
+        let before = self.log(header.space, header.author);
+        let (applied, applied_hash) = match fate {
+            Fate::Applied | Fate::Void => (header.seq, entry.hash),
+            Fate::Held => {
+                before.map_or((0, EntryHash::NONE), |row| (row.applied, row.applied_hash))
+            }
+        };
+        let former = |tip: &&Tip| tip.author.site == header.author.site;
+        let predecessor = match before {
+            Some(row) => row.predecessor,
+            None => header.past.iter().filter(former).max_by_key(|tip| tip.seq).copied(),
+        };
+        let row = LogRow { seq: header.seq, hash: entry.hash, applied, applied_hash, predecessor };
+        self.stage.logs.insert((header.space, header.author), row);
+        self.stage.entries.push(StagedEntry { entry, fate, by_gossip });
+    }
+
+    /// Whether entries of this author and space belong here at all.
+    fn may_hold(&self, header: &Header) -> Result<(), Acceptance> {
+        let Some(network) = self.network.as_ref().filter(|n| n.id == header.network) else {
+            return Err(Acceptance::Refused(Refusal::Network));
+        };
+        if !self.spaces.contains_key(&header.space) {
+            return Err(Acceptance::Refused(Refusal::Space));
+        }
+        let membership = header.space == network.id.membership_space();
+        match network.members.get(&header.author.site) {
+            Some(member) if membership || member.role >= Role::Writer => Ok(()),
+            Some(_) => Err(Acceptance::Refused(Refusal::Role)),
+            // Its admission may be on its way.
+            None => Err(Acceptance::NotReady),
+        }
+    }
+
+    /// The hash of the entry that is held under a number, if one is.
+    pub(super) fn held_hash(
+        &self,
+        space: SpaceId,
+        tip: &Tip,
+    ) -> Result<Option<EntryHash>, StoreError> {
+        match self.log(space, tip.author) {
+            None => return Ok(None),
+            Some(row) if row.seq < tip.seq => return Ok(None),
+            Some(row) if row.seq == tip.seq => return Ok(Some(row.hash)),
+            Some(_) => {}
+        }
+        let staged = self.stage.entries.iter().map(|staged| &staged.entry);
+        let mut same = staged.filter(|entry| {
+            let header = &entry.header;
+            header.space == space && header.author == tip.author && header.seq == tip.seq
+        });
+        if let Some(entry) = same.next() {
+            return Ok(Some(entry.hash));
+        }
+        let key = logs::entry(space, tip.author, tip.seq);
+        let row: Option<EntryRow> = row(&self.store, "entry row", &key)?;
+        Ok(row.map(|row| row.hash))
+    }
+
+    fn holds_past(&self, header: &Header) -> Result<bool, StoreError> {
+        let membership = header.network.membership_space();
+        let own = header.past.iter().map(|tip| (header.space, tip));
+        for (space, tip) in own.chain(header.membership_past.iter().map(|tip| (membership, tip))) {
+            let forked = self.spaces.get(&space).and_then(|logs| logs.forks.get(&tip.author));
+            // Beyond a fork nobody waits for the branch that does not stand.
+            if forked.is_some_and(|fork| fork.kept.0.seq <= tip.seq) {
+                continue;
+            }
+            if self.held_hash(space, tip)? != Some(tip.hash) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the entry, or anything in its past, is of a payload format that this program does not know.
+    fn is_blocked(&self, header: &Header, tip: Option<LogRow>) -> Result<bool, StoreError> {
+        if header.payload.format > PAYLOAD_FORMAT || tip.is_some_and(|row| row.applied < row.seq) {
+            return Ok(true);
+        }
+        let membership = header.network.membership_space();
+        let beyond = |space, tip: &Tip| {
+            self.log(space, tip.author).is_some_and(|row| row.applied < tip.seq.min(row.seq))
+        };
+        Ok(header.past.iter().any(|tip| beyond(header.space, tip))
+            || header.membership_past.iter().any(|tip| beyond(membership, tip)))
+    }
+
+    /// Merges an entry's content into the group: `Applied`, `Void`, or `None` where something that it builds on
+    /// is missing.
+    fn apply(&mut self, entry: &Entry) -> Result<Option<Fate>, StoreError> {
+        let header = &entry.header;
+        let membership = header.space == header.network.membership_space();
+        match entry.body() {
+            Ok(Body::Transactions(transactions)) if !membership => {
+                self.apply_transactions(header, transactions)
+            }
+            // Members change when the entry is durable.
+            Ok(Body::Membership(_)) if membership => Ok(Some(Fate::Applied)),
+            Ok(Body::Transactions(_) | Body::Membership(_)) => {
+                Ok(Some(self.void(header, "its payload is of a kind that its space does not take")))
+            }
+            Err(error) => Ok(Some(self.void(header, &error.to_string()))),
+        }
+    }
+
+    fn apply_transactions(
+        &mut self,
+        header: &Header,
+        transactions: Vec<Transaction>,
+    ) -> Result<Option<Fate>, StoreError> {
+        let mut mark = Mark::new();
+        let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
+        let actor = ActorBytes(header.author.actor());
+        let mut operations = 0;
+        for write in writes {
+            let key = RecordKey { space: header.space, collection: write.collection, id: write.id };
+            if let Err(reason) = self.check_address(header, &key) {
+                self.roll_back(mark)?;
+                return Ok(Some(self.void(header, &reason)));
+            }
+            match self.take_change(&key, actor, write.change, &mut mark) {
+                Ok(count) => operations += count,
+                Err(NotTaken::Store(error)) => return Err(error),
+                Err(NotTaken::Verdict(Verdict::Fault(fault))) => {
+                    self.roll_back(mark)?;
+                    let reason = format!("record {}/{}: {fault}", key.collection, key.id);
+                    return Ok(Some(self.void(header, &reason)));
+                }
+                Err(NotTaken::Verdict(Verdict::Missing(_))) => {
+                    self.roll_back(mark)?;
+                    // Where a fork dropped entries, what was built on them can never be ready.
+                    let forked =
+                        self.spaces.get(&header.space).is_some_and(|logs| !logs.forks.is_empty());
+                    let reason = "it builds on an entry that a fork dropped";
+                    return Ok(forked.then(|| self.void(header, reason)));
+                }
+            }
+            if operations > limits::OPERATIONS_MAX {
+                self.roll_back(mark)?;
+                return Ok(Some(self.void(header, "it has too many operations")));
+            }
+        }
+        Ok(Some(Fate::Applied))
+    }
+
+    fn check_address(&self, header: &Header, key: &RecordKey) -> Result<(), String> {
+        check_collection(&key.collection).map_err(|error| error.to_string())?;
+        check_record_id(&key.id).map_err(|error| error.to_string())?;
+        let admin = || self.members().is_some_and(|m| m.has_role(&header.author.site, Role::Admin));
+        if key.collection == SCHEMA_COLLECTION && header.author.site != self.site() && !admin() {
+            return Err("schemas are written by admins".to_owned());
+        }
+        Ok(())
+    }
+
+    fn void(&mut self, header: &Header, reason: &str) -> Fate {
+        let reason = reason.to_owned();
+        self.notice(Notice::Void { author: header.author, seq: header.seq, reason });
+        Fate::Void
+    }
+}

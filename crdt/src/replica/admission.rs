@@ -1,0 +1,351 @@
+//! Becoming a member, and letting others become one.
+
+use std::collections::btree_map;
+
+use super::accept::{Acceptance, Origin};
+use super::stage::After;
+use super::{Network, Notice, Output, Replica};
+use crate::codec;
+use crate::entry::Entry;
+use crate::ids::{NetworkId, SiteId, SiteKey};
+use crate::membership::{
+    Admission, Admitting, Genesis, Grant, Members, NotAdmitted, Operation, Role, Ticket,
+};
+use crate::protocol::{
+    INTRODUCTION_BYTES_MAX, Introduction, Proof, Welcome, pack_entries, topic, unpack_entries,
+};
+use crate::store::{Store, StoreError};
+use crate::tables::logs::{self, EntryRow};
+use crate::tables::row;
+
+use super::logs::Logs;
+use super::receipts::Receipts;
+
+/// How often a ticket is presented until someone answers.
+const PRESENT_INTERVAL_MS: u64 = 2_000;
+/// How long after a refusal it is presented again: an admin may yet learn of the inviter.
+const PRESENT_AGAIN_MS: u64 = 60_000;
+
+/// Why no ticket was made.
+#[derive(Debug, thiserror::Error)]
+pub enum InviteError {
+    /// The site has no network to invite to.
+    #[error("this site is no member of a network yet")]
+    NoMember,
+    /// Admins invite.
+    #[error("inviting takes the role admin, this site is {role}")]
+    Role {
+        /// The site's role.
+        role: Role,
+    },
+}
+
+/// Why a ticket cannot be used at this site.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// A site belongs to one network for ever.
+    #[error(
+        "this site belongs to network {own}, the ticket is for {found}; use another data folder"
+    )]
+    OtherNetwork {
+        /// The site's network.
+        own: NetworkId,
+        /// The ticket's.
+        found: NetworkId,
+    },
+    /// The ticket has expired.
+    #[error("the ticket has expired, ask for a new one (`branchline invite`)")]
+    Expired,
+    /// The site is a member.
+    #[error("this site is a member of that network already")]
+    Member,
+}
+
+impl<S: Store> Replica<S> {
+    /// Begins a network with this document. The caller commits.
+    pub fn found(&mut self, genesis: Genesis) {
+        self.stage.genesis = Some(genesis);
+    }
+
+    /// A ticket for one new site. `secret` is a fresh random key pair, `expires_ms` in ms since 1970.
+    pub fn invite(
+        &self,
+        role: Role,
+        expires_ms: i64,
+        secret: SiteKey,
+        addresses: Vec<String>,
+    ) -> Result<Ticket, InviteError> {
+        let network = self.network().ok_or(InviteError::NoMember)?;
+        let member = self.members().and_then(|members| members.get(&self.site()));
+        match member.ok_or(InviteError::NoMember)?.role {
+            Role::Admin => {}
+            role @ (Role::Reader | Role::Writer) => return Err(InviteError::Role { role }),
+        }
+        let grant = Grant::sign(network, secret.site(), role, expires_ms, &self.identity.key);
+        Ok(Ticket { grant, secret, inviter: self.site(), addresses })
+    }
+
+    /// Whether this site could join with a ticket.
+    pub fn may_join(&self, ticket: &Ticket, wall_ms: i64) -> Result<(), JoinError> {
+        let found = ticket.grant.network;
+        if let Some(own) = self.network().filter(|own| *own != found) {
+            return Err(JoinError::OtherNetwork { own, found });
+        }
+        if self.members().is_some_and(|members| members.get(&self.site()).is_some()) {
+            return Err(JoinError::Member);
+        }
+        if ticket.grant.expires_ms < wall_ms { Err(JoinError::Expired) } else { Ok(()) }
+    }
+
+    /// Takes a ticket to join with; an unusable one changes nothing.
+    pub(super) fn join(&mut self, ticket: Ticket) -> Result<(), StoreError> {
+        if self.may_join(&ticket, self.now.wall_ms).is_err() {
+            return Ok(());
+        }
+        let genesis = self.genesis().cloned();
+        self.enter_network(ticket.grant.network, genesis, Some(ticket));
+        self.load_spaces()?;
+        self.timers.introduce_ms = 0;
+        self.present_ticket()
+    }
+
+    /// Knows its network from now on.
+    pub(super) fn enter_network(
+        &mut self,
+        id: NetworkId,
+        genesis: Option<Genesis>,
+        ticket: Option<Ticket>,
+    ) {
+        let members = Members::new(id, genesis);
+        let sites = members.sites();
+        self.network = Some(Network { id, members, ticket });
+        for space in [id.membership_space(), id.main_space()] {
+            if let btree_map::Entry::Vacant(vacant) = self.spaces.entry(space) {
+                vacant.insert(Logs::default());
+                self.outputs.push_back(Output::Subscribe(topic(id, space)));
+            }
+            self.receipts.entry(space).or_default();
+        }
+        self.outputs.push_back(Output::Members(sites));
+    }
+
+    /// Reads the logs and receipts of the network's spaces.
+    pub(super) fn load_spaces(&mut self) -> Result<(), StoreError> {
+        for (space, logs) in &mut self.spaces {
+            *logs = Logs::load(&self.store, *space)?;
+            self.receipts.insert(*space, Receipts::load(&self.store, *space)?);
+        }
+        Ok(())
+    }
+
+    /// Presents the ticket, if this site still needs to.
+    pub(super) fn present_ticket(&mut self) -> Result<(), StoreError> {
+        let now = self.now.monotonic_ms;
+        let own = self.site();
+        let Some(Network { members, ticket: Some(ticket), .. }) = &self.network else {
+            return Ok(());
+        };
+        if members.get(&own).is_some() || self.timers.introduce_ms > now {
+            return Ok(());
+        }
+        self.timers.introduce_ms = now + PRESENT_INTERVAL_MS;
+        let admission = Box::new(Admission::sign(ticket, own, &self.identity.name));
+        let proof = Proof::Ticket(admission);
+        let body = codec::encode(&Introduction { network: ticket.grant.network, proof });
+        let addresses = ticket.addresses.clone();
+        self.outputs.push_back(Output::Introduce { to: ticket.inviter, addresses, body });
+        Ok(())
+    }
+
+    /// Shows a member that does not know of it that this site is one.
+    pub(super) fn introduce_to(&mut self, to: SiteId) -> Result<(), StoreError> {
+        let Some(network) = self.network() else { return Ok(()) };
+        let mut entries = self.membership_entries()?;
+        // The other side lacks what is newest.
+        let mut room = INTRODUCTION_BYTES_MAX;
+        let fitting = entries.iter().rev().take_while(|entry| {
+            let fits = entry.len() <= room;
+            room = room.saturating_sub(entry.len());
+            fits
+        });
+        let kept = fitting.count();
+        let entries = entries.split_off(entries.len() - kept);
+        let proof = Proof::Entries(pack_entries(&entries));
+        let body = codec::encode(&Introduction { network, proof });
+        self.outputs.push_back(Output::Introduce { to, addresses: Vec::new(), body });
+        Ok(())
+    }
+
+    /// The membership entries held, in journal order.
+    fn membership_entries(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let Some(network) = self.network() else { return Ok(Vec::new()) };
+        let space = network.membership_space();
+        let mut positions = Vec::new();
+        for (author, log) in self.spaces.get(&space).iter().flat_map(|logs| &logs.rows) {
+            for seq in 1..=log.seq {
+                let key = logs::entry(space, *author, seq);
+                let row: Option<EntryRow> = row(&self.store, "entry row", &key)?;
+                positions.extend(row.map(|row| row.position()));
+            }
+        }
+        positions.sort();
+        let read = |position| Ok(self.store.read(position)?.split_off(1));
+        positions.into_iter().map(read).collect()
+    }
+
+    /// Members from the entries of the membership space: the last step of opening.
+    pub(super) fn load_members(&mut self) -> Result<(), StoreError> {
+        let entries = self.membership_entries()?;
+        let entries: Vec<_> =
+            entries.iter().filter_map(|bytes| Entry::decode(bytes).ok()).collect();
+        self.learn_members(entries.iter());
+        Ok(())
+    }
+
+    /// Another site presents itself.
+    pub(super) fn introduced(
+        &mut self,
+        from: SiteId,
+        token: u64,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let Ok(introduction) = codec::decode::<Introduction>("introduction", body) else {
+            self.refuse(token, "the introduction cannot be read");
+            return Ok(());
+        };
+        let own = self.site();
+        let expected = self.network().filter(|id| *id == introduction.network);
+        let can_admit = self.members().is_some_and(|members| members.get(&own).is_some());
+        if expected.is_none() || !can_admit {
+            self.refuse(token, "this site cannot let anyone into that network");
+            return Ok(());
+        }
+        match introduction.proof {
+            Proof::Ticket(admission) => self.take_up(from, token, *admission),
+            Proof::Entries(packed) => {
+                for bytes in unpack_entries(&packed).unwrap_or_default() {
+                    self.take_membership_entry(&bytes)?;
+                }
+                self.stage.after.push(After::Welcome { token, to: from });
+            }
+        }
+        Ok(())
+    }
+
+    fn take_up(&mut self, from: SiteId, token: u64, admission: Admission) {
+        let Some(members) = self.members() else { return };
+        let verdict = match members.examine(&admission) {
+            _ if admission.site != from => {
+                Err("the ticket was taken up by another site".to_owned())
+            }
+            Ok(Admitting::AlreadyMember) => Ok(Admitting::AlreadyMember),
+            Ok(Admitting::New) if admission.grant.expires_ms < self.now.wall_ms => {
+                Err("the ticket has expired, ask for a new one".to_owned())
+            }
+            Ok(Admitting::New) if self.is_taken_up(&admission) => {
+                Err(NotAdmitted::Used { used_by: from }.to_string())
+            }
+            Ok(Admitting::New) => Ok(Admitting::New),
+            Err(error) => Err(error.to_string()),
+        };
+        match verdict {
+            Ok(admitting) => {
+                if admitting == Admitting::New {
+                    self.stage.operations.push(Operation::Admit(admission));
+                }
+                self.stage.after.push(After::Welcome { token, to: from });
+            }
+            Err(reason) => self.refuse(token, &reason),
+        }
+    }
+
+    /// Whether another site takes the same grant up in this very group.
+    fn is_taken_up(&self, admission: &Admission) -> bool {
+        self.stage.operations.iter().any(|operation| match operation {
+            Operation::Admit(other) => other.grant.ticket == admission.grant.ticket,
+        })
+    }
+
+    fn take_membership_entry(&mut self, bytes: &[u8]) -> Result<bool, StoreError> {
+        let Some(network) = self.network() else { return Ok(false) };
+        let entry = Entry::decode(bytes).ok();
+        let entry = entry.filter(|entry| entry.header.space == network.membership_space());
+        let Some(entry) = entry else { return Ok(false) };
+        let acceptance = self.accept(entry, Origin::Peer { by_gossip: false })?;
+        Ok(acceptance == Acceptance::Staged)
+    }
+
+    pub(super) fn refuse(&mut self, token: u64, reason: &str) {
+        let body = codec::encode(&Welcome::Refused(reason.to_owned()));
+        self.outputs.push_back(Output::AnswerIntroduction { token, body });
+    }
+
+    /// Answers an introduction by what is durable now.
+    pub(super) fn welcome(&mut self, token: u64, to: SiteId) -> Result<(), StoreError> {
+        let members = self.members().filter(|members| members.get(&to).is_some());
+        let Some(genesis) = members.and_then(Members::genesis).cloned() else {
+            self.refuse(token, "this site knows of no admission of yours");
+            return Ok(());
+        };
+        let mut entries = self.membership_entries()?;
+        let mut room = INTRODUCTION_BYTES_MAX;
+        let fitting = entries.iter().take_while(|entry| {
+            let fits = entry.len() <= room;
+            room = room.saturating_sub(entry.len());
+            fits
+        });
+        entries.truncate(fitting.count());
+        let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
+        let body = codec::encode(&welcome);
+        self.outputs.push_back(Output::AnswerIntroduction { token, body });
+        Ok(())
+    }
+
+    /// The answer to this site's introduction.
+    pub(super) fn welcomed(&mut self, from: SiteId, body: &[u8]) -> Result<(), StoreError> {
+        let (genesis, packed) = match codec::decode("welcome", body) {
+            Ok(Welcome::Member { genesis, entries }) => (genesis, entries),
+            Ok(Welcome::Refused(reason)) => {
+                self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
+                self.notice(Notice::NotAdmitted { by: from, reason });
+                return Ok(());
+            }
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                return Ok(());
+            }
+        };
+        let Some(id) = self.network() else { return Ok(()) };
+        if genesis.network() != id {
+            let reason = "its genesis document is another network's".to_owned();
+            self.notice(Notice::Refused { from, reason });
+            return Ok(());
+        }
+        let own = self.site();
+        let was_member = self.members().is_some_and(|members| members.get(&own).is_some());
+        if self.genesis().is_none() {
+            self.stage.genesis = Some(genesis);
+            self.commit()?;
+        }
+        // Each round admits the authors of entries that the next one can accept.
+        let entries = unpack_entries(&packed).unwrap_or_default();
+        loop {
+            let mut progress = false;
+            for bytes in &entries {
+                progress |= self.take_membership_entry(bytes)?;
+            }
+            if !progress {
+                break;
+            }
+            self.commit()?;
+        }
+        let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
+        if is_member && !was_member {
+            self.notice(Notice::Joined { network: id, by: from });
+        }
+        if is_member && let Some(network) = &mut self.network {
+            network.ticket = None;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,389 @@
+//! The end of a group: local writes are sealed in entries, everything is appended to the journal with one sync,
+//! the rows follow, and only then does anyone hear of it.
+
+use std::collections::BTreeMap;
+
+use super::logs::Logs;
+use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
+use super::write::WriteError;
+use super::{Notice, Output, Replica, Validation};
+use crate::codec;
+use crate::digest::{Digest, record_hash};
+use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
+use crate::ids::{Author, EntryHash, NetworkId, SpaceId};
+use crate::membership::Genesis;
+use crate::record::View;
+use crate::store::{Position, RowWrite, Store, StoreError};
+use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
+use crate::tables::records::{self, CollectionRow, RecordKey};
+use crate::tables::row;
+
+/// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
+const ENTRY_BODY_BYTES: usize = 1024 * 1024;
+
+/// The kind of a journal frame is its first byte. Stored, so these numbers never change.
+pub(crate) const FRAME_ENTRY: u8 = 1;
+pub(super) const FRAME_GENESIS: u8 = 2;
+pub(super) const FRAME_FORK: u8 = 3;
+
+/// A journal frame: one kind byte, then the content.
+pub(super) fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(1 + content.len());
+    frame.push(kind);
+    frame.extend_from_slice(content);
+    frame
+}
+
+/// Which logs one local entry names, by space.
+type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
+
+impl<S: Store> Replica<S> {
+    /// Ends a group of inputs: makes it durable and visible, and tells whoever waits for it.
+    pub fn commit(&mut self) -> Result<(), StoreError> {
+        let named = self.seal();
+        if !self.stage.is_empty() {
+            let mut frames = Vec::with_capacity(self.stage.entries.len() + 1);
+            let genesis = self.stage.genesis.as_ref();
+            frames.extend(genesis.map(|document| frame(FRAME_GENESIS, &codec::encode(document))));
+            let entries = self.stage.entries.iter();
+            frames.extend(entries.map(|staged| frame(FRAME_ENTRY, staged.entry.bytes())));
+            let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+            let positions = match self.store.append(&slices) {
+                Ok(positions) => positions,
+                Err(error @ StoreError::Unwritable { .. }) => {
+                    self.abort(&error.to_string());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            let entries = positions.split_at(positions.len() - self.stage.entries.len()).1;
+            self.show(entries, positions.last().copied(), &named)?;
+        }
+        let stage = self.drop_stage_to_cache();
+        self.tell(stage)
+    }
+
+    /// Makes entries of the local transactions and operations.
+    fn seal(&mut self) -> Named {
+        let mut named = Named::new();
+        let Some(network) = self.network() else { return named };
+        let operations = std::mem::take(&mut self.stage.operations);
+        if !operations.is_empty() {
+            let space = network.membership_space();
+            self.seal_entry(network, space, Body::Membership(operations), &mut named);
+        }
+        let transactions = std::mem::take(&mut self.stage.transactions);
+        for transactions in split(transactions) {
+            let space = network.main_space();
+            self.seal_entry(network, space, Body::Transactions(transactions), &mut named);
+        }
+        named
+    }
+
+    fn seal_entry(&mut self, network: NetworkId, space: SpaceId, body: Body, named: &mut Named) {
+        let membership = network.membership_space();
+        let mut past = self.unnamed(space, space, named);
+        let mut membership_past = match space == membership {
+            true => Vec::new(),
+            false => self.unnamed(space, membership, named),
+        };
+        // More tips than one entry takes go into empty ones before it.
+        while past.len().max(membership_past.len()) > limits::PAST_TIPS_MAX {
+            let rest = past.split_off(past.len().min(limits::PAST_TIPS_MAX));
+            let count = membership_past.len().min(limits::PAST_TIPS_MAX);
+            let membership_rest = membership_past.split_off(count);
+            let empty = match space == membership {
+                true => Body::Membership(Vec::new()),
+                false => Body::Transactions(Vec::new()),
+            };
+            self.seal_with(network, space, past, membership_past, &empty, named);
+            (past, membership_past) = (rest, membership_rest);
+        }
+        self.seal_with(network, space, past, membership_past, &body, named);
+    }
+
+    fn seal_with(
+        &mut self,
+        network: NetworkId,
+        space: SpaceId,
+        past: Vec<Tip>,
+        membership_past: Vec<Tip>,
+        body: &Body,
+        named: &mut Named,
+    ) {
+        let names = |of, tips: &[Tip]| {
+            tips.iter().map(|tip| ((space, of, tip.author), tip.seq)).collect::<Vec<_>>()
+        };
+        named.extend(names(space, &past));
+        named.extend(names(network.membership_space(), &membership_past));
+        let tip = self.log(space, self.author);
+        let draft = Draft {
+            network,
+            space,
+            author: self.author,
+            seq: tip.map_or(1, |row| row.seq + 1),
+            previous: tip.map_or(EntryHash::NONE, |row| row.hash),
+            past,
+            membership_past,
+            time_ms: self.now.wall_ms,
+        };
+        let entry = draft.sign(body, &self.identity.key);
+        self.stage_entry(entry, Fate::Applied, false);
+    }
+
+    /// The tips of the logs of space `of`, as the group sees them, that the own entries in `space` have not named.
+    fn unnamed(&self, space: SpaceId, of: SpaceId, named: &Named) -> Vec<Tip> {
+        let (Some(own), Some(logs)) = (self.spaces.get(&space), self.spaces.get(&of)) else {
+            return Vec::new();
+        };
+        let mut before = own.named.clone();
+        before.extend(named.iter().filter(|(key, _)| key.0 == space).map(|(key, seq)| {
+            let (_, of, author) = *key;
+            ((of, author), *seq)
+        }));
+        let staged: Vec<_> =
+            self.stage.logs.iter().filter(|((space, _), _)| *space == of).collect();
+        if staged.is_empty() {
+            return logs.unnamed(self.author, of, &before);
+        }
+        let mut rows = logs.rows.clone();
+        rows.extend(staged.into_iter().map(|((_, author), row)| (*author, *row)));
+        Logs { rows, ..Logs::default() }.unnamed(self.author, of, &before)
+    }
+
+    /// The rows of a group whose entries are at `positions`, and the same in memory. `applied`: how far the journal
+    /// then shows.
+    pub(super) fn show(
+        &mut self,
+        positions: &[Position],
+        applied: Option<Position>,
+        named: &Named,
+    ) -> Result<(), StoreError> {
+        let mut rows: Vec<RowWrite> = Vec::new();
+        if let Some(genesis) = &self.stage.genesis {
+            rows.push((logs::GENESIS.to_vec(), Some(codec::encode(genesis))));
+        }
+        for (staged, position) in self.stage.entries.iter().zip(positions) {
+            entry_rows(staged, *position, &mut rows);
+        }
+        for ((space, author), row) in &self.stage.logs {
+            rows.push((logs::log(*space, *author), Some(codec::encode(row))));
+        }
+        for ((space, of, author), seq) in named {
+            rows.push((logs::named(*space, *of, *author), Some(codec::encode(seq))));
+        }
+        self.record_rows(&mut rows)?;
+        self.store.apply(rows, applied)?;
+        self.remember(named);
+        Ok(())
+    }
+
+    fn record_rows(&mut self, rows: &mut Vec<RowWrite>) -> Result<(), StoreError> {
+        let mut collections: BTreeMap<(SpaceId, String), CollectionRow> = BTreeMap::new();
+        let mut notices = Vec::new();
+        for (key, record) in &mut self.stage.records {
+            if record.changes.is_empty() {
+                continue;
+            }
+            let address = (key.space, key.collection.clone());
+            let totals = match collections.entry(address) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(unknown) => {
+                    let row_key = records::collection(key.space, &key.collection);
+                    let stored = row(&self.store, "collection row", &row_key)?;
+                    unknown.insert(stored.unwrap_or_default())
+                }
+            };
+            match &mut record.document {
+                Ok(document) => {
+                    let view = document.view();
+                    count(totals, key, record.before.as_ref(), &view);
+                    rows.push((key.document(), Some(document.save())));
+                    rows.push((key.view(), Some(codec::encode(&view))));
+                    let conflict = (!view.conflicts.is_empty()).then(Vec::new);
+                    let before = record.before.as_ref().is_some_and(|v| !v.conflicts.is_empty());
+                    if conflict.is_some() != before {
+                        rows.push((key.conflict(), conflict));
+                    }
+                    record.before = Some(view);
+                }
+                Err(reason) => {
+                    rows.push((key.unreadable(), Some(codec::encode(reason))));
+                    let RecordKey { collection, id, .. } = key.clone();
+                    notices.push(Notice::Unreadable { collection, id, reason: reason.clone() });
+                }
+            }
+        }
+        for ((space, name), totals) in collections {
+            rows.push((records::collection(space, &name), Some(codec::encode(&totals))));
+        }
+        self.outputs.extend(notices.into_iter().map(Output::Notice));
+        Ok(())
+    }
+
+    /// What the rows now say, in memory.
+    fn remember(&mut self, named: &Named) {
+        for ((space, author), row) in &self.stage.logs {
+            if let Some(logs) = self.spaces.get_mut(space) {
+                logs.rows.insert(*author, *row);
+            }
+        }
+        for ((space, of, author), seq) in named {
+            if let Some(logs) = self.spaces.get_mut(space) {
+                logs.named.insert((*of, *author), *seq);
+            }
+        }
+        if let Some(genesis) = self.stage.genesis.take() {
+            self.learn_genesis(genesis);
+        }
+        let entries = std::mem::take(&mut self.stage.entries);
+        self.learn_members(entries.iter().filter(|s| s.fate == Fate::Applied).map(|s| &s.entry));
+        self.stage.entries = entries;
+        self.schemas.clear();
+    }
+
+    /// Ends the group in memory; its documents go to the cache.
+    pub(super) fn drop_stage_to_cache(&mut self) -> Stage {
+        let mut stage = std::mem::take(&mut self.stage);
+        for (key, StagedRecord { document, .. }) in std::mem::take(&mut stage.records) {
+            if let Ok(document) = document {
+                self.documents.put(key, document);
+            }
+        }
+        stage
+    }
+
+    /// Tells whoever waits that the group is durable.
+    fn tell(&mut self, stage: Stage) -> Result<(), StoreError> {
+        for (id, results) in stage.written {
+            self.outputs.push_back(Output::Written { id, results });
+        }
+        if !stage.entries.is_empty() {
+            self.spread(&stage.entries);
+            self.receipts_are_due();
+        }
+        for after in stage.after {
+            match after {
+                After::Say(output) => self.outputs.push_back(output),
+                After::Welcome { token, to } => self.welcome(token, to)?,
+                After::Pull { from, space } => self.pull_more(from, space),
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a group that could not be written, and says so.
+    fn abort(&mut self, reason: &str) {
+        let stage = self.drop_stage();
+        for (id, results) in stage.written {
+            let results = results.into_iter().map(|result| match result {
+                Ok(written) if written.records_changed > 0 => {
+                    Err(WriteError::Unwritable { reason: reason.to_owned() })
+                }
+                unchanged => unchanged,
+            });
+            self.outputs.push_back(Output::Written { id, results: results.collect() });
+        }
+        for after in stage.after {
+            match after {
+                After::Say(Output::Validate { token, .. }) => {
+                    let verdict = Validation::Ignore;
+                    self.outputs.push_back(Output::Validate { token, verdict });
+                }
+                After::Say(output) => self.outputs.push_back(output),
+                After::Welcome { token, .. } => {
+                    self.refuse(token, "this site cannot write at present")
+                }
+                After::Pull { .. } => {}
+            }
+        }
+    }
+
+    /// Takes over a genesis document whose hash was checked.
+    pub(super) fn learn_genesis(&mut self, genesis: Genesis) {
+        let network = genesis.network();
+        let ticket = self.network.take().and_then(|network| network.ticket);
+        self.enter_network(network, Some(genesis), ticket);
+    }
+
+    /// Folds the membership entries among `entries` in.
+    pub(super) fn learn_members<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
+        let Some(network) = &mut self.network else { return };
+        let space = network.id.membership_space();
+        let before = network.members.sites();
+        for entry in entries.filter(|entry| entry.header.space == space) {
+            if let Ok(Body::Membership(operations)) = entry.body() {
+                network.members.add(entry, operations);
+            }
+        }
+        let after = network.members.sites();
+        if after == before {
+            return;
+        }
+        let own = self.author.site;
+        let newcomers: Vec<_> = after.difference(&before).filter(|site| **site != own).collect();
+        for site in newcomers {
+            let name = self.members().and_then(|members| members.get(site));
+            let name = name.map(|member| member.name.clone()).unwrap_or_default();
+            self.notice(Notice::MemberAdmitted { site: *site, name });
+        }
+        self.outputs.push_back(Output::Members(after));
+    }
+}
+
+fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>) {
+    let StagedEntry { entry, fate, .. } = staged;
+    let header = &entry.header;
+    let row = EntryRow { position: position.0, hash: entry.hash, fate: *fate };
+    rows.push((logs::entry(header.space, header.author, header.seq), Some(codec::encode(&row))));
+    if header.seq == 1 {
+        let row = ActorRow { author: header.author };
+        rows.push((logs::actor(&header.author.actor()), Some(codec::encode(&row))));
+    }
+    if *fate == Fate::Applied
+        && let Ok(Body::Transactions(transactions)) = entry.body()
+    {
+        let place = (header.author, header.seq);
+        let origins = transactions.into_iter().filter_map(|transaction| transaction.origin);
+        rows.extend(
+            origins.map(|origin| {
+                (records::origin(header.space, &origin), Some(codec::encode(&place)))
+            }),
+        );
+    }
+}
+
+fn count(totals: &mut CollectionRow, key: &RecordKey, before: Option<&View>, after: &View) {
+    let hash = |view: &View| record_hash(&key.collection, &key.id, &view.digest);
+    if let Some(before) = before {
+        let counter = if before.deleted { &mut totals.deleted } else { &mut totals.live };
+        *counter = counter.saturating_sub(1);
+        totals.digest.remove(&hash(before));
+    }
+    *(if after.deleted { &mut totals.deleted } else { &mut totals.live }) += 1;
+    Digest::add(&mut totals.digest, &hash(after));
+}
+
+/// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow.
+fn split(transactions: Vec<Pending>) -> Vec<Vec<Transaction>> {
+    let mut entries: Vec<Vec<Transaction>> = Vec::new();
+    let (mut bytes, mut changes, mut operations) = (0, 0, 0);
+    for pending in transactions {
+        bytes += pending.bytes;
+        changes += pending.transaction.changes.len();
+        operations += pending.operations;
+        let fits = bytes <= ENTRY_BODY_BYTES
+            && changes <= limits::CHANGES_MAX
+            && operations <= limits::OPERATIONS_MAX;
+        match entries.last_mut() {
+            Some(entry) if fits => entry.push(pending.transaction),
+            Some(_) | None => {
+                bytes = pending.bytes;
+                changes = pending.transaction.changes.len();
+                operations = pending.operations;
+                entries.push(vec![pending.transaction]);
+            }
+        }
+    }
+    entries
+}

@@ -1,0 +1,128 @@
+//! Live spreading of new entries: a hint, so that nothing waits for the next regular pull.
+
+use std::collections::BTreeMap;
+
+use super::accept::Acceptance;
+use super::stage::{After, StagedEntry};
+use super::{Notice, Output, Replica, Validation};
+use crate::codec;
+use crate::entry::Tip;
+use crate::ids::{Author, SiteId, SpaceId};
+use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, topic};
+use crate::store::{Store, StoreError};
+
+/// Announcements that wait for their entry before they are handed on; gossipsub itself forgets them in seconds.
+const WAITING_MAX: usize = 1024;
+
+/// Announcements that wait for their entry: by log, the number and the message's token.
+#[derive(Debug, Default)]
+pub(super) struct Announced {
+    waiting: BTreeMap<(SpaceId, Author), (u64, u64)>,
+}
+
+impl<S: Store> Replica<S> {
+    /// Takes in a gossip message.
+    pub(super) fn gossip(
+        &mut self,
+        from: SiteId,
+        token: u64,
+        data: &[u8],
+    ) -> Result<(), StoreError> {
+        let verdict = match codec::decode("gossip message", data) {
+            Ok(Gossip::Entry(bytes)) => self.gossiped_entry(from, &bytes)?,
+            Ok(Gossip::Announce { space, tip }) => {
+                match self.announced_entry(from, token, space, &tip)? {
+                    Some(verdict) => verdict,
+                    None => return Ok(()),
+                }
+            }
+            Ok(Gossip::Receipt(receipt)) => self.take_receipt(receipt),
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                Validation::Reject
+            }
+        };
+        self.stage.after.push(After::Say(Output::Validate { token, verdict }));
+        Ok(())
+    }
+
+    fn gossiped_entry(&mut self, from: SiteId, bytes: &[u8]) -> Result<Validation, StoreError> {
+        Ok(match self.take_entry(from, bytes, true)?.1 {
+            Some(Acceptance::Staged | Acceptance::Repeat) => Validation::Accept,
+            Some(Acceptance::NotReady) => {
+                if let Some(network) = self.network() {
+                    self.pull(from, network.membership_space());
+                    self.pull(from, network.main_space());
+                }
+                Validation::Ignore
+            }
+            Some(Acceptance::Fork { .. }) => Validation::Ignore,
+            Some(Acceptance::Refused(_)) | None => Validation::Reject,
+        })
+    }
+
+    /// `None` while the entry is awaited: the announcement is handed on once it is held here, so that whoever hears
+    /// of it from this site can pull it from this site.
+    fn announced_entry(
+        &mut self,
+        from: SiteId,
+        token: u64,
+        space: SpaceId,
+        tip: &Tip,
+    ) -> Result<Option<Validation>, StoreError> {
+        if !self.spaces.contains_key(&space) {
+            return Ok(Some(Validation::Ignore));
+        }
+        if self.held_hash(space, tip)?.is_some() {
+            return Ok(Some(Validation::Accept));
+        }
+        self.pull(from, space);
+        let waiting = &mut self.announced.waiting;
+        if waiting.len() >= WAITING_MAX && !waiting.contains_key(&(space, tip.author)) {
+            return Ok(Some(Validation::Ignore));
+        }
+        let replaced = waiting.insert((space, tip.author), (tip.seq, token));
+        if let Some((_, token)) = replaced {
+            let verdict = Validation::Ignore;
+            self.outputs.push_back(Output::Validate { token, verdict });
+        }
+        Ok(None)
+    }
+
+    /// Tells of the group's new entries: own small ones whole, the newest of each other log by name.
+    pub(super) fn spread(&mut self, entries: &[StagedEntry]) {
+        let Some(network) = self.network() else { return };
+        let mut newest: BTreeMap<(SpaceId, Author), Tip> = BTreeMap::new();
+        for StagedEntry { entry, by_gossip, .. } in entries {
+            let space = entry.header.space;
+            let small = entry.bytes().len() < GOSSIP_BYTES_MAX - 8;
+            if *by_gossip {
+                newest.remove(&(space, entry.header.author));
+            } else if entry.header.author == self.author && small {
+                let data = codec::encode(&Gossip::Entry(entry.bytes().to_vec()));
+                self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+            } else {
+                newest.insert((space, entry.header.author), entry.tip());
+            }
+        }
+        for ((space, _), tip) in newest {
+            let data = codec::encode(&Gossip::Announce { space, tip });
+            self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+        }
+        self.hand_on_announcements();
+    }
+
+    fn hand_on_announcements(&mut self) {
+        let spaces = &self.spaces;
+        let outputs = &mut self.outputs;
+        self.announced.waiting.retain(|(space, author), (seq, token)| {
+            let row = spaces.get(space).and_then(|logs| logs.rows.get(author));
+            let held = row.is_some_and(|row| row.seq >= *seq);
+            if held {
+                let verdict = Validation::Accept;
+                outputs.push_back(Output::Validate { token: *token, verdict });
+            }
+            !held
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! The logs of one space, in memory.
+
+use std::collections::BTreeMap;
+
+use crate::entry::Tip;
+use crate::frontier::{Frontier, Known};
+use crate::ids::{Author, SpaceId};
+use crate::store::StoreError;
+use crate::tables::logs::{self, ForkRow, LogRow};
+use crate::tables::{ReadTables, decode_row, walk};
+
+/// The logs of one space, in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Logs {
+    /// Tips.
+    pub(super) rows: BTreeMap<Author, LogRow>,
+    /// How far this site's own entries in this space have named the logs of this and the membership space.
+    pub(super) named: BTreeMap<(SpaceId, Author), u64>,
+    /// Logs of which two entries with one number exist, with the proof.
+    pub(super) forks: BTreeMap<Author, ForkRow>,
+}
+
+impl Logs {
+    pub(super) fn load(tables: &impl ReadTables, space: SpaceId) -> Result<Self, StoreError> {
+        let broken = || StoreError::Tables { reason: "the key of a log row is broken".to_owned() };
+        let mut loaded = Self::default();
+        walk(tables, &logs::logs(space), None, |key, value| {
+            let author = logs::author_of_key(key).ok_or_else(broken)?;
+            loaded.rows.insert(author, decode_row("log row", value)?);
+            Ok(true)
+        })?;
+        walk(tables, &logs::all_named(space), None, |key, value| {
+            let log = logs::named_of_key(key).ok_or_else(broken)?;
+            loaded.named.insert(log, decode_row("row of named logs", value)?);
+            Ok(true)
+        })?;
+        walk(tables, &logs::forks(space), None, |key, value| {
+            let author = logs::author_of_key(key).ok_or_else(broken)?;
+            loaded.forks.insert(author, decode_row("fork row", value)?);
+            Ok(true)
+        })?;
+        Ok(loaded)
+    }
+
+    /// What is held: every tip that is not implied by a later incarnation's.
+    pub(super) fn frontier(&self) -> Frontier {
+        let predecessors = self.rows.values().filter_map(|row| row.predecessor);
+        let implied: BTreeMap<Author, u64> =
+            predecessors.map(|tip| (tip.author, tip.seq)).collect();
+        let listed = |(author, row): &(&Author, &LogRow)| implied.get(author) != Some(&row.seq);
+        Frontier::new(self.rows.iter().filter(listed).map(|(author, row)| tip(*author, row)))
+    }
+
+    /// 16 bytes that two replicas have in common if they hold the same entries and proofs of forks.
+    pub(super) fn digest(&self) -> [u8; 16] {
+        let mut digest = self.frontier().digest();
+        for fork in self.forks.values() {
+            let hash = fork.kept.0.entry_hash(&fork.kept.1);
+            for (byte, other) in digest.iter_mut().zip(hash.0) {
+                *byte ^= other;
+            }
+        }
+        digest
+    }
+
+    /// The tips of this space's logs that this site's entries in `space` have not named yet.
+    pub(super) fn unnamed(
+        &self,
+        own: Author,
+        of: SpaceId,
+        named: &BTreeMap<(SpaceId, Author), u64>,
+    ) -> Vec<Tip> {
+        // What does not show here cannot have been built upon, so only applied entries are named: sites that run
+        // this same version can then apply what is written here.
+        let applied = |tip: Tip| {
+            let row = self.rows.get(&tip.author)?;
+            Some(Tip { seq: row.applied, hash: row.applied_hash, ..tip })
+        };
+        let is_new = |tip: &Tip| {
+            let before = named.get(&(of, tip.author)).copied().unwrap_or(0);
+            tip.author != own && tip.seq > before
+        };
+        self.frontier().tips().filter_map(applied).filter(is_new).collect()
+    }
+
+    /// For each log that a site with this frontier lacks entries of: the number of the first that it lacks.
+    ///
+    /// A listed log implies its predecessors. A site of which an unknown incarnation is listed has logs that this
+    /// replica cannot judge yet: it will learn of the incarnation by a pull of its own, so they are left out.
+    pub(super) fn lacking(&self, known: &[Known]) -> BTreeMap<Author, u64> {
+        let mut held: BTreeMap<Author, u64> = BTreeMap::new();
+        let mut unknown_sites = Vec::new();
+        for item in known {
+            raise(&mut held, item.author, item.seq);
+            let mut predecessor = match self.rows.get(&item.author) {
+                Some(row) => row.predecessor,
+                None => {
+                    unknown_sites.push(item.author.site);
+                    None
+                }
+            };
+            // A chain of predecessors is as long as the site has had incarnations, and ends where the puller's
+            // own list takes over.
+            while let Some(tip) = predecessor {
+                let before = raise(&mut held, tip.author, tip.seq);
+                predecessor = match before {
+                    Some(seq) if seq >= tip.seq => None,
+                    Some(_) | None => self.rows.get(&tip.author).and_then(|row| row.predecessor),
+                };
+            }
+        }
+        let lacks = |(author, row): (&Author, &LogRow)| {
+            let seq = held.get(author).copied().unwrap_or(0);
+            let judged = !unknown_sites.contains(&author.site);
+            (judged && row.seq > seq).then_some((*author, seq + 1))
+        };
+        self.rows.iter().filter_map(lacks).collect()
+    }
+}
+
+/// Raises the number held of a log, and returns the number before.
+fn raise(held: &mut BTreeMap<Author, u64>, author: Author, seq: u64) -> Option<u64> {
+    let before = held.get(&author).copied();
+    held.insert(author, seq.max(before.unwrap_or(0)));
+    before
+}
+
+pub(super) fn tip(author: Author, row: &LogRow) -> Tip {
+    Tip { author, seq: row.seq, hash: row.hash }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{EntryHash, Incarnation, SiteId};
+
+    fn author(site: u8, life: u8) -> Author {
+        Author { site: SiteId([site; 32]), incarnation: Incarnation([life; 8]) }
+    }
+
+    /// Author, tip, and the predecessor's author and tip.
+    type Row = (Author, u64, Option<(Author, u64)>);
+
+    fn logs(rows: &[Row]) -> Logs {
+        let hash = EntryHash([1; 32]);
+        let row = |(author, seq, before): &Row| {
+            let predecessor = before.map(|(author, seq)| Tip { author, seq, hash });
+            let applied_hash = hash;
+            (*author, LogRow { seq: *seq, hash, applied: *seq, applied_hash, predecessor })
+        };
+        Logs { rows: rows.iter().map(row).collect(), ..Logs::default() }
+    }
+
+    #[test]
+    fn a_former_incarnation_is_implied_by_the_next() {
+        let chain = [
+            (author(1, 9), 5, None),
+            (author(1, 3), 2, Some((author(1, 9), 5))),
+            (author(1, 7), 1, Some((author(1, 3), 2))),
+        ];
+        let full = logs(&chain);
+        let listed: Vec<_> = full.frontier().tips().map(|tip| tip.author).collect();
+        assert_eq!(listed, [author(1, 7)]);
+        assert!(full.lacking(&full.frontier().known()).is_empty());
+
+        let behind = logs(&chain[..1]);
+        let lacking = full.lacking(&behind.frontier().known());
+        assert_eq!(lacking, BTreeMap::from([(author(1, 3), 1), (author(1, 7), 1)]));
+        // The one behind cannot judge a site whose newest incarnation it has never seen.
+        assert!(behind.lacking(&full.frontier().known()).is_empty());
+    }
+
+    #[test]
+    fn a_predecessor_that_went_on_is_listed_again() {
+        let cloned = logs(&[(author(1, 9), 6, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
+        assert_eq!(cloned.frontier().tips().count(), 2);
+        let other = logs(&[(author(1, 9), 5, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
+        let lacking = cloned.lacking(&other.frontier().known());
+        assert_eq!(lacking, BTreeMap::from([(author(1, 9), 6)]));
+    }
+}

@@ -1,0 +1,411 @@
+//! The state machine of one site, without IO.
+//!
+//! The caller feeds [`Input`]s to [`Replica::handle`], ends a group of them with [`Replica::commit`], and then acts
+//! on every [`Output`] before the next input. Contracts:
+//!
+//! - Nothing is acknowledged, answered or sent that is not durable: outputs that tell of new entries appear in
+//!   `commit`, after [`Store::append`] returned.
+//! - One `commit` is one append with one sync, whatever the number of inputs before it.
+//! - A failed append leaves the replica as it was before the group; the writers are told.
+//! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
+//!   trusted: drop the replica, rebuild the tables, open a new one.
+//!
+//! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
+//! far), `commit` (seal, append, rows), `sync` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `replay`.
+
+mod accept;
+mod admission;
+mod commit;
+mod forks;
+mod gossip;
+mod logs;
+mod receipts;
+mod replay;
+mod stage;
+mod status;
+mod sync;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use crate::entry::Origin;
+use crate::frontier::Frontier;
+use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
+use crate::membership::{Genesis, Members, Role, Ticket};
+use crate::record::{Document, Edit, Schema};
+use crate::store::{Store, StoreError};
+use crate::tables::records::RecordKey;
+
+pub use accept::Refusal;
+pub use admission::{InviteError, JoinError};
+pub(crate) use commit::FRAME_ENTRY;
+pub use replay::Progress;
+pub use status::{SiteStatus, Status};
+pub use write::{WriteError, Written};
+
+use logs::Logs;
+use receipts::Receipts;
+use stage::Stage;
+use sync::Peer;
+
+/// Documents kept in memory between groups; some 15 KB each for records of ten fields.
+const DOCUMENTS_CACHED: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+
+/// The moment of an input, as the caller's clocks show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock in ms since 1970. For display, and for the expiry of tickets.
+    pub wall_ms: i64,
+    /// A clock that never goes back, in ms: all timers.
+    pub monotonic_ms: u64,
+}
+
+/// Who a replica is and what makes its randomness.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The site's key pair.
+    pub key: SiteKey,
+    /// The site's own name, as it wishes to be known.
+    pub name: String,
+    /// Eight random bytes, new for each start.
+    pub incarnation: Incarnation,
+    /// Seed of the replica's randomness (which peer is asked, jitter).
+    pub seed: u64,
+}
+
+/// One record's part of a local transaction.
+#[derive(Clone, Debug)]
+pub struct RecordEdit {
+    /// Its collection.
+    pub collection: String,
+    /// Its id.
+    pub id: String,
+    /// What to do.
+    pub edit: Edit,
+}
+
+/// Edits that become visible together or not at all.
+#[derive(Clone, Debug)]
+pub struct LocalTransaction {
+    /// A repeat of an origin changes nothing.
+    pub origin: Option<Origin>,
+    /// In order.
+    pub edits: Vec<RecordEdit>,
+}
+
+/// What happens to a replica. Numbers named `id` and `token` are the caller's; they come back in outputs.
+#[derive(Debug)]
+pub enum Input {
+    /// Local transactions, each judged on its own.
+    Write {
+        /// Comes back in [`Output::Written`].
+        id: u64,
+        /// The transactions.
+        transactions: Vec<LocalTransaction>,
+    },
+    /// A member is connected.
+    PeerUp(SiteId),
+    /// A member's last connection is gone.
+    PeerDown(SiteId),
+    /// A gossip message.
+    Gossip {
+        /// The member that handed it on.
+        from: SiteId,
+        /// Comes back in [`Output::Validate`].
+        token: u64,
+        /// A [`crate::protocol::Gossip`].
+        data: Vec<u8>,
+    },
+    /// A member asks.
+    Request {
+        /// The member.
+        from: SiteId,
+        /// Comes back in [`Output::Respond`].
+        token: u64,
+        /// A [`crate::protocol::Pull`].
+        body: Vec<u8>,
+    },
+    /// A member answered [`Output::Request`].
+    Response {
+        /// The member.
+        from: SiteId,
+        /// The request's id.
+        id: u64,
+        /// A [`crate::protocol::Answer`].
+        body: Vec<u8>,
+    },
+    /// [`Output::Request`] was not answered.
+    RequestFailed {
+        /// The member.
+        to: SiteId,
+        /// The request's id.
+        id: u64,
+        /// The other side does not speak the sync protocol with this site: it may not know it as a member.
+        unsupported: bool,
+    },
+    /// A site presents itself.
+    Introduction {
+        /// The site, as the connection proves it.
+        from: SiteId,
+        /// Comes back in [`Output::AnswerIntroduction`].
+        token: u64,
+        /// A [`crate::protocol::Introduction`].
+        body: Vec<u8>,
+    },
+    /// The answer to [`Output::Introduce`].
+    IntroductionAnswer {
+        /// Who answered.
+        from: SiteId,
+        /// A [`crate::protocol::Welcome`].
+        body: Vec<u8>,
+    },
+    /// A ticket to join with, from the user.
+    Join(Box<Ticket>),
+    /// Time passed. Due every few 100 ms.
+    Tick,
+}
+
+/// What a replica wants done. In order.
+#[derive(Debug)]
+pub enum Output {
+    /// The answer to [`Input::Write`]; what it says is durable.
+    Written {
+        /// The write's id.
+        id: u64,
+        /// One result per transaction, in order.
+        results: Vec<Result<Written, WriteError>>,
+    },
+    /// Ask a member; the answer comes as [`Input::Response`] or [`Input::RequestFailed`].
+    Request {
+        /// The member.
+        to: SiteId,
+        /// Names the request.
+        id: u64,
+        /// The message.
+        body: Vec<u8>,
+    },
+    /// Answer a request.
+    Respond {
+        /// Of [`Input::Request`].
+        token: u64,
+        /// The message.
+        body: Vec<u8>,
+    },
+    /// Present this site to another, dialling it if need be.
+    Introduce {
+        /// The other.
+        to: SiteId,
+        /// Where it may be, as multiaddresses; empty: it is connected.
+        addresses: Vec<String>,
+        /// The message.
+        body: Vec<u8>,
+    },
+    /// Answer an introduction.
+    AnswerIntroduction {
+        /// Of [`Input::Introduction`].
+        token: u64,
+        /// The message.
+        body: Vec<u8>,
+    },
+    /// Listen to a gossip topic from now on.
+    Subscribe(String),
+    /// Gossip to everyone who listens to the topic.
+    Publish {
+        /// The topic.
+        topic: String,
+        /// The message.
+        data: Vec<u8>,
+    },
+    /// What to do with a gossip message of another's.
+    Validate {
+        /// Of [`Input::Gossip`].
+        token: u64,
+        /// The judgement.
+        verdict: Validation,
+    },
+    /// The members changed: these may use the member protocols.
+    Members(BTreeSet<SiteId>),
+    /// Something that the operator should read.
+    Notice(Notice),
+}
+
+/// What to do with a gossip message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// Hand it on: it is good and held here.
+    Accept,
+    /// Do not hand it on; nobody is at fault.
+    Ignore,
+    /// Do not hand it on; whoever sent it should have known better.
+    Reject,
+}
+
+/// What the operator should read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// This site is a member now.
+    Joined {
+        /// Of this network.
+        network: NetworkId,
+        /// Let in by this site.
+        by: SiteId,
+    },
+    /// A site refused to let this one in.
+    NotAdmitted {
+        /// Who refused.
+        by: SiteId,
+        /// Why, in its words.
+        reason: String,
+    },
+    /// Another site became a member.
+    MemberAdmitted {
+        /// The new member.
+        site: SiteId,
+        /// Its name.
+        name: String,
+    },
+    /// An entry is void: its author's software or its author is at fault.
+    Void {
+        /// The author.
+        author: Author,
+        /// The entry's number.
+        seq: u64,
+        /// The fault that the checker found.
+        reason: String,
+    },
+    /// What a peer sent was refused.
+    Refused {
+        /// The peer.
+        from: SiteId,
+        /// Why.
+        reason: String,
+    },
+    /// A site signed two entries under one number.
+    Fork {
+        /// The author.
+        author: Author,
+        /// The number.
+        seq: u64,
+        /// Whether the entry that this site held is the one that stands.
+        kept_ours: bool,
+    },
+    /// A record cannot be read at this site; its changes are kept.
+    Unreadable {
+        /// The record.
+        collection: String,
+        /// The record.
+        id: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// What a replica knows of the network that it belongs to, or wants to.
+#[derive(Clone, Debug)]
+struct Network {
+    id: NetworkId,
+    members: Members,
+    /// The ticket to join with, until this site is a member.
+    ticket: Option<Ticket>,
+}
+
+/// One site's state machine.
+pub struct Replica<S: Store> {
+    store: S,
+    identity: Identity,
+    author: Author,
+    network: Option<Network>,
+    spaces: BTreeMap<SpaceId, Logs>,
+    stage: Stage,
+    documents: LruCache<RecordKey, Document>,
+    schemas: BTreeMap<(SpaceId, String), Option<Schema>>,
+    peers: BTreeMap<SiteId, Peer>,
+    receipts: BTreeMap<SpaceId, Receipts>,
+    announced: gossip::Announced,
+    timers: sync::Timers,
+    random: sync::Random,
+    request_count: u64,
+    outputs: VecDeque<Output>,
+    now: Now,
+}
+
+impl<S: Store> Replica<S> {
+    /// Takes in one input. Its durable consequences wait for [`Replica::commit`].
+    pub fn handle(&mut self, input: Input, now: Now) -> Result<(), StoreError> {
+        self.now = now;
+        match input {
+            Input::Write { id, transactions } => self.write(id, transactions),
+            Input::PeerUp(site) => self.peer_up(site),
+            Input::PeerDown(site) => {
+                self.peers.remove(&site);
+                Ok(())
+            }
+            Input::Gossip { from, token, data } => self.gossip(from, token, &data),
+            Input::Request { from, token, body } => self.answer(from, token, &body),
+            Input::Response { from, id, body } => self.take_answer(from, id, &body),
+            Input::RequestFailed { to, id, unsupported } => self.pull_failed(to, id, unsupported),
+            Input::Introduction { from, token, body } => self.introduced(from, token, &body),
+            Input::IntroductionAnswer { from, body } => self.welcomed(from, &body),
+            Input::Join(ticket) => self.join(*ticket),
+            Input::Tick => self.tick(),
+        }
+    }
+
+    /// The next thing to do; `None` when all is done.
+    pub fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The storage.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The storage, for a simulation that makes it fail.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Ends the replica and hands the storage back.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// This site.
+    pub fn site(&self) -> SiteId {
+        self.author.site
+    }
+
+    /// The network, once it is known (a ticket or the genesis document names it).
+    pub fn network(&self) -> Option<NetworkId> {
+        self.network.as_ref().map(|network| network.id)
+    }
+
+    /// The members, once the network is known.
+    pub fn members(&self) -> Option<&Members> {
+        self.network.as_ref().map(|network| &network.members)
+    }
+
+    /// What this site may do: by its membership, or else by the ticket that it holds.
+    pub fn role(&self) -> Option<Role> {
+        let network = self.network.as_ref()?;
+        let member = network.members.get(&self.author.site).map(|member| member.role);
+        member.or_else(|| network.ticket.as_ref().map(|ticket| ticket.grant.role))
+    }
+
+    /// What is held of a space; `None` where the space is not held.
+    pub fn frontier(&self, space: SpaceId) -> Option<Frontier> {
+        self.spaces.get(&space).map(Logs::frontier)
+    }
+
+    fn genesis(&self) -> Option<&Genesis> {
+        self.members()?.genesis()
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.outputs.push_back(Output::Notice(notice));
+    }
+}

@@ -1,0 +1,139 @@
+//! Receipts: telling others what is durable here, and keeping what others tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Output, Replica, Validation};
+use crate::codec;
+use crate::ids::{NetworkId, SiteId, SpaceId};
+use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, topic};
+use crate::receipt::{RECEIPT_LOGS_MAX, Receipt};
+use crate::store::{Store, StoreError};
+use crate::tables::{ReadTables, decode_row, logs, walk};
+
+/// A receipt follows what it tells of by this much, so that a burst of writes makes one.
+const RECEIPT_DELAY_MS: u64 = 500;
+
+/// The latest receipt of each site in one space.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Receipts {
+    pub(super) by_site: BTreeMap<SiteId, Receipt>,
+    /// Not in the tables yet.
+    unsaved: BTreeSet<SiteId>,
+}
+
+impl Receipts {
+    pub(super) fn load(tables: &impl ReadTables, space: SpaceId) -> Result<Self, StoreError> {
+        let mut loaded = Self::default();
+        walk(tables, &logs::receipts(space), None, |_, value| {
+            let receipt: Receipt = decode_row("receipt", value)?;
+            loaded.by_site.insert(receipt.site, receipt);
+            Ok(true)
+        })?;
+        Ok(loaded)
+    }
+
+    fn digest(&self) -> [u8; 8] {
+        let numbers: Vec<_> = self.by_site.iter().map(|(site, r)| (site, r.number)).collect();
+        let hash = blake3::derive_key("branchline 1 receipts", &codec::encode(&numbers));
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&hash[..8]);
+        digest
+    }
+
+    fn keep(&mut self, receipt: Receipt) {
+        self.unsaved.insert(receipt.site);
+        self.by_site.insert(receipt.site, receipt);
+    }
+}
+
+impl<S: Store> Replica<S> {
+    pub(super) fn receipts_digest(&self, space: SpaceId) -> [u8; 8] {
+        self.receipts.get(&space).map(Receipts::digest).unwrap_or_default()
+    }
+
+    /// The receipts of a space, where they are not the ones with this digest.
+    pub(super) fn receipts_unless(&self, space: SpaceId, digest: &[u8; 8]) -> Vec<Receipt> {
+        match self.receipts.get(&space) {
+            Some(receipts) if receipts.digest() != *digest => {
+                receipts.by_site.values().cloned().collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    pub(super) fn receipts_are_due(&mut self) {
+        let at = self.now.monotonic_ms + RECEIPT_DELAY_MS;
+        self.timers.receipt_ms.get_or_insert(at);
+    }
+
+    pub(super) fn take_receipts(&mut self, receipts: Vec<Receipt>) {
+        for receipt in receipts {
+            self.take_receipt(receipt);
+        }
+    }
+
+    /// Keeps a receipt if it is its site's latest.
+    pub(super) fn take_receipt(&mut self, receipt: Receipt) -> Validation {
+        let is_member = self.members().is_some_and(|members| {
+            members.network() == receipt.network && members.get(&receipt.site).is_some()
+        });
+        let Some(receipts) = self.receipts.get_mut(&receipt.space) else {
+            return Validation::Ignore;
+        };
+        let known = receipts.by_site.get(&receipt.site).map_or(0, |known| known.number);
+        if !is_member || receipt.number <= known {
+            return Validation::Ignore;
+        }
+        if !receipt.is_signed() {
+            return Validation::Reject;
+        }
+        receipts.keep(receipt);
+        // Receipts are saved with this site's own.
+        self.receipts_are_due();
+        Validation::Accept
+    }
+
+    /// Issues this site's receipt if what it holds has changed, and saves what others issued.
+    pub(super) fn issue_receipts(&mut self) -> Result<(), StoreError> {
+        if self.timers.receipt_ms.is_none_or(|at| at > self.now.monotonic_ms) {
+            return Ok(());
+        }
+        self.timers.receipt_ms = None;
+        let Some(network) = self.network() else { return Ok(()) };
+        let space = network.main_space();
+        self.issue_receipt(network, space);
+        let Some(receipts) = self.receipts.get_mut(&space) else { return Ok(()) };
+        let unsaved = std::mem::take(&mut receipts.unsaved);
+        let rows = unsaved.into_iter().filter_map(|site| {
+            let receipt = receipts.by_site.get(&site)?;
+            Some((logs::receipt(space, site), Some(codec::encode(receipt))))
+        });
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() { Ok(()) } else { self.store.apply(rows, None) }
+    }
+
+    fn issue_receipt(&mut self, network: NetworkId, space: SpaceId) {
+        let site = self.site();
+        let is_member = self.members().is_some_and(|members| members.get(&site).is_some());
+        let Some(logs) = self.spaces.get(&space).filter(|_| is_member) else { return };
+        // With a damaged journal this site holds nothing that others could rely on.
+        let whole = self.store.damaged().is_empty();
+        let tips = logs.frontier();
+        let tips = tips.tips().filter(|_| whole).take(RECEIPT_LOGS_MAX);
+        let held: BTreeMap<_, _> = tips.map(|tip| (tip.author, tip.seq)).collect();
+        let receipts = self.receipts.entry(space).or_default();
+        let last = receipts.by_site.get(&site);
+        if last.is_some_and(|last| last.logs == held) {
+            return;
+        }
+        let number = last.map_or(1, |last| last.number + 1);
+        let key = &self.identity.key;
+        let receipt = Receipt::sign(network, space, number, held, self.now.wall_ms, key);
+        receipts.keep(receipt.clone());
+        let data = codec::encode(&Gossip::Receipt(receipt));
+        // A larger one travels with the next pulls.
+        if data.len() <= GOSSIP_BYTES_MAX {
+            self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+        }
+    }
+}

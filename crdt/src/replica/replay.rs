@@ -1,0 +1,222 @@
+//! Opening: the tables catch up with the journal, or are made anew from it.
+
+use super::accept::{Acceptance, Origin};
+use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS};
+use super::stage::Stage;
+use super::sync::{Random, Timers};
+use super::{
+    BTreeMap, DOCUMENTS_CACHED, Identity, LruCache, Now, Replica, VecDeque, gossip::Announced,
+};
+use crate::codec;
+use crate::entry::Entry;
+use crate::ids::{Author, SpaceId};
+use crate::membership::{Genesis, Ticket};
+use crate::store::{Position, Store, StoreError};
+use crate::tables::logs::{self, ForkRow};
+use crate::tables::row;
+
+/// Journal bytes read at a time, and applied as one group.
+const REPLAY_BYTES: usize = 4 * 1024 * 1024;
+
+/// How far a replay has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries replayed.
+    pub entries: u64,
+    /// The last place read.
+    pub position: Option<Position>,
+}
+
+impl<S: Store> Replica<S> {
+    /// Opens the replica on what `store` holds and lets the tables catch up with the journal.
+    ///
+    /// `ticket`: the ticket that the site is to join with, if it has one. Damaged journal frames are left out; see
+    /// [`Store::damaged`].
+    pub fn open(
+        store: S,
+        identity: Identity,
+        ticket: Option<Ticket>,
+        now: Now,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, StoreError> {
+        let author = Author { site: identity.key.site(), incarnation: identity.incarnation };
+        let mut replica = Self {
+            store,
+            author,
+            network: None,
+            spaces: BTreeMap::new(),
+            stage: Stage::default(),
+            documents: LruCache::new(DOCUMENTS_CACHED),
+            schemas: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            announced: Announced::default(),
+            timers: Timers::default(),
+            random: Random::new(identity.seed),
+            request_count: 0,
+            outputs: VecDeque::new(),
+            now,
+            identity,
+        };
+        replica.load(ticket)?;
+        replica.replay(progress)?;
+        Ok(replica)
+    }
+
+    /// Reads what the tables say into memory.
+    fn load(&mut self, ticket: Option<Ticket>) -> Result<(), StoreError> {
+        let genesis: Option<Genesis> = row(&self.store, "genesis document", logs::GENESIS)?;
+        let named = ticket.as_ref().map(|ticket| ticket.grant.network);
+        let network = genesis.as_ref().map(Genesis::network).or(named);
+        if let Some(network) = network {
+            let ticket = ticket.filter(|ticket| ticket.grant.network == network);
+            self.enter_network(network, genesis, ticket);
+            self.load_spaces()?;
+            self.load_members()?;
+        }
+        Ok(())
+    }
+
+    /// Empties the tables and makes them anew from the journal.
+    pub fn rebuild(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+        let ticket = self.network.take().and_then(|network| network.ticket);
+        self.drop_stage();
+        self.documents.clear();
+        self.spaces.clear();
+        self.store.clear_tables()?;
+        self.load(ticket)?;
+        self.replay(progress)
+    }
+
+    fn replay(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+        let mut after = self.store.applied()?;
+        if after.is_none() {
+            self.find_forks()?;
+        }
+        let mut done = Progress { entries: 0, position: after };
+        loop {
+            let frames = self.store.scan_journal(after, REPLAY_BYTES)?;
+            let Some((last, _)) = frames.last() else { return Ok(()) };
+            after = Some(*last);
+            let mut group = Group::default();
+            for (position, frame) in frames {
+                self.replay_frame(position, &frame, &mut group)?;
+                done = Progress { entries: done.entries + 1, position: Some(position) };
+            }
+            self.show_group(&mut group, after)?;
+            progress(done);
+        }
+    }
+
+    /// Forks decide which entries count, so a rebuild knows of them before the first entry.
+    fn find_forks(&mut self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let frames = self.store.scan_journal(after, REPLAY_BYTES)?;
+            let Some((last, _)) = frames.last() else { return Ok(()) };
+            after = Some(*last);
+            for (_, frame) in &frames {
+                match frame.split_first() {
+                    Some((&FRAME_FORK, content)) => self.replay_fork(content)?,
+                    Some((&FRAME_GENESIS, content)) => self.replay_genesis(content),
+                    Some(_) | None => {}
+                }
+            }
+        }
+    }
+
+    fn replay_frame(
+        &mut self,
+        position: Position,
+        frame: &[u8],
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let unknown = |found| StoreError::Damaged {
+            position,
+            reason: format!(
+                "frames of kind {FRAME_ENTRY} to {FRAME_FORK} are known, found {found}"
+            ),
+        };
+        match frame.split_first() {
+            Some((&FRAME_ENTRY, content)) => {
+                let entry = Entry::decode(content)
+                    .map_err(|error| StoreError::Damaged { position, reason: error.to_string() })?;
+                self.replay_entry(position, entry, group)
+            }
+            Some((&FRAME_GENESIS, content)) => {
+                self.replay_genesis(content);
+                Ok(())
+            }
+            Some((&FRAME_FORK, content)) => self.replay_fork(content),
+            Some((&found, _)) => Err(unknown(found)),
+            None => Err(unknown(0)),
+        }
+    }
+
+    fn replay_genesis(&mut self, content: &[u8]) {
+        let genesis = codec::decode::<Genesis>("genesis document", content);
+        if let Ok(genesis) = genesis
+            && self.genesis().is_none()
+        {
+            self.learn_genesis(genesis.clone());
+            self.stage.genesis = Some(genesis);
+        }
+    }
+
+    fn replay_fork(&mut self, content: &[u8]) -> Result<(), StoreError> {
+        let Ok(fork) = codec::decode::<ForkRow>("fork", content) else { return Ok(()) };
+        let (space, author) = (fork.kept.0.space, fork.kept.0.author);
+        self.store.apply(vec![(logs::fork(space, author), Some(content.to_vec()))], None)?;
+        if let Some(logs) = self.spaces.get_mut(&space) {
+            logs.forks.insert(author, fork);
+        }
+        Ok(())
+    }
+
+    fn replay_entry(
+        &mut self,
+        position: Position,
+        entry: Entry,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        if self.network().is_none() {
+            // A site may have written before it learnt its genesis document.
+            self.enter_network(entry.header.network, None, None);
+        }
+        let header = entry.header.clone();
+        let membership = header.network.membership_space();
+        match self.accept(entry, Origin::Journal)? {
+            Acceptance::Staged => group.positions.push(position),
+            // Behind a damaged frame, or dropped by a fork: it comes again from a peer, or never.
+            Acceptance::Repeat | Acceptance::NotReady => {}
+            Acceptance::Refused(_) | Acceptance::Fork { .. } => {}
+        }
+        if header.author.site == self.site() {
+            let space = header.space;
+            let past = header.past.iter().map(|tip| ((space, space, tip.author), tip.seq));
+            group.named.extend(past);
+            let past = header.membership_past.iter();
+            group.named.extend(past.map(|tip| ((space, membership, tip.author), tip.seq)));
+        }
+        // Entries after it may be by members whom it admits.
+        if header.space == membership { self.show_group(group, Some(position)) } else { Ok(()) }
+    }
+
+    fn show_group(
+        &mut self,
+        group: &mut Group,
+        applied: Option<Position>,
+    ) -> Result<(), StoreError> {
+        let Group { positions, named } = std::mem::take(group);
+        self.show(&positions, applied, &named)?;
+        self.drop_stage_to_cache();
+        Ok(())
+    }
+}
+
+/// What a replay has staged: where its entries are, and which logs this site's own entries have named.
+#[derive(Default)]
+struct Group {
+    positions: Vec<Position>,
+    named: BTreeMap<(SpaceId, SpaceId, Author), u64>,
+}

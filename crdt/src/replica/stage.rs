@@ -1,0 +1,228 @@
+//! What one group of inputs has changed so far: nothing of it is durable or visible yet.
+
+use std::collections::BTreeMap;
+
+use super::write::{WriteError, Written};
+use super::{Output, Replica};
+use crate::entry::{Entry, Transaction};
+use crate::ids::{Author, SiteId, SpaceId};
+use crate::membership::{Genesis, Operation};
+use crate::record::{ActorBytes, Document, RecordChange, SCHEMA_COLLECTION, Schema, Verdict, View};
+use crate::store::{Store, StoreError};
+use crate::tables::logs::{Fate, LogRow};
+use crate::tables::records::RecordKey;
+use crate::tables::row;
+
+/// What one group of inputs has changed so far.
+#[derive(Default)]
+pub(super) struct Stage {
+    /// Records that were read or changed.
+    pub(super) records: BTreeMap<RecordKey, StagedRecord>,
+    /// Local transactions, to be sealed in entries of the main space.
+    pub(super) transactions: Vec<Pending>,
+    /// Local operations, to be sealed in an entry of the membership space.
+    pub(super) operations: Vec<Operation>,
+    /// Entries in the order in which the journal will have them.
+    pub(super) entries: Vec<StagedEntry>,
+    /// A genesis document that was learnt.
+    pub(super) genesis: Option<Genesis>,
+    /// New tips.
+    pub(super) logs: BTreeMap<(SpaceId, Author), LogRow>,
+    /// Answers to local writers.
+    pub(super) written: Vec<(u64, Vec<Result<Written, WriteError>>)>,
+    /// What is said once the group is durable.
+    pub(super) after: Vec<After>,
+}
+
+/// A local transaction, with what it takes of an entry's limits.
+pub(super) struct Pending {
+    pub(super) transaction: Transaction,
+    pub(super) bytes: usize,
+    pub(super) operations: usize,
+}
+
+/// One entry that the group accepts.
+pub(super) struct StagedEntry {
+    pub(super) entry: Entry,
+    pub(super) fate: Fate,
+    /// It came by gossip, so everyone is told of it already.
+    pub(super) by_gossip: bool,
+}
+
+/// What is done once the group is durable.
+pub(super) enum After {
+    /// Something to say.
+    Say(Output),
+    /// Answer a site that was introduced, by what is then known.
+    Welcome { token: u64, to: SiteId },
+    /// Go on with a pull.
+    Pull { from: SiteId, space: SpaceId },
+}
+
+/// A record in the middle of a group.
+pub(super) struct StagedRecord {
+    /// The document, or why it cannot be read here.
+    pub(super) document: Result<Document, String>,
+    /// The view before the group.
+    pub(super) before: Option<View>,
+    /// The changes of this group, in order.
+    pub(super) changes: Vec<(ActorBytes, RecordChange)>,
+}
+
+/// Where a record stood before an attempt that may fail.
+pub(super) struct Mark {
+    touched: BTreeMap<RecordKey, usize>,
+}
+
+/// Why a change was not taken in.
+pub(super) enum NotTaken {
+    /// The checker's verdict.
+    Verdict(Verdict),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Stage {
+    pub(super) fn is_empty(&self) -> bool {
+        self.transactions.is_empty()
+            && self.operations.is_empty()
+            && self.entries.is_empty()
+            && self.genesis.is_none()
+    }
+}
+
+impl Mark {
+    pub(super) fn new() -> Self {
+        Self { touched: BTreeMap::new() }
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// The record as the group sees it, read from the store on first use.
+    pub(super) fn staged(&mut self, key: &RecordKey) -> Result<&mut StagedRecord, StoreError> {
+        if !self.stage.records.contains_key(key) {
+            let document = self.load_document(key)?;
+            let before = row(&self.store, "view", &key.view())?;
+            let record = StagedRecord { document, before, changes: Vec::new() };
+            self.stage.records.insert(key.clone(), record);
+        }
+        match self.stage.records.get_mut(key) {
+            Some(record) => Ok(record),
+            None => unreachable!("the record was staged above"),
+        }
+    }
+
+    /// As [`Replica::staged`], and remembers in `mark` where the record stood.
+    pub(super) fn staged_with(
+        &mut self,
+        key: &RecordKey,
+        mark: &mut Mark,
+    ) -> Result<&mut StagedRecord, StoreError> {
+        let record = self.staged(key)?;
+        let count = record.changes.len();
+        mark.touched.entry(key.clone()).or_insert(count);
+        Ok(record)
+    }
+
+    fn load_document(&mut self, key: &RecordKey) -> Result<Result<Document, String>, StoreError> {
+        if let Some(document) = self.documents.pop(key) {
+            return Ok(Ok(document));
+        }
+        Ok(match self.store.get(&key.document())? {
+            Some(saved) => Document::load(&saved).map_err(|error| error.to_string()),
+            None => Ok(Document::empty()),
+        })
+    }
+
+    /// Takes one change to one record in: checked, then merged. Says how many operations it means.
+    ///
+    /// Merging can fail only by a fault of this program; the record is then unreadable here, while the change
+    /// counts as everywhere else.
+    pub(super) fn take_change(
+        &mut self,
+        key: &RecordKey,
+        actor: ActorBytes,
+        change: RecordChange,
+        mark: &mut Mark,
+    ) -> Result<usize, NotTaken> {
+        let record = self.staged_with(key, mark)?;
+        let mut operations = 0;
+        if let Ok(document) = &mut record.document {
+            let checked = document.check(actor, &change).map_err(NotTaken::Verdict)?;
+            operations = checked.operations();
+            if let Err(error) = document.apply(checked) {
+                record.document = Err(error.to_string());
+            }
+        }
+        record.changes.push((actor, change));
+        Ok(operations)
+    }
+
+    /// Puts every record back to where it stood when `mark` first met it.
+    pub(super) fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
+        for (key, count) in mark.touched {
+            let Some(record) = self.stage.records.remove(&key) else { continue };
+            if count == 0 {
+                continue;
+            }
+            // The cache has no copy while a record is staged, so this starts from what is stored.
+            let mut changes = record.changes;
+            changes.truncate(count);
+            for (actor, change) in changes {
+                match self.take_change(&key, actor, change, &mut Mark::new()) {
+                    Ok(_) | Err(NotTaken::Verdict(_)) => {}
+                    Err(NotTaken::Store(error)) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the whole group.
+    pub(super) fn drop_stage(&mut self) -> Stage {
+        let stage = std::mem::take(&mut self.stage);
+        self.schemas.clear();
+        stage
+    }
+
+    /// The tip of a log as the group sees it.
+    pub(super) fn log(&self, space: SpaceId, author: Author) -> Option<LogRow> {
+        let staged = self.stage.logs.get(&(space, author)).copied();
+        staged.or_else(|| self.spaces.get(&space)?.rows.get(&author).copied())
+    }
+
+    /// The schema of a collection as the group sees it.
+    pub(super) fn schema(
+        &mut self,
+        space: SpaceId,
+        collection: &str,
+    ) -> Result<Option<Schema>, StoreError> {
+        let id = collection.to_owned();
+        let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
+        if let Some(StagedRecord { document: Ok(document), .. }) = self.stage.records.get(&key) {
+            return Ok(schema_of(&document.view()));
+        }
+        let cached = (space, key.id.clone());
+        if let Some(schema) = self.schemas.get(&cached) {
+            return Ok(schema.clone());
+        }
+        let view: Option<View> = row(&self.store, "view", &key.view())?;
+        let schema = view.as_ref().and_then(schema_of);
+        self.schemas.insert(cached, schema.clone());
+        Ok(schema)
+    }
+}
+
+/// A schema that another program wrote wrongly, or that is deleted, restricts nothing.
+fn schema_of(view: &View) -> Option<Schema> {
+    if view.deleted {
+        return None;
+    }
+    Schema::from_fields(&view.fields).ok()
+}

@@ -1,0 +1,138 @@
+//! What a replica knows of itself and of the others.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Replica;
+use crate::frontier::Known;
+use crate::ids::{Author, NetworkId, SiteId};
+use crate::membership::Role;
+use crate::receipt::Receipt;
+use crate::store::Store;
+
+/// What a replica knows of itself and of the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// This site.
+    pub site: SiteId,
+    /// Its name.
+    pub name: String,
+    /// Its network, once known.
+    pub network: Option<NetworkId>,
+    /// Its role, by membership or by the ticket it holds.
+    pub role: Option<Role>,
+    /// Whether it is a member; a site with a ticket may write before it is.
+    pub member: bool,
+    /// Entries held in the main space.
+    pub entries: u64,
+    /// Entries of this site among them.
+    pub own_entries: u64,
+    /// Entries held whose payload this program is too old to apply.
+    pub entries_unapplied: u64,
+    /// Logs of which a fork is proven.
+    pub forks: Vec<Author>,
+    /// All members, this site first.
+    pub sites: Vec<SiteStatus>,
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteStatus {
+    /// The member.
+    pub site: SiteId,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Whether it is connected to this site.
+    pub connected: bool,
+    /// When it issued its latest receipt that is known here, ms since 1970 by its own clock.
+    pub receipt_ms: Option<i64>,
+    /// Entries held here that its receipt does not cover. `None`: no receipt is known.
+    pub lacks: Option<u64>,
+    /// The ones among them that this site wrote.
+    pub lacks_of_ours: Option<u64>,
+    /// Entries that its receipt covers and that are not held here.
+    pub ahead: Option<u64>,
+}
+
+impl<S: Store> Replica<S> {
+    /// What is known now.
+    pub fn status(&self) -> Status {
+        let space = self.network().map(|network| network.main_space());
+        let logs = space.and_then(|space| self.spaces.get(&space));
+        let rows = logs.iter().flat_map(|logs| &logs.rows);
+        let own = rows.clone().filter(|(author, _)| author.site == self.site());
+        let members = self.members().map(|members| members.all().clone()).unwrap_or_default();
+        let mut sites: Vec<_> = members
+            .into_iter()
+            .map(|(site, member)| {
+                let receipts = space.and_then(|space| self.receipts.get(&space));
+                let receipt = receipts.and_then(|receipts| receipts.by_site.get(&site));
+                let lag = receipt.map(|receipt| self.lag(receipt));
+                let is_own = site == self.site();
+                SiteStatus {
+                    site,
+                    name: member.name,
+                    role: member.role,
+                    connected: is_own || self.peers.contains_key(&site),
+                    receipt_ms: receipt.map(|receipt| receipt.time_ms),
+                    lacks: if is_own { Some(0) } else { lag.map(|lag| lag.lacks) },
+                    lacks_of_ours: if is_own { Some(0) } else { lag.map(|lag| lag.lacks_of_ours) },
+                    ahead: if is_own { Some(0) } else { lag.map(|lag| lag.ahead) },
+                }
+            })
+            .collect();
+        sites.sort_by(|a, b| {
+            (a.site != self.site(), &a.name).cmp(&(b.site != self.site(), &b.name))
+        });
+        Status {
+            site: self.site(),
+            name: self.own_name(),
+            network: self.network(),
+            role: self.role(),
+            member: self.members().is_some_and(|members| members.get(&self.site()).is_some()),
+            entries: rows.clone().map(|(_, row)| row.seq).sum(),
+            own_entries: own.map(|(_, row)| row.seq).sum(),
+            entries_unapplied: rows.map(|(_, row)| row.seq - row.applied).sum(),
+            forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
+            sites,
+        }
+    }
+
+    fn own_name(&self) -> String {
+        let member = self.members().and_then(|members| members.get(&self.site()));
+        member.map_or_else(|| self.identity.name.clone(), |member| member.name.clone())
+    }
+
+    /// How a receipt compares with what is held here.
+    fn lag(&self, receipt: &Receipt) -> Lag {
+        let Some(logs) = self.spaces.get(&receipt.space) else { return Lag::default() };
+        let known =
+            |(author, seq): (&Author, &u64)| Known { author: *author, seq: *seq, check: [0; 8] };
+        let known: Vec<_> = receipt.logs.iter().map(known).collect();
+        let lacking: BTreeMap<_, _> = logs.lacking(&known);
+        let missing = |(author, from): (&Author, &u64)| {
+            let seq = logs.rows.get(author).map_or(0, |row| row.seq);
+            (author.site, seq + 1 - from)
+        };
+        let mut lag = Lag::default();
+        for (site, count) in lacking.iter().map(missing) {
+            lag.lacks += count;
+            lag.lacks_of_ours += if site == self.site() { count } else { 0 };
+        }
+        for item in &known {
+            let held = logs.rows.get(&item.author).map_or(0, |row| row.seq);
+            lag.ahead += item.seq.saturating_sub(held);
+        }
+        lag
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Lag {
+    lacks: u64,
+    lacks_of_ours: u64,
+    ahead: u64,
+}

@@ -1,0 +1,353 @@
+//! Pulling: "here is what I hold, send what I lack", both sides of it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::accept::{Acceptance, Origin};
+use super::stage::After;
+use super::{Notice, Output, Replica};
+use crate::codec;
+use crate::entry::Entry;
+use crate::frontier::Known;
+use crate::ids::{Author, SiteId, SpaceId};
+use crate::protocol::{
+    ANSWER_BYTES_MAX, Answer, Have, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries,
+};
+use crate::store::{Position, Store, StoreError};
+use crate::tables::logs::{self, EntryRow};
+use crate::tables::row;
+
+/// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
+const PULL_INTERVAL_MS: u64 = 10_000;
+/// A pull that brought nothing although something was announced is repeated after this long.
+const RETRY_MS: u64 = 1_000;
+
+/// One connected member.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pulls: BTreeMap<SpaceId, PullState>,
+}
+
+/// The pull of one space from one peer.
+#[derive(Debug, Default)]
+struct PullState {
+    /// The request under way; one at a time.
+    in_flight: Option<u64>,
+    /// Something new was heard of meanwhile: pull again.
+    again: bool,
+    /// Pull again at this time.
+    retry_ms: Option<u64>,
+}
+
+/// When the next regular things are due, on the monotonic clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timers {
+    /// A pull from a random peer.
+    pull_ms: u64,
+    /// A new receipt of this site.
+    pub(super) receipt_ms: Option<u64>,
+    /// Another attempt to present this site.
+    pub(super) introduce_ms: u64,
+}
+
+/// The replica's randomness.
+#[derive(Debug)]
+pub(super) struct Random(SmallRng);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(SmallRng::seed_from_u64(seed))
+    }
+
+    /// A number in `0..end`; 0 where the range is empty.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        if end == 0 { 0 } else { self.0.random_range(0..end) }
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// A member is connected: pull the members first, for without them entries of new sites are refused.
+    pub(super) fn peer_up(&mut self, site: SiteId) -> Result<(), StoreError> {
+        self.peers.insert(site, Peer::default());
+        self.pull_all(site);
+        Ok(())
+    }
+
+    fn pull_all(&mut self, from: SiteId) {
+        if let Some(network) = self.network() {
+            self.pull(from, network.membership_space());
+            self.pull(from, network.main_space());
+        }
+    }
+
+    /// Pulls a space from a connected member, now or after the pull under way.
+    pub(super) fn pull(&mut self, from: SiteId, space: SpaceId) {
+        let Some(logs) = self.spaces.get(&space) else { return };
+        self.send_pull(from, space, Have::Digest(logs.digest()));
+    }
+
+    /// Goes on pulling what a digest has shown, or an answer has left.
+    pub(super) fn pull_more(&mut self, from: SiteId, space: SpaceId) {
+        let Some(logs) = self.spaces.get(&space) else { return };
+        self.send_pull(from, space, Have::Frontier(logs.frontier().known()));
+    }
+
+    fn send_pull(&mut self, from: SiteId, space: SpaceId, have: Have) {
+        let receipts = self.receipts_digest(space);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let state = peer.pulls.entry(space).or_default();
+        if state.in_flight.is_some() {
+            state.again = true;
+            return;
+        }
+        self.request_count += 1;
+        let id = self.request_count;
+        *state = PullState { in_flight: Some(id), ..PullState::default() };
+        let pull = Pull { space, have, receipts, bytes_max: PULL_BYTES };
+        self.outputs.push_back(Output::Request { to: from, id, body: codec::encode(&pull) });
+    }
+
+    /// Answers another site's pull, from what is durable.
+    pub(super) fn answer(
+        &mut self,
+        from: SiteId,
+        token: u64,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let pull: Pull = match codec::decode("pull", body) {
+            Ok(pull) => pull,
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                return Ok(());
+            }
+        };
+        let answer = self.answer_to(&pull)?;
+        self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
+        Ok(())
+    }
+
+    fn answer_to(&self, pull: &Pull) -> Result<Answer, StoreError> {
+        let none = |outcome| Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
+        let Some(logs) = self.spaces.get(&pull.space) else {
+            return Ok(none(Outcome::UnknownSpace));
+        };
+        let receipts = self.receipts_unless(pull.space, &pull.receipts);
+        let (outcome, forks) = match &pull.have {
+            Have::Digest(digest) if *digest == logs.digest() => (Outcome::InStep, Vec::new()),
+            Have::Digest(_) => (Outcome::TellFrontier, Vec::new()),
+            Have::Frontier(known) => {
+                let forks = logs.forks.values().cloned().collect();
+                (self.entries_for(pull, known)?, forks)
+            }
+        };
+        Ok(Answer { outcome, receipts, forks })
+    }
+
+    /// The entries that a site with this frontier lacks, in journal order, within the budget.
+    fn entries_for(&self, pull: &Pull, known: &[Known]) -> Result<Outcome, StoreError> {
+        let Some(logs) = self.spaces.get(&pull.space) else { return Ok(Outcome::UnknownSpace) };
+        let mut lacking = logs.lacking(known);
+        for author in self.diverged(pull.space, known)? {
+            // The other side holds another branch of this log: from its first entry on it will find the fork.
+            lacking.insert(author, 1);
+        }
+        let budget = ANSWER_BYTES_MAX.min(pull.bytes_max as usize);
+        let mut next: BinaryHeap<Reverse<(Position, Author, u64)>> = BinaryHeap::new();
+        for (author, seq) in lacking {
+            next.extend(self.place_of(pull.space, author, seq)?.map(Reverse));
+        }
+        let damaged = self.store.damaged();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while let Some(Reverse((position, author, seq))) = next.pop() {
+            // Nothing behind a damaged frame is served: it may build on what cannot be told.
+            if damaged.first().is_some_and(|hole| *hole <= position) {
+                break;
+            }
+            let frame = match self.store.read(position) {
+                Ok(frame) => frame,
+                Err(StoreError::Damaged { .. }) => break,
+                Err(error) => return Err(error),
+            };
+            let entry = frame.get(1..).unwrap_or_default().to_vec();
+            if !entries.is_empty() && bytes + entry.len() > budget {
+                let packed = pack_entries(&entries);
+                return Ok(Outcome::Entries { packed, more: true });
+            }
+            bytes += entry.len();
+            entries.push(entry);
+            next.extend(self.place_of(pull.space, author, seq + 1)?.map(Reverse));
+        }
+        Ok(Outcome::Entries { packed: pack_entries(&entries), more: false })
+    }
+
+    fn place_of(
+        &self,
+        space: SpaceId,
+        author: Author,
+        seq: u64,
+    ) -> Result<Option<(Position, Author, u64)>, StoreError> {
+        let row: Option<EntryRow> =
+            row(&self.store, "entry row", &logs::entry(space, author, seq))?;
+        Ok(row.map(|row| (row.position(), author, seq)))
+    }
+
+    /// The logs of which the other side holds another entry under a number that is held here too.
+    fn diverged(&self, space: SpaceId, known: &[Known]) -> Result<Vec<Author>, StoreError> {
+        let mut diverged = Vec::new();
+        for item in known {
+            let Some((_, author, seq)) = self.place_of(space, item.author, item.seq)? else {
+                continue;
+            };
+            let row: Option<EntryRow> =
+                row(&self.store, "entry row", &logs::entry(space, author, seq))?;
+            if row.is_some_and(|row| !item.names(&row.hash)) {
+                diverged.push(author);
+            }
+        }
+        Ok(diverged)
+    }
+
+    /// Takes in the answer to a pull.
+    pub(super) fn take_answer(
+        &mut self,
+        from: SiteId,
+        id: u64,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let Some(space) = self.end_pull(from, id) else { return Ok(()) };
+        let answer: Answer = match codec::decode("answer to a pull", body) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                return Ok(());
+            }
+        };
+        self.take_receipts(answer.receipts);
+        for fork in answer.forks {
+            self.take_fork(space, fork)?;
+        }
+        match answer.outcome {
+            Outcome::InStep | Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
+            Outcome::TellFrontier => self.pull_more(from, space),
+            Outcome::Entries { packed, more } => self.take_entries(from, space, &packed, more)?,
+        }
+        Ok(())
+    }
+
+    fn take_entries(
+        &mut self,
+        from: SiteId,
+        space: SpaceId,
+        packed: &[u8],
+        more: bool,
+    ) -> Result<(), StoreError> {
+        let mut progress = false;
+        match unpack_entries(packed) {
+            Ok(entries) => {
+                for bytes in entries {
+                    progress |= self.take_entry(from, &bytes, false)?.0;
+                }
+            }
+            Err(error) => self.notice(Notice::Refused { from, reason: error.to_string() }),
+        }
+        if more && progress {
+            self.stage.after.push(After::Pull { from, space });
+        } else {
+            self.pull_again_if_asked(from, space);
+        }
+        Ok(())
+    }
+
+    /// Takes in one entry that a peer sent. Says whether it is new, and how it was judged.
+    pub(super) fn take_entry(
+        &mut self,
+        from: SiteId,
+        bytes: &[u8],
+        by_gossip: bool,
+    ) -> Result<(bool, Option<Acceptance>), StoreError> {
+        let entry = match Entry::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                return Ok((false, None));
+            }
+        };
+        let acceptance = self.accept(entry.clone(), Origin::Peer { by_gossip })?;
+        match &acceptance {
+            Acceptance::Staged | Acceptance::Repeat | Acceptance::NotReady => {}
+            Acceptance::Refused(refusal) => {
+                self.notice(Notice::Refused { from, reason: refusal.to_string() });
+            }
+            Acceptance::Fork { .. } => self.found_fork(&entry)?,
+        }
+        Ok((acceptance == Acceptance::Staged, Some(acceptance)))
+    }
+
+    /// A request was not answered: try again later, or present this site if it is not known there.
+    pub(super) fn pull_failed(
+        &mut self,
+        to: SiteId,
+        id: u64,
+        unsupported: bool,
+    ) -> Result<(), StoreError> {
+        if let Some(space) = self.end_pull(to, id) {
+            self.retry_pull(to, space);
+        }
+        if unsupported { self.introduce_to(to) } else { Ok(()) }
+    }
+
+    /// Pulls again in a while, where something is known to be missing.
+    pub(super) fn retry_pull(&mut self, from: SiteId, space: SpaceId) {
+        let at = self.now.monotonic_ms + RETRY_MS + self.random.below(RETRY_MS / 2);
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.pulls.entry(space).or_default().retry_ms = Some(at);
+        }
+    }
+
+    /// The space of the request that has ended.
+    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<SpaceId> {
+        let peer = self.peers.get_mut(&from)?;
+        let (space, state) =
+            peer.pulls.iter_mut().find(|(_, state)| state.in_flight == Some(id))?;
+        state.in_flight = None;
+        Some(*space)
+    }
+
+    fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        if let Some(state) = state.filter(|state| state.again) {
+            state.again = false;
+            self.stage.after.push(After::Pull { from, space });
+        }
+    }
+
+    /// What is due by now.
+    pub(super) fn tick(&mut self) -> Result<(), StoreError> {
+        let now = self.now.monotonic_ms;
+        let due = |state: &PullState| {
+            state.in_flight.is_none() && state.retry_ms.is_some_and(|at| at <= now)
+        };
+        let retries: Vec<_> = self
+            .peers
+            .iter()
+            .flat_map(|(site, peer)| peer.pulls.iter().map(|(space, state)| (*site, *space, state)))
+            .filter(|(_, _, state)| due(state))
+            .map(|(site, space, _)| (site, space))
+            .collect();
+        for (site, space) in retries {
+            self.pull(site, space);
+        }
+        if self.timers.pull_ms <= now {
+            self.timers.pull_ms = now + PULL_INTERVAL_MS + self.random.below(PULL_INTERVAL_MS / 2);
+            let chosen = self.random.below(self.peers.len() as u64) as usize;
+            if let Some(site) = self.peers.keys().nth(chosen).copied() {
+                self.pull_all(site);
+            }
+        }
+        self.issue_receipts()?;
+        self.present_ticket()
+    }
+}

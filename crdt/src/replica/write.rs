@@ -1,0 +1,242 @@
+//! Local writes: from an edit to a staged transaction.
+
+use super::stage::{Mark, Pending};
+use super::{LocalTransaction, RecordEdit, Replica};
+use crate::codec;
+use crate::entry::{RecordWrite, Transaction, limits};
+use crate::ids::SpaceId;
+use crate::membership::Role;
+use crate::record::{
+    ActorBytes, EditError, NameError, SCHEMA_COLLECTION, Schema, SchemaError, check_collection,
+    check_record_id, validate_schema_edit,
+};
+use crate::store::{Store, StoreError};
+use crate::tables::records::{self, RecordKey};
+
+/// Largest local transaction in bytes: it must fit one entry even where it does not compress.
+const TRANSACTION_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - 512 * 1024;
+
+/// What a transaction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Records that are different now. 0 where everything was as asked before, or the origin is a repeat.
+    pub records_changed: usize,
+}
+
+/// Why a transaction was not written. Nothing of it shows anywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The site has neither founded nor joined a network.
+    #[error(
+        "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join TICKET`)"
+    )]
+    NoNetwork,
+    /// The site may not write this.
+    #[error("writing {what} takes the role {needed}, this site is {role}")]
+    Role {
+        /// What was to be written.
+        what: &'static str,
+        /// The role that it takes.
+        needed: Role,
+        /// The site's role.
+        role: Role,
+    },
+    /// Collection or record id cannot be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The edit does not fit the record.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// A schema is wrong.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A transaction must fit one entry.
+    #[error(
+        "a transaction has at most {TRANSACTION_BYTES_MAX} bytes, {} changes and {} operations, found {bytes} bytes, \
+         {changes} changes and {operations} operations: write less at a time",
+        limits::CHANGES_MAX,
+        limits::OPERATIONS_MAX
+    )]
+    TooLarge {
+        /// Bytes found.
+        bytes: usize,
+        /// Changes found.
+        changes: usize,
+        /// Operations found.
+        operations: usize,
+    },
+    /// This program made a change that it would itself refuse from others. A fault of the program.
+    #[error("the change is not sound, please report this: {reason}")]
+    Unsound {
+        /// What the checker found.
+        reason: String,
+    },
+    /// The origin cannot be one.
+    #[error(
+        "the name of an origin's source has at most {} bytes, found {found}",
+        limits::ORIGIN_SOURCE_BYTES_MAX
+    )]
+    Origin {
+        /// Bytes found.
+        found: usize,
+    },
+    /// The record cannot be read at this site.
+    #[error("record {collection}/{id} cannot be read at this site: {reason}")]
+    Unreadable {
+        /// Its collection.
+        collection: String,
+        /// Its id.
+        id: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The journal could not be written; trying again later is safe.
+    #[error("nothing was written: {reason}")]
+    Unwritable {
+        /// What the storage said.
+        reason: String,
+    },
+}
+
+/// A write stops for its own fault, or with the store.
+enum Stop {
+    Write(WriteError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl<E: Into<WriteError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Write(error.into())
+    }
+}
+
+impl<S: Store> Replica<S> {
+    pub(super) fn write(
+        &mut self,
+        id: u64,
+        transactions: Vec<LocalTransaction>,
+    ) -> Result<(), StoreError> {
+        let mut results = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
+            let mut mark = Mark::new();
+            let result = match self.stage_transaction(transaction, &mut mark) {
+                Ok(written) => Ok(written),
+                Err(Stop::Write(error)) => {
+                    self.roll_back(mark)?;
+                    Err(error)
+                }
+                Err(Stop::Store(error)) => return Err(error),
+            };
+            results.push(result);
+        }
+        self.stage.written.push((id, results));
+        Ok(())
+    }
+
+    fn stage_transaction(
+        &mut self,
+        transaction: LocalTransaction,
+        mark: &mut Mark,
+    ) -> Result<Written, Stop> {
+        let network = self.network().ok_or(WriteError::NoNetwork)?;
+        let space = network.main_space();
+        self.demand_role(Role::Writer, "records")?;
+        if self.is_repeat(space, &transaction)? {
+            return Ok(Written { records_changed: 0 });
+        }
+        let (mut changes, mut operations) = (Vec::new(), 0);
+        for edit in transaction.edits {
+            if let Some((change, count)) = self.stage_edit(space, edit, mark)? {
+                changes.push(change);
+                operations += count;
+            }
+        }
+        let records_changed = changes.len();
+        if records_changed > 0 {
+            let transaction = Transaction { origin: transaction.origin, changes };
+            let bytes = codec::encode(&transaction).len();
+            if bytes > TRANSACTION_BYTES_MAX
+                || records_changed > limits::CHANGES_MAX
+                || operations > limits::OPERATIONS_MAX
+            {
+                let changes = records_changed;
+                return Err(WriteError::TooLarge { bytes, changes, operations }.into());
+            }
+            self.stage.transactions.push(Pending { transaction, bytes, operations });
+        }
+        Ok(Written { records_changed })
+    }
+
+    fn demand_role(&self, needed: Role, what: &'static str) -> Result<(), WriteError> {
+        match self.role() {
+            Some(role) if role >= needed => Ok(()),
+            Some(role) => Err(WriteError::Role { what, needed, role }),
+            None => Err(WriteError::NoNetwork),
+        }
+    }
+
+    fn is_repeat(&self, space: SpaceId, transaction: &LocalTransaction) -> Result<bool, Stop> {
+        let Some(origin) = &transaction.origin else { return Ok(false) };
+        if origin.source.len() > limits::ORIGIN_SOURCE_BYTES_MAX {
+            return Err(WriteError::Origin { found: origin.source.len() }.into());
+        }
+        let staged = self
+            .stage
+            .transactions
+            .iter()
+            .any(|pending| pending.transaction.origin.as_ref() == Some(origin));
+        Ok(staged || self.store.get(&records::origin(space, origin))?.is_some())
+    }
+
+    fn stage_edit(
+        &mut self,
+        space: SpaceId,
+        edit: RecordEdit,
+        mark: &mut Mark,
+    ) -> Result<Option<(RecordWrite, usize)>, Stop> {
+        let RecordEdit { collection, id, edit } = edit;
+        check_collection(&collection)?;
+        check_record_id(&id)?;
+        let is_schema = collection == SCHEMA_COLLECTION;
+        let schema = if is_schema {
+            self.demand_role(Role::Admin, "schemas")?;
+            check_collection(&id)?;
+            Some(Schema::of_schemas())
+        } else {
+            self.schema(space, &collection)?
+        };
+        let actor = ActorBytes(self.author.actor());
+        let time_ms = self.now.wall_ms;
+        let key = RecordKey { space, collection, id };
+        let record = self.staged_with(&key, mark)?;
+        let document = match &mut record.document {
+            Ok(document) => document,
+            Err(reason) => {
+                let reason = reason.clone();
+                let RecordKey { collection, id, .. } = key;
+                return Err(WriteError::Unreadable { collection, id, reason }.into());
+            }
+        };
+        let before = (is_schema && !document.is_empty()).then(|| document.view());
+        let Some(change) = document.edit(actor, time_ms, &edit, schema.as_ref())? else {
+            return Ok(None);
+        };
+        // Remembered first, so that a schema which is refused below is rolled back.
+        record.changes.push((actor, change.clone()));
+        if is_schema {
+            validate_schema_edit(before.as_ref(), &document.view())?;
+        }
+        // Authors pass the verdict on their own changes too: nothing is signed that others would refuse.
+        let operations = match document.check(actor, &change) {
+            Ok(checked) => checked.operations(),
+            Err(verdict) => return Err(WriteError::Unsound { reason: verdict.to_string() }.into()),
+        };
+        Ok(Some((RecordWrite { collection: key.collection, id: key.id, change }, operations)))
+    }
+}

@@ -1,0 +1,81 @@
+//! What a replica needs kept: a journal that is the truth, and tables that can be rebuilt from it.
+
+use std::io;
+
+use crate::tables::ReadTables;
+
+/// A frame's place in the journal: opaque, strictly increasing in journal order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// Key and new value of one row; `None` deletes it.
+pub type RowWrite = (Vec<u8>, Option<Vec<u8>>);
+/// Key and value of one row.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// What a replica needs kept. The journal is the truth; the tables can be rebuilt from it.
+pub trait Store: ReadTables {
+    /// Appends frames to the journal and makes them durable with one sync. All or none. Positions in the
+    /// order given.
+    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError>;
+
+    /// One frame. Damaged frames are errors, never served.
+    fn read(&self, at: Position) -> Result<Vec<u8>, StoreError>;
+
+    /// Undamaged frames after `after` (`None`: from the first), in order: at least one if there is one, then
+    /// up to `bytes_max`.
+    fn scan_journal(
+        &self,
+        after: Option<Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError>;
+
+    /// Applies all writes atomically, together with "the tables now show the journal up to and including
+    /// `applied`".
+    fn apply(&mut self, writes: Vec<RowWrite>, applied: Option<Position>)
+    -> Result<(), StoreError>;
+
+    /// How far the tables show the journal.
+    fn applied(&self) -> Result<Option<Position>, StoreError>;
+
+    /// Empties the tables (the journal stays): the first step of a rebuild.
+    fn clear_tables(&mut self) -> Result<(), StoreError>;
+
+    /// Frames that are known to be damaged.
+    fn damaged(&self) -> Vec<Position>;
+
+    /// Writes a damaged frame's true bytes back into its own place (the length must fit), durably.
+    fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError>;
+}
+
+/// Why something could not be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The journal could not be written (disk full, read-only, IO error). Nothing changed, reads go on; trying
+    /// again later is safe.
+    #[error("the journal cannot be written: {source}")]
+    Unwritable {
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// One frame does not carry what was written.
+    #[error("journal frame at {position:?} is damaged: {reason}")]
+    Damaged {
+        /// Its place.
+        position: Position,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The journal could not be read.
+    #[error("the journal cannot be read: {source}")]
+    Unreadable {
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The tables failed; they can be rebuilt from the journal.
+    #[error("the tables failed: {reason}")]
+    Tables {
+        /// What was found.
+        reason: String,
+    },
+}

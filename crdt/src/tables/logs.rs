@@ -1,0 +1,174 @@
+//! Rows of logs: tips, entries, actors, forks, receipts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Header, Tip};
+use crate::ids::{Author, EntryHash, Signature, SiteId, SpaceId};
+use crate::store::Position;
+
+/// What is known of one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRow {
+    /// Number of its last entry here.
+    pub seq: u64,
+    /// Hash of that entry.
+    pub hash: EntryHash,
+    /// Number of the last entry whose effects show here; less than `seq` where a payload is too new to apply.
+    pub applied: u64,
+    /// Hash of that entry; [`EntryHash::NONE`] where there is none.
+    pub applied_hash: EntryHash,
+    /// The tip of the same site's former incarnation, as the log's first entry names it.
+    pub predecessor: Option<Tip>,
+}
+
+/// Where an entry is and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryRow {
+    /// Its frame in the journal.
+    pub position: u64,
+    /// Its hash.
+    pub hash: EntryHash,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+impl EntryRow {
+    /// Its frame in the journal.
+    pub fn position(&self) -> Position {
+        Position(self.position)
+    }
+}
+
+/// What became of an entry that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// Its effects show.
+    Applied,
+    /// Its payload, or one in its past, is of a later format than this program knows.
+    Held,
+    /// The checker found a fault: it has no effects, at any site.
+    Void,
+}
+
+/// Whose Automerge actor an actor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorRow {
+    /// The author.
+    pub author: Author,
+}
+
+/// Two headers that one author signed for the same number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkRow {
+    /// The header with the lower hash, which stands.
+    pub kept: (Header, Signature),
+    /// The other.
+    pub dropped: (Header, Signature),
+}
+
+/// Key of the genesis document.
+pub const GENESIS: &[u8] = b"g";
+
+/// Key of a [`LogRow`].
+pub fn log(space: SpaceId, author: Author) -> Vec<u8> {
+    author_key(b'l', space, author)
+}
+
+/// What the log rows of a space begin with.
+pub fn logs(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'l', space)
+}
+
+/// Key of a [`ForkRow`].
+pub fn fork(space: SpaceId, author: Author) -> Vec<u8> {
+    author_key(b'f', space, author)
+}
+
+/// What the fork rows of a space begin with.
+pub fn forks(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'f', space)
+}
+
+/// The author in the key of a log or fork row.
+pub fn author_of_key(key: &[u8]) -> Option<Author> {
+    Some(Author::from_bytes(key.get(17..57)?.try_into().ok()?))
+}
+
+/// Key of an [`EntryRow`].
+pub fn entry(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
+    let mut key = author_key(b'e', space, author);
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// What the entry rows of one log begin with.
+pub fn entries(space: SpaceId, author: Author) -> Vec<u8> {
+    author_key(b'e', space, author)
+}
+
+/// Key of an [`ActorRow`].
+pub fn actor(actor: &[u8; 16]) -> Vec<u8> {
+    let mut key = vec![b'a'];
+    key.extend_from_slice(actor);
+    key
+}
+
+/// Key of the row that tells how far this site's entries in `space` have named a log of `of`.
+pub fn named(space: SpaceId, of: SpaceId, author: Author) -> Vec<u8> {
+    let mut key = space_prefix(b'n', space);
+    key.extend_from_slice(&of.0);
+    key.extend_from_slice(&author.to_bytes());
+    key
+}
+
+/// What the rows of how far this site's entries in `space` have named logs begin with.
+pub fn all_named(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'n', space)
+}
+
+/// The space and the author in the key of a row of named logs.
+pub fn named_of_key(key: &[u8]) -> Option<(SpaceId, Author)> {
+    let of = SpaceId(key.get(17..33)?.try_into().ok()?);
+    Some((of, Author::from_bytes(key.get(33..73)?.try_into().ok()?)))
+}
+
+/// Key of a site's latest receipt.
+pub fn receipt(space: SpaceId, site: SiteId) -> Vec<u8> {
+    let mut key = space_prefix(b'r', space);
+    key.extend_from_slice(&site.0);
+    key
+}
+
+/// What the receipts of a space begin with.
+pub fn receipts(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'r', space)
+}
+
+fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(&space.0);
+    key
+}
+
+fn author_key(kind: u8, space: SpaceId, author: Author) -> Vec<u8> {
+    let mut key = space_prefix(kind, space);
+    key.extend_from_slice(&author.to_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+
+    #[test]
+    fn rows_of_a_log_sort_by_number_and_name_their_author() {
+        let space = SpaceId([4; 16]);
+        let author = Author { site: SiteId([5; 32]), incarnation: Incarnation([6; 8]) };
+        assert!(entry(space, author, 255) < entry(space, author, 256));
+        assert!(entry(space, author, 1).starts_with(&entries(space, author)));
+        assert_eq!(author_of_key(&log(space, author)), Some(author));
+        let of = SpaceId([9; 16]);
+        assert_eq!(named_of_key(&named(space, of, author)), Some((of, author)));
+    }
+}

@@ -1,0 +1,84 @@
+//! The rows that a replica derives from its journal. Keys begin with one byte that tells their kind:
+//!
+//! | byte | key after it | value | file |
+//! |---|---|---|---|
+//! | `a` | actor 16 | [`logs::ActorRow`]: whose Automerge actor it is | logs |
+//! | `c` | space 16, collection | [`records::CollectionRow`]: counts and digest | records |
+//! | `d` | space 16, collection, 0, record id | the saved Automerge document | records |
+//! | `e` | space 16, author 40, seq 8 | [`logs::EntryRow`]: where an entry is and what became of it | logs |
+//! | `f` | space 16, author 40 | [`logs::ForkRow`]: proof that a site signed one number twice | logs |
+//! | `g` | | the network's genesis document | logs |
+//! | `l` | space 16, author 40 | [`logs::LogRow`]: the tip of a log | logs |
+//! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
+//! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
+//! | `r` | space 16, site 32 | the latest [`crate::receipt::Receipt`] of a site | logs |
+//! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
+//! | `v` | space 16, collection, 0, record id | [`crate::record::View`] | records |
+//! | `x` | space 16, collection, 0, record id | empty: the record has conflicts | records |
+//!
+//! Numbers in keys are big endian, so that rows sort as the numbers do. Values are in [`crate::codec`] layout.
+//! [`FORMAT`] changes whenever a row does; tables of another format are rebuilt from the journal.
+
+pub mod logs;
+pub mod records;
+
+use serde::de::DeserializeOwned;
+
+use crate::codec;
+use crate::store::{Row, StoreError};
+
+/// Version of all key and value layouts.
+pub const FORMAT: u32 = 1;
+
+/// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
+pub trait ReadTables {
+    /// The value of one row.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Rows whose key begins with `prefix`, strictly after key `after`, ascending, at most `limit`.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
+}
+
+/// A row of a known kind. A row that does not decode means broken tables.
+pub fn row<T: DeserializeOwned>(
+    tables: &(impl ReadTables + ?Sized),
+    what: &'static str,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
+    tables.get(key)?.map(|value| decode_row(what, &value)).transpose()
+}
+
+/// The value of a row that was scanned.
+pub fn decode_row<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, StoreError> {
+    codec::decode(what, value).map_err(|error| StoreError::Tables { reason: error.to_string() })
+}
+
+/// How many rows a walk over a table holds in memory at a time.
+pub const SCAN_ROWS: usize = 1024;
+
+/// Walks over all rows with `prefix` after `after`, until `visit` returns false.
+pub fn walk(
+    tables: &(impl ReadTables + ?Sized),
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let mut last = after.map(<[u8]>::to_vec);
+    loop {
+        let rows = tables.scan(prefix, last.as_deref(), SCAN_ROWS)?;
+        for (key, value) in &rows {
+            if !visit(key, value)? {
+                return Ok(());
+            }
+        }
+        match rows.into_iter().last() {
+            Some((key, _)) => last = Some(key),
+            None => return Ok(()),
+        }
+    }
+}

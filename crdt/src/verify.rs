@@ -1,0 +1,139 @@
+//! Checking what is stored: every entry against its signature and chain, every row against its document.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, record_hash};
+use crate::entry::Entry;
+use crate::ids::{Author, EntryHash, SpaceId};
+use crate::read;
+use crate::record::{Document, View};
+use crate::replica::FRAME_ENTRY;
+use crate::store::{Store, StoreError};
+use crate::tables::records::{self, CollectionRow};
+use crate::tables::{ReadTables, decode_row, row, walk};
+
+/// Journal bytes read at a time.
+const SCAN_BYTES: usize = 4 * 1024 * 1024;
+/// Faults described one by one; the rest are only counted.
+const FAULTS_TOLD_MAX: usize = 100;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Entries whose signature and chain hold.
+    pub entries: u64,
+    /// Records whose view follows from their document.
+    pub records: u64,
+    /// Number of faults.
+    pub fault_count: u64,
+    /// The first faults, each with what was found and where.
+    pub faults: Vec<String>,
+}
+
+impl VerifyReport {
+    /// Whether all is as it should be.
+    pub fn is_sound(&self) -> bool {
+        self.fault_count == 0
+    }
+
+    /// Adds a fault.
+    pub fn fault(&mut self, fault: String) {
+        self.fault_count += 1;
+        if self.faults.len() < FAULTS_TOLD_MAX {
+            self.faults.push(fault);
+        }
+    }
+}
+
+/// Checks journal and tables of the given spaces. Takes as long as reading all of it.
+pub fn verify(store: &impl Store, spaces: &[SpaceId]) -> Result<VerifyReport, StoreError> {
+    let mut report = VerifyReport::default();
+    verify_journal(store, &mut report)?;
+    for space in spaces {
+        verify_records(store, *space, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn verify_journal(store: &impl Store, report: &mut VerifyReport) -> Result<(), StoreError> {
+    for position in store.damaged() {
+        report.fault(format!("journal frame {} is damaged", position.0));
+    }
+    let mut known: BTreeMap<(SpaceId, Author, u64), EntryHash> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let frames = store.scan_journal(after, SCAN_BYTES)?;
+        let Some((last, _)) = frames.last() else { return Ok(()) };
+        after = Some(*last);
+        for (position, frame) in &frames {
+            let Some((&FRAME_ENTRY, content)) = frame.split_first() else { continue };
+            match Entry::decode(content) {
+                Ok(entry) if !entry.is_signed() => {
+                    report.fault(format!("the entry at {} has a wrong signature", position.0));
+                }
+                Ok(entry) => {
+                    let header = &entry.header;
+                    let before = (header.space, header.author, header.seq.wrapping_sub(1));
+                    let chained = known.get(&before).is_none_or(|hash| *hash == header.previous);
+                    known.remove(&before);
+                    known.insert((header.space, header.author, header.seq), entry.hash);
+                    match chained {
+                        true => report.entries += 1,
+                        false => {
+                            report.fault(format!("the entry at {} breaks its chain", position.0))
+                        }
+                    }
+                }
+                Err(error) => report.fault(format!("the entry at {}: {error}", position.0)),
+            }
+        }
+    }
+}
+
+fn verify_records(
+    store: &impl ReadTables,
+    space: SpaceId,
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
+    let mut totals: BTreeMap<String, CollectionRow> = BTreeMap::new();
+    walk(store, &records::documents_of_space(space), None, |key, saved| {
+        let Some(key) = records::record_of_key(key) else {
+            report.fault("the key of a document is broken".to_owned());
+            return Ok(true);
+        };
+        let stored: Option<View> = row(store, "view", &key.view())?;
+        let name = format!("{}/{}", key.collection, key.id);
+        match Document::load(saved) {
+            Ok(document) if Some(document.view()) == stored => {
+                report.records += 1;
+                let view = document.view();
+                let total = totals.entry(key.collection.clone()).or_default();
+                *(if view.deleted { &mut total.deleted } else { &mut total.live }) += 1;
+                total.digest.add(&record_hash(&key.collection, &key.id, &view.digest));
+            }
+            Ok(_) => report.fault(format!("the view of {name} does not follow from its document")),
+            Err(error) => report.fault(format!("the document of {name}: {error}")),
+        }
+        Ok(true)
+    })?;
+    walk(store, &records::unreadable_of_space(space), None, |key, value| {
+        let reason: String = decode_row("unreadable row", value)?;
+        let name = records::record_of_key(key).map(|key| format!("{}/{}", key.collection, key.id));
+        report.fault(format!("{} cannot be read: {reason}", name.unwrap_or_default()));
+        Ok(true)
+    })?;
+    let empty =
+        |row: &CollectionRow| row.live == 0 && row.deleted == 0 && row.digest == Digest::default();
+    for (name, stored) in read::collections(store, space)? {
+        let found = totals.remove(&name).unwrap_or_default();
+        if found != stored {
+            report.fault(format!("the totals of collection {name} are wrong"));
+        }
+    }
+    for (name, _) in totals.iter().filter(|(_, row)| !empty(row)) {
+        report.fault(format!("collection {name} has records but no totals"));
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! What collections there are, how much they hold, and digests to compare sites by.
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::read;
+use branchline_crdt::record::check_collection;
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use super::extract::{Collection, Params};
+use crate::handle::Handle;
+
+/// All collections, by name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CollectionsAnswer {
+    /// The collections.
+    pub collections: Vec<CollectionAnswer>,
+}
+
+/// One collection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CollectionAnswer {
+    /// Its name.
+    pub name: String,
+    /// Records that are not deleted.
+    pub records: u64,
+    /// Deleted records.
+    pub deleted: u64,
+    /// Sum over all its records, in hex.
+    pub digest: String,
+}
+
+/// How many records a collection has.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CountAnswer {
+    /// Records that are not deleted; 0 where nobody has written to the collection.
+    pub count: u64,
+}
+
+/// Equal at two sites that hold the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DigestAnswer {
+    /// 32 bytes in hex.
+    pub digest: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DigestParams {
+    collection: Option<String>,
+}
+
+pub(crate) async fn collections(
+    State(handle): State<Handle>,
+) -> Result<Json<CollectionsAnswer>, ApiError> {
+    let found = handle.read(read::collections).await?;
+    let collections = found.into_iter().map(|(name, row)| CollectionAnswer {
+        name,
+        records: row.live,
+        deleted: row.deleted,
+        digest: row.digest.to_string(),
+    });
+    Ok(Json(CollectionsAnswer { collections: collections.collect() }))
+}
+
+pub(crate) async fn count(
+    State(handle): State<Handle>,
+    Collection(collection): Collection,
+) -> Result<Json<CountAnswer>, ApiError> {
+    let read = handle.read(move |tables, space| read::collection(tables, space, &collection));
+    Ok(Json(CountAnswer { count: read.await?.live }))
+}
+
+pub(crate) async fn digest(
+    State(handle): State<Handle>,
+    Params(DigestParams { collection }): Params<DigestParams>,
+) -> Result<Json<DigestAnswer>, ApiError> {
+    if let Some(collection) = &collection {
+        check_collection(collection)?;
+    }
+    let read = handle.read(move |tables, space| match collection {
+        Some(name) => Ok(read::collection(tables, space, &name)?.digest),
+        None => read::digest(tables, space),
+    });
+    Ok(Json(DigestAnswer { digest: read.await?.to_string() }))
+}

@@ -1,0 +1,189 @@
+//! Fields with more than one concurrent value: which one is shown, what the others are, and whose they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::ids::SiteId;
+use branchline_crdt::read;
+use branchline_crdt::record::{View, check_collection, check_record_id};
+use branchline_crdt::store::StoreError;
+use branchline_crdt::tables::ReadTables;
+use branchline_crdt::tables::records::RecordKey;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, Code};
+use super::extract::{Params, page_records};
+use super::status::rfc3339;
+use crate::handle::Handle;
+
+/// Conflicted fields, in the order of collection and record id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConflictsAnswer {
+    /// The fields.
+    pub conflicts: Vec<ConflictAnswer>,
+    /// `COLLECTION/ID` of the record behind which the next page begins (`?after=`).
+    pub next: Option<String>,
+}
+
+/// One conflicted field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConflictAnswer {
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id.
+    pub id: String,
+    /// The field's path.
+    pub field: String,
+    /// All concurrent values, the one that is shown first.
+    pub values: Vec<ConflictValueAnswer>,
+}
+
+/// One of a field's values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConflictValueAnswer {
+    /// The value.
+    pub value: serde_json::Value,
+    /// Whether it is the one that reads show.
+    pub shown: bool,
+    /// The name of the site that wrote it; its id where it is no member (any more).
+    pub site_name: Option<String>,
+    /// The site's id.
+    pub site: Option<String>,
+    /// When, by that site's clock, in RFC 3339.
+    pub time: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConflictsParams {
+    collection: Option<String>,
+    id: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// What turns the authors of values into names for people.
+#[derive(Default)]
+pub(crate) struct Naming {
+    sites: BTreeMap<[u8; 16], SiteId>,
+    names: BTreeMap<SiteId, String>,
+}
+
+impl Naming {
+    /// For the values of one view.
+    pub(crate) async fn of(handle: &Handle, view: &View) -> Result<Self, ApiError> {
+        if view.conflicts.is_empty() {
+            return Ok(Self::default());
+        }
+        let actors = actors(view);
+        let sites = handle.read(move |tables, _| sites(tables, actors)).await?;
+        Ok(Self { sites, names: handle.names().await? })
+    }
+}
+
+fn actors(view: &View) -> BTreeSet<[u8; 16]> {
+    let values = view.conflicts.iter().flat_map(|conflict| &conflict.values);
+    values.map(|value| value.actor).collect()
+}
+
+fn sites(
+    tables: &impl ReadTables,
+    actors: BTreeSet<[u8; 16]>,
+) -> Result<BTreeMap<[u8; 16], SiteId>, StoreError> {
+    let mut sites = BTreeMap::new();
+    for actor in actors {
+        if let Some(author) = read::author_of(tables, &actor)? {
+            sites.insert(actor, author.site);
+        }
+    }
+    Ok(sites)
+}
+
+pub(crate) async fn conflicts(
+    State(handle): State<Handle>,
+    Params(params): Params<ConflictsParams>,
+) -> Result<Json<ConflictsAnswer>, ApiError> {
+    let limit = page_records(params.limit)?;
+    let after = params.after.as_deref().map(parse_after).transpose()?;
+    if let Some(collection) = &params.collection {
+        check_collection(collection)?;
+    }
+    if let Some(id) = &params.id {
+        check_record_id(id)?;
+    }
+    let one = match (params.collection.clone(), params.id) {
+        (Some(collection), Some(id)) => Some((collection, id)),
+        (None, Some(_)) => {
+            let message = "the parameter id stands without collection";
+            return Err(ApiError::new(Code::BadParameter, message));
+        }
+        (Some(_) | None, None) => None,
+    };
+    let read = handle.read(move |tables, space| {
+        let key = |(collection, id)| RecordKey { space, collection, id };
+        let (keys, next) = match one {
+            Some(record) => (vec![key(record)], None),
+            None => {
+                let collection = params.collection.as_deref();
+                let after = after.map(key);
+                let keys = read::conflicted(tables, space, collection, after.as_ref(), limit)?;
+                let last = keys.last().filter(|_| keys.len() == limit);
+                let next = last.map(|key| format!("{}/{}", key.collection, key.id));
+                (keys, next)
+            }
+        };
+        let mut records = Vec::new();
+        let mut naming = Naming::default();
+        for key in keys {
+            if let Some(view) = read::record(tables, &key)? {
+                naming.sites.append(&mut sites(tables, actors(&view))?);
+                records.push((key, view));
+            }
+        }
+        Ok((records, naming, next))
+    });
+    let (records, naming, next) = read.await?;
+    let naming = Naming { names: handle.names().await?, ..naming };
+    let of_record =
+        |(key, view): &(RecordKey, View)| of_view(&key.collection, &key.id, view, &naming);
+    Ok(Json(ConflictsAnswer { conflicts: records.iter().flat_map(of_record).collect(), next }))
+}
+
+fn parse_after(text: &str) -> Result<(String, String), ApiError> {
+    // Collections have no slash in their name; ids may.
+    let (collection, id) = text.split_once('/').ok_or_else(|| {
+        ApiError::new(Code::BadParameter, format!("after is {text:?}, expected COLLECTION/ID"))
+    })?;
+    check_collection(collection)?;
+    check_record_id(id)?;
+    Ok((collection.to_owned(), id.to_owned()))
+}
+
+/// The conflicts of one record.
+pub(crate) fn of_view(
+    collection: &str,
+    id: &str,
+    view: &View,
+    naming: &Naming,
+) -> Vec<ConflictAnswer> {
+    let value = |(index, value): (usize, &branchline_crdt::record::ConflictValue)| {
+        let site = naming.sites.get(&value.actor);
+        let name = |site: &SiteId| naming.names.get(site).cloned().unwrap_or(site.to_string());
+        ConflictValueAnswer {
+            value: value.value.to_json(),
+            shown: index == 0,
+            site_name: site.map(name),
+            site: site.map(SiteId::to_string),
+            // What all sites begin with has no author and no time.
+            time: site.and_then(|_| rfc3339(value.time_ms)),
+        }
+    };
+    let conflict = |conflict: &branchline_crdt::record::Conflict| ConflictAnswer {
+        collection: collection.to_owned(),
+        id: id.to_owned(),
+        field: conflict.path.clone(),
+        values: conflict.values.iter().enumerate().map(value).collect(),
+    };
+    view.conflicts.iter().map(conflict).collect()
+}

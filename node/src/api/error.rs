@@ -1,0 +1,409 @@
+//! What the API answers when it cannot do what was asked: one shape, one table of codes.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use branchline_crdt::record::{EditError, NameError};
+use branchline_crdt::replica::{InviteError, JoinError, WriteError};
+use branchline_crdt::store::StoreError;
+use serde::{Deserialize, Serialize};
+
+use crate::handle::{NoTicket, NotJoined, ReadError, Stopped};
+
+/// Why a request was not done. Programs decide by it; [`Code::as_str`] never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The bearer token is missing or wrong.
+    Unauthorized,
+    /// The `Host` header does not name this machine's loopback.
+    WrongHost,
+    /// A browser sends the request on behalf of another site.
+    WrongOrigin,
+    /// No such path.
+    NotFound,
+    /// The path does not know the method.
+    MethodNotAllowed,
+    /// The body's content type is not one that the path takes.
+    UnsupportedMediaType,
+    /// The body is larger than the path takes.
+    BodyTooLarge,
+    /// The body could not be read to its end.
+    BodyUnreadable,
+    /// The body is not the JSON that the path takes.
+    BadJson,
+    /// A parameter of the path or the query is wrong.
+    BadParameter,
+    /// Collection, record id or field cannot bear the name.
+    BadName,
+    /// The record does not exist or is deleted.
+    RecordNotFound,
+    /// The collection has no schema.
+    SchemaNotFound,
+    /// The edit does not fit the record or its schema.
+    EditRefused,
+    /// What was to be a schema is none, or contradicts the one in use.
+    SchemaRefused,
+    /// The transaction does not fit one entry.
+    TransactionTooLarge,
+    /// The site's role does not allow it.
+    RoleMissing,
+    /// The site belongs to no network.
+    NoNetwork,
+    /// No address is known to put into a ticket.
+    NoAddress,
+    /// The text is no ticket.
+    BadTicket,
+    /// The ticket cannot be used at this site.
+    TicketRefused,
+    /// The record cannot be read at this site.
+    RecordUnreadable,
+    /// The journal could not be written; nothing changed.
+    Unwritable,
+    /// The storage failed.
+    StorageFailed,
+    /// The node stops, or has failed.
+    Stopped,
+    /// It took too long; a write may still be carried out.
+    TimedOut,
+    /// The program is wrong.
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 27] = [
+        Self::Unauthorized,
+        Self::WrongHost,
+        Self::WrongOrigin,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UnsupportedMediaType,
+        Self::BodyTooLarge,
+        Self::BodyUnreadable,
+        Self::BadJson,
+        Self::BadParameter,
+        Self::BadName,
+        Self::RecordNotFound,
+        Self::SchemaNotFound,
+        Self::EditRefused,
+        Self::SchemaRefused,
+        Self::TransactionTooLarge,
+        Self::RoleMissing,
+        Self::NoNetwork,
+        Self::NoAddress,
+        Self::BadTicket,
+        Self::TicketRefused,
+        Self::RecordUnreadable,
+        Self::Unwritable,
+        Self::StorageFailed,
+        Self::Stopped,
+        Self::TimedOut,
+        Self::Internal,
+    ];
+
+    /// The code's text, the HTTP status, and whether the same request may succeed later.
+    const fn row(self) -> (&'static str, StatusCode, bool) {
+        match self {
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, false),
+            Self::WrongHost => ("wrong_host", StatusCode::MISDIRECTED_REQUEST, false),
+            Self::WrongOrigin => ("wrong_origin", StatusCode::FORBIDDEN, false),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, false),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, false),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, false)
+            }
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, false),
+            Self::BodyUnreadable => ("body_unreadable", StatusCode::BAD_REQUEST, false),
+            Self::BadJson => ("bad_json", StatusCode::BAD_REQUEST, false),
+            Self::BadParameter => ("bad_parameter", StatusCode::BAD_REQUEST, false),
+            Self::BadName => ("bad_name", StatusCode::BAD_REQUEST, false),
+            Self::RecordNotFound => ("record_not_found", StatusCode::NOT_FOUND, false),
+            Self::SchemaNotFound => ("schema_not_found", StatusCode::NOT_FOUND, false),
+            Self::EditRefused => ("edit_refused", StatusCode::UNPROCESSABLE_ENTITY, false),
+            Self::SchemaRefused => ("schema_refused", StatusCode::UNPROCESSABLE_ENTITY, false),
+            Self::TransactionTooLarge => {
+                ("transaction_too_large", StatusCode::PAYLOAD_TOO_LARGE, false)
+            }
+            Self::RoleMissing => ("role_missing", StatusCode::FORBIDDEN, false),
+            Self::NoNetwork => ("no_network", StatusCode::CONFLICT, true),
+            Self::NoAddress => ("no_address", StatusCode::CONFLICT, true),
+            Self::BadTicket => ("bad_ticket", StatusCode::BAD_REQUEST, false),
+            Self::TicketRefused => ("ticket_refused", StatusCode::CONFLICT, false),
+            Self::RecordUnreadable => {
+                ("record_unreadable", StatusCode::INTERNAL_SERVER_ERROR, false)
+            }
+            Self::Unwritable => ("unwritable", StatusCode::SERVICE_UNAVAILABLE, true),
+            Self::StorageFailed => ("storage_failed", StatusCode::INTERNAL_SERVER_ERROR, true),
+            Self::Stopped => ("stopped", StatusCode::SERVICE_UNAVAILABLE, true),
+            Self::TimedOut => ("timed_out", StatusCode::GATEWAY_TIMEOUT, true),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, false),
+        }
+    }
+
+    /// The code as it stands in an answer.
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status that goes with it.
+    pub fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    /// Whether the same request may succeed later. Such answers carry `Retry-After`.
+    pub fn is_retryable(self) -> bool {
+        self.row().2
+    }
+}
+
+/// The body of every answer that is an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// One of [`Code`].
+    pub code: String,
+    /// What was found and what was expected, for a person.
+    pub message: String,
+    /// What to do next, for a person.
+    pub hint: Option<String>,
+}
+
+/// A request that cannot be done.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    pub(crate) code: Code,
+    message: String,
+    hint: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// With the error's own text and that of its sources.
+    pub(crate) fn of(code: Code, error: &dyn Error) -> Self {
+        Self::new(code, text_of(error))
+    }
+
+    pub(crate) fn record_not_found(collection: &str, id: &str) -> Self {
+        Self::new(
+            Code::RecordNotFound,
+            format!("record {collection}/{id} does not exist or is deleted"),
+        )
+        .hint(format!("`branchline list {collection}` shows the records that there are"))
+    }
+
+    pub(crate) fn record_unreadable(collection: &str, id: &str, reason: &str) -> Self {
+        Self::new(
+            Code::RecordUnreadable,
+            format!("record {collection}/{id} cannot be read at this site: {reason}"),
+        )
+        .hint("`branchline rebuild` makes all records anew from the journal")
+    }
+
+    pub(crate) fn no_network() -> Self {
+        Self::new(Code::NoNetwork, "this site belongs to no network yet").hint(
+            "join one with `branchline join TICKET`, or found one with `branchline init --name NAME --found` in another data folder",
+        )
+    }
+
+    fn role(message: String) -> Self {
+        Self::new(Code::RoleMissing, message)
+            .hint("`branchline members` shows who is an admin and can invite with another role")
+    }
+
+    /// Why one edit of one record was not done.
+    pub(crate) fn of_write(error: &WriteError, collection: &str, id: &str) -> Self {
+        match error {
+            WriteError::NoNetwork => Self::no_network(),
+            WriteError::Role { .. } => Self::role(text_of(error)),
+            WriteError::Name(_) => Self::of(Code::BadName, error),
+            WriteError::Edit(edit) => Self::of_edit(edit, error, collection, id),
+            WriteError::Schema(_) => Self::of(Code::SchemaRefused, error),
+            WriteError::TooLarge { .. } => Self::of(Code::TransactionTooLarge, error),
+            WriteError::Origin { .. } => Self::of(Code::BadParameter, error),
+            WriteError::Unsound { .. } => Self::of(Code::Internal, error),
+            WriteError::Unreadable { reason, .. } => {
+                Self::record_unreadable(collection, id, reason)
+            }
+            WriteError::Unwritable { .. } => Self::of(Code::Unwritable, error)
+                .hint("make room on the disk, or mend it, and try again"),
+        }
+    }
+
+    fn of_edit(edit: &EditError, error: &WriteError, collection: &str, id: &str) -> Self {
+        match edit {
+            EditError::Missing => Self::record_not_found(collection, id),
+            EditError::Name { .. } => Self::of(Code::BadName, error),
+            EditError::Schema(_) => Self::of(Code::SchemaRefused, error),
+            EditError::TooManyOperations { .. }
+            | EditError::TooManyGenesis { .. }
+            | EditError::TooLarge { .. } => Self::of(Code::TransactionTooLarge, error),
+            EditError::NotCounter { .. } => Self::of(Code::EditRefused, error).hint(
+                "a schema makes a field a counter (`branchline schema apply FILE`), before it is first written",
+            ),
+            EditError::Unreadable(reason) => {
+                Self::record_unreadable(collection, id, &text_of(reason))
+            }
+            EditError::WrongKind { .. }
+            | EditError::Form { .. }
+            | EditError::IntegerRange { .. }
+            | EditError::CounterRemoved { .. }
+            | EditError::Increment { .. }
+            | EditError::IncrementRange { .. }
+            | EditError::Required { .. }
+            | EditError::TooDeep { .. }
+            | EditError::Refused(_) => Self::of(Code::EditRefused, error),
+        }
+    }
+
+    pub(crate) fn detail(&self) -> ErrorDetail {
+        ErrorDetail {
+            code: self.code.as_str().to_owned(),
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+        }
+    }
+}
+
+/// An error's text, followed by those of its sources that it does not repeat itself.
+pub(crate) fn text_of(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Json(ErrorBody { error: self.detail() });
+        let mut response = (self.code.status(), body).into_response();
+        let headers = response.headers_mut();
+        if self.code.is_retryable() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.code == Code::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        Self::of(Code::BadName, &error)
+    }
+}
+
+impl From<Stopped> for ApiError {
+    fn from(error: Stopped) -> Self {
+        Self::of(Code::Stopped, &error).hint("start the node again with `branchline run`")
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::of(Code::StorageFailed, &error)
+            .hint("`branchline verify` tells what is damaged, `branchline rebuild` mends tables")
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoNetwork(_) => Self::no_network(),
+            ReadError::Store(error) => error.into(),
+            ReadError::Stopped(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoTicket> for ApiError {
+    fn from(error: NoTicket) -> Self {
+        match error {
+            NoTicket::Invite(InviteError::NoMember) => Self::no_network(),
+            NoTicket::Invite(error @ InviteError::Role { .. }) => Self::role(text_of(&error)),
+            NoTicket::NoAddress => Self::new(
+                Code::NoAddress,
+                "no address of this site is known to put into the ticket",
+            )
+            .hint("start the node with `branchline run` first, or give --address MULTIADDR"),
+            NoTicket::NoRandomness => Self::of(Code::Internal, &error),
+            NoTicket::Stopped(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotJoined> for ApiError {
+    fn from(error: NotJoined) -> Self {
+        match error {
+            NotJoined::Join(error @ JoinError::OtherNetwork { .. }) => {
+                Self::of(Code::TicketRefused, &error)
+            }
+            NotJoined::Join(JoinError::Expired) => {
+                Self::new(Code::TicketRefused, "the ticket has expired")
+                    .hint("ask an admin for a new one, made with `branchline invite`")
+            }
+            NotJoined::Join(error @ JoinError::Member) => {
+                Self::of(Code::TicketRefused, &error).hint("`branchline status` shows the network")
+            }
+            NotJoined::Site(error) => Self::of(Code::Unwritable, &error),
+            NotJoined::Stopped(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_text_of_its_own_and_an_error_status() {
+        let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let status = code.status();
+            assert!(status.is_client_error() || status.is_server_error(), "{code:?}");
+            let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+            assert!(code.as_str().chars().all(plain), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn sources_are_told_once() {
+        let source = NameError::Empty { what: "field name" };
+        let error = EditError::Name { path: "a.".to_owned(), source };
+        let text = text_of(&WriteError::Edit(error));
+        assert_eq!(text, "\"a.\" cannot be written: the field name is empty");
+    }
+
+    #[test]
+    fn what_may_succeed_later_says_so() {
+        let response = ApiError::new(Code::Stopped, "x").into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let response = ApiError::new(Code::BadJson, "x").into_response();
+        assert!(response.headers().get(header::RETRY_AFTER).is_none());
+    }
+}

@@ -1,0 +1,140 @@
+//! What handlers take from a request, with refusals in the API's own shape.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use branchline_crdt::record::{check_collection, check_record_id};
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, Code};
+use super::{BODY_BYTES_MAX, PAGE_RECORDS, PAGE_RECORDS_MAX};
+
+/// Content types of a body that is one JSON value.
+const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
+/// Content types of a body of JSON lines.
+const LINES_TYPES: [&str; 4] =
+    ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"];
+
+/// A body that is one JSON value.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        check_content_type(request.headers(), &JSON_TYPES)?;
+        let bytes = read_body(request, state).await?;
+        // The error's text ends in line and column.
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            ApiError::new(Code::BadJson, format!("the body is not the JSON expected here: {error}"))
+        })
+    }
+}
+
+/// A body of JSON lines.
+pub(crate) struct LinesBody(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for LinesBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        check_content_type(request.headers(), &LINES_TYPES)?;
+        Ok(Self(read_body(request, state).await?))
+    }
+}
+
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+                Code::BodyTooLarge,
+                format!("the body has more than {BODY_BYTES_MAX} bytes"),
+            ),
+            _ => ApiError::new(Code::BodyUnreadable, rejection.body_text()),
+        }
+    })
+}
+
+fn check_content_type(headers: &HeaderMap, expected: &[&str]) -> Result<(), ApiError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if expected.iter().any(|expected| essence.eq_ignore_ascii_case(expected)) {
+        return Ok(());
+    }
+    let expected = expected.join(" or ");
+    let message = format!("the body's content type is {essence:?}, expected {expected}");
+    Err(ApiError::new(Code::UnsupportedMediaType, message)
+        .hint("with curl: -H 'content-type: application/json'"))
+}
+
+/// The parameters of the query. Unknown ones are refused, so that a slip of the pen is noticed.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let found = Query::<T>::from_request_parts(parts, state).await;
+        found.map(|Query(params)| Self(params)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let reason = text.strip_prefix("Failed to deserialize query string: ");
+            let message = format!("a parameter is wrong: {}", reason.unwrap_or(&text));
+            ApiError::new(Code::BadParameter, message)
+        })
+    }
+}
+
+/// The collection that the path names.
+pub(crate) struct Collection(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Collection {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(collection) = path::<String, S>(parts, state).await?;
+        check_collection(&collection)?;
+        Ok(Self(collection))
+    }
+}
+
+/// The record that the path names.
+#[derive(Clone)]
+pub(crate) struct Address {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Address {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path((collection, id)) = path::<(String, String), S>(parts, state).await?;
+        check_collection(&collection)?;
+        check_record_id(&id)?;
+        Ok(Self { collection, id })
+    }
+}
+
+async fn path<T, S>(parts: &mut Parts, state: &S) -> Result<Path<T>, ApiError>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    let found = Path::<T>::from_request_parts(parts, state).await;
+    found.map_err(|rejection| ApiError::new(Code::BadParameter, rejection.body_text()))
+}
+
+/// How many records a page is to have, by what was asked.
+pub(crate) fn page_records(asked: Option<usize>) -> Result<usize, ApiError> {
+    match asked {
+        None => Ok(PAGE_RECORDS),
+        Some(limit) if (1..=PAGE_RECORDS_MAX).contains(&limit) => Ok(limit),
+        Some(found) => Err(ApiError::new(
+            Code::BadParameter,
+            format!("limit is {found}, expected 1 to {PAGE_RECORDS_MAX}"),
+        )),
+    }
+}

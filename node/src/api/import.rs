@@ -1,0 +1,114 @@
+//! Many records in one request, each in a transaction of its own.
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::record::Edit;
+use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::error::{ApiError, Code, ErrorDetail};
+use super::extract::{Collection, LinesBody};
+use crate::handle::Handle;
+
+/// Most lines of one import. They are committed together, and others' writes wait for that.
+pub const IMPORT_LINES_MAX: usize = 10_000;
+
+/// One line of the body: a record that gets these fields and keeps its others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportLine {
+    /// The record's id.
+    pub id: String,
+    /// The fields.
+    pub fields: Map<String, Value>,
+}
+
+/// What an import did. What it says is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportAnswer {
+    /// Records that are new or different now.
+    pub created_or_changed: u64,
+    /// Records that were so already.
+    pub unchanged: u64,
+    /// Lines that were not taken.
+    pub rejected: Vec<RejectedLine>,
+}
+
+/// A line that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedLine {
+    /// Its number in the body, from 1.
+    pub line: u64,
+    /// Why.
+    pub error: ErrorDetail,
+}
+
+pub(crate) async fn import(
+    State(handle): State<Handle>,
+    Collection(collection): Collection,
+    LinesBody(body): LinesBody,
+) -> Result<Json<ImportAnswer>, ApiError> {
+    let mut answer = ImportAnswer::default();
+    let (mut numbers, mut ids, mut transactions) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if numbers.len() + answer.rejected.len() == IMPORT_LINES_MAX {
+            let message = format!("the body has more than {IMPORT_LINES_MAX} lines");
+            return Err(ApiError::new(Code::BodyTooLarge, message));
+        }
+        match serde_json::from_slice(line) {
+            Ok(ImportLine { id, fields }) => {
+                numbers.push(number);
+                ids.push(id.clone());
+                transactions.push(transaction(&collection, id, fields));
+            }
+            Err(error) => {
+                // The line's number in the body is told beside it.
+                let error = error.to_string().replace(" at line 1 column ", " at column ");
+                let message =
+                    format!("the line is not {{\"id\": ..., \"fields\": {{...}}}}: {error}");
+                let error = ApiError::new(Code::BadJson, message).detail();
+                answer.rejected.push(RejectedLine { line: number, error });
+            }
+        }
+    }
+    let results = handle.write(transactions).await?;
+    for ((line, id), result) in numbers.into_iter().zip(&ids).zip(results) {
+        match result {
+            Ok(written) if written.records_changed > 0 => answer.created_or_changed += 1,
+            Ok(_) => answer.unchanged += 1,
+            Err(error) => {
+                let refused = ApiError::of_write(&error, &collection, id);
+                if is_of_the_whole(&error) {
+                    return Err(refused);
+                }
+                answer.rejected.push(RejectedLine { line, error: refused.detail() });
+            }
+        }
+    }
+    answer.rejected.sort_by_key(|rejected| rejected.line);
+    Ok(Json(answer))
+}
+
+fn transaction(collection: &str, id: String, patch: Map<String, Value>) -> LocalTransaction {
+    let edit = Edit::Merge { patch, create: true };
+    let edits = vec![RecordEdit { collection: collection.to_owned(), id, edit }];
+    LocalTransaction { origin: None, edits }
+}
+
+/// Whether an error meets every line alike, so that nothing was written.
+fn is_of_the_whole(error: &WriteError) -> bool {
+    match error {
+        WriteError::NoNetwork | WriteError::Role { .. } | WriteError::Unwritable { .. } => true,
+        WriteError::Name(_)
+        | WriteError::Edit(_)
+        | WriteError::Schema(_)
+        | WriteError::TooLarge { .. }
+        | WriteError::Origin { .. }
+        | WriteError::Unsound { .. }
+        | WriteError::Unreadable { .. } => false,
+    }
+}

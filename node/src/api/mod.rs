@@ -1,0 +1,146 @@
+//! The HTTP API of a node, on a loopback address.
+//!
+//! | method and path | what |
+//! |---|---|
+//! | `GET /healthz`, `GET /readyz` | whether the node is there, and works |
+//! | `GET /v1/status`, `/v1/members`, `/v1/peers` | what the site knows of itself and the others |
+//! | `POST /v1/invites`, `/v1/join` | tickets |
+//! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record |
+//! | `POST /v1/records/{collection}/{id}/undelete` | a deleted record comes back |
+//! | `GET /v1/records/{collection}` | records by id, page by page |
+//! | `POST /v1/import/{collection}` | many records as JSON lines |
+//! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `/v1/digest` | what there is |
+//! | `GET /v1/conflicts` | fields with more than one value |
+//! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}` | schemas |
+//! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
+//!
+//! Every request but `GET /healthz` carries the bearer token of the data folder. Errors have one shape,
+//! [`ErrorBody`]; [`Code`] lists them all.
+
+mod auth;
+mod collections;
+mod conflicts;
+mod error;
+mod extract;
+mod import;
+mod maintenance;
+mod membership;
+mod page;
+mod records;
+mod schemas;
+mod server;
+mod status;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Method, Uri};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+
+use crate::handle::Handle;
+use error::ApiError;
+
+pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
+pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
+pub use error::{Code, ErrorBody, ErrorDetail};
+pub use import::{IMPORT_LINES_MAX, ImportAnswer, ImportLine, RejectedLine};
+pub use maintenance::{RebuildAnswer, VerifyAnswer};
+pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
+pub use page::PAGE_BYTES;
+pub use records::{ListAnswer, ListedRecord};
+pub use schemas::SchemasAnswer;
+pub use status::{MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, SiteAnswer, StatusAnswer};
+
+/// Largest body of a request. Far more than one transaction may have; imports come in pieces.
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Records on a page where none is asked for.
+pub const PAGE_RECORDS: usize = 100;
+/// Most records on a page.
+pub const PAGE_RECORDS_MAX: usize = 1000;
+/// How long a request may take. An import of 10,000 lines on a slow disk is the longest.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the API serves from.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The node.
+    pub handle: Handle,
+    /// The bearer token that requests must carry.
+    pub token: String,
+    /// The port that the API listens on.
+    pub port: u16,
+}
+
+/// Serves the API until `shutdown` resolves and the requests at work are answered.
+pub async fn serve(
+    listener: TcpListener,
+    state: ApiState,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let ApiState { handle, token, port } = state;
+    server::serve(listener, auth::guarded(router(handle), token, port), shutdown).await;
+}
+
+/// The paths and what they do, without the guard that [`serve`] puts before them: for programs that hold the
+/// [`Handle`] anyway.
+pub fn router(handle: Handle) -> Router {
+    let record = get(records::get).put(records::put).patch(records::patch).delete(records::delete);
+    let bounded = Router::new()
+        .route("/healthz", get(status::health))
+        .route("/readyz", get(status::ready))
+        .route("/v1/status", get(status::status))
+        .route("/v1/members", get(status::members))
+        .route("/v1/peers", get(status::peers))
+        .route("/v1/invites", post(membership::invite))
+        .route("/v1/join", post(membership::join))
+        .route("/v1/records/{collection}", get(records::list))
+        .route("/v1/records/{collection}/{id}", record)
+        .route("/v1/records/{collection}/{id}/undelete", post(records::undelete))
+        .route("/v1/import/{collection}", post(import::import))
+        .route("/v1/collections", get(collections::collections))
+        .route("/v1/collections/{collection}/count", get(collections::count))
+        .route("/v1/digest", get(collections::digest))
+        .route("/v1/conflicts", get(conflicts::conflicts))
+        .route("/v1/schemas", get(schemas::list))
+        .route("/v1/schemas/{collection}", get(schemas::get).put(schemas::put))
+        .layer(middleware::from_fn(time_out));
+    // These read or write everything that is stored: they take as long as they take.
+    let unbounded = Router::new()
+        .route("/v1/verify", post(maintenance::verify))
+        .route("/v1/rebuild", post(maintenance::rebuild));
+    bounded
+        .merge(unbounded)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(handle)
+}
+
+async fn time_out(request: Request, next: Next) -> Result<Response, ApiError> {
+    let is_read = request.method() == Method::GET;
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.map_err(|_| {
+        let message = format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs());
+        let error = ApiError::new(Code::TimedOut, message);
+        match is_read {
+            true => error,
+            false => error.hint("it may still be carried out: look before sending it again"),
+        }
+    })
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(Code::NotFound, format!("there is no path {}", uri.path()))
+        .hint("a '/' within a record id is written %2F")
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not know the method {method}", uri.path());
+    ApiError::new(Code::MethodNotAllowed, message)
+}

@@ -1,0 +1,74 @@
+//! Schemas: each is a JSON object from dotted field paths to `KIND` or `KIND required`.
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::record::{Edit, SCHEMA_COLLECTION};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::error::{ApiError, Code};
+use super::extract::{Address, Collection, JsonBody, Params, page_records};
+use super::page::{self, Page};
+use super::records;
+use crate::handle::Handle;
+
+/// A page of schemas.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SchemasAnswer {
+    /// Schemas by collection.
+    pub schemas: Map<String, Value>,
+    /// Where the next page begins (`?after=`); `None`: this is the last.
+    pub next: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SchemasParams {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(handle): State<Handle>,
+    Params(params): Params<SchemasParams>,
+) -> Result<Json<SchemasAnswer>, ApiError> {
+    let limit = page_records(params.limit)?;
+    let read = handle.read(move |tables, space| {
+        page::page(tables, space, SCHEMA_COLLECTION, params.after, limit)
+    });
+    let Page { records, next } = read.await?;
+    let schemas = records.into_iter().map(|(name, fields)| (name, Value::Object(fields)));
+    Ok(Json(SchemasAnswer { schemas: schemas.collect(), next }))
+}
+
+pub(crate) async fn get(
+    State(handle): State<Handle>,
+    Collection(collection): Collection,
+) -> Result<Json<Map<String, Value>>, ApiError> {
+    show(&handle, collection).await
+}
+
+pub(crate) async fn put(
+    State(handle): State<Handle>,
+    Collection(collection): Collection,
+    JsonBody(fields): JsonBody<Map<String, Value>>,
+) -> Result<Json<Map<String, Value>>, ApiError> {
+    records::edit(&handle, &address(&collection), Edit::Put(fields)).await?;
+    show(&handle, collection).await
+}
+
+async fn show(handle: &Handle, collection: String) -> Result<Json<Map<String, Value>>, ApiError> {
+    match records::view(handle, &address(&collection)).await {
+        Ok(view) => Ok(Json(page::fields(&view))),
+        Err(error) if error.code == Code::RecordNotFound => {
+            let message = format!("collection {collection} has no schema");
+            Err(ApiError::new(Code::SchemaNotFound, message)
+                .hint("`branchline schema apply FILE` writes one"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn address(collection: &str) -> Address {
+    Address { collection: SCHEMA_COLLECTION.to_owned(), id: collection.to_owned() }
+}

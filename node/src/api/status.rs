@@ -1,0 +1,213 @@
+//! What the site knows of itself and of the others.
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::ids::SiteId;
+use branchline_crdt::replica::SiteStatus;
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use crate::handle::Handle;
+use crate::network::PeerInfo;
+
+/// What a site knows of itself, its storage and the others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// This site's id.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// Its network, in hex, once known.
+    pub network: Option<String>,
+    /// Its role, by membership or by the ticket that it holds.
+    pub role: Option<String>,
+    /// Whether it is a member.
+    pub member: bool,
+    /// Why the last attempt to join was refused.
+    pub join_refused: Option<String>,
+    /// Whether a node runs here, or the folder of a stopped one was opened.
+    pub running: bool,
+    /// Where it listens for other sites.
+    pub listening: Vec<String>,
+    /// Records that are not deleted, over all collections.
+    pub records: u64,
+    /// Records with conflicts; counted up to 10,000.
+    pub conflicts: u64,
+    /// Digest of all records, in hex: equal wherever the same is held.
+    pub digest: String,
+    /// Entries held.
+    pub entries: u64,
+    /// Entries of this site among them.
+    pub own_entries: u64,
+    /// Entries held that this program is too old to apply.
+    pub entries_unapplied: u64,
+    /// Sites that signed one number twice.
+    pub forked: Vec<String>,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// Bytes of the tables on disk.
+    pub tables_bytes: u64,
+    /// Damaged journal frames.
+    pub damaged_frames: u64,
+    /// All members, this site first.
+    pub sites: Vec<SiteAnswer>,
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SiteAnswer {
+    /// Its id.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: String,
+    /// Whether it is connected to this site.
+    pub connected: bool,
+    /// When it last said what it holds, by its own clock, in RFC 3339. `None`: never.
+    pub last_heard: Option<String>,
+    /// Entries held here that it lacks. `None`: it has never said what it holds.
+    pub lacks: Option<u64>,
+    /// Entries of this site among them: what is not yet durable there.
+    pub lacks_of_ours: Option<u64>,
+    /// Entries that it holds and this site lacks.
+    pub ahead: Option<u64>,
+}
+
+/// All members, this site first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MembersAnswer {
+    /// The members.
+    pub members: Vec<MemberAnswer>,
+}
+
+/// One member.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberAnswer {
+    /// Its id.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// `reader`, `writer` or `admin`.
+    pub role: String,
+    /// Whether it is connected to this site.
+    pub connected: bool,
+    /// Whether it is this site.
+    pub this_site: bool,
+}
+
+/// What the network layer knows; nothing where no node runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeersAnswer {
+    /// The peers.
+    pub peers: Vec<PeerAnswer>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerAnswer {
+    /// Its id.
+    pub site: String,
+    /// Its name, if it is a member.
+    pub name: Option<String>,
+    /// Whether it is a member.
+    pub member: bool,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// The address of the newest connection.
+    pub address: Option<String>,
+    /// Whether this site dialled that connection.
+    pub outbound: Option<bool>,
+    /// Last measured round trip.
+    pub round_trip_ms: Option<f64>,
+    /// Failed dials since it was last connected.
+    pub dial_failures: u32,
+    /// Why the last dial failed.
+    pub dial_error: Option<String>,
+    /// Addresses at which it may be found, best first.
+    pub known_addresses: Vec<String>,
+}
+
+pub(crate) async fn health() -> &'static str {
+    "ok"
+}
+
+pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, ApiError> {
+    handle.replica_status().await?;
+    Ok("ready")
+}
+
+pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAnswer>, ApiError> {
+    let node = handle.status().await?;
+    let replica = node.replica;
+    Ok(Json(StatusAnswer {
+        site: replica.site.to_string(),
+        name: replica.name,
+        network: replica.network.map(|network| network.to_string()),
+        role: replica.role.map(|role| role.to_string()),
+        member: replica.member,
+        join_refused: node.join_refused,
+        running: node.running,
+        listening: node.listening,
+        records: node.records,
+        conflicts: node.conflicts,
+        digest: node.digest,
+        entries: replica.entries,
+        own_entries: replica.own_entries,
+        entries_unapplied: replica.entries_unapplied,
+        forked: replica.forks.iter().map(|author| author.site.to_string()).collect(),
+        journal_bytes: node.journal_bytes,
+        tables_bytes: node.tables_bytes,
+        damaged_frames: node.damaged_frames,
+        sites: replica.sites.into_iter().map(site).collect(),
+    }))
+}
+
+fn site(status: SiteStatus) -> SiteAnswer {
+    SiteAnswer {
+        site: status.site.to_string(),
+        name: status.name,
+        role: status.role.to_string(),
+        connected: status.connected,
+        last_heard: status.receipt_ms.and_then(rfc3339),
+        lacks: status.lacks,
+        lacks_of_ours: status.lacks_of_ours,
+        ahead: status.ahead,
+    }
+}
+
+pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<MembersAnswer>, ApiError> {
+    let status = handle.replica_status().await?;
+    let member = |member: SiteStatus| MemberAnswer {
+        site: member.site.to_string(),
+        name: member.name,
+        role: member.role.to_string(),
+        connected: member.connected,
+        this_site: member.site == status.site,
+    };
+    Ok(Json(MembersAnswer { members: status.sites.into_iter().map(member).collect() }))
+}
+
+pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnswer>, ApiError> {
+    let names = handle.names().await?;
+    let name = |peer: &PeerInfo| names.get(&SiteId::from_peer_id(&peer.peer)?).cloned();
+    let peer = |peer: PeerInfo| PeerAnswer {
+        site: peer.peer.to_string(),
+        name: name(&peer),
+        member: peer.member,
+        connected: peer.connected,
+        address: peer.address.map(|address| address.to_string()),
+        outbound: peer.outbound,
+        round_trip_ms: peer.round_trip_ms,
+        dial_failures: peer.dial_failures,
+        dial_error: peer.dial_error,
+        known_addresses: peer.known_addresses.iter().map(ToString::to_string).collect(),
+    };
+    Ok(Json(PeersAnswer { peers: handle.peers().await?.into_iter().map(peer).collect() }))
+}
+
+/// A moment in ms since 1970 as text; `None` where the year has more than four digits.
+pub(crate) fn rfc3339(ms: i64) -> Option<String> {
+    let moment = jiff::Timestamp::from_millisecond(ms).ok()?;
+    Some(format!("{moment:.3}"))
+}

@@ -1,0 +1,160 @@
+//! The API over a site in a temporary folder, without sockets.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use super::{BODY_BYTES_MAX, Code, router};
+use crate::{Config, Node, init};
+
+struct Site {
+    node: Node,
+    router: Router,
+    _folder: TempDir,
+}
+
+async fn site(found: bool) -> Site {
+    let folder = tempfile::tempdir().unwrap();
+    init(folder.path(), "office", found).unwrap();
+    let node = Node::open(Config::new(folder.path())).await.unwrap();
+    let router = router(node.handle());
+    Site { node, router, _folder: folder }
+}
+
+impl Site {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: String,
+    ) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(header::CONTENT_TYPE, kind).body(Body::from(body)).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        self.send(method, path, "application/json", body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.ask(Method::GET, path, Value::Null).await
+    }
+}
+
+#[tokio::test]
+async fn a_record_lives_dies_and_comes_back() {
+    let site = site(true).await;
+    let path = "/v1/records/products/tea%2Fgreen%20%C3%BC";
+    let (status, _) = site.get(path).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let tea = json!({"name": "Tea", "stock": 5});
+    assert_eq!(site.ask(Method::PUT, path, tea.clone()).await, (StatusCode::OK, tea.clone()));
+    let patched = json!({"stock": 5, "origin": {"land": "IN"}});
+    let patch = json!({"name": null, "origin": {"land": "IN"}});
+    assert_eq!(site.ask(Method::PATCH, path, patch).await.1, patched);
+    let (_, meta) = site.get(&format!("{path}?meta=true")).await;
+    assert_eq!((&meta["id"], &meta["fields"]), (&json!("tea/green ü"), &patched));
+    assert_eq!(site.get("/v1/collections/products/count").await.1, json!({"count": 1}));
+
+    assert_eq!(site.ask(Method::DELETE, path, Value::Null).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(site.get(path).await.1["error"]["code"], "record_not_found");
+    assert_eq!(site.ask(Method::PATCH, path, tea).await.0, StatusCode::NOT_FOUND);
+    let undeleted = site.ask(Method::POST, &format!("{path}/undelete"), Value::Null).await;
+    assert_eq!(undeleted, (StatusCode::OK, patched));
+    site.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_refusal_has_the_same_shape() {
+    let site = site(true).await;
+    let record = "/v1/records/products/1";
+    let json = "application/json";
+    let large = " ".repeat(BODY_BYTES_MAX + 1);
+    for (method, path, kind, body, code) in [
+        (Method::GET, "/v1/nothing", json, "", Code::NotFound),
+        (Method::POST, "/v1/status", json, "", Code::MethodNotAllowed),
+        (Method::PUT, record, "text/plain", "{}", Code::UnsupportedMediaType),
+        (Method::PUT, record, json, large.as_str(), Code::BodyTooLarge),
+        (Method::PUT, record, json, "{\"a\":\n x}", Code::BadJson),
+        (Method::PUT, record, json, "[]", Code::BadJson),
+        (Method::PUT, "/v1/records/Products/1", json, "{}", Code::BadName),
+        (Method::PUT, record, json, "{\"_a\": 1}", Code::BadName),
+        (Method::GET, "/v1/records/products/%ff", json, "", Code::BadParameter),
+        (Method::GET, "/v1/records/products?limit=1001", json, "", Code::BadParameter),
+        (Method::GET, "/v1/records/products?offset=1", json, "", Code::BadParameter),
+        (Method::PUT, "/v1/schemas/products", json, "{\"a\": \"money\"}", Code::SchemaRefused),
+        (Method::GET, "/v1/schemas/products", json, "", Code::SchemaNotFound),
+        (Method::POST, "/v1/invites", json, "{}", Code::NoAddress),
+        (Method::POST, "/v1/join", json, "{\"ticket\": \"x\"}", Code::BadTicket),
+    ] {
+        let (status, answer) = site.send(method, path, kind, body.to_owned()).await;
+        let error = &answer["error"];
+        assert_eq!(
+            (status, error["code"].as_str()),
+            (code.status(), Some(code.as_str())),
+            "{path}"
+        );
+        assert!(error["message"].is_string() && error.get("hint").is_some(), "{path}: {answer}");
+    }
+    let (_, answer) = site.send(Method::PUT, record, json, "{\"a\":\n x}".to_owned()).await;
+    assert!(answer["error"]["message"].as_str().unwrap().ends_with("at line 2 column 2"));
+    site.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_import_takes_the_good_lines_and_names_the_others() {
+    let site = site(true).await;
+    let body =
+        "{\"id\":\"1\",\"fields\":{\"a\":1}}\n\nnope\n{\"id\":\"2\",\"fields\":{\"_b\":1}}\n";
+    let send =
+        || site.send(Method::POST, "/v1/import/lines", "application/x-ndjson", body.to_owned());
+    let (status, answer) = send().await;
+    assert_eq!((status, &answer["created_or_changed"]), (StatusCode::OK, &json!(1)));
+    let lines: Vec<_> = answer["rejected"].as_array().unwrap().iter().map(|r| &r["line"]).collect();
+    assert_eq!(lines, [3, 4]);
+    assert_eq!(send().await.1["unchanged"], 1);
+    site.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn pages_lead_through_a_collection() {
+    let site = site(true).await;
+    let lines: Vec<_> =
+        (0..100).map(|id| json!({"id": format!("{id:03}"), "fields": {"n": id}})).collect();
+    let body = lines.iter().map(|line| format!("{line}\n")).collect();
+    site.send(Method::POST, "/v1/import/numbers", "application/x-ndjson", body).await;
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let (_, page) = site.get(&format!("/v1/records/numbers?limit=33{after}")).await;
+        found.extend(page["records"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, lines);
+    site.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_site_without_a_network_says_how_to_get_one() {
+    let site = site(false).await;
+    for path in ["/v1/records/products", "/v1/digest", "/v1/conflicts", "/v1/schemas"] {
+        let (status, answer) = site.get(path).await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (StatusCode::CONFLICT, &json!("no_network"))
+        );
+        assert!(answer["error"]["hint"].as_str().unwrap().contains("branchline join"));
+    }
+    assert_eq!(site.get("/v1/status").await.1["network"], Value::Null);
+    site.node.shutdown().await;
+}

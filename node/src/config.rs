@@ -1,0 +1,275 @@
+//! How a node is run: one TOML file, then the environment, then flags; the later wins.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use serde::{Deserialize, Serialize};
+
+/// The file that is read from the data folder where no other is named.
+pub const CONFIG_FILE: &str = "branchline.toml";
+
+/// Everything that can be set. [`Settings::default`] runs a node that finds others on the local network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The rest.
+    pub settings: Settings,
+}
+
+/// What the TOML file may set; every key is optional.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Addresses to listen on for other sites. Port 0 takes a free port once and keeps it over restarts.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses at which others reach this site from elsewhere (a router's, a name's); put into tickets.
+    pub external: Vec<Multiaddr>,
+    /// Addresses of sites, with their `/p2p/` id, to be dialled always.
+    pub peers: Vec<Multiaddr>,
+    /// Whether to find sites on the local network by multicast DNS.
+    pub mdns: bool,
+    /// Where the HTTP API listens; loopback only. Port 0 takes a free port.
+    pub api: SocketAddr,
+    /// Memory for cached table pages, in MiB.
+    pub cache_mib: u64,
+    /// Writes are refused while the disk has less room than this, in MiB: the tables need it to go on.
+    pub disk_reserve_mib: u64,
+    /// What is logged, in the syntax of `tracing`'s filters.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl std::str::FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            found => Err(format!("log format {found:?} is unknown, expected text or json")),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: default_listen(),
+            external: Vec::new(),
+            peers: Vec::new(),
+            mdns: true,
+            api: SocketAddr::from(([127, 0, 0, 1], 0)),
+            cache_mib: 64,
+            disk_reserve_mib: 64,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+fn default_listen() -> Vec<Multiaddr> {
+    let any = Multiaddr::empty().with(Protocol::Ip4([0, 0, 0, 0].into()));
+    let tcp = any.clone().with(Protocol::Tcp(0));
+    let quic = any.with(Protocol::Udp(0)).with(Protocol::QuicV1);
+    vec![tcp, quic]
+}
+
+/// What the environment or flags may set; `None` leaves the file's word.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// See [`Settings::listen`]; an empty list leaves the file's.
+    pub listen: Vec<Multiaddr>,
+    /// See [`Settings::external`]; an empty list leaves the file's.
+    pub external: Vec<Multiaddr>,
+    /// See [`Settings::peers`]; an empty list leaves the file's.
+    pub peers: Vec<Multiaddr>,
+    /// See [`Settings::mdns`].
+    pub mdns: Option<bool>,
+    /// See [`Settings::api`].
+    pub api: Option<SocketAddr>,
+    /// See [`Settings::log`].
+    pub log: Option<String>,
+    /// See [`Settings::log_format`].
+    pub log_format: Option<LogFormat>,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no configuration.
+    #[error("the configuration {path} is wrong: {source}", path = path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+    /// Two settings contradict each other, or one cannot be.
+    #[error("{what}")]
+    Contradiction {
+        /// Which, and what to do.
+        what: String,
+    },
+}
+
+impl Config {
+    /// The defaults for a data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self { data: data.into(), settings: Settings::default() }
+    }
+
+    /// Reads `file` (or `branchline.toml` in the data folder, if there is one) and puts `overrides` on top.
+    pub fn load(
+        data: impl Into<PathBuf>,
+        file: Option<&Path>,
+        overrides: Overrides,
+    ) -> Result<Self, ConfigError> {
+        let data = data.into();
+        let mut settings = match file {
+            Some(path) => read(path)?,
+            None => {
+                let path = data.join(CONFIG_FILE);
+                if path.exists() { read(&path)? } else { Settings::default() }
+            }
+        };
+        let Overrides { listen, external, peers, mdns, api, log, log_format } = overrides;
+        let replace = |setting: &mut Vec<Multiaddr>, by: Vec<Multiaddr>| {
+            if !by.is_empty() {
+                *setting = by;
+            }
+        };
+        replace(&mut settings.listen, listen);
+        replace(&mut settings.external, external);
+        replace(&mut settings.peers, peers);
+        settings.mdns = mdns.unwrap_or(settings.mdns);
+        settings.api = api.unwrap_or(settings.api);
+        settings.log = log.unwrap_or(settings.log);
+        settings.log_format = log_format.unwrap_or(settings.log_format);
+        let config = Self { data, settings };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what cannot be or contradicts itself.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let settings = &self.settings;
+        let refuse = |what: String| Err(ConfigError::Contradiction { what });
+        if !settings.api.ip().is_loopback() {
+            return refuse(format!(
+                "api = \"{}\" is not a loopback address: the API has no encryption, use 127.0.0.1 or [::1] (and a tunnel or a reverse proxy from elsewhere)",
+                settings.api
+            ));
+        }
+        for (index, address) in settings.listen.iter().enumerate() {
+            if settings.listen[..index].contains(address) {
+                return refuse(format!("listen names {address} twice"));
+            }
+            if !is_listenable(address) {
+                return refuse(format!(
+                    "listen address {address} is not usable: expected /ip4/IP/tcp/PORT or /ip4/IP/udp/PORT/quic-v1 (or ip6)"
+                ));
+            }
+        }
+        let unnamed =
+            |address: &&Multiaddr| !matches!(address.iter().last(), Some(Protocol::P2p(_)));
+        if let Some(address) = settings.peers.iter().find(unnamed) {
+            return refuse(format!(
+                "peer address {address} names no site: expected /p2p/SITE at its end, as `branchline status` shows it"
+            ));
+        }
+        if settings.listen.is_empty() && settings.mdns {
+            return refuse(
+                "mdns = true announces addresses, but listen is empty: set mdns = false, or listen"
+                    .to_owned(),
+            );
+        }
+        if settings.listen.is_empty() && !settings.external.is_empty() {
+            return refuse("external addresses lead nowhere while listen is empty".to_owned());
+        }
+        if settings.cache_mib == 0 {
+            return refuse("cache_mib = 0: the tables need at least 1 MiB".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
+}
+
+fn is_listenable(address: &Multiaddr) -> bool {
+    let parts: Vec<_> = address.iter().collect();
+    let usable_ip = |ip: IpAddr| !ip.is_multicast();
+    let ip = match parts.first() {
+        Some(Protocol::Ip4(ip)) => usable_ip((*ip).into()),
+        Some(Protocol::Ip6(ip)) => usable_ip((*ip).into()),
+        Some(_) | None => false,
+    };
+    ip && matches!(parts.get(1..), Some([Protocol::Tcp(_)] | [Protocol::Udp(_), Protocol::QuicV1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
+        Config::load(folder.path(), None, Overrides::default())
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "api = \"127.0.0.1:7000\"\nmdns = false\n";
+        std::fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
+        let api = Some("127.0.0.1:7001".parse().unwrap());
+        let overrides = Overrides { api, ..Overrides::default() };
+        let config = Config::load(folder.path(), None, overrides).unwrap();
+        assert_eq!(config.settings.api.port(), 7001);
+        assert!(!config.settings.mdns);
+        assert_eq!(config.settings.cache_mib, 64);
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_what_to_do() {
+        for (text, expected) in [
+            ("api = \"0.0.0.0:80\"", "not a loopback address"),
+            ("listen = []", "set mdns = false"),
+            ("listen = [\"/ip4/1.2.3.4/tcp/1\", \"/ip4/1.2.3.4/tcp/1\"]", "twice"),
+            ("listen = [\"/dns4/example/tcp/1\"]", "expected /ip4/IP/tcp/PORT"),
+            ("peers = [\"/ip4/1.2.3.4/tcp/1\"]", "names no site"),
+            ("listen = []\nmdns = false\nexternal = [\"/ip4/1.2.3.4/tcp/1\"]", "lead nowhere"),
+            ("cache_mib = 0", "at least 1 MiB"),
+            ("lisen = []", "unknown field `lisen`"),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        assert!(load("").is_ok());
+    }
+}

@@ -1,0 +1,431 @@
+//! The one thread that drives the replica: messages in, groups of them committed together, outputs acted upon.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use branchline_crdt::Replica;
+use branchline_crdt::ids::{SiteId, SiteKey};
+use branchline_crdt::membership::{Role, Ticket};
+use branchline_crdt::replica::{
+    Input, LocalTransaction, Notice, Now, Output, Status, Validation, WriteError, Written,
+};
+use branchline_crdt::store::StoreError;
+use branchline_crdt::verify::{VerifyReport, verify};
+use libp2p::gossipsub::MessageId;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, error, info, warn};
+
+use crate::handle::{Known, NoTicket, NotJoined};
+use crate::network::{
+    Command, Event, IntroductionToken, NetworkHandle, RequestFailure, ResponseToken, Verdict,
+};
+use crate::site::SiteFolder;
+use crate::storage::Storage;
+
+/// Messages that wait for the replica. Writers wait for room, the network stops reading from peers.
+pub(crate) const QUEUE_MAX: usize = 1024;
+/// Messages that share one commit: enough to fill the time of one sync, few enough for an answer within some ms.
+const GROUP_MAX: usize = 256;
+/// How often time is told to the replica.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// Tokens of gossip messages that were not judged; older ones are forgotten, as gossipsub itself does.
+const UNJUDGED_MAX: usize = 4096;
+
+/// The answer to a write.
+type WriteReply = oneshot::Sender<Vec<Result<Written, WriteError>>>;
+
+/// What the thread is asked.
+pub(crate) enum Message {
+    Write {
+        transactions: Vec<LocalTransaction>,
+        reply: WriteReply,
+    },
+    Status(oneshot::Sender<Status>),
+    Invite {
+        role: Role,
+        lifetime: Duration,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<Ticket, NoTicket>>,
+    },
+    Join {
+        ticket: Box<Ticket>,
+        reply: oneshot::Sender<Result<(), NotJoined>>,
+    },
+    Verify(oneshot::Sender<Result<VerifyReport, StoreError>>),
+    Rebuild(oneshot::Sender<Result<u64, StoreError>>),
+    Network(Event),
+    Tick,
+    Stop,
+}
+
+/// Everything that the thread owns.
+pub(crate) struct Driver {
+    replica: Replica<Storage>,
+    network: Option<NetworkHandle>,
+    folder: SiteFolder,
+    known: Arc<watch::Sender<Known>>,
+    external: Vec<Multiaddr>,
+    started: Instant,
+    count: u64,
+    writes: BTreeMap<u64, WriteReply>,
+    requests: BTreeMap<u64, ResponseToken>,
+    introductions: BTreeMap<u64, IntroductionToken>,
+    gossip: BTreeMap<u64, (MessageId, PeerId)>,
+}
+
+/// Whether the thread goes on.
+enum Flow {
+    On,
+    Stop,
+}
+
+/// The wall clock in ms since 1970; before that, 0.
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Driver {
+    pub(crate) fn new(
+        replica: Replica<Storage>,
+        folder: SiteFolder,
+        known: Arc<watch::Sender<Known>>,
+        external: Vec<Multiaddr>,
+        started: Instant,
+    ) -> Self {
+        Self {
+            replica,
+            network: None,
+            folder,
+            known,
+            external,
+            started,
+            count: 0,
+            writes: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            introductions: BTreeMap::new(),
+            gossip: BTreeMap::new(),
+        }
+    }
+
+    /// The moment, as a replica that was opened at `started` wants it told.
+    pub(crate) fn now(started: Instant) -> Now {
+        let monotonic_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { wall_ms: wall_ms(), monotonic_ms }
+    }
+
+    /// Runs until it is told to stop, or the storage is beyond repair.
+    pub(crate) fn run(
+        mut self,
+        network: Option<NetworkHandle>,
+        mut messages: mpsc::Receiver<Message>,
+    ) {
+        self.network = network;
+        self.act();
+        while let Some(message) = messages.blocking_recv() {
+            match self.group(message, &mut messages) {
+                Ok(Flow::On) => {}
+                Ok(Flow::Stop) => break,
+                Err(error) => {
+                    if let Err(error) = self.recover(&error) {
+                        error!(%error, "the storage is beyond repair, the node stops");
+                        self.known.send_modify(|known| known.failed = Some(error.to_string()));
+                        break;
+                    }
+                }
+            }
+            self.act();
+        }
+        if let Err(error) = self.replica.into_store().flush_tables() {
+            warn!(%error, "the tables were not written out, the next start replays more");
+        }
+    }
+
+    /// Takes in `first` and what waits behind it, and commits once.
+    fn group(
+        &mut self,
+        first: Message,
+        messages: &mut mpsc::Receiver<Message>,
+    ) -> Result<Flow, StoreError> {
+        let mut flow = self.take(first)?;
+        for _ in 1..GROUP_MAX {
+            match flow {
+                Flow::On => {}
+                Flow::Stop => break,
+            }
+            let Ok(message) = messages.try_recv() else { break };
+            flow = self.take(message)?;
+        }
+        self.replica.commit()?;
+        Ok(flow)
+    }
+
+    fn take(&mut self, message: Message) -> Result<Flow, StoreError> {
+        match message {
+            Message::Write { transactions, reply } => {
+                let id = self.number();
+                self.writes.insert(id, reply);
+                self.feed(Input::Write { id, transactions })?;
+            }
+            Message::Status(reply) => {
+                // Nobody may be waiting any more; that is no fault. The same holds for all replies.
+                let _ = reply.send(self.replica.status());
+            }
+            Message::Invite { role, lifetime, addresses, reply } => {
+                let _ = reply.send(self.invite(role, lifetime, addresses));
+            }
+            Message::Join { ticket, reply } => {
+                let joined = self.join(&ticket);
+                let is_kept = joined.is_ok();
+                let _ = reply.send(joined);
+                if is_kept {
+                    self.feed(Input::Join(ticket))?;
+                }
+            }
+            Message::Verify(reply) => {
+                self.replica.commit()?;
+                let network = self.replica.network();
+                let spaces = network.map(|id| [id.membership_space(), id.main_space()]);
+                let report = verify(self.replica.store(), spaces.as_ref().map_or(&[], |s| &s[..]));
+                let _ = reply.send(report);
+            }
+            Message::Rebuild(reply) => {
+                self.replica.commit()?;
+                let mut entries = 0;
+                self.replica.rebuild(&mut |progress| entries = progress.entries)?;
+                let _ = reply.send(Ok(entries));
+            }
+            Message::Network(event) => self.take_event(event)?,
+            Message::Tick => self.feed(Input::Tick)?,
+            Message::Stop => return Ok(Flow::Stop),
+        }
+        Ok(Flow::On)
+    }
+
+    fn feed(&mut self, input: Input) -> Result<(), StoreError> {
+        self.replica.handle(input, Self::now(self.started))
+    }
+
+    fn number(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn take_event(&mut self, event: Event) -> Result<(), StoreError> {
+        match event {
+            Event::Listening(address) => {
+                info!(%address, "listening");
+                self.known.send_modify(|known| known.listening.push(address));
+                Ok(())
+            }
+            Event::PeerUp { peer, address, .. } => {
+                info!(%peer, %address, "peer connected");
+                self.feed_from(&peer, Input::PeerUp)
+            }
+            Event::PeerDown { peer } => {
+                info!(%peer, "peer disconnected");
+                self.feed_from(&peer, Input::PeerDown)
+            }
+            Event::Gossip { source, id, topic: _, data } => {
+                let token = self.number();
+                self.gossip.insert(token, (id, source));
+                while self.gossip.len() > UNJUDGED_MAX {
+                    self.gossip.pop_first();
+                }
+                self.feed_from(&source, |from| Input::Gossip { from, token, data })
+            }
+            Event::Request { from, token, body } => {
+                let number = self.number();
+                self.requests.insert(number, token);
+                self.feed_from(&from, |from| Input::Request { from, token: number, body })
+            }
+            Event::Response { from, id, body } => {
+                self.feed_from(&from, |from| Input::Response { from, id, body })
+            }
+            Event::RequestFailed { to, id, reason } => {
+                debug!(peer = %to, %reason, "a pull failed");
+                let unsupported = reason == RequestFailure::Unsupported;
+                self.feed_from(&to, |to| Input::RequestFailed { to, id, unsupported })
+            }
+            Event::Introduction { from, token, body } => {
+                let number = self.number();
+                self.introductions.insert(number, token);
+                self.feed_from(&from, |from| Input::Introduction { from, token: number, body })
+            }
+            Event::IntroductionAnswer { from, id: _, body } => {
+                self.feed_from(&from, |from| Input::IntroductionAnswer { from, body })
+            }
+            Event::IntroductionFailed { to, id: _, reason } => {
+                debug!(peer = %to, %reason, "the introduction failed");
+                Ok(())
+            }
+        }
+    }
+
+    fn feed_from(
+        &mut self,
+        peer: &PeerId,
+        input: impl FnOnce(SiteId) -> Input,
+    ) -> Result<(), StoreError> {
+        match SiteId::from_peer_id(peer) {
+            Some(site) => self.feed(input(site)),
+            // Only ed25519 keys are sites; the network layer lets no other key in as a member.
+            None => Ok(()),
+        }
+    }
+
+    fn invite(
+        &self,
+        role: Role,
+        lifetime: Duration,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<Ticket, NoTicket> {
+        let addresses = if addresses.is_empty() { self.addresses() } else { addresses };
+        if addresses.is_empty() {
+            return Err(NoTicket::NoAddress);
+        }
+        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let expires_ms = wall_ms().saturating_add(lifetime_ms);
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|_| NoTicket::NoRandomness)?;
+        let addresses = addresses.iter().map(Multiaddr::to_string).collect();
+        Ok(self.replica.invite(role, expires_ms, SiteKey::from_seed(seed), addresses)?)
+    }
+
+    /// Where this site may be reached: what is configured, where it listens, or where it last did.
+    fn addresses(&self) -> Vec<Multiaddr> {
+        let mut addresses = self.external.clone();
+        let listening = self.known.borrow().listening.clone();
+        match listening.is_empty() {
+            false => addresses.extend(listening),
+            true => addresses.extend(self.folder.run().unwrap_or_default().listening),
+        }
+        addresses.truncate(ADDRESSES_IN_TICKET_MAX);
+        addresses
+    }
+
+    fn join(&self, ticket: &Ticket) -> Result<(), NotJoined> {
+        self.replica.may_join(ticket, wall_ms())?;
+        Ok(self.folder.keep_ticket(ticket)?)
+    }
+
+    /// The tables failed: makes them anew from the journal.
+    fn recover(&mut self, error: &StoreError) -> Result<(), StoreError> {
+        error!(%error, "the storage failed; rebuilding the tables from the journal");
+        self.writes.clear();
+        let mut entries = 0;
+        self.replica.rebuild(&mut |progress| entries = progress.entries)?;
+        info!(entries, "the tables are rebuilt");
+        Ok(())
+    }
+
+    /// Acts on all outputs.
+    fn act(&mut self) {
+        while let Some(output) = self.replica.output() {
+            self.act_on(output);
+        }
+        let network = self.replica.network();
+        self.known.send_if_modified(|known| {
+            let changed = known.network != network;
+            known.network = network;
+            changed
+        });
+    }
+
+    fn act_on(&mut self, output: Output) {
+        match output {
+            Output::Written { id, results } => {
+                if let Some(reply) = self.writes.remove(&id) {
+                    let _ = reply.send(results);
+                }
+            }
+            Output::Request { to, id, body } => {
+                self.send_to(to, |to| Command::Request { to, id, body });
+            }
+            Output::Respond { token, body } => {
+                if let Some(token) = self.requests.remove(&token) {
+                    self.send(Command::Respond { token, body });
+                }
+            }
+            Output::Introduce { to, addresses, body } => {
+                let id = self.number();
+                let addresses = addresses.iter().filter_map(|address| address.parse().ok());
+                let addresses: Vec<Multiaddr> = addresses.collect();
+                // Once this site is a member it looks for the other where it was let in.
+                for address in &addresses {
+                    let address = address.clone();
+                    self.send_to(to, |peer| Command::AddAddress { peer, address });
+                }
+                self.send_to(to, |to| Command::Introduce { to, addresses, id, body });
+            }
+            Output::AnswerIntroduction { token, body } => {
+                if let Some(token) = self.introductions.remove(&token) {
+                    self.send(Command::RespondIntroduction { token, body });
+                }
+            }
+            Output::Subscribe(topic) => self.send(Command::Subscribe(topic)),
+            Output::Publish { topic, data } => self.send(Command::Publish { topic, data }),
+            Output::Validate { token, verdict } => {
+                if let Some((id, source)) = self.gossip.remove(&token) {
+                    let verdict = match verdict {
+                        Validation::Accept => Verdict::Accept,
+                        Validation::Ignore => Verdict::Ignore,
+                        Validation::Reject => Verdict::Reject,
+                    };
+                    self.send(Command::Validate { id, source, verdict });
+                }
+            }
+            Output::Members(sites) => {
+                let peers = sites.iter().filter_map(SiteId::to_peer_id).collect();
+                self.send(Command::SetMembers(peers));
+            }
+            Output::Notice(notice) => self.note(notice),
+        }
+    }
+
+    fn send_to(&self, site: SiteId, command: impl FnOnce(PeerId) -> Command) {
+        if let Some(peer) = site.to_peer_id() {
+            self.send(command(peer));
+        }
+    }
+
+    fn send(&self, command: Command) {
+        if let Some(network) = &self.network
+            && network.blocking_send(command).is_err()
+        {
+            debug!("the network has stopped");
+        }
+    }
+
+    fn note(&self, notice: Notice) {
+        match notice {
+            Notice::Joined { network, by } => {
+                info!(%network, %by, "this site is a member now");
+                self.known.send_modify(|known| known.join_refused = None);
+                if let Err(error) = self.folder.remove_ticket() {
+                    warn!(%error, "the used ticket stays");
+                }
+            }
+            Notice::NotAdmitted { by, reason } => {
+                warn!(%by, reason, "the ticket was refused");
+                self.known.send_modify(|known| known.join_refused = Some(reason));
+            }
+            Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
+            Notice::Void { author, seq, reason } => {
+                warn!(site = %author.site, seq, reason, "an entry is void");
+            }
+            Notice::Refused { from, reason } => warn!(peer = %from, reason, "refused"),
+            Notice::Fork { author, seq, kept_ours } => {
+                error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
+            }
+            Notice::Unreadable { collection, id, reason } => {
+                error!(collection, id, reason, "a record cannot be read here");
+            }
+        }
+    }
+}
+
+/// More addresses make a ticket too long to copy.
+const ADDRESSES_IN_TICKET_MAX: usize = 16;

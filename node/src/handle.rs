@@ -1,0 +1,276 @@
+//! What a program holds of a running (or opened) node: writes, reads, membership.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
+use branchline_crdt::membership::{Role, Ticket};
+use branchline_crdt::read;
+use branchline_crdt::replica::{
+    InviteError, JoinError, LocalTransaction, Status, WriteError, Written,
+};
+use branchline_crdt::store::StoreError;
+use branchline_crdt::verify::VerifyReport;
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::driver::Message;
+use crate::network::{NetworkHandle, PeerInfo};
+use crate::site::SiteError;
+use crate::storage::{Reader, Sizes};
+
+/// A node, as programs use it. Cheap to clone; it stops working when the node stops.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) messages: mpsc::Sender<Message>,
+    pub(crate) reader: Arc<RwLock<Reader>>,
+    pub(crate) known: watch::Receiver<Known>,
+    pub(crate) network: Option<NetworkHandle>,
+}
+
+/// What changes rarely and everyone may ask for at any time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) network: Option<NetworkId>,
+    pub(crate) listening: Vec<Multiaddr>,
+    /// Why the last attempt to join was refused.
+    pub(crate) join_refused: Option<String>,
+    /// Set when the node can no longer work.
+    pub(crate) failed: Option<String>,
+}
+
+/// What a node knows of itself, its storage and the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// What the replica knows.
+    #[serde(flatten)]
+    pub replica: Status,
+    /// Whether a node is running here (or its folder was opened by a command).
+    pub running: bool,
+    /// Addresses that it listens on.
+    pub listening: Vec<String>,
+    /// Live records over all collections, `_schema` left out.
+    pub records: u64,
+    /// Records with conflicts; counted up to 10,000.
+    pub conflicts: u64,
+    /// Digest of the main space, in hex.
+    pub digest: String,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// Bytes of the tables on disk.
+    pub tables_bytes: u64,
+    /// Damaged journal frames.
+    pub damaged_frames: u64,
+    /// Why the last attempt to join was refused.
+    pub join_refused: Option<String>,
+}
+
+/// The node has stopped, or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the node has stopped{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+pub struct Stopped {
+    /// Why, if it failed.
+    pub reason: Option<String>,
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The site belongs to no network, so it has no records.
+    #[error(transparent)]
+    NoNetwork(#[from] NoNetwork),
+    /// The storage failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The node stopped meanwhile.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// The site belongs to no network.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error(
+    "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join TICKET`)"
+)]
+pub struct NoNetwork;
+
+/// Why there is no ticket.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTicket {
+    /// The site may not invite.
+    #[error(transparent)]
+    Invite(#[from] InviteError),
+    /// A ticket without an address leads nowhere.
+    #[error(
+        "no address of this site is known to put into the ticket: run the node first, or give --address"
+    )]
+    NoAddress,
+    /// The machine gives no random bytes.
+    #[error("this machine gives no random bytes for the ticket's secret")]
+    NoRandomness,
+    /// The node stopped meanwhile.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Why a ticket was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotJoined {
+    /// It cannot be used at this site.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// It could not be kept.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// The node stopped meanwhile.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl Handle {
+    /// Writes transactions, each judged on its own. Returns when what was written is durable.
+    pub async fn write(
+        &self,
+        transactions: Vec<LocalTransaction>,
+    ) -> Result<Vec<Result<Written, WriteError>>, Stopped> {
+        self.ask(|reply| Message::Write { transactions, reply }).await
+    }
+
+    /// Reads the tables, away from the threads that serve the network. `SpaceId` is the main space's.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader, SpaceId) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let space = self.network_id().ok_or(NoNetwork)?.main_space();
+        let reader = self.reader();
+        match tokio::task::spawn_blocking(move || read(&reader, space)).await {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(Stopped { reason: Some(error.to_string()) }.into()),
+        }
+    }
+
+    /// The network, once known.
+    pub fn network_id(&self) -> Option<NetworkId> {
+        self.known.borrow().network
+    }
+
+    /// Addresses that the node listens on.
+    pub fn listening(&self) -> Vec<Multiaddr> {
+        self.known.borrow().listening.clone()
+    }
+
+    /// What the node knows of itself and the others.
+    pub async fn status(&self) -> Result<NodeStatus, ReadError> {
+        let replica = self.replica_status().await?;
+        let (sizes, damaged) = {
+            let reader = self.reader();
+            let ask = move || Ok::<_, StoreError>((reader.sizes()?, reader.damaged().len()));
+            match tokio::task::spawn_blocking(ask).await {
+                Ok(result) => result?,
+                Err(error) => return Err(Stopped { reason: Some(error.to_string()) }.into()),
+            }
+        };
+        let Sizes { journal_bytes, tables_bytes, .. } = sizes;
+        let content = match self.network_id() {
+            Some(_) => self.read(content).await?,
+            None => Content::default(),
+        };
+        let known = self.known.borrow().clone();
+        Ok(NodeStatus {
+            replica,
+            running: self.network.is_some(),
+            listening: known.listening.iter().map(Multiaddr::to_string).collect(),
+            records: content.records,
+            conflicts: content.conflicts,
+            digest: content.digest,
+            journal_bytes,
+            tables_bytes,
+            damaged_frames: damaged as u64,
+            join_refused: known.join_refused,
+        })
+    }
+
+    /// What the replica knows: members, who lacks what.
+    pub async fn replica_status(&self) -> Result<Status, Stopped> {
+        self.ask(Message::Status).await
+    }
+
+    /// The peers that the network layer knows; none where no node runs.
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopped> {
+        match &self.network {
+            Some(network) => network.peers().await.map_err(|_| self.stopped()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A ticket for one new site, good for `lifetime`. `addresses`: where the new site is to look; empty: all that
+    /// are known.
+    pub async fn invite(
+        &self,
+        role: Role,
+        lifetime: Duration,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<Ticket, NoTicket> {
+        self.ask(|reply| Message::Invite { role, lifetime, addresses, reply }).await?
+    }
+
+    /// Joins with a ticket: it is kept, and presented as soon as the node runs.
+    pub async fn join(&self, ticket: Ticket) -> Result<(), NotJoined> {
+        self.ask(|reply| Message::Join { ticket: Box::new(ticket), reply }).await?
+    }
+
+    /// Reads the whole journal and all tables and compares them.
+    pub async fn verify(&self) -> Result<VerifyReport, ReadError> {
+        Ok(self.ask(Message::Verify).await??)
+    }
+
+    /// Makes the tables anew from the journal.
+    pub async fn rebuild(&self) -> Result<u64, ReadError> {
+        Ok(self.ask(Message::Rebuild).await??)
+    }
+
+    /// The name of a site for people: its member name, or its id.
+    pub async fn names(&self) -> Result<std::collections::BTreeMap<SiteId, String>, Stopped> {
+        let status = self.replica_status().await?;
+        Ok(status.sites.into_iter().map(|site| (site.site, site.name)).collect())
+    }
+
+    fn reader(&self) -> Reader {
+        self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).await.map_err(|_| self.stopped())?;
+        answer.await.map_err(|_| self.stopped())
+    }
+
+    fn stopped(&self) -> Stopped {
+        Stopped { reason: self.known.borrow().failed.clone() }
+    }
+}
+
+/// Conflicts are counted no further than this for the status.
+const CONFLICTS_COUNTED_MAX: usize = 10_000;
+
+#[derive(Default)]
+struct Content {
+    records: u64,
+    conflicts: u64,
+    digest: String,
+}
+
+fn content(reader: &Reader, space: SpaceId) -> Result<Content, StoreError> {
+    let collections = read::collections(reader, space)?;
+    let users = collections.iter().filter(|(name, _)| !name.starts_with('_'));
+    let conflicted = read::conflicted(reader, space, None, None, CONFLICTS_COUNTED_MAX)?;
+    Ok(Content {
+        records: users.map(|(_, row)| row.live).sum(),
+        conflicts: conflicted.len() as u64,
+        digest: read::digest(reader, space)?.to_string(),
+    })
+}

@@ -1,0 +1,19 @@
+//! A Branchline node: everything that touches the world. Storage, network, HTTP API and configuration around the
+//! pure [`branchline_crdt::Replica`].
+//!
+//! [`Node::start`] runs a site; [`Node::open`] opens the folder of one that is stopped; [`Handle`] is what programs
+//! use of either.
+
+pub mod api;
+pub mod config;
+mod driver;
+pub mod handle;
+pub mod network;
+mod node;
+mod private_file;
+pub mod site;
+pub mod storage;
+
+pub use config::{Config, ConfigError, LogFormat, Overrides, Settings};
+pub use handle::Handle;
+pub use node::{InitError, InitReport, Node, StartError, init};

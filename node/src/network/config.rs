@@ -1,0 +1,108 @@
+//! What a network is started with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libp2p::{Multiaddr, identity};
+
+/// Everything [`start`](super::start) needs.
+pub struct NetworkConfig {
+    /// The site's key; its public half is the peer id.
+    pub keypair: identity::Keypair,
+    /// Addresses to listen on, such as `/ip4/0.0.0.0/udp/4001/quic-v1` and `/ip4/0.0.0.0/tcp/4001`.
+    /// Port 0 lets the system choose. Empty: dial only.
+    pub listen: Vec<Multiaddr>,
+    /// Configured addresses, each ending in `/p2p/<peer id>`. They are never forgotten, and
+    /// redialled whenever their peer is a member that is not connected.
+    pub peers: Vec<Multiaddr>,
+    /// Announce this site and find others on the local network. Announcements name the peer id and
+    /// the addresses to everybody on that network, members or not.
+    pub mdns: bool,
+    /// The file in which addresses of members are kept (see `peer_book.rs`). Its folder must exist.
+    pub peer_book: PathBuf,
+    /// Bounds on everything that others can make this site do or hold.
+    pub limits: NetworkLimits,
+}
+
+/// Bounds on connections, streams, sizes and queues. The defaults fit a site with a few hundred
+/// others and a few hundred MiB of memory to spare.
+#[derive(Debug, Clone)]
+pub struct NetworkLimits {
+    /// Established connections in all. Each costs some 100 KiB and a ping every 15 s.
+    pub connections_total: u32,
+    /// Established connections with one peer. Two, because two sites that dial each other at the
+    /// same moment must not each refuse the connection the other one keeps. A third replaces the
+    /// oldest.
+    pub connections_per_peer: u32,
+    /// Inbound connections still in their handshake; each may last `handshake_timeout`.
+    pub connections_pending_inbound: u32,
+    /// Dials under way, so that a start with hundreds of members does not open hundreds of sockets
+    /// at once.
+    pub connections_pending_outbound: u32,
+    /// Connected members above which no further one is dialled. Less than `connections_total`, so
+    /// that sites that can only dial out still find room.
+    pub dialled_peers: usize,
+    /// Time for a connection to become secure and multiplexed.
+    pub handshake_timeout: Duration,
+
+    /// Connections with strangers at once.
+    pub strangers: usize,
+    /// Longest life of a stranger's connection.
+    pub stranger_lifetime: Duration,
+    /// Bytes of an introduction and of its answer.
+    pub introduction_bytes: usize,
+
+    /// Streams of one connection. A member uses at most about 30: sync both ways, gossip, ping,
+    /// identify. On TCP each stream may buffer 256 KiB that nobody reads, so this also bounds the
+    /// memory that one connection can claim (16 MiB).
+    pub streams_per_connection: usize,
+    /// Own requests in flight to one peer; a further one fails as
+    /// [`RequestFailure::Busy`](super::RequestFailure::Busy). As many of the peer's are taken, and
+    /// no more.
+    pub requests_per_peer: usize,
+    /// Own requests in flight to all peers, which bounds the memory of their responses.
+    pub requests_in_flight: usize,
+    /// Bytes of a sync request.
+    pub request_bytes: usize,
+    /// Bytes of a sync response: 8 MiB of content and some room for its envelope.
+    pub response_bytes: usize,
+    /// Time for a request and its response, on the slowest link that is still of use.
+    pub request_timeout: Duration,
+
+    /// Bytes of a gossip message. Gossip is for announcements; larger things are pulled.
+    pub gossip_bytes: usize,
+    /// Gossip messages waiting for one slow peer, 1 MiB at most with the default sizes. Losing them
+    /// costs only time.
+    pub gossip_queue: usize,
+    /// Topics that one peer may subscribe to.
+    pub topics: usize,
+
+    /// Commands waiting for the task.
+    pub command_queue: usize,
+}
+
+impl Default for NetworkLimits {
+    fn default() -> Self {
+        Self {
+            connections_total: 256,
+            connections_per_peer: 2,
+            connections_pending_inbound: 64,
+            connections_pending_outbound: 32,
+            dialled_peers: 128,
+            handshake_timeout: Duration::from_secs(10),
+            strangers: 16,
+            stranger_lifetime: Duration::from_secs(10),
+            introduction_bytes: 256 * 1024,
+            streams_per_connection: 64,
+            requests_per_peer: 8,
+            requests_in_flight: 256,
+            request_bytes: 1024 * 1024,
+            response_bytes: 8 * 1024 * 1024 + 64 * 1024,
+            request_timeout: Duration::from_secs(60),
+            gossip_bytes: 8 * 1024,
+            gossip_queue: 128,
+            topics: 256,
+            command_queue: 1024,
+        }
+    }
+}

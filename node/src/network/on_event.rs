@@ -1,0 +1,326 @@
+//! What each event of the swarm means to the node.
+
+use std::time::Instant;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::request_response::{self, InboundFailure, OutboundFailure};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
+
+use super::address;
+use super::interface::{
+    Event, IntroductionFailure, IntroductionToken, RequestFailure, ResponseToken, Verdict,
+};
+use super::swarm::{MemberProtocolsEvent, ProtocolsEvent};
+use super::task::{Connection, Task, dial_error, unix_seconds};
+
+type Messages = request_response::Event<Vec<u8>, Vec<u8>>;
+type Message = request_response::Message<Vec<u8>, Vec<u8>>;
+
+impl Task {
+    pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<ProtocolsEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_protocol_event(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_established(peer_id, connection_id, &endpoint)
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(peer = %peer_id, ?cause, "a connection is closed");
+                self.on_closed(peer_id, connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.on_dial_failed(connection_id, peer_id, &error)
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(from = %send_back_addr, %error, "an inbound connection failed")
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.emit(Event::Listening(address)),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "no longer listening")
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(%error, "a listener has a problem");
+            }
+            SwarmEvent::IncomingConnection { .. }
+            | SwarmEvent::ExpiredListenAddr { .. }
+            | SwarmEvent::Dialing { .. }
+            | SwarmEvent::NewExternalAddrCandidate { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. }
+            | SwarmEvent::NewExternalAddrOfPeer { .. } => {}
+            // The library may add events.
+            _ => {}
+        }
+    }
+
+    fn on_protocol_event(&mut self, event: ProtocolsEvent) {
+        match event {
+            ProtocolsEvent::Limits(never) => match never {},
+            ProtocolsEvent::Members(MemberProtocolsEvent::Gossip(event)) => self.on_gossip(event),
+            ProtocolsEvent::Members(MemberProtocolsEvent::Identify(event)) => {
+                self.on_identify(event);
+            }
+            ProtocolsEvent::Members(MemberProtocolsEvent::Ping(event)) => self.on_ping(event),
+            ProtocolsEvent::Members(MemberProtocolsEvent::Sync(event)) => self.on_sync(event),
+            ProtocolsEvent::Join(event) => self.on_join(event),
+            ProtocolsEvent::Mdns(mdns::Event::Discovered(found)) => self.on_discovered(found),
+            ProtocolsEvent::Mdns(mdns::Event::Expired(gone)) => {
+                for (peer, address) in gone {
+                    self.nearby.remove_address(&peer, &address);
+                }
+            }
+        }
+    }
+
+    fn on_established(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        self.dials.remove(&id);
+        let (address, _) = address::split_peer(endpoint.get_remote_address().clone());
+        let outbound = endpoint.is_dialer();
+        let door = &self.swarm.behaviour().members;
+        if door.is_member_connection(&peer, id) {
+            tracing::debug!(%peer, %address, outbound, "a member is connected");
+            self.redial.pause_dials(&peer);
+            if outbound {
+                self.book.succeeded(peer, address.clone(), unix_seconds());
+                self.book_changed();
+            }
+            self.add_connection(peer, Connection { id, address, outbound });
+        } else {
+            tracing::debug!(%peer, %address, outbound, "a stranger is connected");
+        }
+        // Any connection with the peer serves the introductions that wait for one.
+        let waiting = self.introductions_dialling.iter();
+        let ready: Vec<ConnectionId> = waiting
+            .filter(|(_, introduction)| introduction.to == peer)
+            .map(|(dial, _)| *dial)
+            .collect();
+        for dial in ready {
+            if let Some(introduction) = self.introductions_dialling.remove(&dial) {
+                self.send_introduction(introduction);
+            }
+        }
+    }
+
+    fn add_connection(&mut self, peer: PeerId, connection: Connection) {
+        let (address, outbound) = (connection.address.clone(), connection.outbound);
+        let link = self.links.entry(peer).or_default();
+        link.connections.push(connection);
+        let connections_max =
+            usize::try_from(self.limits.connections_per_peer).unwrap_or(usize::MAX).max(1);
+        if link.connections.len() > connections_max {
+            // The oldest is the likeliest to be dead without our knowing.
+            self.swarm.close_connection(link.connections[0].id);
+        } else if link.connections.len() == 1 {
+            self.emit(Event::PeerUp { peer, address, outbound });
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, id: ConnectionId) {
+        let Some(link) = self.links.get_mut(&peer) else {
+            // A stranger leaves; if it is a member by now, it is dialled as one.
+            self.dial_if_wanted(peer);
+            return;
+        };
+        link.connections.retain(|connection| connection.id != id);
+        if link.connections.is_empty() {
+            self.links.remove(&peer);
+            self.emit(Event::PeerDown { peer });
+            if self.is_member(&peer) {
+                self.redial.later(peer, Instant::now());
+            }
+        }
+    }
+
+    fn on_dial_failed(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        self.dials.remove(&id);
+        let text = dial_error(error);
+        if let Some(introduction) = self.introductions_dialling.remove(&id) {
+            self.emit(Event::IntroductionFailed {
+                to: introduction.to,
+                id: introduction.id,
+                reason: IntroductionFailure::Unreachable(text.clone()),
+            });
+        }
+        let Some(peer) = peer else { return };
+        tracing::debug!(%peer, error = text, "a dial failed");
+        match error {
+            DialError::WrongPeerId { address, .. } | DialError::LocalPeerId { address } => {
+                self.book.remove_address(&peer, address);
+                self.nearby.remove_address(&peer, address);
+                self.book_changed();
+            }
+            DialError::NoAddresses
+            | DialError::DialPeerConditionFalse(_)
+            | DialError::Aborted
+            | DialError::Denied { .. }
+            | DialError::Transport(_) => {}
+        }
+        if self.is_member(&peer) && !self.links.contains_key(&peer) {
+            self.redial.failed(peer, text, Instant::now());
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source: source, message_id: id, message } => {
+                if message.data.len() > self.limits.gossip_bytes {
+                    let bytes = message.data.len();
+                    tracing::warn!(%source, bytes, "an oversized gossip message");
+                    self.validate(&id, &source, Verdict::Reject);
+                    return;
+                }
+                self.emit(Event::Gossip {
+                    source,
+                    id,
+                    topic: message.topic.into_string(),
+                    data: message.data,
+                });
+            }
+            gossipsub::Event::SlowPeer { peer_id, .. } => {
+                tracing::debug!(peer = %peer_id, "a peer is too slow for gossip");
+            }
+            gossipsub::Event::Subscribed { .. }
+            | gossipsub::Event::Unsubscribed { .. }
+            | gossipsub::Event::GossipsubNotSupported { .. } => {}
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        let (peer, id, listen) = match event {
+            identify::Event::Received { connection_id, peer_id, info } => {
+                (peer_id, connection_id, info.listen_addrs)
+            }
+            identify::Event::Error { peer_id, error, .. } => {
+                tracing::debug!(peer = %peer_id, %error, "a peer does not identify itself");
+                return;
+            }
+            identify::Event::Sent { .. } | identify::Event::Pushed { .. } => return,
+        };
+        self.redial.proved(&peer);
+        let Some(link) = self.links.get(&peer) else {
+            return;
+        };
+        let mut connections = link.connections.iter();
+        let neighbour = connections
+            .find(|connection| connection.id == id)
+            .is_some_and(|connection| self.is_this_machine(&connection.address));
+        for address in listen {
+            let loopback = address::ip(&address).is_some_and(|ip| ip.is_loopback());
+            if (loopback && !neighbour) || self.is_own(&address) {
+                continue;
+            }
+            if self.book.add(peer, address) {
+                self.book_changed();
+            }
+        }
+    }
+
+    fn on_ping(&mut self, event: ping::Event) {
+        match event.result {
+            Ok(time) => {
+                if let Some(link) = self.links.get_mut(&event.peer) {
+                    link.round_trip = Some(time);
+                }
+            }
+            // To the other side we are a stranger.
+            Err(ping::Failure::Unsupported) => {}
+            Err(error @ (ping::Failure::Timeout | ping::Failure::Other { .. })) => {
+                // The library keeps the first failure to itself: this is the second in a row.
+                tracing::debug!(peer = %event.peer, %error, "a connection is dead");
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+
+    fn on_sync(&mut self, event: Messages) {
+        match event {
+            Messages::Message { peer, message, .. } => match message {
+                Message::Request { request, channel, .. } => self.emit(Event::Request {
+                    from: peer,
+                    token: ResponseToken { from: peer, channel },
+                    body: request,
+                }),
+                Message::Response { request_id, response } => {
+                    if let Some((from, id)) = self.requests.remove(&request_id) {
+                        let body = response;
+                        self.emit(Event::Response { from, id, body });
+                    }
+                }
+            },
+            Messages::OutboundFailure { request_id, error, .. } => {
+                if let Some((to, id)) = self.requests.remove(&request_id) {
+                    let reason = request_failure(error);
+                    self.emit(Event::RequestFailed { to, id, reason });
+                }
+            }
+            Messages::InboundFailure { peer, error, .. } => log_inbound(peer, &error),
+            Messages::ResponseSent { .. } => {}
+        }
+    }
+
+    fn on_join(&mut self, event: Messages) {
+        let now = Instant::now();
+        match event {
+            Messages::Message { peer, connection_id, message } => match message {
+                Message::Request { request, channel, .. } => {
+                    self.swarm.behaviour_mut().members.introducing(&peer);
+                    self.emit(Event::Introduction {
+                        from: peer,
+                        token: IntroductionToken { from: peer, connection: connection_id, channel },
+                        body: request,
+                    });
+                }
+                Message::Response { request_id, response } => {
+                    if self.swarm.behaviour().members.is_stranger_connection(connection_id) {
+                        self.swarm.close_connection(connection_id);
+                    }
+                    if let Some((from, id)) = self.introductions.remove(&request_id) {
+                        let body = response;
+                        self.emit(Event::IntroductionAnswer { from, id, body });
+                    }
+                }
+            },
+            Messages::OutboundFailure { request_id, connection_id, error, .. } => {
+                let door = &mut self.swarm.behaviour_mut().members;
+                door.introduced(connection_id, now);
+                if let Some((to, id)) = self.introductions.remove(&request_id) {
+                    let reason = request_failure(error).into();
+                    self.emit(Event::IntroductionFailed { to, id, reason });
+                }
+            }
+            Messages::InboundFailure { peer, connection_id, error, .. } => {
+                log_inbound(peer, &error);
+                let door = &mut self.swarm.behaviour_mut().members;
+                door.introduced(connection_id, now);
+            }
+            Messages::ResponseSent { connection_id, .. } => {
+                let door = &mut self.swarm.behaviour_mut().members;
+                door.introduced(connection_id, now);
+            }
+        }
+    }
+
+    fn on_discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        let now = Instant::now();
+        for (peer, address) in found {
+            let fresh = self.nearby.add(peer, address);
+            if fresh && self.is_member(&peer) && !self.links.contains_key(&peer) {
+                self.redial.at_once(peer, now);
+            }
+        }
+    }
+}
+
+fn request_failure(error: OutboundFailure) -> RequestFailure {
+    match error {
+        OutboundFailure::DialFailure => RequestFailure::NotConnected,
+        OutboundFailure::Timeout => RequestFailure::Timeout,
+        OutboundFailure::ConnectionClosed => RequestFailure::ConnectionClosed,
+        OutboundFailure::UnsupportedProtocols => RequestFailure::Unsupported,
+        OutboundFailure::Io(error) => RequestFailure::Stream(error.to_string()),
+    }
+}
+
+fn log_inbound(peer: PeerId, error: &InboundFailure) {
+    tracing::debug!(%peer, %error, "an inbound request failed");
+}

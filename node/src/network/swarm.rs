@@ -1,0 +1,244 @@
+//! Transports and protocols, set up for few sites on slow links.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::gossipsub::{self, MessageAuthenticity, MessageId, TopicHash, ValidationMode};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{
+    StreamProtocol, Swarm, SwarmBuilder, identify, identity, mdns, noise, ping, tcp, yamux,
+};
+
+use super::config::NetworkLimits;
+use super::frame::FrameCodec;
+use super::handle::NetworkError;
+use super::members_only::MembersOnly;
+
+/// Requests and responses between members.
+pub(super) const SYNC_PROTOCOL: StreamProtocol = StreamProtocol::new("/branchline/sync/1");
+/// The only protocol that a stranger sees.
+pub(super) const JOIN_PROTOCOL: StreamProtocol = StreamProtocol::new("/branchline/join/1");
+
+/// Bounds a whole gossip RPC. The library loses the link for messages within 8 KiB of it, so it
+/// stays far above [`NetworkLimits::gossip_bytes`].
+const GOSSIP_RPC_BYTES_MAX: usize = 64 * 1024;
+/// The mesh is repaired, and a message's age counted, in these steps.
+const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(1);
+/// Heartbeats that a message is kept, waiting for its verdict.
+const GOSSIP_HISTORY: usize = 10;
+/// Bytes of a message id: enough that nobody finds a second message with the same one.
+const MESSAGE_ID_BYTES: usize = 20;
+
+/// One round trip measured, and a dead link noticed, in these steps.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Generous, because a ping may queue behind a large response on a slow link.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// A new address is told at the next connection anyway; repeating the rest is waste.
+const IDENTIFY_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Members stay connected however quiet they are; ping finds the dead, and strangers have their own
+/// clock.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// QUIC has no goodbye from a process that was killed; silence this long is one.
+const QUIC_IDLE_TIMEOUT_MS: u32 = 30_000;
+/// A third of the former, so that two lost packets do no harm.
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Bytes a QUIC stream may send ahead of its reader: a link of 80 Mbit/s and 200 ms stays full.
+const QUIC_STREAM_BYTES_MAX: u32 = 2 * 1024 * 1024;
+/// The same for a whole connection, so that one stream does not starve the others.
+const QUIC_CONNECTION_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// Events buffered between one connection and the task, each at most a response in size.
+const CONNECTION_EVENTS_MAX: usize = 4;
+/// Room for the task's orders to one connection.
+const CONNECTION_COMMANDS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
+
+pub(super) type Gossip = gossipsub::Behaviour<
+    gossipsub::IdentityTransform,
+    gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowAllSubscriptionFilter>,
+>;
+pub(super) type Requests = request_response::Behaviour<FrameCodec>;
+
+/// All protocols. The order matters: the limits and the door may refuse a connection, and the
+/// protocols behind them must not have heard of one that is refused.
+#[derive(NetworkBehaviour)]
+pub(super) struct Protocols {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) members: MembersOnly<MemberProtocols>,
+    pub(super) join: Requests,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// What members get.
+#[derive(NetworkBehaviour)]
+pub(super) struct MemberProtocols {
+    pub(super) gossip: Gossip,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) sync: Requests,
+}
+
+pub(super) fn build(
+    keypair: identity::Keypair,
+    mdns: bool,
+    limits: &NetworkLimits,
+) -> Result<Swarm<Protocols>, NetworkError> {
+    let streams = limits.streams_per_connection;
+    let protocols = protocols(&keypair, mdns, limits)?;
+    let swarm = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || {
+            let mut config = yamux::Config::default();
+            config.set_max_num_streams(streams);
+            config
+        })
+        .map_err(NetworkError::Noise)?
+        .with_quic_config(|mut config| {
+            config.handshake_timeout = limits.handshake_timeout;
+            config.max_idle_timeout = QUIC_IDLE_TIMEOUT_MS;
+            config.keep_alive_interval = QUIC_KEEP_ALIVE;
+            config.max_concurrent_stream_limit = u32::try_from(streams).unwrap_or(u32::MAX);
+            config.max_stream_data = QUIC_STREAM_BYTES_MAX;
+            config.max_connection_data = QUIC_CONNECTION_BYTES_MAX;
+            // Its probes would cost more bytes at each connection than the handshake itself.
+            config.disable_path_mtu_discovery()
+        })
+        .with_dns()
+        .map_err(NetworkError::Dns)?
+        .with_behaviour(|_| protocols)
+        .map_err(|never| match never {})?
+        .with_swarm_config(|config| {
+            config
+                .with_idle_connection_timeout(IDLE_TIMEOUT)
+                .with_max_negotiating_inbound_streams(streams)
+                .with_per_connection_event_buffer_size(CONNECTION_EVENTS_MAX)
+                .with_notify_handler_buffer_size(CONNECTION_COMMANDS_MAX)
+                .with_smart_dial()
+        })
+        .with_connection_timeout(limits.handshake_timeout)
+        .build();
+    Ok(swarm)
+}
+
+fn protocols(
+    keypair: &identity::Keypair,
+    mdns: bool,
+    limits: &NetworkLimits,
+) -> Result<Protocols, NetworkError> {
+    // Names and versions would be bytes at each connection that nobody reads.
+    let identify = identify::Config::new(String::new(), keypair.public())
+        .with_agent_version(String::new())
+        .with_interval(IDENTIFY_INTERVAL)
+        // The peer book remembers; its addresses are checked, which the library's cache are not.
+        .with_cache_size(0);
+    let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
+    let members = MemberProtocols {
+        gossip: gossip(limits)?,
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping),
+        sync: requests(
+            SYNC_PROTOCOL,
+            FrameCodec {
+                request_bytes_max: limits.request_bytes,
+                response_bytes_max: limits.response_bytes,
+            },
+            limits.request_timeout,
+            // The library counts both directions together.
+            limits.requests_per_peer.saturating_mul(2),
+        ),
+    };
+    let join = requests(
+        JOIN_PROTOCOL,
+        FrameCodec {
+            request_bytes_max: limits.introduction_bytes,
+            response_bytes_max: limits.introduction_bytes,
+        },
+        limits.stranger_lifetime,
+        1,
+    );
+    Ok(Protocols {
+        limits: connection_limits::Behaviour::new(connection_limits(limits)),
+        members: MembersOnly::new(members, limits.strangers, limits.stranger_lifetime),
+        join,
+        mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
+    })
+}
+
+fn connection_limits(limits: &NetworkLimits) -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(limits.connections_pending_inbound))
+        .with_max_pending_outgoing(Some(limits.connections_pending_outbound))
+        .with_max_established(Some(limits.connections_total))
+        // One more than are kept, so that a new connection can replace one that died unnoticed.
+        .with_max_established_per_peer(Some(limits.connections_per_peer.saturating_add(1)))
+}
+
+fn requests(
+    protocol: StreamProtocol,
+    codec: FrameCodec,
+    timeout: Duration,
+    streams: usize,
+) -> Requests {
+    let config = request_response::Config::default()
+        .with_request_timeout(timeout)
+        .with_max_concurrent_streams(streams);
+    Requests::with_codec(codec, [(protocol, ProtocolSupport::Full)], config)
+}
+
+/// Gossip without signatures, because what is gossiped carries its own, and without authors, so
+/// that equal announcements from several sites are one message.
+fn gossip(limits: &NetworkLimits) -> Result<Gossip, NetworkError> {
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(ValidationMode::Anonymous)
+        .message_id_fn(|message| message_id(&message.topic, &message.data))
+        .validate_messages()
+        .max_transmit_size(GOSSIP_RPC_BYTES_MAX)
+        .connection_handler_queue_len(limits.gossip_queue)
+        .heartbeat_initial_delay(GOSSIP_HEARTBEAT)
+        .heartbeat_interval(GOSSIP_HEARTBEAT)
+        .history_length(GOSSIP_HISTORY)
+        // The mesh of a small network is everybody; in a large one the publisher's link is spared.
+        .flood_publish(false)
+        .build()
+        .map_err(|error| NetworkError::Gossip(error.to_string()))?;
+    let filter = gossipsub::MaxCountSubscriptionFilter {
+        filter: gossipsub::AllowAllSubscriptionFilter::default(),
+        max_subscribed_topics: limits.topics,
+        max_subscriptions_per_request: limits.topics,
+    };
+    Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+        .map_err(|error| NetworkError::Gossip(error.to_owned()))
+}
+
+/// The hash of topic and data; the topic's length keeps the two apart.
+pub(super) fn message_id(topic: &TopicHash, data: &[u8]) -> MessageId {
+    let topic = topic.as_str().as_bytes();
+    let mut hasher = blake3::Hasher::new_derive_key("branchline 2026 gossip message id");
+    hasher.update(&(topic.len() as u64).to_be_bytes());
+    hasher.update(topic);
+    hasher.update(data);
+    let mut id = vec![0; MESSAGE_ID_BYTES];
+    hasher.finalize_xof().fill(&mut id);
+    MessageId(id)
+}
+
+/// A machine without multicast is no reason not to start.
+fn local_discovery(keypair: &identity::Keypair) -> Option<mdns::tokio::Behaviour> {
+    mdns::tokio::Behaviour::new(mdns::Config::default(), keypair.public().to_peer_id())
+        .inspect_err(|error| tracing::warn!(%error, "discovery on the local network is off"))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_id_depends_on_topic_and_data_only() {
+        let id = |topic: &str, data: &[u8]| message_id(&TopicHash::from_raw(topic), data);
+        assert_eq!(id("a", b"b"), id("a", b"b"));
+        assert_ne!(id("a", b"b"), id("b", b"b"));
+        assert_ne!(id("a", b"bc"), id("ab", b"c"));
+    }
+}

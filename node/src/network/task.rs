@@ -1,0 +1,317 @@
+//! The loop that owns the swarm: commands in, events out, dials in between.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::StreamExt as _;
+use libp2p::request_response::OutboundRequestId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::address;
+use super::config::NetworkLimits;
+use super::interface::{Command, Event};
+use super::peer_book::{self, PeerBook};
+use super::redial::Redial;
+use super::swarm::Protocols;
+
+/// Learnt addresses are saved together after this time.
+const SAVE_DELAY: Duration = Duration::from_secs(5);
+/// Time for connections to say goodbye.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Addresses tried in one dial: configured, remembered, and seen nearby.
+const DIAL_ADDRESSES_MAX: usize = 16;
+
+/// A member's connections.
+#[derive(Default)]
+pub(super) struct Link {
+    /// Oldest first; at most [`NetworkLimits::connections_per_peer`] after each event.
+    pub(super) connections: Vec<Connection>,
+    pub(super) round_trip: Option<Duration>,
+}
+
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) address: Multiaddr,
+    pub(super) outbound: bool,
+}
+
+/// An introduction whose peer is being dialled.
+pub(super) struct Introduction {
+    pub(super) to: PeerId,
+    pub(super) id: u64,
+    pub(super) body: Vec<u8>,
+}
+
+/// Owner of the swarm and all that belongs to it.
+pub(super) struct Task {
+    pub(super) swarm: Swarm<Protocols>,
+    pub(super) limits: NetworkLimits,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    /// Events that found no room yet. The swarm rests while there are any.
+    outbox: VecDeque<Event>,
+    pub(super) links: BTreeMap<PeerId, Link>,
+    pub(super) dials: BTreeMap<ConnectionId, PeerId>,
+    pub(super) requests: HashMap<OutboundRequestId, (PeerId, u64)>,
+    pub(super) introductions: HashMap<OutboundRequestId, (PeerId, u64)>,
+    pub(super) introductions_dialling: BTreeMap<ConnectionId, Introduction>,
+    pub(super) redial: Redial,
+    pub(super) configured: BTreeMap<PeerId, Vec<Multiaddr>>,
+    pub(super) book: PeerBook,
+    /// Who announces itself on the local network, member or not; never saved.
+    pub(super) nearby: PeerBook,
+    book_path: PathBuf,
+    save_at: Option<Instant>,
+    saving: Option<JoinHandle<()>>,
+}
+
+impl Task {
+    pub(super) fn new(
+        swarm: Swarm<Protocols>,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+        configured: BTreeMap<PeerId, Vec<Multiaddr>>,
+        book: PeerBook,
+        book_path: PathBuf,
+        limits: NetworkLimits,
+    ) -> Self {
+        Self {
+            swarm,
+            limits,
+            commands,
+            events,
+            outbox: VecDeque::new(),
+            links: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            requests: HashMap::new(),
+            introductions: HashMap::new(),
+            introductions_dialling: BTreeMap::new(),
+            redial: Redial::default(),
+            configured,
+            book,
+            nearby: PeerBook::default(),
+            book_path,
+            save_at: None,
+            saving: None,
+        }
+    }
+
+    /// Runs until [`Command::Shutdown`], or until nobody sends commands or reads events any more.
+    pub(super) async fn run(mut self) {
+        let events = self.events.clone();
+        loop {
+            let rested = self.outbox.is_empty();
+            let wake_at = self.wake_at();
+            let room = self.outbox.len() < self.limits.command_queue;
+            tokio::select! {
+                command = self.commands.recv(), if room => {
+                    match command {
+                        None | Some(Command::Shutdown) => break,
+                        Some(command) => self.on_command(command),
+                    }
+                }
+                permit = events.reserve(), if !rested => match (permit, self.outbox.pop_front()) {
+                    (Ok(permit), Some(event)) => permit.send(event),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => break,
+                },
+                () = events.closed(), if rested => break,
+                event = self.swarm.select_next_some(), if rested => self.on_swarm_event(event),
+                () = sleep_until(wake_at), if rested => self.on_time(Instant::now()),
+            }
+        }
+        self.shut_down().await;
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.outbox.push_back(event);
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let redial = self.may_redial().then(|| self.redial.next_due()).flatten();
+        let strangers = self.swarm.behaviour().members.next_deadline();
+        [redial, strangers, self.save_at].into_iter().flatten().min()
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        for connection in self.swarm.behaviour_mut().members.expired(now) {
+            self.swarm.close_connection(connection);
+        }
+        while self.may_redial()
+            && let Some(peer) = self.redial.take_due(now)
+        {
+            self.redial_peer(peer, now);
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save_book();
+        }
+    }
+
+    /// Half of the dials are left for introductions, which would otherwise wait behind absent
+    /// members.
+    fn may_redial(&self) -> bool {
+        let dials_max = self.limits.connections_pending_outbound / 2;
+        self.dials.len() < usize::try_from(dials_max).unwrap_or(usize::MAX).max(1)
+    }
+
+    fn redial_peer(&mut self, peer: PeerId, now: Instant) {
+        if self.links.contains_key(&peer) || !self.is_member(&peer) {
+            return;
+        }
+        let enough = self.links.len() >= self.limits.dialled_peers;
+        if enough && !self.configured.contains_key(&peer) {
+            self.redial.later(peer, now);
+            return;
+        }
+        let mut addresses = self.addresses_to_dial(&peer);
+        // After a short cut, one handshake where the peer was last is enough; racing all addresses
+        // would cost several. If it fails, they race.
+        if self.redial.failures(&peer).0 == 0
+            && let Some(last) = self.book.last_reached(&peer)
+            && addresses.contains(last)
+        {
+            addresses = vec![last.clone()];
+        }
+        if addresses.is_empty() {
+            // An address that is learnt plans the next dial.
+            return;
+        }
+        match self.dial(peer, addresses, PeerCondition::NotDialing) {
+            Ok(_) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.redial.failed(peer, dial_error(&error), now),
+        }
+    }
+
+    /// Dials from a port of its own: with the listening port, two sites that dial each other would
+    /// meet in the middle of one TCP connection, and a redial would collide with its predecessor.
+    pub(super) fn dial(
+        &mut self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        condition: PeerCondition,
+    ) -> Result<ConnectionId, DialError> {
+        let options = DialOpts::peer_id(peer)
+            .condition(condition)
+            .addresses(addresses)
+            .allocate_new_port()
+            .build();
+        let connection = options.connection_id();
+        self.swarm.dial(options)?;
+        self.dials.insert(connection, peer);
+        Ok(connection)
+    }
+
+    /// Plans a dial to a member that is not connected.
+    pub(super) fn dial_if_wanted(&mut self, peer: PeerId) {
+        if self.is_member(&peer) && !self.links.contains_key(&peer) {
+            self.redial.soon(peer, Instant::now());
+        }
+    }
+
+    pub(super) fn is_member(&self, peer: &PeerId) -> bool {
+        self.swarm.behaviour().members.is_member(peer)
+    }
+
+    /// Configured, remembered and nearby addresses, without this site's own.
+    pub(super) fn addresses_to_dial(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let mut addresses = Vec::new();
+        let configured = self.configured.get(peer).into_iter().flatten();
+        let learnt = self.book.addresses(peer).chain(self.nearby.addresses(peer));
+        for address in configured.chain(learnt) {
+            if !addresses.contains(address) && !self.is_own(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses.truncate(DIAL_ADDRESSES_MAX);
+        addresses
+    }
+
+    pub(super) fn is_own(&self, address: &Multiaddr) -> bool {
+        self.swarm.listeners().any(|own| own == address)
+    }
+
+    /// Whether what is at this address is on this machine, so that loopback addresses mean the same
+    /// to both.
+    pub(super) fn is_this_machine(&self, address: &Multiaddr) -> bool {
+        address::ip(address).is_some_and(|ip| {
+            ip.is_loopback() || self.swarm.listeners().any(|own| address::ip(own) == Some(ip))
+        })
+    }
+
+    /// Saves the peer book before long.
+    pub(super) fn book_changed(&mut self) {
+        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_DELAY);
+    }
+
+    fn save_book(&mut self) {
+        if self.saving.as_ref().is_some_and(|task| !task.is_finished()) {
+            self.save_at = Some(Instant::now() + SAVE_DELAY);
+            return;
+        }
+        self.save_at = None;
+        let path = self.book_path.clone();
+        let bytes = self.book.to_bytes();
+        self.saving = Some(tokio::task::spawn_blocking(move || {
+            let saved = bytes.and_then(|bytes| peer_book::write_atomically(&path, &bytes));
+            if let Err(error) = saved {
+                tracing::warn!(path = %path.display(), %error, "the peer book is not saved");
+            }
+        }));
+    }
+
+    async fn shut_down(mut self) {
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // An error says that it is gone already.
+            self.swarm.disconnect_peer_id(peer).ok();
+        }
+        let goodbye = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        tokio::time::timeout(SHUTDOWN_TIMEOUT, goodbye).await.ok();
+        for _ in 0..2 {
+            if let Some(saving) = self.saving.take() {
+                // A panic while saving has been reported already.
+                saving.await.ok();
+            }
+            if self.save_at.is_some() {
+                self.save_book();
+            }
+        }
+    }
+}
+
+/// The innermost message of each address's failure.
+pub(super) fn dial_error(error: &DialError) -> String {
+    match error {
+        DialError::Transport(failures) => {
+            let texts = failures.iter().map(|(address, error)| format!("{address}: {error}"));
+            texts.collect::<Vec<_>>().join("; ")
+        }
+        DialError::LocalPeerId { .. }
+        | DialError::NoAddresses
+        | DialError::DialPeerConditionFalse(_)
+        | DialError::Aborted
+        | DialError::WrongPeerId { .. }
+        | DialError::Denied { .. } => error.to_string(),
+    }
+}
+
+pub(super) fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,225 @@
+//! The small files of a data folder: who the site is, and where its node can be reached.
+//!
+//! | file | mode | what |
+//! |---|---|---|
+//! | `site.key` | 0600 | the 32 secret bytes of the site's ed25519 key, in hex |
+//! | `site.json` | 0600 | [`SiteFile`] |
+//! | `ticket` | 0600 | the ticket that the site is to join with, until it is a member |
+//! | `api.token` | 0600 | the bearer token of the HTTP API |
+//! | `run.json` | 0600 | [`RunFile`]: addresses of the node while it runs, and its last ports |
+//! | `branchline.toml` | | the configuration, if there is one |
+//! | `peers.json` | 0600 | the peer book |
+//! | `journal/`, `tables/` | 0700 | see [`crate::storage`] |
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use branchline_crdt::ids::SiteKey;
+use branchline_crdt::membership::{BadSiteName, Ticket, check_site_name};
+use data_encoding::HEXLOWER;
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+
+use crate::private_file;
+
+const KEY_FILE: &str = "site.key";
+const SITE_FILE: &str = "site.json";
+const TICKET_FILE: &str = "ticket";
+const TOKEN_FILE: &str = "api.token";
+const RUN_FILE: &str = "run.json";
+
+/// What a site says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteFile {
+    /// The name that it wishes to bear.
+    pub name: String,
+}
+
+/// Where a node can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// Where the API listens; `None` while no node runs.
+    pub api: Option<SocketAddr>,
+    /// The running process.
+    pub pid: Option<u32>,
+    /// Addresses that the node last listened on.
+    pub listening: Vec<Multiaddr>,
+    /// The ports that were chosen for addresses with port 0, by the address as it was asked for.
+    pub ports: BTreeMap<String, u16>,
+}
+
+/// Why a site's files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// There is no site.
+    #[error("{path} holds no site, make one with `branchline init --name NAME`", path = path.display())]
+    NoSite {
+        /// The data folder.
+        path: PathBuf,
+    },
+    /// There is a site already.
+    #[error("{path} holds a site already ({name}), use another data folder", path = path.display())]
+    Exists {
+        /// The data folder.
+        path: PathBuf,
+        /// The site's name.
+        name: String,
+    },
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] BadSiteName),
+    /// A file does not hold what it should.
+    #[error("{path} is damaged: expected {expected}", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot use {path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The small files of one data folder.
+#[derive(Clone, Debug)]
+pub struct SiteFolder {
+    path: PathBuf,
+}
+
+impl SiteFolder {
+    /// The files of a data folder, whether or not they exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The data folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a new site: its key, its name and its API token.
+    pub fn create(&self, name: &str) -> Result<SiteKey, SiteError> {
+        check_site_name(name)?;
+        match self.site() {
+            Ok(site) => return Err(SiteError::Exists { path: self.path.clone(), name: site.name }),
+            Err(SiteError::NoSite { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let key = SiteKey::from_seed(self.random_bytes()?);
+        self.write(KEY_FILE, HEXLOWER.encode(&key.seed()).as_bytes())?;
+        self.write(TOKEN_FILE, HEXLOWER.encode(&self.random_bytes::<32>()?).as_bytes())?;
+        // Last: its presence says that the site is complete.
+        self.write_json(SITE_FILE, &SiteFile { name: name.to_owned() })?;
+        Ok(key)
+    }
+
+    /// What the site says of itself.
+    pub fn site(&self) -> Result<SiteFile, SiteError> {
+        let file = self.read_json(SITE_FILE, "a JSON object with the site's name")?;
+        file.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })
+    }
+
+    /// The site's key pair.
+    pub fn key(&self) -> Result<SiteKey, SiteError> {
+        let text = self.read(KEY_FILE)?;
+        let text = text.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
+        let seed = HEXLOWER.decode(text.trim().as_bytes()).ok();
+        let seed: Option<[u8; 32]> = seed.and_then(|bytes| bytes.try_into().ok());
+        seed.map(SiteKey::from_seed).ok_or_else(|| self.damaged(KEY_FILE, "64 hex digits"))
+    }
+
+    /// The API's bearer token.
+    pub fn token(&self) -> Result<String, SiteError> {
+        let text = self.read(TOKEN_FILE)?;
+        let text = text.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// The ticket that the site is to join with.
+    pub fn ticket(&self) -> Result<Option<Ticket>, SiteError> {
+        let text = self.read(TICKET_FILE)?;
+        let parse = |text: String| {
+            text.parse()
+                .map_err(|_| self.damaged(TICKET_FILE, "a ticket (remove the file and join again)"))
+        };
+        text.map(parse).transpose()
+    }
+
+    /// Keeps the ticket that the site is to join with.
+    pub fn keep_ticket(&self, ticket: &Ticket) -> Result<(), SiteError> {
+        self.write(TICKET_FILE, ticket.to_string().as_bytes())
+    }
+
+    /// The ticket has served.
+    pub fn remove_ticket(&self) -> Result<(), SiteError> {
+        let path = self.path.join(TICKET_FILE);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(SiteError::Io { path, source })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Where the node can be reached, or could when it last ran.
+    pub fn run(&self) -> Result<RunFile, SiteError> {
+        Ok(self.read_json(RUN_FILE, "a JSON object with addresses")?.unwrap_or_default())
+    }
+
+    /// Says where the node can be reached.
+    pub fn keep_run(&self, run: &RunFile) -> Result<(), SiteError> {
+        self.write_json(RUN_FILE, run)
+    }
+
+    fn damaged(&self, file: &str, expected: &'static str) -> SiteError {
+        SiteError::Damaged { path: self.path.join(file), expected }
+    }
+
+    fn read(&self, file: &str) -> Result<Option<String>, SiteError> {
+        let path = self.path.join(file);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SiteError::Io { path, source }),
+        }
+    }
+
+    fn read_json<T: for<'de> Deserialize<'de>>(
+        &self,
+        file: &str,
+        expected: &'static str,
+    ) -> Result<Option<T>, SiteError> {
+        let text = self.read(file)?;
+        let parse =
+            |text: String| serde_json::from_str(&text).map_err(|_| self.damaged(file, expected));
+        text.map(parse).transpose()
+    }
+
+    fn write(&self, file: &str, content: &[u8]) -> Result<(), SiteError> {
+        let path = self.path.join(file);
+        private_file::replace(&path, content).map_err(|source| SiteError::Io { path, source })
+    }
+
+    fn write_json(&self, file: &str, content: &impl Serialize) -> Result<(), SiteError> {
+        let json = serde_json::to_vec_pretty(content)
+            .map_err(|error| SiteError::Io { path: self.path.join(file), source: error.into() })?;
+        self.write(file, &json)
+    }
+
+    fn random_bytes<const N: usize>(&self) -> Result<[u8; N], SiteError> {
+        let mut bytes = [0; N];
+        getrandom::fill(&mut bytes).map_err(|error| SiteError::Io {
+            path: self.path.clone(),
+            source: io::Error::other(error.to_string()),
+        })?;
+        Ok(bytes)
+    }
+}

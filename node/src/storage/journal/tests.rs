@@ -1,0 +1,583 @@
+//! What the journal promises, on a disk that keeps as little as a real one may.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::frame::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, encode_frame};
+use super::{
+    DamageKind, FRAME_BYTES_MAX, Journal, JournalOpenError, JournalOptions, JournalReport,
+    TORN_COPIES_MAX,
+};
+use crate::storage::disk::Disk;
+use crate::storage::testing::FaultyDisk;
+use branchline_crdt::store::{Position, StoreError};
+
+type Frames = Vec<(Position, Vec<u8>)>;
+
+const SMALL: JournalOptions = JournalOptions { segment_bytes_max: 2048 };
+
+fn open_after(disk: &FaultyDisk, applied: Option<Position>) -> (Journal, JournalReport) {
+    Journal::open(Arc::new(disk.clone()), applied, SMALL).unwrap()
+}
+
+fn open(disk: &FaultyDisk) -> Journal {
+    open_after(disk, None).0
+}
+
+fn append(journal: &mut Journal, frames: &[Vec<u8>]) -> Result<Frames, StoreError> {
+    let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let positions = journal.append(&slices)?;
+    Ok(positions.into_iter().zip(frames.iter().cloned()).collect())
+}
+
+fn append_one(journal: &mut Journal, frame: &[u8]) -> Position {
+    journal.append(&[frame]).unwrap()[0]
+}
+
+fn all(journal: &Journal) -> Frames {
+    journal.reader().scan(None, usize::MAX).unwrap()
+}
+
+fn is_unwritable<T: std::fmt::Debug>(result: Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Unwritable { .. }))
+}
+
+fn is_damaged(result: Result<Vec<u8>, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Damaged { .. }))
+}
+
+fn file_len(disk: &FaultyDisk, name: &str) -> u64 {
+    disk.open(name).unwrap().len().unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<usize>),
+    FailSyncs(u32),
+    Space(Option<u64>),
+    KillAfter(u32),
+    Restart,
+    Crash(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Lengths that repeat, so that one commit's frames can lie where another's lay.
+    let len = prop::sample::select(vec![0, 12, 200, 492, 700]);
+    prop_oneof![
+        10 => prop::collection::vec(len, 1..6).prop_map(Step::Append),
+        2 => (1..4_u32).prop_map(Step::FailSyncs),
+        2 => prop::option::of(0..1500_u64).prop_map(Step::Space),
+        2 => (0..6_u32).prop_map(Step::KillAfter),
+        2 => Just(Step::Restart),
+        3 => any::<u64>().prop_map(Step::Crash),
+    ]
+}
+
+/// What must hold after a crash: all acknowledged frames in their places and order, and behind
+/// them nothing, or a whole prefix of one commit that was not acknowledged.
+fn check_after_crash(found: &Frames, acknowledged: &Frames, unacknowledged: &[Vec<Vec<u8>>]) {
+    let (kept, extra) = found.split_at(acknowledged.len().min(found.len()));
+    assert_eq!(kept, acknowledged, "an acknowledged frame is missing, moved or changed");
+    let extra: Vec<&Vec<u8>> = extra.iter().map(|(_, frame)| frame).collect();
+    let is_prefix = |commit: &Vec<Vec<u8>>| {
+        commit.len() >= extra.len() && commit.iter().zip(&extra).all(|(a, b)| a == *b)
+    };
+    assert!(
+        extra.is_empty() || unacknowledged.iter().any(is_prefix),
+        "{} frames that are no prefix of any commit tried",
+        extra.len()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn crashes_keep_what_was_acknowledged(steps in prop::collection::vec(step(), 1..40)) {
+        let disk = FaultyDisk::new();
+        let mut journal = open(&disk);
+        let mut acknowledged = Frames::new();
+        let mut unacknowledged = Vec::new();
+        let mut stamp = 0_u8;
+        for step in steps {
+            match step {
+                Step::Append(lens) => {
+                    // Content differs from commit to commit, so that no two are mistaken.
+                    stamp = stamp.wrapping_add(1);
+                    let frames: Vec<_> = lens.iter().map(|len| vec![stamp; *len]).collect();
+                    match append(&mut journal, &frames) {
+                        Ok(placed) => acknowledged.extend(placed),
+                        Err(StoreError::Unwritable { .. }) => unacknowledged.push(frames),
+                        Err(error) => panic!("{error}"),
+                    }
+                    prop_assert_eq!(&all(&journal), &acknowledged);
+                }
+                Step::FailSyncs(count) => disk.fail_syncs(count),
+                Step::Space(bytes) => disk.set_space(bytes),
+                Step::KillAfter(changes) => disk.kill_after(changes),
+                Step::Restart | Step::Crash(_) => {
+                    disk.fail_syncs(0);
+                    disk.set_space(None);
+                    drop(journal);
+                    match step {
+                        Step::Crash(seed) => {
+                            disk.crash(seed);
+                            if seed % 3 == 0 {
+                                // And once more while the journal is being opened.
+                                disk.kill_after((seed / 3 % 8) as u32);
+                                let _ = Journal::open(Arc::new(disk.clone()), None, SMALL);
+                                disk.crash(seed.rotate_left(9));
+                            }
+                        }
+                        _ => disk.restart(),
+                    }
+                    let (opened, report) = open_after(&disk, None);
+                    journal = opened;
+                    prop_assert!(report.damaged.is_empty(), "{:?}", report);
+                    let found = all(&journal);
+                    check_after_crash(&found, &acknowledged, &unacknowledged);
+                    // What opening served is durable from then on.
+                    acknowledged = found;
+                    unacknowledged.clear();
+                }
+            }
+        }
+        for (at, frame) in &acknowledged {
+            prop_assert_eq!(&journal.reader().read(*at).unwrap(), frame);
+        }
+    }
+}
+
+/// Three segments, commits of one and of several frames.
+fn small_journal(disk: &FaultyDisk) -> Frames {
+    let mut journal = open(disk);
+    let mut frames = Frames::new();
+    for (i, lens) in [vec![30], vec![0, 25, 40], vec![1900], vec![60, 1], vec![1800], vec![9, 33]]
+        .iter()
+        .enumerate()
+    {
+        let commit: Vec<_> = lens.iter().map(|len| vec![i as u8 + 1; *len]).collect();
+        frames.extend(append(&mut journal, &commit).unwrap());
+    }
+    assert_eq!(journal.reader().sizes().segments, 3);
+    frames
+}
+
+#[test]
+fn no_flipped_byte_is_ever_served_and_every_one_is_repaired() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let last = frames.last().unwrap().0;
+    for name in disk.list().unwrap() {
+        for offset in 0..file_len(&disk, &name) {
+            for mask in [0x01, 0x80, 0xff] {
+                disk.flip(&name, offset, mask);
+                let (mut journal, report) = open_after(&disk, Some(last));
+                assert!(report.torn.is_none(), "{name} {offset}");
+                let mut served = Frames::new();
+                for (at, frame) in &frames {
+                    match journal.reader().read(*at) {
+                        Ok(found) => {
+                            assert_eq!(&found, frame, "{name} {offset}");
+                            served.push((*at, frame.clone()));
+                        }
+                        Err(StoreError::Damaged { position, .. }) => {
+                            assert_eq!(position, *at);
+                            assert!(journal.reader().damaged().contains(at), "{name} {offset}");
+                        }
+                        Err(error) => panic!("{name} {offset}: {error}"),
+                    }
+                }
+                assert_eq!(all(&journal), served);
+                if offset < u64::from(SEGMENT_HEADER_BYTES) {
+                    // Mended on opening.
+                    assert_eq!(report.headers_rewritten.len(), 1, "{name} {offset}");
+                    assert_eq!(served, frames);
+                    continue;
+                }
+                assert_eq!(served.len() + 1, frames.len(), "{name} {offset}");
+                for at in journal.reader().damaged() {
+                    let (_, frame) = frames.iter().find(|(place, _)| *place == at).unwrap();
+                    assert!(is_unwritable(journal.repair(at, &[0; 2000])));
+                    journal.repair(at, frame).unwrap();
+                }
+                assert_eq!(all(&journal), frames);
+                assert_eq!(all(&open_after(&disk, Some(last)).0), frames, "{name} {offset}");
+            }
+        }
+    }
+}
+
+#[test]
+fn several_frames_lost_in_one_stretch_are_repaired_one_by_one() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    // The headers of the second commit's three frames, all in the first segment.
+    for (at, _) in &frames[1..4] {
+        disk.flip("00000000.seg", at.0, 0x10);
+    }
+    let mut journal = open(&disk);
+    assert!(is_damaged(journal.reader().read(frames[2].0)));
+    assert_eq!(journal.reader().damaged(), [frames[1].0], "one stretch: inner borders are lost");
+    for (at, frame) in &frames[1..4] {
+        journal.repair(*at, frame).unwrap();
+    }
+    assert!(journal.reader().damaged().is_empty());
+    assert_eq!(all(&journal), frames);
+    assert_eq!(all(&open(&disk)), frames);
+}
+
+#[test]
+fn a_repair_that_is_not_synced_leaves_the_frame_damaged() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let (at, frame) = &frames[0];
+    disk.flip("00000000.seg", at.0 + 25, 1);
+    let mut journal = open(&disk);
+    assert!(is_damaged(journal.reader().read(*at)));
+    disk.fail_syncs(1);
+    assert!(is_unwritable(journal.repair(*at, frame)));
+    assert!(is_damaged(journal.reader().read(*at)));
+    journal.repair(*at, frame).unwrap();
+    disk.crash(7);
+    assert_eq!(all(&open(&disk)), frames);
+}
+
+#[test]
+fn repairing_a_sound_frame_changes_nothing() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let mut journal = open(&disk);
+    journal.repair(frames[0].0, &frames[0].1).unwrap();
+    assert!(is_unwritable(journal.repair(frames[0].0, b"other bytes")));
+    assert_eq!(all(&journal), frames);
+}
+
+#[test]
+fn a_full_disk_refuses_and_takes_up_again_when_there_is_room() {
+    let disk = FaultyDisk::new();
+    let mut journal = open(&disk);
+    let first = append_one(&mut journal, &[1; 100]);
+    for space in 0..200 {
+        disk.set_space(Some(space.min(119)));
+        assert!(is_unwritable(journal.append(&[&[2; 100]])));
+        assert!(is_unwritable(journal.append(&[&[2; 1900], &[2; 900]])), "in a new segment");
+        assert_eq!(journal.reader().read(first).unwrap(), [1; 100], "reads go on");
+        assert_eq!(all(&journal).len(), 1);
+    }
+    disk.set_space(None);
+    let second = append_one(&mut journal, &[3; 100]);
+    assert!(second > first);
+    disk.crash(1);
+    let frames: Vec<_> = all(&open(&disk)).into_iter().map(|(_, frame)| frame).collect();
+    assert_eq!(frames, [[1; 100], [3; 100]]);
+}
+
+/// Two commits of equal lengths are refused one after the other: sectors of both may be on their
+/// way to the same place, where each frame (a sector of its own) is sound.
+#[test]
+fn a_crash_does_not_mix_refused_commits() {
+    for seed in 0..3000 {
+        let disk = FaultyDisk::new();
+        let mut journal = open(&disk);
+        let first = append(&mut journal, &[vec![0; 468]]).unwrap();
+        disk.set_space(Some(1100));
+        let tried = [1, 2].map(|stamp| vec![vec![stamp; 492]; 3]);
+        for commit in &tried {
+            assert!(is_unwritable(append(&mut journal, commit)));
+        }
+        disk.set_space(None);
+        disk.crash(seed);
+        check_after_crash(&all(&open(&disk)), &first, &tried);
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_of_that_segment_is_trusted_beyond_its_durable_end() {
+    for crash in 0..200 {
+        let disk = FaultyDisk::new();
+        let mut journal = open(&disk);
+        append_one(&mut journal, b"durable");
+        disk.fail_syncs(1 + crash as u32 % 4);
+        let mut tried = vec![];
+        let mut refused = 0;
+        // Refuses as long as syncs fail, then goes on without being opened anew.
+        loop {
+            let frame = vec![b'a' + refused; 600];
+            tried.push(frame.clone());
+            match journal.append(&[&frame]) {
+                Ok(_) => break,
+                Err(StoreError::Unwritable { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(refused > 0);
+        let expected = [b"durable".to_vec(), tried.last().unwrap().clone()];
+        let frames: Vec<_> = all(&journal).into_iter().map(|(_, frame)| frame).collect();
+        assert_eq!(frames, expected);
+        disk.fail_syncs(0);
+        disk.crash(crash);
+        let frames: Vec<_> = all(&open(&disk)).into_iter().map(|(_, frame)| frame).collect();
+        assert_eq!(frames, expected, "no refused frame comes back before an acknowledged one");
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_its_bytes_are_kept_aside() {
+    let disk = FaultyDisk::new();
+    let mut journal = open(&disk);
+    let whole = append_one(&mut journal, b"whole");
+    let end = journal.reader().end().unwrap();
+    let file = disk.open("00000000.seg").unwrap();
+    let mut torn = Vec::new();
+    encode_frame(&mut torn, end, 0, &[7; 100]);
+    torn.truncate(60);
+    for _ in 0..TORN_COPIES_MAX + 3 {
+        let end = open(&disk).reader().end().unwrap();
+        file.write_at(end.0, &torn).unwrap();
+        let (mut journal, report) = open_after(&disk, Some(whole));
+        let cut = report.torn.unwrap();
+        assert_eq!((cut.at, cut.bytes), (end, 60));
+        assert!(report.damaged.is_empty());
+        let copy = disk.open(&cut.kept_as.unwrap()).unwrap();
+        let mut bytes = vec![0; 100];
+        assert_eq!(copy.read_at(0, &mut bytes).unwrap(), 60);
+        assert_eq!(bytes[..60], torn);
+        append_one(&mut journal, b"next");
+    }
+    let copies = disk.list().unwrap().iter().filter(|name| name.starts_with("torn-")).count();
+    assert_eq!(copies, TORN_COPIES_MAX);
+    assert_eq!(all(&open(&disk)).len(), 1 + TORN_COPIES_MAX + 3);
+}
+
+#[test]
+fn a_torn_tail_that_cannot_be_kept_is_left_in_place_and_does_not_count() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    disk.open("00000002.seg").unwrap().write_at(1950, &[9; 50]).unwrap();
+    disk.set_space(Some(10));
+    let (mut journal, report) = open_after(&disk, None);
+    assert!(report.torn.unwrap().kept_as.is_err());
+    assert_eq!(all(&journal), frames);
+    assert!(is_unwritable(journal.append(&[b"no room"])));
+    disk.set_space(None);
+    let at = append_one(&mut journal, b"room");
+    assert_eq!(at.0 >> 32, 3, "in a segment of its own");
+    let (journal, report) = open_after(&disk, None);
+    assert!(report.damaged.is_empty());
+    assert_eq!(all(&journal).len(), frames.len() + 1);
+    journal.reader().verify_all(&mut |_, _| {}).unwrap();
+    assert!(journal.reader().damaged().is_empty());
+}
+
+#[test]
+fn a_bad_last_frame_is_torn_unless_the_tables_show_it() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let (at, _) = frames.last().unwrap();
+    disk.flip("00000002.seg", (at.0 & 0xffff_ffff) + 22, 1);
+    let (journal, report) = open_after(&disk, Some(*at));
+    assert!(report.torn.is_none());
+    assert_eq!(report.damaged, [*at]);
+    assert!(is_damaged(journal.reader().read(*at)));
+
+    let (journal, report) = open_after(&disk, Some(frames[frames.len() - 2].0));
+    assert_eq!(report.torn.unwrap().at, *at);
+    assert_eq!(all(&journal), frames[..frames.len() - 1]);
+}
+
+#[test]
+fn a_bad_frame_before_a_later_commit_is_damage_within_the_last_commit_it_is_torn() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let last_commit = frames[frames.len() - 2].0;
+    disk.flip("00000002.seg", 50, 1);
+    let (journal, report) = open_after(&disk, None);
+    assert!(report.torn.is_none());
+    assert_eq!(report.damaged, [frames[frames.len() - 3].0]);
+    assert_eq!(all(&journal).len(), frames.len() - 1);
+    drop(journal);
+
+    disk.flip("00000002.seg", last_commit.0 & 0xffff_ffff, 1);
+    let (_, report) = open_after(&disk, None);
+    assert_eq!(report.torn.unwrap().at, last_commit, "its second frame is cut with it");
+}
+
+#[test]
+fn an_acknowledged_frame_that_was_cut_short_keeps_its_whole_place() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let (at, frame) = frames.last().unwrap();
+    let len = file_len(&disk, "00000002.seg");
+    disk.open("00000002.seg").unwrap().truncate(len - 5).unwrap();
+    let (mut journal, report) = open_after(&disk, Some(*at));
+    assert_eq!(report.damaged, [*at]);
+    append_one(&mut journal, b"behind it");
+    journal.repair(*at, frame).unwrap();
+    assert_eq!(all(&journal)[..frames.len()], frames);
+    assert_eq!(all(&open(&disk)).len(), frames.len() + 1);
+}
+
+#[test]
+fn a_newest_segment_without_a_header_is_put_away() {
+    for len in 0..SEGMENT_HEADER_BYTES as usize {
+        let disk = FaultyDisk::new();
+        let frames = small_journal(&disk);
+        let file = disk.create("00000003.seg").unwrap();
+        file.write_at(0, &SegmentHeader::encode(3, 1900)[..len]).unwrap();
+        let (mut journal, report) = open_after(&disk, None);
+        assert_eq!(report.torn.map(|torn| torn.bytes), (len > 0).then_some(len as u64));
+        assert_eq!(all(&journal), frames);
+        append_one(&mut journal, &[5; 1000]);
+        assert_eq!(all(&open(&disk)).len(), frames.len() + 1);
+    }
+}
+
+#[test]
+fn a_missing_segment_is_reported_and_the_rest_is_served() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    disk.remove("00000001.seg").unwrap();
+    let (mut journal, report) = open_after(&disk, None);
+    assert_eq!(report.segments_missing, [1..=1]);
+    assert_eq!(report.damaged.len(), 1);
+    let (lost, kept): (Frames, Frames) = frames.into_iter().partition(|(at, _)| at.0 >> 32 == 1);
+    assert_eq!(all(&journal), kept);
+    for (at, frame) in lost {
+        assert!(is_damaged(journal.reader().read(at)));
+        assert!(journal.repair(at, &frame).is_err());
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_with_what_was_found() {
+    let disk = FaultyDisk::new();
+    small_journal(&disk);
+    let mut header = SegmentHeader::encode(1, 0);
+    header[8] = 2;
+    let crc = crc32c::crc32c(&header[..20]);
+    header[20..].copy_from_slice(&crc.to_le_bytes());
+    disk.open("00000001.seg").unwrap().write_at(0, &header).unwrap();
+    let Err(error) = Journal::open(Arc::new(disk), None, SMALL) else {
+        panic!("opened");
+    };
+    assert!(matches!(error, JournalOpenError::NewerFormat { segment: 1, found: 2, expected: 1 }));
+}
+
+#[test]
+fn a_frame_within_a_damaged_frame_is_not_taken_for_one() {
+    let disk = FaultyDisk::new();
+    let mut journal = open(&disk);
+    append_one(&mut journal, b"first");
+    // What an attacker could send: a copy of a real frame of this journal, header and all.
+    let mut copy = vec![0; 25];
+    disk.open("00000000.seg").unwrap().read_at(24, &mut copy).unwrap();
+    let outer = append_one(&mut journal, &copy);
+    let last = append_one(&mut journal, b"last");
+    disk.flip("00000000.seg", outer.0, 1);
+    let (journal, report) = open_after(&disk, None);
+    assert_eq!(report.damaged, [outer]);
+    let served: Vec<_> = all(&journal).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(served, [Position(24), last]);
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let disk = FaultyDisk::new();
+    let mut journal = open(&disk);
+    assert!(is_unwritable(journal.append(&[&vec![0; FRAME_BYTES_MAX + 1]])));
+    let frame = vec![7; FRAME_BYTES_MAX];
+    assert!(is_unwritable(journal.append(&[frame.as_slice(); 8])), "more than a segment");
+    let at = append_one(&mut journal, &frame);
+    assert_eq!(journal.reader().read(at).unwrap(), frame);
+    assert!(journal.append(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn pages_hold_at_least_one_frame_and_join_without_gaps() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let journal = open(&disk);
+    for bytes_max in [0, 1, 30, 100, 2000, usize::MAX] {
+        let mut joined = Frames::new();
+        loop {
+            let after = joined.last().map(|(at, _)| *at);
+            let page = journal.reader().scan(after, bytes_max).unwrap();
+            let bytes: usize = page.iter().map(|(_, frame)| frame.len()).sum();
+            assert!(page.len() <= 1 || bytes <= bytes_max);
+            if page.is_empty() {
+                break;
+            }
+            joined.extend(page);
+        }
+        assert_eq!(joined, frames);
+    }
+}
+
+#[test]
+fn scanning_goes_on_from_places_that_are_no_frames() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let journal = open(&disk);
+    let end = journal.reader().end().unwrap();
+    for number in 0..4 {
+        for offset in (0..2048).step_by(3) {
+            let after = Position(number << 32 | offset);
+            let expected = frames.iter().find(|(at, _)| *at > after);
+            let page = journal.reader().scan(Some(after), 0).unwrap();
+            assert_eq!(page.first(), expected);
+            if !frames.iter().any(|(at, _)| *at == after) {
+                let error = journal.reader().read(after).unwrap_err();
+                assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+            }
+        }
+    }
+    assert!(end > frames.last().unwrap().0);
+    assert!(journal.reader().damaged().is_empty(), "asking wrongly damages nothing");
+}
+
+#[test]
+fn verification_finds_damage_in_old_segments() {
+    let disk = FaultyDisk::new();
+    let frames = small_journal(&disk);
+    let at = frames[2].0;
+    disk.flip("00000000.seg", at.0 + u64::from(FRAME_HEADER_BYTES), 4);
+    let journal = open(&disk);
+    assert!(journal.reader().damaged().is_empty(), "old segments are not read on opening");
+    let mut seen = Vec::new();
+    let verified =
+        journal.reader().verify_all(&mut |done, total| seen.push((done, total))).unwrap();
+    assert_eq!(verified.damaged, [at]);
+    assert_eq!(verified.frames, frames.len() as u64 - 1);
+    assert!(seen.iter().all(|(done, total)| done <= total));
+    let Err(StoreError::Damaged { reason, .. }) = journal.reader().read(at) else {
+        panic!("served");
+    };
+    assert_eq!(reason, DamageKind::Bytes.to_string());
+}
+
+#[test]
+fn readers_follow_the_writer_from_other_threads() {
+    let disk = FaultyDisk::new();
+    let mut journal = open(&disk);
+    let reader = journal.reader().clone();
+    let follower = std::thread::spawn(move || {
+        let mut seen = Frames::new();
+        while seen.len() < 2000 {
+            let page = reader.scan(seen.last().map(|(at, _)| *at), 500).unwrap();
+            for (at, frame) in &page {
+                assert_eq!(&reader.read(*at).unwrap(), frame);
+            }
+            seen.extend(page);
+        }
+        seen
+    });
+    let mut written = Frames::new();
+    for i in 0..1000_u32 {
+        let frame = i.to_le_bytes().repeat(i as usize % 50);
+        written.extend(append(&mut journal, &[frame.clone(), frame]).unwrap());
+    }
+    assert_eq!(follower.join().unwrap(), written);
+}

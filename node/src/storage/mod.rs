@@ -1,0 +1,327 @@
+//! Where a replica's data lives: a journal that is the truth, and tables that can be rebuilt
+//! from it.
+//!
+//! A write's way: [`Store::append`] makes it durable in the [`journal`]; [`Store::apply`] brings
+//! the [`tables`] to show it, together with how far in the journal they have come. After a crash
+//! the tables may lag: the replica replays the journal from [`Store::applied`]. Tables that are
+//! not sound are set aside on opening, and the replay starts at the journal's first frame.
+
+pub mod disk;
+pub mod folder;
+pub mod journal;
+pub mod tables;
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use self::disk::{Disk, RealDisk};
+use self::folder::{DataFolder, FolderError};
+use self::journal::{
+    Journal, JournalOpenError, JournalOptions, JournalReader, JournalReport, JournalVerified,
+};
+use self::tables::{SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
+use branchline_crdt::store::{Position, Row, RowWrite, Store, StoreError};
+use branchline_crdt::tables::ReadTables;
+
+/// How the data is kept; the defaults are right but for tests and small machines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The journal's.
+    pub journal: JournalOptions,
+    /// The tables'.
+    pub tables: TablesOptions,
+    /// Appends are refused while the disk has less room than this: the tables, which grow after the journal, could
+    /// not follow.
+    pub disk_reserve_bytes: u64,
+}
+
+/// What opening found and did.
+#[derive(Debug)]
+pub struct OpenReport {
+    /// What the journal's opening found: a torn tail, damaged frames, missing segments.
+    pub journal: JournalReport,
+    /// The tables that were set aside, if they were not usable.
+    pub tables_set_aside: Option<SetAside>,
+    /// The tables are empty and the journal is not: all of it has to be replayed.
+    pub rebuild_needed: bool,
+}
+
+/// Why the data could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder itself.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalOpenError),
+    /// The tables, even after setting them aside.
+    #[error(transparent)]
+    Tables(#[from] TablesOpenError),
+}
+
+/// Sizes on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of the journal's segments.
+    pub journal_bytes: u64,
+    /// Bytes of the tables' files.
+    pub tables_bytes: u64,
+    /// Number of segment files.
+    pub segments: u64,
+}
+
+/// How far a verification has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyProgress {
+    /// Bytes of the journal read, and to be read in all.
+    Journal {
+        /// Read so far.
+        bytes: u64,
+        /// In all.
+        bytes_total: u64,
+    },
+    /// Rows of the tables read.
+    Tables {
+        /// Read so far.
+        rows: u64,
+    },
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// The journal's part.
+    pub journal: JournalVerified,
+    /// The tables' part.
+    pub tables: TablesVerified,
+}
+
+impl VerifyReport {
+    /// True if every frame and every row is what was written.
+    pub fn is_sound(&self) -> bool {
+        self.journal.damaged.is_empty() && self.tables.bad == 0 && self.tables.failed.is_none()
+    }
+}
+
+/// The data of one replica, open for writing by one thread. Everything that can be read is also
+/// to be had from [`Storage::reader`].
+pub struct Storage {
+    journal: Journal,
+    disk_reserve_bytes: u64,
+    reader: Reader,
+}
+
+/// Reads, from any thread, while the writer writes. Clones are cheap. The data folder stays
+/// locked until the last one is dropped.
+#[derive(Clone)]
+pub struct Reader {
+    // Fields are dropped in this order: the tables are closed before the folder is unlocked.
+    tables: Tables,
+    journal: JournalReader,
+    folder: Arc<DataFolder>,
+}
+
+impl Storage {
+    /// Opens the data folder `dir`, creating it if there is none.
+    pub fn open(dir: &Path, options: Options) -> Result<(Storage, OpenReport), OpenError> {
+        Storage::open_in(DataFolder::open_or_create(dir)?, options)
+    }
+
+    /// Opens the data in a folder that is already locked.
+    pub fn open_in(
+        folder: DataFolder,
+        options: Options,
+    ) -> Result<(Storage, OpenReport), OpenError> {
+        let disk = RealDisk::open(&folder.path().join("journal"));
+        let disk = disk.map_err(|source| JournalOpenError::Io { source })?;
+        Storage::open_on(folder, Arc::new(disk), options)
+    }
+
+    /// Opens the data with the journal on `disk`: for crash tests.
+    pub fn open_on(
+        folder: DataFolder,
+        disk: Arc<dyn Disk>,
+        options: Options,
+    ) -> Result<(Storage, OpenReport), OpenError> {
+        let (tables, mut tables_set_aside) = Tables::open(folder.path(), options.tables)?;
+        let read_applied = || tables.applied().map_err(TablesOpenError::from_store);
+        let mut applied = read_applied()?;
+        let (journal, journal_report) = Journal::open(disk, applied, options.journal)?;
+        if applied.is_some_and(|applied| journal.reader().end().is_none_or(|end| applied >= end)) {
+            let reason = "they show more than the journal holds".to_owned();
+            tables_set_aside = tables.set_aside(reason)?;
+            applied = None;
+        }
+        let report = OpenReport {
+            rebuild_needed: applied.is_none() && !journal.reader().is_empty(),
+            journal: journal_report,
+            tables_set_aside,
+        };
+        let reader = Reader { tables, journal: journal.reader().clone(), folder: Arc::new(folder) };
+        Ok((Storage { journal, disk_reserve_bytes: options.disk_reserve_bytes, reader }, report))
+    }
+
+    /// A read end for another thread.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Writes the tables' cache out; on shutdown this saves replaying at the next start.
+    pub fn flush_tables(&self) -> Result<(), StoreError> {
+        self.reader.tables.flush()
+    }
+
+    /// Reads every frame and every row; see [`Reader::verify`].
+    pub fn verify(
+        &self,
+        progress: &mut dyn FnMut(VerifyProgress),
+    ) -> Result<VerifyReport, StoreError> {
+        self.reader.verify(progress)
+    }
+}
+
+impl Reader {
+    /// How far into the journal the tables have come.
+    pub fn applied(&self) -> Result<Option<Position>, StoreError> {
+        self.tables.applied()
+    }
+
+    /// One frame of the journal; see [`Store::read`].
+    pub fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
+        self.journal.read(at)
+    }
+
+    /// A page of the journal; see [`Store::scan_journal`].
+    pub fn scan_journal(
+        &self,
+        after: Option<Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+        self.journal.scan(after, bytes_max)
+    }
+
+    /// Where the journal is known to be damaged.
+    pub fn damaged(&self) -> Vec<Position> {
+        self.journal.damaged()
+    }
+
+    /// Where the data lies.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Sizes on disk.
+    pub fn sizes(&self) -> Result<Sizes, StoreError> {
+        let journal = self.journal.sizes();
+        Ok(Sizes {
+            journal_bytes: journal.bytes,
+            tables_bytes: self.tables.bytes_on_disk()?,
+            segments: journal.segments,
+        })
+    }
+
+    /// Reads every frame and every row and says which are not what was written. Fails only if
+    /// the disk does.
+    pub fn verify(
+        &self,
+        progress: &mut dyn FnMut(VerifyProgress),
+    ) -> Result<VerifyReport, StoreError> {
+        let journal = self.journal.verify_all(&mut |bytes, bytes_total| {
+            progress(VerifyProgress::Journal { bytes, bytes_total });
+        })?;
+        let tables = self.tables.verify(&mut |rows| progress(VerifyProgress::Tables { rows }));
+        Ok(VerifyReport { journal, tables })
+    }
+}
+
+impl TablesOpenError {
+    fn from_store(error: StoreError) -> TablesOpenError {
+        TablesOpenError::Io { source: io::Error::other(error) }
+    }
+}
+
+impl ReadTables for Reader {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tables.get(key)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.tables.scan(prefix, after, limit)
+    }
+}
+
+impl ReadTables for Storage {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reader.get(key)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.reader.scan(prefix, after, limit)
+    }
+}
+
+impl Store for Storage {
+    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
+        let free = disk::free_bytes(self.reader.path());
+        let free = free.map_err(|source| StoreError::Unwritable { source })?;
+        if free < self.disk_reserve_bytes {
+            let (free, reserve) = (free >> 20, self.disk_reserve_bytes >> 20);
+            let reason =
+                format!("the disk has {free} MiB left, {reserve} MiB are kept for the tables");
+            let source = io::Error::new(io::ErrorKind::StorageFull, reason);
+            return Err(StoreError::Unwritable { source });
+        }
+        self.journal.append(frames)
+    }
+
+    fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
+        self.reader.read(at)
+    }
+
+    fn scan_journal(
+        &self,
+        after: Option<Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+        self.reader.scan_journal(after, bytes_max)
+    }
+
+    fn apply(
+        &mut self,
+        writes: Vec<RowWrite>,
+        applied: Option<Position>,
+    ) -> Result<(), StoreError> {
+        self.reader.tables.apply(writes, applied)
+    }
+
+    fn applied(&self) -> Result<Option<Position>, StoreError> {
+        self.reader.applied()
+    }
+
+    fn clear_tables(&mut self) -> Result<(), StoreError> {
+        self.reader.tables.clear()
+    }
+
+    fn damaged(&self) -> Vec<Position> {
+        self.reader.damaged()
+    }
+
+    fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError> {
+        self.journal.repair(at, frame)
+    }
+}

@@ -1,0 +1,286 @@
+//! sled's folder: opening it, letting go of it, and setting it aside when it is not sound.
+
+use std::any::Any;
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::rows::{self, FORMAT, FORMAT_KEY, Value};
+use super::{TablesOpenError, TablesOptions};
+use crate::storage::disk::{create_dir_private, sync_dir};
+
+/// Name of sled's folder in the data folder.
+const TABLES: &str = "tables";
+const SET_ASIDE: &str = "tables.set-aside-";
+/// Says that a batch failed half-way: sled may recover a part of it, so the folder must not be
+/// opened again.
+const FAILED: &str = "tables.failed";
+/// How many folders set aside are kept: to look into the last fault and the one before, and
+/// few, for they can be as large as the tables themselves.
+const SET_ASIDE_MAX: usize = 2;
+/// How long sled's own threads may take to let go of the folder's lock after a close; they write
+/// out what is cached first.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often to look whether the lock is free.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// Tables that were not usable and are out of the way now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where they are.
+    pub to: PathBuf,
+    /// What was wrong with them.
+    pub reason: String,
+}
+
+/// Where the tables lie.
+#[derive(Debug)]
+pub(super) struct TablesFolder {
+    data: PathBuf,
+}
+
+/// Runs a sled call; a panic inside becomes an error's text.
+pub(super) fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, SledFailure> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(SledFailure::Error(error)),
+        Err(panic) => Err(SledFailure::Panic(panic_text(&*panic))),
+    }
+}
+
+/// How sled failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SledFailure {
+    #[error("{0}")]
+    Error(#[from] sled::Error),
+    #[error("sled panicked: {0}")]
+    Panic(String),
+}
+
+impl SledFailure {
+    /// The disk's refusal, if that is what it is: no fault of the tables, so nothing is gained by
+    /// setting them aside.
+    fn disk_refusal(&self) -> Option<io::Error> {
+        let SledFailure::Error(sled::Error::Io(error)) = self else {
+            return None;
+        };
+        let refusals = [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ];
+        refusals.contains(&error.kind()).then(|| io::Error::new(error.kind(), error.to_string()))
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+        .to_owned()
+}
+
+impl TablesFolder {
+    pub(super) fn new(data: &Path) -> TablesFolder {
+        TablesFolder { data: data.to_owned() }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.data.join(TABLES)
+    }
+
+    /// Opens sled; sets a folder that is not sound aside and begins an empty one.
+    pub(super) fn open(
+        &self,
+        options: TablesOptions,
+    ) -> Result<(sled::Db, Option<SetAside>), TablesOpenError> {
+        if self.data.join(FAILED).exists() {
+            let set_aside = self.set_aside("a batch failed half-way".to_owned())?;
+            return Ok((self.open_empty(options)?, set_aside));
+        }
+        match self.open_as_found(options) {
+            Ok(db) => Ok((db, None)),
+            Err(failure) => {
+                if let Some(source) = failure.disk_refusal() {
+                    return Err(TablesOpenError::Io { source });
+                }
+                let set_aside = self.set_aside(failure.to_string())?;
+                Ok((self.open_empty(options)?, set_aside))
+            }
+        }
+    }
+
+    fn open_empty(&self, options: TablesOptions) -> Result<sled::Db, TablesOpenError> {
+        self.open_as_found(options).map_err(|failure| match failure.disk_refusal() {
+            Some(source) => TablesOpenError::Io { source },
+            None => TablesOpenError::Unusable { path: self.path(), reason: failure.to_string() },
+        })
+    }
+
+    /// Opens sled and checks the format row, writing it if the tree is empty.
+    fn open_as_found(&self, options: TablesOptions) -> Result<sled::Db, SledFailure> {
+        let path = self.path();
+        create_dir_private(&path).map_err(sled::Error::Io)?;
+        remove_unfinished_snapshots(&path).map_err(sled::Error::Io)?;
+        wait_until_unlocked(&path);
+        let config = sled::Config::new()
+            .path(&path)
+            .cache_capacity(options.cache_bytes)
+            .use_compression(false)
+            .flush_every_ms(Some(options.flush_every_ms));
+        let db = guarded(|| config.open())?;
+        match check_format(&db) {
+            Ok(()) => Ok(db),
+            Err(failure) => {
+                let_go(db, &path);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Empties the tables: the folder is removed and begun anew, which works whatever state sled
+    /// is in. The caller has let go of sled.
+    pub(super) fn begin_anew(&self, options: TablesOptions) -> Result<sled::Db, TablesOpenError> {
+        // Renamed first, so that a crash leaves all of it or nothing under the name.
+        let going = self.data.join("tables.going");
+        remove_all(&going)?;
+        match fs::rename(self.path(), &going) {
+            Ok(()) => sync_dir(&self.data)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
+        remove_all(&going)?;
+        self.forget_failure()?;
+        self.open_empty(options)
+    }
+
+    /// Sets down that a batch failed half-way.
+    pub(super) fn remember_failure(&self) {
+        let path = self.data.join(FAILED);
+        let written = fs::write(&path, b"").and_then(|()| sync_dir(&self.data));
+        if let Err(error) = written {
+            tracing::error!(%error, path = %path.display(), "cannot note that the tables failed");
+        }
+    }
+
+    fn forget_failure(&self) -> io::Result<()> {
+        match fs::remove_file(self.data.join(FAILED)) {
+            Ok(()) => sync_dir(&self.data),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Renames the folder; the caller has let go of sled. `None` if there is no folder.
+    pub(super) fn set_aside(&self, reason: String) -> io::Result<Option<SetAside>> {
+        let mut numbers = self.numbers_set_aside()?;
+        let number = numbers.last().map_or(1, |last| last.saturating_add(1));
+        let to = self.data.join(format!("{SET_ASIDE}{number}"));
+        match fs::rename(self.path(), &to) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.forget_failure()?;
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        }
+        sync_dir(&self.data)?;
+        self.forget_failure()?;
+        numbers.push(number);
+        for old in numbers.iter().take(numbers.len().saturating_sub(SET_ASIDE_MAX)) {
+            remove_all(&self.data.join(format!("{SET_ASIDE}{old}")))?;
+        }
+        tracing::warn!(to = %to.display(), reason, "tables set aside; rebuild from the journal");
+        Ok(Some(SetAside { to, reason }))
+    }
+
+    fn numbers_set_aside(&self) -> io::Result<Vec<u32>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.data)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(SET_ASIDE));
+            numbers.extend(number.and_then(|number| number.parse::<u32>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A crash while sled writes a snapshot leaves a file that keeps it from opening.
+fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn check_format(db: &sled::Db) -> Result<(), SledFailure> {
+    let wrong = |text: String| SledFailure::Error(sled::Error::Unsupported(text));
+    match guarded(|| db.get(FORMAT_KEY))? {
+        None if guarded(|| db.first())?.is_none() => {
+            let value = rows::plain(FORMAT_KEY, FORMAT);
+            guarded(|| db.insert(FORMAT_KEY, value)).map(|_| ())
+        }
+        None => Err(wrong("the tables have no format row".to_owned())),
+        Some(value) => match rows::decode(FORMAT_KEY, &value) {
+            Some(Value::Plain(found)) if found == FORMAT => Ok(()),
+            Some(Value::Plain(found)) => {
+                let (found, expected) = (found.escape_ascii(), FORMAT.escape_ascii());
+                Err(wrong(format!("the tables have format \"{found}\", expected \"{expected}\"")))
+            }
+            Some(Value::Chunked(_)) | None => Err(wrong("the format row is garbled".to_owned())),
+        },
+    }
+}
+
+/// Closes sled and waits until its threads have let go of the folder. True if they have.
+///
+/// The drop runs on a thread of its own: it waits for sled's flusher without end if that one has
+/// panicked, and may panic itself.
+pub(super) fn let_go(db: sled::Db, path: &Path) -> bool {
+    let (dropped, done) = mpsc::channel();
+    let drop_it = move || {
+        let _ = guarded(|| {
+            drop(db);
+            Ok(())
+        });
+        let _ = dropped.send(());
+    };
+    match thread::Builder::new().name("tables-close".to_owned()).spawn(drop_it) {
+        Ok(_) => {
+            let _ = done.recv_timeout(CLOSE_WAIT_MAX);
+            wait_until_unlocked(path)
+        }
+        Err(_) => false,
+    }
+}
+
+/// Waits, at most [`CLOSE_WAIT_MAX`], until nobody holds sled's lock. True if so.
+fn wait_until_unlocked(path: &Path) -> bool {
+    let deadline = Instant::now() + CLOSE_WAIT_MAX;
+    loop {
+        match fs::File::open(path.join("db")) {
+            Ok(file) if file.try_lock().is_ok() => return true,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return true,
+            Ok(_) | Err(_) if Instant::now() >= deadline => return false,
+            Ok(_) | Err(_) => thread::sleep(LOCK_POLL),
+        }
+    }
+}

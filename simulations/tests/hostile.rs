@@ -1,0 +1,329 @@
+//! Members that lie.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use branchline_crdt::codec;
+use branchline_crdt::entry::{Body, Draft, Entry, Header, PayloadInfo, RecordWrite, Transaction};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::protocol::Gossip;
+use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, Value};
+use branchline_crdt::replica::{Input, Notice};
+use branchline_simulations::World;
+use serde_json::{Value as Json, json};
+
+const SETTLE_MS: u64 = 60_000;
+
+fn put(value: Json) -> Edit {
+    match value {
+        Json::Object(map) => Edit::Put(map),
+        other => panic!("{other} is no object"),
+    }
+}
+
+/// Head, north and south, linked to each other, in step.
+fn offices() -> World {
+    let mut world = World::new(9, &["head", "north", "south"]);
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        world.link(a, b);
+    }
+    world.write(0, "products", "tea", put(json!({"price": 3}))).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    world
+}
+
+fn part(world: &mut World) {
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        world.unlink(a, b);
+    }
+}
+
+fn join(world: &mut World) {
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        world.link(a, b);
+    }
+    world.run_ms(SETTLE_MS);
+}
+
+/// An entry as the holder of `key` may sign it, with one record written in it.
+fn forge(network: NetworkId, key: &SiteKey, author: Author, id: &str, value: i64) -> Entry {
+    let mut document = Document::empty();
+    let edit = put(json!({"value": value}));
+    let change = document.edit(ActorBytes(author.actor()), 0, &edit, None).unwrap().unwrap();
+    forge_change(network, key, author, id, change)
+}
+
+fn forge_change(
+    network: NetworkId,
+    key: &SiteKey,
+    author: Author,
+    id: &str,
+    change: RecordChange,
+) -> Entry {
+    let write = RecordWrite { collection: "products".to_owned(), id: id.to_owned(), change };
+    let draft = Draft {
+        network,
+        space: network.main_space(),
+        author,
+        seq: 1,
+        previous: EntryHash::NONE,
+        past: vec![],
+        membership_past: vec![],
+        time_ms: 0,
+    };
+    let transaction = Transaction { origin: None, changes: vec![write] };
+    draft.sign(&Body::Transactions(vec![transaction]), key)
+}
+
+fn hand(world: &mut World, office: usize, from: usize, entry: &Entry) {
+    let data = codec::encode(&Gossip::Entry(entry.bytes().to_vec()));
+    let from = world.site_id(from);
+    world.input(office, Input::Gossip { from, token: 1 << 40, data });
+}
+
+fn refusals(world: &World, office: usize) -> Vec<String> {
+    let notices = world.notices(office).iter();
+    notices
+        .filter_map(|notice| match notice {
+            Notice::Refused { reason, .. } => Some(reason.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn author(world: &World, office: usize) -> Author {
+    Author { site: world.site_id(office), incarnation: Incarnation([9; 8]) }
+}
+
+#[test]
+fn one_number_signed_twice_ends_equal_everywhere_and_is_told() {
+    // Both orders of the two hashes: which of the two stands depends on nothing else.
+    for values in [(1, 2), (2, 1), (3, 4), (4, 3)] {
+        let mut world = offices();
+        let network = world.network().unwrap();
+        let liar = author(&world, 2);
+        let key = world.key(2).clone();
+        part(&mut world);
+        let entries = [values.0, values.1].map(|v| forge(network, &key, liar, "x", v));
+        hand(&mut world, 0, 2, &entries[0]);
+        hand(&mut world, 1, 2, &entries[1]);
+        assert_ne!(world.digest(0), world.digest(1));
+        // North builds on what it was told, before it learns of the lie.
+        world.write(1, "products", "rice", put(json!({"price": 9}))).unwrap();
+        join(&mut world);
+        assert!(world.in_step());
+        assert_eq!(world.digest(0), world.digest(1));
+        assert_eq!(world.digest(0), world.digest(2));
+        let stands = if entries[0].hash < entries[1].hash { values.0 } else { values.1 };
+        for office in 0..3 {
+            let view = world.view(office, "products", "x").unwrap();
+            assert_eq!(view.fields["value"], Value::Int(stands), "office {office}");
+            let price = &world.view(office, "products", "rice").unwrap().fields["price"];
+            assert_eq!(*price, Value::Int(9), "an honest office's entry was lost");
+            let told = world.notices(office).iter().any(
+                |notice| matches!(notice, Notice::Fork { author, seq: 1, .. } if *author == liar),
+            );
+            assert!(told, "office {office} was not told");
+        }
+        // All other logs carry on, and the proof survives a rebuild.
+        let before = world.digest(1);
+        world.restart(1, true);
+        assert_eq!(world.digest(1), before);
+        world.write(2, "products", "y", put(json!({"a": 1}))).unwrap();
+        world.run_ms(SETTLE_MS);
+        assert!(world.in_step() && world.view(1, "products", "y").is_some());
+    }
+}
+
+#[test]
+fn forged_authors_and_signatures_are_refused() {
+    let mut world = offices();
+    let network = world.network().unwrap();
+    let before = world.digest(0);
+    let stranger = SiteKey::from_seed([5; 32]);
+    let south = author(&world, 2);
+
+    // South's name under another's signature.
+    hand(&mut world, 0, 1, &forge(network, &stranger, south, "x", 1));
+    assert_eq!(refusals(&world, 0), ["an entry whose signature is not its author's"]);
+    // A site that is no member.
+    let unknown = Author { site: stranger.site(), incarnation: Incarnation([1; 8]) };
+    hand(&mut world, 0, 1, &forge(network, &stranger, unknown, "x", 1));
+    // Another network.
+    let key = world.key(2).clone();
+    hand(&mut world, 0, 1, &forge(NetworkId([8; 32]), &key, south, "x", 1));
+    assert_eq!(refusals(&world, 0)[1], "an entry of another network");
+    world.run_ms(SETTLE_MS);
+    assert_eq!(world.digest(0), before);
+    assert!(world.view(0, "products", "x").is_none());
+}
+
+#[test]
+fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
+    let mut world = offices();
+    let network = world.network().unwrap();
+    let liar = author(&world, 2);
+    let key = world.key(2).clone();
+    // A change under an actor that is not the author's.
+    let other = Author { incarnation: Incarnation([7; 8]), ..liar };
+    let mut document = Document::empty();
+    let actor = ActorBytes(other.actor());
+    let change = document.edit(actor, 0, &put(json!({"value": 1})), None).unwrap().unwrap();
+    let entry = forge_change(network, &key, liar, "x", change);
+    hand(&mut world, 0, 2, &entry);
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    for office in 0..3 {
+        assert!(world.view(office, "products", "x").is_none());
+        let void =
+            |notice: &Notice| matches!(notice, Notice::Void { author, .. } if *author == liar);
+        assert!(world.notices(office).iter().any(void), "office {office}");
+    }
+    let good = Draft {
+        network,
+        space: network.main_space(),
+        author: liar,
+        seq: 2,
+        previous: entry.hash,
+        past: vec![],
+        membership_past: vec![],
+        time_ms: 0,
+    };
+    let mut document = Document::empty();
+    let actor = ActorBytes(liar.actor());
+    let change = document.edit(actor, 0, &put(json!({"value": 2})), None).unwrap().unwrap();
+    let write = RecordWrite { collection: "products".into(), id: "x".into(), change };
+    let transaction = Transaction { origin: None, changes: vec![write] };
+    let good = good.sign(&Body::Transactions(vec![transaction]), &key);
+    hand(&mut world, 0, 2, &good);
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    assert_eq!(world.view(1, "products", "x").unwrap().fields["value"], Value::Int(2));
+}
+
+#[test]
+fn a_bad_change_takes_the_rest_of_its_entry_with_it() {
+    let mut world = offices();
+    let network = world.network().unwrap();
+    let liar = author(&world, 2);
+    let key = world.key(2).clone();
+    let actor = ActorBytes(liar.actor());
+    let write =
+        |id: &str, change| RecordWrite { collection: "products".into(), id: id.into(), change };
+    let good = Document::empty().edit(actor, 0, &put(json!({"v": 1})), None).unwrap().unwrap();
+    let garbage = RecordChange { genesis: vec![], body: vec![1, 2, 3] };
+    let writes = vec![write("good", good), write("bad", garbage)];
+    let transactions =
+        writes.into_iter().map(|write| Transaction { origin: None, changes: vec![write] });
+    let draft = Draft {
+        network,
+        space: network.main_space(),
+        author: liar,
+        seq: 1,
+        previous: EntryHash::NONE,
+        past: vec![],
+        membership_past: vec![],
+        time_ms: 0,
+    };
+    let entry = draft.sign(&Body::Transactions(transactions.collect()), &key);
+    hand(&mut world, 0, 2, &entry);
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    assert!((0..3).all(|office| world.view(office, "products", "good").is_none()));
+}
+
+#[test]
+fn a_ticket_serves_once() {
+    let mut world = offices();
+    let (first, second) = (world.add_office("first"), world.add_office("second"));
+    let secret = SiteKey::from_seed([6; 32]);
+    let replica = world.replica(0).unwrap();
+    let wall_ms = i64::MAX;
+    let role = branchline_crdt::membership::Role::Writer;
+    let ticket = replica.invite(role, wall_ms, secret, vec![]).unwrap();
+    for office in [first, second] {
+        world.link(0, office);
+        world.input(office, Input::Join(Box::new(ticket.clone())));
+        world.run_ms(3_000);
+    }
+    let members = world.replica(0).unwrap().members().unwrap();
+    assert!(members.get(&world.site_id(first)).is_some());
+    assert!(members.get(&world.site_id(second)).is_none());
+    let refused = world.notices(second).iter().any(|notice| {
+        matches!(notice, Notice::NotAdmitted { reason, .. } if reason.contains("used before"))
+    });
+    assert!(refused, "{:?}", world.notices(second));
+}
+
+#[test]
+fn an_expired_ticket_is_refused_by_both_sides() {
+    let mut world = offices();
+    let late = world.add_office("late");
+    world.link(0, late);
+    let replica = world.replica(0).unwrap();
+    let role = branchline_crdt::membership::Role::Writer;
+    let soon = 1_767_225_600_000 + 70_000;
+    let ticket = replica.invite(role, soon, SiteKey::from_seed([6; 32]), vec![]).unwrap();
+    assert!(world.replica(late).unwrap().may_join(&ticket, soon + 1).is_err());
+    // The newcomer's clock is not to be trusted: presented by hand, after its time.
+    world.unlink(0, late);
+    world.input(late, Input::Join(Box::new(ticket)));
+    world.run_ms(120_000);
+    world.link(0, late);
+    world.run_ms(10_000);
+    let refused = world.notices(late).iter().any(
+        |notice| matches!(notice, Notice::NotAdmitted { reason, .. } if reason.contains("expired")),
+    );
+    assert!(refused, "{:?}", world.notices(late));
+}
+
+/// The bytes of an entry whose payload is of a format that does not exist yet.
+fn later_format(network: NetworkId, key: &SiteKey, author: Author) -> Vec<u8> {
+    let payload = b"something that is not known yet".to_vec();
+    let hash = *blake3::hash(&payload).as_bytes();
+    let header = Header {
+        network,
+        space: network.main_space(),
+        author,
+        seq: 1,
+        previous: EntryHash::NONE,
+        past: vec![],
+        membership_past: vec![],
+        time_ms: 0,
+        payload: PayloadInfo { format: 2, hash, bytes: payload.len() as u32 },
+    };
+    let header = codec::encode(&header);
+    let signature = key.sign(&blake3::derive_key("branchline 1 entry header", &header));
+    let bytes = |bytes: Vec<u8>| serde_bytes::ByteBuf::from(bytes);
+    codec::encode(&(1_u8, bytes(header), signature, bytes(payload)))
+}
+
+#[test]
+fn an_entry_of_a_later_format_is_held_and_forwarded_and_blocks_nobody() {
+    let mut world = offices();
+    let network = world.network().unwrap();
+    let newer = author(&world, 2);
+    let key = world.key(2).clone();
+    let entry = Entry::decode(&later_format(network, &key, newer)).unwrap();
+    world.unlink(1, 0);
+    world.unlink(1, 2);
+    hand(&mut world, 0, 2, &entry);
+    world.run_ms(1_000);
+    world.link(1, 0);
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    assert_eq!(world.replica(1).unwrap().status().entries_unapplied, 1);
+    // What the others write does not wait for it.
+    world.write(0, "products", "x", put(json!({"a": 1}))).unwrap();
+    world.write(1, "products", "y", put(json!({"a": 1}))).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    for office in 0..3 {
+        assert!(world.view(office, "products", "x").is_some(), "office {office}");
+        assert!(world.view(office, "products", "y").is_some(), "office {office}");
+    }
+    let before = world.digest(0);
+    world.restart(0, true);
+    assert_eq!(world.digest(0), before);
+    assert_eq!(world.replica(0).unwrap().status().entries_unapplied, 1);
+}

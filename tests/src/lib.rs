@@ -1,0 +1,249 @@
+//! Offices as processes: each a real node with its own folder and sockets, driven as a user would.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub mod proxy;
+
+/// How long a condition may take to come true on a slow machine.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// One office.
+pub struct Office {
+    /// Its name.
+    pub name: String,
+    /// Its data folder.
+    pub data: PathBuf,
+    program: PathBuf,
+    node: Option<Child>,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The output of a command that must have succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "the command failed: {}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// The messages of a command that must have failed with this code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "expected exit code {code}: {}{}", self.stdout, self.stderr);
+        self.stderr
+    }
+
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Office {
+    /// A new site in `folder`, by `program`.
+    pub fn init(program: impl Into<PathBuf>, folder: &Path, name: &str, found: bool) -> Self {
+        let office = Self {
+            name: name.to_owned(),
+            data: folder.join(name),
+            program: program.into(),
+            node: None,
+        };
+        let mut arguments = vec!["init", "--name", name];
+        arguments.extend(found.then_some("--found"));
+        office.run(arguments).ok();
+        office
+    }
+
+    /// Runs a command of the program on this office's folder.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
+        self.run_with(arguments, "")
+    }
+
+    /// The same with standard input.
+    pub fn run_with<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> Ran {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut stdin = child.stdin.take().expect("standard input");
+        // A command that does not read its input closes it.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        Ran::of(child.wait_with_output().expect("the command ends"))
+    }
+
+    /// A command of the program on this office's folder, not started yet.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--data").arg(&self.data).args(arguments).env_remove("BRANCHLINE_DATA");
+        command
+    }
+
+    /// Starts the node on loopback, and waits until it is ready.
+    pub fn start(&mut self) {
+        self.start_with(&["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+    }
+
+    /// Starts the node with these arguments of `run`, and waits until it is ready.
+    pub fn start_with(&mut self, arguments: &[&str]) {
+        let arguments = [&["run"], arguments].concat();
+        let mut command = self.command(arguments);
+        let log = std::fs::File::create(self.log_path()).expect("a log file");
+        let node = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        self.node = Some(node.expect("the program runs"));
+        let pid = self.pid();
+        eventually(&format!("{} is ready", self.name), || {
+            let node = self.node.as_mut().expect("a node");
+            if let Some(status) = node.try_wait().expect("the node can be waited for") {
+                let log = std::fs::read_to_string(self.data.with_extension("log"));
+                panic!("the node ended with {status}: {}", log.unwrap_or_default());
+            }
+            let run = std::fs::read(self.data.join("run.json")).unwrap_or_default();
+            let run: Value = serde_json::from_slice(&run).unwrap_or_default();
+            run["pid"] == pid && run["api"].is_string() && self.is_healthy()
+        });
+    }
+
+    /// Where the running node logs to.
+    pub fn log_path(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
+    /// The process id of the node.
+    pub fn pid(&self) -> u32 {
+        self.node.as_ref().expect("the node runs").id()
+    }
+
+    /// Kills the node: nothing is written out any more.
+    pub fn kill(&mut self) {
+        let mut node = self.node.take().expect("the node runs");
+        node.kill().expect("the node can be killed");
+        node.wait().expect("the node ends");
+    }
+
+    /// Asks the node to stop and returns its exit code.
+    pub fn stop(&mut self) -> i32 {
+        self.signal("TERM");
+        let mut node = self.node.take().expect("the node runs");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = node.try_wait().expect("the node can be waited for") {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < deadline, "{} does not stop", self.name);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends the node a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Joins the network of `inviter`, whose node runs.
+    pub fn join(&self, inviter: &Office) {
+        let ticket = inviter.run(["invite"]).ok();
+        self.run(["join", ticket.trim()]).ok();
+    }
+
+    /// Address and token of the running node's API.
+    pub fn api(&self) -> (SocketAddr, String) {
+        let run = std::fs::read(self.data.join("run.json")).expect("a run file");
+        let run: Value = serde_json::from_slice(&run).expect("a JSON object");
+        let address = run["api"].as_str().and_then(|address| address.parse().ok());
+        let token = std::fs::read_to_string(self.data.join("api.token")).expect("a token");
+        (address.expect("an address"), token.trim().to_owned())
+    }
+
+    /// Asks the API of the running node.
+    pub fn get(&self, path: &str) -> Value {
+        let (address, token) = self.api();
+        let request = client().get(format!("http://{address}{path}")).bearer_auth(token);
+        request.send().expect("an answer").json().expect("JSON")
+    }
+
+    /// The digest of the main space.
+    pub fn digest(&self) -> String {
+        self.run(["digest"]).ok().trim().to_owned()
+    }
+
+    /// The number of records in a collection.
+    pub fn count(&self, collection: &str) -> u64 {
+        self.run(["count", collection]).ok().trim().parse().expect("a number")
+    }
+
+    fn is_healthy(&self) -> bool {
+        let (address, _) = self.api();
+        let answer = client().get(format!("http://{address}/healthz")).send();
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            // It may have ended by itself.
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+    }
+}
+
+/// An HTTP client without proxies of the environment.
+pub fn client() -> reqwest::blocking::Client {
+    reqwest::blocking::Client::builder().no_proxy().build().expect("a client")
+}
+
+/// Waits until a condition holds; panics after [`DEADLINE`].
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until all offices show the same.
+#[track_caller]
+pub fn converge(offices: &[&Office]) {
+    let digests = || offices.iter().map(|office| office.digest()).collect::<Vec<_>>();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let digests = digests();
+        if digests.iter().all(|digest| *digest == digests[0]) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the offices do not converge: {digests:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
