@@ -181,6 +181,7 @@ impl Driver {
                 let is_kept = joined.is_ok();
                 let _ = reply.send(joined);
                 if is_kept {
+                    self.known.send_modify(|known| known.join_refused = None);
                     self.feed(Input::Join(ticket))?;
                 }
             }

@@ -1,6 +1,5 @@
 //! What a program holds of a running (or opened) node: writes, reads, membership.
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
@@ -24,7 +23,7 @@ use crate::storage::{Reader, Sizes};
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) messages: mpsc::Sender<Message>,
-    pub(crate) reader: Arc<RwLock<Reader>>,
+    pub(crate) reader: Reader,
     pub(crate) known: watch::Receiver<Known>,
     pub(crate) network: Option<NetworkHandle>,
 }
@@ -143,7 +142,7 @@ impl Handle {
         read: impl FnOnce(&Reader, SpaceId) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let space = self.network_id().ok_or(NoNetwork)?.main_space();
-        let reader = self.reader();
+        let reader = self.reader.clone();
         match tokio::task::spawn_blocking(move || read(&reader, space)).await {
             Ok(result) => Ok(result?),
             Err(error) => Err(Stopped { reason: Some(error.to_string()) }.into()),
@@ -164,7 +163,7 @@ impl Handle {
     pub async fn status(&self) -> Result<NodeStatus, ReadError> {
         let replica = self.replica_status().await?;
         let (sizes, damaged) = {
-            let reader = self.reader();
+            let reader = self.reader.clone();
             let ask = move || Ok::<_, StoreError>((reader.sizes()?, reader.damaged().len()));
             match tokio::task::spawn_blocking(ask).await {
                 Ok(result) => result?,
@@ -234,10 +233,6 @@ impl Handle {
     pub async fn names(&self) -> Result<std::collections::BTreeMap<SiteId, String>, Stopped> {
         let status = self.replica_status().await?;
         Ok(status.sites.into_iter().map(|site| (site.site, site.name)).collect())
-    }
-
-    fn reader(&self) -> Reader {
-        self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn ask<T>(

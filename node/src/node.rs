@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::network::{
 };
 use crate::site::{RunFile, SiteError, SiteFolder};
 use crate::storage::folder::{DataFolder, FolderError};
-use crate::storage::{OpenError, OpenReport, Options, Storage};
+use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
 
 const MIB: u64 = 1024 * 1024;
 /// Events of the network that wait for the replica's thread.
@@ -254,7 +254,7 @@ impl Node {
 struct Opened {
     driver: Driver,
     folder: SiteFolder,
-    reader: Arc<RwLock<crate::storage::Reader>>,
+    reader: Reader,
     known: watch::Receiver<Known>,
     site: SiteId,
 }
@@ -278,7 +278,7 @@ impl Opened {
         let started = Instant::now();
         let (replica, report) = open_replica(&folder, locked, options, started)?;
         tell(&report);
-        let reader = Arc::new(RwLock::new(replica.store().reader()));
+        let reader = replica.store().reader();
         let site = replica.site();
         let start = Known { network: replica.network(), ..Known::default() };
         let (sender, known) = watch::channel(start);

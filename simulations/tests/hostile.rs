@@ -60,8 +60,12 @@ fn forge_change(
     id: &str,
     change: RecordChange,
 ) -> Entry {
-    let write = RecordWrite { collection: "products".to_owned(), id: id.to_owned(), change };
-    let draft = Draft {
+    draft(network, author).sign(&body([(id, change)]), key)
+}
+
+/// The first entry of an author, without a past.
+fn draft(network: NetworkId, author: Author) -> Draft {
+    Draft {
         network,
         space: network.main_space(),
         author,
@@ -70,9 +74,16 @@ fn forge_change(
         past: vec![],
         membership_past: vec![],
         time_ms: 0,
-    };
-    let transaction = Transaction { origin: None, changes: vec![write] };
-    draft.sign(&Body::Transactions(vec![transaction]), key)
+    }
+}
+
+/// One transaction for each change.
+fn body<const N: usize>(changes: [(&str, RecordChange); N]) -> Body {
+    let transactions = changes.map(|(id, change)| {
+        let (collection, id) = ("products".to_owned(), id.to_owned());
+        Transaction { origin: None, changes: vec![RecordWrite { collection, id, change }] }
+    });
+    Body::Transactions(transactions.to_vec())
 }
 
 fn hand(world: &mut World, office: usize, from: usize, entry: &Entry) {
@@ -179,22 +190,11 @@ fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
             |notice: &Notice| matches!(notice, Notice::Void { author, .. } if *author == liar);
         assert!(world.notices(office).iter().any(void), "office {office}");
     }
-    let good = Draft {
-        network,
-        space: network.main_space(),
-        author: liar,
-        seq: 2,
-        previous: entry.hash,
-        past: vec![],
-        membership_past: vec![],
-        time_ms: 0,
-    };
     let mut document = Document::empty();
     let actor = ActorBytes(liar.actor());
     let change = document.edit(actor, 0, &put(json!({"value": 2})), None).unwrap().unwrap();
-    let write = RecordWrite { collection: "products".into(), id: "x".into(), change };
-    let transaction = Transaction { origin: None, changes: vec![write] };
-    let good = good.sign(&Body::Transactions(vec![transaction]), &key);
+    let good = Draft { seq: 2, previous: entry.hash, ..draft(network, liar) };
+    let good = good.sign(&body([("x", change)]), &key);
     hand(&mut world, 0, 2, &good);
     world.run_ms(SETTLE_MS);
     assert!(world.in_step());
@@ -208,24 +208,9 @@ fn a_bad_change_takes_the_rest_of_its_entry_with_it() {
     let liar = author(&world, 2);
     let key = world.key(2).clone();
     let actor = ActorBytes(liar.actor());
-    let write =
-        |id: &str, change| RecordWrite { collection: "products".into(), id: id.into(), change };
     let good = Document::empty().edit(actor, 0, &put(json!({"v": 1})), None).unwrap().unwrap();
     let garbage = RecordChange { genesis: vec![], body: vec![1, 2, 3] };
-    let writes = vec![write("good", good), write("bad", garbage)];
-    let transactions =
-        writes.into_iter().map(|write| Transaction { origin: None, changes: vec![write] });
-    let draft = Draft {
-        network,
-        space: network.main_space(),
-        author: liar,
-        seq: 1,
-        previous: EntryHash::NONE,
-        past: vec![],
-        membership_past: vec![],
-        time_ms: 0,
-    };
-    let entry = draft.sign(&Body::Transactions(transactions.collect()), &key);
+    let entry = draft(network, liar).sign(&body([("good", good), ("bad", garbage)]), &key);
     hand(&mut world, 0, 2, &entry);
     world.run_ms(SETTLE_MS);
     assert!(world.in_step());

@@ -46,8 +46,6 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
         "-" => read_ticket()?,
         _ => ticket,
     };
-    // What an earlier ticket was refused for says nothing about this one.
-    let before: StatusAnswer = context.client.get("/v1/status").await?;
     let request = JoinRequest { ticket };
     let JoinAnswer { network, role } = context.client.post("/v1/join", &request).await?;
     if !context.client.is_running() {
@@ -67,9 +65,7 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
             ));
             return Ok(());
         }
-        if let Some(reason) = status.join_refused
-            && (is_late || before.join_refused.as_ref() != Some(&reason))
-        {
+        if let Some(reason) = status.join_refused {
             return Err(CliError::failed(format!("the ticket was refused: {reason}"))
                 .hint("ask an admin for a new one, made with `branchline invite`"));
         }

@@ -54,6 +54,9 @@ use sync::Peer;
 /// Documents kept in memory between groups; some 15 KB each for records of ten fields.
 const DOCUMENTS_CACHED: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 
+/// Records that one group may hold in memory, some 15 KB each.
+const STAGED_RECORDS_MAX: usize = 2048;
+
 /// The moment of an input, as the caller's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -333,9 +336,19 @@ pub struct Replica<S: Store> {
 }
 
 impl<S: Store> Replica<S> {
-    /// Takes in one input. Its durable consequences wait for [`Replica::commit`].
+    /// Takes in one input. Its durable consequences wait for [`Replica::commit`], which a large group calls itself.
     pub fn handle(&mut self, input: Input, now: Now) -> Result<(), StoreError> {
         self.now = now;
+        self.take(input)?;
+        self.commit_if_large()
+    }
+
+    /// Ends the group early where it holds too much in memory.
+    fn commit_if_large(&mut self) -> Result<(), StoreError> {
+        if self.stage.records.len() >= STAGED_RECORDS_MAX { self.commit() } else { Ok(()) }
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), StoreError> {
         match input {
             Input::Write { id, transactions } => self.write(id, transactions),
             Input::PeerUp(site) => self.peer_up(site),

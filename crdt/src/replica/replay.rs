@@ -101,7 +101,9 @@ impl<S: Store> Replica<S> {
             let mut group = Group::default();
             for (position, frame) in frames {
                 self.replay_frame(position, &frame, &mut group)?;
-                done = Progress { entries: done.entries + 1, position: Some(position) };
+                let is_entry = frame.first() == Some(&FRAME_ENTRY);
+                let entries = done.entries + u64::from(is_entry);
+                done = Progress { entries, position: Some(position) };
             }
             self.show_group(&mut group, after)?;
             progress(done);

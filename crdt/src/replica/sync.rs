@@ -249,6 +249,7 @@ impl<S: Store> Replica<S> {
             Ok(entries) => {
                 for bytes in entries {
                     progress |= self.take_entry(from, &bytes, false)?.0;
+                    self.commit_if_large()?;
                 }
             }
             Err(error) => self.notice(Notice::Refused { from, reason: error.to_string() }),

@@ -292,7 +292,8 @@ impl Task {
 pub(super) fn dial_error(error: &DialError) -> String {
     match error {
         DialError::Transport(failures) => {
-            let texts = failures.iter().map(|(address, error)| format!("{address}: {error}"));
+            let texts =
+                failures.iter().map(|(address, error)| format!("{address}: {}", innermost(error)));
             texts.collect::<Vec<_>>().join("; ")
         }
         DialError::LocalPeerId { .. }
@@ -302,6 +303,15 @@ pub(super) fn dial_error(error: &DialError) -> String {
         | DialError::WrongPeerId { .. }
         | DialError::Denied { .. } => error.to_string(),
     }
+}
+
+/// The text of the last error in a chain: the outer ones only name layers.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 pub(super) fn unix_seconds() -> u64 {
