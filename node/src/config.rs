@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The file that is read from the data folder where no other is named.
 pub const CONFIG_FILE: &str = "branchline.toml";
 
+/// What the libraries say at level info and warn is about messages that were sent twice, mostly.
+const LOG_DEFAULT: &str = "info,libp2p_swarm=warn,libp2p_gossipsub=error";
+
 /// Everything that can be set. [`Settings::default`] runs a node that finds others on the local network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -75,7 +78,7 @@ impl Default for Settings {
             api: SocketAddr::from(([127, 0, 0, 1], 0)),
             cache_mib: 64,
             disk_reserve_mib: 64,
-            log: "info".to_owned(),
+            log: LOG_DEFAULT.to_owned(),
             log_format: LogFormat::Text,
         }
     }

@@ -6,7 +6,7 @@
 use super::stage::{Mark, NotTaken, StagedEntry};
 use super::{Notice, Replica};
 use crate::entry::{Body, Entry, Header, PAYLOAD_FORMAT, Tip, Transaction, limits};
-use crate::ids::{EntryHash, SpaceId};
+use crate::ids::{Author, EntryHash, SpaceId};
 use crate::membership::Role;
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
 use crate::store::{Store, StoreError};
@@ -81,7 +81,7 @@ impl<S: Store> Replica<S> {
             return Ok(Acceptance::Repeat);
         }
         if header.seq <= held_seq {
-            return match self.held_hash(header.space, &entry.tip())? {
+            return match self.held_hash(header.space, header.author, header.seq)? {
                 Some(held) if held == entry.hash => Ok(Acceptance::Repeat),
                 Some(_) if !entry.is_signed() => Ok(Acceptance::Refused(Refusal::Signature)),
                 Some(held) => Ok(Acceptance::Fork { held }),
@@ -152,25 +152,34 @@ impl<S: Store> Replica<S> {
     pub(super) fn held_hash(
         &self,
         space: SpaceId,
-        tip: &Tip,
+        author: Author,
+        seq: u64,
     ) -> Result<Option<EntryHash>, StoreError> {
-        match self.log(space, tip.author) {
+        match self.log(space, author) {
             None => return Ok(None),
-            Some(row) if row.seq < tip.seq => return Ok(None),
-            Some(row) if row.seq == tip.seq => return Ok(Some(row.hash)),
+            Some(row) if row.seq < seq => return Ok(None),
+            Some(row) if row.seq == seq => return Ok(Some(row.hash)),
             Some(_) => {}
         }
         let staged = self.stage.entries.iter().map(|staged| &staged.entry);
         let mut same = staged.filter(|entry| {
             let header = &entry.header;
-            header.space == space && header.author == tip.author && header.seq == tip.seq
+            header.space == space && header.author == author && header.seq == seq
         });
         if let Some(entry) = same.next() {
             return Ok(Some(entry.hash));
         }
-        let key = logs::entry(space, tip.author, tip.seq);
-        let row: Option<EntryRow> = row(&self.store, "entry row", &key)?;
-        Ok(row.map(|row| row.hash))
+        Ok(self.entry_row(space, author, seq)?.map(|row| row.hash))
+    }
+
+    /// Where a durable entry is.
+    pub(super) fn entry_row(
+        &self,
+        space: SpaceId,
+        author: Author,
+        seq: u64,
+    ) -> Result<Option<EntryRow>, StoreError> {
+        row(&self.store, "entry row", &logs::entry(space, author, seq))
     }
 
     fn holds_past(&self, header: &Header) -> Result<bool, StoreError> {
@@ -182,7 +191,7 @@ impl<S: Store> Replica<S> {
             if forked.is_some_and(|fork| fork.kept.0.seq <= tip.seq) {
                 continue;
             }
-            if self.held_hash(space, tip)? != Some(tip.hash) {
+            if self.held_hash(space, tip.author, tip.seq)? != Some(tip.hash) {
                 return Ok(false);
             }
         }

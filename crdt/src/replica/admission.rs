@@ -15,8 +15,6 @@ use crate::protocol::{
     INTRODUCTION_BYTES_MAX, Introduction, Proof, Welcome, pack_entries, topic, unpack_entries,
 };
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, EntryRow};
-use crate::tables::row;
 
 use super::logs::Logs;
 use super::receipts::Receipts;
@@ -183,14 +181,17 @@ impl<S: Store> Replica<S> {
         let mut positions = Vec::new();
         for (author, log) in self.spaces.get(&space).iter().flat_map(|logs| &logs.rows) {
             for seq in 1..=log.seq {
-                let key = logs::entry(space, *author, seq);
-                let row: Option<EntryRow> = row(&self.store, "entry row", &key)?;
-                positions.extend(row.map(|row| row.position()));
+                positions.extend(self.entry_row(space, *author, seq)?.map(|row| row.position()));
             }
         }
         positions.sort();
-        let read = |position| Ok(self.store.read(position)?.split_off(1));
-        positions.into_iter().map(read).collect()
+        let read = |position| match self.store.read(position) {
+            Ok(mut frame) => Some(Ok(frame.split_off(1))),
+            // A damaged one is missed until it is repaired; the others still count.
+            Err(StoreError::Damaged { .. }) => None,
+            Err(error) => Some(Err(error)),
+        };
+        positions.into_iter().filter_map(read).collect()
     }
 
     /// Members from the entries of the membership space: the last step of opening.

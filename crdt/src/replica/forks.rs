@@ -10,8 +10,7 @@ use crate::codec;
 use crate::entry::{Entry, Header};
 use crate::ids::{Signature, SpaceId};
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, EntryRow, ForkRow};
-use crate::tables::row;
+use crate::tables::logs::{self, ForkRow};
 
 impl ForkRow {
     /// The proof from two headers, or `None` if they are none.
@@ -35,8 +34,7 @@ impl<S: Store> Replica<S> {
         // What this group holds goes to the journal first, so that the other entry can be read from there.
         self.commit()?;
         let header = &entry.header;
-        let key = logs::entry(header.space, header.author, header.seq);
-        let held: Option<EntryRow> = row(&self.store, "entry row", &key)?;
+        let held = self.entry_row(header.space, header.author, header.seq)?;
         let Some(held) = held else { return Ok(()) };
         let bytes = self.store.read(held.position())?;
         let Ok(held) = Entry::decode(bytes.get(1..).unwrap_or_default()) else { return Ok(()) };
@@ -59,8 +57,7 @@ impl<S: Store> Replica<S> {
         }
         self.commit()?;
         let dropped = fork.dropped.0.entry_hash(&fork.dropped.1);
-        let tip = crate::entry::Tip { author, seq, hash: dropped };
-        let kept_ours = self.held_hash(space, &tip)? != Some(dropped);
+        let kept_ours = self.held_hash(space, author, seq)? != Some(dropped);
         let content = codec::encode(&fork);
         let positions = self.store.append(&[&frame(FRAME_FORK, &content)])?;
         let rows = vec![(logs::fork(space, author), Some(content))];

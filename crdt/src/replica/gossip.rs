@@ -73,7 +73,7 @@ impl<S: Store> Replica<S> {
         if !self.spaces.contains_key(&space) {
             return Ok(Some(Validation::Ignore));
         }
-        if self.held_hash(space, tip)?.is_some() {
+        if self.held_hash(space, tip.author, tip.seq)?.is_some() {
             return Ok(Some(Validation::Accept));
         }
         self.pull(from, space);

@@ -17,8 +17,6 @@ use crate::protocol::{
     ANSWER_BYTES_MAX, Answer, Have, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries,
 };
 use crate::store::{Position, Store, StoreError};
-use crate::tables::logs::{self, EntryRow};
-use crate::tables::row;
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
 const PULL_INTERVAL_MS: u64 = 10_000;
@@ -189,8 +187,7 @@ impl<S: Store> Replica<S> {
         author: Author,
         seq: u64,
     ) -> Result<Option<(Position, Author, u64)>, StoreError> {
-        let row: Option<EntryRow> =
-            row(&self.store, "entry row", &logs::entry(space, author, seq))?;
+        let row = self.entry_row(space, author, seq)?;
         Ok(row.map(|row| (row.position(), author, seq)))
     }
 
@@ -198,13 +195,9 @@ impl<S: Store> Replica<S> {
     fn diverged(&self, space: SpaceId, known: &[Known]) -> Result<Vec<Author>, StoreError> {
         let mut diverged = Vec::new();
         for item in known {
-            let Some((_, author, seq)) = self.place_of(space, item.author, item.seq)? else {
-                continue;
-            };
-            let row: Option<EntryRow> =
-                row(&self.store, "entry row", &logs::entry(space, author, seq))?;
-            if row.is_some_and(|row| !item.names(&row.hash)) {
-                diverged.push(author);
+            let held = self.held_hash(space, item.author, item.seq)?;
+            if held.is_some_and(|hash| !item.names(&hash)) {
+                diverged.push(item.author);
             }
         }
         Ok(diverged)
