@@ -155,6 +155,30 @@ fn kill_minus_nine_during_imports_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn an_office_killed_in_mid_connection_is_heard_as_soon_as_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let mut north = office(folder.path(), "north");
+    // QUIC: the other side does not see the process die.
+    let quic = ["--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--no-mdns"];
+    head.start_with(&quic);
+    north.start_with(&quic);
+    north.join(&head);
+    head.run(["put", "products", "tea", r#"{"stock": {"$inc": 40}}"#]).ok();
+    converge(&[&head, &north]);
+    for round in 1..=3 {
+        north.kill();
+        north.run(["patch", "products", "tea", r#"{"stock": {"$inc": -3}}"#]).ok();
+        north.start_with(&quic);
+        eventually("head has what was sold in the meantime", || {
+            json(&head.run(["get", "products", "tea"]).ok())["stock"] == 40 - 3 * round
+        });
+        head.run(["put", "products", "seen", &format!("{{\"round\": {round}}}")]).ok();
+        converge(&[&head, &north]);
+    }
+}
+
+#[test]
 fn a_stopped_node_serves_the_same_commands_from_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let mut head = office(folder.path(), "head");

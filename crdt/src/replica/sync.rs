@@ -124,6 +124,11 @@ impl<S: Store> Replica<S> {
         };
         let answer = self.answer_to(&pull)?;
         self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
+        if let Have::Frontier(known) = &pull.have
+            && known.iter().any(|item| !self.holds(pull.space, item))
+        {
+            self.pull_more(from, pull.space);
+        }
         Ok(())
     }
 
@@ -189,6 +194,11 @@ impl<S: Store> Replica<S> {
     ) -> Result<Option<(Position, Author, u64)>, StoreError> {
         let row = self.entry_row(space, author, seq)?;
         Ok(row.map(|row| (row.position(), author, seq)))
+    }
+
+    /// Whether this replica holds a log as far as another does.
+    fn holds(&self, space: SpaceId, item: &Known) -> bool {
+        self.log(space, item.author).is_some_and(|row| row.seq >= item.seq)
     }
 
     /// The logs of which the other side holds another entry under a number that is held here too.

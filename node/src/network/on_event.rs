@@ -1,6 +1,6 @@
 //! What each event of the swarm means to the node.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
 use libp2p::request_response::{self, InboundFailure, OutboundFailure};
@@ -16,6 +16,9 @@ use super::task::{Connection, Task, dial_error, unix_seconds};
 
 type Messages = request_response::Event<Vec<u8>, Vec<u8>>;
 type Message = request_response::Message<Vec<u8>, Vec<u8>>;
+
+/// Two sites that dial each other at the same time have both connections, one each way, within this.
+const SIMULTANEOUS: Duration = Duration::from_secs(2);
 
 impl Task {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<ProtocolsEvent>) {
@@ -84,7 +87,7 @@ impl Task {
                 self.book.succeeded(peer, address.clone(), unix_seconds());
                 self.book_changed();
             }
-            self.add_connection(peer, Connection { id, address, outbound });
+            self.add_connection(peer, Connection { id, address, outbound, since: Instant::now() });
         } else {
             tracing::debug!(%peer, %address, outbound, "a stranger is connected");
         }
@@ -104,7 +107,19 @@ impl Task {
     fn add_connection(&mut self, peer: PeerId, connection: Connection) {
         let (address, outbound) = (connection.address.clone(), connection.outbound);
         let link = self.links.entry(peer).or_default();
+        let is_leftover = |older: &Connection| {
+            older.outbound == outbound || older.since.elapsed() > SIMULTANEOUS
+        };
+        let is_again = link.connections.iter().any(is_leftover);
         link.connections.push(connection);
+        if is_again {
+            // A peer dials only when it knows of no connection: it has restarted, or lost the old one. The protocols
+            // keep state for each peer that began with the old connection, so both sides begin anew.
+            tracing::debug!(%peer, "a connected peer has dialled again; all its connections are closed");
+            // An error says that they are closed already.
+            self.swarm.disconnect_peer_id(peer).ok();
+            return;
+        }
         let connections_max =
             usize::try_from(self.limits.connections_per_peer).unwrap_or(usize::MAX).max(1);
         if link.connections.len() > connections_max {

@@ -19,8 +19,8 @@ use super::peer_book::{self, PeerBook};
 use super::redial::Redial;
 use super::swarm::Protocols;
 
-/// Learnt addresses are saved together after this time.
-const SAVE_DELAY: Duration = Duration::from_secs(5);
+/// Learnt addresses are saved together after this time: soon, for a site that is killed must find the others again.
+const SAVE_DELAY: Duration = Duration::from_millis(200);
 /// Time for connections to say goodbye.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Addresses tried in one dial: configured, remembered, and seen nearby.
@@ -38,6 +38,7 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) address: Multiaddr,
     pub(super) outbound: bool,
+    pub(super) since: Instant,
 }
 
 /// An introduction whose peer is being dialled.
