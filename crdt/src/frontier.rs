@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::entry::Tip;
-use crate::ids::{Author, EntryHash};
+use crate::ids::{Author, EntryHash, Incarnation};
 
 /// The tips of the logs of one space. A log whose tip the same site's next incarnation names as its predecessor
 /// is implied and not listed.
@@ -16,7 +16,7 @@ pub struct Frontier {
 }
 
 /// One log of a frontier as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// Whose log.
     pub author: Author,
@@ -24,7 +24,13 @@ pub struct Known {
     pub seq: u64,
     /// The beginning of its hash: enough to notice that two sites hold different entries under one number.
     pub check: [u8; 8],
+    /// The incarnations before it, newest first, each with its last number: the other side may know none of the
+    /// later ones. At most [`PREDECESSORS_TOLD_MAX`].
+    pub predecessors: Vec<(Incarnation, u64)>,
 }
+
+/// Restarts between two exchanges that are told; after more of them a log may be sent again in vain.
+pub const PREDECESSORS_TOLD_MAX: usize = 4;
 
 impl Known {
     /// Whether this names the entry with `hash`.
@@ -46,16 +52,6 @@ impl Frontier {
             seq: *seq,
             hash: *hash,
         })
-    }
-
-    /// As it travels.
-    pub fn known(&self) -> Vec<Known> {
-        let known = |(author, (seq, hash)): (&Author, &(u64, EntryHash))| {
-            let mut check = [0; 8];
-            check.copy_from_slice(&hash.0[..8]);
-            Known { author: *author, seq: *seq, check }
-        };
-        self.tips.iter().map(known).collect()
     }
 
     /// 16 bytes that two replicas have in common if they hold the same.

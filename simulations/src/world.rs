@@ -240,10 +240,57 @@ impl World {
 
     /// Sends an input of any kind, as a hostile office might cause.
     pub fn input(&mut self, office: Office, input: Input) {
+        self.inputs(office, vec![input]);
+    }
+
+    /// Sends inputs that share one commit.
+    pub fn inputs(&mut self, office: Office, inputs: Vec<Input>) {
         let now = self.now();
         let Some(replica) = &mut self.sites[office].replica else { return };
-        let handled = replica.handle(input, now).and_then(|()| replica.commit());
-        self.must(office, handled);
+        let handled = inputs.into_iter().try_for_each(|input| replica.handle(input, now));
+        let committed = handled.and_then(|()| replica.commit());
+        self.must(office, committed);
+        self.drain(office);
+    }
+
+    /// The results of a write that was sent as an input.
+    pub fn take_results(
+        &mut self,
+        office: Office,
+        id: u64,
+    ) -> Option<Vec<Result<Written, WriteError>>> {
+        self.sites[office].results.remove(&id)
+    }
+
+    /// Lets an office make its tables anew while it runs.
+    pub fn rebuild(&mut self, office: Office) {
+        let Some(replica) = &mut self.sites[office].replica else { return };
+        let rebuilt = replica.rebuild(&mut |_| ());
+        self.must(office, rebuilt);
+        self.drain(office);
+    }
+
+    /// The members that an office's network layer was told of last.
+    pub fn told_members(&self, office: Office) -> &BTreeSet<SiteId> {
+        &self.sites[office].members
+    }
+
+    /// A copy of an office's disk.
+    pub fn backup(&self, office: Office) -> Option<MemoryStore> {
+        Some(self.replica(office)?.store().clone())
+    }
+
+    /// Puts a copy of a disk in place of an office's own, with no link at first.
+    pub fn restore(&mut self, office: Office, disk: MemoryStore) {
+        for peer in 0..self.sites.len() {
+            self.unlink(office, peer);
+        }
+        let identity = self.identity(&self.sites[office]);
+        let now = self.now();
+        let site = &mut self.sites[office];
+        site.tokens.clear();
+        site.gossip.clear();
+        site.replica = open(disk, identity, now);
         self.drain(office);
     }
 
@@ -330,7 +377,7 @@ impl World {
     }
 
     /// A store in memory does not fail; if it does, the office stops, which every test notices.
-    fn must(&mut self, office: Office, result: Result<(), StoreError>) {
+    fn must<T>(&mut self, office: Office, result: Result<T, StoreError>) {
         if result.is_err() {
             self.sites[office].replica = None;
         }

@@ -5,7 +5,7 @@
 use branchline_crdt::membership::Role;
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, Value};
-use branchline_crdt::replica::{Input, Notice, RecordEdit, WriteError};
+use branchline_crdt::replica::{Input, LocalTransaction, Notice, RecordEdit, WriteError};
 use branchline_simulations::World;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
@@ -273,6 +273,80 @@ fn garbage_from_a_member_changes_nothing_and_is_reported() {
     world.write(0, "products", "x", put(json!({"a": 1}))).unwrap();
     world.run_ms(SETTLE_MS);
     assert_equal(&world);
+}
+
+#[test]
+fn a_restored_backup_loses_nothing_that_others_hold() {
+    let mut world = linked(&["head", "north", "south"]);
+    world.write(1, "products", "before", put(json!({"a": 1}))).unwrap();
+    world.run_ms(1_000);
+    let backup = world.backup(1).unwrap();
+    world.write(1, "products", "after", put(json!({"a": 2}))).unwrap();
+    world.restart(1, false);
+    world.write(1, "products", "later", put(json!({"a": 3}))).unwrap();
+    world.run_ms(1_000);
+    // The disk dies; what takes its place knows neither of the newer writes, nor of the newer incarnation.
+    world.restore(1, backup);
+    world.write(1, "products", "restored", put(json!({"a": 4}))).unwrap();
+    world.link(0, 1);
+    world.run_ms(SETTLE_MS);
+    assert_equal(&world);
+    for id in ["before", "after", "later", "restored"] {
+        assert!(field(&world, 2, id, "a").is_some() && field(&world, 1, id, "a").is_some(), "{id}");
+    }
+}
+
+#[test]
+fn a_cloned_disk_makes_two_offices_of_one_site_and_neither_loses() {
+    let mut world = linked(&["head", "north"]);
+    world.write(1, "products", "x", put(json!({"a": 1}))).unwrap();
+    world.run_ms(1_000);
+    let clone = world.backup(1).unwrap();
+    world.unlink(0, 1);
+    world.write(1, "products", "original", put(json!({"a": 2}))).unwrap();
+    world.run_ms(1_000);
+    let original = world.backup(1).unwrap();
+    world.restore(1, clone);
+    world.write(1, "products", "clone", put(json!({"a": 3}))).unwrap();
+    world.link(0, 1);
+    world.run_ms(SETTLE_MS);
+    world.restore(1, original);
+    world.link(0, 1);
+    world.run_ms(SETTLE_MS);
+    assert_equal(&world);
+    assert!(field(&world, 0, "original", "a").is_some());
+    assert!(field(&world, 1, "clone", "a").is_some());
+}
+
+#[test]
+fn a_repeat_that_shares_a_failed_commit_is_not_acknowledged() {
+    let mut world = linked(&["head", "north"]);
+    let write = |id| {
+        let edit = put(json!({"a": 1}));
+        let edits = vec![RecordEdit { collection: "products".into(), id: "x".into(), edit }];
+        Input::Write { id, transactions: vec![LocalTransaction { origin: None, edits }] }
+    };
+    world.set_full(0, true);
+    world.inputs(0, vec![write(1 << 50), write(2 << 50)]);
+    for id in [1 << 50, 2 << 50] {
+        let results = world.take_results(0, id).unwrap();
+        assert!(matches!(results[0], Err(WriteError::Unwritable { .. })), "{results:?}");
+    }
+}
+
+#[test]
+fn a_rebuild_in_a_running_office_cuts_nobody_off() {
+    let mut world = linked(&["head", "north", "south"]);
+    world.write(1, "products", "x", put(json!({"a": 1}))).unwrap();
+    world.run_ms(1_000);
+    world.rebuild(1);
+    let members = world.told_members(1);
+    assert_eq!(members.len(), 3);
+    world.write(1, "products", "y", put(json!({"a": 2}))).unwrap();
+    world.write(2, "products", "z", put(json!({"a": 3}))).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert_equal(&world);
+    assert!(field(&world, 0, "y", "a").is_some() && field(&world, 1, "z", "a").is_some());
 }
 
 #[test]

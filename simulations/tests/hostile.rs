@@ -147,6 +147,85 @@ fn one_number_signed_twice_ends_equal_everywhere_and_is_told() {
 }
 
 #[test]
+fn three_entries_under_one_number_end_equal_everywhere() {
+    let mut world = offices();
+    let network = world.network().unwrap();
+    let liar = author(&world, 2);
+    let key = world.key(2).clone();
+    let mut entries = [1, 2, 3].map(|value| forge(network, &key, liar, "x", value));
+    entries.sort_by_key(|entry| entry.hash);
+    part(&mut world);
+    // Head learns of the two higher ones, north of the lowest and the highest.
+    hand(&mut world, 0, 2, &entries[2]);
+    hand(&mut world, 0, 2, &entries[1]);
+    hand(&mut world, 1, 2, &entries[2]);
+    hand(&mut world, 1, 2, &entries[0]);
+    join(&mut world);
+    assert!(world.in_step());
+    let views = [0, 1, 2].map(|office| world.view(office, "products", "x").unwrap());
+    assert_eq!(views[0], views[1]);
+    assert_eq!(views[1], views[2]);
+    assert_eq!(world.digest(0), world.digest(1));
+}
+
+#[test]
+fn what_is_built_on_a_void_change_is_void_and_not_awaited() {
+    let mut world = offices();
+    let network = world.network().unwrap();
+    let liar = author(&world, 2);
+    let key = world.key(2).clone();
+    let actor = ActorBytes(liar.actor());
+    let mut document = Document::empty();
+    let mut edit =
+        |value: i64| document.edit(actor, 0, &put(json!({"value": value})), None).unwrap().unwrap();
+    let (first, second) = (edit(1), edit(2));
+    // The first entry is void for its other change; the second builds on it; the third stands for itself.
+    let garbage = RecordChange { genesis: vec![], body: vec![1, 2, 3] };
+    let bad = draft(network, liar).sign(&body([("x", first), ("bad", garbage)]), &key);
+    let next = Draft { seq: 2, previous: bad.hash, ..draft(network, liar) };
+    let next = next.sign(&body([("x", second)]), &key);
+    let change = Document::empty().edit(actor, 0, &put(json!({"v": 1})), None).unwrap().unwrap();
+    let good = Draft { seq: 3, previous: next.hash, ..draft(network, liar) };
+    let good = good.sign(&body([("good", change)]), &key);
+    for entry in [&bad, &next, &good] {
+        hand(&mut world, 0, 2, entry);
+    }
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    for office in 0..3 {
+        assert!(world.view(office, "products", "x").is_none());
+        assert!(world.view(office, "products", "good").is_some(), "office {office}");
+    }
+    let before = world.digest(1);
+    world.restart(1, true);
+    assert_eq!(world.digest(1), before);
+}
+
+#[test]
+fn a_ticket_taken_up_on_both_sides_of_a_cut_admits_both_and_stalls_nobody() {
+    let mut world = offices();
+    let (first, second) = (world.add_office("first"), world.add_office("second"));
+    let replica = world.replica(0).unwrap();
+    let role = branchline_crdt::membership::Role::Writer;
+    let mut ticket = replica.invite(role, i64::MAX, SiteKey::from_seed([6; 32]), vec![]).unwrap();
+    part(&mut world);
+    for (inviter, office) in [(0, first), (1, second)] {
+        ticket.inviter = world.site_id(inviter);
+        world.link(inviter, office);
+        world.input(office, Input::Join(Box::new(ticket.clone())));
+        world.run_ms(3_000);
+        world.write(office, "products", &format!("by-{office}"), put(json!({"a": 1}))).unwrap();
+        world.run_ms(1_000);
+    }
+    join(&mut world);
+    assert!(world.in_step());
+    for office in [first, second] {
+        let id = format!("by-{office}");
+        assert!((0..3).all(|at| world.view(at, "products", &id).is_some()), "{id}");
+    }
+}
+
+#[test]
 fn forged_authors_and_signatures_are_refused() {
     let mut world = offices();
     let network = world.network().unwrap();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Admission, Genesis, Operation, Role, check_site_name};
-use crate::entry::{Entry, Tip};
+use crate::entry::Entry;
 use crate::ids::{EntryHash, NetworkId, SiteId};
 
 /// One member of the network.
@@ -64,18 +64,13 @@ pub enum Admitting {
 pub struct Members {
     network: NetworkId,
     genesis: Option<Genesis>,
-    operations: Vec<Ordered>,
+    /// By what orders them: one more than the greatest depth in the entry's past, so that a follower always comes
+    /// later; then the entry's hash.
+    operations: BTreeMap<(u64, EntryHash), Vec<Operation>>,
+    depths: BTreeMap<EntryHash, u64>,
     members: BTreeMap<SiteId, Member>,
+    names: BTreeSet<String>,
     used_tickets: BTreeMap<SiteId, SiteId>,
-}
-
-/// The operations of one entry, with what orders them.
-#[derive(Clone, Debug)]
-struct Ordered {
-    /// One more than the greatest depth in its past: a follower always comes later.
-    depth: u64,
-    tip: Tip,
-    operations: Vec<Operation>,
 }
 
 impl Members {
@@ -84,8 +79,10 @@ impl Members {
         let mut members = Self {
             network,
             genesis,
-            operations: Vec::new(),
+            operations: BTreeMap::new(),
+            depths: BTreeMap::new(),
             members: BTreeMap::new(),
+            names: BTreeSet::new(),
             used_tickets: BTreeMap::new(),
         };
         members.fold();
@@ -122,34 +119,38 @@ impl Members {
         self.members.get(site).is_some_and(|member| member.role >= role)
     }
 
-    /// Takes in the operations of an entry of the membership space. Unsigned operations have no effect.
-    pub fn add(&mut self, entry: &Entry, operations: Vec<Operation>) {
+    /// Takes in the operations of entries of the membership space. Unsigned operations have no effect.
+    pub fn extend<'a>(&mut self, entries: impl IntoIterator<Item = (&'a Entry, Vec<Operation>)>) {
+        let network = self.network;
         let signed = |operation: &Operation| match operation {
-            Operation::Admit(admission) => admission.is_signed(self.network),
+            Operation::Admit(admission) => admission.is_signed(network),
         };
-        let operations = operations.into_iter().filter(signed).collect();
-        let header = &entry.header;
-        let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
-        let depth = 1 + parents.map(|hash| self.depth(hash)).max().unwrap_or(0);
-        self.operations.push(Ordered { depth, tip: entry.tip(), operations });
-        self.operations.sort_by_key(|ordered| (ordered.depth, ordered.tip.hash));
-        self.fold();
-    }
-
-    fn depth(&self, hash: EntryHash) -> u64 {
-        self.operations.iter().find(|o| o.tip.hash == hash).map_or(0, |ordered| ordered.depth)
+        let mut is_new = false;
+        for (entry, operations) in entries {
+            let operations = operations.into_iter().filter(signed).collect();
+            let header = &entry.header;
+            let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
+            let depths = parents.filter_map(|hash| self.depths.get(&hash));
+            let depth = 1 + depths.copied().max().unwrap_or(0);
+            self.depths.insert(entry.hash, depth);
+            self.operations.insert((depth, entry.hash), operations);
+            is_new = true;
+        }
+        if is_new {
+            self.fold();
+        }
     }
 
     fn fold(&mut self) {
         self.members.clear();
+        self.names.clear();
         self.used_tickets.clear();
-        for (site, name) in self.genesis.iter().flat_map(|genesis| &genesis.founders) {
-            let name = unique_name(&self.members, name);
-            let member = Member { name, role: Role::Admin, invited_by: *site };
-            self.members.insert(*site, member);
+        let founders = self.genesis.iter().flat_map(|genesis| &genesis.founders);
+        for (site, name) in founders.cloned().collect::<Vec<_>>() {
+            self.enrol(site, &name, Role::Admin, site);
         }
         let operations = std::mem::take(&mut self.operations);
-        for operation in operations.iter().flat_map(|ordered| &ordered.operations) {
+        for operation in operations.values().flatten() {
             match operation {
                 Operation::Admit(admission) => self.admit(admission),
             }
@@ -157,17 +158,26 @@ impl Members {
         self.operations = operations;
     }
 
+    /// An admission that some member granted never ends by another becoming known, or entries that were accepted
+    /// on its strength would hang in the air: a ticket that was taken up on both sides of a cut link admits both
+    /// sites, and of two roles the higher counts.
     fn admit(&mut self, admission: &Admission) {
-        if self.judge(admission) != Ok(Admitting::New) {
+        let grant = &admission.grant;
+        if !self.has_role(&grant.issuer, Role::Admin) || check_site_name(&admission.name).is_err() {
             return;
         }
-        let member = Member {
-            name: unique_name(&self.members, &admission.name),
-            role: admission.grant.role,
-            invited_by: admission.grant.issuer,
-        };
-        self.members.insert(admission.site, member);
-        self.used_tickets.insert(admission.grant.ticket, admission.site);
+        self.enrol(admission.site, &admission.name, grant.role, grant.issuer);
+        self.used_tickets.entry(grant.ticket).or_insert(admission.site);
+    }
+
+    fn enrol(&mut self, site: SiteId, name: &str, role: Role, invited_by: SiteId) {
+        if let Some(member) = self.members.get_mut(&site) {
+            member.role = member.role.max(role);
+            return;
+        }
+        let name = unique_name(&self.names, name);
+        self.names.insert(name.clone());
+        self.members.insert(site, Member { name, role, invited_by });
     }
 
     /// Whether `admission`, its signatures apart, would make a member now.
@@ -200,9 +210,8 @@ impl Members {
 }
 
 /// Two sites may wish for one name; the later in the fold gets a number behind it.
-fn unique_name(members: &BTreeMap<SiteId, Member>, wished: &str) -> String {
-    let taken = |name: &str| members.values().any(|member| member.name == name);
-    let numbered = (2..).map(|number| format!("{wished}-{number}"));
+fn unique_name(taken: &BTreeSet<String>, wished: &str) -> String {
+    let numbered = (2..).map(|number: u64| format!("{wished}-{number}"));
     let mut candidates = std::iter::once(wished.to_owned()).chain(numbered);
-    candidates.find(|name| !taken(name)).unwrap_or_else(|| wished.to_owned())
+    candidates.find(|name| !taken.contains(name)).unwrap_or_else(|| wished.to_owned())
 }

@@ -10,7 +10,7 @@ use crate::ids::{Author, EntryHash, SpaceId};
 use crate::membership::Role;
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, EntryRow, Fate, LogRow};
+use crate::tables::logs::{self, EntryRow, Fate, ForkRow, LogRow};
 use crate::tables::records::RecordKey;
 use crate::tables::row;
 
@@ -61,6 +61,17 @@ pub(super) enum Origin {
     Journal,
 }
 
+/// Whether all that an entry names as its past is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Past {
+    /// It is.
+    Held,
+    /// All but entries that a fork dropped, or may have dropped.
+    NamesDropped,
+    /// Something is on its way.
+    Lacking,
+}
+
 impl<S: Store> Replica<S> {
     /// Judges one entry and stages it if it is good (or void, which is held as well).
     pub(super) fn accept(
@@ -78,6 +89,7 @@ impl<S: Store> Replica<S> {
         let (held_seq, held_hash) = tip.map_or((0, EntryHash::NONE), |row| (row.seq, row.hash));
         if self.is_dropped(&entry) {
             // Known, and known not to stand.
+            self.remember_void(&entry);
             return Ok(Acceptance::Repeat);
         }
         if header.seq <= held_seq {
@@ -96,11 +108,15 @@ impl<S: Store> Replica<S> {
                 return Ok(Acceptance::Refused(Refusal::Signature));
             }
         }
-        if header.seq != held_seq + 1 || header.previous != held_hash || !self.holds_past(header)? {
+        if header.seq != held_seq + 1 || header.previous != held_hash {
             return Ok(Acceptance::NotReady);
         }
-        let fate =
-            if self.is_blocked(header, tip)? { Some(Fate::Held) } else { self.apply(&entry)? };
+        let past = self.past(header)?;
+        let fate = match past {
+            Past::Lacking => None,
+            Past::Held | Past::NamesDropped if self.is_blocked(header, tip) => Some(Fate::Held),
+            Past::Held | Past::NamesDropped => self.apply(&entry, past)?,
+        };
         Ok(match fate {
             Some(fate) => {
                 let by_gossip = origin == Origin::Peer { by_gossip: true };
@@ -128,6 +144,7 @@ impl<S: Store> Replica<S> {
         };
         let row = LogRow { seq: header.seq, hash: entry.hash, applied, applied_hash, predecessor };
         self.stage.logs.insert((header.space, header.author), row);
+        self.stage.bytes += entry.bytes().len();
         self.stage.entries.push(StagedEntry { entry, fate, by_gossip });
     }
 
@@ -182,43 +199,53 @@ impl<S: Store> Replica<S> {
         row(&self.store, "entry row", &logs::entry(space, author, seq))
     }
 
-    fn holds_past(&self, header: &Header) -> Result<bool, StoreError> {
+    /// Whether all that an entry names as its past is held.
+    fn past(&self, header: &Header) -> Result<Past, StoreError> {
         let membership = header.network.membership_space();
         let own = header.past.iter().map(|tip| (header.space, tip));
+        let mut past = Past::Held;
         for (space, tip) in own.chain(header.membership_past.iter().map(|tip| (membership, tip))) {
-            let forked = self.spaces.get(&space).and_then(|logs| logs.forks.get(&tip.author));
-            // Beyond a fork nobody waits for the branch that does not stand.
-            if forked.is_some_and(|fork| fork.kept.0.seq <= tip.seq) {
+            let held = self.held_hash(space, tip.author, tip.seq)?;
+            if held == Some(tip.hash) {
                 continue;
             }
-            if self.held_hash(space, tip.author, tip.seq)? != Some(tip.hash) {
-                return Ok(false);
+            let forked = self.spaces.get(&space).and_then(|logs| logs.forks.get(&tip.author));
+            match forked.map(ForkRow::rank) {
+                // Nobody waits for a branch that does not stand; the one that does is on its way.
+                Some((seq, kept)) if tip.seq >= seq && tip.hash != kept => {
+                    past = Past::NamesDropped;
+                }
+                Some(_) | None => return Ok(Past::Lacking),
             }
         }
-        Ok(true)
+        Ok(past)
     }
 
     /// Whether the entry, or anything in its past, is of a payload format that this program does not know.
-    fn is_blocked(&self, header: &Header, tip: Option<LogRow>) -> Result<bool, StoreError> {
+    fn is_blocked(&self, header: &Header, tip: Option<LogRow>) -> bool {
         if header.payload.format > PAYLOAD_FORMAT || tip.is_some_and(|row| row.applied < row.seq) {
-            return Ok(true);
+            return true;
         }
         let membership = header.network.membership_space();
         let beyond = |space, tip: &Tip| {
             self.log(space, tip.author).is_some_and(|row| row.applied < tip.seq.min(row.seq))
         };
-        Ok(header.past.iter().any(|tip| beyond(header.space, tip))
-            || header.membership_past.iter().any(|tip| beyond(membership, tip)))
+        header.past.iter().any(|tip| beyond(header.space, tip))
+            || header.membership_past.iter().any(|tip| beyond(membership, tip))
     }
 
     /// Merges an entry's content into the group: `Applied`, `Void`, or `None` where something that it builds on
     /// is missing.
-    fn apply(&mut self, entry: &Entry) -> Result<Option<Fate>, StoreError> {
+    fn apply(&mut self, entry: &Entry, past: Past) -> Result<Option<Fate>, StoreError> {
         let header = &entry.header;
         let membership = header.space == header.network.membership_space();
         match entry.body() {
             Ok(Body::Transactions(transactions)) if !membership => {
-                self.apply_transactions(header, transactions)
+                let fate = self.apply_transactions(header, transactions, past)?;
+                if fate == Some(Fate::Void) {
+                    self.remember_void(entry);
+                }
+                Ok(fate)
             }
             // Members change when the entry is durable.
             Ok(Body::Membership(_)) if membership => Ok(Some(Fate::Applied)),
@@ -233,6 +260,7 @@ impl<S: Store> Replica<S> {
         &mut self,
         header: &Header,
         transactions: Vec<Transaction>,
+        past: Past,
     ) -> Result<Option<Fate>, StoreError> {
         let mut mark = Mark::new();
         let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
@@ -252,13 +280,12 @@ impl<S: Store> Replica<S> {
                     let reason = format!("record {}/{}: {fault}", key.collection, key.id);
                     return Ok(Some(self.void(header, &reason)));
                 }
-                Err(NotTaken::Verdict(Verdict::Missing(_))) => {
+                Err(NotTaken::Verdict(Verdict::Missing(missing))) => {
                     self.roll_back(mark)?;
-                    // Where a fork dropped entries, what was built on them can never be ready.
-                    let forked =
-                        self.spaces.get(&header.space).is_some_and(|logs| !logs.forks.is_empty());
-                    let reason = "it builds on an entry that a fork dropped";
-                    return Ok(forked.then(|| self.void(header, reason)));
+                    // What is built on a change that never shows can never be ready.
+                    let void = past == Past::NamesDropped || self.is_any_void(&missing)?;
+                    let reason = "it builds on an entry that is void, or that a fork dropped";
+                    return Ok(void.then(|| self.void(header, reason)));
                 }
             }
             if operations > limits::OPERATIONS_MAX {
@@ -277,6 +304,25 @@ impl<S: Store> Replica<S> {
             return Err("schemas are written by admins".to_owned());
         }
         Ok(())
+    }
+
+    /// Remembers the changes of an entry that never show, so that what is built on them is not awaited.
+    fn remember_void(&mut self, entry: &Entry) {
+        if let Ok(Body::Transactions(transactions)) = entry.body() {
+            let changes = transactions.iter().flat_map(|transaction| &transaction.changes);
+            self.stage.void_changes.extend(changes.map(|write| write.change.hash()));
+        }
+    }
+
+    fn is_any_void(&self, changes: &[[u8; 32]]) -> Result<bool, StoreError> {
+        for hash in changes {
+            if self.stage.void_changes.contains(hash)
+                || self.store.get(&logs::void_change(hash))?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn void(&mut self, header: &Header, reason: &str) -> Fate {

@@ -15,6 +15,7 @@ use crate::protocol::{
     INTRODUCTION_BYTES_MAX, Introduction, Proof, Welcome, pack_entries, topic, unpack_entries,
 };
 use crate::store::{Store, StoreError};
+use crate::tables::logs::Fate;
 
 use super::logs::Logs;
 use super::receipts::Receipts;
@@ -103,6 +104,8 @@ impl<S: Store> Replica<S> {
         let genesis = self.genesis().cloned();
         self.enter_network(ticket.grant.network, genesis, Some(ticket));
         self.load_spaces()?;
+        self.load_members()?;
+        self.tell_members();
         self.timers.introduce_ms = 0;
         self.present_ticket()
     }
@@ -115,7 +118,6 @@ impl<S: Store> Replica<S> {
         ticket: Option<Ticket>,
     ) {
         let members = Members::new(id, genesis);
-        let sites = members.sites();
         self.network = Some(Network { id, members, ticket });
         for space in [id.membership_space(), id.main_space()] {
             if let btree_map::Entry::Vacant(vacant) = self.spaces.entry(space) {
@@ -124,7 +126,13 @@ impl<S: Store> Replica<S> {
             }
             self.receipts.entry(space).or_default();
         }
-        self.outputs.push_back(Output::Members(sites));
+    }
+
+    /// Says who the members are.
+    pub(super) fn tell_members(&mut self) {
+        if let Some(network) = &self.network {
+            self.outputs.push_back(Output::Members(network.members.sites()));
+        }
     }
 
     /// Reads the logs and receipts of the network's spaces.
@@ -158,7 +166,7 @@ impl<S: Store> Replica<S> {
     /// Shows a member that does not know of it that this site is one.
     pub(super) fn introduce_to(&mut self, to: SiteId) -> Result<(), StoreError> {
         let Some(network) = self.network() else { return Ok(()) };
-        let mut entries = self.membership_entries()?;
+        let mut entries = self.membership_entries(false)?;
         // The other side lacks what is newest.
         let mut room = INTRODUCTION_BYTES_MAX;
         let fitting = entries.iter().rev().take_while(|entry| {
@@ -174,14 +182,16 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// The membership entries held, in journal order.
-    fn membership_entries(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+    /// The membership entries held, in journal order; only the applied ones if asked.
+    fn membership_entries(&self, applied_only: bool) -> Result<Vec<Vec<u8>>, StoreError> {
         let Some(network) = self.network() else { return Ok(Vec::new()) };
         let space = network.membership_space();
         let mut positions = Vec::new();
         for (author, log) in self.spaces.get(&space).iter().flat_map(|logs| &logs.rows) {
             for seq in 1..=log.seq {
-                positions.extend(self.entry_row(space, *author, seq)?.map(|row| row.position()));
+                let row = self.entry_row(space, *author, seq)?;
+                let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);
+                positions.extend(row.map(|row| row.position()));
             }
         }
         positions.sort();
@@ -196,7 +206,7 @@ impl<S: Store> Replica<S> {
 
     /// Members from the entries of the membership space: the last step of opening.
     pub(super) fn load_members(&mut self) -> Result<(), StoreError> {
-        let entries = self.membership_entries()?;
+        let entries = self.membership_entries(true)?;
         let entries: Vec<_> =
             entries.iter().filter_map(|bytes| Entry::decode(bytes).ok()).collect();
         self.learn_members(entries.iter());
@@ -263,7 +273,9 @@ impl<S: Store> Replica<S> {
     /// Whether another site takes the same grant up in this very group.
     fn is_taken_up(&self, admission: &Admission) -> bool {
         self.stage.operations.iter().any(|operation| match operation {
-            Operation::Admit(other) => other.grant.ticket == admission.grant.ticket,
+            Operation::Admit(other) => {
+                other.grant.ticket == admission.grant.ticket && other.site != admission.site
+            }
         })
     }
 
@@ -288,7 +300,7 @@ impl<S: Store> Replica<S> {
             self.refuse(token, "this site knows of no admission of yours");
             return Ok(());
         };
-        let mut entries = self.membership_entries()?;
+        let mut entries = self.membership_entries(false)?;
         let mut room = INTRODUCTION_BYTES_MAX;
         let fitting = entries.iter().take_while(|entry| {
             let fits = entry.len() <= room;
@@ -335,10 +347,9 @@ impl<S: Store> Replica<S> {
             for bytes in &entries {
                 progress |= self.take_membership_entry(bytes)?;
             }
-            if !progress {
+            if !progress || !self.commit()? {
                 break;
             }
-            self.commit()?;
         }
         let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
         if is_member && !was_member {

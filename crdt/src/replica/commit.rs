@@ -38,8 +38,9 @@ pub(super) fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
 type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
 
 impl<S: Store> Replica<S> {
-    /// Ends a group of inputs: makes it durable and visible, and tells whoever waits for it.
-    pub fn commit(&mut self) -> Result<(), StoreError> {
+    /// Ends a group of inputs: makes it durable and visible, and tells whoever waits for it. `false`: the journal
+    /// could not be written, and the group is forgotten.
+    pub fn commit(&mut self) -> Result<bool, StoreError> {
         let named = self.seal();
         if !self.stage.is_empty() {
             let mut frames = Vec::with_capacity(self.stage.entries.len() + 1);
@@ -48,11 +49,15 @@ impl<S: Store> Replica<S> {
             let entries = self.stage.entries.iter();
             frames.extend(entries.map(|staged| frame(FRAME_ENTRY, staged.entry.bytes())));
             let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-            let positions = match self.store.append(&slices) {
+            let appended = match slices.is_empty() {
+                true => Ok(Vec::new()),
+                false => self.store.append(&slices),
+            };
+            let positions = match appended {
                 Ok(positions) => positions,
                 Err(error @ StoreError::Unwritable { .. }) => {
                     self.abort(&error.to_string());
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(error) => return Err(error),
             };
@@ -60,7 +65,8 @@ impl<S: Store> Replica<S> {
             self.show(entries, positions.last().copied(), &named)?;
         }
         let stage = self.drop_stage_to_cache();
-        self.tell(stage)
+        self.tell(stage)?;
+        Ok(true)
     }
 
     /// Makes entries of the local transactions and operations.
@@ -166,6 +172,9 @@ impl<S: Store> Replica<S> {
         for (staged, position) in self.stage.entries.iter().zip(positions) {
             entry_rows(staged, *position, &mut rows);
         }
+        for hash in &self.stage.void_changes {
+            rows.push((logs::void_change(hash), Some(Vec::new())));
+        }
         for ((space, author), row) in &self.stage.logs {
             rows.push((logs::log(*space, *author), Some(codec::encode(row))));
         }
@@ -208,6 +217,7 @@ impl<S: Store> Replica<S> {
                     record.before = Some(view);
                 }
                 Err(reason) => {
+                    self.unreadable.insert(key.clone(), reason.clone());
                     rows.push((key.unreadable(), Some(codec::encode(reason))));
                     let RecordKey { collection, id, .. } = key.clone();
                     notices.push(Notice::Unreadable { collection, id, reason: reason.clone() });
@@ -276,12 +286,9 @@ impl<S: Store> Replica<S> {
     fn abort(&mut self, reason: &str) {
         let stage = self.drop_stage();
         for (id, results) in stage.written {
-            let results = results.into_iter().map(|result| match result {
-                Ok(written) if written.records_changed > 0 => {
-                    Err(WriteError::Unwritable { reason: reason.to_owned() })
-                }
-                unchanged => unchanged,
-            });
+            // Also the ones that changed nothing: they may have found what another write of the group had staged.
+            let unwritable = || WriteError::Unwritable { reason: reason.to_owned() };
+            let results = results.into_iter().map(|result| result.and_then(|_| Err(unwritable())));
             self.outputs.push_back(Output::Written { id, results: results.collect() });
         }
         for after in stage.after {
@@ -304,30 +311,35 @@ impl<S: Store> Replica<S> {
         let network = genesis.network();
         let ticket = self.network.take().and_then(|network| network.ticket);
         self.enter_network(network, Some(genesis), ticket);
+        self.tell_members();
     }
 
-    /// Folds the membership entries among `entries` in.
+    /// Folds the membership entries among `entries` in. New members may be authors of what could not be accepted
+    /// before, so everyone is asked again.
     pub(super) fn learn_members<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
         let Some(network) = &mut self.network else { return };
-        let space = network.id.membership_space();
+        let (membership, main) = (network.id.membership_space(), network.id.main_space());
         let before = network.members.sites();
-        for entry in entries.filter(|entry| entry.header.space == space) {
-            if let Ok(Body::Membership(operations)) = entry.body() {
-                network.members.add(entry, operations);
-            }
-        }
+        let operations = entries.filter(|entry| entry.header.space == membership);
+        network.members.extend(operations.filter_map(|entry| match entry.body() {
+            Ok(Body::Membership(operations)) => Some((entry, operations)),
+            Ok(Body::Transactions(_)) | Err(_) => None,
+        }));
         let after = network.members.sites();
         if after == before {
             return;
         }
         let own = self.author.site;
-        let newcomers: Vec<_> = after.difference(&before).filter(|site| **site != own).collect();
-        for site in newcomers {
-            let name = self.members().and_then(|members| members.get(site));
-            let name = name.map(|member| member.name.clone()).unwrap_or_default();
+        for site in after.difference(&before).filter(|site| **site != own) {
+            let member = self.members().and_then(|members| members.get(site));
+            let name = member.map(|member| member.name.clone()).unwrap_or_default();
             self.notice(Notice::MemberAdmitted { site: *site, name });
         }
-        self.outputs.push_back(Output::Members(after));
+        self.tell_members();
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.pull(peer, main);
+        }
     }
 }
 

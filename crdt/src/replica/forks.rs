@@ -5,10 +5,11 @@
 //! them. What honest sites wrote on top of dropped changes is void. All other logs carry on.
 
 use super::commit::{FRAME_FORK, frame};
+use super::logs::Logs;
 use super::{Notice, Replica};
 use crate::codec;
 use crate::entry::{Entry, Header};
-use crate::ids::{Signature, SpaceId};
+use crate::ids::{EntryHash, Signature, SpaceId};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::{self, ForkRow};
 
@@ -26,9 +27,29 @@ impl ForkRow {
         let (kept, dropped) = if hash(&one) < hash(&other) { (one, other) } else { (other, one) };
         Some(Self { kept, dropped })
     }
+
+    /// The number at which the log forks, and the hash of the entry that stands.
+    pub(super) fn rank(&self) -> (u64, EntryHash) {
+        (self.kept.0.seq, self.kept.0.entry_hash(&self.kept.1))
+    }
 }
 
+/// Bytes of proofs in one answer; the rest travels with later ones, from whoever has it.
+const FORKS_BYTES_MAX: usize = 1024 * 1024;
+
 impl<S: Store> Replica<S> {
+    /// Proofs for an answer to a pull, as many as fit.
+    pub(super) fn some_forks(&self, logs: &Logs) -> Vec<ForkRow> {
+        let mut room = FORKS_BYTES_MAX;
+        let fits = |fork: &&ForkRow| {
+            let bytes = codec::encode(*fork).len();
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        };
+        logs.forks.values().filter(fits).cloned().collect()
+    }
+
     /// An entry came under the number of another that is held.
     pub(super) fn found_fork(&mut self, entry: &Entry) -> Result<(), StoreError> {
         // What this group holds goes to the journal first, so that the other entry can be read from there.
@@ -51,15 +72,24 @@ impl<S: Store> Replica<S> {
         let header = &fork.kept.0;
         let (author, seq) = (header.author, header.seq);
         let ours = self.network() == Some(header.network) && header.space == space;
-        let Some(logs) = self.spaces.get(&space).filter(|_| ours) else { return Ok(()) };
-        if logs.forks.get(&author).is_some_and(|known| known.kept.0.seq <= seq) {
+        let is_member = self.members().is_some_and(|m| m.get(&author.site).is_some());
+        let Some(logs) = self.spaces.get(&space).filter(|_| ours && is_member) else {
+            return Ok(());
+        };
+        // Of several forks of a log the first counts, and at one number the lowest hash.
+        if logs.forks.get(&author).is_some_and(|known| known.rank() <= fork.rank()) {
             return Ok(());
         }
         self.commit()?;
-        let dropped = fork.dropped.0.entry_hash(&fork.dropped.1);
-        let kept_ours = self.held_hash(space, author, seq)? != Some(dropped);
+        let held = self.held_hash(space, author, seq)?;
+        let kept_ours = held.is_none_or(|held| held == fork.rank().1);
         let content = codec::encode(&fork);
-        let positions = self.store.append(&[&frame(FRAME_FORK, &content)])?;
+        let positions = match self.store.append(&[&frame(FRAME_FORK, &content)]) {
+            Ok(positions) => positions,
+            // The proof comes again with the next pull.
+            Err(StoreError::Unwritable { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let rows = vec![(logs::fork(space, author), Some(content))];
         self.store.apply(rows, positions.last().copied())?;
         if let Some(logs) = self.spaces.get_mut(&space) {
@@ -80,9 +110,19 @@ impl<S: Store> Replica<S> {
     pub(super) fn is_dropped(&self, entry: &Entry) -> bool {
         let header = &entry.header;
         let fork = self.spaces.get(&header.space).and_then(|logs| logs.forks.get(&header.author));
-        fork.is_some_and(|fork| {
-            let kept = fork.kept.0.entry_hash(&fork.kept.1);
-            header.seq == fork.kept.0.seq && entry.hash != kept
-        })
+        fork.is_some_and(|fork| header.seq == fork.kept.0.seq && entry.hash > fork.rank().1)
+    }
+
+    /// Rebuilds the tables where they show what a fork dropped: a crash may come between the proof and the rebuild.
+    pub(super) fn rebuild_if_dropped_shows(&mut self) -> Result<(), StoreError> {
+        for (space, logs) in &self.spaces {
+            for (author, fork) in &logs.forks {
+                let (seq, kept) = fork.rank();
+                if self.held_hash(*space, *author, seq)?.is_some_and(|held| held != kept) {
+                    return self.rebuild(&mut |_| ());
+                }
+            }
+        }
+        Ok(())
     }
 }

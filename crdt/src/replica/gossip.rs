@@ -47,7 +47,7 @@ impl<S: Store> Replica<S> {
     }
 
     fn gossiped_entry(&mut self, from: SiteId, bytes: &[u8]) -> Result<Validation, StoreError> {
-        Ok(match self.take_entry(from, bytes, true)?.1 {
+        Ok(match self.take_entry(from, bytes, true)? {
             Some(Acceptance::Staged | Acceptance::Repeat) => Validation::Accept,
             Some(Acceptance::NotReady) => {
                 if let Some(network) = self.network() {
@@ -76,13 +76,17 @@ impl<S: Store> Replica<S> {
         if self.held_hash(space, tip.author, tip.seq)?.is_some() {
             return Ok(Some(Validation::Accept));
         }
-        self.pull(from, space);
-        let waiting = &mut self.announced.waiting;
-        if waiting.len() >= WAITING_MAX && !waiting.contains_key(&(space, tip.author)) {
+        if self.members().is_none_or(|members| members.get(&tip.author.site).is_none()) {
             return Ok(Some(Validation::Ignore));
         }
-        let replaced = waiting.insert((space, tip.author), (tip.seq, token));
-        if let Some((_, token)) = replaced {
+        self.pull(from, space);
+        let waiting = &mut self.announced.waiting;
+        let mut forgotten = waiting.insert((space, tip.author), (tip.seq, token));
+        if waiting.len() > WAITING_MAX {
+            let oldest = waiting.iter().min_by_key(|(_, (_, token))| *token).map(|(log, _)| *log);
+            forgotten = oldest.and_then(|log| waiting.remove(&log));
+        }
+        if let Some((_, token)) = forgotten {
             let verdict = Validation::Ignore;
             self.outputs.push_back(Output::Validate { token, verdict });
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::entry::Tip;
-use crate::frontier::{Frontier, Known};
+use crate::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX};
 use crate::ids::{Author, SpaceId};
 use crate::store::StoreError;
 use crate::tables::logs::{self, ForkRow, LogRow};
@@ -83,46 +83,60 @@ impl Logs {
         self.frontier().tips().filter_map(applied).filter(is_new).collect()
     }
 
+    /// The frontier as it travels.
+    pub(super) fn known(&self) -> Vec<Known> {
+        let known = |tip: Tip| {
+            let mut check = [0; 8];
+            check.copy_from_slice(&tip.hash.0[..8]);
+            let mut predecessors = Vec::new();
+            let mut row = self.rows.get(&tip.author);
+            while let Some(former) = row.and_then(|row| row.predecessor)
+                && predecessors.len() < PREDECESSORS_TOLD_MAX
+            {
+                predecessors.push((former.author.incarnation, former.seq));
+                row = self.rows.get(&former.author);
+            }
+            Known { author: tip.author, seq: tip.seq, check, predecessors }
+        };
+        self.frontier().tips().map(known).collect()
+    }
+
     /// For each log that a site with this frontier lacks entries of: the number of the first that it lacks.
     ///
-    /// A listed log implies its predecessors. A site of which an unknown incarnation is listed has logs that this
-    /// replica cannot judge yet: it will learn of the incarnation by a pull of its own, so they are left out.
+    /// A listed log implies its predecessors, as it tells them itself or as they are known here.
     pub(super) fn lacking(&self, known: &[Known]) -> BTreeMap<Author, u64> {
-        let mut held: BTreeMap<Author, u64> = BTreeMap::new();
-        let mut unknown_sites = Vec::new();
+        let listed: BTreeMap<Author, u64> =
+            known.iter().map(|item| (item.author, item.seq)).collect();
+        let mut implied: BTreeMap<Author, u64> = BTreeMap::new();
         for item in known {
-            raise(&mut held, item.author, item.seq);
-            let mut predecessor = match self.rows.get(&item.author) {
-                Some(row) => row.predecessor,
-                None => {
-                    unknown_sites.push(item.author.site);
-                    None
-                }
-            };
-            // A chain of predecessors is as long as the site has had incarnations, and ends where the puller's
-            // own list takes over.
-            while let Some(tip) = predecessor {
-                let before = raise(&mut held, tip.author, tip.seq);
-                predecessor = match before {
-                    Some(seq) if seq >= tip.seq => None,
-                    Some(_) | None => self.rows.get(&tip.author).and_then(|row| row.predecessor),
-                };
+            for (incarnation, seq) in item.predecessors.iter().take(PREDECESSORS_TOLD_MAX) {
+                let former = Author { incarnation: *incarnation, ..item.author };
+                self.imply(&mut implied, former, *seq);
+            }
+            let row = self.rows.get(&item.author);
+            if let Some(former) = row.and_then(|row| row.predecessor) {
+                self.imply(&mut implied, former.author, former.seq);
             }
         }
         let lacks = |(author, row): (&Author, &LogRow)| {
-            let seq = held.get(author).copied().unwrap_or(0);
-            let judged = !unknown_sites.contains(&author.site);
-            (judged && row.seq > seq).then_some((*author, seq + 1))
+            let held = listed.get(author).or_else(|| implied.get(author)).copied().unwrap_or(0);
+            (row.seq > held).then_some((*author, held + 1))
         };
         self.rows.iter().filter_map(lacks).collect()
     }
-}
 
-/// Raises the number held of a log, and returns the number before.
-fn raise(held: &mut BTreeMap<Author, u64>, author: Author, seq: u64) -> Option<u64> {
-    let before = held.get(&author).copied();
-    held.insert(author, seq.max(before.unwrap_or(0)));
-    before
+    /// Notes that a log is held up to `seq`, and with it all that came before it.
+    fn imply(&self, implied: &mut BTreeMap<Author, u64>, author: Author, seq: u64) {
+        let (mut author, mut seq) = (author, seq);
+        // A chain is as long as the site has had incarnations, and ends where it was walked before.
+        while implied.get(&author).is_none_or(|known| *known < seq) {
+            implied.insert(author, seq);
+            match self.rows.get(&author).and_then(|row| row.predecessor) {
+                Some(former) => (author, seq) = (former.author, former.seq),
+                None => return,
+            }
+        }
+    }
 }
 
 pub(super) fn tip(author: Author, row: &LogRow) -> Tip {
@@ -161,13 +175,22 @@ mod tests {
         let full = logs(&chain);
         let listed: Vec<_> = full.frontier().tips().map(|tip| tip.author).collect();
         assert_eq!(listed, [author(1, 7)]);
-        assert!(full.lacking(&full.frontier().known()).is_empty());
+        assert!(full.lacking(&full.known()).is_empty());
 
         let behind = logs(&chain[..1]);
-        let lacking = full.lacking(&behind.frontier().known());
+        let lacking = full.lacking(&behind.known());
         assert_eq!(lacking, BTreeMap::from([(author(1, 3), 1), (author(1, 7), 1)]));
-        // The one behind cannot judge a site whose newest incarnation it has never seen.
-        assert!(behind.lacking(&full.frontier().known()).is_empty());
+        // The one behind knows nothing of the newest incarnations, but is told what came before them.
+        assert!(behind.lacking(&full.known()).is_empty());
+    }
+
+    #[test]
+    fn a_restored_backup_and_the_others_each_send_what_the_other_lacks() {
+        let others = logs(&[(author(1, 1), 9, None), (author(1, 2), 4, Some((author(1, 1), 9)))]);
+        let restored = logs(&[(author(1, 1), 5, None), (author(1, 3), 1, Some((author(1, 1), 5)))]);
+        let lacking = others.lacking(&restored.known());
+        assert_eq!(lacking, BTreeMap::from([(author(1, 1), 6), (author(1, 2), 1)]));
+        assert_eq!(restored.lacking(&others.known()), BTreeMap::from([(author(1, 3), 1)]));
     }
 
     #[test]
@@ -175,7 +198,7 @@ mod tests {
         let cloned = logs(&[(author(1, 9), 6, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
         assert_eq!(cloned.frontier().tips().count(), 2);
         let other = logs(&[(author(1, 9), 5, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
-        let lacking = cloned.lacking(&other.frontier().known());
+        let lacking = cloned.lacking(&other.known());
         assert_eq!(lacking, BTreeMap::from([(author(1, 9), 6)]));
     }
 }

@@ -56,6 +56,10 @@ const DOCUMENTS_CACHED: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 
 /// Records that one group may hold in memory, some 15 KB each.
 const STAGED_RECORDS_MAX: usize = 2048;
+/// Entries of others in one group: each repeat is looked up among them.
+const STAGED_ENTRIES_MAX: usize = 1024;
+/// Bytes of entries in one group, far below what one append to the journal takes.
+const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The moment of an input, as the caller's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,6 +328,8 @@ pub struct Replica<S: Store> {
     spaces: BTreeMap<SpaceId, Logs>,
     stage: Stage,
     documents: LruCache<RecordKey, Document>,
+    /// Records that cannot be read here, with the reason; none, as a rule.
+    unreadable: BTreeMap<RecordKey, String>,
     schemas: BTreeMap<(SpaceId, String), Option<Schema>>,
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
@@ -345,7 +351,14 @@ impl<S: Store> Replica<S> {
 
     /// Ends the group early where it holds too much in memory.
     fn commit_if_large(&mut self) -> Result<(), StoreError> {
-        if self.stage.records.len() >= STAGED_RECORDS_MAX { self.commit() } else { Ok(()) }
+        let stage = &self.stage;
+        if stage.records.len() >= STAGED_RECORDS_MAX
+            || stage.entries.len() >= STAGED_ENTRIES_MAX
+            || stage.bytes >= STAGED_BYTES_MAX
+        {
+            self.commit()?;
+        }
+        Ok(())
     }
 
     fn take(&mut self, input: Input) -> Result<(), StoreError> {

@@ -13,6 +13,9 @@ use crate::tables::{ReadTables, decode_row, logs, walk};
 /// A receipt follows what it tells of by this much, so that a burst of writes makes one.
 const RECEIPT_DELAY_MS: u64 = 500;
 
+/// Bytes of receipts in one answer.
+const RECEIPTS_BYTES_MAX: usize = 256 * 1024;
+
 /// The latest receipt of each site in one space.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipts {
@@ -40,6 +43,20 @@ impl Receipts {
         digest
     }
 
+    /// As many receipts as fit one answer, beginning elsewhere each time: after some answers all have been told.
+    fn some(&self, turn: u64) -> Vec<Receipt> {
+        let start = usize::try_from(turn).unwrap_or(0) % self.by_site.len().max(1);
+        let turned = self.by_site.values().cycle().skip(start).take(self.by_site.len());
+        let mut room = RECEIPTS_BYTES_MAX;
+        let fits = |receipt: &&Receipt| {
+            let bytes = codec::encode(*receipt).len();
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        };
+        turned.take_while(fits).cloned().collect()
+    }
+
     fn keep(&mut self, receipt: Receipt) {
         self.unsaved.insert(receipt.site);
         self.by_site.insert(receipt.site, receipt);
@@ -54,9 +71,7 @@ impl<S: Store> Replica<S> {
     /// The receipts of a space, where they are not the ones with this digest.
     pub(super) fn receipts_unless(&self, space: SpaceId, digest: &[u8; 8]) -> Vec<Receipt> {
         match self.receipts.get(&space) {
-            Some(receipts) if receipts.digest() != *digest => {
-                receipts.by_site.values().cloned().collect()
-            }
+            Some(receipts) if receipts.digest() != *digest => receipts.some(self.request_count),
             Some(_) | None => Vec::new(),
         }
     }

@@ -5,18 +5,23 @@ use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS};
 use super::stage::Stage;
 use super::sync::{Random, Timers};
 use super::{
-    BTreeMap, DOCUMENTS_CACHED, Identity, LruCache, Now, Replica, VecDeque, gossip::Announced,
+    BTreeMap, DOCUMENTS_CACHED, Identity, LruCache, Notice, Now, Output, Replica, VecDeque,
+    gossip::Announced,
 };
 use crate::codec;
-use crate::entry::Entry;
-use crate::ids::{Author, SpaceId};
+use crate::entry::{Entry, PAYLOAD_FORMAT};
+use crate::ids::{Author, Incarnation, SpaceId};
 use crate::membership::{Genesis, Ticket};
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{self, ForkRow};
-use crate::tables::row;
+use crate::tables::{self, decode_row, records, row, walk};
 
 /// Journal bytes read at a time, and applied as one group.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the tables were made by: the layout of the rows, and the newest payload format that was applied.
+type Versions = (u32, u8);
+const VERSIONS: Versions = (tables::FORMAT, PAYLOAD_FORMAT);
 
 /// How far a replay has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +52,7 @@ impl<S: Store> Replica<S> {
             spaces: BTreeMap::new(),
             stage: Stage::default(),
             documents: LruCache::new(DOCUMENTS_CACHED),
+            unreadable: BTreeMap::new(),
             schemas: BTreeMap::new(),
             peers: BTreeMap::new(),
             receipts: BTreeMap::new(),
@@ -58,8 +64,13 @@ impl<S: Store> Replica<S> {
             now,
             identity,
         };
+        let made_by: Option<Versions> = row(&replica.store, "versions row", logs::VERSIONS)?;
+        if made_by.is_some_and(|versions| versions != VERSIONS) {
+            replica.store.clear_tables()?;
+        }
         replica.load(ticket)?;
         replica.replay(progress)?;
+        replica.rebuild_if_dropped_shows()?;
         Ok(replica)
     }
 
@@ -73,16 +84,30 @@ impl<S: Store> Replica<S> {
             self.enter_network(network, genesis, ticket);
             self.load_spaces()?;
             self.load_members()?;
+            self.load_unreadable(network.main_space())?;
         }
         Ok(())
     }
 
-    /// Empties the tables and makes them anew from the journal.
+    fn load_unreadable(&mut self, space: SpaceId) -> Result<(), StoreError> {
+        self.unreadable.clear();
+        walk(&self.store, &records::unreadable_of_space(space), None, |key, value| {
+            if let Some(key) = records::record_of_key(key) {
+                self.unreadable.insert(key, decode_row("unreadable row", value)?);
+            }
+            Ok(true)
+        })
+    }
+
+    /// Empties the tables and makes them anew from the journal. A new incarnation begins, as with a start: where the
+    /// journal is damaged, less may be held of this site's own log than others hold.
     pub fn rebuild(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
         let ticket = self.network.take().and_then(|network| network.ticket);
         self.drop_stage();
         self.documents.clear();
         self.spaces.clear();
+        self.unreadable.clear();
+        self.author.incarnation = Incarnation(self.random.bytes());
         self.store.clear_tables()?;
         self.load(ticket)?;
         self.replay(progress)
@@ -96,7 +121,7 @@ impl<S: Store> Replica<S> {
         let mut done = Progress { entries: 0, position: after };
         loop {
             let frames = self.store.scan_journal(after, REPLAY_BYTES)?;
-            let Some((last, _)) = frames.last() else { return Ok(()) };
+            let Some((last, _)) = frames.last() else { break };
             after = Some(*last);
             let mut group = Group::default();
             for (position, frame) in frames {
@@ -108,6 +133,14 @@ impl<S: Store> Replica<S> {
             self.show_group(&mut group, after)?;
             progress(done);
         }
+        let versions = (logs::VERSIONS.to_vec(), Some(codec::encode(&VERSIONS)));
+        self.store.apply(vec![versions], None)?;
+        // Whoever became a member on the way is no news; that they are members is said once.
+        self.outputs.retain(|output| {
+            !matches!(output, Output::Members(_) | Output::Notice(Notice::MemberAdmitted { .. }))
+        });
+        self.tell_members();
+        Ok(())
     }
 
     /// Forks decide which entries count, so a rebuild knows of them before the first entry.
@@ -168,6 +201,10 @@ impl<S: Store> Replica<S> {
     fn replay_fork(&mut self, content: &[u8]) -> Result<(), StoreError> {
         let Ok(fork) = codec::decode::<ForkRow>("fork", content) else { return Ok(()) };
         let (space, author) = (fork.kept.0.space, fork.kept.0.author);
+        let known = self.spaces.get(&space).and_then(|logs| logs.forks.get(&author));
+        if known.is_some_and(|known| known.rank() <= fork.rank()) {
+            return Ok(());
+        }
         self.store.apply(vec![(logs::fork(space, author), Some(content.to_vec()))], None)?;
         if let Some(logs) = self.spaces.get_mut(&space) {
             logs.forks.insert(author, fork);

@@ -1,6 +1,6 @@
 //! What one group of inputs has changed so far: nothing of it is durable or visible yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
@@ -24,8 +24,12 @@ pub(super) struct Stage {
     pub(super) operations: Vec<Operation>,
     /// Entries in the order in which the journal will have them.
     pub(super) entries: Vec<StagedEntry>,
+    /// Bytes of the entries and transactions above.
+    pub(super) bytes: usize,
     /// A genesis document that was learnt.
     pub(super) genesis: Option<Genesis>,
+    /// Changes of void and dropped entries.
+    pub(super) void_changes: BTreeSet<[u8; 32]>,
     /// New tips.
     pub(super) logs: BTreeMap<(SpaceId, Author), LogRow>,
     /// Answers to local writers.
@@ -94,6 +98,7 @@ impl Stage {
             && self.operations.is_empty()
             && self.entries.is_empty()
             && self.genesis.is_none()
+            && self.void_changes.is_empty()
     }
 }
 
@@ -133,6 +138,9 @@ impl<S: Store> Replica<S> {
     fn load_document(&mut self, key: &RecordKey) -> Result<Result<Document, String>, StoreError> {
         if let Some(document) = self.documents.pop(key) {
             return Ok(Ok(document));
+        }
+        if let Some(reason) = self.unreadable.get(key) {
+            return Ok(Err(reason.clone()));
         }
         Ok(match self.store.get(&key.document())? {
             Some(saved) => Document::load(&saved).map_err(|error| error.to_string()),

@@ -109,8 +109,12 @@ impl<S: Store> Replica<S> {
     /// How a receipt compares with what is held here.
     fn lag(&self, receipt: &Receipt) -> Lag {
         let Some(logs) = self.spaces.get(&receipt.space) else { return Lag::default() };
-        let known =
-            |(author, seq): (&Author, &u64)| Known { author: *author, seq: *seq, check: [0; 8] };
+        let known = |(author, seq): (&Author, &u64)| Known {
+            author: *author,
+            seq: *seq,
+            check: [0; 8],
+            predecessors: Vec::new(),
+        };
         let known: Vec<_> = receipt.logs.iter().map(known).collect();
         let lacking: BTreeMap<_, _> = logs.lacking(&known);
         let missing = |(author, from): (&Author, &u64)| {

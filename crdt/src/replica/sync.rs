@@ -34,6 +34,10 @@ pub(super) struct Peer {
 struct PullState {
     /// The request under way; one at a time.
     in_flight: Option<u64>,
+    /// It told the whole frontier, so the answer cannot be to tell it.
+    told_frontier: bool,
+    /// When it was sent.
+    sent_ms: u64,
     /// Something new was heard of meanwhile: pull again.
     again: bool,
     /// Pull again at this time.
@@ -58,6 +62,11 @@ pub(super) struct Random(SmallRng);
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
         Self(SmallRng::seed_from_u64(seed))
+    }
+
+    /// Eight bytes.
+    pub(super) fn bytes(&mut self) -> [u8; 8] {
+        self.0.random()
     }
 
     /// A number in `0..end`; 0 where the range is empty.
@@ -90,7 +99,7 @@ impl<S: Store> Replica<S> {
     /// Goes on pulling what a digest has shown, or an answer has left.
     pub(super) fn pull_more(&mut self, from: SiteId, space: SpaceId) {
         let Some(logs) = self.spaces.get(&space) else { return };
-        self.send_pull(from, space, Have::Frontier(logs.frontier().known()));
+        self.send_pull(from, space, Have::Frontier(logs.known()));
     }
 
     fn send_pull(&mut self, from: SiteId, space: SpaceId, have: Have) {
@@ -103,7 +112,10 @@ impl<S: Store> Replica<S> {
         }
         self.request_count += 1;
         let id = self.request_count;
-        *state = PullState { in_flight: Some(id), ..PullState::default() };
+        let told_frontier = matches!(have, Have::Frontier(_));
+        let sent_ms = self.now.monotonic_ms;
+        *state =
+            PullState { in_flight: Some(id), told_frontier, sent_ms, again: false, retry_ms: None };
         let pull = Pull { space, have, receipts, bytes_max: PULL_BYTES };
         self.outputs.push_back(Output::Request { to: from, id, body: codec::encode(&pull) });
     }
@@ -127,9 +139,20 @@ impl<S: Store> Replica<S> {
         if let Have::Frontier(known) = &pull.have
             && known.iter().any(|item| !self.holds(pull.space, item))
         {
-            self.pull_more(from, pull.space);
+            self.pull_back(from, pull.space);
         }
         Ok(())
+    }
+
+    /// Pulls what another site has shown to hold; at once, unless a pull has only just failed to bring it.
+    fn pull_back(&mut self, from: SiteId, space: SpaceId) {
+        let state = self.peers.get(&from).and_then(|peer| peer.pulls.get(&space));
+        let last_ms = state.map_or(0, |state| state.sent_ms);
+        if last_ms == 0 || last_ms + RETRY_MS <= self.now.monotonic_ms {
+            self.pull_more(from, space);
+        } else {
+            self.retry_pull(from, space);
+        }
     }
 
     fn answer_to(&self, pull: &Pull) -> Result<Answer, StoreError> {
@@ -142,7 +165,7 @@ impl<S: Store> Replica<S> {
             Have::Digest(digest) if *digest == logs.digest() => (Outcome::InStep, Vec::new()),
             Have::Digest(_) => (Outcome::TellFrontier, Vec::new()),
             Have::Frontier(known) => {
-                let forks = logs.forks.values().cloned().collect();
+                let forks = self.some_forks(logs);
                 (self.entries_for(pull, known)?, forks)
             }
         };
@@ -220,7 +243,7 @@ impl<S: Store> Replica<S> {
         id: u64,
         body: &[u8],
     ) -> Result<(), StoreError> {
-        let Some(space) = self.end_pull(from, id) else { return Ok(()) };
+        let Some((space, told_frontier)) = self.end_pull(from, id) else { return Ok(()) };
         let answer: Answer = match codec::decode("answer to a pull", body) {
             Ok(answer) => answer,
             Err(error) => {
@@ -234,7 +257,8 @@ impl<S: Store> Replica<S> {
         }
         match answer.outcome {
             Outcome::InStep | Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
-            Outcome::TellFrontier => self.pull_more(from, space),
+            Outcome::TellFrontier if !told_frontier => self.pull_more(from, space),
+            Outcome::TellFrontier => {}
             Outcome::Entries { packed, more } => self.take_entries(from, space, &packed, more)?,
         }
         Ok(())
@@ -247,11 +271,17 @@ impl<S: Store> Replica<S> {
         packed: &[u8],
         more: bool,
     ) -> Result<(), StoreError> {
-        let mut progress = false;
+        let (mut progress, mut not_ready) = (false, false);
         match unpack_entries(packed) {
             Ok(entries) => {
                 for bytes in entries {
-                    progress |= self.take_entry(from, &bytes, false)?.0;
+                    match self.take_entry(from, &bytes, false)? {
+                        Some(Acceptance::Staged) => progress = true,
+                        Some(Acceptance::NotReady) => not_ready = true,
+                        Some(Acceptance::Repeat | Acceptance::Fork { .. }) => {}
+                        // What follows is of the same hand.
+                        Some(Acceptance::Refused(_)) | None => break,
+                    }
                     self.commit_if_large()?;
                 }
             }
@@ -259,35 +289,38 @@ impl<S: Store> Replica<S> {
         }
         if more && progress {
             self.stage.after.push(After::Pull { from, space });
+        } else if not_ready {
+            self.retry_pull(from, space);
         } else {
             self.pull_again_if_asked(from, space);
         }
         Ok(())
     }
 
-    /// Takes in one entry that a peer sent. Says whether it is new, and how it was judged.
+    /// Takes in one entry that a peer sent, and says how it was judged; `None` where it is no entry.
     pub(super) fn take_entry(
         &mut self,
         from: SiteId,
         bytes: &[u8],
         by_gossip: bool,
-    ) -> Result<(bool, Option<Acceptance>), StoreError> {
+    ) -> Result<Option<Acceptance>, StoreError> {
         let entry = match Entry::decode(bytes) {
             Ok(entry) => entry,
             Err(error) => {
                 self.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok((false, None));
+                return Ok(None);
             }
         };
-        let acceptance = self.accept(entry.clone(), Origin::Peer { by_gossip })?;
-        match &acceptance {
-            Acceptance::Staged | Acceptance::Repeat | Acceptance::NotReady => {}
-            Acceptance::Refused(refusal) => {
-                self.notice(Notice::Refused { from, reason: refusal.to_string() });
-            }
-            Acceptance::Fork { .. } => self.found_fork(&entry)?,
+        let mut acceptance = self.accept(entry.clone(), Origin::Peer { by_gossip })?;
+        if let Acceptance::Fork { .. } = acceptance {
+            self.found_fork(&entry)?;
+            // It may be the one that stands.
+            acceptance = self.accept(entry, Origin::Peer { by_gossip })?;
         }
-        Ok((acceptance == Acceptance::Staged, Some(acceptance)))
+        if let Acceptance::Refused(refusal) = &acceptance {
+            self.notice(Notice::Refused { from, reason: refusal.to_string() });
+        }
+        Ok(Some(acceptance))
     }
 
     /// A request was not answered: try again later, or present this site if it is not known there.
@@ -297,7 +330,7 @@ impl<S: Store> Replica<S> {
         id: u64,
         unsupported: bool,
     ) -> Result<(), StoreError> {
-        if let Some(space) = self.end_pull(to, id) {
+        if let Some((space, _)) = self.end_pull(to, id) {
             self.retry_pull(to, space);
         }
         if unsupported { self.introduce_to(to) } else { Ok(()) }
@@ -311,13 +344,13 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// The space of the request that has ended.
-    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<SpaceId> {
+    /// The space of the request that has ended, and whether it told the whole frontier.
+    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, bool)> {
         let peer = self.peers.get_mut(&from)?;
         let (space, state) =
             peer.pulls.iter_mut().find(|(_, state)| state.in_flight == Some(id))?;
         state.in_flight = None;
-        Some(*space)
+        Some((*space, state.told_frontier))
     }
 
     fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {

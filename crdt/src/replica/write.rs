@@ -13,8 +13,9 @@ use crate::record::{
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
 
-/// Largest local transaction in bytes: it must fit one entry even where it does not compress.
-const TRANSACTION_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - 512 * 1024;
+/// Largest local transaction in bytes: it must fit one entry even where it does not compress and the header names
+/// as many tips as it can.
+const TRANSACTION_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - 1024 * 1024;
 
 /// What a transaction did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +169,7 @@ impl<S: Store> Replica<S> {
                 let changes = records_changed;
                 return Err(WriteError::TooLarge { bytes, changes, operations }.into());
             }
+            self.stage.bytes += bytes;
             self.stage.transactions.push(Pending { transaction, bytes, operations });
         }
         Ok(Written { records_changed })

@@ -66,6 +66,9 @@ pub struct ForkRow {
     pub dropped: (Header, Signature),
 }
 
+/// Key of what the tables were made by.
+pub const VERSIONS: &[u8] = b"p";
+
 /// Key of the genesis document.
 pub const GENESIS: &[u8] = b"g";
 
@@ -82,6 +85,13 @@ pub fn logs(space: SpaceId) -> Vec<u8> {
 /// Key of a [`ForkRow`].
 pub fn fork(space: SpaceId, author: Author) -> Vec<u8> {
     author_key(b'f', space, author)
+}
+
+/// Key of the row that tells that a change is void: it is in an entry that is, or was dropped by a fork.
+pub fn void_change(hash: &[u8; 32]) -> Vec<u8> {
+    let mut key = vec![b'w'];
+    key.extend_from_slice(hash);
+    key
 }
 
 /// What the fork rows of a space begin with.

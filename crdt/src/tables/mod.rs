@@ -11,9 +11,11 @@
 //! | `l` | space 16, author 40 | [`logs::LogRow`]: the tip of a log | logs |
 //! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
 //! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
+//! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | replay |
 //! | `r` | space 16, site 32 | the latest [`crate::receipt::Receipt`] of a site | logs |
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
 //! | `v` | space 16, collection, 0, record id | [`crate::record::View`] | records |
+//! | `w` | change 32 | empty: the change is in a void or dropped entry | logs |
 //! | `x` | space 16, collection, 0, record id | empty: the record has conflicts | records |
 //!
 //! Numbers in keys are big endian, so that rows sort as the numbers do. Values are in [`crate::codec`] layout.

@@ -28,6 +28,9 @@ pub enum NetworkError {
     /// The machine's name resolution is not set up.
     #[error("cannot read how this machine resolves names; check /etc/resolv.conf")]
     Dns(#[source] io::Error),
+    /// The machine gives no random bytes.
+    #[error("this machine gives no random bytes")]
+    NoRandomness,
     /// The gossip limits contradict each other.
     #[error("the gossip configuration is not usable: {0}")]
     Gossip(String),

@@ -103,6 +103,8 @@ pub enum Verdict {
 pub enum Event {
     /// This site can be reached here.
     Listening(Multiaddr),
+    /// This site can no longer be reached here.
+    NotListening(Multiaddr),
     /// The first connection with a member is established.
     PeerUp {
         /// The member.

@@ -11,7 +11,7 @@ use super::address;
 use super::interface::{
     Event, IntroductionFailure, IntroductionToken, RequestFailure, ResponseToken, Verdict,
 };
-use super::swarm::{MemberProtocolsEvent, ProtocolsEvent};
+use super::swarm::{MemberProtocolsEvent, ProtocolsEvent, process_of};
 use super::task::{Connection, Task, dial_error, unix_seconds};
 
 type Messages = request_response::Event<Vec<u8>, Vec<u8>>;
@@ -38,14 +38,19 @@ impl Task {
                 tracing::debug!(from = %send_back_addr, %error, "an inbound connection failed")
             }
             SwarmEvent::NewListenAddr { address, .. } => self.emit(Event::Listening(address)),
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.emit(Event::NotListening(address));
+            }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                tracing::error!(?addresses, ?reason, "no longer listening")
+                tracing::error!(?addresses, ?reason, "no longer listening");
+                for address in addresses {
+                    self.emit(Event::NotListening(address));
+                }
             }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a listener has a problem");
             }
             SwarmEvent::IncomingConnection { .. }
-            | SwarmEvent::ExpiredListenAddr { .. }
             | SwarmEvent::Dialing { .. }
             | SwarmEvent::NewExternalAddrCandidate { .. }
             | SwarmEvent::ExternalAddrConfirmed { .. }
@@ -87,7 +92,9 @@ impl Task {
                 self.book.succeeded(peer, address.clone(), unix_seconds());
                 self.book_changed();
             }
-            self.add_connection(peer, Connection { id, address, outbound, since: Instant::now() });
+            let since = Instant::now();
+            let connection = Connection { id, address, outbound, since, process: None };
+            self.add_connection(peer, connection);
         } else {
             tracing::debug!(%peer, %address, outbound, "a stranger is connected");
         }
@@ -107,17 +114,14 @@ impl Task {
     fn add_connection(&mut self, peer: PeerId, connection: Connection) {
         let (address, outbound) = (connection.address.clone(), connection.outbound);
         let link = self.links.entry(peer).or_default();
-        let is_leftover = |older: &Connection| {
-            older.outbound == outbound || older.since.elapsed() > SIMULTANEOUS
-        };
+        let is_leftover =
+            |older: &Connection| older.outbound == outbound || older.since.elapsed() > SIMULTANEOUS;
         let is_again = link.connections.iter().any(is_leftover);
         link.connections.push(connection);
         if is_again {
-            // A peer dials only when it knows of no connection: it has restarted, or lost the old one. The protocols
-            // keep state for each peer that began with the old connection, so both sides begin anew.
-            tracing::debug!(%peer, "a connected peer has dialled again; all its connections are closed");
-            // An error says that they are closed already.
-            self.swarm.disconnect_peer_id(peer).ok();
+            // A peer dials only when it knows of no connection: it has restarted, or lost the old one.
+            tracing::debug!(%peer, "a connected peer has dialled again");
+            self.begin_anew(peer);
             return;
         }
         let connections_max =
@@ -127,6 +131,27 @@ impl Task {
             self.swarm.close_connection(link.connections[0].id);
         } else if link.connections.len() == 1 {
             self.emit(Event::PeerUp { peer, address, outbound });
+        }
+    }
+
+    /// Closes all connections of a peer of which one is a leftover: the protocols keep state for each peer that began
+    /// with the old connection. Both sides dial again after their usual pauses, so that two machines that run one site
+    /// by mistake do not do this in a tight loop.
+    fn begin_anew(&mut self, peer: PeerId) {
+        // An error says that they are closed already.
+        self.swarm.disconnect_peer_id(peer).ok();
+    }
+
+    /// Notes which process is at the other end. Two at once: one is dead, and we were not told.
+    fn note_process(&mut self, peer: PeerId, id: ConnectionId, process: u64) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        for connection in link.connections.iter_mut().filter(|connection| connection.id == id) {
+            connection.process = Some(process);
+        }
+        let mut processes = link.connections.iter().filter_map(|connection| connection.process);
+        if processes.any(|other| other != process) {
+            tracing::debug!(%peer, "a connected peer has restarted");
+            self.begin_anew(peer);
         }
     }
 
@@ -201,9 +226,9 @@ impl Task {
     }
 
     fn on_identify(&mut self, event: identify::Event) {
-        let (peer, id, listen) = match event {
+        let (peer, id, info) = match event {
             identify::Event::Received { connection_id, peer_id, info } => {
-                (peer_id, connection_id, info.listen_addrs)
+                (peer_id, connection_id, info)
             }
             identify::Event::Error { peer_id, error, .. } => {
                 tracing::debug!(peer = %peer_id, %error, "a peer does not identify itself");
@@ -219,7 +244,7 @@ impl Task {
         let neighbour = connections
             .find(|connection| connection.id == id)
             .is_some_and(|connection| self.is_this_machine(&connection.address));
-        for address in listen {
+        for address in info.listen_addrs {
             let loopback = address::ip(&address).is_some_and(|ip| ip.is_loopback());
             if (loopback && !neighbour) || self.is_own(&address) {
                 continue;
@@ -227,6 +252,9 @@ impl Task {
             if self.book.add(peer, address) {
                 self.book_changed();
             }
+        }
+        if let Some(process) = process_of(&info.agent_version) {
+            self.note_process(peer, id, process);
         }
     }
 

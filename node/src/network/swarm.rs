@@ -85,7 +85,7 @@ pub(super) fn build(
     limits: &NetworkLimits,
 ) -> Result<Swarm<Protocols>, NetworkError> {
     let streams = limits.streams_per_connection;
-    let protocols = protocols(&keypair, mdns, limits)?;
+    let protocols = protocols(&keypair, mdns, process()?, limits)?;
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || {
@@ -121,14 +121,27 @@ pub(super) fn build(
     Ok(swarm)
 }
 
+/// Tells this process from former ones of the same site.
+fn process() -> Result<u64, NetworkError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|_| NetworkError::NoRandomness)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// The process that a member's `agent_version` names.
+pub(super) fn process_of(agent_version: &str) -> Option<u64> {
+    u64::from_str_radix(agent_version, 16).ok()
+}
+
 fn protocols(
     keypair: &identity::Keypair,
     mdns: bool,
+    process: u64,
     limits: &NetworkLimits,
 ) -> Result<Protocols, NetworkError> {
-    // Names and versions would be bytes at each connection that nobody reads.
+    // Names and versions would be bytes at each connection that nobody reads; which process speaks is read.
     let identify = identify::Config::new(String::new(), keypair.public())
-        .with_agent_version(String::new())
+        .with_agent_version(format!("{process:x}"))
         .with_interval(IDENTIFY_INTERVAL)
         // The peer book remembers; its addresses are checked, which the library's cache are not.
         .with_cache_size(0);

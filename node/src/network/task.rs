@@ -19,8 +19,9 @@ use super::peer_book::{self, PeerBook};
 use super::redial::Redial;
 use super::swarm::Protocols;
 
-/// Learnt addresses are saved together after this time: soon, for a site that is killed must find the others again.
-const SAVE_DELAY: Duration = Duration::from_millis(200);
+/// Least time between two saves of the peer book. The first change is saved at once, for a site that is killed must find
+/// the others again; what follows soon after is saved together.
+const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 /// Time for connections to say goodbye.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Addresses tried in one dial: configured, remembered, and seen nearby.
@@ -39,6 +40,8 @@ pub(super) struct Connection {
     pub(super) address: Multiaddr,
     pub(super) outbound: bool,
     pub(super) since: Instant,
+    /// The process at the other end, once it has identified itself.
+    pub(super) process: Option<u64>,
 }
 
 /// An introduction whose peer is being dialled.
@@ -68,6 +71,7 @@ pub(super) struct Task {
     pub(super) nearby: PeerBook,
     book_path: PathBuf,
     save_at: Option<Instant>,
+    saved_at: Option<Instant>,
     saving: Option<JoinHandle<()>>,
 }
 
@@ -98,6 +102,7 @@ impl Task {
             nearby: PeerBook::default(),
             book_path,
             save_at: None,
+            saved_at: None,
             saving: None,
         }
     }
@@ -246,15 +251,18 @@ impl Task {
 
     /// Saves the peer book before long.
     pub(super) fn book_changed(&mut self) {
-        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_DELAY);
+        let now = Instant::now();
+        let at = self.saved_at.map_or(now, |saved_at| now.max(saved_at + SAVE_INTERVAL));
+        self.save_at.get_or_insert(at);
     }
 
     fn save_book(&mut self) {
         if self.saving.as_ref().is_some_and(|task| !task.is_finished()) {
-            self.save_at = Some(Instant::now() + SAVE_DELAY);
+            self.save_at = Some(Instant::now() + SAVE_INTERVAL);
             return;
         }
         self.save_at = None;
+        self.saved_at = Some(Instant::now());
         let path = self.book_path.clone();
         let bytes = self.book.to_bytes();
         self.saving = Some(tokio::task::spawn_blocking(move || {

@@ -148,6 +148,7 @@ fn is_connected(office: &Office) -> bool {
 
 /// One durable write at a time, until it can be read at a connected peer.
 fn live(folder: &Path) {
+    std::fs::create_dir_all(folder).expect("a folder");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut took = runtime.block_on(async {
         let start = async |name: &str, found| {
