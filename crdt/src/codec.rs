@@ -50,6 +50,14 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
     }
 }
 
+/// How many items the list claims to have that `bytes` begin with: to be bounded before any is made, since an item
+/// of one byte may take a hundred in memory.
+pub fn list_len(what: &'static str, bytes: &[u8]) -> Result<u64, DecodeError> {
+    let (count, _) = bincode::serde::decode_from_slice(bytes, CONFIG)
+        .map_err(|source| DecodeError::Layout { what, source })?;
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +68,15 @@ mod tests {
         bytes.extend_from_slice(b"abc");
         assert!(decode::<Vec<u8>>("list", &bytes).is_err());
         assert!(decode::<String>("name", &bytes).is_err());
+    }
+
+    #[test]
+    fn the_length_of_a_list_is_known_before_its_items() {
+        for len in [0_usize, 1, 250, 251, 70_000] {
+            let list = vec![7_u8; len];
+            assert_eq!(list_len("list", &encode(&list)).unwrap(), len as u64);
+        }
+        assert!(list_len("list", &[]).is_err());
     }
 
     #[test]

@@ -289,6 +289,11 @@ impl Entry {
     /// The unpacked payload. Call only where [`PayloadInfo::format`] is [`PAYLOAD_FORMAT`].
     pub fn body(&self) -> Result<Body, MalformedBody> {
         let raw = pack::unpack(&self.payload, limits::BODY_BYTES_MAX)?;
+        // A body is one byte for its kind, then a list.
+        let count = codec::list_len("payload", raw.get(1..).unwrap_or_default())?;
+        if count > limits::CHANGES_MAX as u64 {
+            return Err(MalformedBody::Limit { reason: "it has too many changes" });
+        }
         let body: Body = codec::decode("payload", &raw)?;
         body.check().map_err(|reason| MalformedBody::Limit { reason })?;
         Ok(body)

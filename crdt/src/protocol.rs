@@ -154,11 +154,46 @@ pub enum UnpackEntriesError {
     /// It is no list of entries.
     #[error(transparent)]
     Layout(#[from] DecodeError),
+    /// It claims more entries than its bytes can hold.
+    #[error("{bytes} bytes cannot hold {count} entries")]
+    Count {
+        /// Entries claimed.
+        count: u64,
+        /// Bytes found.
+        bytes: usize,
+    },
 }
+
+/// The smallest entry has 237 bytes; this leaves room for its length.
+const ENTRY_BYTES_MIN: usize = 200;
 
 /// The inverse of [`pack_entries`].
 pub fn unpack_entries(packed: &[u8]) -> Result<Vec<Vec<u8>>, UnpackEntriesError> {
     let raw = pack::unpack(packed, ANSWER_BYTES_MAX + ENTRY_BYTES_MAX)?;
+    let count = codec::list_len("list of entries", &raw)?;
+    if count > (raw.len() / ENTRY_BYTES_MIN) as u64 {
+        return Err(UnpackEntriesError::Count { count, bytes: raw.len() });
+    }
     let items: Vec<serde_bytes::ByteBuf> = codec::decode("list of entries", &raw)?;
     Ok(items.into_iter().map(serde_bytes::ByteBuf::into_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_travel_as_one_piece() {
+        let entries = vec![vec![1; 300], vec![2; 500]];
+        assert_eq!(unpack_entries(&pack_entries(&entries)).unwrap(), entries);
+        assert!(unpack_entries(&pack_entries(&[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_kilobyte_does_not_become_millions_of_entries() {
+        let empty = vec![Vec::new(); 1_000_000];
+        let packed = pack_entries(&empty);
+        assert!(packed.len() < 1_000, "{}", packed.len());
+        assert!(matches!(unpack_entries(&packed), Err(UnpackEntriesError::Count { .. })));
+    }
 }

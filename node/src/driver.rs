@@ -17,7 +17,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
-use crate::handle::{Known, NoTicket, NotJoined};
+use crate::handle::{Known, NoTicket, NotJoined, Stopped};
 use crate::network::{
     Command, Event, IntroductionToken, NetworkHandle, RequestFailure, ResponseToken, Verdict,
 };
@@ -33,8 +33,13 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Tokens of gossip messages that were not judged; older ones are forgotten, as gossipsub itself does.
 const UNJUDGED_MAX: usize = 4096;
 
+/// Requests of members that wait for an answer. All of one group do; older ones are those that never get one.
+const REQUESTS_MAX: usize = 2 * GROUP_MAX;
+/// The same for introductions.
+const INTRODUCTIONS_MAX: usize = 2 * GROUP_MAX;
+
 /// The answer to a write.
-type WriteReply = oneshot::Sender<Vec<Result<Written, WriteError>>>;
+type WriteReply = oneshot::Sender<Result<Vec<Result<Written, WriteError>>, Stopped>>;
 
 /// What the thread is asked.
 pub(crate) enum Message {
@@ -73,6 +78,8 @@ pub(crate) struct Driver {
     requests: BTreeMap<u64, ResponseToken>,
     introductions: BTreeMap<u64, IntroductionToken>,
     gossip: BTreeMap<u64, (MessageId, PeerId)>,
+    /// Whether a ticket may lie in the folder: until this site is a member.
+    keeps_ticket: bool,
 }
 
 /// Whether the thread goes on.
@@ -107,6 +114,7 @@ impl Driver {
             requests: BTreeMap::new(),
             introductions: BTreeMap::new(),
             gossip: BTreeMap::new(),
+            keeps_ticket: true,
         }
     }
 
@@ -125,41 +133,44 @@ impl Driver {
         self.network = network;
         self.act();
         while let Some(message) = messages.blocking_recv() {
-            match self.group(message, &mut messages) {
-                Ok(Flow::On) => {}
-                Ok(Flow::Stop) => break,
-                Err(error) => {
-                    if let Err(error) = self.recover(&error) {
-                        error!(%error, "the storage is beyond repair, the node stops");
-                        self.known.send_modify(|known| known.failed = Some(error.to_string()));
-                        break;
-                    }
-                }
+            let mut flow = Flow::On;
+            if let Err(error) = self.group(message, &mut messages, &mut flow)
+                && let Err(error) = self.recover(&error)
+            {
+                error!(%error, "the storage is beyond repair, the node stops");
+                self.known.send_modify(|known| known.failed = Some(error.to_string()));
+                flow = Flow::Stop;
             }
+            // Also before the end: what the last group made durable is answered.
             self.act();
+            match flow {
+                Flow::On => {}
+                Flow::Stop => break,
+            }
         }
         if let Err(error) = self.replica.into_store().flush_tables() {
             warn!(%error, "the tables were not written out, the next start replays more");
         }
     }
 
-    /// Takes in `first` and what waits behind it, and commits once.
+    /// Takes in `first` and what waits behind it up to a stop, and commits once.
     fn group(
         &mut self,
         first: Message,
         messages: &mut mpsc::Receiver<Message>,
-    ) -> Result<Flow, StoreError> {
-        let mut flow = self.take(first)?;
+        flow: &mut Flow,
+    ) -> Result<(), StoreError> {
+        *flow = self.take(first)?;
         for _ in 1..GROUP_MAX {
             match flow {
                 Flow::On => {}
                 Flow::Stop => break,
             }
             let Ok(message) = messages.try_recv() else { break };
-            flow = self.take(message)?;
+            *flow = self.take(message)?;
         }
         self.replica.commit()?;
-        Ok(flow)
+        Ok(())
     }
 
     fn take(&mut self, message: Message) -> Result<Flow, StoreError> {
@@ -181,6 +192,7 @@ impl Driver {
                 let is_kept = joined.is_ok();
                 let _ = reply.send(joined);
                 if is_kept {
+                    self.keeps_ticket = true;
                     self.known.send_modify(|known| known.join_refused = None);
                     self.feed(Input::Join(ticket))?;
                 }
@@ -218,7 +230,15 @@ impl Driver {
         match event {
             Event::Listening(address) => {
                 info!(%address, "listening");
-                self.known.send_modify(|known| known.listening.push(address));
+                self.known.send_modify(|known| {
+                    known.listening.retain(|other| *other != address);
+                    known.listening.push(address);
+                });
+                Ok(())
+            }
+            Event::NotListening(gone) => {
+                info!(address = %gone, "no longer listening");
+                self.known.send_modify(|known| known.listening.retain(|address| *address != gone));
                 Ok(())
             }
             Event::PeerUp { peer, address, .. } => {
@@ -231,15 +251,12 @@ impl Driver {
             }
             Event::Gossip { source, id, topic: _, data } => {
                 let token = self.number();
-                self.gossip.insert(token, (id, source));
-                while self.gossip.len() > UNJUDGED_MAX {
-                    self.gossip.pop_first();
-                }
+                keep(&mut self.gossip, token, (id, source), UNJUDGED_MAX);
                 self.feed_from(&source, |from| Input::Gossip { from, token, data })
             }
             Event::Request { from, token, body } => {
                 let number = self.number();
-                self.requests.insert(number, token);
+                keep(&mut self.requests, number, token, REQUESTS_MAX);
                 self.feed_from(&from, |from| Input::Request { from, token: number, body })
             }
             Event::Response { from, id, body } => {
@@ -252,7 +269,7 @@ impl Driver {
             }
             Event::Introduction { from, token, body } => {
                 let number = self.number();
-                self.introductions.insert(number, token);
+                keep(&mut self.introductions, number, token, INTRODUCTIONS_MAX);
                 self.feed_from(&from, |from| Input::Introduction { from, token: number, body })
             }
             Event::IntroductionAnswer { from, id: _, body } => {
@@ -315,7 +332,14 @@ impl Driver {
     /// The tables failed: makes them anew from the journal.
     fn recover(&mut self, error: &StoreError) -> Result<(), StoreError> {
         error!(%error, "the storage failed; rebuilding the tables from the journal");
-        self.writes.clear();
+        // What was made durable before is answered as such.
+        self.act();
+        for reply in std::mem::take(&mut self.writes).into_values() {
+            let reason = format!(
+                "the storage failed during this write ({error}); read whether it was kept before writing it again"
+            );
+            let _ = reply.send(Err(Stopped { reason: Some(reason) }));
+        }
         let mut entries = 0;
         self.replica.rebuild(&mut |progress| entries = progress.entries)?;
         info!(entries, "the tables are rebuilt");
@@ -333,13 +357,26 @@ impl Driver {
             known.network = network;
             changed
         });
+        self.drop_used_ticket();
+    }
+
+    /// Removes the ticket of a site that is a member, whichever way it learnt so.
+    fn drop_used_ticket(&mut self) {
+        let site = self.replica.site();
+        let is_member = self.replica.members().is_some_and(|members| members.get(&site).is_some());
+        if self.keeps_ticket && is_member {
+            self.keeps_ticket = false;
+            if let Err(error) = self.folder.remove_ticket() {
+                warn!(%error, "the used ticket stays");
+            }
+        }
     }
 
     fn act_on(&mut self, output: Output) {
         match output {
             Output::Written { id, results } => {
                 if let Some(reply) = self.writes.remove(&id) {
-                    let _ = reply.send(results);
+                    let _ = reply.send(Ok(results));
                 }
             }
             Output::Request { to, id, body } => {
@@ -405,9 +442,6 @@ impl Driver {
             Notice::Joined { network, by } => {
                 info!(%network, %by, "this site is a member now");
                 self.known.send_modify(|known| known.join_refused = None);
-                if let Err(error) = self.folder.remove_ticket() {
-                    warn!(%error, "the used ticket stays");
-                }
             }
             Notice::NotAdmitted { by, reason } => {
                 warn!(%by, reason, "the ticket was refused");
@@ -425,6 +459,14 @@ impl Driver {
                 error!(collection, id, reason, "a record cannot be read here");
             }
         }
+    }
+}
+
+/// Keeps a token until it is used, and the newest `max` of those that never are.
+fn keep<T>(tokens: &mut BTreeMap<u64, T>, number: u64, token: T, max: usize) {
+    tokens.insert(number, token);
+    while tokens.len() > max {
+        tokens.pop_first();
     }
 }
 

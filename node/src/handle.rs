@@ -65,9 +65,12 @@ pub struct NodeStatus {
     pub join_refused: Option<String>,
 }
 
-/// The node has stopped, or failed.
+/// The node has stopped, or failed while it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the node has stopped{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+#[error("{}", match reason {
+    Some(reason) => format!("the node has failed: {reason}"),
+    None => "the node has stopped".to_owned(),
+})]
 pub struct Stopped {
     /// Why, if it failed.
     pub reason: Option<String>,
@@ -133,7 +136,7 @@ impl Handle {
         &self,
         transactions: Vec<LocalTransaction>,
     ) -> Result<Vec<Result<Written, WriteError>>, Stopped> {
-        self.ask(|reply| Message::Write { transactions, reply }).await
+        self.ask(|reply| Message::Write { transactions, reply }).await?
     }
 
     /// Reads the tables, away from the threads that serve the network. `SpaceId` is the main space's.

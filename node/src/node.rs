@@ -1,7 +1,7 @@
 //! A node: storage, replica, network and API of one site, started and stopped together.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -98,6 +98,15 @@ pub enum InitError {
     /// The site's files cannot be made.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The network's first entry could not be written. Nothing of the site is left.
+    #[error(
+        "no network was founded: the journal in {} cannot be written; check the disk and its free space, then try again",
+        data.display()
+    )]
+    NotFounded {
+        /// The data folder.
+        data: PathBuf,
+    },
 }
 
 impl From<SiteError> for InitError {
@@ -124,18 +133,54 @@ pub fn init(data: &Path, name: &str, found: bool) -> Result<InitReport, InitErro
         Err(error) => return Err(error.into()),
     }
     let locked = DataFolder::open_or_create(data)?;
-    let key = folder.create(name)?;
-    let mut report = InitReport { site: key.site(), network: None };
-    if found {
-        let nonce = random_bytes()?;
-        let founders = vec![(key.site(), name.to_owned())];
-        let genesis = Genesis { founders, time_ms: wall_ms(), nonce };
-        report.network = Some(genesis.network());
-        let mut replica = open_replica(&folder, locked, Options::default(), Instant::now())?.0;
-        replica.found(genesis);
-        replica.commit().map_err(StartError::from)?;
+    let had_data = DATA.iter().any(|name| data.join(name).exists());
+    let site = folder.create(name)?.site();
+    if !found {
+        return Ok(InitReport { site, network: None });
     }
-    Ok(report)
+    match found_network(&folder, locked, site, name) {
+        Ok(network) => Ok(InitReport { site, network: Some(network) }),
+        Err(error) => {
+            remove_site(data, had_data);
+            Err(error)
+        }
+    }
+}
+
+/// Founds a network with one member, and checks that it stands.
+fn found_network(
+    folder: &SiteFolder,
+    locked: DataFolder,
+    site: SiteId,
+    name: &str,
+) -> Result<NetworkId, InitError> {
+    let founders = vec![(site, name.to_owned())];
+    let genesis = Genesis { founders, time_ms: wall_ms(), nonce: random_bytes()? };
+    let network = genesis.network();
+    let mut replica = open_replica(folder, locked, Options::default(), Instant::now())?.0;
+    replica.found(genesis);
+    replica.commit().map_err(StartError::from)?;
+    match replica.network() == Some(network) {
+        true => Ok(network),
+        false => Err(InitError::NotFounded { data: folder.path().to_owned() }),
+    }
+}
+
+/// What makes a folder a site's; the one that says that the site is complete goes first.
+const SITE_FILES: [&str; 3] = ["site.json", "site.key", "api.token"];
+/// What makes a folder hold data.
+const DATA: [&str; 2] = ["journal", "tables"];
+
+/// Takes back a site that could not found its network, so that it can be tried again. Data that was there before stays.
+fn remove_site(folder: &Path, had_data: bool) {
+    let files = SITE_FILES.iter().map(|name| std::fs::remove_file(folder.join(name)));
+    let folders = DATA.iter().filter(|_| !had_data);
+    let folders = folders.map(|name| std::fs::remove_dir_all(folder.join(name)));
+    for error in files.chain(folders).filter_map(Result::err) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            warn!(folder = %folder.display(), %error, "a part of the unfinished site stays");
+        }
+    }
 }
 
 impl Node {
@@ -167,7 +212,13 @@ impl Node {
         };
         let (network, network_task) = network::start(network_config, events)?;
 
-        let mut node = opened.run(Some(network.clone()))?;
+        let mut node = match opened.run(Some(network.clone())) {
+            Ok(node) => node,
+            Err(error) => {
+                stop_network(&network, vec![network_task]).await;
+                return Err(error);
+            }
+        };
         let messages = node.handle.messages.clone();
         let tasks = vec![network_task, tokio::spawn(pass_on(event_queue, messages.clone()))];
         let clock = tokio::spawn(tell_time(messages));
@@ -182,9 +233,13 @@ impl Node {
         let listening = await_listening(&node.handle, &settings.listen).await;
         run.keep_ports(&settings.listen, &listening);
         run = RunFile { api: Some(api_address), pid: Some(std::process::id()), listening, ..run };
-        folder.keep_run(&run)?;
-        info!(site = %node.site, api = %api_address, "the node is ready");
+        let kept = folder.keep_run(&run);
         node.running = Some(Running { api_address, stop_api, api, network, tasks, clock, folder });
+        if let Err(error) = kept {
+            node.shutdown().await;
+            return Err(error.into());
+        }
+        info!(site = %node.site, api = %api_address, "the node is ready");
         Ok(node)
     }
 
@@ -225,13 +280,7 @@ impl Node {
             running.clock.abort();
             let _ = running.stop_api.send(());
             let _ = running.api.await;
-            let _ = running.network.send(Command::Shutdown).await;
-            for task in running.tasks {
-                let abort = task.abort_handle();
-                if tokio::time::timeout(STOP_TIMEOUT, task).await.is_err() {
-                    abort.abort();
-                }
-            }
+            stop_network(&running.network, running.tasks).await;
             let ended = running.folder.run().map(|run| RunFile { api: None, pid: None, ..run });
             if let Err(error) = ended.and_then(|run| running.folder.keep_run(&run)) {
                 warn!(%error, "the run file was not updated");
@@ -246,6 +295,17 @@ impl Node {
             && let Ok(Err(_)) = tokio::task::spawn_blocking(move || driver.join()).await
         {
             warn!("the replica's thread has panicked");
+        }
+    }
+}
+
+async fn stop_network(network: &NetworkHandle, tasks: Vec<tokio::task::JoinHandle<()>>) {
+    // It may have stopped by itself already.
+    let _ = network.send(Command::Shutdown).await;
+    for task in tasks {
+        let abort = task.abort_handle();
+        if tokio::time::timeout(STOP_TIMEOUT, task).await.is_err() {
+            abort.abort();
         }
     }
 }

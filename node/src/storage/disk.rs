@@ -133,13 +133,13 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 
 /// Creates a folder that only its owner may enter, durably; an existing one is left as it is.
 pub(super) fn create_dir_private(dir: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-            Some(_) | None => sync_dir(Path::new(".")),
-        },
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        Err(e) => Err(e),
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(dir)?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        Some(_) | None => sync_dir(Path::new(".")),
     }
 }
 
