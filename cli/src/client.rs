@@ -41,7 +41,7 @@ enum Link {
     /// A node runs on the folder.
     Running { http: HttpClient<HttpConnector, Body>, api: SocketAddr, token: String },
     /// This process has opened the folder.
-    Opened { node: Node, router: Router },
+    Opened { node: Box<Node>, router: Router },
 }
 
 impl Client {
@@ -57,7 +57,7 @@ impl Client {
             let process = match Node::open(config.clone()).await {
                 Ok(node) => {
                     let router = api::router(node.handle());
-                    return Ok(Self { link: Link::Opened { node, router } });
+                    return Ok(Self { link: Link::Opened { node: Box::new(node), router } });
                 }
                 Err(StartError::Open(OpenError::Folder(FolderError::Locked {
                     process, ..

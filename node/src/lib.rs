@@ -8,12 +8,15 @@ pub mod api;
 pub mod config;
 mod driver;
 pub mod handle;
+mod init;
 pub mod network;
 mod node;
+mod ports;
 mod private_file;
 pub mod site;
 pub mod storage;
 
 pub use config::{Config, ConfigError, LogFormat, Overrides, Settings};
 pub use handle::Handle;
-pub use node::{InitError, InitReport, Node, StartError, init};
+pub use init::{InitError, InitReport, init};
+pub use node::{Node, StartError};

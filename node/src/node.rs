@@ -1,18 +1,15 @@
 //! A node: storage, replica, network and API of one site, started and stopped together.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use branchline_crdt::Replica;
-use branchline_crdt::ids::{Incarnation, NetworkId, SiteId};
-use branchline_crdt::membership::Genesis;
+use branchline_crdt::ids::{Incarnation, SiteId};
 use branchline_crdt::replica::Identity;
 use branchline_crdt::store::StoreError;
 use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -20,13 +17,14 @@ use tracing::{info, warn};
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
-use crate::driver::{Driver, Message, QUEUE_MAX, TICK, wall_ms};
+use crate::driver::{Driver, Message, QUEUE_MAX, TICK};
 use crate::handle::{Handle, Known};
 use crate::network::{
     self, Command, Event, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits,
 };
+use crate::ports::{same_kind, with_kept_ports};
 use crate::site::{RunFile, SiteError, SiteFolder};
-use crate::storage::folder::{DataFolder, FolderError};
+use crate::storage::folder::DataFolder;
 use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
 
 const MIB: u64 = 1024 * 1024;
@@ -87,100 +85,6 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-/// Why a site was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    /// The folder cannot be used.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The site's files cannot be made.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The network's first entry could not be written. Nothing of the site is left.
-    #[error(
-        "no network was founded: the journal in {} cannot be written; check the disk and its free space, then try again",
-        data.display()
-    )]
-    NotFounded {
-        /// The data folder.
-        data: PathBuf,
-    },
-}
-
-impl From<SiteError> for InitError {
-    fn from(error: SiteError) -> Self {
-        Self::Start(error.into())
-    }
-}
-
-/// What was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InitReport {
-    /// The new site.
-    pub site: SiteId,
-    /// The network that it founded.
-    pub network: Option<NetworkId>,
-}
-
-/// Makes a site in a new data folder, and a network with it if `found`.
-pub fn init(data: &Path, name: &str, found: bool) -> Result<InitReport, InitError> {
-    let folder = SiteFolder::new(data);
-    match folder.site() {
-        Ok(site) => return Err(SiteError::Exists { path: data.to_owned(), name: site.name }.into()),
-        Err(SiteError::NoSite { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let locked = DataFolder::open_or_create(data)?;
-    let had_data = DATA.iter().any(|name| data.join(name).exists());
-    let site = folder.create(name)?.site();
-    if !found {
-        return Ok(InitReport { site, network: None });
-    }
-    match found_network(&folder, locked, site, name) {
-        Ok(network) => Ok(InitReport { site, network: Some(network) }),
-        Err(error) => {
-            remove_site(data, had_data);
-            Err(error)
-        }
-    }
-}
-
-/// Founds a network with one member, and checks that it stands.
-fn found_network(
-    folder: &SiteFolder,
-    locked: DataFolder,
-    site: SiteId,
-    name: &str,
-) -> Result<NetworkId, InitError> {
-    let founders = vec![(site, name.to_owned())];
-    let genesis = Genesis { founders, time_ms: wall_ms(), nonce: random_bytes()? };
-    let network = genesis.network();
-    let mut replica = open_replica(folder, locked, Options::default(), Instant::now())?.0;
-    replica.found(genesis);
-    replica.commit().map_err(StartError::from)?;
-    match replica.network() == Some(network) {
-        true => Ok(network),
-        false => Err(InitError::NotFounded { data: folder.path().to_owned() }),
-    }
-}
-
-/// What makes a folder a site's; the one that says that the site is complete goes first.
-const SITE_FILES: [&str; 3] = ["site.json", "site.key", "api.token"];
-/// What makes a folder hold data.
-const DATA: [&str; 2] = ["journal", "tables"];
-
-/// Takes back a site that could not found its network, so that it can be tried again. Data that was there before stays.
-fn remove_site(folder: &Path, had_data: bool) {
-    let files = SITE_FILES.iter().map(|name| std::fs::remove_file(folder.join(name)));
-    let folders = DATA.iter().filter(|_| !had_data);
-    let folders = folders.map(|name| std::fs::remove_dir_all(folder.join(name)));
-    for error in files.chain(folders).filter_map(Result::err) {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            warn!(folder = %folder.display(), %error, "a part of the unfinished site stays");
-        }
-    }
 }
 
 impl Node {
@@ -358,7 +262,7 @@ impl Opened {
     }
 }
 
-fn open_replica(
+pub(crate) fn open_replica(
     folder: &SiteFolder,
     locked: DataFolder,
     options: Options,
@@ -398,7 +302,7 @@ fn tell(report: &OpenReport) {
     }
 }
 
-fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| StartError::NoRandomness)?;
     Ok(bytes)
@@ -441,54 +345,97 @@ async fn await_listening(handle: &Handle, asked: &[Multiaddr]) -> Vec<Multiaddr>
     handle.listening()
 }
 
-/// Whether `address` is one that listening on `asked` can lead to.
-fn same_kind(asked: &Multiaddr, address: &Multiaddr) -> bool {
-    let transport = |address: &Multiaddr| match address.iter().nth(1) {
-        Some(Protocol::Tcp(_)) => Some(6),
-        Some(Protocol::Udp(_)) => Some(17),
-        Some(_) | None => None,
-    };
-    let ip = |address: &Multiaddr| match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => Some(std::net::IpAddr::from(ip)),
-        Some(Protocol::Ip6(ip)) => Some(std::net::IpAddr::from(ip)),
-        Some(_) | None => None,
-    };
-    let (Some(wanted), Some(found)) = (ip(asked), ip(address)) else { return false };
-    let same_ip = wanted == found || wanted.is_unspecified() && wanted.is_ipv4() == found.is_ipv4();
-    same_ip && transport(asked) == transport(address)
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
 
-fn port(address: &Multiaddr) -> Option<u16> {
-    match address.iter().nth(1) {
-        Some(Protocol::Tcp(port) | Protocol::Udp(port)) => Some(port),
-        Some(_) | None => None,
+    use branchline_crdt::membership::Role;
+    use branchline_crdt::record::Edit;
+    use branchline_crdt::replica::{LocalTransaction, RecordEdit};
+
+    use super::*;
+    use crate::init::init;
+    use crate::site::SITE_FILES;
+
+    fn config(data: &Path) -> Config {
+        let mut config = Config::new(data);
+        config.settings.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.settings.api = ([127, 0, 0, 1], 0).into();
+        config.settings.mdns = false;
+        config
     }
-}
 
-fn with_port(address: &Multiaddr, port: u16) -> Option<Multiaddr> {
-    address.replace(1, |part| match part {
-        Protocol::Tcp(_) => Some(Protocol::Tcp(port)),
-        Protocol::Udp(_) => Some(Protocol::Udp(port)),
-        _ => None,
-    })
-}
+    #[test]
+    fn a_write_right_before_the_stop_is_answered() {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path(), "head", true).unwrap();
+        let opened = Opened::open_blocking(&config(data.path())).unwrap();
+        let (messages, queue) = mpsc::channel(QUEUE_MAX);
+        let (reply, mut answer) = oneshot::channel();
+        let edit = Edit::Put(serde_json::Map::new());
+        let edits = vec![RecordEdit { collection: "products".into(), id: "tea".into(), edit }];
+        let transactions = vec![LocalTransaction { origin: None, edits }];
+        messages.try_send(Message::Write { transactions, reply }).ok().unwrap();
+        messages.try_send(Message::Stop).ok().unwrap();
+        opened.driver.run(None, queue);
+        answer.try_recv().unwrap().unwrap().remove(0).unwrap();
+    }
 
-/// Where port 0 was asked for, the port that it had the last time, if that is free: others have it in their books.
-fn with_kept_ports(asked: &[Multiaddr], run: &RunFile) -> Vec<Multiaddr> {
-    let keep = |address: &Multiaddr| {
-        let kept = run.ports.get(&address.to_string()).filter(|_| port(address) == Some(0))?;
-        with_port(address, *kept).filter(network::is_free)
-    };
-    asked.iter().map(|address| keep(address).unwrap_or_else(|| address.clone())).collect()
-}
-
-impl RunFile {
-    /// Remembers which ports were chosen for addresses with port 0.
-    fn keep_ports(&mut self, asked: &[Multiaddr], listening: &[Multiaddr]) {
-        self.ports.clear();
-        for address in asked.iter().filter(|address| port(address) == Some(0)) {
-            let chosen = listening.iter().find(|found| same_kind(address, found)).and_then(port);
-            self.ports.extend(chosen.map(|port| (address.to_string(), port)));
+    #[test]
+    fn an_address_that_is_gone_is_no_longer_told() {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path(), "head", true).unwrap();
+        let opened = Opened::open_blocking(&config(data.path())).unwrap();
+        let (messages, queue) = mpsc::channel(QUEUE_MAX);
+        let gone: Multiaddr = "/ip4/192.0.2.1/tcp/4001".parse().unwrap();
+        let stays: Multiaddr = "/ip4/192.0.2.2/tcp/4001".parse().unwrap();
+        let listening = [&gone, &stays, &stays].map(|address| Event::Listening(address.clone()));
+        for event in listening.into_iter().chain([Event::NotListening(gone)]) {
+            messages.try_send(Message::Network(event)).ok().unwrap();
         }
+        messages.try_send(Message::Stop).ok().unwrap();
+        opened.driver.run(None, queue);
+        assert_eq!(opened.known.borrow().listening, [stays]);
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_at_its_end_leaves_nothing_running() {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path(), "head", true).unwrap();
+        let obstacle = data.path().join("run.json.new");
+        fs::create_dir(&obstacle).unwrap();
+        let Err(error) = Node::start(config(data.path())).await else { panic!("it has started") };
+        assert!(matches!(error, StartError::Site(SiteError::Io { .. })), "{error}");
+        fs::remove_dir(&obstacle).unwrap();
+        Node::start(config(data.path())).await.unwrap().shutdown().await;
+    }
+
+    #[test]
+    fn a_site_that_could_not_found_its_network_can_be_made_again() {
+        let data = tempfile::tempdir().unwrap();
+        fs::write(data.path().join("format"), DataFolder::FORMAT_TEXT).unwrap();
+        fs::write(data.path().join("journal"), "no folder").unwrap();
+        init(data.path(), "head", true).unwrap_err();
+        assert!(SITE_FILES.iter().all(|name| !data.path().join(name).exists()));
+        fs::remove_file(data.path().join("journal")).unwrap();
+        assert!(init(data.path(), "head", true).unwrap().network.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_ticket_that_a_crash_left_behind_goes_when_the_member_is_opened() {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path(), "head", true).unwrap();
+        let node = Node::open(config(data.path())).await.unwrap();
+        let address = "/ip4/127.0.0.1/tcp/4001".parse().unwrap();
+        let lifetime = Duration::from_secs(60);
+        let ticket = node.handle().invite(Role::Writer, lifetime, vec![address]).await.unwrap();
+        node.shutdown().await;
+        let folder = SiteFolder::new(data.path());
+        folder.keep_ticket(&ticket).unwrap();
+        Node::open(config(data.path())).await.unwrap().shutdown().await;
+        assert!(folder.ticket().unwrap().is_none());
     }
 }

@@ -29,6 +29,8 @@ const SITE_FILE: &str = "site.json";
 const TICKET_FILE: &str = "ticket";
 const TOKEN_FILE: &str = "api.token";
 const RUN_FILE: &str = "run.json";
+/// What makes a folder a site's; the one that says that the site is complete comes first.
+pub(crate) const SITE_FILES: [&str; 3] = [SITE_FILE, KEY_FILE, TOKEN_FILE];
 
 /// What a site says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

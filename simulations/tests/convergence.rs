@@ -250,6 +250,7 @@ fn in_step_offices_say_little_however_much_they_hold() {
         world.run_ms(500);
         costs.push(world.take_traffic().bytes);
     }
+    println!("sync bytes of a reconnect in step: {costs:?}");
     assert!(costs[0] < 1024, "{costs:?}");
     assert_eq!(costs[0], costs[1]);
 }

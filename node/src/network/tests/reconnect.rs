@@ -136,6 +136,25 @@ async fn sites_that_dial_each_other_at_once_are_up_once() {
 }
 
 #[tokio::test]
+async fn a_restart_is_noticed_while_the_old_connection_still_seems_alive() {
+    let mut a = Site::start(&[QUIC]).await;
+    let former = Plan::new(&[QUIC]);
+    let b = former.start().await;
+    b.members(&[a.peer]).await;
+    a.members(&[b.peer]).await;
+    a.knows(&b).await;
+    assert!(a.up(b.peer).await, "dialled, so that the next connection is the other way");
+    // The same site in another process, as after a kill that nobody was told of.
+    let again = Plan { keypair: former.keypair.clone(), ..Plan::new(&[QUIC]) };
+    let c = again.start().await;
+    c.members(&[a.peer]).await;
+    c.knows(&a).await;
+    a.down(again.peer()).await;
+    b.stop().await;
+    a.up(again.peer()).await;
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_a_clear_error() {
     for transport in [TCP, QUIC] {
         let first = Site::start(&[transport]).await;
