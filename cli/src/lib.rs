@@ -1,6 +1,6 @@
 //! The command line of Branchline.
 //!
-//! Every command speaks the node's HTTP API through one [`client::Client`], whether or not a node runs on the data
+//! Every command speaks the node's HTTP API through one client, whether or not a node runs on the data
 //! folder. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 it failed, 2 asked wrongly.
 
 mod args;
