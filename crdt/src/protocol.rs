@@ -139,6 +139,16 @@ pub fn topic(network: NetworkId, space: SpaceId) -> String {
     HEXLOWER.encode(&hasher.finalize().as_bytes()[..16])
 }
 
+/// How many of the first of some pieces, given their sizes in bytes, fit together into `bytes_max`.
+pub(crate) fn count_fitting(sizes: impl IntoIterator<Item = usize>, bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |size: &usize| {
+        bytes += size;
+        bytes <= bytes_max
+    };
+    sizes.into_iter().take_while(fits).count()
+}
+
 /// Packs whole entries, one after the other, as one piece.
 pub fn pack_entries(entries: &[Vec<u8>]) -> Vec<u8> {
     let items: Vec<_> = entries.iter().map(|entry| serde_bytes::Bytes::new(entry)).collect();

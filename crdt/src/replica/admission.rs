@@ -12,7 +12,8 @@ use crate::membership::{
     Admission, Admitting, Genesis, Grant, Members, NotAdmitted, Operation, Role, Ticket,
 };
 use crate::protocol::{
-    INTRODUCTION_BYTES_MAX, Introduction, Proof, Welcome, pack_entries, topic, unpack_entries,
+    INTRODUCTION_BYTES_MAX, Introduction, Proof, Welcome, count_fitting, pack_entries, topic,
+    unpack_entries,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -168,13 +169,7 @@ impl<S: Store> Replica<S> {
         let Some(network) = self.network() else { return Ok(()) };
         let mut entries = self.membership_entries(false)?;
         // The other side lacks what is newest.
-        let mut room = INTRODUCTION_BYTES_MAX;
-        let fitting = entries.iter().rev().take_while(|entry| {
-            let fits = entry.len() <= room;
-            room = room.saturating_sub(entry.len());
-            fits
-        });
-        let kept = fitting.count();
+        let kept = count_fitting(entries.iter().rev().map(Vec::len), INTRODUCTION_BYTES_MAX);
         let entries = entries.split_off(entries.len() - kept);
         let proof = Proof::Entries(pack_entries(&entries));
         let body = codec::encode(&Introduction { network, proof });
@@ -301,13 +296,7 @@ impl<S: Store> Replica<S> {
             return Ok(());
         };
         let mut entries = self.membership_entries(false)?;
-        let mut room = INTRODUCTION_BYTES_MAX;
-        let fitting = entries.iter().take_while(|entry| {
-            let fits = entry.len() <= room;
-            room = room.saturating_sub(entry.len());
-            fits
-        });
-        entries.truncate(fitting.count());
+        entries.truncate(count_fitting(entries.iter().map(Vec::len), INTRODUCTION_BYTES_MAX));
         let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
         let body = codec::encode(&welcome);
         self.outputs.push_back(Output::AnswerIntroduction { token, body });

@@ -10,6 +10,7 @@ use super::{Notice, Replica};
 use crate::codec;
 use crate::entry::{Entry, Header};
 use crate::ids::{EntryHash, Signature, SpaceId};
+use crate::protocol::count_fitting;
 use crate::store::{Store, StoreError};
 use crate::tables::logs::{self, ForkRow};
 
@@ -40,14 +41,9 @@ const FORKS_BYTES_MAX: usize = 1024 * 1024;
 impl<S: Store> Replica<S> {
     /// Proofs for an answer to a pull, as many as fit.
     pub(super) fn some_forks(&self, logs: &Logs) -> Vec<ForkRow> {
-        let mut room = FORKS_BYTES_MAX;
-        let fits = |fork: &&ForkRow| {
-            let bytes = codec::encode(*fork).len();
-            let fits = bytes <= room;
-            room = room.saturating_sub(bytes);
-            fits
-        };
-        logs.forks.values().filter(fits).cloned().collect()
+        let sizes = logs.forks.values().map(|fork| codec::encode(fork).len());
+        let count = count_fitting(sizes, FORKS_BYTES_MAX);
+        logs.forks.values().take(count).cloned().collect()
     }
 
     /// An entry came under the number of another that is held.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Output, Replica, Validation};
 use crate::codec;
 use crate::ids::{NetworkId, SiteId, SpaceId};
-use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, topic};
+use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, count_fitting, topic};
 use crate::receipt::{RECEIPT_LOGS_MAX, Receipt};
 use crate::store::{Store, StoreError};
 use crate::tables::{ReadTables, decode_row, logs, walk};
@@ -47,14 +47,9 @@ impl Receipts {
     fn some(&self, turn: u64) -> Vec<Receipt> {
         let start = usize::try_from(turn).unwrap_or(0) % self.by_site.len().max(1);
         let turned = self.by_site.values().cycle().skip(start).take(self.by_site.len());
-        let mut room = RECEIPTS_BYTES_MAX;
-        let fits = |receipt: &&Receipt| {
-            let bytes = codec::encode(*receipt).len();
-            let fits = bytes <= room;
-            room = room.saturating_sub(bytes);
-            fits
-        };
-        turned.take_while(fits).cloned().collect()
+        let sizes = turned.clone().map(|receipt| codec::encode(receipt).len());
+        let count = count_fitting(sizes, RECEIPTS_BYTES_MAX);
+        turned.take(count).cloned().collect()
     }
 
     fn keep(&mut self, receipt: Receipt) {
