@@ -1,6 +1,7 @@
-//! The production [`branchline_crdt::Replica`] in a simulated world: virtual time, simulated links, stores in memory,
+//! The production [`branchline_crdt::Replica`] in a simulated world: virtual time, simulated links, disks that forget,
 //! one seed. The same seed gives the same run.
 
+pub mod store;
 pub mod world;
 
 pub use world::World;

@@ -441,3 +441,28 @@ proptest! {
         }
     }
 }
+
+/// A day of writes and cuts, and what it left at each office.
+fn day(tick_always: bool) -> (Vec<String>, u64) {
+    let mut world = World::new(11, &["head", "north", "south"]);
+    if tick_always {
+        world.tick_always();
+    }
+    world.link(0, 1);
+    world.link(0, 2);
+    for hour in 0..6 {
+        world.write(hour % 3, "products", "tea", merge(json!({"stock": {"$inc": 1}}))).unwrap();
+        world.cut(0, 1);
+        world.run_ms(90_000);
+        world.mend(0, 1);
+        world.restart(hour % 3, false);
+        world.run_ms(45_000);
+    }
+    assert_equal(&world);
+    ((0..3).map(|office| world.digest(office)).collect(), world.take_traffic().bytes)
+}
+
+#[test]
+fn ticks_that_are_left_out_would_have_done_nothing() {
+    assert_eq!(day(false), day(true));
+}

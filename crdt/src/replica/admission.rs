@@ -145,16 +145,21 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
+    /// Whether this site holds a ticket and is no member yet.
+    pub(super) fn has_ticket_to_present(&self) -> bool {
+        self.network.as_ref().is_some_and(|network| {
+            network.ticket.is_some() && network.members.get(&self.author.site).is_none()
+        })
+    }
+
     /// Presents the ticket, if this site still needs to.
     pub(super) fn present_ticket(&mut self) -> Result<(), StoreError> {
         let now = self.now.monotonic_ms;
-        let own = self.site();
-        let Some(Network { members, ticket: Some(ticket), .. }) = &self.network else {
-            return Ok(());
-        };
-        if members.get(&own).is_some() || self.timers.introduce_ms > now {
+        if !self.has_ticket_to_present() || self.timers.introduce_ms > now {
             return Ok(());
         }
+        let own = self.site();
+        let Some(Network { ticket: Some(ticket), .. }) = &self.network else { return Ok(()) };
         self.timers.introduce_ms = now + PRESENT_INTERVAL_MS;
         let admission = Box::new(Admission::sign(ticket, own, &self.identity.name));
         let proof = Proof::Ticket(admission);

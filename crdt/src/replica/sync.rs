@@ -361,6 +361,17 @@ impl<S: Store> Replica<S> {
         }
     }
 
+    /// When [`Input::Tick`](super::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
+    /// nothing. Everything in `tick` has its time here.
+    pub fn due_ms(&self) -> u64 {
+        let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
+        let retries =
+            pulls.filter(|state| state.in_flight.is_none()).filter_map(|state| state.retry_ms);
+        let introduction = self.has_ticket_to_present().then_some(self.timers.introduce_ms);
+        let others = retries.chain(self.timers.receipt_ms).chain(introduction);
+        others.fold(self.timers.pull_ms, u64::min)
+    }
+
     /// What is due by now.
     pub(super) fn tick(&mut self) -> Result<(), StoreError> {
         let now = self.now.monotonic_ms;

@@ -19,7 +19,7 @@ pub struct FaultyDisk {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     inodes: Vec<Inode>,
     /// Names as the running system sees them, and as the drive has them.
@@ -31,13 +31,15 @@ struct State {
     sync_failures: u32,
     /// How many more changes the process lives to make; `None`: no end.
     life: Option<u32>,
+    /// The process tried one change more than it lived for.
+    killed: bool,
     /// Grows with each crash or restart: handles from before are dead.
     epoch: u64,
     /// Chooses what a failed sync leaves on the drive.
     random: Random,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inode {
     /// As the running system sees it.
     bytes: Vec<u8>,
@@ -47,6 +49,7 @@ struct Inode {
     pending: Vec<Pending>,
 }
 
+#[derive(Clone)]
 enum Pending {
     Write { offset: u64, bytes: Vec<u8> },
     Truncate(u64),
@@ -56,6 +59,17 @@ impl FaultyDisk {
     /// An empty disk without faults.
     pub fn new() -> FaultyDisk {
         FaultyDisk::default()
+    }
+
+    /// A disk of its own with the same content and the same faults to come, as a backup or a clone has.
+    #[must_use]
+    pub fn copy(&self) -> FaultyDisk {
+        FaultyDisk { state: Arc::new(Mutex::new(self.state().clone())) }
+    }
+
+    /// True once [`FaultyDisk::kill_after`] has had its way: the process must not be seen to do anything more.
+    pub fn is_killed(&self) -> bool {
+        self.state().killed
     }
 
     /// From now on files may grow by `bytes` in all, then writes fail with `StorageFull` after
@@ -83,6 +97,7 @@ impl FaultyDisk {
         let mut state = self.state();
         state.epoch += 1;
         state.life = None;
+        state.killed = false;
     }
 
     /// Cuts the power: of everything that was not synced a random part, chosen by `seed`,
@@ -92,6 +107,7 @@ impl FaultyDisk {
         let mut state = self.state();
         state.epoch += 1;
         state.life = None;
+        state.killed = false;
         for inode in &mut state.inodes {
             inode.crash(&mut random);
         }
@@ -141,7 +157,10 @@ impl State {
     /// Counts a change.
     fn change(&mut self) -> io::Result<()> {
         match &mut self.life {
-            Some(0) => Err(io::Error::other("the process was killed")),
+            Some(0) => {
+                self.killed = true;
+                Err(io::Error::other("the process was killed"))
+            }
             Some(changes) => {
                 *changes -= 1;
                 Ok(())
@@ -351,7 +370,7 @@ impl DiskFile for FaultyFile {
 }
 
 /// SplitMix64: a fixed sequence for each seed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Random(u64);
 
 impl Random {

@@ -1,0 +1,191 @@
+//! Starts and crashes, and what disks do to those who trust them.
+
+use branchline_crdt::Replica;
+use branchline_crdt::ids::Incarnation;
+use branchline_crdt::replica::Identity;
+use branchline_crdt::store::Store;
+use branchline_node::storage::testing::FaultyDisk;
+
+use super::site::Site;
+use super::{Observation, Office, World, random};
+use crate::store::{OfficeDisk, TablesLoss};
+
+/// How a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As it is told to: the tables are written out.
+    Orderly,
+    /// The process is killed; the machine writes out what it was given.
+    Killed,
+    /// The power fails: of what was not synced a random part is lost.
+    PowerCut,
+}
+
+impl World {
+    /// Starts an office's node on what its disk holds. A node that runs goes on.
+    pub fn start(&mut self, office: Office) {
+        if self.sites[office].replica.is_some() {
+            return;
+        }
+        let time_ms = self.time_ms;
+        let site = &mut self.sites[office];
+        site.forget_process();
+        site.starts += 1;
+        site.started_ms = time_ms;
+        let identity = self.identity(office);
+        let now = self.now(office);
+        let disk = std::mem::take(&mut self.sites[office].disk);
+        let store = match disk.open() {
+            Ok(store) => store,
+            Err((disk, error)) => {
+                self.sites[office].disk = disk;
+                self.observed(|| Observation::Failed { office, reason: error.to_string() });
+                return;
+            }
+        };
+        self.sites[office].disk = store.disk_without_tables();
+        match Replica::open(store, identity, None, now, &mut |_| ()) {
+            Ok(replica) => self.sites[office].replica = Some(replica),
+            Err(error) => {
+                self.observed(|| Observation::Failed { office, reason: error.to_string() });
+                return;
+            }
+        }
+        self.sites[office].frames_seen = 0;
+        if self.observations.is_some() {
+            let entries = self.entries_after(office, None);
+            self.observed(|| Observation::Started { office, entries });
+        }
+        self.drain(office);
+        self.plan_tick(office);
+        self.connect_all(office);
+    }
+
+    /// Ends an office's node.
+    pub fn stop(&mut self, office: Office, ending: Ending) {
+        let Some(replica) = self.sites[office].replica.take() else { return };
+        let draw = |what| random::number(self.seed, what, &[office as u64, self.time_ms]);
+        let mut disk = replica.into_store().into_disk();
+        match ending {
+            Ending::Orderly => disk.kill(TablesLoss::Batches(0)),
+            Ending::Killed => disk.kill(tables_loss(draw("lag"))),
+            Ending::PowerCut => disk.cut_power(draw("power cut"), tables_loss(draw("lag"))),
+        }
+        let site = &mut self.sites[office];
+        site.disk = disk;
+        site.forget_process();
+        self.disconnect_all(office);
+        self.observed(|| Observation::Stopped { office, crashed: ending != Ending::Orderly });
+    }
+
+    /// A node's process was killed by its own disk in the middle of a write: the power goes with it.
+    pub(super) fn die(&mut self, office: Office) {
+        self.stop(office, Ending::PowerCut);
+    }
+
+    /// Lets the power fail in the middle of the next write to the journal, after `changes` more operations of the
+    /// disk.
+    pub fn die_after(&mut self, office: Office, changes: u32) {
+        if let Some(disk) = self.faulty_disk(office) {
+            disk.kill_after(changes);
+        }
+    }
+
+    /// Stops an office's node without warning and starts it again, with or without its tables.
+    pub fn restart(&mut self, office: Office, tables_lost: bool) {
+        self.stop(office, Ending::Killed);
+        if tables_lost {
+            self.lose_tables(office);
+        }
+        self.start(office);
+    }
+
+    /// The tables of an office whose node is off are lost.
+    pub fn lose_tables(&mut self, office: Office) {
+        self.sites[office].disk.kill(TablesLoss::All);
+    }
+
+    /// Flips one bit in the journal of an office whose node is off.
+    pub fn flip_bit(&mut self, office: Office, choice: u64) {
+        if self.sites[office].disk.flip_bit(choice) {
+            self.observed(|| Observation::DiskChanged { office });
+        }
+    }
+
+    /// A copy of an office's disk.
+    pub fn backup(&self, office: Office) -> Option<OfficeDisk> {
+        let site = self.sites.get(office)?;
+        Some(match &site.replica {
+            Some(replica) => replica.store().copy(),
+            None => site.disk.copy(),
+        })
+    }
+
+    /// Puts a copy of a disk in place of an office's own, with no link at first.
+    pub fn restore(&mut self, office: Office, disk: OfficeDisk) {
+        for peer in 0..self.sites.len() {
+            self.unlink(office, peer);
+        }
+        self.replace_disk(office, disk);
+        self.start(office);
+    }
+
+    /// Puts a copy of a disk in place of an office's own. The node is off afterwards.
+    pub fn replace_disk(&mut self, office: Office, mut disk: OfficeDisk) {
+        self.stop(office, Ending::Killed);
+        disk.kill(TablesLoss::Batches(0));
+        self.sites[office].disk = disk;
+        self.observed(|| Observation::DiskChanged { office });
+    }
+
+    /// A second node with the key and a copy of the disk of an office, with no link at first.
+    pub fn clone_office(&mut self, office: Office, name: &str) -> Office {
+        let mut clone = Site::new(self.sites[office].key.clone(), name);
+        clone.clock = self.sites[office].clock;
+        if let Some(mut disk) = self.backup(office) {
+            disk.kill(TablesLoss::Batches(0));
+            clone.disk = disk;
+        }
+        self.add_site(clone)
+    }
+
+    /// Lets an office's disk be full, or have room again.
+    pub fn set_full(&mut self, office: Office, full: bool) {
+        if let Some(disk) = self.faulty_disk(office) {
+            disk.set_space(full.then_some(0));
+        }
+    }
+
+    /// Lets the next syncs of an office's disk fail, so many of them.
+    pub fn fail_syncs(&mut self, office: Office, count: u32) {
+        if let Some(disk) = self.faulty_disk(office) {
+            disk.fail_syncs(count);
+        }
+    }
+
+    fn faulty_disk(&mut self, office: Office) -> Option<&FaultyDisk> {
+        Some(self.sites[office].replica.as_ref()?.store().disk())
+    }
+
+    /// Frames of an office's journal that are known to be damaged.
+    pub fn damaged_count(&self, office: Office) -> usize {
+        self.replica(office).map_or(0, |replica| replica.store().damaged().len())
+    }
+
+    fn identity(&self, office: Office) -> Identity {
+        let site = &self.sites[office];
+        // By office and start, so that neither a restart nor a clone changes what happens elsewhere.
+        let seed = random::number(self.seed, "life", &[office as u64, u64::from(site.starts)]);
+        let incarnation = Incarnation(seed.to_le_bytes());
+        Identity { key: site.key.clone(), name: site.name.clone(), incarnation, seed }
+    }
+}
+
+/// Mostly the latest batches are lost, sometimes none, and seldom all.
+fn tables_loss(draw: u64) -> TablesLoss {
+    match draw % 8 {
+        0 => TablesLoss::All,
+        1 | 2 => TablesLoss::Batches(0),
+        _ => TablesLoss::Batches((draw >> 3) as usize % 16),
+    }
+}
