@@ -27,6 +27,11 @@ impl MemoryStore {
         self.full = full;
     }
 
+    /// Damages a frame.
+    pub fn damage(&mut self, at: Position) {
+        self.damaged.insert(at);
+    }
+
     /// What a crash leaves: the journal, without tables.
     #[must_use]
     pub fn without_tables(mut self) -> Self {

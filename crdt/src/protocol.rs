@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, DecodeError};
 use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
 use crate::frontier::Known;
-use crate::ids::{NetworkId, SpaceId};
+use crate::ids::{Author, NetworkId, SpaceId};
 use crate::membership::{Admission, Genesis};
 use crate::pack::{self, UnpackError};
 use crate::receipt::Receipt;
@@ -50,6 +50,8 @@ pub enum Have {
     Digest([u8; 16]),
     /// Its frontier.
     Frontier(Vec<Known>),
+    /// Everything but these entries, whose bytes are damaged here: they alone are asked for.
+    Lost(Vec<(Author, u64)>),
 }
 
 /// What a pull is answered with.

@@ -195,13 +195,8 @@ impl<S: Store> Replica<S> {
             }
         }
         positions.sort();
-        let read = |position| match self.store.read(position) {
-            Ok(mut frame) => Some(Ok(frame.split_off(1))),
-            // A damaged one is missed until it is repaired; the others still count.
-            Err(StoreError::Damaged { .. }) => None,
-            Err(error) => Some(Err(error)),
-        };
-        positions.into_iter().filter_map(read).collect()
+        // A damaged one is missed until it is repaired; the others still count.
+        positions.into_iter().filter_map(|at| self.read_entry(at).transpose()).collect()
     }
 
     /// Members from the entries of the membership space: the last step of opening.

@@ -11,7 +11,8 @@
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
-//! far), `commit` (seal, append, rows), `sync` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `replay`.
+//! far), `commit` (seal, append, rows), `sync` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `repair`,
+//! `replay`.
 
 mod accept;
 mod admission;
@@ -20,6 +21,7 @@ mod forks;
 mod gossip;
 mod logs;
 mod receipts;
+mod repair;
 mod replay;
 mod stage;
 mod status;
@@ -48,6 +50,7 @@ pub use write::{WriteError, Written};
 
 use logs::Logs;
 use receipts::Receipts;
+use repair::Losses;
 use stage::Stage;
 use sync::Peer;
 
@@ -299,6 +302,23 @@ pub enum Notice {
         /// Whether the entry that this site held is the one that stands.
         kept_ours: bool,
     },
+    /// The journal's copy of an entry is damaged: it is asked of the peers, and not served until one gives it back.
+    /// Told for the first entry of each log.
+    EntryLost {
+        /// The author; this site itself may have the only copy.
+        author: Author,
+        /// The entry's number.
+        seq: u64,
+    },
+    /// A peer gave a damaged entry back.
+    EntryRepaired {
+        /// The author.
+        author: Author,
+        /// The entry's number.
+        seq: u64,
+        /// The peer.
+        from: SiteId,
+    },
     /// A record cannot be read at this site; its changes are kept.
     Unreadable {
         /// The record.
@@ -333,6 +353,7 @@ pub struct Replica<S: Store> {
     schemas: BTreeMap<(SpaceId, String), Option<Schema>>,
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
+    losses: Losses,
     announced: gossip::Announced,
     timers: sync::Timers,
     random: sync::Random,

@@ -126,11 +126,14 @@ impl<S: Store> Replica<S> {
         let site = self.site();
         let is_member = self.members().is_some_and(|members| members.get(&site).is_some());
         let Some(logs) = self.spaces.get(&space).filter(|_| is_member) else { return };
-        // With a damaged journal this site holds nothing that others could rely on.
-        let whole = self.store.damaged().is_empty();
         let tips = logs.frontier();
-        let tips = tips.tips().filter(|_| whole).take(RECEIPT_LOGS_MAX);
-        let held: BTreeMap<_, _> = tips.map(|tip| (tip.author, tip.seq)).collect();
+        // Others rely on what a receipt claims: not on a log from its first lost entry on.
+        let durable = tips.tips().map(|tip| {
+            let lost = self.losses.first(space, tip.author);
+            (tip.author, lost.map_or(tip.seq, |first| tip.seq.min(first - 1)))
+        });
+        let held = durable.filter(|(_, seq)| *seq > 0).take(RECEIPT_LOGS_MAX);
+        let held: BTreeMap<_, _> = held.collect();
         let receipts = self.receipts.entry(space).or_default();
         let last = receipts.by_site.get(&site);
         if last.is_some_and(|last| last.logs == held) {

@@ -2,6 +2,7 @@
 
 use super::accept::{Acceptance, Origin};
 use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS};
+use super::repair::Losses;
 use super::stage::Stage;
 use super::sync::{Random, Timers};
 use super::{
@@ -56,6 +57,7 @@ impl<S: Store> Replica<S> {
             schemas: BTreeMap::new(),
             peers: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            losses: Losses::default(),
             announced: Announced::default(),
             timers: Timers::default(),
             random: Random::new(identity.seed),
@@ -71,6 +73,7 @@ impl<S: Store> Replica<S> {
         replica.load(ticket)?;
         replica.replay(progress)?;
         replica.rebuild_if_dropped_shows()?;
+        replica.find_losses()?;
         Ok(replica)
     }
 
@@ -110,7 +113,9 @@ impl<S: Store> Replica<S> {
         self.author.incarnation = Incarnation(self.random.bytes());
         self.store.clear_tables()?;
         self.load(ticket)?;
-        self.replay(progress)
+        self.replay(progress)?;
+        self.losses = Losses::default();
+        self.find_losses()
     }
 
     fn replay(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {

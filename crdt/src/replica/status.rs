@@ -30,6 +30,8 @@ pub struct Status {
     pub own_entries: u64,
     /// Entries held whose payload this program is too old to apply.
     pub entries_unapplied: u64,
+    /// Entries whose bytes are damaged here, until a peer gives them back.
+    pub entries_lost: u64,
     /// Logs of which a fork is proven.
     pub forks: Vec<Author>,
     /// All members, this site first.
@@ -96,6 +98,7 @@ impl<S: Store> Replica<S> {
             entries: rows.clone().map(|(_, row)| row.seq).sum(),
             own_entries: own.map(|(_, row)| row.seq).sum(),
             entries_unapplied: rows.map(|(_, row)| row.seq - row.applied).sum(),
+            entries_lost: self.losses.count(),
             forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
             sites,
         }

@@ -7,6 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::accept::{Acceptance, Origin};
+use super::repair::Withheld;
 use super::stage::After;
 use super::{Notice, Output, Replica};
 use crate::codec;
@@ -34,14 +35,28 @@ pub(super) struct Peer {
 struct PullState {
     /// The request under way; one at a time.
     in_flight: Option<u64>,
-    /// It told the whole frontier, so the answer cannot be to tell it.
-    told_frontier: bool,
+    /// What it asked.
+    asked: Asked,
     /// When it was sent.
     sent_ms: u64,
     /// Something new was heard of meanwhile: pull again.
     again: bool,
     /// Pull again at this time.
     retry_ms: Option<u64>,
+    /// When lost entries were last asked of this peer.
+    lost_ms: Option<u64>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    /// Whether there is anything to send.
+    #[default]
+    News,
+    /// What the told frontier lacks.
+    Entries,
+    /// Entries whose bytes are damaged here.
+    Lost,
 }
 
 /// When the next regular things are due, on the monotonic clock.
@@ -93,7 +108,17 @@ impl<S: Store> Replica<S> {
     /// Pulls a space from a connected member, now or after the pull under way.
     pub(super) fn pull(&mut self, from: SiteId, space: SpaceId) {
         let Some(logs) = self.spaces.get(&space) else { return };
-        self.send_pull(from, space, Have::Digest(logs.digest()));
+        let digest = Have::Digest(logs.digest());
+        let lost = self.losses.of_space(space);
+        let state = self.peers.get_mut(&from).map(|peer| peer.pulls.entry(space).or_default());
+        let Some(state) = state else { return };
+        let due = state.lost_ms.is_none_or(|at| at + PULL_INTERVAL_MS <= self.now.monotonic_ms);
+        if !lost.is_empty() && due && state.in_flight.is_none() {
+            state.lost_ms = Some(self.now.monotonic_ms);
+            self.send_pull(from, space, Have::Lost(lost));
+        } else {
+            self.send_pull(from, space, digest);
+        }
     }
 
     /// Goes on pulling what a digest has shown, or an answer has left.
@@ -112,10 +137,15 @@ impl<S: Store> Replica<S> {
         }
         self.request_count += 1;
         let id = self.request_count;
-        let told_frontier = matches!(have, Have::Frontier(_));
-        let sent_ms = self.now.monotonic_ms;
-        *state =
-            PullState { in_flight: Some(id), told_frontier, sent_ms, again: false, retry_ms: None };
+        state.in_flight = Some(id);
+        state.asked = match have {
+            Have::Digest(_) => Asked::News,
+            Have::Frontier(_) => Asked::Entries,
+            Have::Lost(_) => Asked::Lost,
+        };
+        state.sent_ms = self.now.monotonic_ms;
+        state.again = false;
+        state.retry_ms = None;
         let pull = Pull { space, have, receipts, bytes_max: PULL_BYTES };
         self.outputs.push_back(Output::Request { to: from, id, body: codec::encode(&pull) });
     }
@@ -168,6 +198,7 @@ impl<S: Store> Replica<S> {
                 let forks = self.some_forks(logs);
                 (self.entries_for(pull, known)?, forks)
             }
+            Have::Lost(lost) => (self.lost_entries(pull, lost)?, Vec::new()),
         };
         Ok(Answer { outcome, receipts, forks })
     }
@@ -185,19 +216,16 @@ impl<S: Store> Replica<S> {
         for (author, seq) in lacking {
             next.extend(self.place_of(pull.space, author, seq)?.map(Reverse));
         }
-        let damaged = self.store.damaged();
+        let mut withheld = Withheld::new(&self.losses, pull.space);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(Reverse((position, author, seq))) = next.pop() {
-            // Nothing behind a damaged frame is served: it may build on what cannot be told.
-            if damaged.first().is_some_and(|hole| *hole <= position) {
-                break;
-            }
-            let frame = match self.store.read(position) {
-                Ok(frame) => frame,
-                Err(StoreError::Damaged { .. }) => break,
-                Err(error) => return Err(error),
+            let Some(entry) = self.read_entry(position)? else {
+                withheld.add(author, seq);
+                continue;
             };
-            let entry = frame.get(1..).unwrap_or_default().to_vec();
+            if withheld.builds_on(author, seq, &entry) {
+                continue;
+            }
             if !entries.is_empty() && bytes + entry.len() > budget {
                 let packed = pack_entries(&entries);
                 return Ok(Outcome::Entries { packed, more: true });
@@ -243,7 +271,7 @@ impl<S: Store> Replica<S> {
         id: u64,
         body: &[u8],
     ) -> Result<(), StoreError> {
-        let Some((space, told_frontier)) = self.end_pull(from, id) else { return Ok(()) };
+        let Some((space, asked)) = self.end_pull(from, id) else { return Ok(()) };
         let answer: Answer = match codec::decode("answer to a pull", body) {
             Ok(answer) => answer,
             Err(error) => {
@@ -256,10 +284,14 @@ impl<S: Store> Replica<S> {
             self.take_fork(space, fork)?;
         }
         match answer.outcome {
-            Outcome::InStep | Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
-            Outcome::TellFrontier if !told_frontier => self.pull_more(from, space),
-            Outcome::TellFrontier => {}
+            Outcome::Entries { packed, .. } if asked == Asked::Lost => {
+                self.take_lost(from, &packed)?;
+                self.pull(from, space);
+            }
             Outcome::Entries { packed, more } => self.take_entries(from, space, &packed, more)?,
+            Outcome::TellFrontier if asked == Asked::News => self.pull_more(from, space),
+            Outcome::TellFrontier => {}
+            Outcome::InStep | Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
         }
         Ok(())
     }
@@ -344,13 +376,13 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// The space of the request that has ended, and whether it told the whole frontier.
-    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, bool)> {
+    /// The space of the request that has ended, and what it asked.
+    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Asked)> {
         let peer = self.peers.get_mut(&from)?;
         let (space, state) =
             peer.pulls.iter_mut().find(|(_, state)| state.in_flight == Some(id))?;
         state.in_flight = None;
-        Some((*space, state.told_frontier))
+        Some((*space, state.asked))
     }
 
     fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
@@ -395,6 +427,7 @@ impl<S: Store> Replica<S> {
                 self.pull_all(site);
             }
         }
+        self.find_losses()?;
         self.issue_receipts()?;
         self.present_ticket()
     }

@@ -99,7 +99,7 @@ pub fn forks(space: SpaceId) -> Vec<u8> {
     space_prefix(b'f', space)
 }
 
-/// The author in the key of a log or fork row.
+/// The author in the key of a log, fork or entry row.
 pub fn author_of_key(key: &[u8]) -> Option<Author> {
     Some(Author::from_bytes(key.get(17..57)?.try_into().ok()?))
 }
@@ -114,6 +114,17 @@ pub fn entry(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
 /// What the entry rows of one log begin with.
 pub fn entries(space: SpaceId, author: Author) -> Vec<u8> {
     author_key(b'e', space, author)
+}
+
+/// What the entry rows of a space begin with.
+pub fn entries_of_space(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'e', space)
+}
+
+/// The author and the number in the key of an entry row.
+pub fn entry_of_key(key: &[u8]) -> Option<(Author, u64)> {
+    let seq = u64::from_be_bytes(key.get(57..65)?.try_into().ok()?);
+    Some((author_of_key(key)?, seq))
 }
 
 /// Key of an [`ActorRow`].
@@ -178,6 +189,8 @@ mod tests {
         assert!(entry(space, author, 255) < entry(space, author, 256));
         assert!(entry(space, author, 1).starts_with(&entries(space, author)));
         assert_eq!(author_of_key(&log(space, author)), Some(author));
+        assert!(entry(space, author, 7).starts_with(&entries_of_space(space)));
+        assert_eq!(entry_of_key(&entry(space, author, 7)), Some((author, 7)));
         let of = SpaceId([9; 16]);
         assert_eq!(named_of_key(&named(space, of, author)), Some((of, author)));
     }

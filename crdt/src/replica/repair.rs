@@ -1,0 +1,266 @@
+//! Damaged journal frames: the entries that lay in them are asked of the peers and put back into their places.
+//!
+//! An entry is lost where the tables show it and its frame is damaged. It is known by its hash, so whoever holds it
+//! can give it back. Until then neither it nor what builds on it is served, and the receipt does not claim it. Where
+//! the tables were made anew from the damaged journal nothing is lost in this sense: the frontier then ends before
+//! the hole, and the regular pull brings the entry as a new one.
+//!
+//! An own entry that no other site holds is gone: it stays visible here, and is not told to anyone. A rebuild goes
+//! on without it, under a new incarnation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, frame};
+use super::{Notice, Replica};
+use crate::codec;
+use crate::entry::{Entry, Header, Tip};
+use crate::ids::{Author, EntryHash, SiteId, SpaceId};
+use crate::protocol::{ANSWER_BYTES_MAX, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries};
+use crate::store::{Position, Store, StoreError};
+use crate::tables::logs::{self, EntryRow};
+use crate::tables::{decode_row, walk};
+
+/// Entries that one pull asks back; the next pull asks for more.
+pub(super) const LOST_ASKED_MAX: usize = 64;
+/// Journal bytes read at a time.
+const SCAN_BYTES: usize = 4 * 1024 * 1024;
+
+/// The entries that the tables show and whose frames are damaged; none, as a rule.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// The damage that this was made from.
+    damaged: Vec<Position>,
+    /// The first [`LOST_ASKED_MAX`], in journal order.
+    entries: BTreeMap<Position, Lost>,
+    /// All, by log: how many, and the number of the first.
+    logs: BTreeMap<(SpaceId, Author), (u64, u64)>,
+}
+
+/// Damaged stretches of the journal: where each begins, and where the next sound frame is.
+type Holes = BTreeMap<Position, Option<Position>>;
+
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    space: SpaceId,
+    author: Author,
+    seq: u64,
+    hash: EntryHash,
+}
+
+impl Losses {
+    /// How many entries are lost.
+    pub(super) fn count(&self) -> u64 {
+        self.logs.values().map(|(count, _)| count).sum()
+    }
+
+    /// The number of a log's first lost entry.
+    pub(super) fn first(&self, space: SpaceId, author: Author) -> Option<u64> {
+        self.logs.get(&(space, author)).map(|(_, first)| *first)
+    }
+
+    /// What to ask back of a space.
+    pub(super) fn of_space(&self, space: SpaceId) -> Vec<(Author, u64)> {
+        let lost = self.entries.values().filter(|lost| lost.space == space);
+        lost.map(|lost| (lost.author, lost.seq)).collect()
+    }
+
+    fn add(&mut self, position: Position, lost: Lost) {
+        let (count, first) = self.logs.entry((lost.space, lost.author)).or_insert((0, lost.seq));
+        *count += 1;
+        *first = lost.seq.min(*first);
+        self.entries.insert(position, lost);
+        if self.entries.len() > LOST_ASKED_MAX {
+            self.entries.pop_last();
+        }
+    }
+}
+
+/// The logs that an answer leaves out, each from a number on: a lost entry, or one that builds on it.
+pub(super) struct Withheld<'a> {
+    losses: &'a Losses,
+    space: SpaceId,
+    logs: BTreeMap<Author, u64>,
+}
+
+impl<'a> Withheld<'a> {
+    pub(super) fn new(losses: &'a Losses, space: SpaceId) -> Self {
+        Self { losses, space, logs: BTreeMap::new() }
+    }
+
+    /// Leaves a log out from an entry on.
+    pub(super) fn add(&mut self, author: Author, seq: u64) {
+        self.logs.insert(author, seq);
+    }
+
+    /// Whether an entry builds on one that is left out; then its log is left out from here on. Asked of entries in
+    /// journal order.
+    pub(super) fn builds_on(&mut self, author: Author, seq: u64, entry: &[u8]) -> bool {
+        if self.losses.logs.is_empty() && self.logs.is_empty() {
+            return false;
+        }
+        let builds_on = Entry::decode(entry).map_or(true, |entry| self.is_named(&entry.header));
+        if builds_on {
+            self.add(author, seq);
+        }
+        builds_on
+    }
+
+    fn is_named(&self, header: &Header) -> bool {
+        let membership = header.network.membership_space();
+        let lost = |space, tip: &Tip| {
+            let first = self.losses.first(space, tip.author);
+            first.is_some_and(|first| first <= tip.seq)
+        };
+        let left_out = |tip: &Tip| self.logs.get(&tip.author).is_some_and(|seq| *seq <= tip.seq);
+        header.past.iter().any(|tip| lost(self.space, tip) || left_out(tip))
+            || header.membership_past.iter().any(|tip| lost(membership, tip))
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// Finds out what is lost, where the damage is not the one that was known.
+    pub(super) fn find_losses(&mut self) -> Result<(), StoreError> {
+        if self.store.damaged() == self.losses.damaged {
+            return Ok(());
+        }
+        let known = std::mem::take(&mut self.losses);
+        let holes = self.holes()?;
+        let mut claimed = BTreeSet::new();
+        for space in self.spaces.keys().copied().collect::<Vec<_>>() {
+            self.find_losses_in(space, &holes, &mut claimed)?;
+        }
+        if holes.keys().any(|hole| !claimed.contains(hole)) {
+            self.keep_founding(holes.keys().filter(|hole| !claimed.contains(hole)))?;
+        }
+        self.losses.damaged = self.store.damaged();
+        for ((space, author), (_, seq)) in self.losses.logs.clone() {
+            if known.first(space, author) != Some(seq) {
+                self.notice(Notice::EntryLost { author, seq });
+            }
+        }
+        Ok(())
+    }
+
+    /// Each damaged stretch with the place of the next sound frame.
+    fn holes(&self) -> Result<Holes, StoreError> {
+        let mut holes = Holes::new();
+        for from in self.store.damaged() {
+            let next = self.store.scan_journal(Some(from), 1)?;
+            holes.insert(from, next.first().map(|(position, _)| *position));
+        }
+        Ok(holes)
+    }
+
+    fn find_losses_in(
+        &mut self,
+        space: SpaceId,
+        holes: &Holes,
+        claimed: &mut BTreeSet<Position>,
+    ) -> Result<(), StoreError> {
+        if holes.is_empty() {
+            return Ok(());
+        }
+        let losses = &mut self.losses;
+        walk(&self.store, &logs::entries_of_space(space), None, |key, value| {
+            let EntryRow { position, hash, fate: _ } = decode_row("entry row", value)?;
+            let position = Position(position);
+            let hole = holes.range(..=position).next_back();
+            let inside = hole.is_some_and(|(_, end)| end.is_none_or(|end| position < end));
+            if let (true, Some((author, seq))) = (inside, logs::entry_of_key(key)) {
+                losses.add(position, Lost { space, author, seq, hash });
+                claimed.insert(position);
+            }
+            Ok(true)
+        })
+    }
+
+    /// The tables hold the genesis document and the proofs of forks too: where the journal has lost them, they go
+    /// back into the holes that no entry lay in, or else to the journal's end.
+    fn keep_founding<'a>(
+        &mut self,
+        holes: impl Iterator<Item = &'a Position> + Clone,
+    ) -> Result<(), StoreError> {
+        let mut missing: BTreeSet<Vec<u8>> = BTreeSet::new();
+        missing.extend(self.genesis().map(|genesis| frame(FRAME_GENESIS, &codec::encode(genesis))));
+        let forks = self.spaces.values().flat_map(|logs| logs.forks.values());
+        missing.extend(forks.map(|fork| frame(FRAME_FORK, &codec::encode(fork))));
+        let mut after = None;
+        loop {
+            let frames = self.store.scan_journal(after, SCAN_BYTES)?;
+            let Some((last, _)) = frames.last() else { break };
+            after = Some(*last);
+            for (_, found) in &frames {
+                missing.remove(found);
+            }
+        }
+        for frame in missing {
+            if !holes.clone().any(|at| self.store.repair(*at, &frame).is_ok()) {
+                match self.store.append(&[&frame]) {
+                    // The tables keep it; the next start tries again.
+                    Ok(_) | Err(StoreError::Unwritable { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves entries that another site has lost.
+    pub(super) fn lost_entries(
+        &self,
+        pull: &Pull,
+        lost: &[(Author, u64)],
+    ) -> Result<Outcome, StoreError> {
+        let budget = ANSWER_BYTES_MAX.min(PULL_BYTES as usize);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for (author, seq) in lost.iter().take(LOST_ASKED_MAX) {
+            let Some(row) = self.entry_row(pull.space, *author, *seq)? else { continue };
+            let Some(entry) = self.read_entry(row.position())? else { continue };
+            bytes += entry.len();
+            if !entries.is_empty() && bytes > budget {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(Outcome::Entries { packed: pack_entries(&entries), more: false })
+    }
+
+    /// An entry's bytes; `None` where they are damaged.
+    pub(super) fn read_entry(&self, at: Position) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.store.read(at) {
+            Ok(frame) => Ok(frame.strip_prefix(&[FRAME_ENTRY]).map(<[u8]>::to_vec)),
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts entries that a peer gave back into their places.
+    pub(super) fn take_lost(&mut self, from: SiteId, packed: &[u8]) -> Result<(), StoreError> {
+        let entries = match unpack_entries(packed) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                return Ok(());
+            }
+        };
+        for bytes in entries {
+            let Ok(entry) = Entry::decode(&bytes) else { continue };
+            let header = &entry.header;
+            // The hash is over header and signature, and the header names the payload's: no other bytes have it.
+            let place = self.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
+            let Some((at, _)) = place.map(|(at, lost)| (*at, *lost)) else { continue };
+            match self.store.repair(at, &frame(FRAME_ENTRY, &bytes)) {
+                Ok(()) => {
+                    let (author, seq) = (header.author, header.seq);
+                    self.notice(Notice::EntryRepaired { author, seq, from });
+                }
+                // Nothing is worse than before; the next pull asks again.
+                Err(StoreError::Unwritable { .. } | StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.find_losses()?;
+        self.receipts_are_due();
+        Ok(())
+    }
+}
