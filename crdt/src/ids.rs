@@ -164,6 +164,13 @@ impl NetworkId {
 impl EntryHash {
     /// What the first entry of a log names as its predecessor.
     pub const NONE: Self = Self([0; 32]);
+
+    /// Its beginning: enough to notice a difference, not to prove one.
+    pub fn short(&self) -> [u8; 8] {
+        let mut short = [0; 8];
+        short.copy_from_slice(&self.0[..8]);
+        short
+    }
 }
 
 /// The life of a site from one start of its node to the next. Random, so that a restored backup or a cloned

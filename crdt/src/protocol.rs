@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
 use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
-use crate::frontier::Known;
+use crate::frontier::{Known, Parts};
 use crate::ids::{Author, NetworkId, SpaceId};
 use crate::membership::{Admission, Genesis};
 use crate::pack::{self, UnpackError};
@@ -49,7 +49,12 @@ pub enum Have {
     /// Digest of its frontier: nothing more is needed if the other side has the same.
     Digest([u8; 16]),
     /// Its frontier.
-    Frontier(Vec<Known>),
+    Frontier {
+        /// The parts of it that are told, and that entries are asked of; `None`: the whole.
+        parts: Option<Parts>,
+        /// The logs in them.
+        known: Vec<Known>,
+    },
     /// Everything but these entries, whose bytes are damaged here: they alone are asked for.
     Lost(Vec<(Author, u64)>),
 }
@@ -70,8 +75,8 @@ pub struct Answer {
 pub enum Outcome {
     /// Both hold the same.
     InStep,
-    /// The digest differs: tell the whole frontier.
-    TellFrontier,
+    /// The digest differs: tell the frontier, or the parts of it whose digests are not these.
+    TellFrontier(Vec<[u8; 8]>),
     /// Entries in the answerer's journal order, which is causal.
     Entries {
         /// See [`pack_entries`].

@@ -455,6 +455,13 @@ impl Driver {
             Notice::Fork { author, seq, kept_ours } => {
                 error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
             }
+            Notice::EntryLost { author, seq } => {
+                let site = author.site;
+                error!(%site, seq, "the journal's copy of an entry is damaged, the peers are asked for it");
+            }
+            Notice::EntryRepaired { author, seq, from } => {
+                info!(site = %author.site, seq, peer = %from, "a damaged entry is repaired");
+            }
             Notice::Unreadable { collection, id, reason } => {
                 error!(collection, id, reason, "a record cannot be read here");
             }

@@ -111,7 +111,7 @@ impl<S: Store> Replica<S> {
         if header.seq != held_seq + 1 || header.previous != held_hash {
             return Ok(Acceptance::NotReady);
         }
-        let past = self.past(header)?;
+        let past = self.past(header, origin)?;
         let fate = match past {
             Past::Lacking => None,
             Past::Held | Past::NamesDropped if self.is_blocked(header, tip) => Some(Fate::Held),
@@ -200,9 +200,10 @@ impl<S: Store> Replica<S> {
     }
 
     /// Whether all that an entry names as its past is held.
-    fn past(&self, header: &Header) -> Result<Past, StoreError> {
+    fn past(&self, header: &Header, origin: Origin) -> Result<Past, StoreError> {
         let membership = header.network.membership_space();
         let own = header.past.iter().map(|tip| (header.space, tip));
+        let by_gossip = origin == Origin::Peer { by_gossip: true };
         let mut past = Past::Held;
         for (space, tip) in own.chain(header.membership_past.iter().map(|tip| (membership, tip))) {
             let held = self.held_hash(space, tip.author, tip.seq)?;
@@ -211,7 +212,12 @@ impl<S: Store> Replica<S> {
             }
             let forked = self.spaces.get(&space).and_then(|logs| logs.forks.get(&tip.author));
             match forked.map(ForkRow::rank) {
-                // Nobody waits for a branch that does not stand; the one that does is on its way.
+                // Which branch it names cannot be told, and gossip may have come before the one that stands.
+                Some((seq, _)) if tip.seq > seq && held.is_none() && by_gossip => {
+                    return Ok(Past::Lacking);
+                }
+                // Nobody waits for a branch that does not stand. A pull brings the one that does before whatever
+                // builds on it.
                 Some((seq, kept)) if tip.seq >= seq && tip.hash != kept => {
                     past = Past::NamesDropped;
                 }

@@ -276,7 +276,8 @@ impl<S: Store> Replica<S> {
             match after {
                 After::Say(output) => self.outputs.push_back(output),
                 After::Welcome { token, to } => self.welcome(token, to)?,
-                After::Pull { from, space } => self.pull_more(from, space),
+                After::Pull { from, space } => self.pull(from, space),
+                After::PullMore { from, space } => self.pull_more(from, space)?,
             }
         }
         Ok(())
@@ -301,7 +302,7 @@ impl<S: Store> Replica<S> {
                 After::Welcome { token, .. } => {
                     self.refuse(token, "this site cannot write at present")
                 }
-                After::Pull { .. } => {}
+                After::Pull { .. } | After::PullMore { .. } => {}
             }
         }
     }

@@ -47,7 +47,7 @@ impl<S: Store> Replica<S> {
     }
 
     fn gossiped_entry(&mut self, from: SiteId, bytes: &[u8]) -> Result<Validation, StoreError> {
-        Ok(match self.take_entry(from, bytes, true)? {
+        Ok(match self.take_entry(from, bytes, true)?.map(|(_, acceptance)| acceptance) {
             Some(Acceptance::Staged | Acceptance::Repeat) => Validation::Accept,
             Some(Acceptance::NotReady) => {
                 if let Some(network) = self.network() {

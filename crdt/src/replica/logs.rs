@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::entry::Tip;
-use crate::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX};
+use crate::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX, Parts};
 use crate::ids::{Author, SpaceId};
 use crate::store::StoreError;
 use crate::tables::logs::{self, ForkRow, LogRow};
@@ -83,11 +83,9 @@ impl Logs {
         self.frontier().tips().filter_map(applied).filter(is_new).collect()
     }
 
-    /// The frontier as it travels.
-    pub(super) fn known(&self) -> Vec<Known> {
+    /// The frontier as it travels, or some parts of it.
+    pub(super) fn known(&self, parts: Option<&Parts>) -> Vec<Known> {
         let known = |tip: Tip| {
-            let mut check = [0; 8];
-            check.copy_from_slice(&tip.hash.0[..8]);
             let mut predecessors = Vec::new();
             let mut row = self.rows.get(&tip.author);
             while let Some(former) = row.and_then(|row| row.predecessor)
@@ -96,9 +94,10 @@ impl Logs {
                 predecessors.push((former.author.incarnation, former.seq));
                 row = self.rows.get(&former.author);
             }
-            Known { author: tip.author, seq: tip.seq, check, predecessors }
+            Known { author: tip.author, seq: tip.seq, check: tip.hash.short(), predecessors }
         };
-        self.frontier().tips().map(known).collect()
+        let told = |tip: &Tip| parts.is_none_or(|parts| parts.have(&tip.author.site));
+        self.frontier().tips().filter(told).map(known).collect()
     }
 
     /// For each log that a site with this frontier lacks entries of: the number of the first that it lacks.
@@ -175,22 +174,22 @@ mod tests {
         let full = logs(&chain);
         let listed: Vec<_> = full.frontier().tips().map(|tip| tip.author).collect();
         assert_eq!(listed, [author(1, 7)]);
-        assert!(full.lacking(&full.known()).is_empty());
+        assert!(full.lacking(&full.known(None)).is_empty());
 
         let behind = logs(&chain[..1]);
-        let lacking = full.lacking(&behind.known());
+        let lacking = full.lacking(&behind.known(None));
         assert_eq!(lacking, BTreeMap::from([(author(1, 3), 1), (author(1, 7), 1)]));
         // The one behind knows nothing of the newest incarnations, but is told what came before them.
-        assert!(behind.lacking(&full.known()).is_empty());
+        assert!(behind.lacking(&full.known(None)).is_empty());
     }
 
     #[test]
     fn a_restored_backup_and_the_others_each_send_what_the_other_lacks() {
         let others = logs(&[(author(1, 1), 9, None), (author(1, 2), 4, Some((author(1, 1), 9)))]);
         let restored = logs(&[(author(1, 1), 5, None), (author(1, 3), 1, Some((author(1, 1), 5)))]);
-        let lacking = others.lacking(&restored.known());
+        let lacking = others.lacking(&restored.known(None));
         assert_eq!(lacking, BTreeMap::from([(author(1, 1), 6), (author(1, 2), 1)]));
-        assert_eq!(restored.lacking(&others.known()), BTreeMap::from([(author(1, 3), 1)]));
+        assert_eq!(restored.lacking(&others.known(None)), BTreeMap::from([(author(1, 3), 1)]));
     }
 
     #[test]
@@ -198,7 +197,7 @@ mod tests {
         let cloned = logs(&[(author(1, 9), 6, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
         assert_eq!(cloned.frontier().tips().count(), 2);
         let other = logs(&[(author(1, 9), 5, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
-        let lacking = cloned.lacking(&other.known());
+        let lacking = cloned.lacking(&other.known(None));
         assert_eq!(lacking, BTreeMap::from([(author(1, 9), 6)]));
     }
 }

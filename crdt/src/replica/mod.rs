@@ -11,7 +11,7 @@
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
-//! far), `commit` (seal, append, rows), `sync` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `repair`,
+//! far), `commit` (seal, append, rows), `sync`, `serve` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `repair`,
 //! `replay`.
 
 mod accept;
@@ -23,6 +23,7 @@ mod logs;
 mod receipts;
 mod repair;
 mod replay;
+mod serve;
 mod stage;
 mod status;
 mod sync;

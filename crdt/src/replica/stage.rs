@@ -59,8 +59,10 @@ pub(super) enum After {
     Say(Output),
     /// Answer a site that was introduced, by what is then known.
     Welcome { token: u64, to: SiteId },
-    /// Go on with a pull.
+    /// Pull.
     Pull { from: SiteId, space: SpaceId },
+    /// Go on with a pull.
+    PullMore { from: SiteId, space: SpaceId },
 }
 
 /// A record in the middle of a group.

@@ -1,23 +1,19 @@
-//! Pulling: "here is what I hold, send what I lack", both sides of it.
+//! Pulling: "here is what I hold, send what I lack", the asking side; `serve` is the other.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::accept::{Acceptance, Origin};
-use super::repair::Withheld;
 use super::stage::After;
 use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::entry::Entry;
-use crate::frontier::Known;
+use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
-use crate::protocol::{
-    ANSWER_BYTES_MAX, Answer, Have, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries,
-};
-use crate::store::{Position, Store, StoreError};
+use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, unpack_entries};
+use crate::store::{Store, StoreError};
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
 const PULL_INTERVAL_MS: u64 = 10_000;
@@ -37,6 +33,10 @@ struct PullState {
     in_flight: Option<u64>,
     /// What it asked.
     asked: Asked,
+    /// The parts of the frontier that differ; `None`: all of it may.
+    parts: Option<Parts>,
+    /// Logs of which the peer holds another branch: how far both were found to hold the same.
+    checked: BTreeMap<Author, u64>,
     /// When it was sent.
     sent_ms: u64,
     /// Something new was heard of meanwhile: pull again.
@@ -122,9 +122,38 @@ impl<S: Store> Replica<S> {
     }
 
     /// Goes on pulling what a digest has shown, or an answer has left.
-    pub(super) fn pull_more(&mut self, from: SiteId, space: SpaceId) {
-        let Some(logs) = self.spaces.get(&space) else { return };
-        self.send_pull(from, space, Have::Frontier(logs.known()));
+    pub(super) fn pull_more(&mut self, from: SiteId, space: SpaceId) -> Result<(), StoreError> {
+        let state = self.peers.get(&from).and_then(|peer| peer.pulls.get(&space));
+        let parts = state.and_then(|state| state.parts.clone());
+        let checked = state.map(|state| state.checked.clone()).unwrap_or_default();
+        let Some(logs) = self.spaces.get(&space) else { return Ok(()) };
+        let mut known = logs.known(parts.as_ref());
+        for item in &mut known {
+            if let Some(seq) = checked.get(&item.author)
+                && let Some(hash) = self.held_hash(space, item.author, *seq)?
+            {
+                *item = Known { seq: *seq, check: hash.short(), ..item.clone() };
+            }
+        }
+        self.send_pull(from, space, Have::Frontier { parts, known });
+        Ok(())
+    }
+
+    /// Pulls the parts of the frontier in which the answerer's digests differ; without any, all of it.
+    fn pull_parts(
+        &mut self,
+        from: SiteId,
+        space: SpaceId,
+        digests: &[[u8; 8]],
+    ) -> Result<(), StoreError> {
+        let logs = self.spaces.get(&space);
+        let parts = logs.and_then(|logs| Parts::differing(&logs.frontier(), digests));
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        if let Some(state) = state {
+            state.parts = parts;
+            state.checked.clear();
+        }
+        self.pull_more(from, space)
     }
 
     fn send_pull(&mut self, from: SiteId, space: SpaceId, have: Have) {
@@ -140,7 +169,7 @@ impl<S: Store> Replica<S> {
         state.in_flight = Some(id);
         state.asked = match have {
             Have::Digest(_) => Asked::News,
-            Have::Frontier(_) => Asked::Entries,
+            Have::Frontier { .. } => Asked::Entries,
             Have::Lost(_) => Asked::Lost,
         };
         state.sent_ms = self.now.monotonic_ms;
@@ -150,118 +179,24 @@ impl<S: Store> Replica<S> {
         self.outputs.push_back(Output::Request { to: from, id, body: codec::encode(&pull) });
     }
 
-    /// Answers another site's pull, from what is durable.
-    pub(super) fn answer(
+    /// Pulls what another site has shown to hold; at once, unless a pull has only just failed to bring it.
+    pub(super) fn pull_back(
         &mut self,
         from: SiteId,
-        token: u64,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        let pull: Pull = match codec::decode("pull", body) {
-            Ok(pull) => pull,
-            Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok(());
-            }
-        };
-        let answer = self.answer_to(&pull)?;
-        self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
-        if let Have::Frontier(known) = &pull.have
-            && known.iter().any(|item| !self.holds(pull.space, item))
-        {
-            self.pull_back(from, pull.space);
-        }
-        Ok(())
-    }
-
-    /// Pulls what another site has shown to hold; at once, unless a pull has only just failed to bring it.
-    fn pull_back(&mut self, from: SiteId, space: SpaceId) {
-        let state = self.peers.get(&from).and_then(|peer| peer.pulls.get(&space));
-        let last_ms = state.map_or(0, |state| state.sent_ms);
-        if last_ms == 0 || last_ms + RETRY_MS <= self.now.monotonic_ms {
-            self.pull_more(from, space);
-        } else {
-            self.retry_pull(from, space);
-        }
-    }
-
-    fn answer_to(&self, pull: &Pull) -> Result<Answer, StoreError> {
-        let none = |outcome| Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
-        let Some(logs) = self.spaces.get(&pull.space) else {
-            return Ok(none(Outcome::UnknownSpace));
-        };
-        let receipts = self.receipts_unless(pull.space, &pull.receipts);
-        let (outcome, forks) = match &pull.have {
-            Have::Digest(digest) if *digest == logs.digest() => (Outcome::InStep, Vec::new()),
-            Have::Digest(_) => (Outcome::TellFrontier, Vec::new()),
-            Have::Frontier(known) => {
-                let forks = self.some_forks(logs);
-                (self.entries_for(pull, known)?, forks)
-            }
-            Have::Lost(lost) => (self.lost_entries(pull, lost)?, Vec::new()),
-        };
-        Ok(Answer { outcome, receipts, forks })
-    }
-
-    /// The entries that a site with this frontier lacks, in journal order, within the budget.
-    fn entries_for(&self, pull: &Pull, known: &[Known]) -> Result<Outcome, StoreError> {
-        let Some(logs) = self.spaces.get(&pull.space) else { return Ok(Outcome::UnknownSpace) };
-        let mut lacking = logs.lacking(known);
-        for author in self.diverged(pull.space, known)? {
-            // The other side holds another branch of this log: from its first entry on it will find the fork.
-            lacking.insert(author, 1);
-        }
-        let budget = ANSWER_BYTES_MAX.min(pull.bytes_max as usize);
-        let mut next: BinaryHeap<Reverse<(Position, Author, u64)>> = BinaryHeap::new();
-        for (author, seq) in lacking {
-            next.extend(self.place_of(pull.space, author, seq)?.map(Reverse));
-        }
-        let mut withheld = Withheld::new(&self.losses, pull.space);
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        while let Some(Reverse((position, author, seq))) = next.pop() {
-            let Some(entry) = self.read_entry(position)? else {
-                withheld.add(author, seq);
-                continue;
-            };
-            if withheld.builds_on(author, seq, &entry) {
-                continue;
-            }
-            if !entries.is_empty() && bytes + entry.len() > budget {
-                let packed = pack_entries(&entries);
-                return Ok(Outcome::Entries { packed, more: true });
-            }
-            bytes += entry.len();
-            entries.push(entry);
-            next.extend(self.place_of(pull.space, author, seq + 1)?.map(Reverse));
-        }
-        Ok(Outcome::Entries { packed: pack_entries(&entries), more: false })
-    }
-
-    fn place_of(
-        &self,
         space: SpaceId,
-        author: Author,
-        seq: u64,
-    ) -> Result<Option<(Position, Author, u64)>, StoreError> {
-        let row = self.entry_row(space, author, seq)?;
-        Ok(row.map(|row| (row.position(), author, seq)))
-    }
-
-    /// Whether this replica holds a log as far as another does.
-    fn holds(&self, space: SpaceId, item: &Known) -> bool {
-        self.log(space, item.author).is_some_and(|row| row.seq >= item.seq)
-    }
-
-    /// The logs of which the other side holds another entry under a number that is held here too.
-    fn diverged(&self, space: SpaceId, known: &[Known]) -> Result<Vec<Author>, StoreError> {
-        let mut diverged = Vec::new();
-        for item in known {
-            let held = self.held_hash(space, item.author, item.seq)?;
-            if held.is_some_and(|hash| !item.names(&hash)) {
-                diverged.push(item.author);
-            }
+        parts: Option<&Parts>,
+    ) -> Result<(), StoreError> {
+        let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
+        let state = peer.pulls.entry(space).or_default();
+        let is_recent = state.sent_ms != 0 && state.sent_ms + RETRY_MS > self.now.monotonic_ms;
+        if is_recent {
+            self.retry_pull(from, space);
+            return Ok(());
         }
-        Ok(diverged)
+        if state.in_flight.is_none() {
+            state.parts = parts.cloned();
+        }
+        self.pull_more(from, space)
     }
 
     /// Takes in the answer to a pull.
@@ -289,8 +224,10 @@ impl<S: Store> Replica<S> {
                 self.pull(from, space);
             }
             Outcome::Entries { packed, more } => self.take_entries(from, space, &packed, more)?,
-            Outcome::TellFrontier if asked == Asked::News => self.pull_more(from, space),
-            Outcome::TellFrontier => {}
+            Outcome::TellFrontier(parts) if asked == Asked::News => {
+                self.pull_parts(from, space, &parts)?;
+            }
+            Outcome::TellFrontier(_) => {}
             Outcome::InStep | Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
         }
         Ok(())
@@ -304,23 +241,28 @@ impl<S: Store> Replica<S> {
         more: bool,
     ) -> Result<(), StoreError> {
         let (mut progress, mut not_ready) = (false, false);
+        let mut repeated = BTreeMap::new();
         match unpack_entries(packed) {
             Ok(entries) => {
                 for bytes in entries {
                     match self.take_entry(from, &bytes, false)? {
-                        Some(Acceptance::Staged) => progress = true,
-                        Some(Acceptance::NotReady) => not_ready = true,
-                        Some(Acceptance::Repeat | Acceptance::Fork { .. }) => {}
+                        Some((_, Acceptance::Staged)) => progress = true,
+                        Some((_, Acceptance::NotReady)) => not_ready = true,
+                        Some((entry, Acceptance::Repeat)) => {
+                            repeated.insert(entry.header.author, entry.header.seq);
+                        }
+                        Some((_, Acceptance::Fork { .. })) => {}
                         // What follows is of the same hand.
-                        Some(Acceptance::Refused(_)) | None => break,
+                        Some((_, Acceptance::Refused(_))) | None => break,
                     }
                     self.commit_if_large()?;
                 }
             }
             Err(error) => self.notice(Notice::Refused { from, reason: error.to_string() }),
         }
+        progress |= self.note_checked(from, space, repeated);
         if more && progress {
-            self.stage.after.push(After::Pull { from, space });
+            self.stage.after.push(After::PullMore { from, space });
         } else if not_ready {
             self.retry_pull(from, space);
         } else {
@@ -329,13 +271,32 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
+    /// Remembers how far logs that were sent again are the same on both sides, so that the next answer begins there
+    /// and comes to the fork. Says whether that is further than before.
+    fn note_checked(
+        &mut self,
+        from: SiteId,
+        space: SpaceId,
+        repeated: BTreeMap<Author, u64>,
+    ) -> bool {
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        let Some(state) = state else { return false };
+        let mut further = false;
+        for (author, seq) in repeated {
+            let checked = state.checked.entry(author).or_insert(0);
+            further |= seq > *checked;
+            *checked = seq.max(*checked);
+        }
+        further
+    }
+
     /// Takes in one entry that a peer sent, and says how it was judged; `None` where it is no entry.
     pub(super) fn take_entry(
         &mut self,
         from: SiteId,
         bytes: &[u8],
         by_gossip: bool,
-    ) -> Result<Option<Acceptance>, StoreError> {
+    ) -> Result<Option<(Entry, Acceptance)>, StoreError> {
         let entry = match Entry::decode(bytes) {
             Ok(entry) => entry,
             Err(error) => {
@@ -347,12 +308,12 @@ impl<S: Store> Replica<S> {
         if let Acceptance::Fork { .. } = acceptance {
             self.found_fork(&entry)?;
             // It may be the one that stands.
-            acceptance = self.accept(entry, Origin::Peer { by_gossip })?;
+            acceptance = self.accept(entry.clone(), Origin::Peer { by_gossip })?;
         }
         if let Acceptance::Refused(refusal) = &acceptance {
             self.notice(Notice::Refused { from, reason: refusal.to_string() });
         }
-        Ok(Some(acceptance))
+        Ok(Some((entry, acceptance)))
     }
 
     /// A request was not answered: try again later, or present this site if it is not known there.

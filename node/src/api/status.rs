@@ -41,6 +41,8 @@ pub struct StatusAnswer {
     pub own_entries: u64,
     /// Entries held that this program is too old to apply.
     pub entries_unapplied: u64,
+    /// Entries whose bytes are damaged here; they are asked of the peers.
+    pub entries_lost: u64,
     /// Sites that signed one number twice.
     pub forked: Vec<String>,
     /// Bytes of the journal on disk.
@@ -155,6 +157,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         entries: replica.entries,
         own_entries: replica.own_entries,
         entries_unapplied: replica.entries_unapplied,
+        entries_lost: replica.entries_lost,
         forked: replica.forks.iter().map(|author| author.site.to_string()).collect(),
         journal_bytes: node.journal_bytes,
         tables_bytes: node.tables_bytes,

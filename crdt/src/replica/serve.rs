@@ -1,0 +1,125 @@
+//! Answering pulls: what another site lacks, from what is durable here.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::repair::Withheld;
+use super::{Notice, Output, Replica};
+use crate::codec;
+use crate::frontier::{Known, Parts};
+use crate::ids::{Author, SiteId, SpaceId};
+use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, pack_entries};
+use crate::store::{Position, Store, StoreError};
+
+impl<S: Store> Replica<S> {
+    /// Answers another site's pull, from what is durable.
+    pub(super) fn answer(
+        &mut self,
+        from: SiteId,
+        token: u64,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let pull: Pull = match codec::decode("pull", body) {
+            Ok(pull) => pull,
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                return Ok(());
+            }
+        };
+        let answer = self.answer_to(&pull)?;
+        self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
+        match &pull.have {
+            Have::Frontier { parts, known }
+                if known.iter().any(|item| !self.holds(pull.space, item)) =>
+            {
+                self.pull_back(from, pull.space, parts.as_ref())
+            }
+            Have::Frontier { .. } | Have::Digest(_) | Have::Lost(_) => Ok(()),
+        }
+    }
+
+    fn answer_to(&self, pull: &Pull) -> Result<Answer, StoreError> {
+        let none = |outcome| Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
+        let Some(logs) = self.spaces.get(&pull.space) else {
+            return Ok(none(Outcome::UnknownSpace));
+        };
+        let receipts = self.receipts_unless(pull.space, &pull.receipts);
+        let (outcome, forks) = match &pull.have {
+            Have::Digest(digest) if *digest == logs.digest() => (Outcome::InStep, Vec::new()),
+            Have::Digest(_) => (Outcome::TellFrontier(logs.frontier().part_digests()), Vec::new()),
+            Have::Frontier { parts, known } => {
+                let forks = self.some_forks(logs);
+                (self.entries_for(pull, parts.as_ref(), known)?, forks)
+            }
+            Have::Lost(lost) => (self.lost_entries(pull, lost)?, Vec::new()),
+        };
+        Ok(Answer { outcome, receipts, forks })
+    }
+
+    /// The entries that a site with this frontier lacks, in journal order, within the budget.
+    fn entries_for(
+        &self,
+        pull: &Pull,
+        parts: Option<&Parts>,
+        known: &[Known],
+    ) -> Result<Outcome, StoreError> {
+        let Some(logs) = self.spaces.get(&pull.space) else { return Ok(Outcome::UnknownSpace) };
+        let mut lacking = logs.lacking(known);
+        lacking.retain(|author, _| parts.is_none_or(|parts| parts.have(&author.site)));
+        for author in self.diverged(pull.space, known)? {
+            // The other side holds another branch of this log: from its first entry on it will find the fork.
+            lacking.insert(author, 1);
+        }
+        let budget = ANSWER_BYTES_MAX.min(pull.bytes_max as usize);
+        let mut next: BinaryHeap<Reverse<(Position, Author, u64)>> = BinaryHeap::new();
+        for (author, seq) in lacking {
+            next.extend(self.place_of(pull.space, author, seq)?.map(Reverse));
+        }
+        let mut withheld = Withheld::new(&self.losses, pull.space);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while let Some(Reverse((position, author, seq))) = next.pop() {
+            let Some(entry) = self.read_entry(position)? else {
+                withheld.add(author, seq);
+                continue;
+            };
+            if withheld.builds_on(author, seq, &entry) {
+                continue;
+            }
+            if !entries.is_empty() && bytes + entry.len() > budget {
+                let packed = pack_entries(&entries);
+                return Ok(Outcome::Entries { packed, more: true });
+            }
+            bytes += entry.len();
+            entries.push(entry);
+            next.extend(self.place_of(pull.space, author, seq + 1)?.map(Reverse));
+        }
+        Ok(Outcome::Entries { packed: pack_entries(&entries), more: false })
+    }
+
+    fn place_of(
+        &self,
+        space: SpaceId,
+        author: Author,
+        seq: u64,
+    ) -> Result<Option<(Position, Author, u64)>, StoreError> {
+        let row = self.entry_row(space, author, seq)?;
+        Ok(row.map(|row| (row.position(), author, seq)))
+    }
+
+    /// Whether this replica holds a log as far as another does.
+    fn holds(&self, space: SpaceId, item: &Known) -> bool {
+        self.log(space, item.author).is_some_and(|row| row.seq >= item.seq)
+    }
+
+    /// The logs of which the other side holds another entry under a number that is held here too.
+    fn diverged(&self, space: SpaceId, known: &[Known]) -> Result<Vec<Author>, StoreError> {
+        let mut diverged = Vec::new();
+        for item in known {
+            let held = self.held_hash(space, item.author, item.seq)?;
+            if held.is_some_and(|hash| !item.names(&hash)) {
+                diverged.push(item.author);
+            }
+        }
+        Ok(diverged)
+    }
+}
