@@ -29,6 +29,8 @@ pub const ANSWER_BYTES_MAX: usize = ENTRY_BYTES_MAX + 1024 * 1024;
 pub const GOSSIP_BYTES_MAX: usize = 4096;
 /// Most bytes of membership entries in an introduction: what a stranger may make a member read.
 pub const INTRODUCTION_BYTES_MAX: usize = 200 * 1024;
+/// Most bytes of membership entries in a welcome, which only a new member gets: those of some 15,000 members.
+pub const WELCOME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// "Here is what I hold, send what I lack." The frontier is also the puller's acknowledgement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

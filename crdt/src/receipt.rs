@@ -7,10 +7,28 @@ use serde::{Deserialize, Serialize};
 use crate::codec;
 use crate::ids::{Author, NetworkId, Signature, SiteId, SiteKey, SpaceId};
 
-/// Most logs that one receipt lists: it then still fits one answer to a pull many times over.
-pub const RECEIPT_LOGS_MAX: usize = 16_384;
+/// Most logs that one receipt lists: it then fits one gossip message, and a thousand of them fit in memory.
+pub const RECEIPT_LOGS_MAX: usize = 64;
 
-/// A site's signed frontier. Only the latest of each site is kept; it is relayed by everyone.
+/// What a site holds durably.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// [`crate::frontier::Frontier::digest`] of all of it; zeros where some of it is damaged.
+    pub frontier: [u8; 16],
+    /// How many logs the frontier lists.
+    pub log_count: u64,
+    /// The last entry held, by log: all of the frontier, or the [`RECEIPT_LOGS_MAX`] logs that went on last.
+    pub logs: BTreeMap<Author, u64>,
+}
+
+impl Held {
+    /// Whether all logs are listed.
+    pub fn is_whole(&self) -> bool {
+        self.logs.len() as u64 == self.log_count
+    }
+}
+
+/// A site's signed word of what it holds. Only the latest of each site is kept; it is relayed by everyone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The network.
@@ -21,8 +39,8 @@ pub struct Receipt {
     pub site: SiteId,
     /// Grows with each receipt of the site; the greater one counts.
     pub number: u64,
-    /// The last entry held durably, by log, as in [`crate::frontier::Frontier`].
-    pub logs: BTreeMap<Author, u64>,
+    /// What it holds.
+    pub held: Held,
     /// The site's wall clock in ms since 1970. For display only.
     pub time_ms: i64,
     /// The site's signature over all of the above.
@@ -35,20 +53,20 @@ impl Receipt {
         network: NetworkId,
         space: SpaceId,
         number: u64,
-        logs: BTreeMap<Author, u64>,
+        held: Held,
         time_ms: i64,
         key: &SiteKey,
     ) -> Self {
         let site = key.site();
-        let signature = key.sign(&digest(network, space, site, number, &logs, time_ms));
-        Self { network, space, site, number, logs, time_ms, signature }
+        let signature = key.sign(&digest(network, space, site, number, &held, time_ms));
+        Self { network, space, site, number, held, time_ms, signature }
     }
 
     /// Whether the site signed it.
     pub fn is_signed(&self) -> bool {
-        let Self { network, space, site, number, logs, time_ms, signature } = self;
-        logs.len() <= RECEIPT_LOGS_MAX
-            && site.verify(&digest(*network, *space, *site, *number, logs, *time_ms), &signature.0)
+        let Self { network, space, site, number, held, time_ms, signature } = self;
+        held.logs.len() <= RECEIPT_LOGS_MAX
+            && site.verify(&digest(*network, *space, *site, *number, held, *time_ms), &signature.0)
     }
 }
 
@@ -57,9 +75,9 @@ fn digest(
     space: SpaceId,
     site: SiteId,
     number: u64,
-    logs: &BTreeMap<Author, u64>,
+    held: &Held,
     time_ms: i64,
 ) -> [u8; 32] {
-    let bytes = codec::encode(&(network, space, site, number, logs, time_ms));
+    let bytes = codec::encode(&(network, space, site, number, held, time_ms));
     blake3::derive_key("branchline 1 receipt", &bytes)
 }

@@ -66,7 +66,12 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     }
     if status.entries_lost > 0 {
         let entries = counted(status.entries_lost, "entry");
-        add("lost", format!("{entries} damaged here, to be had from a peer; if none has them: `branchline rebuild`"));
+        add(
+            "lost",
+            format!(
+                "{entries} damaged here, to be had from a peer; if none has them: `branchline rebuild`"
+            ),
+        );
     }
     if status.damaged_frames > 0 {
         let frames = counted(status.damaged_frames, "damaged journal frame");

@@ -12,8 +12,8 @@ use crate::membership::{
     Admission, Admitting, Genesis, Grant, Members, NotAdmitted, Operation, Role, Ticket,
 };
 use crate::protocol::{
-    INTRODUCTION_BYTES_MAX, Introduction, Proof, Welcome, count_fitting, pack_entries, topic,
-    unpack_entries,
+    INTRODUCTION_BYTES_MAX, Introduction, Proof, WELCOME_BYTES_MAX, Welcome, count_fitting,
+    pack_entries, topic, unpack_entries,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -296,7 +296,7 @@ impl<S: Store> Replica<S> {
             return Ok(());
         };
         let mut entries = self.membership_entries(false)?;
-        entries.truncate(count_fitting(entries.iter().map(Vec::len), INTRODUCTION_BYTES_MAX));
+        entries.truncate(count_fitting(entries.iter().map(Vec::len), WELCOME_BYTES_MAX));
         let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
         let body = codec::encode(&welcome);
         self.outputs.push_back(Output::AnswerIntroduction { token, body });

@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Output, Replica, Validation};
 use crate::codec;
 use crate::ids::{NetworkId, SiteId, SpaceId};
-use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, count_fitting, topic};
-use crate::receipt::{RECEIPT_LOGS_MAX, Receipt};
+use crate::protocol::{Gossip, count_fitting, topic};
+use crate::receipt::{Held, RECEIPT_LOGS_MAX, Receipt};
 use crate::store::{Store, StoreError};
 use crate::tables::{ReadTables, decode_row, logs, walk};
 
 /// A receipt follows what it tells of by this much, so that a burst of writes makes one.
 const RECEIPT_DELAY_MS: u64 = 500;
+/// The delay grows by itself for every so many members: all of them together then issue some 32 receipts a second,
+/// which every site can take in.
+const RECEIPT_DELAY_MEMBERS: u64 = 16;
 
-/// Bytes of receipts in one answer.
-const RECEIPTS_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of receipts in one answer: where many sites write they differ at any time, and this is sent in vain.
+const RECEIPTS_BYTES_MAX: usize = 32 * 1024;
 
 /// The latest receipt of each site in one space.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +75,9 @@ impl<S: Store> Replica<S> {
     }
 
     pub(super) fn receipts_are_due(&mut self) {
-        let at = self.now.monotonic_ms + RECEIPT_DELAY_MS;
+        let members = self.members().map_or(0, |members| members.all().len() as u64);
+        let delay_ms = RECEIPT_DELAY_MS * (1 + members / RECEIPT_DELAY_MEMBERS);
+        let at = self.now.monotonic_ms + delay_ms;
         self.timers.receipt_ms.get_or_insert(at);
     }
 
@@ -111,7 +116,7 @@ impl<S: Store> Replica<S> {
         self.timers.receipt_ms = None;
         let Some(network) = self.network() else { return Ok(()) };
         let space = network.main_space();
-        self.issue_receipt(network, space);
+        self.issue_receipt(network, space)?;
         let Some(receipts) = self.receipts.get_mut(&space) else { return Ok(()) };
         let unsaved = std::mem::take(&mut receipts.unsaved);
         let rows = unsaved.into_iter().filter_map(|site| {
@@ -122,31 +127,50 @@ impl<S: Store> Replica<S> {
         if rows.is_empty() { Ok(()) } else { self.store.apply(rows, None) }
     }
 
-    fn issue_receipt(&mut self, network: NetworkId, space: SpaceId) {
+    fn issue_receipt(&mut self, network: NetworkId, space: SpaceId) -> Result<(), StoreError> {
         let site = self.site();
-        let is_member = self.members().is_some_and(|members| members.get(&site).is_some());
-        let Some(logs) = self.spaces.get(&space).filter(|_| is_member) else { return };
-        let tips = logs.frontier();
-        // Others rely on what a receipt claims: not on a log from its first lost entry on.
-        let durable = tips.tips().map(|tip| {
-            let lost = self.losses.first(space, tip.author);
-            (tip.author, lost.map_or(tip.seq, |first| tip.seq.min(first - 1)))
-        });
-        let held = durable.filter(|(_, seq)| *seq > 0).take(RECEIPT_LOGS_MAX);
-        let held: BTreeMap<_, _> = held.collect();
+        if self.members().is_none_or(|members| members.get(&site).is_none()) {
+            return Ok(());
+        }
+        let held = self.held_durably(space)?;
         let receipts = self.receipts.entry(space).or_default();
         let last = receipts.by_site.get(&site);
-        if last.is_some_and(|last| last.logs == held) {
-            return;
+        if last.is_some_and(|last| last.held == held) {
+            return Ok(());
         }
         let number = last.map_or(1, |last| last.number + 1);
         let key = &self.identity.key;
         let receipt = Receipt::sign(network, space, number, held, self.now.wall_ms, key);
         receipts.keep(receipt.clone());
         let data = codec::encode(&Gossip::Receipt(receipt));
-        // A larger one travels with the next pulls.
-        if data.len() <= GOSSIP_BYTES_MAX {
-            self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+        self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+        Ok(())
+    }
+
+    /// What others may rely on: of a log that has lost an entry, only what comes before it.
+    fn held_durably(&self, space: SpaceId) -> Result<Held, StoreError> {
+        let Some(logs) = self.spaces.get(&space) else { return Ok(Held::default()) };
+        let frontier = logs.frontier();
+        let durable = frontier.tips().map(|tip| {
+            let lost = self.losses.first(space, tip.author);
+            (tip.author, lost.map_or(tip.seq, |first| tip.seq.min(first - 1)))
+        });
+        let mut listed: Vec<_> = durable.filter(|(_, seq)| *seq > 0).collect();
+        let log_count = listed.len() as u64;
+        if listed.len() > RECEIPT_LOGS_MAX {
+            let mut placed = Vec::with_capacity(listed.len());
+            for (author, seq) in listed {
+                let at = self.entry_row(space, author, seq)?.map(|row| row.position());
+                placed.push((at, author, seq));
+            }
+            placed.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+            placed.truncate(RECEIPT_LOGS_MAX);
+            listed = placed.into_iter().map(|(_, author, seq)| (author, seq)).collect();
         }
+        let frontier = match self.losses.count() {
+            0 => frontier.digest(),
+            _ => [0; 16],
+        };
+        Ok(Held { frontier, log_count, logs: listed.into_iter().collect() })
     }
 }

@@ -1,7 +1,5 @@
 //! What a replica knows of itself and of the others.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
@@ -51,7 +49,8 @@ pub struct SiteStatus {
     pub connected: bool,
     /// When it issued its latest receipt that is known here, ms since 1970 by its own clock.
     pub receipt_ms: Option<i64>,
-    /// Entries held here that its receipt does not cover. `None`: no receipt is known.
+    /// Entries held here that its receipt does not cover; where it lists only some logs, of those. `None`: no
+    /// receipt is known, or it does not tell.
     pub lacks: Option<u64>,
     /// The ones among them that this site wrote.
     pub lacks_of_ours: Option<u64>,
@@ -72,7 +71,7 @@ impl<S: Store> Replica<S> {
             .map(|(site, member)| {
                 let receipts = space.and_then(|space| self.receipts.get(&space));
                 let receipt = receipts.and_then(|receipts| receipts.by_site.get(&site));
-                let lag = receipt.map(|receipt| self.lag(receipt));
+                let lag = receipt.and_then(|receipt| self.lag(receipt));
                 let is_own = site == self.site();
                 SiteStatus {
                     site,
@@ -109,17 +108,23 @@ impl<S: Store> Replica<S> {
         member.map_or_else(|| self.identity.name.clone(), |member| member.name.clone())
     }
 
-    /// How a receipt compares with what is held here.
-    fn lag(&self, receipt: &Receipt) -> Lag {
-        let Some(logs) = self.spaces.get(&receipt.space) else { return Lag::default() };
+    /// How a receipt compares with what is held here; `None` where it lists some logs, all of them as held here, and
+    /// others differ.
+    fn lag(&self, receipt: &Receipt) -> Option<Lag> {
+        let logs = self.spaces.get(&receipt.space)?;
+        let held = &receipt.held;
+        if held.frontier == logs.frontier().digest() {
+            return Some(Lag::default());
+        }
         let known = |(author, seq): (&Author, &u64)| Known {
             author: *author,
             seq: *seq,
             check: [0; 8],
             predecessors: Vec::new(),
         };
-        let known: Vec<_> = receipt.logs.iter().map(known).collect();
-        let lacking: BTreeMap<_, _> = logs.lacking(&known);
+        let known: Vec<_> = held.logs.iter().map(known).collect();
+        let mut lacking = logs.lacking(&known);
+        lacking.retain(|author, _| held.is_whole() || held.logs.contains_key(author));
         let missing = |(author, from): (&Author, &u64)| {
             let seq = logs.rows.get(author).map_or(0, |row| row.seq);
             (author.site, seq + 1 - from)
@@ -130,10 +135,11 @@ impl<S: Store> Replica<S> {
             lag.lacks_of_ours += if site == self.site() { count } else { 0 };
         }
         for item in &known {
-            let held = logs.rows.get(&item.author).map_or(0, |row| row.seq);
-            lag.ahead += item.seq.saturating_sub(held);
+            let seq = logs.rows.get(&item.author).map_or(0, |row| row.seq);
+            lag.ahead += item.seq.saturating_sub(seq);
         }
-        lag
+        let tells = held.is_whole() || lag.lacks + lag.ahead > 0;
+        tells.then_some(lag)
     }
 }
 

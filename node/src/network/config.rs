@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use branchline_crdt::protocol::WELCOME_BYTES_MAX;
 use libp2p::{Multiaddr, identity};
 
 /// Everything [`start`](super::start) needs.
@@ -49,8 +50,10 @@ pub struct NetworkLimits {
     pub strangers: usize,
     /// Longest life of a stranger's connection.
     pub stranger_lifetime: Duration,
-    /// Bytes of an introduction and of its answer.
+    /// Bytes of an introduction.
     pub introduction_bytes: usize,
+    /// Bytes of the answer to one: for a new member, all that makes the network's members, and some room.
+    pub welcome_bytes: usize,
 
     /// Streams of one connection. A member uses at most about 30: sync both ways, gossip, ping,
     /// identify. On TCP each stream may buffer 256 KiB that nobody reads, so this also bounds the
@@ -93,6 +96,7 @@ impl Default for NetworkLimits {
             strangers: 16,
             stranger_lifetime: Duration::from_secs(10),
             introduction_bytes: 256 * 1024,
+            welcome_bytes: WELCOME_BYTES_MAX + 64 * 1024,
             streams_per_connection: 64,
             requests_per_peer: 8,
             requests_in_flight: 256,

@@ -68,7 +68,7 @@ pub enum Command {
     RespondIntroduction {
         /// The token of the introduction.
         token: IntroductionToken,
-        /// At most [`introduction_bytes`](super::NetworkLimits::introduction_bytes).
+        /// At most [`welcome_bytes`](super::NetworkLimits::welcome_bytes).
         body: Vec<u8>,
     },
     /// Notes an address in the peer book, and dials it if the peer is a member that is not

@@ -173,7 +173,7 @@ impl Task {
     }
 
     fn respond_introduction(&mut self, token: IntroductionToken, body: Vec<u8>) {
-        let (bytes, bytes_max) = (body.len(), self.limits.introduction_bytes);
+        let (bytes, bytes_max) = (body.len(), self.limits.welcome_bytes);
         if bytes > bytes_max {
             let to = token.from;
             tracing::error!(%to, bytes, bytes_max, "an answer to an introduction is too large");

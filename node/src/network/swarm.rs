@@ -165,7 +165,7 @@ fn protocols(
         JOIN_PROTOCOL,
         FrameCodec {
             request_bytes_max: limits.introduction_bytes,
-            response_bytes_max: limits.introduction_bytes,
+            response_bytes_max: limits.welcome_bytes,
         },
         limits.stranger_lifetime,
         1,
