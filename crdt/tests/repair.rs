@@ -159,7 +159,7 @@ impl Pair {
 
     fn count(&self, office: usize) -> u64 {
         let collections = read::collections(self.replicas[office].store(), self.space()).unwrap();
-        collections.iter().map(|(_, row)| row.live).sum()
+        collections.values().map(|row| row.live).sum()
     }
 
     /// Where an office's journal has the records' entries that another wrote.
