@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The file that is read from the data folder where no other is named.
 pub const CONFIG_FILE: &str = "branchline.toml";
 
-/// What the libraries say at level info and warn is about messages that were sent twice, mostly.
-const LOG_DEFAULT: &str = "info,libp2p_swarm=warn,libp2p_gossipsub=error";
+/// What the libraries warn of is what peers do wrong, a line for each message: peers could fill the disk with it.
+/// Gossipsub calls some of it errors.
+const LOG_DEFAULT: &str =
+    "info,libp2p=error,libp2p_gossipsub=off,multistream_select=error,yamux=error,quinn=error";
 
 /// Everything that can be set. [`Settings::default`] runs a node that finds others on the local network.
 #[derive(Clone, Debug, PartialEq)]

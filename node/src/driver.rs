@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
+use crate::log_limit::LogLimit;
 use crate::network::{
     Command, Event, IntroductionToken, NetworkHandle, RequestFailure, ResponseToken, Verdict,
 };
@@ -80,6 +81,7 @@ pub(crate) struct Driver {
     gossip: BTreeMap<u64, (MessageId, PeerId)>,
     /// Whether a ticket may lie in the folder: until this site is a member.
     keeps_ticket: bool,
+    log_limit: LogLimit,
 }
 
 /// Whether the thread goes on.
@@ -115,6 +117,7 @@ impl Driver {
             introductions: BTreeMap::new(),
             gossip: BTreeMap::new(),
             keeps_ticket: true,
+            log_limit: LogLimit::new(started),
         }
     }
 
@@ -211,7 +214,12 @@ impl Driver {
                 let _ = reply.send(Ok(entries));
             }
             Message::Network(event) => self.take_event(event)?,
-            Message::Tick => self.feed(Input::Tick)?,
+            Message::Tick => {
+                for (site, lines) in self.log_limit.left_out(Instant::now()) {
+                    warn!(%site, lines, "further lines about this site were left out");
+                }
+                self.feed(Input::Tick)?;
+            }
             Message::Stop => return Ok(Flow::Stop),
         }
         Ok(Flow::On)
@@ -242,12 +250,22 @@ impl Driver {
                 Ok(())
             }
             Event::PeerUp { peer, address, .. } => {
-                info!(%peer, %address, "peer connected");
+                if self.may_tell_of(&peer) {
+                    info!(%peer, %address, "peer connected");
+                }
                 self.feed_from(&peer, Input::PeerUp)
             }
             Event::PeerDown { peer } => {
-                info!(%peer, "peer disconnected");
+                if self.may_tell_of(&peer) {
+                    info!(%peer, "peer disconnected");
+                }
                 self.feed_from(&peer, Input::PeerDown)
+            }
+            Event::Refused { from, reason } => {
+                if self.may_tell_of(&from) {
+                    warn!(peer = %from, reason, "refused");
+                }
+                Ok(())
             }
             Event::Gossip { source, id, topic: _, data } => {
                 let token = self.number();
@@ -280,6 +298,11 @@ impl Driver {
                 Ok(())
             }
         }
+    }
+
+    /// Whether another log line that a peer causes may be written.
+    fn may_tell_of(&mut self, peer: &PeerId) -> bool {
+        SiteId::from_peer_id(peer).is_some_and(|site| self.log_limit.admits(site))
     }
 
     fn feed_from(
@@ -437,7 +460,7 @@ impl Driver {
         }
     }
 
-    fn note(&self, notice: Notice) {
+    fn note(&mut self, notice: Notice) {
         match notice {
             Notice::Joined { network, by } => {
                 info!(%network, %by, "this site is a member now");
@@ -449,11 +472,19 @@ impl Driver {
             }
             Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
             Notice::Void { author, seq, reason } => {
-                warn!(site = %author.site, seq, reason, "an entry is void");
+                if self.log_limit.admits(author.site) {
+                    warn!(site = %author.site, seq, reason, "an entry is void");
+                }
             }
-            Notice::Refused { from, reason } => warn!(peer = %from, reason, "refused"),
+            Notice::Refused { from, reason } => {
+                if self.log_limit.admits(from) {
+                    warn!(peer = %from, reason, "refused");
+                }
+            }
             Notice::Fork { author, seq, kept_ours } => {
-                error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
+                if self.log_limit.admits(author.site) {
+                    error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
+                }
             }
             Notice::EntryLost { author, seq } => {
                 let site = author.site;

@@ -9,6 +9,7 @@ pub mod config;
 mod driver;
 pub mod handle;
 mod init;
+mod log_limit;
 pub mod network;
 mod node;
 mod ports;

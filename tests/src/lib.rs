@@ -9,7 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use process::Gauge;
+
+pub mod netns;
+pub mod process;
 pub mod proxy;
+pub mod raw_peer;
 
 /// How long a condition may take to come true on a slow machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -21,6 +26,8 @@ pub struct Office {
     /// Its data folder.
     pub data: PathBuf,
     program: PathBuf,
+    /// The network namespace that everything of this office runs in; `None`: the test's own.
+    namespace: Option<String>,
     node: Option<Child>,
 }
 
@@ -66,12 +73,19 @@ impl Office {
             name: name.to_owned(),
             data: folder.join(name),
             program: program.into(),
+            namespace: None,
             node: None,
         };
         let mut arguments = vec!["init", "--name", name];
         arguments.extend(found.then_some("--found"));
         office.run(arguments).ok();
         office
+    }
+
+    /// The office in a network namespace (see [`netns`]), where its API can be reached by its commands alone.
+    pub fn within(mut self, namespace: String) -> Self {
+        self.namespace = Some(namespace);
+        self
     }
 
     /// Runs a command of the program on this office's folder.
@@ -101,7 +115,14 @@ impl Office {
 
     /// A command of the program on this office's folder, not started yet.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.namespace {
+            None => Command::new(&self.program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(&self.program);
+                command
+            }
+        };
         command.arg("--data").arg(&self.data).args(arguments).env_remove("BRANCHLINE_DATA");
         command
     }
@@ -201,7 +222,25 @@ impl Office {
         self.run(["count", collection]).ok().trim().parse().expect("a number")
     }
 
+    /// The status, by the command.
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.run(["--json", "status"]).ok()).expect("JSON")
+    }
+
+    /// What the node's process holds now.
+    pub fn gauge(&self) -> Gauge {
+        Gauge::of(self.pid())
+    }
+
+    /// Whether a record is held here.
+    pub fn has(&self, collection: &str, id: &str) -> bool {
+        self.run(["get", collection, id]).code == 0
+    }
+
     fn is_healthy(&self) -> bool {
+        if self.namespace.is_some() {
+            return self.run(["status"]).code == 0;
+        }
         let (address, _) = self.api();
         let answer = client().get(format!("http://{address}/healthz")).send();
         answer.is_ok_and(|answer| answer.status().is_success())
@@ -236,14 +275,27 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// Waits until all offices show the same.
 #[track_caller]
 pub fn converge(offices: &[&Office]) {
+    converge_within(offices, DEADLINE);
+}
+
+/// The same with another deadline, for slow links; returns how long it took.
+#[track_caller]
+pub fn converge_within(offices: &[&Office], deadline: Duration) -> Duration {
     let digests = || offices.iter().map(|office| office.digest()).collect::<Vec<_>>();
-    let deadline = Instant::now() + DEADLINE;
+    let started = Instant::now();
     loop {
         let digests = digests();
         if digests.iter().all(|digest| *digest == digests[0]) {
-            return;
+            return started.elapsed();
         }
-        assert!(Instant::now() < deadline, "the offices do not converge: {digests:?}");
+        let is_late = started.elapsed() > deadline;
+        assert!(!is_late, "the offices do not converge within {deadline:?}: {digests:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether tests take their long form: minutes instead of seconds, thousands instead of hundreds. Set
+/// `BRANCHLINE_LONG=1` for it.
+pub fn is_long() -> bool {
+    std::env::var_os("BRANCHLINE_LONG").is_some()
 }

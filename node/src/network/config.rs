@@ -37,6 +37,9 @@ pub struct NetworkLimits {
     pub connections_per_peer: u32,
     /// Inbound connections still in their handshake; each may last `handshake_timeout`.
     pub connections_pending_inbound: u32,
+    /// The same with one address (an IPv6 /64 counts as one), so that a machine that opens thousands and says nothing
+    /// keeps no other out. Many offices behind one router come one after the other.
+    pub connections_pending_per_address: usize,
     /// Dials under way, so that a start with hundreds of members does not open hundreds of sockets
     /// at once.
     pub connections_pending_outbound: u32,
@@ -48,6 +51,8 @@ pub struct NetworkLimits {
 
     /// Connections with strangers at once.
     pub strangers: usize,
+    /// The same with one address, so that it keeps no newcomer out who is elsewhere.
+    pub strangers_per_address: usize,
     /// Longest life of a stranger's connection.
     pub stranger_lifetime: Duration,
     /// Bytes of an introduction.
@@ -89,11 +94,13 @@ impl Default for NetworkLimits {
         Self {
             connections_total: 256,
             connections_per_peer: 2,
-            connections_pending_inbound: 64,
+            connections_pending_inbound: 128,
+            connections_pending_per_address: 16,
             connections_pending_outbound: 32,
             dialled_peers: 128,
             handshake_timeout: Duration::from_secs(10),
             strangers: 16,
+            strangers_per_address: 4,
             stranger_lifetime: Duration::from_secs(10),
             introduction_bytes: 256 * 1024,
             welcome_bytes: WELCOME_BYTES_MAX + 64 * 1024,

@@ -15,6 +15,7 @@ use super::interface::{Command, Event, PeerInfo};
 use super::peer_book::PeerBook;
 use super::swarm::{self, Protocols};
 use super::task::Task;
+use super::topics::OwnTopics;
 
 /// Why a network does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -158,14 +159,15 @@ pub fn start(
     let configured = configured_peers(&config.peers)?;
     let book = PeerBook::load(&config.peer_book)
         .map_err(|source| NetworkError::PeerBook { path: config.peer_book.clone(), source })?;
-    let mut swarm = swarm::build(config.keypair, config.mdns, &config.limits)?;
+    let topics = OwnTopics::default();
+    let mut swarm = swarm::build(config.keypair, config.mdns, topics.clone(), &config.limits)?;
     for address in config.listen {
         listen(&mut swarm, address)?;
     }
     let (commands, receiver) = mpsc::channel(config.limits.command_queue.max(1));
     let handle = NetworkHandle { peer: *swarm.local_peer_id(), commands };
-    let task =
-        Task::new(swarm, receiver, events, configured, book, config.peer_book, config.limits);
+    let book = (book, config.peer_book);
+    let task = Task::new((swarm, topics), receiver, events, configured, book, config.limits);
     Ok((handle, runtime.spawn(task.run())))
 }
 

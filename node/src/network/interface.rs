@@ -131,6 +131,13 @@ pub enum Event {
         /// The message.
         data: Vec<u8>,
     },
+    /// What a member sent breaks the protocol; nothing came of it.
+    Refused {
+        /// Who sent it.
+        from: PeerId,
+        /// What was wrong.
+        reason: String,
+    },
     /// A member asks. Answer with [`Command::Respond`].
     Request {
         /// Who asks.

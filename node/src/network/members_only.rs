@@ -5,6 +5,7 @@
 //! end, nor in the counts of a peer's connections.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
+use super::config::NetworkLimits;
+use super::handshakes::holder;
+
 /// Time between an answer and the end of the stranger's connection. Closing a QUIC connection
 /// discards what is not acknowledged yet, so the one who waits for the answer closes first.
 const ANSWER_LINGER: Duration = Duration::from_secs(1);
@@ -29,11 +33,14 @@ pub(super) struct MembersOnly<B> {
     member_connections: BTreeMap<PeerId, BTreeSet<ConnectionId>>,
     strangers: BTreeMap<ConnectionId, Stranger>,
     strangers_max: usize,
+    strangers_per_address_max: usize,
     stranger_lifetime: Duration,
 }
 
 struct Stranger {
     peer: PeerId,
+    /// Whose place it takes.
+    address: Option<IpAddr>,
     /// None once it is being closed.
     deadline: Option<Instant>,
     introducing: bool,
@@ -47,14 +54,15 @@ struct TooManyStrangers {
 }
 
 impl<B> MembersOnly<B> {
-    pub(super) fn new(inner: B, strangers_max: usize, stranger_lifetime: Duration) -> Self {
+    pub(super) fn new(inner: B, limits: &NetworkLimits) -> Self {
         Self {
             inner,
             members: BTreeSet::new(),
             member_connections: BTreeMap::new(),
             strangers: BTreeMap::new(),
-            strangers_max,
-            stranger_lifetime,
+            strangers_max: limits.strangers,
+            strangers_per_address_max: limits.strangers_per_address,
+            stranger_lifetime: limits.stranger_lifetime,
         }
     }
 
@@ -132,7 +140,12 @@ impl<B> MembersOnly<B> {
         self.strangers.values().filter_map(|s| s.deadline).min()
     }
 
-    fn on_established(&mut self, peer: PeerId, connection: ConnectionId) -> Option<usize> {
+    fn on_established(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        remote: &Multiaddr,
+    ) -> Option<usize> {
         // The set cannot have changed since the handler was made: both happen in one step of the
         // swarm.
         if self.members.contains(&peer) {
@@ -143,6 +156,7 @@ impl<B> MembersOnly<B> {
         }
         let stranger = Stranger {
             peer,
+            address: holder(remote),
             deadline: Some(Instant::now() + self.stranger_lifetime),
             introducing: false,
         };
@@ -200,7 +214,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for MembersOnly<B> {
             return Ok(Either::Left(handler));
         }
         let strangers = self.strangers.len();
-        if strangers >= self.strangers_max {
+        let from = holder(remote);
+        let neighbours = self.strangers.values().filter(|other| other.address == from).count();
+        if strangers >= self.strangers_max || neighbours >= self.strangers_per_address_max {
             return Err(ConnectionDenied::new(TooManyStrangers { strangers }));
         }
         Ok(Either::Right(dummy::ConnectionHandler))
@@ -235,8 +251,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for MembersOnly<B> {
     fn on_swarm_event(&mut self, event: FromSwarm) {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
+                let remote = event.endpoint.get_remote_address();
                 if let Some(other_established) =
-                    self.on_established(event.peer_id, event.connection_id)
+                    self.on_established(event.peer_id, event.connection_id, remote)
                 {
                     let event = ConnectionEstablished { other_established, ..event };
                     self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(event));

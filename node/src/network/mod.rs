@@ -10,7 +10,9 @@
 //! | `interface.rs` | commands, events and their failures |
 //! | `handle.rs` | starting: checks, listening, spawning; sending commands |
 //! | `swarm.rs` | transports and protocols, set up for few sites on slow links |
+//! | `handshakes.rs` | one address does not take the places of all others |
 //! | `members_only.rs` | the door: members get the protocols, strangers only an introduction |
+//! | `topics.rs` | gossip on topics that nobody here reads is not taken in |
 //! | `frame.rs` | how a request or an answer lies on a stream |
 //! | `task.rs` | the loop: commands in, events out |
 //! | `on_command.rs`, `on_event.rs` | what a command does; what a swarm event means |
@@ -33,6 +35,7 @@ mod address;
 mod config;
 mod frame;
 mod handle;
+mod handshakes;
 mod interface;
 mod members_only;
 mod on_command;
@@ -43,6 +46,7 @@ mod swarm;
 mod task;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use config::{NetworkConfig, NetworkLimits};
 pub use handle::{NetworkError, NetworkHandle, SendError, is_free, start};

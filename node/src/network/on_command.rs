@@ -65,7 +65,9 @@ impl Task {
 
     fn subscribe(&mut self, topic: String) {
         let gossip = &mut self.swarm.behaviour_mut().members.inner_mut().gossip;
-        if let Err(error) = gossip.subscribe(&IdentTopic::new(topic)) {
+        let topic = IdentTopic::new(topic);
+        self.topics.add(topic.hash());
+        if let Err(error) = gossip.subscribe(&topic) {
             tracing::error!(%error, "cannot subscribe to a topic");
         }
     }

@@ -1,5 +1,6 @@
 //! What each event of the swarm means to the node.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
@@ -63,7 +64,7 @@ impl Task {
 
     fn on_protocol_event(&mut self, event: ProtocolsEvent) {
         match event {
-            ProtocolsEvent::Limits(never) => match never {},
+            ProtocolsEvent::Limits(never) | ProtocolsEvent::Handshakes(never) => match never {},
             ProtocolsEvent::Members(MemberProtocolsEvent::Gossip(event)) => self.on_gossip(event),
             ProtocolsEvent::Members(MemberProtocolsEvent::Identify(event)) => {
                 self.on_identify(event);
@@ -203,10 +204,13 @@ impl Task {
     fn on_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source: source, message_id: id, message } => {
-                if message.data.len() > self.limits.gossip_bytes {
-                    let bytes = message.data.len();
-                    tracing::warn!(%source, bytes, "an oversized gossip message");
+                let (bytes, bytes_max) = (message.data.len(), self.limits.gossip_bytes);
+                if bytes > bytes_max {
                     self.validate(&id, &source, Verdict::Reject);
+                    let reason = format!(
+                        "a gossip message of {bytes} bytes, at most {bytes_max} are allowed"
+                    );
+                    self.emit(Event::Refused { from: source, reason });
                     return;
                 }
                 self.emit(Event::Gossip {
@@ -295,6 +299,12 @@ impl Task {
                     let reason = request_failure(error);
                     self.emit(Event::RequestFailed { to, id, reason });
                 }
+            }
+            Messages::InboundFailure { peer, error: InboundFailure::Io(error), .. }
+                if error.kind() == io::ErrorKind::InvalidData =>
+            {
+                let reason = format!("a request: {error}");
+                self.emit(Event::Refused { from: peer, reason });
             }
             Messages::InboundFailure { peer, error, .. } => log_inbound(peer, &error),
             Messages::ResponseSent { .. } => {}

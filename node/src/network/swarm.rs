@@ -15,7 +15,9 @@ use libp2p::{
 use super::config::NetworkLimits;
 use super::frame::FrameCodec;
 use super::handle::NetworkError;
+use super::handshakes::HandshakesPerAddress;
 use super::members_only::MembersOnly;
+use super::topics::OwnTopics;
 
 /// Requests and responses between members.
 pub(super) const SYNC_PROTOCOL: StreamProtocol = StreamProtocol::new("/branchline/sync/1");
@@ -29,6 +31,8 @@ const GOSSIP_RPC_BYTES_MAX: usize = 64 * 1024;
 const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Heartbeats that a message is kept, waiting for its verdict.
 const GOSSIP_HISTORY: usize = 10;
+/// How long a message's id is known, so that it is not taken in twice: longer than anybody keeps it.
+const GOSSIP_SEEN: Duration = Duration::from_secs(20);
 /// Bytes of a message id: enough that nobody finds a second message with the same one.
 const MESSAGE_ID_BYTES: usize = 20;
 
@@ -55,7 +59,7 @@ const CONNECTION_EVENTS_MAX: usize = 4;
 const CONNECTION_COMMANDS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
 
 pub(super) type Gossip = gossipsub::Behaviour<
-    gossipsub::IdentityTransform,
+    OwnTopics,
     gossipsub::MaxCountSubscriptionFilter<gossipsub::AllowAllSubscriptionFilter>,
 >;
 pub(super) type Requests = request_response::Behaviour<FrameCodec>;
@@ -65,6 +69,7 @@ pub(super) type Requests = request_response::Behaviour<FrameCodec>;
 #[derive(NetworkBehaviour)]
 pub(super) struct Protocols {
     pub(super) limits: connection_limits::Behaviour,
+    pub(super) handshakes: HandshakesPerAddress,
     pub(super) members: MembersOnly<MemberProtocols>,
     pub(super) join: Requests,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -82,10 +87,11 @@ pub(super) struct MemberProtocols {
 pub(super) fn build(
     keypair: identity::Keypair,
     mdns: bool,
+    topics: OwnTopics,
     limits: &NetworkLimits,
 ) -> Result<Swarm<Protocols>, NetworkError> {
     let streams = limits.streams_per_connection;
-    let protocols = protocols(&keypair, mdns, process()?, limits)?;
+    let protocols = protocols(&keypair, mdns, process()?, topics, limits)?;
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || {
@@ -137,6 +143,7 @@ fn protocols(
     keypair: &identity::Keypair,
     mdns: bool,
     process: u64,
+    topics: OwnTopics,
     limits: &NetworkLimits,
 ) -> Result<Protocols, NetworkError> {
     // Names and versions would be bytes at each connection that nobody reads; which process speaks is read.
@@ -147,7 +154,7 @@ fn protocols(
         .with_cache_size(0);
     let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
     let members = MemberProtocols {
-        gossip: gossip(limits)?,
+        gossip: gossip(topics, limits)?,
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
         sync: requests(
@@ -172,7 +179,8 @@ fn protocols(
     );
     Ok(Protocols {
         limits: connection_limits::Behaviour::new(connection_limits(limits)),
-        members: MembersOnly::new(members, limits.strangers, limits.stranger_lifetime),
+        handshakes: HandshakesPerAddress::new(limits.connections_pending_per_address),
+        members: MembersOnly::new(members, limits),
         join,
         mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
     })
@@ -201,7 +209,7 @@ fn requests(
 
 /// Gossip without signatures, because what is gossiped carries its own, and without authors, so
 /// that equal announcements from several sites are one message.
-fn gossip(limits: &NetworkLimits) -> Result<Gossip, NetworkError> {
+fn gossip(topics: OwnTopics, limits: &NetworkLimits) -> Result<Gossip, NetworkError> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
         .message_id_fn(|message| message_id(&message.topic, &message.data))
@@ -211,6 +219,7 @@ fn gossip(limits: &NetworkLimits) -> Result<Gossip, NetworkError> {
         .heartbeat_initial_delay(GOSSIP_HEARTBEAT)
         .heartbeat_interval(GOSSIP_HEARTBEAT)
         .history_length(GOSSIP_HISTORY)
+        .duplicate_cache_time(GOSSIP_SEEN)
         // The mesh of a small network is everybody; in a large one the publisher's link is spared.
         .flood_publish(false)
         .build()
@@ -220,7 +229,8 @@ fn gossip(limits: &NetworkLimits) -> Result<Gossip, NetworkError> {
         max_subscribed_topics: limits.topics,
         max_subscriptions_per_request: limits.topics,
     };
-    Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+    let anonymous = MessageAuthenticity::Anonymous;
+    Gossip::new_with_subscription_filter_and_transform(anonymous, config, filter, topics)
         .map_err(|error| NetworkError::Gossip(error.to_owned()))
 }
 

@@ -18,6 +18,7 @@ use super::interface::{Command, Event};
 use super::peer_book::{self, PeerBook};
 use super::redial::Redial;
 use super::swarm::Protocols;
+use super::topics::OwnTopics;
 
 /// Least time between two saves of the peer book. The first change is saved at once, for a site that is killed must find
 /// the others again; what follows soon after is saved together.
@@ -54,6 +55,7 @@ pub(super) struct Introduction {
 /// Owner of the swarm and all that belongs to it.
 pub(super) struct Task {
     pub(super) swarm: Swarm<Protocols>,
+    pub(super) topics: OwnTopics,
     pub(super) limits: NetworkLimits,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
@@ -77,16 +79,16 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(
-        swarm: Swarm<Protocols>,
+        (swarm, topics): (Swarm<Protocols>, OwnTopics),
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
         configured: BTreeMap<PeerId, Vec<Multiaddr>>,
-        book: PeerBook,
-        book_path: PathBuf,
+        (book, book_path): (PeerBook, PathBuf),
         limits: NetworkLimits,
     ) -> Self {
         Self {
             swarm,
+            topics,
             limits,
             commands,
             events,
