@@ -9,10 +9,11 @@ use std::time::Duration;
 use futures::future::poll_fn;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
-use libp2p::core::transport::{DialOpts, PortUse};
+use libp2p::core::transport::{Boxed, DialOpts, PortUse};
 use libp2p::core::{Endpoint, Transport, upgrade::Version};
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, PeerId, noise, tcp, yamux};
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId, noise, quic, tcp, yamux};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -63,14 +64,9 @@ pub struct Heard {
 }
 
 impl RawPeer {
-    /// Connects over TCP with a proven key. Requests of the node are answered by `replies`.
+    /// Connects over TCP or QUIC with a proven key. Requests of the node are answered by `replies`.
     pub async fn connect(key: &Keypair, node: &Multiaddr, replies: Replies) -> io::Result<Self> {
-        let noise = noise::Config::new(key).map_err(io::Error::other)?;
-        let mut transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-            .upgrade(Version::V1)
-            .authenticate(noise)
-            .multiplex(yamux::Config::default())
-            .boxed();
+        let mut transport = transport(key, node)?;
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
         let dial = transport.dial(node.clone(), options).map_err(io::Error::other)?;
         let connected = tokio::time::timeout(PATIENCE, dial).await.map_err(io::Error::other)?;
@@ -143,6 +139,17 @@ impl Drop for RawPeer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn transport(key: &Keypair, node: &Multiaddr) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    if node.iter().any(|part| part == Protocol::QuicV1) {
+        let quic = quic::tokio::Transport::new(quic::Config::new(key));
+        return Ok(quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed());
+    }
+    let noise = noise::Config::new(key).map_err(io::Error::other)?;
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let secured = tcp.upgrade(Version::V1).authenticate(noise);
+    Ok(secured.multiplex(yamux::Config::default()).boxed())
 }
 
 /// Owns the connection: opens streams as ordered, and takes the node's.

@@ -5,6 +5,7 @@
 mod member;
 mod stranger;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use branchline_node::site::SiteFolder;
@@ -33,7 +34,7 @@ struct World {
     runtime: Runtime,
     before: [Gauge; 2],
     log_bytes: [u64; 2],
-    writes: u32,
+    writes: AtomicU32,
 }
 
 impl World {
@@ -48,7 +49,15 @@ impl World {
         north.join(&head);
         let runtime = Runtime::new().unwrap();
         let before = [head.gauge(), north.gauge()];
-        let mut world = Self { folder, head, north, runtime, before, log_bytes: [0; 2], writes: 0 };
+        let mut world = Self {
+            folder,
+            head,
+            north,
+            runtime,
+            before,
+            log_bytes: [0; 2],
+            writes: AtomicU32::new(0),
+        };
         world.still_works();
         world.settle();
         world
@@ -89,11 +98,11 @@ impl World {
     }
 
     /// The honest offices hear each other's writes, both ways.
-    fn still_works(&mut self) {
-        self.writes += 1;
+    fn still_works(&self) {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst);
         let pairs = [(&self.head, &self.north, "head"), (&self.north, &self.head, "north")];
         for (writer, reader, name) in pairs {
-            let id = format!("{name}-{}", self.writes);
+            let id = format!("{name}-{number}");
             writer.run(["put", "proofs", &id, "{}"]).ok();
             eventually(&format!("{} has {id}", reader.name), || reader.has("proofs", &id));
         }

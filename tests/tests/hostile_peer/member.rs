@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Draft, Tip};
+use branchline_crdt::entry::{Body, Draft, Entry, Tip};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{
@@ -56,12 +57,32 @@ impl Traitor {
         topic(self.network, self.space)
     }
 
-    /// The attack, on a fresh connection; the runtime is the world's.
-    fn attack<T>(&self, replies: Replies, attack: impl AsyncFnOnce(&mut RawPeer) -> T) -> T {
-        self.world.runtime.block_on(async {
-            let mut peer = RawPeer::connect(&self.key, &self.node, replies).await.unwrap();
-            attack(&mut peer).await
+    /// The attack, on a fresh connection, while the honest work on.
+    fn attack<T: Send>(
+        &self,
+        replies: Replies,
+        attack: impl AsyncFnOnce(&mut RawPeer) -> T + Send,
+    ) -> T {
+        let connect = RawPeer::connect(&self.key, &self.node, replies);
+        let mut peer = self.world.runtime.block_on(connect).unwrap();
+        thread::scope(|scope| {
+            let attacking = scope.spawn(|| self.world.runtime.block_on(attack(&mut peer)));
+            loop {
+                self.world.still_works();
+                if attacking.is_finished() {
+                    return attacking.join().unwrap();
+                }
+            }
         })
+    }
+
+    /// The entries that head holds.
+    fn held(&self) -> Vec<Vec<u8>> {
+        let pull = self.pull();
+        let ask = async |peer: &mut RawPeer| peer.ask(SYNC, &pull).await.unwrap();
+        let answer: Answer = codec::decode("answer", &self.attack(silence(), ask)).unwrap();
+        let Outcome::Entries { packed, .. } = answer.outcome else { panic!("no entries") };
+        unpack_entries(&packed).unwrap()
     }
 
     /// The honest are unharmed, and head's log names the traitor.
@@ -255,7 +276,6 @@ fn forged_and_replayed_entries_change_nothing() {
     let mut traitor = Traitor::new();
     let head = traitor.world.head.get("/v1/status")["site"].as_str().unwrap().to_owned();
     let head = SiteId::from_peer_id(&head.parse().unwrap()).unwrap();
-    let digest = traitor.world.north.digest();
     let draft = |network: NetworkId, space, site| Draft {
         network,
         space,
@@ -266,8 +286,16 @@ fn forged_and_replayed_entries_change_nothing() {
         membership_past: Vec::new(),
         time_ms: 0,
     };
-    let body = Body::Transactions(Vec::new());
     let (own, site) = (traitor.signer(), traitor.site());
+    let held = traitor.held();
+    let mut body = held.iter().find_map(|entry| match Entry::decode(entry).unwrap().body() {
+        Ok(Body::Transactions(transactions)) if !transactions.is_empty() => Some(transactions),
+        Ok(_) | Err(_) => None,
+    });
+    for write in body.iter_mut().flatten().flat_map(|transaction| &mut transaction.changes) {
+        write.id = "forged".to_owned();
+    }
+    let body = Body::Transactions(body.expect("a write of head's or north's"));
     let nobody = SiteKey::from_seed([3; 32]);
     let other = NetworkId([4; 32]);
     let forged = [
@@ -278,16 +306,11 @@ fn forged_and_replayed_entries_change_nothing() {
         draft(traitor.network, traitor.space, nobody.site()).sign(&body, &nobody),
     ];
     let mut entries: Vec<_> = forged.iter().map(|entry| entry.bytes().to_vec()).collect();
-    let (topic, pull) = (traitor.topic(), traitor.pull());
+    entries.extend(held);
+    let topic = traitor.topic();
+    let messages: Vec<_> = entries.into_iter().map(Gossip::Entry).collect();
     let replayed = traitor.attack(silence(), async |peer| {
-        let answer: Answer =
-            codec::decode("answer", &peer.ask(SYNC, &pull).await.unwrap()).unwrap();
-        let Outcome::Entries { packed, .. } = answer.outcome else { panic!("no entries") };
-        entries.extend(unpack_entries(&packed).unwrap());
-        let messages: Vec<_> = entries.iter().cloned().map(Gossip::Entry).collect();
-        let mut count = 0;
         flood(peer, |number| {
-            count += 1;
             let message = &messages[number as usize % messages.len()];
             // Gossipsub itself hands equal messages on once only; a forger varies them.
             let mut data = codec::encode(message);
@@ -298,12 +321,12 @@ fn forged_and_replayed_entries_change_nothing() {
             }
             rpc::framed(&[rpc::publish(&topic, &data)])
         })
-        .await;
-        count
+        .await
     });
     println!("{replayed} forged and replayed entries were gossiped");
-    assert_eq!(traitor.world.north.digest(), digest, "a forged entry shows");
-    assert_eq!(traitor.world.head.digest(), digest, "a forged entry shows");
+    for office in [&traitor.world.head, &traitor.world.north] {
+        assert!(!office.has("proofs", "forged"), "a forged entry shows at {}", office.name);
+    }
     traitor.is_named("forged and replayed entries");
 }
 
@@ -343,13 +366,13 @@ fn topics_and_orders_to_the_mesh_without_number_are_bounded() {
             "thousands of topics",
             Box::new(|number| {
                 let name = |part| format!("{number}-{part}-{}", "x".repeat(500));
-                rpc::framed(&(0..50).map(|part| rpc::subscribe(&name(part))).collect::<Vec<_>>())
-            }) as Box<dyn FnMut(u64) -> Vec<u8>>,
+                rpc::framed(&(0..25).map(|part| rpc::subscribe(&name(part))).collect::<Vec<_>>())
+            }) as Box<dyn FnMut(u64) -> Vec<u8> + Send>,
         ),
         (
             "one topic more each time, with long names",
             Box::new(|number| {
-                rpc::framed(&[rpc::subscribe(&format!("{number}-{}", "x".repeat(30_000)))])
+                rpc::framed(&[rpc::subscribe(&format!("{number}-{}", "x".repeat(15_000)))])
             }),
         ),
         (

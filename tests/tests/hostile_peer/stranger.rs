@@ -39,47 +39,49 @@ fn refusal(answer: &[u8]) -> String {
 #[test]
 fn a_stranger_with_a_valid_key_learns_nothing() {
     let mut world = World::new();
-    let [node, _] = world.addresses();
     let status = world.head.get("/v1/status");
-    let network = status["network"].as_str().unwrap().to_owned();
-    let network: [u8; 32] = bytes_of(&network);
-    world.runtime.block_on(async {
-        let mut heard = Vec::new();
-        for protocol in MEMBER_PROTOCOLS {
-            let mut stranger = stranger(&node).await;
-            assert!(stranger.speak(protocol).await.unwrap().is_none(), "{protocol} is spoken");
-            heard.extend(stranger.heard());
-        }
-        // What there is to speak, as multistream-select tells it to anybody.
-        let mut stranger = stranger(&node).await;
-        let mut stream = stranger.open().await.unwrap();
-        let question = [line("/multistream/1.0.0"), line("ls")].concat();
-        stream.write_all(&question).await.unwrap();
-        stream.flush().await.unwrap();
-        assert_eq!(read_line(&mut stream).await.unwrap(), "/multistream/1.0.0");
-        let spoken = read_line(&mut stream).await.unwrap();
-        assert_eq!(spoken.matches('/').count(), JOIN.matches('/').count(), "{spoken:?}");
-        assert!(spoken.contains(JOIN), "{spoken:?}");
-
-        let admission = Keypair::generate_ed25519();
-        let asked = [
-            garbage(1_000),
-            introduction(NetworkId([7; 32]), &[]),
-            introduction(NetworkId(network), &[]),
-            introduction(NetworkId(network), &[garbage(400)]),
-            admission.public().encode_protobuf(),
-        ];
-        for body in asked {
-            let reason = refusal(&stranger.ask(JOIN, &body).await.unwrap());
-            for secret in ["head", "north", "127.0.0.1", "/ip4", "12D3Koo"] {
-                assert!(!reason.contains(secret), "{reason}");
-            }
-        }
-        heard.extend(stranger.heard());
-        assert!(stranger.closes().await, "a stranger is not sent away");
-        assert!(heard.is_empty(), "the node spoke to a stranger: {heard:?}");
-    });
+    let network = bytes_of(status["network"].as_str().unwrap());
+    for node in world.addresses() {
+        world.runtime.block_on(ask_everything(&node, network));
+    }
     world.unharmed("a curious stranger");
+}
+
+async fn ask_everything(node: &Multiaddr, network: [u8; 32]) {
+    let mut heard = Vec::new();
+    for protocol in MEMBER_PROTOCOLS {
+        let mut stranger = stranger(node).await;
+        assert!(stranger.speak(protocol).await.unwrap().is_none(), "{protocol} is spoken");
+        heard.extend(stranger.heard());
+    }
+    // What there is to speak, as multistream-select tells it to anybody.
+    let mut stranger = stranger(node).await;
+    let mut stream = stranger.open().await.unwrap();
+    let question = [line("/multistream/1.0.0"), line("ls")].concat();
+    stream.write_all(&question).await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(read_line(&mut stream).await.unwrap(), "/multistream/1.0.0");
+    let spoken = read_line(&mut stream).await.unwrap();
+    assert_eq!(spoken.matches('/').count(), JOIN.matches('/').count(), "{spoken:?}");
+    assert!(spoken.contains(JOIN), "{spoken:?}");
+
+    let admission = Keypair::generate_ed25519();
+    let asked = [
+        garbage(1_000),
+        introduction(NetworkId([7; 32]), &[]),
+        introduction(NetworkId(network), &[]),
+        introduction(NetworkId(network), &[garbage(400)]),
+        admission.public().encode_protobuf(),
+    ];
+    for body in asked {
+        let reason = refusal(&stranger.ask(JOIN, &body).await.unwrap());
+        for secret in ["head", "north", "127.0.0.1", "/ip4", "12D3Koo"] {
+            assert!(!reason.contains(secret), "{reason}");
+        }
+    }
+    heard.extend(stranger.heard());
+    assert!(stranger.closes().await, "a stranger is not sent away");
+    assert!(heard.is_empty(), "the node spoke to a stranger: {heard:?}");
 }
 
 async fn stranger(node: &Multiaddr) -> RawPeer {

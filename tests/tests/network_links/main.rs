@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod cables;
+mod gossip;
 mod namespaces;
 mod silence;
 

@@ -10,10 +10,10 @@ use super::super::swarm::{JOIN_PROTOCOL, SYNC_PROTOCOL};
 use super::super::{IntroductionFailure, IntroductionToken, RequestFailure};
 use super::*;
 
-type Probe = Swarm<request_response::Behaviour<FrameCodec>>;
+pub(super) type Probe = Swarm<request_response::Behaviour<FrameCodec>>;
 
 /// A stranger with a valid key that speaks one protocol and keeps to no limit.
-fn probe(protocol: StreamProtocol) -> Probe {
+pub(super) fn probe(protocol: StreamProtocol) -> Probe {
     let codec = FrameCodec { request_bytes_max: usize::MAX, response_bytes_max: usize::MAX };
     let protocols = [(protocol, ProtocolSupport::Full)];
     SwarmBuilder::with_new_identity()

@@ -164,7 +164,7 @@ async fn requests_that_cannot_be_sent_fail_with_their_reason() {
     }
 }
 
-async fn failure(site: &mut Site, wanted: u64) -> RequestFailure {
+pub(super) async fn failure(site: &mut Site, wanted: u64) -> RequestFailure {
     site.wait("failure", |event| match event {
         Event::RequestFailed { id, reason, .. } if id == wanted => Ok(reason),
         event => Err(event),

@@ -6,6 +6,7 @@
 mod admission;
 mod bytes;
 mod delivery;
+mod limits;
 mod reconnect;
 
 use std::collections::BTreeSet;
