@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use process::Gauge;
 
+pub mod disk;
 pub mod netns;
 pub mod process;
 pub mod proxy;

@@ -19,6 +19,8 @@ const SET_ASIDE: &str = "tables.set-aside-";
 /// Says that a batch failed half-way: sled may recover a part of it, so the folder must not be
 /// opened again.
 const FAILED: &str = "tables.failed";
+/// Says that sled was closed in order and everything of it is durable: then its rows are of one moment.
+const CLOSED: &str = "tables.closed";
 /// How many folders set aside are kept: to look into the last fault and the one before, and
 /// few, for they can be as large as the tables themselves.
 const SET_ASIDE_MAX: usize = 2;
@@ -35,6 +37,16 @@ pub struct SetAside {
     pub to: PathBuf,
     /// What was wrong with them.
     pub reason: String,
+}
+
+/// In what state the tables were found.
+pub(super) enum Found {
+    /// Closed in order.
+    Closed,
+    /// Their process ended otherwise; sled may have brought back any mixture.
+    NotClosed,
+    /// They were not usable. Now they are empty; the ones before, if there were any, are out of the way.
+    SetAside(Option<SetAside>),
 }
 
 /// Where the tables lie.
@@ -59,6 +71,8 @@ pub(super) enum SledFailure {
     Error(#[from] sled::Error),
     #[error("sled panicked: {0}")]
     Panic(String),
+    #[error("sled has not opened within {} s", .0.as_secs())]
+    Stuck(Duration),
 }
 
 impl SledFailure {
@@ -98,28 +112,43 @@ impl TablesFolder {
     pub(super) fn open(
         &self,
         options: TablesOptions,
-    ) -> Result<(sled::Db, Option<SetAside>), TablesOpenError> {
+    ) -> Result<(sled::Db, Found), TablesOpenError> {
+        // Gone before anything changes.
+        let was_closed = self.remove_mark(CLOSED)?;
         if self.data.join(FAILED).exists() {
-            let set_aside = self.set_aside("a batch failed half-way".to_owned())?;
-            return Ok((self.open_empty(options)?, set_aside));
+            let set_aside = self.set_aside("they failed when last used".to_owned())?;
+            return Ok((self.open_empty(options)?, Found::SetAside(set_aside)));
         }
         match self.open_as_found(options) {
-            Ok(db) => Ok((db, None)),
-            Err(failure) => {
-                if let Some(source) = failure.disk_refusal() {
-                    return Err(TablesOpenError::Io { source });
+            Ok(db) if was_closed => Ok((db, Found::Closed)),
+            Ok(db) => Ok((db, Found::NotClosed)),
+            Err(failure) => match self.not_to_be_set_aside(&failure) {
+                Some(error) => Err(error),
+                None => {
+                    let set_aside = self.set_aside(failure.to_string())?;
+                    Ok((self.open_empty(options)?, Found::SetAside(set_aside)))
                 }
-                let set_aside = self.set_aside(failure.to_string())?;
-                Ok((self.open_empty(options)?, set_aside))
-            }
+            },
         }
     }
 
     fn open_empty(&self, options: TablesOptions) -> Result<sled::Db, TablesOpenError> {
-        self.open_as_found(options).map_err(|failure| match failure.disk_refusal() {
-            Some(source) => TablesOpenError::Io { source },
-            None => TablesOpenError::Unusable { path: self.path(), reason: failure.to_string() },
+        self.open_as_found(options).map_err(|failure| {
+            self.not_to_be_set_aside(&failure).unwrap_or_else(|| TablesOpenError::Unusable {
+                path: self.path(),
+                reason: failure.to_string(),
+            })
         })
+    }
+
+    /// The error for a failure that setting the tables aside does not mend, or not in this process.
+    fn not_to_be_set_aside(&self, failure: &SledFailure) -> Option<TablesOpenError> {
+        if let SledFailure::Stuck(waited) = failure {
+            // Sled still has the folder and knows files by their path: only the next process may begin anew.
+            self.remember_failure();
+            return Some(TablesOpenError::Stuck { path: self.path(), waited: *waited });
+        }
+        failure.disk_refusal().map(|source| TablesOpenError::Io { source })
     }
 
     /// Opens sled and checks the format row, writing it if the tree is empty.
@@ -133,7 +162,7 @@ impl TablesFolder {
             .cache_capacity(options.cache_bytes)
             .use_compression(false)
             .flush_every_ms(Some(options.flush_every_ms));
-        let db = guarded(|| config.open())?;
+        let db = within(options.open_wait_max, move || config.open())?;
         match check_format(&db) {
             Ok(()) => Ok(db),
             Err(failure) => {
@@ -155,23 +184,36 @@ impl TablesFolder {
             Err(e) => return Err(e.into()),
         }
         remove_all(&going)?;
-        self.forget_failure()?;
+        self.remove_mark(FAILED)?;
         self.open_empty(options)
     }
 
-    /// Sets down that a batch failed half-way.
+    /// Sets down that sled failed: a batch half-way, or opening.
     pub(super) fn remember_failure(&self) {
-        let path = self.data.join(FAILED);
-        let written = fs::write(&path, b"").and_then(|()| sync_dir(&self.data));
-        if let Err(error) = written {
-            tracing::error!(%error, path = %path.display(), "cannot note that the tables failed");
+        if let Err(error) = self.set_mark(FAILED) {
+            tracing::error!(%error, "cannot note that the tables failed");
         }
     }
 
-    fn forget_failure(&self) -> io::Result<()> {
-        match fs::remove_file(self.data.join(FAILED)) {
-            Ok(()) => sync_dir(&self.data),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+    /// Makes all files of sled durable and sets down that it was closed in order. The caller has let go of sled.
+    /// Where this fails the next opening reads every row, no more.
+    pub(super) fn remember_close(&self) {
+        let closed = sync_files(&self.path()).and_then(|()| self.set_mark(CLOSED));
+        if let Err(error) = closed {
+            tracing::debug!(%error, "cannot note that the tables were closed");
+        }
+    }
+
+    fn set_mark(&self, name: &str) -> io::Result<()> {
+        fs::write(self.data.join(name), b"")?;
+        sync_dir(&self.data)
+    }
+
+    /// Removes a mark durably. True if it was there.
+    fn remove_mark(&self, name: &str) -> io::Result<bool> {
+        match fs::remove_file(self.data.join(name)) {
+            Ok(()) => sync_dir(&self.data).map(|()| true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -184,13 +226,13 @@ impl TablesFolder {
         match fs::rename(self.path(), &to) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.forget_failure()?;
+                self.remove_mark(FAILED)?;
                 return Ok(None);
             }
             Err(e) => return Err(e),
         }
         sync_dir(&self.data)?;
-        self.forget_failure()?;
+        self.remove_mark(FAILED)?;
         numbers.push(number);
         for old in numbers.iter().take(numbers.len().saturating_sub(SET_ASIDE_MAX)) {
             remove_all(&self.data.join(format!("{SET_ASIDE}{old}")))?;
@@ -209,6 +251,32 @@ impl TablesFolder {
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
+
+/// Makes all files below a folder, and their names, durable. Sled syncs neither its names nor its blobs.
+fn sync_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => sync_files(&path)?,
+            false => fs::File::open(path)?.sync_all()?,
+        }
+    }
+    sync_dir(folder)
+}
+
+/// Runs a sled call on a thread of its own and waits no longer than `wait_max` for it.
+fn within<T: Send + 'static>(
+    wait_max: Duration,
+    call: impl FnOnce() -> sled::Result<T> + Send + 'static,
+) -> Result<T, SledFailure> {
+    let (result, done) = mpsc::channel();
+    let run = move || {
+        let _ = result.send(guarded(call));
+    };
+    let thread = thread::Builder::new().name("tables-open".to_owned()).spawn(run);
+    thread.map_err(sled::Error::Io)?;
+    done.recv_timeout(wait_max).unwrap_or(Err(SledFailure::Stuck(wait_max)))
 }
 
 fn remove_all(path: &Path) -> io::Result<()> {

@@ -3,8 +3,17 @@
 //! sled is trusted with nothing: every value carries a checksum, every call is guarded against
 //! panics (sled panics on garbled pages), and what is not sound on opening is set aside.
 //!
-//! One tree only, because sled applies a batch atomically within one tree. Row layouts: `rows`.
+//! One tree only, because sled applies a batch atomically within one tree. After a power cut that does not hold: where
+//! the drive tore a write, sled brings back a part of a batch. So every batch carries a sum over all rows, and unless
+//! the tables were closed in order, opening reads every row and compares.
+//!
+//! - `rows`: keys and values.
+//! - `batch`: what one [`Tables::apply`] changes.
+//! - `check`: reading every row.
+//! - `folder`: sled's folder.
 
+mod batch;
+mod check;
 mod folder;
 mod rows;
 #[cfg(test)]
@@ -15,16 +24,14 @@ use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
+use self::batch::Batch;
+pub use self::check::{BAD_ROWS_NAMED_MAX, TablesVerified};
 pub use self::folder::SetAside;
-use self::folder::{SledFailure, TablesFolder, guarded, let_go};
-use self::rows::{APPLIED_KEY, CHUNK_BYTES, Value};
+use self::folder::{Found, SledFailure, TablesFolder, guarded, let_go};
+use self::rows::{APPLIED_KEY, SUM_KEY, Sum, Value};
 use branchline_crdt::store::{Position, StoreError};
-
-/// How many rows verification reads under one lock.
-const VERIFY_PAGE_ROWS: usize = 256;
-/// How many bad rows a verification names; more are counted only.
-pub const BAD_ROWS_NAMED_MAX: usize = 100;
 
 /// How sled is run.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +41,18 @@ pub struct TablesOptions {
     /// How often sled writes out what changed. The journal makes up for what a crash takes, so
     /// this only bounds how much has to be replayed after one.
     pub flush_every_ms: u64,
+    /// How long sled may take to open. On damaged files it may never end.
+    pub open_wait_max: Duration,
 }
 
 impl Default for TablesOptions {
     fn default() -> TablesOptions {
-        TablesOptions { cache_bytes: 64 << 20, flush_every_ms: 500 }
+        TablesOptions {
+            cache_bytes: 64 << 20,
+            flush_every_ms: 500,
+            // Sled reads what was written since it was last opened: gigabytes, on a slow disk.
+            open_wait_max: Duration::from_secs(600),
+        }
     }
 }
 
@@ -60,6 +74,18 @@ pub enum TablesOpenError {
         /// What sled said.
         reason: String,
     },
+    /// sled does not come to an end.
+    #[error(
+        "the tables in {} have not opened within {} s: try again, they will then be made anew from the journal",
+        path.display(),
+        waited.as_secs()
+    )]
+    Stuck {
+        /// sled's folder.
+        path: PathBuf,
+        /// How long was waited for it.
+        waited: Duration,
+    },
 }
 
 /// The tables. Clones share them; [`Tables::apply`] and [`Tables::clear`] are for one writer.
@@ -77,26 +103,14 @@ struct Shared {
 }
 
 enum State {
-    Open(sled::Db),
+    Open {
+        db: sled::Db,
+        /// Of all rows, as the sum's row has it.
+        sum: Sum,
+    },
     /// A batch failed half-way, or sled could not be opened again: nothing is served until the
     /// tables are cleared.
-    Failed {
-        db: Option<sled::Db>,
-        reason: String,
-    },
-}
-
-/// What [`Tables::verify`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TablesVerified {
-    /// Rows read, chunks not counted.
-    pub rows: u64,
-    /// Rows that are not what was stored.
-    pub bad: u64,
-    /// The first [`BAD_ROWS_NAMED_MAX`] of their stored keys (`r` + key for a row).
-    pub bad_keys: Vec<Vec<u8>>,
-    /// Why sled could not be read to the end.
-    pub failed: Option<String>,
+    Failed { db: Option<sled::Db>, reason: String },
 }
 
 fn failed(reason: impl ToString) -> StoreError {
@@ -115,16 +129,33 @@ impl Tables {
         options: TablesOptions,
     ) -> Result<(Tables, Option<SetAside>), TablesOpenError> {
         let folder = TablesFolder::new(data);
-        let (db, set_aside) = folder.open(options)?;
-        let state = RwLock::new(State::Open(db));
+        let (db, found) = folder.open(options)?;
+        let state = RwLock::new(State::open(db));
         let tables = Tables { shared: Arc::new(Shared { folder, options, state }) };
-        if set_aside.is_none()
-            && let Err(error) = tables.applied()
-        {
-            let set_aside = tables.set_aside(error.to_string())?;
-            return Ok((tables, set_aside));
-        }
+        let read = match found {
+            Found::SetAside(set_aside) => return Ok((tables, set_aside)),
+            Found::Closed => tables.take_up(),
+            Found::NotClosed => tables.take_up().and_then(|()| tables.compare_sum()),
+        };
+        let set_aside = match read {
+            Ok(()) => None,
+            Err(error) => tables.set_aside(error.to_string())?,
+        };
         Ok((tables, set_aside))
+    }
+
+    /// Reads the rows about the rows.
+    fn take_up(&self) -> Result<(), StoreError> {
+        self.applied()?;
+        let mut state = self.state_mut();
+        let State::Open { db, sum } = &mut *state else { return state.db().map(|_| ()) };
+        if let Some(value) = guarded(|| db.get(SUM_KEY)).map_err(failed)? {
+            let Some(Value::Plain(bytes)) = rows::decode(SUM_KEY, &value) else {
+                return Err(bad_row(SUM_KEY));
+            };
+            *sum = Sum::from_bytes(bytes).ok_or_else(|| bad_row(SUM_KEY))?;
+        }
+        Ok(())
     }
 
     /// Sets the tables aside and begins empty ones.
@@ -133,7 +164,7 @@ impl Tables {
         let was = std::mem::replace(&mut *state, State::failed("they are being set aside"));
         let_go_of(was, &self.shared.folder.path());
         let set_aside = self.shared.folder.set_aside(reason)?;
-        *state = State::Open(self.shared.folder.begin_anew(self.shared.options)?);
+        *state = State::open(self.shared.folder.begin_anew(self.shared.options)?);
         Ok(set_aside)
     }
 
@@ -188,20 +219,22 @@ impl Tables {
         applied: Option<Position>,
     ) -> Result<(), StoreError> {
         let mut state = self.state_mut();
-        let db = state.db()?;
+        let State::Open { db, sum } = &mut *state else { return state.db().map(|_| ()) };
         let writes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = writes.into_iter().collect();
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::new(db, *sum);
         for (key, value) in &writes {
-            stage(db, &mut batch, key, value.as_deref())?;
+            batch.write(key, value.as_deref())?;
         }
         if let Some(applied) = applied {
-            batch.insert(APPLIED_KEY, rows::plain(APPLIED_KEY, &applied.0.to_be_bytes()));
+            batch.set_applied(applied)?;
         }
+        let (batch, new_sum) = batch.finish();
         if let Err(failure) = guarded(|| db.apply_batch(batch)) {
             self.shared.folder.remember_failure();
             state.fail(&failure);
             return Err(failed(failure));
         }
+        *sum = new_sum;
         Ok(())
     }
 
@@ -230,7 +263,7 @@ impl Tables {
         }
         match self.shared.folder.begin_anew(self.shared.options) {
             Ok(db) => {
-                *state = State::Open(db);
+                *state = State::open(db);
                 Ok(())
             }
             Err(error) => {
@@ -254,55 +287,6 @@ impl Tables {
         guarded(|| db.size_on_disk()).map_err(failed)
     }
 
-    /// Reads every value; `progress` is told the rows read so far.
-    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> TablesVerified {
-        let mut verified = TablesVerified::default();
-        let mut from = Bound::Unbounded;
-        loop {
-            match self.verify_page(from, &mut verified) {
-                Ok(Some(last)) => from = Bound::Excluded(last),
-                Ok(None) => return verified,
-                Err(error) => {
-                    verified.failed = Some(error.to_string());
-                    return verified;
-                }
-            }
-            progress(verified.rows);
-        }
-    }
-
-    /// Reads a page of stored rows; returns the last one's key, `None` behind the end.
-    fn verify_page(
-        &self,
-        from: Bound<sled::IVec>,
-        verified: &mut TablesVerified,
-    ) -> Result<Option<sled::IVec>, StoreError> {
-        let state = self.state();
-        let db = state.db()?;
-        let page = guarded(|| {
-            let rows = db.range::<sled::IVec, _>((from, Bound::Unbounded));
-            rows.take(VERIFY_PAGE_ROWS).collect::<sled::Result<Vec<_>>>()
-        });
-        let mut last = None;
-        for (stored_key, value) in page.map_err(failed)? {
-            let sound = match rows::row_of(&stored_key) {
-                Some(_) => {
-                    verified.rows += 1;
-                    load(db, &stored_key, &value).is_ok()
-                }
-                None => rows::decode(&stored_key, &value).is_some(),
-            };
-            if !sound {
-                verified.bad += 1;
-                if verified.bad_keys.len() < BAD_ROWS_NAMED_MAX {
-                    verified.bad_keys.push(stored_key.to_vec());
-                }
-            }
-            last = Some(stored_key);
-        }
-        Ok(last)
-    }
-
     // A thread that panicked while holding the lock has not left it half-changed: the state is
     // replaced as a whole.
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -312,42 +296,6 @@ impl Tables {
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.shared.state.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Puts the writes for one row into the batch: the row, its chunks, and the removal of chunks
-/// that an older, longer value had.
-fn stage(
-    db: &sled::Db,
-    batch: &mut sled::Batch,
-    key: &[u8],
-    value: Option<&[u8]>,
-) -> Result<(), StoreError> {
-    let stored_key = rows::row_key(key);
-    let old = guarded(|| db.get(&stored_key)).map_err(failed)?;
-    let chunks_old = match old.as_deref().map(|old| rows::decode(&stored_key, old)) {
-        Some(Some(Value::Chunked(len))) => rows::chunk_count(len),
-        Some(Some(Value::Plain(_))) | None => 0,
-        Some(None) => return Err(bad_row(&stored_key)),
-    };
-    let mut chunks_new = 0;
-    match value {
-        Some(value) if value.len() <= CHUNK_BYTES => {
-            batch.insert(&stored_key[..], rows::plain(&stored_key, value));
-        }
-        Some(value) => {
-            for chunk in value.chunks(CHUNK_BYTES) {
-                let chunk_key = rows::chunk_key(key, chunks_new);
-                batch.insert(&chunk_key[..], rows::plain(&chunk_key, chunk));
-                chunks_new += 1;
-            }
-            batch.insert(&stored_key[..], rows::chunked(&stored_key, value.len()));
-        }
-        None => batch.remove(&stored_key[..]),
-    }
-    for chunk in chunks_new..chunks_old {
-        batch.remove(rows::chunk_key(key, chunk));
-    }
-    Ok(())
 }
 
 /// The value that a stored row stands for, collecting its chunks.
@@ -375,19 +323,23 @@ fn load(db: &sled::Db, stored_key: &[u8], value: &[u8]) -> Result<Vec<u8>, Store
 /// Closes sled. True if its folder is free afterwards.
 fn let_go_of(state: State, path: &Path) -> bool {
     match state {
-        State::Open(db) | State::Failed { db: Some(db), .. } => let_go(db, path),
+        State::Open { db, .. } | State::Failed { db: Some(db), .. } => let_go(db, path),
         State::Failed { db: None, .. } => true,
     }
 }
 
 impl State {
+    fn open(db: sled::Db) -> State {
+        State::Open { db, sum: Sum::default() }
+    }
+
     fn failed(reason: &str) -> State {
         State::Failed { db: None, reason: reason.to_owned() }
     }
 
     fn db(&self) -> Result<&sled::Db, StoreError> {
         match self {
-            State::Open(db) => Ok(db),
+            State::Open { db, .. } => Ok(db),
             State::Failed { reason, .. } => Err(failed(reason)),
         }
     }
@@ -395,7 +347,7 @@ impl State {
     /// Stops serving; the handle stays until the tables are cleared.
     fn fail(&mut self, failure: &SledFailure) {
         let db = match self {
-            State::Open(db) => Some(db.clone()),
+            State::Open { db, .. } => Some(db.clone()),
             State::Failed { db, .. } => db.take(),
         };
         *self = State::Failed { db, reason: failure.to_string() };
@@ -406,6 +358,9 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let was = std::mem::replace(state, State::failed("they are closed"));
-        let_go_of(was, &self.folder.path());
+        let written = was.db().is_ok_and(|db| guarded(|| db.flush()).is_ok());
+        if let_go_of(was, &self.folder.path()) && written {
+            self.folder.remember_close();
+        }
     }
 }

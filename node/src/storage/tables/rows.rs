@@ -5,6 +5,7 @@
 //! | `c`, length of K (4 bytes, big-endian), K, chunk number (4 bytes, big-endian) | a chunk of the value of row K |
 //! | `m` `applied` | position up to which the tables show the journal (8 bytes, big-endian) |
 //! | `m` `format` | [`FORMAT`] |
+//! | `m` `sum` | [`Sum`] of all other rows but the format's (16 bytes, little-endian) |
 //! | `r`, K | the value of row K, or (kind 1) what its chunks make up |
 //!
 //! Every stored value:
@@ -27,6 +28,8 @@ pub(super) const FORMAT: &[u8] = b"branchline tables 1";
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
 /// Key of the row that says how far the tables have come.
 pub(super) const APPLIED_KEY: &[u8] = b"mapplied";
+/// Key of the row with the [`Sum`].
+pub(super) const SUM_KEY: &[u8] = b"msum";
 const ROW: u8 = b'r';
 const CHUNK: u8 = b'c';
 
@@ -40,6 +43,47 @@ pub(super) enum Value<'a> {
     Plain(&'a [u8]),
     /// So many bytes, in chunks.
     Chunked(u64),
+}
+
+/// A sum over stored rows, whatever their order. It changes with every batch and is stored with it, so after a crash
+/// it tells rows of one moment from a mixture: sled brings back a part of a batch, or one page without another, where
+/// the drive lost or tore a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sum(u128);
+
+impl Sum {
+    /// Whether the sum covers the row of this stored key.
+    pub(super) fn covers(stored_key: &[u8]) -> bool {
+        stored_key != FORMAT_KEY && stored_key != SUM_KEY
+    }
+
+    /// Takes a row in.
+    pub(super) fn add(&mut self, stored_key: &[u8], value: &[u8]) {
+        self.0 = self.0.wrapping_add(row_hash(stored_key, value));
+    }
+
+    /// Takes a row out.
+    pub(super) fn remove(&mut self, stored_key: &[u8], value: &[u8]) {
+        self.0 = self.0.wrapping_sub(row_hash(stored_key, value));
+    }
+
+    /// The bytes of the sum's row.
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        self.0.to_le_bytes()
+    }
+
+    /// Reads [`Sum::to_bytes`].
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Sum> {
+        Some(Sum(u128::from_le_bytes(bytes.try_into().ok()?)))
+    }
+}
+
+fn row_hash(stored_key: &[u8], value: &[u8]) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(stored_key.len() as u64).to_le_bytes()).update(stored_key).update(value);
+    let mut hash = [0; 16];
+    hasher.finalize_xof().fill(&mut hash);
+    u128::from_le_bytes(hash)
 }
 
 /// The stored key of row `key`.

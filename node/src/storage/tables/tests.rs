@@ -25,7 +25,7 @@ fn put(tables: &Tables, key: &str, value: Vec<u8>) {
 /// Runs `change` on the tree below the tables.
 fn beneath<T>(tables: &Tables, change: impl FnOnce(&sled::Db) -> T) -> T {
     match &*tables.state() {
-        State::Open(db) => change(db),
+        State::Open { db, .. } => change(db),
         State::Failed { reason, .. } => panic!("{reason}"),
     }
 }
@@ -254,7 +254,7 @@ fn after_a_batch_that_failed_half_way_nothing_is_served_until_cleared() {
     drop(tables);
 
     let (tables, set_aside) = Tables::open(dir.path(), TablesOptions::default()).unwrap();
-    assert!(set_aside.unwrap().reason.contains("half-way"));
+    assert!(set_aside.unwrap().reason.contains("failed when last used"));
     tables.state_mut().fail(&super::SledFailure::Panic("again".to_owned()));
     tables.clear().unwrap();
     put(&tables, "key", vec![2]);
