@@ -34,6 +34,10 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Tokens of gossip messages that were not judged; older ones are forgotten, as gossipsub itself does.
 const UNJUDGED_MAX: usize = 4096;
 
+/// How often the tables are made anew without [`PEACE`] in between; then the fault is not in them.
+const REBUILDS_MAX: u32 = 3;
+/// After this long without a failure of the tables, the next one counts as the first.
+const PEACE: Duration = Duration::from_secs(600);
 /// Requests of members that wait for an answer. All of one group do; older ones are those that never get one.
 const REQUESTS_MAX: usize = 2 * GROUP_MAX;
 /// The same for introductions.
@@ -82,6 +86,9 @@ pub(crate) struct Driver {
     /// Whether a ticket may lie in the folder: until this site is a member.
     keeps_ticket: bool,
     log_limit: LogLimit,
+    /// How often the tables were made anew, and when last.
+    rebuilds: u32,
+    rebuilt: Option<Instant>,
 }
 
 /// Whether the thread goes on.
@@ -118,6 +125,8 @@ impl Driver {
             gossip: BTreeMap::new(),
             keeps_ticket: true,
             log_limit: LogLimit::new(started),
+            rebuilds: 0,
+            rebuilt: None,
         }
     }
 
@@ -363,8 +372,17 @@ impl Driver {
             );
             let _ = reply.send(Err(Stopped { reason: Some(reason) }));
         }
+        if self.rebuilt.is_none_or(|at| at.elapsed() > PEACE) {
+            self.rebuilds = 0;
+        }
+        if self.rebuilds == REBUILDS_MAX {
+            let reason = format!("made anew {REBUILDS_MAX} times, they fail again: {error}");
+            return Err(StoreError::Tables { reason });
+        }
         let mut entries = 0;
         self.replica.rebuild(&mut |progress| entries = progress.entries)?;
+        self.rebuilds += 1;
+        self.rebuilt = Some(Instant::now());
         info!(entries, "the tables are rebuilt");
         Ok(())
     }

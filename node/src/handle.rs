@@ -61,6 +61,8 @@ pub struct NodeStatus {
     pub tables_bytes: u64,
     /// Damaged journal frames.
     pub damaged_frames: u64,
+    /// Why the disk refused the last write; `None` if it took it.
+    pub writes_refused: Option<String>,
     /// Why the last attempt to join was refused.
     pub join_refused: Option<String>,
 }
@@ -189,6 +191,7 @@ impl Handle {
             journal_bytes,
             tables_bytes,
             damaged_frames: damaged as u64,
+            writes_refused: self.reader.refusal(),
             join_refused: known.join_refused,
         })
     }

@@ -37,6 +37,8 @@ pub(crate) const SITE_FILES: [&str; 3] = [SITE_FILE, KEY_FILE, TOKEN_FILE];
 pub struct SiteFile {
     /// The name that it wishes to bear.
     pub name: String,
+    /// Its id. The key's file has no checksum, and any 64 digits are a key: this tells whether they are the right ones.
+    pub site: String,
 }
 
 /// Where a node can be reached.
@@ -119,7 +121,8 @@ impl SiteFolder {
         self.write(KEY_FILE, HEXLOWER.encode(&key.seed()).as_bytes())?;
         self.write(TOKEN_FILE, HEXLOWER.encode(&self.random_bytes::<32>()?).as_bytes())?;
         // Last: its presence says that the site is complete.
-        self.write_json(SITE_FILE, &SiteFile { name: name.to_owned() })?;
+        let site = SiteFile { name: name.to_owned(), site: key.site().to_string() };
+        self.write_json(SITE_FILE, &site)?;
         Ok(key)
     }
 
@@ -135,7 +138,12 @@ impl SiteFolder {
         let text = text.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
         let seed = HEXLOWER.decode(text.trim().as_bytes()).ok();
         let seed: Option<[u8; 32]> = seed.and_then(|bytes| bytes.try_into().ok());
-        seed.map(SiteKey::from_seed).ok_or_else(|| self.damaged(KEY_FILE, "64 hex digits"))
+        let key = seed.map(SiteKey::from_seed);
+        let key = key.ok_or_else(|| self.damaged(KEY_FILE, "64 hex digits"))?;
+        match self.site()?.site == key.site().to_string() {
+            true => Ok(key),
+            false => Err(self.damaged(KEY_FILE, "the key of the site that site.json names")),
+        }
     }
 
     /// The API's bearer token.

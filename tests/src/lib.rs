@@ -135,8 +135,12 @@ impl Office {
 
     /// Starts the node with these arguments of `run`, and waits until it is ready.
     pub fn start_with(&mut self, arguments: &[&str]) {
-        let arguments = [&["run"], arguments].concat();
-        let mut command = self.command(arguments);
+        let command = self.command([&["run"], arguments].concat());
+        self.start_by(command);
+    }
+
+    /// Starts the node by a command of [`Office::command`], and waits until it is ready.
+    pub fn start_by(&mut self, mut command: Command) {
         let log = std::fs::File::create(self.log_path()).expect("a log file");
         let node = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.node = Some(node.expect("the program runs"));
@@ -173,13 +177,18 @@ impl Office {
     /// Asks the node to stop and returns its exit code.
     pub fn stop(&mut self) -> i32 {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until the node ends, and returns its exit code.
+    pub fn ended(&mut self) -> i32 {
         let mut node = self.node.take().expect("the node runs");
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = node.try_wait().expect("the node can be waited for") {
                 return status.code().unwrap_or(-1);
             }
-            assert!(Instant::now() < deadline, "{} does not stop", self.name);
+            assert!(Instant::now() < deadline, "{} does not end", self.name);
             std::thread::sleep(Duration::from_millis(5));
         }
     }

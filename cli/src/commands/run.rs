@@ -43,7 +43,7 @@ pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> 
         Ok(()) => tokio::select! {
             () = stop.wait() => Ok(()),
             reason = node.failed() => Err(CliError::failed(format!("the node has failed: {reason}"))
-                .hint("`branchline verify` tells what is damaged")),
+                .hint("nothing acknowledged is lost: mend the cause and start the node again, it then makes its tables anew")),
         },
         Err(error) => Err(error),
     };

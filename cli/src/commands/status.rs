@@ -73,6 +73,9 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
             ),
         );
     }
+    if let Some(reason) = &status.writes_refused {
+        add("writes", format!("refused: {reason}"));
+    }
     if status.damaged_frames > 0 {
         let frames = counted(status.damaged_frames, "damaged journal frame");
         add("damaged", format!("{frames}: `branchline verify`"));

@@ -51,6 +51,8 @@ pub struct StatusAnswer {
     pub tables_bytes: u64,
     /// Damaged journal frames.
     pub damaged_frames: u64,
+    /// Why the disk refused the last write; `None` if it took it.
+    pub writes_refused: Option<String>,
     /// All members, this site first.
     pub sites: Vec<SiteAnswer>,
 }
@@ -162,6 +164,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         journal_bytes: node.journal_bytes,
         tables_bytes: node.tables_bytes,
         damaged_frames: node.damaged_frames,
+        writes_refused: node.writes_refused,
         sites: replica.sites.into_iter().map(site).collect(),
     }))
 }

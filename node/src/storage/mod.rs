@@ -16,7 +16,8 @@ mod tests;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use self::disk::{Disk, RealDisk};
 use self::folder::{DataFolder, FolderError};
@@ -124,6 +125,10 @@ pub struct Reader {
     tables: Tables,
     journal: JournalReader,
     folder: Arc<DataFolder>,
+    /// Why the last append was refused.
+    refusal: Arc<RwLock<Option<String>>>,
+    /// The tables were emptied and do not show the whole journal yet: nobody but the writer may look.
+    is_rebuilding: Arc<AtomicBool>,
 }
 
 impl Storage {
@@ -162,7 +167,13 @@ impl Storage {
             journal: journal_report,
             tables_set_aside,
         };
-        let reader = Reader { tables, journal: journal.reader().clone(), folder: Arc::new(folder) };
+        let reader = Reader {
+            tables,
+            journal: journal.reader().clone(),
+            folder: Arc::new(folder),
+            refusal: Arc::default(),
+            is_rebuilding: Arc::default(),
+        };
         Ok((Storage { journal, disk_reserve_bytes: options.disk_reserve_bytes, reader }, report))
     }
 
@@ -174,6 +185,31 @@ impl Storage {
     /// Writes the tables' cache out; on shutdown this saves replaying at the next start.
     pub fn flush_tables(&self) -> Result<(), StoreError> {
         self.reader.tables.flush()
+    }
+
+    /// Refuses what would take room that the tables need.
+    fn demand_room(&self) -> Result<(), StoreError> {
+        let free = disk::free_bytes(self.reader.path());
+        let free = free.map_err(|source| StoreError::Unwritable { source })?;
+        if free >= self.disk_reserve_bytes {
+            return Ok(());
+        }
+        let (free, reserve) = (free >> 20, self.disk_reserve_bytes >> 20);
+        let reason = format!("the disk has {free} MiB left, {reserve} MiB are kept for the tables");
+        let source = io::Error::new(io::ErrorKind::StorageFull, reason);
+        Err(StoreError::Unwritable { source })
+    }
+
+    /// Sets down whether the disk takes appends, and says so when that changes.
+    fn note_refusal(&self, refusal: Option<String>) {
+        let known = &self.reader.refusal;
+        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+        match (&*known, &refusal) {
+            (None, Some(reason)) => tracing::error!(reason, "writes are refused"),
+            (Some(_), None) => tracing::info!("writes are taken again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        *known = refusal;
     }
 
     /// Reads every frame and every row; see [`Reader::verify`].
@@ -208,6 +244,11 @@ impl Reader {
     /// Where the journal is known to be damaged.
     pub fn damaged(&self) -> Vec<Position> {
         self.journal.damaged()
+    }
+
+    /// Why the disk refused the last append; `None` if it took it.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where the data lies.
@@ -245,8 +286,22 @@ impl TablesOpenError {
     }
 }
 
+impl Reader {
+    fn demand_whole(&self) -> Result<(), StoreError> {
+        match self.is_rebuilding.load(Ordering::Acquire) {
+            true => {
+                let reason = "they are being made anew from the journal, try again in a while";
+                Err(StoreError::Tables { reason: reason.to_owned() })
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// While the tables are made anew these fail: what is not there yet would pass for absent.
 impl ReadTables for Reader {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.demand_whole()?;
         self.tables.get(key)
     }
 
@@ -256,13 +311,15 @@ impl ReadTables for Reader {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
+        self.demand_whole()?;
         self.tables.scan(prefix, after, limit)
     }
 }
 
+/// The writer itself makes the tables anew, so it reads them at any time.
 impl ReadTables for Storage {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.reader.get(key)
+        self.reader.tables.get(key)
     }
 
     fn scan(
@@ -271,22 +328,15 @@ impl ReadTables for Storage {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.reader.scan(prefix, after, limit)
+        self.reader.tables.scan(prefix, after, limit)
     }
 }
 
 impl Store for Storage {
     fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
-        let free = disk::free_bytes(self.reader.path());
-        let free = free.map_err(|source| StoreError::Unwritable { source })?;
-        if free < self.disk_reserve_bytes {
-            let (free, reserve) = (free >> 20, self.disk_reserve_bytes >> 20);
-            let reason =
-                format!("the disk has {free} MiB left, {reserve} MiB are kept for the tables");
-            let source = io::Error::new(io::ErrorKind::StorageFull, reason);
-            return Err(StoreError::Unwritable { source });
-        }
-        self.journal.append(frames)
+        let appended = self.demand_room().and_then(|()| self.journal.append(frames));
+        self.note_refusal(appended.as_ref().err().map(StoreError::to_string));
+        appended
     }
 
     fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
@@ -306,7 +356,13 @@ impl Store for Storage {
         writes: Vec<RowWrite>,
         applied: Option<Position>,
     ) -> Result<(), StoreError> {
-        self.reader.tables.apply(writes, applied)
+        self.reader.tables.apply(writes, applied)?;
+        let is_rebuilding = &self.reader.is_rebuilding;
+        if is_rebuilding.load(Ordering::Acquire) {
+            let is_whole = self.scan_journal(self.applied()?, 1)?.is_empty();
+            is_rebuilding.store(!is_whole, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn applied(&self) -> Result<Option<Position>, StoreError> {
@@ -314,6 +370,7 @@ impl Store for Storage {
     }
 
     fn clear_tables(&mut self) -> Result<(), StoreError> {
+        self.reader.is_rebuilding.store(true, Ordering::Release);
         self.reader.tables.clear()
     }
 
