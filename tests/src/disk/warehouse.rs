@@ -37,6 +37,15 @@ pub struct Warehouse {
     pub report: OpenReport,
 }
 
+/// What is wrong with a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsound {
+    /// Records are shown that were not written so.
+    Shown(String),
+    /// Nothing wrong is shown: reading fails, or verification tells.
+    Told(String),
+}
+
 /// Small segments and frequent flushes, so that a short run has many moments of every kind.
 pub fn options() -> Options {
     Options {
@@ -126,15 +135,17 @@ impl Warehouse {
 
     /// Whether everything that is stored is sound and whole: moves are there wholly and in order without a gap, the
     /// shelves say what follows from them, and journal, documents and views agree.
-    pub fn check(&self) -> Result<(), String> {
-        let moves = self.list("moves")?;
+    pub fn check(&self) -> Result<(), Unsound> {
+        let told = |error: &dyn Error| Unsound::Told(error.to_string());
+        let moves = self.list("moves").map_err(Unsound::Told)?;
         for (number, (id, fields)) in moves.iter().enumerate() {
             let number = number as u32;
             if *id != move_id(number) {
-                return Err(format!("{} is missing, {id} is there", move_id(number)));
+                let reason = format!("{} is missing, {id} is there", move_id(number));
+                return Err(Unsound::Shown(reason));
             }
             if *fields != Value::Object(move_fields(number)) {
-                return Err(format!("{id} is not what was written"));
+                return Err(Unsound::Shown(format!("{id} is not what was written")));
             }
         }
         let mut expected = BTreeMap::new();
@@ -143,22 +154,23 @@ impl Warehouse {
                 *expected.entry(shelf).or_insert(0) += change;
             }
         }
-        let shelves = self.list("shelves")?.into_iter();
+        let shelves = self.list("shelves").map_err(Unsound::Told)?.into_iter();
         let shelves: BTreeMap<_, _> = shelves
             .map(|(id, fields)| (id, fields["stock"].as_i64().unwrap_or(i64::MIN)))
             .collect();
         if shelves != expected {
-            return Err(format!("the shelves hold {shelves:?}, the moves make {expected:?}"));
+            let reason = format!("the shelves hold {shelves:?}, the moves make {expected:?}");
+            return Err(Unsound::Shown(reason));
         }
-        let rows = self.storage().verify(&mut |_| {}).map_err(|error| error.to_string())?;
+        let rows = self.storage().verify(&mut |_| {}).map_err(|error| told(&error))?;
         if !rows.is_sound() {
-            return Err(format!("the storage is not sound: {rows:?}"));
+            return Err(Unsound::Told(format!("the storage is not sound: {rows:?}")));
         }
         let spaces = [genesis().network().membership_space(), space()];
-        let report = verify(self.storage(), &spaces).map_err(|error| error.to_string())?;
+        let report = verify(self.storage(), &spaces).map_err(|error| told(&error))?;
         match report.is_sound() {
             true => Ok(()),
-            false => Err(format!("the records are not sound: {:?}", report.faults)),
+            false => Err(Unsound::Told(format!("the records are not sound: {:?}", report.faults))),
         }
     }
 
@@ -205,7 +217,7 @@ fn move_fields(number: u32) -> Map<String, Value> {
     let mut random = Random(u64::from(number));
     // Random digits, which do not compress away.
     let words = if number % LONG_NOTE_EVERY == LONG_NOTE_EVERY - 1 { 8_000 } else { 100 };
-    let note: String = (0..words).map(|_| format!("{:016x}", random.next())).collect();
+    let note: String = (0..words).map(|_| format!("{:016x}", random.number())).collect();
     let [(from, _), (to, quantity)] = shelves_of(number);
     let fields = json!({ "from": from, "note": note, "quantity": quantity, "to": to });
     fields.as_object().cloned().expect("an object")

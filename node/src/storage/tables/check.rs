@@ -12,6 +12,9 @@ const PAGE_ROWS: usize = 256;
 /// How many bad rows a verification names; more are counted only.
 pub const BAD_ROWS_NAMED_MAX: usize = 100;
 
+/// Key and value of a row as sled has it.
+type StoredRow = (sled::IVec, sled::IVec);
+
 /// What [`Tables::verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TablesVerified {
@@ -68,10 +71,7 @@ impl Tables {
     }
 
     /// Shows `visit` all stored rows, a page at a time.
-    fn each_page(
-        &self,
-        visit: &mut dyn FnMut(&sled::Db, &[(sled::IVec, sled::IVec)]),
-    ) -> Result<(), StoreError> {
+    fn each_page(&self, visit: &mut dyn FnMut(&sled::Db, &[StoredRow])) -> Result<(), StoreError> {
         let mut from = Bound::Unbounded;
         loop {
             let state = self.state();
