@@ -48,14 +48,11 @@ fn a_stranger_with_a_valid_key_learns_nothing() {
 }
 
 async fn ask_everything(node: &Multiaddr, network: [u8; 32]) {
-    let mut heard = Vec::new();
+    let mut stranger = RawPeer::silent(&Keypair::generate_ed25519(), node).await.unwrap();
     for protocol in MEMBER_PROTOCOLS {
-        let mut stranger = stranger(node).await;
         assert!(stranger.speak(protocol).await.unwrap().is_none(), "{protocol} is spoken");
-        heard.extend(stranger.heard());
     }
     // What there is to speak, as multistream-select tells it to anybody.
-    let mut stranger = stranger(node).await;
     let mut stream = stranger.open().await.unwrap();
     let question = [line("/multistream/1.0.0"), line("ls")].concat();
     stream.write_all(&question).await.unwrap();
@@ -79,13 +76,9 @@ async fn ask_everything(node: &Multiaddr, network: [u8; 32]) {
             assert!(!reason.contains(secret), "{reason}");
         }
     }
-    heard.extend(stranger.heard());
     assert!(stranger.closes().await, "a stranger is not sent away");
+    let heard = stranger.heard();
     assert!(heard.is_empty(), "the node spoke to a stranger: {heard:?}");
-}
-
-async fn stranger(node: &Multiaddr) -> RawPeer {
-    RawPeer::silent(&Keypair::generate_ed25519(), node).await.unwrap()
 }
 
 pub(crate) fn bytes_of(hex: &str) -> [u8; 32] {
