@@ -62,7 +62,8 @@ pub struct NetworkLimits {
 
     /// Streams of one connection. A member uses at most about 30: sync both ways, gossip, ping,
     /// identify. On TCP each stream may buffer 256 KiB that nobody reads, so this also bounds the
-    /// memory that one connection can claim (16 MiB).
+    /// memory that one connection can claim: 16 MiB, and more only where the library has widened
+    /// the windows of streams that were read quickly for long.
     pub streams_per_connection: usize,
     /// Own requests in flight to one peer; a further one fails as
     /// [`RequestFailure::Busy`](super::RequestFailure::Busy). As many of the peer's are taken, and
