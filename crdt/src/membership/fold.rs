@@ -125,18 +125,22 @@ impl Members {
         let signed = |operation: &Operation| match operation {
             Operation::Admit(admission) => admission.is_signed(network),
         };
-        let mut is_new = false;
+        let mut in_order = true;
         for (entry, operations) in entries {
-            let operations = operations.into_iter().filter(signed).collect();
+            let operations: Vec<_> = operations.into_iter().filter(signed).collect();
             let header = &entry.header;
             let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
             let depths = parents.filter_map(|hash| self.depths.get(&hash));
             let depth = 1 + depths.copied().max().unwrap_or(0);
             self.depths.insert(entry.hash, depth);
-            self.operations.insert((depth, entry.hash), operations);
-            is_new = true;
+            let place = (depth, entry.hash);
+            in_order &= self.operations.last_key_value().is_none_or(|(last, _)| *last < place);
+            if in_order {
+                operations.iter().for_each(|operation| self.take(operation));
+            }
+            self.operations.insert(place, operations);
         }
-        if is_new {
+        if !in_order {
             self.fold();
         }
     }
@@ -150,12 +154,14 @@ impl Members {
             self.enrol(site, &name, Role::Admin, site);
         }
         let operations = std::mem::take(&mut self.operations);
-        for operation in operations.values().flatten() {
-            match operation {
-                Operation::Admit(admission) => self.admit(admission),
-            }
-        }
+        operations.values().flatten().for_each(|operation| self.take(operation));
         self.operations = operations;
+    }
+
+    fn take(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Admit(admission) => self.admit(admission),
+        }
     }
 
     /// An admission that some member granted never ends by another becoming known, or entries that were accepted

@@ -1,6 +1,7 @@
 //! Becoming a member, and letting others become one.
 
 use std::collections::btree_map;
+use std::sync::Arc;
 
 use super::accept::{Acceptance, Origin};
 use super::stage::After;
@@ -105,7 +106,7 @@ impl<S: Store> Replica<S> {
         let genesis = self.genesis().cloned();
         self.enter_network(ticket.grant.network, genesis, Some(ticket));
         self.load_spaces()?;
-        self.load_members()?;
+        self.load_members(None)?;
         self.tell_members();
         self.timers.introduce_ms = 0;
         self.present_ticket()
@@ -118,7 +119,7 @@ impl<S: Store> Replica<S> {
         genesis: Option<Genesis>,
         ticket: Option<Ticket>,
     ) {
-        let members = Members::new(id, genesis);
+        let members = Arc::new(Members::new(id, genesis));
         self.network = Some(Network { id, members, ticket });
         for space in [id.membership_space(), id.main_space()] {
             if let btree_map::Entry::Vacant(vacant) = self.spaces.entry(space) {
@@ -200,7 +201,18 @@ impl<S: Store> Replica<S> {
     }
 
     /// Members from the entries of the membership space: the last step of opening.
-    pub(super) fn load_members(&mut self) -> Result<(), StoreError> {
+    pub(super) fn load_members(&mut self, beside: Option<&Self>) -> Result<(), StoreError> {
+        let held = |replica: &Self| {
+            let network = replica.network()?;
+            Some((network, replica.frontier(network.membership_space())?))
+        };
+        if let Some(Network { members, .. }) = beside.and_then(|other| other.network.as_ref())
+            && beside.and_then(held) == held(self)
+            && let Some(network) = &mut self.network
+        {
+            network.members = members.clone();
+            return Ok(());
+        }
         let entries = self.membership_entries(true)?;
         let entries: Vec<_> =
             entries.iter().filter_map(|bytes| Entry::decode(bytes).ok()).collect();

@@ -2,6 +2,7 @@
 //! the rows follow, and only then does anyone hear of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::logs::Logs;
 use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
@@ -320,9 +321,12 @@ impl<S: Store> Replica<S> {
     pub(super) fn learn_members<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
         let Some(network) = &mut self.network else { return };
         let (membership, main) = (network.id.membership_space(), network.id.main_space());
+        let mut entries = entries.filter(|entry| entry.header.space == membership).peekable();
+        if entries.peek().is_none() {
+            return;
+        }
         let before = network.members.sites();
-        let operations = entries.filter(|entry| entry.header.space == membership);
-        network.members.extend(operations.filter_map(|entry| match entry.body() {
+        Arc::make_mut(&mut network.members).extend(entries.filter_map(|entry| match entry.body() {
             Ok(Body::Membership(operations)) => Some((entry, operations)),
             Ok(Body::Transactions(_)) | Err(_) => None,
         }));

@@ -31,6 +31,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use lru::LruCache;
 
@@ -335,7 +336,8 @@ pub enum Notice {
 #[derive(Clone, Debug)]
 struct Network {
     id: NetworkId,
-    members: Members,
+    /// Shared between replicas of one process where there are thousands; see [`Replica::open_beside`].
+    members: Arc<Members>,
     /// The ticket to join with, until this site is a member.
     ticket: Option<Ticket>,
 }
@@ -434,7 +436,7 @@ impl<S: Store> Replica<S> {
 
     /// The members, once the network is known.
     pub fn members(&self) -> Option<&Members> {
-        self.network.as_ref().map(|network| &network.members)
+        self.network.as_ref().map(|network| &*network.members)
     }
 
     /// What this site may do: by its membership, or else by the ticket that it holds.

@@ -12,9 +12,13 @@ use crate::tables::{ReadTables, decode_row, logs, walk};
 
 /// A receipt follows what it tells of by this much, so that a burst of writes makes one.
 const RECEIPT_DELAY_MS: u64 = 500;
-/// The delay grows by itself for every so many members: all of them together then issue some 32 receipts a second,
-/// which every site can take in.
-const RECEIPT_DELAY_MEMBERS: u64 = 16;
+/// All receipts together may take a site about so many bytes a second, or a network of hundreds would do little else:
+/// each member waits a random part of the time that this leaves for one of each.
+const RECEIPTS_BYTES_PER_SECOND: u64 = 4096;
+
+/// Bytes of a receipt, and of each log that it lists.
+const RECEIPT_BYTES: u64 = 200;
+const RECEIPT_LOG_BYTES: u64 = 43;
 
 /// Bytes of receipts in one answer: where many sites write they differ at any time, and this is sent in vain.
 const RECEIPTS_BYTES_MAX: usize = 32 * 1024;
@@ -75,10 +79,15 @@ impl<S: Store> Replica<S> {
     }
 
     pub(super) fn receipts_are_due(&mut self) {
+        if self.timers.receipt_ms.is_some() {
+            return;
+        }
         let members = self.members().map_or(0, |members| members.all().len() as u64);
-        let delay_ms = RECEIPT_DELAY_MS * (1 + members / RECEIPT_DELAY_MEMBERS);
-        let at = self.now.monotonic_ms + delay_ms;
-        self.timers.receipt_ms.get_or_insert(at);
+        let logs = self.spaces.values().map(|logs| logs.rows.len()).max().unwrap_or(0);
+        let bytes = RECEIPT_BYTES + RECEIPT_LOG_BYTES * logs.min(RECEIPT_LOGS_MAX) as u64;
+        let round_ms = members * bytes * 1000 / RECEIPTS_BYTES_PER_SECOND;
+        let delay_ms = RECEIPT_DELAY_MS + self.random.below(round_ms);
+        self.timers.receipt_ms = Some(self.now.monotonic_ms + delay_ms);
     }
 
     pub(super) fn take_receipts(&mut self, receipts: Vec<Receipt>) {

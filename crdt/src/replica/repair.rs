@@ -118,9 +118,14 @@ impl<'a> Withheld<'a> {
 }
 
 impl<S: Store> Replica<S> {
-    /// Finds out what is lost, where the damage is not the one that was known.
+    /// Whether the damage is not the one that was known.
+    pub(super) fn has_new_damage(&self) -> bool {
+        self.store.damaged() != self.losses.damaged
+    }
+
+    /// Finds out what is lost, where there is new damage.
     pub(super) fn find_losses(&mut self) -> Result<(), StoreError> {
-        if self.store.damaged() == self.losses.damaged {
+        if !self.has_new_damage() {
             return Ok(());
         }
         let known = std::mem::take(&mut self.losses);

@@ -45,6 +45,28 @@ impl<S: Store> Replica<S> {
         now: Now,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, StoreError> {
+        Self::open_with(store, identity, ticket, None, now, progress)
+    }
+
+    /// As [`Replica::open`], where another replica of this process may know the same members: they are then shared
+    /// instead of read and verified once more. For simulations of thousands of sites.
+    pub fn open_beside(
+        store: S,
+        identity: Identity,
+        other: &Self,
+        now: Now,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(store, identity, None, Some(other), now, &mut |_| ())
+    }
+
+    fn open_with(
+        store: S,
+        identity: Identity,
+        ticket: Option<Ticket>,
+        beside: Option<&Self>,
+        now: Now,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, StoreError> {
         let author = Author { site: identity.key.site(), incarnation: identity.incarnation };
         let mut replica = Self {
             store,
@@ -70,7 +92,7 @@ impl<S: Store> Replica<S> {
         if made_by.is_some_and(|versions| versions != VERSIONS) {
             replica.store.clear_tables()?;
         }
-        replica.load(ticket)?;
+        replica.load(ticket, beside)?;
         replica.replay(progress)?;
         replica.rebuild_if_dropped_shows()?;
         replica.find_losses()?;
@@ -78,7 +100,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Reads what the tables say into memory.
-    fn load(&mut self, ticket: Option<Ticket>) -> Result<(), StoreError> {
+    fn load(&mut self, ticket: Option<Ticket>, beside: Option<&Self>) -> Result<(), StoreError> {
         let genesis: Option<Genesis> = row(&self.store, "genesis document", logs::GENESIS)?;
         let named = ticket.as_ref().map(|ticket| ticket.grant.network);
         let network = genesis.as_ref().map(Genesis::network).or(named);
@@ -86,7 +108,7 @@ impl<S: Store> Replica<S> {
             let ticket = ticket.filter(|ticket| ticket.grant.network == network);
             self.enter_network(network, genesis, ticket);
             self.load_spaces()?;
-            self.load_members()?;
+            self.load_members(beside)?;
             self.load_unreadable(network.main_space())?;
         }
         Ok(())
@@ -112,7 +134,7 @@ impl<S: Store> Replica<S> {
         self.unreadable.clear();
         self.author.incarnation = Incarnation(self.random.bytes());
         self.store.clear_tables()?;
-        self.load(ticket)?;
+        self.load(ticket, None)?;
         self.replay(progress)?;
         self.losses = Losses::default();
         self.find_losses()

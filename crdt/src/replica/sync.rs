@@ -357,6 +357,9 @@ impl<S: Store> Replica<S> {
     /// When [`Input::Tick`](super::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
     /// nothing. Everything in `tick` has its time here.
     pub fn due_ms(&self) -> u64 {
+        if self.has_new_damage() {
+            return 0;
+        }
         let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
         let retries =
             pulls.filter(|state| state.in_flight.is_none()).filter_map(|state| state.retry_ms);
