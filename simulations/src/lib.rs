@@ -2,6 +2,7 @@
 //! one seed. The same seed gives the same run.
 
 pub mod outcome;
+pub mod scale;
 pub mod scenario;
 pub mod store;
 pub mod trace;

@@ -144,6 +144,14 @@ impl<S: Store> Replica<S> {
         };
         let row = LogRow { seq: header.seq, hash: entry.hash, applied, applied_hash, predecessor };
         self.stage.logs.insert((header.space, header.author), row);
+        if fate != Fate::Held {
+            let membership = header.network.membership_space();
+            let past = header.past.iter().map(|tip| (header.space, tip));
+            for (of, tip) in past.chain(header.membership_past.iter().map(|t| (membership, t))) {
+                let covered = self.stage.covered.entry((header.space, of, tip.author)).or_insert(0);
+                *covered = tip.seq.max(*covered);
+            }
+        }
         self.stage.bytes += entry.bytes().len();
         self.stage.entries.push(StagedEntry { entry, fate, by_gossip });
     }

@@ -35,7 +35,7 @@ pub(super) fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Which logs one local entry names, by space.
+/// Which logs come to be in the past of local entries, by the entries' space and the logs'.
 type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
 
 impl<S: Store> Replica<S> {
@@ -89,10 +89,10 @@ impl<S: Store> Replica<S> {
 
     fn seal_entry(&mut self, network: NetworkId, space: SpaceId, body: Body, named: &mut Named) {
         let membership = network.membership_space();
-        let mut past = self.unnamed(space, space, named);
+        let mut past = self.name(space, space, named);
         let mut membership_past = match space == membership {
             true => Vec::new(),
-            false => self.unnamed(space, membership, named),
+            false => self.name(space, membership, named),
         };
         // More tips than one entry takes go into empty ones before it.
         while past.len().max(membership_past.len()) > limits::PAST_TIPS_MAX {
@@ -103,10 +103,30 @@ impl<S: Store> Replica<S> {
                 true => Body::Membership(Vec::new()),
                 false => Body::Transactions(Vec::new()),
             };
-            self.seal_with(network, space, past, membership_past, &empty, named);
+            self.seal_with(network, space, past, membership_past, &empty);
             (past, membership_past) = (rest, membership_rest);
         }
-        self.seal_with(network, space, past, membership_past, &body, named);
+        self.seal_with(network, space, past, membership_past, &body);
+    }
+
+    /// The tips of the logs of space `of` that the next own entry in `space` has to name, so that all that is held
+    /// comes to be in its past, which `named` then says.
+    fn name(&self, space: SpaceId, of: SpaceId, named: &mut Named) -> Vec<Tip> {
+        let mut tips = self.unnamed(space, of, named);
+        named.extend(tips.iter().map(|tip| ((space, of, tip.author), tip.seq)));
+        // What another entry names is in the past of whoever names that entry; but a site's new incarnation always
+        // says where the former one ended.
+        let own = self.author.site;
+        tips.retain(|tip| tip.author.site == own || self.covered(space, of, tip.author) < tip.seq);
+        tips
+    }
+
+    /// How far entries in `space` name a log of space `of`, as the group sees it.
+    fn covered(&self, space: SpaceId, of: SpaceId, author: Author) -> u64 {
+        let logs = self.spaces.get(&space);
+        let known = logs.and_then(|logs| logs.covered.get(&(of, author)));
+        let staged = self.stage.covered.get(&(space, of, author));
+        known.max(staged).copied().unwrap_or(0)
     }
 
     fn seal_with(
@@ -116,13 +136,7 @@ impl<S: Store> Replica<S> {
         past: Vec<Tip>,
         membership_past: Vec<Tip>,
         body: &Body,
-        named: &mut Named,
     ) {
-        let names = |of, tips: &[Tip]| {
-            tips.iter().map(|tip| ((space, of, tip.author), tip.seq)).collect::<Vec<_>>()
-        };
-        named.extend(names(space, &past));
-        named.extend(names(network.membership_space(), &membership_past));
         let tip = self.log(space, self.author);
         let draft = Draft {
             network,
@@ -138,7 +152,7 @@ impl<S: Store> Replica<S> {
         self.stage_entry(entry, Fate::Applied, false);
     }
 
-    /// The tips of the logs of space `of`, as the group sees them, that the own entries in `space` have not named.
+    /// The tips of the logs of space `of`, as the group sees them, that are not in the past of own entries in `space`.
     fn unnamed(&self, space: SpaceId, of: SpaceId, named: &Named) -> Vec<Tip> {
         let (Some(own), Some(logs)) = (self.spaces.get(&space), self.spaces.get(&of)) else {
             return Vec::new();
@@ -244,6 +258,12 @@ impl<S: Store> Replica<S> {
                 logs.named.insert((*of, *author), *seq);
             }
         }
+        for ((space, of, author), seq) in std::mem::take(&mut self.stage.covered) {
+            if let Some(logs) = self.spaces.get_mut(&space) {
+                let covered = logs.covered.entry((of, author)).or_insert(0);
+                *covered = seq.max(*covered);
+            }
+        }
         if let Some(genesis) = self.stage.genesis.take() {
             self.learn_genesis(genesis);
         }
@@ -326,10 +346,12 @@ impl<S: Store> Replica<S> {
             return;
         }
         let before = network.members.sites();
-        Arc::make_mut(&mut network.members).extend(entries.filter_map(|entry| match entry.body() {
-            Ok(Body::Membership(operations)) => Some((entry, operations)),
-            Ok(Body::Transactions(_)) | Err(_) => None,
-        }));
+        Arc::make_mut(&mut network.members).extend(entries.filter_map(
+            |entry| match entry.body() {
+                Ok(Body::Membership(operations)) => Some((entry, operations)),
+                Ok(Body::Transactions(_)) | Err(_) => None,
+            },
+        ));
         let after = network.members.sites();
         if after == before {
             return;

@@ -14,8 +14,11 @@ use crate::tables::{ReadTables, decode_row, walk};
 pub(super) struct Logs {
     /// Tips.
     pub(super) rows: BTreeMap<Author, LogRow>,
-    /// How far this site's own entries in this space have named the logs of this and the membership space.
+    /// How far the logs of this and the membership space are in the past of this site's own entries in this space.
     pub(super) named: BTreeMap<(SpaceId, Author), u64>,
+    /// How far entries in this space that came since the start name those logs: whoever names such an entry need not
+    /// name them once more.
+    pub(super) covered: BTreeMap<(SpaceId, Author), u64>,
     /// Logs of which two entries with one number exist, with the proof.
     pub(super) forks: BTreeMap<Author, ForkRow>,
 }
@@ -63,7 +66,7 @@ impl Logs {
         digest
     }
 
-    /// The tips of this space's logs that this site's entries in `space` have not named yet.
+    /// The tips of this space's logs that are not in the past of this site's entries in a space yet.
     pub(super) fn unnamed(
         &self,
         own: Author,

@@ -14,14 +14,14 @@ use crate::tables::{ReadTables, decode_row, logs, walk};
 const RECEIPT_DELAY_MS: u64 = 500;
 /// All receipts together may take a site about so many bytes a second, or a network of hundreds would do little else:
 /// each member waits a random part of the time that this leaves for one of each.
-const RECEIPTS_BYTES_PER_SECOND: u64 = 4096;
+const RECEIPTS_BYTES_PER_SECOND: u64 = 1024;
 
 /// Bytes of a receipt, and of each log that it lists.
 const RECEIPT_BYTES: u64 = 200;
 const RECEIPT_LOG_BYTES: u64 = 43;
 
 /// Bytes of receipts in one answer: where many sites write they differ at any time, and this is sent in vain.
-const RECEIPTS_BYTES_MAX: usize = 32 * 1024;
+const RECEIPTS_BYTES_MAX: usize = 8 * 1024;
 
 /// The latest receipt of each site in one space.
 #[derive(Clone, Debug, Default)]

@@ -32,6 +32,8 @@ pub(super) struct Stage {
     pub(super) void_changes: BTreeSet<[u8; 32]>,
     /// New tips.
     pub(super) logs: BTreeMap<(SpaceId, Author), LogRow>,
+    /// How far the entries above name logs: by their space, then the log's.
+    pub(super) covered: BTreeMap<(SpaceId, SpaceId, Author), u64>,
     /// Answers to local writers.
     pub(super) written: Vec<(u64, Vec<Result<Written, WriteError>>)>,
     /// What is said once the group is durable.
