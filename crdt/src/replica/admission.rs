@@ -27,6 +27,9 @@ const PRESENT_INTERVAL_MS: u64 = 2_000;
 /// How long after a refusal it is presented again: an admin may yet learn of the inviter.
 const PRESENT_AGAIN_MS: u64 = 60_000;
 
+/// Characters of a refusal that are kept and shown: it is the other side's text.
+const REFUSAL_CHARS_MAX: usize = 300;
+
 /// Why no ticket was made.
 #[derive(Debug, thiserror::Error)]
 pub enum InviteError {
@@ -321,6 +324,7 @@ impl<S: Store> Replica<S> {
             Ok(Welcome::Member { genesis, entries }) => (genesis, entries),
             Ok(Welcome::Refused(reason)) => {
                 self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
+                let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
                 self.notice(Notice::NotAdmitted { by: from, reason });
                 return Ok(());
             }
