@@ -97,6 +97,9 @@ struct Site {
     received: Received,
 }
 
+/// A gossip message that waits for a verdict: who sent it, its topic and content.
+type Unjudged = (usize, Arc<str>, Arc<[u8]>);
+
 /// Many sites on good links.
 pub(super) struct Swarm {
     sites: Vec<Site>,
@@ -106,7 +109,7 @@ pub(super) struct Swarm {
     events: HashMap<u64, Event>,
     count: u64,
     /// Gossip that waits for a verdict, and requests that wait for an answer, by token.
-    gossip: HashMap<u64, (usize, Arc<str>, Arc<[u8]>)>,
+    gossip: HashMap<u64, Unjudged>,
     requests: HashMap<u64, (usize, u64)>,
     time_ms: u64,
     random: SmallRng,
