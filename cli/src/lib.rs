@@ -21,6 +21,8 @@ use commands::{
 };
 use error::CliError;
 
+pub use commands::import::{ReadRow, read_import};
+
 /// `branchline`.
 pub fn main_of_cli() -> ExitCode {
     let Args { global, command } = Args::parse();

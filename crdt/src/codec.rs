@@ -1,14 +1,8 @@
 //! One way to turn values into bytes and back: bincode 2, standard configuration (little endian, variable-length
-//! integers), every decode limited to the bytes it was given and refused if any are left over.
+//! integers), every decode limited by the bytes it was given and refused if any are left over.
 
-use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
-use serde::{Serialize, de::DeserializeOwned};
-
-/// Nothing that is decoded may claim more memory than this: the largest payload (16 MiB) with room for its frame.
-const DECODED_BYTES_MAX: usize = 17 * 1024 * 1024;
-
-const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODED_BYTES_MAX>> =
-    config::standard().with_limit::<DECODED_BYTES_MAX>();
+use bincode::config;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Bytes that are not a value of the expected kind.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +36,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// The value that `bytes` hold. `what` names the expected kind in the error.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
-    let (value, used) = bincode::serde::decode_from_slice(bytes, CONFIG)
-        .map_err(|source| DecodeError::Layout { what, source })?;
+    let (value, used) = decode_start(what, bytes)?;
     match bytes.len() - used {
         0 => Ok(value),
         extra => Err(DecodeError::Trailing { what, extra }),
@@ -53,9 +46,35 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
 /// How many items the list claims to have that `bytes` begin with: to be bounded before any is made, since an item
 /// of one byte may take a hundred in memory.
 pub fn list_len(what: &'static str, bytes: &[u8]) -> Result<u64, DecodeError> {
-    let (count, _) = bincode::serde::decode_from_slice(bytes, CONFIG)
-        .map_err(|source| DecodeError::Layout { what, source })?;
-    Ok(count)
+    Ok(decode_start(what, bytes)?.0)
+}
+
+/// The value that `bytes` begin with, which may borrow from them, and how many bytes it takes.
+///
+/// A length is believed before its bytes are read, so what all lengths and numbers together may claim is limited. Each
+/// claims its size in memory, at the most 8 bytes for one that is read: a sound value never passes these limits.
+/// They are types, hence the steps. Nothing that another site sends reaches the last: rows of this site's own tables
+/// alone are that long.
+pub(crate) fn decode_start<'a, T: Deserialize<'a>>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<(T, usize), DecodeError> {
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+    let decoded = match bytes.len() {
+        0..=4_096 => claiming::<T, { 32 * KIB }>(bytes),
+        4_097..=524_288 => claiming::<T, { 4 * MIB }>(bytes),
+        524_289..=16_777_216 => claiming::<T, { 128 * MIB }>(bytes),
+        _ => claiming::<T, { 4096 * MIB }>(bytes),
+    };
+    decoded.map_err(|source| DecodeError::Layout { what, source })
+}
+
+fn claiming<'a, T: Deserialize<'a>, const BYTES_MAX: usize>(
+    bytes: &'a [u8],
+) -> Result<(T, usize), bincode::error::DecodeError> {
+    let config = config::standard().with_limit::<BYTES_MAX>();
+    bincode::serde::borrow_decode_from_slice(bytes, config)
 }
 
 #[cfg(test)]
@@ -68,6 +87,17 @@ mod tests {
         bytes.extend_from_slice(b"abc");
         assert!(decode::<Vec<u8>>("list", &bytes).is_err());
         assert!(decode::<String>("name", &bytes).is_err());
+    }
+
+    #[test]
+    fn a_value_of_any_size_comes_back() {
+        // One byte for each number, eight in memory: the most that a value can claim.
+        for len in [0, 100, 4_000, 5_000, 500_000, 600_000, 3_000_000] {
+            let list = vec![7_u64; len];
+            assert_eq!(decode::<Vec<u64>>("list", &encode(&list)).unwrap(), list);
+        }
+        let large = "a".repeat(20_000_000);
+        assert_eq!(decode::<String>("text", &encode(&large)).unwrap(), large);
     }
 
     #[test]

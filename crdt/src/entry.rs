@@ -10,6 +10,8 @@
 //! The hash of an entry is BLAKE3 (`branchline 1 entry`) over header bytes and signature, so it covers the payload
 //! through the header's payload hash. Entries are stored and forwarded as they were signed, byte for byte.
 
+mod outline;
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
@@ -27,12 +29,13 @@ pub const PAYLOAD_FORMAT: u8 = 1;
 pub mod limits {
     /// A whole entry in bytes: two of them fit one answer to a pull.
     pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
-    /// An unpacked payload in bytes: what one site may ask every other to hold in memory at once.
-    pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+    /// An unpacked payload in bytes: what one site may ask every other to hold in memory at once. A local transaction
+    /// has fewer, and so has any entry of several.
+    pub const BODY_BYTES_MAX: usize = ENTRY_BYTES_MAX;
     /// Changes in one entry: bounds the work between two answers to local callers.
     pub const CHANGES_MAX: usize = 16_384;
-    /// Operations in one entry: a change of 64 bytes may mean 60,000 of them, each some 100 bytes in memory.
-    pub const OPERATIONS_MAX: usize = 1 << 20;
+    /// Operations in one entry: a change of 64 bytes may mean 60,000 of them, each 200 to 800 bytes in memory.
+    pub const OPERATIONS_MAX: usize = 1 << 18;
     /// Tips that one entry can name. An author that learnt of more logs writes empty entries first.
     pub const PAST_TIPS_MAX: usize = 4_096;
     /// Bytes of the name of an origin's source.
@@ -289,11 +292,7 @@ impl Entry {
     /// The unpacked payload. Call only where [`PayloadInfo::format`] is [`PAYLOAD_FORMAT`].
     pub fn body(&self) -> Result<Body, MalformedBody> {
         let raw = pack::unpack(&self.payload, limits::BODY_BYTES_MAX)?;
-        // A body is one byte for its kind, then a list.
-        let count = codec::list_len("payload", raw.get(1..).unwrap_or_default())?;
-        if count > limits::CHANGES_MAX as u64 {
-            return Err(MalformedBody::Limit { reason: "it has too many changes" });
-        }
+        outline::check(&raw)?;
         let body: Body = codec::decode("payload", &raw)?;
         body.check().map_err(|reason| MalformedBody::Limit { reason })?;
         Ok(body)

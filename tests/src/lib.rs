@@ -16,6 +16,7 @@ pub mod netns;
 pub mod process;
 pub mod proxy;
 pub mod raw_peer;
+pub mod wire;
 
 /// How long a condition may take to come true on a slow machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);

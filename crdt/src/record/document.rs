@@ -82,6 +82,12 @@ impl Document {
         self.history.is_empty()
     }
 
+    /// The number of the record's operations, each of which takes 200 to 800 bytes in memory.
+    #[must_use]
+    pub fn operation_count(&self) -> usize {
+        self.history.operation_count()
+    }
+
     /// Makes the change that `edit` asks for and applies it. `None`: there is nothing to change.
     /// For a record of `_schema` the schema is [`Schema::of_schemas`].
     ///

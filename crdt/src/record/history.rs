@@ -76,6 +76,7 @@ pub(crate) struct History {
     actors: BTreeMap<ActorBytes, BTreeMap<u64, [u8; 32]>>,
     genesis: BTreeMap<ActorBytes, Genesis>,
     max_op: u64,
+    operation_count: usize,
     values: BTreeMap<OpId, Stored>,
     objects: BTreeMap<ObjectId, Object>,
 }
@@ -111,6 +112,7 @@ impl History {
             actors: BTreeMap::new(),
             genesis: BTreeMap::new(),
             max_op: 0,
+            operation_count: 0,
             values: BTreeMap::new(),
             objects: BTreeMap::from([(ObjectId::Root, Object::Map(BTreeMap::new()))]),
         }
@@ -155,6 +157,11 @@ impl History {
     /// The greatest counter of an operation, 0 if there is none.
     pub(crate) fn max_op(&self) -> u64 {
         self.max_op
+    }
+
+    /// The number of all operations.
+    pub(crate) fn operation_count(&self) -> usize {
+        self.operation_count
     }
 
     /// The actor's last change.
@@ -245,6 +252,7 @@ impl History {
         }
         self.heads.insert(change.hash, clock);
         self.max_op = self.max_op.max(end_op);
+        self.operation_count += change.operations.len();
         self.actors.entry(change.actor).or_default().insert(change.start_op, change.hash);
         self.changes.insert(
             change.hash,

@@ -15,6 +15,10 @@ const CONTEXT: &str = "branchline 2026 record digest";
 /// The digest's input is hashed whenever this much of it has come together, in bytes.
 const HASHED_AT_BYTES: usize = 16 * 1024;
 
+/// How many values of conflicts a view lists; the digest is of all. Merging makes a few. Whoever wants to can write
+/// tens of thousands at once, each with a path of 4 KiB, and everyone would have to keep them.
+const CONFLICT_VALUES_MAX: usize = 2_000;
+
 /// A record as it is read. Replicas that have the same changes have the same view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
@@ -22,7 +26,7 @@ pub struct View {
     pub fields: BTreeMap<String, Value>,
     /// Whether the record is deleted. Of concurrent deleting and reviving, deleting wins.
     pub deleted: bool,
-    /// The fields and elements that have more than one value.
+    /// The fields and elements that have more than one value: the first of them, where they have thousands.
     pub conflicts: Vec<Conflict>,
     /// The hashes of the changes that no other change depends on, ascending.
     pub heads: Vec<[u8; 32]>,
@@ -52,7 +56,13 @@ pub struct ConflictValue {
 
 /// Reads a record.
 pub(crate) fn view(history: &History) -> View {
-    let mut walk = Walk { history, path: Vec::new(), conflicts: Vec::new(), digest: Digest::new() };
+    let mut walk = Walk {
+        history,
+        path: Vec::new(),
+        conflicts: Vec::new(),
+        values_room: CONFLICT_VALUES_MAX,
+        digest: Digest::new(),
+    };
     for head in history.heads() {
         walk.digest.bytes(head);
     }
@@ -141,6 +151,8 @@ struct Walk<'a> {
     history: &'a History,
     path: Vec<Step>,
     conflicts: Vec<Conflict>,
+    /// How many more values of conflicts are listed.
+    values_room: usize,
     digest: Digest,
 }
 
@@ -203,8 +215,10 @@ impl Walk<'_> {
         }
         let is_deletion =
             matches!(self.path.as_slice(), [Step::Field(name)] if name == DELETED_FIELD);
-        if is_shown && values.len() > 1 && !is_deletion {
-            let shown_first = live.iter().rev().zip(values.iter().rev());
+        if is_shown && values.len() > 1 && !is_deletion && self.values_room > 1 {
+            let listed = values.len().min(self.values_room);
+            self.values_room -= listed;
+            let shown_first = live.iter().rev().zip(values.iter().rev()).take(listed);
             let conflict = Conflict {
                 path: self.path_text(),
                 values: shown_first.map(|(id, value)| self.conflict_value(id, value)).collect(),

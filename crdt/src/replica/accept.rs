@@ -307,6 +307,7 @@ impl<S: Store> Replica<S> {
                 return Ok(Some(self.void(header, "it has too many operations")));
             }
         }
+        self.stage.operation_count += operations;
         Ok(Some(Fate::Applied))
     }
 

@@ -17,6 +17,7 @@
 mod accept;
 mod admission;
 mod commit;
+mod documents;
 mod forks;
 mod gossip;
 mod logs;
@@ -30,16 +31,13 @@ mod sync;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use lru::LruCache;
-
-use crate::entry::Origin;
+use crate::entry::{Origin, limits};
 use crate::frontier::Frontier;
 use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use crate::membership::{Genesis, Members, Role, Ticket};
-use crate::record::{Document, Edit, Schema};
+use crate::record::{Edit, Schema};
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
@@ -50,14 +48,12 @@ pub use replay::Progress;
 pub use status::{SiteStatus, Status};
 pub use write::{WriteError, Written};
 
+use documents::Documents;
 use logs::Logs;
 use receipts::Receipts;
 use repair::Losses;
 use stage::Stage;
 use sync::Peer;
-
-/// Documents kept in memory between groups; some 15 KB each for records of ten fields.
-const DOCUMENTS_CACHED: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 
 /// Records that one group may hold in memory, some 15 KB each.
 const STAGED_RECORDS_MAX: usize = 2048;
@@ -350,7 +346,7 @@ pub struct Replica<S: Store> {
     network: Option<Network>,
     spaces: BTreeMap<SpaceId, Logs>,
     stage: Stage,
-    documents: LruCache<RecordKey, Document>,
+    documents: Documents,
     /// Records that cannot be read here, with the reason; none, as a rule.
     unreadable: BTreeMap<RecordKey, String>,
     schemas: BTreeMap<(SpaceId, String), Option<Schema>>,
@@ -379,6 +375,7 @@ impl<S: Store> Replica<S> {
         if stage.records.len() >= STAGED_RECORDS_MAX
             || stage.entries.len() >= STAGED_ENTRIES_MAX
             || stage.bytes >= STAGED_BYTES_MAX
+            || stage.operation_count >= limits::OPERATIONS_MAX
         {
             self.commit()?;
         }

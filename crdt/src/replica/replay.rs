@@ -6,8 +6,7 @@ use super::repair::Losses;
 use super::stage::Stage;
 use super::sync::{Random, Timers};
 use super::{
-    BTreeMap, DOCUMENTS_CACHED, Identity, LruCache, Notice, Now, Output, Replica, VecDeque,
-    gossip::Announced,
+    BTreeMap, Documents, Identity, Notice, Now, Output, Replica, VecDeque, gossip::Announced,
 };
 use crate::codec;
 use crate::entry::{Entry, PAYLOAD_FORMAT};
@@ -74,7 +73,7 @@ impl<S: Store> Replica<S> {
             network: None,
             spaces: BTreeMap::new(),
             stage: Stage::default(),
-            documents: LruCache::new(DOCUMENTS_CACHED),
+            documents: Documents::new(),
             unreadable: BTreeMap::new(),
             schemas: BTreeMap::new(),
             peers: BTreeMap::new(),

@@ -26,6 +26,8 @@ pub(super) struct Stage {
     pub(super) entries: Vec<StagedEntry>,
     /// Bytes of the entries and transactions above.
     pub(super) bytes: usize,
+    /// Operations on records in them.
+    pub(super) operation_count: usize,
     /// A genesis document that was learnt.
     pub(super) genesis: Option<Genesis>,
     /// Changes of void and dropped entries.

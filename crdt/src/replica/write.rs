@@ -170,6 +170,7 @@ impl<S: Store> Replica<S> {
                 return Err(WriteError::TooLarge { bytes, changes, operations }.into());
             }
             self.stage.bytes += bytes;
+            self.stage.operation_count += operations;
             self.stage.transactions.push(Pending { transaction, bytes, operations });
         }
         Ok(Written { records_changed })

@@ -3,6 +3,9 @@
 //! The token keeps other users of the machine out. The `Host` and `Origin` headers keep out web pages: a page can
 //! make a browser send requests to loopback addresses, also under a name of its own that it lets resolve to
 //! 127.0.0.1 (DNS rebinding).
+//!
+//! The token has 256 random bits and is compared in constant time. Wrong ones are not slowed down: nobody guesses it,
+//! and whoever tried could lock its holder out.
 
 use std::sync::Arc;
 
@@ -16,12 +19,16 @@ use tokio::sync::Semaphore;
 
 use super::error::{ApiError, Code};
 
-/// Requests that are worked on at once; others wait. Each may hold a body and an answer of 8 MiB.
+/// Requests that are worked on at once; others wait. Each may hold a body and an answer of 8 MiB, and some 50 MiB of
+/// what they mean. Those whose bodies come slowly count too, and are ended after ten seconds.
 const REQUESTS_MAX: usize = 64;
 /// The one path that needs no token: it tells nothing but that the node is there.
 const OPEN_PATH: &str = "/healthz";
 /// Names under which a machine reaches itself.
 const LOOPBACK_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// What a browser says of the page that makes a request.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 struct Guard {
     token: String,
@@ -71,6 +78,15 @@ impl Guard {
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        // Browsers name an origin only where a request changes something, but say this of every request.
+        for site in headers.get_all(FETCH_SITE) {
+            if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+                return Err(ApiError::new(
+                    Code::WrongOrigin,
+                    "pages of other sites may not use this API",
+                ));
+            }
+        }
         for origin in headers.get_all(header::ORIGIN) {
             let origin = String::from_utf8_lossy(origin.as_bytes());
             // A browser leaves the port out of an origin only where it is 80.
@@ -91,8 +107,11 @@ impl Guard {
                 "send the header `Authorization: Bearer TOKEN`; the token is in api.token in the data folder",
             )
         };
-        let value = headers.get(header::AUTHORIZATION);
-        let value = value.ok_or_else(|| refuse("the request carries no token"))?.as_bytes();
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().ok_or_else(|| refuse("the request carries no token"))?.as_bytes();
+        if values.next().is_some() {
+            return Err(refuse("the request carries more than one token"));
+        }
         let is_bearer = value.get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer "));
         let found = value.get(7..).filter(|_| is_bearer).unwrap_or_default();
         match found.ct_eq(self.token.as_bytes()).into() {
@@ -182,6 +201,16 @@ mod tests {
         ] {
             let status = ask("/v1/status", &[OWN, TOKEN, ("origin", origin)]).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{origin}");
+        }
+        for (site, expected) in [
+            ("none", StatusCode::OK),
+            ("same-origin", StatusCode::OK),
+            ("same-site", StatusCode::FORBIDDEN),
+            ("cross-site", StatusCode::FORBIDDEN),
+            ("", StatusCode::FORBIDDEN),
+        ] {
+            let status = ask("/v1/status", &[OWN, TOKEN, ("sec-fetch-site", site)]).await;
+            assert_eq!(status, expected, "{site}");
         }
     }
 }

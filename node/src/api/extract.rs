@@ -1,14 +1,18 @@
 //! What handlers take from a request, with refusals in the API's own shape.
 
-use axum::body::Bytes;
+use std::time::Duration;
+
+use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use branchline_crdt::record::{check_collection, check_record_id};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
+use super::values;
 use super::{BODY_BYTES_MAX, PAGE_RECORDS, PAGE_RECORDS_MAX};
 
 /// Content types of a body that is one JSON value.
@@ -16,6 +20,9 @@ const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json
 /// Content types of a body of JSON lines.
 const LINES_TYPES: [&str; 4] =
     ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"];
+
+/// How long a body may take to arrive, from a program on the same machine.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A body that is one JSON value.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -26,6 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers(), &JSON_TYPES)?;
         let bytes = read_body(request, state).await?;
+        values::check(&bytes)?;
         // The error's text ends in line and column.
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             ApiError::new(Code::BadJson, format!("the body is not the JSON expected here: {error}"))
@@ -41,20 +49,30 @@ impl<S: Send + Sync> FromRequest<S> for LinesBody {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers(), &LINES_TYPES)?;
-        Ok(Self(read_body(request, state).await?))
+        let bytes = read_body(request, state).await?;
+        values::check(&bytes)?;
+        Ok(Self(bytes))
     }
 }
 
 async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-                Code::BodyTooLarge,
-                format!("the body has more than {BODY_BYTES_MAX} bytes"),
-            ),
-            _ => ApiError::new(Code::BodyUnreadable, rejection.body_text()),
-        }
+    if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let read = timeout(BODY_TIMEOUT, Bytes::from_request(request, state));
+    let read = read.await.map_err(|_| {
+        let seconds = BODY_TIMEOUT.as_secs();
+        let message = format!("the body has not arrived within {seconds} s");
+        ApiError::new(Code::BodyUnreadable, message)
+    })?;
+    read.map_err(|rejection: BytesRejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => ApiError::new(Code::BodyUnreadable, rejection.body_text()),
     })
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(Code::BodyTooLarge, format!("the body has more than {BODY_BYTES_MAX} bytes"))
 }
 
 fn check_content_type(headers: &HeaderMap, expected: &[&str]) -> Result<(), ApiError> {

@@ -33,6 +33,7 @@ mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod values;
 
 use std::time::Duration;
 

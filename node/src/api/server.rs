@@ -10,12 +10,19 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
 /// Connections held at once; others wait in the listener's queue. Enough for a browser and some scripts.
 const CONNECTIONS_MAX: usize = 256;
 /// How long a client may take to send the head of a request, or leave a connection unused.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take none of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes of a request's head, and of a body or answer that wait between socket and program.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Most headers of a request; a browser sends some twenty.
+const HEADERS_MAX: usize = 64;
 /// How long requests may go on once the node stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept: out of file descriptors, mostly.
@@ -67,10 +74,14 @@ fn connect(
     app: Router,
     connections: &GracefulShutdown,
 ) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app));
     let connection = connections.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -68,6 +68,22 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliEr
     import.finish(context.json)
 }
 
+/// Reads a file as `import` does, without a site to import into: each row as an id and fields, or why it is none.
+/// `None` where the file as a whole cannot be imported. For programs that check files, and for tests.
+pub fn read_import(path: &Path, id: &str) -> Option<Vec<ReadRow>> {
+    let format = FileFormat::of(path);
+    let survey = survey(path, format, id).ok()?;
+    let mut source = Source::open(path, format, id, &survey.header, &survey.kinds).ok()?;
+    let mut rows = Vec::new();
+    while let Some(row) = source.next().ok()? {
+        rows.push(row.record);
+    }
+    Some(rows)
+}
+
+/// A row's id and fields, or why it is no record.
+pub type ReadRow = Result<(String, Map<String, Value>), String>;
+
 async fn schema_of(
     client: &Client,
     collection: &str,
