@@ -75,6 +75,7 @@ mod resolve;
 mod schedule;
 mod shipped;
 mod units;
+mod words;
 
 #[cfg(test)]
 mod tests;
