@@ -1,27 +1,28 @@
 //! The one thread that drives the replica: messages in, groups of them committed together, outputs acted upon.
+//!
+//! `events`: what the network tells; `actions`: what the replica wants done.
+
+mod actions;
+mod events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use branchline_crdt::Replica;
-use branchline_crdt::ids::{SiteId, SiteKey};
+use branchline_crdt::ids::SiteKey;
 use branchline_crdt::membership::{Role, Ticket};
-use branchline_crdt::replica::{
-    Input, LocalTransaction, Notice, Now, Output, Status, Validation, WriteError, Written,
-};
+use branchline_crdt::replica::{Input, LocalTransaction, Now, Status, WriteError, Written};
 use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
 use crate::log_limit::LogLimit;
-use crate::network::{
-    Command, Event, IntroductionToken, NetworkHandle, RequestFailure, ResponseToken, Verdict,
-};
+use crate::network::{Event, IntroductionToken, NetworkHandle, ResponseToken};
 use crate::site::SiteFolder;
 use crate::storage::Storage;
 
@@ -31,18 +32,10 @@ pub(crate) const QUEUE_MAX: usize = 1024;
 const GROUP_MAX: usize = 256;
 /// How often time is told to the replica.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-/// Tokens of gossip messages that were not judged; older ones are forgotten, as gossipsub itself does.
-const UNJUDGED_MAX: usize = 4096;
-
 /// How often the tables are made anew without [`PEACE`] in between; then the fault is not in them.
 const REBUILDS_MAX: u32 = 3;
 /// After this long without a failure of the tables, the next one counts as the first.
 const PEACE: Duration = Duration::from_secs(600);
-/// Requests of members that wait for an answer. All of one group do; older ones are those that never get one.
-const REQUESTS_MAX: usize = 2 * GROUP_MAX;
-/// The same for introductions.
-const INTRODUCTIONS_MAX: usize = 2 * GROUP_MAX;
-
 /// The answer to a write.
 type WriteReply = oneshot::Sender<Result<Vec<Result<Written, WriteError>>, Stopped>>;
 
@@ -243,89 +236,6 @@ impl Driver {
         self.count
     }
 
-    fn take_event(&mut self, event: Event) -> Result<(), StoreError> {
-        match event {
-            Event::Listening(address) => {
-                info!(%address, "listening");
-                self.known.send_modify(|known| {
-                    known.listening.retain(|other| *other != address);
-                    known.listening.push(address);
-                });
-                Ok(())
-            }
-            Event::NotListening(gone) => {
-                info!(address = %gone, "no longer listening");
-                self.known.send_modify(|known| known.listening.retain(|address| *address != gone));
-                Ok(())
-            }
-            Event::PeerUp { peer, address, .. } => {
-                if self.may_tell_of(&peer) {
-                    info!(%peer, %address, "peer connected");
-                }
-                self.feed_from(&peer, Input::PeerUp)
-            }
-            Event::PeerDown { peer } => {
-                if self.may_tell_of(&peer) {
-                    info!(%peer, "peer disconnected");
-                }
-                self.feed_from(&peer, Input::PeerDown)
-            }
-            Event::Refused { from, reason } => {
-                if self.may_tell_of(&from) {
-                    warn!(peer = %from, reason, "refused");
-                }
-                Ok(())
-            }
-            Event::Gossip { source, id, topic: _, data } => {
-                let token = self.number();
-                keep(&mut self.gossip, token, (id, source), UNJUDGED_MAX);
-                self.feed_from(&source, |from| Input::Gossip { from, token, data })
-            }
-            Event::Request { from, token, body } => {
-                let number = self.number();
-                keep(&mut self.requests, number, token, REQUESTS_MAX);
-                self.feed_from(&from, |from| Input::Request { from, token: number, body })
-            }
-            Event::Response { from, id, body } => {
-                self.feed_from(&from, |from| Input::Response { from, id, body })
-            }
-            Event::RequestFailed { to, id, reason } => {
-                debug!(peer = %to, %reason, "a pull failed");
-                let unsupported = reason == RequestFailure::Unsupported;
-                self.feed_from(&to, |to| Input::RequestFailed { to, id, unsupported })
-            }
-            Event::Introduction { from, token, body } => {
-                let number = self.number();
-                keep(&mut self.introductions, number, token, INTRODUCTIONS_MAX);
-                self.feed_from(&from, |from| Input::Introduction { from, token: number, body })
-            }
-            Event::IntroductionAnswer { from, id: _, body } => {
-                self.feed_from(&from, |from| Input::IntroductionAnswer { from, body })
-            }
-            Event::IntroductionFailed { to, id: _, reason } => {
-                debug!(peer = %to, %reason, "the introduction failed");
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether another log line that a peer causes may be written.
-    fn may_tell_of(&mut self, peer: &PeerId) -> bool {
-        SiteId::from_peer_id(peer).is_some_and(|site| self.log_limit.admits(site))
-    }
-
-    fn feed_from(
-        &mut self,
-        peer: &PeerId,
-        input: impl FnOnce(SiteId) -> Input,
-    ) -> Result<(), StoreError> {
-        match SiteId::from_peer_id(peer) {
-            Some(site) => self.feed(input(site)),
-            // Only ed25519 keys are sites; the network layer lets no other key in as a member.
-            None => Ok(()),
-        }
-    }
-
     fn invite(
         &self,
         role: Role,
@@ -385,144 +295,6 @@ impl Driver {
         self.rebuilt = Some(Instant::now());
         info!(entries, "the tables are rebuilt");
         Ok(())
-    }
-
-    /// Acts on all outputs.
-    fn act(&mut self) {
-        while let Some(output) = self.replica.output() {
-            self.act_on(output);
-        }
-        let network = self.replica.network();
-        self.known.send_if_modified(|known| {
-            let changed = known.network != network;
-            known.network = network;
-            changed
-        });
-        self.drop_used_ticket();
-    }
-
-    /// Removes the ticket of a site that is a member, whichever way it learnt so.
-    fn drop_used_ticket(&mut self) {
-        let site = self.replica.site();
-        let is_member = self.replica.members().is_some_and(|members| members.get(&site).is_some());
-        if self.keeps_ticket && is_member {
-            self.keeps_ticket = false;
-            if let Err(error) = self.folder.remove_ticket() {
-                warn!(%error, "the used ticket stays");
-            }
-        }
-    }
-
-    fn act_on(&mut self, output: Output) {
-        match output {
-            Output::Written { id, results } => {
-                if let Some(reply) = self.writes.remove(&id) {
-                    let _ = reply.send(Ok(results));
-                }
-            }
-            Output::Request { to, id, body } => {
-                self.send_to(to, |to| Command::Request { to, id, body });
-            }
-            Output::Respond { token, body } => {
-                if let Some(token) = self.requests.remove(&token) {
-                    self.send(Command::Respond { token, body });
-                }
-            }
-            Output::Introduce { to, addresses, body } => {
-                let id = self.number();
-                let addresses = addresses.iter().filter_map(|address| address.parse().ok());
-                let addresses: Vec<Multiaddr> = addresses.collect();
-                // Once this site is a member it looks for the other where it was let in.
-                for address in &addresses {
-                    let address = address.clone();
-                    self.send_to(to, |peer| Command::AddAddress { peer, address });
-                }
-                self.send_to(to, |to| Command::Introduce { to, addresses, id, body });
-            }
-            Output::AnswerIntroduction { token, body } => {
-                if let Some(token) = self.introductions.remove(&token) {
-                    self.send(Command::RespondIntroduction { token, body });
-                }
-            }
-            Output::Subscribe(topic) => self.send(Command::Subscribe(topic)),
-            Output::Publish { topic, data } => self.send(Command::Publish { topic, data }),
-            Output::Validate { token, verdict } => {
-                if let Some((id, source)) = self.gossip.remove(&token) {
-                    let verdict = match verdict {
-                        Validation::Accept => Verdict::Accept,
-                        Validation::Ignore => Verdict::Ignore,
-                        Validation::Reject => Verdict::Reject,
-                    };
-                    self.send(Command::Validate { id, source, verdict });
-                }
-            }
-            Output::Members(sites) => {
-                let peers = sites.iter().filter_map(SiteId::to_peer_id).collect();
-                self.send(Command::SetMembers(peers));
-            }
-            Output::Notice(notice) => self.note(notice),
-        }
-    }
-
-    fn send_to(&self, site: SiteId, command: impl FnOnce(PeerId) -> Command) {
-        if let Some(peer) = site.to_peer_id() {
-            self.send(command(peer));
-        }
-    }
-
-    fn send(&self, command: Command) {
-        if let Some(network) = &self.network
-            && network.blocking_send(command).is_err()
-        {
-            debug!("the network has stopped");
-        }
-    }
-
-    fn note(&mut self, notice: Notice) {
-        match notice {
-            Notice::Joined { network, by } => {
-                info!(%network, %by, "this site is a member now");
-                self.known.send_modify(|known| known.join_refused = None);
-            }
-            Notice::NotAdmitted { by, reason } => {
-                warn!(%by, reason, "the ticket was refused");
-                self.known.send_modify(|known| known.join_refused = Some(reason));
-            }
-            Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
-            Notice::Void { author, seq, reason } => {
-                if self.log_limit.admits(author.site) {
-                    warn!(site = %author.site, seq, reason, "an entry is void");
-                }
-            }
-            Notice::Refused { from, reason } => {
-                if self.log_limit.admits(from) {
-                    warn!(peer = %from, reason, "refused");
-                }
-            }
-            Notice::Fork { author, seq, kept_ours } => {
-                if self.log_limit.admits(author.site) {
-                    error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
-                }
-            }
-            Notice::EntryLost { author, seq } => {
-                let site = author.site;
-                error!(%site, seq, "the journal's copy of an entry is damaged, the peers are asked for it");
-            }
-            Notice::EntryRepaired { author, seq, from } => {
-                info!(site = %author.site, seq, peer = %from, "a damaged entry is repaired");
-            }
-            Notice::Unreadable { collection, id, reason } => {
-                error!(collection, id, reason, "a record cannot be read here");
-            }
-        }
-    }
-}
-
-/// Keeps a token until it is used, and the newest `max` of those that never are.
-fn keep<T>(tokens: &mut BTreeMap<u64, T>, number: u64, token: T, max: usize) {
-    tokens.insert(number, token);
-    while tokens.len() > max {
-        tokens.pop_first();
     }
 }
 

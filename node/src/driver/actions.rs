@@ -1,0 +1,141 @@
+//! What the replica wants done.
+
+use branchline_crdt::ids::SiteId;
+use branchline_crdt::replica::{Notice, Output, Validation};
+use libp2p::{Multiaddr, PeerId};
+use tracing::{debug, error, info, warn};
+
+use super::Driver;
+use crate::network::{Command, Verdict};
+
+impl Driver {
+    /// Acts on all outputs.
+    pub(super) fn act(&mut self) {
+        while let Some(output) = self.replica.output() {
+            self.act_on(output);
+        }
+        let network = self.replica.network();
+        self.known.send_if_modified(|known| {
+            let changed = known.network != network;
+            known.network = network;
+            changed
+        });
+        self.drop_used_ticket();
+    }
+
+    /// Removes the ticket of a site that is a member, whichever way it learnt so.
+    fn drop_used_ticket(&mut self) {
+        let site = self.replica.site();
+        let is_member = self.replica.members().is_some_and(|members| members.get(&site).is_some());
+        if self.keeps_ticket && is_member {
+            self.keeps_ticket = false;
+            if let Err(error) = self.folder.remove_ticket() {
+                warn!(%error, "the used ticket stays");
+            }
+        }
+    }
+
+    fn act_on(&mut self, output: Output) {
+        match output {
+            Output::Written { id, results } => {
+                if let Some(reply) = self.writes.remove(&id) {
+                    let _ = reply.send(Ok(results));
+                }
+            }
+            Output::Request { to, id, body } => {
+                self.send_to(to, |to| Command::Request { to, id, body });
+            }
+            Output::Respond { token, body } => {
+                if let Some(token) = self.requests.remove(&token) {
+                    self.send(Command::Respond { token, body });
+                }
+            }
+            Output::Introduce { to, addresses, body } => {
+                let id = self.number();
+                let addresses = addresses.iter().filter_map(|address| address.parse().ok());
+                let addresses: Vec<Multiaddr> = addresses.collect();
+                // Once this site is a member it looks for the other where it was let in.
+                for address in &addresses {
+                    let address = address.clone();
+                    self.send_to(to, |peer| Command::AddAddress { peer, address });
+                }
+                self.send_to(to, |to| Command::Introduce { to, addresses, id, body });
+            }
+            Output::AnswerIntroduction { token, body } => {
+                if let Some(token) = self.introductions.remove(&token) {
+                    self.send(Command::RespondIntroduction { token, body });
+                }
+            }
+            Output::Subscribe(topic) => self.send(Command::Subscribe(topic)),
+            Output::Publish { topic, data } => self.send(Command::Publish { topic, data }),
+            Output::Validate { token, verdict } => {
+                if let Some((id, source)) = self.gossip.remove(&token) {
+                    let verdict = match verdict {
+                        Validation::Accept => Verdict::Accept,
+                        Validation::Ignore => Verdict::Ignore,
+                        Validation::Reject => Verdict::Reject,
+                    };
+                    self.send(Command::Validate { id, source, verdict });
+                }
+            }
+            Output::Members(sites) => {
+                let peers = sites.iter().filter_map(SiteId::to_peer_id).collect();
+                self.send(Command::SetMembers(peers));
+            }
+            Output::Notice(notice) => self.note(notice),
+        }
+    }
+
+    fn send_to(&self, site: SiteId, command: impl FnOnce(PeerId) -> Command) {
+        if let Some(peer) = site.to_peer_id() {
+            self.send(command(peer));
+        }
+    }
+
+    fn send(&self, command: Command) {
+        if let Some(network) = &self.network
+            && network.blocking_send(command).is_err()
+        {
+            debug!("the network has stopped");
+        }
+    }
+
+    fn note(&mut self, notice: Notice) {
+        match notice {
+            Notice::Joined { network, by } => {
+                info!(%network, %by, "this site is a member now");
+                self.known.send_modify(|known| known.join_refused = None);
+            }
+            Notice::NotAdmitted { by, reason } => {
+                warn!(%by, reason, "the ticket was refused");
+                self.known.send_modify(|known| known.join_refused = Some(reason));
+            }
+            Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
+            Notice::Void { author, seq, reason } => {
+                if self.log_limit.admits(author.site) {
+                    warn!(site = %author.site, seq, reason, "an entry is void");
+                }
+            }
+            Notice::Refused { from, reason } => {
+                if self.log_limit.admits(from) {
+                    warn!(peer = %from, reason, "refused");
+                }
+            }
+            Notice::Fork { author, seq, kept_ours } => {
+                if self.log_limit.admits(author.site) {
+                    error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
+                }
+            }
+            Notice::EntryLost { author, seq } => {
+                let site = author.site;
+                error!(%site, seq, "the journal's copy of an entry is damaged, the peers are asked for it");
+            }
+            Notice::EntryRepaired { author, seq, from } => {
+                info!(site = %author.site, seq, peer = %from, "a damaged entry is repaired");
+            }
+            Notice::Unreadable { collection, id, reason } => {
+                error!(collection, id, reason, "a record cannot be read here");
+            }
+        }
+    }
+}
