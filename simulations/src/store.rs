@@ -112,25 +112,40 @@ impl OfficeDisk {
         }
     }
 
+    /// The disk under the journal, to make it fail.
+    pub fn faulty_disk(&self) -> &FaultyDisk {
+        &self.journal
+    }
+
     /// Changes one bit of a journal's segment, chosen by `choice`. False: there is no byte yet.
     pub fn flip_bit(&mut self, choice: u64) -> bool {
-        let mut names = self.journal.list().unwrap_or_default();
-        names.retain(|name| name.ends_with(".seg"));
-        names.sort_unstable();
-        let len = |name: &String| self.journal.open(name).and_then(|file| file.len()).unwrap_or(0);
-        let lens: Vec<_> = names.iter().map(len).collect();
-        let mut offset = match lens.iter().sum() {
+        let segments = self.segments();
+        let mut offset = match segments.iter().map(|(_, len)| len).sum() {
             0 => return false,
             bytes => (choice >> 3) % bytes,
         };
-        for (name, len) in names.iter().zip(lens) {
+        for (name, len) in segments {
             if offset < len {
-                self.journal.flip(name, offset, 1 << (choice & 7));
+                self.journal.flip(&name, offset, 1 << (choice & 7));
                 return true;
             }
             offset -= len;
         }
         false
+    }
+
+    /// The journal's segments, with their lengths in bytes.
+    fn segments(&self) -> Vec<(String, u64)> {
+        let mut names = self.journal.list().unwrap_or_default();
+        names.retain(|name| name.ends_with(".seg"));
+        names.sort_unstable();
+        let len = |name: &String| self.journal.open(name).and_then(|file| file.len()).unwrap_or(0);
+        names.into_iter().map(|name| (name.clone(), len(&name))).collect()
+    }
+
+    /// Bytes of the journal's segments.
+    pub fn journal_bytes(&self) -> u64 {
+        self.segments().into_iter().map(|(_, len)| len).sum()
     }
 
     /// Opens it, as a node's start does.
@@ -147,7 +162,7 @@ impl OfficeDisk {
             // They show more than the journal holds.
             tables.clear();
         }
-        Ok(SimulatedStore { disk, journal, tables, frames_appended: 0 })
+        Ok(SimulatedStore { disk, journal, tables, frames_appended: 0, swaps_frames: false })
     }
 }
 
@@ -157,6 +172,7 @@ pub struct SimulatedStore {
     journal: Journal,
     tables: LaggingTables,
     frames_appended: u64,
+    swaps_frames: bool,
 }
 
 impl SimulatedStore {
@@ -190,9 +206,20 @@ impl SimulatedStore {
         self.journal.reader().sizes().bytes
     }
 
-    /// Rows in the tables.
-    pub fn row_count(&self) -> usize {
-        self.tables.rows.len()
+    /// Bytes of the tables' rows.
+    pub fn rows_bytes(&self) -> u64 {
+        let bytes = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.len() + value.len()) as u64;
+        self.tables.rows.iter().map(bytes).sum()
+    }
+
+    /// Changes a row behind the replica's back: to prove that checkers notice.
+    pub fn alter_row(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.tables.set(key, Some(value));
+    }
+
+    /// Writes the frames of each commit in reverse from now on: to prove that checkers notice.
+    pub fn swap_frames(&mut self) {
+        self.swaps_frames = true;
     }
 }
 
@@ -219,7 +246,13 @@ impl ReadTables for SimulatedStore {
 
 impl Store for SimulatedStore {
     fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
-        let positions = self.journal.append(frames)?;
+        let mut positions = match self.swaps_frames {
+            false => self.journal.append(frames)?,
+            true => self.journal.append(&frames.iter().rev().copied().collect::<Vec<_>>())?,
+        };
+        if self.swaps_frames {
+            positions.reverse();
+        }
         self.frames_appended += frames.len() as u64;
         Ok(positions)
     }

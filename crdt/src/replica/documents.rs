@@ -41,6 +41,11 @@ impl Documents {
         Some(document)
     }
 
+    /// How many are kept.
+    pub(super) fn count(&self) -> usize {
+        self.documents.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.documents.clear();
         self.operation_count = 0;

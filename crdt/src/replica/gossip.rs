@@ -20,6 +20,13 @@ pub(super) struct Announced {
     waiting: BTreeMap<(SpaceId, Author), (u64, u64)>,
 }
 
+impl Announced {
+    /// How many wait.
+    pub(super) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// Takes in a gossip message.
     pub(super) fn gossip(

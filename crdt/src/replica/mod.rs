@@ -45,7 +45,7 @@ pub use accept::Refusal;
 pub use admission::{InviteError, JoinError};
 pub(crate) use commit::FRAME_ENTRY;
 pub use replay::Progress;
-pub use status::{SiteStatus, Status};
+pub use status::{Footprint, SiteStatus, Status};
 pub use write::{WriteError, Written};
 
 use documents::Documents;

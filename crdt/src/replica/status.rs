@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
+use super::sync::Peer;
 use crate::frontier::Known;
 use crate::ids::{Author, NetworkId, SiteId};
 use crate::membership::Role;
@@ -58,7 +59,40 @@ pub struct SiteStatus {
     pub ahead: Option<u64>,
 }
 
+/// What a replica holds in memory besides its logs and members. Between two groups of inputs nothing is staged, and
+/// once the caller has acted nothing is unsaid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Entries of the group under way.
+    pub staged_entries: usize,
+    /// Bytes of the group under way.
+    pub staged_bytes: usize,
+    /// Documents kept at hand.
+    pub documents: usize,
+    /// Connected members.
+    pub peers: usize,
+    /// Pulls from them, under way or remembered.
+    pub pulls: usize,
+    /// Announcements that wait for their entry.
+    pub announcements: usize,
+    /// Outputs that wait for the caller.
+    pub outputs: usize,
+}
+
 impl<S: Store> Replica<S> {
+    /// What is held in memory now.
+    pub fn footprint(&self) -> Footprint {
+        Footprint {
+            staged_entries: self.stage.entries.len(),
+            staged_bytes: self.stage.bytes,
+            documents: self.documents.count(),
+            peers: self.peers.len(),
+            pulls: self.peers.values().map(Peer::pull_count).sum(),
+            announcements: self.announced.count(),
+            outputs: self.outputs.len(),
+        }
+    }
+
     /// What is known now.
     pub fn status(&self) -> Status {
         let space = self.network().map(|network| network.main_space());

@@ -59,6 +59,13 @@ enum Asked {
     Lost,
 }
 
+impl Peer {
+    /// Spaces of which something is known between the two.
+    pub(super) fn pull_count(&self) -> usize {
+        self.pulls.len()
+    }
+}
+
 /// When the next regular things are due, on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timers {

@@ -61,6 +61,11 @@ pub fn views(space: SpaceId, collection: &str) -> Vec<u8> {
     collection_prefix(b'v', space, collection)
 }
 
+/// What the views of a space begin with.
+pub fn views_of_space(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'v', space)
+}
+
 /// What the documents of a space begin with.
 pub fn documents_of_space(space: SpaceId) -> Vec<u8> {
     space_prefix(b'd', space)

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use crate::scenario::LinkQuality;
+
 /// Gossip messages under way in one direction; the transport drops what comes on top, as the product's does for a
 /// slow peer.
 const GOSSIP_UNDER_WAY_MAX: u32 = 128;
@@ -35,19 +37,6 @@ impl LostTo {
             Self::Sabotage => "swallowed by a sabotaged link",
         }
     }
-}
-
-/// How a link carries messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkQuality {
-    /// Delay of a message one way, in ms.
-    pub latency_ms: u64,
-    /// Most that is added to it at random, in ms.
-    pub jitter_ms: u64,
-    /// Messages lost among a million.
-    pub loss_ppm: u32,
-    /// Bytes that pass in a second; `None`: no bound.
-    pub bytes_per_second: Option<u64>,
 }
 
 /// The two directions of a link, by the end that sends: 0 is the office with the smaller number.

@@ -31,10 +31,11 @@ use branchline_crdt::replica::{Input, LocalTransaction, Notice, RecordEdit, Writ
 use branchline_crdt::store::StoreError;
 use branchline_crdt::tables::records::RecordKey;
 
+use crate::scenario::LinkQuality;
 use crate::store::SimulatedStore;
 
 pub use clock::{EPOCH_MS, WallClock};
-pub use link::{LinkQuality, LostTo};
+pub use link::LostTo;
 pub use observation::Observation;
 pub use power::Ending;
 pub use transport::{Message, Tamper};
@@ -143,12 +144,11 @@ impl World {
     /// Gives an office a ticket to join with, which it presents over a link to the inviter.
     pub fn invite(&mut self, inviter: Office, office: Office, role: Role) {
         let secret = SiteKey::from_seed(random::hash(self.seed, "ticket", &[office as u64]));
-        let day_ms = 24 * 3_600_000;
-        let expires_ms = self.wall_ms(inviter).saturating_add(365 * day_ms);
         let addresses = vec![inviter.to_string()];
         let replica = self.sites[inviter].replica.as_ref();
+        // Tickets expire by the wall clocks of both sides, which may be a year apart.
         let ticket =
-            replica.and_then(|replica| replica.invite(role, expires_ms, secret, addresses).ok());
+            replica.and_then(|replica| replica.invite(role, i64::MAX, secret, addresses).ok());
         if let Some(ticket) = ticket {
             self.input(office, Input::Join(Box::new(ticket)));
         }
@@ -214,9 +214,14 @@ impl World {
         self.time_ms
     }
 
-    /// Keeps what happens from now on, for [`World::take_observations`].
+    /// Keeps what happens from now on, for [`World::take_observations`]. It begins with what each running node holds.
     pub fn observe(&mut self) {
         self.observations.get_or_insert_default();
+        for office in 0..self.sites.len() {
+            if self.sites[office].replica.is_some() {
+                self.observe_start(office);
+            }
+        }
     }
 
     /// What happened since the last call.

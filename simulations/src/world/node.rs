@@ -118,6 +118,16 @@ impl World {
         entries
     }
 
+    /// Tells what the journal holds as the node starts.
+    pub(super) fn observe_start(&mut self, office: Office) {
+        let appended = self.replica(office).map_or(0, |replica| replica.store().frames_appended());
+        self.sites[office].frames_seen = appended;
+        if self.observations.is_some() {
+            let entries = self.entries_after(office, None);
+            self.observed(|| Observation::Started { office, entries });
+        }
+    }
+
     /// Acts on all outputs.
     pub(super) fn drain(&mut self, office: Office) {
         while let Some(output) =

@@ -24,6 +24,8 @@ pub enum Observation {
         office: Office,
         /// Without warning.
         crashed: bool,
+        /// Bytes that were on their way to the drive and are lost.
+        bytes_lost: u64,
     },
     /// A node could not start.
     Failed {

@@ -8,7 +8,7 @@ use branchline_node::storage::testing::FaultyDisk;
 
 use super::site::Site;
 use super::{Observation, Office, World, random};
-use crate::store::{OfficeDisk, TablesLoss};
+use crate::store::{OfficeDisk, SimulatedStore, TablesLoss};
 
 /// How a node ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +51,7 @@ impl World {
                 return;
             }
         }
-        self.sites[office].frames_seen = 0;
-        if self.observations.is_some() {
-            let entries = self.entries_after(office, None);
-            self.observed(|| Observation::Started { office, entries });
-        }
+        self.observe_start(office);
         self.drain(office);
         self.plan_tick(office);
         self.connect_all(office);
@@ -66,16 +62,19 @@ impl World {
         let Some(replica) = self.sites[office].replica.take() else { return };
         let draw = |what| random::number(self.seed, what, &[office as u64, self.time_ms]);
         let mut disk = replica.into_store().into_disk();
+        let bytes_before = disk.journal_bytes();
         match ending {
             Ending::Orderly => disk.kill(TablesLoss::Batches(0)),
             Ending::Killed => disk.kill(tables_loss(draw("lag"))),
             Ending::PowerCut => disk.cut_power(draw("power cut"), tables_loss(draw("lag"))),
         }
+        let bytes_lost = bytes_before.saturating_sub(disk.journal_bytes());
         let site = &mut self.sites[office];
         site.disk = disk;
         site.forget_process();
         self.disconnect_all(office);
-        self.observed(|| Observation::Stopped { office, crashed: ending != Ending::Orderly });
+        let crashed = ending != Ending::Orderly;
+        self.observed(|| Observation::Stopped { office, crashed, bytes_lost });
     }
 
     /// A node's process was killed by its own disk in the middle of a write: the power goes with it.
@@ -86,9 +85,7 @@ impl World {
     /// Lets the power fail in the middle of the next write to the journal, after `changes` more operations of the
     /// disk.
     pub fn die_after(&mut self, office: Office, changes: u32) {
-        if let Some(disk) = self.faulty_disk(office) {
-            disk.kill_after(changes);
-        }
+        self.faulty_disk(office).kill_after(changes);
     }
 
     /// Stops an office's node without warning and starts it again, with or without its tables.
@@ -108,7 +105,7 @@ impl World {
     /// Flips one bit in the journal of an office whose node is off.
     pub fn flip_bit(&mut self, office: Office, choice: u64) {
         if self.sites[office].disk.flip_bit(choice) {
-            self.observed(|| Observation::DiskChanged { office });
+            self.disk_changed(office);
         }
     }
 
@@ -130,11 +127,16 @@ impl World {
         self.start(office);
     }
 
-    /// Puts a copy of a disk in place of an office's own. The node is off afterwards.
+    /// Puts a copy of a disk in place of an office's own, of which [`World::disk_changed`] tells. The node is off
+    /// afterwards.
     pub fn replace_disk(&mut self, office: Office, mut disk: OfficeDisk) {
         self.stop(office, Ending::Killed);
         disk.kill(TablesLoss::Batches(0));
         self.sites[office].disk = disk;
+    }
+
+    /// Tells observers that an office's disk holds less than it did.
+    pub fn disk_changed(&mut self, office: Office) {
         self.observed(|| Observation::DiskChanged { office });
     }
 
@@ -151,20 +153,25 @@ impl World {
 
     /// Lets an office's disk be full, or have room again.
     pub fn set_full(&mut self, office: Office, full: bool) {
-        if let Some(disk) = self.faulty_disk(office) {
-            disk.set_space(full.then_some(0));
-        }
+        self.faulty_disk(office).set_space(full.then_some(0));
     }
 
     /// Lets the next syncs of an office's disk fail, so many of them.
     pub fn fail_syncs(&mut self, office: Office, count: u32) {
-        if let Some(disk) = self.faulty_disk(office) {
-            disk.fail_syncs(count);
+        self.faulty_disk(office).fail_syncs(count);
+    }
+
+    fn faulty_disk(&self, office: Office) -> &FaultyDisk {
+        let site = &self.sites[office];
+        match &site.replica {
+            Some(replica) => replica.store().disk(),
+            None => site.disk.faulty_disk(),
         }
     }
 
-    fn faulty_disk(&mut self, office: Office) -> Option<&FaultyDisk> {
-        Some(self.sites[office].replica.as_ref()?.store().disk())
+    /// The store of a running office, to change it behind its replica's back.
+    pub fn store_mut(&mut self, office: Office) -> Option<&mut SimulatedStore> {
+        Some(self.sites[office].replica.as_mut()?.store_mut())
     }
 
     /// Frames of an office's journal that are known to be damaged.

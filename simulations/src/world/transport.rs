@@ -9,7 +9,9 @@ use branchline_crdt::replica::Input;
 use rand::RngExt;
 
 use super::link::{End, Link};
-use super::{Event, GOOD_LINK, LinkQuality, LostTo, Observation, Office, World, pair, random};
+use super::{Event, GOOD_LINK, LostTo, Observation, Office, World, pair, random};
+
+use crate::scenario::LinkQuality;
 
 /// Time for a request and its response, as the product's network layer sets it.
 const REQUEST_TIMEOUT_MS: u64 = 60_000;
@@ -85,13 +87,34 @@ impl Message {
 impl World {
     /// Connects two offices with a good link, at once.
     pub fn link(&mut self, a: Office, b: Office) {
-        self.add_link(a, b, GOOD_LINK);
+        self.link_with(a, b, GOOD_LINK);
+    }
+
+    /// Connects two offices with a link of this quality, at once.
+    pub fn link_with(&mut self, a: Office, b: Office, quality: LinkQuality) {
+        self.add_link(a, b, quality);
         self.set_up(a, b, true);
     }
 
-    /// Puts a link between two offices, or changes the quality of the one there. They connect when they are told to
-    /// ([`World::link`]) or after a while ([`World::mend`]).
-    pub fn add_link(&mut self, a: Office, b: Office, quality: LinkQuality) {
+    /// Ends all connections of an office, and takes its links away.
+    pub fn unlink_all(&mut self, office: Office) {
+        for peer in self.neighbours[office].clone() {
+            self.unlink(office, peer);
+        }
+    }
+
+    /// The offices that an office is connected to as members.
+    pub fn peers(&self, office: Office) -> Vec<Office> {
+        self.sites[office].connected.values().flatten().copied().collect()
+    }
+
+    /// The numbers of the requests that an office has asked another and that are not answered yet.
+    pub fn asked(&self, office: Office, of: Office) -> Vec<u64> {
+        let asked = self.sites[office].asked.iter();
+        asked.filter(|(peer, _)| *peer == of).map(|(_, id)| *id).collect()
+    }
+
+    fn add_link(&mut self, a: Office, b: Office, quality: LinkQuality) {
         let (a, b) = pair(a, b);
         let seed = self.seed;
         let random = || random::concern(seed, "link", &[a as u64, b as u64]);

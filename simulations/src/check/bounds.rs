@@ -1,0 +1,56 @@
+//! Invariant 10: memory, queues, files, connections are bounded; one poison record blocks nothing else.
+//!
+//! What a replica holds in memory besides its logs is looked at whenever it changes. That no poison blocks anything is
+//! shown by the other checks while a member lies.
+
+use branchline_crdt::replica::Footprint;
+
+use super::{Check, Report, Scene};
+use crate::outcome::Invariant;
+use crate::world::Office;
+
+/// Documents that the replica keeps at hand.
+const DOCUMENTS_MAX: usize = 512;
+/// Announcements that may wait for their entry.
+const ANNOUNCEMENTS_MAX: usize = 1_024;
+/// The spaces that can be pulled from one peer.
+const SPACES: usize = 2;
+
+/// Looks at what replicas hold in memory.
+pub struct Bounds;
+
+impl Check for Bounds {
+    fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+        let world = scene.world;
+        let Some(replica) = world.replica(office) else { return };
+        let members = replica.members().map_or(0, |members| members.all().len());
+        let found = replica.footprint();
+        let Footprint {
+            staged_entries,
+            staged_bytes,
+            documents,
+            peers,
+            pulls,
+            announcements,
+            outputs,
+        } = found;
+        let holds = staged_entries == 0
+            && staged_bytes == 0
+            && documents <= DOCUMENTS_MAX
+            && peers <= members
+            && pulls <= SPACES * peers
+            && announcements <= ANNOUNCEMENTS_MAX
+            && outputs == 0;
+        report.expect(Invariant::Bounds, holds, Some(world.name(office)), || {
+            format!(
+                "between two groups of inputs a replica holds nothing staged or unsaid, at most {DOCUMENTS_MAX} \
+                 documents, {members} peers (its members), {SPACES} pulls for each and {ANNOUNCEMENTS_MAX} \
+                 announcements, found {found:?}"
+            )
+        });
+    }
+
+    fn sample(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+        self.changed(office, scene, report);
+    }
+}

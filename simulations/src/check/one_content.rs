@@ -1,0 +1,82 @@
+//! Invariant 5: no (author, seq) has two accepted contents; an equivocation seen is known to all in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use branchline_crdt::entry::Entry;
+use branchline_crdt::ids::{Author, EntryHash, SpaceId};
+use branchline_crdt::tables::{self, logs};
+
+use super::{Check, Report, Scene};
+use crate::outcome::Invariant;
+use crate::world::{Observation, Office};
+
+/// All contents that any office has accepted under one number.
+#[derive(Default)]
+pub struct OneContent {
+    accepted: BTreeMap<(SpaceId, Author, u64), BTreeSet<EntryHash>>,
+}
+
+impl OneContent {
+    fn accept(&mut self, office: Office, entry: &Entry, scene: &Scene<'_>, report: &mut Report) {
+        let header = &entry.header;
+        let place = (header.space, header.author, header.seq);
+        let hashes = self.accepted.entry(place).or_default();
+        hashes.insert(entry.hash);
+        let lies = scene.liars.iter().any(|liar| scene.world.site_id(*liar) == header.author.site);
+        let holds = lies || hashes.len() == 1;
+        report.expect(Invariant::OneContent, holds, Some(scene.world.name(office)), || {
+            format!(
+                "an honest site has signed entry {} of {:?} twice: {hashes:?}",
+                header.seq, header.author
+            )
+        });
+    }
+}
+
+impl Check for OneContent {
+    fn observe(&mut self, observation: &Observation, scene: &Scene<'_>, report: &mut Report) {
+        match observation {
+            Observation::Started { office, entries }
+            | Observation::Stored { office, entries, .. } => {
+                for (_, entry) in entries {
+                    self.accept(*office, entry, scene, report);
+                }
+            }
+            Observation::Rebuilt { .. }
+            | Observation::Stopped { .. }
+            | Observation::Failed { .. }
+            | Observation::DiskChanged { .. }
+            | Observation::Sent { .. }
+            | Observation::Delivered { .. }
+            | Observation::Lost { .. }
+            | Observation::Told { .. } => {}
+        }
+    }
+
+    fn finish(&mut self, scene: &Scene<'_>, report: &mut Report) {
+        if !scene.converged {
+            return;
+        }
+        let forked: Vec<_> = self.accepted.iter().filter(|(_, hashes)| hashes.len() > 1).collect();
+        for office in scene.groups.iter().flatten() {
+            let Some(replica) = scene.world.replica(*office) else { continue };
+            let known = replica.status().forks;
+            let name = scene.world.name(*office);
+            for ((space, author, seq), hashes) in &forked {
+                let holds = known.contains(author);
+                report.expect(Invariant::OneContent, holds, Some(name), || {
+                    format!("{author:?} has signed entry {seq} twice, which is not known here")
+                });
+                let Some(stands) = hashes.first() else { continue };
+                let key = logs::entry(*space, *author, *seq);
+                let row: Option<logs::EntryRow> =
+                    tables::row(replica.store(), "entry row", &key).unwrap_or_default();
+                let holds = row.is_none_or(|row| row.hash == *stands);
+                report.expect(Invariant::OneContent, holds, Some(name), || {
+                    let found = row.map(|row| row.hash);
+                    format!("entry {seq} of {author:?} is {found:?} here, {stands:?} stands")
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Invariant 7: every visible value traces to a valid signature by a site allowed to write it.
+//!
+//! Shown without the replica's word: every entry of a journal carries its author's signature, its author is a member
+//! that may write, a fresh replica that is given these entries and nothing else, in another causal order, shows the
+//! same records, and every price was written by someone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use branchline_crdt::Replica;
+use branchline_crdt::codec;
+use branchline_crdt::entry::{Entry, Tip};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey, SpaceId};
+use branchline_crdt::membership::Role;
+use branchline_crdt::protocol::Gossip;
+use branchline_crdt::record::{Value, View};
+use branchline_crdt::replica::{Identity, Input, Now, Output, Validation};
+use branchline_crdt::store::{Store, StoreError};
+use branchline_crdt::tables::{self, ReadTables, records};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use super::{Check, Report, Scene};
+use crate::outcome::Invariant;
+use crate::store::{OfficeDisk, SimulatedStore};
+use crate::world::{Office, random};
+
+/// Offices whose journals are read: in step they hold the same entries, in orders of their own.
+const OFFICES_READ_MAX: usize = 2;
+/// The kind byte of journal frames that are entries.
+const FRAME_ENTRY: u8 = 1;
+/// Journal bytes read at a time.
+const SCAN_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads journals as a stranger would who has nothing but the genesis document.
+pub struct Provenance;
+
+impl Check for Provenance {
+    fn finish(&mut self, scene: &Scene<'_>, report: &mut Report) {
+        let mut draw = random::concern(scene.seed, "provenance", &[]);
+        let mut offices: Vec<_> = scene.groups.iter().flatten().copied().collect();
+        for _ in 0..OFFICES_READ_MAX.min(offices.len()) {
+            let index = draw.random_range(0..offices.len());
+            let office = offices.swap_remove(index);
+            if scene.world.damaged_count(office) == 0 {
+                read_journal(office, &mut draw, scene, report);
+            }
+        }
+        for office in scene.groups.iter().flatten() {
+            prices_were_written(*office, scene, report);
+        }
+    }
+}
+
+fn read_journal(office: Office, draw: &mut SmallRng, scene: &Scene<'_>, report: &mut Report) {
+    let Some(replica) = scene.world.replica(office) else { return };
+    let name = Some(scene.world.name(office));
+    let Ok((others, entries)) = frames(replica.store()) else {
+        report
+            .expect(Invariant::Provenance, false, name, || "the journal cannot be read".to_owned());
+        return;
+    };
+    for entry in &entries {
+        let header = &entry.header;
+        report.expect(Invariant::Provenance, entry.is_signed(), name, || {
+            format!(
+                "entry {} of {:?} does not carry its author's signature",
+                header.seq, header.author
+            )
+        });
+        let member = replica.members().and_then(|members| members.get(&header.author.site));
+        let is_membership = header.space == header.network.membership_space();
+        let may = member.is_some_and(|member| is_membership || member.role >= Role::Writer);
+        report.expect(Invariant::Provenance, may, name, || {
+            format!("entry {} is held, though {:?} may not write it", header.seq, header.author)
+        });
+    }
+    match fresh(&others, shuffled(entries, draw)) {
+        Ok(fresh) => compare(office, &fresh, scene, report),
+        Err(error) => report.expect(Invariant::Provenance, false, name, || {
+            format!("a fresh replica cannot be made from the journal: {error}")
+        }),
+    }
+}
+
+/// A journal's frames: those that are no entries, and the entries.
+type Frames = (Vec<Vec<u8>>, Vec<Arc<Entry>>);
+
+fn frames(store: &SimulatedStore) -> Result<Frames, StoreError> {
+    let (mut others, mut entries, mut after) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = store.scan_journal(after, SCAN_BYTES)?;
+        let Some((last, _)) = page.last() else { return Ok((others, entries)) };
+        after = Some(*last);
+        for (_, frame) in page {
+            match frame.split_first() {
+                Some((&FRAME_ENTRY, content)) => {
+                    entries.extend(Entry::decode(content).ok().map(Arc::new));
+                }
+                Some(_) | None => others.push(frame),
+            }
+        }
+    }
+}
+
+/// The same entries in another order in which each still follows what it names.
+fn shuffled(entries: Vec<Arc<Entry>>, draw: &mut SmallRng) -> Vec<Arc<Entry>> {
+    let mut order = Vec::with_capacity(entries.len());
+    let mut given: BTreeMap<(SpaceId, Author, u64), EntryHash> = BTreeMap::new();
+    let mut waiting: BTreeMap<(SpaceId, Author), Vec<Arc<Entry>>> = BTreeMap::new();
+    for entry in entries.into_iter().rev() {
+        waiting.entry((entry.header.space, entry.header.author)).or_default().push(entry);
+    }
+    // Logs in an order drawn anew each round; from each, some of what is ready.
+    loop {
+        let mut logs: Vec<_> = waiting.keys().copied().collect();
+        let before = order.len();
+        while !logs.is_empty() {
+            let log = logs.swap_remove(draw.random_range(0..logs.len()));
+            let Some(entries) = waiting.get_mut(&log) else { continue };
+            while let Some(entry) = entries.pop_if(|entry| is_ready(entry, &given)) {
+                given.insert((log.0, log.1, entry.header.seq), entry.hash);
+                order.push(entry);
+                if draw.random_range(0..3) == 0 {
+                    break;
+                }
+            }
+        }
+        if order.len() == before {
+            // What is left builds on what a fork dropped: in the order of the journal, as it was accepted.
+            order.extend(waiting.into_values().flat_map(|entries| entries.into_iter().rev()));
+            return order;
+        }
+    }
+}
+
+fn is_ready(entry: &Entry, given: &BTreeMap<(SpaceId, Author, u64), EntryHash>) -> bool {
+    let header = &entry.header;
+    let membership = header.network.membership_space();
+    let names = |space, tip: &Tip| given.contains_key(&(space, tip.author, tip.seq));
+    (header.seq == 1 || given.contains_key(&(header.space, header.author, header.seq - 1)))
+        && header.past.iter().all(|tip| names(header.space, tip))
+        && header.membership_past.iter().all(|tip| names(membership, tip))
+}
+
+/// A replica that knows the genesis document and proofs of forks, and is given these entries.
+fn fresh(
+    others: &[Vec<u8>],
+    entries: Vec<Arc<Entry>>,
+) -> Result<Replica<SimulatedStore>, StoreError> {
+    let unusable = |(_, error): (OfficeDisk, _)| {
+        let error: branchline_node::storage::journal::JournalOpenError = error;
+        StoreError::Tables { reason: error.to_string() }
+    };
+    let mut store = OfficeDisk::default().open().map_err(unusable)?;
+    let others: Vec<_> = others.iter().map(Vec::as_slice).collect();
+    store.append(&others)?;
+    let key = SiteKey::from_seed([0xa5; 32]);
+    let from = key.site();
+    let (name, incarnation) = ("reader".to_owned(), Incarnation([0xa5; 8]));
+    let identity = Identity { key, name, incarnation, seed: 0 };
+    let now = Now { wall_ms: 0, monotonic_ms: 0 };
+    let mut replica = Replica::open(store, identity, None, now, &mut |_| ())?;
+    // An entry whose author's admission comes later in this order is dropped, as from a peer, and offered again.
+    let mut left = entries;
+    loop {
+        let before = left.len();
+        let mut refused = Vec::new();
+        for entry in left {
+            let data = codec::encode(&Gossip::Entry(entry.bytes().to_vec()));
+            replica.handle(Input::Gossip { from, token: 0, data }, now)?;
+            replica.commit()?;
+            let mut is_taken = false;
+            while let Some(output) = replica.output() {
+                is_taken |= matches!(output, Output::Validate { verdict: Validation::Accept, .. });
+            }
+            if !is_taken {
+                refused.push(entry);
+            }
+        }
+        left = refused;
+        if left.is_empty() || left.len() == before {
+            return Ok(replica);
+        }
+    }
+}
+
+fn compare(
+    office: Office,
+    fresh: &Replica<SimulatedStore>,
+    scene: &Scene<'_>,
+    report: &mut Report,
+) {
+    let name = Some(scene.world.name(office));
+    let Some(network) = fresh.network() else { return };
+    let space = network.main_space();
+    let expected = views(fresh.store(), space);
+    let found =
+        scene.world.read(office, |store, space| Ok(views(store, space))).unwrap_or_default();
+    for key in expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key))) {
+        let (found, expected) = (found.get(key), expected.get(key));
+        report.expect(Invariant::Provenance, found == expected, name, || {
+            let key = String::from_utf8_lossy(key.get(17..).unwrap_or_default()).replace('\0', "/");
+            let shown = |view: Option<&View>| view.map(|view| format!("{:?}", view.fields));
+            format!(
+                "{key} shows {:?}, its signed changes come to {:?}",
+                shown(found),
+                shown(expected)
+            )
+        });
+    }
+}
+
+/// All views of a space, by row key.
+fn views(store: &impl ReadTables, space: SpaceId) -> BTreeMap<Vec<u8>, View> {
+    let mut views = BTreeMap::new();
+    // A row that cannot be read is missed in the comparison.
+    let _ = tables::walk(store, &records::views_of_space(space), None, |key, value| {
+        views.insert(key.to_vec(), tables::decode_row("view", value)?);
+        Ok(true)
+    });
+    views
+}
+
+fn prices_were_written(office: Office, scene: &Scene<'_>, report: &mut Report) {
+    for record in scene.oracle.priced() {
+        let view = scene.world.view(office, &record.collection, &record.id);
+        let Some(Value::Int(price)) = view.and_then(|mut view| view.fields.remove("price")) else {
+            continue;
+        };
+        let name = Some(scene.world.name(office));
+        report.expect(Invariant::Provenance, scene.oracle.is_price(record, price), name, || {
+            format!("{record} shows the price {price}, which nobody wrote")
+        });
+    }
+}

@@ -1,0 +1,237 @@
+//! A member that lies, with a real key; and a stranger that knocks.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use branchline_crdt::codec;
+use branchline_crdt::entry::{Body, Draft, Entry, Header, PayloadInfo, RecordWrite, Transaction};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::pack;
+use branchline_crdt::protocol::{
+    Answer, Gossip, Have, Introduction, Outcome, Proof, Pull, pack_entries, topic,
+};
+use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use serde_json::json;
+
+use crate::scenario::Act;
+use crate::world::{Message, Office, World};
+
+/// The collection that liars write to; nobody honest does.
+pub const LIES: &str = "simulated-lies";
+/// What a bomb unpacks to: far more than any limit of the format.
+const BOMB_BYTES: usize = 64 * 1024 * 1024;
+/// How a header is signed, as the format says.
+const HEADER_CONTEXT: &str = "branchline 1 entry header";
+
+/// Hashes of entries that lost against another under the same number.
+pub type Dropped = Rc<RefCell<BTreeSet<EntryHash>>>;
+
+/// A member that lies.
+pub struct Liar {
+    /// Its office. The node there is honest; the lies are told beside it.
+    pub office: Office,
+    acts: Vec<Act>,
+    random: SmallRng,
+    count: u64,
+    dropped: Dropped,
+}
+
+impl Liar {
+    /// A liar at an office.
+    pub fn new(office: Office, acts: Vec<Act>, random: SmallRng, dropped: Dropped) -> Self {
+        Self { office, acts, random, count: 0, dropped }
+    }
+
+    /// Tells one lie, and repeats an old message.
+    pub fn lie(&mut self, world: &mut World) {
+        let Some(network) = world.network() else { return };
+        let peers = world.peers(self.office);
+        if self.acts.is_empty() || peers.is_empty() {
+            return;
+        }
+        self.count += 1;
+        let act = self.acts[self.random.random_range(0..self.acts.len())];
+        let told: Vec<Office> = peers;
+        match act {
+            Act::ForgedAuthor => {
+                let victim = told[self.random.random_range(0..told.len())];
+                let author = Author { site: world.site_id(victim), incarnation: self.life() };
+                let key = world.key(self.office).clone();
+                let entries = [
+                    forged(network, &key, author, "forged", 1),
+                    forged(NetworkId([8; 32]), &key, self.author(world), "foreign", 1),
+                ];
+                entries.iter().for_each(|entry| self.tell(world, network, &told, entry));
+            }
+            Act::Equivocation => self.equivocate(world, network, &told),
+            Act::MalformedChanges => {
+                let author = self.author(world);
+                let entry = malformed(network, world.key(self.office), author, self.count);
+                self.tell(world, network, &told, &entry);
+            }
+            Act::Bombs => self.bomb(world, network, &told),
+        }
+    }
+
+    fn life(&mut self) -> Incarnation {
+        Incarnation(self.random.random())
+    }
+
+    fn author(&mut self, world: &World) -> Author {
+        Author { site: world.site_id(self.office), incarnation: self.life() }
+    }
+
+    fn equivocate(&mut self, world: &mut World, network: NetworkId, told: &[Office]) {
+        let author = self.author(world);
+        let key = world.key(self.office).clone();
+        let id = format!("lie-{}", self.count);
+        let entries = [1, 2].map(|value| forged(network, &key, author, &id, value));
+        let dropped = entries.iter().map(|entry| entry.hash).max();
+        self.dropped.borrow_mut().extend(dropped);
+        for (index, peer) in told.iter().enumerate() {
+            self.tell(world, network, &[*peer], &entries[index % 2]);
+        }
+        if told.len() == 1 {
+            self.tell(world, network, told, &entries[1]);
+        }
+    }
+
+    fn bomb(&mut self, world: &mut World, network: NetworkId, told: &[Office]) {
+        let bomb = pack::pack(&vec![0; BOMB_BYTES]);
+        let author = self.author(world);
+        let entry = with_payload(network, world.key(self.office), author, bomb.clone());
+        // As an entry, as an answer that nobody asked for, and as an introduction.
+        for peer in told {
+            let gossip = Gossip::Entry(entry.clone());
+            self.send_gossip(world, network, *peer, codec::encode(&gossip));
+            let outcome = Outcome::Entries { packed: bomb.clone(), more: true };
+            let answer = Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
+            for id in world.asked(*peer, self.office) {
+                let body = codec::encode(&answer);
+                world.send(self.office, *peer, Message::Response { id, body });
+            }
+            let proof = Proof::Entries(bomb.clone());
+            let body = codec::encode(&Introduction { network, proof });
+            world.send(self.office, *peer, Message::Introduction { body });
+            let body = vec![0xff; 300];
+            world.send(self.office, *peer, Message::Request { id: u64::MAX, body });
+        }
+    }
+
+    /// Tells an entry by gossip, and once more in an answer where one is awaited.
+    fn tell(&self, world: &mut World, network: NetworkId, told: &[Office], entry: &Entry) {
+        for peer in told {
+            let gossip = Gossip::Entry(entry.bytes().to_vec());
+            self.send_gossip(world, network, *peer, codec::encode(&gossip));
+            let packed = pack_entries(&[entry.bytes().to_vec(), entry.bytes().to_vec()]);
+            let outcome = Outcome::Entries { packed, more: false };
+            let answer = Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
+            for id in world.asked(*peer, self.office) {
+                let body = codec::encode(&answer);
+                world.send(self.office, *peer, Message::Response { id, body });
+            }
+        }
+    }
+
+    fn send_gossip(&self, world: &mut World, network: NetworkId, to: Office, data: Vec<u8>) {
+        let topic = topic(network, network.main_space());
+        world.send(self.office, to, Message::Gossip { topic, data });
+    }
+}
+
+/// What a stranger tries at an office: a ticket of its own making, a request, gossip.
+pub fn knock(world: &mut World, stranger: Office, office: Office, random: &mut SmallRng) {
+    let Some(network) = world.network() else { return };
+    let space = network.main_space();
+    let pull = Pull {
+        space,
+        have: Have::Frontier { parts: None, known: Vec::new() },
+        receipts: [0; 8],
+        bytes_max: u32::MAX,
+    };
+    let body = codec::encode(&pull);
+    world.send(stranger, office, Message::Request { id: random.random(), body });
+    let author =
+        Author { site: world.site_id(stranger), incarnation: Incarnation(random.random()) };
+    let entry = forged(network, world.key(stranger), author, "stranger", 1);
+    let proof = Proof::Entries(pack_entries(&[entry.bytes().to_vec()]));
+    let body = codec::encode(&Introduction { network, proof });
+    world.send(stranger, office, Message::Introduction { body });
+}
+
+/// Sends a stranger what only members may have: to prove that checkers notice.
+pub fn leak(world: &mut World, from: Office, stranger: Office) {
+    let Some(network) = world.network() else { return };
+    let author = Author { site: world.site_id(from), incarnation: Incarnation([1; 8]) };
+    let entry = forged(network, world.key(from), author, "leak", 1);
+    let topic = topic(network, network.main_space());
+    let data = codec::encode(&Gossip::Entry(entry.bytes().to_vec()));
+    world.send(from, stranger, Message::Gossip { topic, data });
+}
+
+/// An entry as the holder of `key` may sign it, with one record written in it.
+pub fn forged(network: NetworkId, key: &SiteKey, author: Author, id: &str, value: i64) -> Entry {
+    let fields = match json!({"value": value}) {
+        serde_json::Value::Object(fields) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let actor = ActorBytes(author.actor());
+    let change = Document::empty().edit(actor, 0, &Edit::Put(fields), None);
+    let writes = change.ok().flatten().map(|change| (id, change));
+    draft(network, author).sign(&body(writes), key)
+}
+
+/// An entry whose change is none.
+fn malformed(network: NetworkId, key: &SiteKey, author: Author, count: u64) -> Entry {
+    let mut bytes = vec![0x85, 0x6f, 0x4a, 0x83];
+    bytes.extend((0..count % 60).map(|byte| byte.to_le_bytes()[0].wrapping_mul(37)));
+    let garbage = RecordChange { genesis: Vec::new(), body: bytes };
+    draft(network, author).sign(&body([("malformed", garbage)]), key)
+}
+
+/// The bytes of a rightly signed entry with this payload.
+fn with_payload(network: NetworkId, key: &SiteKey, author: Author, payload: Vec<u8>) -> Vec<u8> {
+    let Draft { space, seq, previous, past, membership_past, time_ms, .. } = draft(network, author);
+    let hash = *blake3::hash(&payload).as_bytes();
+    let info = PayloadInfo { format: 1, hash, bytes: payload.len() as u32 };
+    let header = codec::encode(&Header {
+        network,
+        space,
+        author,
+        seq,
+        previous,
+        past,
+        membership_past,
+        time_ms,
+        payload: info,
+    });
+    let signature = key.sign(&blake3::derive_key(HEADER_CONTEXT, &header));
+    let bytes = |bytes: Vec<u8>| serde_bytes::ByteBuf::from(bytes);
+    codec::encode(&(1_u8, bytes(header), signature, bytes(payload)))
+}
+
+/// The first entry of an author, without a past.
+fn draft(network: NetworkId, author: Author) -> Draft {
+    Draft {
+        network,
+        space: network.main_space(),
+        author,
+        seq: 1,
+        previous: EntryHash::NONE,
+        past: Vec::new(),
+        membership_past: Vec::new(),
+        time_ms: 0,
+    }
+}
+
+/// One transaction for each change.
+fn body<'a>(changes: impl IntoIterator<Item = (&'a str, RecordChange)>) -> Body {
+    let transactions = changes.into_iter().map(|(id, change)| {
+        let (collection, id) = (LIES.to_owned(), id.to_owned());
+        Transaction { origin: None, changes: vec![RecordWrite { collection, id, change }] }
+    });
+    Body::Transactions(transactions.collect())
+}

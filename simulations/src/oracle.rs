@@ -1,0 +1,86 @@
+//! What must be found in the end: every write with its answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::trace::RecordName;
+use crate::workload::{MARKS, Planned};
+use crate::world::{Office, World};
+
+/// What the writer was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is durable.
+    Acknowledged,
+    /// It was not written, and must not show.
+    Refused,
+    /// Nothing, or that the disk did not take it: it may be there or not, but wholly.
+    Unknown,
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Where.
+    pub office: Office,
+    /// Its number among all writes, from 1.
+    pub number: u64,
+    /// What was planned.
+    pub planned: Planned,
+    /// What the writer was told.
+    pub told: Told,
+    /// No disk that held it is left as it was: it may be lost.
+    pub excused: bool,
+}
+
+/// All writes, with their answers.
+#[derive(Default)]
+pub struct Oracle {
+    writes: BTreeMap<String, Write>,
+    prices: BTreeMap<RecordName, BTreeSet<i64>>,
+}
+
+impl Oracle {
+    /// Takes a write with its answer.
+    pub fn wrote(&mut self, office: Office, planned: Planned, told: Told) {
+        if told != Told::Refused {
+            for (record, price) in &planned.prices {
+                self.prices.entry(record.clone()).or_default().insert(*price);
+            }
+        }
+        let number = self.count() + 1;
+        let write = Write { office, number, planned, told, excused: false };
+        self.writes.insert(write.planned.mark.clone(), write);
+    }
+
+    /// Number of writes.
+    pub fn count(&self) -> u64 {
+        self.writes.len() as u64
+    }
+
+    /// All writes, by mark.
+    pub fn writes(&self) -> impl Iterator<Item = &Write> {
+        self.writes.values()
+    }
+
+    /// Whether someone wrote this price to this record.
+    pub fn is_price(&self, record: &RecordName, price: i64) -> bool {
+        self.prices.get(record).is_some_and(|prices| prices.contains(&price))
+    }
+
+    /// The records whose prices were written.
+    pub fn priced(&self) -> impl Iterator<Item = &RecordName> {
+        self.prices.keys()
+    }
+
+    /// An office's disk is damaged, or replaced by another: what only that disk held may be lost.
+    pub fn excuse(&mut self, office: Office, world: &World) {
+        let others: Vec<_> = (0..world.office_count()).filter(|other| *other != office).collect();
+        for write in self.writes.values_mut() {
+            let mark = &write.planned.mark;
+            let shows = |other: &Office| world.view(*other, MARKS, mark).is_some();
+            if write.told != Told::Refused && !write.excused {
+                write.excused = !others.iter().any(shows);
+            }
+        }
+    }
+}

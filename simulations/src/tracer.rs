@@ -1,0 +1,179 @@
+//! From what happens in a world to the steps of a trace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use branchline_crdt::codec;
+use branchline_crdt::entry::{Body, Entry};
+use branchline_crdt::ids::{Author, EntryHash, SiteId};
+use branchline_crdt::protocol::{Answer, Gossip, Outcome, unpack_entries};
+use branchline_crdt::tables::{self, logs};
+
+use crate::trace::{EntryName, Event, Fate, MessageKind, RecordName, Source};
+use crate::world::{Message, Observation, Office, World};
+
+/// Names what happens.
+#[derive(Default)]
+pub struct Tracer {
+    names: BTreeMap<SiteId, String>,
+    lives: BTreeMap<Author, u32>,
+    lives_of: BTreeMap<SiteId, u32>,
+    seen: BTreeSet<EntryHash>,
+}
+
+impl Tracer {
+    /// Knows an office by its site; of a cloned one the first counts.
+    pub fn meet(&mut self, site: SiteId, name: &str) {
+        self.names.entry(site).or_insert_with(|| name.to_owned());
+    }
+
+    /// An entry's name.
+    pub fn name(&self, entry: &Entry) -> EntryName {
+        let author = entry.header.author;
+        let site = self.names.get(&author.site).cloned();
+        EntryName {
+            author: site.unwrap_or_else(|| author.site.to_string()),
+            life: self.lives.get(&author).copied().unwrap_or(0),
+            seq: entry.header.seq,
+            hash: entry.hash.to_string().chars().take(8).collect(),
+        }
+    }
+
+    /// The steps that an observation makes.
+    pub fn steps(&mut self, observation: &Observation, world: &World) -> Vec<Event> {
+        let name = |office: &Office| world.name(*office).to_owned();
+        match observation {
+            Observation::Started { office, entries } => {
+                let start = world.starts(*office);
+                let mut events = vec![Event::Started { site: name(office), start }];
+                for (_, entry) in entries {
+                    self.hold(*office, entry, Source::Replay, world, &mut events);
+                }
+                events
+            }
+            Observation::Stopped { office, crashed, bytes_lost } => vec![Event::Stopped {
+                site: name(office),
+                crashed: *crashed,
+                bytes_lost: *bytes_lost,
+            }],
+            Observation::Stored { office, from, entries } => {
+                let mut events = Vec::new();
+                for (_, entry) in entries {
+                    let source = match from {
+                        Some(from) => Source::Peer(name(from)),
+                        None => Source::Own,
+                    };
+                    self.hold(*office, entry, source, world, &mut events);
+                }
+                events
+            }
+            Observation::Sent { number, from, to, message } => vec![Event::Sent {
+                message: *number,
+                from: name(from),
+                to: name(to),
+                kind: kind(message),
+                bytes: message.bytes().len() as u64,
+                entries: entries(message).iter().map(|entry| self.name(entry)).collect(),
+            }],
+            Observation::Delivered { number } => vec![Event::Delivered { message: *number }],
+            Observation::Lost { number, to } => {
+                vec![Event::Lost { message: *number, reason: to.as_str().to_owned() }]
+            }
+            Observation::Told { office, notice } => {
+                vec![Event::Notice { site: name(office), what: format!("{notice:?}") }]
+            }
+            Observation::Failed { office, reason } => {
+                vec![Event::Notice { site: name(office), what: reason.clone() }]
+            }
+            Observation::Rebuilt { office } => {
+                let what = "the tables are made anew from the journal".to_owned();
+                vec![Event::Notice { site: name(office), what }]
+            }
+            // Told as the fault that it is part of.
+            Observation::DiskChanged { .. } => Vec::new(),
+        }
+    }
+
+    fn hold(
+        &mut self,
+        office: Office,
+        entry: &Entry,
+        from: Source,
+        world: &World,
+        events: &mut Vec<Event>,
+    ) {
+        let author = entry.header.author;
+        if !self.lives.contains_key(&author) {
+            let is_own = from == Source::Own && world.site_id(office) == author.site;
+            let life = match is_own || from == Source::Replay {
+                true => {
+                    let life = self.lives_of.entry(author.site).or_default();
+                    *life += 1;
+                    *life
+                }
+                false => 0,
+            };
+            self.lives.insert(author, life);
+        }
+        let name = self.name(entry);
+        if self.seen.insert(entry.hash) {
+            events.push(Event::FirstSeen { entry: name.clone(), records: records(entry) });
+        }
+        let fate = fate(office, entry, world);
+        events.push(Event::Held { site: world.name(office).to_owned(), entry: name, fate, from });
+    }
+}
+
+fn fate(office: Office, entry: &Entry, world: &World) -> Fate {
+    let header = &entry.header;
+    let key = logs::entry(header.space, header.author, header.seq);
+    let row = world.replica(office).and_then(|replica| {
+        tables::row::<logs::EntryRow>(replica.store(), "entry row", &key).ok().flatten()
+    });
+    match row.map(|row| row.fate) {
+        Some(logs::Fate::Applied) => Fate::Applied,
+        Some(logs::Fate::Void) => Fate::Void,
+        Some(logs::Fate::Held) | None => Fate::Held,
+    }
+}
+
+/// The records that an entry touches.
+pub fn records(entry: &Entry) -> Vec<RecordName> {
+    let Ok(Body::Transactions(transactions)) = entry.body() else { return Vec::new() };
+    let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
+    writes.map(|write| RecordName { collection: write.collection, id: write.id }).collect()
+}
+
+/// What a message is.
+pub fn kind(message: &Message) -> MessageKind {
+    match message {
+        Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
+            Ok(Gossip::Receipt(_)) => MessageKind::Receipt,
+            Ok(Gossip::Entry(_) | Gossip::Announce { .. }) | Err(_) => MessageKind::Gossip,
+        },
+        Message::Request { .. } => MessageKind::Pull,
+        Message::Response { .. } | Message::Unsupported { .. } => MessageKind::Answer,
+        Message::Introduction { .. } => MessageKind::Introduction,
+        Message::IntroductionAnswer { .. } => MessageKind::Welcome,
+    }
+}
+
+/// The entries in a message.
+fn entries(message: &Message) -> Vec<Entry> {
+    let pieces = match message {
+        Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
+            Ok(Gossip::Entry(bytes)) => vec![bytes],
+            Ok(Gossip::Announce { .. } | Gossip::Receipt(_)) | Err(_) => Vec::new(),
+        },
+        Message::Response { body, .. } => match codec::decode::<Answer>("answer to a pull", body) {
+            Ok(Answer { outcome: Outcome::Entries { packed, .. }, .. }) => {
+                unpack_entries(&packed).unwrap_or_default()
+            }
+            Ok(_) | Err(_) => Vec::new(),
+        },
+        Message::Request { .. }
+        | Message::Unsupported { .. }
+        | Message::Introduction { .. }
+        | Message::IntroductionAnswer { .. } => Vec::new(),
+    };
+    pieces.iter().filter_map(|bytes| Entry::decode(bytes).ok()).collect()
+}

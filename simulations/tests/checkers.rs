@@ -1,0 +1,115 @@
+//! Each checker can fail: for every invariant one thing is done to a run that breaks it, and must be reported as
+//! exactly that.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use branchline_simulations::outcome::{Invariant, Outcome};
+use branchline_simulations::run_sabotaged;
+use branchline_simulations::sabotage::Sabotage;
+use branchline_simulations::scenario::Scenario;
+use branchline_simulations::trace::NoTrace;
+
+/// A morning in three shops, with a fault.
+fn scenario(fault: &str) -> Scenario {
+    let text = format!(
+        r#"
+        about = "A morning in three shops."
+        offices = ["head", "north", "south"]
+        duration = "90m"
+        [topology]
+        shape = "mesh"
+        [workload]
+        writes_per_hour = 24
+        [[workload.collection]]
+        name = "products"
+        records = 8
+        mix = {{ registers = 2, counters = 4, text = 1, lists = 1, deletes = 6, transactions = 2 }}
+        {fault}
+        "#
+    );
+    Scenario::parse("morning", &text).unwrap()
+}
+
+/// South is cut off for a while, so that entries come in bunches.
+const CUT: &str =
+    "[[fault]]\nkind = \"isolate\"\noffices = [\"south\"]\nat = \"10m\"\nfor = \"40m\"\n";
+const LIAR: &str = "[[fault]]\nkind = \"byzantine\"\noffices = [\"south\"]\nacts = [\"equivocation\"]\nat = \"10m\"\n";
+const CRASHES: &str = "[[fault]]\nkind = \"crash\"\noffices = [\"north\"]\nat = \"20m\"\nfor = \"1m\"\nevery = \"20m\"\n";
+const CLOCK: &str =
+    "[[fault]]\nkind = \"clock\"\noffices = [\"south\"]\nat = \"20m\"\noffset = \"-365d\"\n";
+
+fn broken(outcome: &Outcome) -> Vec<Invariant> {
+    outcome.verdicts().filter(|v| v.violation.is_some()).map(|v| v.invariant).collect()
+}
+
+#[track_caller]
+fn assert_found(fault: &str, sabotage: Sabotage, invariant: Invariant) {
+    let scenario = scenario(fault);
+    let honest = run_sabotaged(&scenario, 5, &mut NoTrace, None);
+    assert!(honest.held(), "without sabotage: {:#?}", honest.violations);
+    assert!(
+        honest.checks.get(&invariant).is_some_and(|checks| *checks > 0),
+        "it was never checked"
+    );
+    let outcome = run_sabotaged(&scenario, 5, &mut NoTrace, Some(sabotage));
+    assert_eq!(broken(&outcome), [invariant], "{:#?}", outcome.violations);
+}
+
+#[test]
+fn another_digest_for_the_same_frontier_is_found() {
+    assert_found(CUT, Sabotage::AlterDigest, Invariant::EqualDigests);
+}
+
+#[test]
+fn a_link_that_swallows_a_log_for_ever_is_found() {
+    assert_found(CUT, Sabotage::SwallowLog, Invariant::Convergence);
+}
+
+#[test]
+fn a_disk_that_forgets_an_acknowledged_write_is_found() {
+    assert_found(CRASHES, Sabotage::ForgetAcknowledged, Invariant::Durability);
+}
+
+#[test]
+fn a_journal_with_swapped_entries_is_found() {
+    assert_found(CUT, Sabotage::SwapFrames, Invariant::CausalOrder);
+}
+
+#[test]
+fn an_equivocation_that_is_kept_from_an_office_is_found() {
+    assert_found(LIAR, Sabotage::HideForks, Invariant::OneContent);
+}
+
+#[test]
+fn a_record_that_comes_back_is_found() {
+    assert_found(CUT, Sabotage::Resurrect, Invariant::Deletion);
+}
+
+#[test]
+fn a_value_that_nobody_signed_is_found() {
+    assert_found(CUT, Sabotage::AlterValue, Invariant::Provenance);
+}
+
+#[test]
+fn an_entry_that_reaches_a_stranger_is_found() {
+    assert_found(CUT, Sabotage::Leak, Invariant::Confinement);
+}
+
+#[test]
+fn peers_beyond_the_members_are_found() {
+    assert_found(CUT, Sabotage::FloodPeers, Invariant::Bounds);
+}
+
+#[test]
+fn a_clock_that_decides_something_is_found() {
+    assert_found(CLOCK, Sabotage::FollowWallClock, Invariant::WallClock);
+}
+
+#[test]
+fn what_has_no_checker_is_reported_as_not_checked() {
+    let outcome = run_sabotaged(&scenario(CUT), 5, &mut NoTrace, None);
+    let unchecked: Vec<_> =
+        outcome.verdicts().filter(|v| v.checks == 0).map(|v| v.invariant).collect();
+    // No feed is in the product yet, and every clock is right in this scenario.
+    assert_eq!(unchecked, [Invariant::Feed, Invariant::WallClock]);
+}
