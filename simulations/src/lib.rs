@@ -2,6 +2,7 @@
 //! one seed. The same seed gives the same run.
 
 pub mod check;
+mod cli;
 pub mod explain;
 pub mod hostile;
 pub mod oracle;
@@ -18,5 +19,6 @@ pub mod tracer;
 pub mod workload;
 pub mod world;
 
+pub use cli::main_of_sim;
 pub use run::{run, run_sabotaged};
 pub use world::World;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
-use super::{Ending, FaultKind, Office, Run, SAMPLES, hostile, random};
+use super::{Ending, FaultKind, LOOKS, Office, Run, SAMPLES, hostile, random};
 
 /// A liar tells a lie this often, on average half as long.
 const LIE_MS_MAX: u64 = 10 * 60_000;
@@ -28,7 +28,9 @@ pub(super) enum Action {
     Lie(usize),
     /// The stranger knocks.
     Knock,
-    /// Look at all offices.
+    /// Let the checkers look at all offices.
+    Look,
+    /// Tell how all offices stand.
     Sample,
 }
 
@@ -81,6 +83,9 @@ impl Run<'_> {
                 self.agenda.plan(ends_ms, Action::End(index));
             }
         }
+        for look in 1..=LOOKS {
+            self.agenda.plan(duration_ms * look / (LOOKS + 1), Action::Look);
+        }
         for sample in 1..=SAMPLES {
             self.agenda.plan(duration_ms * sample / (SAMPLES + 1), Action::Sample);
         }
@@ -106,8 +111,14 @@ impl Run<'_> {
                 let disks = offices.iter().filter_map(|office| self.world.backup(*office));
                 self.backups.insert(index, disks.collect());
             }
-            Action::Begin(index) => self.begin(index),
-            Action::End(index) => self.end(index),
+            Action::Begin(index) => {
+                self.begin(index);
+                self.tell_links();
+            }
+            Action::End(index) => {
+                self.end(index);
+                self.tell_links();
+            }
             Action::Lie(index) => {
                 let Some(mut liar) = self.liars.remove(&index) else { return };
                 liar.lie(&mut self.world);
@@ -120,6 +131,7 @@ impl Run<'_> {
                 hostile::knock(&mut self.world, self.stranger, office, &mut self.random);
                 self.leak();
             }
+            Action::Look => self.look(),
             Action::Sample => self.sample(),
         }
     }

@@ -19,7 +19,7 @@ impl Run<'_> {
         if self.trace.is_on() {
             let for_ms = occurrence.ends_ms.map(|ends_ms| ends_ms - occurrence.begins_ms);
             let sites = self.scenario.names(&kind.offices());
-            let what = format!("{} begins", kind.name());
+            let what = self.scenario.words(&kind);
             self.tell(Event::Fault { kind: kind.name(), sites, what, for_ms });
         }
         match kind {

@@ -9,6 +9,7 @@
 mod agenda;
 mod faults;
 mod figures;
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ use crate::hostile::{self, Dropped, Liar};
 use crate::oracle::{Oracle, Told};
 use crate::outcome::{Invariant, Outcome, Violation};
 use crate::sabotage::{self, Sabotage};
-use crate::scenario::{FaultKind, FaultName, Occurrence, Scenario};
+use crate::scenario::{FaultKind, FaultName, LinkQuality, Occurrence, Scenario};
 use crate::store::OfficeDisk;
 use crate::trace::{Answer, Event, NoTrace, Step, TraceSink};
 use crate::tracer::Tracer;
@@ -33,8 +34,10 @@ use crate::world::{EPOCH_MS, Ending, Observation, Office, WallClock, World, rand
 use agenda::{Action, Agenda};
 use figures::Counters;
 
-/// Looks at every office, over the time of the faults.
-const SAMPLES: u64 = 12;
+/// Looks of the checkers at every office, over the time of the faults: they read all that it shows.
+const LOOKS: u64 = 12;
+/// Samples of how every office stands, over the same time: enough to draw it.
+const SAMPLES: u64 = 400;
 /// How often people look whether all are in step, once the faults are over.
 const LOOK_MS: u64 = 500;
 /// Once in step, what is still under way comes to rest before the last look: receipts, proofs of forks.
@@ -97,6 +100,8 @@ struct Run<'a> {
     forgetful: Option<OfficeDisk>,
     groups: Vec<Vec<Office>>,
     converged: bool,
+    /// What each link carried, each way, and how well, when that was told last.
+    links_told: BTreeMap<(Office, Office), ((bool, bool), Option<LinkQuality>)>,
 }
 
 impl<'a> Run<'a> {
@@ -148,6 +153,7 @@ impl<'a> Run<'a> {
             forgetful: None,
             groups: convergence::groups(&(0..names.len()).collect::<Vec<_>>(), &scenario.links),
             converged: false,
+            links_told: BTreeMap::new(),
             occurrences,
             world,
         };
@@ -159,6 +165,7 @@ impl<'a> Run<'a> {
         run.world.observe();
         run.begin_sabotage();
         run.settle();
+        run.tell_links();
         run.plan();
         run
     }
@@ -188,6 +195,7 @@ impl<'a> Run<'a> {
         }
         self.run_to(self.scenario.duration_ms);
         self.heal();
+        self.tell_links();
         self.converge();
         self.end_sabotage();
         let mut checks = std::mem::take(&mut self.checks);
@@ -262,7 +270,8 @@ impl<'a> Run<'a> {
         self.take_violations();
     }
 
-    fn sample(&mut self) {
+    /// Lets the checkers look at every office.
+    fn look(&mut self) {
         let mut checks = std::mem::take(&mut self.checks);
         for office in 0..self.world.office_count() {
             if office != self.stranger && self.world.replica(office).is_some() {
@@ -270,13 +279,17 @@ impl<'a> Run<'a> {
                     checks.iter_mut().for_each(|check| check.sample(office, scene, report));
                 });
             }
-            if office < self.scenario.offices.len() {
-                let event = self.counters.sample(office, &self.world);
-                self.tell(event);
-            }
         }
         self.checks = checks;
         self.take_violations();
+    }
+
+    /// Tells how every office stands.
+    fn sample(&mut self) {
+        for office in 0..self.scenario.offices.len() {
+            let event = self.counters.sample(office, &self.world);
+            self.tell(event);
+        }
     }
 
     fn take_violations(&mut self) {
@@ -348,6 +361,7 @@ impl<'a> Run<'a> {
                 )
             });
         });
+        self.look();
         self.sample();
     }
 

@@ -156,6 +156,17 @@ impl World {
         self.change_link(a, b, REDIAL_MS, |link, _| link.restore_quality(number));
     }
 
+    /// Whether there is a link that carries what one office sends to another.
+    pub fn passes(&self, from: Office, to: Office) -> bool {
+        let end = usize::from(from > to);
+        self.links.get(&pair(from, to)).is_some_and(|link| link.passes(end))
+    }
+
+    /// The quality of a link at present.
+    pub fn quality(&self, a: Office, b: Office) -> Option<LinkQuality> {
+        self.links.get(&pair(a, b)).map(Link::quality_now)
+    }
+
     fn change_link(
         &mut self,
         from: Office,

@@ -1,0 +1,186 @@
+//! `sweep`: many runs in parallel, and what they found together.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::args::SweepArgs;
+use super::asked::{Asked, Panicked};
+use super::error::CliError;
+use super::output::{self, line};
+use crate::outcome::{Invariant, Outcome};
+use crate::scenario::{FaultName, Readable};
+use crate::text::{Count, counted};
+use crate::trace::NoTrace;
+
+/// Failures listed; more of them seldom tell more.
+const FAILURES_SHOWN: usize = 10;
+/// Most runs of one sweep: each is a place in a list.
+const RUNS_MAX: u64 = 10_000_000;
+
+/// What many runs found together.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    runs: u64,
+    /// Runs in which a promise did not hold, or that panicked.
+    failed: u64,
+    simulated_ms: u64,
+    writes_acknowledged: u64,
+    writes_refused: u64,
+    faults: BTreeMap<FaultName, u64>,
+    checks: BTreeMap<Invariant, u64>,
+    converge_ms_max: u64,
+    converge_rounds_max: u32,
+    /// The first of them, by scenario and seed.
+    failures: Vec<Failure>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Failure {
+    /// The run's place in the sweep, by which failures are ordered whatever the threads do.
+    #[serde(skip)]
+    place: usize,
+    what: String,
+    reproduce: String,
+}
+
+pub(super) fn sweep(args: &SweepArgs) -> Result<(), CliError> {
+    let asked = match args.scenario.as_str() {
+        "all" => Asked::all()?,
+        one => vec![Asked::load(one)?],
+    };
+    let count = (args.seeds.end() - args.seeds.start()).saturating_add(1);
+    if count.saturating_mul(asked.len() as u64) > RUNS_MAX {
+        return Err(CliError::usage(format!(
+            "found {count} seeds, expected {RUNS_MAX} runs at the most"
+        )));
+    }
+    // Seed by seed, so that an early stop has tried every scenario.
+    let runs: Vec<(&Asked, u64)> =
+        args.seeds.clone().flat_map(|seed| asked.iter().map(move |asked| (asked, seed))).collect();
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let jobs = args.jobs.map_or(cores, usize::from).min(runs.len());
+    let totals = run_all(&runs, jobs, args.fail_fast);
+    if args.json {
+        output::json(&totals)?;
+    } else {
+        print(&totals, runs.len() as u64)?;
+    }
+    if totals.failed > 0 { Err(CliError::told()) } else { Ok(()) }
+}
+
+fn run_all(runs: &[(&Asked, u64)], jobs: usize, fail_fast: bool) -> Totals {
+    let bar = progress(runs.len() as u64);
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mut totals = Totals::default();
+    thread::scope(|scope| {
+        // As many results as threads may wait; the totals are quicker than any run.
+        let (sender, results) = mpsc::sync_channel(jobs);
+        for _ in 0..jobs {
+            let (sender, next, stop) = (sender.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((asked, seed)) = runs.get(place) else { return };
+                    if sender.send((place, asked.run(*seed, &mut NoTrace))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (place, result) in results {
+            totals.add(place, runs[place], result);
+            bar.inc(1);
+            if totals.failed > 0 {
+                bar.set_message(format!("{} failed", totals.failed));
+                stop.fetch_or(fail_fast, Ordering::Relaxed);
+            }
+        }
+    });
+    bar.finish_and_clear();
+    totals
+}
+
+/// A bar on stderr, where a person looks on.
+fn progress(runs: u64) -> ProgressBar {
+    let bar = ProgressBar::new(runs);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {eta} left  {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+impl Totals {
+    fn add(&mut self, place: usize, run: (&Asked, u64), result: Result<Outcome, Panicked>) {
+        self.runs += 1;
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(panicked) => {
+                return self.fail(place, run, format!("the run panicked: {}", panicked.message));
+            }
+        };
+        let figures = &outcome.figures;
+        self.simulated_ms += figures.simulated_ms;
+        self.writes_acknowledged += figures.writes_acknowledged;
+        self.writes_refused += figures.writes_refused;
+        for (kind, count) in &figures.faults {
+            *self.faults.entry(*kind).or_default() += count;
+        }
+        for (invariant, count) in &outcome.checks {
+            *self.checks.entry(*invariant).or_default() += count;
+        }
+        self.converge_ms_max = self.converge_ms_max.max(figures.converge_ms.unwrap_or_default());
+        self.converge_rounds_max =
+            self.converge_rounds_max.max(figures.converge_rounds.unwrap_or_default());
+        if let Some(violation) = outcome.violations.first() {
+            let number = violation.invariant.number();
+            self.fail(place, run, format!("promise {number}: {}", violation.what));
+        }
+    }
+
+    fn fail(&mut self, place: usize, (asked, seed): (&Asked, u64), what: String) {
+        self.failed += 1;
+        self.failures.push(Failure { place, what, reproduce: asked.command("run", seed) });
+        self.failures.sort();
+        self.failures.truncate(FAILURES_SHOWN);
+    }
+}
+
+fn print(totals: &Totals, asked: u64) -> Result<(), CliError> {
+    let row = |name: &str, text: String| line(format_args!("  {name:<15} {text}"));
+    let stopped = if totals.runs < asked { ", stopped early" } else { "" };
+    line(format_args!(
+        "{}, {} failed{stopped}",
+        counted(totals.runs, "run"),
+        Count(totals.failed)
+    ))?;
+    row("simulated", Readable(totals.simulated_ms).to_string())?;
+    let (acknowledged, refused) = (totals.writes_acknowledged, totals.writes_refused);
+    row("writes", format!("{} acknowledged, {} refused", Count(acknowledged), Count(refused)))?;
+    let (ms, rounds) = (totals.converge_ms_max, u64::from(totals.converge_rounds_max));
+    row(
+        "in step again",
+        format!("after {} and {} at the most", Readable(ms), counted(rounds, "round")),
+    )?;
+    line("\n  faults injected")?;
+    for (kind, count) in &totals.faults {
+        line(format_args!("    {kind:<15} {:>12}", Count(*count)))?;
+    }
+    line("\n  promises checked")?;
+    for invariant in Invariant::ALL {
+        let checks = totals.checks.get(&invariant).copied().unwrap_or_default();
+        line(format_args!("    {:<78} {:>12}", invariant.to_string(), Count(checks)))?;
+    }
+    if !totals.failures.is_empty() {
+        line("\n  first failures")?;
+    }
+    for failure in &totals.failures {
+        line(format_args!("    {}\n      reproduce: {}", failure.what, failure.reproduce))?;
+    }
+    Ok(())
+}
