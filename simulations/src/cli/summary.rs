@@ -73,8 +73,9 @@ fn figures(figures: &Figures) -> Result<(), CliError> {
 }
 
 /// When all offices were in step again, in words.
-pub(crate) fn in_step(figures: &Figures) -> String {
+fn in_step(figures: &Figures) -> String {
     match (figures.converge_ms, figures.converge_rounds) {
+        (Some(0), _) => "at once, when the faults ended".to_owned(),
         (Some(ms), rounds) => {
             let rounds = u64::from(rounds.unwrap_or_default());
             let max = figures.converge_rounds_max;

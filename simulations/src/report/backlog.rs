@@ -26,8 +26,8 @@ struct Line<'a> {
 /// The chart; empty where nobody was ever behind.
 pub(super) fn chart(run: &Run<'_>) -> Markup {
     let axis = Axis::new(run.story.end_ms);
-    let mut lines: Vec<_> =
-        run.story.sites.iter().map(|(name, site)| line(name, site, &axis)).collect();
+    let sampled = run.story.sites.iter().filter(|(_, site)| !site.backlog.is_empty());
+    let mut lines: Vec<_> = sampled.map(|(name, site)| line(name, site, &axis)).collect();
     // The furthest behind first, the order of names among equals.
     lines.sort_by(|one, other| other.max.cmp(&one.max).then(one.name.cmp(other.name)));
     let max = lines.first().map_or(0, |line| line.max);

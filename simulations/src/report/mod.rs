@@ -103,7 +103,11 @@ fn verdict(run: &Run<'_>) -> Markup {
 fn tiles(run: &Run<'_>) -> Markup {
     let figures = &run.outcome.figures;
     let bytes: u64 = figures.sites.values().map(|site| site.bytes_out).sum();
-    let back = figures.converge_ms.map_or("never".to_owned(), |ms| Readable(ms).to_string());
+    let back = match figures.converge_ms {
+        Some(0) => "at once".to_owned(),
+        Some(ms) => Readable(ms).to_string(),
+        None => "never".to_owned(),
+    };
     let behind = figures.sites.values().map(|site| site.backlog_max).max().unwrap_or(0);
     let faults = figures.faults.values().sum();
     let tiles = [

@@ -31,10 +31,11 @@ pub(super) fn story(run: &Run<'_>) -> Markup {
 /// When all were in step again, in one sentence.
 pub(super) fn recovery(figures: &Figures) -> String {
     match figures.converge_ms {
+        Some(0) => "When the last fault was over, all offices showed the same already.".to_owned(),
         Some(ms) => format!(
             "When the last fault was over, all offices showed the same again within {} ({} of syncing; {} would have \
              been allowed).",
-            Readable(ms.max(1)),
+            Readable(ms),
             counted(u64::from(figures.converge_rounds.unwrap_or_default()), "round"),
             figures.converge_rounds_max
         ),
