@@ -128,7 +128,9 @@ fn shipped_scenarios_are_listed_shown_and_a_new_one_can_be_run() {
     let path = folder.path();
     assert!(said(path, &["list"]).contains("office-outage  (12 offices, 3 d 12 h)"));
     assert!(said(path, &["show", "chain"]).contains("shape = \"chain\""));
-    let new = said(path, &["new", "ours"]).replace("\"3d\"", "\"25h\"");
+    let new = said(path, &["new", "ours"])
+        .replace("\"3d\"", "\"1h\"")
+        .replace("\"1d\"\nfor = \"10h\"", "\"10m\"\nfor = \"10m\"");
     std::fs::write(path.join("ours.toml"), new).unwrap();
     assert!(said(path, &["run", "ours.toml"]).contains("ours, seed 1"));
 }
@@ -173,13 +175,13 @@ fn what_cannot_be_written_fails_with_exit_code_1() {
     assert_refused(path, &bounded, 1, &["longer than 0 bytes", "--trace-mib-max"]);
 }
 
-/// One round of syncing is too little where a message takes twenty seconds.
+/// Where every message is lost, nobody comes into step.
 #[test]
 fn a_broken_promise_ends_with_exit_code_1_and_the_command_that_repeats_it() {
     let folder = with_small();
     let hopeless = SMALL.replace(
         "[workload]",
-        "converge_within_rounds = 1\n\n[link]\nlatency = \"20s\"\n\n[workload]",
+        "converge_within_rounds = 1\n\n[link]\nloss = \"100%\"\n\n[workload]",
     );
     std::fs::write(folder.path().join("hopeless.toml"), hopeless).unwrap();
     let output = sim(folder.path(), &["run", "hopeless.toml", "--seed", "3"]);
