@@ -1,7 +1,16 @@
 //! What the links carry, as the trace tells it.
 
 use super::{Event, Run};
+use crate::scenario::LinkQuality;
 use crate::trace::LinkState;
+
+/// What a link carries, and how well.
+#[derive(Clone, Copy)]
+pub(super) struct Carried {
+    /// From the office with the smaller number, and to it.
+    passes: (bool, bool),
+    quality: Option<LinkQuality>,
+}
 
 impl Run<'_> {
     /// Tells which links carry something else than when this was told last.
@@ -12,9 +21,9 @@ impl Run<'_> {
         for (a, b) in self.scenario.links.iter().copied() {
             let passes = (self.world.passes(a, b), self.world.passes(b, a));
             let quality = self.world.quality(a, b);
-            let last = self.links_told.insert((a, b), (passes, quality));
+            let last = self.links_told.insert((a, b), Carried { passes, quality });
             let (name_a, name_b) = (self.world.name(a).to_owned(), self.world.name(b).to_owned());
-            if last.map(|(passes, _)| passes) != Some(passes) {
+            if last.map(|last| last.passes) != Some(passes) {
                 // Of a link that passes one way only, the end that is heard comes first.
                 let (a, b, state) = match passes {
                     (true, true) => (name_a.clone(), name_b.clone(), LinkState::Up),
@@ -26,7 +35,7 @@ impl Run<'_> {
             }
             let usual = Some(self.scenario.quality);
             if let Some(quality) = quality
-                && last.map_or(usual, |(_, quality)| quality) != Some(quality)
+                && last.map_or(usual, |last| last.quality) != Some(quality)
             {
                 self.tell(Event::LinkQuality {
                     a: name_a,

@@ -24,7 +24,7 @@ use crate::hostile::{self, Dropped, Liar};
 use crate::oracle::{Oracle, Told};
 use crate::outcome::{Invariant, Outcome, Violation};
 use crate::sabotage::{self, Sabotage};
-use crate::scenario::{FaultKind, FaultName, LinkQuality, Occurrence, Scenario};
+use crate::scenario::{FaultKind, FaultName, Occurrence, Scenario};
 use crate::store::OfficeDisk;
 use crate::trace::{Answer, Event, NoTrace, Step, TraceSink};
 use crate::tracer::Tracer;
@@ -100,8 +100,8 @@ struct Run<'a> {
     forgetful: Option<OfficeDisk>,
     groups: Vec<Vec<Office>>,
     converged: bool,
-    /// What each link carried, each way, and how well, when that was told last.
-    links_told: BTreeMap<(Office, Office), ((bool, bool), Option<LinkQuality>)>,
+    /// What each link carried when that was told last.
+    links_told: BTreeMap<(Office, Office), links::Carried>,
 }
 
 impl<'a> Run<'a> {
