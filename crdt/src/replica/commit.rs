@@ -54,6 +54,7 @@ impl<S: Store> Replica<S> {
                 true => Ok(Vec::new()),
                 false => self.store.append(&slices),
             };
+            self.is_unwritable = matches!(appended, Err(StoreError::Unwritable { .. }));
             let positions = match appended {
                 Ok(positions) => positions,
                 Err(error @ StoreError::Unwritable { .. }) => {

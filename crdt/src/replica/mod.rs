@@ -353,6 +353,8 @@ pub struct Replica<S: Store> {
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
     losses: Losses,
+    /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
+    is_unwritable: bool,
     announced: gossip::Announced,
     timers: sync::Timers,
     random: sync::Random,

@@ -79,6 +79,7 @@ impl<S: Store> Replica<S> {
             peers: BTreeMap::new(),
             receipts: BTreeMap::new(),
             losses: Losses::default(),
+            is_unwritable: false,
             announced: Announced::default(),
             timers: Timers::default(),
             random: Random::new(identity.seed),

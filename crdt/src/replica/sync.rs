@@ -17,6 +17,8 @@ use crate::store::{Store, StoreError};
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
 const PULL_INTERVAL_MS: u64 = 10_000;
+/// Bytes of entries asked for while nothing can be written: one entry shows whether that has changed.
+const TRIAL_BYTES: u32 = 1;
 /// A pull that brought nothing although something was announced is repeated after this long.
 const RETRY_MS: u64 = 1_000;
 
@@ -182,7 +184,8 @@ impl<S: Store> Replica<S> {
         state.sent_ms = self.now.monotonic_ms;
         state.again = false;
         state.retry_ms = None;
-        let pull = Pull { space, have, receipts, bytes_max: PULL_BYTES };
+        let bytes_max = if self.is_unwritable { TRIAL_BYTES } else { PULL_BYTES };
+        let pull = Pull { space, have, receipts, bytes_max };
         self.outputs.push_back(Output::Request { to: from, id, body: codec::encode(&pull) });
     }
 
