@@ -42,6 +42,8 @@ pub(super) enum Command {
     Explain(ExplainArgs),
     /// Make a page that shows a run in pictures: self-contained HTML
     Report(ReportArgs),
+    /// Measure what a network costs each of its sites, by their number
+    Scale(ScaleArgs),
 }
 
 #[derive(clap::Args)]
@@ -108,6 +110,26 @@ pub(super) struct ReportArgs {
     /// Where to write the page; stdout if not given
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ScaleArgs {
+    /// Sizes of networks
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10,30,100,300",
+        value_parser = clap::value_parser!(u32).range(2..=20_000))]
+    pub(super) sites: Vec<u32>,
+    /// How many of the sites write a record each; all of them if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) writers: Option<u32>,
+    /// What chance follows
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Draw the figures into this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
+    /// Print each network's figures as a line of JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 fn parse_seeds(text: &str) -> Result<RangeInclusive<u64>, String> {

@@ -8,6 +8,7 @@ mod meta;
 mod output;
 mod report;
 mod run;
+mod scale;
 mod scenarios;
 mod summary;
 mod sweep;
@@ -41,5 +42,6 @@ fn execute(command: Command) -> Result<(), CliError> {
         Command::Meta(args) => meta::meta(&args),
         Command::Explain(args) => explain::explain(args),
         Command::Report(args) => report::report(&args),
+        Command::Scale(args) => scale::scale(&args),
     }
 }
