@@ -28,6 +28,8 @@ struct OfficeCounters {
     bytes_in: u64,
     bytes_out: u64,
     backlog_max: u64,
+    /// Entries held, when it last ran.
+    held: u64,
     /// At the last sample.
     sampled_in: u64,
     sampled_out: u64,
@@ -85,9 +87,11 @@ impl Counters {
     /// How an office stands.
     pub(super) fn sample(&mut self, office: Office, world: &World) -> Event {
         let known: u64 = self.newest.values().sum();
-        let held = world.replica(office).map_or(0, |replica| replica.status().entries);
-        let backlog = known.saturating_sub(held);
         let counters = self.offices.entry(office).or_default();
+        if let Some(replica) = world.replica(office) {
+            counters.held = replica.status().entries;
+        }
+        let backlog = known.saturating_sub(counters.held);
         counters.backlog_max = counters.backlog_max.max(backlog);
         let bytes_in = counters.bytes_in - counters.sampled_in;
         let bytes_out = counters.bytes_out - counters.sampled_out;

@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::{
     ChartBuilder, Circle, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement,
-    RGBColor, SVGBackend, WHITE,
+    RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
 };
 
 use super::Answer;
@@ -69,8 +69,14 @@ fn draw(
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(64)
-        .build_cartesian_2d((from..to * 1.2).log_scale(), (low * 0.5..high * 8.0).log_scale())?;
-    chart.configure_mesh().x_desc("sites").light_line_style(WHITE).draw()?;
+        .build_cartesian_2d((from..to * 1.2).log_scale(), (low * 0.5..high * 30.0).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc("sites")
+        .x_label_formatter(&|sites| if is_round(*sites) { short(*sites) } else { String::new() })
+        .y_label_formatter(&|value| short(*value))
+        .light_line_style(WHITE)
+        .draw()?;
     for (name, colour, value) in lines {
         let points = answers.iter().map(|answer| (answer.sites as f64, value(answer)));
         let points: Vec<_> = points.filter(|(_, value)| *value > 0.0).collect();
@@ -80,8 +86,27 @@ fn draw(
             .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], *colour));
         chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, *colour)))?;
     }
-    chart.configure_series_labels().background_style(WHITE).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE)
+        .draw()?;
     Ok(())
+}
+
+/// Whether there is room for a number on a logarithmic axis: 1, 3, 10, 30 and so on.
+fn is_round(value: f64) -> bool {
+    let leading = value / 10_f64.powf(value.log10().floor());
+    [1.0, 3.0].iter().any(|round| (leading - round).abs() < 0.01)
+}
+
+/// A number in few characters: 10k for 10,000.
+fn short(value: f64) -> String {
+    match value {
+        1e6.. => format!("{}M", value / 1e6),
+        1e3.. => format!("{}k", value / 1e3),
+        _ => value.to_string(),
+    }
 }
 
 /// Least and greatest of the positive values.
