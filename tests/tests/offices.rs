@@ -201,6 +201,40 @@ fn a_stopped_node_serves_the_same_commands_from_its_folder() {
 }
 
 #[test]
+fn an_entry_that_the_disk_spoils_comes_back_from_a_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let mut north = office(folder.path(), "north");
+    head.start();
+    north.start();
+    north.join(&head);
+    for product in 0..12 {
+        let (writer, id) = (if product % 2 == 0 { &head } else { &north }, product.to_string());
+        writer.run(["put", "products", &id, r#"{"price": "2.50"}"#]).ok();
+    }
+    converge(&[&head, &north]);
+    let digest = head.digest();
+    let journal = head.data.join("journal/00000000.seg");
+    for percent in [30, 50, 70, 90] {
+        assert_eq!(head.stop(), 0);
+        let mut bytes = std::fs::read(&journal).unwrap();
+        let at = bytes.len() * percent / 100;
+        bytes[at] ^= 1;
+        std::fs::write(&journal, bytes).unwrap();
+        head.start();
+        eventually("the journal is whole again", || {
+            let status = head.status();
+            status["damaged_frames"] == 0 && status["entries_lost"] == 0
+        });
+        assert_eq!(head.digest(), digest, "flipped at {percent} %");
+    }
+    let log = std::fs::read_to_string(head.log_path()).unwrap();
+    assert!(log.contains("a damaged entry is repaired"), "{log}");
+    assert_eq!(head.stop(), 0);
+    head.run(["verify"]).ok();
+}
+
+#[test]
 fn a_ticket_taken_by_a_stopped_site_serves_when_it_next_runs() {
     let folder = tempfile::tempdir().unwrap();
     let mut head = office(folder.path(), "head");

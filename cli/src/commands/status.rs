@@ -65,11 +65,11 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
         add("held", format!("{number} entries need a newer program to be read"));
     }
     if status.entries_lost > 0 {
-        let entries = counted(status.entries_lost, "entry");
+        let number = status.entries_lost;
         add(
             "lost",
             format!(
-                "{entries} damaged here, to be had from a peer; if none has them: `branchline rebuild`"
+                "entries damaged here: {number}; a peer gives them back, or else: `branchline rebuild`"
             ),
         );
     }
