@@ -99,6 +99,11 @@ impl OfficeDisk {
         self.lose(tables);
     }
 
+    /// Whether the disk has ended its process in the middle of a write.
+    pub fn is_killed(&self) -> bool {
+        self.journal.is_killed()
+    }
+
     /// The power went: what was not synced survives in parts, which `seed` chooses.
     pub fn cut_power(&mut self, seed: u64, tables: TablesLoss) {
         self.journal.crash(seed);

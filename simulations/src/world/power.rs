@@ -35,7 +35,16 @@ impl World {
         let identity = self.identity(office);
         let now = self.now(office);
         let disk = std::mem::take(&mut self.sites[office].disk);
-        let store = match disk.open() {
+        let opened = match disk.open() {
+            // The power fails in the middle of the start, too: then it starts once more.
+            Err((mut disk, _)) if disk.is_killed() => {
+                let draw = random::number(self.seed, "power cut", &[office as u64, time_ms]);
+                disk.cut_power(draw, TablesLoss::Batches(0));
+                disk.open()
+            }
+            opened => opened,
+        };
+        let store = match opened {
             Ok(store) => store,
             Err((disk, error)) => {
                 self.sites[office].disk = disk;
