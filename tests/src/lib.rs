@@ -140,11 +140,21 @@ impl Office {
         self.start_by(command);
     }
 
-    /// Starts the node by a command of [`Office::command`], and waits until it is ready.
-    pub fn start_by(&mut self, mut command: Command) {
+    /// Starts the node on loopback without waiting for it.
+    pub fn spawn(&mut self) {
+        let command = self.command(["run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+        self.spawn_by(command);
+    }
+
+    fn spawn_by(&mut self, mut command: Command) {
         let log = std::fs::File::create(self.log_path()).expect("a log file");
         let node = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.node = Some(node.expect("the program runs"));
+    }
+
+    /// Starts the node by a command of [`Office::command`], and waits until it is ready.
+    pub fn start_by(&mut self, command: Command) {
+        self.spawn_by(command);
         let pid = self.pid();
         eventually(&format!("{} is ready", self.name), || {
             let node = self.node.as_mut().expect("a node");

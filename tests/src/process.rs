@@ -48,6 +48,17 @@ impl Gauge {
     }
 }
 
+/// User and system time that a process has used so far, with its children that have ended, in seconds; the kernel
+/// counts in hundredths. `None`: there is no such process.
+pub fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let after_name = stat.rsplit(')').next()?;
+    let times = after_name.split_whitespace().skip(11).take(4);
+    let ticks: f64 = times.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    Some(ticks / 100.0)
+}
+
 /// Inodes of the established TCP connections where the process runs.
 fn established(pid: u32) -> impl Iterator<Item = u64> {
     let tables = ["tcp", "tcp6"]

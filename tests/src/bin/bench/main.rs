@@ -1,0 +1,145 @@
+//! Measures of whole nodes, as users would see them: real processes, loopback, durable writes.
+//!
+//! `cargo build --release && cargo run --release -p branchline-tests --bin branchline-bench -- --help`
+//!
+//! Prints one JSON line for each job and a table at the end. Compare figures of one run only: machines differ, and so
+//! do their moments.
+
+mod backlog;
+mod client;
+mod hot;
+mod live;
+mod many;
+mod open;
+mod postgres;
+mod reading;
+mod reconnect;
+mod records;
+mod report;
+mod site;
+mod writing;
+
+use std::path::{Path, PathBuf};
+
+use branchline_tests::Office;
+use clap::{Parser, ValueEnum};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use report::Report;
+
+/// Measures whole nodes on this machine: JSON lines, and a table at the end.
+#[derive(Parser)]
+#[command(name = "branchline-bench")]
+struct Args {
+    /// What to measure; everything if none is named
+    #[arg(value_enum)]
+    jobs: Vec<Job>,
+    /// Records of the jobs that hold many
+    #[arg(long, default_value_t = 100_000)]
+    records: usize,
+    /// Runs of each job; their median is told, and the least and greatest
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// What else does the same work in the same run
+    #[arg(long, value_enum)]
+    against: Option<Against>,
+    /// The program to measure; `branchline` beside this one if not given
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Folder on the disk to measure; data is kept in a temporary folder within
+    #[arg(long, value_name = "DIR")]
+    disk: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Job {
+    /// A site that was away gets everything
+    Backlog,
+    /// One write at a time until it can be read at a connected site
+    Live,
+    /// Two sites in step find each other again
+    Reconnect,
+    /// One site alone takes writes
+    Write,
+    /// Thousands of updates of one record
+    Hot,
+    /// A node starts
+    Open,
+    /// Ten sites, of which one or all write
+    Many,
+    /// Records and pages are read, at rest and during an import
+    Read,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Against {
+    /// Logical replication of PostgreSQL, the programs of which must be installed
+    Postgres,
+}
+
+/// What all jobs need.
+pub(crate) struct Bench {
+    pub(crate) records: usize,
+    pub(crate) runs: usize,
+    pub(crate) runtime: Runtime,
+    pub(crate) report: Report,
+    pub(crate) against_postgres: bool,
+    program: PathBuf,
+    folder: TempDir,
+    folders: usize,
+}
+
+impl Bench {
+    /// A new folder on the disk that is measured.
+    pub(crate) fn folder(&mut self, name: &str) -> PathBuf {
+        self.folders += 1;
+        let folder = self.folder.path().join(format!("{}-{name}", self.folders));
+        std::fs::create_dir(&folder).expect("a folder");
+        folder
+    }
+
+    /// A new site, which founds a network if it is `head`.
+    pub(crate) fn office(&self, folder: &Path, name: &str) -> Office {
+        Office::init(&self.program, folder, name, name == "head")
+    }
+}
+
+fn main() {
+    let args = Args::parse();
+    let beside = || std::env::current_exe().expect("a path").with_file_name("branchline");
+    let program = args.program.unwrap_or_else(beside);
+    assert!(
+        program.is_file(),
+        "{} is missing: build it, or name one with --program",
+        program.display()
+    );
+    let folder = match args.disk {
+        Some(disk) => TempDir::new_in(disk),
+        None => TempDir::new(),
+    };
+    let mut bench = Bench {
+        records: args.records,
+        runs: args.runs as usize,
+        runtime: Runtime::new().expect("a runtime"),
+        report: Report::new(),
+        against_postgres: args.against == Some(Against::Postgres),
+        program,
+        folder: folder.expect("a folder"),
+        folders: 0,
+    };
+    let jobs = if args.jobs.is_empty() { Job::value_variants().to_vec() } else { args.jobs };
+    for job in jobs {
+        match job {
+            Job::Backlog => backlog::run(&mut bench),
+            Job::Live => live::run(&mut bench),
+            Job::Reconnect => reconnect::run(&mut bench),
+            Job::Write => writing::run(&mut bench),
+            Job::Hot => hot::run(&mut bench),
+            Job::Open => open::run(&mut bench),
+            Job::Many => many::run(&mut bench),
+            Job::Read => reading::run(&mut bench),
+        }
+    }
+    println!("{}", bench.report.table());
+}
