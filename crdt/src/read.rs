@@ -7,12 +7,16 @@ use crate::ids::{Author, SpaceId};
 use crate::record::View;
 use crate::store::StoreError;
 use crate::tables::logs::{self, ActorRow};
-use crate::tables::records::{self, CollectionRow, RecordKey};
+use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
 use crate::tables::{ReadTables, decode_row, row, walk};
 
 /// A record's view, deleted or not. `None`: nobody has written it.
 pub fn record(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<View>, StoreError> {
-    row(tables, "view", &key.view())
+    tables.get(&key.record())?.map(|value| view(&value)).transpose()
+}
+
+fn view(row: &[u8]) -> Result<View, StoreError> {
+    Ok(RecordRow::decode(row)?.document()?.view())
 }
 
 /// Why a record cannot be read at this site, if it cannot.
@@ -28,20 +32,33 @@ pub fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<(String, View)>, StoreError> {
-    let after = after
-        .map(|id| RecordKey { space, collection: collection.to_owned(), id: id.to_owned() }.view());
+    let after = after.map(|id| {
+        RecordKey { space, collection: collection.to_owned(), id: id.to_owned() }.record()
+    });
     let mut found = Vec::new();
     if limit == 0 {
         return Ok(found);
     }
-    walk(tables, &records::views(space, collection), after.as_deref(), |key, value| {
-        let view: View = decode_row("view", value)?;
+    walk(tables, &records::records(space, collection), after.as_deref(), |key, value| {
+        let view = view(value)?;
         if !view.deleted {
             found.push((record_of(key)?.id, view));
         }
         Ok(found.len() < limit)
     })?;
     Ok(found)
+}
+
+/// Shows `visit` every record of a space, deleted or not.
+pub fn each_record(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    mut visit: impl FnMut(RecordKey, View),
+) -> Result<(), StoreError> {
+    walk(tables, &records::records_of_space(space), None, |key, value| {
+        visit(record_of(key)?, view(value)?);
+        Ok(true)
+    })
 }
 
 /// What each collection holds, by name; `_schema` is one of them.

@@ -180,7 +180,7 @@ pub fn forged(network: NetworkId, key: &SiteKey, author: Author, id: &str, value
     };
     let actor = ActorBytes(author.actor());
     let change = Document::empty().edit(actor, 0, &Edit::Put(fields), None);
-    let writes = change.ok().flatten().map(|change| (id, change));
+    let writes = change.ok().flatten().map(|edited| (id, edited.change));
     draft(network, author).sign(&body(writes), key)
 }
 

@@ -6,11 +6,9 @@ use branchline_crdt::codec;
 use branchline_crdt::entry::Entry;
 use branchline_crdt::ids::{EntryHash, SiteId, SpaceId};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries, unpack_entries};
-use branchline_crdt::record::{Value, View};
-use branchline_crdt::tables::records::{self, CollectionRow};
+use branchline_crdt::record::{ActorBytes, Document, Edit};
+use branchline_crdt::tables::records::{self, CollectionRow, RecordRow};
 use branchline_crdt::tables::{ReadTables, decode_row};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::hostile::Dropped;
 use crate::world::{Message, Office, Tamper, World};
@@ -93,35 +91,38 @@ pub fn hide_forks(victim: Office, dropped: Dropped) -> Tamper {
 
 /// Gives a collection of an office another digest.
 pub fn alter_digest(world: &mut World, office: Office) {
-    let Some((key, mut row)) = first_row::<CollectionRow>(world, office, records::collections)
-    else {
-        return;
-    };
-    row.digest.add(&[1; 32]);
-    alter(world, office, key, &row);
+    alter_first(world, office, records::collections, |value| {
+        let mut row: CollectionRow = decode_row("collection row", value).ok()?;
+        row.digest.add(&[1; 32]);
+        Some(codec::encode(&row))
+    });
 }
 
-/// Gives a record of an office another field.
+/// Gives a record of an office another field, which nobody signed.
 pub fn alter_value(world: &mut World, office: Office) {
-    let Some((key, mut view)) = first_row::<View>(world, office, records::views_of_space) else {
-        return;
-    };
-    view.fields.insert("unsigned".to_owned(), Value::Int(1));
-    alter(world, office, key, &view);
+    alter_first(world, office, records::records_of_space, |value| {
+        let RecordRow { changes, live } = RecordRow::decode(value).ok()?;
+        let mut document = Document::load(live).ok()?;
+        let patch = serde_json::Map::from_iter([("unsigned".to_owned(), 1.into())]);
+        let edit = Edit::Merge { patch, create: true };
+        document.edit(ActorBytes([9; 16]), 0, &edit, None).ok()??;
+        Some(codec::encode(&RecordRow { changes, live: &document.save() }))
+    });
 }
 
-fn first_row<T: DeserializeOwned>(
-    world: &World,
+/// Alters the first row that begins with the space's prefix.
+fn alter_first(
+    world: &mut World,
     office: Office,
     prefix: impl Fn(SpaceId) -> Vec<u8>,
-) -> Option<(Vec<u8>, T)> {
-    let rows = world.read(office, |store, space| store.scan(&prefix(space), None, 1))?;
-    let (key, value) = rows.into_iter().next()?;
-    Some((key, decode_row("row to alter", &value).ok()?))
-}
-
-fn alter(world: &mut World, office: Office, key: Vec<u8>, row: &impl Serialize) {
-    if let Some(store) = world.store_mut(office) {
-        store.alter_row(key, codec::encode(row));
+    alter: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) {
+    let rows = world.read(office, |store, space| store.scan(&prefix(space), None, 1));
+    let first = rows.unwrap_or_default().into_iter().next();
+    if let Some((key, value)) = first
+        && let Some(value) = alter(&value)
+        && let Some(store) = world.store_mut(office)
+    {
+        store.alter_row(key, value);
     }
 }

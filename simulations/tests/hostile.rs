@@ -49,7 +49,7 @@ fn join(world: &mut World) {
 fn forge(network: NetworkId, key: &SiteKey, author: Author, id: &str, value: i64) -> Entry {
     let mut document = Document::empty();
     let edit = put(json!({"value": value}));
-    let change = document.edit(ActorBytes(author.actor()), 0, &edit, None).unwrap().unwrap();
+    let change = document.edit(ActorBytes(author.actor()), 0, &edit, None).unwrap().unwrap().change;
     forge_change(network, key, author, id, change)
 }
 
@@ -176,15 +176,17 @@ fn what_is_built_on_a_void_change_is_void_and_not_awaited() {
     let key = world.key(2).clone();
     let actor = ActorBytes(liar.actor());
     let mut document = Document::empty();
-    let mut edit =
-        |value: i64| document.edit(actor, 0, &put(json!({"value": value})), None).unwrap().unwrap();
+    let mut edit = |value: i64| {
+        document.edit(actor, 0, &put(json!({"value": value})), None).unwrap().unwrap().change
+    };
     let (first, second) = (edit(1), edit(2));
     // The first entry is void for its other change; the second builds on it; the third stands for itself.
     let garbage = RecordChange { genesis: vec![], body: vec![1, 2, 3] };
     let bad = draft(network, liar).sign(&body([("x", first), ("bad", garbage)]), &key);
     let next = Draft { seq: 2, previous: bad.hash, ..draft(network, liar) };
     let next = next.sign(&body([("x", second)]), &key);
-    let change = Document::empty().edit(actor, 0, &put(json!({"v": 1})), None).unwrap().unwrap();
+    let change =
+        Document::empty().edit(actor, 0, &put(json!({"v": 1})), None).unwrap().unwrap().change;
     let good = Draft { seq: 3, previous: next.hash, ..draft(network, liar) };
     let good = good.sign(&body([("good", change)]), &key);
     for entry in [&bad, &next, &good] {
@@ -258,7 +260,7 @@ fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
     let other = Author { incarnation: Incarnation([7; 8]), ..liar };
     let mut document = Document::empty();
     let actor = ActorBytes(other.actor());
-    let change = document.edit(actor, 0, &put(json!({"value": 1})), None).unwrap().unwrap();
+    let change = document.edit(actor, 0, &put(json!({"value": 1})), None).unwrap().unwrap().change;
     let entry = forge_change(network, &key, liar, "x", change);
     hand(&mut world, 0, 2, &entry);
     world.run_ms(SETTLE_MS);
@@ -271,7 +273,7 @@ fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
     }
     let mut document = Document::empty();
     let actor = ActorBytes(liar.actor());
-    let change = document.edit(actor, 0, &put(json!({"value": 2})), None).unwrap().unwrap();
+    let change = document.edit(actor, 0, &put(json!({"value": 2})), None).unwrap().unwrap().change;
     let good = Draft { seq: 2, previous: entry.hash, ..draft(network, liar) };
     let good = good.sign(&body([("x", change)]), &key);
     hand(&mut world, 0, 2, &good);
@@ -287,7 +289,8 @@ fn a_bad_change_takes_the_rest_of_its_entry_with_it() {
     let liar = author(&world, 2);
     let key = world.key(2).clone();
     let actor = ActorBytes(liar.actor());
-    let good = Document::empty().edit(actor, 0, &put(json!({"v": 1})), None).unwrap().unwrap();
+    let good =
+        Document::empty().edit(actor, 0, &put(json!({"v": 1})), None).unwrap().unwrap().change;
     let garbage = RecordChange { genesis: vec![], body: vec![1, 2, 3] };
     let entry = draft(network, liar).sign(&body([("good", good), ("bad", garbage)]), &key);
     hand(&mut world, 0, 2, &entry);

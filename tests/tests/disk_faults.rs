@@ -388,8 +388,8 @@ fn poison(data: &Path, id: &str) {
     let genesis: branchline_crdt::membership::Genesis = genesis.unwrap();
     let space = genesis.network().main_space();
     let key = RecordKey { space, collection: "products".to_owned(), id: id.to_owned() };
-    assert!(storage.get(&key.document()).unwrap().is_some());
-    storage.apply(vec![(key.document(), Some(b"no document".to_vec()))], None).unwrap();
+    assert!(storage.get(&key.record()).unwrap().is_some());
+    storage.apply(vec![(key.record(), Some(b"no document".to_vec()))], None).unwrap();
 }
 
 #[test]

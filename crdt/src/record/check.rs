@@ -2,8 +2,11 @@
 //!
 //! Every replica must say the same of the same change, so the verdict depends on the change and
 //! its ancestors alone, never on concurrent changes that happen to be here. What is wrong with a
-//! change by itself is found before what it lacks here, and that before what is wrong with it in
-//! the light of its ancestors.
+//! change by itself is found before what it lacks here ([`RecordChange::parse`], which needs no
+//! record), and that before what is wrong with it in the light of its ancestors ([`check`]).
+//!
+//! A history that is not whole gives the same verdict or none: it knows the ancestors of its heads, the actors' last
+//! changes, the genesis, and all that is live, and says [`Verdict::NeedsHistory`] wherever a change names anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::chunk::{self, Decoded};
 use super::fault::{Fault, OperationFault, Verdict};
 use super::genesis::{Genesis, GenesisChange};
-use super::history::{Clock, Content, History, Object, Slot, Stored};
+use super::history::{Clock, Content, History, Object, Presence, Slot, Stored};
 use super::limits::{
     COUNTER_MAX, DELETED_FIELD, DEPTH_MAX, GENESIS_MAX, INCREMENT_MAX, OPERATIONS_MAX,
     VALUE_BYTES_MAX, check_field,
@@ -40,17 +43,50 @@ impl RecordChange {
     }
 }
 
+/// A change as it reads, sound by itself but not judged against a record.
+#[derive(Debug, Clone)]
+pub struct ParsedChange {
+    pub(crate) change: Decoded,
+    /// The genesis among its dependencies and the maps around them, outer ones first.
+    pub(crate) genesis: Vec<GenesisChange>,
+}
+
 /// A change that was checked against a state of a record, for [`super::Document::apply`].
 #[derive(Debug, Clone)]
 pub struct CheckedChange {
-    /// The genesis that the record lacks, outer ones first.
-    pub(crate) genesis: Vec<GenesisChange>,
-    pub(crate) change: Decoded,
+    pub(crate) parsed: ParsedChange,
     /// Whether the record has the change already.
     pub(crate) is_known: bool,
 }
 
+impl RecordChange {
+    /// Reads the change of `author` and finds what is wrong with it whatever the record.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn parse(&self, author: ActorBytes) -> Result<ParsedChange, Fault> {
+        let change = chunk::read(&self.body)?;
+        check_alone(author, &change)?;
+        let genesis = derive_genesis(author, &self.genesis, &change.deps)?;
+        Ok(ParsedChange { change, genesis })
+    }
+}
+
 impl CheckedChange {
+    /// The hash of the change.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        self.parsed.change.hash
+    }
+
+    /// The number of its operations.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        self.parsed.change.operations.len()
+    }
+}
+
+impl ParsedChange {
     /// The hash of the change.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
@@ -74,39 +110,33 @@ impl CheckedChange {
     pub fn operations(&self) -> usize {
         self.change.operations.len()
     }
+
+    fn has_genesis(&self, hash: &[u8; 32]) -> bool {
+        self.genesis.iter().any(|made| made.hash == *hash)
+    }
 }
 
-/// Judges a change against a record.
-pub(crate) fn check(
-    history: &History,
-    author: ActorBytes,
-    record_change: &RecordChange,
-) -> Result<CheckedChange, Verdict> {
-    let change = chunk::read(&record_change.body).map_err(Fault::Chunk)?;
-    check_alone(author, &change)?;
-    let listed = derive_genesis(author, record_change, &change)?;
-    if history.change(&change.hash).is_some() {
-        return Ok(CheckedChange { genesis: Vec::new(), change, is_known: true });
+/// Judges a change against a record. Says whether the record has it already.
+pub(crate) fn check(history: &History, parsed: &ParsedChange) -> Result<bool, Verdict> {
+    let change = &parsed.change;
+    match history.presence(&change.hash) {
+        Presence::Here | Presence::Genesis => return Ok(true),
+        // A change that is here has no greater number than its actor's last.
+        Presence::Unknown if history.tip(change.actor).is_some_and(|tip| change.seq <= tip.seq) => {
+            return Err(Verdict::NeedsHistory);
+        }
+        Presence::Absent | Presence::Unknown => {}
     }
-    let missing = missing_deps(history, &change, &listed);
-    if !missing.is_empty() {
-        return Err(Verdict::Missing(missing));
-    }
-    let mut scope = Scope::new(history, &change, &listed);
-    scope.check_place(&change)?;
+    let known = known_deps(history, parsed)?;
+    let mut scope = Scope::new(history, &known, &parsed.genesis);
+    scope.check_place(change)?;
     for (index, operation) in change.operations.iter().enumerate() {
-        scope.check_operation(operation).map_err(|source| Fault::Operation { index, source })?;
+        scope.check_operation(operation).map_err(|stop| match stop {
+            Stop::Fault(source) => Verdict::Fault(Fault::Operation { index, source }),
+            Stop::NeedsHistory => Verdict::NeedsHistory,
+        })?;
     }
-    let genesis = listed
-        .into_values()
-        .filter(|made| history.change(&made.hash).is_none())
-        .collect::<Vec<_>>();
-    Ok(CheckedChange { genesis: outer_first(genesis), change, is_known: false })
-}
-
-fn outer_first(mut genesis: Vec<GenesisChange>) -> Vec<GenesisChange> {
-    genesis.sort_by_key(|made| made.operation.id);
-    genesis
+    Ok(false)
 }
 
 /// What is wrong with a change whatever the record.
@@ -117,7 +147,7 @@ fn check_alone(author: ActorBytes, change: &Decoded) -> Result<(), Fault> {
     if change.operations.len() > OPERATIONS_MAX {
         return Err(Fault::TooManyOperations { found: change.operations.len() });
     }
-    let end_op = change.operations.last().map_or(0, |op| op.id.counter);
+    let end_op = change.end_op();
     if end_op > COUNTER_MAX {
         return Err(Fault::Counter { found: end_op });
     }
@@ -127,24 +157,24 @@ fn check_alone(author: ActorBytes, change: &Decoded) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Derives the genesis that a change names and the maps around them, by hash.
-fn derive_genesis(
+/// Derives the genesis that a change names and the maps around them, outer ones first.
+pub(crate) fn derive_genesis(
     author: ActorBytes,
-    record_change: &RecordChange,
-    change: &Decoded,
-) -> Result<BTreeMap<[u8; 32], GenesisChange>, Fault> {
-    let found = record_change.genesis.len();
+    named: &[Genesis],
+    deps: &[[u8; 32]],
+) -> Result<Vec<GenesisChange>, Fault> {
+    let found = named.len();
     if found > GENESIS_MAX {
         return Err(Fault::TooManyGenesis { found });
     }
-    if !record_change.genesis.is_sorted_by(|a, b| a < b) {
+    if !named.is_sorted_by(|a, b| a < b) {
         return Err(Fault::GenesisOrder);
     }
     let mut derived = BTreeMap::new();
-    for genesis in &record_change.genesis {
+    for genesis in named {
         genesis.check().map_err(Fault::Genesis)?;
         let changes = genesis.changes();
-        let is_dep = changes.last().is_some_and(|own| change.deps.binary_search(&own.hash).is_ok());
+        let is_dep = changes.last().is_some_and(|own| deps.binary_search(&own.hash).is_ok());
         if !is_dep {
             return Err(Fault::GenesisUnused { path: genesis.path.clone() });
         }
@@ -153,23 +183,24 @@ fn derive_genesis(
             if made.operation.id.actor == author {
                 return Err(Fault::GenesisActor);
             }
-            derived.insert(made.hash, made);
+            derived.insert(made.operation.id, made);
         }
     }
-    Ok(derived)
+    Ok(derived.into_values().collect())
 }
 
-/// The dependencies that are neither here nor named as genesis. A genesis that is here but not
-/// named counts as missing: another replica that lacks it could not tell what it is.
-fn missing_deps(
-    history: &History,
-    change: &Decoded,
-    listed: &BTreeMap<[u8; 32], GenesisChange>,
-) -> Vec<[u8; 32]> {
-    let is_here = |dep: &[u8; 32]| {
-        listed.contains_key(dep) || history.change(dep).is_some_and(|meta| !meta.is_genesis)
-    };
-    change.deps.iter().filter(|dep| !is_here(dep)).copied().collect()
+/// The dependencies other than genesis: all of them are here. A genesis that is here but not named counts as missing:
+/// another replica that lacks it could not tell what it is.
+fn known_deps(history: &History, parsed: &ParsedChange) -> Result<Vec<[u8; 32]>, Verdict> {
+    let (mut known, mut missing) = (Vec::new(), Vec::new());
+    for dep in parsed.change.deps.iter().filter(|dep| !parsed.has_genesis(dep)) {
+        match history.presence(dep) {
+            Presence::Here => known.push(*dep),
+            Presence::Genesis | Presence::Absent => missing.push(*dep),
+            Presence::Unknown => return Err(Verdict::NeedsHistory),
+        }
+    }
+    if missing.is_empty() { Ok(known) } else { Err(Verdict::Missing(missing)) }
 }
 
 /// Which operations are ancestors of a change.
@@ -180,13 +211,11 @@ enum Ancestors {
 }
 
 impl Ancestors {
-    fn of(history: &History, deps: &[[u8; 32]]) -> Ancestors {
-        let known = deps.iter().filter(|dep| history.change(dep).is_some());
-        let known: Vec<[u8; 32]> = known.copied().collect();
-        if history.has_heads(&known) {
+    fn of(history: &History, known: &[[u8; 32]]) -> Ancestors {
+        if history.has_heads(known) {
             Ancestors::All
         } else {
-            Ancestors::UpTo(history.clock(&known))
+            Ancestors::UpTo(history.clock(known))
         }
     }
 
@@ -214,6 +243,18 @@ impl Ancestors {
     }
 }
 
+/// Why an operation is not let through.
+enum Stop {
+    Fault(OperationFault),
+    NeedsHistory,
+}
+
+impl From<OperationFault> for Stop {
+    fn from(fault: OperationFault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+
 /// A value that the change itself or a genesis new to the record writes.
 struct Own {
     object: ObjectId,
@@ -233,12 +274,8 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn new(
-        history: &'a History,
-        change: &Decoded,
-        listed: &BTreeMap<[u8; 32], GenesisChange>,
-    ) -> Scope<'a> {
-        let ancestors = Ancestors::of(history, &change.deps);
+    fn new(history: &'a History, known: &[[u8; 32]], genesis: &[GenesisChange]) -> Scope<'a> {
+        let ancestors = Ancestors::of(history, known);
         let mut scope = Scope {
             max_op: ancestors.max_op(history),
             history,
@@ -246,13 +283,13 @@ impl<'a> Scope<'a> {
             own: BTreeMap::new(),
             removed: BTreeSet::new(),
         };
-        for made in listed.values() {
+        for made in genesis {
             scope.max_op = scope.max_op.max(made.operation.id.counter);
-            if history.change(&made.hash).is_none() {
-                scope.add(&made.operation);
-            } else {
+            if history.is_of_genesis(made.operation.id) {
                 // The maps around a genesis are ancestors without being dependencies.
                 scope.ancestors.include(made.operation.id);
+            } else {
+                scope.add(&made.operation);
             }
         }
         scope
@@ -260,13 +297,13 @@ impl<'a> Scope<'a> {
 
     /// Checks the place of the change among its ancestors.
     fn check_place(&self, change: &Decoded) -> Result<(), Fault> {
-        let previous = self.history.last_change(change.actor);
-        let expected = previous.map_or(0, |meta| meta.seq) + 1;
+        let previous = self.history.tip(change.actor);
+        let expected = previous.map_or(0, |tip| tip.seq) + 1;
         if change.seq != expected {
             return Err(Fault::Seq { found: change.seq, expected });
         }
-        if let Some(meta) = previous {
-            let last = OpId { counter: meta.end_op, actor: change.actor };
+        if let Some(tip) = previous {
+            let last = OpId { counter: tip.end_op, actor: change.actor };
             if !self.ancestors.contains(last) {
                 return Err(Fault::PreviousNotAncestor);
             }
@@ -277,21 +314,30 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn stored(&self, id: OpId) -> Option<&'a Stored> {
-        self.history.value(id).filter(|_| self.ancestors.contains(id))
+    /// A value among the ancestors.
+    fn stored(&self, id: OpId) -> Result<Option<&'a Stored>, Stop> {
+        if !self.ancestors.contains(id) {
+            return Ok(None);
+        }
+        match self.history.value(id) {
+            None if !self.history.is_whole() => Err(Stop::NeedsHistory),
+            found => Ok(found),
+        }
     }
 
-    fn shape(&self, object: ObjectId) -> Option<Shape> {
+    fn shape(&self, object: ObjectId) -> Result<Shape, Stop> {
         let ObjectId::Made(id) = object else {
-            return Some(Shape::Map);
+            return Ok(Shape::Map);
         };
         let content = match self.own.get(&id) {
-            Some(own) => &own.content,
-            None => &self.stored(id)?.content,
+            Some(own) => Some(&own.content),
+            None => self.stored(id)?.map(|stored| &stored.content),
         };
         match content {
-            Content::Object(shape) => Some(*shape),
-            Content::Register(_) | Content::Counter(_) => None,
+            Some(Content::Object(shape)) => Ok(*shape),
+            Some(Content::Register(_) | Content::Counter(_)) | None => {
+                Err(OperationFault::NoObject.into())
+            }
         }
     }
 
@@ -321,8 +367,8 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn check_operation(&mut self, operation: &Operation) -> Result<(), OperationFault> {
-        let shape = self.shape(operation.object).ok_or(OperationFault::NoObject)?;
+    fn check_operation(&mut self, operation: &Operation) -> Result<(), Stop> {
+        let shape = self.shape(operation.object)?;
         self.check_key(shape, operation)?;
         self.check_value(shape, operation)?;
         self.check_preds(operation)?;
@@ -386,7 +432,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn check_preds(&mut self, operation: &Operation) -> Result<(), OperationFault> {
+    fn check_preds(&mut self, operation: &Operation) -> Result<(), Stop> {
         let must_have = match (&operation.key, &operation.action) {
             (_, Action::Delete | Action::Increment(_)) => true,
             // A put on an element replaces what is there: it never brings back a removed one.
@@ -394,10 +440,10 @@ impl<'a> Scope<'a> {
             (Key::Field(_) | Key::Head, Action::Put(_) | Action::Make(_)) => false,
         };
         if must_have && operation.preds.is_empty() {
-            return Err(OperationFault::NoPred);
+            return Err(OperationFault::NoPred.into());
         }
         if !operation.preds.is_sorted_by(|a, b| a < b) {
-            return Err(OperationFault::NotLive);
+            return Err(OperationFault::NotLive.into());
         }
         let is_increment = matches!(operation.action, Action::Increment(_));
         let mut has_counter = false;
@@ -409,19 +455,19 @@ impl<'a> Scope<'a> {
             }
         }
         if is_increment && !has_counter {
-            return Err(OperationFault::NoCounter);
+            return Err(OperationFault::NoCounter.into());
         }
         Ok(())
     }
 
     /// Whether the pred, which must be live and in the same place, is a counter.
-    fn check_pred(&self, operation: &Operation, pred: OpId) -> Result<bool, OperationFault> {
+    fn check_pred(&self, operation: &Operation, pred: OpId) -> Result<bool, Stop> {
         let (object, slot, content) = if let Some(own) = self.own.get(&pred) {
             (own.object, &own.slot, &own.content)
         } else {
-            let stored = self.stored(pred).ok_or(OperationFault::NotLive)?;
+            let stored = self.stored(pred)?.ok_or(OperationFault::NotLive)?;
             if stored.removed_by.iter().any(|id| self.ancestors.contains(*id)) {
-                return Err(OperationFault::NotLive);
+                return Err(OperationFault::NotLive.into());
             }
             (stored.object, &stored.slot, &stored.content)
         };
@@ -433,7 +479,7 @@ impl<'a> Scope<'a> {
                 | (Slot::Element(_), Key::Head | Key::Field(_)) => false,
             };
         if !is_same_place || self.removed.contains(&pred) {
-            return Err(OperationFault::NotLive);
+            return Err(OperationFault::NotLive.into());
         }
         Ok(matches!(content, Content::Counter(_)))
     }

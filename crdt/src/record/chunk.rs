@@ -52,9 +52,8 @@ pub enum ChunkFault {
 }
 
 /// A change as its bytes say it, not yet judged against a record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Decoded {
-    pub(crate) change: Change,
     pub(crate) hash: [u8; 32],
     pub(crate) actor: ActorBytes,
     pub(crate) seq: u64,
@@ -64,9 +63,32 @@ pub(crate) struct Decoded {
     pub(crate) operations: Vec<Operation>,
 }
 
+impl Decoded {
+    /// The counter of its last operation; without operations, that of the last one before it.
+    pub(crate) fn end_op(&self) -> u64 {
+        (self.start_op + self.operations.len() as u64).saturating_sub(1)
+    }
+}
+
 /// What travels of a whole chunk.
 pub(crate) fn body_of(chunk: &[u8]) -> &[u8] {
     chunk.get(PREFIX_BYTES..).unwrap_or_default()
+}
+
+/// A whole chunk, and the hash of the change.
+fn chunk_of(body: &[u8]) -> (Vec<u8>, [u8; 32]) {
+    let hash: [u8; 32] = Sha256::digest(body).into();
+    let mut chunk = Vec::with_capacity(PREFIX_BYTES + body.len());
+    chunk.extend(MAGIC);
+    chunk.extend(&hash[..CHECKSUM_BYTES]);
+    chunk.extend(body);
+    (chunk, hash)
+}
+
+/// A change as Automerge has it.
+#[cfg(test)]
+pub(crate) fn change_of(body: &[u8]) -> Result<Change, automerge::LoadChangeError> {
+    Change::try_from(chunk_of(body).0.as_slice())
 }
 
 /// Reads a body that came from anyone.
@@ -75,11 +97,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Decoded, ChunkFault> {
         return Err(ChunkFault::TooLarge { found: body.len() });
     }
     prescan::check(body)?;
-    let hash: [u8; 32] = Sha256::digest(body).into();
-    let mut chunk = Vec::with_capacity(PREFIX_BYTES + body.len());
-    chunk.extend(MAGIC);
-    chunk.extend(&hash[..CHECKSUM_BYTES]);
-    chunk.extend(body);
+    let (chunk, hash) = chunk_of(body);
     let parsed = catch_unwind(AssertUnwindSafe(|| {
         let change = Change::try_from(chunk.as_slice())
             .map_err(|error| ChunkFault::Unreadable { reason: error.to_string() })?;
@@ -91,17 +109,10 @@ pub(crate) fn read(body: &[u8]) -> Result<Decoded, ChunkFault> {
         Ok((change, expanded))
     }));
     let (change, expanded) = parsed.map_err(|_| ChunkFault::Panic)??;
-    decoded(change, &expanded)
+    decoded(&change, &expanded)
 }
 
-/// Decodes a change that Automerge gives back from a document of ours.
-pub(crate) fn decode(change: Change) -> Result<Decoded, ChunkFault> {
-    let expanded =
-        catch_unwind(AssertUnwindSafe(|| change.decode())).map_err(|_| ChunkFault::Panic)?;
-    decoded(change, &expanded)
-}
-
-fn decoded(change: Change, expanded: &ExpandedChange) -> Result<Decoded, ChunkFault> {
+fn decoded(change: &Change, expanded: &ExpandedChange) -> Result<Decoded, ChunkFault> {
     let actor = actor_from_automerge(&expanded.actor_id)?;
     let start_op = expanded.start_op.get();
     let operations: Result<Vec<_>, _> = (start_op..)
@@ -119,7 +130,6 @@ fn decoded(change: Change, expanded: &ExpandedChange) -> Result<Decoded, ChunkFa
         time_ms: expanded.time,
         deps: expanded.deps.iter().map(|dep| dep.0).collect(),
         operations: operations?,
-        change,
     })
 }
 

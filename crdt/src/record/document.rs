@@ -1,79 +1,83 @@
 //! A record in memory.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use automerge::{Automerge, AutomergeError, Change};
-
-use super::check::{self, CheckedChange, RecordChange};
-use super::chunk::{self, ChunkFault};
+use super::check::{self, CheckedChange, ParsedChange, RecordChange};
 use super::edit::{self, Edit, EditError};
 use super::fault::Verdict;
 use super::history::{History, Inconsistent};
 use super::operation::ActorBytes;
+use super::saved;
 use super::schema::Schema;
+use super::summary::{self, Summary};
 use super::view::{self, View};
+use crate::codec::DecodeError;
 
-/// A record in memory: its Automerge document, which can be saved, and the history by which
-/// changes are made, judged and shown.
+/// A record in memory, with its whole history or with what is live of it.
+///
+/// It stands for the Automerge document of the record's changes, and reads, merges and judges as Automerge does, which
+/// the tests hold it to; but it costs only what is live, where Automerge loads and saves all that ever was.
 #[derive(Debug, Clone)]
 pub struct Document {
-    automerge: Automerge,
     history: History,
 }
 
-/// A document that cannot be used here: its saved form was damaged, or Automerge failed over
-/// changes that passed every check. A local matter, never a verdict on a change: discard the
-/// document and build it anew from its changes.
+/// A record that cannot be used here: its stored form is damaged, or its changes do not fit together although each
+/// was checked. A local matter, never a verdict on a change.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// Automerge panicked.
-    #[error("Automerge panicked over the record")]
-    Panic,
-    /// Automerge returned an error.
-    #[error("Automerge cannot read the record")]
-    Automerge(#[from] AutomergeError),
-    /// A change of the document is none of the format.
-    #[error("a change of the record is none of the format")]
-    Change(#[from] ChunkFault),
-    /// The changes do not fit together.
-    #[error("the changes of the record do not fit together")]
+    /// The stored form is none.
+    #[error(transparent)]
+    Layout(#[from] DecodeError),
+    /// The parts do not fit together.
+    #[error(transparent)]
     Inconsistent(#[from] Inconsistent),
-    /// Automerge did not take in a change, or gives back other changes.
-    #[error("Automerge has other heads than the changes that were applied")]
-    Heads,
+    /// A change of the history is not accepted as it once was.
+    #[error("a change of the record's history is no longer accepted: {0}")]
+    Refused(Verdict),
+}
+
+impl From<saved::NotSaved> for Unreadable {
+    fn from(error: saved::NotSaved) -> Unreadable {
+        match error {
+            saved::NotSaved::Layout(error) => Unreadable::Layout(error),
+            saved::NotSaved::Inconsistent(error) => Unreadable::Inconsistent(error),
+        }
+    }
 }
 
 impl Document {
     /// A record without changes: it is missing until it gets one.
     #[must_use]
     pub fn empty() -> Document {
-        Document { automerge: Automerge::new(), history: History::new() }
+        Document { history: History::new() }
+    }
+
+    /// The record with its whole history, from all its changes in an order in which they were accepted.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if they are not all of a record's changes.
+    pub fn of_changes<'a>(
+        changes: impl IntoIterator<Item = (ActorBytes, &'a RecordChange)>,
+    ) -> Result<Document, Unreadable> {
+        let mut document = Document::empty();
+        for (actor, change) in changes {
+            let checked = document.check(actor, change).map_err(Unreadable::Refused)?;
+            document.apply(checked)?;
+        }
+        Ok(document)
     }
 
     /// Reads what [`Document::save`] wrote.
     ///
     /// # Errors
-    /// [`Unreadable`] if the bytes are damaged. Panics of Automerge are caught.
+    /// [`Unreadable`] if the bytes are damaged.
     pub fn load(saved: &[u8]) -> Result<Document, Unreadable> {
-        let loaded = catch_unwind(|| {
-            let automerge = Automerge::load(saved)?;
-            let changes = automerge.get_changes(&[]);
-            Ok::<_, AutomergeError>((automerge, changes))
-        });
-        let (automerge, changes) = loaded.map_err(|_| Unreadable::Panic)??;
-        let mut history = History::new();
-        for change in changes {
-            history.insert(&chunk::decode(change)?)?;
-        }
-        let document = Document { automerge, history };
-        document.check_heads()?;
-        Ok(document)
+        Ok(Document { history: saved::load(saved)? })
     }
 
-    /// The record's bytes, for [`Document::load`]. They are never the only copy of its changes.
+    /// What is live of the record, as bytes for [`Document::load`].
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        self.automerge.save()
+        saved::save(&self.history)
     }
 
     /// Whether the record has no changes, and so is missing.
@@ -82,10 +86,10 @@ impl Document {
         self.history.is_empty()
     }
 
-    /// The number of the record's operations, each of which takes 200 to 800 bytes in memory.
+    /// The number of values and changes that are held, each of which takes 200 to 800 bytes in memory.
     #[must_use]
-    pub fn operation_count(&self) -> usize {
-        self.history.operation_count()
+    pub fn item_count(&self) -> usize {
+        self.history.item_count()
     }
 
     /// Makes the change that `edit` asks for and applies it. `None`: there is nothing to change.
@@ -100,14 +104,17 @@ impl Document {
         time_ms: i64,
         edit: &Edit,
         schema: Option<&Schema>,
-    ) -> Result<Option<RecordChange>, EditError> {
-        let Some(change) = edit::make(&self.history, actor, time_ms, edit, schema)? else {
-            return Ok(None);
-        };
+    ) -> Result<Option<Edited>, EditError> {
+        let made = edit::make(&self.history, actor, time_ms, edit, schema)?;
+        let Some((change, parsed)) = made else { return Ok(None) };
+        // What was just built is not read back but in debug builds: that it reads as it was meant is a law of the
+        // codec, which the tests hold it to.
+        debug_assert_eq!(change.parse(actor).map(|read| read.change), Ok(parsed.change.clone()));
         // The author judges as everyone will: nothing is signed that others refuse.
-        let checked = self.check(actor, &change)?;
+        let checked = self.checked(parsed)?;
+        let operations = checked.operations();
         self.apply(checked)?;
-        Ok(Some(change))
+        Ok(Some(Edited { change, operations }))
     }
 
     /// The one verdict on a change by `actor`: it depends on the change and its ancestors alone,
@@ -115,13 +122,26 @@ impl Document {
     ///
     /// # Errors
     /// [`Verdict::Missing`] if changes that it depends on are not here, which is no fault;
-    /// [`Verdict::Fault`] if it is bad.
+    /// [`Verdict::Fault`] if it is bad; [`Verdict::NeedsHistory`] only if the document was loaded.
     pub fn check(
         &self,
         actor: ActorBytes,
         change: &RecordChange,
     ) -> Result<CheckedChange, Verdict> {
-        check::check(&self.history, actor, change)
+        self.checked(change.parse(actor)?)
+    }
+
+    /// The verdict on a change that was read.
+    ///
+    /// # Errors
+    /// As [`Document::check`].
+    pub fn judge(&self, change: &ParsedChange) -> Result<Judged, Verdict> {
+        check::check(&self.history, change).map(|is_known| Judged { is_known })
+    }
+
+    fn checked(&self, parsed: ParsedChange) -> Result<CheckedChange, Verdict> {
+        let judged = self.judge(&parsed)?;
+        Ok(judged.with(parsed))
     }
 
     /// Applies a change that was checked against this state, and returns its hash. A change that
@@ -129,21 +149,18 @@ impl Document {
     ///
     /// # Errors
     /// [`Unreadable`]: the document must be discarded.
-    pub fn apply(&mut self, change: CheckedChange) -> Result<[u8; 32], Unreadable> {
-        let hash = change.hash();
-        if change.is_known {
+    pub fn apply(&mut self, checked: CheckedChange) -> Result<[u8; 32], Unreadable> {
+        let hash = checked.hash();
+        if checked.is_known {
             return Ok(hash);
         }
-        let genesis = change.genesis.iter().map(|made| made.change.clone());
-        let changes: Vec<Change> = genesis.chain([change.change.change.clone()]).collect();
-        let automerge = &mut self.automerge;
-        catch_unwind(AssertUnwindSafe(|| automerge.apply_changes(changes)))
-            .map_err(|_| Unreadable::Panic)??;
-        for made in &change.genesis {
-            self.history.insert_genesis(made)?;
+        let ParsedChange { change, genesis } = checked.parsed;
+        for made in &genesis {
+            if !self.history.is_of_genesis(made.operation.id) {
+                self.history.insert_genesis(made)?;
+            }
         }
-        self.history.insert(&change.change)?;
-        self.check_heads()?;
+        self.history.insert(change, genesis.iter().map(|made| made.operation.id))?;
         Ok(hash)
     }
 
@@ -153,34 +170,32 @@ impl Document {
         view::view(&self.history)
     }
 
-    /// Whether the record has the change of this hash, genesis included.
+    /// The record in short; `None` if it has no changes.
     #[must_use]
-    pub fn contains(&self, hash: &[u8; 32]) -> bool {
-        self.history.change(hash).is_some()
+    pub fn summary(&self) -> Option<Summary> {
+        (!self.is_empty()).then(|| summary::summary(&self.history))
     }
+}
 
-    /// Whose change this is and its number among the actor's changes to the record. `None` if it
-    /// is not here, or a genesis, which is no one's.
+/// A change was accepted.
+#[derive(Debug)]
+pub struct Judged {
+    is_known: bool,
+}
+
+impl Judged {
+    /// The change of which this is said, for [`Document::apply`].
     #[must_use]
-    pub fn author_of(&self, hash: &[u8; 32]) -> Option<(ActorBytes, u64)> {
-        let meta = self.history.change(hash)?;
-        (!meta.is_genesis).then_some((meta.actor, meta.seq))
+    pub fn with(self, parsed: ParsedChange) -> CheckedChange {
+        CheckedChange { parsed, is_known: self.is_known }
     }
+}
 
-    /// Automerge's own document, to compare with.
-    #[cfg(test)]
-    pub(crate) fn automerge(&self) -> &Automerge {
-        &self.automerge
-    }
-
-    /// Automerge queues what it cannot apply and says nothing: its heads tell.
-    fn check_heads(&self) -> Result<(), Unreadable> {
-        let mut heads = self.automerge.get_heads();
-        heads.sort_unstable();
-        if self.history.heads().eq(heads.iter().map(|head| &head.0)) {
-            Ok(())
-        } else {
-            Err(Unreadable::Heads)
-        }
-    }
+/// What an edit made.
+#[derive(Debug, Clone)]
+pub struct Edited {
+    /// The change.
+    pub change: RecordChange,
+    /// The number of its operations.
+    pub operations: usize,
 }

@@ -13,6 +13,10 @@ pub enum Verdict {
     /// Changes that it depends on are not here. Not a fault: it may be accepted once they are.
     #[error("the change depends on {} changes that are not here", .0.len())]
     Missing(Vec<[u8; 32]>),
+    /// The record is here without what is gone from it, and the change cannot be judged without that. Neither a fault:
+    /// to be judged again by the whole history ([`super::Document::of_changes`]).
+    #[error("the change is judged by the whole history of its record alone")]
+    NeedsHistory,
     /// The change is bad, and every replica that has its ancestors says so.
     #[error("the change is bad")]
     Fault(#[from] Fault),

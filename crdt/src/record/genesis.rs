@@ -7,7 +7,6 @@
 
 use std::num::NonZeroU64;
 
-use automerge::Change;
 use serde::{Deserialize, Serialize};
 
 use super::chunk;
@@ -59,7 +58,7 @@ pub enum GenesisFault {
 /// The change that a genesis stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct GenesisChange {
-    pub(crate) change: Change,
+    pub(crate) genesis: Genesis,
     pub(crate) hash: [u8; 32],
     pub(crate) deps: Vec<[u8; 32]>,
     pub(crate) operation: Operation,
@@ -131,13 +130,6 @@ impl GenesisKind {
             GenesisKind::Map => Action::Make(Shape::Map),
         }
     }
-
-    /// The kind whose genesis does `action`.
-    pub(crate) fn of_action(action: &Action) -> Option<GenesisKind> {
-        [GenesisKind::Counter, GenesisKind::Text, GenesisKind::List, GenesisKind::Map]
-            .into_iter()
-            .find(|kind| kind.action() == *action)
-    }
 }
 
 fn build(genesis: &Genesis, object: ObjectId, deps: Vec<[u8; 32]>) -> GenesisChange {
@@ -152,5 +144,5 @@ fn build(genesis: &Genesis, object: ObjectId, deps: Vec<[u8; 32]>) -> GenesisCha
     let start_op = NonZeroU64::new(operation.id.counter).unwrap_or(NonZeroU64::MIN);
     let change =
         chunk::build(operation.id.actor, 1, start_op, 0, &deps, std::slice::from_ref(&operation));
-    GenesisChange { hash: change.hash().0, change, deps, operation }
+    GenesisChange { genesis: genesis.clone(), hash: change.hash().0, deps, operation }
 }

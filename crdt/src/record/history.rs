@@ -1,14 +1,17 @@
-//! What a record's changes say: the changes themselves, every value they ever wrote, and which
-//! of the values are live.
+//! What a record's changes say: which values are live, and whatever else later changes are judged by.
 //!
 //! The rules are Automerge's: a put, a make and a delete remove the values they name, an
 //! increment adds to the counters it names and removes the other values, and of several live
 //! values the one with the greatest id is shown.
+//!
+//! A history is whole, with every change and every value ever written, or it knows of what is gone only that it is
+//! gone. The latter is enough to read and to edit a record, and to judge changes that build on what is live; of
+//! others it can tell that the whole is needed ([`super::check`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chunk::Decoded;
-use super::genesis::{Genesis, GenesisChange, GenesisKind};
+use super::genesis::{Genesis, GenesisChange};
 use super::live::Live;
 use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
 use super::sequence::Sequence;
@@ -21,13 +24,29 @@ pub struct Inconsistent(pub(crate) &'static str);
 
 /// One applied change.
 #[derive(Debug, Clone)]
-pub(crate) struct ChangeMeta {
-    pub(crate) actor: ActorBytes,
+struct ChangeMeta {
+    last: OpId,
+    deps: Vec<[u8; 32]>,
+    is_genesis: bool,
+}
+
+/// An actor's last change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ActorTip {
     pub(crate) seq: u64,
+    /// The counter of its last operation.
     pub(crate) end_op: u64,
-    pub(crate) time_ms: i64,
-    pub(crate) deps: Vec<[u8; 32]>,
-    pub(crate) is_genesis: bool,
+}
+
+/// Whether the record has a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Here,
+    /// A genesis, which is here.
+    Genesis,
+    Absent,
+    /// The history is not whole: it cannot tell.
+    Unknown,
 }
 
 /// One value that was ever written.
@@ -66,19 +85,29 @@ pub(crate) enum Object {
     Sequence(Sequence),
 }
 
-/// All of a record's changes.
+impl Object {
+    pub(super) fn empty(shape: Shape) -> Object {
+        match shape {
+            Shape::Map => Object::Map(BTreeMap::new()),
+            Shape::List | Shape::Text => Object::Sequence(Sequence::default()),
+        }
+    }
+}
+
+/// A record's changes, or what is live of them.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
-    changes: BTreeMap<[u8; 32], ChangeMeta>,
+    /// All changes; `None`: the history is not whole.
+    changes: Option<BTreeMap<[u8; 32], ChangeMeta>>,
     /// The changes that no other depends on, each with its ancestors and itself.
-    heads: BTreeMap<[u8; 32], Clock>,
-    /// The hashes of each actor's changes by their first operation's counter.
-    actors: BTreeMap<ActorBytes, BTreeMap<u64, [u8; 32]>>,
-    genesis: BTreeMap<ActorBytes, Genesis>,
-    max_op: u64,
-    operation_count: usize,
-    values: BTreeMap<OpId, Stored>,
-    objects: BTreeMap<ObjectId, Object>,
+    pub(super) heads: BTreeMap<[u8; 32], Clock>,
+    pub(super) actors: BTreeMap<ActorBytes, ActorTip>,
+    /// When each change was made, by its actor and its first operation's counter.
+    pub(super) times_ms: BTreeMap<(ActorBytes, u64), i64>,
+    pub(super) genesis: BTreeMap<ActorBytes, Genesis>,
+    pub(super) max_op: u64,
+    pub(super) values: BTreeMap<OpId, Stored>,
+    pub(super) objects: BTreeMap<ObjectId, Object>,
 }
 
 /// A set of changes with all their ancestors: of each actor, whose changes are a chain, the counter
@@ -92,34 +121,32 @@ fn merge_clock(clock: &mut Clock, other: &Clock) {
     }
 }
 
-/// A change to insert.
-#[derive(Debug)]
-struct Incoming<'a> {
-    hash: [u8; 32],
-    actor: ActorBytes,
-    seq: u64,
-    start_op: u64,
-    time_ms: i64,
-    deps: &'a [[u8; 32]],
-    operations: &'a [Operation],
-}
-
 impl History {
+    /// The whole history of a record without changes.
     pub(crate) fn new() -> History {
+        History { changes: Some(BTreeMap::new()), ..History::without_changes() }
+    }
+
+    /// A history that is not whole, without anything.
+    pub(super) fn without_changes() -> History {
         History {
-            changes: BTreeMap::new(),
+            changes: None,
             heads: BTreeMap::new(),
             actors: BTreeMap::new(),
+            times_ms: BTreeMap::new(),
             genesis: BTreeMap::new(),
             max_op: 0,
-            operation_count: 0,
             values: BTreeMap::new(),
             objects: BTreeMap::from([(ObjectId::Root, Object::Map(BTreeMap::new()))]),
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.heads.is_empty()
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.changes.is_some()
     }
 
     /// The hashes of the changes that no other depends on, ascending.
@@ -140,18 +167,30 @@ impl History {
         while let Some(hash) = pending.pop() {
             if let Some(ancestors) = self.heads.get(&hash) {
                 merge_clock(&mut clock, ancestors);
-            } else if let Some(meta) = self.changes.get(&hash)
+            } else if let Some(meta) = self.changes.as_ref().and_then(|all| all.get(&hash))
                 && seen.insert(hash)
             {
-                merge_clock(&mut clock, &Clock::from([(meta.actor, meta.end_op)]));
+                merge_clock(&mut clock, &Clock::from([(meta.last.actor, meta.last.counter)]));
                 pending.extend(&meta.deps);
             }
         }
         clock
     }
 
-    pub(crate) fn change(&self, hash: &[u8; 32]) -> Option<&ChangeMeta> {
-        self.changes.get(hash)
+    /// Whether the record has the change of this hash.
+    pub(crate) fn presence(&self, hash: &[u8; 32]) -> Presence {
+        if self.heads.contains_key(hash) {
+            return Presence::Here;
+        }
+        match &self.changes {
+            Some(changes) => match changes.get(hash) {
+                Some(meta) if meta.is_genesis => Presence::Genesis,
+                Some(_) => Presence::Here,
+                None => Presence::Absent,
+            },
+            None if self.heads.is_empty() => Presence::Absent,
+            None => Presence::Unknown,
+        }
     }
 
     /// The greatest counter of an operation, 0 if there is none.
@@ -159,23 +198,29 @@ impl History {
         self.max_op
     }
 
-    /// The number of all operations.
-    pub(crate) fn operation_count(&self) -> usize {
-        self.operation_count
+    /// The number of values and changes that are here.
+    pub(crate) fn item_count(&self) -> usize {
+        self.values.len() + self.changes.as_ref().map_or(0, BTreeMap::len)
     }
 
     /// The actor's last change.
-    pub(crate) fn last_change(&self, actor: ActorBytes) -> Option<&ChangeMeta> {
-        let (_, hash) = self.actors.get(&actor)?.last_key_value()?;
-        self.changes.get(hash)
+    pub(crate) fn tip(&self, actor: ActorBytes) -> Option<ActorTip> {
+        self.actors.get(&actor).copied()
     }
 
-    /// The change that an operation belongs to.
-    pub(crate) fn change_of(&self, id: OpId) -> Option<&ChangeMeta> {
-        let (_, hash) = self.actors.get(&id.actor)?.range(..=id.counter).next_back()?;
-        self.changes.get(hash)
+    /// The first operation's counter and the time of the change that an operation belongs to; `None` for a genesis.
+    pub(super) fn start_of(&self, id: OpId) -> Option<(u64, i64)> {
+        let range = (id.actor, 0)..=(id.actor, id.counter);
+        let ((_, start_op), time_ms) = self.times_ms.range(range).next_back()?;
+        Some((*start_op, *time_ms))
     }
 
+    /// When the change that an operation belongs to was made; 0 for a genesis.
+    pub(crate) fn time_ms(&self, id: OpId) -> i64 {
+        self.start_of(id).map_or(0, |(_, time_ms)| time_ms)
+    }
+
+    /// A value; a removed one is here only if the history is whole.
     pub(crate) fn value(&self, id: OpId) -> Option<&Stored> {
         self.values.get(&id)
     }
@@ -192,7 +237,7 @@ impl History {
         }
     }
 
-    /// Whether the value was made by a genesis.
+    /// Whether the value was made by a genesis that is here.
     pub(crate) fn is_of_genesis(&self, id: OpId) -> bool {
         self.genesis.contains_key(&id.actor)
     }
@@ -211,106 +256,68 @@ impl History {
         depth
     }
 
+    /// Adds a genesis whose parents are here. A change that depends on it must follow.
     pub(crate) fn insert_genesis(&mut self, made: &GenesisChange) -> Result<(), Inconsistent> {
-        self.insert_change(&Incoming {
-            hash: made.hash,
-            actor: made.operation.id.actor,
-            seq: 1,
-            start_op: made.operation.id.counter,
-            time_ms: 0,
-            deps: &made.deps,
-            operations: std::slice::from_ref(&made.operation),
-        })
-    }
-
-    pub(crate) fn insert(&mut self, change: &Decoded) -> Result<(), Inconsistent> {
-        self.insert_change(&Incoming {
-            hash: change.hash,
-            actor: change.actor,
-            seq: change.seq,
-            start_op: change.start_op,
-            time_ms: change.time_ms,
-            deps: &change.deps,
-            operations: &change.operations,
-        })
-    }
-
-    /// Adds a change whose dependencies are here. After an error the history is unusable.
-    fn insert_change(&mut self, change: &Incoming<'_>) -> Result<(), Inconsistent> {
-        if change.deps.iter().any(|dep| !self.changes.contains_key(dep)) {
-            return Err(Inconsistent("a change comes before one that it depends on"));
-        }
-        let genesis = self.recognise_genesis(change);
-        let end_op = change.operations.last().map_or(0, |op| op.id.counter);
-        for operation in change.operations {
-            self.perform(operation)?;
-        }
-        let mut clock = self.clock(change.deps);
-        clock.insert(change.actor, end_op);
-        for dep in change.deps {
-            self.heads.remove(dep);
-        }
-        self.heads.insert(change.hash, clock);
-        self.max_op = self.max_op.max(end_op);
-        self.operation_count += change.operations.len();
-        self.actors.entry(change.actor).or_default().insert(change.start_op, change.hash);
-        self.changes.insert(
-            change.hash,
-            ChangeMeta {
-                actor: change.actor,
-                seq: change.seq,
-                end_op,
-                time_ms: change.time_ms,
-                deps: change.deps.to_vec(),
-                is_genesis: genesis.is_some(),
-            },
-        );
-        if let Some(genesis) = genesis {
-            self.genesis.insert(change.actor, genesis);
+        let id = made.operation.id;
+        self.perform(made.operation.clone())?;
+        self.max_op = self.max_op.max(id.counter);
+        self.genesis.insert(id.actor, made.genesis.clone());
+        if let Some(changes) = &mut self.changes {
+            let meta = ChangeMeta { last: id, deps: made.deps.clone(), is_genesis: true };
+            changes.insert(made.hash, meta);
         }
         Ok(())
     }
 
-    /// A document does not say which of its changes are genesis; their actors do.
-    fn recognise_genesis(&self, change: &Incoming<'_>) -> Option<Genesis> {
-        let [operation] = change.operations else {
-            return None;
-        };
-        let (1, 0, Key::Field(name)) = (change.seq, change.time_ms, &operation.key) else {
-            return None;
-        };
-        let mut path = match operation.object {
-            ObjectId::Root => Vec::new(),
-            ObjectId::Made(id) => self.genesis.get(&id.actor)?.path.clone(),
-        };
-        path.push(name.clone());
-        let kind = GenesisKind::of_action(&operation.action)?;
-        let genesis = Genesis { path, kind };
-        (genesis.actor() == change.actor).then_some(genesis)
+    /// Adds a change whose dependencies are here. `genesis`: all that are among them, with the maps around them. After
+    /// an error the history is unusable.
+    pub(crate) fn insert(
+        &mut self,
+        change: Decoded,
+        genesis: impl Iterator<Item = OpId>,
+    ) -> Result<(), Inconsistent> {
+        let end_op = change.end_op();
+        for operation in change.operations {
+            self.perform(operation)?;
+        }
+        let mut clock = self.clock(&change.deps);
+        clock.extend(genesis.map(|id| (id.actor, id.counter)));
+        clock.insert(change.actor, end_op);
+        for dep in &change.deps {
+            self.heads.remove(dep);
+        }
+        self.heads.insert(change.hash, clock);
+        self.max_op = self.max_op.max(end_op);
+        self.actors.insert(change.actor, ActorTip { seq: change.seq, end_op });
+        self.times_ms.insert((change.actor, change.start_op), change.time_ms);
+        if let Some(changes) = &mut self.changes {
+            let last = OpId { counter: end_op, actor: change.actor };
+            let meta = ChangeMeta { last, deps: change.deps, is_genesis: false };
+            changes.insert(change.hash, meta);
+        }
+        Ok(())
     }
 
-    fn perform(&mut self, operation: &Operation) -> Result<(), Inconsistent> {
+    fn perform(&mut self, operation: Operation) -> Result<(), Inconsistent> {
         for pred in &operation.preds {
-            self.affect(*pred, operation)?;
+            self.affect(*pred, &operation)?;
         }
-        let content = match &operation.action {
+        let slot = match &operation.action {
             Action::Increment(_) | Action::Delete => return Ok(()),
-            Action::Put(Value::Counter(start)) => Content::Counter(i128::from(*start)),
-            Action::Put(value) => Content::Register(value.clone()),
+            Action::Put(_) | Action::Make(_) => self.place(&operation)?,
+        };
+        let content = match operation.action {
+            Action::Increment(_) | Action::Delete => return Ok(()),
+            Action::Put(Value::Counter(start)) => Content::Counter(i128::from(start)),
+            Action::Put(value) => Content::Register(value),
             Action::Make(shape) => {
-                let object = match shape {
-                    Shape::Map => Object::Map(BTreeMap::new()),
-                    Shape::List | Shape::Text => Object::Sequence(Sequence::default()),
-                };
+                let object = Object::empty(shape);
                 self.objects.insert(ObjectId::Made(operation.id), object);
-                Content::Object(*shape)
+                Content::Object(shape)
             }
         };
-        let slot = self.place(operation)?;
-        self.values.insert(
-            operation.id,
-            Stored { object: operation.object, slot, content, removed_by: Vec::new() },
-        );
+        let stored = Stored { object: operation.object, slot, content, removed_by: Vec::new() };
+        self.values.insert(operation.id, stored);
         Ok(())
     }
 

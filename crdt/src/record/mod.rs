@@ -2,7 +2,7 @@
 //!
 //! A [`Document`] takes edits from users and changes from peers. An [`Edit`] becomes one
 //! [`RecordChange`]; the same verdict is passed on it by its author and by everyone who receives
-//! it ([`Document::check`]); applied, it shows in the [`View`].
+//! it ([`Document::check`]); applied, it shows in the [`View`]. What is stored of a record is what is live of it.
 
 mod check;
 mod chunk;
@@ -16,14 +16,16 @@ mod limits;
 mod live;
 mod operation;
 mod prescan;
+mod saved;
 mod schema;
 mod sequence;
+mod summary;
 mod value;
 mod view;
 
-pub use check::{CheckedChange, RecordChange};
+pub use check::{CheckedChange, ParsedChange, RecordChange};
 pub use chunk::ChunkFault;
-pub use document::{Document, Unreadable};
+pub use document::{Document, Edited, Judged, Unreadable};
 pub use edit::{Edit, EditError};
 pub use fault::{Fault, OperationFault, Verdict};
 pub use genesis::{Genesis, GenesisFault, GenesisKind};
@@ -38,6 +40,7 @@ pub use limits::{
 pub use operation::{ActorBytes, UnknownOperation};
 pub use prescan::PrescanFault;
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
+pub use summary::Summary;
 pub use value::Value;
 pub use view::{Conflict, ConflictValue, View};
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::live::Live;
 use super::operation::OpId;
 
-/// The elements of a list or text, removed ones included.
+/// The elements of a list or text, removed ones included: others may be inserted after them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sequence {
     /// The live values of each element. A removed element has none.
@@ -37,6 +37,17 @@ impl Sequence {
         }
         self.order.insert((after, id));
         Some(self.elements.entry(id).or_default())
+    }
+
+    /// All elements, each with the one that it was inserted after and its live values.
+    pub(crate) fn elements(&self) -> impl Iterator<Item = (OpId, Option<OpId>, &Live)> {
+        self.order.iter().filter_map(|(after, id)| Some((*id, *after, self.elements.get(id)?)))
+    }
+
+    /// Puts back an element of [`Sequence::elements`], in any order.
+    pub(crate) fn restore(&mut self, id: OpId, after: Option<OpId>, live: Live) {
+        self.order.insert((after, id));
+        self.elements.insert(id, live);
     }
 
     /// The elements that have values, in order, with their live values.

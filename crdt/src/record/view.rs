@@ -1,4 +1,4 @@
-//! A record as it is read: its fields, what is in conflict, and a digest of all that is live.
+//! A record as it is read: its fields and what is in conflict.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,6 @@ use super::limits::DELETED_FIELD;
 use super::live::Live;
 use super::operation::{ObjectId, OpId, Shape};
 use super::value::Value;
-
-/// Separates these digests from every other use of the hash.
-const CONTEXT: &str = "branchline 2026 record digest";
-/// The digest's input is hashed whenever this much of it has come together, in bytes.
-const HASHED_AT_BYTES: usize = 16 * 1024;
 
 /// How many values of conflicts a view lists; the digest is of all. Merging makes a few. Whoever wants to can write
 /// tens of thousands at once, each with a path of 4 KiB, and everyone would have to keep them.
@@ -30,8 +25,6 @@ pub struct View {
     pub conflicts: Vec<Conflict>,
     /// The hashes of the changes that no other change depends on, ascending.
     pub heads: Vec<[u8; 32]>,
-    /// A hash of the heads and of everything that is live: it differs wherever two views could.
-    pub digest: [u8; 32],
 }
 
 /// A field or element with more than one value.
@@ -56,16 +49,8 @@ pub struct ConflictValue {
 
 /// Reads a record.
 pub(crate) fn view(history: &History) -> View {
-    let mut walk = Walk {
-        history,
-        path: Vec::new(),
-        conflicts: Vec::new(),
-        values_room: CONFLICT_VALUES_MAX,
-        digest: Digest::new(),
-    };
-    for head in history.heads() {
-        walk.digest.bytes(head);
-    }
+    let mut walk =
+        Walk { history, path: Vec::new(), conflicts: Vec::new(), values_room: CONFLICT_VALUES_MAX };
     let mut fields = walk.map(ObjectId::Root, true);
     fields.remove(DELETED_FIELD);
     View {
@@ -73,7 +58,6 @@ pub(crate) fn view(history: &History) -> View {
         deleted: is_deleted(history),
         conflicts: walk.conflicts,
         heads: history.heads().copied().collect(),
-        digest: walk.digest.finish(),
     }
 }
 
@@ -141,19 +125,18 @@ fn text(history: &History, object: ObjectId) -> String {
 }
 
 /// One step of the path to a value.
-enum Step {
-    Field(String),
+enum Step<'a> {
+    Field(&'a str),
     Element(usize),
 }
 
-/// One walk over all live values, shown or not, in an order that depends on nothing but them.
+/// One walk over all live values, shown or not.
 struct Walk<'a> {
     history: &'a History,
-    path: Vec<Step>,
+    path: Vec<Step<'a>>,
     conflicts: Vec<Conflict>,
     /// How many more values of conflicts are listed.
     values_room: usize,
-    digest: Digest,
 }
 
 impl Walk<'_> {
@@ -167,44 +150,24 @@ impl Walk<'_> {
             if live.is_empty() {
                 continue;
             }
-            self.digest.tag(b'f');
-            self.digest.bytes(name.as_bytes());
-            self.path.push(Step::Field(name.clone()));
+            self.path.push(Step::Field(name));
             if let Some(value) = self.place(live, is_shown) {
                 values.insert(name.clone(), value);
             }
             self.path.pop();
         }
-        self.digest.tag(b'.');
         values
     }
 
     fn list(&mut self, object: ObjectId, is_shown: bool) -> Vec<Value> {
         let history = self.history;
         let mut values = Vec::new();
-        for (id, live) in elements(history, object) {
-            self.digest.tag(b'e');
-            self.digest.id(id);
+        for (_, live) in elements(history, object) {
             self.path.push(Step::Element(values.len()));
             values.extend(self.place(live, is_shown));
             self.path.pop();
         }
-        self.digest.tag(b'.');
         values
-    }
-
-    fn text(&mut self, object: ObjectId) -> String {
-        let history = self.history;
-        let mut text = String::new();
-        for (id, live) in elements(history, object) {
-            let piece = piece(history, live);
-            self.digest.tag(b'e');
-            self.digest.id(id);
-            self.digest.bytes(piece.as_bytes());
-            text.push_str(piece);
-        }
-        self.digest.tag(b'.');
-        text
     }
 
     /// Reads the values of one field or element and returns the shown one, the last.
@@ -213,8 +176,7 @@ impl Walk<'_> {
         for id in live.iter() {
             values.push(self.value(id, is_shown && live.shown() == Some(id)));
         }
-        let is_deletion =
-            matches!(self.path.as_slice(), [Step::Field(name)] if name == DELETED_FIELD);
+        let is_deletion = matches!(self.path.as_slice(), [Step::Field(DELETED_FIELD)]);
         if is_shown && values.len() > 1 && !is_deletion && self.values_room > 1 {
             let listed = values.len().min(self.values_room);
             self.values_room -= listed;
@@ -229,40 +191,20 @@ impl Walk<'_> {
     }
 
     fn conflict_value(&self, id: OpId, value: &Value) -> ConflictValue {
-        ConflictValue {
-            value: value.clone(),
-            actor: id.actor.0,
-            time_ms: self.history.change_of(id).map_or(0, |meta| meta.time_ms),
-        }
+        ConflictValue { value: value.clone(), actor: id.actor.0, time_ms: self.history.time_ms(id) }
     }
 
     fn value(&mut self, id: OpId, is_shown: bool) -> Value {
         let history = self.history;
-        self.digest.tag(b'v');
-        self.digest.id(id);
         match history.value(id).map(|stored| &stored.content) {
             None => Value::Null,
-            Some(Content::Register(value)) => {
-                self.digest.register(value);
-                value.clone()
-            }
-            Some(Content::Counter(sum)) => {
-                self.digest.tag(b'c');
-                self.digest.raw(&sum.to_le_bytes());
-                Value::Counter(clamp(*sum))
-            }
-            Some(Content::Object(Shape::Map)) => {
-                self.digest.tag(b'M');
-                Value::Map(self.map(ObjectId::Made(id), is_shown))
-            }
+            Some(Content::Register(value)) => value.clone(),
+            Some(Content::Counter(sum)) => Value::Counter(clamp(*sum)),
+            Some(Content::Object(Shape::Map)) => Value::Map(self.map(ObjectId::Made(id), is_shown)),
             Some(Content::Object(Shape::List)) => {
-                self.digest.tag(b'L');
                 Value::List(self.list(ObjectId::Made(id), is_shown))
             }
-            Some(Content::Object(Shape::Text)) => {
-                self.digest.tag(b'T');
-                Value::Text(self.text(ObjectId::Made(id)))
-            }
+            Some(Content::Object(Shape::Text)) => Value::Text(text(history, ObjectId::Made(id))),
         }
     }
 
@@ -280,73 +222,5 @@ impl Walk<'_> {
             }
         }
         text
-    }
-}
-
-/// BLAKE3 over an encoding in which every part ends where it must, so that different walks are
-/// different bytes.
-struct Digest {
-    hasher: blake3::Hasher,
-    buffer: Vec<u8>,
-}
-
-impl Digest {
-    fn new() -> Digest {
-        Digest { hasher: blake3::Hasher::new_derive_key(CONTEXT), buffer: Vec::new() }
-    }
-
-    fn raw(&mut self, bytes: &[u8]) {
-        self.buffer.extend(bytes);
-        if self.buffer.len() >= HASHED_AT_BYTES {
-            self.hasher.update(&self.buffer);
-            self.buffer.clear();
-        }
-    }
-
-    fn tag(&mut self, tag: u8) {
-        self.raw(&[tag]);
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.raw(&(bytes.len() as u64).to_le_bytes());
-        self.raw(bytes);
-    }
-
-    fn id(&mut self, id: OpId) {
-        self.raw(&id.counter.to_le_bytes());
-        self.raw(&id.actor.0);
-    }
-
-    fn register(&mut self, value: &Value) {
-        match value {
-            // Objects are never registers.
-            Value::Null | Value::List(_) | Value::Map(_) => self.tag(b'n'),
-            Value::Bool(b) => self.raw(&[b'b', u8::from(*b)]),
-            Value::Int(n) | Value::Counter(n) => {
-                self.tag(b'i');
-                self.raw(&n.to_le_bytes());
-            }
-            Value::Float(n) => {
-                self.tag(b'd');
-                self.raw(&n.to_bits().to_le_bytes());
-            }
-            Value::Str(s) | Value::Text(s) => {
-                self.tag(b's');
-                self.bytes(s.as_bytes());
-            }
-            Value::Bytes(b) => {
-                self.tag(b'x');
-                self.bytes(b);
-            }
-            Value::Timestamp(ms) => {
-                self.tag(b't');
-                self.raw(&ms.to_le_bytes());
-            }
-        }
-    }
-
-    fn finish(mut self) -> [u8; 32] {
-        self.hasher.update(&self.buffer);
-        self.hasher.finalize().into()
     }
 }

@@ -3,7 +3,7 @@
 //! In this order: layout (by [`Entry::decode`]), network and space, the author's membership, repeats, signature,
 //! chain, past, payload, and the verdict on each change. Only the last step merges anything.
 
-use super::stage::{Mark, NotTaken, StagedEntry};
+use super::stage::{Mark, NotTaken, Place, StagedChange, StagedEntry};
 use super::{Notice, Replica};
 use crate::entry::{Body, Entry, Header, PAYLOAD_FORMAT, Tip, Transaction, limits};
 use crate::ids::{Author, EntryHash, SpaceId};
@@ -279,16 +279,24 @@ impl<S: Store> Replica<S> {
         let mut mark = Mark::new();
         let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
         let actor = ActorBytes(header.author.actor());
+        let entry = self.stage.entries.len();
         let mut operations = 0;
-        for write in writes {
+        for (write, change) in writes.zip(0..) {
             let key = RecordKey { space: header.space, collection: write.collection, id: write.id };
             if let Err(reason) = self.check_address(header, &key) {
                 self.roll_back(mark)?;
                 return Ok(Some(self.void(header, &reason)));
             }
-            match self.take_change(&key, actor, write.change, &mut mark) {
+            let place = Place::Entry { entry, change };
+            let staged = StagedChange { actor, change: write.change, place };
+            match self.take_change(&key, staged, &mut mark) {
                 Ok(count) => operations += count,
                 Err(NotTaken::Store(error)) => return Err(error),
+                // Once a peer has given the entries back that it builds on, it can be judged.
+                Err(NotTaken::Damaged | NotTaken::Verdict(Verdict::NeedsHistory)) => {
+                    self.roll_back(mark)?;
+                    return Ok(None);
+                }
                 Err(NotTaken::Verdict(Verdict::Fault(fault))) => {
                     self.roll_back(mark)?;
                     let reason = format!("record {}/{}: {fault}", key.collection, key.id);

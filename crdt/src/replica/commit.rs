@@ -4,19 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::documents::Kept;
 use super::logs::Logs;
 use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
 use super::write::WriteError;
 use super::{Notice, Output, Replica, Validation};
 use crate::codec;
-use crate::digest::{Digest, record_hash};
+use crate::digest::record_hash;
 use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
 use crate::ids::{Author, EntryHash, NetworkId, SpaceId};
 use crate::membership::Genesis;
-use crate::record::View;
+use crate::record::Summary;
 use crate::store::{Position, RowWrite, Store, StoreError};
 use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
-use crate::tables::records::{self, CollectionRow, RecordKey};
+use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
 use crate::tables::row;
 
 /// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
@@ -83,7 +84,14 @@ impl<S: Store> Replica<S> {
         let transactions = std::mem::take(&mut self.stage.transactions);
         for transactions in split(transactions) {
             let space = network.main_space();
+            let counts: Vec<u32> = transactions.iter().map(|t| t.changes.len() as u32).collect();
             self.seal_entry(network, space, Body::Transactions(transactions), &mut named);
+            let entry = self.stage.entries.len() - 1;
+            let mut first = 0;
+            for count in counts {
+                self.stage.sealed.push((entry, first));
+                first += count;
+            }
         }
         named
     }
@@ -197,16 +205,21 @@ impl<S: Store> Replica<S> {
         for ((space, of, author), seq) in named {
             rows.push((logs::named(*space, *of, *author), Some(codec::encode(seq))));
         }
-        self.record_rows(&mut rows)?;
+        self.record_rows(positions, &mut rows)?;
         self.store.apply(rows, applied)?;
         self.remember(named);
         Ok(())
     }
 
-    fn record_rows(&mut self, rows: &mut Vec<RowWrite>) -> Result<(), StoreError> {
+    fn record_rows(
+        &mut self,
+        positions: &[Position],
+        rows: &mut Vec<RowWrite>,
+    ) -> Result<(), StoreError> {
         let mut collections: BTreeMap<(SpaceId, String), CollectionRow> = BTreeMap::new();
         let mut notices = Vec::new();
-        for (key, record) in &mut self.stage.records {
+        let Stage { records, sealed, .. } = &mut self.stage;
+        for (key, record) in records {
             if record.changes.is_empty() {
                 continue;
             }
@@ -219,18 +232,26 @@ impl<S: Store> Replica<S> {
                     unknown.insert(stored.unwrap_or_default())
                 }
             };
+            for staged in std::mem::take(&mut record.changes) {
+                let at = staged.place.resolve(positions, sealed);
+                let at = at.ok_or_else(|| lost_place(key))?;
+                record.places.push(at, |number, full| {
+                    rows.push((key.changes(number), Some(codec::encode(&full))));
+                });
+            }
             match &mut record.document {
                 Ok(document) => {
-                    let view = document.view();
-                    count(totals, key, record.before.as_ref(), &view);
-                    rows.push((key.document(), Some(document.save())));
-                    rows.push((key.view(), Some(codec::encode(&view))));
-                    let conflict = (!view.conflicts.is_empty()).then(Vec::new);
-                    let before = record.before.as_ref().is_some_and(|v| !v.conflicts.is_empty());
-                    if conflict.is_some() != before {
-                        rows.push((key.conflict(), conflict));
+                    let after = document.summary();
+                    count(totals, key, record.before.as_ref(), after.as_ref());
+                    let live = document.save();
+                    let row = RecordRow { changes: record.places.clone(), live: &live };
+                    rows.push((key.record(), Some(codec::encode(&row))));
+                    let conflicted =
+                        |summary: Option<Summary>| summary.is_some_and(|s| s.conflicted);
+                    if conflicted(after) != conflicted(record.before) {
+                        rows.push((key.conflict(), conflicted(after).then(Vec::new)));
                     }
-                    record.before = Some(view);
+                    record.before = after;
                 }
                 Err(reason) => {
                     self.unreadable.insert(key.clone(), reason.clone());
@@ -277,9 +298,9 @@ impl<S: Store> Replica<S> {
     /// Ends the group in memory; its documents go to the cache.
     pub(super) fn drop_stage_to_cache(&mut self) -> Stage {
         let mut stage = std::mem::take(&mut self.stage);
-        for (key, StagedRecord { document, .. }) in std::mem::take(&mut stage.records) {
+        for (key, StagedRecord { document, places, .. }) in std::mem::take(&mut stage.records) {
             if let Ok(document) = document {
-                self.documents.put(key, document);
+                self.documents.put(key, Kept { document, changes: places });
             }
         }
         stage
@@ -393,15 +414,27 @@ fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>
     }
 }
 
-fn count(totals: &mut CollectionRow, key: &RecordKey, before: Option<&View>, after: &View) {
-    let hash = |view: &View| record_hash(&key.collection, &key.id, &view.digest);
+fn count(
+    totals: &mut CollectionRow,
+    key: &RecordKey,
+    before: Option<&Summary>,
+    after: Option<&Summary>,
+) {
+    let hash = |summary: &Summary| record_hash(&key.collection, &key.id, &summary.digest);
     if let Some(before) = before {
         let counter = if before.deleted { &mut totals.deleted } else { &mut totals.live };
         *counter = counter.saturating_sub(1);
         totals.digest.remove(&hash(before));
     }
-    *(if after.deleted { &mut totals.deleted } else { &mut totals.live }) += 1;
-    Digest::add(&mut totals.digest, &hash(after));
+    if let Some(after) = after {
+        *(if after.deleted { &mut totals.deleted } else { &mut totals.live }) += 1;
+        totals.digest.add(&hash(after));
+    }
+}
+
+fn lost_place(key: &RecordKey) -> StoreError {
+    let RecordKey { collection, id, .. } = key;
+    StoreError::Tables { reason: format!("a change of {collection}/{id} is in no entry") }
 }
 
 /// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow.

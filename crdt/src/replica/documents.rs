@@ -1,58 +1,66 @@
-//! Documents kept in memory between groups.
+//! Records kept in memory between groups.
 
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
 use crate::record::Document;
-use crate::tables::records::RecordKey;
+use crate::tables::records::{Changes, RecordKey};
 
-/// Documents kept; some 15 KB each for records of ten fields.
-const DOCUMENTS_MAX: NonZeroUsize = NonZeroUsize::new(512).unwrap();
-/// Operations that they have together. A change of a hundred bytes can mean 60,000, which then take 20 to 50 MB.
-const OPERATIONS_MAX: usize = 1 << 18;
+/// Records kept; some 5 KB each if they have ten fields.
+const RECORDS_MAX: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+/// Values and changes that they have together. A change of a hundred bytes can mean 60,000, which then take 20 to 50
+/// MB.
+const ITEMS_MAX: usize = 1 << 18;
 
-/// Documents kept in memory between groups, the least lately used of which go first.
+/// A record in memory, and where its changes are.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub(super) document: Document,
+    pub(super) changes: Changes,
+}
+
+/// Records kept in memory between groups, the least lately used of which go first.
 pub(super) struct Documents {
-    documents: LruCache<RecordKey, Document>,
-    operation_count: usize,
+    records: LruCache<RecordKey, Kept>,
+    item_count: usize,
 }
 
 impl Documents {
     pub(super) fn new() -> Self {
-        Self { documents: LruCache::new(DOCUMENTS_MAX), operation_count: 0 }
+        Self { records: LruCache::new(RECORDS_MAX), item_count: 0 }
     }
 
-    /// Keeps a document.
-    pub(super) fn put(&mut self, key: RecordKey, document: Document) {
-        self.operation_count += document.operation_count();
-        let replaced = self.documents.push(key, document);
+    /// Keeps a record.
+    pub(super) fn put(&mut self, key: RecordKey, kept: Kept) {
+        self.item_count += kept.document.item_count();
+        let replaced = self.records.push(key, kept);
         self.forget(replaced);
-        while self.operation_count > OPERATIONS_MAX {
-            let oldest = self.documents.pop_lru();
+        while self.item_count > ITEMS_MAX {
+            let oldest = self.records.pop_lru();
             self.forget(oldest);
         }
     }
 
-    /// Takes a document out.
-    pub(super) fn pop(&mut self, key: &RecordKey) -> Option<Document> {
-        let document = self.documents.pop(key)?;
-        self.operation_count -= document.operation_count();
-        Some(document)
+    /// Takes a record out.
+    pub(super) fn pop(&mut self, key: &RecordKey) -> Option<Kept> {
+        let kept = self.records.pop(key)?;
+        self.item_count -= kept.document.item_count();
+        Some(kept)
     }
 
     /// How many are kept.
     pub(super) fn count(&self) -> usize {
-        self.documents.len()
+        self.records.len()
     }
 
     pub(super) fn clear(&mut self) {
-        self.documents.clear();
-        self.operation_count = 0;
+        self.records.clear();
+        self.item_count = 0;
     }
 
-    fn forget(&mut self, gone: Option<(RecordKey, Document)>) {
-        self.operation_count -= gone.map_or(0, |(_, document)| document.operation_count());
+    fn forget(&mut self, gone: Option<(RecordKey, Kept)>) {
+        self.item_count -= gone.map_or(0, |(_, kept)| kept.document.item_count());
     }
 }
 
@@ -69,31 +77,31 @@ mod tests {
         RecordKey { space: SpaceId([1; 16]), collection, id }
     }
 
-    fn document(items: usize) -> Document {
+    fn kept(items: usize) -> Kept {
         let mut document = Document::empty();
         let serde_json::Value::Object(fields) = json!({ "a": vec![1; items] }) else {
             panic!("an object");
         };
         document.edit(ActorBytes([1; 16]), 0, &Edit::Put(fields), None).unwrap().unwrap();
-        document
+        Kept { document, changes: Changes::default() }
     }
 
     #[test]
-    fn documents_are_bounded_by_number_and_by_operations() {
+    fn records_are_bounded_by_number_and_by_what_they_hold() {
         let mut documents = Documents::new();
         for number in 0..600 {
-            documents.put(key(number), document(1));
+            documents.put(key(number), kept(1));
         }
-        assert_eq!(documents.documents.len(), 512);
-        let large = document(60_000);
+        assert_eq!(documents.records.len(), 512);
+        let large = kept(60_000);
         for number in 0..20 {
             documents.put(key(number), large.clone());
-            assert!(documents.operation_count <= OPERATIONS_MAX);
+            assert!(documents.item_count <= ITEMS_MAX);
         }
-        assert_eq!(documents.documents.len(), 4);
+        assert_eq!(documents.records.len(), 4);
         assert!(documents.pop(&key(19)).is_some() && documents.pop(&key(0)).is_none());
-        documents.put(key(18), document(1));
-        let counted = documents.documents.iter().map(|(_, document)| document.operation_count());
-        assert_eq!(documents.operation_count, counted.sum::<usize>());
+        documents.put(key(18), kept(1));
+        let counted = documents.records.iter().map(|(_, kept)| kept.document.item_count());
+        assert_eq!(documents.item_count, counted.sum::<usize>());
     }
 }

@@ -11,7 +11,7 @@
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
-//! far), `commit` (seal, append, rows), `sync`, `serve` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `repair`,
+//! far), `history` (of a record, from the journal), `commit` (seal, append, rows), `sync`, `serve` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `repair`,
 //! `replay`.
 
 mod accept;
@@ -20,6 +20,7 @@ mod commit;
 mod documents;
 mod forks;
 mod gossip;
+mod history;
 mod logs;
 mod receipts;
 mod repair;

@@ -7,11 +7,13 @@ use super::{Output, Replica};
 use crate::entry::{Entry, Transaction};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::membership::{Genesis, Operation};
-use crate::record::{ActorBytes, Document, RecordChange, SCHEMA_COLLECTION, Schema, Verdict, View};
-use crate::store::{Store, StoreError};
+use crate::read;
+use crate::record::{
+    ActorBytes, Document, RecordChange, SCHEMA_COLLECTION, Schema, Summary, Verdict, View,
+};
+use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{Fate, LogRow};
-use crate::tables::records::RecordKey;
-use crate::tables::row;
+use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 
 /// What one group of inputs has changed so far.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub(super) struct Stage {
     pub(super) records: BTreeMap<RecordKey, StagedRecord>,
     /// Local transactions, to be sealed in entries of the main space.
     pub(super) transactions: Vec<Pending>,
+    /// Where each of them is, once they are sealed: the number of its entry, and that of its first change there.
+    pub(super) sealed: Vec<(usize, u32)>,
     /// Local operations, to be sealed in an entry of the membership space.
     pub(super) operations: Vec<Operation>,
     /// Entries in the order in which the journal will have them.
@@ -71,12 +75,48 @@ pub(super) enum After {
 
 /// A record in the middle of a group.
 pub(super) struct StagedRecord {
-    /// The document, or why it cannot be read here.
+    /// The record, or why it cannot be read here.
     pub(super) document: Result<Document, String>,
-    /// The view before the group.
-    pub(super) before: Option<View>,
+    /// What it was before the group; `None`: missing.
+    pub(super) before: Option<Summary>,
+    /// Where its changes before the group are.
+    pub(super) places: Changes,
     /// The changes of this group, in order.
-    pub(super) changes: Vec<(ActorBytes, RecordChange)>,
+    pub(super) changes: Vec<StagedChange>,
+}
+
+/// A change of the group.
+pub(super) struct StagedChange {
+    pub(super) actor: ActorBytes,
+    pub(super) change: RecordChange,
+    pub(super) place: Place,
+}
+
+/// Where a change of the group is.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Change number `change` of the entry number `entry` of the group.
+    Entry { entry: usize, change: u32 },
+    /// Change number `change` of the local transaction number `transaction` of the group.
+    Local { transaction: usize, change: u32 },
+}
+
+impl Place {
+    /// Where that is in the journal, if the group's entries are at `positions`.
+    pub(super) fn resolve(
+        self,
+        positions: &[Position],
+        sealed: &[(usize, u32)],
+    ) -> Option<ChangeAt> {
+        let (entry, index) = match self {
+            Self::Entry { entry, change } => (entry, change),
+            Self::Local { transaction, change } => {
+                let (entry, first) = sealed.get(transaction)?;
+                (*entry, first + change)
+            }
+        };
+        Some(ChangeAt { position: positions.get(entry)?.0, index })
+    }
 }
 
 /// Where a record stood before an attempt that may fail.
@@ -88,6 +128,8 @@ pub(super) struct Mark {
 pub(super) enum NotTaken {
     /// The checker's verdict.
     Verdict(Verdict),
+    /// It can be judged only by changes whose journal frames are damaged.
+    Damaged,
     /// The store failed.
     Store(StoreError),
 }
@@ -118,9 +160,9 @@ impl<S: Store> Replica<S> {
     /// The record as the group sees it, read from the store on first use.
     pub(super) fn staged(&mut self, key: &RecordKey) -> Result<&mut StagedRecord, StoreError> {
         if !self.stage.records.contains_key(key) {
-            let document = self.load_document(key)?;
-            let before = row(&self.store, "view", &key.view())?;
-            let record = StagedRecord { document, before, changes: Vec::new() };
+            let (document, places) = self.load_record(key)?;
+            let before = document.as_ref().ok().and_then(Document::summary);
+            let record = StagedRecord { document, before, places, changes: Vec::new() };
             self.stage.records.insert(key.clone(), record);
         }
         match self.stage.records.get_mut(key) {
@@ -141,17 +183,25 @@ impl<S: Store> Replica<S> {
         Ok(record)
     }
 
-    fn load_document(&mut self, key: &RecordKey) -> Result<Result<Document, String>, StoreError> {
-        if let Some(document) = self.documents.pop(key) {
-            return Ok(Ok(document));
+    fn load_record(
+        &mut self,
+        key: &RecordKey,
+    ) -> Result<(Result<Document, String>, Changes), StoreError> {
+        if let Some(kept) = self.documents.pop(key) {
+            return Ok((Ok(kept.document), kept.changes));
         }
-        if let Some(reason) = self.unreadable.get(key) {
-            return Ok(Err(reason.clone()));
+        let stored = self.store.get(&key.record())?;
+        let (document, places) = match &stored {
+            Some(value) => {
+                let row = RecordRow::decode(value)?;
+                (row.document().map_err(|error| error.to_string()), row.changes)
+            }
+            None => (Ok(Document::empty()), Changes::default()),
+        };
+        match self.unreadable.get(key) {
+            Some(reason) => Ok((Err(reason.clone()), places)),
+            None => Ok((document, places)),
         }
-        Ok(match self.store.get(&key.document())? {
-            Some(saved) => Document::load(&saved).map_err(|error| error.to_string()),
-            None => Ok(Document::empty()),
-        })
     }
 
     /// Takes one change to one record in: checked, then merged. Says how many operations it means.
@@ -161,20 +211,25 @@ impl<S: Store> Replica<S> {
     pub(super) fn take_change(
         &mut self,
         key: &RecordKey,
-        actor: ActorBytes,
-        change: RecordChange,
+        change: StagedChange,
         mark: &mut Mark,
     ) -> Result<usize, NotTaken> {
+        let parsed = change.change.parse(change.actor).map_err(Verdict::Fault);
+        let parsed = parsed.map_err(NotTaken::Verdict)?;
+        let operations = parsed.operations();
         let record = self.staged_with(key, mark)?;
-        let mut operations = 0;
+        let judged = record.document.as_ref().map(|document| document.judge(&parsed));
+        if let Ok(Err(Verdict::NeedsHistory)) = judged {
+            self.load_history(key)?;
+        }
+        let record = self.staged(key)?;
         if let Ok(document) = &mut record.document {
-            let checked = document.check(actor, &change).map_err(NotTaken::Verdict)?;
-            operations = checked.operations();
-            if let Err(error) = document.apply(checked) {
+            let judged = document.judge(&parsed).map_err(NotTaken::Verdict)?;
+            if let Err(error) = document.apply(judged.with(parsed)) {
                 record.document = Err(error.to_string());
             }
         }
-        record.changes.push((actor, change));
+        record.changes.push(change);
         Ok(operations)
     }
 
@@ -188,9 +243,9 @@ impl<S: Store> Replica<S> {
             // The cache has no copy while a record is staged, so this starts from what is stored.
             let mut changes = record.changes;
             changes.truncate(count);
-            for (actor, change) in changes {
-                match self.take_change(&key, actor, change, &mut Mark::new()) {
-                    Ok(_) | Err(NotTaken::Verdict(_)) => {}
+            for change in changes {
+                match self.take_change(&key, change, &mut Mark::new()) {
+                    Ok(_) | Err(NotTaken::Verdict(_) | NotTaken::Damaged) => {}
                     Err(NotTaken::Store(error)) => return Err(error),
                 }
             }
@@ -226,7 +281,7 @@ impl<S: Store> Replica<S> {
         if let Some(schema) = self.schemas.get(&cached) {
             return Ok(schema.clone());
         }
-        let view: Option<View> = row(&self.store, "view", &key.view())?;
+        let view = read::record(&self.store, &key)?;
         let schema = view.as_ref().and_then(schema_of);
         self.schemas.insert(cached, schema.clone());
         Ok(schema)

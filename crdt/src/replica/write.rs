@@ -1,14 +1,14 @@
 //! Local writes: from an edit to a staged transaction.
 
-use super::stage::{Mark, Pending};
+use super::stage::{Mark, Pending, Place, StagedChange};
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
 use crate::entry::{RecordWrite, Transaction, limits};
 use crate::ids::SpaceId;
 use crate::membership::Role;
 use crate::record::{
-    ActorBytes, EditError, NameError, SCHEMA_COLLECTION, Schema, SchemaError, check_collection,
-    check_record_id, validate_schema_edit,
+    ActorBytes, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError,
+    check_collection, check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
@@ -65,12 +65,6 @@ pub enum WriteError {
         changes: usize,
         /// Operations found.
         operations: usize,
-    },
-    /// This program made a change that it would itself refuse from others. A fault of the program.
-    #[error("the change is not sound, please report this: {reason}")]
-    Unsound {
-        /// What the checker found.
-        reason: String,
     },
     /// The origin cannot be one.
     #[error(
@@ -152,8 +146,10 @@ impl<S: Store> Replica<S> {
             return Ok(Written { records_changed: 0 });
         }
         let (mut changes, mut operations) = (Vec::new(), 0);
+        let number = self.stage.transactions.len();
         for edit in transaction.edits {
-            if let Some((change, count)) = self.stage_edit(space, edit, mark)? {
+            let place = Place::Local { transaction: number, change: changes.len() as u32 };
+            if let Some((change, count)) = self.stage_edit(space, edit, place, mark)? {
                 changes.push(change);
                 operations += count;
             }
@@ -201,6 +197,7 @@ impl<S: Store> Replica<S> {
         &mut self,
         space: SpaceId,
         edit: RecordEdit,
+        place: Place,
         mark: &mut Mark,
     ) -> Result<Option<(RecordWrite, usize)>, Stop> {
         let RecordEdit { collection, id, edit } = edit;
@@ -227,19 +224,15 @@ impl<S: Store> Replica<S> {
             }
         };
         let before = (is_schema && !document.is_empty()).then(|| document.view());
-        let Some(change) = document.edit(actor, time_ms, &edit, schema.as_ref())? else {
+        let Some(edited) = document.edit(actor, time_ms, &edit, schema.as_ref())? else {
             return Ok(None);
         };
+        let Edited { change, operations } = edited;
         // Remembered first, so that a schema which is refused below is rolled back.
-        record.changes.push((actor, change.clone()));
+        record.changes.push(StagedChange { actor, change: change.clone(), place });
         if is_schema {
             validate_schema_edit(before.as_ref(), &document.view())?;
         }
-        // Authors pass the verdict on their own changes too: nothing is signed that others would refuse.
-        let operations = match document.check(actor, &change) {
-            Ok(checked) => checked.operations(),
-            Err(verdict) => return Err(WriteError::Unsound { reason: verdict.to_string() }.into()),
-        };
         Ok(Some((RecordWrite { collection: key.collection, id: key.id, change }, operations)))
     }
 }

@@ -4,17 +4,17 @@
 //! |---|---|---|---|
 //! | `a` | actor 16 | [`logs::ActorRow`]: whose Automerge actor it is | logs |
 //! | `c` | space 16, collection | [`records::CollectionRow`]: counts and digest | records |
-//! | `d` | space 16, collection, 0, record id | the saved Automerge document | records |
+//! | `d` | space 16, collection, 0, record id | [`records::RecordRow`]: what is live of a record, and where its last changes are | records |
 //! | `e` | space 16, author 40, seq 8 | [`logs::EntryRow`]: where an entry is and what became of it | logs |
 //! | `f` | space 16, author 40 | [`logs::ForkRow`]: proof that a site signed one number twice | logs |
 //! | `g` | | the network's genesis document | logs |
+//! | `h` | space 16, collection, 0, record id, number 4 | where [`records::CHANGES_IN_ROW`] of its changes are | records |
 //! | `l` | space 16, author 40 | [`logs::LogRow`]: the tip of a log | logs |
 //! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
 //! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
 //! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | replay |
 //! | `r` | space 16, site 32 | the latest [`crate::receipt::Receipt`] of a site | logs |
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
-//! | `v` | space 16, collection, 0, record id | [`crate::record::View`] | records |
 //! | `w` | change 32 | empty: the change is in a void or dropped entry | logs |
 //! | `x` | space 16, collection, 0, record id | empty: the record has conflicts | records |
 //!
@@ -30,7 +30,7 @@ use crate::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

@@ -1,10 +1,13 @@
-//! Rows of records: documents, views, collections, conflicts, origins.
+//! Rows of records: what is live of them and where their changes are, collections, conflicts, origins.
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::digest::Digest;
 use crate::entry::Origin;
 use crate::ids::SpaceId;
+use crate::record::Document;
+use crate::store::StoreError;
 
 /// The address of a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,15 +31,77 @@ pub struct CollectionRow {
     pub digest: Digest,
 }
 
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRow<'a> {
+    /// Where its changes are.
+    pub changes: Changes,
+    /// What is live of it: [`crate::record::Document::save`].
+    #[serde(borrow, with = "serde_bytes")]
+    pub live: &'a [u8],
+}
+
+impl<'a> RecordRow<'a> {
+    /// Reads a row. One that does not decode means broken tables.
+    pub fn decode(value: &'a [u8]) -> Result<Self, StoreError> {
+        let decoded = codec::decode_start("record row", value);
+        decoded.map(|(row, _)| row).map_err(broken)
+    }
+
+    /// What is live of the record.
+    pub fn document(&self) -> Result<Document, StoreError> {
+        Document::load(self.live).map_err(broken)
+    }
+}
+
+fn broken(error: impl ToString) -> StoreError {
+    StoreError::Tables { reason: error.to_string() }
+}
+
+/// Where a record's changes are, in the order in which they were applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// The number of rows of [`CHANGES_IN_ROW`] changes each ([`RecordKey::changes`]) that come first.
+    pub rows: u32,
+    /// The rest.
+    pub last: Vec<ChangeAt>,
+}
+
+/// The changes that one row names: a record's own row, which is written with each of its changes, names fewer.
+pub const CHANGES_IN_ROW: usize = 32;
+
+/// Where a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeAt {
+    /// The journal frame of its entry.
+    pub position: u64,
+    /// Its place among the entry's changes, from 0.
+    pub index: u32,
+}
+
+impl Changes {
+    /// Adds a change. The rows that are full by now are for `full`, with their numbers.
+    pub fn push(&mut self, at: ChangeAt, mut full: impl FnMut(u32, &[ChangeAt])) {
+        self.last.push(at);
+        if self.last.len() >= CHANGES_IN_ROW {
+            full(self.rows, &self.last);
+            self.rows += 1;
+            self.last.clear();
+        }
+    }
+}
+
 impl RecordKey {
-    /// Key of the document row.
-    pub fn document(&self) -> Vec<u8> {
+    /// Key of the [`RecordRow`].
+    pub fn record(&self) -> Vec<u8> {
         self.key(b'd')
     }
 
-    /// Key of the view row.
-    pub fn view(&self) -> Vec<u8> {
-        self.key(b'v')
+    /// Key of a row of places of changes.
+    pub fn changes(&self, number: u32) -> Vec<u8> {
+        let mut key = self.key(b'h');
+        key.extend_from_slice(&number.to_be_bytes());
+        key
     }
 
     /// Key of the row that marks conflicts.
@@ -56,18 +121,13 @@ impl RecordKey {
     }
 }
 
-/// What the views of a collection begin with.
-pub fn views(space: SpaceId, collection: &str) -> Vec<u8> {
-    collection_prefix(b'v', space, collection)
+/// What the record rows of a collection begin with.
+pub fn records(space: SpaceId, collection: &str) -> Vec<u8> {
+    collection_prefix(b'd', space, collection)
 }
 
-/// What the views of a space begin with.
-pub fn views_of_space(space: SpaceId) -> Vec<u8> {
-    space_prefix(b'v', space)
-}
-
-/// What the documents of a space begin with.
-pub fn documents_of_space(space: SpaceId) -> Vec<u8> {
+/// What the record rows of a space begin with.
+pub fn records_of_space(space: SpaceId) -> Vec<u8> {
     space_prefix(b'd', space)
 }
 
@@ -98,7 +158,7 @@ pub fn collection_of_key(key: &[u8]) -> Option<String> {
     String::from_utf8(key.get(17..)?.to_vec()).ok()
 }
 
-/// The record in the key of a document, view, conflict or unreadable row.
+/// The record in the key of a record, conflict or unreadable row.
 pub fn record_of_key(key: &[u8]) -> Option<RecordKey> {
     let space = SpaceId(key.get(1..17)?.try_into().ok()?);
     let rest = key.get(17..)?;
@@ -137,12 +197,12 @@ mod tests {
     fn a_record_is_read_back_from_its_keys() {
         let (collection, id) = ("products".to_owned(), "tea/0 ü".to_owned());
         let key = RecordKey { space: SpaceId([4; 16]), collection, id };
-        for bytes in [key.document(), key.view(), key.conflict(), key.unreadable()] {
+        for bytes in [key.record(), key.conflict(), key.unreadable()] {
             assert_eq!(record_of_key(&bytes), Some(key.clone()));
         }
-        assert!(key.view().starts_with(&views(key.space, "products")));
-        assert!(!key.view().starts_with(&views(key.space, "product")));
-        assert_eq!(record_of_key(b"v"), None);
+        assert!(key.record().starts_with(&records(key.space, "products")));
+        assert!(!key.record().starts_with(&records(key.space, "product")));
+        assert_eq!(record_of_key(b"d"), None);
         let row = super::collection(key.space, "products");
         assert_eq!(collection_of_key(&row).as_deref(), Some("products"));
     }

@@ -235,7 +235,6 @@ impl ApiError {
             WriteError::Schema(_) => Self::of(Code::SchemaRefused, error),
             WriteError::TooLarge { .. } => Self::of(Code::TransactionTooLarge, error),
             WriteError::Origin { .. } => Self::of(Code::BadParameter, error),
-            WriteError::Unsound { .. } => Self::of(Code::Internal, error),
             WriteError::Unreadable { reason, .. } => {
                 Self::record_unreadable(collection, id, reason)
             }

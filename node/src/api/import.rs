@@ -108,7 +108,6 @@ fn is_of_the_whole(error: &WriteError) -> bool {
         | WriteError::Schema(_)
         | WriteError::TooLarge { .. }
         | WriteError::Origin { .. }
-        | WriteError::Unsound { .. }
         | WriteError::Unreadable { .. } => false,
     }
 }

@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::record::View;
-use branchline_crdt::tables::{self, decode_row, records};
+use branchline_crdt::read;
 
 use super::{Check, Report, Scene};
 use crate::oracle::Told;
@@ -88,10 +87,10 @@ impl Check for Deletion {
 fn shown(office: Office, scene: &Scene<'_>) -> BTreeMap<String, bool> {
     let mut shown = BTreeMap::new();
     scene.world.read(office, |store, space| {
-        tables::walk(store, &records::views(space, GONE), None, |key, value| {
-            let view: View = decode_row("view", value)?;
-            shown.extend(records::record_of_key(key).map(|key| (key.id, view.deleted)));
-            Ok(true)
+        read::each_record(store, space, |key, view| {
+            if key.collection == GONE {
+                shown.insert(key.id, view.deleted);
+            }
         })
     });
     shown

@@ -121,7 +121,7 @@ fn expect_mark(
 fn marks(office: Office, scene: &Scene<'_>) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
     scene.world.read(office, |store, space| {
-        tables::walk(store, &records::views(space, MARKS), None, |key, _| {
+        tables::walk(store, &records::records(space, MARKS), None, |key, _| {
             shown.extend(records::record_of_key(key).map(|key| key.id));
             Ok(true)
         })

