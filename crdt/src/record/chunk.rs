@@ -76,19 +76,13 @@ pub(crate) fn body_of(chunk: &[u8]) -> &[u8] {
 }
 
 /// A whole chunk, and the hash of the change.
-fn chunk_of(body: &[u8]) -> (Vec<u8>, [u8; 32]) {
+pub(crate) fn chunk_of(body: &[u8]) -> (Vec<u8>, [u8; 32]) {
     let hash: [u8; 32] = Sha256::digest(body).into();
     let mut chunk = Vec::with_capacity(PREFIX_BYTES + body.len());
     chunk.extend(MAGIC);
     chunk.extend(&hash[..CHECKSUM_BYTES]);
     chunk.extend(body);
     (chunk, hash)
-}
-
-/// A change as Automerge has it.
-#[cfg(test)]
-pub(crate) fn change_of(body: &[u8]) -> Result<Change, automerge::LoadChangeError> {
-    Change::try_from(chunk_of(body).0.as_slice())
 }
 
 /// Reads a body that came from anyone.

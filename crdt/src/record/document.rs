@@ -30,6 +30,12 @@ pub enum Unreadable {
     /// The parts do not fit together.
     #[error(transparent)]
     Inconsistent(#[from] Inconsistent),
+    /// Automerge does not take the changes.
+    #[error("Automerge cannot read the record: {0}")]
+    Automerge(String),
+    /// Automerge panicked.
+    #[error("Automerge panicked over the record")]
+    Panic,
     /// A change of the history is not accepted as it once was.
     #[error("a change of the record's history is no longer accepted: {0}")]
     Refused(Verdict),

@@ -15,6 +15,8 @@ pub(crate) struct Story {
     /// The record without and with what others wrote concurrently.
     pub(crate) few: Document,
     pub(crate) many: Document,
+    /// What `few` is made of.
+    pub(crate) before: Vec<RecordChange>,
     /// What `many` has on top of `few`.
     concurrent: Vec<(ActorBytes, RecordChange)>,
     /// Changes by [`LIAR`] that follow `few`.
@@ -52,8 +54,10 @@ fn merge(json: serde_json::Value) -> Edit {
 fn make() -> Story {
     let mut few = Document::empty();
     let first = json!({"stock": 1, "notes": "hi", "name": "x", "list": [1, 2], "map": {"k": 1}});
-    edit(&mut few, OTHER, &put(first));
-    edit(&mut few, LIAR, &merge(json!({"name": "y", "list": [1, 2, 3]})));
+    let before = vec![
+        edit(&mut few, OTHER, &put(first)),
+        edit(&mut few, LIAR, &merge(json!({"name": "y", "list": [1, 2, 3]}))),
+    ];
     let mut many = few.clone();
     let concurrent = [
         json!({"stock": 9, "notes": "ih", "map": {"z": {"$inc": 1}}, "name": null}),
@@ -67,7 +71,7 @@ fn make() -> Story {
         Edit::Delete,
     ];
     let changes = edits.map(|e| edit(&mut few.clone(), LIAR, &e)).into();
-    Story { few, many, concurrent, changes }
+    Story { few, many, before, concurrent, changes }
 }
 
 pub(crate) const CHANGE: Target = Target {

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use arbitrary::Unstructured;
 use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
-use automerge::{ActorId, Automerge, Change, ChangeHash, ExpandedChange, ObjType, ScalarValue};
-use branchline_crdt::record::RecordChange;
+use automerge::{ActorId, Change, ChangeHash, ExpandedChange, ObjType, ScalarValue};
+use branchline_crdt::record::{RecordChange, automerge_of};
 
 use crate::changes::{LIAR, one_verdict, story};
 use crate::{Memory, Target};
@@ -45,8 +45,7 @@ struct Known {
 fn known() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
     KNOWN.get_or_init(|| {
-        let saved = story().few.save();
-        let document = Automerge::load(&saved).expect("what was saved loads");
+        let document = automerge_of(&story().before).expect("honest changes");
         let changes: Vec<Change> = document.get_changes(&[]);
         let mut ids = Vec::new();
         let (mut last, mut seq, mut start_op) = (None, 1, 1);

@@ -4,7 +4,8 @@
 use data_encoding::HEXLOWER;
 use serde_json::json;
 
-use super::support::{Office, genesis_change};
+use super::support::Office;
+use crate::record::export::genesis_change;
 use crate::record::{Genesis, GenesisKind, RecordChange, View};
 
 fn genesis(path: &[&str], kind: GenesisKind) -> Genesis {

@@ -1,15 +1,12 @@
 //! Offices with one record each, and Automerge's own reading to compare with.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 
-use automerge::{Automerge, Change, ObjId, ObjType, ReadDoc, ScalarValue};
+use automerge::{Automerge, ObjId, ObjType, ReadDoc, ScalarValue};
 use serde_json::{Map, Value as Json};
 
-use crate::record::chunk;
-use crate::record::genesis::GenesisChange;
 use crate::record::{
-    ActorBytes, Document, Edit, EditError, Genesis, RecordChange, Schema, Value, Verdict, View,
+    ActorBytes, Document, Edit, EditError, RecordChange, Schema, Value, Verdict, View, automerge_of,
 };
 
 /// One change as its author's log carries it.
@@ -119,14 +116,7 @@ impl Office {
 
     /// Automerge's own document of the same changes.
     pub(super) fn automerge(&self) -> Automerge {
-        let mut automerge = Automerge::new();
-        for entry in &self.entries {
-            let genesis = entry.change.genesis.iter().flat_map(Genesis::changes);
-            let genesis = genesis.map(|made| genesis_change(&made));
-            let own = chunk::change_of(&entry.change.body).unwrap();
-            automerge.apply_changes(genesis.chain([own])).unwrap();
-        }
-        automerge
+        automerge_of(self.entries.iter().map(|entry| &entry.change)).unwrap()
     }
 
     /// Takes in all that another office has.
@@ -166,12 +156,6 @@ pub(super) fn merge(json: Json) -> Edit {
 
 fn reloaded(document: &Document) -> Document {
     Document::load(&document.save()).unwrap()
-}
-
-pub(super) fn genesis_change(made: &GenesisChange) -> Change {
-    let operation = &made.operation;
-    let start_op = NonZeroU64::new(operation.id.counter).unwrap();
-    chunk::build(operation.id.actor, 1, start_op, 0, &made.deps, std::slice::from_ref(operation))
 }
 
 /// Asserts that the view is what Automerge itself reads, conflicts included, and that saving and
