@@ -2,7 +2,7 @@
 //! integers), every decode limited by the bytes it was given and refused if any are left over.
 
 use bincode::config;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// Bytes that are not a value of the expected kind.
 #[derive(Debug, thiserror::Error)]
@@ -34,19 +34,16 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     }
 }
 
-/// The value that `bytes` hold. `what` names the expected kind in the error.
-pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
+/// The value that `bytes` hold, which may borrow from them. `what` names the expected kind in the error.
+pub fn decode<'a, T: Deserialize<'a>>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<T, DecodeError> {
     let (value, used) = decode_start(what, bytes)?;
     match bytes.len() - used {
         0 => Ok(value),
         extra => Err(DecodeError::Trailing { what, extra }),
     }
-}
-
-/// How many items the list claims to have that `bytes` begin with: to be bounded before any is made, since an item
-/// of one byte may take a hundred in memory.
-pub fn list_len(what: &'static str, bytes: &[u8]) -> Result<u64, DecodeError> {
-    Ok(decode_start(what, bytes)?.0)
 }
 
 /// The value that `bytes` begin with, which may borrow from them, and how many bytes it takes.
@@ -98,15 +95,6 @@ mod tests {
         }
         let large = "a".repeat(20_000_000);
         assert_eq!(decode::<String>("text", &encode(&large)).unwrap(), large);
-    }
-
-    #[test]
-    fn the_length_of_a_list_is_known_before_its_items() {
-        for len in [0_usize, 1, 250, 251, 70_000] {
-            let list = vec![7_u8; len];
-            assert_eq!(list_len("list", &encode(&list)).unwrap(), len as u64);
-        }
-        assert!(list_len("list", &[]).is_err());
     }
 
     #[test]

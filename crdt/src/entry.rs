@@ -135,7 +135,6 @@ pub struct Entry {
     pub signature: Signature,
     /// Hash of header and signature.
     pub hash: EntryHash,
-    payload: Vec<u8>,
     bytes: Vec<u8>,
 }
 
@@ -189,13 +188,13 @@ pub enum MalformedBody {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Envelope {
+struct Envelope<'a> {
     version: u8,
-    #[serde(with = "serde_bytes")]
-    header: Vec<u8>,
+    #[serde(borrow, with = "serde_bytes")]
+    header: &'a [u8],
     signature: Signature,
-    #[serde(with = "serde_bytes")]
-    payload: Vec<u8>,
+    #[serde(borrow, with = "serde_bytes")]
+    payload: &'a [u8],
 }
 
 /// What an author decides of an entry; the rest follows.
@@ -232,19 +231,18 @@ impl Draft {
             past: self.past,
             membership_past: self.membership_past,
             time_ms: self.time_ms,
-            payload: PayloadInfo {
-                format: PAYLOAD_FORMAT,
-                hash: *blake3::hash(&payload).as_bytes(),
-                bytes: payload.len() as u32,
-            },
+            payload: PayloadInfo::new(PAYLOAD_FORMAT, &payload),
         };
         let header_bytes = codec::encode(&header);
         let signature = key.sign(&signed_digest(&header_bytes));
-        let hash = entry_hash(&header_bytes, &signature);
-        let envelope =
-            Envelope { version: ENVELOPE_VERSION, header: header_bytes, signature, payload };
-        let bytes = codec::encode(&envelope);
-        Entry { header, signature, hash, payload: envelope.payload, bytes }
+        Entry::assemble(header, &header_bytes, signature, &payload)
+    }
+}
+
+impl PayloadInfo {
+    /// Of a packed payload.
+    pub(crate) fn new(format: u8, payload: &[u8]) -> Self {
+        Self { format, hash: *blake3::hash(payload).as_bytes(), bytes: payload.len() as u32 }
     }
 }
 
@@ -258,20 +256,41 @@ impl Entry {
         if let Some(&found) = bytes.first().filter(|version| **version != ENVELOPE_VERSION) {
             return Err(MalformedEntry::Version { found });
         }
-        let envelope: Envelope = codec::decode("entry", bytes)?;
-        let header: Header = codec::decode("entry header", &envelope.header)?;
+        let envelope: Envelope<'_> = codec::decode("entry", bytes)?;
+        let header: Header = codec::decode("entry header", envelope.header)?;
         if codec::encode(&header) != envelope.header || codec::encode(&envelope) != bytes {
             return Err(MalformedEntry::NotCanonical);
         }
         header.check().map_err(|reason| MalformedEntry::Header { reason })?;
         let Envelope { header: header_bytes, signature, payload, .. } = envelope;
-        if header.payload.bytes as usize != payload.len()
-            || header.payload.hash != *blake3::hash(&payload).as_bytes()
-        {
+        if header.payload != PayloadInfo::new(header.payload.format, payload) {
             return Err(MalformedEntry::Payload);
         }
-        let hash = entry_hash(&header_bytes, &signature);
-        Ok(Self { header, signature, hash, payload, bytes: bytes.to_vec() })
+        let hash = entry_hash(header_bytes, &signature);
+        Ok(Self { header, signature, hash, bytes: bytes.to_vec() })
+    }
+
+    /// The entry that has these parts, which belong together, in its one canonical form. As [`Entry::decode`], says
+    /// nothing of the signature.
+    pub(crate) fn from_parts(
+        header: Header,
+        signature: Signature,
+        payload: &[u8],
+    ) -> Result<Self, MalformedEntry> {
+        header.check().map_err(|reason| MalformedEntry::Header { reason })?;
+        let header_bytes = codec::encode(&header);
+        let entry = Self::assemble(header, &header_bytes, signature, payload);
+        match entry.bytes.len() {
+            0..=limits::ENTRY_BYTES_MAX => Ok(entry),
+            found => Err(MalformedEntry::TooLarge { found }),
+        }
+    }
+
+    fn assemble(header: Header, header_bytes: &[u8], signature: Signature, payload: &[u8]) -> Self {
+        let hash = entry_hash(header_bytes, &signature);
+        let envelope =
+            Envelope { version: ENVELOPE_VERSION, header: header_bytes, signature, payload };
+        Self { header, signature, hash, bytes: codec::encode(&envelope) }
     }
 
     /// Whether the author's site signed the header.
@@ -284,6 +303,12 @@ impl Entry {
         &self.bytes
     }
 
+    /// The packed payload.
+    pub(crate) fn payload(&self) -> &[u8] {
+        let start = self.bytes.len().saturating_sub(self.header.payload.bytes as usize);
+        self.bytes.get(start..).unwrap_or_default()
+    }
+
     /// This entry's name.
     pub fn tip(&self) -> Tip {
         Tip { author: self.header.author, seq: self.header.seq, hash: self.hash }
@@ -291,7 +316,7 @@ impl Entry {
 
     /// The unpacked payload. Call only where [`PayloadInfo::format`] is [`PAYLOAD_FORMAT`].
     pub fn body(&self) -> Result<Body, MalformedBody> {
-        let raw = pack::unpack(&self.payload, limits::BODY_BYTES_MAX)?;
+        let raw = pack::unpack(self.payload(), limits::BODY_BYTES_MAX)?;
         outline::check(&raw)?;
         let body: Body = codec::decode("payload", &raw)?;
         body.check().map_err(|reason| MalformedBody::Limit { reason })?;

@@ -8,17 +8,19 @@
 //!
 //! All in [`codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
 
+mod entries;
+
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, DecodeError};
 use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, NetworkId, SpaceId};
 use crate::membership::{Admission, Genesis};
-use crate::pack::{self, UnpackError};
 use crate::receipt::Receipt;
 use crate::tables::logs::ForkRow;
+
+pub use entries::{UnpackEntriesError, pack_entries, unpack_entries};
 
 /// Bytes of entries that a puller asks for at a time: some ms of a slow line, and well under what one answer may be.
 pub const PULL_BYTES: u32 = 1024 * 1024;
@@ -156,63 +158,4 @@ pub(crate) fn count_fitting(sizes: impl IntoIterator<Item = usize>, bytes_max: u
         bytes <= bytes_max
     };
     sizes.into_iter().take_while(fits).count()
-}
-
-/// Packs whole entries, one after the other, as one piece.
-pub fn pack_entries(entries: &[Vec<u8>]) -> Vec<u8> {
-    let items: Vec<_> = entries.iter().map(|entry| serde_bytes::Bytes::new(entry)).collect();
-    pack::pack(&codec::encode(&items))
-}
-
-/// Why packed entries cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackEntriesError {
-    /// The piece does not unpack.
-    #[error(transparent)]
-    Unpack(#[from] UnpackError),
-    /// It is no list of entries.
-    #[error(transparent)]
-    Layout(#[from] DecodeError),
-    /// It claims more entries than its bytes can hold.
-    #[error("{bytes} bytes cannot hold {count} entries")]
-    Count {
-        /// Entries claimed.
-        count: u64,
-        /// Bytes found.
-        bytes: usize,
-    },
-}
-
-/// The smallest entry has 237 bytes; this leaves room for its length.
-const ENTRY_BYTES_MIN: usize = 200;
-
-/// The inverse of [`pack_entries`].
-pub fn unpack_entries(packed: &[u8]) -> Result<Vec<Vec<u8>>, UnpackEntriesError> {
-    let raw = pack::unpack(packed, ANSWER_BYTES_MAX + ENTRY_BYTES_MAX)?;
-    let count = codec::list_len("list of entries", &raw)?;
-    if count > (raw.len() / ENTRY_BYTES_MIN) as u64 {
-        return Err(UnpackEntriesError::Count { count, bytes: raw.len() });
-    }
-    let items: Vec<serde_bytes::ByteBuf> = codec::decode("list of entries", &raw)?;
-    Ok(items.into_iter().map(serde_bytes::ByteBuf::into_vec).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_travel_as_one_piece() {
-        let entries = vec![vec![1; 300], vec![2; 500]];
-        assert_eq!(unpack_entries(&pack_entries(&entries)).unwrap(), entries);
-        assert!(unpack_entries(&pack_entries(&[])).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_kilobyte_does_not_become_millions_of_entries() {
-        let empty = vec![Vec::new(); 1_000_000];
-        let packed = pack_entries(&empty);
-        assert!(packed.len() < 1_000, "{}", packed.len());
-        assert!(matches!(unpack_entries(&packed), Err(UnpackEntriesError::Count { .. })));
-    }
 }

@@ -126,7 +126,7 @@ impl Liar {
         for peer in told {
             let gossip = Gossip::Entry(entry.bytes().to_vec());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
-            let packed = pack_entries(&[entry.bytes().to_vec(), entry.bytes().to_vec()]);
+            let packed = pack_entries([entry, entry]);
             let outcome = Outcome::Entries { packed, more: false };
             let answer = Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
             for id in world.asked(*peer, self.office) {
@@ -157,7 +157,7 @@ pub fn knock(world: &mut World, stranger: Office, office: Office, random: &mut S
     let author =
         Author { site: world.site_id(stranger), incarnation: Incarnation(random.random()) };
     let entry = forged(network, world.key(stranger), author, "stranger", 1);
-    let proof = Proof::Entries(pack_entries(&[entry.bytes().to_vec()]));
+    let proof = Proof::Entries(pack_entries([&entry]));
     let body = codec::encode(&Introduction { network, proof });
     world.send(stranger, office, Message::Introduction { body });
 }

@@ -40,22 +40,22 @@ pub enum Sabotage {
 
 /// Links to `victim` that swallow the entries which `swallows`, and with `forks` the proofs of forks too.
 fn filter(victim: Office, forks: bool, swallows: impl Fn(&Entry) -> bool + 'static) -> Tamper {
-    let passes = move |bytes: &Vec<u8>| !Entry::decode(bytes).is_ok_and(|entry| swallows(&entry));
     Box::new(move |_, to, message| {
         if to != victim {
             return true;
         }
         match message {
             Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
-                Ok(Gossip::Entry(bytes)) => passes(&bytes),
+                Ok(Gossip::Entry(bytes)) => {
+                    !Entry::decode(&bytes).is_ok_and(|entry| swallows(&entry))
+                }
                 Ok(Gossip::Announce { .. } | Gossip::Receipt(_)) | Err(_) => true,
             },
             Message::Response { body, .. } => {
                 if let Ok(mut answer) = codec::decode::<Answer>("answer to a pull", body) {
                     if let Outcome::Entries { packed, .. } = &mut answer.outcome {
-                        let mut entries = unpack_entries(packed).unwrap_or_default();
-                        entries.retain(&passes);
-                        *packed = pack_entries(&entries);
+                        let entries = unpack_entries(packed).unwrap_or_default();
+                        *packed = pack_entries(entries.iter().filter(|entry| !swallows(entry)));
                     }
                     if forks {
                         answer.forks.clear();

@@ -159,9 +159,9 @@ pub fn kind(message: &Message) -> MessageKind {
 
 /// The entries in a message.
 fn entries(message: &Message) -> Vec<Entry> {
-    let pieces = match message {
+    match message {
         Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
-            Ok(Gossip::Entry(bytes)) => vec![bytes],
+            Ok(Gossip::Entry(bytes)) => Entry::decode(&bytes).into_iter().collect(),
             Ok(Gossip::Announce { .. } | Gossip::Receipt(_)) | Err(_) => Vec::new(),
         },
         Message::Response { body, .. } => match codec::decode::<Answer>("answer to a pull", body) {
@@ -174,6 +174,5 @@ fn entries(message: &Message) -> Vec<Entry> {
         | Message::Unsupported { .. }
         | Message::Introduction { .. }
         | Message::IntroductionAnswer { .. } => Vec::new(),
-    };
-    pieces.iter().filter_map(|bytes| Entry::decode(bytes).ok()).collect()
+    }
 }

@@ -178,7 +178,7 @@ impl<S: Store> Replica<S> {
         let Some(network) = self.network() else { return Ok(()) };
         let mut entries = self.membership_entries(false)?;
         // The other side lacks what is newest.
-        let kept = count_fitting(entries.iter().rev().map(Vec::len), INTRODUCTION_BYTES_MAX);
+        let kept = count_fitting(sizes(&entries).rev(), INTRODUCTION_BYTES_MAX);
         let entries = entries.split_off(entries.len() - kept);
         let proof = Proof::Entries(pack_entries(&entries));
         let body = codec::encode(&Introduction { network, proof });
@@ -187,7 +187,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// The membership entries held, in journal order; only the applied ones if asked.
-    fn membership_entries(&self, applied_only: bool) -> Result<Vec<Vec<u8>>, StoreError> {
+    fn membership_entries(&self, applied_only: bool) -> Result<Vec<Entry>, StoreError> {
         let Some(network) = self.network() else { return Ok(Vec::new()) };
         let space = network.membership_space();
         let mut positions = Vec::new();
@@ -217,8 +217,6 @@ impl<S: Store> Replica<S> {
             return Ok(());
         }
         let entries = self.membership_entries(true)?;
-        let entries: Vec<_> =
-            entries.iter().filter_map(|bytes| Entry::decode(bytes).ok()).collect();
         self.learn_members(entries.iter());
         Ok(())
     }
@@ -244,8 +242,8 @@ impl<S: Store> Replica<S> {
         match introduction.proof {
             Proof::Ticket(admission) => self.take_up(from, token, *admission),
             Proof::Entries(packed) => {
-                for bytes in unpack_entries(&packed).unwrap_or_default() {
-                    self.take_membership_entry(&bytes)?;
+                for entry in unpack_entries(&packed).unwrap_or_default() {
+                    self.take_membership_entry(entry)?;
                 }
                 self.stage.after.push(After::Welcome { token, to: from });
             }
@@ -289,11 +287,11 @@ impl<S: Store> Replica<S> {
         })
     }
 
-    fn take_membership_entry(&mut self, bytes: &[u8]) -> Result<bool, StoreError> {
+    fn take_membership_entry(&mut self, entry: Entry) -> Result<bool, StoreError> {
         let Some(network) = self.network() else { return Ok(false) };
-        let entry = Entry::decode(bytes).ok();
-        let entry = entry.filter(|entry| entry.header.space == network.membership_space());
-        let Some(entry) = entry else { return Ok(false) };
+        if entry.header.space != network.membership_space() {
+            return Ok(false);
+        }
         let acceptance = self.accept(entry, Origin::Peer { by_gossip: false })?;
         Ok(acceptance == Acceptance::Staged)
     }
@@ -311,7 +309,7 @@ impl<S: Store> Replica<S> {
             return Ok(());
         };
         let mut entries = self.membership_entries(false)?;
-        entries.truncate(count_fitting(entries.iter().map(Vec::len), WELCOME_BYTES_MAX));
+        entries.truncate(count_fitting(sizes(&entries), WELCOME_BYTES_MAX));
         let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
         let body = codec::encode(&welcome);
         self.outputs.push_back(Output::AnswerIntroduction { token, body });
@@ -349,8 +347,8 @@ impl<S: Store> Replica<S> {
         let entries = unpack_entries(&packed).unwrap_or_default();
         loop {
             let mut progress = false;
-            for bytes in &entries {
-                progress |= self.take_membership_entry(bytes)?;
+            for entry in &entries {
+                progress |= self.take_membership_entry(entry.clone())?;
             }
             if !progress || !self.commit()? {
                 break;
@@ -365,4 +363,8 @@ impl<S: Store> Replica<S> {
         }
         Ok(())
     }
+}
+
+fn sizes(entries: &[Entry]) -> impl DoubleEndedIterator<Item = usize> {
+    entries.iter().map(|entry| entry.bytes().len())
 }

@@ -54,8 +54,7 @@ impl<S: Store> Replica<S> {
         let held = self.entry_row(header.space, header.author, header.seq)?;
         let Some(held) = held else { return Ok(()) };
         // A damaged one is no proof; the next pull after its repair finds the fork again.
-        let Some(bytes) = self.read_entry(held.position())? else { return Ok(()) };
-        let Ok(held) = Entry::decode(&bytes) else { return Ok(()) };
+        let Some(held) = self.read_entry(held.position())? else { return Ok(()) };
         let one = (held.header, held.signature);
         match ForkRow::new(one, (entry.header.clone(), entry.signature)) {
             Some(fork) => self.take_fork(entry.header.space, fork),

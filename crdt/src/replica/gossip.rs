@@ -6,7 +6,7 @@ use super::accept::Acceptance;
 use super::stage::{After, StagedEntry};
 use super::{Notice, Output, Replica, Validation};
 use crate::codec;
-use crate::entry::Tip;
+use crate::entry::{Entry, Tip};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, topic};
 use crate::store::{Store, StoreError};
@@ -54,17 +54,24 @@ impl<S: Store> Replica<S> {
     }
 
     fn gossiped_entry(&mut self, from: SiteId, bytes: &[u8]) -> Result<Validation, StoreError> {
-        Ok(match self.take_entry(from, bytes, true)?.map(|(_, acceptance)| acceptance) {
-            Some(Acceptance::Staged | Acceptance::Repeat) => Validation::Accept,
-            Some(Acceptance::NotReady) => {
+        let entry = match Entry::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+                return Ok(Validation::Reject);
+            }
+        };
+        Ok(match self.take_entry(from, entry, true)? {
+            Acceptance::Staged | Acceptance::Repeat => Validation::Accept,
+            Acceptance::NotReady => {
                 if let Some(network) = self.network() {
                     self.pull(from, network.membership_space());
                     self.pull(from, network.main_space());
                 }
                 Validation::Ignore
             }
-            Some(Acceptance::Fork { .. }) => Validation::Ignore,
-            Some(Acceptance::Refused(_)) | None => Validation::Reject,
+            Acceptance::Fork { .. } => Validation::Ignore,
+            Acceptance::Refused(_) => Validation::Reject,
         })
     }
 

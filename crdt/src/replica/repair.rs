@@ -94,13 +94,13 @@ impl<'a> Withheld<'a> {
 
     /// Whether an entry builds on one that is left out; then its log is left out from here on. Asked of entries in
     /// journal order.
-    pub(super) fn builds_on(&mut self, author: Author, seq: u64, entry: &[u8]) -> bool {
+    pub(super) fn builds_on(&mut self, header: &Header) -> bool {
         if self.losses.logs.is_empty() && self.logs.is_empty() {
             return false;
         }
-        let builds_on = Entry::decode(entry).map_or(true, |entry| self.is_named(&entry.header));
+        let builds_on = self.is_named(header);
         if builds_on {
-            self.add(author, seq);
+            self.add(header.author, header.seq);
         }
         builds_on
     }
@@ -221,7 +221,7 @@ impl<S: Store> Replica<S> {
         for (author, seq) in lost.iter().take(LOST_ASKED_MAX) {
             let Some(row) = self.entry_row(pull.space, *author, *seq)? else { continue };
             let Some(entry) = self.read_entry(row.position())? else { continue };
-            bytes += entry.len();
+            bytes += entry.bytes().len();
             if !entries.is_empty() && bytes > budget {
                 break;
             }
@@ -230,10 +230,13 @@ impl<S: Store> Replica<S> {
         Ok(Outcome::Entries { packed: pack_entries(&entries), more: false })
     }
 
-    /// An entry's bytes; `None` where they are damaged.
-    pub(super) fn read_entry(&self, at: Position) -> Result<Option<Vec<u8>>, StoreError> {
+    /// A durable entry; `None` where its bytes are damaged.
+    pub(super) fn read_entry(&self, at: Position) -> Result<Option<Entry>, StoreError> {
         match self.store.read(at) {
-            Ok(frame) => Ok(frame.strip_prefix(&[FRAME_ENTRY]).map(<[u8]>::to_vec)),
+            Ok(frame) => {
+                let bytes = frame.strip_prefix(&[FRAME_ENTRY]);
+                Ok(bytes.and_then(|bytes| Entry::decode(bytes).ok()))
+            }
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -248,13 +251,12 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
         };
-        for bytes in entries {
-            let Ok(entry) = Entry::decode(&bytes) else { continue };
+        for entry in entries {
             let header = &entry.header;
             // The hash is over header and signature, and the header names the payload's: no other bytes have it.
             let place = self.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
             let Some((at, _)) = place.map(|(at, lost)| (*at, *lost)) else { continue };
-            match self.store.repair(at, &frame(FRAME_ENTRY, &bytes)) {
+            match self.store.repair(at, &frame(FRAME_ENTRY, entry.bytes())) {
                 Ok(()) => {
                     let (author, seq) = (header.author, header.seq);
                     self.notice(Notice::EntryRepaired { author, seq, from });

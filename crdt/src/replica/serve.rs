@@ -82,14 +82,14 @@ impl<S: Store> Replica<S> {
                 withheld.add(author, seq);
                 continue;
             };
-            if withheld.builds_on(author, seq, &entry) {
+            if withheld.builds_on(&entry.header) {
                 continue;
             }
-            if !entries.is_empty() && bytes + entry.len() > budget {
+            if !entries.is_empty() && bytes + entry.bytes().len() > budget {
                 let packed = pack_entries(&entries);
                 return Ok(Outcome::Entries { packed, more: true });
             }
-            bytes += entry.len();
+            bytes += entry.bytes().len();
             entries.push(entry);
             next.extend(self.place_of(pull.space, author, seq + 1)?.map(Reverse));
         }

@@ -254,16 +254,17 @@ impl<S: Store> Replica<S> {
         let mut repeated = BTreeMap::new();
         match unpack_entries(packed) {
             Ok(entries) => {
-                for bytes in entries {
-                    match self.take_entry(from, &bytes, false)? {
-                        Some((_, Acceptance::Staged)) => progress = true,
-                        Some((_, Acceptance::NotReady)) => not_ready = true,
-                        Some((entry, Acceptance::Repeat)) => {
-                            repeated.insert(entry.header.author, entry.header.seq);
+                for entry in entries {
+                    let (author, seq) = (entry.header.author, entry.header.seq);
+                    match self.take_entry(from, entry, false)? {
+                        Acceptance::Staged => progress = true,
+                        Acceptance::NotReady => not_ready = true,
+                        Acceptance::Repeat => {
+                            repeated.insert(author, seq);
                         }
-                        Some((_, Acceptance::Fork { .. })) => {}
+                        Acceptance::Fork { .. } => {}
                         // What follows is of the same hand.
-                        Some((_, Acceptance::Refused(_))) | None => break,
+                        Acceptance::Refused(_) => break,
                     }
                     self.commit_if_large()?;
                 }
@@ -300,30 +301,23 @@ impl<S: Store> Replica<S> {
         further
     }
 
-    /// Takes in one entry that a peer sent, and says how it was judged; `None` where it is no entry.
+    /// Takes in one entry that a peer sent, and says how it was judged.
     pub(super) fn take_entry(
         &mut self,
         from: SiteId,
-        bytes: &[u8],
+        entry: Entry,
         by_gossip: bool,
-    ) -> Result<Option<(Entry, Acceptance)>, StoreError> {
-        let entry = match Entry::decode(bytes) {
-            Ok(entry) => entry,
-            Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok(None);
-            }
-        };
+    ) -> Result<Acceptance, StoreError> {
         let mut acceptance = self.accept(entry.clone(), Origin::Peer { by_gossip })?;
         if let Acceptance::Fork { .. } = acceptance {
             self.found_fork(&entry)?;
             // It may be the one that stands.
-            acceptance = self.accept(entry.clone(), Origin::Peer { by_gossip })?;
+            acceptance = self.accept(entry, Origin::Peer { by_gossip })?;
         }
         if let Acceptance::Refused(refusal) = &acceptance {
             self.notice(Notice::Refused { from, reason: refusal.to_string() });
         }
-        Ok(Some((entry, acceptance)))
+        Ok(acceptance)
     }
 
     /// A request was not answered: try again later, or present this site if it is not known there.

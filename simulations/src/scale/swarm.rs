@@ -160,7 +160,7 @@ fn members(count: usize, seed: u64) -> Vec<Replica<SharedStore>> {
         draft.seq += 1;
         let entry = draft.clone().sign(&Body::Membership(admitted.to_vec()), &founder.key);
         draft.previous = entry.hash;
-        entries.push(entry.bytes().to_vec());
+        entries.push(entry);
     }
     let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
     let body = codec::encode(&welcome);

@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     messages::ENTRY,
     messages::BODY,
     messages::UNPACK,
+    messages::ENTRIES,
     messages::MESSAGES,
     messages::TICKET,
     messages::ROWS,

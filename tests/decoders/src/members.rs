@@ -186,7 +186,9 @@ impl Liar {
             }
             9 => {
                 let id = requests.pop().unwrap_or(1);
-                let outcome = Outcome::Entries { packed: pack_entries(&self.signed), more: false };
+                let entries = self.signed.iter().filter_map(|bytes| Entry::decode(bytes).ok());
+                let packed = pack_entries(&entries.collect::<Vec<_>>());
+                let outcome = Outcome::Entries { packed, more: false };
                 let forks = vec![network().fork.clone()];
                 let forks = if input.arbitrary::<u8>()? > 200 { forks } else { Vec::new() };
                 let receipts = vec![receipt(input)?];

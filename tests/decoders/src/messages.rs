@@ -58,9 +58,8 @@ pub(crate) const UNPACK: Target = Target {
     name: "unpack",
     run: unpack,
     seeds: || {
-        let Network { entries, payloads, .. } = network();
-        let packed = payloads.iter().map(|payload| pack::pack(payload));
-        packed.chain([pack_entries(entries), pack::pack(&vec![0; 200_000])]).collect()
+        let payloads = network().payloads.iter().map(|payload| pack::pack(payload));
+        payloads.chain([pack_entries(&all_entries()), pack::pack(&vec![0; 200_000])]).collect()
     },
     memory: Memory { mib: 48, per_byte: 16 },
 };
@@ -77,9 +76,54 @@ fn unpack(input: &[u8]) {
             Err(_) => break,
         }
     }
-    if let Ok(entries) = unpack_entries(input) {
-        assert_eq!(unpack_entries(&pack_entries(&entries)).ok(), Some(entries));
+}
+
+pub(crate) const ENTRIES: Target = Target {
+    name: "entries",
+    run: entries,
+    seeds: || {
+        let all = all_entries();
+        let columns = |entries: &[Entry]| {
+            let packed = pack_entries(entries);
+            let (dense, columns) = split(&packed).expect("two parts");
+            let columns = pack::unpack(columns, 1 << 24).expect("columns");
+            [&[1], &codec::encode(&(dense, columns))[..]].concat()
+        };
+        let whole = [&[0], &pack_entries(&all)[..]].concat();
+        [vec![whole, columns(&all)], all.chunks(3).map(columns).collect()].concat()
+    },
+    memory: Memory { mib: 64, per_byte: 64 },
+};
+
+/// All entries of the network.
+fn all_entries() -> Vec<Entry> {
+    let entries = network().entries.iter();
+    entries.map(|bytes| Entry::decode(bytes).expect("an entry")).collect()
+}
+
+/// The two parts of packed entries.
+fn split(packed: &[u8]) -> Option<(&[u8], &[u8])> {
+    codec::decode("two parts", packed).ok()
+}
+
+/// A packed list of entries. The first byte of the input says whether its columns are packed as they travel, or lie
+/// open so that mutations get into them.
+fn entries(input: &[u8]) {
+    let Some((kind, bytes)) = input.split_first() else { return };
+    let packed = match (kind % 2, split(bytes)) {
+        (0, _) => bytes.to_vec(),
+        (_, Some((dense, columns))) => codec::encode(&(dense, pack::pack(columns))),
+        (_, None) => return,
+    };
+    let Ok(entries) = unpack_entries(&packed) else { return };
+    for entry in &entries {
+        assert_eq!(
+            Entry::decode(entry.bytes()).as_ref().ok(),
+            Some(entry),
+            "an entry has one form"
+        );
     }
+    assert_eq!(unpack_entries(&pack_entries(&entries)).ok(), Some(entries));
 }
 
 pub(crate) const MESSAGES: Target = Target {
@@ -133,12 +177,13 @@ pub(crate) fn message_kinds(numbers: [u8; 5]) -> impl Iterator<Item = (u8, Vec<u
 /// Every kind of message, numbered as [`messages`] reads them.
 fn every_message() -> Vec<(u8, Vec<u8>)> {
     let Network { id, genesis, entries, receipt, fork, admission, frontier, .. } = network();
+    let all = all_entries();
     let space = id.main_space();
     let pull = |have| Pull { space, have, receipts: [7; 8], bytes_max: 9 };
     let answer =
         |outcome| Answer { outcome, receipts: vec![receipt.clone()], forks: vec![fork.clone()] };
-    let packed = pack_entries(entries);
-    let tip = Entry::decode(&entries[0]).expect("an entry").tip();
+    let packed = pack_entries(&all);
+    let tip = all[0].tip();
     let introduction = |proof| Introduction { network: *id, proof };
     let seeds = [
         (0, codec::encode(&pull(Have::Digest([3; 16])))),

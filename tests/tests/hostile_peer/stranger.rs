@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use branchline_crdt::codec;
 use branchline_crdt::ids::NetworkId;
+use branchline_crdt::pack;
 use branchline_crdt::protocol::{Introduction, Proof, Welcome, pack_entries};
 use branchline_tests::raw_peer::{MEMBER_PROTOCOLS, RawPeer, frame, line, read_line};
 use branchline_tests::{DEADLINE, Office, eventually};
@@ -23,9 +24,9 @@ fn garbage(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|number| (number * 31 % 251) as u8).collect()
 }
 
-/// An introduction that presents membership entries.
-fn introduction(network: NetworkId, entries: &[Vec<u8>]) -> Vec<u8> {
-    let proof = Proof::Entries(pack_entries(entries));
+/// An introduction that presents packed membership entries.
+fn introduction(network: NetworkId, packed: Vec<u8>) -> Vec<u8> {
+    let proof = Proof::Entries(packed);
     codec::encode(&Introduction { network, proof })
 }
 
@@ -65,9 +66,9 @@ async fn ask_everything(node: &Multiaddr, network: [u8; 32]) {
     let admission = Keypair::generate_ed25519();
     let asked = [
         garbage(1_000),
-        introduction(NetworkId([7; 32]), &[]),
-        introduction(NetworkId(network), &[]),
-        introduction(NetworkId(network), &[garbage(400)]),
+        introduction(NetworkId([7; 32]), pack_entries([])),
+        introduction(NetworkId(network), pack_entries([])),
+        introduction(NetworkId(network), garbage(400)),
         admission.public().encode_protobuf(),
     ];
     for body in asked {
@@ -238,10 +239,11 @@ async fn attack(stranger: &RawPeer, number: usize, network: NetworkId, until: In
             }
             // Much work in few bytes.
             2 => {
-                let bomb = introduction(network, &vec![vec![0; 200]; 40_000]);
-                stranger.ask(JOIN, &bomb).await.map(drop)
+                let columns = pack::pack(&vec![0; 8_000_000]);
+                let bomb = codec::encode(&(Vec::<u8>::new(), columns));
+                stranger.ask(JOIN, &introduction(network, bomb)).await.map(drop)
             }
-            _ => stranger.ask(JOIN, &introduction(network, &[])).await.map(drop),
+            _ => stranger.ask(JOIN, &introduction(network, pack_entries([]))).await.map(drop),
         };
     }
     count
