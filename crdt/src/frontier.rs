@@ -33,6 +33,12 @@ pub struct Known {
 pub const PREDECESSORS_TOLD_MAX: usize = 4;
 
 impl Known {
+    /// A log that ends with this entry; nothing is said of what came before its incarnation.
+    pub fn of(tip: Tip) -> Self {
+        let Tip { author, seq, hash } = tip;
+        Self { author, seq, check: hash.short(), predecessors: Vec::new() }
+    }
+
     /// Whether this names the entry with `hash`.
     pub fn names(&self, hash: &EntryHash) -> bool {
         hash.short() == self.check

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod membership;
 pub mod memory;
 pub mod pack;
+pub mod prepare;
 pub mod protocol;
 pub mod read;
 pub mod receipt;

@@ -34,7 +34,8 @@ pub const INTRODUCTION_BYTES_MAX: usize = 200 * 1024;
 /// Most bytes of membership entries in a welcome, which only a new member gets: those of some 15,000 members.
 pub const WELCOME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// "Here is what I hold, send what I lack." The frontier is also the puller's acknowledgement.
+/// "Here is what I hold, send what I lack." While a backlog is pulled the frontier also names what the answerer has just
+/// sent, whether or not it is durable yet; receipts alone say what is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pull {
     /// Of which space.
@@ -86,8 +87,9 @@ pub enum Outcome {
         /// See [`pack_entries`].
         #[serde(with = "serde_bytes")]
         packed: Vec<u8>,
-        /// The budget ended before the entries did.
-        more: bool,
+        /// The budget ended before the entries did: where the logs end that some are of, so that the next pull can
+        /// go on from there before these entries are checked. Empty: there are no more.
+        until: Vec<Known>,
     },
     /// The answerer does not hold that space.
     UnknownSpace,

@@ -117,6 +117,10 @@ impl Pair {
         match output {
             Output::Request { id, body, .. } => Some(Input::Request { from, token: id, body }),
             Output::Respond { token, body } => Some(Input::Response { from, id: token, body }),
+            Output::Prepare(job) => {
+                self.input(office, Input::Prepared(job.run()));
+                None
+            }
             Output::Introduce { body, .. } => Some(Input::Introduction { from, token: 0, body }),
             Output::AnswerIntroduction { body, .. } => {
                 Some(Input::IntroductionAnswer { from, body })

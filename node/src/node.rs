@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
-use crate::driver::{Driver, Message, QUEUE_MAX, TICK};
+use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
 use crate::handle::{Handle, Known};
 use crate::network::{
     self, Command, Event, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits,
@@ -254,7 +254,9 @@ impl Opened {
     fn run(self, network: Option<NetworkHandle>) -> Result<Node, StartError> {
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
         let Self { driver, reader, known, site, .. } = self;
-        let handle = Handle { messages, reader, known, network: network.clone() };
+        let network = network.map(|network| (network, prepare::start(messages.clone())));
+        let sends = network.as_ref().map(|(network, _)| network.clone());
+        let handle = Handle { messages, reader, known, network: sends };
         let thread = std::thread::Builder::new().name("replica".to_owned());
         let thread = thread.spawn(move || driver.run(network, queue));
         let driver = thread.map_err(|source| StartError::Thread { source })?;

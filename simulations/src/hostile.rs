@@ -107,7 +107,7 @@ impl Liar {
         for peer in told {
             let gossip = Gossip::Entry(entry.clone());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
-            let outcome = Outcome::Entries { packed: bomb.clone(), more: true };
+            let outcome = Outcome::Entries { packed: bomb.clone(), until: Vec::new() };
             let answer = Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
             for id in world.asked(*peer, self.office) {
                 let body = codec::encode(&answer);
@@ -127,7 +127,7 @@ impl Liar {
             let gossip = Gossip::Entry(entry.bytes().to_vec());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let packed = pack_entries([entry, entry]);
-            let outcome = Outcome::Entries { packed, more: false };
+            let outcome = Outcome::Entries { packed, until: Vec::new() };
             let answer = Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
             for id in world.asked(*peer, self.office) {
                 let body = codec::encode(&answer);

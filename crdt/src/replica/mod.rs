@@ -11,8 +11,8 @@
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
-//! far), `history` (of a record, from the journal), `commit` (seal, append, rows), `sync`, `serve` and `gossip` (what is sent), `admission`, `receipts`, `forks`, `repair`,
-//! `replay`.
+//! far), `history` (of a record, from the journal), `commit` (seal, append, rows), `sync`, `peer`, `serve` and `gossip`
+//! (what is sent), `admission`, `receipts`, `forks`, `repair`, `replay`.
 
 mod accept;
 mod admission;
@@ -22,6 +22,7 @@ mod forks;
 mod gossip;
 mod history;
 mod logs;
+mod peer;
 mod receipts;
 mod repair;
 mod replay;
@@ -38,6 +39,7 @@ use crate::entry::{Origin, limits};
 use crate::frontier::Frontier;
 use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use crate::membership::{Genesis, Members, Role, Ticket};
+use crate::prepare::{Job, Prepared};
 use crate::record::{Edit, Schema};
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
@@ -51,10 +53,10 @@ pub use write::{WriteError, Written};
 
 use documents::Documents;
 use logs::Logs;
+use peer::Peer;
 use receipts::Receipts;
 use repair::Losses;
 use stage::Stage;
-use sync::Peer;
 
 /// Records that one group may hold in memory, some 15 KB each.
 const STAGED_RECORDS_MAX: usize = 2048;
@@ -146,6 +148,8 @@ pub enum Input {
         /// A [`crate::protocol::Answer`].
         body: Vec<u8>,
     },
+    /// [`Output::Prepare`] is done. Always fed, and for one member in the order of the outputs.
+    Prepared(Prepared),
     /// [`Output::Request`] was not answered.
     RequestFailed {
         /// The member.
@@ -196,6 +200,9 @@ pub enum Output {
         /// The message.
         body: Vec<u8>,
     },
+    /// Do this, on any thread, and feed what it comes to as [`Input::Prepared`]. At most two for each connected member
+    /// and space are not done.
+    Prepare(Job),
     /// Answer a request.
     Respond {
         /// Of [`Input::Request`].
@@ -396,6 +403,7 @@ impl<S: Store> Replica<S> {
             Input::Gossip { from, token, data } => self.gossip(from, token, &data),
             Input::Request { from, token, body } => self.answer(from, token, &body),
             Input::Response { from, id, body } => self.take_answer(from, id, &body),
+            Input::Prepared(prepared) => self.take_prepared(prepared),
             Input::RequestFailed { to, id, unsupported } => self.pull_failed(to, id, unsupported),
             Input::Introduction { from, token, body } => self.introduced(from, token, &body),
             Input::IntroductionAnswer { from, body } => self.welcomed(from, &body),

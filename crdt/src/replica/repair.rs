@@ -227,7 +227,7 @@ impl<S: Store> Replica<S> {
             }
             entries.push(entry);
         }
-        Ok(Outcome::Entries { packed: pack_entries(&entries), more: false })
+        Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() })
     }
 
     /// A durable entry; `None` where its bytes are damaged.

@@ -1,11 +1,12 @@
 //! Answering pulls: what another site lacks, from what is durable here.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::repair::Withheld;
 use super::{Notice, Output, Replica};
 use crate::codec;
+use crate::entry::{Entry, Tip};
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, pack_entries};
@@ -86,14 +87,16 @@ impl<S: Store> Replica<S> {
                 continue;
             }
             if !entries.is_empty() && bytes + entry.bytes().len() > budget {
-                let packed = pack_entries(&entries);
-                return Ok(Outcome::Entries { packed, more: true });
+                let tips = entries.iter().map(|entry: &Entry| (entry.header.author, entry.tip()));
+                let until: BTreeMap<Author, Tip> = tips.collect();
+                let until = until.into_values().map(Known::of).collect();
+                return Ok(Outcome::Entries { packed: pack_entries(&entries), until });
             }
             bytes += entry.bytes().len();
             entries.push(entry);
             next.extend(self.place_of(pull.space, author, seq + 1)?.map(Reverse));
         }
-        Ok(Outcome::Entries { packed: pack_entries(&entries), more: false })
+        Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() })
     }
 
     fn place_of(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
-use super::sync::Peer;
+use super::peer::Peer;
 use crate::frontier::Known;
 use crate::ids::{Author, NetworkId, SiteId};
 use crate::membership::Role;

@@ -6,13 +6,15 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::accept::{Acceptance, Origin};
+use super::peer::{Answered, Asked, Judged, Next, Peer, PullState, Request};
 use super::stage::After;
 use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::entry::Entry;
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
-use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, unpack_entries};
+use crate::prepare::{Job, Prepared};
+use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull};
 use crate::store::{Store, StoreError};
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
@@ -21,52 +23,6 @@ const PULL_INTERVAL_MS: u64 = 10_000;
 const TRIAL_BYTES: u32 = 1;
 /// A pull that brought nothing although something was announced is repeated after this long.
 const RETRY_MS: u64 = 1_000;
-
-/// One connected member.
-#[derive(Debug, Default)]
-pub(super) struct Peer {
-    pulls: BTreeMap<SpaceId, PullState>,
-}
-
-/// The pull of one space from one peer.
-#[derive(Debug, Default)]
-struct PullState {
-    /// The request under way; one at a time.
-    in_flight: Option<u64>,
-    /// What it asked.
-    asked: Asked,
-    /// The parts of the frontier that differ; `None`: all of it may.
-    parts: Option<Parts>,
-    /// Logs of which the peer holds another branch: how far both were found to hold the same.
-    checked: BTreeMap<Author, u64>,
-    /// When it was sent.
-    sent_ms: u64,
-    /// Something new was heard of meanwhile: pull again.
-    again: bool,
-    /// Pull again at this time.
-    retry_ms: Option<u64>,
-    /// When lost entries were last asked of this peer.
-    lost_ms: Option<u64>,
-}
-
-/// What a request asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Asked {
-    /// Whether there is anything to send.
-    #[default]
-    News,
-    /// What the told frontier lacks.
-    Entries,
-    /// Entries whose bytes are damaged here.
-    Lost,
-}
-
-impl Peer {
-    /// Spaces of which something is known between the two.
-    pub(super) fn pull_count(&self) -> usize {
-        self.pulls.len()
-    }
-}
 
 /// When the next regular things are due, on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,7 +78,7 @@ impl<S: Store> Replica<S> {
         let state = self.peers.get_mut(&from).map(|peer| peer.pulls.entry(space).or_default());
         let Some(state) = state else { return };
         let due = state.lost_ms.is_none_or(|at| at + PULL_INTERVAL_MS <= self.now.monotonic_ms);
-        if !lost.is_empty() && due && state.in_flight.is_none() {
+        if !lost.is_empty() && due && !state.is_busy() {
             state.lost_ms = Some(self.now.monotonic_ms);
             self.send_pull(from, space, Have::Lost(lost));
         } else {
@@ -137,6 +93,7 @@ impl<S: Store> Replica<S> {
         let checked = state.map(|state| state.checked.clone()).unwrap_or_default();
         let Some(logs) = self.spaces.get(&space) else { return Ok(()) };
         let mut known = logs.known(parts.as_ref());
+        let held = known.iter().map(|item| (item.author, item.seq)).collect();
         for item in &mut known {
             if let Some(seq) = checked.get(&item.author)
                 && let Some(hash) = self.held_hash(space, item.author, *seq)?
@@ -144,8 +101,28 @@ impl<S: Store> Replica<S> {
                 *item = Known { seq: *seq, check: hash.short(), ..item.clone() };
             }
         }
-        self.send_pull(from, space, Have::Frontier { parts, known });
+        self.send_pull_of(from, space, Have::Frontier { parts, known }, held);
         Ok(())
+    }
+
+    /// Pulls what comes behind the answers under way, if there is room for one more.
+    fn pull_ahead(&mut self, from: SiteId, space: SpaceId) {
+        let Some(logs) = self.spaces.get(&space) else { return };
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        let Some(state) = state else { return };
+        let Some(assumed) = state.go_on() else { return };
+        let parts = state.parts.clone();
+        let held = logs.known(parts.as_ref()).into_iter().map(|known| (known.author, known));
+        let mut known: BTreeMap<Author, Known> = held.collect();
+        for (author, item) in assumed {
+            let behind = known.get(&author).is_none_or(|known| known.seq < item.seq);
+            if behind {
+                known.insert(author, item);
+            }
+        }
+        let held = known.values().map(|item| (item.author, item.seq)).collect();
+        let known = known.into_values().collect();
+        self.ask(from, space, Have::Frontier { parts, known }, held);
     }
 
     /// Pulls the parts of the frontier in which the answerer's digests differ; without any, all of it.
@@ -166,23 +143,40 @@ impl<S: Store> Replica<S> {
     }
 
     fn send_pull(&mut self, from: SiteId, space: SpaceId, have: Have) {
+        self.send_pull_of(from, space, have, BTreeMap::new());
+    }
+
+    /// Asks now, or later if anything is under way.
+    fn send_pull_of(
+        &mut self,
+        from: SiteId,
+        space: SpaceId,
+        have: Have,
+        held: BTreeMap<Author, u64>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let state = peer.pulls.entry(space).or_default();
+        if state.is_busy() {
+            state.again = true;
+        } else {
+            state.again = false;
+            self.ask(from, space, have, held);
+        }
+    }
+
+    fn ask(&mut self, from: SiteId, space: SpaceId, have: Have, held: BTreeMap<Author, u64>) {
         let receipts = self.receipts_digest(space);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let state = peer.pulls.entry(space).or_default();
-        if state.in_flight.is_some() {
-            state.again = true;
-            return;
-        }
         self.request_count += 1;
         let id = self.request_count;
-        state.in_flight = Some(id);
-        state.asked = match have {
+        let asked = match have {
             Have::Digest(_) => Asked::News,
             Have::Frontier { .. } => Asked::Entries,
             Have::Lost(_) => Asked::Lost,
         };
+        state.in_flight = Some(Request { id, asked, held });
         state.sent_ms = self.now.monotonic_ms;
-        state.again = false;
         state.retry_ms = None;
         let bytes_max = if self.is_unwritable { TRIAL_BYTES } else { PULL_BYTES };
         let pull = Pull { space, have, receipts, bytes_max };
@@ -203,7 +197,7 @@ impl<S: Store> Replica<S> {
             self.retry_pull(from, space);
             return Ok(());
         }
-        if state.in_flight.is_none() {
+        if !state.is_busy() {
             state.parts = parts.cloned();
         }
         self.pull_more(from, space)
@@ -216,7 +210,8 @@ impl<S: Store> Replica<S> {
         id: u64,
         body: &[u8],
     ) -> Result<(), StoreError> {
-        let Some((space, asked)) = self.end_pull(from, id) else { return Ok(()) };
+        let Some((space, request)) = self.end_pull(from, id) else { return Ok(()) };
+        let asked = request.asked;
         let answer: Answer = match codec::decode("answer to a pull", body) {
             Ok(answer) => answer,
             Err(error) => {
@@ -233,7 +228,9 @@ impl<S: Store> Replica<S> {
                 self.take_lost(from, &packed)?;
                 self.pull(from, space);
             }
-            Outcome::Entries { packed, more } => self.take_entries(from, space, &packed, more)?,
+            Outcome::Entries { packed, until } => {
+                self.let_prepare(from, space, request, packed, until);
+            }
             Outcome::TellFrontier(parts) if asked == Asked::News => {
                 self.pull_parts(from, space, &parts)?;
             }
@@ -243,41 +240,75 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    fn take_entries(
+    /// Has the entries of an answer prepared, and asks for what comes behind them meanwhile.
+    fn let_prepare(
         &mut self,
         from: SiteId,
         space: SpaceId,
-        packed: &[u8],
-        more: bool,
-    ) -> Result<(), StoreError> {
-        let (mut progress, mut not_ready) = (false, false);
+        request: Request,
+        packed: Vec<u8>,
+        until: Vec<Known>,
+    ) {
+        let logs = self.spaces.get(&space);
+        let staged = &self.stage.logs;
+        let held = |author: &Author| {
+            let row = staged.get(&(space, *author));
+            let row = row.or_else(|| logs.and_then(|logs| logs.rows.get(author)));
+            row.map_or(0, |row| row.seq)
+        };
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        let Some(state) = state else { return };
+        let id = request.id;
+        state.answered(request, until, held);
+        if self.is_unwritable {
+            state.halt();
+        }
+        self.pull_ahead(from, space);
+        self.outputs.push_back(Output::Prepare(Job { from, id, packed }));
+    }
+
+    /// Takes in the entries of an answer.
+    pub(super) fn take_prepared(&mut self, prepared: Prepared) -> Result<(), StoreError> {
+        let Prepared { from, id, entries } = prepared;
+        let answered = self.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
+        let Some((space, Answered { request, is_cut })) = answered else { return Ok(()) };
+        let mut judged = Judged::default();
         let mut repeated = BTreeMap::new();
-        match unpack_entries(packed) {
+        match entries {
             Ok(entries) => {
                 for entry in entries {
                     let (author, seq) = (entry.header.author, entry.header.seq);
                     match self.take_entry(from, entry, false)? {
-                        Acceptance::Staged => progress = true,
-                        Acceptance::NotReady => not_ready = true,
+                        Acceptance::Staged => judged.progress = true,
+                        Acceptance::NotReady => judged.not_ready = true,
                         Acceptance::Repeat => {
                             repeated.insert(author, seq);
                         }
-                        Acceptance::Fork { .. } => {}
+                        Acceptance::Fork { .. } => judged.refused = true,
                         // What follows is of the same hand.
-                        Acceptance::Refused(_) => break,
+                        Acceptance::Refused(_) => {
+                            judged.refused = true;
+                            break;
+                        }
                     }
                     self.commit_if_large()?;
                 }
             }
-            Err(error) => self.notice(Notice::Refused { from, reason: error.to_string() }),
+            Err(error) => {
+                judged.refused = true;
+                self.notice(Notice::Refused { from, reason: error.to_string() });
+            }
         }
-        progress |= self.note_checked(from, space, repeated);
-        if more && progress {
-            self.stage.after.push(After::PullMore { from, space });
-        } else if not_ready {
-            self.retry_pull(from, space);
-        } else {
-            self.pull_again_if_asked(from, space);
+        // What came from elsewhere meanwhile says nothing of the peer.
+        repeated.retain(|author, seq| request.held.get(author).is_some_and(|held| *seq <= *held));
+        judged.progress |= self.note_checked(from, space, repeated);
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        let Some(state) = state else { return Ok(()) };
+        match state.taken(is_cut, judged) {
+            Next::Wait => self.pull_ahead(from, space),
+            Next::More => self.stage.after.push(After::PullMore { from, space }),
+            Next::Retry => self.retry_pull(from, space),
+            Next::Done => self.pull_again_if_asked(from, space),
         }
         Ok(())
     }
@@ -341,13 +372,13 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// The space of the request that has ended, and what it asked.
-    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Asked)> {
+    /// The request that has ended, and its space.
+    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Request)> {
         let peer = self.peers.get_mut(&from)?;
-        let (space, state) =
-            peer.pulls.iter_mut().find(|(_, state)| state.in_flight == Some(id))?;
-        state.in_flight = None;
-        Some((*space, state.asked))
+        peer.pulls.iter_mut().find_map(|(space, state)| {
+            let request = state.in_flight.take_if(|request| request.id == id)?;
+            Some((*space, request))
+        })
     }
 
     fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
@@ -365,8 +396,7 @@ impl<S: Store> Replica<S> {
             return 0;
         }
         let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
-        let retries =
-            pulls.filter(|state| state.in_flight.is_none()).filter_map(|state| state.retry_ms);
+        let retries = pulls.filter(|state| !state.is_busy()).filter_map(|state| state.retry_ms);
         let introduction = self.has_ticket_to_present().then_some(self.timers.introduce_ms);
         let others = retries.chain(self.timers.receipt_ms).chain(introduction);
         others.fold(self.timers.pull_ms, u64::min)
@@ -375,9 +405,8 @@ impl<S: Store> Replica<S> {
     /// What is due by now.
     pub(super) fn tick(&mut self) -> Result<(), StoreError> {
         let now = self.now.monotonic_ms;
-        let due = |state: &PullState| {
-            state.in_flight.is_none() && state.retry_ms.is_some_and(|at| at <= now)
-        };
+        let due =
+            |state: &PullState| !state.is_busy() && state.retry_ms.is_some_and(|at| at <= now);
         let retries: Vec<_> = self
             .peers
             .iter()

@@ -45,6 +45,13 @@ impl Driver {
             Output::Request { to, id, body } => {
                 self.send_to(to, |to| Command::Request { to, id, body });
             }
+            Output::Prepare(job) => {
+                if let Some(jobs) = &self.jobs
+                    && jobs.send(job).is_err()
+                {
+                    debug!("nothing is prepared any more");
+                }
+            }
             Output::Respond { token, body } => {
                 if let Some(token) = self.requests.remove(&token) {
                     self.send(Command::Respond { token, body });

@@ -63,7 +63,10 @@ impl Driver {
                 self.feed_from(&from, |from| Input::Request { from, token: number, body })
             }
             Event::Response { from, id, body } => {
-                self.feed_from(&from, |from| Input::Response { from, id, body })
+                self.feed_from(&from, |from| Input::Response { from, id, body })?;
+                // The next pull goes out before anything else of the group is taken in.
+                self.act();
+                Ok(())
             }
             Event::RequestFailed { to, id, reason } => {
                 debug!(peer = %to, %reason, "a pull failed");

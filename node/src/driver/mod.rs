@@ -1,9 +1,10 @@
 //! The one thread that drives the replica: messages in, groups of them committed together, outputs acted upon.
 //!
-//! `events`: what the network tells; `actions`: what the replica wants done.
+//! `events`: what the network tells; `actions`: what the replica wants done; `prepare`: what other threads do for it.
 
 mod actions;
 mod events;
+pub(crate) mod prepare;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use branchline_crdt::Replica;
 use branchline_crdt::ids::SiteKey;
 use branchline_crdt::membership::{Role, Ticket};
+use branchline_crdt::prepare::{Job, Prepared};
 use branchline_crdt::replica::{Input, LocalTransaction, Now, Status, WriteError, Written};
 use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
@@ -59,6 +61,8 @@ pub(crate) enum Message {
     Verify(oneshot::Sender<Result<VerifyReport, StoreError>>),
     Rebuild(oneshot::Sender<Result<u64, StoreError>>),
     Network(Event),
+    /// With room for another, once it is taken in.
+    Prepared(Prepared, Option<OwnedSemaphorePermit>),
     Tick,
     Stop,
 }
@@ -67,6 +71,7 @@ pub(crate) enum Message {
 pub(crate) struct Driver {
     replica: Replica<Storage>,
     network: Option<NetworkHandle>,
+    jobs: Option<mpsc::UnboundedSender<Job>>,
     folder: SiteFolder,
     known: Arc<watch::Sender<Known>>,
     external: Vec<Multiaddr>,
@@ -107,6 +112,7 @@ impl Driver {
         Self {
             replica,
             network: None,
+            jobs: None,
             folder,
             known,
             external,
@@ -132,10 +138,10 @@ impl Driver {
     /// Runs until it is told to stop, or the storage is beyond repair.
     pub(crate) fn run(
         mut self,
-        network: Option<NetworkHandle>,
+        network: Option<(NetworkHandle, mpsc::UnboundedSender<Job>)>,
         mut messages: mpsc::Receiver<Message>,
     ) {
-        self.network = network;
+        (self.network, self.jobs) = network.unzip();
         self.act();
         while let Some(message) = messages.blocking_recv() {
             let mut flow = Flow::On;
@@ -216,6 +222,7 @@ impl Driver {
                 let _ = reply.send(Ok(entries));
             }
             Message::Network(event) => self.take_event(event)?,
+            Message::Prepared(prepared, _room) => self.feed(Input::Prepared(prepared))?,
             Message::Tick => {
                 for (site, lines) in self.log_limit.left_out(Instant::now()) {
                     warn!(%site, lines, "further lines about this site were left out");

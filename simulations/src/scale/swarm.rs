@@ -8,6 +8,7 @@ use branchline_crdt::entry::{Body, Draft, Tip};
 use branchline_crdt::frontier::{Frontier, Known};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SiteKey};
 use branchline_crdt::membership::{Admission, Genesis, Grant, Operation, Role, Ticket};
+use branchline_crdt::prepare::Job;
 use branchline_crdt::protocol::{Welcome, pack_entries};
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{
@@ -375,8 +376,12 @@ impl Swarm {
         let replica = &mut self.sites[site].replica;
         let done = replica.handle(input, now(self.time_ms)).and_then(|()| replica.commit());
         debug_assert!(done.is_ok(), "{CANNOT_FAIL}");
+        let mut jobs = Vec::new();
         while let Some(output) = self.sites[site].replica.output() {
-            self.act(site, output);
+            self.act(site, output, &mut jobs);
+        }
+        for job in jobs {
+            self.input(site, Input::Prepared(job.run()));
         }
         let due_ms = self.sites[site].replica.due_ms().max(self.time_ms + 1);
         if due_ms != self.sites[site].tick_ms {
@@ -385,13 +390,14 @@ impl Swarm {
         }
     }
 
-    fn act(&mut self, site: usize, output: Output) {
+    fn act(&mut self, site: usize, output: Output, jobs: &mut Vec<Job>) {
         match output {
             Output::Request { to, id, body } => {
                 if let Some(to) = self.index.get(&to).copied() {
                     self.send(site, to, Message::Request { id, body });
                 }
             }
+            Output::Prepare(job) => jobs.push(job),
             Output::Respond { token, body } => {
                 if let Some((to, id)) = self.requests.remove(&token) {
                     self.send(site, to, Message::Response { id, body });

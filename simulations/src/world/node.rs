@@ -41,6 +41,9 @@ impl World {
         if let Err(error) = committed {
             self.recover(office, &error);
         }
+        while let Some(job) = self.sites[office].to_prepare.pop_front() {
+            self.inputs_from(office, from, vec![Input::Prepared(job.run())]);
+        }
         self.plan_tick(office);
     }
 
@@ -143,6 +146,7 @@ impl World {
                 self.sites[office].results.insert(id, results);
             }
             Output::Request { to, id, body } => self.request(office, &to, id, body),
+            Output::Prepare(job) => self.sites[office].to_prepare.push_back(job),
             Output::Respond { token, body } => {
                 if let Some((to, id)) = self.sites[office].requests.take(token) {
                     self.send(office, to, Message::Response { id, body });

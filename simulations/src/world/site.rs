@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{SiteId, SiteKey};
+use branchline_crdt::prepare::Job;
 use branchline_crdt::replica::{Notice, WriteError, Written};
 use branchline_crdt::store::Position;
 
@@ -48,6 +49,8 @@ pub(super) struct Site {
     /// Own requests that wait for an answer.
     pub(super) asked: BTreeSet<(Office, u64)>,
     pub(super) gossip: Tokens<(Office, String, Vec<u8>)>,
+    /// Answers whose entries are to be prepared.
+    pub(super) to_prepare: VecDeque<Job>,
     pub(super) seen: Seen,
     pub(super) results: BTreeMap<u64, Results>,
     pub(super) notices: Vec<Notice>,
@@ -73,6 +76,7 @@ impl Site {
             requests: Tokens::default(),
             asked: BTreeSet::new(),
             gossip: Tokens::default(),
+            to_prepare: VecDeque::new(),
             seen: Seen::default(),
             results: BTreeMap::new(),
             notices: Vec::new(),

@@ -43,18 +43,23 @@ fn replica(input: &[u8]) {
         if ms % 3 == 0 {
             assert!(head.commit().expect("no message breaks the store"));
         }
-        requests.extend(requests_to_liar(&mut head));
+        requests.extend(requests_to_liar(&mut head, ms));
     }
     assert!(head.commit().expect("no message breaks the store"));
     head.handle(Input::PeerDown(key(3).site()), at(40)).expect("the store works");
     stays_usable(head);
 }
 
-fn requests_to_liar(head: &mut Replica<MemoryStore>) -> Vec<u64> {
+fn requests_to_liar(head: &mut Replica<MemoryStore>, ms: u64) -> Vec<u64> {
     let mut ids = Vec::new();
     while let Some(output) = head.output() {
-        if let Output::Request { id, .. } = output {
-            ids.push(id);
+        match output {
+            Output::Request { id, .. } => ids.push(id),
+            Output::Prepare(job) => {
+                let prepared = Input::Prepared(job.run());
+                head.handle(prepared, at(ms)).expect("no message breaks the store");
+            }
+            _ => {}
         }
     }
     ids
@@ -124,6 +129,12 @@ fn pass(
     let mut any = false;
     while let Some(output) = from.output() {
         let input = match output {
+            Output::Prepare(job) => {
+                from.handle(Input::Prepared(job.run()), at(ms)).expect("the store works");
+                assert!(from.commit().expect("the store works"));
+                any = true;
+                continue;
+            }
             Output::Request { id, body, .. } => Input::Request { from: site, token: id, body },
             Output::Respond { token, body } => Input::Response { from: site, id: token, body },
             _ => continue,
@@ -188,7 +199,7 @@ impl Liar {
                 let id = requests.pop().unwrap_or(1);
                 let entries = self.signed.iter().filter_map(|bytes| Entry::decode(bytes).ok());
                 let packed = pack_entries(&entries.collect::<Vec<_>>());
-                let outcome = Outcome::Entries { packed, more: false };
+                let outcome = Outcome::Entries { packed, until: network().frontier.clone() };
                 let forks = vec![network().fork.clone()];
                 let forks = if input.arbitrary::<u8>()? > 200 { forks } else { Vec::new() };
                 let receipts = vec![receipt(input)?];

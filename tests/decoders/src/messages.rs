@@ -192,7 +192,13 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
         (1, codec::encode(&answer(Outcome::InStep))),
         (1, codec::encode(&answer(Outcome::TellFrontier(vec![[5; 8]])))),
         (1, codec::encode(&answer(Outcome::UnknownSpace))),
-        (1, codec::encode(&answer(Outcome::Entries { packed: packed.clone(), more: true }))),
+        (
+            1,
+            codec::encode(&answer(Outcome::Entries {
+                packed: packed.clone(),
+                until: frontier.clone(),
+            })),
+        ),
         (2, codec::encode(&Gossip::Entry(entries[0].clone()))),
         (2, codec::encode(&Gossip::Announce { space, tip })),
         (2, codec::encode(&Gossip::Receipt(receipt.clone()))),

@@ -227,7 +227,7 @@ fn bombs_garbage_and_silence_instead_of_answers_harm_nobody() {
     let bomb = pack::pack(&vec![0; 100_000_000]);
     let many = codec::encode(&(Vec::<u8>::new(), bomb.clone()));
     let answer = |packed: &[u8]| {
-        let outcome = Outcome::Entries { packed: packed.to_vec(), more: true };
+        let outcome = Outcome::Entries { packed: packed.to_vec(), until: Vec::new() };
         codec::encode(&Answer { outcome, receipts: Vec::new(), forks: Vec::new() })
     };
     let replies: Vec<Vec<u8>> = vec![

@@ -1,0 +1,182 @@
+//! What is under way between this site and a connected member.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::frontier::{Known, Parts};
+use crate::ids::{Author, SpaceId};
+
+/// Answers of one peer whose entries are not taken in yet, with the one that is awaited: while one is being taken in
+/// the next is on its way, and no more lie in memory.
+const UNDER_WAY_MAX: usize = 2;
+/// Logs that a pull may claim on the word of an answer that is not taken in yet.
+const ASSUMED_LOGS_MAX: usize = 1024;
+
+/// One connected member.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) pulls: BTreeMap<SpaceId, PullState>,
+}
+
+/// The pulls of one space from one peer.
+#[derive(Debug, Default)]
+pub(super) struct PullState {
+    /// The request that waits for its answer.
+    pub(super) in_flight: Option<Request>,
+    /// Answers whose entries are being prepared, in the order in which they came.
+    preparing: VecDeque<Answered>,
+    /// Where these answers end, by log, as the peer says: the next pull goes on from there.
+    assumed: BTreeMap<Author, Known>,
+    /// The newest of them left entries out, and no pull has gone on from there yet.
+    goes_on: bool,
+    /// Something is not as assumed: what is under way is awaited, and pulls then begin with what is held.
+    is_halted: bool,
+    /// Something that was sent is not ready: an entry before it is missing.
+    lacks: bool,
+    /// The parts of the frontier that differ; `None`: all of it may.
+    pub(super) parts: Option<Parts>,
+    /// Logs of which the peer holds another branch: how far both were found to hold the same.
+    pub(super) checked: BTreeMap<Author, u64>,
+    /// When the last request was sent.
+    pub(super) sent_ms: u64,
+    /// Something new was heard of meanwhile: pull again.
+    pub(super) again: bool,
+    /// Pull again at this time.
+    pub(super) retry_ms: Option<u64>,
+    /// When lost entries were last asked of this peer.
+    pub(super) lost_ms: Option<u64>,
+}
+
+/// A request.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) id: u64,
+    pub(super) asked: Asked,
+    /// How far each log was held or assumed.
+    pub(super) held: BTreeMap<Author, u64>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Whether there is anything to send.
+    News,
+    /// What the told frontier lacks.
+    Entries,
+    /// Entries whose bytes are damaged here.
+    Lost,
+}
+
+/// An answer whose entries are being prepared.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) request: Request,
+    /// The budget ended before the entries did.
+    pub(super) is_cut: bool,
+}
+
+/// How the entries of an answer were judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Judged {
+    /// Some are part of the group, or show more of what both sides hold.
+    pub(super) progress: bool,
+    /// Some build on what is not here.
+    pub(super) not_ready: bool,
+    /// Some are not what an honest site sends.
+    pub(super) refused: bool,
+}
+
+/// How pulling goes on when the entries of an answer are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Something else is under way.
+    Wait,
+    /// With a pull for what the answer left out.
+    More,
+    /// With a pull in a while: something is missing.
+    Retry,
+    /// Not at all, unless something was heard of meanwhile.
+    Done,
+}
+
+impl Peer {
+    /// Spaces of which something is known between the two.
+    pub(super) fn pull_count(&self) -> usize {
+        self.pulls.len()
+    }
+
+    /// The pulls that an answer belongs to whose entries were prepared, and that answer.
+    pub(super) fn prepared(&mut self, id: u64) -> Option<(SpaceId, Answered)> {
+        self.pulls.iter_mut().find_map(|(space, state)| {
+            let index = state.preparing.iter().position(|answered| answered.request.id == id)?;
+            Some((*space, state.preparing.remove(index)?))
+        })
+    }
+}
+
+impl PullState {
+    /// Whether anything is under way: other pulls wait for its end.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.is_some() || !self.preparing.is_empty()
+    }
+
+    /// An answer came whose entries are being prepared. `until`: where it was cut, if it was; `held`: how far this
+    /// site holds a log.
+    pub(super) fn answered(
+        &mut self,
+        request: Request,
+        until: Vec<Known>,
+        held: impl Fn(&Author) -> u64,
+    ) {
+        self.preparing.push_back(Answered { request, is_cut: !until.is_empty() });
+        let is_news = |known: &Known| {
+            let assumed = self.assumed.get(&known.author).map_or(0, |known| known.seq);
+            known.seq > assumed.max(held(&known.author))
+        };
+        // Where the peer sends what is held here, it holds another branch, and has to be told so.
+        let is_sound =
+            self.checked.is_empty() && until.len() <= ASSUMED_LOGS_MAX && until.iter().all(is_news);
+        if !is_sound {
+            self.halt();
+        }
+        self.goes_on = !self.is_halted && !until.is_empty();
+        if self.goes_on {
+            self.assumed.extend(until.into_iter().map(|known| (known.author, known)));
+        }
+    }
+
+    /// No pull claims more than is held, from the next on that begins when nothing is under way.
+    pub(super) fn halt(&mut self) {
+        self.is_halted = true;
+        self.goes_on = false;
+    }
+
+    /// What the next pull can claim in addition to what is held, if one may go out now; it is then taken as sent.
+    pub(super) fn go_on(&mut self) -> Option<BTreeMap<Author, Known>> {
+        let may = self.goes_on && self.in_flight.is_none() && self.preparing.len() < UNDER_WAY_MAX;
+        if !may {
+            return None;
+        }
+        self.goes_on = false;
+        Some(self.assumed.clone())
+    }
+
+    /// The entries of an answer are taken in.
+    pub(super) fn taken(&mut self, is_cut: bool, judged: Judged) -> Next {
+        let Judged { progress, not_ready, refused } = judged;
+        self.lacks |= not_ready;
+        if !progress || not_ready || refused {
+            self.halt();
+        }
+        if self.is_busy() {
+            return Next::Wait;
+        }
+        self.assumed.clear();
+        (self.is_halted, self.goes_on) = (false, false);
+        let lacks = std::mem::take(&mut self.lacks);
+        match (is_cut && progress, lacks) {
+            (true, _) => Next::More,
+            (false, true) => Next::Retry,
+            (false, false) => Next::Done,
+        }
+    }
+}
