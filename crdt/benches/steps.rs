@@ -45,7 +45,7 @@ fn put(number: usize) -> Edit {
 
 fn change(number: usize) -> RecordChange {
     let mut document = Document::empty();
-    document.edit(actor(), 0, &put(number), None).unwrap().unwrap()
+    document.edit(actor(), 0, &put(number), None).unwrap().unwrap().change
 }
 
 fn transaction(number: usize) -> Transaction {

@@ -2,7 +2,7 @@
 
 use super::Replica;
 use super::stage::NotTaken;
-use crate::entry::{Body, Entry};
+use crate::entry::Body;
 use crate::record::{ActorBytes, Document, RecordChange};
 use crate::store::{Position, Store, StoreError};
 use crate::tables::records::{ChangeAt, RecordKey};
@@ -46,8 +46,7 @@ impl<S: Store> Replica<S> {
         last: &mut LastRead,
     ) -> Result<(ActorBytes, RecordChange), NotTaken> {
         if last.position != Some(place.position) {
-            let bytes = self.read_entry(Position(place.position))?.ok_or(NotTaken::Damaged)?;
-            let entry = Entry::decode(&bytes).map_err(|_| NotTaken::Damaged)?;
+            let entry = self.read_entry(Position(place.position))?.ok_or(NotTaken::Damaged)?;
             let actor = ActorBytes(entry.header.author.actor());
             let Ok(Body::Transactions(transactions)) = entry.body() else {
                 return Err(NotTaken::Damaged);
