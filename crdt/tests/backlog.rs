@@ -16,6 +16,8 @@ use branchline_crdt::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, pack_en
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{Identity, Input, LocalTransaction, Now, Output, RecordEdit};
 
+type Lie = Box<dyn FnMut(&mut Answer)>;
+
 /// Answers that may be under way between two sites and for one space.
 const UNDER_WAY_MAX: usize = 2;
 /// Bytes of one write, which hardly shrink.
@@ -83,11 +85,11 @@ impl Offices {
 
     fn connect(&mut self) {
         let head = self.head.site();
-        self.to_north(Input::PeerUp(head), &mut |_| ());
+        self.feed_north(Input::PeerUp(head), &mut |_| ());
     }
 
     /// Feeds north, and lets head answer its pulls. `alter` changes answers.
-    fn to_north(&mut self, input: Input, alter: &mut impl FnMut(&mut Answer)) {
+    fn feed_north(&mut self, input: Input, alter: &mut impl FnMut(&mut Answer)) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             self.north.handle(input, self.now()).unwrap();
@@ -130,7 +132,7 @@ impl Offices {
     /// Lets north take in all that comes.
     fn settle(&mut self, alter: &mut impl FnMut(&mut Answer)) {
         while let Some(prepared) = self.prepare() {
-            self.to_north(Input::Prepared(prepared), alter);
+            self.feed_north(Input::Prepared(prepared), alter);
             assert!(self.jobs.len() <= UNDER_WAY_MAX);
         }
     }
@@ -147,7 +149,7 @@ impl Offices {
                 return seconds;
             }
             self.time_ms += 1_000;
-            self.to_north(Input::Tick, &mut |_| ());
+            self.feed_north(Input::Tick, &mut |_| ());
             self.settle(&mut |_| ());
         }
         panic!("north never catches up");
@@ -175,7 +177,7 @@ fn the_next_answer_is_on_its_way_while_one_is_taken_in() {
     assert_eq!(offices.jobs.len(), UNDER_WAY_MAX);
     let mut least = offices.jobs.len();
     while let Some(prepared) = offices.prepare() {
-        offices.to_north(Input::Prepared(prepared), &mut |_| ());
+        offices.feed_north(Input::Prepared(prepared), &mut |_| ());
         if !offices.in_step() {
             least = least.min(offices.jobs.len());
         }
@@ -196,7 +198,7 @@ fn an_answer_that_comes_to_nothing_costs_only_time() {
             if number == lost {
                 prepared = Prepared::failed(prepared.from, prepared.id);
             }
-            offices.to_north(Input::Prepared(prepared), &mut |_| ());
+            offices.feed_north(Input::Prepared(prepared), &mut |_| ());
         }
         assert!(!offices.in_step());
         assert!(offices.catch_up() <= 16);
@@ -217,18 +219,18 @@ fn a_member_that_lies_about_what_is_left_gains_nothing() {
         }
     };
     let mut endless = 1;
-    let more = |answer: &mut Answer| {
+    let more = move |answer: &mut Answer| {
         endless += 1;
         if let Outcome::Entries { packed, until } = &mut answer.outcome {
             packed.clone_from(&pack_entries([]));
             until.iter_mut().for_each(|known| known.seq = endless);
         }
     };
-    let lies: [Box<dyn FnMut(&mut Answer)>; 3] = [Box::new(raise), Box::new(empty), Box::new(more)];
+    let lies: [Lie; 3] = [Box::new(raise), Box::new(empty), Box::new(more)];
     for (number, mut lie) in lies.into_iter().enumerate() {
         let mut offices = Offices::new();
         let head = offices.head.site();
-        offices.to_north(Input::PeerUp(head), &mut lie);
+        offices.feed_north(Input::PeerUp(head), &mut lie);
         offices.settle(&mut lie);
         // At the worst as if each answer were sent twice.
         assert!(offices.answers <= 16, "lie {number}: {} answers", offices.answers);
@@ -241,7 +243,7 @@ fn a_peer_that_leaves_takes_nothing_with_it() {
     let mut offices = Offices::new();
     offices.connect();
     let head = offices.head.site();
-    offices.to_north(Input::PeerDown(head), &mut |_| ());
+    offices.feed_north(Input::PeerDown(head), &mut |_| ());
     // What was prepared for a connection that is gone is not taken in: the next one asks again.
     offices.settle(&mut |_| ());
     assert!(!offices.in_step());
