@@ -360,6 +360,10 @@ impl Store for Storage {
         let is_rebuilding = &self.reader.is_rebuilding;
         if is_rebuilding.load(Ordering::Acquire) {
             let is_whole = self.scan_journal(self.applied()?, 1)?.is_empty();
+            if is_whole {
+                // Tables that cannot be written have not been made anew.
+                self.flush_tables()?;
+            }
             is_rebuilding.store(!is_whole, Ordering::Release);
         }
         Ok(())

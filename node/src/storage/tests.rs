@@ -64,6 +64,7 @@ fn everything_is_there_after_opening_again() {
     let (mut storage, report) = open(&path);
     assert!(!report.rebuild_needed && report.tables_set_aside.is_none());
     fill(&mut storage, 100);
+    storage.flush_tables().unwrap();
     let sizes = storage.reader().sizes().unwrap();
     assert_eq!(sizes.segments, 1);
     assert!(sizes.journal_bytes > 10_000 && sizes.tables_bytes > 0);
@@ -314,7 +315,7 @@ fn pages_garbled_under_an_open_store_are_errors_until_the_tables_are_rebuilt() {
     assert_shows(&storage, 3000);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -53,6 +53,7 @@ pub fn options() -> Options {
         tables: TablesOptions {
             cache_bytes: 1 << 20,
             flush_every_ms: 5,
+            generation_bytes: 64 << 10,
             ..TablesOptions::default()
         },
         disk_reserve_bytes: 0,

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::rows::{self, FORMAT, FORMAT_KEY, Value};
+use super::rows::{self, FORMAT, FORMAT_KEY};
 use super::{TablesOpenError, TablesOptions};
 use crate::storage::disk::{create_dir_private, sync_dir};
 
@@ -26,7 +26,7 @@ const CLOSED: &str = "tables.closed";
 const SET_ASIDE_MAX: usize = 2;
 /// How long sled's own threads may take to let go of the folder's lock after a close; they write
 /// out what is cached first.
-const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(super) const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often to look whether the lock is free.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
@@ -92,7 +92,7 @@ impl SledFailure {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("(no message)")
@@ -161,7 +161,8 @@ impl TablesFolder {
             .path(&path)
             .cache_capacity(options.cache_bytes)
             .use_compression(false)
-            .flush_every_ms(Some(options.flush_every_ms));
+            // Flushed after each generation.
+            .flush_every_ms(None);
         let db = within(options.open_wait_max, move || config.open())?;
         match check_format(&db) {
             Ok(()) => Ok(db),
@@ -193,6 +194,11 @@ impl TablesFolder {
         if let Err(error) = self.set_mark(FAILED) {
             tracing::error!(%error, "cannot note that the tables failed");
         }
+    }
+
+    /// Makes what sled has flushed durable: its own flush does not wait for the drive.
+    pub(super) fn sync_items(&self) -> io::Result<()> {
+        fs::File::open(self.path().join("db"))?.sync_data()
     }
 
     /// Makes all files of sled durable and sets down that it was closed in order. The caller has let go of sled.
@@ -303,17 +309,17 @@ fn check_format(db: &sled::Db) -> Result<(), SledFailure> {
     let wrong = |text: String| SledFailure::Error(sled::Error::Unsupported(text));
     match guarded(|| db.get(FORMAT_KEY))? {
         None if guarded(|| db.first())?.is_none() => {
-            let value = rows::plain(FORMAT_KEY, FORMAT);
+            let value = rows::encode(FORMAT_KEY, FORMAT);
             guarded(|| db.insert(FORMAT_KEY, value)).map(|_| ())
         }
         None => Err(wrong("the tables have no format row".to_owned())),
         Some(value) => match rows::decode(FORMAT_KEY, &value) {
-            Some(Value::Plain(found)) if found == FORMAT => Ok(()),
-            Some(Value::Plain(found)) => {
+            Some(found) if found == FORMAT => Ok(()),
+            Some(found) => {
                 let (found, expected) = (found.escape_ascii(), FORMAT.escape_ascii());
                 Err(wrong(format!("the tables have format \"{found}\", expected \"{expected}\"")))
             }
-            Some(Value::Chunked(_)) | None => Err(wrong("the format row is garbled".to_owned())),
+            None => Err(wrong("the format row is garbled".to_owned())),
         },
     }
 }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::rows::{self, CHUNK_BYTES, Sum};
+use super::rows::{self, CHUNK_BYTES, INLINE_BYTES_MAX, Sum};
 use super::{State, Tables, TablesOptions};
 use branchline_crdt::store::{Position, StoreError};
 
@@ -22,15 +23,16 @@ fn put(tables: &Tables, key: &str, value: Vec<u8>) {
     tables.apply(vec![(key.into(), Some(value))], None).unwrap();
 }
 
-/// Runs `change` on the tree below the tables.
+/// Runs `change` on the tree below the tables, which has everything that was applied.
 fn beneath<T>(tables: &Tables, change: impl FnOnce(&sled::Db) -> T) -> T {
-    match &*tables.state() {
-        State::Open { db, .. } => change(db),
+    tables.flush().unwrap();
+    match &*tables.shared().state() {
+        State::Open(open) => change(&open.db),
         State::Failed { reason, .. } => panic!("{reason}"),
     }
 }
 
-fn stored_rows(tables: &Tables) -> usize {
+fn stored_items(tables: &Tables) -> usize {
     beneath(tables, |db| db.iter().filter(|row| Sum::covers(&row.as_ref().unwrap().0)).count())
 }
 
@@ -43,25 +45,27 @@ fn bytes(len: usize) -> Vec<u8> {
 fn values_of_any_length_grow_and_shrink_without_leftovers() {
     let dir = TempDir::new().unwrap();
     let tables = open(dir.path());
-    let empty = stored_rows(&tables);
+    let empty = stored_items(&tables);
     let lens = [
         (0, 1),
-        (CHUNK_BYTES, 1),
+        (INLINE_BYTES_MAX, 1),
+        (INLINE_BYTES_MAX + 1, 2),
+        (CHUNK_BYTES, 2),
         (CHUNK_BYTES + 1, 3),
         (10 * CHUNK_BYTES, 11),
         (2 * CHUNK_BYTES + 5, 4),
         (1, 1),
         (1_000_000, 18),
     ];
-    for (len, rows) in lens {
+    for (len, items) in lens {
         put(&tables, "key", bytes(len));
         assert_eq!(tables.get(b"key").unwrap().unwrap(), bytes(len));
-        assert_eq!(stored_rows(&tables), empty + rows, "{len}");
+        assert_eq!(stored_items(&tables), empty + items, "{len}");
         assert_eq!(tables.scan(b"", None, 10).unwrap(), [(b"key".to_vec(), bytes(len))]);
     }
     tables.apply(vec![(b"key".to_vec(), None)], None).unwrap();
     assert_eq!(tables.get(b"key").unwrap(), None);
-    assert_eq!(stored_rows(&tables), empty);
+    assert_eq!(stored_items(&tables), empty);
     beneath(&tables, |db| {
         let largest = db.iter().map(|row| row.unwrap().1.len()).max();
         assert!(largest < Some(64 << 10));
@@ -72,7 +76,7 @@ fn values_of_any_length_grow_and_shrink_without_leftovers() {
 fn of_several_writes_to_one_key_in_a_batch_the_last_counts() {
     let dir = TempDir::new().unwrap();
     let tables = open(dir.path());
-    let empty = stored_rows(&tables);
+    let empty = stored_items(&tables);
     let key = b"key".to_vec();
     let writes = vec![
         (key.clone(), Some(bytes(300_000))),
@@ -81,7 +85,7 @@ fn of_several_writes_to_one_key_in_a_batch_the_last_counts() {
     ];
     tables.apply(writes, None).unwrap();
     assert_eq!(tables.get(&key).unwrap().unwrap(), b"last");
-    assert_eq!(stored_rows(&tables), empty + 1);
+    assert_eq!(stored_items(&tables), empty + 1);
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn rows_and_applied_position_move_together_and_last() {
 }
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(prop::sample::select(vec![0, 1, b'c', b'm', b'r', 255]), 0..4)
+    prop::collection::vec(prop::sample::select(vec![0, 1, b'b', b'c', b'm', 255]), 0..4)
 }
 
 type Write = (Vec<u8>, Option<usize>);
@@ -111,51 +115,201 @@ fn write() -> impl Strategy<Value = Write> {
     (key(), prop::option::weighted(0.8, len))
 }
 
+/// What happens to tables.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Vec<Write>),
+    Flush,
+    /// Closed in order and opened.
+    Reopen,
+    /// The process is killed: what was in memory is lost.
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::collection::vec(write(), 0..12).prop_map(Step::Apply),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Kill),
+    ]
+}
+
+/// So little in memory, and so shortly, that rows are met in every stage of their way to sled.
+fn hasty() -> TablesOptions {
+    TablesOptions { flush_every_ms: 3, generation_bytes: 3000, ..TablesOptions::default() }
+}
+
+/// What a killed process leaves of `tables` in `dir`, in another folder.
+fn killed(tables: Tables, dir: &TempDir) -> TempDir {
+    let left = TempDir::new().unwrap();
+    {
+        let _nobody_writes = tables.shared().turn.take();
+        crate::storage::tests::copy(&dir.path().join("tables"), &left.path().join("tables"));
+    }
+    left
+}
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn change(model: &mut Model, writes: &[(Vec<u8>, Option<Vec<u8>>)]) {
+    for (key, value) in writes.iter().cloned() {
+        match value {
+            Some(value) => model.insert(key, value),
+            None => model.remove(&key),
+        };
+    }
+}
+
+fn assert_like(tables: &Tables, model: &Model, prefix: &[u8], limit: usize) {
+    let mut joined: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    loop {
+        let after = joined.last().map(|(key, _)| key.clone());
+        let page = tables.scan(prefix, after.as_deref(), limit).unwrap();
+        assert!(page.len() <= limit);
+        if page.is_empty() {
+            break;
+        }
+        joined.extend(page);
+    }
+    let expected = model.iter().filter(|(key, _)| key.starts_with(prefix));
+    let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
+    assert_eq!(joined, expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn tables_behave_like_a_sorted_map(
-        batches in prop::collection::vec(prop::collection::vec(write(), 0..12), 1..12),
-        prefixes in prop::collection::vec(key(), 6),
+    fn tables_behave_like_a_sorted_map_and_a_kill_sets_them_back_to_one_moment(
+        steps in prop::collection::vec(step(), 1..30),
+        prefixes in prop::collection::vec(key(), 30),
         limit in 1..5_usize,
     ) {
-        let dir = TempDir::new().unwrap();
-        let tables = open(dir.path());
-        let mut model = BTreeMap::new();
-        for batch in batches {
-            let writes: Vec<_> = batch.into_iter().map(|(k, len)| (k, len.map(bytes))).collect();
-            for (key, value) in writes.clone() {
-                match value {
-                    Some(value) => model.insert(key, value),
-                    None => model.remove(&key),
-                };
-            }
-            tables.apply(writes, None).unwrap();
-        }
-        for prefix in prefixes {
-            let mut joined: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-            loop {
-                let after = joined.last().map(|(key, _)| key.clone());
-                let page = tables.scan(&prefix, after.as_deref(), limit).unwrap();
-                prop_assert!(page.len() <= limit);
-                if page.is_empty() {
-                    break;
+        let mut dir = TempDir::new().unwrap();
+        let mut tables = Tables::open(dir.path(), hasty()).unwrap().0;
+        // The model after each batch; the position says how many there were.
+        let mut moments = vec![Model::new()];
+        for (step, prefix) in steps.into_iter().zip(&prefixes) {
+            match step {
+                Step::Apply(writes) => {
+                    let writes: Vec<_> = writes.into_iter().map(|(k, len)| (k, len.map(bytes))).collect();
+                    let mut model = moments.last().unwrap().clone();
+                    change(&mut model, &writes);
+                    tables.apply(writes, Some(Position(moments.len() as u64))).unwrap();
+                    moments.push(model);
                 }
-                joined.extend(page);
+                Step::Flush => tables.flush().unwrap(),
+                Step::Reopen => {
+                    drop(tables);
+                    tables = Tables::open(dir.path(), hasty()).unwrap().0;
+                }
+                Step::Kill => {
+                    dir = killed(tables, &dir);
+                    let (opened, set_aside) = Tables::open(dir.path(), hasty()).unwrap();
+                    prop_assert_eq!(set_aside, None);
+                    tables = opened;
+                    let applied = tables.applied().unwrap().map_or(0, |applied| applied.0);
+                    moments.truncate(applied as usize + 1);
+                }
             }
-            let expected: Vec<_> = model
-                .iter()
-                .filter(|(key, _)| key.starts_with(&prefix))
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect();
-            prop_assert_eq!(joined, expected);
-        }
-        for (key, value) in &model {
-            let found = tables.get(key).unwrap();
-            prop_assert_eq!(found.as_ref(), Some(value));
+            let applied = tables.applied().unwrap().map_or(0, |applied| applied.0);
+            prop_assert_eq!(applied as usize, moments.len() - 1);
+            let model = moments.last().unwrap();
+            assert_like(&tables, model, prefix, limit);
+            for key in model.keys().chain([prefix]) {
+                prop_assert_eq!(tables.get(key).unwrap(), model.get(key).cloned());
+            }
         }
     }
+}
+
+#[test]
+fn many_rows_in_any_order_are_found_after_splits_and_removals() {
+    let dir = TempDir::new().unwrap();
+    let tables = Tables::open(dir.path(), hasty()).unwrap().0;
+    let mut model = Model::new();
+    for round in 0..60_u64 {
+        let key = |i: u64| format!("rec-{:04}", (round * 61 + i * 7919) % 2000).into_bytes();
+        let value = |i: u64| {
+            (!i.is_multiple_of(3) || round < 30).then(|| bytes((i * round % 400) as usize))
+        };
+        let writes: Vec<_> = (0..60).map(|i| (key(i), value(i))).collect();
+        change(&mut model, &writes);
+        tables.apply(writes, Some(Position(round))).unwrap();
+    }
+    assert_like(&tables, &model, b"rec-", 97);
+    assert!(stored_items(&tables) > 20, "no block was split");
+    let tables = Tables::open(killed(tables, &dir).path(), hasty()).unwrap().0;
+    assert_like(&tables, &model, b"rec-", 1000);
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn where_sled_does_not_follow_applying_waits_and_memory_stays_bounded() {
+    const BATCHES: u64 = 60;
+    let dir = TempDir::new().unwrap();
+    let options = TablesOptions { generation_bytes: 20_000, ..TablesOptions::default() };
+    let tables = Tables::open(dir.path(), options).unwrap().0;
+    let sled_stands_still = tables.shared().turn.take();
+    let writer = tables.clone();
+    let writer = std::thread::spawn(move || {
+        for i in 0..BATCHES {
+            let write = (i.to_be_bytes().to_vec(), Some(bytes(1000)));
+            writer.apply(vec![write], Some(Position(i))).unwrap();
+        }
+    });
+    let is_full = || match &*tables.shared().state() {
+        State::Open(open) => open.memory.is_full(20_000),
+        State::Failed { reason, .. } => panic!("{reason}"),
+    };
+    wait_until("memory is full", is_full);
+    // The batch that filled it is the last one that went in.
+    assert_eq!(tables.scan(b"", None, usize::MAX).unwrap().len(), 19);
+    assert!(!writer.is_finished());
+    drop(sled_stands_still);
+    writer.join().unwrap();
+    assert_eq!(tables.applied().unwrap(), Some(Position(BATCHES - 1)));
+    assert_eq!(tables.scan(b"", None, usize::MAX).unwrap().len(), BATCHES as usize);
+}
+
+#[test]
+fn what_fails_in_the_background_is_told_to_every_call_after_it() {
+    let dir = TempDir::new().unwrap();
+    let tables = Tables::open(dir.path(), hasty()).unwrap().0;
+    put(&tables, "key", vec![1]);
+    beneath(&tables, |db| db.insert(rows::block_key(b""), b"garbage").unwrap());
+    put(&tables, "key", vec![2]);
+    wait_until("the tables fail", || tables.get(b"key").is_err());
+    let told = tables.get(b"key").unwrap_err().to_string();
+    assert!(told.contains("does not match its checksum"), "{told}");
+    assert_eq!(tables.scan(b"", None, 1).unwrap_err().to_string(), told);
+    assert_eq!(tables.applied().unwrap_err().to_string(), told);
+    assert_eq!(tables.apply(vec![], None).unwrap_err().to_string(), told);
+    assert_eq!(tables.flush().unwrap_err().to_string(), told);
+    drop(tables);
+    let (tables, set_aside) = Tables::open(dir.path(), hasty()).unwrap();
+    assert!(set_aside.unwrap().reason.contains("failed when last used"));
+    put(&tables, "key", vec![3]);
+    assert_eq!(tables.get(b"key").unwrap().unwrap(), [3]);
+}
+
+#[test]
+fn rows_reach_sled_without_being_asked_to() {
+    let dir = TempDir::new().unwrap();
+    let tables = Tables::open(dir.path(), hasty()).unwrap().0;
+    put(&tables, "key", vec![1]);
+    wait_until("the row is in sled", || match &*tables.shared().state() {
+        State::Open(open) => open.db.contains_key(rows::block_key(b"")).unwrap(),
+        State::Failed { reason, .. } => panic!("{reason}"),
+    });
 }
 
 #[test]
@@ -165,19 +319,23 @@ fn a_value_that_is_not_what_was_stored_is_an_error() {
     put(&tables, "a", bytes(10));
     put(&tables, "b", bytes(150_000));
     put(&tables, "c", bytes(10));
+    put(&tables, "m", bytes(10));
     let chunk = rows::chunk_key(b"b", 1);
-    beneath(&tables, |db| {
-        // A value under another key, and a chunk that is gone.
-        let misplaced = db.get(rows::row_key(b"a")).unwrap().unwrap();
-        db.insert(rows::row_key(b"c"), misplaced).unwrap();
-        db.remove(&chunk).unwrap();
-    });
+    beneath(&tables, |db| db.remove(&chunk).unwrap());
     assert_eq!(tables.get(b"a").unwrap().unwrap(), bytes(10));
-    for key in [b"b", b"c"] {
-        assert!(matches!(tables.get(key), Err(StoreError::Tables { .. })));
-    }
+    assert!(matches!(tables.get(b"b"), Err(StoreError::Tables { .. })));
     let verified = tables.verify(&mut |_| {});
-    assert_eq!(verified.bad_keys, [rows::row_key(b"b"), rows::row_key(b"c")]);
+    assert_eq!((verified.bad, verified.bad_keys), (1, vec![rows::block_key(b"")]));
+    beneath(&tables, |db| {
+        // A block under another key.
+        let misplaced = db.get(rows::block_key(b"")).unwrap().unwrap();
+        db.insert(rows::block_key(b"m"), misplaced).unwrap();
+    });
+    assert_eq!(tables.get(b"c").unwrap().unwrap(), bytes(10));
+    assert!(matches!(tables.get(b"m"), Err(StoreError::Tables { .. })));
+    assert!(matches!(tables.scan(b"", Some(b"b"), 9), Err(StoreError::Tables { .. })));
+    let verified = tables.verify(&mut |_| {});
+    assert_eq!(verified.bad_keys, [rows::block_key(b""), rows::block_key(b"m")]);
 }
 
 /// Sled brought back a part of a batch after a crash at a torn write: each row as it once was, and no two of one
@@ -188,9 +346,10 @@ fn sound_rows_of_different_moments_are_set_aside_after_a_crash() {
         let dir = TempDir::new().unwrap();
         let tables = open(dir.path());
         put(&tables, "key", vec![1]);
-        let stored_key = rows::row_key(b"key");
+        let stored_key = rows::block_key(b"");
         let older = beneath(&tables, |db| db.get(&stored_key).unwrap().unwrap());
         put(&tables, "key", vec![2]);
+        tables.flush().unwrap();
         if is_mixed {
             beneath(&tables, |db| db.insert(&stored_key, older).unwrap());
         }
@@ -242,7 +401,7 @@ fn tables_of_another_format_are_set_aside_and_two_are_kept() {
         put(&tables, "key", vec![round]);
         beneath(&tables, |db| match round {
             1 | 2 => {
-                let later = rows::plain(rows::FORMAT_KEY, b"branchline tables 2");
+                let later = rows::encode(rows::FORMAT_KEY, b"branchline tables 3");
                 db.insert(rows::FORMAT_KEY, later).unwrap();
             }
             3 => {
@@ -270,15 +429,15 @@ fn after_a_batch_that_failed_half_way_nothing_is_served_until_cleared() {
     let dir = TempDir::new().unwrap();
     let tables = open(dir.path());
     put(&tables, "key", vec![1]);
-    tables.shared.folder.remember_failure();
-    tables.state_mut().fail(&super::SledFailure::Panic("as if".to_owned()));
+    tables.shared().folder.remember_failure();
+    tables.shared().state_mut().fail("as if".to_owned());
     assert!(matches!(tables.get(b"key"), Err(StoreError::Tables { .. })));
     assert!(tables.apply(vec![], None).is_err());
     drop(tables);
 
     let (tables, set_aside) = Tables::open(dir.path(), TablesOptions::default()).unwrap();
     assert!(set_aside.unwrap().reason.contains("failed when last used"));
-    tables.state_mut().fail(&super::SledFailure::Panic("again".to_owned()));
+    tables.shared().state_mut().fail("again".to_owned());
     tables.clear().unwrap();
     put(&tables, "key", vec![2]);
     drop(tables);

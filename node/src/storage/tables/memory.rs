@@ -1,0 +1,129 @@
+//! Rows that sled does not have yet: one generation that is being filled, one that is being written out.
+
+use std::collections::BTreeMap;
+use std::iter;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use branchline_crdt::store::{Position, RowWrite};
+
+/// What a row takes in memory beside its key and value: two vectors and its share of a tree's nodes, about.
+const ROW_OVERHEAD_BYTES: usize = 96;
+
+/// Key and value of a row; no value means that it is removed.
+pub(super) type RowRef<'r> = (&'r [u8], Option<&'r [u8]>);
+
+/// Rows that are written to sled together.
+#[derive(Debug, Default)]
+pub(super) struct Generation {
+    pub(super) rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// How far into the journal the tables come with it, if it brings them further.
+    pub(super) applied: Option<Position>,
+    bytes: usize,
+    /// When the first of it was applied; `None` while there is nothing in it.
+    begun: Option<Instant>,
+}
+
+impl Generation {
+    fn add(&mut self, writes: Vec<RowWrite>, applied: Option<Position>) {
+        self.begun.get_or_insert_with(Instant::now);
+        self.applied = applied.or(self.applied);
+        for (key, value) in writes {
+            let key_len = key.len();
+            let bytes = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+            self.bytes += bytes(&value);
+            match self.rows.insert(key, value) {
+                Some(old) => self.bytes -= bytes(&old),
+                None => self.bytes += key_len + ROW_OVERHEAD_BYTES,
+            }
+        }
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.rows.get(key).map(Option::as_deref)
+    }
+
+    fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> impl Iterator<Item = RowRef<'_>> {
+        self.rows.range::<[u8], _>((from, to)).map(|(key, value)| (&key[..], value.as_deref()))
+    }
+}
+
+/// What was applied and is not in sled.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    filling: Generation,
+    writing: Option<Arc<Generation>>,
+}
+
+impl Memory {
+    /// Takes up what is applied.
+    pub(super) fn add(&mut self, writes: Vec<RowWrite>, applied: Option<Position>) {
+        self.filling.add(writes, applied);
+    }
+
+    /// Whether there is nothing in the generation that is being filled.
+    pub(super) fn is_empty(&self) -> bool {
+        self.filling.begun.is_none()
+    }
+
+    /// Whether the generation that is being filled has `bytes`.
+    pub(super) fn is_full(&self, bytes: usize) -> bool {
+        self.filling.bytes >= bytes
+    }
+
+    /// When the generation that is being filled is to be written out; `None` while there is nothing in it.
+    pub(super) fn due_in(&self, bytes: usize, age_max: Duration) -> Option<Duration> {
+        let begun = self.filling.begun?;
+        match self.is_full(bytes) {
+            true => Some(Duration::ZERO),
+            false => Some(age_max.saturating_sub(begun.elapsed())),
+        }
+    }
+
+    /// Ends the generation that is being filled and begins the next; `None` if there is nothing in it. The one before
+    /// has been written.
+    pub(super) fn begin_writing(&mut self) -> Option<Arc<Generation>> {
+        self.filling.begun?;
+        let generation = Arc::new(std::mem::take(&mut self.filling));
+        self.writing = Some(generation.clone());
+        Some(generation)
+    }
+
+    /// Forgets the generation that was being written: sled has it.
+    pub(super) fn end_writing(&mut self) {
+        self.writing = None;
+    }
+
+    /// A row: `None` if nothing here touches it, `Some(None)` if it was removed.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.filling.get(key).or_else(|| self.writing.as_ref()?.get(key))
+    }
+
+    /// What is here from `from` to `to`, over `stored` rows of the same range; ascending.
+    pub(super) fn over<'r>(
+        &'r self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        stored: impl Iterator<Item = RowRef<'r>>,
+    ) -> impl Iterator<Item = RowRef<'r>> {
+        let writing = self.writing.iter().flat_map(move |writing| writing.range(from, to));
+        newest(self.filling.range(from, to), newest(writing, stored))
+    }
+}
+
+/// Both, ascending by key; where both have a row, the newer one's.
+fn newest<'r>(
+    newer: impl Iterator<Item = RowRef<'r>>,
+    older: impl Iterator<Item = RowRef<'r>>,
+) -> impl Iterator<Item = RowRef<'r>> {
+    let (mut newer, mut older) = (newer.peekable(), older.peekable());
+    iter::from_fn(move || {
+        let Some((next, _)) = newer.peek() else { return older.next() };
+        match older.next_if(|(key, _)| key <= next) {
+            Some((key, value)) if key < *next => Some((key, value)),
+            // The newer one hides the one of the same key that was taken.
+            Some(_) | None => newer.next(),
+        }
+    })
+}

@@ -1,0 +1,156 @@
+//! Bringing sled up to what was applied: a thread writes a generation when it is full or old.
+//!
+//! | what happens | then |
+//! |---|---|
+//! | a generation is full | the thread writes it; until it has taken it, [`super::Tables::apply`] waits |
+//! | a generation is old | the thread writes it |
+//! | [`super::Tables::flush`], closing | the caller writes it, after what the thread is writing |
+//! | sled fails | the tables have failed, as if in the call that comes next |
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{io, thread};
+
+use super::batch::Batch;
+use super::folder::{CLOSE_WAIT_MAX, guarded, panic_text};
+use super::{Shared, State, failed};
+use branchline_crdt::store::StoreError;
+
+/// Who writes, and who waits for it.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// Held by whoever writes to sled or exchanges it.
+    writing: Mutex<()>,
+    thread: Mutex<Thread>,
+    /// Something changed for those who wait: what is in memory, or the thread's state.
+    changed: Condvar,
+}
+
+/// The thread that writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Thread {
+    #[default]
+    Runs,
+    IsToEnd,
+    Ended,
+}
+
+impl Turn {
+    /// Waits until nobody writes to sled, and keeps it so.
+    pub(super) fn take(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes all who wait.
+    pub(super) fn wake(&self) {
+        // With the lock, so that whoever is about to wait has either seen the change or waits already.
+        drop(self.thread());
+        self.changed.notify_all();
+    }
+
+    /// Tells the thread to end and waits for it, but no longer than sled may take to close. True if it has ended.
+    pub(super) fn end(&self) -> bool {
+        let mut thread = self.thread();
+        *thread = Thread::IsToEnd;
+        self.changed.notify_all();
+        let has_not = |thread: &mut Thread| *thread != Thread::Ended;
+        let waited = self.changed.wait_timeout_while(thread, CLOSE_WAIT_MAX, has_not);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Thread> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Starts the thread that writes. It keeps what is shared until [`Turn::end`].
+    pub(super) fn start(self: &Arc<Shared>) -> io::Result<()> {
+        let shared = self.clone();
+        let run = move || shared.write_when_due();
+        thread::Builder::new().name("tables-write".to_owned()).spawn(run).map(|_| ())
+    }
+
+    fn write_when_due(&self) {
+        let changed = &self.turn.changed;
+        let mut thread = self.turn.thread();
+        while *thread == Thread::Runs {
+            thread = match self.due_in() {
+                None => changed.wait(thread).unwrap_or_else(PoisonError::into_inner),
+                Some(wait) if wait.is_zero() => {
+                    drop(thread);
+                    // Whoever calls next is told of a failure.
+                    let _ = self.write_out();
+                    self.turn.thread()
+                }
+                Some(wait) => {
+                    changed.wait_timeout(thread, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        *thread = Thread::Ended;
+        changed.notify_all();
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        let age_max = Duration::from_millis(self.options.flush_every_ms);
+        match &*self.state() {
+            State::Open(open) => open.memory.due_in(self.options.generation_bytes, age_max),
+            State::Failed { .. } => None,
+        }
+    }
+
+    /// Waits until there is room in memory for one more batch, or the tables have failed.
+    pub(super) fn wait_for_room(&self) {
+        let mut thread = self.turn.thread();
+        while matches!(&*self.state(), State::Open(open) if self.is_full(open)) {
+            thread = self.turn.changed.wait(thread).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Writes out everything that was applied before the call.
+    pub(super) fn write_out(&self) -> Result<(), StoreError> {
+        let turn = self.turn.take();
+        let written = catch_unwind(AssertUnwindSafe(|| self.write_generation()));
+        let written = written.unwrap_or_else(|panic| Err(failed(panic_text(&*panic))));
+        if let Err(error) = &written {
+            let mut state = self.state_mut();
+            if let State::Open(_) = &*state {
+                tracing::error!(%error, "the tables cannot be written");
+                self.folder.remember_failure();
+                state.fail(match error {
+                    StoreError::Tables { reason } => reason.clone(),
+                    StoreError::Unwritable { .. }
+                    | StoreError::Damaged { .. }
+                    | StoreError::Unreadable { .. } => error.to_string(),
+                });
+            }
+        }
+        drop(turn);
+        self.turn.wake();
+        written
+    }
+
+    /// Readers see the rows in memory until they see them in sled: both change under one lock.
+    fn write_generation(&self) -> Result<(), StoreError> {
+        let (db, sum, generation) = {
+            let mut state = self.state_mut();
+            let open = state.open_mut()?;
+            let Some(generation) = open.memory.begin_writing() else { return Ok(()) };
+            (open.db.clone(), open.sum, generation)
+        };
+        self.turn.wake();
+        let (batch, sum) = Batch::of(&generation, &db, sum)?;
+        {
+            let mut state = self.state_mut();
+            let open = state.open_mut()?;
+            guarded(|| db.apply_batch(batch)).map_err(failed)?;
+            open.sum = sum;
+            open.memory.end_writing();
+        }
+        // What sled keeps to itself a killed process would lose; what its flush leaves to the drive, a power cut.
+        guarded(|| db.flush()).map_err(failed)?;
+        self.folder.sync_items().map_err(failed)
+    }
+}
