@@ -1,8 +1,18 @@
-//! What can be done with entries from others before anything is known of them: no state, so on any thread.
+//! What can be done with entries from others before anything is known of them: unpacking, hashes, signatures, reading
+//! payloads and changes. It needs no state, so the caller may do it on any thread; the replica then judges what it takes
+//! others to judge: membership, chain, past, and each change in the light of its record.
+//!
+//! Nothing here is a verdict. What a bad signature covers is not read at all, and what means too much is left unread,
+//! for the replica to find out in its own order.
 
-use crate::entry::Entry;
+use crate::entry::{Body, Entry, MalformedBody, Origin, PAYLOAD_FORMAT, RecordWrite, limits};
 use crate::ids::SiteId;
 use crate::protocol::{UnpackEntriesError, unpack_entries};
+use crate::record::{ActorBytes, Fault, ParsedChange};
+
+/// Operations that are read of one answer, 200 to 800 bytes each in memory: those of an answer of the usual size. A
+/// change of 64 bytes may mean 60,000.
+const READ_OPERATIONS_MAX: usize = limits::OPERATIONS_MAX / 4;
 
 /// The packed entries of an answer, to be prepared for the replica that asked for them.
 #[derive(Debug)]
@@ -12,6 +22,17 @@ pub struct Job {
     /// The request that was answered.
     pub id: u64,
     pub(crate) packed: Vec<u8>,
+}
+
+/// What a [`Job`] came to.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Who answered.
+    pub from: SiteId,
+    /// The request that was answered.
+    pub id: u64,
+    /// The entries, or why there are none.
+    pub(crate) entries: Result<Vec<PreparedEntry>, NotPrepared>,
 }
 
 /// Why entries cannot be prepared.
@@ -25,22 +46,41 @@ pub(crate) enum NotPrepared {
     Failed,
 }
 
-/// What a [`Job`] came to.
+/// An entry with what was found out about it.
 #[derive(Debug)]
-pub struct Prepared {
-    /// Who answered.
-    pub from: SiteId,
-    /// The request that was answered.
-    pub id: u64,
-    /// The entries, or why there are none.
-    pub(crate) entries: Result<Vec<Entry>, NotPrepared>,
+pub(crate) struct PreparedEntry {
+    pub(crate) entry: Entry,
+    /// `None`: not looked at yet.
+    is_signed: Option<bool>,
+    /// `None`: not read yet.
+    content: Option<Result<Content, MalformedBody>>,
+}
+
+/// What a payload says.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Of records: the origins of its transactions, and the changes of all of them in order.
+    Records { origins: Vec<Origin>, changes: Vec<ReadChange> },
+    /// Of members.
+    Membership,
+}
+
+/// One change, and how it reads.
+#[derive(Debug)]
+pub(crate) struct ReadChange {
+    pub(crate) write: RecordWrite,
+    /// `None`: not read yet.
+    parsed: Option<Result<ParsedChange, Fault>>,
 }
 
 impl Job {
     /// Does it.
     pub fn run(self) -> Prepared {
         let Self { from, id, packed } = self;
-        Prepared { from, id, entries: unpack_entries(&packed).map_err(NotPrepared::from) }
+        let mut room = READ_OPERATIONS_MAX;
+        let prepare = |entry| PreparedEntry::new(entry, &mut room);
+        let entries = unpack_entries(&packed).map(|all| all.into_iter().map(prepare).collect());
+        Prepared { from, id, entries: entries.map_err(NotPrepared::from) }
     }
 }
 
@@ -48,5 +88,154 @@ impl Prepared {
     /// In place of what a job did not come to.
     pub fn failed(from: SiteId, id: u64) -> Self {
         Self { from, id, entries: Err(NotPrepared::Failed) }
+    }
+}
+
+impl PreparedEntry {
+    /// Checks the signature and, if it is good, reads the payload and as many changes as there is `room` for operations.
+    fn new(entry: Entry, room: &mut usize) -> Self {
+        let mut prepared = Self::unread(entry);
+        let is_signed = prepared.entry.is_signed();
+        prepared.is_signed = Some(is_signed);
+        if is_signed && prepared.entry.header.payload.format == PAYLOAD_FORMAT {
+            let mut content = read(&prepared.entry);
+            if let Ok(Content::Records { changes, .. }) = &mut content {
+                parse(changes, ActorBytes(prepared.entry.header.author.actor()), room);
+            }
+            prepared.content = Some(content);
+        }
+        prepared
+    }
+
+    /// Leaves everything until it is asked for.
+    pub(crate) fn unread(entry: Entry) -> Self {
+        Self { entry, is_signed: None, content: None }
+    }
+
+    /// Whether the author's site signed the header.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.is_signed.unwrap_or_else(|| self.entry.is_signed())
+    }
+
+    /// The entry and its content. Call only where the payload is of a known format.
+    pub(crate) fn read(self) -> (Entry, Result<Content, MalformedBody>) {
+        let Self { entry, content, .. } = self;
+        let content = content.unwrap_or_else(|| read(&entry));
+        (entry, content)
+    }
+}
+
+fn read(entry: &Entry) -> Result<Content, MalformedBody> {
+    let transactions = match entry.body()? {
+        Body::Transactions(transactions) => transactions,
+        Body::Membership(_) => return Ok(Content::Membership),
+    };
+    let (mut origins, mut changes) = (Vec::new(), Vec::new());
+    for transaction in transactions {
+        origins.extend(transaction.origin);
+        let unread = |write| ReadChange { write, parsed: None };
+        changes.extend(transaction.changes.into_iter().map(unread));
+    }
+    Ok(Content::Records { origins, changes })
+}
+
+/// Parses changes until one is bad, for then the entry is, or there is no `room` for their operations.
+fn parse(changes: &mut [ReadChange], author: ActorBytes, room: &mut usize) {
+    for change in changes {
+        if *room == 0 {
+            return;
+        }
+        let parsed = change.write.change.parse(author);
+        let operations = parsed.as_ref().map(ParsedChange::operations).ok();
+        change.parsed = Some(parsed);
+        let Some(operations) = operations else { return };
+        *room = room.saturating_sub(operations);
+    }
+}
+
+impl ReadChange {
+    /// The change, and how it reads.
+    pub(crate) fn parsed(self, author: ActorBytes) -> (RecordWrite, Result<ParsedChange, Fault>) {
+        let Self { write, parsed } = self;
+        let parsed = parsed.unwrap_or_else(|| write.change.parse(author));
+        (write, parsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::entry::{Draft, Transaction};
+    use crate::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+    use crate::protocol::pack_entries;
+    use crate::record::{Document, Edit};
+
+    const OPERATIONS: usize = 3;
+
+    /// An entry of three changes, said to be by the site of one key and signed with another.
+    fn entry(by: u8, signed_by: u8) -> Entry {
+        let key = SiteKey::from_seed([signed_by; 32]);
+        let site = SiteKey::from_seed([by; 32]).site();
+        let author = Author { site, incarnation: Incarnation([1; 8]) };
+        let write = |number: usize| {
+            let serde_json::Value::Object(fields) = json!({"a": number, "b": 2, "c": 3}) else {
+                panic!("an object");
+            };
+            let actor = ActorBytes(author.actor());
+            let edited = Document::empty().edit(actor, 0, &Edit::Put(fields), None);
+            let change = edited.unwrap().unwrap().change;
+            RecordWrite { collection: "c".to_owned(), id: number.to_string(), change }
+        };
+        let origin = Some(Origin { source: "till".to_owned(), number: 7 });
+        let transaction = Transaction { origin, changes: (0..3).map(write).collect() };
+        let network = NetworkId([1; 32]);
+        let draft = Draft {
+            network,
+            space: network.main_space(),
+            author,
+            seq: 1,
+            previous: EntryHash::NONE,
+            past: Vec::new(),
+            membership_past: Vec::new(),
+            time_ms: 0,
+        };
+        draft.sign(&Body::Transactions(vec![transaction]), &key)
+    }
+
+    fn parsed(prepared: &PreparedEntry) -> Option<usize> {
+        match &prepared.content {
+            Some(Ok(Content::Records { changes, .. })) => {
+                Some(changes.iter().filter(|change| change.parsed.is_some()).count())
+            }
+            Some(Ok(Content::Membership) | Err(_)) | None => None,
+        }
+    }
+
+    #[test]
+    fn what_a_bad_signature_covers_is_not_read() {
+        let packed = pack_entries([&entry(1, 1), &entry(2, 1)]);
+        let from = SiteKey::from_seed([9; 32]).site();
+        let prepared = Job { from, id: 1, packed }.run().entries.unwrap();
+        assert_eq!((prepared[0].is_signed(), parsed(&prepared[0])), (true, Some(3)));
+        assert_eq!((prepared[1].is_signed(), parsed(&prepared[1])), (false, None));
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_read_when_it_is_asked_for() {
+        for (operations, count) in [(0, 0), (1, 1), (OPERATIONS, 1), (OPERATIONS + 1, 2), (99, 3)] {
+            let mut room = operations;
+            let prepared = PreparedEntry::new(entry(1, 1), &mut room);
+            assert_eq!(parsed(&prepared), Some(count));
+            let (entry, content) = prepared.read();
+            let actor = ActorBytes(entry.header.author.actor());
+            let Ok(Content::Records { origins, changes }) = content else { panic!("records") };
+            assert_eq!(origins.len(), 1);
+            for change in changes {
+                let (_, parsed) = change.parsed(actor);
+                assert_eq!(parsed.unwrap().operations(), OPERATIONS);
+            }
+        }
     }
 }

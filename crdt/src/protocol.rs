@@ -22,8 +22,10 @@ use crate::tables::logs::ForkRow;
 
 pub use entries::{UnpackEntriesError, pack_entries, unpack_entries};
 
-/// Bytes of entries that a puller asks for at a time: some ms of a slow line, and well under what one answer may be.
-pub const PULL_BYTES: u32 = 1024 * 1024;
+/// Bytes of entries that a puller asks for at a time: few enough that a backlog of some thousand records comes in
+/// several answers, of which one is on its way while another is taken in, and that one takes seconds of the slowest
+/// line; enough that what each costs by itself hardly counts.
+pub const PULL_BYTES: u32 = 256 * 1024;
 /// Most bytes of entries that one answer holds, whatever was asked: room for one entry of the greatest size.
 pub const ANSWER_BYTES_MAX: usize = ENTRY_BYTES_MAX + 1024 * 1024;
 /// Largest gossip message in bytes; larger entries are announced and pulled. gossipsub becomes unreliable near its

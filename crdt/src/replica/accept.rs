@@ -1,13 +1,17 @@
 //! Entries from others: from bytes to a staged entry, or a reason why not.
 //!
 //! In this order: layout (by [`Entry::decode`]), network and space, the author's membership, repeats, signature,
-//! chain, past, payload, and the verdict on each change. Only the last step merges anything.
+//! chain, past, payload, and the verdict on each change. Only the last step merges anything. What needs no state was
+//! mostly found out before, by [`crate::prepare`]; it counts at its place in this order.
 
 use super::stage::{Mark, NotTaken, Place, StagedChange, StagedEntry};
 use super::{Notice, Replica};
-use crate::entry::{Body, Entry, Header, PAYLOAD_FORMAT, Tip, Transaction, limits};
+use crate::entry::{
+    self, Body, Entry, Header, MalformedBody, PAYLOAD_FORMAT, RecordWrite, Tip, limits,
+};
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::membership::Role;
+use crate::prepare::{Content, PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate, ForkRow, LogRow};
@@ -76,51 +80,79 @@ impl<S: Store> Replica<S> {
     /// Judges one entry and stages it if it is good (or void, which is held as well).
     pub(super) fn accept(
         &mut self,
-        entry: Entry,
+        entry: PreparedEntry,
         origin: Origin,
     ) -> Result<Acceptance, StoreError> {
+        match self.judge_header(&entry, origin)? {
+            Some(acceptance) => Ok(acceptance),
+            None => self.judge_content(entry, origin),
+        }
+    }
+
+    /// What an entry's header says against it; `None`: it is the next of its log.
+    pub(super) fn judge_header(
+        &mut self,
+        prepared: &PreparedEntry,
+        origin: Origin,
+    ) -> Result<Option<Acceptance>, StoreError> {
+        let entry = &prepared.entry;
         let header = &entry.header;
         if let Origin::Peer { .. } = origin
             && let Err(acceptance) = self.may_hold(header)
         {
-            return Ok(acceptance);
+            return Ok(Some(acceptance));
         }
         let tip = self.log(header.space, header.author);
         let (held_seq, held_hash) = tip.map_or((0, EntryHash::NONE), |row| (row.seq, row.hash));
-        if self.is_dropped(&entry) {
+        if self.is_dropped(entry) {
             // Known, and known not to stand.
-            self.remember_void(&entry);
-            return Ok(Acceptance::Repeat);
+            self.remember_void(entry);
+            return Ok(Some(Acceptance::Repeat));
         }
         if header.seq <= held_seq {
-            return match self.held_hash(header.space, header.author, header.seq)? {
-                Some(held) if held == entry.hash => Ok(Acceptance::Repeat),
-                Some(_) if !entry.is_signed() => Ok(Acceptance::Refused(Refusal::Signature)),
-                Some(held) => Ok(Acceptance::Fork { held }),
-                None => Ok(Acceptance::NotReady),
-            };
+            return Ok(Some(match self.held_hash(header.space, header.author, header.seq)? {
+                Some(held) if held == entry.hash => Acceptance::Repeat,
+                Some(_) if !prepared.is_signed() => Acceptance::Refused(Refusal::Signature),
+                Some(held) => Acceptance::Fork { held },
+                None => Acceptance::NotReady,
+            }));
         }
         if let Origin::Peer { .. } = origin {
             if header.author == self.author {
-                return Ok(Acceptance::Refused(Refusal::NotOurs));
+                return Ok(Some(Acceptance::Refused(Refusal::NotOurs)));
             }
-            if !entry.is_signed() {
-                return Ok(Acceptance::Refused(Refusal::Signature));
+            if !prepared.is_signed() {
+                return Ok(Some(Acceptance::Refused(Refusal::Signature)));
             }
         }
-        if header.seq != held_seq + 1 || header.previous != held_hash {
-            return Ok(Acceptance::NotReady);
-        }
+        let is_next = header.seq == held_seq + 1 && header.previous == held_hash;
+        Ok((!is_next).then_some(Acceptance::NotReady))
+    }
+
+    /// Judges an entry whose header has nothing against it, and stages it.
+    pub(super) fn judge_content(
+        &mut self,
+        prepared: PreparedEntry,
+        origin: Origin,
+    ) -> Result<Acceptance, StoreError> {
+        let header = &prepared.entry.header;
+        let tip = self.log(header.space, header.author);
         let past = self.past(header, origin)?;
-        let fate = match past {
-            Past::Lacking => None,
-            Past::Held | Past::NamesDropped if self.is_blocked(header, tip) => Some(Fate::Held),
-            Past::Held | Past::NamesDropped => self.apply(&entry, past)?,
+        let (entry, judged) = match past {
+            Past::Lacking => return Ok(Acceptance::NotReady),
+            Past::Held | Past::NamesDropped if self.is_blocked(header, tip) => {
+                (prepared.entry, Some((Fate::Held, Vec::new())))
+            }
+            Past::Held | Past::NamesDropped => {
+                let (entry, content) = prepared.read();
+                let judged = self.apply(&entry, content, past)?;
+                (entry, judged)
+            }
         };
-        Ok(match fate {
-            Some(fate) => {
+        Ok(match judged {
+            Some((fate, origins)) => {
                 let by_gossip = origin == Origin::Peer { by_gossip: true };
-                self.stage_entry(entry, fate, by_gossip);
+                self.stage_entry(StagedEntry { entry, fate, origins, by_gossip });
                 Acceptance::Staged
             }
             None => Acceptance::NotReady,
@@ -128,8 +160,9 @@ impl<S: Store> Replica<S> {
     }
 
     /// Adds an entry to the group, behind all before it.
-    pub(super) fn stage_entry(&mut self, entry: Entry, fate: Fate, by_gossip: bool) {
-        let header = &entry.header;
+    pub(super) fn stage_entry(&mut self, staged: StagedEntry) {
+        let StagedEntry { entry, fate, .. } = &staged;
+        let (header, fate) = (&entry.header, *fate);
         let before = self.log(header.space, header.author);
         let (applied, applied_hash) = match fate {
             Fate::Applied | Fate::Void => (header.seq, entry.hash),
@@ -153,7 +186,7 @@ impl<S: Store> Replica<S> {
             }
         }
         self.stage.bytes += entry.bytes().len();
-        self.stage.entries.push(StagedEntry { entry, fate, by_gossip });
+        self.stage.entries.push(staged);
     }
 
     /// Whether entries of this author and space belong here at all.
@@ -248,48 +281,54 @@ impl<S: Store> Replica<S> {
             || header.membership_past.iter().any(|tip| beyond(membership, tip))
     }
 
-    /// Merges an entry's content into the group: `Applied`, `Void`, or `None` where something that it builds on
-    /// is missing.
-    fn apply(&mut self, entry: &Entry, past: Past) -> Result<Option<Fate>, StoreError> {
+    /// Merges an entry's content into the group: `Applied` or `Void`, with the origins of its transactions, or `None`
+    /// where something that it builds on is missing.
+    fn apply(
+        &mut self,
+        entry: &Entry,
+        content: Result<Content, MalformedBody>,
+        past: Past,
+    ) -> Result<Option<(Fate, Vec<entry::Origin>)>, StoreError> {
         let header = &entry.header;
         let membership = header.space == header.network.membership_space();
-        match entry.body() {
-            Ok(Body::Transactions(transactions)) if !membership => {
-                let fate = self.apply_transactions(header, transactions, past)?;
+        let fate = match content {
+            Ok(Content::Records { origins, changes }) if !membership => {
+                let fate = self.apply_changes(header, changes, past)?;
                 if fate == Some(Fate::Void) {
                     self.remember_void(entry);
                 }
-                Ok(fate)
+                return Ok(fate.map(|fate| (fate, origins)));
             }
             // Members change when the entry is durable.
-            Ok(Body::Membership(_)) if membership => Ok(Some(Fate::Applied)),
-            Ok(Body::Transactions(_) | Body::Membership(_)) => {
-                Ok(Some(self.void(header, "its payload is of a kind that its space does not take")))
+            Ok(Content::Membership) if membership => Fate::Applied,
+            Ok(Content::Records { .. } | Content::Membership) => {
+                self.void(header, "its payload is of a kind that its space does not take")
             }
-            Err(error) => Ok(Some(self.void(header, &error.to_string()))),
-        }
+            Err(error) => self.void(header, &error.to_string()),
+        };
+        Ok(Some((fate, Vec::new())))
     }
 
-    fn apply_transactions(
+    fn apply_changes(
         &mut self,
         header: &Header,
-        transactions: Vec<Transaction>,
+        changes: Vec<ReadChange>,
         past: Past,
     ) -> Result<Option<Fate>, StoreError> {
         let mut mark = Mark::new();
-        let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
         let actor = ActorBytes(header.author.actor());
         let entry = self.stage.entries.len();
         let mut operations = 0;
-        for (write, change) in writes.zip(0..) {
-            let key = RecordKey { space: header.space, collection: write.collection, id: write.id };
+        for (read, number) in changes.into_iter().zip(0..) {
+            let (RecordWrite { collection, id, change }, parsed) = read.parsed(actor);
+            let key = RecordKey { space: header.space, collection, id };
             if let Err(reason) = self.check_address(header, &key) {
                 self.roll_back(mark)?;
                 return Ok(Some(self.void(header, &reason)));
             }
-            let place = Place::Entry { entry, change };
-            let staged = StagedChange { actor, change: write.change, place };
-            match self.take_change(&key, staged, &mut mark) {
+            let place = Place::Entry { entry, change: number };
+            let staged = StagedChange { actor, change, place };
+            match self.take_change(&key, staged, parsed, &mut mark) {
                 Ok(count) => operations += count,
                 Err(NotTaken::Store(error)) => return Err(error),
                 // Once a peer has given the entries back that it builds on, it can be judged.

@@ -12,6 +12,7 @@ use crate::ids::{NetworkId, SiteId, SiteKey};
 use crate::membership::{
     Admission, Admitting, Genesis, Grant, Members, NotAdmitted, Operation, Role, Ticket,
 };
+use crate::prepare::PreparedEntry;
 use crate::protocol::{
     INTRODUCTION_BYTES_MAX, Introduction, Proof, WELCOME_BYTES_MAX, Welcome, count_fitting,
     pack_entries, topic, unpack_entries,
@@ -292,7 +293,8 @@ impl<S: Store> Replica<S> {
         if entry.header.space != network.membership_space() {
             return Ok(false);
         }
-        let acceptance = self.accept(entry, Origin::Peer { by_gossip: false })?;
+        let acceptance =
+            self.accept(PreparedEntry::unread(entry), Origin::Peer { by_gossip: false })?;
         Ok(acceptance == Acceptance::Staged)
     }
 

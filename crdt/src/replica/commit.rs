@@ -158,7 +158,13 @@ impl<S: Store> Replica<S> {
             time_ms: self.now.wall_ms,
         };
         let entry = draft.sign(body, &self.identity.key);
-        self.stage_entry(entry, Fate::Applied, false);
+        let origins = match body {
+            Body::Transactions(transactions) => {
+                transactions.iter().filter_map(|transaction| transaction.origin.clone()).collect()
+            }
+            Body::Membership(_) => Vec::new(),
+        };
+        self.stage_entry(StagedEntry { entry, fate: Fate::Applied, origins, by_gossip: false });
     }
 
     /// The tips of the logs of space `of`, as the group sees them, that are not in the past of own entries in `space`.
@@ -393,7 +399,7 @@ impl<S: Store> Replica<S> {
 }
 
 fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>) {
-    let StagedEntry { entry, fate, .. } = staged;
+    let StagedEntry { entry, fate, origins, .. } = staged;
     let header = &entry.header;
     let row = EntryRow { position: position.0, hash: entry.hash, fate: *fate };
     rows.push((logs::entry(header.space, header.author, header.seq), Some(codec::encode(&row))));
@@ -401,16 +407,10 @@ fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>
         let row = ActorRow { author: header.author };
         rows.push((logs::actor(&header.author.actor()), Some(codec::encode(&row))));
     }
-    if *fate == Fate::Applied
-        && let Ok(Body::Transactions(transactions)) = entry.body()
-    {
+    if *fate == Fate::Applied {
         let place = (header.author, header.seq);
-        let origins = transactions.into_iter().filter_map(|transaction| transaction.origin);
-        rows.extend(
-            origins.map(|origin| {
-                (records::origin(header.space, &origin), Some(codec::encode(&place)))
-            }),
-        );
+        let row = |origin| (records::origin(header.space, origin), Some(codec::encode(&place)));
+        rows.extend(origins.iter().map(row));
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Notice, Output, Replica, Validation};
 use crate::codec;
 use crate::entry::{Entry, Tip};
 use crate::ids::{Author, SiteId, SpaceId};
+use crate::prepare::PreparedEntry;
 use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, topic};
 use crate::store::{Store, StoreError};
 
@@ -61,7 +62,7 @@ impl<S: Store> Replica<S> {
                 return Ok(Validation::Reject);
             }
         };
-        Ok(match self.take_entry(from, entry, true)? {
+        Ok(match self.take_entry(from, PreparedEntry::unread(entry), true)? {
             Acceptance::Staged | Acceptance::Repeat => Validation::Accept,
             Acceptance::NotReady => {
                 if let Some(network) = self.network() {

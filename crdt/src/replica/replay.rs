@@ -12,6 +12,7 @@ use crate::codec;
 use crate::entry::{Entry, PAYLOAD_FORMAT};
 use crate::ids::{Author, Incarnation, SpaceId};
 use crate::membership::{Genesis, Ticket};
+use crate::prepare::PreparedEntry;
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{self, ForkRow};
 use crate::tables::{self, decode_row, records, row, walk};
@@ -251,7 +252,7 @@ impl<S: Store> Replica<S> {
         }
         let header = entry.header.clone();
         let membership = header.network.membership_space();
-        match self.accept(entry, Origin::Journal)? {
+        match self.accept(PreparedEntry::unread(entry), Origin::Journal)? {
             Acceptance::Staged => group.positions.push(position),
             // Behind a damaged frame, or dropped by a fork: it comes again from a peer, or never.
             Acceptance::Repeat | Acceptance::NotReady => {}

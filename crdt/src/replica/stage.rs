@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
-use crate::entry::{Entry, Transaction};
+use crate::entry::{Entry, Origin, Transaction};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::membership::{Genesis, Operation};
 use crate::read;
 use crate::record::{
-    ActorBytes, Document, RecordChange, SCHEMA_COLLECTION, Schema, Summary, Verdict, View,
+    ActorBytes, Document, Fault, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema, Summary,
+    Verdict, View,
 };
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{Fate, LogRow};
@@ -57,6 +58,8 @@ pub(super) struct Pending {
 pub(super) struct StagedEntry {
     pub(super) entry: Entry,
     pub(super) fate: Fate,
+    /// The origins of its transactions.
+    pub(super) origins: Vec<Origin>,
     /// It came by gossip, so everyone is told of it already.
     pub(super) by_gossip: bool,
 }
@@ -212,10 +215,10 @@ impl<S: Store> Replica<S> {
         &mut self,
         key: &RecordKey,
         change: StagedChange,
+        parsed: Result<ParsedChange, Fault>,
         mark: &mut Mark,
     ) -> Result<usize, NotTaken> {
-        let parsed = change.change.parse(change.actor).map_err(Verdict::Fault);
-        let parsed = parsed.map_err(NotTaken::Verdict)?;
+        let parsed = parsed.map_err(|fault| NotTaken::Verdict(Verdict::Fault(fault)))?;
         let operations = parsed.operations();
         let record = self.staged_with(key, mark)?;
         let judged = record.document.as_ref().map(|document| document.judge(&parsed));
@@ -244,7 +247,8 @@ impl<S: Store> Replica<S> {
             let mut changes = record.changes;
             changes.truncate(count);
             for change in changes {
-                match self.take_change(&key, change, &mut Mark::new()) {
+                let parsed = change.change.parse(change.actor);
+                match self.take_change(&key, change, parsed, &mut Mark::new()) {
                     Ok(_) | Err(NotTaken::Verdict(_) | NotTaken::Damaged) => {}
                     Err(NotTaken::Store(error)) => return Err(error),
                 }

@@ -10,10 +10,10 @@ use super::peer::{Answered, Asked, Judged, Next, Peer, PullState, Request};
 use super::stage::After;
 use super::{Notice, Output, Replica};
 use crate::codec;
-use crate::entry::Entry;
+use crate::entry::Tip;
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
-use crate::prepare::{Job, Prepared};
+use crate::prepare::{Job, Prepared, PreparedEntry};
 use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull};
 use crate::store::{Store, StoreError};
 
@@ -277,7 +277,7 @@ impl<S: Store> Replica<S> {
         match entries {
             Ok(entries) => {
                 for entry in entries {
-                    let (author, seq) = (entry.header.author, entry.header.seq);
+                    let Tip { author, seq, .. } = entry.entry.tip();
                     match self.take_entry(from, entry, false)? {
                         Acceptance::Staged => judged.progress = true,
                         Acceptance::NotReady => judged.not_ready = true,
@@ -336,15 +336,20 @@ impl<S: Store> Replica<S> {
     pub(super) fn take_entry(
         &mut self,
         from: SiteId,
-        entry: Entry,
+        prepared: PreparedEntry,
         by_gossip: bool,
     ) -> Result<Acceptance, StoreError> {
-        let mut acceptance = self.accept(entry.clone(), Origin::Peer { by_gossip })?;
-        if let Acceptance::Fork { .. } = acceptance {
-            self.found_fork(&entry)?;
+        let origin = Origin::Peer { by_gossip };
+        let mut against = self.judge_header(&prepared, origin)?;
+        if let Some(Acceptance::Fork { .. }) = against {
+            self.found_fork(&prepared.entry)?;
             // It may be the one that stands.
-            acceptance = self.accept(entry, Origin::Peer { by_gossip })?;
+            against = self.judge_header(&prepared, origin)?;
         }
+        let acceptance = match against {
+            Some(acceptance) => acceptance,
+            None => self.judge_content(prepared, origin)?,
+        };
         if let Acceptance::Refused(refusal) = &acceptance {
             self.notice(Notice::Refused { from, reason: refusal.to_string() });
         }
