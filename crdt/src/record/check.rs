@@ -38,8 +38,7 @@ impl RecordChange {
     /// The hash under which other changes name this one.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        use sha2::{Digest, Sha256};
-        Sha256::digest(&self.body).into()
+        chunk::hash(&self.body)
     }
 }
 

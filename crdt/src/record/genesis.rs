@@ -5,8 +5,6 @@
 //! operations are derived from the field's path and kind alone: every site makes the same change
 //! with the same hash.
 
-use std::num::NonZeroU64;
-
 use serde::{Deserialize, Serialize};
 
 use super::chunk;
@@ -62,6 +60,14 @@ pub(crate) struct GenesisChange {
     pub(crate) hash: [u8; 32],
     pub(crate) deps: Vec<[u8; 32]>,
     pub(crate) operation: Operation,
+}
+
+impl GenesisChange {
+    /// Its bytes, as those of any change.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let OpId { actor, counter } = self.operation.id;
+        chunk::build(actor, 1, counter, 0, &self.deps, std::slice::from_ref(&self.operation))
+    }
 }
 
 impl Genesis {
@@ -141,8 +147,6 @@ fn build(genesis: &Genesis, object: ObjectId, deps: Vec<[u8; 32]>) -> GenesisCha
         action: genesis.kind.action(),
         preds: Vec::new(),
     };
-    let start_op = NonZeroU64::new(operation.id.counter).unwrap_or(NonZeroU64::MIN);
-    let change =
-        chunk::build(operation.id.actor, 1, start_op, 0, &deps, std::slice::from_ref(&operation));
-    GenesisChange { genesis: genesis.clone(), hash: change.hash().0, deps, operation }
+    let made = GenesisChange { genesis: genesis.clone(), hash: [0; 32], deps, operation };
+    GenesisChange { hash: chunk::hash(&made.body()), ..made }
 }

@@ -13,10 +13,10 @@ mod fault;
 mod genesis;
 mod history;
 mod kind;
+mod leb128;
 mod limits;
 mod live;
 mod operation;
-mod prescan;
 mod saved;
 mod schema;
 mod sequence;
@@ -33,6 +33,7 @@ pub use fault::{Fault, OperationFault, Verdict};
 pub use genesis::{Genesis, GenesisFault, GenesisKind};
 pub use history::Inconsistent;
 pub use kind::{Kind, UnknownKind};
+pub use leb128::LayoutFault;
 pub use limits::{
     CHANGE_BYTES_MAX, COLLECTION_BYTES_MAX, COUNTER_MAX, DECIMAL_DIGITS_MAX, DELETED_FIELD,
     DEPTH_MAX, FIELD_NAME_BYTES_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX,
@@ -40,7 +41,6 @@ pub use limits::{
     check_record_id,
 };
 pub use operation::{ActorBytes, UnknownOperation};
-pub use prescan::PrescanFault;
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
 pub use summary::Summary;
 pub use value::Value;

@@ -9,8 +9,8 @@ use crate::ids::{Author, SiteId, SpaceId};
 use crate::membership::{Genesis, Operation};
 use crate::read;
 use crate::record::{
-    ActorBytes, Document, Fault, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema, Summary,
-    Verdict, View,
+    ActorBytes, Document, Fault, Judged, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
+    Summary, Verdict, View,
 };
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{Fate, LogRow};
@@ -86,6 +86,13 @@ pub(super) struct StagedRecord {
     pub(super) places: Changes,
     /// The changes of this group, in order.
     pub(super) changes: Vec<StagedChange>,
+}
+
+impl StagedRecord {
+    /// The verdict on a change; `None` where the record cannot be read.
+    fn judge(&self, change: &ParsedChange) -> Option<Result<Judged, Verdict>> {
+        self.document.as_ref().ok().map(|document| document.judge(change))
+    }
 }
 
 /// A change of the group.
@@ -220,17 +227,17 @@ impl<S: Store> Replica<S> {
     ) -> Result<usize, NotTaken> {
         let parsed = parsed.map_err(|fault| NotTaken::Verdict(Verdict::Fault(fault)))?;
         let operations = parsed.operations();
-        let record = self.staged_with(key, mark)?;
-        let judged = record.document.as_ref().map(|document| document.judge(&parsed));
-        if let Ok(Err(Verdict::NeedsHistory)) = judged {
+        let mut record = self.staged_with(key, mark)?;
+        let mut judged = record.judge(&parsed);
+        if let Some(Err(Verdict::NeedsHistory)) = judged {
             self.load_history(key)?;
+            record = self.staged(key)?;
+            judged = record.judge(&parsed);
         }
-        let record = self.staged(key)?;
-        if let Ok(document) = &mut record.document {
-            let judged = document.judge(&parsed).map_err(NotTaken::Verdict)?;
-            if let Err(error) = document.apply(judged.with(parsed)) {
-                record.document = Err(error.to_string());
-            }
+        if let (Ok(document), Some(judged)) = (&mut record.document, judged)
+            && let Err(error) = document.apply(judged.map_err(NotTaken::Verdict)?.with(parsed))
+        {
+            record.document = Err(error.to_string());
         }
         record.changes.push(change);
         Ok(operations)

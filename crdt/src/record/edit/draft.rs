@@ -1,7 +1,6 @@
 //! A change in the making: operations that may refer to each other before they have ids.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU64;
 
 use super::error::EditError;
 use crate::record::check::{ParsedChange, RecordChange};
@@ -123,15 +122,13 @@ impl<'a> Draft<'a> {
         }
         let deps: Vec<[u8; 32]> = deps.into_iter().collect();
         let seq = self.history.tip(actor).map_or(0, |tip| tip.seq) + 1;
-        let first = NonZeroU64::MIN.saturating_add(max_op);
-        let start_op = first.get();
+        let start_op = max_op.saturating_add(1);
         let operations = resolve(self.operations, actor, start_op);
-        let change = chunk::build(actor, seq, first, time_ms, &deps, &operations);
-        let body = chunk::body_of(change.raw_bytes()).to_vec();
+        let body = chunk::build(actor, seq, start_op, time_ms, &deps, &operations);
         if body.len() > CHANGE_BYTES_MAX {
             return Err(EditError::TooLarge { found: body.len() });
         }
-        let hash = change.hash().0;
+        let hash = chunk::hash(&body);
         let change = Decoded { hash, actor, seq, start_op, time_ms, deps, operations };
         let parsed = ParsedChange { change, genesis: made.into_values().collect() };
         Ok(Some((RecordChange { genesis, body }, parsed)))

@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::support::Office;
-use crate::record::export::genesis_change;
+use crate::record::chunk;
 use crate::record::{Genesis, GenesisKind, RecordChange, View};
 
 fn genesis(path: &[&str], kind: GenesisKind) -> Genesis {
@@ -64,7 +64,7 @@ fn genesis_changes_are_these_bytes() {
         let changes = genesis(path, kind).changes();
         assert_eq!(changes.len(), path.len());
         let own = changes.last().unwrap();
-        let bytes = HEXLOWER.encode(genesis_change(own).raw_bytes());
+        let bytes = HEXLOWER.encode(&chunk::whole(&own.body()));
         assert_eq!(bytes, pinned, "{path:?} {kind:?}");
     }
 }

@@ -1,10 +1,12 @@
 //! Offices with one record each, and Automerge's own reading to compare with.
 
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 
-use automerge::{Automerge, ObjId, ObjType, ReadDoc, ScalarValue};
+use automerge::{Automerge, Change, ObjId, ObjType, ReadDoc, ScalarValue};
 use serde_json::{Map, Value as Json};
 
+use crate::record::chunk;
 use crate::record::{
     ActorBytes, Document, Edit, EditError, RecordChange, Schema, Value, Verdict, View, automerge_of,
 };
@@ -158,11 +160,23 @@ fn reloaded(document: &Document) -> Document {
     Document::load(&document.save()).unwrap()
 }
 
+/// Whether Automerge reads the body of a change and writes it as it is. Its panics mean that it does not.
+pub(super) fn is_automerge_canonical(body: &[u8]) -> bool {
+    let chunk = chunk::whole(body);
+    let written = catch_unwind(|| {
+        let change = Change::try_from(chunk.as_slice()).ok()?;
+        Some(Change::from(change.decode()).raw_bytes().to_vec())
+    });
+    written.is_ok_and(|written| written.as_ref() == Some(&chunk))
+}
+
 /// Asserts that the view is what Automerge itself reads, conflicts included, and that saving and
 /// loading changes nothing.
 pub(super) fn assert_like_automerge(office: &Office) {
     let view = office.view();
     let automerge = &office.automerge();
+    let last = office.entries.last();
+    assert!(last.is_none_or(|entry| is_automerge_canonical(&entry.change.body)));
     let mut heads: Vec<[u8; 32]> = automerge.get_heads().iter().map(|head| head.0).collect();
     heads.sort_unstable();
     assert_eq!(view.heads, heads);
