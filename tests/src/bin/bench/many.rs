@@ -33,8 +33,16 @@ fn one(bench: &mut Bench, writers: usize) -> Figures {
     let mut head = bench.office(&folder, "head");
     head.start();
     let mut sites = Vec::new();
+    let mut peers = vec![address(&head)];
     for number in 1..SITES {
-        sites.push(site::member(bench, &folder, &format!("branch-{number}"), &head));
+        let mut office = bench.office(&folder, &format!("branch-{number}"));
+        // It would learn of the head alone by its ticket.
+        let config = format!("peers = {peers:?}\n");
+        std::fs::write(office.data.join("branchline.toml"), config).expect("a file");
+        office.join(&head);
+        office.start();
+        peers.push(address(&office));
+        sites.push(office);
     }
     sites.push(head);
     sites.rotate_right(1);
@@ -72,6 +80,13 @@ fn one(bench: &mut Bench, writers: usize) -> Figures {
             others.iter().map(wire).sum::<u64>() as f64 / (others.len() * WRITES) as f64,
         ),
     ]
+}
+
+/// Where others dial a running site.
+fn address(office: &Office) -> String {
+    let status = office.get("/v1/status");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    format!("{}/p2p/{}", text(&status["listening"][0]), text(&status["site"]))
 }
 
 fn sees_all(office: &Office) -> bool {
