@@ -59,7 +59,13 @@ async fn accept(
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, _)) => {
+            // An answer that is shorter than a packet would wait for the client's acknowledgement of the one before.
+            if let Err(error) = stream.set_nodelay(true) {
+                debug!(%error, "answers of the API may be late");
+            }
+            Some((stream, permit))
+        }
         Err(error) => {
             warn!(%error, "the API cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
