@@ -19,17 +19,13 @@ use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
 use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
 use crate::handle::{Handle, Known};
-use crate::network::{
-    self, Command, Event, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits,
-};
+use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits};
 use crate::ports::{same_kind, with_kept_ports};
 use crate::site::{RunFile, SiteError, SiteFolder};
 use crate::storage::folder::DataFolder;
 use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
 
 const MIB: u64 = 1024 * 1024;
-/// Events of the network that wait for the replica's thread.
-const EVENTS_MAX: usize = 256;
 
 /// A running node, or the opened folder of a stopped one.
 pub struct Node {
@@ -45,7 +41,7 @@ struct Running {
     stop_api: oneshot::Sender<()>,
     api: tokio::task::JoinHandle<()>,
     network: NetworkHandle,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    network_task: tokio::task::JoinHandle<()>,
     clock: tokio::task::JoinHandle<()>,
     folder: SiteFolder,
 }
@@ -105,7 +101,7 @@ impl Node {
 
         let mut run = folder.run()?;
         let listen = with_kept_ports(&settings.listen, &run);
-        let (events, event_queue) = mpsc::channel(EVENTS_MAX);
+        let (messages, queue) = mpsc::channel(QUEUE_MAX);
         let network_config = NetworkConfig {
             keypair: folder.key()?.to_libp2p(),
             listen,
@@ -114,17 +110,15 @@ impl Node {
             peer_book: folder.path().join("peers.json"),
             limits: NetworkLimits::default(),
         };
-        let (network, network_task) = network::start(network_config, events)?;
+        let (network, network_task) = network::start(network_config, messages.clone())?;
 
-        let mut node = match opened.run(Some(network.clone())) {
+        let mut node = match opened.run(Some(network.clone()), (messages.clone(), queue)) {
             Ok(node) => node,
             Err(error) => {
-                stop_network(&network, vec![network_task]).await;
+                stop_network(&network, network_task).await;
                 return Err(error);
             }
         };
-        let messages = node.handle.messages.clone();
-        let tasks = vec![network_task, tokio::spawn(pass_on(event_queue, messages.clone()))];
         let clock = tokio::spawn(tell_time(messages));
         let (stop_api, stopped) = oneshot::channel::<()>();
         let state = ApiState { handle: node.handle.clone(), token, port: api_address.port() };
@@ -138,7 +132,8 @@ impl Node {
         run.keep_ports(&settings.listen, &listening);
         run = RunFile { api: Some(api_address), pid: Some(std::process::id()), listening, ..run };
         let kept = folder.keep_run(&run);
-        node.running = Some(Running { api_address, stop_api, api, network, tasks, clock, folder });
+        node.running =
+            Some(Running { api_address, stop_api, api, network, network_task, clock, folder });
         if let Err(error) = kept {
             node.shutdown().await;
             return Err(error.into());
@@ -149,7 +144,7 @@ impl Node {
 
     /// Opens the data of a stopped node, without network and API.
     pub async fn open(config: Config) -> Result<Self, StartError> {
-        Opened::open(&config).await?.run(None)
+        Opened::open(&config).await?.run(None, mpsc::channel(QUEUE_MAX))
     }
 
     /// What programs use.
@@ -184,7 +179,7 @@ impl Node {
             running.clock.abort();
             let _ = running.stop_api.send(());
             let _ = running.api.await;
-            stop_network(&running.network, running.tasks).await;
+            stop_network(&running.network, running.network_task).await;
             let ended = running.folder.run().map(|run| RunFile { api: None, pid: None, ..run });
             if let Err(error) = ended.and_then(|run| running.folder.keep_run(&run)) {
                 warn!(%error, "the run file was not updated");
@@ -203,14 +198,12 @@ impl Node {
     }
 }
 
-async fn stop_network(network: &NetworkHandle, tasks: Vec<tokio::task::JoinHandle<()>>) {
+async fn stop_network(network: &NetworkHandle, task: tokio::task::JoinHandle<()>) {
     // It may have stopped by itself already.
     let _ = network.send(Command::Shutdown).await;
-    for task in tasks {
-        let abort = task.abort_handle();
-        if tokio::time::timeout(STOP_TIMEOUT, task).await.is_err() {
-            abort.abort();
-        }
+    let abort = task.abort_handle();
+    if tokio::time::timeout(STOP_TIMEOUT, task).await.is_err() {
+        abort.abort();
     }
 }
 
@@ -251,8 +244,11 @@ impl Opened {
         Ok(Self { driver, folder, reader, known, site })
     }
 
-    fn run(self, network: Option<NetworkHandle>) -> Result<Node, StartError> {
-        let (messages, queue) = mpsc::channel(QUEUE_MAX);
+    fn run(
+        self,
+        network: Option<NetworkHandle>,
+        (messages, queue): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    ) -> Result<Node, StartError> {
         let Self { driver, reader, known, site, .. } = self;
         let network = network.map(|network| (network, prepare::start(messages.clone())));
         let sends = network.as_ref().map(|(network, _)| network.clone());
@@ -310,14 +306,6 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
     Ok(bytes)
 }
 
-async fn pass_on(mut events: mpsc::Receiver<Event>, messages: mpsc::Sender<Message>) {
-    while let Some(event) = events.recv().await {
-        if messages.send(Message::Network(event)).await.is_err() {
-            return;
-        }
-    }
-}
-
 async fn tell_time(messages: mpsc::Sender<Message>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -360,6 +348,7 @@ mod tests {
 
     use super::*;
     use crate::init::init;
+    use crate::network::Event;
     use crate::site::SITE_FILES;
 
     fn config(data: &Path) -> Config {

@@ -67,6 +67,12 @@ pub(crate) enum Message {
     Stop,
 }
 
+impl From<Event> for Message {
+    fn from(event: Event) -> Self {
+        Self::Network(event)
+    }
+}
+
 /// Everything that the thread owns.
 pub(crate) struct Driver {
     replica: Replica<Storage>,

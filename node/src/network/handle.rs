@@ -147,13 +147,14 @@ impl NetworkHandle {
 }
 
 /// Listens on all configured addresses and spawns the task that owns the swarm. Must be called
-/// within a tokio runtime. No member is known until [`Command::SetMembers`].
+/// within a tokio runtime. No member is known until [`Command::SetMembers`]. Events go straight into whatever queue
+/// their reader has, for each task between would delay them by a wake-up.
 ///
 /// # Errors
 /// [`NetworkError`], naming the address or file at fault.
-pub fn start(
+pub fn start<M: From<Event> + Send + 'static>(
     config: NetworkConfig,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<M>,
 ) -> Result<(NetworkHandle, JoinHandle<()>), NetworkError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| NetworkError::NoRuntime)?;
     let configured = configured_peers(&config.peers)?;
@@ -167,8 +168,8 @@ pub fn start(
     let (commands, receiver) = mpsc::channel(config.limits.command_queue.max(1));
     let handle = NetworkHandle { peer: *swarm.local_peer_id(), commands };
     let book = (book, config.peer_book);
-    let task = Task::new((swarm, topics), receiver, events, configured, book, config.limits);
-    Ok((handle, runtime.spawn(task.run())))
+    let task = Task::new((swarm, topics), receiver, configured, book, config.limits);
+    Ok((handle, runtime.spawn(task.run(events))))
 }
 
 fn configured_peers(

@@ -58,7 +58,6 @@ pub(super) struct Task {
     pub(super) topics: OwnTopics,
     pub(super) limits: NetworkLimits,
     commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
     /// Events that found no room yet. The swarm rests while there are any.
     outbox: VecDeque<Event>,
     pub(super) links: BTreeMap<PeerId, Link>,
@@ -81,7 +80,6 @@ impl Task {
     pub(super) fn new(
         (swarm, topics): (Swarm<Protocols>, OwnTopics),
         commands: mpsc::Receiver<Command>,
-        events: mpsc::Sender<Event>,
         configured: BTreeMap<PeerId, Vec<Multiaddr>>,
         (book, book_path): (PeerBook, PathBuf),
         limits: NetworkLimits,
@@ -91,7 +89,6 @@ impl Task {
             topics,
             limits,
             commands,
-            events,
             outbox: VecDeque::new(),
             links: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -110,8 +107,7 @@ impl Task {
     }
 
     /// Runs until [`Command::Shutdown`], or until nobody sends commands or reads events any more.
-    pub(super) async fn run(mut self) {
-        let events = self.events.clone();
+    pub(super) async fn run<M: From<Event>>(mut self, events: mpsc::Sender<M>) {
         loop {
             let rested = self.outbox.is_empty();
             let wake_at = self.wake_at();
@@ -124,7 +120,7 @@ impl Task {
                     }
                 }
                 permit = events.reserve(), if !rested => match (permit, self.outbox.pop_front()) {
-                    (Ok(permit), Some(event)) => permit.send(event),
+                    (Ok(permit), Some(event)) => permit.send(event.into()),
                     (Ok(_), None) => {}
                     (Err(_), _) => break,
                 },

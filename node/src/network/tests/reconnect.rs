@@ -160,7 +160,7 @@ async fn a_port_in_use_is_a_clear_error() {
         let first = Site::start(&[transport]).await;
         let mut plan = Plan::new(&[]);
         plan.listen = first.addresses.clone();
-        let (sender, _events) = mpsc::channel(1);
+        let (sender, _events) = mpsc::channel::<Event>(1);
         let error = start(plan.config(), sender).unwrap_err();
         assert!(matches!(error, NetworkError::AddressInUse { .. }), "{error:?}");
         let text = error.to_string();
@@ -174,7 +174,7 @@ async fn addresses_that_make_no_sense_are_errors_at_start() {
     let nobodys: Multiaddr = "/ip4/127.0.0.1/tcp/4001".parse().unwrap();
     let mut plan = Plan::new(&[]);
     plan.listen = vec![unsupported.clone()];
-    let (sender, _events) = mpsc::channel(1);
+    let (sender, _events) = mpsc::channel::<Event>(1);
     let error = start(plan.config(), sender.clone()).unwrap_err();
     assert!(
         matches!(&error, NetworkError::ListenUnsupported { address } if *address == unsupported),
