@@ -53,18 +53,14 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliEr
         (false, _) => {}
     }
     let source = Source::open(&file, format, &id, &survey.header, &kinds)?;
-    let rejected = Rejected::new(&file, format, &survey.raw_header);
-    let bar = progress_bar(&file);
-    let mut import = Import {
+    let import = Import {
         client,
         path: collection_path("import", &collection, "")?,
-        batch: Batch::default(),
-        lines: HashMap::new(),
-        rejected,
+        rejected: Rejected::new(&file, format, &survey.raw_header),
         done: ImportAnswer::default(),
-        bar,
+        bar: progress_bar(&file),
     };
-    import.all(source).await?;
+    let import = import.all(Batches { source, lines: HashMap::new() }).await?;
     import.finish(context.json)
 }
 
@@ -140,44 +136,43 @@ fn progress_bar(file: &Path) -> ProgressBar {
     ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// An import under way.
-struct Import<'a> {
-    client: &'a Client,
-    path: String,
-    batch: Batch,
-    /// The line on which each id was found: a second row of one id would undo the first, at every import anew.
-    lines: HashMap<String, u64>,
-    rejected: Rejected<'a>,
-    done: ImportAnswer,
-    bar: ProgressBar,
-}
-
 /// Rows that are sent together.
 #[derive(Default)]
 struct Batch {
     body: Vec<u8>,
     rows: Vec<RawRow>,
     rejected: Vec<(RawRow, String)>,
+    /// Bytes of the file up to the last of them.
+    end: u64,
 }
 
-impl Import<'_> {
-    async fn all(&mut self, mut source: Source<'_>) -> Result<(), CliError> {
-        while let Some(Row { raw, record }) = source.next()? {
+/// A file's rows, some at a time.
+struct Batches<'a> {
+    source: Source<'a>,
+    /// The line on which each id was found: a second row of one id would undo the first, at every import anew.
+    lines: HashMap<String, u64>,
+}
+
+impl Batches<'_> {
+    /// The next rows; `None` behind the last.
+    fn next(&mut self) -> Result<Option<Batch>, CliError> {
+        let mut batch = Batch::default();
+        while batch.rows.len() + batch.rejected.len() < BATCH_ROWS
+            && batch.body.len() < BATCH_BYTES
+            && let Some(Row { raw, record }) = self.source.next()?
+        {
             match record.and_then(|(id, fields)| self.line(&raw, id, fields)) {
                 Ok(mut line) => {
-                    self.batch.body.append(&mut line);
-                    self.batch.body.push(b'\n');
-                    self.batch.rows.push(raw);
+                    batch.body.append(&mut line);
+                    batch.body.push(b'\n');
+                    batch.rows.push(raw);
                 }
-                Err(error) => self.batch.rejected.push((raw, error)),
-            }
-            let rows = self.batch.rows.len() + self.batch.rejected.len();
-            if rows >= BATCH_ROWS || self.batch.body.len() >= BATCH_BYTES {
-                self.send().await?;
-                self.bar.set_position(source.bytes());
+                Err(error) => batch.rejected.push((raw, error)),
             }
         }
-        self.send().await
+        batch.end = self.source.bytes();
+        let is_empty = batch.rows.is_empty() && batch.rejected.is_empty();
+        Ok((!is_empty).then_some(batch))
     }
 
     /// A row as the API takes it.
@@ -198,9 +193,31 @@ impl Import<'_> {
             found => Err(format!("{found} bytes, at most {ROW_BYTES_MAX} are possible")),
         }
     }
+}
 
-    async fn send(&mut self) -> Result<(), CliError> {
-        let Batch { body, rows, mut rejected } = std::mem::take(&mut self.batch);
+/// An import under way.
+struct Import<'a> {
+    client: &'a Client,
+    path: String,
+    rejected: Rejected<'a>,
+    done: ImportAnswer,
+    bar: ProgressBar,
+}
+
+impl Import<'_> {
+    async fn all(mut self, mut batches: Batches<'_>) -> Result<Self, CliError> {
+        let mut batch = batches.next()?;
+        while let Some(sent) = batch {
+            // The next rows are read while the node writes these.
+            let (took, next) = tokio::join!(biased; self.send(sent), async { batches.next() });
+            took?;
+            batch = next?;
+        }
+        Ok(self)
+    }
+
+    async fn send(&mut self, batch: Batch) -> Result<(), CliError> {
+        let Batch { body, rows, mut rejected, end } = batch;
         if !rows.is_empty() {
             let body = Some(("application/x-ndjson", body));
             let answer = self.client.ask(Method::POST, &self.path, body).await;
@@ -225,7 +242,9 @@ impl Import<'_> {
         }
         rejected.sort_by_key(|(row, _)| row.line);
         let bar = self.bar.clone();
-        bar.suspend(|| rejected.iter().try_for_each(|(row, error)| self.rejected.add(row, error)))
+        bar.suspend(|| rejected.iter().try_for_each(|(row, error)| self.rejected.add(row, error)))?;
+        bar.set_position(end);
+        Ok(())
     }
 
     fn finish(self, as_json: bool) -> Result<(), CliError> {
