@@ -6,7 +6,7 @@ use super::{Output, Replica, Validation};
 use crate::codec;
 use crate::ids::{NetworkId, SiteId, SpaceId};
 use crate::protocol::{Gossip, count_fitting, topic};
-use crate::receipt::{Held, RECEIPT_LOGS_MAX, Receipt};
+use crate::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
 use crate::store::{Store, StoreError};
 use crate::tables::{ReadTables, decode_row, logs, walk};
 
@@ -14,11 +14,11 @@ use crate::tables::{ReadTables, decode_row, logs, walk};
 const RECEIPT_DELAY_MS: u64 = 500;
 /// All receipts together may take a site about so many bytes a second, or a network of hundreds would do little else:
 /// each member waits a random part of the time that this leaves for one of each.
-const RECEIPTS_BYTES_PER_SECOND: u64 = 1024;
+const RECEIPTS_BYTES_PER_SECOND: u64 = 512;
 
 /// Bytes of a receipt, and of each log that it lists.
-const RECEIPT_BYTES: u64 = 200;
-const RECEIPT_LOG_BYTES: u64 = 43;
+const RECEIPT_BYTES: u64 = 180;
+const RECEIPT_LOG_BYTES: u64 = 9;
 
 /// Bytes of receipts in one answer: where many sites write they differ at any time, and this is sent in vain.
 const RECEIPTS_BYTES_MAX: usize = 8 * 1024;
@@ -180,6 +180,7 @@ impl<S: Store> Replica<S> {
             0 => frontier.digest(),
             _ => [0; 16],
         };
-        Ok(Held { frontier, log_count, logs: listed.into_iter().collect() })
+        let logs = listed.iter().map(|(author, seq)| (LogTag::of(author), *seq)).collect();
+        Ok(Held { frontier, log_count, logs })
     }
 }

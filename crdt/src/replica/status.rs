@@ -1,5 +1,7 @@
 //! What a replica knows of itself and of the others.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
@@ -7,7 +9,7 @@ use super::peer::Peer;
 use crate::frontier::Known;
 use crate::ids::{Author, NetworkId, SiteId};
 use crate::membership::Role;
-use crate::receipt::Receipt;
+use crate::receipt::{LogTag, Receipt};
 use crate::store::Store;
 
 /// What a replica knows of itself and of the others.
@@ -100,12 +102,13 @@ impl<S: Store> Replica<S> {
         let rows = logs.iter().flat_map(|logs| &logs.rows);
         let own = rows.clone().filter(|(author, _)| author.site == self.site());
         let members = self.members().map(|members| members.all().clone()).unwrap_or_default();
+        let tags = rows.clone().map(|(author, _)| (LogTag::of(author), *author)).collect();
         let mut sites: Vec<_> = members
             .into_iter()
             .map(|(site, member)| {
                 let receipts = space.and_then(|space| self.receipts.get(&space));
                 let receipt = receipts.and_then(|receipts| receipts.by_site.get(&site));
-                let lag = receipt.and_then(|receipt| self.lag(receipt));
+                let lag = receipt.and_then(|receipt| self.lag(receipt, &tags));
                 let is_own = site == self.site();
                 SiteStatus {
                     site,
@@ -143,12 +146,21 @@ impl<S: Store> Replica<S> {
     }
 
     /// How a receipt compares with what is held here; `None` where it lists some logs, all of them as held here, and
-    /// others differ.
-    fn lag(&self, receipt: &Receipt) -> Option<Lag> {
+    /// others differ. `tags`: the logs that are known here.
+    fn lag(&self, receipt: &Receipt, tags: &BTreeMap<LogTag, Author>) -> Option<Lag> {
         let logs = self.spaces.get(&receipt.space)?;
         let held = &receipt.held;
         if held.frontier == logs.frontier().digest() {
             return Some(Lag::default());
+        }
+        let mut lag = Lag::default();
+        let mut listed = BTreeMap::new();
+        for (tag, seq) in &held.logs {
+            match tags.get(tag) {
+                Some(author) => drop(listed.insert(*author, *seq)),
+                // A log of which nothing is known here.
+                None => lag.ahead = lag.ahead.saturating_add(*seq),
+            }
         }
         let known = |(author, seq): (&Author, &u64)| Known {
             author: *author,
@@ -156,23 +168,22 @@ impl<S: Store> Replica<S> {
             check: [0; 8],
             predecessors: Vec::new(),
         };
-        let known: Vec<_> = held.logs.iter().map(known).collect();
+        let known: Vec<_> = listed.iter().map(known).collect();
         let mut lacking = logs.lacking(&known);
-        lacking.retain(|author, _| held.is_whole() || held.logs.contains_key(author));
+        lacking.retain(|author, _| held.is_whole() || listed.contains_key(author));
         let missing = |(author, from): (&Author, &u64)| {
             let seq = logs.rows.get(author).map_or(0, |row| row.seq);
             (author.site, seq + 1 - from)
         };
-        let mut lag = Lag::default();
         for (site, count) in lacking.iter().map(missing) {
             lag.lacks += count;
             lag.lacks_of_ours += if site == self.site() { count } else { 0 };
         }
         for item in &known {
             let seq = logs.rows.get(&item.author).map_or(0, |row| row.seq);
-            lag.ahead += item.seq.saturating_sub(seq);
+            lag.ahead = lag.ahead.saturating_add(item.seq.saturating_sub(seq));
         }
-        let tells = held.is_whole() || lag.lacks + lag.ahead > 0;
+        let tells = held.is_whole() || lag.lacks > 0 || lag.ahead > 0;
         tells.then_some(lag)
     }
 }

@@ -10,7 +10,7 @@ use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries};
 use branchline_crdt::read;
-use branchline_crdt::receipt::Receipt;
+use branchline_crdt::receipt::{LogTag, Receipt};
 use branchline_crdt::replica::{Input, Output};
 use branchline_crdt::store::Store;
 use branchline_crdt::verify::verify;
@@ -295,7 +295,7 @@ fn receipt(input: &mut Unstructured<'_>) -> arbitrary::Result<Receipt> {
     let Network { id, liar, .. } = network();
     let mut held = network().receipt.held.clone();
     let tip = tip(input)?;
-    held.logs.insert(tip.author, tip.seq);
+    held.logs.insert(LogTag::of(&tip.author), tip.seq);
     Ok(Receipt::sign(*id, id.main_space(), input.arbitrary()?, held, input.arbitrary()?, liar))
 }
 

@@ -13,7 +13,7 @@ use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{Gossip, Introduction, Proof};
 use branchline_crdt::read;
-use branchline_crdt::receipt::{Held, Receipt};
+use branchline_crdt::receipt::{Held, LogTag, Receipt};
 use branchline_crdt::record::View;
 use branchline_crdt::replica::{
     Identity, Input, LocalTransaction, Now, Output, RecordEdit, WriteError,
@@ -134,7 +134,8 @@ fn make() -> Network {
     let store = replica.into_store();
     let entries: Vec<Vec<u8>> = journal(&store);
     let space = id.main_space();
-    let held = Held { log_count: 1, logs: BTreeMap::from([(author, 3)]), ..Held::default() };
+    let held =
+        Held { log_count: 1, logs: BTreeMap::from([(LogTag::of(&author), 3)]), ..Held::default() };
     let tea = RecordKey { space, collection: "products".to_owned(), id: "tea".to_owned() };
     Network {
         genesis,
