@@ -29,7 +29,8 @@
 //! One tree only, because sled applies a batch atomically within one tree. After a power cut that does not hold: where
 //! the drive tore a write, sled brings back a part of a batch. So every batch carries a sum over all items, and unless
 //! the tables were closed in order, opening reads every item and compares: 100 MB for 1,000,000 rows of 310 bytes. That
-//! opening took 0.9 s after a `kill -9`, of it 0.4 to 0.7 s of the processor; one after a close in order 24 ms. Each generation is made durable by itself: a power cut between two of them finds whole ones.
+//! opening took 0.9 s after a `kill -9`, of it 0.4 to 0.7 s of the processor; one after a close in order 24 ms.
+//! Each generation is made durable by itself: a power cut between two of them finds whole ones.
 //!
 //! - `memory`: rows that are not in sled yet.
 //! - `write`: the thread that writes them, and who waits for it.
