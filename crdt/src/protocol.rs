@@ -6,7 +6,7 @@
 //! | `/branchline/join/1` | anyone | [`Introduction`] → [`Welcome`] |
 //! | gossip topic, see [`topic`] | members of a space | [`Gossip`] |
 //!
-//! All in [`codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
+//! All in [`crate::codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
 
 mod entries;
 
