@@ -1,5 +1,6 @@
 //! Reading rows from sled: the block that a row belongs to, and its chunks.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::Bound;
 
@@ -9,6 +10,7 @@ use super::{bad_row, failed, rows};
 use branchline_crdt::store::{Row, StoreError};
 
 /// A block as it is stored.
+#[derive(PartialEq, Eq)]
 pub(super) struct Block {
     /// Its stored key.
     pub(super) key: Vec<u8>,
@@ -46,10 +48,33 @@ impl Block {
     }
 }
 
+thread_local! {
+    // Rows that are asked for one after the other often lie in one block: new ones in the last, as a rule. What a block
+    // holds follows from its bytes, so this cannot be out of date.
+    static LAST: RefCell<Option<(Block, Plain)>> = const { RefCell::new(None) };
+}
+
 /// The value of row `key`.
 pub(super) fn get(db: &sled::Db, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let block = Block::of(db, key)?;
-    let plain = block.plain()?;
+    LAST.with_borrow_mut(|last| {
+        let (block, plain) = match last.take() {
+            Some(known) if known.0 == block => last.insert(known),
+            Some(_) | None => {
+                let plain = block.plain()?;
+                last.insert((block, plain))
+            }
+        };
+        find(db, key, block, plain)
+    })
+}
+
+fn find(
+    db: &sled::Db,
+    key: &[u8],
+    block: &Block,
+    plain: &Plain,
+) -> Result<Option<Vec<u8>>, StoreError> {
     for row in plain.iter() {
         let (at, held) = row.map_err(|_| bad_row(&block.key))?;
         match at.cmp(key) {
