@@ -8,11 +8,12 @@ use branchline_crdt::ids::{Incarnation, SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Genesis, Role};
 use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::read;
-use branchline_crdt::record::Edit;
+use branchline_crdt::record::{Edit, Value};
 use branchline_crdt::replica::{
     Identity, Input, LocalTransaction, Notice, Now, Output, RecordEdit,
 };
 use branchline_crdt::store::{Position, Store};
+use branchline_crdt::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
 /// Two replicas that hear each other at once; the first is the founder.
@@ -278,4 +279,47 @@ fn a_damaged_genesis_document_is_written_anew_from_the_tables() {
     assert!(pair.replicas[0].store().damaged().is_empty());
     pair.restart(0, MemoryStore::without_tables);
     assert_eq!(pair.count(0), 3);
+}
+
+/// One office has changed a record more often than one row names places, and has started anew: it holds in memory, and
+/// in the record's row, only what is live. The other has changed the same record as it was at first.
+fn changed_apart() -> Pair {
+    let mut pair = Pair::new();
+    pair.write(0, "tea", json!({"price": 0, "origin": "Assam"}));
+    pair.down();
+    for price in 1..=70 {
+        pair.write(0, "tea", json!({"price": price, "origin": "Assam"}));
+    }
+    pair.write(1, "tea", json!({"price": 0, "origin": "Ceylon"}));
+    pair
+}
+
+fn tea(pair: &Pair, office: usize) -> Json {
+    let key =
+        RecordKey { space: pair.space(), collection: "products".to_owned(), id: "tea".to_owned() };
+    let view = read::record(pair.replicas[office].store(), &key).unwrap().unwrap();
+    Value::Map(view.fields).to_json()
+}
+
+#[test]
+fn a_change_that_builds_on_what_is_gone_is_judged_by_the_journal() {
+    let mut pair = changed_apart();
+    pair.restart(0, |store| store);
+    pair.up();
+    assert_eq!(tea(&pair, 0), json!({"origin": "Ceylon", "price": 70}));
+    assert_eq!(tea(&pair, 1), tea(&pair, 0));
+    assert_eq!(pair.digest(0), pair.digest(1));
+}
+
+#[test]
+fn a_change_that_builds_on_a_damaged_entry_waits_for_its_repair() {
+    let mut pair = changed_apart();
+    let first = pair.places(0, 0)[0];
+    pair.restart(0, |store| damaged(store, &[first]));
+    assert_eq!(tea(&pair, 0), json!({"origin": "Assam", "price": 70}));
+    pair.up();
+    pair.pass(30_000);
+    assert_eq!(pair.replicas[0].status().entries_lost, 0);
+    assert_eq!(tea(&pair, 0), json!({"origin": "Ceylon", "price": 70}));
+    assert_eq!(pair.digest(0), pair.digest(1));
 }
