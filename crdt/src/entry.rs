@@ -241,7 +241,7 @@ impl Draft {
 
 impl PayloadInfo {
     /// Of a packed payload.
-    pub(crate) fn new(format: u8, payload: &[u8]) -> Self {
+    pub fn new(format: u8, payload: &[u8]) -> Self {
         Self { format, hash: *blake3::hash(payload).as_bytes(), bytes: payload.len() as u32 }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Draft, Entry, Header, PayloadInfo, RecordWrite, Transaction};
+use branchline_crdt::entry::{
+    Body, Draft, Entry, Header, PAYLOAD_FORMAT, PayloadInfo, RecordWrite, Transaction,
+};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{
@@ -102,7 +104,8 @@ impl Liar {
     fn bomb(&mut self, world: &mut World, network: NetworkId, told: &[Office]) {
         let bomb = pack::pack(&vec![0; BOMB_BYTES]);
         let author = self.author(world);
-        let entry = with_payload(network, world.key(self.office), author, bomb.clone());
+        let entry =
+            with_payload(network, world.key(self.office), author, PAYLOAD_FORMAT, bomb.clone());
         // As an entry, as an answer that nobody asked for, and as an introduction.
         for peer in told {
             let gossip = Gossip::Entry(entry.clone());
@@ -192,11 +195,16 @@ fn malformed(network: NetworkId, key: &SiteKey, author: Author, count: u64) -> E
     draft(network, author).sign(&body([("malformed", garbage)]), key)
 }
 
-/// The bytes of a rightly signed entry with this payload.
-fn with_payload(network: NetworkId, key: &SiteKey, author: Author, payload: Vec<u8>) -> Vec<u8> {
+/// The bytes of a rightly signed first entry with this payload, said to be of this format.
+pub fn with_payload(
+    network: NetworkId,
+    key: &SiteKey,
+    author: Author,
+    format: u8,
+    payload: Vec<u8>,
+) -> Vec<u8> {
     let Draft { space, seq, previous, past, membership_past, time_ms, .. } = draft(network, author);
-    let hash = *blake3::hash(&payload).as_bytes();
-    let info = PayloadInfo { format: 1, hash, bytes: payload.len() as u32 };
+    let info = PayloadInfo::new(format, &payload);
     let header = codec::encode(&Header {
         network,
         space,
@@ -214,7 +222,7 @@ fn with_payload(network: NetworkId, key: &SiteKey, author: Author, payload: Vec<
 }
 
 /// The first entry of an author, without a past.
-fn draft(network: NetworkId, author: Author) -> Draft {
+pub fn draft(network: NetworkId, author: Author) -> Draft {
     Draft {
         network,
         space: network.main_space(),

@@ -3,12 +3,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Draft, Entry, Header, PayloadInfo, RecordWrite, Transaction};
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
+use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, Value};
 use branchline_crdt::replica::{Input, Notice};
 use branchline_simulations::World;
+use branchline_simulations::hostile::{draft, with_payload};
 use serde_json::{Value as Json, json};
 
 const SETTLE_MS: u64 = 60_000;
@@ -61,20 +62,6 @@ fn forge_change(
     change: RecordChange,
 ) -> Entry {
     draft(network, author).sign(&body([(id, change)]), key)
-}
-
-/// The first entry of an author, without a past.
-fn draft(network: NetworkId, author: Author) -> Draft {
-    Draft {
-        network,
-        space: network.main_space(),
-        author,
-        seq: 1,
-        previous: EntryHash::NONE,
-        past: vec![],
-        membership_past: vec![],
-        time_ms: 0,
-    }
 }
 
 /// One transaction for each change.
@@ -344,34 +331,14 @@ fn an_expired_ticket_is_refused_by_both_sides() {
     assert!(refused, "{:?}", world.notices(late));
 }
 
-/// The bytes of an entry whose payload is of a format that does not exist yet.
-fn later_format(network: NetworkId, key: &SiteKey, author: Author) -> Vec<u8> {
-    let payload = b"something that is not known yet".to_vec();
-    let hash = *blake3::hash(&payload).as_bytes();
-    let header = Header {
-        network,
-        space: network.main_space(),
-        author,
-        seq: 1,
-        previous: EntryHash::NONE,
-        past: vec![],
-        membership_past: vec![],
-        time_ms: 0,
-        payload: PayloadInfo { format: 2, hash, bytes: payload.len() as u32 },
-    };
-    let header = codec::encode(&header);
-    let signature = key.sign(&blake3::derive_key("branchline 1 entry header", &header));
-    let bytes = |bytes: Vec<u8>| serde_bytes::ByteBuf::from(bytes);
-    codec::encode(&(1_u8, bytes(header), signature, bytes(payload)))
-}
-
 #[test]
 fn an_entry_of_a_later_format_is_held_and_forwarded_and_blocks_nobody() {
     let mut world = offices();
     let network = world.network().unwrap();
     let newer = author(&world, 2);
     let key = world.key(2).clone();
-    let entry = Entry::decode(&later_format(network, &key, newer)).unwrap();
+    let payload = b"something that is not known yet".to_vec();
+    let entry = Entry::decode(&with_payload(network, &key, newer, 2, payload)).unwrap();
     world.unlink(1, 0);
     world.unlink(1, 2);
     hand(&mut world, 0, 2, &entry);

@@ -40,6 +40,17 @@ impl RecordChange {
     pub fn hash(&self) -> [u8; 32] {
         chunk::hash(&self.body)
     }
+
+    /// Reads the change of `author` and finds what is wrong with it whatever the record.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn parse(&self, author: ActorBytes) -> Result<ParsedChange, Fault> {
+        let change = chunk::read(&self.body)?;
+        check_alone(author, &change)?;
+        let genesis = derive_genesis(author, &self.genesis, &change.deps)?;
+        Ok(ParsedChange { change, genesis })
+    }
 }
 
 /// A change as it reads, sound by itself but not judged against a record.
@@ -58,60 +69,11 @@ pub struct CheckedChange {
     pub(crate) is_known: bool,
 }
 
-impl RecordChange {
-    /// Reads the change of `author` and finds what is wrong with it whatever the record.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn parse(&self, author: ActorBytes) -> Result<ParsedChange, Fault> {
-        let change = chunk::read(&self.body)?;
-        check_alone(author, &change)?;
-        let genesis = derive_genesis(author, &self.genesis, &change.deps)?;
-        Ok(ParsedChange { change, genesis })
-    }
-}
-
-impl CheckedChange {
-    /// The hash of the change.
-    #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
-        self.parsed.change.hash
-    }
-
-    /// The number of its operations.
-    #[must_use]
-    pub fn operations(&self) -> usize {
-        self.parsed.change.operations.len()
-    }
-}
-
 impl ParsedChange {
-    /// The hash of the change.
-    #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
-        self.change.hash
-    }
-
-    /// The hashes of the changes it depends on, genesis included.
-    #[must_use]
-    pub fn deps(&self) -> &[[u8; 32]] {
-        &self.change.deps
-    }
-
-    /// Its time in milliseconds since 1970, as its author's clock said.
-    #[must_use]
-    pub fn time_ms(&self) -> i64 {
-        self.change.time_ms
-    }
-
     /// The number of its operations.
     #[must_use]
     pub fn operations(&self) -> usize {
         self.change.operations.len()
-    }
-
-    fn has_genesis(&self, hash: &[u8; 32]) -> bool {
-        self.genesis.iter().any(|made| made.hash == *hash)
     }
 }
 
@@ -191,8 +153,9 @@ pub(crate) fn derive_genesis(
 /// The dependencies other than genesis: all of them are here. A genesis that is here but not named counts as missing:
 /// another replica that lacks it could not tell what it is.
 fn known_deps(history: &History, parsed: &ParsedChange) -> Result<Vec<[u8; 32]>, Verdict> {
+    let genesis: BTreeSet<[u8; 32]> = parsed.genesis.iter().map(|made| made.hash).collect();
     let (mut known, mut missing) = (Vec::new(), Vec::new());
-    for dep in parsed.change.deps.iter().filter(|dep| !parsed.has_genesis(dep)) {
+    for dep in parsed.change.deps.iter().filter(|dep| !genesis.contains(*dep)) {
         match history.presence(dep) {
             Presence::Here => known.push(*dep),
             Presence::Genesis | Presence::Absent => missing.push(*dep),
@@ -254,26 +217,20 @@ impl From<OperationFault> for Stop {
     }
 }
 
-/// A value that the change itself or a genesis new to the record writes.
-struct Own {
-    object: ObjectId,
-    slot: Slot,
-    content: Content,
-}
-
 /// The record as the next operation of the change finds it.
 struct Scope<'a> {
     history: &'a History,
     ancestors: Ancestors,
     /// The greatest counter before the change.
     max_op: u64,
-    own: BTreeMap<OpId, Own>,
+    /// The values that the change itself and genesis new to the record write, by the operations that do.
+    own: BTreeMap<OpId, &'a Operation>,
     /// What the change removed.
     removed: BTreeSet<OpId>,
 }
 
 impl<'a> Scope<'a> {
-    fn new(history: &'a History, known: &[[u8; 32]], genesis: &[GenesisChange]) -> Scope<'a> {
+    fn new(history: &'a History, known: &[[u8; 32]], genesis: &'a [GenesisChange]) -> Scope<'a> {
         let ancestors = Ancestors::of(history, known);
         let mut scope = Scope {
             max_op: ancestors.max_op(history),
@@ -328,16 +285,11 @@ impl<'a> Scope<'a> {
         let ObjectId::Made(id) = object else {
             return Ok(Shape::Map);
         };
-        let content = match self.own.get(&id) {
-            Some(own) => Some(&own.content),
-            None => self.stored(id)?.map(|stored| &stored.content),
+        let shape = match self.own.get(&id) {
+            Some(own) => own.action.shape(),
+            None => self.stored(id)?.and_then(|stored| stored.content.shape()),
         };
-        match content {
-            Some(Content::Object(shape)) => Ok(*shape),
-            Some(Content::Register(_) | Content::Counter(_)) | None => {
-                Err(OperationFault::NoObject.into())
-            }
-        }
+        shape.ok_or(OperationFault::NoObject.into())
     }
 
     /// How deep an object of this change or of the ancestors lies.
@@ -356,7 +308,7 @@ impl<'a> Scope<'a> {
 
     fn has_element(&self, object: ObjectId, id: OpId) -> bool {
         if let Some(own) = self.own.get(&id) {
-            return own.object == object && own.slot == Slot::Element(id);
+            return own.object == object && lies_at(own, &Key::Element(id));
         }
         match self.history.object(object) {
             Some(Object::Sequence(elements)) => {
@@ -366,7 +318,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn check_operation(&mut self, operation: &Operation) -> Result<(), Stop> {
+    fn check_operation(&mut self, operation: &'a Operation) -> Result<(), Stop> {
         let shape = self.shape(operation.object)?;
         self.check_key(shape, operation)?;
         self.check_value(shape, operation)?;
@@ -461,43 +413,48 @@ impl<'a> Scope<'a> {
 
     /// Whether the pred, which must be live and in the same place, is a counter.
     fn check_pred(&self, operation: &Operation, pred: OpId) -> Result<bool, Stop> {
-        let (object, slot, content) = if let Some(own) = self.own.get(&pred) {
-            (own.object, &own.slot, &own.content)
+        let (is_same_place, is_counter) = if let Some(own) = self.own.get(&pred) {
+            let is_same_place = own.object == operation.object && lies_at(own, &operation.key);
+            (is_same_place, matches!(own.action, Action::Put(Value::Counter(_))))
         } else {
             let stored = self.stored(pred)?.ok_or(OperationFault::NotLive)?;
             if stored.removed_by.iter().any(|id| self.ancestors.contains(*id)) {
                 return Err(OperationFault::NotLive.into());
             }
-            (stored.object, &stored.slot, &stored.content)
+            let is_same_place = stored.object == operation.object
+                && match (&stored.slot, &operation.key) {
+                    (Slot::Field(a), Key::Field(b)) => a == b,
+                    (Slot::Element(a), Key::Element(b)) => a == b,
+                    (Slot::Field(_), Key::Head | Key::Element(_))
+                    | (Slot::Element(_), Key::Head | Key::Field(_)) => false,
+                };
+            (is_same_place, matches!(stored.content, Content::Counter(_)))
         };
-        let is_same_place = object == operation.object
-            && match (slot, &operation.key) {
-                (Slot::Field(a), Key::Field(b)) => a == b,
-                (Slot::Element(a), Key::Element(b)) => a == b,
-                (Slot::Field(_), Key::Head | Key::Element(_))
-                | (Slot::Element(_), Key::Head | Key::Field(_)) => false,
-            };
         if !is_same_place || self.removed.contains(&pred) {
             return Err(OperationFault::NotLive.into());
         }
-        Ok(matches!(content, Content::Counter(_)))
+        Ok(is_counter)
     }
 
-    /// Adds what an operation writes.
-    fn add(&mut self, operation: &Operation) {
-        let content = match &operation.action {
-            Action::Increment(_) | Action::Delete => return,
-            Action::Put(Value::Counter(_)) => Content::Counter(0),
-            // The value itself plays no part in a verdict on what follows.
-            Action::Put(_) => Content::Register(Value::Null),
-            Action::Make(shape) => Content::Object(*shape),
-        };
-        let slot = match &operation.key {
-            Key::Field(name) => Slot::Field(name.clone()),
-            Key::Element(id) if !operation.insert => Slot::Element(*id),
-            Key::Head | Key::Element(_) => Slot::Element(operation.id),
-        };
-        self.own.insert(operation.id, Own { object: operation.object, slot, content });
+    /// Adds an operation if it writes a value.
+    fn add(&mut self, operation: &'a Operation) {
+        match &operation.action {
+            Action::Increment(_) | Action::Delete => {}
+            Action::Put(_) | Action::Make(_) => {
+                self.own.insert(operation.id, operation);
+            }
+        }
+    }
+}
+
+/// Whether the value that an operation writes lies where a key points.
+fn lies_at(own: &Operation, key: &Key) -> bool {
+    match (&own.key, key) {
+        (Key::Field(a), Key::Field(b)) => a == b,
+        (Key::Element(a), Key::Element(b)) if !own.insert => a == b,
+        (Key::Head | Key::Element(_), Key::Element(b)) => own.id == *b,
+        (Key::Field(_), Key::Head | Key::Element(_))
+        | (Key::Head | Key::Element(_), Key::Head | Key::Field(_)) => false,
     }
 }
 

@@ -41,15 +41,6 @@ pub enum Unreadable {
     Refused(Verdict),
 }
 
-impl From<saved::NotSaved> for Unreadable {
-    fn from(error: saved::NotSaved) -> Unreadable {
-        match error {
-            saved::NotSaved::Layout(error) => Unreadable::Layout(error),
-            saved::NotSaved::Inconsistent(error) => Unreadable::Inconsistent(error),
-        }
-    }
-}
-
 impl Document {
     /// A record without changes: it is missing until it gets one.
     #[must_use]
@@ -117,8 +108,8 @@ impl Document {
         // codec, which the tests hold it to.
         debug_assert_eq!(change.parse(actor).map(|read| read.change), Ok(parsed.change.clone()));
         // The author judges as everyone will: nothing is signed that others refuse.
+        let operations = parsed.operations();
         let checked = self.checked(parsed)?;
-        let operations = checked.operations();
         self.apply(checked)?;
         Ok(Some(Edited { change, operations }))
     }
@@ -150,15 +141,13 @@ impl Document {
         Ok(judged.with(parsed))
     }
 
-    /// Applies a change that was checked against this state, and returns its hash. A change that
-    /// is here already does nothing.
+    /// Applies a change that was checked against this state. A change that is here already does nothing.
     ///
     /// # Errors
     /// [`Unreadable`]: the document must be discarded.
-    pub fn apply(&mut self, checked: CheckedChange) -> Result<[u8; 32], Unreadable> {
-        let hash = checked.hash();
+    pub fn apply(&mut self, checked: CheckedChange) -> Result<(), Unreadable> {
         if checked.is_known {
-            return Ok(hash);
+            return Ok(());
         }
         let ParsedChange { change, genesis } = checked.parsed;
         for made in &genesis {
@@ -166,8 +155,7 @@ impl Document {
                 self.history.insert_genesis(made)?;
             }
         }
-        self.history.insert(change, genesis.iter().map(|made| made.operation.id))?;
-        Ok(hash)
+        Ok(self.history.insert(change, genesis.iter().map(|made| made.operation.id))?)
     }
 
     /// The record as it is read.

@@ -77,6 +77,16 @@ pub(crate) enum Content {
     Object(Shape),
 }
 
+impl Content {
+    /// The kind of the object that it is.
+    pub(crate) fn shape(&self) -> Option<Shape> {
+        match self {
+            Content::Object(shape) => Some(*shape),
+            Content::Register(_) | Content::Counter(_) => None,
+        }
+    }
+}
+
 /// What an object holds.
 #[derive(Debug, Clone)]
 pub(crate) enum Object {

@@ -56,6 +56,16 @@ pub(crate) enum Action {
     Delete,
 }
 
+impl Action {
+    /// The kind of the object that it makes.
+    pub(crate) fn shape(&self) -> Option<Shape> {
+        match self {
+            Action::Make(shape) => Some(*shape),
+            Action::Put(_) | Action::Increment(_) | Action::Delete => None,
+        }
+    }
+}
+
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operation {

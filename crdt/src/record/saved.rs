@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::document::Unreadable;
 use super::genesis::Genesis;
 use super::history::{ActorTip, Clock, Content, History, Inconsistent, Object, Slot, Stored};
 use super::limits::DEPTH_MAX;
@@ -15,16 +16,7 @@ use super::live::Live;
 use super::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::sequence::Sequence;
 use super::value::Value;
-use crate::codec::{self, DecodeError};
-
-/// Why a stored record cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotSaved {
-    #[error(transparent)]
-    Layout(#[from] DecodeError),
-    #[error(transparent)]
-    Inconsistent(#[from] Inconsistent),
-}
+use crate::codec;
 
 #[derive(Serialize, Deserialize)]
 struct Saved<'a> {
@@ -117,9 +109,8 @@ enum Element<'a> {
 pub(crate) fn save(history: &History) -> Vec<u8> {
     let mut writer = Writer::new(history);
     let mut objects = Vec::new();
-    let mut times = BTreeMap::new();
     while let Some(object) = writer.pending.pop_front() {
-        objects.extend(writer.object(object, &mut times));
+        objects.extend(writer.object(object));
     }
     let saved = Saved {
         max_op: history.max_op,
@@ -129,9 +120,14 @@ pub(crate) fn save(history: &History) -> Vec<u8> {
             .map(|(actor, tip)| Actor { actor: *actor, seq: tip.seq, end_op: tip.end_op })
             .collect(),
         heads: history.heads.iter().map(|(hash, clock)| writer.head(*hash, clock)).collect(),
-        times: times
-            .into_iter()
-            .map(|((actor, start_op), time_ms)| Time { actor, start_op, time_ms })
+        times: writer
+            .times
+            .iter()
+            .map(|((actor, start_op), time_ms)| Time {
+                actor: *actor,
+                start_op: *start_op,
+                time_ms: *time_ms,
+            })
             .collect(),
         genesis: history.genesis.values().cloned().collect(),
         objects,
@@ -143,6 +139,8 @@ struct Writer<'h> {
     history: &'h History,
     /// The places of actors.
     places: BTreeMap<ActorBytes, u32>,
+    /// When the changes of the values that were written were made, by their actors' places and their first operations.
+    times: BTreeMap<(u32, u64), i64>,
     /// Objects that are yet to be written.
     pending: VecDeque<ObjectId>,
 }
@@ -151,7 +149,8 @@ impl<'h> Writer<'h> {
     fn new(history: &'h History) -> Writer<'h> {
         let actors = history.actors.keys().chain(history.genesis.keys());
         let places = actors.copied().zip(0..).collect();
-        Writer { history, places, pending: VecDeque::from([ObjectId::Root]) }
+        let pending = VecDeque::from([ObjectId::Root]);
+        Writer { history, places, times: BTreeMap::new(), pending }
     }
 
     fn id(&self, id: OpId) -> Id {
@@ -171,41 +170,30 @@ impl<'h> Writer<'h> {
         Head { hash, behind: behind.collect() }
     }
 
-    fn object(
-        &mut self,
-        object: ObjectId,
-        times: &mut BTreeMap<(u32, u64), i64>,
-    ) -> Option<SavedObject<'h>> {
+    fn object(&mut self, object: ObjectId) -> Option<SavedObject<'h>> {
         Some(match self.history.object(object)? {
             Object::Map(fields) => {
                 let live = fields.iter().filter(|(_, live)| !live.is_empty());
-                let fields = live.map(|(name, live)| (name.as_str(), self.values(live, times)));
+                let fields = live.map(|(name, live)| (name.as_str(), self.values(live)));
                 SavedObject::Map(fields.collect())
             }
-            Object::Sequence(elements) => SavedObject::Sequence(self.runs(elements, times)),
+            Object::Sequence(elements) => SavedObject::Sequence(self.runs(elements)),
         })
     }
 
-    fn values(
-        &mut self,
-        live: &Live,
-        times: &mut BTreeMap<(u32, u64), i64>,
-    ) -> Vec<SavedValue<'h>> {
+    fn values(&mut self, live: &Live) -> Vec<SavedValue<'h>> {
         let values = live.iter().filter_map(|id| {
-            let content = self.content(id, times)?;
+            let content = self.content(id)?;
             Some(SavedValue { id: self.id(id), content })
         });
         values.collect()
     }
 
-    fn content(
-        &mut self,
-        id: OpId,
-        times: &mut BTreeMap<(u32, u64), i64>,
-    ) -> Option<SavedContent<'h>> {
+    fn content(&mut self, id: OpId) -> Option<SavedContent<'h>> {
         let stored = self.history.value(id)?;
         if let Some((start_op, time_ms)) = self.history.start_of(id) {
-            times.insert((self.id(id).actor, start_op), time_ms);
+            let actor = self.id(id).actor;
+            self.times.insert((actor, start_op), time_ms);
         }
         Some(match &stored.content {
             Content::Register(value) => match value {
@@ -230,11 +218,7 @@ impl<'h> Writer<'h> {
         })
     }
 
-    fn runs(
-        &mut self,
-        sequence: &'h Sequence,
-        times: &mut BTreeMap<(u32, u64), i64>,
-    ) -> Vec<Run<'h>> {
+    fn runs(&mut self, sequence: &'h Sequence) -> Vec<Run<'h>> {
         let mut elements: Vec<(OpId, Option<OpId>, &Live)> = sequence.elements().collect();
         elements.sort_unstable_by_key(|(id, _, _)| (id.actor, id.counter));
         let mut runs: Vec<Run<'h>> = Vec::new();
@@ -242,11 +226,11 @@ impl<'h> Writer<'h> {
         for (id, after, live) in elements {
             let element = match live {
                 Live::None => Element::Removed,
-                Live::One(own) if *own == id => match self.content(id, times) {
+                Live::One(own) if *own == id => match self.content(id) {
                     Some(content) => Element::Own(content),
                     None => Element::Removed,
                 },
-                Live::One(_) | Live::Many(_) => Element::Values(self.values(live, times)),
+                Live::One(_) | Live::Many(_) => Element::Values(self.values(live)),
             };
             let follows = last.is_some_and(|last| {
                 after == Some(last) && id.actor == last.actor && id.counter == last.counter + 1
@@ -265,137 +249,138 @@ impl<'h> Writer<'h> {
 }
 
 /// Reads [`save`].
-pub(crate) fn load(bytes: &[u8]) -> Result<History, NotSaved> {
-    let (saved, used): (Saved<'_>, usize) = codec::decode_start("record", bytes)?;
-    if used != bytes.len() {
-        return Err(DecodeError::Trailing { what: "record", extra: bytes.len() - used }.into());
+pub(crate) fn load(bytes: &[u8]) -> Result<History, Unreadable> {
+    let Saved { max_op, actors, genesis, heads, times, objects } = codec::decode("record", bytes)?;
+    let mut reader = Reader::new(max_op, actors, genesis);
+    for Head { hash, behind } in heads {
+        reader.head(hash, behind)?;
     }
-    let mut history = History::without_changes();
-    let mut last: Vec<OpId> = Vec::with_capacity(saved.actors.len() + saved.genesis.len());
-    for Actor { actor, seq, end_op } in saved.actors {
-        last.push(OpId { counter: end_op, actor });
-        history.actors.insert(actor, ActorTip { seq, end_op });
+    for Time { actor, start_op, time_ms } in times {
+        let id = reader.id(Id { actor, counter: start_op })?;
+        reader.history.times_ms.insert((id.actor, start_op), time_ms);
     }
-    for genesis in saved.genesis {
-        let id = genesis.op_id();
-        last.push(id);
-        history.genesis.insert(id.actor, genesis);
+    for saved in objects {
+        let object = reader.pending.pop_front().ok_or(Inconsistent("an object has no maker"))?;
+        reader.object(object, saved)?;
+        // Readers follow the objects down.
+        if reader.history.depth(object) > DEPTH_MAX {
+            return Err(Inconsistent("an object lies too deep").into());
+        }
     }
-    history.max_op = saved.max_op;
-    let reader = Reader { actors: &last };
-    for Head { hash, behind } in saved.heads {
-        let mut clock: Clock = last.iter().map(|id| (id.actor, id.counter)).collect();
+    match reader.pending.is_empty() {
+        true => Ok(reader.history),
+        false => Err(Inconsistent("an object is not there").into()),
+    }
+}
+
+struct Reader {
+    history: History,
+    /// The last operation of each actor, by place.
+    last: Vec<OpId>,
+    /// Objects that are yet to be read.
+    pending: VecDeque<ObjectId>,
+}
+
+impl Reader {
+    fn new(max_op: u64, actors: Vec<Actor>, genesis: Vec<Genesis>) -> Reader {
+        let mut history = History::without_changes();
+        history.max_op = max_op;
+        let mut last = Vec::with_capacity(actors.len() + genesis.len());
+        for Actor { actor, seq, end_op } in actors {
+            last.push(OpId { counter: end_op, actor });
+            history.actors.insert(actor, ActorTip { seq, end_op });
+        }
+        for genesis in genesis {
+            let id = genesis.op_id();
+            last.push(id);
+            history.genesis.insert(id.actor, genesis);
+        }
+        Reader { history, last, pending: VecDeque::from([ObjectId::Root]) }
+    }
+
+    fn id(&self, id: Id) -> Result<OpId, Inconsistent> {
+        let last = self.last.get(id.actor as usize);
+        let actor = last.ok_or(Inconsistent("an operation is of no actor"))?.actor;
+        Ok(OpId { counter: id.counter, actor })
+    }
+
+    fn head(&mut self, hash: [u8; 32], behind: Vec<Id>) -> Result<(), Inconsistent> {
+        let mut clock: Clock = self.last.iter().map(|id| (id.actor, id.counter)).collect();
         for id in behind {
-            let id = reader.id(id)?;
+            let id = self.id(id)?;
             match id.counter {
                 0 => clock.remove(&id.actor),
                 counter => clock.insert(id.actor, counter),
             };
         }
-        history.heads.insert(hash, clock);
-    }
-    for Time { actor, start_op, time_ms } in saved.times {
-        let id = reader.id(Id { actor, counter: start_op })?;
-        history.times_ms.insert((id.actor, start_op), time_ms);
-    }
-    let mut pending = VecDeque::from([ObjectId::Root]);
-    for saved in saved.objects {
-        let object = pending.pop_front().ok_or(Inconsistent("an object has no maker"))?;
-        reader.object(&mut history, object, saved, &mut pending)?;
-        // Readers follow the objects down.
-        if history.depth(object) > DEPTH_MAX {
-            return Err(Inconsistent("an object lies too deep").into());
-        }
-    }
-    match pending.is_empty() {
-        true => Ok(history),
-        false => Err(Inconsistent("an object is not there").into()),
-    }
-}
-
-struct Reader<'l> {
-    actors: &'l [OpId],
-}
-
-impl Reader<'_> {
-    fn id(&self, id: Id) -> Result<OpId, Inconsistent> {
-        let last = self.actors.get(id.actor as usize);
-        let actor = last.ok_or(Inconsistent("an operation is of no actor"))?.actor;
-        Ok(OpId { counter: id.counter, actor })
+        self.history.heads.insert(hash, clock);
+        Ok(())
     }
 
-    fn object(
-        &self,
-        history: &mut History,
-        object: ObjectId,
-        saved: SavedObject<'_>,
-        pending: &mut VecDeque<ObjectId>,
-    ) -> Result<(), Inconsistent> {
+    fn object(&mut self, object: ObjectId, saved: SavedObject<'_>) -> Result<(), Inconsistent> {
         let made = match saved {
             SavedObject::Map(fields) => {
                 let mut map = BTreeMap::new();
                 for (name, values) in fields {
                     let slot = Slot::Field(name.to_owned());
-                    let live = self.values(history, object, &slot, values, pending)?;
-                    if let Slot::Field(name) = slot {
-                        map.insert(name, live);
-                    }
+                    let live = self.values(object, &slot, values)?;
+                    map.insert(name.to_owned(), live);
                 }
                 Object::Map(map)
             }
             SavedObject::Sequence(runs) => {
                 let mut sequence = Sequence::default();
                 for run in runs {
-                    let first = self.id(run.first)?;
-                    let mut after = run.after.map(|after| self.id(after)).transpose()?;
-                    for (element, counter) in run.elements.into_iter().zip(first.counter..) {
-                        let id = OpId { counter, actor: first.actor };
-                        let slot = Slot::Element(id);
-                        let values = match element {
-                            Element::Removed => Vec::new(),
-                            Element::Own(content) => {
-                                let own = Id { actor: run.first.actor, counter };
-                                vec![SavedValue { id: own, content }]
-                            }
-                            Element::Values(values) => values,
-                        };
-                        let live = self.values(history, object, &slot, values, pending)?;
-                        sequence.restore(id, after, live);
-                        after = Some(id);
-                    }
+                    self.run(object, run, &mut sequence)?;
                 }
                 Object::Sequence(sequence)
             }
         };
-        let is_shape = match (object, history.object(object)) {
-            (ObjectId::Root, _) => matches!(made, Object::Map(_)),
-            (_, Some(Object::Map(_))) => matches!(made, Object::Map(_)),
-            (_, Some(Object::Sequence(_))) => matches!(made, Object::Sequence(_)),
-            (_, None) => false,
-        };
-        if !is_shape {
-            return Err(Inconsistent("an object is of another kind than its maker says"));
+        match (self.history.object(object), &made) {
+            (Some(Object::Map(_)), Object::Map(_))
+            | (Some(Object::Sequence(_)), Object::Sequence(_)) => {}
+            (Some(Object::Map(_) | Object::Sequence(_)) | None, _) => {
+                return Err(Inconsistent("an object is of another kind than its maker says"));
+            }
         }
-        history.objects.insert(object, made);
+        self.history.objects.insert(object, made);
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        object: ObjectId,
+        run: Run<'_>,
+        sequence: &mut Sequence,
+    ) -> Result<(), Inconsistent> {
+        let first = self.id(run.first)?;
+        let mut after = run.after.map(|after| self.id(after)).transpose()?;
+        for (element, counter) in run.elements.into_iter().zip(first.counter..) {
+            let values = match element {
+                Element::Removed => Vec::new(),
+                Element::Own(content) => {
+                    let own = Id { actor: run.first.actor, counter };
+                    vec![SavedValue { id: own, content }]
+                }
+                Element::Values(values) => values,
+            };
+            let id = OpId { counter, actor: first.actor };
+            let live = self.values(object, &Slot::Element(id), values)?;
+            sequence.restore(id, after, live);
+            after = Some(id);
+        }
         Ok(())
     }
 
     fn values(
-        &self,
-        history: &mut History,
+        &mut self,
         object: ObjectId,
         slot: &Slot,
         saved: Vec<SavedValue<'_>>,
-        pending: &mut VecDeque<ObjectId>,
     ) -> Result<Live, Inconsistent> {
         let mut live = Live::None;
         for SavedValue { id, content } in saved {
             let id = self.id(id)?;
-            let mut made = |shape| {
-                history.objects.insert(ObjectId::Made(id), Object::empty(shape));
-                pending.push_back(ObjectId::Made(id));
-                Content::Object(shape)
-            };
             let content = match content {
                 SavedContent::Null => Content::Register(Value::Null),
                 SavedContent::Bool(b) => Content::Register(Value::Bool(b)),
@@ -405,16 +390,22 @@ impl Reader<'_> {
                 SavedContent::Bytes(b) => Content::Register(Value::Bytes(b.to_vec())),
                 SavedContent::Timestamp(ms) => Content::Register(Value::Timestamp(ms)),
                 SavedContent::Counter(sum) => Content::Counter(sum),
-                SavedContent::Map => made(Shape::Map),
-                SavedContent::List => made(Shape::List),
-                SavedContent::Text => made(Shape::Text),
+                SavedContent::Map => self.made(id, Shape::Map),
+                SavedContent::List => self.made(id, Shape::List),
+                SavedContent::Text => self.made(id, Shape::Text),
             };
             let stored = Stored { object, slot: slot.clone(), content, removed_by: Vec::new() };
-            if history.values.insert(id, stored).is_some() {
+            if self.history.values.insert(id, stored).is_some() {
                 return Err(Inconsistent("two values are of one operation"));
             }
             live.insert(id);
         }
         Ok(live)
+    }
+
+    fn made(&mut self, id: OpId, shape: Shape) -> Content {
+        self.history.objects.insert(ObjectId::Made(id), Object::empty(shape));
+        self.pending.push_back(ObjectId::Made(id));
+        Content::Object(shape)
     }
 }

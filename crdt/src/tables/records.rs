@@ -44,8 +44,7 @@ pub struct RecordRow<'a> {
 impl<'a> RecordRow<'a> {
     /// Reads a row. One that does not decode means broken tables.
     pub fn decode(value: &'a [u8]) -> Result<Self, StoreError> {
-        let decoded = codec::decode_start("record row", value);
-        decoded.map(|(row, _)| row).map_err(broken)
+        codec::decode("record row", value).map_err(broken)
     }
 
     /// What is live of the record.

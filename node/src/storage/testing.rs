@@ -202,8 +202,8 @@ impl Inode {
     }
 }
 
-/// Splits a write where sectors end.
-fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
+/// Splits a write where sectors end: each piece with its offset.
+pub fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
     let (mut at, mut rest) = (offset, bytes);
     let mut pieces = Vec::new();
     while !rest.is_empty() {
@@ -216,7 +216,8 @@ fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
     pieces
 }
 
-fn write(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+/// Writes into a file's bytes, which grow where they must.
+pub fn write(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     let (start, end) = (offset as usize, offset as usize + bytes.len());
     if file.len() < end {
         file.resize(end, 0);

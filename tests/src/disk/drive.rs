@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use branchline_node::storage::testing::{sectors, write};
+
 use super::Random;
 use super::recording::Operation;
-
-/// What a drive writes at once: a crash keeps or loses whole sectors.
-const SECTOR_BYTES: u64 = 512;
 
 /// What becomes of all that was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,26 +296,4 @@ impl FileNode {
 
 fn name(path: &Path) -> String {
     path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned()
-}
-
-/// Splits a write where sectors end.
-fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
-    let (mut at, mut rest) = (offset, bytes);
-    let mut pieces = Vec::new();
-    while !rest.is_empty() {
-        let room = (SECTOR_BYTES - at % SECTOR_BYTES) as usize;
-        let (piece, behind) = rest.split_at(room.min(rest.len()));
-        pieces.push((at, piece));
-        at += piece.len() as u64;
-        rest = behind;
-    }
-    pieces
-}
-
-fn write(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let (start, end) = (offset as usize, offset as usize + bytes.len());
-    if file.len() < end {
-        file.resize(end, 0);
-    }
-    file[start..end].copy_from_slice(bytes);
 }
