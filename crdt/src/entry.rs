@@ -120,10 +120,29 @@ pub struct RecordWrite {
 /// An idempotency token: the same origin is written once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
-    /// Who numbers, at most [`limits::ORIGIN_SOURCE_BYTES_MAX`] bytes.
+    /// Who numbers, at most [`limits::ORIGIN_SOURCE_BYTES_MAX`] bytes. Where it has a `#`, what follows tells what
+    /// was asked, and asking something else under the same number is refused.
     pub source: String,
     /// The number.
     pub number: u64,
+}
+
+impl Origin {
+    /// Of a source that asks under keys (`KEY#REQUEST`), what stands before the request, `#` included: under one
+    /// number it is followed by one request only.
+    pub(crate) fn key(&self) -> Option<Self> {
+        let (key, _) = self.source.split_once('#')?;
+        Some(Self { source: format!("{key}#"), number: self.number })
+    }
+}
+
+/// Names an entry within a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EntryId {
+    /// Whose log it is in.
+    pub author: Author,
+    /// Its number there, from 1.
+    pub seq: u64,
 }
 
 /// An entry whose bytes are well formed. Says nothing of signature, permission or payload.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::store::{Position, Row, RowWrite, Store, StoreError};
+use crate::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use crate::tables::ReadTables;
 
 /// A store in memory.
@@ -74,16 +74,7 @@ impl ReadTables for MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
-    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
-        if self.full {
-            return Err(StoreError::Unwritable { source: io::ErrorKind::StorageFull.into() });
-        }
-        let first = self.frames.len();
-        self.frames.extend(frames.iter().map(|frame| frame.to_vec()));
-        Ok((first..self.frames.len()).map(|index| Position(index as u64)).collect())
-    }
-
+impl ReadJournal for MemoryStore {
     fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
         let index = self.index(at)?;
         if self.damaged.contains(&at) {
@@ -116,6 +107,25 @@ impl Store for MemoryStore {
         Ok(found)
     }
 
+    fn applied(&self) -> Result<Option<Position>, StoreError> {
+        Ok(self.applied)
+    }
+
+    fn damaged(&self) -> Vec<Position> {
+        self.damaged.iter().copied().collect()
+    }
+}
+
+impl Store for MemoryStore {
+    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
+        if self.full {
+            return Err(StoreError::Unwritable { source: io::ErrorKind::StorageFull.into() });
+        }
+        let first = self.frames.len();
+        self.frames.extend(frames.iter().map(|frame| frame.to_vec()));
+        Ok((first..self.frames.len()).map(|index| Position(index as u64)).collect())
+    }
+
     fn apply(
         &mut self,
         writes: Vec<RowWrite>,
@@ -131,18 +141,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn applied(&self) -> Result<Option<Position>, StoreError> {
-        Ok(self.applied)
-    }
-
     fn clear_tables(&mut self) -> Result<(), StoreError> {
         self.rows.clear();
         self.applied = None;
         Ok(())
-    }
-
-    fn damaged(&self) -> Vec<Position> {
-        self.damaged.iter().copied().collect()
     }
 
     fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError> {

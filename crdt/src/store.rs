@@ -13,12 +13,8 @@ pub type RowWrite = (Vec<u8>, Option<Vec<u8>>);
 /// Key and value of one row.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// What a replica needs kept. The journal is the truth; the tables can be rebuilt from it.
-pub trait Store: ReadTables {
-    /// Appends frames to the journal and makes them durable with one sync. All or none. Positions in the
-    /// order given.
-    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError>;
-
+/// Reading the journal, which needs no exclusive access: the half of a [`Store`] that readers share.
+pub trait ReadJournal {
     /// One frame. Damaged frames are errors, never served.
     fn read(&self, at: Position) -> Result<Vec<u8>, StoreError>;
 
@@ -30,19 +26,26 @@ pub trait Store: ReadTables {
         bytes_max: usize,
     ) -> Result<Vec<(Position, Vec<u8>)>, StoreError>;
 
+    /// How far the tables show the journal.
+    fn applied(&self) -> Result<Option<Position>, StoreError>;
+
+    /// Where stretches of the journal that are known to be damaged begin.
+    fn damaged(&self) -> Vec<Position>;
+}
+
+/// What a replica needs kept. The journal is the truth; the tables can be rebuilt from it.
+pub trait Store: ReadTables + ReadJournal {
+    /// Appends frames to the journal and makes them durable with one sync. All or none. Positions in the
+    /// order given.
+    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError>;
+
     /// Applies all writes atomically, together with "the tables now show the journal up to and including
     /// `applied`".
     fn apply(&mut self, writes: Vec<RowWrite>, applied: Option<Position>)
     -> Result<(), StoreError>;
 
-    /// How far the tables show the journal.
-    fn applied(&self) -> Result<Option<Position>, StoreError>;
-
     /// Empties the tables (the journal stays): the first step of a rebuild.
     fn clear_tables(&mut self) -> Result<(), StoreError>;
-
-    /// Frames that are known to be damaged.
-    fn damaged(&self) -> Vec<Position>;
 
     /// Writes a damaged frame's true bytes back into its own place (the length must fit), durably.
     fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError>;

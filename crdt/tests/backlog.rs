@@ -76,7 +76,7 @@ impl Offices {
         }
         let fields = [("text".to_owned(), text.into())].into_iter().collect();
         let edit = Edit::Put(fields);
-        let edit = RecordEdit { collection: "a".to_owned(), id: number.to_string(), edit };
+        let edit = RecordEdit::new("a", number.to_string(), edit);
         let transactions = vec![LocalTransaction { origin: None, edits: vec![edit] }];
         self.head.handle(Input::Write { id: 0, transactions }, self.now()).unwrap();
         assert!(self.head.commit().unwrap());

@@ -8,7 +8,7 @@ use branchline_crdt::read;
 use branchline_crdt::replica::{
     InviteError, JoinError, LocalTransaction, Status, WriteError, Written,
 };
-use branchline_crdt::store::StoreError;
+use branchline_crdt::store::{ReadJournal, StoreError};
 use branchline_crdt::verify::VerifyReport;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};

@@ -367,7 +367,7 @@ mod tests {
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
         let (reply, mut answer) = oneshot::channel();
         let edit = Edit::Put(serde_json::Map::new());
-        let edits = vec![RecordEdit { collection: "products".into(), id: "tea".into(), edit }];
+        let edits = vec![RecordEdit::new("products", "tea", edit)];
         let transactions = vec![LocalTransaction { origin: None, edits }];
         messages.try_send(Message::Write { transactions, reply }).ok().unwrap();
         messages.try_send(Message::Stop).ok().unwrap();

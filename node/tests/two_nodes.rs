@@ -23,7 +23,7 @@ fn config(data: &Path) -> Config {
 async fn put(handle: &Handle, id: &str, value: serde_json::Value) {
     let serde_json::Value::Object(fields) = value else { panic!("no object") };
     let edit = Edit::Put(fields);
-    let edits = vec![RecordEdit { collection: "products".into(), id: id.into(), edit }];
+    let edits = vec![RecordEdit::new("products", id, edit)];
     let results = handle.write(vec![LocalTransaction { origin: None, edits }]).await.unwrap();
     results.into_iter().for_each(|result| {
         result.unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
-use branchline_crdt::store::{Position, Row, RowWrite, Store, StoreError};
+use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
 use branchline_node::storage::disk::Disk;
 use branchline_node::storage::journal::{Journal, JournalOpenError, JournalOptions};
@@ -249,6 +249,28 @@ impl ReadTables for SimulatedStore {
     }
 }
 
+impl ReadJournal for SimulatedStore {
+    fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
+        self.journal.reader().read(at)
+    }
+
+    fn scan_journal(
+        &self,
+        after: Option<Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+        self.journal.reader().scan(after, bytes_max)
+    }
+
+    fn applied(&self) -> Result<Option<Position>, StoreError> {
+        Ok(self.tables.applied)
+    }
+
+    fn damaged(&self) -> Vec<Position> {
+        self.journal.reader().damaged()
+    }
+}
+
 impl Store for SimulatedStore {
     fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
         let mut positions = match self.swaps_frames {
@@ -262,18 +284,6 @@ impl Store for SimulatedStore {
         Ok(positions)
     }
 
-    fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
-        self.journal.reader().read(at)
-    }
-
-    fn scan_journal(
-        &self,
-        after: Option<Position>,
-        bytes_max: usize,
-    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
-        self.journal.reader().scan(after, bytes_max)
-    }
-
     fn apply(
         &mut self,
         writes: Vec<RowWrite>,
@@ -283,17 +293,9 @@ impl Store for SimulatedStore {
         Ok(())
     }
 
-    fn applied(&self) -> Result<Option<Position>, StoreError> {
-        Ok(self.tables.applied)
-    }
-
     fn clear_tables(&mut self) -> Result<(), StoreError> {
         self.tables.clear();
         Ok(())
-    }
-
-    fn damaged(&self) -> Vec<Position> {
-        self.journal.reader().damaged()
     }
 
     fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError> {

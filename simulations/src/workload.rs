@@ -76,10 +76,8 @@ impl Workload {
     pub fn schemas(&self) -> Vec<RecordEdit> {
         let fields =
             json!({"price": "integer", "stock": "counter", "note": "text", "tags": "list"});
-        let schema = |work: &CollectionWork| RecordEdit {
-            collection: "_schema".to_owned(),
-            id: work.name.clone(),
-            edit: Edit::Put(object(fields.clone())),
+        let schema = |work: &CollectionWork| {
+            RecordEdit::new("_schema", &work.name, Edit::Put(object(fields.clone())))
         };
         self.collections.iter().map(schema).collect()
     }
@@ -151,7 +149,7 @@ impl Workload {
             self.plan_transfer(office, &mut planned, record, to, number);
         }
         let edit = Edit::Put(object(json!({"number": number})));
-        planned.edits.push(RecordEdit { collection: MARKS.to_owned(), id: mark, edit });
+        planned.edits.push(RecordEdit::new(MARKS, mark, edit));
         Some(planned)
     }
 
@@ -208,20 +206,20 @@ impl Workload {
             (Some(id), Some(false)) if chosen.is_multiple_of(2) => {
                 planned.what = format!("delete {GONE}/{id} for good");
                 planned.deletes = Some(id.clone());
-                planned.edits.push(RecordEdit { collection, id, edit: Edit::Delete });
+                planned.edits.push(RecordEdit::new(collection, id, Edit::Delete));
             }
             (Some(id), Some(false)) => {
                 planned.what = format!("edit {GONE}/{id}");
                 let patch = object(json!({"edited": planned.mark}));
                 let edit = Edit::Merge { patch, create: false };
-                planned.edits.push(RecordEdit { collection, id, edit });
+                planned.edits.push(RecordEdit::new(collection, id, edit));
             }
             (Some(_) | None, _) => {
                 let id = planned.mark.clone();
                 planned.what = format!("begin {GONE}/{id}");
                 self.gone.push(id.clone());
                 let edit = Edit::Put(object(json!({"begun": true})));
-                planned.edits.push(RecordEdit { collection, id, edit });
+                planned.edits.push(RecordEdit::new(collection, id, edit));
             }
         }
     }
@@ -235,7 +233,7 @@ impl Planned {
         self.what.push_str(&what);
         let RecordName { collection, id } = record.clone();
         let edit = Edit::Merge { patch: object(patch), create: true };
-        self.edits.push(RecordEdit { collection, id, edit });
+        self.edits.push(RecordEdit::new(collection, id, edit));
     }
 }
 
@@ -252,7 +250,7 @@ fn delete_or_revive(planned: &mut Planned, record: &RecordName, view: Option<&Vi
         Some(false) | None => (Edit::Delete, "delete"),
     };
     planned.what = format!("{what} {record}");
-    planned.edits.push(RecordEdit { collection, id, edit });
+    planned.edits.push(RecordEdit::new(collection, id, edit));
 }
 
 fn object(value: Json) -> Map<String, Json> {

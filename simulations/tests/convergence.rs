@@ -131,11 +131,7 @@ fn one_record_created_twice_is_one_record() {
 #[test]
 fn a_transaction_arrives_whole() {
     let mut world = linked(&["head", "north"]);
-    let edit = |id: &str, change: Json| RecordEdit {
-        collection: "products".to_owned(),
-        id: id.to_owned(),
-        edit: merge(change),
-    };
+    let edit = |id: &str, change: Json| RecordEdit::new("products", id, merge(change));
     let edits = vec![edit("tea", json!({"a": 1})), edit("rice", json!({"a": 2}))];
     let written = world.transact(0, None, edits).unwrap();
     assert_eq!(written.records_changed, 2);
@@ -324,7 +320,7 @@ fn a_repeat_that_shares_a_failed_commit_is_not_acknowledged() {
     let mut world = linked(&["head", "north"]);
     let write = |id| {
         let edit = put(json!({"a": 1}));
-        let edits = vec![RecordEdit { collection: "products".into(), id: "x".into(), edit }];
+        let edits = vec![RecordEdit::new("products", "x", edit)];
         Input::Write { id, transactions: vec![LocalTransaction { origin: None, edits }] }
     };
     world.set_full(0, true);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use branchline_crdt::store::Store;
+use branchline_crdt::store::{ReadJournal, Store};
 use branchline_crdt::tables::records::{RecordKey, RecordRow};
 use branchline_crdt::tables::{ReadTables, logs, row};
 use branchline_node::storage::tables::{TablesOpenError, TablesOptions};

@@ -55,5 +55,5 @@ pub(super) fn merge(collection: &str, id: &str, fields: Value) -> RecordEdit {
 }
 
 fn record_edit(collection: &str, id: &str, edit: Edit) -> RecordEdit {
-    RecordEdit { collection: collection.to_owned(), id: id.to_owned(), edit }
+    RecordEdit::new(collection, id, edit)
 }

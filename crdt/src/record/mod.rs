@@ -22,6 +22,7 @@ mod schema;
 mod sequence;
 mod summary;
 mod value;
+mod version;
 mod view;
 
 pub use check::{CheckedChange, ParsedChange, RecordChange};
@@ -44,6 +45,7 @@ pub use operation::{ActorBytes, UnknownOperation};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
 pub use summary::Summary;
 pub use value::Value;
+pub use version::{BadVersion, Expected, Version};
 pub use view::{Conflict, ConflictValue, View};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::write::WriteError;
 use super::{Notice, Output, Replica, Validation};
 use crate::codec;
 use crate::digest::record_hash;
-use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
+use crate::entry::{Body, Draft, Entry, EntryId, Tip, Transaction, limits};
 use crate::ids::{Author, EntryHash, NetworkId, SpaceId};
 use crate::membership::Genesis;
 use crate::record::Summary;
@@ -313,8 +313,10 @@ impl<S: Store> Replica<S> {
     }
 
     /// Tells whoever waits that the group is durable.
-    fn tell(&mut self, stage: Stage) -> Result<(), StoreError> {
-        for (id, results) in stage.written {
+    fn tell(&mut self, mut stage: Stage) -> Result<(), StoreError> {
+        for (id, results) in std::mem::take(&mut stage.written) {
+            let told = |result: Result<_, _>| result.map(|staged| stage.written(staged));
+            let results = results.into_iter().map(told).collect();
             self.outputs.push_back(Output::Written { id, results });
         }
         if !stage.entries.is_empty() {
@@ -408,7 +410,7 @@ fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>
         rows.push((logs::actor(&header.author.actor()), Some(codec::encode(&row))));
     }
     if *fate == Fate::Applied {
-        let place = (header.author, header.seq);
+        let place = EntryId { author: header.author, seq: header.seq };
         let row = |origin| (records::origin(header.space, origin), Some(codec::encode(&place)));
         rows.extend(origins.iter().map(row));
     }

@@ -40,7 +40,7 @@ use crate::frontier::Frontier;
 use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use crate::membership::{Genesis, Members, Role, Ticket};
 use crate::prepare::{Job, Prepared};
-use crate::record::{Edit, Schema};
+use crate::record::{Edit, Expected, Schema};
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
@@ -96,12 +96,21 @@ pub struct RecordEdit {
     pub id: String,
     /// What to do.
     pub edit: Edit,
+    /// What the record must be for that; `None`: whatever it is.
+    pub expected: Option<Expected>,
+}
+
+impl RecordEdit {
+    /// An edit of a record, whatever it is.
+    pub fn new(collection: impl Into<String>, id: impl Into<String>, edit: Edit) -> Self {
+        Self { collection: collection.into(), id: id.into(), edit, expected: None }
+    }
 }
 
 /// Edits that become visible together or not at all.
 #[derive(Clone, Debug)]
 pub struct LocalTransaction {
-    /// A repeat of an origin changes nothing.
+    /// A repeat of an origin changes nothing. What has changed nothing is no repeat later on.
     pub origin: Option<Origin>,
     /// In order.
     pub edits: Vec<RecordEdit>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
-use crate::entry::{Entry, Origin, Transaction};
+use crate::entry::{Entry, EntryId, Origin, Transaction};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::membership::{Genesis, Operation};
 use crate::read;
@@ -42,7 +42,7 @@ pub(super) struct Stage {
     /// How far the entries above name logs: by their space, then the log's.
     pub(super) covered: BTreeMap<(SpaceId, SpaceId, Author), u64>,
     /// Answers to local writers.
-    pub(super) written: Vec<(u64, Vec<Result<Written, WriteError>>)>,
+    pub(super) written: Vec<(u64, Vec<Result<StagedWrite, WriteError>>)>,
     /// What is said once the group is durable.
     pub(super) after: Vec<After>,
 }
@@ -52,6 +52,23 @@ pub(super) struct Pending {
     pub(super) transaction: Transaction,
     pub(super) bytes: usize,
     pub(super) operations: usize,
+}
+
+/// What a local transaction did, before it is durable.
+pub(super) struct StagedWrite {
+    pub(super) records_changed: usize,
+    pub(super) written_in: WrittenIn,
+    pub(super) is_repeat: bool,
+}
+
+/// Where a local transaction is written.
+pub(super) enum WrittenIn {
+    /// Nowhere: it changed nothing.
+    Nothing,
+    /// It is this transaction of the group.
+    Group(usize),
+    /// An entry from before the group.
+    Entry(EntryId),
 }
 
 /// One entry that the group accepts.
@@ -157,6 +174,23 @@ impl Stage {
             && self.entries.is_empty()
             && self.genesis.is_none()
             && self.void_changes.is_empty()
+    }
+
+    /// What the writer of a sealed group is told.
+    pub(super) fn written(&self, staged: StagedWrite) -> Written {
+        let StagedWrite { records_changed, written_in, is_repeat } = staged;
+        let entry = match written_in {
+            WrittenIn::Nothing => None,
+            WrittenIn::Group(transaction) => self.sealed_in(transaction),
+            WrittenIn::Entry(entry) => Some(entry),
+        };
+        Written { records_changed, entry, is_repeat }
+    }
+
+    fn sealed_in(&self, transaction: usize) -> Option<EntryId> {
+        let (entry, _) = self.sealed.get(transaction)?;
+        let header = &self.entries.get(*entry)?.entry.header;
+        Some(EntryId { author: header.author, seq: header.seq })
     }
 }
 

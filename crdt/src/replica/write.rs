@@ -1,17 +1,18 @@
 //! Local writes: from an edit to a staged transaction.
 
-use super::stage::{Mark, Pending, Place, StagedChange};
+use super::stage::{Mark, Pending, Place, StagedChange, StagedWrite, WrittenIn};
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
-use crate::entry::{RecordWrite, Transaction, limits};
+use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::SpaceId;
 use crate::membership::Role;
 use crate::record::{
-    ActorBytes, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError,
+    ActorBytes, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError, View,
     check_collection, check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
+use crate::tables::row;
 
 /// Largest local transaction in bytes: it must fit one entry even where it does not compress and the header names
 /// as many tips as it can.
@@ -22,6 +23,10 @@ const TRANSACTION_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - 1024 * 1024;
 pub struct Written {
     /// Records that are different now. 0 where everything was as asked before, or the origin is a repeat.
     pub records_changed: usize,
+    /// The entry that holds it; `None` where everything was as asked before.
+    pub entry: Option<EntryId>,
+    /// Whether the origin is a repeat: it was all written before.
+    pub is_repeat: bool,
 }
 
 /// Why a transaction was not written. Nothing of it shows anywhere.
@@ -74,6 +79,19 @@ pub enum WriteError {
     Origin {
         /// Bytes found.
         found: usize,
+    },
+    /// Something else was written under the origin's key.
+    #[error("something else was asked under this key before")]
+    OriginReused,
+    /// The record is not what the edit expects.
+    #[error("record {collection}/{id} is not what was expected")]
+    Unexpected {
+        /// Its collection.
+        collection: String,
+        /// Its id.
+        id: String,
+        /// What it is; of one that nobody has written it has no heads.
+        found: Box<View>,
     },
     /// The record cannot be read at this site.
     #[error("record {collection}/{id} cannot be read at this site: {reason}")]
@@ -138,12 +156,12 @@ impl<S: Store> Replica<S> {
         &mut self,
         transaction: LocalTransaction,
         mark: &mut Mark,
-    ) -> Result<Written, Stop> {
+    ) -> Result<StagedWrite, Stop> {
         let network = self.network().ok_or(WriteError::NoNetwork)?;
         let space = network.main_space();
         self.demand_role(Role::Writer, "records")?;
-        if self.is_repeat(space, &transaction)? {
-            return Ok(Written { records_changed: 0 });
+        if let Some(before) = self.written_before(space, &transaction)? {
+            return Ok(StagedWrite { records_changed: 0, written_in: before, is_repeat: true });
         }
         let (mut changes, mut operations) = (Vec::new(), 0);
         let number = self.stage.transactions.len();
@@ -169,7 +187,11 @@ impl<S: Store> Replica<S> {
             self.stage.operation_count += operations;
             self.stage.transactions.push(Pending { transaction, bytes, operations });
         }
-        Ok(Written { records_changed })
+        let written_in = match records_changed {
+            0 => WrittenIn::Nothing,
+            _ => WrittenIn::Group(number),
+        };
+        Ok(StagedWrite { records_changed, written_in, is_repeat: false })
     }
 
     fn demand_role(&self, needed: Role, what: &'static str) -> Result<(), WriteError> {
@@ -180,17 +202,34 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn is_repeat(&self, space: SpaceId, transaction: &LocalTransaction) -> Result<bool, Stop> {
-        let Some(origin) = &transaction.origin else { return Ok(false) };
+    /// Where a transaction of the same origin is, if there is one.
+    fn written_before(
+        &self,
+        space: SpaceId,
+        transaction: &LocalTransaction,
+    ) -> Result<Option<WrittenIn>, Stop> {
+        let Some(origin) = &transaction.origin else { return Ok(None) };
         if origin.source.len() > limits::ORIGIN_SOURCE_BYTES_MAX {
             return Err(WriteError::Origin { found: origin.source.len() }.into());
         }
-        let staged = self
-            .stage
-            .transactions
-            .iter()
-            .any(|pending| pending.transaction.origin.as_ref() == Some(origin));
-        Ok(staged || self.store.get(&records::origin(space, origin))?.is_some())
+        let staged = || {
+            let origins = self.stage.transactions.iter().map(|p| p.transaction.origin.as_ref());
+            origins.enumerate().filter_map(|(number, origin)| Some((number, origin?)))
+        };
+        if let Some((number, _)) = staged().find(|(_, staged)| *staged == origin) {
+            return Ok(Some(WrittenIn::Group(number)));
+        }
+        let held: Option<EntryId> = row(&self.store, "origin", &records::origin(space, origin))?;
+        if held.is_none()
+            && let Some(key) = origin.key()
+        {
+            let under_key = |other: &Origin| other.key().as_ref() == Some(&key);
+            let rows = self.store.scan(&records::origin(space, &key), None, 1)?;
+            if !rows.is_empty() || staged().any(|(_, staged)| under_key(staged)) {
+                return Err(WriteError::OriginReused.into());
+            }
+        }
+        Ok(held.map(WrittenIn::Entry))
     }
 
     fn stage_edit(
@@ -200,7 +239,7 @@ impl<S: Store> Replica<S> {
         place: Place,
         mark: &mut Mark,
     ) -> Result<Option<(RecordWrite, usize)>, Stop> {
-        let RecordEdit { collection, id, edit } = edit;
+        let RecordEdit { collection, id, edit, expected } = edit;
         check_collection(&collection)?;
         check_record_id(&id)?;
         let is_schema = collection == SCHEMA_COLLECTION;
@@ -223,6 +262,14 @@ impl<S: Store> Replica<S> {
                 return Err(WriteError::Unreadable { collection, id, reason }.into());
             }
         };
+        if let Some(expected) = expected {
+            let found = document.view();
+            if !expected.is_met(&found) {
+                let RecordKey { collection, id, .. } = key;
+                let found = Box::new(found);
+                return Err(WriteError::Unexpected { collection, id, found }.into());
+            }
+        }
         let before = (is_schema && !document.is_empty()).then(|| document.view());
         let Some(edited) = document.edit(actor, time_ms, &edit, schema.as_ref())? else {
             return Ok(None);

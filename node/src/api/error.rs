@@ -43,6 +43,10 @@ pub enum Code {
     SchemaNotFound,
     /// The edit does not fit the record or its schema.
     EditRefused,
+    /// The record is not of the version that the request expects.
+    PreconditionFailed,
+    /// Something else was asked under the idempotency key.
+    IdempotencyKeyReused,
     /// What was to be a schema is none, or contradicts the one in use.
     SchemaRefused,
     /// The transaction does not fit one entry.
@@ -73,7 +77,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Unauthorized,
         Self::WrongHost,
         Self::WrongOrigin,
@@ -88,6 +92,8 @@ impl Code {
         Self::RecordNotFound,
         Self::SchemaNotFound,
         Self::EditRefused,
+        Self::PreconditionFailed,
+        Self::IdempotencyKeyReused,
         Self::SchemaRefused,
         Self::TransactionTooLarge,
         Self::RoleMissing,
@@ -122,6 +128,12 @@ impl Code {
             Self::RecordNotFound => ("record_not_found", StatusCode::NOT_FOUND, false),
             Self::SchemaNotFound => ("schema_not_found", StatusCode::NOT_FOUND, false),
             Self::EditRefused => ("edit_refused", StatusCode::UNPROCESSABLE_ENTITY, false),
+            Self::PreconditionFailed => {
+                ("precondition_failed", StatusCode::PRECONDITION_FAILED, false)
+            }
+            Self::IdempotencyKeyReused => {
+                ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY, false)
+            }
             Self::SchemaRefused => ("schema_refused", StatusCode::UNPROCESSABLE_ENTITY, false),
             Self::TransactionTooLarge => {
                 ("transaction_too_large", StatusCode::PAYLOAD_TOO_LARGE, false)
@@ -235,6 +247,9 @@ impl ApiError {
             WriteError::Schema(_) => Self::of(Code::SchemaRefused, error),
             WriteError::TooLarge { .. } => Self::of(Code::TransactionTooLarge, error),
             WriteError::Origin { .. } => Self::of(Code::BadParameter, error),
+            WriteError::OriginReused => Self::of(Code::IdempotencyKeyReused, error)
+                .hint("give every request an Idempotency-Key of its own, and repeat one unchanged"),
+            WriteError::Unexpected { .. } => Self::of(Code::PreconditionFailed, error),
             WriteError::Unreadable { reason, .. } => {
                 Self::record_unreadable(collection, id, reason)
             }

@@ -95,7 +95,7 @@ pub(crate) async fn import(
 
 fn transaction(collection: &str, id: String, patch: Map<String, Value>) -> LocalTransaction {
     let edit = Edit::Merge { patch, create: true };
-    let edits = vec![RecordEdit { collection: collection.to_owned(), id, edit }];
+    let edits = vec![RecordEdit::new(collection, id, edit)];
     LocalTransaction { origin: None, edits }
 }
 
@@ -108,6 +108,8 @@ fn is_of_the_whole(error: &WriteError) -> bool {
         | WriteError::Schema(_)
         | WriteError::TooLarge { .. }
         | WriteError::Origin { .. }
+        | WriteError::OriginReused
+        | WriteError::Unexpected { .. }
         | WriteError::Unreadable { .. } => false,
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::read;
-use branchline_crdt::record::{Edit, View};
+use branchline_crdt::record::{Edit, Version, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
 use branchline_crdt::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
@@ -111,7 +111,7 @@ pub(crate) async fn undelete(
 /// One edit of one record, as a transaction of its own.
 pub(crate) async fn edit(handle: &Handle, address: &Address, edit: Edit) -> Result<(), ApiError> {
     let Address { collection, id } = address;
-    let edits = vec![RecordEdit { collection: collection.clone(), id: id.clone(), edit }];
+    let edits = vec![RecordEdit::new(collection, id, edit)];
     let results = handle.write(vec![LocalTransaction { origin: None, edits }]).await?;
     match results.into_iter().next() {
         Some(Ok(_)) => Ok(()),
@@ -150,9 +150,8 @@ async fn show(handle: &Handle, address: &Address, meta: bool) -> Result<Response
     Ok(([(header::ETAG, entity_tag(&view)?)], Json(body)).into_response())
 }
 
-/// Names the version of a record: the beginnings of its heads.
+/// Names the version of a record.
 fn entity_tag(view: &View) -> Result<HeaderValue, ApiError> {
-    let heads: Vec<_> = view.heads.iter().map(|head| HEXLOWER.encode(&head[..16])).collect();
-    HeaderValue::try_from(format!("\"{}\"", heads.join("-")))
+    HeaderValue::try_from(format!("\"{}\"", Version::of(view)))
         .map_err(|error| ApiError::of(Code::Internal, &error))
 }

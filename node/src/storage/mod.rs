@@ -25,7 +25,7 @@ use self::journal::{
     Journal, JournalOpenError, JournalOptions, JournalReader, JournalReport, JournalVerified,
 };
 use self::tables::{SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
-use branchline_crdt::store::{Position, Row, RowWrite, Store, StoreError};
+use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
 
 /// How the data is kept; the defaults are right but for tests and small machines.
@@ -222,30 +222,6 @@ impl Storage {
 }
 
 impl Reader {
-    /// How far into the journal the tables have come.
-    pub fn applied(&self) -> Result<Option<Position>, StoreError> {
-        self.tables.applied()
-    }
-
-    /// One frame of the journal; see [`Store::read`].
-    pub fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
-        self.journal.read(at)
-    }
-
-    /// A page of the journal; see [`Store::scan_journal`].
-    pub fn scan_journal(
-        &self,
-        after: Option<Position>,
-        bytes_max: usize,
-    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
-        self.journal.scan(after, bytes_max)
-    }
-
-    /// Where the journal is known to be damaged.
-    pub fn damaged(&self) -> Vec<Position> {
-        self.journal.damaged()
-    }
-
     /// Why the disk refused the last append; `None` if it took it.
     pub fn refusal(&self) -> Option<String> {
         self.refusal.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -316,6 +292,28 @@ impl ReadTables for Reader {
     }
 }
 
+impl ReadJournal for Reader {
+    fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
+        self.journal.read(at)
+    }
+
+    fn scan_journal(
+        &self,
+        after: Option<Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+        self.journal.scan(after, bytes_max)
+    }
+
+    fn applied(&self) -> Result<Option<Position>, StoreError> {
+        self.tables.applied()
+    }
+
+    fn damaged(&self) -> Vec<Position> {
+        self.journal.damaged()
+    }
+}
+
 /// The writer itself makes the tables anew, so it reads them at any time.
 impl ReadTables for Storage {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -332,13 +330,7 @@ impl ReadTables for Storage {
     }
 }
 
-impl Store for Storage {
-    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
-        let appended = self.demand_room().and_then(|()| self.journal.append(frames));
-        self.note_refusal(appended.as_ref().err().map(StoreError::to_string));
-        appended
-    }
-
+impl ReadJournal for Storage {
     fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
         self.reader.read(at)
     }
@@ -349,6 +341,22 @@ impl Store for Storage {
         bytes_max: usize,
     ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
         self.reader.scan_journal(after, bytes_max)
+    }
+
+    fn applied(&self) -> Result<Option<Position>, StoreError> {
+        self.reader.applied()
+    }
+
+    fn damaged(&self) -> Vec<Position> {
+        self.reader.damaged()
+    }
+}
+
+impl Store for Storage {
+    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
+        let appended = self.demand_room().and_then(|()| self.journal.append(frames));
+        self.note_refusal(appended.as_ref().err().map(StoreError::to_string));
+        appended
     }
 
     fn apply(
@@ -369,17 +377,9 @@ impl Store for Storage {
         Ok(())
     }
 
-    fn applied(&self) -> Result<Option<Position>, StoreError> {
-        self.reader.applied()
-    }
-
     fn clear_tables(&mut self) -> Result<(), StoreError> {
         self.reader.is_rebuilding.store(true, Ordering::Release);
         self.reader.tables.clear()
-    }
-
-    fn damaged(&self) -> Vec<Position> {
-        self.reader.damaged()
     }
 
     fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::folder::{DataFolder, FolderError};
 use super::{OpenError, OpenReport, Options, Storage, VerifyProgress};
-use branchline_crdt::store::{Position, Store, StoreError};
+use branchline_crdt::store::{Position, ReadJournal, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
 
 fn open(dir: &Path) -> (Storage, OpenReport) {

@@ -16,7 +16,7 @@ use branchline_crdt::protocol::Gossip;
 use branchline_crdt::read;
 use branchline_crdt::record::{Value, View};
 use branchline_crdt::replica::{Identity, Input, Now, Output, Validation};
-use branchline_crdt::store::{Store, StoreError};
+use branchline_crdt::store::{ReadJournal, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
 use branchline_crdt::tables::records::RecordKey;
 use rand::RngExt;

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
-use branchline_crdt::store::{Position, Row, RowWrite, Store, StoreError};
+use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
 
 /// Frames and rows that many sites have in common.
@@ -105,13 +105,7 @@ impl<'a, O: Iterator<Item = Item<'a>>, S: Iterator<Item = Item<'a>>> Iterator fo
     }
 }
 
-impl Store for SharedStore {
-    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
-        let first = self.base.frames.len() + self.frames.len();
-        self.frames.extend(frames.iter().map(|frame| frame.to_vec()));
-        Ok((first..first + frames.len()).map(|index| Position(index as u64)).collect())
-    }
-
+impl ReadJournal for SharedStore {
     fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
         let frame = usize::try_from(at.0).ok().and_then(|index| self.frame(index));
         let reason = "there is no such frame".to_owned();
@@ -135,6 +129,22 @@ impl Store for SharedStore {
         Ok(fitting.map(|(position, frame)| (position, frame.clone())).collect())
     }
 
+    fn applied(&self) -> Result<Option<Position>, StoreError> {
+        Ok(self.applied)
+    }
+
+    fn damaged(&self) -> Vec<Position> {
+        Vec::new()
+    }
+}
+
+impl Store for SharedStore {
+    fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
+        let first = self.base.frames.len() + self.frames.len();
+        self.frames.extend(frames.iter().map(|frame| frame.to_vec()));
+        Ok((first..first + frames.len()).map(|index| Position(index as u64)).collect())
+    }
+
     fn apply(
         &mut self,
         writes: Vec<RowWrite>,
@@ -145,19 +155,11 @@ impl Store for SharedStore {
         Ok(())
     }
 
-    fn applied(&self) -> Result<Option<Position>, StoreError> {
-        Ok(self.applied)
-    }
-
     fn clear_tables(&mut self) -> Result<(), StoreError> {
         let shared = self.base.rows.keys().map(|key| (key.clone(), None));
         self.rows = shared.collect();
         self.applied = None;
         Ok(())
-    }
-
-    fn damaged(&self) -> Vec<Position> {
-        Vec::new()
     }
 
     fn repair(&mut self, at: Position, _: &[u8]) -> Result<(), StoreError> {

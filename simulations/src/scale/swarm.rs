@@ -338,7 +338,7 @@ impl Swarm {
             fields.map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value));
         let edit = Edit::Put(fields.into_iter().collect());
         let id = format!("{site}-{}", self.time_ms);
-        let edit = RecordEdit { collection: "products".to_owned(), id, edit };
+        let edit = RecordEdit::new("products", id, edit);
         let transactions = vec![LocalTransaction { origin: None, edits: vec![edit] }];
         self.input(site, Input::Write { id: 0, transactions });
     }

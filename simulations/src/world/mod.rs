@@ -272,7 +272,7 @@ impl World {
         id: &str,
         edit: Edit,
     ) -> Result<Written, WriteError> {
-        let edit = RecordEdit { collection: collection.to_owned(), id: id.to_owned(), edit };
+        let edit = RecordEdit::new(collection, id, edit);
         self.transact(office, None, vec![edit])
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use branchline_crdt::entry::Entry;
 use branchline_crdt::replica::{Input, Now, Output, Validation};
-use branchline_crdt::store::{Position, Store, StoreError};
+use branchline_crdt::store::{Position, ReadJournal, StoreError};
 
 use super::{Event, Message, Observation, Office, World};
 

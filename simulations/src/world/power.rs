@@ -3,7 +3,7 @@
 use branchline_crdt::Replica;
 use branchline_crdt::ids::Incarnation;
 use branchline_crdt::replica::Identity;
-use branchline_crdt::store::Store;
+use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;
 
 use super::site::Site;

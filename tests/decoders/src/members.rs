@@ -12,7 +12,7 @@ use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries};
 use branchline_crdt::read;
 use branchline_crdt::receipt::{LogTag, Receipt};
 use branchline_crdt::replica::{Input, Output};
-use branchline_crdt::store::Store;
+use branchline_crdt::store::ReadJournal;
 use branchline_crdt::verify::verify;
 use serde_json::json;
 

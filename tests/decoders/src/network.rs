@@ -18,7 +18,7 @@ use branchline_crdt::record::View;
 use branchline_crdt::replica::{
     Identity, Input, LocalTransaction, Now, Output, RecordEdit, WriteError,
 };
-use branchline_crdt::store::Store;
+use branchline_crdt::store::{ReadJournal, Store};
 use branchline_crdt::tables::logs::ForkRow;
 use branchline_crdt::tables::records::RecordKey;
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ pub(crate) fn write(
     fields: Value,
 ) -> Result<(), WriteError> {
     let (collection, id) = (collection.to_owned(), id.to_owned());
-    let edits = vec![RecordEdit { collection, id, edit: put(fields) }];
+    let edits = vec![RecordEdit::new(collection, id, put(fields))];
     let transactions = vec![LocalTransaction { origin: None, edits }];
     replica.handle(Input::Write { id: u64::MAX, transactions }, at(10)).expect("the store works");
     assert!(replica.commit().expect("the store works"));

@@ -13,7 +13,7 @@ use branchline_crdt::membership::Genesis;
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{Identity, Input, LocalTransaction, Now, Output, RecordEdit};
-use branchline_crdt::store::{Row, Store, StoreError};
+use branchline_crdt::store::{ReadJournal, Row, StoreError};
 use branchline_crdt::tables::ReadTables;
 use branchline_crdt::verify::verify;
 use branchline_node::storage::journal::JournalOptions;
@@ -227,13 +227,9 @@ fn move_fields(number: u32) -> Map<String, Value> {
 fn transaction(number: u32) -> LocalTransaction {
     let stock = shelves_of(number).map(|(id, change)| {
         let patch = json!({ "stock": { "$inc": change } }).as_object().cloned().expect("an object");
-        RecordEdit {
-            collection: "shelves".to_owned(),
-            id,
-            edit: Edit::Merge { patch, create: true },
-        }
+        RecordEdit::new("shelves", id, Edit::Merge { patch, create: true })
     });
     let edit = Edit::Put(move_fields(number));
-    let record = RecordEdit { collection: "moves".to_owned(), id: move_id(number), edit };
+    let record = RecordEdit::new("moves", move_id(number), edit);
     LocalTransaction { origin: None, edits: stock.into_iter().chain([record]).collect() }
 }

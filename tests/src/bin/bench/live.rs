@@ -80,7 +80,7 @@ async fn pair(folder: &Path) -> (Node, Node) {
 pub(crate) fn transaction(number: usize) -> LocalTransaction {
     let (collection, id) = (COLLECTION.to_owned(), records::id(number));
     let edit = Edit::Put(records::fields(number));
-    LocalTransaction { origin: None, edits: vec![RecordEdit { collection, id, edit }] }
+    LocalTransaction { origin: None, edits: vec![RecordEdit::new(collection, id, edit)] }
 }
 
 /// Writes one record; it is durable then.

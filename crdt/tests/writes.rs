@@ -1,0 +1,134 @@
+//! What a writer is told, and what it may ask for.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod pair;
+
+use branchline_crdt::entry::{EntryId, Origin};
+use branchline_crdt::memory::MemoryStore;
+use branchline_crdt::read;
+use branchline_crdt::record::{Expected, Version};
+use branchline_crdt::replica::{Input, LocalTransaction, RecordEdit, WriteError, Written};
+use branchline_crdt::tables::records::RecordKey;
+use serde_json::{Value as Json, json};
+
+use pair::{Pair, put};
+
+fn version(pair: &Pair, office: usize, id: &str) -> Version {
+    let (collection, id) = ("products".to_owned(), id.to_owned());
+    let key = RecordKey { space: pair.space(), collection, id };
+    Version::of(&read::record(pair.replicas[office].store(), &key).unwrap().unwrap())
+}
+
+fn put_if(id: &str, fields: Json, expected: Expected) -> RecordEdit {
+    RecordEdit { expected: Some(expected), ..put(id, fields) }
+}
+
+fn asked(request: &str) -> Option<Origin> {
+    Some(Origin { source: format!("key#{request}"), number: 7 })
+}
+
+#[test]
+fn a_write_names_its_entry_and_one_that_changes_nothing_names_none() {
+    let mut pair = Pair::new();
+    let author = |written: Written| written.entry.map(|entry| (entry.author.site, entry.seq));
+    let first = pair.write(0, "tea", json!({"price": 1}));
+    assert_eq!(author(first), Some((pair.site(0), 1)));
+    let second = pair.write(0, "tea", json!({"price": 2}));
+    assert_eq!(author(second), Some((pair.site(0), 2)));
+    let third = pair.write(0, "tea", json!({"price": 2}));
+    assert_eq!(third, Written { records_changed: 0, entry: None, is_repeat: false });
+}
+
+#[test]
+fn an_edit_is_made_only_where_the_record_is_as_expected() {
+    let mut pair = Pair::new();
+    let mut transact = |edits| pair.transact(0, None, edits);
+    transact(vec![put_if("tea", json!({"price": 1}), Expected::Existing)]).unwrap_err();
+    transact(vec![put_if("tea", json!({"price": 1}), Expected::Missing)]).unwrap();
+    transact(vec![put_if("tea", json!({"price": 2}), Expected::Missing)]).unwrap_err();
+    let read = version(&pair, 0, "tea");
+    let seen = Expected::OneOf(vec![read]);
+    pair.transact(0, None, vec![put_if("tea", json!({"price": 3}), seen.clone())]).unwrap();
+    let late = vec![put("rice", json!({})), put_if("tea", json!({"price": 4}), seen)];
+    let Err(WriteError::Unexpected { found, .. }) = pair.transact(0, None, late) else {
+        panic!("it was written");
+    };
+    assert_eq!(Version::of(&found), version(&pair, 0, "tea"));
+    assert_eq!(pair.count(0), 1, "nothing of a refused transaction shows");
+}
+
+#[test]
+fn of_two_writers_in_one_group_who_read_the_same_one_is_refused() {
+    let mut pair = Pair::new();
+    pair.write(0, "tea", json!({"price": 1}));
+    let seen = Expected::OneOf(vec![version(&pair, 0, "tea")]);
+    let edit = |price| put_if("tea", json!({"price": price}), seen.clone());
+    let transaction = |price| LocalTransaction { origin: None, edits: vec![edit(price)] };
+    let transactions = vec![transaction(2), transaction(3)];
+    pair.input(0, Input::Write { id: 1, transactions });
+    pair.settle();
+    let results = pair.take_written(0);
+    assert!(results[0].is_ok() && matches!(results[1], Err(WriteError::Unexpected { .. })));
+}
+
+#[test]
+fn a_repeat_changes_nothing_and_names_the_entry_of_the_first() {
+    let mut pair = Pair::new();
+    let first = pair.transact(0, asked("a"), vec![put("tea", json!({"price": 1}))]).unwrap();
+    pair.write(0, "tea", json!({"price": 2}));
+    let repeat = Written { records_changed: 0, entry: first.entry, is_repeat: true };
+    for change in [|store| store, MemoryStore::without_tables] {
+        let again = pair.transact(0, asked("a"), vec![put("tea", json!({"price": 1}))]);
+        assert_eq!(again.unwrap(), repeat);
+        pair.restart(0, change);
+    }
+    let other = pair.transact(0, asked("b"), vec![put("tea", json!({"price": 9}))]);
+    assert!(matches!(other, Err(WriteError::OriginReused)), "{other:?}");
+    let source = "key#b".to_owned();
+    let elsewhere = Some(Origin { source, number: 8 });
+    pair.transact(0, elsewhere, vec![put("tea", json!({"price": 9}))]).unwrap();
+}
+
+#[test]
+fn repeats_are_recognised_within_one_group() {
+    let mut pair = Pair::new();
+    let transaction = |request, price| LocalTransaction {
+        origin: asked(request),
+        edits: vec![put("tea", json!({"price": price}))],
+    };
+    let transactions = vec![transaction("a", 1), transaction("a", 1), transaction("b", 2)];
+    pair.input(0, Input::Write { id: 1, transactions });
+    pair.settle();
+    let results = pair.take_written(0);
+    let entry = results[0].as_ref().unwrap().entry;
+    let second = results[1].as_ref().unwrap();
+    assert!(entry.is_some() && second.entry == entry && second.is_repeat);
+    assert!(matches!(results[2], Err(WriteError::OriginReused)));
+}
+
+#[test]
+fn receipts_tell_who_holds_an_entry() {
+    let mut pair = Pair::new();
+    let north = pair.site(1);
+    let holds = |pair: &Pair, entry: EntryId| pair.replicas[0].holders(entry)[&north];
+    pair.down();
+    let entry = pair.write(0, "tea", json!({"price": 1})).entry.unwrap();
+    assert_ne!(holds(&pair, entry), Some(true));
+    pair.up();
+    pair.pass(3_000);
+    assert_eq!(holds(&pair, entry), Some(true));
+    pair.down();
+    let later = pair.write(0, "tea", json!({"price": 2})).entry.unwrap();
+    assert_eq!(holds(&pair, entry), Some(true));
+    assert_eq!(holds(&pair, later), Some(false));
+    // An incarnation that ended is implied by the next.
+    pair.up();
+    pair.restart(0, |store| store);
+    pair.write(0, "tea", json!({"price": 3}));
+    pair.up();
+    pair.pass(3_000);
+    pair.down();
+    pair.write(0, "tea", json!({"price": 4}));
+    assert_eq!(holds(&pair, later), Some(true));
+}
