@@ -170,8 +170,38 @@ pub(crate) enum SiteCommand {
         /// Only of this record
         id: Option<String>,
     },
+    /// Show what became of a record: each change, newest last
+    History {
+        #[command(flatten)]
+        record: RecordArgs,
+        /// At most so many changes
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show what is different between two states of a record, by default what the last change did
+    Diff {
+        #[command(flatten)]
+        record: RecordArgs,
+        /// The earlier state: the beginning of a change's hash, as `history` prints it
+        from: Option<String>,
+        /// The later state; the record as it is now if not given
+        to: Option<String>,
+    },
+    /// Show which sites hold the latest changes of a record durably
+    Receipts {
+        #[command(flatten)]
+        record: RecordArgs,
+    },
+    /// List the entries of logs, newest last
+    Log(LogArgs),
+    /// Print what this site holds, as a file for `bundle --since`
+    Frontier,
     /// Show the site, its storage, and who holds what
-    Status,
+    Status {
+        /// Show what is not in step instead: each record, site and reason
+        #[arg(long)]
+        why: bool,
+    },
     /// Show the connections to other sites
     Peers,
     /// Print a digest of all records, or of one collection: equal where the same is held
@@ -191,6 +221,18 @@ pub(crate) struct RecordArgs {
     pub(crate) collection: String,
     /// The record's id
     pub(crate) id: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct LogArgs {
+    /// Only of this site: its name or id
+    pub(crate) site: Option<String>,
+    /// At most so many entries
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Only entries before this place in the journal
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) before: Option<u64>,
 }
 
 #[derive(clap::Args)]

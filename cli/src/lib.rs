@@ -17,7 +17,8 @@ use clap::Parser;
 use args::{Args, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
 use client::Client;
 use commands::{
-    conflicts, export, import, init, maintenance, membership, records, run, schema, status,
+    conflicts, export, history, import, init, log, maintenance, membership, records, run, schema,
+    status,
 };
 use error::CliError;
 
@@ -101,7 +102,13 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Conflicts { collection, id } => {
             conflicts::conflicts(context, collection, id).await
         }
-        SiteCommand::Status => status::status(context).await,
+        SiteCommand::History { record, limit } => history::history(context, &record, limit).await,
+        SiteCommand::Diff { record, from, to } => history::diff(context, &record, from, to).await,
+        SiteCommand::Receipts { record } => history::receipts(context, &record).await,
+        SiteCommand::Log(args) => log::log(context, args).await,
+        SiteCommand::Frontier => log::frontier(context).await,
+        SiteCommand::Status { why: false } => status::status(context).await,
+        SiteCommand::Status { why: true } => status::why(context).await,
         SiteCommand::Digest { collection } => status::digest(context, collection).await,
         SiteCommand::Verify => maintenance::verify(context).await,
         SiteCommand::Rebuild => maintenance::rebuild(context).await,

@@ -74,14 +74,18 @@ pub(crate) fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
-    // Another site's text must not steer this terminal.
-    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut cell: String = text.chars().take(CELL_CHARS_MAX).map(visible).collect();
+    let text = visible(&text);
+    let mut cell: String = text.chars().take(CELL_CHARS_MAX).collect();
     if text.chars().nth(CELL_CHARS_MAX).is_some() {
         cell.pop();
         cell.push('…');
     }
     cell
+}
+
+/// Text of another site, which must not steer this terminal.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// `1 record`, `2 records`.

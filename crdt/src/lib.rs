@@ -6,11 +6,15 @@
 //! a [`entry::Transaction`] → a signed [`entry::Entry`] → [`store::Store::append`] → rows ([`tables`]) → gossip and
 //! pulls ([`protocol`]) → another site's replica, which verifies, checks, keeps and applies it.
 
+pub mod changes;
 pub mod codec;
 pub mod digest;
 pub mod entry;
 pub mod frontier;
+pub mod history;
+pub mod holders;
 pub mod ids;
+pub mod log;
 pub mod membership;
 pub mod memory;
 pub mod pack;
@@ -23,5 +27,6 @@ pub mod replica;
 pub mod store;
 pub mod tables;
 pub mod verify;
+pub mod why;
 
 pub use replica::Replica;

@@ -33,6 +33,11 @@ pub trait ReadJournal {
     fn damaged(&self) -> Vec<Position>;
 }
 
+/// Reading rows, and the frames that they name: whatever tells of the past without a replica.
+pub trait ReadStore: ReadTables + ReadJournal {}
+
+impl<T: ReadTables + ReadJournal> ReadStore for T {}
+
 /// What a replica needs kept. The journal is the truth; the tables can be rebuilt from it.
 pub trait Store: ReadTables + ReadJournal {
     /// Appends frames to the journal and makes them durable with one sync. All or none. Positions in the

@@ -5,7 +5,7 @@ use branchline_node::api::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer}
 use crate::Context;
 use crate::client::query;
 use crate::error::CliError;
-use crate::output;
+use crate::output::{self, visible};
 
 /// Shows conflicted fields with all their values.
 pub(crate) async fn conflicts(
@@ -55,9 +55,4 @@ fn show(conflict: &ConflictAnswer, is_later: bool) -> Result<(), CliError> {
         [mark.to_owned(), visible(&value.to_string()), site, time.clone().unwrap_or_default()]
     });
     output::rows(rows.collect())
-}
-
-/// Another site's text must not steer this terminal.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

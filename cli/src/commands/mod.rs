@@ -2,8 +2,10 @@
 
 pub(crate) mod conflicts;
 pub(crate) mod export;
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod log;
 pub(crate) mod maintenance;
 pub(crate) mod membership;
 pub(crate) mod records;

@@ -1,6 +1,6 @@
 //! `status` and `digest`.
 
-use branchline_node::api::{DigestAnswer, SiteAnswer, StatusAnswer};
+use branchline_node::api::{CauseAnswer, DigestAnswer, SiteAnswer, StatusAnswer, WhyAnswer};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Context;
@@ -25,6 +25,47 @@ pub(crate) async fn status(context: &Context) -> Result<(), CliError> {
         )?;
     }
     Ok(())
+}
+
+/// Shows what is not in step.
+pub(crate) async fn why(context: &Context) -> Result<(), CliError> {
+    let answer: WhyAnswer = context.client.get("/v1/status/why").await?;
+    if context.json {
+        return output::json(&answer);
+    }
+    if answer.in_step {
+        return output::line("all in step");
+    }
+    for (number, cause) in answer.causes.iter().enumerate() {
+        if number > 0 {
+            output::line("")?;
+        }
+        show_cause(cause)?;
+    }
+    Ok(())
+}
+
+fn show_cause(cause: &CauseAnswer) -> Result<(), CliError> {
+    let CauseAnswer { reason, site_name, entries, first, records, detail, .. } = cause;
+    let reason = reason.replace('_', " ");
+    let count = match entries {
+        0 => String::new(),
+        1 => " 1 entry".to_owned(),
+        number => format!(" {number} entries"),
+    };
+    let since = first.as_ref().map(|(incarnation, seq)| {
+        format!(", the first {}/{seq}", &incarnation[..incarnation.len().min(8)])
+    });
+    let site = output::visible(site_name);
+    let (since, detail) = (since.unwrap_or_default(), output::visible(detail));
+    output::line(format_args!("{site}: {reason}{count}{since}: {detail}"))?;
+    for record in records {
+        output::line(format_args!("  {}", output::visible(record)))?;
+    }
+    match cause.has_more_records {
+        true => output::line("  and more records"),
+        false => Ok(()),
+    }
 }
 
 fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {

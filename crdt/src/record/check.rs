@@ -70,6 +70,18 @@ pub struct CheckedChange {
 }
 
 impl ParsedChange {
+    /// The hashes of the changes that it depends on, genesis included.
+    #[must_use]
+    pub fn deps(&self) -> &[[u8; 32]] {
+        &self.change.deps
+    }
+
+    /// When it was made, in ms since 1970 by its author's clock.
+    #[must_use]
+    pub fn time_ms(&self) -> i64 {
+        self.change.time_ms
+    }
+
     /// The number of its operations.
     #[must_use]
     pub fn operations(&self) -> usize {

@@ -11,20 +11,20 @@ use crate::tables::{ReadTables, decode_row, walk};
 
 /// The logs of one space, in memory.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Logs {
+pub(crate) struct Logs {
     /// Tips.
-    pub(super) rows: BTreeMap<Author, LogRow>,
+    pub(crate) rows: BTreeMap<Author, LogRow>,
     /// How far the logs of this and the membership space are in the past of this site's own entries in this space.
-    pub(super) named: BTreeMap<(SpaceId, Author), u64>,
+    pub(crate) named: BTreeMap<(SpaceId, Author), u64>,
     /// How far entries in this space that came since the start name those logs: whoever names such an entry need not
     /// name them once more.
-    pub(super) covered: BTreeMap<(SpaceId, Author), u64>,
+    pub(crate) covered: BTreeMap<(SpaceId, Author), u64>,
     /// Logs of which two entries with one number exist, with the proof.
-    pub(super) forks: BTreeMap<Author, ForkRow>,
+    pub(crate) forks: BTreeMap<Author, ForkRow>,
 }
 
 impl Logs {
-    pub(super) fn load(tables: &impl ReadTables, space: SpaceId) -> Result<Self, StoreError> {
+    pub(crate) fn load(tables: &impl ReadTables, space: SpaceId) -> Result<Self, StoreError> {
         let broken = || StoreError::Tables { reason: "the key of a log row is broken".to_owned() };
         let mut loaded = Self::default();
         walk(tables, &logs::logs(space), None, |key, value| {
@@ -46,7 +46,7 @@ impl Logs {
     }
 
     /// What is held: every tip that is not implied by a later incarnation's.
-    pub(super) fn frontier(&self) -> Frontier {
+    pub(crate) fn frontier(&self) -> Frontier {
         let predecessors = self.rows.values().filter_map(|row| row.predecessor);
         let implied: BTreeMap<Author, u64> =
             predecessors.map(|tip| (tip.author, tip.seq)).collect();
@@ -55,7 +55,7 @@ impl Logs {
     }
 
     /// 16 bytes that two replicas have in common if they hold the same entries and proofs of forks.
-    pub(super) fn digest(&self) -> [u8; 16] {
+    pub(crate) fn digest(&self) -> [u8; 16] {
         let mut digest = self.frontier().digest();
         for fork in self.forks.values() {
             let hash = fork.kept.0.entry_hash(&fork.kept.1);
@@ -67,7 +67,7 @@ impl Logs {
     }
 
     /// The tips of this space's logs that are not in the past of this site's entries in a space yet.
-    pub(super) fn unnamed(
+    pub(crate) fn unnamed(
         &self,
         own: Author,
         of: SpaceId,
@@ -87,7 +87,7 @@ impl Logs {
     }
 
     /// The frontier as it travels, or some parts of it.
-    pub(super) fn known(&self, parts: Option<&Parts>) -> Vec<Known> {
+    pub(crate) fn known(&self, parts: Option<&Parts>) -> Vec<Known> {
         let known = |tip: Tip| {
             let mut predecessors = Vec::new();
             let mut row = self.rows.get(&tip.author);
@@ -106,7 +106,7 @@ impl Logs {
     /// For each log that a site with this frontier lacks entries of: the number of the first that it lacks.
     ///
     /// A listed log implies its predecessors, as it tells them itself or as they are known here.
-    pub(super) fn lacking(&self, known: &[Known]) -> BTreeMap<Author, u64> {
+    pub(crate) fn lacking(&self, known: &[Known]) -> BTreeMap<Author, u64> {
         let listed: BTreeMap<Author, u64> =
             known.iter().map(|item| (item.author, item.seq)).collect();
         let mut implied: BTreeMap<Author, u64> = BTreeMap::new();
@@ -141,7 +141,7 @@ impl Logs {
     }
 }
 
-pub(super) fn tip(author: Author, row: &LogRow) -> Tip {
+pub(crate) fn tip(author: Author, row: &LogRow) -> Tip {
     Tip { author, seq: row.seq, hash: row.hash }
 }
 

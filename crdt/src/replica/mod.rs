@@ -21,7 +21,7 @@ mod documents;
 mod forks;
 mod gossip;
 mod history;
-mod logs;
+pub(crate) mod logs;
 mod peer;
 mod receipts;
 mod repair;

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
-use super::logs::Logs;
 use super::peer::Peer;
 use crate::entry::EntryId;
-use crate::frontier::Known;
+use crate::holders::Compared;
 use crate::ids::{Author, NetworkId, SiteId};
 use crate::membership::Role;
-use crate::receipt::{Held, LogTag, Receipt};
 use crate::store::Store;
 
 /// What a replica knows of itself and of the others.
@@ -104,13 +102,14 @@ impl<S: Store> Replica<S> {
         let rows = logs.iter().flat_map(|logs| &logs.rows);
         let own = rows.clone().filter(|(author, _)| author.site == self.site());
         let members = self.members().map(|members| members.all().clone()).unwrap_or_default();
-        let tags = rows.clone().map(|(author, _)| (LogTag::of(author), *author)).collect();
+        let compared = logs.map(Compared::new);
         let mut sites: Vec<_> = members
             .into_iter()
             .map(|(site, member)| {
                 let receipts = space.and_then(|space| self.receipts.get(&space));
                 let receipt = receipts.and_then(|receipts| receipts.by_site.get(&site));
-                let lag = receipt.and_then(|receipt| self.lag(receipt, &tags));
+                let lag = receipt.zip(compared.as_ref());
+                let lag = lag.and_then(|(receipt, compared)| compared.lag(receipt, self.site()));
                 let is_own = site == self.site();
                 SiteStatus {
                     site,
@@ -147,87 +146,18 @@ impl<S: Store> Replica<S> {
         member.map_or_else(|| self.identity.name.clone(), |member| member.name.clone())
     }
 
-    /// How a receipt compares with what is held here; `None` where it lists some logs, all of them as held here, and
-    /// others differ. `tags`: the logs that are known here.
-    fn lag(&self, receipt: &Receipt, tags: &BTreeMap<LogTag, Author>) -> Option<Lag> {
-        let logs = self.spaces.get(&receipt.space)?;
-        let held = &receipt.held;
-        if held.frontier == logs.frontier().digest() {
-            return Some(Lag::default());
-        }
-        let mut lag = Lag::default();
-        // Logs of which nothing is known here.
-        for (_, seq) in held.logs.iter().filter(|(tag, _)| !tags.contains_key(tag)) {
-            lag.ahead = lag.ahead.saturating_add(*seq);
-        }
-        let known = listed(held, tags);
-        let lacking = told_lacking(logs, held, &known);
-        let missing = |(author, from): (&Author, &u64)| {
-            let seq = logs.rows.get(author).map_or(0, |row| row.seq);
-            (author.site, seq + 1 - from)
-        };
-        for (site, count) in lacking.iter().map(missing) {
-            lag.lacks += count;
-            lag.lacks_of_ours += if site == self.site() { count } else { 0 };
-        }
-        for item in &known {
-            let seq = logs.rows.get(&item.author).map_or(0, |row| row.seq);
-            lag.ahead = lag.ahead.saturating_add(item.seq.saturating_sub(seq));
-        }
-        let tells = held.is_whole() || lag.lacks > 0 || lag.ahead > 0;
-        tells.then_some(lag)
-    }
-
     /// Which of the other members hold an entry of the main space durably, by their receipts: `Some(false)` where a
     /// receipt shows that it does not, `None` where none tells.
     pub fn holders(&self, entry: EntryId) -> BTreeMap<SiteId, Option<bool>> {
         let space = self.network().map(|network| network.main_space());
-        let logs = space.and_then(|space| self.spaces.get(&space));
+        let compared = space.and_then(|space| self.spaces.get(&space)).map(Compared::new);
         let receipts = space.and_then(|space| self.receipts.get(&space));
         let members = self.members().map(|members| members.sites()).unwrap_or_default();
-        let authors = logs.iter().flat_map(|logs| logs.rows.keys());
-        let tags = authors.map(|author| (LogTag::of(author), *author)).collect();
         let holds = |site: &SiteId| {
-            let held = &receipts?.by_site.get(site)?.held;
-            let logs = logs.filter(|logs| logs.rows.contains_key(&entry.author))?;
-            if held.frontier == logs.frontier().digest() {
-                return Some(true);
-            }
-            let known = listed(held, &tags);
-            if told_lacking(logs, held, &known)
-                .get(&entry.author)
-                .is_some_and(|at| *at <= entry.seq)
-            {
-                return Some(false);
-            }
-            let is_implied = !logs.lacking(&known).contains_key(&entry.author);
-            let is_listed = known.iter().any(|item| item.author == entry.author);
-            (is_implied || is_listed).then_some(true)
+            let receipt = receipts?.by_site.get(site)?;
+            compared.as_ref()?.covers(receipt, entry.author, entry.seq)
         };
         let others = members.into_iter().filter(|site| *site != self.site());
         others.map(|site| (site, holds(&site))).collect()
     }
-}
-
-/// What a receipt says of the logs that are known here.
-fn listed(held: &Held, tags: &BTreeMap<LogTag, Author>) -> Vec<Known> {
-    let known = |(tag, seq): (&LogTag, &u64)| {
-        let author = *tags.get(tag)?;
-        Some(Known { author, seq: *seq, check: [0; 8], predecessors: Vec::new() })
-    };
-    held.logs.iter().filter_map(known).collect()
-}
-
-/// For each log that a receipt shows to lack entries: the number of the first.
-fn told_lacking(logs: &Logs, held: &Held, known: &[Known]) -> BTreeMap<Author, u64> {
-    let mut lacking = logs.lacking(known);
-    lacking.retain(|author, _| held.is_whole() || known.iter().any(|item| item.author == *author));
-    lacking
-}
-
-#[derive(Clone, Copy, Default)]
-struct Lag {
-    lacks: u64,
-    lacks_of_ours: u64,
-    ahead: u64,
 }

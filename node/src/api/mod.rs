@@ -7,9 +7,11 @@
 //! | `POST /v1/invites`, `/v1/join` | tickets |
 //! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record |
 //! | `POST /v1/records/{collection}/{id}/undelete` | a deleted record comes back |
+//! | `GET /v1/records/{collection}/{id}/history`, `/diff`, `/receipts` | what became of a record, and who holds it |
 //! | `GET /v1/records/{collection}` | records by id, page by page |
 //! | `POST /v1/import/{collection}` | many records as JSON lines |
 //! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `/v1/digest` | what there is |
+//! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
 //! | `GET /v1/conflicts` | fields with more than one value |
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}` | schemas |
 //! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
@@ -22,7 +24,9 @@ mod collections;
 mod conflicts;
 mod error;
 mod extract;
+mod history;
 mod import;
+mod log;
 mod maintenance;
 mod membership;
 mod page;
@@ -51,7 +55,12 @@ use error::ApiError;
 pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
 pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
 pub use error::{Code, ErrorBody, ErrorDetail};
+pub use history::{
+    ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, HolderAnswer, NotShownAnswer,
+    RecordReceiptsAnswer,
+};
 pub use import::{IMPORT_LINES_MAX, ImportAnswer, ImportLine, RejectedLine};
+pub use log::{CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, WhyAnswer};
 pub use maintenance::{RebuildAnswer, VerifyAnswer};
 pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
 pub use page::PAGE_BYTES;
@@ -97,6 +106,9 @@ pub fn router(handle: Handle) -> Router {
         .route("/healthz", get(status::health))
         .route("/readyz", get(status::ready))
         .route("/v1/status", get(status::status))
+        .route("/v1/status/why", get(log::why))
+        .route("/v1/log", get(log::log))
+        .route("/v1/frontier", get(log::frontier))
         .route("/v1/members", get(status::members))
         .route("/v1/peers", get(status::peers))
         .route("/v1/invites", post(membership::invite))
@@ -104,6 +116,9 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/records/{collection}", get(records::list))
         .route("/v1/records/{collection}/{id}", record)
         .route("/v1/records/{collection}/{id}/undelete", post(records::undelete))
+        .route("/v1/records/{collection}/{id}/history", get(history::history))
+        .route("/v1/records/{collection}/{id}/diff", get(history::diff))
+        .route("/v1/records/{collection}/{id}/receipts", get(history::receipts))
         .route("/v1/import/{collection}", post(import::import))
         .route("/v1/collections", get(collections::collections))
         .route("/v1/collections/{collection}/count", get(collections::count))

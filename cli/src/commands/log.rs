@@ -1,0 +1,56 @@
+//! `log` and `frontier`: the entries of logs, and their tips.
+
+use branchline_node::api::{EntryAnswer, FrontierAnswer, LogAnswer, PAGE_RECORDS_MAX};
+use serde_json::Value;
+
+use crate::Context;
+use crate::args::LogArgs;
+use crate::client::query;
+use crate::error::CliError;
+use crate::output::{self, cell};
+
+/// Lists entries.
+pub(crate) async fn log(context: &Context, args: LogArgs) -> Result<(), CliError> {
+    let LogArgs { site, limit, before } = args;
+    let limit = limit.clamp(1, PAGE_RECORDS_MAX).to_string();
+    let before = before.map(|before| before.to_string());
+    let query =
+        query(&[("site", site.as_deref()), ("limit", Some(&limit)), ("before", before.as_deref())]);
+    let answer: LogAnswer = context.client.get(&format!("/v1/log{query}")).await?;
+    if context.json {
+        return answer.entries.iter().try_for_each(output::json);
+    }
+    if answer.entries.is_empty() {
+        output::note("no entries");
+        return Ok(());
+    }
+    output::table(
+        ["TIME", "SPACE", "SITE", "INCARNATION", "SEQ", "TRANSACTIONS", "CHANGES", "BYTES", "FATE"],
+        answer.entries.iter().map(row).collect(),
+    )?;
+    if let Some(next) = answer.next {
+        output::note(format_args!("\nolder ones: `branchline log --before {next}`"));
+    }
+    Ok(())
+}
+
+fn row(entry: &EntryAnswer) -> [String; 9] {
+    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    [
+        entry.time.clone().unwrap_or_default(),
+        entry.space.clone(),
+        cell(&Value::from(entry.site_name.as_str())),
+        entry.incarnation.clone(),
+        entry.seq.to_string(),
+        number(entry.transactions),
+        number(entry.changes),
+        number(entry.bytes),
+        entry.fate.clone(),
+    ]
+}
+
+/// Prints what this site holds.
+pub(crate) async fn frontier(context: &Context) -> Result<(), CliError> {
+    let answer: FrontierAnswer = context.client.get("/v1/frontier").await?;
+    output::json_for_reader(&answer, context.json)
+}

@@ -1,0 +1,103 @@
+//! A record's changes, read back from the journal by the places that its rows name.
+
+use crate::entry::{Body, Entry, Header};
+use crate::record::RecordChange;
+use crate::replica::FRAME_ENTRY;
+use crate::store::{Position, ReadStore, StoreError};
+use crate::tables::records::{ChangeAt, Changes, RecordKey};
+use crate::tables::{ReadTables, row};
+
+/// An entry of the journal. A frame that holds something else counts as damaged.
+pub fn read_entry(journal: &impl ReadStore, at: Position) -> Result<Entry, StoreError> {
+    let frame = journal.read(at)?;
+    let damaged = |reason: String| StoreError::Damaged { position: at, reason };
+    let bytes = frame.strip_prefix(&[FRAME_ENTRY]);
+    let bytes = bytes.ok_or_else(|| damaged("an entry was expected".to_owned()))?;
+    Entry::decode(bytes).map_err(|error| damaged(error.to_string()))
+}
+
+/// Where all of a record's changes are, in the order in which they were applied.
+pub fn places(
+    tables: &impl ReadTables,
+    key: &RecordKey,
+    changes: &Changes,
+) -> Result<Vec<ChangeAt>, StoreError> {
+    let mut places = Vec::new();
+    for number in 0..changes.rows {
+        let full: Option<Vec<ChangeAt>> = row(tables, "places of changes", &key.changes(number))?;
+        let missing = || {
+            let RecordKey { collection, id, .. } = key;
+            format!("the row of places of changes {number} of {collection}/{id} is missing")
+        };
+        places.extend(full.ok_or_else(|| StoreError::Tables { reason: missing() })?);
+    }
+    places.extend(&changes.last);
+    Ok(places)
+}
+
+/// Reads changes. The last entry is kept: changes of one record often lie in one.
+pub struct ChangeReader<'a, J> {
+    journal: &'a J,
+    last: Option<ReadEntry>,
+}
+
+struct ReadEntry {
+    position: u64,
+    header: Header,
+    changes: Vec<RecordChange>,
+}
+
+impl<'a, J: ReadStore> ChangeReader<'a, J> {
+    /// Reads from this journal.
+    pub fn new(journal: &'a J) -> Self {
+        Self { journal, last: None }
+    }
+
+    /// The change at a place, and the header of its entry.
+    pub fn at(&mut self, place: ChangeAt) -> Result<(&Header, &RecordChange), StoreError> {
+        if self.last.as_ref().is_none_or(|last| last.position != place.position) {
+            self.last = Some(self.read(place.position)?);
+        }
+        let last = self.last.as_ref();
+        let found =
+            last.and_then(|last| Some((&last.header, last.changes.get(place.index as usize)?)));
+        let reason = || "a row names a change that its entry does not hold".to_owned();
+        found.ok_or_else(|| StoreError::Tables { reason: reason() })
+    }
+
+    fn read(&self, position: u64) -> Result<ReadEntry, StoreError> {
+        let entry = read_entry(self.journal, Position(position))?;
+        let Ok(Body::Transactions(transactions)) = entry.body() else {
+            let reason = "an entry with changes of records was expected".to_owned();
+            return Err(StoreError::Damaged { position: Position(position), reason });
+        };
+        let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
+        let changes = writes.map(|write| write.change).collect();
+        Ok(ReadEntry { position, header: entry.header, changes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+    use crate::ids::SpaceId;
+    use crate::memory::MemoryStore;
+    use crate::store::Store;
+
+    #[test]
+    fn a_missing_row_of_places_is_a_fault_of_the_tables() {
+        let (collection, id) = ("products".to_owned(), "tea".to_owned());
+        let key = RecordKey { space: SpaceId([1; 16]), collection, id };
+        let place = |position| ChangeAt { position, index: 0 };
+        let changes = Changes { rows: 2, last: vec![place(9)] };
+        let mut store = MemoryStore::new();
+        let full = |first: u64| Some(codec::encode(&vec![place(first), place(first + 1)]));
+        store.apply(vec![(key.changes(0), full(1))], None).unwrap();
+        let error = places(&store, &key, &changes).unwrap_err();
+        assert!(error.to_string().contains("places of changes 1 of products/tea"), "{error}");
+        store.apply(vec![(key.changes(1), full(5))], None).unwrap();
+        let found: Vec<_> = places(&store, &key, &changes).unwrap();
+        assert_eq!(found.iter().map(|at| at.position).collect::<Vec<_>>(), [1, 2, 5, 6, 9]);
+    }
+}

@@ -1,0 +1,292 @@
+//! What became of a record, change by change, as this site took the changes in.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use data_encoding::HEXLOWER;
+
+use crate::changes::{self, ChangeReader};
+use crate::codec;
+use crate::ids::Author;
+use crate::record::{
+    ActorBytes, DELETED_FIELD, Document, Fault, ParsedChange, Unreadable, Value, Verdict, View,
+};
+use crate::store::{ReadStore, StoreError};
+use crate::tables::records::{RecordKey, RecordRow};
+
+/// Bytes of values that are told at once; older steps are left out then.
+const STEPS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What one change did to a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The change's hash.
+    pub hash: [u8; 32],
+    /// Who made it.
+    pub author: Author,
+    /// The number of its entry.
+    pub seq: u64,
+    /// When, in ms since 1970 by the author's clock.
+    pub time_ms: i64,
+    /// The fields that show something else since.
+    pub fields: Vec<FieldChange>,
+    /// Values that it wrote and that do not show, since another one does that was written at the same time.
+    pub not_shown: Vec<(String, Value)>,
+}
+
+/// What became of one field. `None`: the record does not have it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldChange {
+    /// Its path: `price`, `address.city`.
+    pub path: String,
+    /// What it was.
+    pub before: Option<Value>,
+    /// What it is.
+    pub after: Option<Value>,
+}
+
+/// A record's history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Steps {
+    /// How many changes the record has.
+    pub change_count: u64,
+    /// The last of them, newest last.
+    pub last: Vec<Step>,
+}
+
+/// A change of the record.
+struct Known {
+    author: Author,
+    seq: u64,
+    hash: [u8; 32],
+    parsed: ParsedChange,
+}
+
+/// Why there is no history.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The storage failed, or a journal frame with one of the changes is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The changes do not fit together: a fault of this program or of its disk.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// No change begins with what was given.
+    #[error("the record has no change {found:?}; `branchline history` lists them")]
+    NoChange {
+        /// What was given.
+        found: String,
+    },
+    /// More than one change begins with it.
+    #[error("{found:?} begins {count} changes of the record, give more of its characters")]
+    Ambiguous {
+        /// What was given.
+        found: String,
+        /// How many.
+        count: usize,
+    },
+}
+
+impl From<Fault> for HistoryError {
+    fn from(fault: Fault) -> Self {
+        Self::Unreadable(Unreadable::Refused(Verdict::Fault(fault)))
+    }
+}
+
+/// What the last `limit` changes of a record did; `None`: nobody has written it.
+pub fn history(
+    journal: &impl ReadStore,
+    key: &RecordKey,
+    limit: usize,
+) -> Result<Option<Steps>, HistoryError> {
+    let Some(changes) = changes_of(journal, key)? else { return Ok(None) };
+    let skipped = changes.len().saturating_sub(limit);
+    let mut document = Document::empty();
+    let mut before = document.view();
+    let (mut last, mut bytes) = (VecDeque::new(), VecDeque::new());
+    for (number, known) in changes.iter().enumerate() {
+        apply(&mut document, known)?;
+        if number + 1 < skipped {
+            continue;
+        }
+        let after = document.view();
+        if number >= skipped {
+            let step = step(known, &before, &after);
+            bytes.push_back(size(&step));
+            last.push_back(step);
+        }
+        before = after;
+        while last.len() > 1 && bytes.iter().sum::<usize>() > STEPS_BYTES_MAX {
+            last.pop_front();
+            bytes.pop_front();
+        }
+    }
+    Ok(Some(Steps { change_count: changes.len() as u64, last: last.into() }))
+}
+
+/// What is different between two states of a record: those that the changes named by the beginnings of their hashes
+/// made, each with all that it builds on. `to` not given: the record as it is. Neither given: what the last change
+/// did. `None`: nobody has written the record.
+pub fn diff(
+    journal: &impl ReadStore,
+    key: &RecordKey,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<Option<Vec<FieldChange>>, HistoryError> {
+    let Some(changes) = changes_of(journal, key)? else { return Ok(None) };
+    let all: BTreeSet<_> = changes.iter().map(|known| known.hash).collect();
+    let before = match from {
+        Some(from) => ancestors(&changes, named(&all, from)?),
+        None => {
+            let last = changes.last().map(|known| known.hash);
+            all.iter().filter(|hash| Some(**hash) != last).copied().collect()
+        }
+    };
+    let after = match to {
+        Some(to) => ancestors(&changes, named(&all, to)?),
+        None => all,
+    };
+    let view = |of: BTreeSet<[u8; 32]>| -> Result<View, HistoryError> {
+        let mut document = Document::empty();
+        for known in changes.iter().filter(|known| of.contains(&known.hash)) {
+            apply(&mut document, known)?;
+        }
+        Ok(document.view())
+    };
+    Ok(Some(compare(&view(before)?, &view(after)?)))
+}
+
+/// The entries of the changes that no other change of the record depends on: whoever holds them holds all of it.
+/// `None`: nobody has written the record.
+pub fn latest_entries(
+    journal: &impl ReadStore,
+    key: &RecordKey,
+) -> Result<Option<Vec<(Author, u64)>>, StoreError> {
+    let Some(value) = journal.get(&key.record())? else { return Ok(None) };
+    let row = RecordRow::decode(&value)?;
+    let mut heads: BTreeSet<_> = row.document()?.view().heads.into_iter().collect();
+    let mut reader = ChangeReader::new(journal);
+    let mut entries = Vec::new();
+    for place in changes::places(journal, key, &row.changes)?.into_iter().rev() {
+        if heads.is_empty() {
+            break;
+        }
+        let (header, change) = reader.at(place)?;
+        if heads.remove(&change.hash()) {
+            entries.push((header.author, header.seq));
+        }
+    }
+    Ok(Some(entries))
+}
+
+fn changes_of(
+    journal: &impl ReadStore,
+    key: &RecordKey,
+) -> Result<Option<Vec<Known>>, HistoryError> {
+    let Some(value) = journal.get(&key.record())? else { return Ok(None) };
+    let row = RecordRow::decode(&value)?;
+    let mut reader = ChangeReader::new(journal);
+    let mut changes = Vec::new();
+    for place in changes::places(journal, key, &row.changes)? {
+        let (header, change) = reader.at(place)?;
+        let (author, seq) = (header.author, header.seq);
+        let parsed = change.parse(ActorBytes(author.actor()))?;
+        changes.push(Known { author, seq, hash: change.hash(), parsed });
+    }
+    Ok(Some(changes))
+}
+
+fn apply(document: &mut Document, known: &Known) -> Result<(), HistoryError> {
+    let judged = document.judge(&known.parsed).map_err(Unreadable::Refused)?;
+    Ok(document.apply(judged.with(known.parsed.clone()))?)
+}
+
+fn step(known: &Known, before: &View, after: &View) -> Step {
+    let Known { author, seq, hash, parsed } = known;
+    let (actor, time_ms) = (author.actor(), parsed.time_ms());
+    let is_old = |path: &str, value: &Value| {
+        let conflicts = before.conflicts.iter().filter(|conflict| conflict.path == path);
+        let mut values = conflicts.flat_map(|conflict| &conflict.values);
+        values.any(|old| old.actor == actor && old.value == *value)
+    };
+    let mut not_shown = Vec::new();
+    for conflict in &after.conflicts {
+        let others = conflict.values.iter().skip(1);
+        let own = others.filter(|value| value.actor == actor && value.time_ms == time_ms);
+        let new = own.filter(|value| !is_old(&conflict.path, &value.value));
+        not_shown.extend(new.map(|value| (conflict.path.clone(), value.value.clone())));
+    }
+    let fields = compare(before, after);
+    Step { hash: *hash, author: *author, seq: *seq, time_ms, fields, not_shown }
+}
+
+fn size(step: &Step) -> usize {
+    let value = |value: &Value| codec::encode(value).len();
+    let field = |field: &FieldChange| {
+        field.path.len()
+            + [&field.before, &field.after].into_iter().flatten().map(value).sum::<usize>()
+    };
+    let not_shown = step.not_shown.iter().map(|(path, hidden)| path.len() + value(hidden));
+    step.fields.iter().map(field).chain(not_shown).sum()
+}
+
+/// The one change whose hash begins so.
+fn named(all: &BTreeSet<[u8; 32]>, prefix: &str) -> Result<[u8; 32], HistoryError> {
+    let found = || prefix.to_owned();
+    let wanted = prefix.to_ascii_lowercase();
+    let mut matching = all.iter().filter(|hash| HEXLOWER.encode(*hash).starts_with(&wanted));
+    match (matching.next(), matching.count()) {
+        (Some(hash), 0) if !prefix.is_empty() => Ok(*hash),
+        (Some(_), more) if more > 0 => {
+            Err(HistoryError::Ambiguous { found: found(), count: more + 1 })
+        }
+        (Some(_) | None, _) => Err(HistoryError::NoChange { found: found() }),
+    }
+}
+
+/// A change and all that it builds on.
+fn ancestors(changes: &[Known], of: [u8; 32]) -> BTreeSet<[u8; 32]> {
+    let by_hash: BTreeMap<_, _> = changes.iter().map(|known| (known.hash, known)).collect();
+    let (mut found, mut pending) = (BTreeSet::new(), vec![of]);
+    while let Some(hash) = pending.pop() {
+        // What is not among the changes is a genesis.
+        let Some(known) = by_hash.get(&hash) else { continue };
+        if found.insert(hash) {
+            pending.extend(known.parsed.deps());
+        }
+    }
+    found
+}
+
+/// What two views of a record show differently, by path.
+fn compare(before: &View, after: &View) -> Vec<FieldChange> {
+    let mut found = Vec::new();
+    if before.deleted != after.deleted {
+        let told = |deleted: bool| Some(Value::Bool(deleted));
+        let (before, after) = (told(before.deleted), told(after.deleted));
+        found.push(FieldChange { path: DELETED_FIELD.to_owned(), before, after });
+    }
+    compare_maps("", &before.fields, &after.fields, &mut found);
+    found
+}
+
+fn compare_maps(
+    prefix: &str,
+    before: &BTreeMap<String, Value>,
+    after: &BTreeMap<String, Value>,
+    found: &mut Vec<FieldChange>,
+) {
+    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let path = format!("{prefix}{name}");
+        match (before.get(name), after.get(name)) {
+            (Some(Value::Map(before)), Some(Value::Map(after))) => {
+                compare_maps(&format!("{path}."), before, after, found);
+            }
+            (before, after) if before != after => {
+                let (before, after) = (before.cloned(), after.cloned());
+                found.push(FieldChange { path, before, after });
+            }
+            (Some(_), Some(_)) | (None | Some(_), None) | (None, Some(_)) => {}
+        }
+    }
+}

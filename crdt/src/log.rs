@@ -1,0 +1,131 @@
+//! The entries of logs, newest first, by what the tables and the journal say of them.
+
+use std::collections::BinaryHeap;
+
+use crate::changes::read_entry;
+use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
+use crate::frontier::Known;
+use crate::ids::{Author, EntryHash, SiteId, SpaceId};
+use crate::replica::logs::Logs;
+use crate::store::{Position, ReadStore, StoreError};
+use crate::tables::logs::{self, EntryRow, Fate};
+use crate::tables::{ReadTables, row};
+
+/// One entry, as far as it can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEntry {
+    /// Its space.
+    pub space: SpaceId,
+    /// Whose log it is in.
+    pub author: Author,
+    /// Its number there.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: EntryHash,
+    /// What became of it.
+    pub fate: Fate,
+    /// Its place in the journal.
+    pub position: Position,
+    /// What it says itself; `None`: its bytes are damaged.
+    pub content: Option<LoggedContent>,
+}
+
+/// What an entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedContent {
+    /// When it was written, in ms since 1970 by its author's clock.
+    pub time_ms: i64,
+    /// Its size in bytes.
+    pub bytes: usize,
+    /// Transactions, or operations on members; `None`: the payload cannot be read here.
+    pub transactions: Option<usize>,
+    /// Changes to records in them.
+    pub changes: Option<usize>,
+}
+
+/// What is held of a space: the tips of its logs.
+pub fn known(tables: &impl ReadTables, space: SpaceId) -> Result<Vec<Known>, StoreError> {
+    Ok(Logs::load(tables, space)?.known(None))
+}
+
+/// The last `limit` entries of these spaces before `before` in the journal, newest first; of one site or of all.
+pub fn entries(
+    journal: &impl ReadStore,
+    spaces: &[SpaceId],
+    site: Option<SiteId>,
+    before: Option<Position>,
+    limit: usize,
+) -> Result<Vec<LoggedEntry>, StoreError> {
+    let mut newest = BinaryHeap::new();
+    for space in spaces {
+        let of_site = |author: &Author| site.is_none_or(|site| author.site == site);
+        let logs = Logs::load(journal, *space)?.rows;
+        for (author, log) in logs.into_iter().filter(|(author, _)| of_site(author)) {
+            let last = last_before(journal, *space, author, log.seq, before)?;
+            newest.extend(place_of(journal, *space, author, last)?);
+        }
+    }
+    let mut found = Vec::new();
+    while let Some((position, space, author, seq)) = newest.pop()
+        && found.len() < limit
+    {
+        let row: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
+        let Some(EntryRow { hash, fate, .. }) = row else { continue };
+        let content = match read_entry(journal, position) {
+            Ok(entry) => Some(content(&entry)),
+            Err(StoreError::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        found.push(LoggedEntry { space, author, seq, hash, fate, position, content });
+        newest.extend(place_of(journal, space, author, seq - 1)?);
+    }
+    Ok(found)
+}
+
+/// The number of a log's last entry before a place; 0: there is none.
+fn last_before(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    author: Author,
+    last: u64,
+    before: Option<Position>,
+) -> Result<u64, StoreError> {
+    let Some(before) = before else { return Ok(last) };
+    // Entries of one log lie in the journal in their order.
+    let (mut low, mut high) = (0, last);
+    while low < high {
+        let middle = high - (high - low) / 2;
+        let place = place_of(tables, space, author, middle)?;
+        match place.is_some_and(|(position, ..)| position < before) {
+            true => low = middle,
+            false => high = middle - 1,
+        }
+    }
+    Ok(low)
+}
+
+type Place = (Position, SpaceId, Author, u64);
+
+fn place_of(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    author: Author,
+    seq: u64,
+) -> Result<Option<Place>, StoreError> {
+    let row: Option<EntryRow> = row(tables, "entry row", &logs::entry(space, author, seq))?;
+    Ok(row.map(|row| (row.position(), space, author, seq)))
+}
+
+fn content(entry: &Entry) -> LoggedContent {
+    let is_known = entry.header.payload.format <= PAYLOAD_FORMAT;
+    let (transactions, changes) = match is_known.then(|| entry.body()) {
+        Some(Ok(Body::Transactions(transactions))) => {
+            let changes = transactions.iter().map(|transaction| transaction.changes.len()).sum();
+            (Some(transactions.len()), Some(changes))
+        }
+        Some(Ok(Body::Membership(operations))) => (Some(operations.len()), Some(0)),
+        Some(Err(_)) | None => (None, None),
+    };
+    let (time_ms, bytes) = (entry.header.time_ms, entry.bytes().len());
+    LoggedContent { time_ms, bytes, transactions, changes }
+}

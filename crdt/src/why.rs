@@ -1,0 +1,205 @@
+//! What is not in step, and why: by record, site and reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::changes::read_entry;
+use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
+use crate::holders::{self, Compared};
+use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::replica::logs::Logs;
+use crate::store::{Position, ReadStore, StoreError};
+use crate::tables::logs::{self, EntryRow, Fate};
+use crate::tables::records;
+use crate::tables::{decode_row, walk};
+
+/// Records that are named for one reason and site; the others are counted, as far as their entries are read.
+pub const RECORDS_NAMED_MAX: usize = 100;
+/// Entries that are read for one reason and site to name their records.
+const ENTRIES_READ_MAX: u64 = 1_000;
+
+/// Why something is not in step. The order is that of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The site lacks entries that are held here.
+    Behind,
+    /// The site holds entries that are not here.
+    Ahead,
+    /// The site is a member and has never said what it holds.
+    NeverHeard,
+    /// Entries of the site are of a later format than this program knows.
+    Held,
+    /// Entries of the site are void: they have no effect anywhere.
+    Void,
+    /// Entries of the site are damaged in this site's journal.
+    Damaged,
+    /// A record cannot be read at this site.
+    Unreadable,
+}
+
+/// What is not in step for one reason at one site.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// How many entries.
+    pub entries: u64,
+    /// The first of them.
+    pub first: Option<(Author, u64)>,
+    /// The records that they change, as far as they are named; collection and id.
+    pub records: BTreeSet<(String, String)>,
+    /// There are more records.
+    pub has_more_records: bool,
+    /// More words, if there are any.
+    pub detail: Option<String>,
+    entries_read: u64,
+}
+
+/// All that is not in step, by reason and by the site that is behind, ahead or not heard, or whose entries they are.
+pub type Causes = BTreeMap<(Reason, SiteId), Cause>;
+
+/// Finds out what is not in step: between `own`, this site, and the other `members`, and at this site. Reads the rows of
+/// all entries, which takes a second for some hundred thousand.
+pub fn causes(
+    journal: &impl ReadStore,
+    network: NetworkId,
+    own: SiteId,
+    members: impl IntoIterator<Item = SiteId>,
+) -> Result<Causes, StoreError> {
+    let mut causes = Causes::new();
+    let space = network.main_space();
+    let logs = Logs::load(journal, space)?;
+    let compared = Compared::new(&logs);
+    let receipts = holders::receipts(journal, space)?;
+    for site in members.into_iter().filter(|site| *site != own) {
+        let Some(receipt) = receipts.get(&site) else {
+            causes.entry((Reason::NeverHeard, site)).or_default();
+            continue;
+        };
+        for (author, from) in compared.lacking(receipt) {
+            let last = logs.rows.get(&author).map_or(0, |row| row.seq);
+            let cause = causes.entry((Reason::Behind, site)).or_default();
+            for seq in from..=last.min(from.saturating_add(ENTRIES_READ_MAX)) {
+                cause.read(journal, space, author, seq)?;
+            }
+            cause.count(author, from, last + 1 - from);
+        }
+        let ahead = compared.lag(receipt, own).map_or(0, |lag| lag.ahead);
+        if ahead > 0 {
+            causes.entry((Reason::Ahead, site)).or_default().entries = ahead;
+        }
+    }
+    let holes = holes(journal)?;
+    for space in [network.membership_space(), space] {
+        fates(journal, space, &holes, &mut causes)?;
+    }
+    unreadable(journal, space, own, &mut causes)?;
+    Ok(causes)
+}
+
+impl Cause {
+    fn count(&mut self, author: Author, first: u64, entries: u64) {
+        self.entries += entries;
+        self.first.get_or_insert((author, first));
+        self.has_more_records |= self.entries > self.entries_read;
+    }
+
+    /// Names the records of an entry, as long as there is room.
+    fn read(
+        &mut self,
+        journal: &impl ReadStore,
+        space: SpaceId,
+        author: Author,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        let key = logs::entry(space, author, seq);
+        let row: Option<EntryRow> = crate::tables::row(journal, "entry row", &key)?;
+        match row {
+            Some(row) => self.read_at(journal, row.position()),
+            None => Ok(()),
+        }
+    }
+
+    fn read_at(&mut self, journal: &impl ReadStore, at: Position) -> Result<(), StoreError> {
+        if self.entries_read >= ENTRIES_READ_MAX {
+            return Ok(());
+        }
+        self.entries_read += 1;
+        match read_entry(journal, at) {
+            Ok(entry) => self.name(&entry),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, entry: &Entry) {
+        let is_known = entry.header.payload.format <= PAYLOAD_FORMAT;
+        let Some(Ok(Body::Transactions(transactions))) = is_known.then(|| entry.body()) else {
+            return;
+        };
+        for write in transactions.into_iter().flat_map(|transaction| transaction.changes) {
+            let record = (write.collection, write.id);
+            match self.records.len() < RECORDS_NAMED_MAX {
+                true => drop(self.records.insert(record)),
+                false => self.has_more_records |= !self.records.contains(&record),
+            }
+        }
+    }
+}
+
+/// Each damaged stretch, and where the next sound frame is.
+type Holes = BTreeMap<Position, Option<Position>>;
+
+fn holes(journal: &impl ReadStore) -> Result<Holes, StoreError> {
+    let mut holes = Holes::new();
+    for from in journal.damaged() {
+        let next = journal.scan_journal(Some(from), 1)?;
+        holes.insert(from, next.first().map(|(position, _)| *position));
+    }
+    Ok(holes)
+}
+
+/// The entries whose effects do not show, and those that are damaged.
+fn fates(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    holes: &Holes,
+    causes: &mut Causes,
+) -> Result<(), StoreError> {
+    walk(journal, &logs::entries_of_space(space), None, |key, value| {
+        let row: EntryRow = decode_row("entry row", value)?;
+        let Some((author, seq)) = logs::entry_of_key(key) else { return Ok(true) };
+        let hole = holes.range(..=row.position()).next_back();
+        let is_damaged = hole.is_some_and(|(_, end)| end.is_none_or(|end| row.position() < end));
+        let reason = match row.fate {
+            _ if is_damaged => Reason::Damaged,
+            Fate::Held => Reason::Held,
+            Fate::Void => Reason::Void,
+            Fate::Applied => return Ok(true),
+        };
+        let cause = causes.entry((reason, author.site)).or_default();
+        if !is_damaged {
+            cause.read_at(journal, row.position())?;
+        }
+        cause.count(author, seq, 1);
+        Ok(true)
+    })
+}
+
+fn unreadable(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    own: SiteId,
+    causes: &mut Causes,
+) -> Result<(), StoreError> {
+    walk(journal, &records::unreadable_of_space(space), None, |key, value| {
+        let reason: String = decode_row("unreadable row", value)?;
+        let cause = causes.entry((Reason::Unreadable, own)).or_default();
+        if let Some(key) = records::record_of_key(key) {
+            match cause.records.len() < RECORDS_NAMED_MAX {
+                true => drop(cause.records.insert((key.collection, key.id))),
+                false => cause.has_more_records = true,
+            }
+        }
+        cause.detail.get_or_insert(reason);
+        Ok(true)
+    })
+}

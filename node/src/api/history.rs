@@ -1,0 +1,217 @@
+//! What became of a record, and who holds it.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::history::{self, FieldChange, HistoryError, Step};
+use branchline_crdt::holders;
+use branchline_crdt::ids::SiteId;
+use branchline_crdt::tables::records::RecordKey;
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::error::{ApiError, Code};
+use super::extract::{Address, Params, page_records};
+use super::status::rfc3339;
+use crate::handle::Handle;
+
+/// A record's last changes, newest last, in the order in which this site took them in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// How many changes the record has.
+    pub change_count: u64,
+    /// The last of them; fewer than were asked for where their values are large.
+    pub changes: Vec<ChangeAnswer>,
+}
+
+/// One change of a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangeAnswer {
+    /// Its hash, in hex: Automerge's.
+    pub change: String,
+    /// When, by its author's clock, in RFC 3339.
+    pub time: Option<String>,
+    /// The site that made it.
+    pub site: String,
+    /// That site's name.
+    pub site_name: String,
+    /// The site's incarnation, in hex.
+    pub incarnation: String,
+    /// The number of its entry in the log of that incarnation.
+    pub seq: u64,
+    /// The fields that show something else since.
+    pub fields: Vec<FieldAnswer>,
+    /// Values that it wrote beside others that were written at the same time and that show instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_shown: Vec<NotShownAnswer>,
+}
+
+/// What became of a field. A value that is not told: the record does not have the field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldAnswer {
+    /// Its path; `_deleted` tells whether the record is deleted.
+    pub field: String,
+    /// What it was.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    pub before: Option<Value>,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    pub after: Option<Value>,
+}
+
+/// A null that is told is a value.
+fn told<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// A value that is kept and not shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NotShownAnswer {
+    /// The field's path.
+    pub field: String,
+    /// The value.
+    pub value: Value,
+}
+
+/// What is different between two states of a record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DiffAnswer {
+    /// The fields that differ.
+    pub fields: Vec<FieldAnswer>,
+}
+
+/// Which sites hold the latest changes of a record durably.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecordReceiptsAnswer {
+    /// All members, this site first.
+    pub sites: Vec<HolderAnswer>,
+}
+
+/// Whether one site holds them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HolderAnswer {
+    /// The site.
+    pub site: String,
+    /// Its name.
+    pub site_name: String,
+    /// Whether it holds them. `None`: it has never said what it holds, or its receipt does not tell.
+    pub holds: Option<bool>,
+    /// When it last said what it holds, by its own clock, in RFC 3339.
+    pub last_heard: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryParams {
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DiffParams {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub(crate) async fn history(
+    State(handle): State<Handle>,
+    address: Address,
+    Params(HistoryParams { limit }): Params<HistoryParams>,
+) -> Result<Json<HistoryAnswer>, ApiError> {
+    let limit = page_records(limit)?;
+    let Address { collection, id } = address.clone();
+    let read = handle.read(move |journal, space| {
+        Ok(history::history(journal, &RecordKey { space, collection, id }, limit))
+    });
+    let steps = read.await?.map_err(not_told)?.ok_or_else(|| never_written(&address))?;
+    let names = handle.names().await?;
+    let changes = steps.last.into_iter().map(|step| change(step, &names)).collect();
+    Ok(Json(HistoryAnswer { change_count: steps.change_count, changes }))
+}
+
+pub(crate) async fn diff(
+    State(handle): State<Handle>,
+    address: Address,
+    Params(DiffParams { from, to }): Params<DiffParams>,
+) -> Result<Json<DiffAnswer>, ApiError> {
+    let Address { collection, id } = address.clone();
+    let read = handle.read(move |journal, space| {
+        let key = RecordKey { space, collection, id };
+        Ok(history::diff(journal, &key, from.as_deref(), to.as_deref()))
+    });
+    let fields = read.await?.map_err(not_told)?.ok_or_else(|| never_written(&address))?;
+    Ok(Json(DiffAnswer { fields: fields.into_iter().map(field).collect() }))
+}
+
+pub(crate) async fn receipts(
+    State(handle): State<Handle>,
+    address: Address,
+) -> Result<Json<RecordReceiptsAnswer>, ApiError> {
+    let Address { collection, id } = address.clone();
+    let read = handle.read(move |journal, space| {
+        let key = RecordKey { space, collection, id };
+        let Some(entries) = history::latest_entries(journal, &key)? else { return Ok(None) };
+        Ok(Some(holders::holders(journal, space, &entries)?))
+    });
+    let held = read.await?.ok_or_else(|| never_written(&address))?;
+    let status = handle.replica_status().await?;
+    let holder = |site: &branchline_crdt::replica::SiteStatus| {
+        let holding = held.get(&site.site);
+        let is_own = site.site == status.site;
+        HolderAnswer {
+            site: site.site.to_string(),
+            site_name: site.name.clone(),
+            // What this site shows is durable here.
+            holds: if is_own { Some(true) } else { holding.and_then(|holding| holding.holds) },
+            last_heard: holding.and_then(|holding| rfc3339(holding.receipt_ms)),
+        }
+    };
+    Ok(Json(RecordReceiptsAnswer { sites: status.sites.iter().map(holder).collect() }))
+}
+
+fn change(step: Step, names: &BTreeMap<SiteId, String>) -> ChangeAnswer {
+    let Step { hash, author, seq, time_ms, fields, not_shown } = step;
+    let hidden = |(field, value): (String, branchline_crdt::record::Value)| NotShownAnswer {
+        field,
+        value: value.to_json(),
+    };
+    ChangeAnswer {
+        change: HEXLOWER.encode(&hash),
+        time: rfc3339(time_ms),
+        site: author.site.to_string(),
+        site_name: name_of(author.site, names),
+        incarnation: HEXLOWER.encode(&author.incarnation.0),
+        seq,
+        fields: fields.into_iter().map(field).collect(),
+        not_shown: not_shown.into_iter().map(hidden).collect(),
+    }
+}
+
+fn field(change: FieldChange) -> FieldAnswer {
+    let FieldChange { path, before, after } = change;
+    let json = |value: Option<branchline_crdt::record::Value>| value.map(|value| value.to_json());
+    FieldAnswer { field: path, before: json(before), after: json(after) }
+}
+
+/// A site's name for people; its id where it is no member.
+pub(crate) fn name_of(site: SiteId, names: &BTreeMap<SiteId, String>) -> String {
+    names.get(&site).cloned().unwrap_or_else(|| site.to_string())
+}
+
+fn never_written(address: &Address) -> ApiError {
+    let Address { collection, id } = address;
+    ApiError::new(Code::RecordNotFound, format!("nobody has written record {collection}/{id}"))
+        .hint(format!("`branchline list {collection}` shows the records that there are"))
+}
+
+fn not_told(error: HistoryError) -> ApiError {
+    match error {
+        HistoryError::Store(error) => error.into(),
+        HistoryError::Unreadable(_) => ApiError::of(Code::RecordUnreadable, &error),
+        HistoryError::NoChange { .. } | HistoryError::Ambiguous { .. } => {
+            ApiError::of(Code::BadParameter, &error)
+        }
+    }
+}

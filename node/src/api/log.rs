@@ -1,0 +1,274 @@
+//! Logs: their entries, their tips, and what is not in step.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::frontier::Known;
+use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
+use branchline_crdt::log::{self, LoggedEntry};
+use branchline_crdt::store::Position;
+use branchline_crdt::tables::logs::Fate;
+use branchline_crdt::why::{self, Cause, Reason};
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, Code};
+use super::extract::{Params, page_records};
+use super::history::name_of;
+use super::status::rfc3339;
+use crate::handle::Handle;
+
+/// Entries, newest last, in the order in which this site took them in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogAnswer {
+    /// The entries.
+    pub entries: Vec<EntryAnswer>,
+    /// Where the page of those before them ends (`?before=`); `None`: there are none.
+    pub next: Option<u64>,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryAnswer {
+    /// `main`, or `_network` for membership.
+    pub space: String,
+    /// The site that wrote it.
+    pub site: String,
+    /// That site's name.
+    pub site_name: String,
+    /// The site's incarnation, in hex.
+    pub incarnation: String,
+    /// Its number in the log of that incarnation.
+    pub seq: u64,
+    /// Its hash, in hex.
+    pub hash: String,
+    /// When it was written, by its author's clock, in RFC 3339.
+    pub time: Option<String>,
+    /// Transactions in it, or operations on members. `None`: it cannot be read here.
+    pub transactions: Option<u64>,
+    /// Changes to records in it.
+    pub changes: Option<u64>,
+    /// Its size. `None`: it is damaged here.
+    pub bytes: Option<u64>,
+    /// `applied`, `held` (of a later format than this program knows), `void` (without effect anywhere) or `damaged`.
+    pub fate: String,
+    /// Its place in this site's journal.
+    pub position: u64,
+}
+
+/// What this site holds: the tips of all logs. As a file it tells `bundle --since` what another site holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontierAnswer {
+    /// The network, in hex.
+    pub network: String,
+    /// Whose frontier it is.
+    pub site: String,
+    /// The tips, by space: `main`, and `_network` for membership.
+    pub spaces: BTreeMap<String, Vec<TipAnswer>>,
+}
+
+/// The tip of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TipAnswer {
+    /// The site that writes the log.
+    pub site: String,
+    /// Its incarnation, in hex.
+    pub incarnation: String,
+    /// The number of the last entry.
+    pub seq: u64,
+    /// The beginning of that entry's hash, in hex.
+    pub hash: String,
+    /// The incarnations before, newest first, each with its last number.
+    pub before: Vec<(String, u64)>,
+}
+
+/// All that is not in step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyAnswer {
+    /// Whether nothing is wrong.
+    pub in_step: bool,
+    /// What is not in step, by reason and site.
+    pub causes: Vec<CauseAnswer>,
+}
+
+/// What is not in step for one reason at one site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseAnswer {
+    /// `behind`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable` or `writes_refused`.
+    pub reason: String,
+    /// The site that is behind, ahead or not heard, or whose entries they are.
+    pub site: String,
+    /// Its name.
+    pub site_name: String,
+    /// How many entries.
+    pub entries: u64,
+    /// The first of them: incarnation in hex and number.
+    pub first: Option<(String, u64)>,
+    /// The records that these entries change, as `COLLECTION/ID`; at most [`why::RECORDS_NAMED_MAX`].
+    pub records: Vec<String>,
+    /// There are more records than these.
+    pub has_more_records: bool,
+    /// In words for a person.
+    pub detail: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogParams {
+    site: Option<String>,
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// The names of the spaces that every member holds.
+pub(crate) fn space_names(network: NetworkId) -> [(&'static str, SpaceId); 2] {
+    [("_network", network.membership_space()), ("main", network.main_space())]
+}
+
+pub(crate) async fn log(
+    State(handle): State<Handle>,
+    Params(LogParams { site, before, limit }): Params<LogParams>,
+) -> Result<Json<LogAnswer>, ApiError> {
+    let limit = page_records(limit)?;
+    let network = handle.network_id().ok_or_else(ApiError::no_network)?;
+    let names = handle.names().await?;
+    let site = site.map(|site| find_site(&site, &names)).transpose()?;
+    let spaces = space_names(network);
+    let read = handle.read(move |journal, _| {
+        let before = before.map(Position);
+        log::entries(journal, &spaces.map(|(_, space)| space), site, before, limit + 1)
+    });
+    let mut entries = read.await?;
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| has_more).map(|entry| entry.position.0);
+    let answer = |entry: LoggedEntry| {
+        let space = spaces.iter().find(|(_, space)| *space == entry.space);
+        let space = space.map_or_else(|| entry.space.to_string(), |(name, _)| (*name).to_owned());
+        entry_answer(entry, space, &names)
+    };
+    Ok(Json(LogAnswer { entries: entries.into_iter().rev().map(answer).collect(), next }))
+}
+
+fn entry_answer(
+    entry: LoggedEntry,
+    space: String,
+    names: &BTreeMap<SiteId, String>,
+) -> EntryAnswer {
+    let LoggedEntry { author, seq, hash, fate, position, content, .. } = entry;
+    let count = |count: Option<usize>| count.map(|count| count as u64);
+    let fate = match (content, fate) {
+        (None, _) => "damaged",
+        (Some(_), Fate::Applied) => "applied",
+        (Some(_), Fate::Held) => "held",
+        (Some(_), Fate::Void) => "void",
+    };
+    EntryAnswer {
+        space,
+        site: author.site.to_string(),
+        site_name: name_of(author.site, names),
+        incarnation: HEXLOWER.encode(&author.incarnation.0),
+        seq,
+        hash: hash.to_string(),
+        time: content.and_then(|content| rfc3339(content.time_ms)),
+        transactions: content.and_then(|content| count(content.transactions)),
+        changes: content.and_then(|content| count(content.changes)),
+        bytes: content.map(|content| content.bytes as u64),
+        fate: fate.to_owned(),
+        position: position.0,
+    }
+}
+
+/// The member of a name or id.
+pub(crate) fn find_site(text: &str, names: &BTreeMap<SiteId, String>) -> Result<SiteId, ApiError> {
+    let is_meant = |(site, name): &(&SiteId, &String)| *name == text || site.to_string() == text;
+    let found = names.iter().find(is_meant).map(|(site, _)| *site);
+    found.ok_or_else(|| {
+        ApiError::new(Code::BadParameter, format!("no site is called {text:?}"))
+            .hint("`branchline members` shows names and ids")
+    })
+}
+
+pub(crate) async fn frontier(
+    State(handle): State<Handle>,
+) -> Result<Json<FrontierAnswer>, ApiError> {
+    let network = handle.network_id().ok_or_else(ApiError::no_network)?;
+    let site = handle.replica_status().await?.site;
+    let read = handle.read(move |tables, _| {
+        let spaces = space_names(network).map(|(name, space)| {
+            let known = log::known(tables, space)?;
+            Ok((name.to_owned(), known.into_iter().map(tip_answer).collect()))
+        });
+        spaces.into_iter().collect()
+    });
+    let (network, site) = (network.to_string(), site.to_string());
+    Ok(Json(FrontierAnswer { network, site, spaces: read.await? }))
+}
+
+fn tip_answer(known: Known) -> TipAnswer {
+    let before = known.predecessors.iter();
+    TipAnswer {
+        site: known.author.site.to_string(),
+        incarnation: HEXLOWER.encode(&known.author.incarnation.0),
+        seq: known.seq,
+        hash: HEXLOWER.encode(&known.check),
+        before: before.map(|(former, seq)| (HEXLOWER.encode(&former.0), *seq)).collect(),
+    }
+}
+
+pub(crate) async fn why(State(handle): State<Handle>) -> Result<Json<WhyAnswer>, ApiError> {
+    let network = handle.network_id().ok_or_else(ApiError::no_network)?;
+    let status = handle.replica_status().await?;
+    let names: BTreeMap<_, _> =
+        status.sites.into_iter().map(|site| (site.site, site.name)).collect();
+    let members: Vec<_> = names.keys().copied().collect();
+    let own = status.site;
+    let read = handle.read(move |journal, _| {
+        let refusal = journal.refusal();
+        Ok((why::causes(journal, network, own, members)?, refusal))
+    });
+    let (found, refusal) = read.await?;
+    let mut causes: Vec<_> = found
+        .into_iter()
+        .map(|((reason, site), cause)| cause_answer(reason, site, cause, &names))
+        .collect();
+    causes.extend(refusal.map(|detail| CauseAnswer {
+        reason: "writes_refused".to_owned(),
+        site: own.to_string(),
+        site_name: name_of(own, &names),
+        entries: 0,
+        first: None,
+        records: Vec::new(),
+        has_more_records: false,
+        detail,
+    }));
+    Ok(Json(WhyAnswer { in_step: causes.is_empty(), causes }))
+}
+
+fn cause_answer(
+    reason: Reason,
+    site: SiteId,
+    cause: Cause,
+    names: &BTreeMap<SiteId, String>,
+) -> CauseAnswer {
+    let (reason, detail) = match reason {
+        Reason::Behind => ("behind", "the site has not confirmed these entries"),
+        Reason::Ahead => ("ahead", "the site holds entries that have not come here"),
+        Reason::NeverHeard => ("never_heard", "the site has never said what it holds"),
+        Reason::Held => ("held", "a newer program is needed to read these entries"),
+        Reason::Void => ("void", "the checker found a fault: the entries have no effect anywhere"),
+        Reason::Damaged => ("damaged", "the journal's copy is damaged; peers are asked for it"),
+        Reason::Unreadable => ("unreadable", "the record cannot be read at this site"),
+    };
+    CauseAnswer {
+        reason: reason.to_owned(),
+        site: site.to_string(),
+        site_name: name_of(site, names),
+        entries: cause.entries,
+        first: cause.first.map(|(author, seq)| (HEXLOWER.encode(&author.incarnation.0), seq)),
+        records: cause.records.iter().map(|(name, id)| format!("{name}/{id}")).collect(),
+        has_more_records: cause.has_more_records,
+        detail: cause.detail.unwrap_or_else(|| detail.to_owned()),
+    }
+}

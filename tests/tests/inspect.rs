@@ -1,0 +1,199 @@
+//! What offices tell of their past and of each other: history, logs, receipts, and what is not in step.
+
+#![allow(missing_docs)]
+
+use std::path::Path;
+
+use branchline_tests::{Office, converge, eventually};
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
+
+fn office(folder: &Path, name: &str) -> Office {
+    Office::init(PROGRAM, folder, name, name == "head")
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn patch(office: &Office, fields: Value) {
+    office.run(["patch", "products", "tea", &fields.to_string()]).ok();
+}
+
+/// Head and north in one network, both running and connected, with one record.
+fn pair(folder: &Path) -> (Office, Office) {
+    let mut head = office(folder, "head");
+    let mut north = office(folder, "north");
+    head.start();
+    north.start();
+    north.join(&head);
+    head.run(["put", "products", "tea", r#"{"price": "2.50", "origin": {"land": "IN"}}"#]).ok();
+    converge(&[&head, &north]);
+    (head, north)
+}
+
+#[test]
+fn a_history_names_each_change_its_site_and_what_became_of_each_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, mut north) = pair(folder.path());
+    north.stop();
+    patch(&head, json!({"price": "2.60", "stock": {"$inc": 40}}));
+    patch(&north, json!({"price": "2.70", "origin": {"land": "LK"}}));
+    north.start();
+    converge(&[&head, &north]);
+    head.run(["delete", "products", "tea"]).ok();
+    converge(&[&head, &north]);
+
+    for office in [&head, &north] {
+        let steps = lines(&office.run(["--json", "history", "products", "tea"]).ok());
+        assert_eq!(steps.len(), 4);
+        assert_eq!(steps[0]["site_name"], "head");
+        assert_eq!(
+            steps[0]["fields"],
+            json!([{"field": "origin", "after": {"land": "IN"}}, {"field": "price", "after": "2.50"}])
+        );
+        // The two middle ones were written at the same time: each site took its own in first.
+        let by = |name: &str| steps[1..3].iter().find(|step| step["site_name"] == name).unwrap();
+        let land = json!({"field": "origin.land", "before": "IN", "after": "LK"});
+        assert!(by("north")["fields"].as_array().unwrap().contains(&land));
+        assert!(
+            by("head")["fields"]
+                .as_array()
+                .unwrap()
+                .contains(&json!({"field": "stock", "after": 40}))
+        );
+        assert_eq!(
+            steps[3]["fields"],
+            json!([{"field": "_deleted", "before": false, "after": true}])
+        );
+        let prices = steps[1..3].iter().map(|step| {
+            let fields = step["fields"].as_array().unwrap().iter();
+            let hidden = step["not_shown"].as_array().into_iter().flatten();
+            fields.chain(hidden).filter(|field| field["field"] == "price").count()
+        });
+        assert_eq!(prices.sum::<usize>(), 2, "both prices are told: {steps:?}");
+        assert!(steps.iter().all(|step| step["time"].is_string()));
+        let last =
+            lines(&office.run(["--json", "history", "products", "tea", "--limit", "1"]).ok());
+        assert_eq!(last, steps[3..]);
+    }
+    let table = head.run(["history", "products", "tea"]).ok();
+    assert!(table.contains("origin.land") && table.contains("north"), "{table}");
+    assert!(head.run(["history", "products", "none"]).fails(1).contains("nobody has written"));
+}
+
+#[test]
+fn a_diff_compares_states_that_any_two_changes_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    head.run(["put", "products", "tea", r#"{"price": "2.50"}"#]).ok();
+    patch(&head, json!({"price": "2.60"}));
+    patch(&head, json!({"price": "2.70", "stock": 4}));
+    let diff = |head: &Office, arguments: &[&str]| {
+        let arguments = [&["--json", "diff", "products", "tea"], arguments].concat();
+        lines(&head.run(arguments).ok())[0]["fields"].clone()
+    };
+    let last = json!([
+        {"field": "price", "before": "2.60", "after": "2.70"},
+        {"field": "stock", "after": 4},
+    ]);
+    assert_eq!(diff(&head, &[]), last);
+    let steps = lines(&head.run(["--json", "history", "products", "tea"]).ok());
+    let hash = |number: usize| steps[number]["change"].as_str().unwrap();
+    // The same by a running node.
+    head.start();
+    assert_eq!(diff(&head, &[&hash(1)[..12]]), last);
+    let first = json!([{"field": "price", "before": "2.50", "after": "2.60"}]);
+    assert_eq!(diff(&head, &[hash(0), &hash(1)[..12]]), first);
+    assert_eq!(diff(&head, &[hash(2), hash(2)]), json!([]));
+    for (wrong, reason) in [("ffffffffffff", "has no change"), ("", "begins 3 changes")] {
+        let error = head.run(["diff", "products", "tea", wrong]).fails(1);
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_log_lists_entries_of_one_site_or_of_all_page_by_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, north) = pair(folder.path());
+    for number in 0..5 {
+        patch(if number % 2 == 0 { &head } else { &north }, json!({"stock": number}));
+        converge(&[&head, &north]);
+    }
+    let log = |arguments: &[&str]| lines(&head.run([&["--json", "log"], arguments].concat()).ok());
+    let all = log(&["--limit", "1000"]);
+    assert!(all.iter().any(|entry| entry["space"] == "_network"));
+    let main: Vec<_> = all.iter().filter(|entry| entry["space"] == "main").collect();
+    assert_eq!(main.len(), 6);
+    assert!(main.iter().all(|entry| entry["fate"] == "applied" && entry["changes"] == 1));
+    let of_north = log(&["north"]);
+    assert!(of_north.iter().all(|entry| entry["site_name"] == "north"));
+    assert_eq!(of_north.iter().filter(|entry| entry["space"] == "main").count(), 2);
+    let (mut pages, mut before) = (Vec::new(), None);
+    loop {
+        let query = before.map_or(String::new(), |before| format!("&before={before}"));
+        let page = head.get(&format!("/v1/log?limit=2{query}"));
+        let entries = page["entries"].as_array().unwrap().clone();
+        pages = [entries, pages].concat();
+        match page["next"].as_u64() {
+            Some(next) => before = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(pages, all);
+    assert!(head.run(["log", "south"]).fails(1).contains("no site is called"));
+    let tips = head.get("/v1/frontier");
+    assert_eq!(tips["spaces"]["main"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn receipts_tell_who_holds_a_record_and_why_names_what_is_not_in_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, mut north) = pair(folder.path());
+    let holds = |head: &Office, name: &str| {
+        let answer = head.get("/v1/records/products/tea/receipts");
+        let sites = answer["sites"].as_array().unwrap().clone();
+        sites.into_iter().find(|site| site["site_name"] == name).unwrap()["holds"].clone()
+    };
+    eventually("north confirms the tea", || holds(&head, "north") == true);
+    assert_eq!(head.run(["status", "--why"]).ok().trim(), "all in step");
+    north.stop();
+    patch(&head, json!({"stock": 7}));
+    head.run(["put", "products", "rice", "{}"]).ok();
+    assert_eq!(holds(&head, "north"), false);
+    assert_eq!(holds(&head, "head"), true);
+    assert!(head.run(["receipts", "products", "tea"]).ok().contains("not yet"));
+    let why = head.get("/v1/status/why");
+    assert_eq!(why["in_step"], false);
+    let cause = &why["causes"][0];
+    assert_eq!((&cause["reason"], &cause["site_name"]), (&json!("behind"), &json!("north")));
+    assert_eq!(cause["entries"], 2);
+    assert_eq!(cause["records"], json!(["products/rice", "products/tea"]));
+    let text = head.run(["status", "--why"]).ok();
+    assert!(text.contains("north: behind 2 entries") && text.contains("products/rice"), "{text}");
+    north.start();
+    eventually("north confirms both", || head.get("/v1/status/why")["in_step"] == true);
+}
+
+#[test]
+fn why_and_log_name_a_damaged_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    for product in 0..8 {
+        head.run(["put", "products", &product.to_string(), "{}"]).ok();
+    }
+    let journal = head.data.join("journal/00000000.seg");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    // Damage in the newest segment shows when it is opened.
+    head.start();
+    let why = head.get("/v1/status/why");
+    let damaged = why["causes"].as_array().unwrap().iter().find(|c| c["reason"] == "damaged");
+    assert_eq!(damaged.unwrap()["site_name"], "head", "{why}");
+    let fates = head.get("/v1/log?limit=1000");
+    let fates = fates["entries"].as_array().unwrap();
+    assert_eq!(fates.iter().filter(|entry| entry["fate"] == "damaged").count(), 1);
+}
