@@ -10,6 +10,7 @@ pub mod changes;
 pub mod codec;
 pub mod digest;
 pub mod entry;
+pub mod feed;
 pub mod frontier;
 pub mod history;
 pub mod holders;

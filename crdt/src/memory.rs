@@ -46,8 +46,7 @@ impl MemoryStore {
     }
 
     fn index(&self, at: Position) -> Result<usize, StoreError> {
-        let reason = "there is no such frame".to_owned();
-        let missing = StoreError::Damaged { position: at, reason };
+        let missing = StoreError::Unreadable { source: io::ErrorKind::NotFound.into() };
         usize::try_from(at.0).ok().filter(|index| *index < self.frames.len()).ok_or(missing)
     }
 }

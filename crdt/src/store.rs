@@ -5,7 +5,9 @@ use std::io;
 use crate::tables::ReadTables;
 
 /// A frame's place in the journal: opaque, strictly increasing in journal order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Position(pub u64);
 
 /// Key and new value of one row; `None` deletes it.

@@ -35,6 +35,24 @@ pub enum Value {
 }
 
 impl Value {
+    /// About how many bytes it takes as JSON.
+    pub(crate) fn json_bytes(&self) -> usize {
+        match self {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::Timestamp(_)
+            | Value::Counter(_) => 8,
+            Value::Str(text) | Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::List(values) => values.iter().map(Value::json_bytes).sum(),
+            Value::Map(fields) => {
+                fields.iter().map(|(name, value)| name.len() + value.json_bytes()).sum()
+            }
+        }
+    }
+
     /// The value as JSON: a counter is an integer, a text a string, bytes are a base64 string, a
     /// timestamp is an RFC 3339 string in UTC with milliseconds (an integer where the year leaves
     /// what RFC 3339 can write), and a float that is not finite is null.

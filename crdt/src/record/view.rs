@@ -27,6 +27,14 @@ pub struct View {
     pub heads: Vec<[u8; 32]>,
 }
 
+impl View {
+    /// About how many bytes the fields take as JSON.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        self.fields.iter().map(|(name, value)| name.len() + value.json_bytes()).sum()
+    }
+}
+
 /// A field or element with more than one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {

@@ -26,7 +26,7 @@ const ENTRY_BODY_BYTES: usize = 1024 * 1024;
 /// The kind of a journal frame is its first byte. Stored, so these numbers never change.
 pub(crate) const FRAME_ENTRY: u8 = 1;
 pub(super) const FRAME_GENESIS: u8 = 2;
-pub(super) const FRAME_FORK: u8 = 3;
+pub(crate) const FRAME_FORK: u8 = 3;
 
 /// A journal frame: one kind byte, then the content.
 pub(super) fn frame(kind: u8, content: &[u8]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Records kept in memory between groups.
+//! Records kept in memory: by the replica between groups, and by readers of the feed.
 
 use std::num::NonZeroUsize;
 
@@ -15,24 +15,24 @@ const ITEMS_MAX: usize = 1 << 18;
 
 /// A record in memory, and where its changes are.
 #[derive(Clone)]
-pub(super) struct Kept {
-    pub(super) document: Document,
-    pub(super) changes: Changes,
+pub(crate) struct Kept {
+    pub(crate) document: Document,
+    pub(crate) changes: Changes,
 }
 
-/// Records kept in memory between groups, the least lately used of which go first.
-pub(super) struct Documents {
+/// Records kept in memory, the least lately used of which go first.
+pub(crate) struct Documents {
     records: LruCache<RecordKey, Kept>,
     item_count: usize,
 }
 
 impl Documents {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { records: LruCache::new(RECORDS_MAX), item_count: 0 }
     }
 
     /// Keeps a record.
-    pub(super) fn put(&mut self, key: RecordKey, kept: Kept) {
+    pub(crate) fn put(&mut self, key: RecordKey, kept: Kept) {
         self.item_count += kept.document.item_count();
         let replaced = self.records.push(key, kept);
         self.forget(replaced);
@@ -43,18 +43,18 @@ impl Documents {
     }
 
     /// Takes a record out.
-    pub(super) fn pop(&mut self, key: &RecordKey) -> Option<Kept> {
+    pub(crate) fn pop(&mut self, key: &RecordKey) -> Option<Kept> {
         let kept = self.records.pop(key)?;
         self.item_count -= kept.document.item_count();
         Some(kept)
     }
 
     /// How many are kept.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.records.len()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.item_count = 0;
     }

@@ -17,7 +17,7 @@
 mod accept;
 mod admission;
 mod commit;
-mod documents;
+pub(crate) mod documents;
 mod forks;
 mod gossip;
 mod history;
@@ -46,7 +46,7 @@ use crate::tables::records::RecordKey;
 
 pub use accept::Refusal;
 pub use admission::{InviteError, JoinError};
-pub(crate) use commit::FRAME_ENTRY;
+pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
 pub use replay::Progress;
 pub use status::{Footprint, SiteStatus, Status};
 pub use write::{WriteError, Written};

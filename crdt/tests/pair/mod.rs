@@ -178,6 +178,12 @@ impl Pair {
         self.settle();
     }
 
+    /// Starts an office with other data under an incarnation that it has had before, as no honest site does.
+    pub(crate) fn start_as(&mut self, office: usize, store: MemoryStore, start: u8) {
+        self.replicas[office] = open(store, office, start, self.time_ms);
+        self.settle();
+    }
+
     pub(crate) fn digest(&self, office: usize) -> String {
         read::digest(self.replicas[office].store(), self.space()).unwrap().to_string()
     }

@@ -2,7 +2,7 @@
 
 use branchline_crdt::ids::SpaceId;
 use branchline_crdt::read;
-use branchline_crdt::record::{Value, View};
+use branchline_crdt::record::View;
 use branchline_crdt::store::StoreError;
 use branchline_crdt::tables::ReadTables;
 use serde_json::Map;
@@ -39,8 +39,7 @@ pub(crate) fn page(
                 page.next = page.records.last().map(|(id, _)| id.clone());
                 return Ok(page);
             }
-            bytes +=
-                view.fields.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
+            bytes += view.json_bytes();
             after = Some(id.clone());
             page.records.push((id, fields(&view)));
         }
@@ -53,20 +52,4 @@ pub(crate) fn page(
 /// The fields of a record as JSON.
 pub(crate) fn fields(view: &View) -> Map<String, serde_json::Value> {
     view.fields.iter().map(|(name, value)| (name.clone(), value.to_json())).collect()
-}
-
-/// About how many bytes a value takes in JSON.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null
-        | Value::Bool(_)
-        | Value::Int(_)
-        | Value::Float(_)
-        | Value::Timestamp(_)
-        | Value::Counter(_) => 8,
-        Value::Str(text) | Value::Text(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(values) => values.iter().map(size).sum(),
-        Value::Map(fields) => fields.iter().map(|(name, value)| name.len() + size(value)).sum(),
-    }
 }

@@ -305,7 +305,9 @@ impl ReadJournal for Reader {
         self.journal.scan(after, bytes_max)
     }
 
+    /// While the tables are made anew this fails too: what is shown then is not where they will be.
     fn applied(&self) -> Result<Option<Position>, StoreError> {
+        self.demand_whole()?;
         self.tables.applied()
     }
 
@@ -344,7 +346,7 @@ impl ReadJournal for Storage {
     }
 
     fn applied(&self) -> Result<Option<Position>, StoreError> {
-        self.reader.applied()
+        self.reader.tables.applied()
     }
 
     fn damaged(&self) -> Vec<Position> {

@@ -1,0 +1,87 @@
+//! The feed: every change of every record in one space, in the order in which this site took it in, with the record
+//! before and after it. Reading it takes the tables and the journal, and no replica.
+//!
+//! A consumer has a [`Cursor`], its place in the feed, and gets every change behind it at least once, in journal order.
+//! What could be missed is told again:
+//!
+//! | what happens | what a consumer sees |
+//! |---|---|
+//! | the tables are made anew | nothing: the feed follows the journal |
+//! | an entry is of a payload format that this program is too old for | it is left out, and the cursor remembers the first of them; under a newer program the feed goes back to it and tells everything from there again |
+//! | a stretch of the journal is damaged | it is left out, and the cursor remembers it; once a peer has mended some of it, the feed goes back to its beginning |
+//! | entries lay behind a damaged stretch when the tables were made anew, and come again from a peer | their changes again, at the journal's end |
+//! | a fork is proven | an [`Item::Fork`]: what the site wrote from that number on may have been undone, and what others built on it |
+//! | an entry is void | nothing: it has no effects |
+//!
+//! So whoever keeps a copy by the values `after` has, after reading to the end, what the site shows; and by
+//! [`Change::entry`], [`Change::key`] and [`Change::hash`] it recognises what it has seen before.
+
+mod cursor;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use crate::entry::{EntryId, Origin};
+use crate::ids::Author;
+use crate::record::View;
+use crate::tables::records::RecordKey;
+
+pub use cursor::{BadCursor, Cursor, FeedId, Place};
+pub use reader::{NotOpened, Page, PageBounds, Reader};
+
+/// One thing that the feed tells, and the cursor behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The consumer's place once it has seen the item.
+    pub cursor: Cursor,
+    /// What is told.
+    pub item: Item,
+}
+
+/// What the feed tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// A record changed.
+    Change(Box<Change>),
+    /// A site signed one number of its log twice: one of the two entries was undone here if it had been taken in, and
+    /// with it what was built on it. Values told before may not hold any more.
+    Fork {
+        /// Whose log.
+        author: Author,
+        /// The number.
+        seq: u64,
+    },
+}
+
+/// A change of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The record.
+    pub key: RecordKey,
+    /// The change's hash.
+    pub hash: [u8; 32],
+    /// The entry that it came in, which names its author.
+    pub entry: EntryId,
+    /// When the entry was made, in ms since 1970 by its author's clock.
+    pub time_ms: i64,
+    /// The number of its transaction within the entry, from 0.
+    pub transaction: u32,
+    /// The transaction's origin.
+    pub origin: Option<Origin>,
+    /// Whether it is the last of its transaction.
+    pub is_last: bool,
+    /// Whether it is the last of its transaction in its collection.
+    pub is_last_of_collection: bool,
+    /// The record before and after it, or why that cannot be told here.
+    pub values: Result<Values, String>,
+}
+
+/// A record before and after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
+    /// Before; `None` where the change created it. It may have been deleted.
+    pub before: Option<View>,
+    /// After; it may be deleted.
+    pub after: View,
+}

@@ -1,0 +1,319 @@
+//! Reading the feed from a cursor on.
+
+use std::collections::BTreeMap;
+
+use super::cursor::{HOLES_MAX, Hole, Seen, check_of};
+use super::values::Records;
+use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told, Values};
+use crate::codec;
+use crate::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT, RecordWrite};
+use crate::ids::SpaceId;
+use crate::record::ActorBytes;
+use crate::replica::{FRAME_ENTRY, FRAME_FORK};
+use crate::store::{Position, ReadJournal, ReadStore, StoreError};
+use crate::tables::logs::{self, EntryRow, Fate, ForkRow};
+use crate::tables::records::{ChangeAt, RecordKey};
+use crate::tables::{SCAN_ROWS, row};
+
+/// Journal bytes read at a time.
+const STEP_BYTES: usize = 256 * 1024;
+/// Journal bytes read for one page: where a consumer wants little of much, a page may be empty though there is more.
+const PAGE_JOURNAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How much a page holds at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageBounds {
+    /// Items.
+    pub items_max: usize,
+    /// Bytes of values, about; one item may have more.
+    pub bytes_max: usize,
+}
+
+/// A part of the feed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// What is told, in order.
+    pub told: Vec<Told>,
+    /// The consumer's place behind all of it, and behind what was not for it.
+    pub cursor: Cursor,
+    /// Whether it was read to where the tables are.
+    pub is_end: bool,
+    /// Whether reading went back to what was left out before.
+    pub went_back: bool,
+}
+
+/// Why the feed cannot be read from a cursor on.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// The fault is the cursor's.
+    #[error(transparent)]
+    Cursor(#[from] BadCursor),
+    /// The storage failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads the feed from a cursor on.
+pub struct Reader {
+    space: SpaceId,
+    /// `None`: all.
+    collection: Option<String>,
+    cursor: Cursor,
+    /// What is read next is behind this; `None`: the first.
+    after: Option<Place>,
+    records: Records,
+    /// How many forks were known: one more makes history anew.
+    fork_count: usize,
+}
+
+impl Reader {
+    /// Opens the feed of a space at a cursor, of one collection or of all.
+    pub fn open(
+        store: &impl ReadStore,
+        feed: FeedId,
+        space: SpaceId,
+        cursor: Cursor,
+        collection: Option<String>,
+    ) -> Result<Self, NotOpened> {
+        cursor.check(feed, store)??;
+        let (after, records) = (cursor.place(), Records::new());
+        Ok(Self { space, collection, cursor, after, records, fork_count: 0 })
+    }
+
+    /// The consumer's place.
+    #[must_use]
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// The next page.
+    ///
+    /// # Errors
+    /// The storage failed, or the journal is damaged in more places than a cursor can remember. The reader then stands
+    /// somewhere between its last page and the next: go on with a new one.
+    pub fn read(&mut self, store: &impl ReadStore, bounds: PageBounds) -> Result<Page, StoreError> {
+        let went_back = self.prepare(store)?;
+        let mut page = Filling { told: Vec::new(), bytes: 0, bounds };
+        let mut is_end = false;
+        if let Some(applied) = store.applied()? {
+            let mut journal_bytes = 0;
+            while !is_end && !page.is_full() && journal_bytes < PAGE_JOURNAL_BYTES_MAX {
+                let frames = self.frames(store)?;
+                // Reading finds out what is damaged.
+                let damaged = store.damaged();
+                is_end = frames.is_empty();
+                if is_end {
+                    self.leave_out(&damaged, None, applied)?;
+                }
+                for (position, frame) in frames {
+                    if position > applied {
+                        is_end = true;
+                        break;
+                    }
+                    self.leave_out(&damaged, Some(position), applied)?;
+                    journal_bytes += frame.len();
+                    self.take(store, position, &frame, &mut page)?;
+                    if page.is_full() {
+                        break;
+                    }
+                }
+            }
+        } else {
+            is_end = true;
+        }
+        Ok(Page { told: page.told, cursor: self.cursor.clone(), is_end, went_back })
+    }
+
+    /// Goes back to what can be told only now, and forgets what a fork has made anew.
+    fn prepare(&mut self, store: &impl ReadStore) -> Result<bool, StoreError> {
+        let back = self.cursor.collect(store)?;
+        if let Some(position) = back {
+            let before = Place::before(position);
+            self.after = before.min(self.after);
+            self.records.clear();
+        }
+        let fork_count = store.scan(&logs::forks(self.space), None, SCAN_ROWS)?.len();
+        if fork_count != self.fork_count {
+            self.fork_count = fork_count;
+            self.records.clear();
+        }
+        Ok(back.is_some())
+    }
+
+    /// The frames that come next: the rest of one, or those behind it.
+    fn frames(&self, journal: &impl ReadJournal) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+        let after = self.after.map(|place| place.position);
+        if let Some(place) = self.after.filter(|place| !place.is_whole()) {
+            match journal.read(place.position) {
+                Ok(frame) => return Ok(vec![(place.position, frame)]),
+                // Its rest is left out with the damage.
+                Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        journal.scan_journal(after, STEP_BYTES)
+    }
+
+    /// Remembers the damaged stretches before the next frame, which begin behind what was read last.
+    fn leave_out(
+        &mut self,
+        damaged: &[Position],
+        next: Option<Position>,
+        applied: Position,
+    ) -> Result<(), StoreError> {
+        let is_behind = |start: Position| match self.after {
+            Some(place) if place.is_whole() => start > place.position,
+            Some(place) => start >= place.position,
+            None => true,
+        };
+        for start in damaged.iter().copied() {
+            let is_before = next.map_or(start <= applied, |next| start < next);
+            let holes = &mut self.cursor.owed.holes;
+            if !is_behind(start) || !is_before || holes.iter().any(|hole| hole.start == start) {
+                continue;
+            }
+            holes.push(Hole { start, end: next });
+            holes.sort_by_key(|hole| hole.start);
+            if holes.len() > HOLES_MAX {
+                let reason = format!("the journal is damaged in more than {HOLES_MAX} places");
+                return Err(StoreError::Damaged { position: start, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        store: &impl ReadStore,
+        position: Position,
+        frame: &[u8],
+        page: &mut Filling,
+    ) -> Result<(), StoreError> {
+        let check = check_of(frame);
+        match frame.split_first() {
+            Some((&FRAME_ENTRY, content)) => {
+                let entry = Entry::decode(content)
+                    .map_err(|error| StoreError::Damaged { position, reason: error.to_string() })?;
+                if entry.header.space == self.space
+                    && !self.take_entry(store, position, &entry, check, page)?
+                {
+                    return Ok(());
+                }
+            }
+            Some((&FRAME_FORK, content)) => self.take_fork(position, content, check, page),
+            Some(_) | None => {}
+        }
+        self.see(Place::behind(position), check);
+        Ok(())
+    }
+
+    /// The consumer has seen everything up to a place.
+    fn see(&mut self, place: Place, check: [u8; 8]) {
+        self.after = Some(place);
+        self.cursor.seen = Some(Seen { place, check });
+    }
+
+    fn take_fork(
+        &mut self,
+        position: Position,
+        content: &[u8],
+        check: [u8; 8],
+        page: &mut Filling,
+    ) {
+        let Ok(fork) = codec::decode::<ForkRow>("fork", content) else { return };
+        let header = &fork.kept.0;
+        if header.space == self.space {
+            self.records.clear();
+            self.see(Place::behind(position), check);
+            let item = Item::Fork { author: header.author, seq: header.seq };
+            page.push(Told { cursor: self.cursor.clone(), item });
+        }
+    }
+
+    /// Tells the changes of an entry. `false`: the page was full before its end.
+    fn take_entry(
+        &mut self,
+        store: &impl ReadStore,
+        position: Position,
+        entry: &Entry,
+        check: [u8; 8],
+        page: &mut Filling,
+    ) -> Result<bool, StoreError> {
+        let header = &entry.header;
+        let key = logs::entry(header.space, header.author, header.seq);
+        let row: Option<EntryRow> = row(store, "entry row", &key)?;
+        // What a fork dropped has no row, and what came twice has that of its other place.
+        let row = row.filter(|row| row.position() == position && row.hash == entry.hash);
+        match row.map(|row| row.fate) {
+            Some(Fate::Applied) => {}
+            Some(Fate::Held) => {
+                self.cursor.owed.held.get_or_insert((position, PAYLOAD_FORMAT));
+                return Ok(true);
+            }
+            Some(Fate::Void) | None => return Ok(true),
+        }
+        let Ok(Body::Transactions(transactions)) = entry.body() else { return Ok(true) };
+        let told = self.after.filter(|place| place.position == position).map(|place| place.index);
+        let actor = ActorBytes(header.author.actor());
+        let mut index = 0;
+        for (transaction, number) in transactions.iter().zip(0..) {
+            let collections = transaction.changes.iter().map(|write| write.collection.as_str());
+            let last_of: BTreeMap<&str, usize> = collections.zip(0..).collect();
+            for (write, nth) in transaction.changes.iter().zip(0..) {
+                let at = ChangeAt { position: position.0, index };
+                index += 1;
+                if told.is_some_and(|told| at.index <= told) || !self.wants(&write.collection) {
+                    continue;
+                }
+                let RecordWrite { collection, id, change } = write.clone();
+                let key = RecordKey { space: self.space, collection, id };
+                let values = self.records.values(store, &key, actor, &change, at)?;
+                let change = Change {
+                    key,
+                    hash: change.hash(),
+                    entry: EntryId { author: header.author, seq: header.seq },
+                    time_ms: header.time_ms,
+                    transaction: number,
+                    origin: transaction.origin.clone(),
+                    is_last: nth + 1 == transaction.changes.len(),
+                    is_last_of_collection: last_of.get(write.collection.as_str()) == Some(&nth),
+                    values,
+                };
+                self.see(Place { position, index: at.index }, check);
+                let item = Item::Change(Box::new(change));
+                page.push(Told { cursor: self.cursor.clone(), item });
+                if page.is_full() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn wants(&self, collection: &str) -> bool {
+        self.collection.as_ref().is_none_or(|wanted| wanted == collection)
+    }
+}
+
+/// A page that is being filled.
+struct Filling {
+    told: Vec<Told>,
+    bytes: usize,
+    bounds: PageBounds,
+}
+
+impl Filling {
+    fn push(&mut self, told: Told) {
+        if let Item::Change(change) = &told.item
+            && let Ok(Values { before, after }) = &change.values
+        {
+            let bytes = before.iter().chain([after]).map(|view| view.json_bytes()).sum::<usize>();
+            self.bytes += bytes;
+        }
+        self.told.push(told);
+    }
+
+    fn is_full(&self) -> bool {
+        self.told.len() >= self.bounds.items_max || self.bytes >= self.bounds.bytes_max
+    }
+}

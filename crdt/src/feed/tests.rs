@@ -1,0 +1,116 @@
+//! Entries that this program is too old for.
+
+use serde_json::json;
+
+use super::cursor::{HOLES_MAX, Hole};
+use super::*;
+use crate::Replica;
+use crate::codec;
+use crate::entry::PAYLOAD_FORMAT;
+use crate::ids::{Incarnation, SiteKey, SpaceId};
+use crate::membership::Genesis;
+use crate::memory::MemoryStore;
+use crate::record::Edit;
+use crate::replica::{Identity, Input, LocalTransaction, Now, RecordEdit};
+use crate::store::{Position, ReadJournal, Store};
+use crate::tables::logs::{self, EntryRow, Fate};
+use crate::tables::{decode_row, walk};
+
+const BOUNDS: PageBounds = PageBounds { items_max: 100, bytes_max: 1 << 20 };
+
+/// Three records of one site, each in an entry of its own.
+fn store() -> (MemoryStore, FeedId, SpaceId) {
+    let key = SiteKey::from_seed([1; 32]);
+    let site = key.site();
+    let incarnation = Incarnation([1; 8]);
+    let identity = Identity { key, name: "head".to_owned(), incarnation, seed: 1 };
+    let now = Now { wall_ms: 0, monotonic_ms: 0 };
+    let opened = Replica::open(MemoryStore::new(), identity, None, now, &mut |_| ());
+    let mut replica = opened.unwrap();
+    replica.found(Genesis {
+        founders: vec![(site, "head".to_owned())],
+        time_ms: 0,
+        nonce: [1; 16],
+    });
+    replica.commit().unwrap();
+    for id in ["a", "b", "c"] {
+        let serde_json::Value::Object(fields) = json!({"price": 1}) else { panic!("an object") };
+        let edits = vec![RecordEdit::new("products", id, Edit::Put(fields))];
+        let transactions = vec![LocalTransaction { origin: None, edits }];
+        replica.handle(Input::Write { id: 1, transactions }, now).unwrap();
+        replica.commit().unwrap();
+    }
+    let space = replica.network().unwrap().main_space();
+    (replica.into_store(), FeedId::new(site, space), space)
+}
+
+fn read(
+    store: &MemoryStore,
+    feed: FeedId,
+    space: SpaceId,
+    cursor: Cursor,
+) -> (Vec<String>, Cursor) {
+    let mut reader = Reader::open(store, feed, space, cursor, None).unwrap();
+    let page = reader.read(store, BOUNDS).unwrap();
+    assert!(page.is_end);
+    let ids = page.told.into_iter().map(|told| match told.item {
+        Item::Change(change) => change.key.id,
+        Item::Fork { .. } => panic!("there is no fork"),
+    });
+    (ids.collect(), page.cursor)
+}
+
+/// Sets what became of the second entry, and returns its place.
+fn set_fate(store: &mut MemoryStore, space: SpaceId, fate: Fate) -> Position {
+    let mut rows = Vec::new();
+    walk(store, &logs::entries_of_space(space), None, |key, value| {
+        let row: EntryRow = decode_row("entry row", value)?;
+        rows.push((key.to_vec(), row));
+        Ok(true)
+    })
+    .unwrap();
+    let (key, row) = rows.swap_remove(1);
+    let changed = codec::encode(&EntryRow { fate, ..row });
+    store.apply(vec![(key, Some(changed))], None).unwrap();
+    row.position()
+}
+
+#[test]
+fn what_was_held_is_told_once_a_newer_program_applies_it() {
+    let (mut store, feed, space) = store();
+    let position = set_fate(&mut store, space, Fate::Held);
+    let (ids, mut cursor) = read(&store, feed, space, Cursor::start(feed));
+    assert_eq!(ids, ["a", "c"]);
+    assert_eq!(cursor.owed.held, Some((position, PAYLOAD_FORMAT)));
+    assert_eq!(read(&store, feed, space, cursor.clone()).0, Vec::<String>::new());
+
+    // As if the program that held it had known one format less.
+    set_fate(&mut store, space, Fate::Applied);
+    cursor.owed.held = Some((position, PAYLOAD_FORMAT - 1));
+    let (ids, cursor) = read(&store, feed, space, cursor);
+    assert_eq!(ids, ["b", "c"]);
+    assert_eq!(cursor.owed.held, None);
+}
+
+#[test]
+fn what_is_void_is_not_told() {
+    let (mut store, feed, space) = store();
+    set_fate(&mut store, space, Fate::Void);
+    assert_eq!(read(&store, feed, space, Cursor::start(feed)).0, ["a", "c"]);
+}
+
+#[test]
+fn more_damage_than_a_cursor_remembers_is_an_error() {
+    let (mut store, feed, space) = store();
+    let mut cursor = Cursor::start(feed);
+    let hole = |number| Hole { start: Position(900 + number), end: None };
+    cursor.owed.holes = (0..HOLES_MAX as u64).map(hole).collect();
+    let last = store.applied().unwrap().unwrap();
+    for hole in &cursor.owed.holes {
+        store.damage(hole.start);
+    }
+    store.damage(last);
+    let mut reader = Reader::open(&store, feed, space, cursor, None).unwrap();
+    let error = reader.read(&store, BOUNDS).unwrap_err();
+    assert!(error.to_string().contains("in more than 16 places"), "{error}");
+}

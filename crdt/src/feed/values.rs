@@ -1,0 +1,86 @@
+//! Records as of a place in the journal.
+
+use super::Values;
+use crate::changes::{self, ChangeReader};
+use crate::record::{ActorBytes, Document, RecordChange};
+use crate::replica::documents::{Documents, Kept};
+use crate::store::{ReadStore, StoreError};
+use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
+
+/// The records that a reader has come by lately, as of its place: reading on, a record that changes again costs
+/// nothing but its changes.
+pub(super) struct Records {
+    documents: Documents,
+}
+
+impl Records {
+    pub(super) fn new() -> Self {
+        Self { documents: Documents::new() }
+    }
+
+    /// Forgets all: the reader moved, or history was made anew.
+    pub(super) fn clear(&mut self) {
+        self.documents.clear();
+    }
+
+    /// The record before and after a change, or why that cannot be told.
+    pub(super) fn values(
+        &mut self,
+        store: &impl ReadStore,
+        key: &RecordKey,
+        actor: ActorBytes,
+        change: &RecordChange,
+        at: ChangeAt,
+    ) -> Result<Result<Values, String>, StoreError> {
+        let kept = match self.documents.pop(key) {
+            Some(kept) => Ok(kept),
+            None => load(store, key, at)?,
+        };
+        let Kept { mut document, mut changes } = match kept {
+            Ok(kept) => kept,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let before = (!document.is_empty()).then(|| document.view());
+        if let Err(reason) = apply(&mut document, actor, change) {
+            return Ok(Err(reason));
+        }
+        let after = document.view();
+        changes.push(at, |_, _| ());
+        self.documents.put(key.clone(), Kept { document, changes });
+        Ok(Ok(Values { before, after }))
+    }
+}
+
+fn apply(document: &mut Document, actor: ActorBytes, change: &RecordChange) -> Result<(), String> {
+    let checked = document.check(actor, change).map_err(|verdict| verdict.to_string())?;
+    document.apply(checked).map(drop).map_err(|error| error.to_string())
+}
+
+/// The record as of right before a change of it, or why that cannot be told.
+fn load(
+    store: &impl ReadStore,
+    key: &RecordKey,
+    at: ChangeAt,
+) -> Result<Result<Kept, String>, StoreError> {
+    let stored = store.get(&key.record())?;
+    let all = match &stored {
+        Some(value) => changes::places(store, key, &RecordRow::decode(value)?.changes)?,
+        None => Vec::new(),
+    };
+    let is_before = |place: &ChangeAt| (place.position, place.index) < (at.position, at.index);
+    let mut reader = ChangeReader::new(store);
+    let (mut history, mut places) = (Vec::new(), Changes::default());
+    for place in all.into_iter().filter(is_before) {
+        match reader.at(place) {
+            Ok((header, change)) => {
+                history.push((ActorBytes(header.author.actor()), change.clone()));
+            }
+            Err(error @ StoreError::Damaged { .. }) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error),
+        }
+        places.push(place, |_, _| ());
+    }
+    let whole = Document::of_changes(history.iter().map(|(actor, change)| (*actor, change)));
+    let kept = whole.map(|document| Kept { document, changes: places });
+    Ok(kept.map_err(|error| error.to_string()))
+}
