@@ -196,6 +196,22 @@ pub(crate) enum SiteCommand {
     Log(LogArgs),
     /// Print what this site holds, as a file for `bundle --since`
     Frontier,
+    /// Write entries to a file, to be carried to a site and merged there
+    Bundle {
+        /// The file
+        out: PathBuf,
+        /// Only what the site lacks that printed this file with `frontier`
+        #[arg(long, value_name = "FRONTIER-FILE", conflicts_with = "for_site")]
+        since: Option<PathBuf>,
+        /// Only what this site lacks by its latest receipt: a name or id
+        #[arg(long = "for", value_name = "SITE")]
+        for_site: Option<String>,
+    },
+    /// Take in a bundle, or all that another site's data folder holds
+    Merge {
+        /// The bundle or folder
+        path: PathBuf,
+    },
     /// Show the site, its storage, and who holds what
     Status {
         /// Show what is not in step instead: each record, site and reason

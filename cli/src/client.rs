@@ -146,32 +146,61 @@ impl Client {
         path: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<Vec<u8>, CliError> {
+        let body = body.map(|(content_type, bytes)| (content_type, Body::from(bytes)));
+        read(self.exchange(method, path, body).await?).await
+    }
+
+    /// Sends a request whose body, a content type and bytes, and whose answer may be of any length and take any time.
+    pub(crate) async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        body: (&str, Body),
+    ) -> Result<Body, CliError> {
+        let response = self.exchange(method, path, Some(body)).await?;
+        match response.status().is_success() {
+            true => Ok(response.into_body()),
+            false => Err(read(response).await.err().unwrap_or_else(CliError::told)),
+        }
+    }
+
+    /// Reads an answer of [`Client::stream`] that is JSON.
+    pub(crate) async fn read_json<T: DeserializeOwned>(answer: Body) -> Result<T, CliError> {
+        let answer = read(Response::new(answer)).await?;
+        serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Body)>,
+    ) -> Result<Response<Body>, CliError> {
         let mut request = Request::builder().method(method);
         let body = match body {
-            Some((content_type, bytes)) => {
+            Some((content_type, body)) => {
                 request = request.header(header::CONTENT_TYPE, content_type);
-                Body::from(bytes)
+                body
             }
             None => Body::empty(),
         };
-        let response = match &self.link {
+        match &self.link {
             Link::Running { http, api, token } => {
                 let request = request
                     .uri(format!("http://{api}{path}"))
                     .header(header::AUTHORIZATION, format!("Bearer {token}"));
                 let request = request.body(body).map_err(|error| unsendable(&error))?;
                 let response = http.request(request).await;
-                response.map(|response| response.map(Body::new)).map_err(|error| broken(&error))?
+                response.map(|response| response.map(Body::new)).map_err(|error| broken(&error))
             }
             Link::Opened { router, .. } => {
                 let request = request.uri(path).body(body).map_err(|error| unsendable(&error))?;
                 match router.clone().oneshot(request).await {
-                    Ok(response) => response,
+                    Ok(response) => Ok(response),
                     Err(never) => match never {},
                 }
             }
-        };
-        read(response).await
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use clap::Parser;
 use args::{Args, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
 use client::Client;
 use commands::{
-    conflicts, export, history, import, init, log, maintenance, membership, records, run, schema,
-    status,
+    bundle, conflicts, export, history, import, init, log, maintenance, membership, records, run,
+    schema, status,
 };
 use error::CliError;
 
@@ -102,6 +102,10 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Conflicts { collection, id } => {
             conflicts::conflicts(context, collection, id).await
         }
+        SiteCommand::Bundle { out, since, for_site } => {
+            bundle::bundle(context, &out, since, for_site).await
+        }
+        SiteCommand::Merge { path } => bundle::merge(context, &path).await,
         SiteCommand::History { record, limit } => history::history(context, &record, limit).await,
         SiteCommand::Diff { record, from, to } => history::diff(context, &record, from, to).await,
         SiteCommand::Receipts { record } => history::receipts(context, &record).await,

@@ -96,6 +96,14 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     }
 }
 
+/// `1 entry`, `2 entries`.
+pub(crate) fn counted_entries(number: u64) -> String {
+    match number {
+        1 => "1 entry".to_owned(),
+        _ => format!("{number} entries"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

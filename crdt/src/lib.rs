@@ -6,7 +6,9 @@
 //! a [`entry::Transaction`] → a signed [`entry::Entry`] → [`store::Store::append`] → rows ([`tables`]) → gossip and
 //! pulls ([`protocol`]) → another site's replica, which verifies, checks, keeps and applies it.
 
+pub mod bundle;
 pub mod changes;
+pub mod chunks;
 pub mod codec;
 pub mod digest;
 pub mod entry;

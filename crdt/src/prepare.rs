@@ -74,6 +74,12 @@ pub(crate) struct ReadChange {
 }
 
 impl Job {
+    /// For the packed entries of a bundle, which nobody was asked for: what it comes to goes to
+    /// [`crate::Replica::merge`].
+    pub fn of_bundle(packed: Vec<u8>) -> Self {
+        Self { from: SiteId([0; 32]), id: 0, packed }
+    }
+
     /// Does it.
     pub fn run(self) -> Prepared {
         let Self { from, id, packed } = self;
@@ -115,6 +121,15 @@ impl PreparedEntry {
     /// Whether the author's site signed the header.
     pub(crate) fn is_signed(&self) -> bool {
         self.is_signed.unwrap_or_else(|| self.entry.is_signed())
+    }
+
+    /// The records that it changes, by collection and id, one for each change; none if it was not read.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&str, &str)> {
+        let changes = match &self.content {
+            Some(Ok(Content::Records { changes, .. })) => &changes[..],
+            Some(Ok(Content::Membership) | Err(_)) | None => &[],
+        };
+        changes.iter().map(|read| (read.write.collection.as_str(), read.write.id.as_str()))
     }
 
     /// The entry and its content. Call only where the payload is of a known format.

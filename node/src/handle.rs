@@ -241,7 +241,7 @@ impl Handle {
         Ok(status.sites.into_iter().map(|site| (site.site, site.name)).collect())
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         message: impl FnOnce(oneshot::Sender<T>) -> Message,
     ) -> Result<T, Stopped> {

@@ -5,6 +5,7 @@
 //! use of either.
 
 pub mod api;
+pub mod bundle;
 pub mod config;
 mod driver;
 pub mod handle;

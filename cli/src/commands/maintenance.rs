@@ -4,7 +4,7 @@ use branchline_node::api::{RebuildAnswer, VerifyAnswer};
 
 use crate::Context;
 use crate::error::CliError;
-use crate::output::{self, counted};
+use crate::output::{self, counted, counted_entries};
 
 /// Checks everything that is stored.
 pub(crate) async fn verify(context: &Context) -> Result<(), CliError> {
@@ -40,12 +40,5 @@ pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
             "the tables are made anew from {}",
             counted_entries(report.entries)
         )),
-    }
-}
-
-fn counted_entries(number: u64) -> String {
-    match number {
-        1 => "1 entry".to_owned(),
-        _ => format!("{number} entries"),
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file per family.
 
+pub(crate) mod bundle;
 pub(crate) mod conflicts;
 pub(crate) mod export;
 pub(crate) mod history;

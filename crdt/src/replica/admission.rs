@@ -253,20 +253,9 @@ impl<S: Store> Replica<S> {
     }
 
     fn take_up(&mut self, from: SiteId, token: u64, admission: Admission) {
-        let Some(members) = self.members() else { return };
-        let verdict = match members.examine(&admission) {
-            _ if admission.site != from => {
-                Err("the ticket was taken up by another site".to_owned())
-            }
-            Ok(Admitting::AlreadyMember) => Ok(Admitting::AlreadyMember),
-            Ok(Admitting::New) if admission.grant.expires_ms < self.now.wall_ms => {
-                Err("the ticket has expired, ask for a new one".to_owned())
-            }
-            Ok(Admitting::New) if self.is_taken_up(&admission) => {
-                Err(NotAdmitted::Used { used_by: from }.to_string())
-            }
-            Ok(Admitting::New) => Ok(Admitting::New),
-            Err(error) => Err(error.to_string()),
+        let verdict = match admission.site == from {
+            true => self.may_take_up(&admission),
+            false => Err("the ticket was taken up by another site".to_owned()),
         };
         match verdict {
             Ok(admitting) => {
@@ -276,6 +265,24 @@ impl<S: Store> Replica<S> {
                 self.stage.after.push(After::Welcome { token, to: from });
             }
             Err(reason) => self.refuse(token, &reason),
+        }
+    }
+
+    /// Whether a site may become a member by a ticket now, or why not.
+    pub(super) fn may_take_up(&self, admission: &Admission) -> Result<Admitting, String> {
+        let Some(members) = self.members() else {
+            return Err("this site has no network".to_owned());
+        };
+        match members.examine(admission) {
+            Ok(Admitting::AlreadyMember) => Ok(Admitting::AlreadyMember),
+            Ok(Admitting::New) if admission.grant.expires_ms < self.now.wall_ms => {
+                Err("the ticket has expired, ask for a new one".to_owned())
+            }
+            Ok(Admitting::New) if self.is_taken_up(admission) => {
+                Err(NotAdmitted::Used { used_by: admission.site }.to_string())
+            }
+            Ok(Admitting::New) => Ok(Admitting::New),
+            Err(error) => Err(error.to_string()),
         }
     }
 

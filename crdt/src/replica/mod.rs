@@ -12,7 +12,7 @@
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
 //! far), `history` (of a record, from the journal), `commit` (seal, append, rows), `sync`, `peer`, `serve` and `gossip`
-//! (what is sent), `admission`, `receipts`, `forks`, `repair`, `replay`.
+//! (what is sent), `merge` (bundles), `admission`, `receipts`, `forks`, `repair`, `replay`.
 
 mod accept;
 mod admission;
@@ -22,6 +22,7 @@ mod forks;
 mod gossip;
 mod history;
 pub(crate) mod logs;
+mod merge;
 mod peer;
 mod receipts;
 mod repair;
@@ -47,6 +48,7 @@ use crate::tables::records::RecordKey;
 pub use accept::Refusal;
 pub use admission::{InviteError, JoinError};
 pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
+pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use replay::Progress;
 pub use status::{Footprint, SiteStatus, Status};
 pub use write::{WriteError, Written};

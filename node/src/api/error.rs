@@ -61,6 +61,12 @@ pub enum Code {
     BadTicket,
     /// The ticket cannot be used at this site.
     TicketRefused,
+    /// The bytes are no bundle, or damaged.
+    BadBundle,
+    /// The bundle begins behind entries that this site lacks.
+    BundleGap,
+    /// The bundle cannot be merged at this site: it is another network's, or a later program's.
+    BundleRefused,
     /// The record cannot be read at this site.
     RecordUnreadable,
     /// The journal could not be written; nothing changed.
@@ -77,7 +83,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::Unauthorized,
         Self::WrongHost,
         Self::WrongOrigin,
@@ -101,6 +107,9 @@ impl Code {
         Self::NoAddress,
         Self::BadTicket,
         Self::TicketRefused,
+        Self::BadBundle,
+        Self::BundleGap,
+        Self::BundleRefused,
         Self::RecordUnreadable,
         Self::Unwritable,
         Self::StorageFailed,
@@ -143,6 +152,9 @@ impl Code {
             Self::NoAddress => ("no_address", StatusCode::CONFLICT, true),
             Self::BadTicket => ("bad_ticket", StatusCode::BAD_REQUEST, false),
             Self::TicketRefused => ("ticket_refused", StatusCode::CONFLICT, false),
+            Self::BadBundle => ("bad_bundle", StatusCode::BAD_REQUEST, false),
+            Self::BundleGap => ("bundle_gap", StatusCode::CONFLICT, false),
+            Self::BundleRefused => ("bundle_refused", StatusCode::CONFLICT, false),
             Self::RecordUnreadable => {
                 ("record_unreadable", StatusCode::INTERNAL_SERVER_ERROR, false)
             }

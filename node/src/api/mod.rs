@@ -14,12 +14,14 @@
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
 //! | `GET /v1/conflicts` | fields with more than one value |
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}` | schemas |
+//! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
 //! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
 //!
 //! Every request but `GET /healthz` carries the bearer token of the data folder. Errors have one shape,
 //! [`ErrorBody`]; [`Code`] lists them all.
 
 mod auth;
+mod bundle;
 mod collections;
 mod conflicts;
 mod error;
@@ -52,6 +54,7 @@ use tokio::net::TcpListener;
 use crate::handle::Handle;
 use error::ApiError;
 
+pub use bundle::{BundleRequest, MergeAnswer};
 pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
 pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
 pub use error::{Code, ErrorBody, ErrorDetail};
@@ -129,6 +132,8 @@ pub fn router(handle: Handle) -> Router {
         .layer(middleware::from_fn(time_out));
     // These read or write everything that is stored: they take as long as they take.
     let unbounded = Router::new()
+        .route("/v1/bundle", post(bundle::bundle))
+        .route("/v1/merge", post(bundle::merge))
         .route("/v1/verify", post(maintenance::verify))
         .route("/v1/rebuild", post(maintenance::rebuild));
     bounded

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use branchline_crdt::Replica;
-use branchline_crdt::ids::SiteKey;
+use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
-use branchline_crdt::replica::{Input, LocalTransaction, Now, Status, WriteError, Written};
+use branchline_crdt::replica::{
+    Input, LocalTransaction, MergeError, MergePiece, Merged, Now, Status, WriteError, Written,
+};
 use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
 use libp2p::gossipsub::MessageId;
@@ -22,6 +24,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::bundle::BundleStart;
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
 use crate::log_limit::LogLimit;
 use crate::network::{Event, IntroductionToken, NetworkHandle, ResponseToken};
@@ -60,6 +63,13 @@ pub(crate) enum Message {
     },
     Verify(oneshot::Sender<Result<VerifyReport, StoreError>>),
     Rebuild(oneshot::Sender<Result<u64, StoreError>>),
+    /// Issues this site's receipt, and says what a bundle begins with; nothing where there is no network.
+    BeginBundle(oneshot::Sender<Option<BundleStart>>),
+    Merge {
+        maker: SiteId,
+        piece: Box<MergePiece>,
+        reply: oneshot::Sender<Result<Merged, MergeError>>,
+    },
     Network(Event),
     /// With room for another, once it is taken in.
     Prepared(Prepared, Option<OwnedSemaphorePermit>),
@@ -226,6 +236,17 @@ impl Driver {
                 let mut entries = 0;
                 self.replica.rebuild(&mut |progress| entries = progress.entries)?;
                 let _ = reply.send(Ok(entries));
+            }
+            Message::BeginBundle(reply) => {
+                self.replica.commit()?;
+                self.replica.issue_receipts_now(Self::now(self.started))?;
+                let (site, admission) = (self.replica.site(), self.replica.admission());
+                let start = |network| BundleStart { network, site, admission };
+                let _ = reply.send(self.replica.network().map(start));
+            }
+            Message::Merge { maker, piece, reply } => {
+                let merged = self.replica.merge(maker, *piece, Self::now(self.started))?;
+                let _ = reply.send(merged);
             }
             Message::Network(event) => self.take_event(event)?,
             Message::Prepared(prepared, _room) => self.feed(Input::Prepared(prepared))?,

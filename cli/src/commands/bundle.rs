@@ -1,0 +1,188 @@
+//! `bundle` and `merge`: entries carried by hand.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use axum::body::{Body, Bytes};
+use axum::http::Method;
+use branchline_crdt::bundle::{BundleReader, Contents, Piece};
+use branchline_node::api::{BundleRequest, FrontierAnswer, MergeAnswer};
+use futures::StreamExt as _;
+use futures::stream;
+use serde_json::json;
+
+use crate::Context;
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, counted, counted_entries};
+
+/// Longest frontier file that is read: that of some 10,000 logs.
+const FRONTIER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of a file that are read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Writes a bundle.
+pub(crate) async fn bundle(
+    context: &Context,
+    out: &Path,
+    since: Option<PathBuf>,
+    for_site: Option<String>,
+) -> Result<(), CliError> {
+    let since = since.as_deref().map(read_frontier).transpose()?;
+    let body = request(&BundleRequest { since, for_site })?;
+    let answer = context.client.stream(Method::POST, "/v1/bundle", body).await?;
+    let (contents, bytes) = write_whole(out, answer).await?;
+    let Contents { entries, left_out, receipts } = contents;
+    if context.json {
+        let file = out.display().to_string();
+        let answer = json!({ "file": file, "entries": entries, "entries_left_out": left_out, "receipts": receipts, "bytes": bytes });
+        return output::json(&answer);
+    }
+    let entries = counted_entries(entries);
+    output::line(format_args!("{entries} in {}, {bytes} bytes", out.display()))?;
+    if left_out > 0 {
+        output::note(format_args!(
+            "{} left out: damaged here (`branchline status --why`)",
+            counted_entries(left_out)
+        ));
+    }
+    Ok(())
+}
+
+fn read_frontier(path: &Path) -> Result<FrontierAnswer, CliError> {
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(FRONTIER_BYTES_MAX).read_to_string(&mut text));
+    read.map_err(|error| CliError::file("read", path, &error))?;
+    serde_json::from_str(&text).map_err(|error| {
+        CliError::failed(format!("{} is no frontier: {error}", path.display()))
+            .hint("`branchline frontier > FILE` at the receiving site writes one")
+    })
+}
+
+fn request(request: &BundleRequest) -> Result<(&'static str, Body), CliError> {
+    let bytes = serde_json::to_vec(request).map_err(std::io::Error::from)?;
+    Ok(("application/json", Body::from(bytes)))
+}
+
+/// Writes an answer to a file, which appears when it is whole, and for its owner only.
+async fn write_whole(out: &Path, answer: Body) -> Result<(Contents, u64), CliError> {
+    let mut aside = out.as_os_str().to_owned();
+    aside.push(".partial");
+    let aside = PathBuf::from(aside);
+    let written = write_checked(&aside, answer).await;
+    let renamed = written.and_then(|whole| {
+        fs::rename(&aside, out).map_err(|error| CliError::file("write", out, &error))?;
+        Ok(whole)
+    });
+    if renamed.is_err() {
+        // There may be none.
+        let _ = fs::remove_file(&aside);
+    }
+    renamed
+}
+
+async fn write_checked(path: &Path, answer: Body) -> Result<(Contents, u64), CliError> {
+    let cannot = |error| CliError::file("write", path, &error);
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path).map_err(cannot)?;
+    let mut answer = answer.into_data_stream();
+    let mut reader = BundleReader::default();
+    let (mut contents, mut bytes) = (Contents::default(), 0);
+    let wrong = |error: &dyn std::error::Error| {
+        CliError::failed(format!("the bundle was not written to its end: {error}"))
+    };
+    while let Some(some) = answer.next().await {
+        let some = some.map_err(|error| wrong(&error))?;
+        file.write_all(&some).map_err(cannot)?;
+        bytes += some.len() as u64;
+        reader.push(&some);
+        while let Some(piece) = reader.next_piece().map_err(|error| wrong(&error))? {
+            if let Piece::End(end) = piece {
+                contents = end;
+            }
+        }
+    }
+    reader.finish().map_err(|error| wrong(&error))?;
+    file.sync_all().map_err(cannot)?;
+    Ok((contents, bytes))
+}
+
+/// Takes in a bundle, or what another site's folder holds.
+pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError> {
+    let answer = match path.is_dir() {
+        true => merge_folder(context, path).await?,
+        false => upload(context, file_body(path)?).await?,
+    };
+    if context.json {
+        output::json(&answer)?;
+    } else {
+        show(&answer)?;
+    }
+    let MergeAnswer { entries_waiting, entries_refused, refusal, .. } = answer;
+    if entries_refused > 0 {
+        let (entries, reason) = (counted_entries(entries_refused), refusal.unwrap_or_default());
+        return Err(CliError::failed(format!("{entries} refused, the first: {reason}")));
+    }
+    if entries_waiting > 0 {
+        let entries = counted_entries(entries_waiting);
+        return Err(CliError::failed(format!("{entries} build on others that are not here"))
+            .hint("make the bundle from this site's frontier: `branchline frontier > FILE` here, `branchline bundle OUT --since FILE` there"));
+    }
+    Ok(())
+}
+
+async fn merge_folder(context: &Context, path: &Path) -> Result<MergeAnswer, CliError> {
+    let other = Client::connect(path).await?;
+    // A site without a network has no frontier, and says so when it merges.
+    let since = context.client.get::<FrontierAnswer>("/v1/frontier").await.ok();
+    let body = request(&BundleRequest { since, for_site: None })?;
+    let answer = match other.stream(Method::POST, "/v1/bundle", body).await {
+        Ok(bundle) => upload(context, bundle).await,
+        Err(error) => Err(error),
+    };
+    other.close().await;
+    answer
+}
+
+async fn upload(context: &Context, body: Body) -> Result<MergeAnswer, CliError> {
+    let body = ("application/octet-stream", body);
+    let answer = context.client.stream(Method::POST, "/v1/merge", body).await?;
+    Client::read_json(answer).await
+}
+
+/// A file as a body that is read while it is sent.
+fn file_body(path: &Path) -> Result<Body, CliError> {
+    let file = File::open(path).map_err(|error| CliError::file("read", path, &error))?;
+    let pieces = stream::try_unfold(file, |mut file| async move {
+        let mut piece = vec![0; READ_BYTES];
+        let count = file.read(&mut piece)?;
+        piece.truncate(count);
+        Ok::<_, std::io::Error>((count > 0).then_some((Bytes::from(piece), file)))
+    });
+    Ok(Body::from_stream(pieces))
+}
+
+fn show(answer: &MergeAnswer) -> Result<(), CliError> {
+    let MergeAnswer { maker_name, entries_new, entries_known, .. } = answer;
+    let (maker, time) = (output::visible(maker_name), answer.time.clone().unwrap_or_default());
+    output::line(format_args!("bundle of {maker}, made {time}"))?;
+    let mut rows = vec![
+        ["entries", &format!("{entries_new} new, {entries_known} known")].map(str::to_owned),
+        ["records", &format!("{} changed", answer.records_changed)].map(str::to_owned),
+    ];
+    if answer.conflicts_new > 0 {
+        let conflicts = counted(answer.conflicts_new, "record");
+        rows.push(
+            ["conflicts", &format!("{conflicts} more: `branchline conflicts`")].map(str::to_owned),
+        );
+    }
+    if answer.entries_left_out > 0 {
+        let left_out = counted_entries(answer.entries_left_out);
+        rows.push(["left out", &format!("{left_out}, damaged at {maker}")].map(str::to_owned));
+    }
+    output::rows(rows)
+}

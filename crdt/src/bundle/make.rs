@@ -1,0 +1,265 @@
+//! Making a bundle from what the tables and the journal hold, away from the replica.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use super::{
+    ADMISSION, Contents, ENTRIES, ENTRIES_BYTES, FILE, FORK, GENESIS, HEADER, Header, RECEIPTS,
+    RECEIPTS_KIND,
+};
+use crate::changes::read_entry;
+use crate::chunks::{ChunkWriter, END};
+use crate::codec;
+use crate::entry::{self, Entry};
+use crate::frontier::Known;
+use crate::holders::{self, Compared};
+use crate::ids::{Author, EntryHash, NetworkId, SiteId, SpaceId};
+use crate::membership::{Admission, Genesis};
+use crate::protocol::pack_entries;
+use crate::receipt::Receipt;
+use crate::replica::logs::Logs;
+use crate::store::{Position, ReadStore, StoreError};
+use crate::tables::logs::{self, EntryRow};
+use crate::tables::row;
+
+/// What the receiver of a bundle is taken to hold.
+#[derive(Clone, Debug)]
+pub enum Since {
+    /// Nothing.
+    Nothing,
+    /// By space, what it has told of itself; nothing of other spaces.
+    Frontier(BTreeMap<SpaceId, Vec<Known>>),
+    /// What its latest receipt says; without one, nothing.
+    Receipt(SiteId),
+}
+
+/// A bundle in the making: yields the bytes of the file, piece by piece.
+pub struct Bundling<J> {
+    journal: J,
+    writer: ChunkWriter,
+    parts: VecDeque<Part>,
+    /// Logs that are left out, from a number on.
+    left_out: BTreeMap<(SpaceId, Author), u64>,
+    contents: Contents,
+    header: Header,
+}
+
+enum Part {
+    Bytes(Vec<u8>),
+    Chunk(u8, Vec<u8>),
+    Entries(SpaceId, Walk),
+    End,
+}
+
+/// The entries of one space that are yet to be written, in journal order.
+struct Walk {
+    next: BinaryHeap<Reverse<(Position, Author, u64)>>,
+    /// The last of each log.
+    until: BTreeMap<Author, u64>,
+}
+
+impl<J: ReadStore> Bundling<J> {
+    /// Begins a bundle of all that is held now and that its receiver lacks. `maker`: this site; `admission`: how it
+    /// takes up its ticket, if it is no member yet.
+    pub fn new(
+        journal: J,
+        network: NetworkId,
+        maker: SiteId,
+        admission: Option<Admission>,
+        time_ms: i64,
+        since: &Since,
+    ) -> Result<Self, StoreError> {
+        let (membership, main) = (network.membership_space(), network.main_space());
+        let (mut told, mut walks) = (Vec::new(), Vec::new());
+        let mut forks = Vec::new();
+        for space in [membership, main] {
+            let logs = Logs::load(&journal, space)?;
+            let known = known(&journal, space, &logs, since)?;
+            walks.push(Walk::new(&journal, space, &logs, &known)?);
+            forks.extend(logs.forks.values().map(|fork| codec::encode(&(space, fork))));
+            if !known.is_empty() {
+                told.push((space, known));
+            }
+        }
+        let receipts: Vec<Receipt> = holders::receipts(&journal, main)?.into_values().collect();
+        let genesis: Option<Genesis> = row(&journal, "genesis document", logs::GENESIS)?;
+        let header = Header { network, maker, time_ms, since: told };
+        let (writer, start) = ChunkWriter::start(FILE);
+        let mut parts =
+            VecDeque::from([Part::Bytes(start), Part::Chunk(HEADER, codec::encode(&header))]);
+        parts.extend(genesis.map(|genesis| Part::Chunk(GENESIS, codec::encode(&genesis))));
+        parts.extend(admission.map(|taken| Part::Chunk(ADMISSION, codec::encode(&taken))));
+        let mut walks = walks.into_iter();
+        parts.extend(walks.next().map(|walk| Part::Entries(membership, walk)));
+        parts.extend(forks.into_iter().map(|fork| Part::Chunk(FORK, fork)));
+        parts.extend(walks.next().map(|walk| Part::Entries(main, walk)));
+        let some = receipts.chunks(RECEIPTS);
+        parts.extend(some.map(|some| Part::Chunk(RECEIPTS_KIND, codec::encode(&some))));
+        parts.push_back(Part::End);
+        let contents = Contents { receipts: receipts.len() as u64, ..Contents::default() };
+        let left_out = BTreeMap::new();
+        Ok(Self { journal, writer, parts, left_out, contents, header })
+    }
+
+    /// What the bundle is.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The next bytes of the file; `None`: it is whole.
+    pub fn next_bytes(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        while let Some(part) = self.parts.pop_front() {
+            match part {
+                Part::Bytes(bytes) => return Ok(Some(bytes)),
+                Part::Chunk(kind, content) => return Ok(Some(self.writer.chunk(kind, &content))),
+                Part::End => {
+                    let content = codec::encode(&self.contents);
+                    return Ok(Some(self.writer.chunk(END, &content)));
+                }
+                Part::Entries(space, mut walk) => {
+                    let entries = self.next_entries(space, &mut walk)?;
+                    if !entries.is_empty() {
+                        self.contents.entries += entries.len() as u64;
+                        self.parts.push_front(Part::Entries(space, walk));
+                        return Ok(Some(self.writer.chunk(ENTRIES, &pack_entries(&entries))));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_entries(&mut self, space: SpaceId, walk: &mut Walk) -> Result<Vec<Entry>, StoreError> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while bytes < ENTRIES_BYTES
+            && let Some(Reverse((position, author, seq))) = walk.next.pop()
+        {
+            let until = walk.until.get(&author).copied().unwrap_or(seq);
+            let read = match read_entry(&self.journal, position) {
+                Ok(entry) if !self.builds_on_left_out(&entry.header) => Some(entry),
+                Ok(_) | Err(StoreError::Damaged { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            let Some(entry) = read else {
+                self.left_out.insert((space, author), seq);
+                self.contents.left_out += until + 1 - seq;
+                continue;
+            };
+            bytes += entry.bytes().len();
+            entries.push(entry);
+            if seq < until {
+                walk.next.extend(place_of(&self.journal, space, author, seq + 1)?.map(Reverse));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn builds_on_left_out(&self, header: &entry::Header) -> bool {
+        if self.left_out.is_empty() {
+            return false;
+        }
+        let membership = header.network.membership_space();
+        let own = header.past.iter().map(|tip| (header.space, tip));
+        let mut past = own.chain(header.membership_past.iter().map(|tip| (membership, tip)));
+        past.any(|(space, tip)| {
+            self.left_out.get(&(space, tip.author)).is_some_and(|seq| *seq <= tip.seq)
+        })
+    }
+}
+
+impl Walk {
+    fn new(
+        journal: &impl ReadStore,
+        space: SpaceId,
+        logs: &Logs,
+        known: &[Known],
+    ) -> Result<Self, StoreError> {
+        let mut lacking = logs.lacking(known);
+        for item in known {
+            // The receiver holds another branch of this log: from its first entry on it will find the fork.
+            if hash_of(journal, space, logs, item)?.is_some_and(|hash| !item.names(&hash)) {
+                lacking.insert(item.author, 1);
+            }
+        }
+        let mut next = BinaryHeap::new();
+        for (author, seq) in lacking {
+            next.extend(place_of(journal, space, author, seq)?.map(Reverse));
+        }
+        let until = logs.rows.iter().map(|(author, row)| (*author, row.seq)).collect();
+        Ok(Self { next, until })
+    }
+}
+
+/// What the receiver is taken to hold of a space, no further than this site itself holds it: nothing here builds on the
+/// rest.
+fn known(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    logs: &Logs,
+    since: &Since,
+) -> Result<Vec<Known>, StoreError> {
+    let told = match since {
+        Since::Nothing => Vec::new(),
+        Since::Frontier(spaces) => spaces.get(&space).cloned().unwrap_or_default(),
+        Since::Receipt(site) => {
+            let receipts = holders::receipts(journal, space)?;
+            let listed = receipts.get(site).map(|receipt| Compared::new(logs).known(receipt));
+            let mut told = Vec::new();
+            for item in listed.unwrap_or_default() {
+                let hash = hash_of(journal, space, logs, &item)?;
+                told.push(Known { check: hash.map_or([0; 8], |hash| hash.short()), ..item });
+            }
+            told
+        }
+    };
+    let mut held = Vec::new();
+    for item in told {
+        match logs.rows.get(&item.author) {
+            Some(row) if row.seq < item.seq => {
+                held.push(Known { seq: row.seq, check: row.hash.short(), ..item });
+            }
+            Some(_) => held.push(item),
+            // Of a log that is unknown here, the incarnations before it may be known.
+            None => {
+                let former = item.predecessors.iter().find_map(|(incarnation, seq)| {
+                    let author = Author { incarnation: *incarnation, ..item.author };
+                    let row = logs.rows.get(&author)?;
+                    Some((author, (*seq).min(row.seq)))
+                });
+                if let Some((author, seq)) = former {
+                    let item = Known { author, seq, check: [0; 8], predecessors: Vec::new() };
+                    let hash = hash_of(journal, space, logs, &item)?;
+                    held.push(Known { check: hash.map_or([0; 8], |hash| hash.short()), ..item });
+                }
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// The hash of an entry that is held here.
+fn hash_of(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    logs: &Logs,
+    item: &Known,
+) -> Result<Option<EntryHash>, StoreError> {
+    match logs.rows.get(&item.author) {
+        Some(log) if log.seq == item.seq => Ok(Some(log.hash)),
+        Some(_) | None => {
+            let key = logs::entry(space, item.author, item.seq);
+            let row: Option<EntryRow> = row(journal, "entry row", &key)?;
+            Ok(row.map(|row| row.hash))
+        }
+    }
+}
+
+fn place_of(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    author: Author,
+    seq: u64,
+) -> Result<Option<(Position, Author, u64)>, StoreError> {
+    let row: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
+    Ok(row.map(|row| (row.position(), author, seq)))
+}

@@ -1,0 +1,149 @@
+//! Bundles: entries in a file, for offices whose link is a USB stick.
+//!
+//! A bundle is a [`crate::chunks`] file of [`Piece`]s: the header, the genesis document, the taking up of a ticket if its
+//! maker is no member yet, membership entries, proofs of forks, the entries of the main space, and receipts. Entries
+//! stand in the maker's journal order, packed as in answers to pulls. A bundle is a hint: whoever takes it in judges
+//! each part as if a stranger had sent it.
+
+mod make;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chunks::{ChunkError, ChunkReader, END, FileKind};
+use crate::codec::{self, DecodeError};
+use crate::frontier::Known;
+use crate::ids::{NetworkId, SiteId, SpaceId};
+use crate::membership::{Admission, Genesis};
+use crate::receipt::Receipt;
+use crate::tables::logs::ForkRow;
+
+pub use make::{Bundling, Since};
+
+/// The file.
+pub const FILE: FileKind = FileKind { mark: b"branchline bundl", name: "bundle", version: 1 };
+
+/// Bytes of entries in one piece, as in an answer to a pull.
+const ENTRIES_BYTES: usize = 256 * 1024;
+/// Receipts in one piece.
+const RECEIPTS: usize = 256;
+
+// Kinds of chunks; stored, so these numbers never change.
+const HEADER: u8 = 1;
+const GENESIS: u8 = 2;
+const ADMISSION: u8 = 3;
+const ENTRIES: u8 = 4;
+const FORK: u8 = 5;
+const RECEIPTS_KIND: u8 = 6;
+
+/// What a bundle is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The network that it is of.
+    pub network: NetworkId,
+    /// The site that made it.
+    pub maker: SiteId,
+    /// When, in ms since 1970 by that site's clock.
+    pub time_ms: i64,
+    /// By space, what it takes to be held wherever it is merged: it begins behind that. Nothing: it begins with the
+    /// first entry.
+    pub since: Vec<(SpaceId, Vec<Known>)>,
+}
+
+/// What a bundle holds, said at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Entries.
+    pub entries: u64,
+    /// Entries that were left out since they, or what they build on, are damaged at the maker's.
+    pub left_out: u64,
+    /// Receipts.
+    pub receipts: u64,
+}
+
+/// One piece.
+#[derive(Debug)]
+pub enum Piece {
+    /// The first.
+    Header(Header),
+    /// The document that the network began with.
+    Genesis(Genesis),
+    /// The maker is no member yet and takes up its ticket.
+    Admission(Box<Admission>),
+    /// Entries, see [`crate::protocol::pack_entries`].
+    Entries(Vec<u8>),
+    /// The proof of a fork, and the space of the log.
+    Fork(SpaceId, Box<ForkRow>),
+    /// The latest receipts of some sites.
+    Receipts(Vec<Receipt>),
+    /// The last.
+    End(Contents),
+}
+
+/// Why bytes are no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The file is not whole, or none.
+    #[error(transparent)]
+    File(#[from] ChunkError),
+    /// A piece does not say what it should: another program made it.
+    #[error("the bundle holds what no bundle does: {0}")]
+    Layout(#[from] DecodeError),
+    /// A piece is of a kind that there is not.
+    #[error("the bundle holds a piece of the unknown kind {found}")]
+    Kind {
+        /// The kind.
+        found: u8,
+    },
+    /// The pieces are not in their order.
+    #[error("the bundle does not begin with a header")]
+    NoHeader,
+}
+
+/// Reads a bundle from bytes that come in pieces of any size.
+#[derive(Debug)]
+pub struct BundleReader {
+    chunks: ChunkReader,
+    has_header: bool,
+}
+
+impl Default for BundleReader {
+    fn default() -> Self {
+        Self { chunks: ChunkReader::new(FILE), has_header: false }
+    }
+}
+
+impl BundleReader {
+    /// Takes more bytes in. Call [`BundleReader::next_piece`] until it yields nothing before the next.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.chunks.push(bytes);
+    }
+
+    /// The next piece. `None`: more bytes are needed.
+    pub fn next_piece(&mut self) -> Result<Option<Piece>, BundleError> {
+        let Some((kind, content)) = self.chunks.next_chunk()? else { return Ok(None) };
+        let piece = match kind {
+            HEADER => Piece::Header(codec::decode("header of a bundle", &content)?),
+            GENESIS => Piece::Genesis(codec::decode("genesis document", &content)?),
+            ADMISSION => Piece::Admission(Box::new(codec::decode("admission", &content)?)),
+            ENTRIES => Piece::Entries(content),
+            FORK => {
+                let (space, fork) = codec::decode("fork", &content)?;
+                Piece::Fork(space, Box::new(fork))
+            }
+            RECEIPTS_KIND => Piece::Receipts(codec::decode("receipts", &content)?),
+            END => Piece::End(codec::decode("end of a bundle", &content)?),
+            found => return Err(BundleError::Kind { found }),
+        };
+        let is_header = matches!(piece, Piece::Header(_));
+        if is_header == self.has_header {
+            return Err(BundleError::NoHeader);
+        }
+        self.has_header = true;
+        Ok(Some(piece))
+    }
+
+    /// Whether the bundle was whole; asked when there are no more bytes.
+    pub fn finish(&self) -> Result<(), BundleError> {
+        Ok(self.chunks.finish()?)
+    }
+}

@@ -1,0 +1,281 @@
+//! Taking a bundle in, piece by piece: judged exactly as what comes over the network.
+
+use super::{Notice, Now, Replica};
+use crate::bundle::{Contents, Header};
+use crate::codec;
+use crate::entry::Header as EntryHeader;
+use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::membership::{Admission, Admitting, Genesis, Operation};
+use crate::prepare::{Prepared, PreparedEntry};
+use crate::receipt::Receipt;
+use crate::store::{Store, StoreError};
+use crate::tables::logs::ForkRow;
+
+use super::accept::Acceptance;
+
+/// A piece of a bundle, its entries prepared.
+#[derive(Debug)]
+pub enum MergePiece {
+    /// See [`crate::bundle::Piece::Header`].
+    Header(Header),
+    /// See [`crate::bundle::Piece::Genesis`].
+    Genesis(Genesis),
+    /// See [`crate::bundle::Piece::Admission`].
+    Admission(Box<Admission>),
+    /// See [`crate::bundle::Piece::Entries`].
+    Entries(Prepared),
+    /// See [`crate::bundle::Piece::Fork`].
+    Fork(SpaceId, Box<ForkRow>),
+    /// See [`crate::bundle::Piece::Receipts`].
+    Receipts(Vec<Receipt>),
+    /// See [`crate::bundle::Piece::End`].
+    End(Contents),
+}
+
+/// What became of the entries of one piece.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Entries that are held now and were not.
+    pub new: u64,
+    /// Entries that were held already.
+    pub known: u64,
+    /// Entries that build on others which are not here.
+    pub waiting: u64,
+    /// Entries that must not be here.
+    pub refused: u64,
+    /// Why the first of these was refused.
+    pub refusal: Option<String>,
+    /// Which records the new ones change: the beginning of a hash for each change.
+    pub records: Vec<[u8; 8]>,
+}
+
+/// Entries of one log that are not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingEntries {
+    /// Whose log.
+    pub author: Author,
+    /// The number of the first.
+    pub from: u64,
+    /// The number of the last that is known of.
+    pub to: u64,
+}
+
+/// Why a bundle cannot be merged at this site. What came before in it stays merged.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// The site has no network.
+    #[error("this site belongs to no network yet")]
+    NoNetwork,
+    /// The bundle is another network's.
+    #[error("the bundle is of network {found}, this site belongs to {expected}")]
+    OtherNetwork {
+        /// The bundle's network.
+        found: NetworkId,
+        /// The site's.
+        expected: NetworkId,
+    },
+    /// The bundle begins behind entries that are not here; nothing was merged.
+    #[error("the bundle begins behind entries that this site lacks")]
+    Gap {
+        /// Which.
+        missing: Vec<MissingEntries>,
+    },
+    /// This site waits for its admission, and the bundle does not bring it.
+    #[error("this site is no member of the network by what the bundle says")]
+    NotMember,
+    /// The maker's ticket is refused.
+    #[error("the site that made the bundle is no member, and its ticket is refused: {reason}")]
+    TicketRefused {
+        /// Why.
+        reason: String,
+    },
+    /// The entries cannot be read.
+    #[error("entries of the bundle cannot be read: {reason}")]
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+    /// The journal could not be written; trying again later is safe.
+    #[error("the journal cannot be written")]
+    Unwritable,
+}
+
+impl<S: Store> Replica<S> {
+    /// Takes one piece of a bundle in, and makes durable what it brings. `maker`: who made the bundle, by its own word.
+    pub fn merge(
+        &mut self,
+        maker: SiteId,
+        piece: MergePiece,
+        now: Now,
+    ) -> Result<Result<Merged, MergeError>, StoreError> {
+        self.now = now;
+        let is_end = matches!(piece, MergePiece::End(_));
+        let merged = match piece {
+            MergePiece::Header(header) => self.may_merge(&header),
+            MergePiece::Genesis(genesis) => self.merge_genesis(genesis),
+            MergePiece::Admission(admission) => self.merge_admission(*admission),
+            MergePiece::Entries(prepared) => self.merge_entries(maker, prepared)?,
+            MergePiece::Fork(space, fork) => {
+                self.take_fork(space, *fork).map(|()| Ok(Merged::default()))?
+            }
+            MergePiece::Receipts(receipts) => {
+                self.take_receipts(receipts);
+                Ok(Merged::default())
+            }
+            MergePiece::End(_) => Ok(Merged::default()),
+        };
+        let merged = match merged {
+            Ok(merged) if self.commit()? && !self.is_unwritable => Ok(merged),
+            Ok(_) => Err(MergeError::Unwritable),
+            Err(error) => Err(error),
+        };
+        self.has_joined(maker);
+        if is_end {
+            self.issue_receipts_now(now)?;
+        }
+        Ok(merged)
+    }
+
+    /// How this site takes up its ticket, if it is no member yet: for a bundle.
+    pub fn admission(&self) -> Option<Admission> {
+        let network = self.network.as_ref().filter(|_| self.has_ticket_to_present())?;
+        let ticket = network.ticket.as_ref()?;
+        Some(Admission::sign(ticket, self.site(), &self.identity.name))
+    }
+
+    /// Issues this site's receipt now, where what it holds has changed.
+    pub fn issue_receipts_now(&mut self, now: Now) -> Result<(), StoreError> {
+        self.now = now;
+        self.timers.receipt_ms = Some(now.monotonic_ms);
+        self.issue_receipts()
+    }
+
+    fn may_merge(&self, header: &Header) -> Result<Merged, MergeError> {
+        let expected = self.network().ok_or(MergeError::NoNetwork)?;
+        if header.network != expected {
+            return Err(MergeError::OtherNetwork { found: header.network, expected });
+        }
+        let mut missing = Vec::new();
+        for (space, known) in &header.since {
+            for item in known {
+                let (author, to) = (item.author, item.seq);
+                let from = self.log(*space, author).map_or(1, |row| row.seq + 1);
+                if from <= to {
+                    missing.push(MissingEntries { author, from, to });
+                }
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(Merged::default()),
+            false => Err(MergeError::Gap { missing }),
+        }
+    }
+
+    fn merge_genesis(&mut self, genesis: Genesis) -> Result<Merged, MergeError> {
+        let expected = self.network().ok_or(MergeError::NoNetwork)?;
+        let found = genesis.network();
+        if found != expected {
+            return Err(MergeError::OtherNetwork { found, expected });
+        }
+        if self.genesis().is_none() {
+            self.stage.genesis = Some(genesis);
+        }
+        Ok(Merged::default())
+    }
+
+    fn merge_admission(&mut self, admission: Admission) -> Result<Merged, MergeError> {
+        if !self.is_member() {
+            // Nobody can let another in without being in.
+            return Ok(Merged::default());
+        }
+        match self.may_take_up(&admission) {
+            Ok(Admitting::New) => self.stage.operations.push(Operation::Admit(admission)),
+            Ok(Admitting::AlreadyMember) => {}
+            Err(reason) => return Err(MergeError::TicketRefused { reason }),
+        }
+        Ok(Merged::default())
+    }
+
+    fn merge_entries(
+        &mut self,
+        maker: SiteId,
+        prepared: Prepared,
+    ) -> Result<Result<Merged, MergeError>, StoreError> {
+        let Some(network) = self.network() else { return Ok(Err(MergeError::NoNetwork)) };
+        let entries = match prepared.entries {
+            Ok(entries) => entries,
+            Err(error) => return Ok(Err(MergeError::Unreadable { reason: error.to_string() })),
+        };
+        let mut merged = Merged::default();
+        for prepared in entries {
+            let header = &prepared.entry.header;
+            if header.space != network.membership_space()
+                && !self.is_member()
+                && !self.commits_member()?
+            {
+                return Ok(Err(MergeError::NotMember));
+            }
+            if self.waits_for_members(&prepared.entry.header) {
+                self.commit()?;
+            }
+            let records = records_of(&prepared);
+            match self.take_entry(maker, prepared, false)? {
+                Acceptance::Staged => {
+                    merged.new += 1;
+                    merged.records.extend(records);
+                }
+                Acceptance::Repeat => merged.known += 1,
+                Acceptance::NotReady => merged.waiting += 1,
+                Acceptance::Refused(refusal) => {
+                    merged.refused += 1;
+                    merged.refusal.get_or_insert_with(|| refusal.to_string());
+                }
+                Acceptance::Fork { .. } => {
+                    merged.refused += 1;
+                    let reason = || "another entry of its author with the same number stands";
+                    merged.refusal.get_or_insert_with(|| reason().to_owned());
+                }
+            }
+            self.commit_if_large()?;
+            if self.is_unwritable {
+                return Ok(Err(MergeError::Unwritable));
+            }
+        }
+        Ok(Ok(merged))
+    }
+
+    fn is_member(&self) -> bool {
+        self.members().is_some_and(|members| members.get(&self.site()).is_some())
+    }
+
+    /// Whether this site is a member once what is staged is durable, and makes it so.
+    fn commits_member(&mut self) -> Result<bool, StoreError> {
+        Ok(!self.stage.is_empty() && self.commit()? && self.is_member())
+    }
+
+    /// Whether the author of an entry may be a member once what is staged is durable.
+    fn waits_for_members(&self, header: &EntryHeader) -> bool {
+        let is_known = self.members().is_some_and(|m| m.get(&header.author.site).is_some());
+        !is_known && !self.stage.is_empty()
+    }
+
+    fn has_joined(&mut self, by: SiteId) {
+        if !self.is_member() {
+            return;
+        }
+        let ticket = self.network.as_mut().and_then(|network| network.ticket.take());
+        if let Some(ticket) = ticket {
+            self.notice(Notice::Joined { network: ticket.grant.network, by });
+        }
+    }
+}
+
+fn records_of(prepared: &PreparedEntry) -> Vec<[u8; 8]> {
+    let hash = |(collection, id): (&str, &str)| {
+        let hash = blake3::hash(&codec::encode(&(collection, id)));
+        let mut short = [0; 8];
+        short.copy_from_slice(&hash.as_bytes()[..8]);
+        short
+    };
+    prepared.records().map(hash).collect()
+}

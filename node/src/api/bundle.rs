@@ -1,0 +1,213 @@
+//! Bundles: entries to be carried, and taken in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use branchline_crdt::bundle::{BundleError, Since};
+use branchline_crdt::chunks::ChunkError;
+use branchline_crdt::frontier::Known;
+use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteId};
+use branchline_crdt::replica::MergeError;
+use data_encoding::HEXLOWER;
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, Code, text_of};
+use super::extract::JsonBody;
+use super::history::name_of;
+use super::log::{FrontierAnswer, TipAnswer, find_site, space_names};
+use super::status::rfc3339;
+use crate::bundle::{MergeReport, NotMerged};
+use crate::handle::Handle;
+
+/// What a bundle looks like to programs that transport it.
+const BUNDLE_TYPE: &str = "application/x-branchline-bundle";
+/// How long the rest of a bundle that is not taken in is read.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Missing logs that an error names one by one.
+const MISSING_TOLD_MAX: usize = 10;
+
+/// What the receiver of the bundle holds. Neither given: nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleRequest {
+    /// What it has told of itself by `GET /v1/frontier`.
+    pub since: Option<FrontierAnswer>,
+    /// The receiver, by name or id: what its latest receipt says.
+    pub for_site: Option<String>,
+}
+
+/// What merging a bundle did. What it says is durable; merging it again changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeAnswer {
+    /// The site that made the bundle, by its own word.
+    pub maker: String,
+    /// Its name.
+    pub maker_name: String,
+    /// When, by its clock, in RFC 3339.
+    pub time: Option<String>,
+    /// Entries that are held now and were not.
+    pub entries_new: u64,
+    /// Entries that were held already.
+    pub entries_known: u64,
+    /// Entries that build on others which neither were here nor in the bundle.
+    pub entries_waiting: u64,
+    /// Entries that must not be here.
+    pub entries_refused: u64,
+    /// Why the first of these was refused.
+    pub refusal: Option<String>,
+    /// Records that the new entries change.
+    pub records_changed: u64,
+    /// Records that have conflicts now and had none.
+    pub conflicts_new: u64,
+    /// Entries that the maker left out since they are damaged there.
+    pub entries_left_out: u64,
+}
+
+pub(crate) async fn bundle(
+    State(handle): State<Handle>,
+    JsonBody(request): JsonBody<BundleRequest>,
+) -> Result<Response, ApiError> {
+    let network = handle.network_id().ok_or_else(ApiError::no_network)?;
+    let since = match (request.since, request.for_site) {
+        (Some(_), Some(_)) => {
+            let message = "since and for_site both say what the receiver holds";
+            return Err(ApiError::new(Code::BadParameter, message));
+        }
+        (Some(frontier), None) => since(&frontier, network)?,
+        (None, Some(site)) => Since::Receipt(find_site(&site, &handle.names().await?)?),
+        (None, None) => Since::Nothing,
+    };
+    let bytes = handle.bundle(since).await?;
+    Ok(([(header::CONTENT_TYPE, BUNDLE_TYPE)], Body::from_stream(bytes)).into_response())
+}
+
+/// What a frontier file says.
+fn since(frontier: &FrontierAnswer, network: NetworkId) -> Result<Since, ApiError> {
+    if frontier.network != network.to_string() {
+        let (found, expected) = (&frontier.network, network);
+        let message =
+            format!("the frontier is of network {found}, this site belongs to {expected}");
+        return Err(ApiError::new(Code::BundleRefused, message));
+    }
+    let mut spaces = BTreeMap::new();
+    for (name, tips) in &frontier.spaces {
+        let space = space_names(network).into_iter().find(|(known, _)| known == name);
+        // What this site does not hold it cannot bundle.
+        let Some((_, space)) = space else { continue };
+        let bad =
+            || ApiError::new(Code::BadParameter, format!("the frontier of {name} is damaged"));
+        let known = tips.iter().map(|tip| known(tip).ok_or_else(bad));
+        spaces.insert(space, known.collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(Since::Frontier(spaces))
+}
+
+fn known(tip: &TipAnswer) -> Option<Known> {
+    let incarnation = |hex: &str| {
+        let bytes = HEXLOWER.decode(hex.as_bytes()).ok()?;
+        Some(Incarnation(bytes.try_into().ok()?))
+    };
+    let site = SiteId::from_peer_id(&tip.site.parse().ok()?)?;
+    let before = tip.before.iter().map(|(former, seq)| Some((incarnation(former)?, *seq)));
+    Some(Known {
+        author: Author { site, incarnation: incarnation(&tip.incarnation)? },
+        seq: tip.seq,
+        check: HEXLOWER.decode(tip.hash.as_bytes()).ok()?.try_into().ok()?,
+        predecessors: before.collect::<Option<_>>()?,
+    })
+}
+
+pub(crate) async fn merge(
+    State(handle): State<Handle>,
+    body: Body,
+) -> Result<Json<MergeAnswer>, ApiError> {
+    let mut bytes = body.into_data_stream();
+    let (report, merged) = handle.merge(&mut bytes).await;
+    if merged.is_err() {
+        // Whoever is still sending would not read the answer.
+        let rest = bytes.take_while(|some| std::future::ready(some.is_ok())).for_each(async |_| ());
+        let _ = tokio::time::timeout(DRAIN_PATIENCE, rest).await;
+    }
+    let names = handle.names().await?;
+    match merged {
+        Ok(()) => Ok(Json(answer(report, &names))),
+        Err(error) => Err(not_merged(&error, &report, &names)),
+    }
+}
+
+fn answer(report: MergeReport, names: &BTreeMap<SiteId, String>) -> MergeAnswer {
+    MergeAnswer {
+        maker: report.maker.map(|maker| maker.to_string()).unwrap_or_default(),
+        maker_name: report.maker.map(|maker| name_of(maker, names)).unwrap_or_default(),
+        time: rfc3339(report.time_ms),
+        entries_new: report.entries_new,
+        entries_known: report.entries_known,
+        entries_waiting: report.entries_waiting,
+        entries_refused: report.entries_refused,
+        refusal: report.refusal,
+        records_changed: report.records_changed,
+        conflicts_new: report.conflicts_new,
+        entries_left_out: report.entries_left_out,
+    }
+}
+
+fn not_merged(
+    error: &NotMerged,
+    report: &MergeReport,
+    names: &BTreeMap<SiteId, String>,
+) -> ApiError {
+    let so_far = match report.entries_new {
+        0 => String::new(),
+        1 => "; 1 entry before that is merged".to_owned(),
+        number => format!("; {number} entries before that are merged"),
+    };
+    let new = |code| ApiError::new(code, format!("{}{so_far}", text_of(error)));
+    match error {
+        NotMerged::Bundle(BundleError::File(ChunkError::Version { .. })) => {
+            new(Code::BundleRefused)
+        }
+        NotMerged::Bundle(_) => new(Code::BadBundle)
+            .hint("what is merged stays; merge the whole file and only the rest is added"),
+        NotMerged::Source { .. } => new(Code::BodyUnreadable),
+        NotMerged::Read(_) => new(Code::Stopped),
+        NotMerged::Merge(merge) => match merge {
+            MergeError::NoNetwork => ApiError::no_network(),
+            MergeError::Gap { missing } => {
+                let missing_entries = |missing: &branchline_crdt::replica::MissingEntries| {
+                    let name = name_of(missing.author.site, names);
+                    let incarnation = HEXLOWER.encode(&missing.author.incarnation.0);
+                    let (from, to) = (missing.from, missing.to);
+                    format!("{name} {incarnation}/{from} to {to}")
+                };
+                let told: Vec<_> =
+                    missing.iter().take(MISSING_TOLD_MAX).map(missing_entries).collect();
+                let more = match missing.len().saturating_sub(MISSING_TOLD_MAX) {
+                    0 => String::new(),
+                    more => format!(" and {more} more logs"),
+                };
+                let told = told.join(", ");
+                ApiError::new(
+                    Code::BundleGap,
+                    format!("the bundle begins behind entries that this site lacks: {told}{more}"),
+                )
+                .hint(
+                    "nothing was merged; print this site's frontier (`branchline frontier > FILE`) and make the bundle from there: `branchline bundle OUT --since FILE`",
+                )
+            }
+            MergeError::NotMember => new(Code::BundleRefused).hint(
+                "carry a bundle of this site to a member first: it takes this site's ticket along",
+            ),
+            MergeError::OtherNetwork { .. } => new(Code::BundleRefused),
+            MergeError::TicketRefused { .. } => new(Code::TicketRefused)
+                .hint("an admin makes a new ticket with `branchline invite`"),
+            MergeError::Unreadable { .. } => new(Code::BadBundle),
+            MergeError::Unwritable => new(Code::Unwritable),
+        },
+    }
+}

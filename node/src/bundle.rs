@@ -1,0 +1,235 @@
+//! Bundles: made from what is stored, and taken in through the replica.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use branchline_crdt::bundle::{BundleError, BundleReader, Bundling, Contents, Piece, Since};
+use branchline_crdt::ids::{NetworkId, SiteId};
+use branchline_crdt::membership::Admission;
+use branchline_crdt::prepare::Job;
+use branchline_crdt::read;
+use branchline_crdt::replica::{MergeError, MergePiece, Merged};
+use branchline_crdt::store::StoreError;
+use branchline_crdt::tables::records::RecordKey;
+use futures::stream::{self, Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use crate::driver::{Message, wall_ms};
+use crate::handle::{Handle, NoNetwork, ReadError, Stopped};
+use crate::storage::Reader;
+
+/// Pieces of a bundle that wait for whoever writes them: some 256 KiB each.
+const PIECES_WAITING_MAX: usize = 4;
+/// Pieces that are prepared while one is taken in.
+const PREPARED_MAX: usize = 2;
+/// How long the next bytes of a bundle may take to come.
+const BYTES_PATIENCE: Duration = Duration::from_secs(30);
+/// Records that are told apart where changed ones are counted; further ones count at each change.
+const RECORDS_TOLD_APART_MAX: usize = 1 << 20;
+/// Conflicts are compared no further than this.
+const CONFLICTS_MAX: usize = 10_000;
+
+/// What a bundle begins with, said by the replica.
+pub(crate) struct BundleStart {
+    pub(crate) network: NetworkId,
+    pub(crate) site: SiteId,
+    pub(crate) admission: Option<Admission>,
+}
+
+/// What merging a bundle did. What it says is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MergeReport {
+    /// The site that made the bundle, by its own word.
+    pub maker: Option<SiteId>,
+    /// When, in ms since 1970 by its clock.
+    pub time_ms: i64,
+    /// Entries that are held now and were not.
+    pub entries_new: u64,
+    /// Entries that were held already.
+    pub entries_known: u64,
+    /// Entries that build on others which neither were here nor in the bundle.
+    pub entries_waiting: u64,
+    /// Entries that must not be here.
+    pub entries_refused: u64,
+    /// Why the first of these was refused.
+    pub refusal: Option<String>,
+    /// Records that the new entries change.
+    pub records_changed: u64,
+    /// Records that have conflicts now and had none.
+    pub conflicts_new: u64,
+    /// Entries that the maker left out since they are damaged there.
+    pub entries_left_out: u64,
+}
+
+/// Why a bundle was not merged to its end. What came before stays merged, and merging it again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum NotMerged {
+    /// It is no bundle, or damaged.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// It cannot be merged here.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// Its bytes do not come.
+    #[error("the bundle cannot be read: {reason}")]
+    Source {
+        /// Why.
+        reason: String,
+    },
+    /// The node cannot be asked.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<Stopped> for NotMerged {
+    fn from(error: Stopped) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+impl Handle {
+    /// The bytes of a bundle of all that is held now and that its receiver lacks. The stream ends early with an error;
+    /// the file is then not whole, and says so to whoever reads it.
+    pub async fn bundle(
+        &self,
+        since: Since,
+    ) -> Result<impl Stream<Item = Result<Vec<u8>, StoreError>> + Send + 'static, ReadError> {
+        let start = self.ask(Message::BeginBundle).await?;
+        let BundleStart { network, site, admission } = start.ok_or(NoNetwork)?;
+        let begin = move |reader: &Reader, _| {
+            Bundling::new(reader.clone(), network, site, admission, wall_ms(), &since)
+        };
+        let bundling = self.read(begin).await?;
+        let (pieces, mut waiting) = mpsc::channel(PIECES_WAITING_MAX);
+        spawn_blocking(move || write(bundling, &pieces));
+        Ok(stream::poll_fn(move |context| waiting.poll_recv(context)))
+    }
+
+    /// Takes a bundle in. `bytes`: the file, in pieces of any size.
+    pub async fn merge<E: std::fmt::Display>(
+        &self,
+        bytes: impl Stream<Item = Result<impl AsRef<[u8]>, E>> + Send,
+    ) -> (MergeReport, Result<(), NotMerged>) {
+        let mut report = MergeReport::default();
+        let merged = self.merge_into(bytes, &mut report).await;
+        (report, merged)
+    }
+
+    async fn merge_into<E: std::fmt::Display>(
+        &self,
+        bytes: impl Stream<Item = Result<impl AsRef<[u8]>, E>> + Send,
+        report: &mut MergeReport,
+    ) -> Result<(), NotMerged> {
+        if self.network_id().is_none() {
+            return Err(MergeError::NoNetwork.into());
+        }
+        let before = self.read(conflicts).await?;
+        let mut records = BTreeSet::new();
+        let pieces = pieces(Box::pin(bytes)).map(prepare).buffered(PREPARED_MAX);
+        let mut pieces = std::pin::pin!(pieces);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece?;
+            match &piece {
+                MergePiece::Header(header) => {
+                    report.maker = Some(header.maker);
+                    report.time_ms = header.time_ms;
+                }
+                MergePiece::End(Contents { left_out, .. }) => report.entries_left_out = *left_out,
+                MergePiece::Genesis(_)
+                | MergePiece::Admission(_)
+                | MergePiece::Entries(_)
+                | MergePiece::Fork(..)
+                | MergePiece::Receipts(_) => {}
+            }
+            let Some(maker) = report.maker else { return Err(BundleError::NoHeader.into()) };
+            let piece = Box::new(piece);
+            let merged = self.ask(|reply| Message::Merge { maker, piece, reply }).await??;
+            report.add(merged, &mut records);
+        }
+        let after = self.read(conflicts).await?;
+        report.conflicts_new = after.difference(&before).count() as u64;
+        Ok(())
+    }
+}
+
+impl MergeReport {
+    fn add(&mut self, merged: Merged, records: &mut BTreeSet<[u8; 8]>) {
+        self.entries_new += merged.new;
+        self.entries_known += merged.known;
+        self.entries_waiting += merged.waiting;
+        self.entries_refused += merged.refused;
+        self.refusal = self.refusal.take().or(merged.refusal);
+        for record in merged.records {
+            let is_new = records.len() >= RECORDS_TOLD_APART_MAX || records.insert(record);
+            self.records_changed += u64::from(is_new);
+        }
+    }
+}
+
+/// Writes until the bundle is whole or nobody reads it any more.
+fn write(mut bundling: Bundling<Reader>, pieces: &mpsc::Sender<Result<Vec<u8>, StoreError>>) {
+    loop {
+        let piece = match bundling.next_bytes() {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let is_last = piece.is_err();
+        if pieces.blocking_send(piece).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// The pieces of a bundle, with who made it.
+fn pieces<E: std::fmt::Display>(
+    bytes: impl Stream<Item = Result<impl AsRef<[u8]>, E>> + Send + Unpin,
+) -> impl Stream<Item = Result<Piece, NotMerged>> + Send {
+    let state = (bytes, BundleReader::default(), false);
+    stream::try_unfold(state, |(mut bytes, mut reader, mut is_done)| async move {
+        loop {
+            if let Some(piece) = reader.next_piece()? {
+                return Ok(Some((piece, (bytes, reader, is_done))));
+            }
+            if is_done {
+                reader.finish()?;
+                return Ok(None);
+            }
+            let source = |reason: String| NotMerged::Source { reason };
+            let next = tokio::time::timeout(BYTES_PATIENCE, bytes.next()).await;
+            let seconds = BYTES_PATIENCE.as_secs();
+            match next.map_err(|_| source(format!("no more bytes came for {seconds} s")))? {
+                Some(Ok(some)) => reader.push(some.as_ref()),
+                Some(Err(error)) => return Err(source(error.to_string())),
+                None => is_done = true,
+            }
+        }
+    })
+}
+
+/// Prepares the entries of a piece on another thread.
+async fn prepare(piece: Result<Piece, NotMerged>) -> Result<MergePiece, NotMerged> {
+    Ok(match piece? {
+        Piece::Header(header) => MergePiece::Header(header),
+        Piece::Genesis(genesis) => MergePiece::Genesis(genesis),
+        Piece::Admission(admission) => MergePiece::Admission(admission),
+        Piece::Fork(space, fork) => MergePiece::Fork(space, fork),
+        Piece::Receipts(receipts) => MergePiece::Receipts(receipts),
+        Piece::End(contents) => MergePiece::End(contents),
+        Piece::Entries(packed) => {
+            let prepared = spawn_blocking(|| Job::of_bundle(packed).run()).await;
+            let prepared = prepared.map_err(|_| MergeError::Unreadable {
+                reason: "this program failed over them, please report this".to_owned(),
+            })?;
+            MergePiece::Entries(prepared)
+        }
+    })
+}
+
+fn conflicts(
+    reader: &Reader,
+    space: branchline_crdt::ids::SpaceId,
+) -> Result<BTreeSet<RecordKey>, StoreError> {
+    Ok(read::conflicted(reader, space, None, None, CONFLICTS_MAX)?.into_iter().collect())
+}
