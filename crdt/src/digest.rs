@@ -4,7 +4,10 @@
 //! adversary who may choose what is summed.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
@@ -50,9 +53,13 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Derived once: it costs as much as hashing a record.
+static RECORD_KEY: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("branchline 1 record in a digest"));
+
 /// What one record adds to the digest of its collection: the hash of its address and of its live operations.
 pub fn record_hash(collection: &str, id: &str, operations: &[u8; 32]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("branchline 1 record in a digest");
+    let mut hasher = Hasher::new_from_context_key(&RECORD_KEY);
     hasher.update(&(collection.len() as u64).to_le_bytes());
     hasher.update(collection.as_bytes());
     hasher.update(&(id.len() as u64).to_le_bytes());

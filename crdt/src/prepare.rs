@@ -8,7 +8,7 @@
 use crate::entry::{Body, Entry, MalformedBody, Origin, PAYLOAD_FORMAT, RecordWrite, limits};
 use crate::ids::SiteId;
 use crate::protocol::{UnpackEntriesError, unpack_entries};
-use crate::record::{ActorBytes, Fault, ParsedChange};
+use crate::record::{ActorBytes, Fault, First, ParsedChange, RecordChange};
 
 /// Operations that are read of one answer, 200 to 800 bytes each in memory: those of an answer of the usual size. A
 /// change of 64 bytes may mean 60,000.
@@ -70,7 +70,34 @@ pub(crate) enum Content {
 pub(crate) struct ReadChange {
     pub(crate) write: RecordWrite,
     /// `None`: not read yet.
-    parsed: Option<Result<ParsedChange, Fault>>,
+    reading: Option<Reading>,
+}
+
+/// How a change reads.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// What it leaves if its record has no changes yet, which is likely. Otherwise it is read again.
+    First(First),
+    /// Anything else.
+    Parsed(Result<ParsedChange, Fault>),
+}
+
+impl Reading {
+    fn of(change: &RecordChange, author: ActorBytes) -> Self {
+        let parsed = change.parse(author);
+        match parsed.as_ref().ok().and_then(First::of) {
+            Some(first) => Self::First(first),
+            None => Self::Parsed(parsed),
+        }
+    }
+
+    /// The number of its operations; `None`: it is bad.
+    fn operations(&self) -> Option<usize> {
+        match self {
+            Self::First(first) => Some(first.operations),
+            Self::Parsed(parsed) => parsed.as_ref().map(ParsedChange::operations).ok(),
+        }
+    }
 }
 
 impl Job {
@@ -148,7 +175,7 @@ fn read(entry: &Entry) -> Result<Content, MalformedBody> {
     let (mut origins, mut changes) = (Vec::new(), Vec::new());
     for transaction in transactions {
         origins.extend(transaction.origin);
-        let unread = |write| ReadChange { write, parsed: None };
+        let unread = |write| ReadChange { write, reading: None };
         changes.extend(transaction.changes.into_iter().map(unread));
     }
     Ok(Content::Records { origins, changes })
@@ -160,9 +187,9 @@ fn parse(changes: &mut [ReadChange], author: ActorBytes, room: &mut usize) {
         if *room == 0 {
             return;
         }
-        let parsed = change.write.change.parse(author);
-        let operations = parsed.as_ref().map(ParsedChange::operations).ok();
-        change.parsed = Some(parsed);
+        let reading = Reading::of(&change.write.change, author);
+        let operations = reading.operations();
+        change.reading = Some(reading);
         let Some(operations) = operations else { return };
         *room = room.saturating_sub(operations);
     }
@@ -170,10 +197,10 @@ fn parse(changes: &mut [ReadChange], author: ActorBytes, room: &mut usize) {
 
 impl ReadChange {
     /// The change, and how it reads.
-    pub(crate) fn parsed(self, author: ActorBytes) -> (RecordWrite, Result<ParsedChange, Fault>) {
-        let Self { write, parsed } = self;
-        let parsed = parsed.unwrap_or_else(|| write.change.parse(author));
-        (write, parsed)
+    pub(crate) fn read(self, author: ActorBytes) -> (RecordWrite, Reading) {
+        let Self { write, reading } = self;
+        let reading = reading.unwrap_or_else(|| Reading::of(&write.change, author));
+        (write, reading)
     }
 }
 
@@ -222,7 +249,7 @@ mod tests {
     fn parsed(prepared: &PreparedEntry) -> Option<usize> {
         match &prepared.content {
             Some(Ok(Content::Records { changes, .. })) => {
-                Some(changes.iter().filter(|change| change.parsed.is_some()).count())
+                Some(changes.iter().filter(|change| change.reading.is_some()).count())
             }
             Some(Ok(Content::Membership) | Err(_)) | None => None,
         }
@@ -248,8 +275,8 @@ mod tests {
             let Ok(Content::Records { origins, changes }) = content else { panic!("records") };
             assert_eq!(origins.len(), 1);
             for change in changes {
-                let (_, parsed) = change.parsed(actor);
-                assert_eq!(parsed.unwrap().operations(), OPERATIONS);
+                let (_, reading) = change.read(actor);
+                assert_eq!(reading.operations(), Some(OPERATIONS));
             }
         }
     }

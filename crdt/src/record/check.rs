@@ -478,7 +478,7 @@ fn check_amount(found: i64) -> Result<(), OperationFault> {
     }
 }
 
-fn check_put(value: &Value) -> Result<(), OperationFault> {
+pub(super) fn check_put(value: &Value) -> Result<(), OperationFault> {
     let found = match value {
         Value::Counter(start) => return check_amount(*start),
         Value::Str(s) | Value::Text(s) => s.len(),

@@ -103,15 +103,26 @@ impl Document {
         schema: Option<&Schema>,
     ) -> Result<Option<Edited>, EditError> {
         let made = edit::make(&self.history, actor, time_ms, edit, schema)?;
-        let Some((change, parsed)) = made else { return Ok(None) };
+        made.map(|(change, parsed)| self.take_edit(change, parsed)).transpose()
+    }
+
+    /// Applies a change that was made for this state.
+    pub(super) fn take_edit(
+        &mut self,
+        change: RecordChange,
+        parsed: ParsedChange,
+    ) -> Result<Edited, EditError> {
         // What was just built is not read back but in debug builds: that it reads as it was meant is a law of the
         // codec, which the tests hold it to.
-        debug_assert_eq!(change.parse(actor).map(|read| read.change), Ok(parsed.change.clone()));
+        debug_assert_eq!(
+            change.parse(parsed.change.actor).map(|read| read.change),
+            Ok(parsed.change.clone())
+        );
         // The author judges as everyone will: nothing is signed that others refuse.
         let operations = parsed.operations();
         let checked = self.checked(parsed)?;
         self.apply(checked)?;
-        Ok(Some(Edited { change, operations }))
+        Ok(Edited { change, operations })
     }
 
     /// The one verdict on a change by `actor`: it depends on the change and its ancestors alone,

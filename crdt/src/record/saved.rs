@@ -4,11 +4,15 @@
 //! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
 //! What no one can reach any more, in objects that were removed, is left out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::slice::from_ref;
 
 use serde::{Deserialize, Serialize};
 
+use super::chunk::Decoded;
 use super::document::Unreadable;
+use super::first::PlainField;
 use super::genesis::Genesis;
 use super::history::{ActorTip, Clock, Content, History, Inconsistent, Object, Slot, Stored};
 use super::limits::DEPTH_MAX;
@@ -60,18 +64,21 @@ struct Id {
 #[derive(Serialize, Deserialize)]
 enum SavedObject<'a> {
     #[serde(borrow)]
-    Map(Vec<(&'a str, Vec<SavedValue<'a>>)>),
+    Map(Vec<(&'a str, SavedValues<'a>)>),
     Sequence(Vec<Run<'a>>),
 }
 
-#[derive(Serialize, Deserialize)]
+/// The values of one field or element.
+type SavedValues<'a> = Cow<'a, [SavedValue<'a>]>;
+
+#[derive(Clone, Serialize, Deserialize)]
 struct SavedValue<'a> {
     id: Id,
     #[serde(borrow)]
     content: SavedContent<'a>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 enum SavedContent<'a> {
     Null,
     Bool(bool),
@@ -102,7 +109,7 @@ enum Element<'a> {
     /// It has the value that it was inserted with.
     #[serde(borrow)]
     Own(SavedContent<'a>),
-    Values(Vec<SavedValue<'a>>),
+    Values(SavedValues<'a>),
 }
 
 /// The stored form.
@@ -133,6 +140,39 @@ pub(crate) fn save(history: &History) -> Vec<u8> {
         objects,
     };
     codec::encode(&saved)
+}
+
+/// The stored form of a record that has this one change, which gives each of these fields its one value.
+pub(super) fn save_first(change: &Decoded, fields: &[PlainField<'_>]) -> Vec<u8> {
+    let values = fields.iter().map(|(_, id, value)| SavedValue {
+        id: Id { actor: 0, counter: id.counter },
+        content: register(value),
+    });
+    let values: Vec<SavedValue<'_>> = values.collect();
+    let names = fields.iter().map(|(name, _, _)| *name);
+    let each = names.zip(values.iter().map(|value| Cow::Borrowed(from_ref(value))));
+    let saved = Saved {
+        max_op: change.end_op(),
+        actors: vec![Actor { actor: change.actor, seq: change.seq, end_op: change.end_op() }],
+        genesis: Vec::new(),
+        heads: vec![Head { hash: change.hash, behind: Vec::new() }],
+        times: vec![Time { actor: 0, start_op: change.start_op, time_ms: change.time_ms }],
+        objects: vec![SavedObject::Map(each.collect())],
+    };
+    codec::encode(&saved)
+}
+
+fn register(value: &Value) -> SavedContent<'_> {
+    match value {
+        Value::Bool(b) => SavedContent::Bool(*b),
+        Value::Int(n) | Value::Counter(n) => SavedContent::Int(*n),
+        Value::Float(n) => SavedContent::Float(*n),
+        Value::Str(s) | Value::Text(s) => SavedContent::Str(s),
+        Value::Bytes(b) => SavedContent::Bytes(b),
+        Value::Timestamp(ms) => SavedContent::Timestamp(*ms),
+        // Objects are never registers.
+        Value::Null | Value::List(_) | Value::Map(_) => SavedContent::Null,
+    }
 }
 
 struct Writer<'h> {
@@ -181,12 +221,12 @@ impl<'h> Writer<'h> {
         })
     }
 
-    fn values(&mut self, live: &Live) -> Vec<SavedValue<'h>> {
+    fn values(&mut self, live: &Live) -> SavedValues<'h> {
         let values = live.iter().filter_map(|id| {
             let content = self.content(id)?;
             Some(SavedValue { id: self.id(id), content })
         });
-        values.collect()
+        Cow::Owned(values.collect())
     }
 
     fn content(&mut self, id: OpId) -> Option<SavedContent<'h>> {
@@ -196,16 +236,7 @@ impl<'h> Writer<'h> {
             self.times.insert((actor, start_op), time_ms);
         }
         Some(match &stored.content {
-            Content::Register(value) => match value {
-                Value::Bool(b) => SavedContent::Bool(*b),
-                Value::Int(n) | Value::Counter(n) => SavedContent::Int(*n),
-                Value::Float(n) => SavedContent::Float(*n),
-                Value::Str(s) | Value::Text(s) => SavedContent::Str(s),
-                Value::Bytes(b) => SavedContent::Bytes(b),
-                Value::Timestamp(ms) => SavedContent::Timestamp(*ms),
-                // Objects are never registers.
-                Value::Null | Value::List(_) | Value::Map(_) => SavedContent::Null,
-            },
+            Content::Register(value) => register(value),
             Content::Counter(sum) => SavedContent::Counter(*sum),
             Content::Object(shape) => {
                 self.pending.push_back(ObjectId::Made(id));
@@ -323,7 +354,7 @@ impl Reader {
                 let mut map = BTreeMap::new();
                 for (name, values) in fields {
                     let slot = Slot::Field(name.to_owned());
-                    let live = self.values(object, &slot, values)?;
+                    let live = self.values(object, &slot, values.into_owned())?;
                     map.insert(name.to_owned(), live);
                 }
                 Object::Map(map)
@@ -362,7 +393,7 @@ impl Reader {
                     let own = Id { actor: run.first.actor, counter };
                     vec![SavedValue { id: own, content }]
                 }
-                Element::Values(values) => values,
+                Element::Values(values) => values.into_owned(),
             };
             let id = OpId { counter, actor: first.actor };
             let live = self.values(object, &Slot::Element(id), values)?;

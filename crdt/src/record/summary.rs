@@ -1,6 +1,12 @@
 //! What a record adds to the diagnostics of its collection, in one walk over all live values, shown or not, in an order
 //! that depends on nothing but them.
 
+use std::sync::LazyLock;
+
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+
+use super::first::PlainField;
 use super::history::{Content, History, Object};
 use super::limits::DELETED_FIELD;
 use super::live::Live;
@@ -22,6 +28,22 @@ pub struct Summary {
     pub conflicted: bool,
     /// A hash of the heads and of everything that is live: it differs wherever two views could.
     pub digest: [u8; 32],
+}
+
+/// Derived once: it costs as much as a short record.
+static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
+
+/// Sums a record up that has this one change, which gives each of these fields its one value.
+pub(super) fn of_first(hash: &[u8; 32], fields: &[PlainField<'_>]) -> Summary {
+    let mut digest = Digest::new();
+    digest.bytes(hash);
+    for (name, id, value) in fields {
+        digest.field(name);
+        digest.value(*id);
+        digest.register(value);
+    }
+    digest.tag(b'.');
+    Summary { deleted: false, conflicted: false, digest: digest.finish() }
 }
 
 /// Sums a record up.
@@ -49,8 +71,7 @@ impl Walk<'_> {
         let history = self.history;
         let Some(Object::Map(fields)) = history.object(object) else { return };
         for (name, live) in fields.iter().filter(|(_, live)| !live.is_empty()) {
-            self.digest.tag(b'f');
-            self.digest.bytes(name.as_bytes());
+            self.digest.field(name);
             let is_deletion = object == ObjectId::Root && name == DELETED_FIELD;
             self.conflicted |= is_shown && !is_deletion && live.iter().nth(1).is_some();
             self.values(live, is_shown);
@@ -85,8 +106,7 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, id: OpId, is_shown: bool) {
-        self.digest.tag(b'v');
-        self.digest.id(id);
+        self.digest.value(id);
         match self.history.value(id).map(|stored| &stored.content) {
             None => {}
             Some(Content::Register(value)) => self.digest.register(value),
@@ -113,13 +133,13 @@ impl Walk<'_> {
 /// BLAKE3 over an encoding in which every part ends where it must, so that different walks are
 /// different bytes.
 struct Digest {
-    hasher: blake3::Hasher,
+    hasher: Hasher,
     buffer: Vec<u8>,
 }
 
 impl Digest {
     fn new() -> Digest {
-        Digest { hasher: blake3::Hasher::new_derive_key(CONTEXT), buffer: Vec::new() }
+        Digest { hasher: Hasher::new_from_context_key(&KEY), buffer: Vec::with_capacity(512) }
     }
 
     fn raw(&mut self, bytes: &[u8]) {
@@ -137,6 +157,16 @@ impl Digest {
     fn bytes(&mut self, bytes: &[u8]) {
         self.raw(&(bytes.len() as u64).to_le_bytes());
         self.raw(bytes);
+    }
+
+    fn field(&mut self, name: &str) {
+        self.tag(b'f');
+        self.bytes(name.as_bytes());
+    }
+
+    fn value(&mut self, id: OpId) {
+        self.tag(b'v');
+        self.id(id);
     }
 
     fn id(&mut self, id: OpId) {

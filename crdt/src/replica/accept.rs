@@ -320,7 +320,7 @@ impl<S: Store> Replica<S> {
         let entry = self.stage.entries.len();
         let mut operations = 0;
         for (read, number) in changes.into_iter().zip(0..) {
-            let (RecordWrite { collection, id, change }, parsed) = read.parsed(actor);
+            let (RecordWrite { collection, id, change }, reading) = read.read(actor);
             let key = RecordKey { space: header.space, collection, id };
             if let Err(reason) = self.check_address(header, &key) {
                 self.roll_back(mark)?;
@@ -328,7 +328,7 @@ impl<S: Store> Replica<S> {
             }
             let place = Place::Entry { entry, change: number };
             let staged = StagedChange { actor, change, place };
-            match self.take_change(&key, staged, parsed, &mut mark) {
+            match self.take_change(&key, staged, reading, &mut mark) {
                 Ok(count) => operations += count,
                 Err(NotTaken::Store(error)) => return Err(error),
                 // Once a peer has given the entries back that it builds on, it can be judged.

@@ -14,11 +14,11 @@ use crate::digest::record_hash;
 use crate::entry::{Body, Draft, Entry, EntryId, Tip, Transaction, limits};
 use crate::ids::{Author, EntryHash, NetworkId, SpaceId};
 use crate::membership::Genesis;
+use crate::read;
 use crate::record::Summary;
 use crate::store::{Position, RowWrite, Store, StoreError};
 use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
-use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
-use crate::tables::row;
+use crate::tables::records::{self, Changes, CollectionRow, RecordKey, RecordRow};
 
 /// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
 const ENTRY_BODY_BYTES: usize = 1024 * 1024;
@@ -222,22 +222,23 @@ impl<S: Store> Replica<S> {
         positions: &[Position],
         rows: &mut Vec<RowWrite>,
     ) -> Result<(), StoreError> {
-        let mut collections: BTreeMap<(SpaceId, String), CollectionRow> = BTreeMap::new();
+        let mut totals = Totals::default();
         let mut notices = Vec::new();
-        let Stage { records, sealed, .. } = &mut self.stage;
+        let Stage { records, first, sealed, .. } = &mut self.stage;
+        for (key, (first, staged)) in first {
+            let totals = totals.of(&self.store, key)?;
+            let at = staged.place.resolve(positions, sealed).ok_or_else(|| lost_place(key))?;
+            let mut changes = Changes::default();
+            changes.push(at, |_, _| {});
+            count(totals, key, None, Some(&first.summary));
+            let row = RecordRow { changes, live: &first.saved };
+            rows.push((key.record(), Some(codec::encode(&row))));
+        }
         for (key, record) in records {
             if record.changes.is_empty() {
                 continue;
             }
-            let address = (key.space, key.collection.clone());
-            let totals = match collections.entry(address) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(unknown) => {
-                    let row_key = records::collection(key.space, &key.collection);
-                    let stored = row(&self.store, "collection row", &row_key)?;
-                    unknown.insert(stored.unwrap_or_default())
-                }
-            };
+            let totals = totals.of(&self.store, key)?;
             for staged in std::mem::take(&mut record.changes) {
                 let at = staged.place.resolve(positions, sealed);
                 let at = at.ok_or_else(|| lost_place(key))?;
@@ -267,9 +268,7 @@ impl<S: Store> Replica<S> {
                 }
             }
         }
-        for ((space, name), totals) in collections {
-            rows.push((records::collection(space, &name), Some(codec::encode(&totals))));
-        }
+        rows.extend(totals.rows());
         self.outputs.extend(notices.into_iter().map(Output::Notice));
         Ok(())
     }
@@ -413,6 +412,42 @@ fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>
         let place = EntryId { author: header.author, seq: header.seq };
         let row = |origin| (records::origin(header.space, origin), Some(codec::encode(&place)));
         rows.extend(origins.iter().map(row));
+    }
+}
+
+/// What the collections hold, as the group leaves it.
+#[derive(Default)]
+struct Totals {
+    /// By space, then name.
+    collections: BTreeMap<SpaceId, BTreeMap<String, CollectionRow>>,
+}
+
+impl Totals {
+    /// Those of a record's collection, read from the store on first use.
+    fn of(
+        &mut self,
+        store: &impl Store,
+        key: &RecordKey,
+    ) -> Result<&mut CollectionRow, StoreError> {
+        let collections = self.collections.entry(key.space).or_default();
+        if !collections.contains_key(&key.collection) {
+            let stored = read::collection(store, key.space, &key.collection)?;
+            collections.insert(key.collection.clone(), stored);
+        }
+        match collections.get_mut(&key.collection) {
+            Some(totals) => Ok(totals),
+            None => unreachable!("the collection was inserted above"),
+        }
+    }
+
+    fn rows(self) -> impl Iterator<Item = RowWrite> {
+        let collections = self.collections.into_iter();
+        collections.flat_map(|(space, collections)| {
+            let row = move |(name, totals): (String, CollectionRow)| {
+                (records::collection(space, &name), Some(codec::encode(&totals)))
+            };
+            collections.into_iter().map(row)
+        })
     }
 }
 

@@ -49,6 +49,11 @@ impl Documents {
         Some(kept)
     }
 
+    /// Whether a record is kept.
+    pub(super) fn contains(&self, key: &RecordKey) -> bool {
+        self.records.contains(key)
+    }
+
     /// How many are kept.
     pub(crate) fn count(&self) -> usize {
         self.records.len()

@@ -393,7 +393,7 @@ impl<S: Store> Replica<S> {
     /// Ends the group early where it holds too much in memory.
     fn commit_if_large(&mut self) -> Result<(), StoreError> {
         let stage = &self.stage;
-        if stage.records.len() >= STAGED_RECORDS_MAX
+        if stage.records.len() + stage.first.len() >= STAGED_RECORDS_MAX
             || stage.entries.len() >= STAGED_ENTRIES_MAX
             || stage.bytes >= STAGED_BYTES_MAX
             || stage.operation_count >= limits::OPERATIONS_MAX

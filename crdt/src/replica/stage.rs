@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::documents::Kept;
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
 use crate::entry::{Entry, EntryId, Origin, Transaction};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::membership::{Genesis, Operation};
+use crate::prepare::Reading;
 use crate::read;
 use crate::record::{
-    ActorBytes, Document, Fault, Judged, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
+    ActorBytes, Document, First, Judged, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
     Summary, Verdict, View,
 };
 use crate::store::{Position, Store, StoreError};
@@ -19,8 +21,10 @@ use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 /// What one group of inputs has changed so far.
 #[derive(Default)]
 pub(super) struct Stage {
-    /// Records that were read or changed.
+    /// Records that were read or changed, but for those of `first`.
     pub(super) records: BTreeMap<RecordKey, StagedRecord>,
+    /// Records that got their first change, and nothing was asked of them since.
+    pub(super) first: BTreeMap<RecordKey, (First, StagedChange)>,
     /// Local transactions, to be sealed in entries of the main space.
     pub(super) transactions: Vec<Pending>,
     /// Where each of them is, once they are sealed: the number of its entry, and that of its first change there.
@@ -106,6 +110,18 @@ pub(super) struct StagedRecord {
 }
 
 impl StagedRecord {
+    /// As it is before the group.
+    fn stored(document: Result<Document, String>, places: Changes) -> Self {
+        let before = document.as_ref().ok().and_then(Document::summary);
+        Self { document, before, places, changes: Vec::new() }
+    }
+
+    /// As its first change in this group leaves it.
+    fn begun(first: First, change: StagedChange) -> Self {
+        let document = Document::load(&first.saved).map_err(|error| error.to_string());
+        Self { document, before: None, places: Changes::default(), changes: vec![change] }
+    }
+
     /// The verdict on a change; `None` where the record cannot be read.
     fn judge(&self, change: &ParsedChange) -> Option<Result<Judged, Verdict>> {
         self.document.as_ref().ok().map(|document| document.judge(change))
@@ -204,9 +220,10 @@ impl<S: Store> Replica<S> {
     /// The record as the group sees it, read from the store on first use.
     pub(super) fn staged(&mut self, key: &RecordKey) -> Result<&mut StagedRecord, StoreError> {
         if !self.stage.records.contains_key(key) {
-            let (document, places) = self.load_record(key)?;
-            let before = document.as_ref().ok().and_then(Document::summary);
-            let record = StagedRecord { document, before, places, changes: Vec::new() };
+            let record = match self.stage.first.remove(key) {
+                Some((first, change)) => StagedRecord::begun(first, change),
+                None => self.load_record(key)?,
+            };
             self.stage.records.insert(key.clone(), record);
         }
         match self.stage.records.get_mut(key) {
@@ -227,12 +244,9 @@ impl<S: Store> Replica<S> {
         Ok(record)
     }
 
-    fn load_record(
-        &mut self,
-        key: &RecordKey,
-    ) -> Result<(Result<Document, String>, Changes), StoreError> {
-        if let Some(kept) = self.documents.pop(key) {
-            return Ok((Ok(kept.document), kept.changes));
+    fn load_record(&mut self, key: &RecordKey) -> Result<StagedRecord, StoreError> {
+        if let Some(Kept { document, changes }) = self.documents.pop(key) {
+            return Ok(StagedRecord::stored(Ok(document), changes));
         }
         let stored = self.store.get(&key.record())?;
         let (document, places) = match &stored {
@@ -242,10 +256,31 @@ impl<S: Store> Replica<S> {
             }
             None => (Ok(Document::empty()), Changes::default()),
         };
-        match self.unreadable.get(key) {
-            Some(reason) => Ok((Err(reason.clone()), places)),
-            None => Ok((document, places)),
-        }
+        Ok(match self.unreadable.get(key) {
+            Some(reason) => StagedRecord::stored(Err(reason.clone()), places),
+            None => StagedRecord::stored(document, places),
+        })
+    }
+
+    /// Whether nobody has written a record, as the group sees it.
+    pub(super) fn is_new(&self, key: &RecordKey) -> Result<bool, StoreError> {
+        let is_known = self.stage.records.contains_key(key)
+            || self.stage.first.contains_key(key)
+            || self.documents.contains(key)
+            || self.unreadable.contains_key(key);
+        Ok(!is_known && self.store.get(&key.record())?.is_none())
+    }
+
+    /// Takes in the first change of a record that [`Replica::is_new`].
+    pub(super) fn take_first(
+        &mut self,
+        key: &RecordKey,
+        change: StagedChange,
+        first: First,
+        mark: &mut Mark,
+    ) {
+        mark.touched.insert(key.clone(), 0);
+        self.stage.first.insert(key.clone(), (first, change));
     }
 
     /// Takes one change to one record in: checked, then merged. Says how many operations it means.
@@ -256,9 +291,18 @@ impl<S: Store> Replica<S> {
         &mut self,
         key: &RecordKey,
         change: StagedChange,
-        parsed: Result<ParsedChange, Fault>,
+        reading: Reading,
         mark: &mut Mark,
     ) -> Result<usize, NotTaken> {
+        let parsed = match reading {
+            Reading::First(first) if self.is_new(key)? => {
+                let operations = first.operations;
+                self.take_first(key, change, first, mark);
+                return Ok(operations);
+            }
+            Reading::First(_) => change.change.parse(change.actor),
+            Reading::Parsed(parsed) => parsed,
+        };
         let parsed = parsed.map_err(|fault| NotTaken::Verdict(Verdict::Fault(fault)))?;
         let operations = parsed.operations();
         let mut record = self.staged_with(key, mark)?;
@@ -280,6 +324,9 @@ impl<S: Store> Replica<S> {
     /// Puts every record back to where it stood when `mark` first met it.
     pub(super) fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
         for (key, count) in mark.touched {
+            if count == 0 {
+                self.stage.first.remove(&key);
+            }
             let Some(record) = self.stage.records.remove(&key) else { continue };
             if count == 0 {
                 continue;
@@ -288,7 +335,7 @@ impl<S: Store> Replica<S> {
             let mut changes = record.changes;
             changes.truncate(count);
             for change in changes {
-                let parsed = change.change.parse(change.actor);
+                let parsed = Reading::Parsed(change.change.parse(change.actor));
                 match self.take_change(&key, change, parsed, &mut Mark::new()) {
                     Ok(_) | Err(NotTaken::Verdict(_) | NotTaken::Damaged) => {}
                     Err(NotTaken::Store(error)) => return Err(error),

@@ -7,8 +7,8 @@ use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::SpaceId;
 use crate::membership::Role;
 use crate::record::{
-    ActorBytes, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError, View,
-    check_collection, check_record_id, validate_schema_edit,
+    ActorBytes, Begun, Edit, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError,
+    View, begin, check_collection, check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
@@ -253,6 +253,9 @@ impl<S: Store> Replica<S> {
         let actor = ActorBytes(self.author.actor());
         let time_ms = self.now.wall_ms;
         let key = RecordKey { space, collection, id };
+        if !is_schema && expected.is_none() && self.is_new(&key)? {
+            return self.begin_record(key, &edit, schema.as_ref(), place, mark);
+        }
         let record = self.staged_with(&key, mark)?;
         let document = match &mut record.document {
             Ok(document) => document,
@@ -279,6 +282,32 @@ impl<S: Store> Replica<S> {
         record.changes.push(StagedChange { actor, change: change.clone(), place });
         if is_schema {
             validate_schema_edit(before.as_ref(), &document.view())?;
+        }
+        Ok(Some((RecordWrite { collection: key.collection, id: key.id, change }, operations)))
+    }
+
+    /// The first edit of a record that nobody has written.
+    fn begin_record(
+        &mut self,
+        key: RecordKey,
+        edit: &Edit,
+        schema: Option<&Schema>,
+        place: Place,
+        mark: &mut Mark,
+    ) -> Result<Option<(RecordWrite, usize)>, Stop> {
+        let actor = ActorBytes(self.author.actor());
+        let Some((edited, begun)) = begin(actor, self.now.wall_ms, edit, schema)? else {
+            return Ok(None);
+        };
+        let Edited { change, operations } = edited;
+        let staged = StagedChange { actor, change: change.clone(), place };
+        match begun {
+            Begun::First(first) => self.take_first(&key, staged, first, mark),
+            Begun::Document(document) => {
+                let record = self.staged_with(&key, mark)?;
+                record.document = Ok(document);
+                record.changes.push(staged);
+            }
         }
         Ok(Some((RecordWrite { collection: key.collection, id: key.id, change }, operations)))
     }

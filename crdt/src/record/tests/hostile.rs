@@ -1,9 +1,14 @@
 //! Bytes that no honest office writes.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::support::{Entry, Office, actor, assert_like_automerge, is_automerge_canonical};
+use super::support::{
+    Entry, Office, actor, assert_first_is_like_document, assert_like_automerge,
+    is_automerge_canonical,
+};
 use crate::record::chunk::{self, ChunkFault, Decoded};
 use crate::record::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
 use crate::record::{
@@ -401,6 +406,32 @@ fn is_limit(fault: &LayoutFault) -> bool {
     }
 }
 
+fn first_operation() -> impl Strategy<Value = (&'static str, Action, Vec<OpId>)> {
+    let name = prop_oneof![
+        8 => prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("e"), Just("f")],
+        1 => prop_oneof![Just("_deleted"), Just("a\n"), Just("")],
+    ];
+    let value = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        any::<f64>().prop_map(Value::Float),
+        "[ab]{0,20}".prop_map(Value::Str),
+        Just(Value::Bytes(vec![1, 2])),
+        any::<i64>().prop_map(Value::Timestamp),
+    ];
+    let action = prop_oneof![
+        12 => value.prop_map(Action::Put),
+        1 => prop_oneof![
+            Just(Action::Put(Value::Counter(1))),
+            Just(Action::Delete),
+            Just(Action::Make(Shape::Map)),
+        ],
+    ];
+    let preds = prop_oneof![12 => Just(Vec::new()), 1 => Just(vec![id(1, 9)])];
+    (name, action, preds)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -434,6 +465,36 @@ proptest! {
             }
         }
         assert_one_verdict(few, many, &victim);
+    }
+
+    #[test]
+    fn what_is_said_of_a_first_change_is_what_a_document_says(
+        operations in proptest::collection::vec(first_operation(), 1..5),
+        seq in 1u64..3,
+        start_op in 1u64..3,
+    ) {
+        let operations: Vec<Operation> = operations
+            .into_iter()
+            .zip(start_op..)
+            .map(|((name, action, preds), counter)| Operation {
+                id: id(counter, 9),
+                object: ObjectId::Root,
+                key: field(name),
+                insert: false,
+                action,
+                preds,
+            })
+            .collect();
+        let names: BTreeSet<_> = operations.iter().map(|o| format!("{:?}", o.key)).collect();
+        let is_plain = |o: &Operation| {
+            o.preds.is_empty() && matches!(&o.action, Action::Put(value) if *value != Value::Counter(1))
+        };
+        let unsound = [field(""), field("a\n"), field("_deleted")];
+        let is_first = names.len() == operations.len()
+            && operations.iter().all(|o| is_plain(o) && !unsound.contains(&o.key))
+            && (seq, start_op) == (1, 1);
+        let body = chunk::build(actor(9), seq, start_op, 7, &[], &operations);
+        prop_assert_eq!(assert_first_is_like_document(&entry(9, &body, Vec::new())), is_first);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::record::chunk;
 use crate::record::{
-    ActorBytes, Document, Edit, EditError, RecordChange, Schema, Value, Verdict, View, automerge_of,
+    ActorBytes, Begun, Document, Edit, EditError, First, RecordChange, Schema, Value, Verdict,
+    View, automerge_of, begin,
 };
 
 /// One change as its author's log carries it.
@@ -57,6 +58,9 @@ impl Office {
     /// Edits, and says whether there was something to change.
     pub(super) fn try_edit(&mut self, edit: &Edit) -> Result<bool, EditError> {
         let time_ms = 1_000 + self.entries.len() as i64;
+        if self.document.is_empty() {
+            assert_begun_like_document(self.actor, time_ms, edit, self.schema.as_ref());
+        }
         let edited = self.document.edit(self.actor, time_ms, edit, self.schema.as_ref());
         let also = self.live.edit(self.actor, time_ms, edit, self.schema.as_ref());
         assert_eq!(format!("{edited:?}"), format!("{also:?}"));
@@ -79,6 +83,7 @@ impl Office {
     /// The verdict, which does not depend on whether the history is whole.
     pub(super) fn check(&self, entry: &Entry) -> Result<(), Verdict> {
         let verdict = self.document.check(entry.actor, &entry.change).map(|_| ());
+        assert_first_is_like_document(entry);
         match self.live.check(entry.actor, &entry.change) {
             Err(Verdict::NeedsHistory) => {}
             also => assert_eq!(also.map(|_| ()), verdict),
@@ -158,6 +163,45 @@ pub(super) fn merge(json: Json) -> Edit {
 
 fn reloaded(document: &Document) -> Document {
     Document::load(&document.save()).unwrap()
+}
+
+/// Asserts that what a change leaves as the first of a record is what a document makes of it, if that can be said.
+pub(super) fn assert_first_is_like_document(Entry { actor, change }: &Entry) -> bool {
+    let Ok(Some(first)) = change.parse(*actor).map(|parsed| First::of(&parsed)) else {
+        return false;
+    };
+    let mut document = Document::empty();
+    let checked = document.check(*actor, change).unwrap();
+    document.apply(checked).unwrap();
+    assert_eq!(first.saved, document.save());
+    assert_eq!(Some(first.summary), document.summary());
+    true
+}
+
+/// Asserts that the first edit of a record begins it as a document would.
+fn assert_begun_like_document(
+    actor: ActorBytes,
+    time_ms: i64,
+    edit: &Edit,
+    schema: Option<&Schema>,
+) {
+    let mut document = Document::empty();
+    let edited = document.edit(actor, time_ms, edit, schema);
+    let begun = begin(actor, time_ms, edit, schema);
+    let (begun, record) = match begun {
+        Ok(Some((begun, record))) => (Ok(Some(begun)), Some(record)),
+        Ok(None) => (Ok(None), None),
+        Err(error) => (Err(error), None),
+    };
+    assert_eq!(format!("{begun:?}"), format!("{edited:?}"));
+    match record {
+        Some(Begun::First(first)) => {
+            assert_eq!(first.saved, document.save());
+            assert_eq!(Some(first.summary), document.summary());
+        }
+        Some(Begun::Document(begun)) => assert_eq!(begun.save(), document.save()),
+        None => {}
+    }
 }
 
 /// Whether Automerge reads the body of a change and writes it as it is. Its panics mean that it does not.
