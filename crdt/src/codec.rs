@@ -2,6 +2,8 @@
 //! integers), every decode limited by the bytes it was given and refused if any are left over.
 
 use bincode::config;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that are not a value of the expected kind.
@@ -25,10 +27,24 @@ pub enum DecodeError {
     },
 }
 
+/// Room for most values: a record's row takes some 300 bytes.
+const ENCODED_BYTES: usize = 256;
+
+/// Bytes that are being written.
+struct Bytes(Vec<u8>);
+
+impl Writer for Bytes {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 /// The bytes of `value`.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    match bincode::serde::encode_to_vec(value, config::standard()) {
-        Ok(bytes) => bytes,
+    let mut bytes = Bytes(Vec::with_capacity(ENCODED_BYTES));
+    match bincode::serde::encode_into_writer(value, &mut bytes, config::standard()) {
+        Ok(()) => bytes.0,
         // Encoding to memory fails only for types that serde cannot describe (sequences of unknown length).
         Err(error) => unreachable!("the type cannot be encoded: {error}"),
     }

@@ -18,7 +18,7 @@ use crate::codec::{self, DecodeError};
 use crate::ids::{Author, EntryHash, NetworkId, Signature, SiteKey, SpaceId};
 use crate::membership::Operation;
 use crate::pack::{self, UnpackError};
-use crate::record::RecordChange;
+use crate::record::{Genesis, RecordChange};
 
 /// The envelope never changes; a number other than this is no entry.
 const ENVELOPE_VERSION: u8 = 1;
@@ -104,6 +104,23 @@ pub struct Transaction {
     pub origin: Option<Origin>,
     /// In the order in which they were made.
     pub changes: Vec<RecordWrite>,
+}
+
+impl Transaction {
+    /// At least as many bytes as it takes encoded, a few more for each number.
+    pub fn bytes_max(&self) -> usize {
+        const NUMBER_BYTES_MAX: usize = 9;
+        let text = |text: &String| NUMBER_BYTES_MAX + text.len();
+        let genesis =
+            |genesis: &Genesis| 2 * NUMBER_BYTES_MAX + genesis.path.iter().map(text).sum::<usize>();
+        let change = |write: &RecordWrite| {
+            let RecordChange { genesis: all, body } = &write.change;
+            let genesis: usize = all.iter().map(genesis).sum();
+            text(&write.collection) + text(&write.id) + genesis + 2 * NUMBER_BYTES_MAX + body.len()
+        };
+        let origin = self.origin.as_ref().map_or(0, |origin| text(&origin.source));
+        3 * NUMBER_BYTES_MAX + origin + self.changes.iter().map(change).sum::<usize>()
+    }
 }
 
 /// One change and the record that it belongs to.

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use smol_str::SmolStr;
+
 use super::chunk;
 use super::limits::{DEPTH_MAX, NameError, check_field};
 use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
@@ -142,7 +144,7 @@ fn build(genesis: &Genesis, object: ObjectId, deps: Vec<[u8; 32]>) -> GenesisCha
     let operation = Operation {
         id: genesis.op_id(),
         object,
-        key: Key::Field(genesis.path.last().cloned().unwrap_or_default()),
+        key: Key::Field(genesis.path.last().map(SmolStr::new).unwrap_or_default()),
         insert: false,
         action: genesis.kind.action(),
         preds: Vec::new(),

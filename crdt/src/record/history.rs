@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use super::chunk::Decoded;
 use super::genesis::{Genesis, GenesisChange};
 use super::live::Live;
@@ -62,7 +64,7 @@ pub(crate) struct Stored {
 /// The place of a value in its object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Slot {
-    Field(String),
+    Field(SmolStr),
     /// An element, named by the operation that inserted it.
     Element(OpId),
 }
@@ -91,7 +93,7 @@ impl Content {
 #[derive(Debug, Clone)]
 pub(crate) enum Object {
     /// The live values of each field.
-    Map(BTreeMap<String, Live>),
+    Map(BTreeMap<SmolStr, Live>),
     Sequence(Sequence),
 }
 

@@ -4,6 +4,7 @@
 //! be built.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::value::Value;
 
@@ -31,7 +32,7 @@ pub(crate) enum ObjectId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Key {
     /// A field of a map.
-    Field(String),
+    Field(SmolStr),
     /// The beginning of a list or text, to insert after.
     Head,
     /// An element of a list or text, to act on or to insert after.

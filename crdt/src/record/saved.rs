@@ -353,9 +353,9 @@ impl Reader {
             SavedObject::Map(fields) => {
                 let mut map = BTreeMap::new();
                 for (name, values) in fields {
-                    let slot = Slot::Field(name.to_owned());
+                    let slot = Slot::Field(name.into());
                     let live = self.values(object, &slot, values.into_owned())?;
-                    map.insert(name.to_owned(), live);
+                    map.insert(name.into(), live);
                 }
                 Object::Map(map)
             }

@@ -95,7 +95,7 @@ pub(crate) fn value(history: &History, id: OpId) -> Value {
                     fields
                         .iter()
                         .filter_map(|(name, live)| Some((name, live.shown()?)))
-                        .map(|(name, id)| (name.clone(), value(history, id)))
+                        .map(|(name, id)| (name.to_string(), value(history, id)))
                         .collect(),
                 ),
                 Some(Object::Sequence(_)) | None => Value::Null,
@@ -160,7 +160,7 @@ impl Walk<'_> {
             }
             self.path.push(Step::Field(name));
             if let Some(value) = self.place(live, is_shown) {
-                values.insert(name.clone(), value);
+                values.insert(name.to_string(), value);
             }
             self.path.pop();
         }

@@ -164,7 +164,10 @@ impl Place {
 
 /// Where a record stood before an attempt that may fail.
 pub(super) struct Mark {
+    /// Records by how many changes they had.
     touched: BTreeMap<RecordKey, usize>,
+    /// Records that nobody had written, of which no more was asked.
+    first: Vec<RecordKey>,
 }
 
 /// Why a change was not taken in.
@@ -212,7 +215,7 @@ impl Stage {
 
 impl Mark {
     pub(super) fn new() -> Self {
-        Self { touched: BTreeMap::new() }
+        Self { touched: BTreeMap::new(), first: Vec::new() }
     }
 }
 
@@ -279,7 +282,7 @@ impl<S: Store> Replica<S> {
         first: First,
         mark: &mut Mark,
     ) {
-        mark.touched.insert(key.clone(), 0);
+        mark.first.push(key.clone());
         self.stage.first.insert(key.clone(), (first, change));
     }
 
@@ -323,10 +326,11 @@ impl<S: Store> Replica<S> {
 
     /// Puts every record back to where it stood when `mark` first met it.
     pub(super) fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
+        for key in &mark.first {
+            self.stage.first.remove(key);
+            self.stage.records.remove(key);
+        }
         for (key, count) in mark.touched {
-            if count == 0 {
-                self.stage.first.remove(&key);
-            }
             let Some(record) = self.stage.records.remove(&key) else { continue };
             if count == 0 {
                 continue;

@@ -175,7 +175,8 @@ impl<S: Store> Replica<S> {
         let records_changed = changes.len();
         if records_changed > 0 {
             let transaction = Transaction { origin: transaction.origin, changes };
-            let bytes = codec::encode(&transaction).len();
+            let bytes = transaction.bytes_max();
+            debug_assert!(codec::encode(&transaction).len() <= bytes);
             if bytes > TRANSACTION_BYTES_MAX
                 || records_changed > limits::CHANGES_MAX
                 || operations > limits::OPERATIONS_MAX

@@ -93,7 +93,8 @@ pub(super) fn read_operations(
     };
     let actor = actors.first().copied().ok_or(LayoutFault::NoOperations)?;
     let mut actions: Runs<'_, u64> = Runs::new(action);
-    let mut operations = Vec::new();
+    // Mostly there are as many, for values of one type and length seldom follow each other.
+    let mut operations = Vec::with_capacity(value_kind.len().min(64));
     while !actions.is_done() {
         if operations.len() == OPERATIONS_MAX {
             return Err(LayoutFault::TooManyRows.into());
@@ -147,7 +148,7 @@ impl<'a> Columns<'a> {
         let half = LayoutFault::Half { of: "key" };
         Ok(match (self.key_actor.next()?, self.key_counter.next()?, self.key_name.next()?) {
             (None, None, Some(name)) => match name.len() {
-                1..=FIELD_NAME_BYTES_MAX => Key::Field(name.to_owned()),
+                1..=FIELD_NAME_BYTES_MAX => Key::Field(name.into()),
                 found => return Err(LayoutFault::FieldName { found: found as u64 }),
             },
             (None, Some(0), None) => Key::Head,

@@ -143,57 +143,64 @@ impl<'a> Booleans<'a> {
 /// column without any value.
 pub(super) fn write_runs<'a, T: Cell<'a>>(
     out: &mut Vec<u8>,
-    rows: impl Iterator<Item = Option<T>>,
+    mut rows: impl Iterator<Item = Option<T>> + Clone,
 ) {
-    let mut rows = rows.peekable();
-    let mut literal: Vec<T> = Vec::new();
     let start = out.len();
     let mut has_values = false;
-    while let Some(value) = rows.next() {
-        let mut count: i64 = 1;
-        while rows.next_if(|next| *next == value).is_some() {
-            count += 1;
-        }
+    while let Some((value, count)) = next_run(&rows) {
+        has_values |= value.is_some();
+        let literals = literals(&rows);
         match value {
-            Some(value) if count == 1 => literal.push(value),
+            Some(_) if literals > 0 => {
+                write_signed(out, -(literals as i64));
+                rows.by_ref().take(literals).flatten().for_each(|value| value.write(out));
+                continue;
+            }
             Some(value) => {
-                write_literal(out, &mut literal);
-                write_signed(out, count);
+                write_signed(out, count as i64);
                 value.write(out);
             }
             None => {
-                write_literal(out, &mut literal);
                 write_signed(out, 0);
-                write_unsigned(out, count.unsigned_abs());
+                write_unsigned(out, count as u64);
             }
         }
-        has_values |= value.is_some();
+        rows.nth(count - 1);
     }
-    write_literal(out, &mut literal);
     if !has_values {
         out.truncate(start);
     }
 }
 
-fn write_literal<'a, T: Cell<'a>>(out: &mut Vec<u8>, literal: &mut Vec<T>) {
-    if literal.is_empty() {
-        return;
+/// The next row, and how many equal ones follow each other from there.
+fn next_run<T: PartialEq>(
+    rows: &(impl Iterator<Item = Option<T>> + Clone),
+) -> Option<(Option<T>, usize)> {
+    let mut rows = rows.clone();
+    let first = rows.next()?;
+    let count = 1 + rows.take_while(|row| *row == first).count();
+    Some((first, count))
+}
+
+/// How many rows from the next one on have values other than their neighbours'.
+fn literals<T: PartialEq>(rows: &(impl Iterator<Item = Option<T>> + Clone)) -> usize {
+    let mut rows = rows.clone();
+    let mut count = 0;
+    while let Some((Some(_), 1)) = next_run(&rows) {
+        rows.next();
+        count += 1;
     }
-    write_signed(out, -(literal.len() as i64));
-    for value in literal.drain(..) {
-        value.write(out);
-    }
+    count
 }
 
 /// Writes a column of differences.
-pub(super) fn write_deltas(out: &mut Vec<u8>, rows: impl Iterator<Item = Option<i64>>) {
-    let mut last: i64 = 0;
-    let deltas = rows.map(|row| {
-        row.map(|value| {
-            let delta = value.saturating_sub(last);
-            last = value;
+pub(super) fn write_deltas(out: &mut Vec<u8>, rows: impl Iterator<Item = Option<i64>> + Clone) {
+    let deltas = rows.scan(0i64, |last, row| {
+        Some(row.map(|value| {
+            let delta = value.saturating_sub(*last);
+            *last = value;
             delta
-        })
+        }))
     });
     write_runs(out, deltas);
 }

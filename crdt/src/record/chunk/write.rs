@@ -19,28 +19,47 @@ pub(crate) fn build(
 ) -> Vec<u8> {
     let others = other_actors(actor, operations);
     let columns = write_columns(actor, &others, operations);
-    let mut data =
-        Vec::with_capacity(64 + 32 * deps.len() + columns.iter().map(Vec::len).sum::<usize>());
-    write_unsigned(&mut data, deps.len() as u64);
-    deps.iter().for_each(|dep| data.extend_from_slice(dep));
-    write_sized(&mut data, &actor.0);
-    write_unsigned(&mut data, seq);
-    write_unsigned(&mut data, start_op);
-    write_signed(&mut data, time_ms);
-    write_unsigned(&mut data, 0); // no message
-    write_unsigned(&mut data, others.len() as u64);
-    others.iter().for_each(|other| write_sized(&mut data, &other.0));
-    let present = COLUMNS.iter().zip(&columns).filter(|(_, bytes)| !bytes.is_empty());
-    write_unsigned(&mut data, present.clone().count() as u64);
-    for (column, bytes) in present {
-        write_unsigned(&mut data, *column);
-        write_unsigned(&mut data, bytes.len() as u64);
+    let mut header = Vec::with_capacity(128 + 32 * deps.len());
+    write_unsigned(&mut header, deps.len() as u64);
+    deps.iter().for_each(|dep| header.extend_from_slice(dep));
+    write_sized(&mut header, &actor.0);
+    write_unsigned(&mut header, seq);
+    write_unsigned(&mut header, start_op);
+    write_signed(&mut header, time_ms);
+    write_unsigned(&mut header, 0); // no message
+    write_unsigned(&mut header, others.len() as u64);
+    others.iter().for_each(|other| write_sized(&mut header, &other.0));
+    let present = COLUMNS.iter().zip(columns.lengths).filter(|(_, length)| *length > 0);
+    write_unsigned(&mut header, present.clone().count() as u64);
+    for (column, length) in present {
+        write_unsigned(&mut header, *column);
+        write_unsigned(&mut header, length as u64);
     }
-    columns.iter().for_each(|bytes| data.extend_from_slice(bytes));
-    let mut body = Vec::with_capacity(data.len() + 4);
+    let length = header.len() + columns.bytes.len();
+    let mut body = Vec::with_capacity(length + 8);
     body.push(CHUNK_TYPE_CHANGE);
-    write_sized(&mut body, &data);
+    write_unsigned(&mut body, length as u64);
+    body.extend_from_slice(&header);
+    body.extend_from_slice(&columns.bytes);
     body
+}
+
+/// The columns of a change, one behind the other.
+struct Columns {
+    bytes: Vec<u8>,
+    lengths: [usize; COLUMNS.len()],
+    count: usize,
+}
+
+impl Columns {
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        if let Some(length) = self.lengths.get_mut(self.count) {
+            *length = self.bytes.len() - start;
+        }
+        self.count += 1;
+    }
 }
 
 /// The actors that the operations name, but for their own, ascending.
@@ -59,11 +78,7 @@ fn other_actors(own: ActorBytes, operations: &[Operation]) -> Vec<ActorBytes> {
     others.into_iter().collect()
 }
 
-fn write_columns(
-    own: ActorBytes,
-    others: &[ActorBytes],
-    operations: &[Operation],
-) -> [Vec<u8>; 12] {
+fn write_columns(own: ActorBytes, others: &[ActorBytes], operations: &[Operation]) -> Columns {
     let index = |actor: ActorBytes| -> u64 {
         match actor == own {
             true => 0,
@@ -76,54 +91,42 @@ fn write_columns(
         ObjectId::Made(id) => Some(id),
     };
     let signed = |counter: u64| i64::try_from(counter).unwrap_or(i64::MAX);
+    let key_actor = |row: &Operation| match &row.key {
+        Key::Field(_) | Key::Head => None,
+        Key::Element(id) => Some(index(id.actor)),
+    };
+    let key_counter = |row: &Operation| match &row.key {
+        Key::Field(_) => None,
+        Key::Head => Some(0),
+        Key::Element(id) => Some(signed(id.counter)),
+    };
     let rows = operations.iter();
     let preds = operations.iter().flat_map(|operation| &operation.preds);
-    let mut columns: [Vec<u8>; 12] = Default::default();
-    let [
-        object_actor,
-        object_counter,
-        key_actor,
-        key_counter,
-        key_name,
-        insert,
-        action,
-        value_kind,
-        value,
-        pred_count,
-        pred_actor,
-        pred_counter,
-    ] = &mut columns;
-    write_runs(object_actor, rows.clone().map(|row| object(row).map(|id| index(id.actor))));
-    write_runs(object_counter, rows.clone().map(|row| object(row).map(|id| id.counter)));
-    write_runs(
-        key_actor,
-        rows.clone().map(|row| match &row.key {
-            Key::Field(_) | Key::Head => None,
-            Key::Element(id) => Some(index(id.actor)),
-        }),
-    );
-    write_deltas(
-        key_counter,
-        rows.clone().map(|row| match &row.key {
-            Key::Field(_) => None,
-            Key::Head => Some(0),
-            Key::Element(id) => Some(signed(id.counter)),
-        }),
-    );
-    write_runs(
-        key_name,
-        rows.clone().map(|row| match &row.key {
-            Key::Field(name) => Some(name.as_str()),
-            Key::Head | Key::Element(_) => None,
-        }),
-    );
-    write_booleans(insert, rows.clone().map(|row| row.insert));
-    write_runs(action, rows.clone().map(|row| Some(action_code(&row.action))));
-    write_runs(value_kind, rows.clone().map(|row| Some(write_value(value, &row.action))));
-    write_runs(pred_count, rows.map(|row| Some(row.preds.len() as u64)));
-    write_runs(pred_actor, preds.clone().map(|id| Some(index(id.actor))));
-    write_deltas(pred_counter, preds.map(|id| Some(signed(id.counter))));
+    let mut values = Vec::with_capacity(128);
+    let kinds: Vec<u64> = rows.clone().map(|row| write_value(&mut values, &row.action)).collect();
+    let bytes = Vec::with_capacity(256 + values.len());
+    let mut columns = Columns { bytes, lengths: [0; COLUMNS.len()], count: 0 };
+    // In the order of `COLUMNS`.
+    columns.add(|out| write_runs(out, rows.clone().map(|r| object(r).map(|id| index(id.actor)))));
+    columns.add(|out| write_runs(out, rows.clone().map(|r| object(r).map(|id| id.counter))));
+    columns.add(|out| write_runs(out, rows.clone().map(key_actor)));
+    columns.add(|out| write_deltas(out, rows.clone().map(key_counter)));
+    columns.add(|out| write_runs(out, rows.clone().map(key_name)));
+    columns.add(|out| write_booleans(out, rows.clone().map(|row| row.insert)));
+    columns.add(|out| write_runs(out, rows.clone().map(|row| Some(action_code(&row.action)))));
+    columns.add(|out| write_runs(out, kinds.iter().map(|kind| Some(*kind))));
+    columns.add(|out| out.extend_from_slice(&values));
+    columns.add(|out| write_runs(out, rows.clone().map(|row| Some(row.preds.len() as u64))));
+    columns.add(|out| write_runs(out, preds.clone().map(|id| Some(index(id.actor)))));
+    columns.add(|out| write_deltas(out, preds.clone().map(|id| Some(signed(id.counter)))));
     columns
+}
+
+fn key_name(row: &Operation) -> Option<&str> {
+    match &row.key {
+        Key::Field(name) => Some(name.as_str()),
+        Key::Head | Key::Element(_) => None,
+    }
 }
 
 fn action_code(action: &Action) -> u64 {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use super::error::EditError;
 use crate::record::check::{ParsedChange, RecordChange};
 use crate::record::chunk::{self, Decoded};
@@ -20,7 +22,7 @@ pub(super) enum Target {
 /// Where in its object an operation of the draft acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    Field(String),
+    Field(SmolStr),
     /// On this element.
     At(OpId),
     /// A new element at the beginning.

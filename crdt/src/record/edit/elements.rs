@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::diff::{Hunk, hunks};
 use super::draft::{Place, Target};
 use super::error::EditError;
-use super::fields::{Field, MapAt, Mode, Writer};
+use super::fields::{Field, MapAt, Mode, Path, Writer};
 use super::json;
 use crate::record::limits::DEPTH_MAX;
 use crate::record::live::Live;
@@ -14,7 +14,7 @@ use crate::record::value::Value;
 use crate::record::view::{elements, piece, value};
 
 impl Writer<'_> {
-    pub(super) fn write_text(&mut self, field: &Field, text: &str) -> Result<(), EditError> {
+    pub(super) fn write_text(&mut self, field: &Field<'_>, text: &str) -> Result<(), EditError> {
         let target = self.object_in(field, Shape::Text, field.declared.is_some())?;
         let (old, pieces) = self.pieces(target);
         if pieces.concat() == text {
@@ -45,7 +45,11 @@ impl Writer<'_> {
             .unzip()
     }
 
-    pub(super) fn write_list(&mut self, field: &Field, items: &[Json]) -> Result<(), EditError> {
+    pub(super) fn write_list(
+        &mut self,
+        field: &Field<'_>,
+        items: &[Json],
+    ) -> Result<(), EditError> {
         let target = self.object_in(field, Shape::List, field.declared.is_some())?;
         let (old, values) = self.items(target);
         let mut kept = 0;
@@ -57,8 +61,9 @@ impl Writer<'_> {
                 self.remove_element(target, element);
             }
             for index in hunk.new {
-                let path = element_path(&field.path, index);
-                place = Place::AfterNew(self.insert(target, place, &items[index], &path)?);
+                let (above, name) = (&field.path.to_vec()[..], &element_name(index)[..]);
+                let path = Path { above, name };
+                place = Place::AfterNew(self.insert(target, place, &items[index], path)?);
             }
         }
         self.settle_elements(target, &old[kept..]);
@@ -102,15 +107,15 @@ impl Writer<'_> {
         list: Target,
         place: Place,
         json: &Json,
-        path: &[String],
+        path: Path<'_>,
     ) -> Result<usize, EditError> {
         // A counter is a field: in a list, where elements come and go, it could not be kept.
         if json::increment(json, path)?.is_some() {
-            return Err(EditError::Increment { path: path.join(".") });
+            return Err(EditError::Increment { path: path.dotted() });
         }
         let make = |shape| match path.len() {
             0..=DEPTH_MAX => Ok(Action::Make(shape)),
-            _ => Err(EditError::TooDeep { path: path.join(".") }),
+            _ => Err(EditError::TooDeep { path: path.dotted() }),
         };
         match json {
             Json::Object(fields) => {
@@ -123,8 +128,9 @@ impl Writer<'_> {
                 let made = self.draft.add(list, place, make(Shape::List)?, Vec::new());
                 let mut place = Place::First;
                 for (index, item) in items.iter().enumerate() {
-                    let path = element_path(path, index);
-                    place = Place::AfterNew(self.insert(Target::New(made), place, item, &path)?);
+                    let (above, name) = (&path.to_vec()[..], &element_name(index)[..]);
+                    let path = Path { above, name };
+                    place = Place::AfterNew(self.insert(Target::New(made), place, item, path)?);
                 }
                 Ok(made)
             }
@@ -155,8 +161,6 @@ fn place_before(old: &[Element], hunk: &Hunk) -> Place {
     }
 }
 
-fn element_path(list: &[String], index: usize) -> Vec<String> {
-    let mut path = list.to_vec();
-    path.push(format!("[{index}]"));
-    path
+fn element_name(index: usize) -> String {
+    format!("[{index}]")
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
 
 use super::draft::{Draft, Place, Target};
 use super::error::EditError;
@@ -31,7 +32,7 @@ pub(super) enum Mode {
 pub(super) struct Writer<'a> {
     pub(super) draft: Draft<'a>,
     schema: Option<&'a Schema>,
-    /// The dotted paths that were written with something other than null.
+    /// The dotted paths that were written with something other than null; not kept without a schema.
     written: BTreeSet<String>,
     /// The dotted paths that were removed or written with null.
     removed: BTreeSet<String>,
@@ -44,24 +45,55 @@ pub(super) struct MapAt {
     pub(super) path: Vec<String>,
 }
 
+impl MapAt {
+    fn path_of<'p>(&'p self, name: &'p str) -> Path<'p> {
+        Path { above: &self.path, name }
+    }
+}
+
 /// A field that is written to.
 #[derive(Debug)]
-pub(super) struct Field {
+pub(super) struct Field<'p> {
     pub(super) target: Target,
-    /// The names from the record down to the field.
-    pub(super) path: Vec<String>,
+    pub(super) path: Path<'p>,
     /// Its live values, ascending.
     pub(super) live: Vec<OpId>,
     pub(super) declared: Option<Kind>,
 }
 
-impl Field {
+impl Field<'_> {
     pub(super) fn place(&self) -> Place {
-        Place::Field(self.path.last().cloned().unwrap_or_default())
+        Place::Field(self.path.name.into())
     }
 
     pub(super) fn dotted(&self) -> String {
-        self.path.join(".")
+        self.path.dotted()
+    }
+}
+
+/// The names from the record down to a field.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path<'p> {
+    pub(super) above: &'p [String],
+    pub(super) name: &'p str,
+}
+
+impl Path<'_> {
+    pub(super) fn len(self) -> usize {
+        self.above.len() + 1
+    }
+
+    pub(super) fn to_vec(self) -> Vec<String> {
+        let mut names = self.above.to_vec();
+        names.push(self.name.to_owned());
+        names
+    }
+
+    pub(super) fn dotted(self) -> String {
+        match self.above.is_empty() {
+            true => self.name.to_owned(),
+            false => format!("{}.{}", self.above.join("."), self.name),
+        }
     }
 }
 
@@ -87,7 +119,7 @@ impl<'a> Writer<'a> {
         let live = self.draft.history.live(ObjectId::Root, DELETED_FIELD);
         self.draft.add(
             Target::Known(ObjectId::Root),
-            Place::Field(DELETED_FIELD.to_owned()),
+            Place::Field(DELETED_FIELD.into()),
             Action::Put(Value::Bool(is_deleted)),
             live.iter().collect(),
         );
@@ -132,7 +164,7 @@ impl<'a> Writer<'a> {
         if mode == Mode::Put {
             for name in self.names_in(map.target) {
                 let is_reserved = map.path.is_empty() && name.starts_with('_');
-                if !fields.contains_key(&name) && !is_reserved {
+                if !fields.contains_key(name.as_str()) && !is_reserved {
                     let field = self.field(map, &name);
                     self.remove(&field, false)?;
                 }
@@ -146,7 +178,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn names_in(&self, target: Target) -> Vec<String> {
+    fn names_in(&self, target: Target) -> Vec<SmolStr> {
         let Target::Known(object) = target else {
             return Vec::new();
         };
@@ -170,16 +202,16 @@ impl<'a> Writer<'a> {
             return Ok(check_declaration(name, &declaration)?);
         }
         check_user_field(name)
-            .map_err(|source| EditError::Name { path: path_of(map, name).join("."), source })
+            .map_err(|source| EditError::Name { path: map.path_of(name).dotted(), source })
     }
 
-    fn field(&self, map: &MapAt, name: &str) -> Field {
-        let path = path_of(map, name);
+    fn field<'p>(&self, map: &'p MapAt, name: &'p str) -> Field<'p> {
+        let path = map.path_of(name);
         let live = match map.target {
             Target::Known(object) => self.draft.history.live(object, name).iter().collect(),
             Target::New(_) => Vec::new(),
         };
-        let declared = self.schema.and_then(|schema| schema.kind(&path.join(".")));
+        let declared = self.schema.and_then(|schema| schema.kind(&path.dotted()));
         Field { target: map.target, path, live, declared }
     }
 
@@ -187,19 +219,21 @@ impl<'a> Writer<'a> {
         self.draft.history.value(id).map(|stored| &stored.content)
     }
 
-    fn shown(&self, field: &Field) -> Option<&'a Content> {
+    fn shown(&self, field: &Field<'_>) -> Option<&'a Content> {
         self.content(*field.live.last()?)
     }
 
-    fn write(&mut self, field: &Field, json: &Json, mode: Mode) -> Result<(), EditError> {
+    fn write(&mut self, field: &Field<'_>, json: &Json, mode: Mode) -> Result<(), EditError> {
         if json.is_null() {
             return self.write_null(field, mode);
         }
-        self.written.insert(field.dotted());
-        if let Some(by) = json::increment(json, &field.path)? {
+        if self.schema.is_some() {
+            self.written.insert(field.dotted());
+        }
+        if let Some(by) = json::increment(json, field.path)? {
             return self.increment(field, by);
         }
-        match json::wanted(field.declared, self.shown(field), json, &field.path)? {
+        match json::wanted(field.declared, self.shown(field), json, field.path)? {
             Wanted::Register(value) => self.put(field, value, json::kind_name(json)),
             Wanted::Counter(to) => self.set_counter(field, to),
             Wanted::Text(text) => self.write_text(field, text),
@@ -208,7 +242,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn write_null(&mut self, field: &Field, mode: Mode) -> Result<(), EditError> {
+    fn write_null(&mut self, field: &Field<'_>, mode: Mode) -> Result<(), EditError> {
         let is_register = field.declared.is_none_or(Kind::is_register);
         if field.declared == Some(Kind::Counter) {
             return Err(EditError::CounterRemoved { path: field.dotted() });
@@ -225,7 +259,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn put(&mut self, field: &Field, value: Value, kind: &'static str) -> Result<(), EditError> {
+    fn put(
+        &mut self,
+        field: &Field<'_>,
+        value: Value,
+        kind: &'static str,
+    ) -> Result<(), EditError> {
         let shown = self.shown(field);
         if let (None, Some(last)) = (field.declared, field.live.last())
             && !self.is_removable(*last)
@@ -246,14 +285,14 @@ impl<'a> Writer<'a> {
 
     /// Removes a field's values, but not counters and what holds some. `is_asked`: the user named
     /// the field, and is told so.
-    fn remove(&mut self, field: &Field, is_asked: bool) -> Result<(), EditError> {
+    fn remove(&mut self, field: &Field<'_>, is_asked: bool) -> Result<(), EditError> {
         let preds = self.removable(field, None);
         for id in field.live.iter().filter(|id| !preds.contains(id)) {
             match self.content(*id) {
                 Some(Content::Object(Shape::Map)) => {
                     let map = MapAt {
                         target: Target::Known(ObjectId::Made(*id)),
-                        path: field.path.clone(),
+                        path: field.path.to_vec(),
                     };
                     for name in self.names_in(map.target) {
                         let inner = self.field(&map, &name);
@@ -275,14 +314,14 @@ impl<'a> Writer<'a> {
 
     /// Removes what stands beside the value that was written. It is no longer a conflict: the
     /// user saw it.
-    fn settle(&mut self, field: &Field, keep: OpId) {
+    fn settle(&mut self, field: &Field<'_>, keep: OpId) {
         let others = self.removable(field, Some(keep));
         if !others.is_empty() {
             self.draft.add(field.target, field.place(), Action::Delete, others);
         }
     }
 
-    fn removable(&self, field: &Field, keep: Option<OpId>) -> Vec<OpId> {
+    fn removable(&self, field: &Field<'_>, keep: Option<OpId>) -> Vec<OpId> {
         let live = field.live.iter().copied();
         live.filter(|id| Some(*id) != keep && self.is_removable(*id)).collect()
     }
@@ -313,7 +352,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn set_counter(&mut self, field: &Field, to: i64) -> Result<(), EditError> {
+    fn set_counter(&mut self, field: &Field<'_>, to: i64) -> Result<(), EditError> {
         let mut sums = field.live.iter().filter_map(|id| match self.content(*id) {
             Some(Content::Counter(sum)) => Some(clamp(*sum)),
             Some(Content::Register(_) | Content::Object(_)) | None => None,
@@ -322,7 +361,7 @@ impl<'a> Writer<'a> {
         self.add_to_counter(field, i128::from(to) - i128::from(from))
     }
 
-    fn increment(&mut self, field: &Field, by: i64) -> Result<(), EditError> {
+    fn increment(&mut self, field: &Field<'_>, by: i64) -> Result<(), EditError> {
         let found = match (field.declared, self.shown(field)) {
             (Some(Kind::Counter), _) | (None, None | Some(Content::Counter(_))) => {
                 return self.add_to_counter(field, i128::from(by));
@@ -333,7 +372,7 @@ impl<'a> Writer<'a> {
         Err(EditError::NotCounter { path: field.dotted(), found })
     }
 
-    fn add_to_counter(&mut self, field: &Field, by: i128) -> Result<(), EditError> {
+    fn add_to_counter(&mut self, field: &Field<'_>, by: i128) -> Result<(), EditError> {
         let amount = i64::try_from(by)
             .ok()
             .filter(|by| by.unsigned_abs() <= INCREMENT_MAX.unsigned_abs())
@@ -362,9 +401,9 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn shared_object(&mut self, field: &Field, kind: GenesisKind) -> Option<OpId> {
+    fn shared_object(&mut self, field: &Field<'_>, kind: GenesisKind) -> Option<OpId> {
         if field.path.len() <= DEPTH_MAX && self.draft.is_shared(field.target) {
-            self.draft.genesis(&field.path, kind)
+            self.draft.genesis(&field.path.to_vec(), kind)
         } else {
             None
         }
@@ -373,7 +412,7 @@ impl<'a> Writer<'a> {
     /// The object of this shape in a field, made if there is none, with nothing beside it.
     pub(super) fn object_in(
         &mut self,
-        field: &Field,
+        field: &Field<'_>,
         shape: Shape,
         is_shared: bool,
     ) -> Result<Target, EditError> {
@@ -406,7 +445,7 @@ impl<'a> Writer<'a> {
 
     fn write_map(
         &mut self,
-        field: &Field,
+        field: &Field<'_>,
         fields: &Map<String, Json>,
         mode: Mode,
     ) -> Result<(), EditError> {
@@ -414,16 +453,10 @@ impl<'a> Writer<'a> {
         let is_shared = field.declared.is_some() || json::has_increment(fields);
         let map = MapAt {
             target: self.object_in(field, Shape::Map, is_shared)?,
-            path: field.path.clone(),
+            path: field.path.to_vec(),
         };
         self.write_fields(&map, fields, mode)
     }
-}
-
-fn path_of(map: &MapAt, name: &str) -> Vec<String> {
-    let mut path = map.path.clone();
-    path.push(name.to_owned());
-    path
 }
 
 fn content_name(content: &Content) -> &'static str {

@@ -4,6 +4,7 @@ use data_encoding::BASE64;
 use serde_json::{Map, Number, Value as Json};
 
 use super::error::EditError;
+use super::fields::Path;
 use crate::record::history::Content;
 use crate::record::kind::Kind;
 use crate::record::operation::Shape;
@@ -30,7 +31,7 @@ pub(super) fn wanted<'a>(
     declared: Option<Kind>,
     shown: Option<&Content>,
     json: &'a Json,
-    path: &[String],
+    path: Path<'_>,
 ) -> Result<Wanted<'a>, EditError> {
     match declared {
         Some(kind) => declared_value(kind, json, path),
@@ -42,14 +43,14 @@ pub(super) fn wanted<'a>(
 }
 
 /// The amount of `{"$inc": n}`, `None` if the value is no increment.
-pub(super) fn increment(json: &Json, path: &[String]) -> Result<Option<i64>, EditError> {
+pub(super) fn increment(json: &Json, path: Path<'_>) -> Result<Option<i64>, EditError> {
     let Some(fields) = json.as_object().filter(|fields| fields.contains_key(INCREMENT)) else {
         return Ok(None);
     };
     let amount = fields.get(INCREMENT).and_then(Json::as_i64);
     match amount.filter(|_| fields.len() == 1) {
         Some(amount) => Ok(Some(amount)),
-        None => Err(EditError::Increment { path: path.join(".") }),
+        None => Err(EditError::Increment { path: path.dotted() }),
     }
 }
 
@@ -62,7 +63,7 @@ pub(super) fn has_increment(fields: &Map<String, Json>) -> bool {
 }
 
 /// A value that is no list and no map, by its JSON type alone. `None` for those.
-pub(super) fn plain(json: &Json, path: &[String]) -> Result<Option<Value>, EditError> {
+pub(super) fn plain(json: &Json, path: Path<'_>) -> Result<Option<Value>, EditError> {
     Ok(Some(match json {
         Json::Null => Value::Null,
         Json::Bool(b) => Value::Bool(*b),
@@ -85,19 +86,15 @@ pub(super) fn kind_name(json: &Json) -> &'static str {
     }
 }
 
-fn declared_value<'a>(
-    kind: Kind,
-    json: &'a Json,
-    path: &[String],
-) -> Result<Wanted<'a>, EditError> {
+fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Wanted<'a>, EditError> {
     let form = |form: &'static str| EditError::Form {
-        path: path.join("."),
+        path: path.dotted(),
         expected: kind,
         found: shown_part(json),
         form,
     };
     let wrong_kind = || EditError::WrongKind {
-        path: path.join("."),
+        path: path.dotted(),
         expected: kind.as_str(),
         found: kind_name(json),
     };
@@ -170,7 +167,7 @@ fn like_shown<'a>(shown: &Content, json: &'a Json) -> Option<Wanted<'a>> {
     })
 }
 
-fn by_type<'a>(json: &'a Json, path: &[String]) -> Result<Wanted<'a>, EditError> {
+fn by_type<'a>(json: &'a Json, path: Path<'_>) -> Result<Wanted<'a>, EditError> {
     Ok(match json {
         Json::Array(items) => Wanted::List(items),
         Json::Object(fields) => Wanted::Map(fields),
@@ -180,15 +177,15 @@ fn by_type<'a>(json: &'a Json, path: &[String]) -> Result<Wanted<'a>, EditError>
     })
 }
 
-fn number(n: &Number, path: &[String]) -> Result<Value, EditError> {
+fn number(n: &Number, path: Path<'_>) -> Result<Value, EditError> {
     match n.as_f64().filter(|_| n.is_f64()) {
         Some(float) => Ok(Value::Float(float)),
         None => Ok(Value::Int(integer(n, path)?)),
     }
 }
 
-fn integer(n: &Number, path: &[String]) -> Result<i64, EditError> {
-    n.as_i64().ok_or_else(|| EditError::IntegerRange { path: path.join("."), found: n.to_string() })
+fn integer(n: &Number, path: Path<'_>) -> Result<i64, EditError> {
+    n.as_i64().ok_or_else(|| EditError::IntegerRange { path: path.dotted(), found: n.to_string() })
 }
 
 fn shown_part(json: &Json) -> String {

@@ -23,7 +23,7 @@ fn id(counter: u64, number: u8) -> OpId {
 }
 
 fn field(name: &str) -> Key {
-    Key::Field(name.to_owned())
+    Key::Field(name.into())
 }
 
 /// A change by actor 9 on all that the office has.
