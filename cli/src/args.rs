@@ -65,6 +65,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     #[command(flatten)]
     Site(SiteCommand),
+    /// Keep the site in one file, and make it anew from that
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -196,6 +199,8 @@ pub(crate) enum SiteCommand {
     Log(LogArgs),
     /// Print what this site holds, as a file for `bundle --since`
     Frontier,
+    /// Pull from and push to other sites now, and tell what came of it
+    Sync(SyncArgs),
     /// Write entries to a file, to be carried to a site and merged there
     Bundle {
         /// The file
@@ -237,6 +242,21 @@ pub(crate) struct RecordArgs {
     pub(crate) collection: String,
     /// The record's id
     pub(crate) id: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SyncArgs {
+    /// Only with this site: its name or id; all others if not given
+    pub(crate) peer: Option<String>,
+    /// Done once the others have got what this site holds
+    #[arg(long, conflicts_with = "pull")]
+    pub(crate) push: bool,
+    /// Done once this site has got what the others hold
+    #[arg(long)]
+    pub(crate) pull: bool,
+    /// How long to try: 90s, 30m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(clap::Args)]
@@ -306,6 +326,20 @@ pub(crate) struct ExportArgs {
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Write a backup, also while the node runs; it holds the site's secret key
+    Create {
+        /// The file
+        out: PathBuf,
+    },
+    /// Make the site anew in an empty data folder
+    Restore {
+        /// The backup
+        backup: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]

@@ -180,7 +180,7 @@ impl From<InitError> for CliError {
 }
 
 /// An error's text, followed by those of its sources that it does not repeat itself.
-fn text_of(error: &dyn Error) -> String {
+pub(crate) fn text_of(error: &dyn Error) -> String {
     let mut text = error.to_string().trim_end().to_owned();
     let mut source = error.source();
     while let Some(error) = source {

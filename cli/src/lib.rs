@@ -14,11 +14,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
+use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
 use client::Client;
 use commands::{
-    bundle, conflicts, export, history, import, init, log, maintenance, membership, records, run,
-    schema, status,
+    backup, bundle, conflicts, export, history, import, init, log, maintenance, membership,
+    records, run, schema, status, sync,
 };
 use error::CliError;
 
@@ -52,9 +52,17 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Init { name, found } => init::init(global, &name, found),
         Command::Completions { shell } => init::completions(shell),
         Command::Run(args) => block_on(run::run(global, args)),
+        Command::Backup(BackupCommand::Create { out }) => {
+            run::log_warnings();
+            block_on(on_site(global, async |context| backup::create(context, global, &out).await))
+        }
+        Command::Backup(BackupCommand::Restore { backup }) => {
+            run::log_warnings();
+            block_on(backup::restore(global, &backup))
+        }
         Command::Site(command) => {
             run::log_warnings();
-            block_on(on_site(global, command))
+            block_on(on_site(global, async |context| run_on_site(context, command).await))
         }
     }
 }
@@ -72,10 +80,13 @@ struct Context {
     json: bool,
 }
 
-async fn on_site(global: &Global, command: SiteCommand) -> Result<(), CliError> {
+async fn on_site(
+    global: &Global,
+    work: impl AsyncFnOnce(&Context) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let client = Client::connect(&global.data).await?;
     let context = Context { client, json: global.json };
-    let result = run_on_site(&context, command).await;
+    let result = work(&context).await;
     context.client.close().await;
     result
 }
@@ -105,6 +116,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Bundle { out, since, for_site } => {
             bundle::bundle(context, &out, since, for_site).await
         }
+        SiteCommand::Sync(args) => sync::sync(context, args).await,
         SiteCommand::Merge { path } => bundle::merge(context, &path).await,
         SiteCommand::History { record, limit } => history::history(context, &record, limit).await,
         SiteCommand::Diff { record, from, to } => history::diff(context, &record, from, to).await,

@@ -7,16 +7,14 @@ use branchline_crdt::bundle::{BundleError, BundleReader, Bundling, Contents, Pie
 use branchline_crdt::ids::{NetworkId, SiteId};
 use branchline_crdt::membership::Admission;
 use branchline_crdt::prepare::Job;
-use branchline_crdt::read;
 use branchline_crdt::replica::{MergeError, MergePiece, Merged};
 use branchline_crdt::store::StoreError;
-use branchline_crdt::tables::records::RecordKey;
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::driver::{Message, wall_ms};
-use crate::handle::{Handle, NoNetwork, ReadError, Stopped};
+use crate::handle::{Handle, NoNetwork, ReadError, Stopped, conflicted};
 use crate::storage::Reader;
 
 /// Pieces of a bundle that wait for whoever writes them: some 256 KiB each.
@@ -27,8 +25,6 @@ const PREPARED_MAX: usize = 2;
 const BYTES_PATIENCE: Duration = Duration::from_secs(30);
 /// Records that are told apart where changed ones are counted; further ones count at each change.
 const RECORDS_TOLD_APART_MAX: usize = 1 << 20;
-/// Conflicts are compared no further than this.
-const CONFLICTS_MAX: usize = 10_000;
 
 /// What a bundle begins with, said by the replica.
 pub(crate) struct BundleStart {
@@ -124,7 +120,7 @@ impl Handle {
         if self.network_id().is_none() {
             return Err(MergeError::NoNetwork.into());
         }
-        let before = self.read(conflicts).await?;
+        let before = self.read(conflicted).await?;
         let mut records = BTreeSet::new();
         let pieces = pieces(Box::pin(bytes)).map(prepare).buffered(PREPARED_MAX);
         let mut pieces = std::pin::pin!(pieces);
@@ -147,7 +143,7 @@ impl Handle {
             let merged = self.ask(|reply| Message::Merge { maker, piece, reply }).await??;
             report.add(merged, &mut records);
         }
-        let after = self.read(conflicts).await?;
+        let after = self.read(conflicted).await?;
         report.conflicts_new = after.difference(&before).count() as u64;
         Ok(())
     }
@@ -225,11 +221,4 @@ async fn prepare(piece: Result<Piece, NotMerged>) -> Result<MergePiece, NotMerge
             MergePiece::Entries(prepared)
         }
     })
-}
-
-fn conflicts(
-    reader: &Reader,
-    space: branchline_crdt::ids::SpaceId,
-) -> Result<BTreeSet<RecordKey>, StoreError> {
-    Ok(read::conflicted(reader, space, None, None, CONFLICTS_MAX)?.into_iter().collect())
 }

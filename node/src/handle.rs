@@ -1,5 +1,6 @@
 //! What a program holds of a running (or opened) node: writes, reads, membership.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
@@ -9,6 +10,7 @@ use branchline_crdt::replica::{
     InviteError, JoinError, LocalTransaction, Status, WriteError, Written,
 };
 use branchline_crdt::store::{ReadJournal, StoreError};
+use branchline_crdt::tables::records::RecordKey;
 use branchline_crdt::verify::VerifyReport;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
@@ -154,6 +156,11 @@ impl Handle {
         }
     }
 
+    /// Whether a node runs, with links to others; or a stopped one's folder was opened.
+    pub fn is_running(&self) -> bool {
+        self.network.is_some()
+    }
+
     /// The network, once known.
     pub fn network_id(&self) -> Option<NetworkId> {
         self.known.borrow().network
@@ -183,7 +190,7 @@ impl Handle {
         let known = self.known.borrow().clone();
         Ok(NodeStatus {
             replica,
-            running: self.network.is_some(),
+            running: self.is_running(),
             listening: known.listening.iter().map(Multiaddr::to_string).collect(),
             records: content.records,
             conflicts: content.conflicts,
@@ -255,8 +262,17 @@ impl Handle {
     }
 }
 
-/// Conflicts are counted no further than this for the status.
+/// Conflicts are counted, and compared, no further than this.
 const CONFLICTS_COUNTED_MAX: usize = 10_000;
+
+/// The records with conflicts.
+pub(crate) fn conflicted(
+    reader: &Reader,
+    space: SpaceId,
+) -> Result<BTreeSet<RecordKey>, StoreError> {
+    let found = read::conflicted(reader, space, None, None, CONFLICTS_COUNTED_MAX)?;
+    Ok(found.into_iter().collect())
+}
 
 #[derive(Default)]
 struct Content {
@@ -268,7 +284,7 @@ struct Content {
 fn content(reader: &Reader, space: SpaceId) -> Result<Content, StoreError> {
     let collections = read::collections(reader, space)?;
     let users = collections.iter().filter(|(name, _)| !name.starts_with('_'));
-    let conflicted = read::conflicted(reader, space, None, None, CONFLICTS_COUNTED_MAX)?;
+    let conflicted = conflicted(reader, space)?;
     Ok(Content {
         records: users.map(|(_, row)| row.live).sum(),
         conflicts: conflicted.len() as u64,

@@ -5,6 +5,7 @@
 //! use of either.
 
 pub mod api;
+pub mod backup;
 pub mod bundle;
 pub mod config;
 mod driver;
@@ -17,6 +18,7 @@ mod ports;
 mod private_file;
 pub mod site;
 pub mod storage;
+pub mod sync;
 
 pub use config::{Config, ConfigError, LogFormat, Overrides, Settings};
 pub use handle::Handle;

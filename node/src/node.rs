@@ -21,7 +21,7 @@ use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
 use crate::handle::{Handle, Known};
 use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits};
 use crate::ports::{same_kind, with_kept_ports};
-use crate::site::{RunFile, SiteError, SiteFolder};
+use crate::site::{PEERS_FILE, RunFile, SiteError, SiteFolder};
 use crate::storage::folder::DataFolder;
 use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
 
@@ -107,7 +107,7 @@ impl Node {
             listen,
             peers: settings.peers.clone(),
             mdns: settings.mdns,
-            peer_book: folder.path().join("peers.json"),
+            peer_book: folder.path().join(PEERS_FILE),
             limits: NetworkLimits::default(),
         };
         let (network, network_task) = network::start(network_config, messages.clone())?;

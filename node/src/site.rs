@@ -22,13 +22,18 @@ use data_encoding::HEXLOWER;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 
+use crate::config::CONFIG_FILE;
 use crate::private_file;
 
 const KEY_FILE: &str = "site.key";
 const SITE_FILE: &str = "site.json";
+/// The peer book, which the network keeps.
+pub(crate) const PEERS_FILE: &str = "peers.json";
 const TICKET_FILE: &str = "ticket";
 const TOKEN_FILE: &str = "api.token";
 const RUN_FILE: &str = "run.json";
+/// What else a backup takes along, where it is there. The last two are read elsewhere.
+const OTHER_FILES: [&str; 3] = [TICKET_FILE, CONFIG_FILE, PEERS_FILE];
 /// What makes a folder a site's; the one that says that the site is complete comes first.
 pub(crate) const SITE_FILES: [&str; 3] = [SITE_FILE, KEY_FILE, TOKEN_FILE];
 
@@ -124,6 +129,37 @@ impl SiteFolder {
         let site = SiteFile { name: name.to_owned(), site: key.site().to_string() };
         self.write_json(SITE_FILE, &site)?;
         Ok(key)
+    }
+
+    /// The files that make this site what it is, by name: for a backup. The API's token is none of them.
+    pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, SiteError> {
+        self.key()?;
+        let mut files = Vec::new();
+        for name in [KEY_FILE, SITE_FILE].into_iter().chain(OTHER_FILES) {
+            let content = self.read(name)?;
+            files.extend(content.map(|text| (name.to_owned(), text.into_bytes())));
+        }
+        Ok(files)
+    }
+
+    /// Makes the site anew from [`SiteFolder::files`], with a token of its own. `site`: the id that it must have.
+    pub fn restore(&self, site: &str, files: Vec<(String, Vec<u8>)>) -> Result<(), SiteError> {
+        let is_last = |name: &String| name == SITE_FILE;
+        let (last, first): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|(name, _)| is_last(name));
+        for (name, content) in first.iter().chain(&last) {
+            let is_known = |known: &&str| *known == name;
+            if let Some(name) =
+                [KEY_FILE, SITE_FILE].iter().chain(&OTHER_FILES).copied().find(is_known)
+            {
+                self.write(name, content)?;
+            }
+        }
+        self.write(TOKEN_FILE, HEXLOWER.encode(&self.random_bytes::<32>()?).as_bytes())?;
+        match self.key()?.site().to_string() == site {
+            true => Ok(()),
+            false => Err(self.damaged(KEY_FILE, "the key of the site that the backup is of")),
+        }
     }
 
     /// What the site says of itself.

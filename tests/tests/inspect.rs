@@ -197,3 +197,29 @@ fn why_and_log_name_a_damaged_entry() {
     let fates = fates["entries"].as_array().unwrap();
     assert_eq!(fates.iter().filter(|entry| entry["fate"] == "damaged").count(), 1);
 }
+
+#[test]
+fn a_sync_ends_in_step_or_says_who_was_not_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, mut north) = pair(folder.path());
+    for (number, arguments) in
+        [&["north"][..], &["--push"], &["north", "--pull"]].iter().enumerate()
+    {
+        patch(if number == 2 { &north } else { &head }, json!({"stock": number}));
+        let answer = lines(&head.run([&["--json", "sync"], *arguments].concat()).ok()).remove(0);
+        assert_eq!(answer["complete"], true, "{answer}");
+        assert_eq!(answer["peers"][0]["site_name"], "north");
+        if number != 1 {
+            // What was pushed may be on its way into the peer's journal.
+            assert_eq!(head.digest(), north.digest());
+        }
+    }
+    north.stop();
+    let ran = head.run(["--json", "sync", "--timeout", "1s"]);
+    assert_eq!(ran.code, 1);
+    let error = lines(&ran.stdout)[0]["peers"][0]["error"].clone();
+    assert!(error.as_str().unwrap().contains("not connected"), "{error}");
+    assert!(head.run(["sync", "west"]).fails(1).contains("no site is called"));
+    assert!(head.run(["sync", "head"]).fails(1).contains("with itself"));
+    assert!(north.run(["sync"]).fails(1).contains("not running"));
+}

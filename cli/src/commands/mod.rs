@@ -1,5 +1,6 @@
 //! The commands, one file per family.
 
+pub(crate) mod backup;
 pub(crate) mod bundle;
 pub(crate) mod conflicts;
 pub(crate) mod export;
@@ -13,3 +14,4 @@ pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod status;
+pub(crate) mod sync;

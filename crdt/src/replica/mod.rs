@@ -49,6 +49,7 @@ pub use accept::Refusal;
 pub use admission::{InviteError, JoinError};
 pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
+pub use peer::Exchange;
 pub use replay::Progress;
 pub use status::{Footprint, SiteStatus, Status};
 pub use write::{WriteError, Written};

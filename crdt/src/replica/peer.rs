@@ -1,6 +1,6 @@
 //! What is under way between this site and a connected member.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SpaceId};
@@ -15,6 +15,25 @@ const ASSUMED_LOGS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) pulls: BTreeMap<SpaceId, PullState>,
+    pub(super) exchange: Exchange,
+}
+
+/// What has passed between this site and a connected member since the link came up. For display, and to see whether
+/// they are in step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// Entries that came from it by pulls and were not held here.
+    pub pulled: u64,
+    /// Entries that it asked for and was sent.
+    pub pushed: u64,
+    /// The spaces that are shared with it.
+    pub spaces: BTreeSet<SpaceId>,
+    /// By space, how often it was found to hold the same as this site.
+    pub in_step: BTreeMap<SpaceId, u64>,
+    /// By space, how often a pull from it came to the end of what it holds.
+    pub pulls_ended: BTreeMap<SpaceId, u64>,
+    /// By space, how often an answer to it came to the end of what is held here.
+    pub pushes_ended: BTreeMap<SpaceId, u64>,
 }
 
 /// The pulls of one space from one peer.

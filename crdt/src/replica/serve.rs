@@ -27,7 +27,12 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
         };
-        let answer = self.answer_to(&pull)?;
+        let (answer, entries) = self.answer_to(&pull)?;
+        if let (Have::Frontier { .. }, Outcome::Entries { until, .. }) =
+            (&pull.have, &answer.outcome)
+        {
+            self.note_pushed(from, pull.space, entries, until.is_empty());
+        }
         self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
         match &pull.have {
             Have::Frontier { parts, known }
@@ -39,32 +44,38 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn answer_to(&self, pull: &Pull) -> Result<Answer, StoreError> {
+    /// The answer, and how many new entries are in it.
+    fn answer_to(&self, pull: &Pull) -> Result<(Answer, u64), StoreError> {
         let none = |outcome| Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
         let Some(logs) = self.spaces.get(&pull.space) else {
-            return Ok(none(Outcome::UnknownSpace));
+            return Ok((none(Outcome::UnknownSpace), 0));
         };
+        let mut entries = 0;
         let receipts = self.receipts_unless(pull.space, &pull.receipts);
         let (outcome, forks) = match &pull.have {
             Have::Digest(digest) if *digest == logs.digest() => (Outcome::InStep, Vec::new()),
             Have::Digest(_) => (Outcome::TellFrontier(logs.frontier().part_digests()), Vec::new()),
             Have::Frontier { parts, known } => {
                 let forks = self.some_forks(logs);
-                (self.entries_for(pull, parts.as_ref(), known)?, forks)
+                let outcome;
+                (outcome, entries) = self.entries_for(pull, parts.as_ref(), known)?;
+                (outcome, forks)
             }
             Have::Lost(lost) => (self.lost_entries(pull, lost)?, Vec::new()),
         };
-        Ok(Answer { outcome, receipts, forks })
+        Ok((Answer { outcome, receipts, forks }, entries))
     }
 
-    /// The entries that a site with this frontier lacks, in journal order, within the budget.
+    /// The entries that a site with this frontier lacks, in journal order, within the budget, and how many they are.
     fn entries_for(
         &self,
         pull: &Pull,
         parts: Option<&Parts>,
         known: &[Known],
-    ) -> Result<Outcome, StoreError> {
-        let Some(logs) = self.spaces.get(&pull.space) else { return Ok(Outcome::UnknownSpace) };
+    ) -> Result<(Outcome, u64), StoreError> {
+        let Some(logs) = self.spaces.get(&pull.space) else {
+            return Ok((Outcome::UnknownSpace, 0));
+        };
         let mut lacking = logs.lacking(known);
         lacking.retain(|author, _| parts.is_none_or(|parts| parts.have(&author.site)));
         for author in self.diverged(pull.space, known)? {
@@ -90,13 +101,15 @@ impl<S: Store> Replica<S> {
                 let tips = entries.iter().map(|entry: &Entry| (entry.header.author, entry.tip()));
                 let until: BTreeMap<Author, Tip> = tips.collect();
                 let until = until.into_values().map(Known::of).collect();
-                return Ok(Outcome::Entries { packed: pack_entries(&entries), until });
+                let count = entries.len() as u64;
+                return Ok((Outcome::Entries { packed: pack_entries(&entries), until }, count));
             }
             bytes += entry.bytes().len();
             entries.push(entry);
             next.extend(self.place_of(pull.space, author, seq + 1)?.map(Reverse));
         }
-        Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() })
+        let count = entries.len() as u64;
+        Ok((Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() }, count))
     }
 
     fn place_of(

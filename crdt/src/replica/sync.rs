@@ -1,6 +1,6 @@
 //! Pulling: "here is what I hold, send what I lack", the asking side; `serve` is the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use super::accept::{Acceptance, Origin};
 use super::peer::{Answered, Asked, Judged, Next, Peer, PullState, Request};
 use super::stage::After;
-use super::{Notice, Output, Replica};
+use super::{Exchange, Notice, Now, Output, Replica};
 use crate::codec;
 use crate::entry::Tip;
 use crate::frontier::{Known, Parts};
@@ -61,6 +61,35 @@ impl<S: Store> Replica<S> {
         self.peers.insert(site, Peer::default());
         self.pull_all(site);
         Ok(())
+    }
+
+    /// Pulls from a member now, if it is connected; whatever it lacks it then asks for itself. The caller commits.
+    pub fn pull_now(&mut self, site: SiteId, now: Now) {
+        self.now = now;
+        self.pull_all(site);
+    }
+
+    /// What has passed between this site and each connected member.
+    pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
+        let spaces = self.spaces.keys().copied().collect::<BTreeSet<_>>();
+        let exchange = |(site, peer): (&SiteId, &Peer)| {
+            (*site, Exchange { spaces: spaces.clone(), ..peer.exchange.clone() })
+        };
+        self.peers.iter().map(exchange).collect()
+    }
+
+    fn exchange(&mut self, with: SiteId, change: impl FnOnce(&mut Exchange)) {
+        if let Some(peer) = self.peers.get_mut(&with) {
+            change(&mut peer.exchange);
+        }
+    }
+
+    /// Notes that a member was sent entries, and whether they were the last.
+    pub(super) fn note_pushed(&mut self, to: SiteId, space: SpaceId, entries: u64, is_last: bool) {
+        self.exchange(to, |exchange| {
+            exchange.pushed += entries;
+            *exchange.pushes_ended.entry(space).or_insert(0) += u64::from(is_last);
+        });
     }
 
     fn pull_all(&mut self, from: SiteId) {
@@ -235,7 +264,11 @@ impl<S: Store> Replica<S> {
                 self.pull_parts(from, space, &parts)?;
             }
             Outcome::TellFrontier(_) => {}
-            Outcome::InStep | Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
+            Outcome::InStep => {
+                self.exchange(from, |exchange| *exchange.in_step.entry(space).or_insert(0) += 1);
+                self.pull_again_if_asked(from, space);
+            }
+            Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
         }
         Ok(())
     }
@@ -279,7 +312,10 @@ impl<S: Store> Replica<S> {
                 for entry in entries {
                     let Tip { author, seq, .. } = entry.entry.tip();
                     match self.take_entry(from, entry, false)? {
-                        Acceptance::Staged => judged.progress = true,
+                        Acceptance::Staged => {
+                            judged.progress = true;
+                            self.exchange(from, |exchange| exchange.pulled += 1);
+                        }
                         Acceptance::NotReady => judged.not_ready = true,
                         Acceptance::Repeat => {
                             repeated.insert(author, seq);
@@ -308,7 +344,12 @@ impl<S: Store> Replica<S> {
             Next::Wait => self.pull_ahead(from, space),
             Next::More => self.stage.after.push(After::PullMore { from, space }),
             Next::Retry => self.retry_pull(from, space),
-            Next::Done => self.pull_again_if_asked(from, space),
+            Next::Done => {
+                self.exchange(from, |exchange| {
+                    *exchange.pulls_ended.entry(space).or_insert(0) += 1
+                });
+                self.pull_again_if_asked(from, space);
+            }
         }
         Ok(())
     }

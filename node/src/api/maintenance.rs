@@ -1,6 +1,7 @@
 //! Checking and mending what is stored.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,11 @@ pub(crate) async fn verify(State(handle): State<Handle>) -> Result<Json<VerifyAn
         fault_count: report.fault_count,
         faults: report.faults,
     }))
+}
+
+/// The journal, in the form of [`crate::backup`] without header and files: those the owner of the folder adds.
+pub(crate) async fn backup(State(handle): State<Handle>) -> Result<Body, ApiError> {
+    Ok(Body::from_stream(handle.backup().await?))
 }
 
 pub(crate) async fn rebuild(State(handle): State<Handle>) -> Result<Json<RebuildAnswer>, ApiError> {

@@ -15,6 +15,8 @@
 //! | `GET /v1/conflicts` | fields with more than one value |
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}` | schemas |
 //! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
+//! | `POST /v1/sync` | pulling from and pushing to the peers now |
+//! | `POST /v1/backup` | the journal, for a backup of the site |
 //! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
 //!
 //! Every request but `GET /healthz` carries the bearer token of the data folder. Errors have one shape,
@@ -36,6 +38,7 @@ mod records;
 mod schemas;
 mod server;
 mod status;
+mod sync;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -70,6 +73,7 @@ pub use page::PAGE_BYTES;
 pub use records::{ListAnswer, ListedRecord};
 pub use schemas::SchemasAnswer;
 pub use status::{MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, SiteAnswer, StatusAnswer};
+pub use sync::{PeerSyncAnswer, SyncAnswer, SyncRequest};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -134,6 +138,8 @@ pub fn router(handle: Handle) -> Router {
     let unbounded = Router::new()
         .route("/v1/bundle", post(bundle::bundle))
         .route("/v1/merge", post(bundle::merge))
+        .route("/v1/backup", post(maintenance::backup))
+        .route("/v1/sync", post(sync::sync))
         .route("/v1/verify", post(maintenance::verify))
         .route("/v1/rebuild", post(maintenance::rebuild));
     bounded

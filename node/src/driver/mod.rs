@@ -15,7 +15,8 @@ use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
 use branchline_crdt::replica::{
-    Input, LocalTransaction, MergeError, MergePiece, Merged, Now, Status, WriteError, Written,
+    Exchange, Input, LocalTransaction, MergeError, MergePiece, Merged, Now, Status, WriteError,
+    Written,
 };
 use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
@@ -65,6 +66,13 @@ pub(crate) enum Message {
     Rebuild(oneshot::Sender<Result<u64, StoreError>>),
     /// Issues this site's receipt, and says what a bundle begins with; nothing where there is no network.
     BeginBundle(oneshot::Sender<Option<BundleStart>>),
+    /// What has passed between this site and each connected member.
+    Exchanges(oneshot::Sender<BTreeMap<SiteId, Exchange>>),
+    /// Pulls from a member now, if it is connected.
+    PullNow {
+        site: SiteId,
+        reply: oneshot::Sender<()>,
+    },
     Merge {
         maker: SiteId,
         piece: Box<MergePiece>,
@@ -243,6 +251,13 @@ impl Driver {
                 let (site, admission) = (self.replica.site(), self.replica.admission());
                 let start = |network| BundleStart { network, site, admission };
                 let _ = reply.send(self.replica.network().map(start));
+            }
+            Message::Exchanges(reply) => {
+                let _ = reply.send(self.replica.exchanges());
+            }
+            Message::PullNow { site, reply } => {
+                self.replica.pull_now(site, Self::now(self.started));
+                let _ = reply.send(());
             }
             Message::Merge { maker, piece, reply } => {
                 let merged = self.replica.merge(maker, *piece, Self::now(self.started))?;

@@ -222,6 +222,11 @@ impl Storage {
 }
 
 impl Reader {
+    /// Where the journal ends: behind every frame that is durable now. `None`: it is empty.
+    pub fn journal_end(&self) -> Option<Position> {
+        self.journal.end()
+    }
+
     /// Why the disk refused the last append; `None` if it took it.
     pub fn refusal(&self) -> Option<String> {
         self.refusal.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,0 +1,132 @@
+//! `backup create` and `backup restore`: a site in one file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use axum::body::Body;
+use axum::http::Method;
+use branchline_node::api::StatusAnswer;
+use branchline_node::backup::{
+    self, BackupHeader, BackupPart, BackupReader, BackupWriter, JournalContents,
+};
+use branchline_node::site::SiteFolder;
+use branchline_node::{Config, Node, Overrides};
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::Context;
+use crate::args::Global;
+use crate::error::CliError;
+use crate::output::{self, counted};
+
+/// Writes a backup of the site.
+pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Result<(), CliError> {
+    let status: StatusAnswer = context.client.get("/v1/status").await?;
+    let header = BackupHeader {
+        site: status.site,
+        name: status.name,
+        time: format!("{:.3}", Timestamp::now()),
+    };
+    let files = SiteFolder::new(&global.data).files()?;
+    let answer =
+        context.client.stream(Method::POST, "/v1/backup", ("application/json", Body::empty()));
+    let journal = answer.await?;
+    let mut aside = out.as_os_str().to_owned();
+    aside.push(".partial");
+    let aside = PathBuf::from(aside);
+    let written = write(&aside, header, files, journal).await;
+    let renamed = written.and_then(|contents| {
+        fs::rename(&aside, out).map_err(|error| CliError::file("write", out, &error))?;
+        Ok(contents)
+    });
+    if renamed.is_err() {
+        // There may be none.
+        let _ = fs::remove_file(&aside);
+    }
+    let JournalContents { frames, bytes, damaged } = renamed?;
+    if context.json {
+        let file = out.display().to_string();
+        return output::json(
+            &json!({ "file": file, "frames": frames, "journal_bytes": bytes, "damaged": damaged }),
+        );
+    }
+    let frames = counted(frames, "frame");
+    output::line(format_args!("{frames} of the journal in {}, {bytes} bytes", out.display()))?;
+    output::note("it holds the site's secret key: keep it as safe as the site itself");
+    if damaged > 0 {
+        let stretches = counted(damaged, "damaged stretch");
+        output::note(format_args!("{stretches} left out; other sites give back what was there"));
+    }
+    Ok(())
+}
+
+/// Writes the file and reads each part of the journal as it comes: what is damaged on the way is noticed here.
+async fn write(
+    path: &Path,
+    header: BackupHeader,
+    files: Vec<(String, Vec<u8>)>,
+    journal: Body,
+) -> Result<JournalContents, CliError> {
+    let cannot = |error| CliError::file("write", path, &error);
+    let wrong = |error: &dyn std::error::Error| {
+        CliError::failed(format!("the backup was not written to its end: {error}"))
+    };
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path).map_err(cannot)?;
+    let (mut writer, start) = BackupWriter::start();
+    file.write_all(&start).map_err(cannot)?;
+    let files = files.into_iter().map(|(name, content)| BackupPart::SiteFile { name, content });
+    for part in std::iter::once(BackupPart::Header(header)).chain(files) {
+        let bytes = writer.part(&part).map_err(|error| wrong(&error))?;
+        file.write_all(&bytes).map_err(cannot)?;
+    }
+    let mut reader = BackupReader::default();
+    let mut contents = JournalContents::default();
+    let mut journal = journal.into_data_stream();
+    while let Some(some) = journal.next().await {
+        reader.push(&some.map_err(|error| wrong(&error))?);
+        while let Some(part) = reader.next_part().map_err(|error| wrong(&error))? {
+            if let BackupPart::End(end) = &part {
+                contents = *end;
+            }
+            let bytes = writer.part(&part).map_err(|error| wrong(&error))?;
+            file.write_all(&bytes).map_err(cannot)?;
+        }
+    }
+    reader.finish().map_err(|error| wrong(&error))?;
+    file.sync_all().map_err(cannot)?;
+    Ok(contents)
+}
+
+/// Makes a site of a backup in the data folder, which holds nothing yet.
+pub(crate) async fn restore(global: &Global, path: &Path) -> Result<(), CliError> {
+    let mut file = File::open(path).map_err(|error| CliError::file("read", path, &error))?;
+    let restored = backup::restore(&mut file, &global.data)
+        .map_err(|error| CliError::failed(crate::error::text_of(&error)))?;
+    // Opening makes the tables, and shows that the journal is whole.
+    let node = Node::open(Config::load(&global.data, None, Overrides::default())?).await?;
+    let status = node.handle().status().await;
+    node.shutdown().await;
+    let status = status.map_err(|error| CliError::failed(crate::error::text_of(&error)))?;
+    let BackupHeader { site, name, time } = restored.header;
+    let (entries, records) = (status.replica.entries, status.records);
+    if global.json {
+        return output::json(&json!({
+            "site": site, "name": name, "time": time, "entries": entries, "records": records,
+            "digest": status.digest,
+        }));
+    }
+    let data = global.data.display();
+    output::line(format_args!("site {name} ({site}) as of {time} is in {data}"))?;
+    let (entries, records) = (output::counted_entries(entries), counted(records, "record"));
+    output::line(format_args!("{entries}, {records}, digest {}", status.digest))?;
+    output::note(
+        "it writes under a new incarnation from now on; what it wrote after the backup comes back from the others",
+    );
+    output::note("\nnext: `branchline run`, once the site it was taken of runs nowhere any more");
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Syncing now.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, Code};
+use super::extract::JsonBody;
+use super::history::name_of;
+use super::log::find_site;
+use crate::handle::Handle;
+use crate::sync::{Direction, PeerSync};
+
+/// How long is tried where nothing is asked for.
+const PATIENCE_SECONDS: u64 = 30;
+/// Longest that is tried: people and scripts wait for the answer.
+const PATIENCE_SECONDS_MAX: u64 = 60 * 60;
+
+/// What is to be done.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncRequest {
+    /// With whom, by name or id; with all members if not given.
+    pub peer: Option<String>,
+    /// `pull`: done once this site has got what the others hold; `push`: once the others have got what it holds; if not
+    /// given, once both hold the same.
+    pub direction: Option<String>,
+    /// How long to try; 30 s if not given.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncAnswer {
+    /// Whether it is done with every peer.
+    pub complete: bool,
+    /// Each peer.
+    pub peers: Vec<PeerSyncAnswer>,
+    /// Records that have conflicts now and had none.
+    pub conflicts_new: u64,
+}
+
+/// What came of it with one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerSyncAnswer {
+    /// The peer.
+    pub site: String,
+    /// Its name.
+    pub site_name: String,
+    /// Entries that came from it.
+    pub pulled: u64,
+    /// Entries that it asked for.
+    pub pushed: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Why it is not done; `None`: it is.
+    pub error: Option<String>,
+}
+
+pub(crate) async fn sync(
+    State(handle): State<Handle>,
+    JsonBody(request): JsonBody<SyncRequest>,
+) -> Result<Json<SyncAnswer>, ApiError> {
+    let bad = |message: String| ApiError::new(Code::BadParameter, message);
+    let direction = match request.direction.as_deref() {
+        None => Direction::Both,
+        Some("pull") => Direction::Pull,
+        Some("push") => Direction::Push,
+        Some(found) => return Err(bad(format!("direction is {found:?}, expected pull or push"))),
+    };
+    let seconds = request.timeout_seconds.unwrap_or(PATIENCE_SECONDS);
+    if !(1..=PATIENCE_SECONDS_MAX).contains(&seconds) {
+        return Err(bad(format!(
+            "timeout_seconds is {seconds}, expected 1 to {PATIENCE_SECONDS_MAX}"
+        )));
+    }
+    if !handle.is_running() {
+        return Err(ApiError::new(Code::Stopped, "the node is not running, so it has no links")
+            .hint("start it with `branchline run`, or carry a bundle: `branchline bundle OUT`"));
+    }
+    let names = handle.names().await?;
+    let own = handle.replica_status().await?.site;
+    let sites: BTreeSet<_> = match request.peer {
+        Some(peer) => BTreeSet::from([find_site(&peer, &names)?]),
+        None => names.keys().copied().filter(|site| *site != own).collect(),
+    };
+    if sites.contains(&own) {
+        return Err(bad("a site does not sync with itself".to_owned()));
+    }
+    let report = handle.sync(sites, direction, Duration::from_secs(seconds)).await?;
+    let peer = |peer: PeerSync| PeerSyncAnswer {
+        site: peer.site.to_string(),
+        site_name: name_of(peer.site, &names),
+        pulled: peer.pulled,
+        pushed: peer.pushed,
+        duration_ms: u64::try_from(peer.duration.as_millis()).unwrap_or(u64::MAX),
+        error: peer.error,
+    };
+    Ok(Json(SyncAnswer {
+        complete: report.peers.iter().all(|peer| peer.error.is_none()),
+        peers: report.peers.into_iter().map(peer).collect(),
+        conflicts_new: report.conflicts_new,
+    }))
+}

@@ -1,0 +1,347 @@
+//! Backups: a site in one file, taken while its node runs.
+//!
+//! A backup is a [`branchline_crdt::chunks`] file: what it is ([`BackupHeader`], as JSON), the site's small files, the
+//! journal's frames in order, and how many of them. The tables are not in it; they are made anew from the journal. The
+//! journal only grows, so any beginning of it is what the site held at one moment, and writers do not wait.
+//!
+//! Every start writes under a new incarnation. So does a restored site: what it wrote after the backup, and others hold,
+//! stays and comes back from them.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use branchline_crdt::chunks::{ChunkError, ChunkReader, ChunkWriter, END, FileKind};
+use branchline_crdt::codec::{self, DecodeError};
+use branchline_crdt::pack::{self, UnpackError};
+use branchline_crdt::store::{Position, ReadJournal, Store, StoreError};
+use futures::stream::{self, Stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use crate::handle::{Handle, ReadError};
+use crate::site::{SiteError, SiteFolder};
+use crate::storage::folder::{DataFolder, FolderError};
+use crate::storage::{OpenError, Options, Reader, Storage};
+
+/// The file.
+pub const FILE: FileKind = FileKind { mark: b"branchline bckup", name: "backup", version: 1 };
+
+// Kinds of chunks; stored, so these numbers never change.
+const HEADER: u8 = 1;
+const SITE_FILE: u8 = 2;
+const FRAMES: u8 = 3;
+
+/// Bytes of frames in one chunk. While one is read from the disk no write can end, so it is read in a moment.
+const FRAMES_BYTES: usize = 256 * 1024;
+/// What a chunk of frames may mean: one frame of the greatest size, and some.
+const FRAMES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Chunks that wait for whoever writes them.
+const CHUNKS_WAITING_MAX: usize = 4;
+/// Bytes of a backup that are read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What a backup is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupHeader {
+    /// The site's id.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// When the backup was taken, by the site's clock, in RFC 3339.
+    pub time: String,
+}
+
+/// What a backup holds of the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalContents {
+    /// Frames: entries, and the few other things that a journal holds.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Damaged stretches that are left out; other sites give back what was in them.
+    pub damaged: u64,
+}
+
+/// One part of a backup.
+#[derive(Debug)]
+pub enum BackupPart {
+    /// What it is of.
+    Header(BackupHeader),
+    /// One of the site's small files.
+    SiteFile {
+        /// Its name.
+        name: String,
+        /// What it holds.
+        content: Vec<u8>,
+    },
+    /// Frames of the journal.
+    Frames(Vec<Vec<u8>>),
+    /// The end.
+    End(JournalContents),
+}
+
+/// Why bytes are no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The file is not whole, or none.
+    #[error(transparent)]
+    File(#[from] ChunkError),
+    /// A part does not say what it should: another program made it.
+    #[error("the backup holds what no backup does: {0}")]
+    Layout(#[from] DecodeError),
+    /// Frames do not unpack.
+    #[error("the backup holds what no backup does: {0}")]
+    Unpack(#[from] UnpackError),
+    /// The header is none.
+    #[error("the backup holds what no backup does: {0}")]
+    Header(#[from] serde_json::Error),
+    /// A part is of a kind that there is not.
+    #[error("the backup holds a part of the unknown kind {found}")]
+    Kind {
+        /// The kind.
+        found: u8,
+    },
+    /// Parts are missing.
+    #[error("the backup has {found} frames, its end says {expected}")]
+    Count {
+        /// Frames found.
+        found: u64,
+        /// Frames that there should be.
+        expected: u64,
+    },
+}
+
+/// Why a site was not restored. The folder is then as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The folder holds something.
+    #[error("{path} is not empty: a site is restored to a new folder", path = path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The backup cannot be read.
+    #[error("cannot read the backup: {source}")]
+    Read {
+        /// Why.
+        source: io::Error,
+    },
+    /// It is none, or damaged.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The journal cannot be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The site's files cannot be written, or are not those of the site that the backup is of.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// The folder cannot be written.
+    #[error("cannot write to {path}: {source}", path = path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What the backup was of.
+    pub header: BackupHeader,
+    /// What it held of the journal.
+    pub contents: JournalContents,
+}
+
+/// Writes a backup's parts.
+pub struct BackupWriter(ChunkWriter);
+
+impl BackupWriter {
+    /// Begins a backup: with these bytes.
+    pub fn start() -> (Self, Vec<u8>) {
+        let (chunks, start) = ChunkWriter::start(FILE);
+        (Self(chunks), start)
+    }
+
+    /// The bytes of a part.
+    pub fn part(&mut self, part: &BackupPart) -> Result<Vec<u8>, BackupError> {
+        Ok(match part {
+            BackupPart::Header(header) => self.0.chunk(HEADER, &serde_json::to_vec(header)?),
+            BackupPart::SiteFile { name, content } => {
+                self.0.chunk(SITE_FILE, &codec::encode(&(name, content)))
+            }
+            BackupPart::Frames(frames) => self.0.chunk(FRAMES, &pack::pack(&codec::encode(frames))),
+            BackupPart::End(contents) => self.0.chunk(END, &codec::encode(contents)),
+        })
+    }
+}
+
+/// Reads a backup from bytes that come in pieces of any size.
+pub struct BackupReader {
+    chunks: ChunkReader,
+    frames: u64,
+}
+
+impl Default for BackupReader {
+    fn default() -> Self {
+        Self { chunks: ChunkReader::new(FILE), frames: 0 }
+    }
+}
+
+impl BackupReader {
+    /// Takes more bytes in. Call [`BackupReader::next_part`] until it yields nothing before the next.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.chunks.push(bytes);
+    }
+
+    /// The next part. `None`: more bytes are needed.
+    pub fn next_part(&mut self) -> Result<Option<BackupPart>, BackupError> {
+        let Some((kind, content)) = self.chunks.next_chunk()? else { return Ok(None) };
+        Ok(Some(match kind {
+            HEADER => BackupPart::Header(serde_json::from_slice(&content)?),
+            SITE_FILE => {
+                let (name, content) = codec::decode("file of a site", &content)?;
+                BackupPart::SiteFile { name, content }
+            }
+            FRAMES => {
+                let raw = pack::unpack(&content, FRAMES_BYTES_MAX)?;
+                let frames: Vec<Vec<u8>> = codec::decode("frames", &raw)?;
+                self.frames += frames.len() as u64;
+                BackupPart::Frames(frames)
+            }
+            END => {
+                let contents: JournalContents = codec::decode("end of a backup", &content)?;
+                let (found, expected) = (self.frames, contents.frames);
+                if found != expected {
+                    return Err(BackupError::Count { found, expected });
+                }
+                BackupPart::End(contents)
+            }
+            found => return Err(BackupError::Kind { found }),
+        }))
+    }
+
+    /// Whether the backup was whole; asked when there are no more bytes.
+    pub fn finish(&self) -> Result<(), BackupError> {
+        Ok(self.chunks.finish()?)
+    }
+}
+
+impl Handle {
+    /// The journal as it is now, as the parts of a backup that hold frames, and its end; the bytes of a backup file
+    /// without a header and without the site's files.
+    pub async fn backup(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Vec<u8>, StoreError>> + Send + 'static, ReadError> {
+        let reader = self.reader.clone();
+        let (chunks, mut waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
+        spawn_blocking(move || {
+            if let Err(error) = send_journal(&reader, &chunks) {
+                // Nobody may be reading any more.
+                let _ = chunks.blocking_send(Err(error));
+            }
+        });
+        Ok(stream::poll_fn(move |context| waiting.poll_recv(context)))
+    }
+}
+
+/// Sends the journal up to where it ends now. Returns early when nobody reads any more.
+fn send_journal(
+    reader: &Reader,
+    chunks: &mpsc::Sender<Result<Vec<u8>, StoreError>>,
+) -> Result<(), StoreError> {
+    let end = reader.journal_end();
+    let (mut writer, start) = BackupWriter::start();
+    let mut contents = JournalContents::default();
+    let mut after: Option<Position> = None;
+    let mut waiting = vec![start];
+    loop {
+        for bytes in waiting.drain(..) {
+            if chunks.blocking_send(Ok(bytes)).is_err() {
+                return Ok(());
+            }
+        }
+        let page = reader.scan_journal(after, FRAMES_BYTES)?;
+        let known = page.into_iter().filter(|(at, _)| end.is_some_and(|end| *at < end));
+        let (places, frames): (Vec<_>, Vec<_>) = known.unzip();
+        let Some(last) = places.last() else { break };
+        after = Some(*last);
+        contents.frames += frames.len() as u64;
+        contents.bytes += frames.iter().map(Vec::len).sum::<usize>() as u64;
+        waiting.push(part(&mut writer, &BackupPart::Frames(frames))?);
+    }
+    let damaged = reader.damaged().into_iter().filter(|at| end.is_some_and(|end| *at < end));
+    contents.damaged = damaged.count() as u64;
+    let end = part(&mut writer, &BackupPart::End(contents))?;
+    let _ = chunks.blocking_send(Ok(end));
+    Ok(())
+}
+
+fn part(writer: &mut BackupWriter, part: &BackupPart) -> Result<Vec<u8>, StoreError> {
+    let unreadable = |error| StoreError::Unreadable { source: io::Error::other(error) };
+    writer.part(part).map_err(|error: BackupError| unreadable(error.to_string()))
+}
+
+/// Makes a site of a backup in a new or empty folder.
+pub fn restore(backup: &mut impl Read, data: &Path) -> Result<Restored, RestoreError> {
+    let io_error = |source| RestoreError::Io { path: data.to_owned(), source };
+    let existed = match fs::read_dir(data) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => return Err(RestoreError::NotEmpty { path: data.to_owned() }),
+            None => true,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(source) => return Err(io_error(source)),
+    };
+    let restored = restore_into(backup, data);
+    if restored.is_err() {
+        // There was nothing in it before.
+        let removed = fs::remove_dir_all(data);
+        if existed {
+            // Whoever made it may want it back.
+            let _ = removed.and_then(|()| fs::create_dir(data));
+        }
+    }
+    restored
+}
+
+fn restore_into(backup: &mut impl Read, data: &Path) -> Result<Restored, RestoreError> {
+    let folder = DataFolder::create(data)?;
+    let (mut storage, _) = Storage::open_in(folder, Options::default())?;
+    let mut reader = BackupReader::default();
+    let mut piece = vec![0; READ_BYTES];
+    let (mut header, mut contents, mut files) = (None, JournalContents::default(), Vec::new());
+    loop {
+        while let Some(part) = reader.next_part()? {
+            match part {
+                BackupPart::Header(found) => header = Some(found),
+                BackupPart::SiteFile { name, content } => files.push((name, content)),
+                BackupPart::Frames(frames) => {
+                    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+                    storage.append(&frames)?;
+                }
+                BackupPart::End(found) => contents = found,
+            }
+        }
+        match backup.read(&mut piece).map_err(|source| RestoreError::Read { source })? {
+            0 => break,
+            count => reader.push(&piece[..count]),
+        }
+    }
+    reader.finish()?;
+    drop(storage);
+    let expected = "a header, which says what the backup is of";
+    let damaged = || SiteError::Damaged { path: data.to_owned(), expected };
+    let header = header.ok_or_else(damaged)?;
+    SiteFolder::new(data).restore(&header.site, files)?;
+    Ok(Restored { header, contents })
+}
