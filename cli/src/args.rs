@@ -121,6 +121,28 @@ pub(crate) enum SiteCommand {
     },
     /// Show the sites of the network
     Members,
+    /// Shut a site out of the network for good, from the moment at which this one last heard of it
+    Revoke {
+        /// Its name or id
+        site: String,
+        /// Do not ask whether that is meant
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a site do more or less than before
+    Role {
+        /// Its name or id
+        site: String,
+        /// What it may do: reader, writer or admin
+        role: Role,
+    },
+    /// Call a site otherwise
+    Rename {
+        /// Its name or id
+        site: String,
+        /// Its name from now on
+        name: String,
+    },
     /// Show a record
     Get {
         #[command(flatten)]

@@ -17,8 +17,8 @@ use clap::Parser;
 use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
 use client::Client;
 use commands::{
-    backup, bundle, conflicts, export, history, import, init, log, maintenance, membership,
-    records, run, schema, status, sync,
+    backup, bundle, conflicts, decisions, export, history, import, init, log, maintenance,
+    membership, records, run, schema, status, sync,
 };
 use error::CliError;
 
@@ -96,6 +96,9 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Invite(args) => membership::invite(context, args).await,
         SiteCommand::Join { ticket } => membership::join(context, ticket).await,
         SiteCommand::Members => membership::members(context).await,
+        SiteCommand::Revoke { site, yes } => decisions::revoke(context, &site, yes).await,
+        SiteCommand::Role { site, role } => decisions::role(context, &site, role).await,
+        SiteCommand::Rename { site, name } => decisions::rename(context, &site, name).await,
         SiteCommand::Peers => membership::peers(context).await,
         SiteCommand::Put { record, fields } => records::put(context, &record, &fields).await,
         SiteCommand::Get { record } => records::get(context, &record).await,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, NetworkId, SpaceId};
-use crate::membership::{Admission, Genesis};
+use crate::membership::{Admission, Genesis, Revocation};
 use crate::receipt::Receipt;
 use crate::tables::logs::ForkRow;
 
@@ -144,6 +144,8 @@ pub enum Welcome {
     },
     /// It is not, for this reason (text for a person; strangers are told no more than they presented).
     Refused(String),
+    /// It was one, and here is the word by which it no longer is.
+    Revoked(Box<Revocation>),
 }
 
 /// The gossip topic of a space: opaque to whoever does not know the space.

@@ -7,7 +7,7 @@ use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::read;
 use branchline_crdt::replica::{
-    InviteError, JoinError, LocalTransaction, Status, WriteError, Written,
+    Decision, DecisionError, InviteError, JoinError, LocalTransaction, Status, WriteError, Written,
 };
 use branchline_crdt::store::{ReadJournal, StoreError};
 use branchline_crdt::tables::records::RecordKey;
@@ -134,6 +134,17 @@ pub enum NotJoined {
     Stopped(#[from] Stopped),
 }
 
+/// Why a decision of a member was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDecided {
+    /// It cannot be made at this site.
+    #[error(transparent)]
+    Decision(#[from] DecisionError),
+    /// The node stopped meanwhile.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
 impl Handle {
     /// Writes transactions, each judged on its own. Returns when what was written is durable.
     pub async fn write(
@@ -230,6 +241,11 @@ impl Handle {
     /// Joins with a ticket: it is kept, and presented as soon as the node runs.
     pub async fn join(&self, ticket: Ticket) -> Result<(), NotJoined> {
         self.ask(|reply| Message::Join { ticket: Box::new(ticket), reply }).await?
+    }
+
+    /// Makes a decision of a member. Returns when it is durable.
+    pub async fn decide(&self, decision: Decision) -> Result<(), NotDecided> {
+        Ok(self.ask(|reply| Message::Decide { decision, reply }).await??)
     }
 
     /// Reads the whole journal and all tables and compares them.

@@ -106,7 +106,11 @@ pub(crate) async fn members(context: &Context) -> Result<(), CliError> {
         };
         [member.name, member.role, link.to_owned(), member.site]
     };
-    let rows = answer.members.into_iter().map(row).collect();
+    let revoked = |site: branchline_node::api::RevokedAnswer| {
+        [site.name, "revoked".to_owned(), format!("by {}", site.by), site.site]
+    };
+    let rows = answer.members.into_iter().map(row);
+    let rows = rows.chain(answer.revoked.into_iter().map(revoked)).collect();
     output::table(["NAME", "ROLE", "LINK", "SITE"], rows)
 }
 

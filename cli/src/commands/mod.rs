@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod bundle;
 pub(crate) mod conflicts;
+pub(crate) mod decisions;
 pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod import;

@@ -72,6 +72,7 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     let network = match (&status.network, status.member) {
         (None, _) => "none yet: `branchline join TICKET`".to_owned(),
         (Some(network), true) => network.clone(),
+        (Some(network), false) if status.revoked_by.is_some() => format!("{network}, revoked"),
         (Some(network), false) => format!("{network}, not admitted yet"),
     };
     let node = match context.client.api() {
@@ -98,6 +99,13 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     .to_vec();
     rows.retain(|[_, value]| !value.is_empty());
     let mut add = |name: &str, value: String| rows.push([name.to_owned(), value]);
+    if let Some(by) = &status.revoked_by {
+        let by = status.sites.iter().find(|site| site.site == *by).map_or(by, |site| &site.name);
+        add(
+            "revoked",
+            format!("by {by}: nobody syncs with this site any more; what it holds can be read"),
+        );
+    }
     if let Some(reason) = &status.join_refused {
         add("refused", format!("the ticket was refused: {reason}"));
     }

@@ -1,12 +1,14 @@
 //! The fold from operations to members.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Admission, Genesis, Operation, Role, check_site_name};
+use super::standing::{Docket, Recorded, Sites};
+use super::{Admission, Cut, Genesis, Operation, Revocation, Role, check_site_name};
 use crate::entry::Entry;
-use crate::ids::{EntryHash, NetworkId, SiteId};
+use crate::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SpaceId};
 
 /// One member of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,15 @@ pub struct Member {
     pub role: Role,
     /// Whose grant admitted it; itself for a founder.
     pub invited_by: SiteId,
+}
+
+/// A site that was a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The name that it bore, which no other site gets.
+    pub name: String,
+    /// The admin who revoked it.
+    pub by: SiteId,
 }
 
 /// Why an admission would not make a member.
@@ -45,6 +56,12 @@ pub enum NotAdmitted {
         /// The site that it admitted.
         used_by: SiteId,
     },
+    /// A revoked site stays out.
+    #[error("this site was revoked by {by}: it can join only anew, with another data folder")]
+    Revoked {
+        /// The admin who revoked it.
+        by: SiteId,
+    },
     /// The name cannot be shown.
     #[error("the site's name is not usable")]
     Name,
@@ -59,16 +76,35 @@ pub enum Admitting {
     AlreadyMember,
 }
 
+/// What orders entries: one more than the greatest depth in an entry's past, so that a follower always comes later;
+/// then the entry's hash.
+type Place = (u64, EntryHash);
+
+/// What an entry has behind it.
+#[derive(Clone, Debug)]
+struct Past {
+    depth: u64,
+    /// The entries up to this one, itself included, that decide of sites.
+    decisions: Arc<BTreeSet<EntryHash>>,
+}
+
 /// The members of one network as one replica knows them.
 #[derive(Clone, Debug)]
 pub struct Members {
     network: NetworkId,
     genesis: Option<Genesis>,
-    /// By what orders them: one more than the greatest depth in the entry's past, so that a follower always comes
-    /// later; then the entry's hash.
-    operations: BTreeMap<(u64, EntryHash), Vec<Operation>>,
-    depths: BTreeMap<EntryHash, u64>,
+    entries: BTreeMap<Place, Recorded>,
+    pasts: BTreeMap<EntryHash, Past>,
+    /// Every site that any operation concerns.
+    concerned: BTreeSet<SiteId>,
+    /// Every site that anything ever admitted, whether or not it counts, with the highest role that anything gave it.
+    ever: BTreeMap<SiteId, Role>,
+    /// The sites whose admission counts, revoked ones too.
+    sites: Sites,
+    /// The same, the most senior first.
+    seniority: Vec<SiteId>,
     members: BTreeMap<SiteId, Member>,
+    revoked: BTreeMap<SiteId, Revoked>,
     names: BTreeSet<String>,
     used_tickets: BTreeMap<SiteId, SiteId>,
 }
@@ -79,9 +115,14 @@ impl Members {
         let mut members = Self {
             network,
             genesis,
-            operations: BTreeMap::new(),
-            depths: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            pasts: BTreeMap::new(),
+            concerned: BTreeSet::new(),
+            ever: BTreeMap::new(),
+            sites: Sites::new(),
+            seniority: Vec::new(),
             members: BTreeMap::new(),
+            revoked: BTreeMap::new(),
             names: BTreeSet::new(),
             used_tickets: BTreeMap::new(),
         };
@@ -109,6 +150,11 @@ impl Members {
         self.members.get(site)
     }
 
+    /// All sites that were members and are no more.
+    pub fn revoked(&self) -> &BTreeMap<SiteId, Revoked> {
+        &self.revoked
+    }
+
     /// All member sites.
     pub fn sites(&self) -> BTreeSet<SiteId> {
         self.members.keys().copied().collect()
@@ -119,77 +165,269 @@ impl Members {
         self.members.get(site).is_some_and(|member| member.role >= role)
     }
 
-    /// Takes in the operations of entries of the membership space. Unsigned operations have no effect.
-    pub fn extend<'a>(&mut self, entries: impl IntoIterator<Item = (&'a Entry, Vec<Operation>)>) {
-        let network = self.network;
-        let signed = |operation: &Operation| match operation {
-            Operation::Admit(admission) => admission.is_signed(network),
+    /// Whether a site bears or bore this name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The word by which a site was revoked.
+    pub(crate) fn revocation(&self, site: &SiteId) -> Option<&Revocation> {
+        let by = self.revoked.get(site)?.by;
+        let operations = self.entries.values().flat_map(|entry| &entry.operations);
+        let mut of_site = operations.filter_map(|operation| match operation {
+            Operation::Revoke(revocation) => Some(revocation),
+            Operation::Admit(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_) => None,
+        });
+        of_site.find(|revocation| revocation.site == *site && revocation.issuer == by)
+    }
+
+    /// What the author of an entry may do by it: its role, or a former one as far as that was cut. `None`: the entry
+    /// does not count.
+    pub fn allowed(&self, space: SpaceId, author: Author, seq: u64) -> Option<Role> {
+        self.sites.get(&author.site)?.allows(space, author, seq)
+    }
+
+    /// The highest role that anything ever gave to a site, whether or not it counts.
+    pub fn ever(&self, site: &SiteId) -> Option<Role> {
+        self.ever.get(site).copied()
+    }
+
+    /// All sites whose admission counts, the most senior first.
+    pub fn seniority(&self) -> &[SiteId] {
+        &self.seniority
+    }
+
+    /// Whether `one` may decide of `other`, if it is an admin. Among sites that are known alone.
+    pub fn is_senior(&self, one: &SiteId, other: &SiteId) -> bool {
+        let place = |site| self.seniority.iter().position(|known| known == site);
+        place(one).zip(place(other)).is_some_and(|(one, other)| one < other)
+    }
+
+    /// Whether a site has vouched for all this of another.
+    pub(crate) fn has_vouched(&self, by: SiteId, of: SiteId, held: &Cut) -> bool {
+        let authors = self.entries.values().filter(|entry| entry.author.site == by);
+        authors.flat_map(|entry| &entry.operations).any(|operation| match operation {
+            Operation::Vouch(vouch) => vouch.site == of && vouch.held.includes(held),
+            Operation::Admit(_)
+            | Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. } => false,
+        })
+    }
+
+    /// The first number of each log of a site's at which it revokes another.
+    pub(crate) fn revocations_by(&self, by: SiteId, of: SiteId) -> BTreeMap<Incarnation, u64> {
+        let revokes = |operation: &Operation| match operation {
+            Operation::Revoke(revocation) => revocation.site == of,
+            Operation::Admit(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_) => false,
         };
-        let mut in_order = true;
-        for (entry, operations) in entries {
-            let operations: Vec<_> = operations.into_iter().filter(signed).collect();
-            let header = &entry.header;
-            let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
-            let depths = parents.filter_map(|hash| self.depths.get(&hash));
-            let depth = 1 + depths.copied().max().unwrap_or(0);
-            self.depths.insert(entry.hash, depth);
-            let place = (depth, entry.hash);
-            in_order &= self.operations.last_key_value().is_none_or(|(last, _)| *last < place);
-            if in_order {
-                operations.iter().for_each(|operation| self.take(operation));
+        let mut first = BTreeMap::new();
+        for entry in self.entries.values().filter(|entry| entry.author.site == by) {
+            if entry.operations.iter().any(revokes) {
+                let seq = first.entry(entry.author.incarnation).or_insert(entry.seq);
+                *seq = entry.seq.min(*seq);
             }
-            self.operations.insert(place, operations);
         }
-        if !in_order {
-            self.fold();
+        first
+    }
+
+    /// Takes in the operations of entries of the membership space. Unsigned operations have no effect. Says whether
+    /// that changed who may write what.
+    pub fn extend<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = (&'a Entry, Vec<Operation>)>,
+    ) -> bool {
+        let last = self.entries.last_key_value().map(|(place, _)| *place);
+        let mut places = Vec::new();
+        // A site that waits for its admission to count may find that it does.
+        let mut are_new = self.sites.len() == self.ever.len();
+        for (entry, mut operations) in entries {
+            operations.retain(|operation| operation.is_signed(self.network));
+            are_new &= self.are_new(&operations);
+            places.push(self.record(entry, operations));
         }
+        let is_last = |pair: &[Option<Place>]| pair[0] < pair[1];
+        let placed: Vec<_> = [last].into_iter().chain(places.iter().copied().map(Some)).collect();
+        match places.first().filter(|_| placed.windows(2).all(is_last)) {
+            None if places.is_empty() => false,
+            Some(first) if are_new => self.append(*first),
+            Some(_) | None => {
+                let before = (self.sites.clone(), self.members.clone());
+                self.fold();
+                before != (self.sites.clone(), self.members.clone())
+            }
+        }
+    }
+
+    fn record(&mut self, entry: &Entry, operations: Vec<Operation>) -> Place {
+        let header = &entry.header;
+        let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
+        let parents: Vec<_> = parents.filter_map(|hash| self.pasts.get(&hash)).collect();
+        let depth = 1 + parents.iter().map(|past| past.depth).max().unwrap_or(0);
+        let longest = parents.iter().map(|past| &past.decisions).max_by_key(|all| all.len());
+        let mut follows = longest.cloned().unwrap_or_default();
+        for past in parents {
+            if !past.decisions.is_subset(&follows) {
+                Arc::make_mut(&mut follows).extend(past.decisions.iter());
+            }
+        }
+        let mut decisions = follows.clone();
+        if operations.iter().any(|operation| operation.decides_of().is_some()) {
+            Arc::make_mut(&mut decisions).insert(entry.hash);
+        }
+        self.pasts.insert(entry.hash, Past { depth, decisions });
+        let (space, author, seq) = (header.space, header.author, header.seq);
+        let recorded = Recorded { hash: entry.hash, space, author, seq, operations, follows };
+        self.entries.insert((depth, entry.hash), recorded);
+        (depth, entry.hash)
+    }
+
+    /// Whether operations only admit sites of which nothing was known, as most do. Such sites are known from now on.
+    fn are_new(&mut self, operations: &[Operation]) -> bool {
+        let mut are_new = true;
+        for operation in operations {
+            let (site, admits) = match operation {
+                Operation::Admit(admission) => (admission.site, true),
+                Operation::Revoke(revocation) => (revocation.site, false),
+                Operation::ChangeRole(change) => (change.site, false),
+                Operation::Rename { site, .. } => (*site, false),
+                Operation::Vouch(vouch) => (vouch.site, false),
+            };
+            let is_new = self.concerned.insert(site) && !self.ever.contains_key(&site);
+            are_new &= admits && is_new;
+        }
+        are_new
+    }
+
+    /// Adds entries that only admit new sites, behind all others; says whether there is anything.
+    fn append(&mut self, from: Place) -> bool {
+        let entries = std::mem::take(&mut self.entries);
+        let order = self.meet(entries.range(from..).map(|(_, entry)| entry));
+        let docket = Docket::new(entries.range(from..).map(|(_, entry)| entry));
+        let seniors = self.seniority.len();
+        self.judge(&docket, &order);
+        self.name(&docket, seniors);
+        self.entries = entries;
+        !order.is_empty()
     }
 
     fn fold(&mut self) {
+        self.ever.clear();
+        self.sites.clear();
+        self.seniority.clear();
         self.members.clear();
+        self.revoked.clear();
         self.names.clear();
         self.used_tickets.clear();
         let founders = self.genesis.iter().flat_map(|genesis| &genesis.founders);
-        for (site, name) in founders.cloned().collect::<Vec<_>>() {
-            self.enrol(site, &name, Role::Admin, site);
+        let mut order: Vec<SiteId> = Vec::new();
+        for (site, _) in founders {
+            if self.ever.insert(*site, Role::Admin).is_none() {
+                order.push(*site);
+            }
         }
-        let operations = std::mem::take(&mut self.operations);
-        operations.values().flatten().for_each(|operation| self.take(operation));
-        self.operations = operations;
+        let entries = std::mem::take(&mut self.entries);
+        order.extend(self.meet(entries.values()));
+        let docket = Docket::new(entries.values());
+        self.judge(&docket, &order);
+        self.name(&docket, 0);
+        self.entries = entries;
     }
 
-    fn take(&mut self, operation: &Operation) {
-        match operation {
-            Operation::Admit(admission) => self.admit(admission),
+    /// Meets the sites that entries admit, in this order, whether or not that counts; says which were not known.
+    fn meet<'a>(&mut self, entries: impl Iterator<Item = &'a Recorded>) -> Vec<SiteId> {
+        let mut new = Vec::new();
+        for entry in entries {
+            for operation in &entry.operations {
+                let (by, site, role) = match operation {
+                    Operation::Admit(Admission { grant, site, .. }) => {
+                        (grant.issuer, *site, grant.role)
+                    }
+                    Operation::ChangeRole(change) if self.ever.contains_key(&change.site) => {
+                        (entry.author.site, change.site, change.role)
+                    }
+                    Operation::ChangeRole(_)
+                    | Operation::Revoke(_)
+                    | Operation::Rename { .. }
+                    | Operation::Vouch(_) => continue,
+                };
+                if self.ever.get(&by) != Some(&Role::Admin) {
+                    continue;
+                }
+                match self.ever.get_mut(&site) {
+                    Some(known) => *known = role.max(*known),
+                    None => {
+                        self.ever.insert(site, role);
+                        new.push(site);
+                    }
+                }
+            }
+        }
+        new
+    }
+
+    /// Judges sites, seniors first. One that only a later one has admitted comes behind that one.
+    fn judge(&mut self, docket: &Docket<'_>, order: &[SiteId]) {
+        let founders = self.genesis.iter().flat_map(|genesis| &genesis.founders);
+        let founders: BTreeMap<SiteId, &str> =
+            founders.map(|(site, name)| (*site, name.as_str())).collect();
+        let mut waiting = order.to_vec();
+        loop {
+            let before = waiting.len();
+            for site in std::mem::take(&mut waiting) {
+                let founder = founders.get(&site).copied();
+                match docket.judge(site, founder, &self.sites, order) {
+                    Some(standing) => {
+                        self.sites.insert(site, standing);
+                        self.seniority.push(site);
+                    }
+                    None => waiting.push(site),
+                }
+            }
+            if waiting.len() == before {
+                return;
+            }
         }
     }
 
-    /// An admission that some member granted never ends by another becoming known, or entries that were accepted
-    /// on its strength would hang in the air: a ticket that was taken up on both sides of a cut link admits both
-    /// sites, and of two roles the higher counts.
-    fn admit(&mut self, admission: &Admission) {
-        let grant = &admission.grant;
-        if !self.has_role(&grant.issuer, Role::Admin) || check_site_name(&admission.name).is_err() {
-            return;
+    /// Names the sites from a place in the seniority on, and says what became of them and of their tickets.
+    fn name(&mut self, docket: &Docket<'_>, from: usize) {
+        let (seniors, new) = self.seniority.split_at(from);
+        let mut seniors: BTreeSet<SiteId> = seniors.iter().copied().collect();
+        for site in new {
+            let Some(standing) = self.sites.get(site) else { continue };
+            let name = unique_name(&self.names, &docket.name(*site, &self.sites, &seniors));
+            self.names.insert(name.clone());
+            match (standing.role(), standing.revoked_by()) {
+                (Some(role), _) => {
+                    let invited_by = standing.invited_by;
+                    self.members.insert(*site, Member { name, role, invited_by });
+                }
+                (None, by) => {
+                    let by = by.unwrap_or(*site);
+                    self.revoked.insert(*site, Revoked { name, by });
+                }
+            }
+            seniors.insert(*site);
         }
-        self.enrol(admission.site, &admission.name, grant.role, grant.issuer);
-        self.used_tickets.entry(grant.ticket).or_insert(admission.site);
-    }
-
-    fn enrol(&mut self, site: SiteId, name: &str, role: Role, invited_by: SiteId) {
-        if let Some(member) = self.members.get_mut(&site) {
-            member.role = member.role.max(role);
-            return;
+        for (ticket, site) in docket.used_tickets(new) {
+            self.used_tickets.entry(ticket).or_insert(site);
         }
-        let name = unique_name(&self.names, name);
-        self.names.insert(name.clone());
-        self.members.insert(site, Member { name, role, invited_by });
     }
 
     /// Whether `admission`, its signatures apart, would make a member now.
-    fn judge(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
+    fn judge_admission(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
         let grant = &admission.grant;
         check_site_name(&admission.name).map_err(|_| NotAdmitted::Name)?;
+        if let Some(revoked) = self.revoked.get(&admission.site) {
+            return Err(NotAdmitted::Revoked { by: revoked.by });
+        }
         if !self.has_role(&grant.issuer, Role::Admin) {
             return Err(NotAdmitted::IssuerNotAdmin { issuer: grant.issuer });
         }
@@ -211,11 +449,11 @@ impl Members {
         if !admission.is_signed(self.network) {
             return Err(NotAdmitted::Forged);
         }
-        self.judge(admission)
+        self.judge_admission(admission)
     }
 }
 
-/// Two sites may wish for one name; the later in the fold gets a number behind it.
+/// Two sites may wish for one name; the junior gets a number behind it.
 fn unique_name(taken: &BTreeSet<String>, wished: &str) -> String {
     let numbered = (2..).map(|number: u64| format!("{wished}-{number}"));
     let mut candidates = std::iter::once(wished.to_owned()).chain(numbered);

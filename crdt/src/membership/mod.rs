@@ -2,14 +2,33 @@
 //!
 //! Trust begins with the [`Genesis`] document, whose hash is the network's id. An admin's [`Grant`] lets the
 //! holder of a ticket become a member; any member may write the resulting [`Admission`] into its log. The fold
-//! takes entries in one order that every site computes alike, so equal sets of entries give equal members.
+//! judges entries by what they are and what they follow alone, so equal sets of entries give equal members.
+//!
+//! # Seniority
+//! Founders are senior to all, in the order of the document; whoever was admitted earlier is senior to whoever was
+//! later. An admin decides (revokes, changes roles) of its juniors only. So of two admins who revoke each other the
+//! senior stays, the first founder can never be shut out, and each site can be judged by what its seniors decided.
+//!
+//! # Revocation
+//! A revocation carries what the admin held of the site, and nothing beyond that counts: with one exception. Who did
+//! not know of the revocation took further entries in, and nothing that shows at a member is rolled back. So every
+//! member, before it takes a revocation in, writes a [`Vouch`] for what else it holds of the site; an entry counts if
+//! a member's vouch covers it that does not follow the revocation. A revoked site never comes back under its key.
+//!
+//! A lowered role is cut in the same way, but there the site itself may vouch: its word is taken for what it wrote
+//! before it knew. (Whoever is not trusted with that is to be revoked.)
+//!
+//! In the membership space entries are held whether or not they count, so that everyone judges by the same ones.
 
+mod change;
 mod fold;
+mod standing;
 mod ticket;
 
 use serde::{Deserialize, Serialize};
 
-pub use fold::{Admitting, Member, Members, NotAdmitted};
+pub use change::{Cut, Revocation, RoleChange, Vouch};
+pub use fold::{Admitting, Member, Members, NotAdmitted, Revoked};
 pub use ticket::{Ticket, TicketError};
 
 use crate::codec;
@@ -171,6 +190,39 @@ fn admission_digest(grant: &Grant, site: SiteId, name: &str) -> [u8; 32] {
 pub enum Operation {
     /// A site becomes a member.
     Admit(Admission),
+    /// A site is a member no more.
+    Revoke(Revocation),
+    /// A member may do more or less than before.
+    ChangeRole(RoleChange),
+    /// A member bears another name: by its own word or an admin's.
+    Rename {
+        /// The member.
+        site: SiteId,
+        /// The name that it is to bear.
+        name: String,
+    },
+    /// What was held of a site before a decision of it was known.
+    Vouch(Vouch),
+}
+
+impl Operation {
+    /// Whether the signatures that it bears of itself are right.
+    pub(crate) fn is_signed(&self, network: NetworkId) -> bool {
+        match self {
+            Self::Admit(admission) => admission.is_signed(network),
+            Self::Revoke(revocation) => revocation.is_signed(network),
+            Self::ChangeRole(_) | Self::Rename { .. } | Self::Vouch(_) => true,
+        }
+    }
+
+    /// The site that this decides of, so that what is held of it has to be written down first.
+    pub(crate) fn decides_of(&self) -> Option<SiteId> {
+        match self {
+            Self::Revoke(revocation) => Some(revocation.site),
+            Self::ChangeRole(change) => Some(change.site),
+            Self::Admit(_) | Self::Rename { .. } | Self::Vouch(_) => None,
+        }
+    }
 }
 
 /// Why a name cannot be a site's.

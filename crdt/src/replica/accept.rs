@@ -4,6 +4,7 @@
 //! chain, past, payload, and the verdict on each change. Only the last step merges anything. What needs no state was
 //! mostly found out before, by [`crate::prepare`]; it counts at its place in this order.
 
+use super::administration::decisions;
 use super::stage::{Mark, NotTaken, Place, StagedChange, StagedEntry};
 use super::{Notice, Replica};
 use crate::entry::{
@@ -98,7 +99,7 @@ impl<S: Store> Replica<S> {
         let entry = &prepared.entry;
         let header = &entry.header;
         if let Origin::Peer { .. } = origin
-            && let Err(acceptance) = self.may_hold(header)
+            && let Some(acceptance) = self.judge_author(header)?
         {
             return Ok(Some(acceptance));
         }
@@ -135,6 +136,14 @@ impl<S: Store> Replica<S> {
         prepared: PreparedEntry,
         origin: Origin,
     ) -> Result<Acceptance, StoreError> {
+        let decisions = match origin {
+            Origin::Peer { .. } => decisions(&prepared.entry),
+            Origin::Journal => Vec::new(),
+        };
+        let decides = !decisions.is_empty();
+        if decides && !self.vouch_before(&prepared.entry.header, decisions)? {
+            return Ok(Acceptance::NotReady);
+        }
         let header = &prepared.entry.header;
         let tip = self.log(header.space, header.author);
         let past = self.past(header, origin)?;
@@ -153,6 +162,10 @@ impl<S: Store> Replica<S> {
             Some((fate, origins)) => {
                 let by_gossip = origin == Origin::Peer { by_gossip: true };
                 self.stage_entry(StagedEntry { entry, fate, origins, by_gossip });
+                // What comes next is judged by the members that there are then.
+                if decides {
+                    self.commit()?;
+                }
                 Acceptance::Staged
             }
             None => Acceptance::NotReady,
@@ -189,21 +202,34 @@ impl<S: Store> Replica<S> {
         self.stage.entries.push(staged);
     }
 
-    /// Whether entries of this author and space belong here at all.
-    fn may_hold(&self, header: &Header) -> Result<(), Acceptance> {
+    /// What speaks against any entry of this author in this space.
+    fn judge_author(&self, header: &Header) -> Result<Option<Acceptance>, StoreError> {
         let Some(network) = self.network.as_ref().filter(|n| n.id == header.network) else {
-            return Err(Acceptance::Refused(Refusal::Network));
+            return Ok(Some(Acceptance::Refused(Refusal::Network)));
         };
         if !self.spaces.contains_key(&header.space) {
-            return Err(Acceptance::Refused(Refusal::Space));
+            return Ok(Some(Acceptance::Refused(Refusal::Space)));
         }
-        let membership = header.space == network.id.membership_space();
-        match network.members.get(&header.author.site) {
-            Some(member) if membership || member.role >= Role::Writer => Ok(()),
-            Some(_) => Err(Acceptance::Refused(Refusal::Role)),
-            // Its admission may be on its way.
-            None => Err(Acceptance::NotReady),
+        let members = &network.members;
+        let ever = members.ever(&header.author.site);
+        if header.space == network.id.membership_space() {
+            // Whether it counts is for the fold to say.
+            return Ok(ever.is_none().then_some(Acceptance::NotReady));
         }
+        let allowed = members.allowed(header.space, header.author, header.seq);
+        if allowed >= Some(Role::Writer) && self.revoked_by().is_none() {
+            return Ok(None);
+        }
+        // What lets it count may be on its way: an admission, a vouch, another role.
+        let mut is_final = ever == Some(Role::Reader);
+        for tip in &header.membership_past {
+            let space = network.id.membership_space();
+            is_final &= self.held_hash(space, tip.author, tip.seq)?.is_some();
+        }
+        Ok(Some(match is_final {
+            true => Acceptance::Refused(Refusal::Role),
+            false => Acceptance::NotReady,
+        }))
     }
 
     /// The hash of the entry that is held under a number, if one is.
@@ -322,9 +348,13 @@ impl<S: Store> Replica<S> {
         for (read, number) in changes.into_iter().zip(0..) {
             let (RecordWrite { collection, id, change }, reading) = read.read(actor);
             let key = RecordKey { space: header.space, collection, id };
-            if let Err(reason) = self.check_address(header, &key) {
+            if let Err(reason) = check_address(&key) {
                 self.roll_back(mark)?;
                 return Ok(Some(self.void(header, &reason)));
+            }
+            if !self.may_write(header, &key) {
+                self.roll_back(mark)?;
+                return Ok(None);
             }
             let place = Place::Entry { entry, change: number };
             let staged = StagedChange { actor, change, place };
@@ -358,14 +388,16 @@ impl<S: Store> Replica<S> {
         Ok(Some(Fate::Applied))
     }
 
-    fn check_address(&self, header: &Header, key: &RecordKey) -> Result<(), String> {
-        check_collection(&key.collection).map_err(|error| error.to_string())?;
-        check_record_id(&key.id).map_err(|error| error.to_string())?;
-        let admin = || self.members().is_some_and(|m| m.has_role(&header.author.site, Role::Admin));
-        if key.collection == SCHEMA_COLLECTION && header.author.site != self.site() && !admin() {
-            return Err("schemas are written by admins".to_owned());
-        }
-        Ok(())
+    /// Whether an author may write a record. Schemas are written by admins; a role that is not known yet may be on its
+    /// way, so that nothing is void for want of one.
+    fn may_write(&self, header: &Header, key: &RecordKey) -> bool {
+        let role = || {
+            let members = self.members();
+            members.and_then(|members| members.allowed(header.space, header.author, header.seq))
+        };
+        key.collection != SCHEMA_COLLECTION
+            || header.author.site == self.site()
+            || role() == Some(Role::Admin)
     }
 
     /// Remembers the changes of an entry that never show, so that what is built on them is not awaited.
@@ -392,4 +424,9 @@ impl<S: Store> Replica<S> {
         self.notice(Notice::Void { author: header.author, seq: header.seq, reason });
         Fate::Void
     }
+}
+
+fn check_address(key: &RecordKey) -> Result<(), String> {
+    check_collection(&key.collection).map_err(|error| error.to_string())?;
+    check_record_id(&key.id).map_err(|error| error.to_string())
 }

@@ -1,6 +1,6 @@
 //! Becoming a member, and letting others become one.
 
-use std::collections::btree_map;
+use std::collections::{BTreeSet, btree_map};
 use std::sync::Arc;
 
 use super::accept::{Acceptance, Origin};
@@ -10,7 +10,7 @@ use crate::codec;
 use crate::entry::Entry;
 use crate::ids::{NetworkId, SiteId, SiteKey};
 use crate::membership::{
-    Admission, Admitting, Genesis, Grant, Members, NotAdmitted, Operation, Role, Ticket,
+    Admission, Admitting, Genesis, Grant, Members, NotAdmitted, Operation, Revoked, Role, Ticket,
 };
 use crate::prepare::PreparedEntry;
 use crate::protocol::{
@@ -134,10 +134,36 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// Says who the members are.
+    /// Says who the members are: to a site that was revoked, nobody.
     pub(super) fn tell_members(&mut self) {
+        let is_revoked = self.revoked_by().is_some();
         if let Some(network) = &self.network {
-            self.outputs.push_back(Output::Members(network.members.sites()));
+            let sites = if is_revoked { BTreeSet::new() } else { network.members.sites() };
+            self.outputs.push_back(Output::Members(sites));
+        }
+    }
+
+    /// Says who came and who went, and forgets what was kept of whoever went. `before`: who the members were.
+    pub(super) fn tell_of_changes(&mut self, before: &BTreeSet<SiteId>) {
+        let Some(Network { members, .. }) = &self.network else { return };
+        let members = members.clone();
+        let own = self.site();
+        for (site, member) in members.all().iter().filter(|(site, _)| !before.contains(site)) {
+            if *site != own {
+                self.notice(Notice::MemberAdmitted { site: *site, name: member.name.clone() });
+            }
+        }
+        for site in before.iter().filter(|site| members.get(site).is_none()) {
+            self.peers.remove(site);
+            if let Some(Revoked { name, by }) = members.revoked().get(site).cloned() {
+                self.notice(match *site == own {
+                    true => Notice::Revoked { by },
+                    false => Notice::MemberRevoked { site: *site, name, by },
+                });
+            }
+        }
+        for receipts in self.receipts.values_mut() {
+            receipts.retain(|site| members.get(site).is_some());
         }
     }
 
@@ -235,8 +261,13 @@ impl<S: Store> Replica<S> {
         };
         let own = self.site();
         let expected = self.network().filter(|id| *id == introduction.network);
-        let can_admit = self.members().is_some_and(|members| members.get(&own).is_some());
-        if expected.is_none() || !can_admit {
+        let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
+        let can_take_up = match introduction.proof {
+            Proof::Ticket(_) => is_member,
+            // They may say that whoever revoked this site could not.
+            Proof::Entries(_) => is_member || self.revoked_by().is_some(),
+        };
+        if expected.is_none() || !can_take_up {
             self.refuse(token, "this site cannot let anyone into that network");
             return Ok(());
         }
@@ -244,7 +275,12 @@ impl<S: Store> Replica<S> {
             Proof::Ticket(admission) => self.take_up(from, token, *admission),
             Proof::Entries(packed) => {
                 for entry in unpack_entries(&packed).unwrap_or_default() {
-                    self.take_membership_entry(entry)?;
+                    // Strangers bring what counts, and nothing that is only held to be judged.
+                    let header = &entry.header;
+                    let (space, author, seq) = (header.space, header.author, header.seq);
+                    if self.members().is_some_and(|m| m.allowed(space, author, seq).is_some()) {
+                        self.take_membership_entry(entry)?;
+                    }
                 }
                 self.stage.after.push(After::Welcome { token, to: from });
             }
@@ -292,6 +328,10 @@ impl<S: Store> Replica<S> {
             Operation::Admit(other) => {
                 other.grant.ticket == admission.grant.ticket && other.site != admission.site
             }
+            Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_) => false,
         })
     }
 
@@ -312,6 +352,11 @@ impl<S: Store> Replica<S> {
 
     /// Answers an introduction by what is durable now.
     pub(super) fn welcome(&mut self, token: u64, to: SiteId) -> Result<(), StoreError> {
+        if let Some(revocation) = self.members().and_then(|members| members.revocation(&to)) {
+            let body = codec::encode(&Welcome::Revoked(Box::new(revocation.clone())));
+            self.outputs.push_back(Output::AnswerIntroduction { token, body });
+            return Ok(());
+        }
         let members = self.members().filter(|members| members.get(&to).is_some());
         let Some(genesis) = members.and_then(Members::genesis).cloned() else {
             self.refuse(token, "this site knows of no admission of yours");
@@ -333,6 +378,17 @@ impl<S: Store> Replica<S> {
                 self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
                 let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
                 self.notice(Notice::NotAdmitted { by: from, reason });
+                return Ok(());
+            }
+            Ok(Welcome::Revoked(revocation)) => {
+                let was_known = self.revoked_by().is_some();
+                if !self.take_revocation(from, &revocation) {
+                    let reason = "what it showed as this site's revocation is none".to_owned();
+                    self.notice(Notice::Refused { from, reason });
+                } else if !was_known {
+                    self.notice(Notice::Revoked { by: revocation.issuer });
+                }
+                self.tell_members();
                 return Ok(());
             }
             Err(error) => {

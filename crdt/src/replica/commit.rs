@@ -8,7 +8,7 @@ use super::documents::Kept;
 use super::logs::Logs;
 use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
 use super::write::WriteError;
-use super::{Notice, Output, Replica, Validation};
+use super::{DecisionError, Notice, Output, Replica, Validation};
 use crate::codec;
 use crate::digest::record_hash;
 use crate::entry::{Body, Draft, Entry, EntryId, Tip, Transaction, limits};
@@ -348,6 +348,11 @@ impl<S: Store> Replica<S> {
                     let verdict = Validation::Ignore;
                     self.outputs.push_back(Output::Validate { token, verdict });
                 }
+                After::Say(Output::Decided { id, result }) => {
+                    let unwritable = || DecisionError::Unwritable { reason: reason.to_owned() };
+                    let result = result.and_then(|()| Err(unwritable()));
+                    self.outputs.push_back(Output::Decided { id, result });
+                }
                 After::Say(output) => self.outputs.push_back(output),
                 After::Welcome { token, .. } => {
                     self.refuse(token, "this site cannot write at present")
@@ -365,8 +370,8 @@ impl<S: Store> Replica<S> {
         self.tell_members();
     }
 
-    /// Folds the membership entries among `entries` in. New members may be authors of what could not be accepted
-    /// before, so everyone is asked again.
+    /// Folds the membership entries among `entries` in. Who may write what is then another question than before, so
+    /// everyone is asked again for what could not be accepted.
     pub(super) fn learn_members<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
         let Some(network) = &mut self.network else { return };
         let (membership, main) = (network.id.membership_space(), network.id.main_space());
@@ -375,22 +380,18 @@ impl<S: Store> Replica<S> {
             return;
         }
         let before = network.members.sites();
-        Arc::make_mut(&mut network.members).extend(entries.filter_map(
-            |entry| match entry.body() {
-                Ok(Body::Membership(operations)) => Some((entry, operations)),
-                Ok(Body::Transactions(_)) | Err(_) => None,
-            },
-        ));
-        let after = network.members.sites();
-        if after == before {
+        let is_changed =
+            Arc::make_mut(&mut network.members).extend(entries.filter_map(
+                |entry| match entry.body() {
+                    Ok(Body::Membership(operations)) => Some((entry, operations)),
+                    Ok(Body::Transactions(_)) | Err(_) => None,
+                },
+            ));
+        if !is_changed {
             return;
         }
-        let own = self.author.site;
-        for site in after.difference(&before).filter(|site| **site != own) {
-            let member = self.members().and_then(|members| members.get(site));
-            let name = member.map(|member| member.name.clone()).unwrap_or_default();
-            self.notice(Notice::MemberAdmitted { site: *site, name });
-        }
+        self.told_revoked_by = None;
+        self.tell_of_changes(&before);
         self.tell_members();
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {

@@ -68,7 +68,7 @@ impl<S: Store> Replica<S> {
         let header = &fork.kept.0;
         let (author, seq) = (header.author, header.seq);
         let ours = self.network() == Some(header.network) && header.space == space;
-        let is_member = self.members().is_some_and(|m| m.get(&author.site).is_some());
+        let is_member = self.members().is_some_and(|m| m.ever(&author.site).is_some());
         let Some(logs) = self.spaces.get(&space).filter(|_| ours && is_member) else {
             return Ok(());
         };

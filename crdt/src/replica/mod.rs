@@ -12,9 +12,10 @@
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
 //! far), `history` (of a record, from the journal), `commit` (seal, append, rows), `sync`, `peer`, `serve` and `gossip`
-//! (what is sent), `merge` (bundles), `admission`, `receipts`, `forks`, `repair`, `replay`.
+//! (what is sent), `merge` (bundles), `admission`, `administration`, `receipts`, `forks`, `repair`, `replay`.
 
 mod accept;
+mod administration;
 mod admission;
 mod commit;
 pub(crate) mod documents;
@@ -46,12 +47,13 @@ use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
 pub use accept::Refusal;
+pub use administration::{Decision, DecisionError};
 pub use admission::{InviteError, JoinError};
 pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use peer::Exchange;
 pub use replay::Progress;
-pub use status::{Footprint, SiteStatus, Status};
+pub use status::{Footprint, RevokedSite, SiteStatus, Status};
 pub use write::{WriteError, Written};
 
 use documents::Documents;
@@ -189,6 +191,13 @@ pub enum Input {
     },
     /// A ticket to join with, from the user.
     Join(Box<Ticket>),
+    /// A decision of a member, from the user.
+    Decide {
+        /// Comes back in [`Output::Decided`].
+        id: u64,
+        /// The decision.
+        decision: Decision,
+    },
     /// Time passed. Due every few 100 ms.
     Tick,
 }
@@ -202,6 +211,13 @@ pub enum Output {
         id: u64,
         /// One result per transaction, in order.
         results: Vec<Result<Written, WriteError>>,
+    },
+    /// The answer to [`Input::Decide`]; what it says is durable.
+    Decided {
+        /// The decision's id.
+        id: u64,
+        /// Whether it was made.
+        result: Result<(), DecisionError>,
     },
     /// Ask a member; the answer comes as [`Input::Response`] or [`Input::RequestFailed`].
     Request {
@@ -295,6 +311,20 @@ pub enum Notice {
         /// Its name.
         name: String,
     },
+    /// A member was revoked.
+    MemberRevoked {
+        /// The site.
+        site: SiteId,
+        /// Its name.
+        name: String,
+        /// The admin who revoked it.
+        by: SiteId,
+    },
+    /// This site was revoked: nobody will sync with it any more. What it holds stays, and can be read.
+    Revoked {
+        /// The admin who revoked it.
+        by: SiteId,
+    },
     /// An entry is void: its author's software or its author is at fault.
     Void {
         /// The author.
@@ -373,6 +403,8 @@ pub struct Replica<S: Store> {
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
     losses: Losses,
+    /// A member has shown that this site was revoked, by this admin.
+    told_revoked_by: Option<SiteId>,
     /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
     is_unwritable: bool,
     announced: gossip::Announced,
@@ -420,6 +452,7 @@ impl<S: Store> Replica<S> {
             Input::Introduction { from, token, body } => self.introduced(from, token, &body),
             Input::IntroductionAnswer { from, body } => self.welcomed(from, &body),
             Input::Join(ticket) => self.join(*ticket),
+            Input::Decide { id, decision } => self.decide(id, decision),
             Input::Tick => self.tick(),
         }
     }

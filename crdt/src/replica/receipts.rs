@@ -59,6 +59,11 @@ impl Receipts {
         turned.take(count).cloned().collect()
     }
 
+    /// Forgets the receipts of all other sites.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&SiteId) -> bool) {
+        self.by_site.retain(|site, _| is_kept(site));
+    }
+
     fn keep(&mut self, receipt: Receipt) {
         self.unsaved.insert(receipt.site);
         self.by_site.insert(receipt.site, receipt);

@@ -80,6 +80,7 @@ impl<S: Store> Replica<S> {
             peers: BTreeMap::new(),
             receipts: BTreeMap::new(),
             losses: Losses::default(),
+            told_revoked_by: None,
             is_unwritable: false,
             announced: Announced::default(),
             timers: Timers::default(),
@@ -165,7 +166,15 @@ impl<S: Store> Replica<S> {
         self.store.apply(vec![versions], None)?;
         // Whoever became a member on the way is no news; that they are members is said once.
         self.outputs.retain(|output| {
-            !matches!(output, Output::Members(_) | Output::Notice(Notice::MemberAdmitted { .. }))
+            !matches!(
+                output,
+                Output::Members(_)
+                    | Output::Notice(
+                        Notice::MemberAdmitted { .. }
+                            | Notice::MemberRevoked { .. }
+                            | Notice::Revoked { .. }
+                    )
+            )
         });
         self.tell_members();
         Ok(())

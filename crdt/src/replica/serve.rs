@@ -27,6 +27,13 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
         };
+        let is_revoked = self.members().is_some_and(|m| m.revoked().contains_key(&from));
+        if is_revoked {
+            let answer =
+                Answer { outcome: Outcome::UnknownSpace, receipts: Vec::new(), forks: Vec::new() };
+            self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
+            return Ok(());
+        }
         let (answer, entries) = self.answer_to(&pull)?;
         if let (Have::Frontier { .. }, Outcome::Entries { until, .. }) =
             (&pull.have, &answer.outcome)

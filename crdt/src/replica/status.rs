@@ -9,7 +9,7 @@ use super::peer::Peer;
 use crate::entry::EntryId;
 use crate::holders::Compared;
 use crate::ids::{Author, NetworkId, SiteId};
-use crate::membership::Role;
+use crate::membership::{Members, Revoked, Role};
 use crate::store::Store;
 
 /// What a replica knows of itself and of the others.
@@ -35,8 +35,12 @@ pub struct Status {
     pub entries_lost: u64,
     /// Logs of which a fork is proven.
     pub forks: Vec<Author>,
-    /// All members, this site first.
+    /// All members, this site first, then the most senior.
     pub sites: Vec<SiteStatus>,
+    /// Who revoked this site, if anyone did.
+    pub revoked_by: Option<SiteId>,
+    /// The sites that were members and are no more, by name.
+    pub revoked: Vec<RevokedSite>,
 }
 
 /// What is known of one member.
@@ -59,6 +63,17 @@ pub struct SiteStatus {
     pub lacks_of_ours: Option<u64>,
     /// Entries that its receipt covers and that are not held here.
     pub ahead: Option<u64>,
+}
+
+/// A site that was a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedSite {
+    /// The site.
+    pub site: SiteId,
+    /// The name that it bore.
+    pub name: String,
+    /// The admin who revoked it.
+    pub by: SiteId,
 }
 
 /// What a replica holds in memory besides its logs and members. Between two groups of inputs nothing is staged, and
@@ -123,9 +138,18 @@ impl<S: Store> Replica<S> {
                 }
             })
             .collect();
-        sites.sort_by(|a, b| {
-            (a.site != self.site(), &a.name).cmp(&(b.site != self.site(), &b.name))
-        });
+        let seniority = self.members().map(Members::seniority).unwrap_or_default();
+        let places: BTreeMap<_, _> = seniority.iter().zip(0..).collect();
+        sites.sort_by_key(|site| (site.site != self.site(), places.get(&site.site).copied()));
+        let revoked = self.members().into_iter().flat_map(Members::revoked);
+        let mut revoked: Vec<_> = revoked
+            .map(|(site, Revoked { name, by })| RevokedSite {
+                site: *site,
+                name: name.clone(),
+                by: *by,
+            })
+            .collect();
+        revoked.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             site: self.site(),
             name: self.own_name(),
@@ -138,6 +162,8 @@ impl<S: Store> Replica<S> {
             entries_lost: self.losses.count(),
             forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
             sites,
+            revoked_by: self.revoked_by(),
+            revoked,
         }
     }
 

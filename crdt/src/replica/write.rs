@@ -4,7 +4,7 @@ use super::stage::{Mark, Pending, Place, StagedChange, StagedWrite, WrittenIn};
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
-use crate::ids::SpaceId;
+use crate::ids::{SiteId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
     ActorBytes, Begun, Edit, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError,
@@ -37,6 +37,12 @@ pub enum WriteError {
         "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join TICKET`)"
     )]
     NoNetwork,
+    /// The site was revoked: nobody would take what it writes.
+    #[error("this site was revoked by {by}: what it holds can be read, nothing can be written")]
+    Revoked {
+        /// The admin who revoked it.
+        by: SiteId,
+    },
     /// The site may not write this.
     #[error("writing {what} takes the role {needed}, this site is {role}")]
     Role {
@@ -196,6 +202,9 @@ impl<S: Store> Replica<S> {
     }
 
     fn demand_role(&self, needed: Role, what: &'static str) -> Result<(), WriteError> {
+        if let Some(by) = self.revoked_by() {
+            return Err(WriteError::Revoked { by });
+        }
         match self.role() {
             Some(role) if role >= needed => Ok(()),
             Some(role) => Err(WriteError::Role { what, needed, role }),

@@ -151,7 +151,10 @@ impl Pair {
                 self.written[office].extend(results);
                 None
             }
-            Output::Subscribe(_) | Output::Validate { .. } | Output::Members(_) => None,
+            Output::Subscribe(_)
+            | Output::Validate { .. }
+            | Output::Members(_)
+            | Output::Decided { .. } => None,
         }
     }
 

@@ -53,6 +53,12 @@ pub enum Code {
     TransactionTooLarge,
     /// The site's role does not allow it.
     RoleMissing,
+    /// The site was revoked: it takes no writes.
+    SiteRevoked,
+    /// No such member.
+    MemberNotFound,
+    /// The decision of a member cannot be made by this site, or not at all.
+    DecisionRefused,
     /// The site belongs to no network.
     NoNetwork,
     /// No address is known to put into a ticket.
@@ -83,7 +89,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::Unauthorized,
         Self::WrongHost,
         Self::WrongOrigin,
@@ -103,6 +109,9 @@ impl Code {
         Self::SchemaRefused,
         Self::TransactionTooLarge,
         Self::RoleMissing,
+        Self::SiteRevoked,
+        Self::MemberNotFound,
+        Self::DecisionRefused,
         Self::NoNetwork,
         Self::NoAddress,
         Self::BadTicket,
@@ -148,6 +157,9 @@ impl Code {
                 ("transaction_too_large", StatusCode::PAYLOAD_TOO_LARGE, false)
             }
             Self::RoleMissing => ("role_missing", StatusCode::FORBIDDEN, false),
+            Self::SiteRevoked => ("site_revoked", StatusCode::FORBIDDEN, false),
+            Self::MemberNotFound => ("member_not_found", StatusCode::NOT_FOUND, false),
+            Self::DecisionRefused => ("decision_refused", StatusCode::CONFLICT, false),
             Self::NoNetwork => ("no_network", StatusCode::CONFLICT, true),
             Self::NoAddress => ("no_address", StatusCode::CONFLICT, true),
             Self::BadTicket => ("bad_ticket", StatusCode::BAD_REQUEST, false),
@@ -253,6 +265,8 @@ impl ApiError {
     pub(crate) fn of_write(error: &WriteError, collection: &str, id: &str) -> Self {
         match error {
             WriteError::NoNetwork => Self::no_network(),
+            WriteError::Revoked { .. } => Self::of(Code::SiteRevoked, error)
+                .hint("to write again, join anew with another data folder: `branchline init`"),
             WriteError::Role { .. } => Self::role(text_of(error)),
             WriteError::Name(_) => Self::of(Code::BadName, error),
             WriteError::Edit(edit) => Self::of_edit(edit, error, collection, id),

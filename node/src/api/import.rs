@@ -102,7 +102,10 @@ fn transaction(collection: &str, id: String, patch: Map<String, Value>) -> Local
 /// Whether an error meets every line alike, so that nothing was written.
 fn is_of_the_whole(error: &WriteError) -> bool {
     match error {
-        WriteError::NoNetwork | WriteError::Role { .. } | WriteError::Unwritable { .. } => true,
+        WriteError::NoNetwork
+        | WriteError::Revoked { .. }
+        | WriteError::Role { .. }
+        | WriteError::Unwritable { .. } => true,
         WriteError::Name(_)
         | WriteError::Edit(_)
         | WriteError::Schema(_)

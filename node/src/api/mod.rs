@@ -26,6 +26,7 @@ mod auth;
 mod bundle;
 mod collections;
 mod conflicts;
+mod decisions;
 mod error;
 mod extract;
 mod history;
@@ -51,7 +52,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::net::TcpListener;
 
 use crate::handle::Handle;
@@ -60,6 +61,7 @@ use error::ApiError;
 pub use bundle::{BundleRequest, MergeAnswer};
 pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
 pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
+pub use decisions::{DecidedAnswer, MemberChange};
 pub use error::{Code, ErrorBody, ErrorDetail};
 pub use history::{
     ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, HolderAnswer, NotShownAnswer,
@@ -72,7 +74,9 @@ pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
 pub use page::PAGE_BYTES;
 pub use records::{ListAnswer, ListedRecord};
 pub use schemas::SchemasAnswer;
-pub use status::{MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, SiteAnswer, StatusAnswer};
+pub use status::{
+    MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer, StatusAnswer,
+};
 pub use sync::{PeerSyncAnswer, SyncAnswer, SyncRequest};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
@@ -117,6 +121,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/log", get(log::log))
         .route("/v1/frontier", get(log::frontier))
         .route("/v1/members", get(status::members))
+        .route("/v1/members/{site}", delete(decisions::revoke).patch(decisions::change))
         .route("/v1/peers", get(status::peers))
         .route("/v1/invites", post(membership::invite))
         .route("/v1/join", post(membership::join))

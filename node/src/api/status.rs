@@ -53,7 +53,9 @@ pub struct StatusAnswer {
     pub damaged_frames: u64,
     /// Why the disk refused the last write; `None` if it took it.
     pub writes_refused: Option<String>,
-    /// All members, this site first.
+    /// The id of the admin who revoked this site, if one did: nobody syncs with it any more.
+    pub revoked_by: Option<String>,
+    /// All members, this site first, then the most senior.
     pub sites: Vec<SiteAnswer>,
 }
 
@@ -78,11 +80,24 @@ pub struct SiteAnswer {
     pub ahead: Option<u64>,
 }
 
-/// All members, this site first.
+/// All members, this site first, then the most senior.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MembersAnswer {
     /// The members.
     pub members: Vec<MemberAnswer>,
+    /// The sites that were members and are no more.
+    pub revoked: Vec<RevokedAnswer>,
+}
+
+/// A site that was a member.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RevokedAnswer {
+    /// Its id.
+    pub site: String,
+    /// The name that it bore.
+    pub name: String,
+    /// The name of the admin who revoked it, or the id of one who is no member any more.
+    pub by: String,
 }
 
 /// One member.
@@ -165,6 +180,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         tables_bytes: node.tables_bytes,
         damaged_frames: node.damaged_frames,
         writes_refused: node.writes_refused,
+        revoked_by: replica.revoked_by.map(|by| by.to_string()),
         sites: replica.sites.into_iter().map(site).collect(),
     }))
 }
@@ -191,7 +207,17 @@ pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<Members
         connected: member.connected,
         this_site: member.site == status.site,
     };
-    Ok(Json(MembersAnswer { members: status.sites.into_iter().map(member).collect() }))
+    let name = |by: SiteId| {
+        let member = status.sites.iter().find(|member| member.site == by);
+        member.map_or_else(|| by.to_string(), |member| member.name.clone())
+    };
+    let revoked = status.revoked.iter().map(|revoked| RevokedAnswer {
+        site: revoked.site.to_string(),
+        name: revoked.name.clone(),
+        by: name(revoked.by),
+    });
+    let revoked = revoked.collect();
+    Ok(Json(MembersAnswer { members: status.sites.into_iter().map(member).collect(), revoked }))
 }
 
 pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnswer>, ApiError> {

@@ -42,6 +42,11 @@ impl Driver {
                     let _ = reply.send(Ok(results));
                 }
             }
+            Output::Decided { id, result } => {
+                if let Some(reply) = self.decisions.remove(&id) {
+                    let _ = reply.send(result);
+                }
+            }
             Output::Request { to, id, body } => {
                 self.send_to(to, |to| Command::Request { to, id, body });
             }
@@ -118,6 +123,12 @@ impl Driver {
                 self.known.send_modify(|known| known.join_refused = Some(reason));
             }
             Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
+            Notice::MemberRevoked { site, name, by } => {
+                warn!(%site, name, %by, "a member was revoked");
+            }
+            Notice::Revoked { by } => {
+                error!(%by, "this site was revoked: nobody syncs with it any more, what it holds can be read");
+            }
             Notice::Void { author, seq, reason } => {
                 if self.log_limit.admits(author.site) {
                     warn!(site = %author.site, seq, reason, "an entry is void");

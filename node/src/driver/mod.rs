@@ -15,8 +15,8 @@ use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
 use branchline_crdt::replica::{
-    Exchange, Input, LocalTransaction, MergeError, MergePiece, Merged, Now, Status, WriteError,
-    Written,
+    Decision, DecisionError, Exchange, Input, LocalTransaction, MergeError, MergePiece, Merged,
+    Now, Status, WriteError, Written,
 };
 use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
@@ -62,6 +62,10 @@ pub(crate) enum Message {
         ticket: Box<Ticket>,
         reply: oneshot::Sender<Result<(), NotJoined>>,
     },
+    Decide {
+        decision: Decision,
+        reply: oneshot::Sender<Result<(), DecisionError>>,
+    },
     Verify(oneshot::Sender<Result<VerifyReport, StoreError>>),
     Rebuild(oneshot::Sender<Result<u64, StoreError>>),
     /// Issues this site's receipt, and says what a bundle begins with; nothing where there is no network.
@@ -102,6 +106,7 @@ pub(crate) struct Driver {
     started: Instant,
     count: u64,
     writes: BTreeMap<u64, WriteReply>,
+    decisions: BTreeMap<u64, oneshot::Sender<Result<(), DecisionError>>>,
     requests: BTreeMap<u64, ResponseToken>,
     introductions: BTreeMap<u64, IntroductionToken>,
     gossip: BTreeMap<u64, (MessageId, PeerId)>,
@@ -143,6 +148,7 @@ impl Driver {
             started,
             count: 0,
             writes: BTreeMap::new(),
+            decisions: BTreeMap::new(),
             requests: BTreeMap::new(),
             introductions: BTreeMap::new(),
             gossip: BTreeMap::new(),
@@ -231,6 +237,11 @@ impl Driver {
                     self.known.send_modify(|known| known.join_refused = None);
                     self.feed(Input::Join(ticket))?;
                 }
+            }
+            Message::Decide { decision, reply } => {
+                let id = self.number();
+                self.decisions.insert(id, reply);
+                self.feed(Input::Decide { id, decision })?;
             }
             Message::Verify(reply) => {
                 self.replica.commit()?;
@@ -331,6 +342,8 @@ impl Driver {
             );
             let _ = reply.send(Err(Stopped { reason: Some(reason) }));
         }
+        // Whoever waits for a decision is told that the node failed.
+        self.decisions.clear();
         if self.rebuilt.is_none_or(|at| at.elapsed() > PEACE) {
             self.rebuilds = 0;
         }

@@ -1,7 +1,7 @@
 //! Invariant 8: nothing reaches a non-member.
 //!
-//! A stranger with a key of its own knocks at offices. Whatever is sent to it, or to any site that no office knows as a
-//! member, must be a refusal. (What the product's network layer itself tells strangers is tested there.)
+//! A stranger with a key of its own knocks at offices. Whatever is sent to it, to any site that no office knows as a
+//! member, or to one that the sender knows to be revoked, must be a refusal. (What the product's network layer itself tells strangers is tested there.)
 
 use branchline_crdt::codec;
 use branchline_crdt::protocol::Welcome;
@@ -20,7 +20,8 @@ impl Check for Confinement {
     fn observe(&mut self, observation: &Observation, scene: &Scene<'_>, report: &mut Report) {
         match observation {
             Observation::Sent { from, to, message, .. } => {
-                if *from == scene.stranger || is_member(*to, scene) {
+                let is_revoked = is_revoked(*from, *to, scene);
+                if *from == scene.stranger || (is_member(*to, scene) && !is_revoked) {
                     return;
                 }
                 let name = Some(scene.world.name(*from));
@@ -52,13 +53,24 @@ fn is_member(office: Office, scene: &Scene<'_>) -> bool {
     office != scene.stranger && (office == 0 || (0..scene.world.office_count()).any(knows))
 }
 
+/// Whether an office knows that another was shut out. A revoked office may ask whether that still holds.
+fn is_revoked(at: Office, office: Office, scene: &Scene<'_>) -> bool {
+    let site = scene.world.site_id(office);
+    scene.world.replica(at).is_some_and(|replica| {
+        let knows = replica.members().is_some_and(|m| m.revoked().contains_key(&site));
+        knows && replica.revoked_by().is_none()
+    })
+}
+
 fn is_refusal(message: &Message) -> bool {
     match message {
         Message::Unsupported { .. } => true,
-        Message::IntroductionAnswer { body } => {
-            body.len() <= REFUSAL_BYTES_MAX
-                && matches!(codec::decode("welcome", body), Ok(Welcome::Refused(_)))
-        }
+        Message::IntroductionAnswer { body } => match codec::decode("welcome", body) {
+            Ok(Welcome::Refused(_)) => body.len() <= REFUSAL_BYTES_MAX,
+            // It names nothing but the site's own logs and the admin.
+            Ok(Welcome::Revoked(_)) => true,
+            Ok(Welcome::Member { .. }) | Err(_) => false,
+        },
         Message::Gossip { .. }
         | Message::Request { .. }
         | Message::Response { .. }

@@ -70,9 +70,14 @@ fn read_journal(office: Office, draw: &mut SmallRng, scene: &Scene<'_>, report: 
                 header.seq, header.author
             )
         });
-        let member = replica.members().and_then(|members| members.get(&header.author.site));
-        let is_membership = header.space == header.network.membership_space();
-        let may = member.is_some_and(|member| is_membership || member.role >= Role::Writer);
+        let may = replica.members().is_some_and(|members| {
+            let allowed = members.allowed(header.space, header.author, header.seq);
+            // In the membership space it is held to be judged, whether or not it counts.
+            match header.space == header.network.membership_space() {
+                true => members.ever(&header.author.site).is_some(),
+                false => allowed >= Some(Role::Writer),
+            }
+        });
         report.expect(Invariant::Provenance, may, name, || {
             format!("entry {} is held, though {:?} may not write it", header.seq, header.author)
         });

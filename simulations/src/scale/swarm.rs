@@ -415,6 +415,7 @@ impl Swarm {
                 }
             }
             Output::Written { .. }
+            | Output::Decided { .. }
             | Output::Introduce { .. }
             | Output::AnswerIntroduction { .. }
             | Output::Subscribe(_)

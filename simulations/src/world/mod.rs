@@ -27,7 +27,9 @@ use branchline_crdt::ids::{NetworkId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Genesis, Role};
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, View};
-use branchline_crdt::replica::{Input, LocalTransaction, Notice, RecordEdit, WriteError, Written};
+use branchline_crdt::replica::{
+    Decision, DecisionError, Input, LocalTransaction, Notice, RecordEdit, WriteError, Written,
+};
 use branchline_crdt::store::StoreError;
 use branchline_crdt::tables::records::RecordKey;
 
@@ -298,6 +300,17 @@ impl World {
         let transactions = vec![LocalTransaction { origin, edits }];
         self.input(office, Input::Write { id, transactions });
         self.sites[office].results.remove(&id)?.pop()
+    }
+
+    /// Makes a decision of a member at an office. `None`: its node is down.
+    pub fn decide(
+        &mut self,
+        office: Office,
+        decision: Decision,
+    ) -> Option<Result<(), DecisionError>> {
+        let id = self.number();
+        self.input(office, Input::Decide { id, decision });
+        self.sites[office].decisions.remove(&id)
     }
 
     /// The results of a write that was sent as an input.

@@ -145,6 +145,9 @@ impl World {
             Output::Written { id, results } => {
                 self.sites[office].results.insert(id, results);
             }
+            Output::Decided { id, result } => {
+                self.sites[office].decisions.insert(id, result);
+            }
             Output::Request { to, id, body } => self.request(office, &to, id, body),
             Output::Prepare(job) => self.sites[office].to_prepare.push_back(job),
             Output::Respond { token, body } => {

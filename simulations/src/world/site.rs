@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::prepare::Job;
-use branchline_crdt::replica::{Notice, WriteError, Written};
+use branchline_crdt::replica::{DecisionError, Notice, WriteError, Written};
 use branchline_crdt::store::Position;
 
 use super::{Office, WallClock};
@@ -53,6 +53,7 @@ pub(super) struct Site {
     pub(super) to_prepare: VecDeque<Job>,
     pub(super) seen: Seen,
     pub(super) results: BTreeMap<u64, Results>,
+    pub(super) decisions: BTreeMap<u64, Result<(), DecisionError>>,
     pub(super) notices: Vec<Notice>,
 }
 
@@ -79,6 +80,7 @@ impl Site {
             to_prepare: VecDeque::new(),
             seen: Seen::default(),
             results: BTreeMap::new(),
+            decisions: BTreeMap::new(),
             notices: Vec::new(),
         }
     }
@@ -94,6 +96,7 @@ impl Site {
         self.gossip = Tokens::default();
         self.seen = Seen::default();
         self.results.clear();
+        self.decisions.clear();
     }
 
     pub(super) fn keep_notice(&mut self, notice: Notice) {

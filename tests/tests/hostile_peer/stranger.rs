@@ -33,7 +33,7 @@ fn introduction(network: NetworkId, packed: Vec<u8>) -> Vec<u8> {
 fn refusal(answer: &[u8]) -> String {
     match codec::decode("welcome", answer).unwrap() {
         Welcome::Refused(reason) => reason,
-        Welcome::Member { .. } => panic!("a stranger was let in"),
+        Welcome::Member { .. } | Welcome::Revoked(_) => panic!("a stranger was not refused"),
     }
 }
 

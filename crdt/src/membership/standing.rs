@@ -1,0 +1,295 @@
+//! What a site may do, entry by entry: by what admitted it and what its seniors decided of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Admission, Cut, Operation, Role, check_site_name};
+use crate::ids::{Author, EntryHash, SiteId, SpaceId};
+
+/// An entry of the membership space as the fold sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Recorded {
+    pub(super) hash: EntryHash,
+    pub(super) space: SpaceId,
+    pub(super) author: Author,
+    pub(super) seq: u64,
+    pub(super) operations: Vec<Operation>,
+    /// The entries in its past that decide of sites.
+    pub(super) follows: Arc<BTreeSet<EntryHash>>,
+}
+
+/// A revocation or a change of role that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// The entry that it is in.
+    at: EntryHash,
+    follows: Arc<BTreeSet<EntryHash>>,
+    /// Who decided.
+    by: SiteId,
+    /// What the site may do; `None`: it is revoked.
+    role: Option<Role>,
+    /// What a higher role allowed counts so far.
+    cut: Cut,
+}
+
+/// What admitted a site, and what its seniors decided of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) name: String,
+    pub(super) invited_by: SiteId,
+    admitted_as: Role,
+    /// In the order of the fold.
+    decisions: Vec<Decision>,
+}
+
+impl Standing {
+    pub(super) fn founder(site: SiteId, name: &str) -> Self {
+        let (name, invited_by) = (name.to_owned(), site);
+        Self { name, invited_by, admitted_as: Role::Admin, decisions: Vec::new() }
+    }
+
+    /// What it may do from now on; `None`: it is revoked.
+    pub(super) fn role(&self) -> Option<Role> {
+        self.allowed_where(|_| false)
+    }
+
+    /// What it may do by an entry of its own.
+    pub(super) fn allows(&self, space: SpaceId, author: Author, seq: u64) -> Option<Role> {
+        self.allowed_where(|decision| decision.cut.covers(space, author, seq))
+    }
+
+    fn allows_in(&self, entry: &Recorded) -> Option<Role> {
+        self.allows(entry.space, entry.author, entry.seq)
+    }
+
+    /// What it may do in the eyes of an entry of another's.
+    fn seen_from(&self, entry: &Recorded) -> Option<Role> {
+        self.allowed_where(|decision| !entry.follows.contains(&decision.at))
+    }
+
+    /// Who revoked it, first in the order of the fold.
+    pub(super) fn revoked_by(&self) -> Option<SiteId> {
+        let revocation = self.decisions.iter().find(|decision| decision.role.is_none());
+        revocation.map(|decision| decision.by)
+    }
+
+    /// The highest of its roles that no decision limits, but for those that are `void`.
+    fn allowed_where(&self, void: impl Fn(&Decision) -> bool) -> Option<Role> {
+        let decided = self.decisions.iter().map(|decision| (decision.role, Some(decision)));
+        let roles = std::iter::once((Some(self.admitted_as), None)).chain(decided);
+        let counts = |(role, from): &(Option<Role>, Option<&Decision>)| {
+            let limits = |decision: &&Decision| self.limits(decision, *role, *from);
+            self.decisions.iter().filter(limits).all(&void)
+        };
+        roles.filter(counts).filter_map(|(role, _)| role).max()
+    }
+
+    /// Whether a decision takes away a role that the site has `from` another one, or from its admission. Of
+    /// decisions without knowledge of each other the lowest role counts; nothing comes after a revocation.
+    fn limits(&self, decision: &Decision, role: Option<Role>, from: Option<&Decision>) -> bool {
+        let is_later = |other: &Decision| other.follows.contains(&decision.at);
+        let is_replaced = || self.decisions.iter().any(|d| d.role >= role && is_later(d));
+        decision.role < role
+            && (decision.role.is_none() || !(from.is_some_and(is_later) || is_replaced()))
+    }
+}
+
+/// An entry that decides of a site, the role that it gives it (`None`: it revokes it), and the cut.
+type Decided<'a> = (&'a Recorded, Option<Role>, &'a Cut);
+
+/// The operations of the membership space by the site that each concerns, in the order of the fold.
+pub(super) struct Docket<'a> {
+    admissions: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Admission)>>,
+    decisions: BTreeMap<SiteId, Vec<Decided<'a>>>,
+    vouches: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Cut)>>,
+    renamings: BTreeMap<SiteId, Vec<(&'a Recorded, &'a str)>>,
+}
+
+/// The sites that are judged, with their standing.
+pub(super) type Sites = BTreeMap<SiteId, Standing>;
+
+impl<'a> Docket<'a> {
+    pub(super) fn new(entries: impl IntoIterator<Item = &'a Recorded>) -> Self {
+        let mut docket = Self {
+            admissions: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            vouches: BTreeMap::new(),
+            renamings: BTreeMap::new(),
+        };
+        for entry in entries {
+            for operation in &entry.operations {
+                docket.add(entry, operation);
+            }
+        }
+        docket
+    }
+
+    fn add(&mut self, entry: &'a Recorded, operation: &'a Operation) {
+        match operation {
+            Operation::Admit(admission) => {
+                self.admissions.entry(admission.site).or_default().push((entry, admission));
+            }
+            // Whoever signed it also wrote it down, so that the entry says what it follows.
+            Operation::Revoke(revocation) if revocation.issuer == entry.author.site => {
+                let of_site = self.decisions.entry(revocation.site).or_default();
+                of_site.push((entry, None, &revocation.held));
+            }
+            Operation::Revoke(_) => {}
+            Operation::ChangeRole(change) => {
+                let of_site = self.decisions.entry(change.site).or_default();
+                of_site.push((entry, Some(change.role), &change.held));
+            }
+            Operation::Vouch(vouch) => {
+                self.vouches.entry(vouch.site).or_default().push((entry, &vouch.held));
+            }
+            Operation::Rename { site, name } => {
+                self.renamings.entry(*site).or_default().push((entry, name));
+            }
+        }
+    }
+
+    /// The standing of a site whose seniors are in `sites`; `waiting` are the sites that are not judged yet. `None`:
+    /// nothing that counts has admitted it.
+    pub(super) fn judge(
+        &self,
+        site: SiteId,
+        founder: Option<&str>,
+        sites: &Sites,
+        waiting: &[SiteId],
+    ) -> Option<Standing> {
+        let mut standing = match founder {
+            Some(name) => Standing::founder(site, name),
+            None => self.admitted(site, sites)?,
+        };
+        standing.decisions = self.decided(site, sites);
+        match standing.decisions.is_empty() {
+            true => Some(standing),
+            false => self.vouched_for(site, standing, sites, waiting),
+        }
+    }
+
+    fn admitted(&self, site: SiteId, sites: &Sites) -> Option<Standing> {
+        let counts = |(entry, admission): &(&'a Recorded, &'a Admission)| {
+            let issuer = admission.grant.issuer;
+            let author = sites.get(&entry.author.site)?.allows_in(entry)?;
+            let role = match issuer == entry.author.site {
+                true => author,
+                false => sites.get(&issuer)?.seen_from(entry)?,
+            };
+            let is_named = check_site_name(&admission.name).is_ok();
+            (role == Role::Admin && is_named).then_some(*admission)
+        };
+        let counting: Vec<_> = self.admissions.get(&site)?.iter().filter_map(counts).collect();
+        let first = counting.first()?;
+        Some(Standing {
+            name: first.name.clone(),
+            invited_by: first.grant.issuer,
+            // A ticket that was taken up on both sides of a cut link admits both sites, and of two roles the higher
+            // counts.
+            admitted_as: counting.iter().map(|admission| admission.grant.role).max()?,
+            decisions: Vec::new(),
+        })
+    }
+
+    /// What admins who are judged have decided of a site that is not.
+    fn decided(&self, site: SiteId, sites: &Sites) -> Vec<Decision> {
+        let counts = |(entry, _, _): &&Decided<'_>| {
+            let by = sites.get(&entry.author.site);
+            by.and_then(|by| by.allows_in(entry)) == Some(Role::Admin)
+        };
+        let of_site = self.decisions.get(&site).into_iter().flatten();
+        let decision = |(entry, role, cut): &Decided<'_>| Decision {
+            at: entry.hash,
+            follows: entry.follows.clone(),
+            by: entry.author.site,
+            role: *role,
+            cut: (*cut).clone(),
+        };
+        of_site.filter(counts).map(decision).collect()
+    }
+
+    /// The standing with what others vouch for who did not know of the decisions. Who these are hangs on what counts of
+    /// the site, whom it may have admitted, and on what others vouch for of them: each round lets more count. Of what
+    /// was decided of juniors, only that of seniors of both can be known here.
+    fn vouched_for(
+        &self,
+        site: SiteId,
+        standing: Standing,
+        sites: &Sites,
+        waiting: &[SiteId],
+    ) -> Option<Standing> {
+        let mut all = sites.clone();
+        all.insert(site, standing);
+        let mut open = vec![site];
+        loop {
+            let before = all.len();
+            for junior in waiting {
+                if !all.contains_key(junior)
+                    && let Some(mut judged) = self.admitted(*junior, &all)
+                {
+                    judged.decisions = self.decided(*junior, sites);
+                    open.extend(Some(*junior).filter(|_| !judged.decisions.is_empty()));
+                    all.insert(*junior, judged);
+                }
+            }
+            let mut is_more = all.len() > before;
+            for site in &open {
+                is_more |= self.raise(*site, &mut all);
+            }
+            if !is_more {
+                return all.remove(&site);
+            }
+        }
+    }
+
+    /// Lets count of a site what others vouch for who did not know of a decision. Says whether that is more than before.
+    fn raise(&self, site: SiteId, all: &mut Sites) -> bool {
+        let vouches = self.vouches.get(&site).into_iter().flatten().copied();
+        // Who decides of a site has held what the decision says, as if it had vouched for it.
+        let decisions = self.decisions.get(&site).into_iter().flatten();
+        let held = vouches.chain(decisions.map(|(entry, _, cut)| (*entry, *cut)));
+        let counts = |(entry, _): &(&Recorded, &Cut)| {
+            all.get(&entry.author.site).is_some_and(|by| by.allows_in(entry).is_some())
+        };
+        let held: Vec<_> = held.filter(counts).collect();
+        let Some(standing) = all.get_mut(&site) else { return false };
+        let mut is_more = false;
+        for decision in &mut standing.decisions {
+            for (entry, cut) in &held {
+                let is_own_word = entry.author.site == site && decision.role.is_none();
+                if !is_own_word && !entry.follows.contains(&decision.at) {
+                    is_more |= decision.cut.raise(cut);
+                }
+            }
+        }
+        is_more
+    }
+
+    /// The name that a site is to bear: the last that it, or an admin who is its senior, has given it.
+    pub(super) fn name(&self, site: SiteId, sites: &Sites, seniors: &BTreeSet<SiteId>) -> String {
+        let counts = |(entry, name): &&(&Recorded, &str)| {
+            let author = entry.author.site;
+            let role = sites.get(&author).and_then(|by| by.allows_in(entry));
+            let may = if author == site {
+                role.is_some()
+            } else {
+                role == Some(Role::Admin) && seniors.contains(&author)
+            };
+            may && check_site_name(name).is_ok()
+        };
+        let given = self.renamings.get(&site).into_iter().flatten().rfind(counts);
+        let admitted = || sites.get(&site).map(|standing| standing.name.clone());
+        given.map(|(_, name)| (*name).to_owned()).or_else(admitted).unwrap_or_default()
+    }
+
+    /// The tickets that count as used, with the site that each admitted first.
+    pub(super) fn used_tickets(&self, order: &[SiteId]) -> BTreeMap<SiteId, SiteId> {
+        let mut used = BTreeMap::new();
+        for site in order {
+            for (_, admission) in self.admissions.get(site).into_iter().flatten() {
+                used.entry(admission.grant.ticket).or_insert(*site);
+            }
+        }
+        used
+    }
+}

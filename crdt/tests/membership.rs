@@ -1,0 +1,332 @@
+//! The fold from operations to members: equal sets of entries give equal members, in whatever order and portions they
+//! come.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use branchline_crdt::entry::{Body, Draft, Entry, Tip};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::membership::{
+    Admission, Cut, Genesis, Grant, Members, Operation, Revocation, Role, RoleChange, Ticket, Vouch,
+};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+const SITES: u8 = 7;
+const FOUNDERS: u8 = 2;
+
+fn key(site: u8) -> SiteKey {
+    SiteKey::from_seed([site + 1; 32])
+}
+
+fn genesis() -> Genesis {
+    let founders = (0..FOUNDERS).map(|site| (key(site).site(), "office".to_owned())).collect();
+    Genesis { founders, time_ms: 0, nonce: [1; 16] }
+}
+
+/// What one site knows and writes: of entries by their number in the history.
+#[derive(Clone, Default)]
+struct Known {
+    entries: BTreeSet<usize>,
+    own: Vec<usize>,
+}
+
+/// A history of sites of which each may say anything, whether or not it may.
+struct History {
+    network: NetworkId,
+    draw: SmallRng,
+    entries: Vec<(Entry, Vec<Operation>)>,
+    /// The numbers of the entries that each builds on.
+    parents: Vec<Vec<usize>>,
+    known: Vec<Known>,
+}
+
+impl History {
+    fn new(seed: u64, length: usize) -> Self {
+        let mut history = Self {
+            network: genesis().network(),
+            draw: SmallRng::seed_from_u64(seed),
+            entries: Vec::new(),
+            parents: Vec::new(),
+            known: vec![Known::default(); usize::from(SITES)],
+        };
+        for _ in 0..length {
+            let site = history.draw.random_range(0..SITES);
+            let from = history.draw.random_range(0..SITES);
+            // Often it hears of something first; sometimes it works on apart.
+            if history.draw.random_bool(0.6) {
+                let heard = history.known[usize::from(from)].entries.clone();
+                history.known[usize::from(site)].entries.extend(heard);
+            }
+            history.write(site);
+        }
+        history
+    }
+
+    fn write(&mut self, site: u8) {
+        let operation = self.operation(site);
+        let known = &self.known[usize::from(site)];
+        let author = author(site);
+        let previous = known.own.last().copied();
+        let mut tips: BTreeMap<Author, (u64, usize)> = BTreeMap::new();
+        for number in &known.entries {
+            let header = &self.entries[*number].0.header;
+            let tip = tips.entry(header.author).or_insert((header.seq, *number));
+            *tip = (*tip).max((header.seq, *number));
+        }
+        tips.remove(&author);
+        let parents: Vec<_> = tips.values().map(|(_, number)| *number).chain(previous).collect();
+        let past =
+            tips.values().map(|(_, number)| self.entries[*number].0.tip()).collect::<Vec<Tip>>();
+        let draft = Draft {
+            network: self.network,
+            space: self.network.membership_space(),
+            author,
+            seq: known.own.len() as u64 + 1,
+            previous: previous.map_or(EntryHash::NONE, |number| self.entries[number].0.hash),
+            past,
+            membership_past: Vec::new(),
+            time_ms: 0,
+        };
+        let operations = vec![operation];
+        let entry = draft.sign(&Body::Membership(operations.clone()), &key(site));
+        let number = self.entries.len();
+        self.entries.push((entry, operations));
+        self.parents.push(parents);
+        let known = &mut self.known[usize::from(site)];
+        known.entries.insert(number);
+        known.own.push(number);
+    }
+
+    fn operation(&mut self, by: u8) -> Operation {
+        let other = self.draw.random_range(0..SITES);
+        let site = key(other).site();
+        let role = [Role::Reader, Role::Writer, Role::Admin][self.draw.random_range(0..3)];
+        let held = self.cut(by, other);
+        match self.draw.random_range(0..10) {
+            0..4 => {
+                let secret = SiteKey::from_seed([self.draw.random_range(100..110); 32]);
+                let grant = Grant::sign(self.network, secret.site(), role, 0, &key(by));
+                let inviter = key(by).site();
+                let ticket = Ticket { grant, secret, inviter, addresses: Vec::new() };
+                Operation::Admit(Admission::sign(&ticket, site, "office"))
+            }
+            4..6 => Operation::Revoke(Revocation::sign(self.network, site, held, &key(by))),
+            6..7 => Operation::ChangeRole(RoleChange { site, role, held }),
+            7..9 => Operation::Vouch(Vouch { site, held }),
+            _ => Operation::Rename {
+                site,
+                name: ["till", "depot"][usize::from(other % 2)].to_owned(),
+            },
+        }
+    }
+
+    /// What one site holds of another, or a little less.
+    fn cut(&mut self, by: u8, of: u8) -> Cut {
+        let known = &self.known[usize::from(by)].entries;
+        let of_site = known.iter().map(|number| &self.entries[*number].0.header);
+        let seqs = of_site.filter(|header| header.author == author(of)).map(|header| header.seq);
+        let seq = seqs.max().unwrap_or(0).saturating_sub(self.draw.random_range(0..2));
+        Cut::new([((self.network.membership_space(), author(of).incarnation), seq)])
+    }
+
+    /// The numbers of all entries in an order in which each follows those that it builds on.
+    fn order(&self, draw: &mut SmallRng) -> Vec<usize> {
+        let mut left: Vec<_> = (0..self.entries.len()).collect();
+        let mut order = Vec::new();
+        let mut done = BTreeSet::new();
+        while !left.is_empty() {
+            let ready: Vec<_> = (0..left.len())
+                .filter(|at| self.parents[left[*at]].iter().all(|parent| done.contains(parent)))
+                .collect();
+            let number = left.swap_remove(ready[draw.random_range(0..ready.len())]);
+            done.insert(number);
+            order.push(number);
+        }
+        order
+    }
+
+    /// Everything that the fold says, when it is given the entries in this order and in portions.
+    fn fold(&self, order: &[usize], draw: &mut SmallRng) -> (String, Members) {
+        let mut members = Members::new(self.network, Some(genesis()));
+        let mut rest = order;
+        while !rest.is_empty() {
+            let (portion, others) = rest.split_at(draw.random_range(1..=rest.len().min(9)));
+            let entries = portion.iter().map(|number| &self.entries[*number]);
+            members.extend(entries.map(|(entry, operations)| (entry, operations.clone())));
+            rest = others;
+        }
+        let allowed: Vec<_> = (0..SITES)
+            .flat_map(|site| (1..12).map(move |seq| (site, seq)))
+            .map(|(site, seq)| {
+                let spaces = [self.network.membership_space(), self.network.main_space()];
+                spaces.map(|space| members.allowed(space, author(site), seq))
+            })
+            .collect();
+        let ever: Vec<_> = (0..SITES).map(|site| members.ever(&key(site).site())).collect();
+        let text = format!(
+            "{:?}\n{:?}\n{:?}\n{allowed:?}\n{ever:?}",
+            members.all(),
+            members.revoked(),
+            members.seniority()
+        );
+        (text, members)
+    }
+}
+
+fn author(site: u8) -> Author {
+    Author { site: key(site).site(), incarnation: Incarnation([site; 8]) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(20),
+        ..ProptestConfig::with_cases(
+            std::env::var("BRANCHLINE_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+        )
+    })]
+
+    #[test]
+    fn equal_sets_of_operations_give_equal_members(seed in any::<u64>(), length in 1..60_usize) {
+        let history = History::new(seed, length);
+        let mut draw = SmallRng::seed_from_u64(seed ^ 1);
+        let all: Vec<_> = (0..history.entries.len()).collect();
+        let (expected, members) = history.fold(&all, &mut draw);
+        for _ in 0..4 {
+            let order = history.order(&mut draw);
+            prop_assert_eq!(&history.fold(&order, &mut draw).0, &expected);
+        }
+        // The first founder is there whatever the others say, and nobody is in and out.
+        prop_assert!(members.has_role(&key(0).site(), Role::Admin));
+        prop_assert!(members.revoked().keys().all(|site| members.get(site).is_none()));
+    }
+}
+
+/// A history in which each site writes exactly what it is told to.
+struct Told(History);
+
+impl Told {
+    fn new() -> Self {
+        Self(History::new(0, 0))
+    }
+
+    fn hear(&mut self, site: u8, from: u8) {
+        let heard = self.0.known[usize::from(from)].entries.clone();
+        self.0.known[usize::from(site)].entries.extend(heard);
+    }
+
+    fn say(&mut self, site: u8, operation: Operation) {
+        self.0.write(site);
+        let number = self.0.entries.len() - 1;
+        let header = self.0.entries[number].0.header.clone();
+        let draft = Draft {
+            network: header.network,
+            space: header.space,
+            author: header.author,
+            seq: header.seq,
+            previous: header.previous,
+            past: header.past,
+            membership_past: Vec::new(),
+            time_ms: 0,
+        };
+        let operations = vec![operation];
+        let entry = draft.sign(&Body::Membership(operations.clone()), &key(site));
+        self.0.entries[number] = (entry, operations);
+    }
+
+    fn admit(&mut self, by: u8, site: u8, role: Role) {
+        let secret = SiteKey::from_seed([100 + site; 32]);
+        let grant = Grant::sign(self.0.network, secret.site(), role, 0, &key(by));
+        let inviter = key(by).site();
+        let ticket = Ticket { grant, secret, inviter, addresses: Vec::new() };
+        self.say(by, Operation::Admit(Admission::sign(&ticket, key(site).site(), "office")));
+    }
+
+    /// What one holds of another at the time, or as much of it as is asked.
+    fn held(&self, by: u8, of: u8) -> Cut {
+        let known = self.0.known[usize::from(by)].entries.iter();
+        let headers = known.map(|number| &self.0.entries[*number].0.header);
+        let seqs = headers.filter(|header| header.author == author(of)).map(|header| header.seq);
+        let log = (self.0.network.membership_space(), author(of).incarnation);
+        Cut::new([(log, seqs.max().unwrap_or(0))])
+    }
+
+    fn revoke(&mut self, by: u8, of: u8) {
+        let held = self.held(by, of);
+        let site = key(of).site();
+        self.say(by, Operation::Revoke(Revocation::sign(self.0.network, site, held, &key(by))));
+    }
+
+    fn vouch(&mut self, by: u8, of: u8, held: Cut) {
+        self.say(by, Operation::Vouch(Vouch { site: key(of).site(), held }));
+    }
+
+    fn members(&self) -> Vec<u8> {
+        let order: Vec<_> = (0..self.0.entries.len()).collect();
+        let (_, members) = self.0.fold(&order, &mut SmallRng::seed_from_u64(0));
+        (0..SITES).filter(|site| members.get(&key(*site).site()).is_some()).collect()
+    }
+}
+
+#[test]
+fn a_vouch_of_one_whom_only_the_vouched_for_admitted_counts_for_nothing() {
+    let mut told = Told::new();
+    told.admit(0, 2, Role::Admin);
+    told.hear(2, 0);
+    told.revoke(0, 2);
+    // Two, revoked and not naming that, lets three in, who speaks for two.
+    told.admit(2, 3, Role::Admin);
+    told.hear(3, 2);
+    let held = told.held(3, 2);
+    told.vouch(3, 2, held);
+    assert_eq!(told.members(), [0, 1]);
+}
+
+#[test]
+fn a_vouch_that_follows_the_revocation_counts_for_nothing() {
+    let mut told = Told::new();
+    told.admit(0, 2, Role::Admin);
+    told.hear(2, 0);
+    told.admit(2, 3, Role::Writer);
+    told.revoke(0, 2);
+    told.hear(1, 0);
+    told.hear(1, 2);
+    let held = told.held(1, 2);
+    told.vouch(1, 2, held.clone());
+    assert_eq!(told.members(), [0, 1]);
+    // The same word of one who did not know.
+    let mut told = Told::new();
+    told.admit(0, 2, Role::Admin);
+    told.hear(2, 0);
+    told.admit(2, 3, Role::Writer);
+    told.hear(1, 2);
+    told.vouch(1, 2, held);
+    told.revoke(0, 2);
+    assert_eq!(told.members(), [0, 1, 3]);
+}
+
+#[test]
+fn juniors_decide_nothing_of_their_seniors() {
+    let mut told = Told::new();
+    told.admit(0, 2, Role::Admin);
+    told.hear(2, 0);
+    told.revoke(2, 0);
+    told.revoke(2, 1);
+    told.revoke(1, 0);
+    assert_eq!(told.members(), [0, 1, 2]);
+    told.revoke(1, 2);
+    assert_eq!(told.members(), [0, 1]);
+}
+
+#[test]
+fn a_revoked_site_is_not_admitted_again() {
+    let mut told = Told::new();
+    told.admit(0, 2, Role::Writer);
+    told.revoke(0, 2);
+    told.admit(0, 2, Role::Admin);
+    told.admit(1, 2, Role::Admin);
+    assert_eq!(told.members(), [0, 1]);
+}
