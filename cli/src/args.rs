@@ -12,6 +12,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use libp2p::Multiaddr;
 
+use crate::commands::check::Thresholds;
+
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
 
 /// Keeps the records of many offices in step, with or without a link between them.
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     #[command(flatten)]
     Site(SiteCommand),
+    /// Tell a monitoring system in one line how the running site is; exits with 0, 1, 2 or 3 as Nagios plugins do
+    Check(CheckArgs),
     /// Keep the site in one file, and make it anew from that
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -264,6 +268,25 @@ pub(crate) struct RecordArgs {
     pub(crate) collection: String,
     /// The record's id
     pub(crate) id: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct CheckArgs {
+    /// Entries by which a site differs from this one
+    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(1_000, 10_000))]
+    pub(crate) behind_entries: Thresholds,
+    /// Time since a site that is behind last said what it holds
+    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(86_400, 604_800))]
+    pub(crate) behind_seconds: Thresholds,
+    /// Time since a site that is not connected last said what it holds
+    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(86_400, 604_800))]
+    pub(crate) last_contact_seconds: Thresholds,
+    /// Room on the disk
+    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(1_024, 256))]
+    pub(crate) disk_free_mib: Thresholds,
+    /// Damaged journal frames
+    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(1, 1_000))]
+    pub(crate) damaged: Thresholds,
 }
 
 #[derive(clap::Args)]

@@ -78,6 +78,18 @@ impl Client {
         }
     }
 
+    /// Finds the node that runs on the folder; `None`: none does. The folder of a stopped one is left alone.
+    pub(crate) async fn connect_running(data: &Path) -> Result<Option<Self>, CliError> {
+        let folder = SiteFolder::new(data);
+        folder.site()?;
+        let http = HttpClient::builder(TokioExecutor::new()).build_http();
+        let Some(api) = folder.run()?.api else { return Ok(None) };
+        if !is_healthy(&http, api).await {
+            return Ok(None);
+        }
+        Ok(Some(Self { link: Link::Running { http, api, token: folder.token()? } }))
+    }
+
     /// Where the API of the running node listens.
     pub(crate) fn api(&self) -> Option<SocketAddr> {
         match &self.link {

@@ -27,8 +27,8 @@ enum Kind {
     Failed,
     /// It was asked wrongly.
     Usage,
-    /// It failed, and everything was said already.
-    Told,
+    /// It failed, and everything was said already; the process ends with this.
+    Told(u8),
     /// Nobody reads the output any more.
     ClosedPipe,
 }
@@ -45,7 +45,20 @@ impl CliError {
 
     /// It failed, and everything was said already.
     pub(crate) fn told() -> Self {
-        Self { kind: Kind::Told, ..Self::failed("") }
+        Self::told_with(1)
+    }
+
+    /// It did not end well, everything was said already, and the process ends with `exit_code`.
+    pub(crate) fn told_with(exit_code: u8) -> Self {
+        Self { kind: Kind::Told(exit_code), ..Self::failed("") }
+    }
+
+    /// What went wrong, and what to do.
+    pub(crate) fn message(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} ({hint})", self.message),
+            None => self.message.clone(),
+        }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
@@ -79,7 +92,8 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::ClosedPipe => 0,
-            Kind::Failed | Kind::Told => 1,
+            Kind::Failed => 1,
+            Kind::Told(exit_code) => exit_code,
             Kind::Usage => 2,
         }
     }
@@ -87,7 +101,7 @@ impl CliError {
     /// Says it on stderr.
     pub(crate) fn tell(&self) {
         match self.kind {
-            Kind::Told | Kind::ClosedPipe => {}
+            Kind::Told(_) | Kind::ClosedPipe => {}
             Kind::Failed | Kind::Usage => {
                 output::note(format_args!("error: {}", self.message));
                 if let Some(hint) = &self.hint {

@@ -17,7 +17,7 @@ use clap::Parser;
 use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
 use client::Client;
 use commands::{
-    backup, bundle, conflicts, decisions, export, history, import, init, log, maintenance,
+    backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
     membership, records, run, schema, status, sync,
 };
 use error::CliError;
@@ -52,6 +52,7 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Init { name, found } => init::init(global, &name, found),
         Command::Completions { shell } => init::completions(shell),
         Command::Run(args) => block_on(run::run(global, args)),
+        Command::Check(args) => block_on(check::check(global, args)),
         Command::Backup(BackupCommand::Create { out }) => {
             run::log_warnings();
             block_on(on_site(global, async |context| backup::create(context, global, &out).await))

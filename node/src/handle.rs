@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::driver::Message;
 use crate::network::{NetworkHandle, PeerInfo};
 use crate::site::SiteError;
-use crate::storage::{Reader, Sizes};
+use crate::storage::{Reader, Sizes, disk};
 
 /// A node, as programs use it. Cheap to clone; it stops working when the node stops.
 #[derive(Clone)]
@@ -61,6 +61,8 @@ pub struct NodeStatus {
     pub journal_bytes: u64,
     /// Bytes of the tables on disk.
     pub tables_bytes: u64,
+    /// Room on the disk that the data lies on. `None`: the system does not tell.
+    pub disk_free_bytes: Option<u64>,
     /// Damaged journal frames.
     pub damaged_frames: u64,
     /// Why the disk refused the last write; `None` if it took it.
@@ -208,6 +210,7 @@ impl Handle {
             digest: content.digest,
             journal_bytes,
             tables_bytes,
+            disk_free_bytes: disk::free_bytes(self.reader.path()).ok(),
             damaged_frames: damaged as u64,
             writes_refused: self.reader.refusal(),
             join_refused: known.join_refused,

@@ -90,6 +90,11 @@ impl Office {
         self
     }
 
+    /// The program that this office runs.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs a command of the program on this office's folder.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         self.run_with(arguments, "")

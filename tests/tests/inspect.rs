@@ -223,3 +223,60 @@ fn a_sync_ends_in_step_or_says_who_was_not_reached() {
     assert!(head.run(["sync", "head"]).fails(1).contains("with itself"));
     assert!(north.run(["sync"]).fails(1).contains("not running"));
 }
+
+#[test]
+fn a_check_ends_as_monitoring_systems_expect() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, mut north) = pair(folder.path());
+    let healthy = "BRANCHLINE OK - head: 1 of 1 other sites in step, 1 record | ";
+    eventually("all is well", || head.run(["check"]).stdout.starts_with(healthy));
+    let line = head.run(["check"]).ok();
+    assert_eq!(line.lines().count(), 1);
+    assert_eq!(head.run(["check", "--disk-free-mib", "99999999,1"]).code, 1);
+    let full = head.run(["--json", "check", "--disk-free-mib", "99999999,99999999"]);
+    assert_eq!((full.code, &lines(&full.stdout)[0]["state"]), (2, &json!("critical")));
+    north.stop();
+    let stopped = north.run(["check"]);
+    assert_eq!(stopped.code, 2);
+    assert!(stopped.stdout.contains("CRITICAL - the node is not running"), "{}", stopped.stdout);
+    patch(&head, json!({"stock": 1}));
+    eventually("north is behind", || head.run(["check", "--behind-entries", "1,5"]).code == 1);
+    std::fs::remove_dir_all(&north.data).unwrap();
+    assert_eq!(north.run(["check"]).code, 3);
+}
+
+/// The unit must be one that systemd takes, and must start what there is.
+#[test]
+fn systemd_takes_the_unit() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/branchline.service");
+    let text = std::fs::read_to_string(&unit).unwrap();
+    assert!(text.contains("ExecStart=/usr/local/bin/branchline-node --data /var/lib/branchline"));
+    let folder = tempfile::tempdir().unwrap();
+    // The program is not installed here; another one stands in for it.
+    let here = text.replace("/usr/local/bin/branchline-node", "/bin/true");
+    let path = folder.path().join("branchline.service");
+    std::fs::write(&path, here).unwrap();
+    let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&path).output();
+    match verified {
+        Ok(verified) => {
+            let told = String::from_utf8_lossy(&verified.stderr).into_owned();
+            let of_unit = told.lines().filter(|line| line.contains("branchline.service"));
+            assert_eq!(of_unit.collect::<Vec<_>>(), Vec::<&str>::new());
+            assert!(verified.status.success(), "{told}");
+        }
+        Err(error) => eprintln!("NOT RUN: systemd-analyze is not here (package systemd): {error}"),
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    let script = head.run(["completions", "bash"]).ok();
+    for command in [
+        "history", "diff", "receipts", "log", "frontier", "sync", "bundle", "merge", "backup",
+        "check",
+    ] {
+        assert!(script.contains(&format!("branchline,{command})")), "{command}");
+    }
+}

@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod bundle;
+pub(crate) mod check;
 pub(crate) mod conflicts;
 pub(crate) mod decisions;
 pub(crate) mod export;

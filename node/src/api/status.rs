@@ -49,6 +49,8 @@ pub struct StatusAnswer {
     pub journal_bytes: u64,
     /// Bytes of the tables on disk.
     pub tables_bytes: u64,
+    /// Room on the disk that the data lies on. `None`: the system does not tell.
+    pub disk_free_bytes: Option<u64>,
     /// Damaged journal frames.
     pub damaged_frames: u64,
     /// Why the disk refused the last write; `None` if it took it.
@@ -178,6 +180,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         forked: replica.forks.iter().map(|author| author.site.to_string()).collect(),
         journal_bytes: node.journal_bytes,
         tables_bytes: node.tables_bytes,
+        disk_free_bytes: node.disk_free_bytes,
         damaged_frames: node.damaged_frames,
         writes_refused: node.writes_refused,
         revoked_by: replica.revoked_by.map(|by| by.to_string()),

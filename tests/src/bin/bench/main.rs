@@ -6,6 +6,7 @@
 //! do their moments.
 
 mod backlog;
+mod carry;
 mod client;
 mod hot;
 mod live;
@@ -68,6 +69,10 @@ enum Job {
     Open,
     /// Ten sites, of which one or all write
     Many,
+    /// A bundle is written, carried and merged
+    Bundle,
+    /// A backup is taken beside a writer, and restored
+    Backup,
     /// Records and pages are read, at rest and during an import
     Read,
 }
@@ -138,6 +143,8 @@ fn main() {
             Job::Hot => hot::run(&mut bench),
             Job::Open => open::run(&mut bench),
             Job::Many => many::run(&mut bench),
+            Job::Bundle => carry::bundles(&mut bench),
+            Job::Backup => carry::backups(&mut bench),
             Job::Read => reading::run(&mut bench),
         }
     }

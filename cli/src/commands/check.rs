@@ -1,0 +1,339 @@
+//! `check`: the state of the site for a monitoring system, in one line with figures and an exit code as Nagios plugins
+//! have them: 0 all is well, 1 look at it, 2 act now, 3 it cannot be told.
+
+use std::fmt;
+use std::str::FromStr;
+
+use branchline_node::api::{SiteAnswer, StatusAnswer};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::args::{CheckArgs, Global};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, counted};
+
+const MIB: u64 = 1024 * 1024;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Critical,
+    Unknown,
+}
+
+impl State {
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        })
+    }
+}
+
+/// From which number on it is to be looked at, and from which on to be acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Thresholds {
+    warning: u64,
+    critical: u64,
+}
+
+impl FromStr for Thresholds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?} are no thresholds, expected WARNING,CRITICAL");
+        let (warning, critical) = text.split_once(',').ok_or_else(expected)?;
+        let number = |text: &str| text.trim().parse().map_err(|_| expected());
+        Ok(Self { warning: number(warning)?, critical: number(critical)? })
+    }
+}
+
+impl fmt::Display for Thresholds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.warning, self.critical)
+    }
+}
+
+impl Thresholds {
+    pub(crate) const fn new(warning: u64, critical: u64) -> Self {
+        Self { warning, critical }
+    }
+
+    /// Of a number that should be small.
+    fn above(self, number: u64) -> State {
+        match (number >= self.critical, number >= self.warning) {
+            (true, _) => State::Critical,
+            (false, true) => State::Warning,
+            (false, false) => State::Ok,
+        }
+    }
+
+    /// Of a number that should be large.
+    fn below(self, number: u64) -> State {
+        match (number < self.critical, number < self.warning) {
+            (true, _) => State::Critical,
+            (false, true) => State::Warning,
+            (false, false) => State::Ok,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+struct Check {
+    state: Option<State>,
+    /// What is not well, the worst first.
+    problems: Vec<(State, String)>,
+    /// `name=value;warning;critical` for each figure.
+    figures: Vec<String>,
+    summary: String,
+}
+
+/// Checks a running site.
+pub(crate) async fn check(global: &Global, args: CheckArgs) -> Result<(), CliError> {
+    let mut found = match look(global, &args).await {
+        Ok(found) => found,
+        Err(error) => Check::of(State::Unknown, error.message()),
+    };
+    let state = found.problems.iter().map(|(state, _)| *state).max().unwrap_or(State::Ok);
+    found.state = Some(state);
+    found.problems.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
+    match global.json {
+        true => output::json(&found)?,
+        false => output::line(found.line(state))?,
+    }
+    match state {
+        State::Ok => Ok(()),
+        State::Warning | State::Critical | State::Unknown => {
+            Err(CliError::told_with(state.exit_code()))
+        }
+    }
+}
+
+async fn look(global: &Global, args: &CheckArgs) -> Result<Check, CliError> {
+    let Some(client) = Client::connect_running(&global.data).await? else {
+        return Ok(Check::of(State::Critical, "the node is not running".to_owned()));
+    };
+    let status: StatusAnswer = client.get("/v1/status").await?;
+    Ok(judge(&status, args, Timestamp::now()))
+}
+
+fn judge(status: &StatusAnswer, args: &CheckArgs, now: Timestamp) -> Check {
+    let mut check = Check::default();
+    let others: Vec<_> = status.sites.iter().filter(|site| site.site != status.site).collect();
+    let in_step = others.iter().filter(|site| site.lacks == Some(0) && site.ahead == Some(0));
+    let (name, of, in_step) = (&status.name, others.len(), in_step.count());
+    let records = counted(status.records, "record");
+    check.summary = format!("{name}: {in_step} of {of} other sites in step, {records}");
+    if let Some(reason) = &status.writes_refused {
+        check.add(State::Critical, format!("writes are refused: {reason}"));
+    }
+    if !status.member {
+        check.add(State::Warning, "the site is no member of a network".to_owned());
+    }
+    if status.entries_unapplied > 0 {
+        let entries = output::counted_entries(status.entries_unapplied);
+        check.add(State::Warning, format!("{entries} need a newer program"));
+    }
+    if !status.forked.is_empty() {
+        let sites = counted(status.forked.len() as u64, "site");
+        check.add(State::Warning, format!("{sites} signed different entries under one number"));
+    }
+    let damaged = status.damaged_frames.max(status.entries_lost);
+    check.measure(args.damaged.above(damaged), || counted(damaged, "damaged journal frame"));
+    if let Some(free) = status.disk_free_bytes {
+        let free = free / MIB;
+        check.measure(args.disk_free_mib.below(free), || format!("{free} MiB free on the disk"));
+        check.figure("disk_free_mib", free, Some(args.disk_free_mib));
+    }
+    judge_sites(&others, args, now, &mut check);
+    check.figure("damaged", damaged, Some(args.damaged));
+    check.figure("entries", status.entries, None);
+    check.figure("records", status.records, None);
+    check.figure("conflicts", status.conflicts, None);
+    check.figure("journal_bytes", status.journal_bytes, None);
+    check.figure("tables_bytes", status.tables_bytes, None);
+    check
+}
+
+/// How far the others are behind, and how long ago they were heard.
+fn judge_sites(others: &[&SiteAnswer], args: &CheckArgs, now: Timestamp, check: &mut Check) {
+    let (mut entries_max, mut seconds_max, mut contact_max) = (0, 0, 0);
+    for site in others {
+        let name = output::visible(&site.name);
+        let heard = site.last_heard.as_deref().and_then(|moment| moment.parse().ok());
+        let age = |moment: Timestamp| now.duration_since(moment).as_secs().try_into().unwrap_or(0);
+        let silent: Option<u64> = heard.map(age);
+        let lacks = site.lacks.unwrap_or(0).max(site.ahead.unwrap_or(0));
+        entries_max = entries_max.max(lacks);
+        check.measure(args.behind_entries.above(lacks), || {
+            format!("{name} differs by {}", output::counted_entries(lacks))
+        });
+        if let (true, Some(seconds)) = (lacks > 0, silent) {
+            seconds_max = seconds_max.max(seconds);
+            check.measure(args.behind_seconds.above(seconds), || {
+                format!("{name} has been behind for {seconds} s")
+            });
+        }
+        match (site.connected, silent) {
+            (true, _) => {}
+            (false, Some(seconds)) => {
+                contact_max = contact_max.max(seconds);
+                check.measure(args.last_contact_seconds.above(seconds), || {
+                    format!("{name} is not connected and was last heard from {seconds} s ago")
+                });
+            }
+            (false, None) => check.add(State::Warning, format!("{name} was never heard from")),
+        }
+    }
+    check.figure("behind_entries", entries_max, Some(args.behind_entries));
+    check.figure("behind_seconds", seconds_max, Some(args.behind_seconds));
+    check.figure("last_contact_seconds", contact_max, Some(args.last_contact_seconds));
+    let connected = others.iter().filter(|site| site.connected).count();
+    check.figure("sites_connected", connected as u64, None);
+}
+
+impl Check {
+    fn of(state: State, problem: String) -> Self {
+        Self { problems: vec![(state, problem)], ..Self::default() }
+    }
+
+    fn add(&mut self, state: State, problem: String) {
+        self.problems.push((state, problem));
+    }
+
+    fn measure(&mut self, state: State, problem: impl FnOnce() -> String) {
+        if state != State::Ok {
+            self.add(state, problem());
+        }
+    }
+
+    fn figure(&mut self, name: &str, value: u64, thresholds: Option<Thresholds>) {
+        self.figures.push(match thresholds {
+            Some(Thresholds { warning, critical }) => {
+                format!("{name}={value};{warning};{critical}")
+            }
+            None => format!("{name}={value}"),
+        });
+    }
+
+    fn line(&self, state: State) -> String {
+        let problems = self.problems.iter().map(|(_, problem)| problem.as_str());
+        let told: Vec<_> =
+            problems.chain([self.summary.as_str()]).filter(|text| !text.is_empty()).collect();
+        // The bar and line ends have a meaning of their own here.
+        let told = told.join("; ").replace(['|', '\n'], " ");
+        match self.figures.is_empty() {
+            true => format!("BRANCHLINE {state} - {told}"),
+            false => format!("BRANCHLINE {state} - {told} | {}", self.figures.join(" ")),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn args(flags: &[&str]) -> CheckArgs {
+        let words = [&["branchline", "check"], flags].concat();
+        match Args::try_parse_from(words).unwrap().command {
+            Command::Check(args) => args,
+            Command::Init { .. }
+            | Command::Run(_)
+            | Command::Site(_)
+            | Command::Backup(_)
+            | Command::Completions { .. }
+            | Command::Demo { .. } => unreachable!("check was asked for"),
+        }
+    }
+
+    fn status() -> StatusAnswer {
+        let site = |site: &str, connected: bool, lacks: u64| {
+            serde_json::json!({
+                "site": site, "name": site, "role": "writer", "connected": connected,
+                "last_heard": "2026-11-20T12:00:00Z", "lacks": lacks, "lacks_of_ours": lacks, "ahead": 0,
+            })
+        };
+        let mut status = serde_json::json!({
+            "site": "head", "name": "head", "network": "n", "role": "admin", "member": true,
+            "join_refused": null, "running": true, "listening": [], "records": 12, "conflicts": 0,
+            "digest": "", "entries": 5, "own_entries": 5, "entries_unapplied": 0, "entries_lost": 0,
+            "forked": [], "journal_bytes": 1, "tables_bytes": 2, "damaged_frames": 0,
+            "disk_free_bytes": 9_000_u64 * MIB, "writes_refused": null,
+        });
+        let sites = vec![site("head", true, 0), site("north", true, 0), site("south", false, 0)];
+        status["sites"] = sites.into();
+        serde_json::from_value(status).unwrap()
+    }
+
+    fn judged(status: &StatusAnswer, flags: &[&str]) -> (State, String) {
+        let check = judge(status, &args(flags), "2026-11-20T12:10:00Z".parse().unwrap());
+        let state = check.problems.iter().map(|(state, _)| *state).max().unwrap_or(State::Ok);
+        (state, check.line(state))
+    }
+
+    #[test]
+    fn a_healthy_site_is_one_line_with_figures() {
+        let (state, line) = judged(&status(), &[]);
+        assert_eq!(state, State::Ok);
+        assert!(
+            line.starts_with("BRANCHLINE OK - head: 2 of 2 other sites in step, 12 records | ")
+        );
+        assert!(
+            line.contains(" disk_free_mib=9000;1024;256 ") || line.contains("| disk_free_mib=")
+        );
+        assert!(line.contains("last_contact_seconds=600;86400;604800"), "{line}");
+    }
+
+    #[test]
+    fn each_threshold_tells_the_state() {
+        for (flags, expected) in [
+            (&["--last-contact-seconds", "300,900"][..], State::Warning),
+            (&["--last-contact-seconds", "300,600"], State::Critical),
+            (&["--disk-free-mib", "10000,5000"], State::Warning),
+            (&["--disk-free-mib", "20000,10000"], State::Critical),
+            (&["--behind-entries", "0,10"], State::Warning),
+        ] {
+            assert_eq!(judged(&status(), flags).0, expected, "{flags:?}");
+        }
+        let mut behind = status();
+        behind.sites[1].lacks = Some(50);
+        assert_eq!(judged(&behind, &["--behind-entries", "50,100"]).0, State::Warning);
+        assert_eq!(judged(&behind, &["--behind-seconds", "60,600"]).0, State::Critical);
+        let refused = StatusAnswer { writes_refused: Some("full|disk".into()), ..status() };
+        let (state, line) = judged(&refused, &[]);
+        assert_eq!((state, line.matches('|').count()), (State::Critical, 1), "{line}");
+        let damaged = StatusAnswer { damaged_frames: 3, ..status() };
+        assert_eq!(judged(&damaged, &[]).0, State::Warning);
+        assert_eq!(judged(&damaged, &["--damaged", "1,3"]).0, State::Critical);
+    }
+
+    #[test]
+    fn thresholds_are_two_numbers() {
+        assert_eq!("3, 5".parse(), Ok(Thresholds::new(3, 5)));
+        for text in ["", "3", "3,", "a,b", "-1,2", "1,2,3"] {
+            assert!(text.parse::<Thresholds>().is_err(), "{text}");
+        }
+    }
+}
