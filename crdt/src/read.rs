@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::ids::{Author, SpaceId};
-use crate::record::View;
+use crate::record::{SCHEMA_COLLECTION, Schema, View};
 use crate::store::StoreError;
 use crate::tables::logs::{self, ActorRow};
 use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
@@ -17,6 +17,17 @@ pub fn record(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<View>,
 
 fn view(row: &[u8]) -> Result<View, StoreError> {
     Ok(RecordRow::decode(row)?.document()?.view())
+}
+
+/// A collection's schema. One that another program wrote wrongly, or that is deleted, restricts nothing.
+pub fn schema(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+) -> Result<Option<Schema>, StoreError> {
+    let id = collection.to_owned();
+    let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
+    Ok(record(tables, &key)?.as_ref().and_then(Schema::of))
 }
 
 /// Why a record cannot be read at this site, if it cannot.

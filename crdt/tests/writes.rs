@@ -7,7 +7,7 @@ mod pair;
 use branchline_crdt::entry::{EntryId, Origin};
 use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::read;
-use branchline_crdt::record::{Expected, Version};
+use branchline_crdt::record::{ActorBytes, Drafted, Edit, Expected, Version};
 use branchline_crdt::replica::{Input, LocalTransaction, RecordEdit, WriteError, Written};
 use branchline_crdt::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
@@ -131,4 +131,39 @@ fn receipts_tell_who_holds_an_entry() {
     pair.down();
     pair.write(0, "tea", json!({"price": 4}));
     assert_eq!(holds(&pair, later), Some(true));
+}
+
+#[test]
+fn an_edit_that_was_made_beforehand_counts_only_where_the_replica_would_make_the_same() {
+    let mut pair = Pair::new();
+    let drafted = |pair: &Pair, office: usize, id: &str, fields: Json| {
+        let edit = put(id, fields);
+        let actor = ActorBytes(pair.replicas[office].author().actor());
+        let drafted = Drafted::new(actor, 7, &edit.edit, None);
+        assert!(drafted.is_some());
+        RecordEdit { drafted, ..edit }
+    };
+    let made_here = drafted(&pair, 0, "tea", json!({"price": 1}));
+    pair.transact(0, None, vec![made_here]).unwrap();
+    let made_for_another = drafted(&pair, 1, "rice", json!({"price": 2}));
+    pair.transact(0, None, vec![made_for_another]).unwrap();
+    let made_for_a_new_record = drafted(&pair, 0, "tea", json!({"price": 3}));
+    pair.transact(0, None, vec![made_for_a_new_record]).unwrap();
+    let made_before_the_schema = drafted(&pair, 0, "salt", json!({"price": "dear"}));
+    let schema = Edit::Put([("price".to_owned(), json!("integer"))].into_iter().collect());
+    pair.transact(0, None, vec![RecordEdit::new("_schema", "products", schema)]).unwrap();
+    pair.transact(0, None, vec![made_before_the_schema]).unwrap_err();
+    pair.settle();
+    assert_eq!(pair.count(0), 3, "two products and a schema");
+    assert_eq!(pair.digest(0), pair.digest(1));
+    let key = |id: &str| RecordKey {
+        space: pair.space(),
+        collection: "products".to_owned(),
+        id: id.to_owned(),
+    };
+    let price = |id: &str| {
+        let view = read::record(pair.replicas[1].store(), &key(id)).unwrap().unwrap();
+        view.fields["price"].to_json()
+    };
+    assert_eq!((price("tea"), price("rice")), (json!(3), json!(2)));
 }

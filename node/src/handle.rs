@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
+use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::read;
 use branchline_crdt::replica::{
@@ -16,7 +16,8 @@ use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::driver::Message;
+use crate::drafts;
+use crate::driver::{Message, wall_ms};
 use crate::network::{NetworkHandle, PeerInfo};
 use crate::site::SiteError;
 use crate::storage::{Reader, Sizes, disk};
@@ -33,6 +34,8 @@ pub struct Handle {
 /// What changes rarely and everyone may ask for at any time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
+    /// As whom this site writes.
+    pub(crate) author: Option<Author>,
     pub(crate) network: Option<NetworkId>,
     pub(crate) listening: Vec<Multiaddr>,
     /// Why the last attempt to join was refused.
@@ -153,7 +156,32 @@ impl Handle {
         &self,
         transactions: Vec<LocalTransaction>,
     ) -> Result<Vec<Result<Written, WriteError>>, Stopped> {
+        let transactions = self.drafted(transactions).await?;
         self.ask(|reply| Message::Write { transactions, reply }).await?
+    }
+
+    /// The same transactions, of large writes with the edits made as far as can be without the replica.
+    async fn drafted(
+        &self,
+        mut transactions: Vec<LocalTransaction>,
+    ) -> Result<Vec<LocalTransaction>, Stopped> {
+        let (author, network) = {
+            let known = self.known.borrow();
+            (known.author, known.network)
+        };
+        let (Some(author), Some(network)) = (author, network) else { return Ok(transactions) };
+        if !drafts::are_worthwhile(&transactions) {
+            return Ok(transactions);
+        }
+        let reader = self.reader.clone();
+        let draft = move || {
+            // Where the tables cannot be read, the replica says so.
+            let _ =
+                drafts::draft(&mut transactions, author, wall_ms(), &reader, network.main_space());
+            transactions
+        };
+        let drafted = tokio::task::spawn_blocking(draft).await;
+        drafted.map_err(|error| Stopped { reason: Some(error.to_string()) })
     }
 
     /// Reads the tables, away from the threads that serve the network. `SpaceId` is the main space's.

@@ -8,6 +8,7 @@ pub mod api;
 pub mod backup;
 pub mod bundle;
 pub mod config;
+mod drafts;
 mod driver;
 pub mod handle;
 mod init;

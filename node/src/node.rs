@@ -237,7 +237,8 @@ impl Opened {
         tell(&report);
         let reader = replica.store().reader();
         let site = replica.site();
-        let start = Known { network: replica.network(), ..Known::default() };
+        let author = Some(replica.author());
+        let start = Known { author, network: replica.network(), ..Known::default() };
         let (sender, known) = watch::channel(start);
         let external = config.settings.external.clone();
         let driver = Driver::new(replica, folder.clone(), Arc::new(sender), external, started);

@@ -5,6 +5,8 @@
 //! thread, and for a fraction of what a history costs. It is what [`super::Document`] makes of the same change, to which
 //! the tests hold it.
 
+use std::sync::Arc;
+
 use super::check::{ParsedChange, check_put};
 use super::document::Edited;
 use super::edit::{self, Edit, EditError};
@@ -93,4 +95,42 @@ pub fn begin(
     let mut document = Document::empty();
     let edited = document.take_edit(change, parsed)?;
     Ok(Some((edited, Begun::Document(document))))
+}
+
+/// The first edit of a record, made before anyone looked whether the record is new: on any thread, with what was known
+/// there of the author and of the schema. Where any of it proves wrong, the edit is made again.
+#[derive(Debug, Clone)]
+pub struct Drafted {
+    actor: ActorBytes,
+    schema: Option<Arc<Schema>>,
+    edited: Edited,
+    first: First,
+}
+
+impl Drafted {
+    /// Makes the edit. `None`: it gives a record more than plain values, or is refused, or changes nothing.
+    #[must_use]
+    pub fn new(
+        actor: ActorBytes,
+        time_ms: i64,
+        edit: &Edit,
+        schema: Option<Arc<Schema>>,
+    ) -> Option<Drafted> {
+        match begin(actor, time_ms, edit, schema.as_deref()) {
+            Ok(Some((edited, Begun::First(first)))) => {
+                Some(Drafted { actor, schema, edited, first })
+            }
+            Ok(Some((_, Begun::Document(_))) | None) | Err(_) => None,
+        }
+    }
+
+    /// What it makes, if this author would make the same with this schema.
+    pub(crate) fn begun(
+        self,
+        actor: ActorBytes,
+        schema: Option<&Arc<Schema>>,
+    ) -> Option<(Edited, Begun)> {
+        let is_same = self.actor == actor && self.schema.as_ref() == schema;
+        is_same.then_some((self.edited, Begun::First(self.first)))
+    }
 }

@@ -32,7 +32,7 @@ pub use document::{Document, Edited, Judged, Unreadable};
 pub use edit::{Edit, EditError};
 pub use export::automerge_of;
 pub use fault::{Fault, OperationFault, Verdict};
-pub use first::{Begun, First, begin};
+pub use first::{Begun, Drafted, First, begin};
 pub use genesis::{Genesis, GenesisFault, GenesisKind};
 pub use history::Inconsistent;
 pub use kind::{Kind, UnknownKind};

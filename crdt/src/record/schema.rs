@@ -126,6 +126,15 @@ pub enum SchemaMismatch {
 }
 
 impl Schema {
+    /// The schema that a record of `_schema` declares; `None` if the record is deleted or declares none.
+    #[must_use]
+    pub fn of(view: &View) -> Option<Schema> {
+        if view.deleted {
+            return None;
+        }
+        Schema::from_fields(&view.fields).ok()
+    }
+
     /// Reads a schema from the fields of its record.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ use crate::frontier::Frontier;
 use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use crate::membership::{Genesis, Members, Role, Ticket};
 use crate::prepare::{Job, Prepared};
-use crate::record::{Edit, Expected, Schema};
+use crate::record::{Drafted, Edit, Expected, Schema};
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
@@ -103,12 +103,14 @@ pub struct RecordEdit {
     pub edit: Edit,
     /// What the record must be for that; `None`: whatever it is.
     pub expected: Option<Expected>,
+    /// The edit as the record's first, if it was made beforehand.
+    pub drafted: Option<Drafted>,
 }
 
 impl RecordEdit {
     /// An edit of a record, whatever it is.
     pub fn new(collection: impl Into<String>, id: impl Into<String>, edit: Edit) -> Self {
-        Self { collection: collection.into(), id: id.into(), edit, expected: None }
+        Self { collection: collection.into(), id: id.into(), edit, expected: None, drafted: None }
     }
 }
 
@@ -399,7 +401,8 @@ pub struct Replica<S: Store> {
     documents: Documents,
     /// Records that cannot be read here, with the reason; none, as a rule.
     unreadable: BTreeMap<RecordKey, String>,
-    schemas: BTreeMap<(SpaceId, String), Option<Schema>>,
+    /// Those that were asked for since a schema was last written.
+    schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
     losses: Losses,
@@ -475,6 +478,11 @@ impl<S: Store> Replica<S> {
     /// Ends the replica and hands the storage back.
     pub fn into_store(self) -> S {
         self.store
+    }
+
+    /// As whom this site writes; another after a rebuild.
+    pub fn author(&self) -> Author {
+        self.author
     }
 
     /// This site.

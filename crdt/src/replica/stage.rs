@@ -1,6 +1,7 @@
 //! What one group of inputs has changed so far: nothing of it is durable or visible yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::documents::Kept;
 use super::write::{WriteError, Written};
@@ -12,7 +13,7 @@ use crate::prepare::Reading;
 use crate::read;
 use crate::record::{
     ActorBytes, Document, First, Judged, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
-    Summary, Verdict, View,
+    Summary, Verdict,
 };
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{Fate, LogRow};
@@ -222,6 +223,9 @@ impl Mark {
 impl<S: Store> Replica<S> {
     /// The record as the group sees it, read from the store on first use.
     pub(super) fn staged(&mut self, key: &RecordKey) -> Result<&mut StagedRecord, StoreError> {
+        if key.collection == SCHEMA_COLLECTION {
+            self.schemas.clear();
+        }
         if !self.stage.records.contains_key(key) {
             let record = match self.stage.first.remove(key) {
                 Some((first, change)) => StagedRecord::begun(first, change),
@@ -282,6 +286,9 @@ impl<S: Store> Replica<S> {
         first: First,
         mark: &mut Mark,
     ) {
+        if key.collection == SCHEMA_COLLECTION {
+            self.schemas.clear();
+        }
         mark.first.push(key.clone());
         self.stage.first.insert(key.clone(), (first, change));
     }
@@ -326,6 +333,7 @@ impl<S: Store> Replica<S> {
 
     /// Puts every record back to where it stood when `mark` first met it.
     pub(super) fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
+        self.schemas.clear();
         for key in &mark.first {
             self.stage.first.remove(key);
             self.stage.records.remove(key);
@@ -367,27 +375,21 @@ impl<S: Store> Replica<S> {
         &mut self,
         space: SpaceId,
         collection: &str,
-    ) -> Result<Option<Schema>, StoreError> {
-        let id = collection.to_owned();
-        let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
-        if let Some(StagedRecord { document: Ok(document), .. }) = self.stage.records.get(&key) {
-            return Ok(schema_of(&document.view()));
-        }
-        let cached = (space, key.id.clone());
-        if let Some(schema) = self.schemas.get(&cached) {
+    ) -> Result<Option<Arc<Schema>>, StoreError> {
+        let known = self.schemas.get(&space).and_then(|schemas| schemas.get(collection));
+        if let Some(schema) = known {
             return Ok(schema.clone());
         }
-        let view = read::record(&self.store, &key)?;
-        let schema = view.as_ref().and_then(schema_of);
-        self.schemas.insert(cached, schema.clone());
+        let id = collection.to_owned();
+        let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
+        let is_staged =
+            self.stage.first.contains_key(&key) || self.stage.records.contains_key(&key);
+        let schema = match is_staged {
+            true => self.staged(&key)?.document.as_ref().ok().and_then(|d| Schema::of(&d.view())),
+            false => read::schema(&self.store, space, collection)?,
+        };
+        let schema = schema.map(Arc::new);
+        self.schemas.entry(space).or_default().insert(key.id, schema.clone());
         Ok(schema)
     }
-}
-
-/// A schema that another program wrote wrongly, or that is deleted, restricts nothing.
-fn schema_of(view: &View) -> Option<Schema> {
-    if view.deleted {
-        return None;
-    }
-    Schema::from_fields(&view.fields).ok()
 }

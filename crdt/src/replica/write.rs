@@ -1,5 +1,7 @@
 //! Local writes: from an edit to a staged transaction.
 
+use std::sync::Arc;
+
 use super::stage::{Mark, Pending, Place, StagedChange, StagedWrite, WrittenIn};
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
@@ -7,8 +9,8 @@ use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{SiteId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
-    ActorBytes, Begun, Edit, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError,
-    View, begin, check_collection, check_record_id, validate_schema_edit,
+    ActorBytes, Begun, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError, View,
+    begin, check_collection, check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
@@ -249,14 +251,14 @@ impl<S: Store> Replica<S> {
         place: Place,
         mark: &mut Mark,
     ) -> Result<Option<(RecordWrite, usize)>, Stop> {
-        let RecordEdit { collection, id, edit, expected } = edit;
+        let RecordEdit { collection, id, edit, expected, drafted } = edit;
         check_collection(&collection)?;
         check_record_id(&id)?;
         let is_schema = collection == SCHEMA_COLLECTION;
         let schema = if is_schema {
             self.demand_role(Role::Admin, "schemas")?;
             check_collection(&id)?;
-            Some(Schema::of_schemas())
+            Some(Arc::new(Schema::of_schemas()))
         } else {
             self.schema(space, &collection)?
         };
@@ -264,7 +266,11 @@ impl<S: Store> Replica<S> {
         let time_ms = self.now.wall_ms;
         let key = RecordKey { space, collection, id };
         if !is_schema && expected.is_none() && self.is_new(&key)? {
-            return self.begin_record(key, &edit, schema.as_ref(), place, mark);
+            let begun = match drafted.and_then(|drafted| drafted.begun(actor, schema.as_ref())) {
+                Some(begun) => Some(begun),
+                None => begin(actor, time_ms, &edit, schema.as_deref())?,
+            };
+            return self.begin_record(key, begun, place, mark);
         }
         let record = self.staged_with(&key, mark)?;
         let document = match &mut record.document {
@@ -284,7 +290,7 @@ impl<S: Store> Replica<S> {
             }
         }
         let before = (is_schema && !document.is_empty()).then(|| document.view());
-        let Some(edited) = document.edit(actor, time_ms, &edit, schema.as_ref())? else {
+        let Some(edited) = document.edit(actor, time_ms, &edit, schema.as_deref())? else {
             return Ok(None);
         };
         let Edited { change, operations } = edited;
@@ -300,16 +306,12 @@ impl<S: Store> Replica<S> {
     fn begin_record(
         &mut self,
         key: RecordKey,
-        edit: &Edit,
-        schema: Option<&Schema>,
+        begun: Option<(Edited, Begun)>,
         place: Place,
         mark: &mut Mark,
     ) -> Result<Option<(RecordWrite, usize)>, Stop> {
         let actor = ActorBytes(self.author.actor());
-        let Some((edited, begun)) = begin(actor, self.now.wall_ms, edit, schema)? else {
-            return Ok(None);
-        };
-        let Edited { change, operations } = edited;
+        let Some((Edited { change, operations }, begun)) = begun else { return Ok(None) };
         let staged = StagedChange { actor, change: change.clone(), place };
         match begun {
             Begun::First(first) => self.take_first(&key, staged, first, mark),

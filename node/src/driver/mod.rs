@@ -252,8 +252,7 @@ impl Driver {
             }
             Message::Rebuild(reply) => {
                 self.replica.commit()?;
-                let mut entries = 0;
-                self.replica.rebuild(&mut |progress| entries = progress.entries)?;
+                let entries = self.rebuild()?;
                 let _ = reply.send(Ok(entries));
             }
             Message::BeginBundle(reply) => {
@@ -331,6 +330,15 @@ impl Driver {
         Ok(self.folder.keep_ticket(ticket)?)
     }
 
+    /// Makes the tables anew; says from how many entries.
+    fn rebuild(&mut self) -> Result<u64, StoreError> {
+        let mut entries = 0;
+        self.replica.rebuild(&mut |progress| entries = progress.entries)?;
+        let author = self.replica.author();
+        self.known.send_modify(|known| known.author = Some(author));
+        Ok(entries)
+    }
+
     /// The tables failed: makes them anew from the journal.
     fn recover(&mut self, error: &StoreError) -> Result<(), StoreError> {
         error!(%error, "the storage failed; rebuilding the tables from the journal");
@@ -351,8 +359,7 @@ impl Driver {
             let reason = format!("made anew {REBUILDS_MAX} times, they fail again: {error}");
             return Err(StoreError::Tables { reason });
         }
-        let mut entries = 0;
-        self.replica.rebuild(&mut |progress| entries = progress.entries)?;
+        let entries = self.rebuild()?;
         self.rebuilds += 1;
         self.rebuilt = Some(Instant::now());
         info!(entries, "the tables are rebuilt");

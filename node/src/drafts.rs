@@ -1,0 +1,49 @@
+//! Large writes are made ready on the caller's thread, so that the replica's has little left to do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use branchline_crdt::ids::{Author, SpaceId};
+use branchline_crdt::read;
+use branchline_crdt::record::{ActorBytes, Drafted, SCHEMA_COLLECTION, Schema};
+use branchline_crdt::replica::{LocalTransaction, RecordEdit};
+use branchline_crdt::store::StoreError;
+
+use crate::storage::Reader;
+
+/// With fewer edits, handing them to another thread takes longer than making them.
+const EDITS_MIN: usize = 16;
+
+/// Whether it pays to make the edits of these transactions beforehand.
+pub(crate) fn are_worthwhile(transactions: &[LocalTransaction]) -> bool {
+    transactions.iter().map(|transaction| transaction.edits.len()).sum::<usize>() >= EDITS_MIN
+}
+
+/// Makes the edits as those of new records, as far as that goes. The replica makes the others, and those for which
+/// something is not as it is told here.
+pub(crate) fn draft(
+    transactions: &mut [LocalTransaction],
+    author: Author,
+    time_ms: i64,
+    reader: &Reader,
+    space: SpaceId,
+) -> Result<(), StoreError> {
+    let actor = ActorBytes(author.actor());
+    let mut schemas: BTreeMap<String, Option<Arc<Schema>>> = BTreeMap::new();
+    for edit in transactions.iter_mut().flat_map(|transaction| &mut transaction.edits) {
+        let RecordEdit { collection, edit, expected, drafted, .. } = edit;
+        if collection == SCHEMA_COLLECTION || expected.is_some() {
+            continue;
+        }
+        let schema = match schemas.get(collection) {
+            Some(schema) => schema.clone(),
+            None => {
+                let schema = read::schema(reader, space, collection)?.map(Arc::new);
+                schemas.insert(collection.clone(), schema.clone());
+                schema
+            }
+        };
+        *drafted = Drafted::new(actor, time_ms, edit, schema);
+    }
+    Ok(())
+}
