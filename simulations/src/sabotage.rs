@@ -7,10 +7,12 @@ use branchline_crdt::entry::Entry;
 use branchline_crdt::ids::{EntryHash, SiteId, SpaceId};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries, unpack_entries};
 use branchline_crdt::record::{ActorBytes, Document, Edit};
+use branchline_crdt::store::{ReadJournal, Store};
 use branchline_crdt::tables::records::{self, CollectionRow, RecordRow};
 use branchline_crdt::tables::{ReadTables, decode_row};
 
 use crate::hostile::Dropped;
+use crate::store::SimulatedStore;
 use crate::world::{Message, Office, Tamper, World};
 
 /// What is done to a run.
@@ -30,6 +32,8 @@ pub enum Sabotage {
     Resurrect,
     /// In the end, a value is changed in one office's tables.
     AlterValue,
+    /// In the end, a member's journal holds what a revoked site wrote later.
+    KeepRevoked,
     /// An entry is sent to a stranger.
     Leak,
     /// An office is told of a hundred peers that are no members.
@@ -108,6 +112,29 @@ pub fn alter_value(world: &mut World, office: Office) {
         document.edit(ActorBytes([9; 16]), 0, &edit, None).ok()??;
         Some(codec::encode(&RecordRow { changes, live: &document.save() }))
     });
+}
+
+/// Puts the last entry of each revoked site into an office's journal.
+pub fn keep_revoked(world: &mut World, office: Office) {
+    let Some(members) = world.replica(office).and_then(|replica| replica.members()) else { return };
+    let out = |other: &Office| members.revoked().contains_key(&world.site_id(*other));
+    let revoked: Vec<_> = (0..world.office_count()).filter(out).collect();
+    for other in revoked {
+        let site = world.site_id(other);
+        let read = |store: &SimulatedStore, space| {
+            let frames = store.scan_journal(None, usize::MAX)?;
+            let own = |frame: &Vec<u8>| {
+                let entry = frame.split_first().and_then(|(_, bytes)| Entry::decode(bytes).ok());
+                entry.is_some_and(|e| e.header.space == space && e.header.author.site == site)
+            };
+            Ok(frames.into_iter().map(|(_, frame)| frame).rfind(own))
+        };
+        if let Some(frame) = world.read(other, read).flatten()
+            && let Some(store) = world.store_mut(office)
+        {
+            store.append(&[&frame]).ok();
+        }
+    }
 }
 
 /// Alters the first row that begins with the space's prefix.

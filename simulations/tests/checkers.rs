@@ -35,6 +35,8 @@ const CUT: &str =
     "[[fault]]\nkind = \"isolate\"\noffices = [\"south\"]\nat = \"10m\"\nfor = \"40m\"\n";
 const LIAR: &str = "[[fault]]\nkind = \"byzantine\"\noffices = [\"south\"]\nacts = [\"equivocation\"]\nat = \"10m\"\n";
 const CRASHES: &str = "[[fault]]\nkind = \"crash\"\noffices = [\"north\"]\nat = \"20m\"\nfor = \"1m\"\nevery = \"20m\"\n";
+const REVOKED: &str = "[[fault]]\nkind = \"isolate\"\noffices = [\"south\"]\nat = \"10m\"\nfor = \"40m\"\n\
+    [[fault]]\nkind = \"revoke\"\nby = \"head\"\noffices = [\"south\"]\nat = \"20m\"\n";
 const CLOCK: &str =
     "[[fault]]\nkind = \"clock\"\noffices = [\"south\"]\nat = \"20m\"\noffset = \"-365d\"\n";
 
@@ -88,6 +90,11 @@ fn a_record_that_comes_back_is_found() {
 #[test]
 fn a_value_that_nobody_signed_is_found() {
     assert_found(CUT, Sabotage::AlterValue, Invariant::Provenance);
+}
+
+#[test]
+fn what_a_revoked_office_wrote_later_is_found() {
+    assert_found(REVOKED, Sabotage::KeepRevoked, Invariant::Provenance);
 }
 
 #[test]

@@ -140,10 +140,28 @@ impl<S: Store> Replica<S> {
             Origin::Peer { .. } => decisions(&prepared.entry),
             Origin::Journal => Vec::new(),
         };
-        let decides = !decisions.is_empty();
-        if decides && !self.vouch_before(&prepared.entry.header, decisions)? {
+        if decisions.is_empty() {
+            return self.judge_past(prepared, origin);
+        }
+        let said = self.outputs.len();
+        if !self.vouch_before(&prepared.entry.header, decisions)? {
             return Ok(Acceptance::NotReady);
         }
+        // What is written down first is told only to those who are members afterwards, and whatever comes next is
+        // judged by them.
+        let vouched = self.outputs.split_off(said);
+        let acceptance = self.judge_past(prepared, origin)?;
+        let is_durable = self.commit()?;
+        self.outputs.extend(vouched);
+        Ok(if is_durable { acceptance } else { Acceptance::NotReady })
+    }
+
+    /// Judges an entry by its past and its content, and stages it.
+    fn judge_past(
+        &mut self,
+        prepared: PreparedEntry,
+        origin: Origin,
+    ) -> Result<Acceptance, StoreError> {
         let header = &prepared.entry.header;
         let tip = self.log(header.space, header.author);
         let past = self.past(header, origin)?;
@@ -162,10 +180,6 @@ impl<S: Store> Replica<S> {
             Some((fate, origins)) => {
                 let by_gossip = origin == Origin::Peer { by_gossip: true };
                 self.stage_entry(StagedEntry { entry, fate, origins, by_gossip });
-                // What comes next is judged by the members that there are then.
-                if decides {
-                    self.commit()?;
-                }
                 Acceptance::Staged
             }
             None => Acceptance::NotReady,

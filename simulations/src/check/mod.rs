@@ -13,6 +13,7 @@ pub mod digests;
 pub mod durability;
 pub mod one_content;
 pub mod provenance;
+mod revocation;
 pub mod wall_clock;
 
 use std::collections::BTreeMap;
@@ -104,6 +105,7 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::new(one_content::OneContent::default()),
         Box::new(deletion::Deletion::default()),
         Box::new(provenance::Provenance),
+        Box::new(revocation::Revocation),
         Box::new(confinement::Confinement),
         Box::new(bounds::Bounds),
     ]

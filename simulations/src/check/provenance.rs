@@ -91,9 +91,9 @@ fn read_journal(office: Office, draw: &mut SmallRng, scene: &Scene<'_>, report: 
 }
 
 /// A journal's frames: those that are no entries, and the entries.
-type Frames = (Vec<Vec<u8>>, Vec<Arc<Entry>>);
+pub(super) type Frames = (Vec<Vec<u8>>, Vec<Arc<Entry>>);
 
-fn frames(store: &SimulatedStore) -> Result<Frames, StoreError> {
+pub(super) fn frames(store: &SimulatedStore) -> Result<Frames, StoreError> {
     let (mut others, mut entries, mut after) = (Vec::new(), Vec::new(), None);
     loop {
         let page = store.scan_journal(after, SCAN_BYTES)?;

@@ -35,6 +35,8 @@ pub fn with_right_clocks(scenario: &Scenario) -> Option<Scenario> {
         | FaultName::Restore
         | FaultName::Clone
         | FaultName::JoinLate
+        | FaultName::Revoke
+        | FaultName::Role
         | FaultName::Clock => false,
     };
     let is_comparable = scenario.quality.bytes_per_second.is_none()

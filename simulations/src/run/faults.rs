@@ -1,8 +1,8 @@
 //! How each kind of fault begins and ends.
 
 use super::{
-    Action, BTreeSet, Edit, Ending, Event, FaultKind, GONE, Liar, Office, RngExt, Role, Run,
-    Sabotage, random,
+    Action, BTreeSet, Decision, Edit, Ending, Event, FaultKind, GONE, Liar, Office, RngExt, Role,
+    Run, Sabotage, random,
 };
 use crate::hostile;
 
@@ -94,6 +94,18 @@ impl Run<'_> {
                     }
                 }
             }
+            FaultKind::Revoke { by, offices } => {
+                for office in offices {
+                    let site = self.world.site_id(office);
+                    self.world.decide(by, Decision::Revoke { site });
+                }
+            }
+            FaultKind::ChangeRole { by, offices, role } => {
+                for office in offices {
+                    let site = self.world.site_id(office);
+                    self.world.decide(by, Decision::ChangeRole { site, role });
+                }
+            }
             FaultKind::Clock { offices, offset_ms } => self.move_clocks(&offices, offset_ms),
             FaultKind::Byzantine { offices, acts } => {
                 for office in offices {
@@ -143,7 +155,9 @@ impl Run<'_> {
             FaultKind::BitFlip { .. }
             | FaultKind::LostTables { .. }
             | FaultKind::Restore { .. }
-            | FaultKind::JoinLate { .. } => {}
+            | FaultKind::JoinLate { .. }
+            | FaultKind::Revoke { .. }
+            | FaultKind::ChangeRole { .. } => {}
         }
     }
 
@@ -233,7 +247,9 @@ impl Run<'_> {
             | FaultKind::Clone { .. }
             | FaultKind::JoinLate { .. }
             | FaultKind::Clock { .. }
-            | FaultKind::Byzantine { .. } => Vec::new(),
+            | FaultKind::Byzantine { .. }
+            | FaultKind::Revoke { .. }
+            | FaultKind::ChangeRole { .. } => Vec::new(),
         }
     }
 

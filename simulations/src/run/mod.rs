@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_crdt::membership::Role;
 use branchline_crdt::record::Edit;
-use branchline_crdt::replica::{Input, WriteError};
+use branchline_crdt::replica::{Decision, Input, WriteError};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
@@ -340,8 +340,10 @@ impl<'a> Run<'a> {
         let healed_ms = self.now_ms();
         let deadline_ms = healed_ms + u64::from(rounds_max) * convergence::ROUND_MS;
         let in_step = |run: &Self| run.groups.iter().all(|group| run.world.are_in_step(group));
+        self.leave_out_revoked();
         while !in_step(self) && self.now_ms() < deadline_ms {
             self.run_to(self.now_ms() + LOOK_MS);
+            self.leave_out_revoked();
         }
         let took_ms = self.now_ms() - healed_ms;
         self.run_to(self.now_ms() + REST_MS);
@@ -363,6 +365,22 @@ impl<'a> Run<'a> {
         });
         self.look();
         self.sample();
+    }
+
+    /// Offices that the first one, which nobody can shut out, knows to be out need not come into step, and pass nothing
+    /// on.
+    fn leave_out_revoked(&mut self) {
+        let Some(members) = self.world.replica(0).and_then(|replica| replica.members()) else {
+            return;
+        };
+        let is_out = |office: &Office| members.revoked().contains_key(&self.world.site_id(*office));
+        if members.revoked().is_empty() {
+            return;
+        }
+        let offices: Vec<_> = (0..self.scenario.offices.len()).filter(|o| !is_out(o)).collect();
+        let links = self.scenario.links.iter().copied();
+        let links: Vec<_> = links.filter(|(a, b)| !is_out(a) && !is_out(b)).collect();
+        self.groups = convergence::groups(&offices, &links);
     }
 
     /// What keeps the offices from being in step, in words.
@@ -410,6 +428,7 @@ impl<'a> Run<'a> {
                 | Sabotage::ForgetAcknowledged
                 | Sabotage::Resurrect
                 | Sabotage::AlterValue
+                | Sabotage::KeepRevoked
                 | Sabotage::Leak
                 | Sabotage::FollowWallClock,
             )
@@ -421,6 +440,7 @@ impl<'a> Run<'a> {
         match self.sabotage {
             Some(Sabotage::AlterDigest) => sabotage::alter_digest(&mut self.world, 1),
             Some(Sabotage::AlterValue) => sabotage::alter_value(&mut self.world, 1),
+            Some(Sabotage::KeepRevoked) => sabotage::keep_revoked(&mut self.world, 1),
             Some(
                 Sabotage::SwallowLog
                 | Sabotage::ForgetAcknowledged

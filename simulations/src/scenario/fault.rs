@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use branchline_crdt::membership::Role;
 use serde::{Deserialize, Serialize};
 
 use super::{LinkQuality, Office};
@@ -42,11 +43,15 @@ pub enum FaultName {
     Clock,
     /// See [`FaultKind::Byzantine`].
     Byzantine,
+    /// See [`FaultKind::Revoke`].
+    Revoke,
+    /// See [`FaultKind::ChangeRole`].
+    Role,
 }
 
 impl FaultName {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Split,
         Self::Isolate,
         Self::Cut,
@@ -63,6 +68,8 @@ impl FaultName {
         Self::JoinLate,
         Self::Clock,
         Self::Byzantine,
+        Self::Revoke,
+        Self::Role,
     ];
 
     /// The name in scenario files.
@@ -84,13 +91,20 @@ impl FaultName {
             Self::JoinLate => "join-late",
             Self::Clock => "clock",
             Self::Byzantine => "byzantine",
+            Self::Revoke => "revoke",
+            Self::Role => "role",
         }
     }
 
     /// Whether it happens at once, so that it has no end.
     pub fn is_instant(self) -> bool {
         match self {
-            Self::BitFlip | Self::LostTables | Self::Restore | Self::JoinLate => true,
+            Self::BitFlip
+            | Self::LostTables
+            | Self::Restore
+            | Self::JoinLate
+            | Self::Revoke
+            | Self::Role => true,
             Self::Split
             | Self::Isolate
             | Self::Cut
@@ -206,6 +220,22 @@ pub enum FaultKind {
         /// What they do.
         acts: Vec<Act>,
     },
+    /// An office decides that others are no members any more. Where it may not, nothing happens.
+    Revoke {
+        /// Who decides.
+        by: Office,
+        /// Of whom.
+        offices: Vec<Office>,
+    },
+    /// An office decides what others may do. Where it may not, nothing happens.
+    ChangeRole {
+        /// Who decides.
+        by: Office,
+        /// Of whom.
+        offices: Vec<Office>,
+        /// What they may do.
+        role: Role,
+    },
 }
 
 impl FaultKind {
@@ -228,6 +258,8 @@ impl FaultKind {
             Self::JoinLate { .. } => FaultName::JoinLate,
             Self::Clock { .. } => FaultName::Clock,
             Self::Byzantine { .. } => FaultName::Byzantine,
+            Self::Revoke { .. } => FaultName::Revoke,
+            Self::ChangeRole { .. } => FaultName::Role,
         }
     }
 
@@ -249,7 +281,9 @@ impl FaultKind {
             | Self::Clone { offices }
             | Self::JoinLate { offices }
             | Self::Clock { offices, .. }
-            | Self::Byzantine { offices, .. } => offices.clone(),
+            | Self::Byzantine { offices, .. }
+            | Self::Revoke { offices, .. }
+            | Self::ChangeRole { offices, .. } => offices.clone(),
         };
         offices.sort_unstable();
         offices.dedup();

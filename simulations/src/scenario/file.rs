@@ -120,6 +120,8 @@ pub(super) struct Fault {
     pub(super) age: Option<Spanned<Ms>>,
     pub(super) offset: Option<Spanned<SignedMs>>,
     pub(super) acts: Option<Spanned<Vec<Act>>>,
+    pub(super) by: Option<Spanned<String>>,
+    pub(super) role: Option<Spanned<String>>,
     pub(super) kinds: Option<Spanned<Vec<FaultName>>>,
     pub(super) per_day: Option<Spanned<u32>>,
 }

@@ -111,7 +111,9 @@ impl Scenario {
                 let year_ms = 365 * DAY_MS as i64;
                 FaultKind::Clock { offices, offset_ms: random.random_range(-year_ms..=year_ms) }
             }
-            FaultName::JoinLate | FaultName::Byzantine => return None,
+            FaultName::JoinLate | FaultName::Byzantine | FaultName::Revoke | FaultName::Role => {
+                return None;
+            }
         };
         Some(kind)
     }

@@ -44,6 +44,8 @@ shipped!(
     "cloned-disk",
     "full-disk",
     "byzantine-member",
+    "revoked-in-a-split",
+    "two-admins",
     "everything",
 );
 

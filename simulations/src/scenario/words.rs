@@ -63,6 +63,12 @@ impl Scenario {
                 format!("the clock of {} jumps {way} by {by}", self.list(offices))
             }
             FaultKind::Byzantine { offices, .. } => format!("lying: {}", self.list(offices)),
+            FaultKind::Revoke { by, offices } => {
+                format!("{} shuts {} out", self.name_of(*by), self.list(offices))
+            }
+            FaultKind::ChangeRole { by, offices, role } => {
+                format!("{} makes {} {role}", self.name_of(*by), self.list(offices))
+            }
         }
     }
 

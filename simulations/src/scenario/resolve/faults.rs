@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use branchline_crdt::membership::Role;
 use toml::Spanned;
 
 use super::names::Names;
@@ -78,7 +79,9 @@ impl Reader<'_> {
             | FaultName::Clone
             | FaultName::JoinLate
             | FaultName::Clock
-            | FaultName::Byzantine => None,
+            | FaultName::Byzantine
+            | FaultName::Revoke
+            | FaultName::Role => None,
         });
         let every_ms = self.fault.every.as_ref();
         let every_ms = every_ms.map(|ms| self.every(ms, for_ms, name, duration_ms)).transpose()?;
@@ -190,8 +193,20 @@ impl Reader<'_> {
                     acts: acts.filter(|acts| !acts.is_empty()).unwrap_or_else(|| Act::ALL.to_vec()),
                 }
             }
+            FaultName::Revoke => FaultKind::Revoke { by: self.by()?, offices: self.offices()? },
+            FaultName::Role => {
+                let role = self.given(self.fault.role.as_ref(), "role")?;
+                let parsed = role.get_ref().parse::<Role>();
+                let role =
+                    parsed.map_err(|error| Wrong::at(role.span(), "role", error.to_string()))?;
+                FaultKind::ChangeRole { by: self.by()?, offices: self.offices()?, role }
+            }
         };
         Ok(kind)
+    }
+
+    fn by(&self) -> Result<Office, Wrong> {
+        self.names.find(self.given(self.fault.by.as_ref(), "by")?, "by")
     }
 
     /// Refuses keys that the kind does not take.
@@ -208,6 +223,8 @@ impl Reader<'_> {
             ("age", fault.age.as_ref().map(Spanned::span)),
             ("offset", fault.offset.as_ref().map(Spanned::span)),
             ("acts", fault.acts.as_ref().map(Spanned::span)),
+            ("by", fault.by.as_ref().map(Spanned::span)),
+            ("role", fault.role.as_ref().map(Spanned::span)),
             ("kinds", fault.kinds.as_ref().map(Spanned::span)),
             ("per_day", fault.per_day.as_ref().map(Spanned::span)),
         ];
@@ -297,6 +314,8 @@ fn keys(name: FaultName) -> &'static [&'static str] {
         FaultName::JoinLate => &["offices"],
         FaultName::Clock => &["for", "every", "offices", "offset"],
         FaultName::Byzantine => &["for", "every", "offices", "acts"],
+        FaultName::Revoke => &["by", "offices"],
+        FaultName::Role => &["by", "offices", "role"],
     }
 }
 

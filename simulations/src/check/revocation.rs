@@ -1,0 +1,99 @@
+//! Invariant 7 for sites that were shut out: of what they wrote, a member holds only what the revocation says that its
+//! admin held, or what another member vouched for before it knew.
+//!
+//! Shown from the entries of a journal alone, without asking the replica what counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use branchline_crdt::entry::{Body, Entry};
+use branchline_crdt::ids::{EntryHash, SiteId};
+use branchline_crdt::membership::{Cut, Operation};
+
+use super::provenance::frames;
+use super::{Check, Report, Scene};
+use crate::outcome::Invariant;
+use crate::world::Office;
+
+/// Reads in each member's journal what it holds of revoked sites.
+pub(super) struct Revocation;
+
+impl Check for Revocation {
+    fn finish(&mut self, scene: &Scene<'_>, report: &mut Report) {
+        for office in scene.groups.iter().flatten() {
+            if scene.world.damaged_count(*office) == 0 {
+                read_journal(*office, scene, report);
+            }
+        }
+    }
+}
+
+/// An entry of the membership space that says how far a site's logs count: who wrote it, what, and all that it follows.
+struct Saying {
+    by: SiteId,
+    hash: EntryHash,
+    held: Cut,
+    follows: BTreeSet<EntryHash>,
+}
+
+fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
+    let Some(replica) = scene.world.replica(office) else { return };
+    let Some(members) = replica.members().filter(|members| !members.revoked().is_empty()) else {
+        return;
+    };
+    let Ok((_, entries)) = frames(replica.store()) else { return };
+    let (mut revocations, mut vouches) = (BTreeMap::new(), BTreeMap::new());
+    sayings(&entries, &mut revocations, &mut vouches);
+    for entry in entries.iter().filter(|e| e.header.space == e.header.network.main_space()) {
+        let header = &entry.header;
+        let site = header.author.site;
+        let Some(by) = members.revoked().get(&site).map(|revoked| revoked.by) else { continue };
+        let covers = |held: &Cut| held.covers(header.space, header.author, header.seq);
+        let revocations: &[Saying] = revocations.get(&site).map_or(&[], Vec::as_slice);
+        let vouches: &[Saying] = vouches.get(&site).map_or(&[], Vec::as_slice);
+        let counts =
+            revocations.iter().filter(|revocation| revocation.by == by).any(|revocation| {
+                let unaware = |saying: &&Saying| {
+                    saying.by != site && !saying.follows.contains(&revocation.hash)
+                };
+                let others = vouches.iter().chain(revocations).filter(unaware);
+                covers(&revocation.held) || others.into_iter().any(|saying| covers(&saying.held))
+            });
+        report.expect(Invariant::Provenance, counts, Some(scene.world.name(office)), || {
+            format!("entry {} of {site} is held, which was revoked before", header.seq)
+        });
+    }
+}
+
+type Sayings = BTreeMap<SiteId, Vec<Saying>>;
+
+fn sayings(entries: &[Arc<Entry>], revocations: &mut Sayings, vouches: &mut Sayings) {
+    let mut pasts: BTreeMap<EntryHash, BTreeSet<EntryHash>> = BTreeMap::new();
+    for entry in entries {
+        let header = &entry.header;
+        if header.space != header.network.membership_space() {
+            continue;
+        }
+        let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
+        let mut follows = BTreeSet::new();
+        for parent in parents {
+            follows.insert(parent);
+            follows.extend(pasts.get(&parent).into_iter().flatten());
+        }
+        let Ok(Body::Membership(operations)) = entry.body() else { continue };
+        for operation in operations {
+            let (into, site, held) = match operation {
+                Operation::Revoke(revocation) => {
+                    (&mut *revocations, revocation.site, revocation.held)
+                }
+                Operation::Vouch(vouch) => (&mut *vouches, vouch.site, vouch.held),
+                Operation::Admit(_) | Operation::ChangeRole(_) | Operation::Rename { .. } => {
+                    continue;
+                }
+            };
+            let (by, hash, follows) = (header.author.site, entry.hash, follows.clone());
+            into.entry(site).or_default().push(Saying { by, hash, held, follows });
+        }
+        pasts.insert(entry.hash, follows);
+    }
+}

@@ -1,0 +1,129 @@
+//! Offices that are shut out or given other roles, as users run them: processes, folders, sockets.
+
+#![allow(missing_docs)]
+
+use std::path::Path;
+
+use branchline_tests::proxy::Proxy;
+use branchline_tests::{Office, converge, eventually};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
+
+fn office(folder: &Path, name: &str) -> Office {
+    Office::init(PROGRAM, folder, name, name == "head")
+}
+
+/// The address of an office's first TCP listener.
+fn port(office: &Office) -> u16 {
+    let status = office.get("/v1/status");
+    let listening = status["listening"].as_array().unwrap();
+    let tcp = listening.iter().filter_map(Value::as_str).find(|address| address.contains("/tcp/"));
+    tcp.unwrap().rsplit('/').next().unwrap().parse().unwrap()
+}
+
+fn put(office: &Office, id: &str) {
+    office.run(["put", "products", id, r#"{"price": "2.50"}"#]).ok();
+}
+
+fn is_connected(office: &Office, other: &str) -> bool {
+    let status = office.get("/v1/status");
+    let sites = status["sites"].as_array().unwrap();
+    sites.iter().any(|site| site["name"] == other && site["connected"] == true)
+}
+
+#[test]
+fn what_a_revoked_office_writes_behind_a_cut_link_shows_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let mut south = office(folder.path(), "south");
+    let mut north = office(folder.path(), "north");
+    head.start();
+    south.start();
+    south.join(&head);
+    // North reaches the others by one cable alone.
+    let cable = Proxy::to(([127, 0, 0, 1], port(&head)).into());
+    std::fs::write(north.data.join("branchline.toml"), "listen = []\nmdns = false\n").unwrap();
+    let ticket = head.run(["invite", "--address", &cable.multiaddr()]).ok();
+    north.start_with(&[]);
+    north.run(["join", ticket.trim()]).ok();
+    put(&north, "before");
+    converge(&[&head, &south, &north]);
+
+    cable.cut();
+    eventually("the cable is cut", || {
+        !is_connected(&head, "north") && !is_connected(&north, "head")
+    });
+    put(&north, "after");
+    head.run(["revoke", "north"]).ok();
+    put(&head, "unknown-to-north");
+    cable.mend();
+
+    eventually("north knows", || !north.get("/v1/status")["revoked_by"].is_null());
+    converge(&[&head, &south]);
+    for office in [&head, &south] {
+        assert!(office.has("products", "before") && !office.has("products", "after"));
+        let members = office.run(["members"]).ok();
+        let row = members.lines().find(|line| line.contains("north")).unwrap();
+        assert!(row.contains("revoked") && row.contains("by head"), "{members}");
+    }
+    // It keeps what it has, says how it stands, and takes no writes, by its node or without.
+    assert!(north.has("products", "after") && !north.has("products", "unknown-to-north"));
+    let status = north.run(["status"]).ok();
+    assert!(status.contains("revoked") && status.contains("by head"), "{status}");
+    let refused = north.run(["put", "products", "later", "{}"]).fails(1);
+    assert!(refused.contains("revoked"), "{refused}");
+    assert!(!is_connected(&north, "head"));
+    // A ticket does not bring it back.
+    let ticket = head.run(["invite", "--address", &cable.multiaddr()]).ok();
+    let refused = north.run(["join", ticket.trim()]).fails(1);
+    assert!(refused.contains("this site"), "{refused}");
+}
+
+#[test]
+fn roles_and_names_change_and_what_cannot_be_decided_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let mut north = office(folder.path(), "north");
+    head.start();
+    north.start();
+    north.join(&head);
+    converge(&[&head, &north]);
+    let own = head.run(["revoke", "head"]).fails(1);
+    assert!(own.contains("only admin"), "{own}");
+    let unknown = head.run(["revoke", "nobody", "--yes"]).fails(1);
+    assert!(unknown.contains("no member is called") && unknown.contains("members"), "{unknown}");
+    let junior = north.run(["role", "head", "reader"]).fails(1);
+    assert!(junior.contains("takes the role admin"), "{junior}");
+
+    head.run(["role", "north", "admin"]).ok();
+    let role = |office: &Office| north_of(office)["role"].as_str().map(str::to_owned);
+    eventually("north is an admin", || role(&north).as_deref() == Some("admin"));
+    let senior = north.run(["revoke", "head"]).fails(1);
+    assert!(senior.contains("for longer than this site"), "{senior}");
+    let own = head.run(["revoke", "head"]).fails(1);
+    assert!(own.contains("another admin can"), "{own}");
+
+    head.run(["role", "north", "reader"]).ok();
+    eventually("north reads only", || role(&north).as_deref() == Some("reader"));
+    let refused = north.run(["put", "products", "tea", "{}"]).fails(1);
+    assert!(refused.contains("reader"), "{refused}");
+    let id = north_of(&head)["site"].as_str().unwrap().to_owned();
+    head.run(["rename", &id, "harbour"]).ok();
+    eventually("the name is known", || north.run(["members"]).ok().contains("harbour"));
+    let taken = head.run(["rename", "harbour", "head"]).fails(1);
+    assert!(taken.contains("another site"), "{taken}");
+    // The folder of a stopped node takes decisions too.
+    assert_eq!(head.stop(), 0);
+    head.run(["role", "harbour", "writer"]).ok();
+    head.start();
+    eventually("harbour writes", || north.run(["put", "products", "tea", "{}"]).code == 0);
+    converge(&[&head, &north]);
+}
+
+/// The member that was admitted second.
+fn north_of(office: &Office) -> Value {
+    let members = office.get("/v1/members");
+    let all = members["members"].as_array().unwrap();
+    all.iter().find(|member| member["name"] != "head").unwrap().clone()
+}
