@@ -252,3 +252,24 @@ fn a_bundle_is_for_its_owner_only_and_appears_whole() {
     let nowhere = folder.path().join("none/stick");
     assert!(head.run(["bundle", nowhere.to_str().unwrap()]).fails(1).contains("cannot write"));
 }
+
+#[test]
+fn a_site_that_was_revoked_neither_brings_nor_gets_anything_by_stick() {
+    let folder = tempfile::tempdir().unwrap();
+    let stick = folder.path().join("stick");
+    let path = stick.to_str().unwrap();
+    let mut head = office(folder.path(), "head");
+    head.start();
+    let north = invited(folder.path(), "north", &head);
+    carry(&north, &head, &stick);
+    carry(&head, &north, &stick);
+    head.run(["revoke", "north", "--yes"]).ok();
+    head.run(["put", "products", "secret", "{}"]).ok();
+    north.run(["put", "products", "late", "{}"]).ok();
+    north.run(["bundle", path]).ok();
+    assert_eq!(head.run(["merge", path]).code, 1);
+    assert!(!head.has("products", "late"));
+    head.run(["bundle", path]).ok();
+    assert!(north.run(["merge", path]).fails(1).contains("no member"));
+    assert!(!north.has("products", "secret"));
+}

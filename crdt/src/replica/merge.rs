@@ -256,7 +256,9 @@ impl<S: Store> Replica<S> {
     /// Whether the author of an entry may be a member once what is staged is durable.
     fn waits_for_members(&self, header: &EntryHeader) -> bool {
         let is_known = self.members().is_some_and(|m| m.get(&header.author.site).is_some());
-        !is_known && !self.stage.is_empty()
+        let membership = header.network.membership_space();
+        let is_staged = || self.stage.logs.keys().any(|(space, _)| *space == membership);
+        !is_known && is_staged()
     }
 
     fn has_joined(&mut self, by: SiteId) {

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "node")]
 mod api;
+mod bundles;
 mod changes;
 #[cfg(feature = "node")]
 mod files;
@@ -60,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     changes::DOCUMENT,
     operations::OPERATIONS,
     members::REPLICA,
+    bundles::BUNDLE,
     members::MEMBERSHIP,
     records::EDIT,
     records::SCHEMA,

@@ -66,7 +66,7 @@ fn requests_to_liar(head: &mut Replica<MemoryStore>, ms: u64) -> Vec<u64> {
 }
 
 /// Writes, is sound, and is the same as a peer that pulls from it and as itself rebuilt.
-fn stays_usable(mut head: Replica<MemoryStore>) {
+pub(crate) fn stays_usable(mut head: Replica<MemoryStore>) {
     let space = network().id.main_space();
     write(&mut head, "products", "salt", json!({"price": "0.80"})).expect("an honest write");
     let spaces = [space, network().id.membership_space()];
