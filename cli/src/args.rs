@@ -243,6 +243,8 @@ pub(crate) enum SiteCommand {
         /// The bundle or folder
         path: PathBuf,
     },
+    /// Print what changes, as it comes
+    Watch(WatchArgs),
     /// Show the site, its storage, and who holds what
     Status {
         /// Show what is not in step instead: each record, site and reason
@@ -339,6 +341,15 @@ pub(crate) struct ListArgs {
     /// Only records behind this id
     #[arg(long, value_name = "ID")]
     pub(crate) after: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct WatchArgs {
+    /// Only of this collection
+    pub(crate) collection: Option<String>,
+    /// Where to begin: a cursor, `start` or `now`; `now` if not given, or `start` where no node runs
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<String>,
 }
 
 #[derive(clap::Args)]

@@ -18,7 +18,7 @@ use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCo
 use client::Client;
 use commands::{
     backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
-    membership, records, run, schema, status, sync,
+    membership, records, run, schema, status, sync, watch,
 };
 use error::CliError;
 
@@ -129,6 +129,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Frontier => log::frontier(context).await,
         SiteCommand::Status { why: false } => status::status(context).await,
         SiteCommand::Status { why: true } => status::why(context).await,
+        SiteCommand::Watch(args) => watch::watch(context, args).await,
         SiteCommand::Digest { collection } => status::digest(context, collection).await,
         SiteCommand::Verify => maintenance::verify(context).await,
         SiteCommand::Rebuild => maintenance::rebuild(context).await,

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::drafts;
 use crate::driver::{Message, wall_ms};
+use crate::feed::{Consumer, Feed, FeedError, Since};
 use crate::network::{NetworkHandle, PeerInfo};
 use crate::site::SiteError;
 use crate::storage::{Reader, Sizes, disk};
@@ -29,6 +30,7 @@ pub struct Handle {
     pub(crate) reader: Reader,
     pub(crate) known: watch::Receiver<Known>,
     pub(crate) network: Option<NetworkHandle>,
+    pub(crate) feed: Feed,
 }
 
 /// What changes rarely and everyone may ask for at any time.
@@ -200,6 +202,16 @@ impl Handle {
     /// Whether a node runs, with links to others; or a stopped one's folder was opened.
     pub fn is_running(&self) -> bool {
         self.network.is_some()
+    }
+
+    /// A consumer of the feed of changes, of one collection or of all.
+    pub async fn follow(
+        &self,
+        since: Since,
+        collection: Option<String>,
+    ) -> Result<Consumer, FeedError> {
+        let space = self.network_id().ok_or(NoNetwork)?.main_space();
+        self.feed.open(space, since, collection).await
     }
 
     /// The network, once known.

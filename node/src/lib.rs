@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod config;
 mod drafts;
 mod driver;
+pub mod feed;
 pub mod handle;
 mod init;
 mod log_limit;

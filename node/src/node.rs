@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
 use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
+use crate::feed::Feed;
 use crate::handle::{Handle, Known};
 use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits};
 use crate::ports::{same_kind, with_kept_ports};
@@ -174,6 +175,7 @@ impl Node {
     /// Stops: no new requests, connections closed, everything written out.
     pub async fn shutdown(mut self) {
         let running = self.running.take();
+        self.handle.feed.stop();
         if let Some(running) = running {
             // Each of these may have stopped by itself already.
             running.clock.abort();
@@ -253,7 +255,8 @@ impl Opened {
         let Self { driver, reader, known, site, .. } = self;
         let network = network.map(|network| (network, prepare::start(messages.clone())));
         let sends = network.as_ref().map(|(network, _)| network.clone());
-        let handle = Handle { messages, reader, known, network: sends };
+        let feed = Feed::new(reader.clone(), site);
+        let handle = Handle { messages, reader, known, network: sends, feed };
         let thread = std::thread::Builder::new().name("replica".to_owned());
         let thread = thread.spawn(move || driver.run(network, queue));
         let driver = thread.map_err(|source| StartError::Thread { source })?;

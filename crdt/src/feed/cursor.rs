@@ -155,6 +155,12 @@ impl Cursor {
         self.seen.map(|seen| seen.place)
     }
 
+    /// Whether everything up to the end of a frame has been seen.
+    #[must_use]
+    pub fn is_behind(&self, position: Position) -> bool {
+        self.place() >= Some(Place::behind(position))
+    }
+
     /// Whether nothing was left out on the way to it.
     #[must_use]
     pub fn is_owed_nothing(&self) -> bool {
@@ -197,6 +203,11 @@ impl Cursor {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether something that was left out can be told now.
+    pub fn is_due(&self, journal: &impl ReadJournal) -> Result<bool, StoreError> {
+        Ok(self.clone().collect(journal)?.is_some())
     }
 
     /// Where reading goes back to for what the cursor was owed and can be told now, which is then no longer owed.

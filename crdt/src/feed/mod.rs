@@ -39,6 +39,19 @@ pub struct Told {
     pub item: Item,
 }
 
+impl Told {
+    /// About how many bytes its values take as JSON.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        match &self.item {
+            Item::Change(change) => change.values.as_ref().map_or(0, |values| {
+                values.before.iter().chain([&values.after]).map(View::json_bytes).sum()
+            }),
+            Item::Fork { .. } => 0,
+        }
+    }
+}
+
 /// What the feed tells.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {

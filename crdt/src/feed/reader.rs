@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cursor::{HOLES_MAX, Hole, Seen, check_of};
 use super::values::Records;
-use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told, Values};
+use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told};
 use crate::codec;
 use crate::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT, RecordWrite};
 use crate::ids::SpaceId;
@@ -304,12 +304,7 @@ struct Filling {
 
 impl Filling {
     fn push(&mut self, told: Told) {
-        if let Item::Change(change) = &told.item
-            && let Ok(Values { before, after }) = &change.values
-        {
-            let bytes = before.iter().chain([after]).map(|view| view.json_bytes()).sum::<usize>();
-            self.bytes += bytes;
-        }
+        self.bytes += told.json_bytes();
         self.told.push(told);
     }
 

@@ -1,11 +1,18 @@
 //! Records as of a place in the journal.
 
+use std::num::NonZeroUsize;
+
 use super::Values;
 use crate::changes::{self, ChangeReader};
 use crate::record::{ActorBytes, Document, RecordChange};
 use crate::replica::documents::{Documents, Kept};
 use crate::store::{ReadStore, StoreError};
 use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
+
+/// Records kept by one reader, of which a node has a dozen.
+const RECORDS_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// Values and changes that they have together; some 25 MB at the very most.
+const ITEMS_MAX: usize = 1 << 16;
 
 /// The records that a reader has come by lately, as of its place: reading on, a record that changes again costs
 /// nothing but its changes.
@@ -15,7 +22,7 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn new() -> Self {
-        Self { documents: Documents::new() }
+        Self { documents: Documents::bounded(RECORDS_MAX, ITEMS_MAX) }
     }
 
     /// Forgets all: the reader moved, or history was made anew.

@@ -24,11 +24,18 @@ pub(crate) struct Kept {
 pub(crate) struct Documents {
     records: LruCache<RecordKey, Kept>,
     item_count: usize,
+    items_max: usize,
 }
 
 impl Documents {
+    /// For one replica.
     pub(crate) fn new() -> Self {
-        Self { records: LruCache::new(RECORDS_MAX), item_count: 0 }
+        Self::bounded(RECORDS_MAX, ITEMS_MAX)
+    }
+
+    /// For so many records, and so many values and changes that they have together.
+    pub(crate) fn bounded(records_max: NonZeroUsize, items_max: usize) -> Self {
+        Self { records: LruCache::new(records_max), item_count: 0, items_max }
     }
 
     /// Keeps a record.
@@ -36,7 +43,7 @@ impl Documents {
         self.item_count += kept.document.item_count();
         let replaced = self.records.push(key, kept);
         self.forget(replaced);
-        while self.item_count > ITEMS_MAX {
+        while self.item_count > self.items_max {
             let oldest = self.records.pop_lru();
             self.forget(oldest);
         }

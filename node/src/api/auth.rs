@@ -15,13 +15,10 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 
 use super::error::{ApiError, Code};
+use super::room::Rooms;
 
-/// Requests that are worked on at once; others wait. Each may hold a body and an answer of 8 MiB, and some 50 MiB of
-/// what they mean. Those whose bodies come slowly count too, and are ended after ten seconds.
-const REQUESTS_MAX: usize = 64;
 /// The one path that needs no token: it tells nothing but that the node is there.
 const OPEN_PATH: &str = "/healthz";
 /// Names under which a machine reaches itself.
@@ -33,18 +30,18 @@ const FETCH_SITE: &str = "sec-fetch-site";
 struct Guard {
     token: String,
     port: u16,
-    requests: Semaphore,
+    rooms: Rooms,
 }
 
 /// Puts the guard before a router: token, `Host`, `Origin`, and a bound on requests at work.
 pub(crate) fn guarded(router: Router, token: String, port: u16) -> Router {
-    let guard = Guard { token, port, requests: Semaphore::new(REQUESTS_MAX) };
+    let guard = Guard { token, port, rooms: Rooms::new() };
     router.layer(middleware::from_fn_with_state(Arc::new(guard), check))
 }
 
 async fn check(
     State(guard): State<Arc<Guard>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     guard.check_host(&request)?;
@@ -52,8 +49,8 @@ async fn check(
     if request.uri().path() != OPEN_PATH {
         guard.check_token(request.headers())?;
     }
-    // The semaphore is never closed.
-    let _permit = guard.requests.acquire().await;
+    let room = guard.rooms.take().await;
+    request.extensions_mut().insert(room);
     Ok(next.run(request).await)
 }
 

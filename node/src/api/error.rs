@@ -37,6 +37,12 @@ pub enum Code {
     BadParameter,
     /// Collection, record id or field cannot bear the name.
     BadName,
+    /// The cursor is none that this site gave out.
+    BadCursor,
+    /// The journal does not hold the cursor's place any more.
+    CursorGone,
+    /// As many requests wait for something to happen as may.
+    TooManyWaiting,
     /// The record does not exist or is deleted.
     RecordNotFound,
     /// The collection has no schema.
@@ -89,7 +95,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::Unauthorized,
         Self::WrongHost,
         Self::WrongOrigin,
@@ -101,6 +107,9 @@ impl Code {
         Self::BadJson,
         Self::BadParameter,
         Self::BadName,
+        Self::BadCursor,
+        Self::CursorGone,
+        Self::TooManyWaiting,
         Self::RecordNotFound,
         Self::SchemaNotFound,
         Self::EditRefused,
@@ -143,6 +152,9 @@ impl Code {
             Self::BadJson => ("bad_json", StatusCode::BAD_REQUEST, false),
             Self::BadParameter => ("bad_parameter", StatusCode::BAD_REQUEST, false),
             Self::BadName => ("bad_name", StatusCode::BAD_REQUEST, false),
+            Self::BadCursor => ("bad_cursor", StatusCode::BAD_REQUEST, false),
+            Self::CursorGone => ("cursor_gone", StatusCode::GONE, false),
+            Self::TooManyWaiting => ("too_many_waiting", StatusCode::SERVICE_UNAVAILABLE, true),
             Self::RecordNotFound => ("record_not_found", StatusCode::NOT_FOUND, false),
             Self::SchemaNotFound => ("schema_not_found", StatusCode::NOT_FOUND, false),
             Self::EditRefused => ("edit_refused", StatusCode::UNPROCESSABLE_ENTITY, false),

@@ -156,3 +156,14 @@ pub(crate) fn page_records(asked: Option<usize>) -> Result<usize, ApiError> {
         )),
     }
 }
+
+/// How long to wait, as `30s` or `500ms`, at most `longest`.
+pub(crate) fn wait_time(name: &str, text: &str, longest: Duration) -> Result<Duration, ApiError> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| time.try_into().ok());
+    parsed.filter(|time| *time <= longest).ok_or_else(|| {
+        let longest = longest.as_secs();
+        let message =
+            format!("{name} is {text:?}, expected a time of at most {longest}s, like 30s");
+        ApiError::new(Code::BadParameter, message)
+    })
+}

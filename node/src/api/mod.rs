@@ -12,6 +12,7 @@
 //! | `POST /v1/import/{collection}` | many records as JSON lines |
 //! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `/v1/digest` | what there is |
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
+//! | `GET /v1/changes` | every change of every record: as a page, a long poll, or server-sent events |
 //! | `GET /v1/conflicts` | fields with more than one value |
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}` | schemas |
 //! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
@@ -24,10 +25,12 @@
 
 mod auth;
 mod bundle;
+mod changes;
 mod collections;
 mod conflicts;
 mod decisions;
 mod error;
+mod events;
 mod extract;
 mod history;
 mod import;
@@ -36,6 +39,7 @@ mod maintenance;
 mod membership;
 mod page;
 mod records;
+mod room;
 mod schemas;
 mod server;
 mod status;
@@ -59,6 +63,9 @@ use crate::handle::Handle;
 use error::ApiError;
 
 pub use bundle::{BundleRequest, MergeAnswer};
+pub use changes::{
+    ChangedAnswer, ChangesAnswer, FeedAnswer, StateAnswer, ToldAnswer, TransactionPart,
+};
 pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
 pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
 pub use decisions::{DecidedAnswer, MemberChange};
@@ -136,6 +143,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/collections/{collection}/count", get(collections::count))
         .route("/v1/digest", get(collections::digest))
         .route("/v1/conflicts", get(conflicts::conflicts))
+        .route("/v1/changes", get(changes::changes))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{collection}", get(schemas::get).put(schemas::put))
         .layer(middleware::from_fn(time_out));

@@ -19,6 +19,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::watch;
+
 use self::disk::{Disk, RealDisk};
 use self::folder::{DataFolder, FolderError};
 use self::journal::{
@@ -129,6 +131,8 @@ pub struct Reader {
     refusal: Arc<RwLock<Option<String>>>,
     /// The tables were emptied and do not show the whole journal yet: nobody but the writer may look.
     is_rebuilding: Arc<AtomicBool>,
+    /// Counts how often the tables came to show more.
+    grown: Arc<watch::Sender<u64>>,
 }
 
 impl Storage {
@@ -173,6 +177,7 @@ impl Storage {
             folder: Arc::new(folder),
             refusal: Arc::default(),
             is_rebuilding: Arc::default(),
+            grown: Arc::default(),
         };
         Ok((Storage { journal, disk_reserve_bytes: options.disk_reserve_bytes, reader }, report))
     }
@@ -225,6 +230,11 @@ impl Reader {
     /// Where the journal ends: behind every frame that is durable now. `None`: it is empty.
     pub fn journal_end(&self) -> Option<Position> {
         self.journal.end()
+    }
+
+    /// Changes whenever the tables come to show more of the journal.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
     }
 
     /// Why the disk refused the last append; `None` if it took it.
@@ -380,6 +390,9 @@ impl Store for Storage {
                 self.flush_tables()?;
             }
             is_rebuilding.store(!is_whole, Ordering::Release);
+        }
+        if applied.is_some() {
+            self.reader.grown.send_modify(|count| *count += 1);
         }
         Ok(())
     }

@@ -1,0 +1,228 @@
+//! The feed of changes: as pages, as long polls, and as server-sent events.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use branchline_crdt::feed::{BadCursor, Change, Item, Told};
+use branchline_crdt::record::{View, check_collection};
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::error::{ApiError, Code};
+use super::events::events;
+use super::extract::{Params, page_records, wait_time};
+use super::page;
+use super::room::Room;
+use super::status::rfc3339;
+use crate::feed::{FeedError, PageBounds, Since, WAIT_MAX};
+use crate::handle::Handle;
+
+/// Bytes of values on a page, about. At least one change is on it.
+const PAGE_VALUES_BYTES: usize = 4 * 1024 * 1024;
+/// The content type of server-sent events.
+const EVENT_STREAM: &str = "text/event-stream";
+/// Where a client of server-sent events goes on from.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// A part of the feed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChangesAnswer {
+    /// What is told, in the order in which this site took it in.
+    pub changes: Vec<FeedAnswer>,
+    /// Where the next page begins (`?since=`).
+    pub cursor: String,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// One thing that the feed tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeedAnswer {
+    /// The consumer's place once it has seen this (`?since=`).
+    pub cursor: String,
+    /// What is told.
+    #[serde(flatten)]
+    pub told: ToldAnswer,
+}
+
+/// What the feed tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ToldAnswer {
+    /// A record changed.
+    Change(Box<ChangedAnswer>),
+    /// A site signed one number of its log twice: what it wrote from there on may have been undone here, and what was
+    /// built on it. Read anew what was derived from it.
+    Fork {
+        /// The site.
+        site: String,
+        /// The site's incarnation, in hex.
+        incarnation: String,
+        /// The number.
+        seq: u64,
+    },
+}
+
+/// A change of a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangedAnswer {
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id.
+    pub id: String,
+    /// The change's hash in hex.
+    pub change: String,
+    /// The site that made it.
+    pub site: String,
+    /// The site's incarnation, in hex.
+    pub incarnation: String,
+    /// The number of its entry in the log of that incarnation.
+    pub seq: u64,
+    /// When, by the site's clock, in RFC 3339.
+    pub time: Option<String>,
+    /// Its transaction.
+    pub transaction: TransactionPart,
+    /// The record before; `null` where this created it, or where it is unreadable.
+    pub before: Option<StateAnswer>,
+    /// The record after; `null` where it is unreadable.
+    pub after: Option<StateAnswer>,
+    /// Why the record's values cannot be told here, if they cannot.
+    pub unreadable: Option<String>,
+}
+
+/// The place of a change in its transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionPart {
+    /// The number of the transaction in its entry, from 0.
+    pub number: u32,
+    /// The source and number under which it was written, if it was.
+    pub origin: Option<(String, u64)>,
+    /// Whether this is its last change.
+    pub last: bool,
+    /// Whether this is its last change in this collection: what consumers of one collection go by.
+    pub last_of_collection: bool,
+}
+
+/// A record at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StateAnswer {
+    /// Its fields.
+    pub fields: Map<String, Value>,
+    /// Whether it is deleted.
+    pub deleted: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangesParams {
+    since: Option<String>,
+    collection: Option<String>,
+    limit: Option<usize>,
+    wait: Option<String>,
+}
+
+pub(crate) async fn changes(
+    State(handle): State<Handle>,
+    room: Room,
+    headers: HeaderMap,
+    Params(params): Params<ChangesParams>,
+) -> Result<Response, ApiError> {
+    if let Some(collection) = &params.collection {
+        check_collection(collection)?;
+    }
+    let as_events = accepts_events(&headers);
+    let resumed = headers.get(LAST_EVENT_ID).filter(|_| as_events);
+    let since = match resumed {
+        Some(id) => Some(String::from_utf8_lossy(id.as_bytes()).into_owned()),
+        None => params.since,
+    };
+    let since = since.map_or(Ok(Since::Start), |text| text.parse::<Since>());
+    let since = since.map_err(FeedError::from)?;
+    let bounds =
+        PageBounds { items_max: page_records(params.limit)?, bytes_max: PAGE_VALUES_BYTES };
+    let wait = params.wait.as_deref().map(|text| wait_time("wait", text, WAIT_MAX)).transpose()?;
+    let waiting = (as_events || wait.is_some()).then(|| room.wait()).transpose()?;
+    let mut consumer = handle.follow(since, params.collection).await?;
+    if as_events {
+        let body = Body::from_stream(events(consumer, waiting));
+        let headers = [(header::CONTENT_TYPE, EVENT_STREAM), (header::CACHE_CONTROL, "no-store")];
+        return Ok((headers, body).into_response());
+    }
+    let page = match wait {
+        None => consumer.page(bounds).await?,
+        Some(wait) => consumer.next_page(bounds, Instant::now() + wait).await?,
+    };
+    let items: Vec<_> = page.items.iter().map(|item| item.text(text_of)).collect();
+    let (items, cursor, more) = (items.join(","), page.cursor, !page.is_end);
+    let body = format!(r#"{{"changes":[{items}],"cursor":"{cursor}","more":{more}}}"#);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains(EVENT_STREAM))
+}
+
+/// An item as JSON.
+pub(super) fn text_of(told: &Told) -> String {
+    let answer = FeedAnswer { cursor: told.cursor.to_string(), told: answer(&told.item) };
+    // These types are described to serde in full: this does not fail.
+    serde_json::to_string(&answer).unwrap_or_default()
+}
+
+fn answer(item: &Item) -> ToldAnswer {
+    let (author, seq) = match item {
+        Item::Change(change) => (change.entry.author, change.entry.seq),
+        Item::Fork { author, seq } => (*author, *seq),
+    };
+    let (site, incarnation) = (author.site.to_string(), HEXLOWER.encode(&author.incarnation.0));
+    match item {
+        Item::Change(change) => of_change(change, site, incarnation, seq),
+        Item::Fork { .. } => ToldAnswer::Fork { site, incarnation, seq },
+    }
+}
+
+fn of_change(change: &Change, site: String, incarnation: String, seq: u64) -> ToldAnswer {
+    let state = |view: &View| StateAnswer { fields: page::fields(view), deleted: view.deleted };
+    let values = change.values.as_ref();
+    let origin = change.origin.as_ref();
+    ToldAnswer::Change(Box::new(ChangedAnswer {
+        collection: change.key.collection.clone(),
+        id: change.key.id.clone(),
+        change: HEXLOWER.encode(&change.hash),
+        site,
+        incarnation,
+        seq,
+        time: rfc3339(change.time_ms),
+        transaction: TransactionPart {
+            number: change.transaction,
+            origin: origin.map(|origin| (origin.source.clone(), origin.number)),
+            last: change.is_last,
+            last_of_collection: change.is_last_of_collection,
+        },
+        before: values.ok().and_then(|values| values.before.as_ref()).map(state),
+        after: values.ok().map(|values| state(&values.after)),
+        unreadable: values.err().cloned(),
+    }))
+}
+
+impl From<FeedError> for ApiError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Cursor(error @ BadCursor::Gone) => Self::of(Code::CursorGone, &error).hint(
+                "what happened since cannot be told: read the records anew, then go on from since=now",
+            ),
+            FeedError::Cursor(error @ (BadCursor::Text { .. } | BadCursor::Foreign)) => {
+                Self::of(Code::BadCursor, &error)
+                    .hint("since is `start`, `now`, or a cursor that this site gave out")
+            }
+            FeedError::NoNetwork(_) => Self::no_network(),
+            FeedError::Store(error) => error.into(),
+            FeedError::Stopped(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One consumer of the feed.
+
+use branchline_crdt::feed::{Cursor, FeedId, Reader as FeedReader};
+use branchline_crdt::ids::SpaceId;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Feed, FeedError, FeedItem, FeedPage, PageBounds};
+use crate::handle::Stopped;
+use crate::storage::Reader;
+
+/// Reads the feed from its place on. Dropping it costs nothing: its [`Consumer::cursor`] is all that has to be kept.
+pub struct Consumer {
+    feed: Feed,
+    space: SpaceId,
+    /// `None`: all.
+    collection: Option<String>,
+    cursor: Cursor,
+}
+
+impl Consumer {
+    pub(super) fn new(
+        feed: Feed,
+        space: SpaceId,
+        collection: Option<String>,
+        cursor: Cursor,
+    ) -> Self {
+        Self { feed, space, collection, cursor }
+    }
+
+    /// The place behind all that was read.
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// What comes next, as much as there is within bounds.
+    ///
+    /// # Errors
+    /// The place stays, and the same may succeed later.
+    pub async fn page(&mut self, bounds: PageBounds) -> Result<FeedPage, FeedError> {
+        let live = match self.is_due().await? {
+            true => None,
+            false => {
+                let collection = self.collection.as_deref();
+                self.feed.live_page(self.space, &self.cursor, collection, bounds).await?
+            }
+        };
+        let page = match live {
+            Some(page) => page,
+            None => self.journal_page(bounds).await?,
+        };
+        self.cursor = page.cursor.clone();
+        Ok(page)
+    }
+
+    /// The same; where there is nothing, what comes until `deadline`.
+    ///
+    /// # Errors
+    /// As [`Consumer::page`]; [`FeedError::Stopped`] as soon as the node stops.
+    pub async fn next_page(
+        &mut self,
+        bounds: PageBounds,
+        deadline: Instant,
+    ) -> Result<FeedPage, FeedError> {
+        let mut grown = self.feed.shared.storage.grown();
+        let mut stopping = self.feed.shared.is_stopping.subscribe();
+        loop {
+            grown.mark_unchanged();
+            let page = self.page(bounds).await?;
+            let is_late = Instant::now() >= deadline;
+            if !page.items.is_empty() || (page.is_end && is_late) {
+                return Ok(page);
+            }
+            if !page.is_end {
+                continue;
+            }
+            self.feed.go_live(self.space).await?;
+            tokio::select! {
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => {
+                    return Err(Stopped { reason: None }.into());
+                }
+                grown = timeout_at(deadline, grown.changed()) => match grown {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(Stopped { reason: None }.into()),
+                    Err(_) => return Ok(page),
+                },
+            }
+        }
+    }
+
+    /// Whether something that was left out before can be told now.
+    async fn is_due(&self) -> Result<bool, FeedError> {
+        if self.cursor.is_owed_nothing() {
+            return Ok(false);
+        }
+        let cursor = self.cursor.clone();
+        Ok(self.feed.blocking(move |storage| cursor.is_due(storage)).await??)
+    }
+
+    /// What comes next, read from the journal.
+    async fn journal_page(&self, bounds: PageBounds) -> Result<FeedPage, FeedError> {
+        // The semaphore is never closed.
+        let _permit = self.feed.shared.at_work.acquire().await;
+        let rested = self.feed.resting().pop(&(self.cursor.to_string(), self.collection.clone()));
+        let (space, cursor) = (self.space, self.cursor.clone());
+        let collection = self.collection.clone();
+        let feed = FeedId::new(self.feed.shared.site, space);
+        let read = move |storage: &Reader| -> Result<_, FeedError> {
+            let mut reader = match rested {
+                Some(reader) => reader,
+                None => FeedReader::open(storage, feed, space, cursor, collection)?,
+            };
+            let page = reader.read(storage, bounds)?;
+            Ok((page, reader))
+        };
+        let (page, reader) = self.feed.blocking(read).await??;
+        let key = (page.cursor.to_string(), self.collection.clone());
+        self.feed.resting().put(key, reader);
+        let items = page.told.into_iter().map(FeedItem::new).collect();
+        Ok(FeedPage { items, cursor: page.cursor, is_end: page.is_end })
+    }
+}
