@@ -9,7 +9,7 @@ use std::hint::black_box;
 use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::pack;
-use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange};
+use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, View};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
@@ -97,6 +97,13 @@ fn record(criterion: &mut Criterion) {
     let mut document = Document::empty();
     document.edit(actor, 0, &edit, None).unwrap();
     group.bench_function("view", |bencher| bencher.iter(|| document.view()));
+    let saved = document.save();
+    group.bench_function("load what is stored and view it", |bencher| {
+        bencher.iter(|| Document::load(black_box(&saved)).unwrap().view());
+    });
+    group.bench_function("view what is stored", |bencher| {
+        bencher.iter(|| View::of_saved(black_box(&saved)).unwrap());
+    });
 }
 
 fn entry(criterion: &mut Criterion) {

@@ -8,7 +8,7 @@ use crate::record::{SCHEMA_COLLECTION, Schema, View};
 use crate::store::StoreError;
 use crate::tables::logs::{self, ActorRow};
 use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
-use crate::tables::{ReadTables, decode_row, row, walk};
+use crate::tables::{ReadTables, decode_row, row, walk, walk_by};
 
 /// A record's view, deleted or not. `None`: nobody has written it.
 pub fn record(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<View>, StoreError> {
@@ -16,7 +16,7 @@ pub fn record(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<View>,
 }
 
 fn view(row: &[u8]) -> Result<View, StoreError> {
-    Ok(RecordRow::decode(row)?.document()?.view())
+    RecordRow::decode(row)?.view()
 }
 
 /// A collection's schema. One that another program wrote wrongly, or that is deleted, restricts nothing.
@@ -43,21 +43,35 @@ pub fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<(String, View)>, StoreError> {
-    let after = after.map(|id| {
-        RecordKey { space, collection: collection.to_owned(), id: id.to_owned() }.record()
-    });
     let mut found = Vec::new();
     if limit == 0 {
         return Ok(found);
     }
-    walk(tables, &records::records(space, collection), after.as_deref(), |key, value| {
-        let view = view(value)?;
+    each_of(tables, space, collection, after, |id, view| {
         if !view.deleted {
-            found.push((record_of(key)?.id, view));
+            found.push((id, view));
         }
         Ok(found.len() < limit)
     })?;
     Ok(found)
+}
+
+/// Records read at a time: some MB where each is large, and few more than a page has.
+const STEP_RECORDS: usize = 128;
+
+/// Shows `visit` the records of a collection, deleted or not, by id, behind id `after`, until it returns false.
+pub fn each_of(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    after: Option<&str>,
+    mut visit: impl FnMut(String, View) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let prefix = records::records(space, collection);
+    let after = after.map(|id| [&prefix, id.as_bytes()].concat());
+    walk_by(tables, STEP_RECORDS, &prefix, after.as_deref(), |key, value| {
+        visit(record_of(key)?.id, view(value)?)
+    })
 }
 
 /// Shows `visit` every record of a space, deleted or not.

@@ -37,6 +37,7 @@ pub use genesis::{Genesis, GenesisFault, GenesisKind};
 pub use history::Inconsistent;
 pub use kind::{Kind, UnknownKind};
 pub use leb128::LayoutFault;
+pub(crate) use limits::check_user_field;
 pub use limits::{
     CHANGE_BYTES_MAX, COLLECTION_BYTES_MAX, COUNTER_MAX, DECIMAL_DIGITS_MAX, DELETED_FIELD,
     DEPTH_MAX, FIELD_NAME_BYTES_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX,
@@ -47,6 +48,7 @@ pub use operation::{ActorBytes, UnknownOperation};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
 pub use summary::Summary;
 pub use value::Value;
+pub(crate) use value::{is_decimal, timestamp_from_text};
 pub use version::{BadVersion, Expected, Version};
 pub use view::{Conflict, ConflictValue, View};
 

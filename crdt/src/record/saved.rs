@@ -4,6 +4,8 @@
 //! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
 //! What no one can reach any more, in objects that were removed, is left out.
 
+mod view;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::slice::from_ref;

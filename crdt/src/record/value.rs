@@ -57,20 +57,26 @@ impl Value {
     /// timestamp is an RFC 3339 string in UTC with milliseconds (an integer where the year leaves
     /// what RFC 3339 can write), and a float that is not finite is null.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
+    pub fn into_json(self) -> serde_json::Value {
         match self {
             Value::Null => serde_json::Value::Null,
-            Value::Bool(b) => (*b).into(),
-            Value::Int(n) | Value::Counter(n) => (*n).into(),
-            Value::Float(n) => (*n).into(),
-            Value::Str(s) | Value::Text(s) => s.as_str().into(),
-            Value::Bytes(b) => BASE64.encode(b).into(),
-            Value::Timestamp(ms) => timestamp_to_text(*ms).map_or((*ms).into(), Into::into),
-            Value::List(values) => values.iter().map(Value::to_json).collect(),
+            Value::Bool(b) => b.into(),
+            Value::Int(n) | Value::Counter(n) => n.into(),
+            Value::Float(n) => n.into(),
+            Value::Str(s) | Value::Text(s) => s.into(),
+            Value::Bytes(b) => BASE64.encode(&b).into(),
+            Value::Timestamp(ms) => timestamp_to_text(ms).map_or(ms.into(), Into::into),
+            Value::List(values) => values.into_iter().map(Value::into_json).collect(),
             Value::Map(fields) => serde_json::Value::Object(
-                fields.iter().map(|(name, value)| (name.clone(), value.to_json())).collect(),
+                fields.into_iter().map(|(name, value)| (name, value.into_json())).collect(),
             ),
         }
+    }
+
+    /// As [`Value::into_json`], of a value that is still needed.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        self.clone().into_json()
     }
 
     /// What the value is, in the words of the kinds of fields.

@@ -68,11 +68,22 @@ pub fn walk(
     tables: &(impl ReadTables + ?Sized),
     prefix: &[u8],
     after: Option<&[u8]>,
+    visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    walk_by(tables, SCAN_ROWS, prefix, after, visit)
+}
+
+/// As [`walk`], with `step` rows in memory at a time.
+pub fn walk_by(
+    tables: &(impl ReadTables + ?Sized),
+    step: usize,
+    prefix: &[u8],
+    after: Option<&[u8]>,
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let mut last = after.map(<[u8]>::to_vec);
     loop {
-        let rows = tables.scan(prefix, last.as_deref(), SCAN_ROWS)?;
+        let rows = tables.scan(prefix, last.as_deref(), step)?;
         for (key, value) in &rows {
             if !visit(key, value)? {
                 return Ok(());

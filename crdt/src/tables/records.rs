@@ -6,7 +6,7 @@ use crate::codec;
 use crate::digest::Digest;
 use crate::entry::Origin;
 use crate::ids::SpaceId;
-use crate::record::Document;
+use crate::record::{Document, View};
 use crate::store::StoreError;
 
 /// The address of a record.
@@ -50,6 +50,11 @@ impl<'a> RecordRow<'a> {
     /// What is live of the record.
     pub fn document(&self) -> Result<Document, StoreError> {
         Document::load(self.live).map_err(broken)
+    }
+
+    /// The record as it is read.
+    pub fn view(&self) -> Result<View, StoreError> {
+        View::of_saved(self.live).map_err(broken)
     }
 }
 

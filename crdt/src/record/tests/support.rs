@@ -76,6 +76,8 @@ impl Office {
     fn reload(&mut self) {
         assert_eq!(self.live.save(), self.document.save());
         assert_eq!(self.live.summary(), self.document.summary());
+        let saved = self.live.save();
+        assert_eq!(View::of_saved(&saved).unwrap(), self.document.view());
         self.live = reloaded(&self.live);
         assert_eq!(self.live.save(), self.document.save());
     }
