@@ -16,6 +16,13 @@ use crate::commands::check::Thresholds;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
 
+const FILTER_HELP: &str = "\
+Only records of which this holds: = != < <= > >=, in (...), starts with, is null, is not null, and, or, not, parentheses.
+Strings, timestamps (RFC 3339) and bytes (base64) stand in quotes; numbers, true, false and null do not. Fields that a
+schema declares are compared by their kinds. For example
+
+  price >= 2.50 and (origin.city starts with 'Ya' or shelf in (1, 4)) and note is not null";
+
 /// Keeps the records of many offices in step, with or without a link between them.
 #[derive(Parser)]
 #[command(name = "branchline", version, after_help = EXIT_CODES)]
@@ -178,8 +185,10 @@ pub(crate) enum SiteCommand {
         #[command(flatten)]
         record: RecordArgs,
     },
-    /// List the records of a collection by id
+    /// List the records of a collection
     List(ListArgs),
+    /// Count the records of a collection, and sum them up, by group
+    Summary(SummaryArgs),
     /// Count the records of a collection
     Count {
         /// The collection
@@ -335,11 +344,17 @@ pub(crate) struct InviteArgs {
 pub(crate) struct ListArgs {
     /// The collection
     pub(crate) collection: String,
+    /// Only records of which this holds, for example "price > 2.50 and name starts with 'Tea'"
+    #[arg(long = "where", value_name = "FILTER", long_help = FILTER_HELP)]
+    pub(crate) filter: Option<String>,
+    /// By these fields, a minus before one for the greatest first; by id if not given
+    #[arg(long, value_name = "FIELD,-FIELD,...", allow_hyphen_values = true)]
+    pub(crate) order: Option<String>,
     /// At most so many records
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: usize,
-    /// Only records behind this id
-    #[arg(long, value_name = "ID")]
+    /// Go on where a list ended: behind this id, or the cursor that a list with a filter or an order ended with
+    #[arg(long, value_name = "ID|CURSOR")]
     pub(crate) after: Option<String>,
 }
 
@@ -350,6 +365,30 @@ pub(crate) struct WatchArgs {
     /// Where to begin: a cursor, `start` or `now`; `now` if not given, or `start` where no node runs
     #[arg(long, value_name = "CURSOR")]
     pub(crate) since: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SummaryArgs {
+    /// The collection
+    pub(crate) collection: String,
+    /// Only records of which this holds, for example "price > 2.50 and name starts with 'Tea'"
+    #[arg(long = "where", value_name = "FILTER", long_help = FILTER_HELP)]
+    pub(crate) filter: Option<String>,
+    /// A group for each value of these fields
+    #[arg(long, value_name = "FIELD,...")]
+    pub(crate) by: Option<String>,
+    /// The sums of these fields, exactly
+    #[arg(long, value_name = "FIELD,...")]
+    pub(crate) sum: Option<String>,
+    /// The averages of these fields
+    #[arg(long, value_name = "FIELD,...")]
+    pub(crate) avg: Option<String>,
+    /// The least values of these fields
+    #[arg(long, value_name = "FIELD,...")]
+    pub(crate) min: Option<String>,
+    /// The greatest values of these fields
+    #[arg(long, value_name = "FIELD,...")]
+    pub(crate) max: Option<String>,
 }
 
 #[derive(clap::Args)]

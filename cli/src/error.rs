@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use branchline_node::api::ErrorBody;
+use branchline_node::api::{ErrorBody, ErrorPlace};
 use branchline_node::site::SiteError;
 use branchline_node::storage::OpenError;
 use branchline_node::storage::folder::FolderError;
@@ -19,6 +19,8 @@ pub(crate) struct CliError {
     hint: Option<String>,
     /// The API's code, where the API refused.
     code: Option<String>,
+    /// Where a parameter is wrong.
+    at: Option<ErrorPlace>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ enum Kind {
 
 impl CliError {
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, message: message.into(), hint: None, code: None }
+        Self { kind: Kind::Failed, message: message.into(), hint: None, code: None, at: None }
     }
 
     /// It was asked wrongly.
@@ -74,13 +76,29 @@ impl CliError {
     pub(crate) fn of_api(status: u16, body: &[u8]) -> Self {
         match serde_json::from_slice(body) {
             Ok(ErrorBody { error }) => Self {
-                kind: Kind::Failed,
+                // Only what was asked has places.
+                kind: if error.at.is_some() { Kind::Usage } else { Kind::Failed },
                 message: error.message,
                 hint: error.hint,
                 code: Some(error.code),
+                at: error.at,
             },
             Err(_) => Self::failed(format!("the node answered with HTTP status {status}")),
         }
+    }
+
+    /// Points at the place in the text of the parameter that is wrong, if that is among `parameters`.
+    pub(crate) fn pointing(self, parameters: &[(&str, Option<&str>)]) -> Self {
+        let found = self.at.as_ref().and_then(|at| {
+            let (_, text) = parameters.iter().find(|(name, _)| *name == at.parameter)?;
+            let text = (*text)?;
+            Some((text, text.get(..at.offset)?.chars().count()))
+        });
+        let Some((text, column)) = found else { return self };
+        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let message =
+            format!("{}\n\n  {line}\n  {:>width$}", self.message, "^", width = column + 1);
+        Self { message, ..self }
     }
 
     /// Whether the API refused with this code.
@@ -205,4 +223,30 @@ pub(crate) fn text_of(error: &dyn Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_place_is_pointed_at_below_the_text() {
+        let text = "name = 'é' and price > 'x'";
+        let offset = text.find("'x'");
+        let error = json!({"code": "bad_query", "message": "wrong", "hint": null, "at": {"parameter": "where", "offset": offset}});
+        let body = json!({ "error": error }).to_string();
+        let error = CliError::of_api(400, body.as_bytes())
+            .pointing(&[("order", None), ("where", Some(text))]);
+        assert_eq!(error.exit_code(), 2);
+        let lines: Vec<&str> = error.message.lines().collect();
+        assert_eq!(lines[2], format!("  {text}"));
+        assert_eq!(
+            lines[3].chars().count(),
+            lines[2].chars().position(|c| c == 'x').unwrap_or_default()
+        );
+        let elsewhere = CliError::of_api(400, body.as_bytes()).pointing(&[("where", Some("x"))]);
+        assert_eq!(elsewhere.message, "wrong");
+    }
 }

@@ -18,7 +18,7 @@ use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCo
 use client::Client;
 use commands::{
     backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
-    membership, records, run, schema, status, sync, watch,
+    membership, records, run, schema, status, summary, sync, watch,
 };
 use error::CliError;
 
@@ -107,6 +107,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Delete { record } => records::delete(context, &record).await,
         SiteCommand::Undelete { record } => records::undelete(context, &record).await,
         SiteCommand::List(args) => records::list(context, args).await,
+        SiteCommand::Summary(args) => summary::summary(context, &args).await,
         SiteCommand::Count { collection } => records::count(context, &collection).await,
         SiteCommand::Import(args) => import::run(context, args).await,
         SiteCommand::Export(args) => export::run(context, args).await,

@@ -23,6 +23,7 @@ pub mod memory;
 pub mod pack;
 pub mod prepare;
 pub mod protocol;
+pub mod query;
 pub mod read;
 pub mod receipt;
 pub mod record;

@@ -53,8 +53,8 @@ async fn each_record(
     let mut after = None;
     let mut count = 0;
     loop {
-        let page =
-            records::page(&context.client, collection, after.as_deref(), PAGE_RECORDS_MAX).await?;
+        let asked = [("after", after.as_deref())];
+        let page = records::page(&context.client, collection, &asked, PAGE_RECORDS_MAX).await?;
         count += page.records.len() as u64;
         page.records.into_iter().try_for_each(&mut visit)?;
         match page.next {

@@ -16,5 +16,6 @@ pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod status;
+pub(crate) mod summary;
 pub(crate) mod sync;
 pub(crate) mod watch;

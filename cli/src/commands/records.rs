@@ -106,20 +106,23 @@ pub(crate) async fn count(context: &Context, collection: &str) -> Result<(), Cli
 pub(crate) async fn page(
     client: &Client,
     collection: &str,
-    after: Option<&str>,
+    asked: &[(&str, Option<&str>)],
     limit: usize,
 ) -> Result<ListAnswer, CliError> {
     let limit = limit.clamp(1, PAGE_RECORDS_MAX).to_string();
-    let query = query(&[("limit", Some(&limit)), ("after", after)]);
-    client.get(&collection_path("records", collection, &query)?).await
+    let asked = [&[("limit", Some(limit.as_str()))], asked].concat();
+    let path = collection_path("records", collection, &query(&asked))?;
+    client.get(&path).await.map_err(|error: CliError| error.pointing(&asked))
 }
 
 pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliError> {
-    let ListArgs { collection, limit, mut after } = args;
+    let ListArgs { collection, filter, order, limit, mut after } = args;
+    let (filter, order) = (filter.as_deref(), order.as_deref());
     let mut left = limit;
     let mut shown = Vec::new();
     while left > 0 {
-        let answer = page(&context.client, &collection, after.as_deref(), left).await?;
+        let asked = [("where", filter), ("order", order), ("after", after.as_deref())];
+        let answer = page(&context.client, &collection, &asked, left).await?;
         left = left.saturating_sub(answer.records.len());
         after = answer.next;
         match context.json {
@@ -134,13 +137,20 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
         return Ok(());
     }
     if shown.is_empty() {
-        output::note(format_args!("no records in {collection}"));
+        let such = if filter.is_some() { "such " } else { "" };
+        output::note(format_args!("no {such}records in {collection}"));
         return Ok(());
     }
     show_table(&shown)?;
     if let Some(after) = after {
-        let quoted = after.replace('\'', r"'\''");
-        output::note(format_args!("\nmore: `branchline list {collection} --after '{quoted}'`"));
+        let given = [("--where", filter), ("--order", order), ("--after", Some(after.as_str()))];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let given =
+            given.map(|(name, value)| format!(" {name} '{}'", value.replace('\'', r"'\''")));
+        output::note(format_args!(
+            "\nmore: `branchline list {collection}{}`",
+            given.collect::<String>()
+        ));
     }
     Ok(())
 }

@@ -187,7 +187,8 @@ fn answer(item: &Item) -> ToldAnswer {
 }
 
 fn of_change(change: &Change, site: String, incarnation: String, seq: u64) -> ToldAnswer {
-    let state = |view: &View| StateAnswer { fields: page::fields(view), deleted: view.deleted };
+    let state =
+        |view: &View| StateAnswer { fields: page::fields(view.clone()), deleted: view.deleted };
     let values = change.values.as_ref();
     let origin = change.origin.as_ref();
     ToldAnswer::Change(Box::new(ChangedAnswer {

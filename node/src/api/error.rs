@@ -5,6 +5,7 @@ use std::error::Error;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use branchline_crdt::query::{PageError, QueryError, SummaryError};
 use branchline_crdt::record::{EditError, NameError};
 use branchline_crdt::replica::{InviteError, JoinError, WriteError};
 use branchline_crdt::store::StoreError;
@@ -35,9 +36,13 @@ pub enum Code {
     BadJson,
     /// A parameter of the path or the query is wrong.
     BadParameter,
+    /// A filter, an order or the fields of a summary cannot be read, or do not fit the schema.
+    BadQuery,
+    /// The query would take more work than one request may be.
+    QueryTooLarge,
     /// Collection, record id or field cannot bear the name.
     BadName,
-    /// The cursor is none that this site gave out.
+    /// The cursor is none that this site gave out, or one of another query.
     BadCursor,
     /// The journal does not hold the cursor's place any more.
     CursorGone,
@@ -95,7 +100,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::Unauthorized,
         Self::WrongHost,
         Self::WrongOrigin,
@@ -106,6 +111,8 @@ impl Code {
         Self::BodyUnreadable,
         Self::BadJson,
         Self::BadParameter,
+        Self::BadQuery,
+        Self::QueryTooLarge,
         Self::BadName,
         Self::BadCursor,
         Self::CursorGone,
@@ -151,6 +158,8 @@ impl Code {
             Self::BodyUnreadable => ("body_unreadable", StatusCode::BAD_REQUEST, false),
             Self::BadJson => ("bad_json", StatusCode::BAD_REQUEST, false),
             Self::BadParameter => ("bad_parameter", StatusCode::BAD_REQUEST, false),
+            Self::BadQuery => ("bad_query", StatusCode::BAD_REQUEST, false),
+            Self::QueryTooLarge => ("query_too_large", StatusCode::UNPROCESSABLE_ENTITY, false),
             Self::BadName => ("bad_name", StatusCode::BAD_REQUEST, false),
             Self::BadCursor => ("bad_cursor", StatusCode::BAD_REQUEST, false),
             Self::CursorGone => ("cursor_gone", StatusCode::GONE, false),
@@ -222,6 +231,18 @@ pub struct ErrorDetail {
     pub message: String,
     /// What to do next, for a person.
     pub hint: Option<String>,
+    /// Where it went wrong, if that is within a parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<ErrorPlace>,
+}
+
+/// A place within a parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorPlace {
+    /// The parameter's name.
+    pub parameter: String,
+    /// How many bytes of its value stand before the place.
+    pub offset: usize,
 }
 
 /// A request that cannot be done.
@@ -230,11 +251,12 @@ pub(crate) struct ApiError {
     pub(crate) code: Code,
     message: String,
     hint: Option<String>,
+    at: Option<ErrorPlace>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, at: None }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
@@ -327,6 +349,7 @@ impl ApiError {
             code: self.code.as_str().to_owned(),
             message: self.message.clone(),
             hint: self.hint.clone(),
+            at: self.at.clone(),
         }
     }
 }
@@ -363,6 +386,40 @@ impl IntoResponse for ApiError {
 impl From<NameError> for ApiError {
     fn from(error: NameError) -> Self {
         Self::of(Code::BadName, &error)
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let QueryError { part, offset, .. } = error;
+        let at = ErrorPlace { parameter: part.to_string(), offset };
+        Self { at: Some(at), ..Self::of(Code::BadQuery, &error) }
+    }
+}
+
+impl From<PageError> for ApiError {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Query(error) => error.into(),
+            PageError::Cursor(error) => Self::of(Code::BadCursor, &error),
+            PageError::TooMany { .. } => Self::of(Code::QueryTooLarge, &error).hint(
+                "leave the order away, or ask for fewer records with a filter on an indexed field",
+            ),
+            PageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SummaryError> for ApiError {
+    fn from(error: SummaryError) -> Self {
+        match error {
+            SummaryError::TooMany { .. } | SummaryError::TooManyGroups { .. } => {
+                Self::of(Code::QueryTooLarge, &error).hint(
+                    "group by fields with fewer values, or ask for fewer records with a filter",
+                )
+            }
+            SummaryError::Store(error) => error.into(),
+        }
     }
 }
 

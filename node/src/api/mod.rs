@@ -8,7 +8,8 @@
 //! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record |
 //! | `POST /v1/records/{collection}/{id}/undelete` | a deleted record comes back |
 //! | `GET /v1/records/{collection}/{id}/history`, `/diff`, `/receipts` | what became of a record, and who holds it |
-//! | `GET /v1/records/{collection}` | records by id, page by page |
+//! | `GET /v1/records/{collection}` | records, page by page, by filter and order ([`branchline_crdt::query`]) |
+//! | `GET /v1/summary/{collection}` | counts, sums, averages, least and greatest values, by group |
 //! | `POST /v1/import/{collection}` | many records as JSON lines |
 //! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `/v1/digest` | what there is |
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
@@ -38,6 +39,7 @@ mod log;
 mod maintenance;
 mod membership;
 mod page;
+mod query;
 mod records;
 mod room;
 mod schemas;
@@ -69,7 +71,7 @@ pub use changes::{
 pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
 pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
 pub use decisions::{DecidedAnswer, MemberChange};
-pub use error::{Code, ErrorBody, ErrorDetail};
+pub use error::{Code, ErrorBody, ErrorDetail, ErrorPlace};
 pub use history::{
     ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, HolderAnswer, NotShownAnswer,
     RecordReceiptsAnswer,
@@ -79,7 +81,7 @@ pub use log::{CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, Wh
 pub use maintenance::{RebuildAnswer, VerifyAnswer};
 pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
 pub use page::PAGE_BYTES;
-pub use records::{ListAnswer, ListedRecord};
+pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer};
 pub use schemas::SchemasAnswer;
 pub use status::{
     MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer, StatusAnswer,
@@ -132,7 +134,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/peers", get(status::peers))
         .route("/v1/invites", post(membership::invite))
         .route("/v1/join", post(membership::join))
-        .route("/v1/records/{collection}", get(records::list))
+        .route("/v1/records/{collection}", get(query::list))
         .route("/v1/records/{collection}/{id}", record)
         .route("/v1/records/{collection}/{id}/undelete", post(records::undelete))
         .route("/v1/records/{collection}/{id}/history", get(history::history))
@@ -141,6 +143,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/import/{collection}", post(import::import))
         .route("/v1/collections", get(collections::collections))
         .route("/v1/collections/{collection}/count", get(collections::count))
+        .route("/v1/summary/{collection}", get(query::summary))
         .route("/v1/digest", get(collections::digest))
         .route("/v1/conflicts", get(conflicts::conflicts))
         .route("/v1/changes", get(changes::changes))

@@ -1,55 +1,22 @@
-//! Pages of records, bounded by number and by bytes.
+//! Pages of records, bounded by number, by bytes and by work.
 
-use branchline_crdt::ids::SpaceId;
-use branchline_crdt::read;
+use branchline_crdt::query::Bounds;
 use branchline_crdt::record::View;
-use branchline_crdt::store::StoreError;
-use branchline_crdt::tables::ReadTables;
 use serde_json::Map;
 
 /// A page ends after the record with which its fields pass this many bytes, however few records it has.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
-/// Records read at a time: some MB where each is as large as it may be.
-const STEP_RECORDS: usize = 32;
+/// Records that one page looks at: a filter that lets few through ends a page early, after some tenths of a second.
+const LOOKED_AT_MAX: usize = 100_000;
+/// Records that one request puts in order or sums up, which takes all of them: some seconds.
+const SORTED_MAX: usize = 2_000_000;
 
-/// A page: records by id with their fields as JSON, and the last id where there may be more.
-pub(crate) struct Page {
-    pub(crate) records: Vec<(String, Map<String, serde_json::Value>)>,
-    pub(crate) next: Option<String>,
-}
-
-/// Reads the records of a collection behind id `after`.
-pub(crate) fn page(
-    tables: &impl ReadTables,
-    space: SpaceId,
-    collection: &str,
-    after: Option<String>,
-    limit: usize,
-) -> Result<Page, StoreError> {
-    let mut page = Page { records: Vec::new(), next: None };
-    let mut bytes = 0;
-    let mut after = after;
-    loop {
-        // One more than asked for tells whether there is a next page.
-        let wanted = (limit + 1 - page.records.len()).min(STEP_RECORDS);
-        let step = read::list(tables, space, collection, after.as_deref(), wanted)?;
-        let is_last = step.len() < wanted;
-        for (id, view) in step {
-            if page.records.len() == limit || bytes > PAGE_BYTES {
-                page.next = page.records.last().map(|(id, _)| id.clone());
-                return Ok(page);
-            }
-            bytes += view.json_bytes();
-            after = Some(id.clone());
-            page.records.push((id, fields(&view)));
-        }
-        if is_last {
-            return Ok(page);
-        }
-    }
+/// How much work one request may be that asks for so many records.
+pub(crate) fn bounds(records: usize) -> Bounds {
+    Bounds { records, bytes: PAGE_BYTES, looked_at: LOOKED_AT_MAX, sorted: SORTED_MAX }
 }
 
 /// The fields of a record as JSON.
-pub(crate) fn fields(view: &View) -> Map<String, serde_json::Value> {
-    view.fields.iter().map(|(name, value)| (name.clone(), value.to_json())).collect()
+pub(crate) fn fields(view: View) -> Map<String, serde_json::Value> {
+    view.fields.into_iter().map(|(name, value)| (name, value.into_json())).collect()
 }

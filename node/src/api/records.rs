@@ -1,4 +1,4 @@
-//! One record, and the records of a collection.
+//! One record.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,58 +9,20 @@ use branchline_crdt::record::{Edit, Version, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
 use branchline_crdt::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::conflicts::{self, Naming};
 use super::error::{ApiError, Code};
-use super::extract::{Address, Collection, JsonBody, Params, page_records};
-use super::page::{self, Page};
+use super::extract::{Address, JsonBody, Params};
+use super::page;
 use crate::handle::Handle;
-
-/// A page of a collection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ListAnswer {
-    /// The records, by id.
-    pub records: Vec<ListedRecord>,
-    /// Where the next page begins (`?after=`); `None`: this is the last.
-    pub next: Option<String>,
-}
-
-/// A record on a page.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ListedRecord {
-    /// Its id.
-    pub id: String,
-    /// Its fields.
-    pub fields: Map<String, Value>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Meta {
     #[serde(default)]
     meta: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListParams {
-    limit: Option<usize>,
-    after: Option<String>,
-}
-
-pub(crate) async fn list(
-    State(handle): State<Handle>,
-    Collection(collection): Collection,
-    Params(params): Params<ListParams>,
-) -> Result<Json<ListAnswer>, ApiError> {
-    let limit = page_records(params.limit)?;
-    let read = handle
-        .read(move |tables, space| page::page(tables, space, &collection, params.after, limit));
-    let Page { records, next } = read.await?;
-    let records = records.into_iter().map(|(id, fields)| ListedRecord { id, fields }).collect();
-    Ok(Json(ListAnswer { records, next }))
 }
 
 pub(crate) async fn get(
@@ -137,17 +99,18 @@ pub(crate) async fn view(handle: &Handle, address: &Address) -> Result<View, Api
 
 async fn show(handle: &Handle, address: &Address, meta: bool) -> Result<Response, ApiError> {
     let view = view(handle, address).await?;
-    let fields = page::fields(&view);
+    let tag = entity_tag(&view)?;
     let body = match meta {
-        false => Value::Object(fields),
+        false => Value::Object(page::fields(view)),
         true => {
             let naming = Naming::of(handle, &view).await?;
             let conflicts = conflicts::of_view(&address.collection, &address.id, &view, &naming);
             let heads: Vec<_> = view.heads.iter().map(|head| HEXLOWER.encode(head)).collect();
+            let fields = page::fields(view);
             json!({ "id": address.id, "fields": fields, "heads": heads, "conflicts": conflicts })
         }
     };
-    Ok(([(header::ETAG, entity_tag(&view)?)], Json(body)).into_response())
+    Ok(([(header::ETAG, tag)], Json(body)).into_response())
 }
 
 /// Names the version of a record.

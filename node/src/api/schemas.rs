@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use branchline_crdt::query::{self, Cursor, Page, Query};
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, Code};
 use super::extract::{Address, Collection, JsonBody, Params, page_records};
-use super::page::{self, Page};
+use super::page;
 use super::records;
 use crate::handle::Handle;
 
@@ -34,11 +35,14 @@ pub(crate) async fn list(
 ) -> Result<Json<SchemasAnswer>, ApiError> {
     let limit = page_records(params.limit)?;
     let read = handle.read(move |tables, space| {
-        page::page(tables, space, SCHEMA_COLLECTION, params.after, limit)
+        let (by_id, after) = (Query::default(), params.after.map(Cursor::behind));
+        let bounds = page::bounds(limit);
+        Ok(query::page(tables, space, SCHEMA_COLLECTION, &by_id, after.as_ref(), bounds))
     });
-    let Page { records, next } = read.await?;
-    let schemas = records.into_iter().map(|(name, fields)| (name, Value::Object(fields)));
-    Ok(Json(SchemasAnswer { schemas: schemas.collect(), next }))
+    let Page { records, next, .. } = read.await??;
+    let schema = |(name, view)| (name, Value::Object(page::fields(view)));
+    let schemas = records.into_iter().map(schema).collect();
+    Ok(Json(SchemasAnswer { schemas, next: next.map(|next| next.id().to_owned()) }))
 }
 
 pub(crate) async fn get(
@@ -59,7 +63,7 @@ pub(crate) async fn put(
 
 async fn show(handle: &Handle, collection: String) -> Result<Json<Map<String, Value>>, ApiError> {
     match records::view(handle, &address(&collection)).await {
-        Ok(view) => Ok(Json(page::fields(&view))),
+        Ok(view) => Ok(Json(page::fields(view))),
         Err(error) if error.code == Code::RecordNotFound => {
             let message = format!("collection {collection} has no schema");
             Err(ApiError::new(Code::SchemaNotFound, message)

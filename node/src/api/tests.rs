@@ -90,6 +90,11 @@ async fn every_refusal_has_the_same_shape() {
         (Method::GET, "/v1/records/products/%ff", json, "", Code::BadParameter),
         (Method::GET, "/v1/records/products?limit=1001", json, "", Code::BadParameter),
         (Method::GET, "/v1/records/products?offset=1", json, "", Code::BadParameter),
+        (Method::GET, "/v1/records/products?where=price%20%3D", json, "", Code::BadQuery),
+        (Method::GET, "/v1/records/products?order=a,,b", json, "", Code::BadQuery),
+        (Method::GET, "/v1/records/products?order=a&after=b", json, "", Code::BadCursor),
+        (Method::GET, "/v1/summary/products?sum=a%20b", json, "", Code::BadQuery),
+        (Method::GET, "/v1/summary/products?count=a", json, "", Code::BadParameter),
         (Method::PUT, "/v1/schemas/products", json, "{\"a\": \"money\"}", Code::SchemaRefused),
         (Method::GET, "/v1/schemas/products", json, "", Code::SchemaNotFound),
         (Method::POST, "/v1/invites", json, "{}", Code::NoAddress),
@@ -141,6 +146,49 @@ async fn pages_lead_through_a_collection() {
         }
     }
     assert_eq!(found, lines);
+    site.node.shutdown().await;
+}
+
+#[tokio::test]
+async fn lists_are_filtered_ordered_and_summed_up() {
+    let site = site(true).await;
+    let schema = json!({"price": "decimal", "stock": "counter"});
+    site.ask(Method::PUT, "/v1/schemas/products", schema).await;
+    for (id, fields) in [
+        ("tea", json!({"name": "Tea", "price": "2.50", "stock": 3, "shelf": 1})),
+        ("rice", json!({"name": "Rice", "price": "11.90", "stock": 4, "shelf": 1})),
+        ("salt", json!({"name": "Salt", "price": "0.80", "stock": 5, "shelf": 2})),
+        ("oil", json!({"name": "Oil", "price": "9.00", "stock": 0, "shelf": 2})),
+    ] {
+        site.ask(Method::PUT, &format!("/v1/records/products/{id}"), fields).await;
+    }
+    let list = "/v1/records/products?where=price%20%3E%201&order=-price&limit=2";
+    let ids = |answer: &Value| {
+        let records = answer["records"].as_array().unwrap().iter();
+        records.map(|record| record["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (_, first) = site.get(list).await;
+    assert_eq!(ids(&first), ["rice", "oil"]);
+    assert_eq!((&first["looked_at"], &first["ended_early"]), (&json!(4), &json!(false)));
+    let next = first["next"].as_str().unwrap();
+    let (_, second) = site.get(&format!("{list}&after={next}")).await;
+    assert_eq!((ids(&second), &second["next"]), (vec!["tea".to_owned()], &Value::Null));
+    let other = format!("/v1/records/products?order=price&after={next}");
+    assert_eq!(site.get(&other).await.1["error"]["code"], "bad_cursor");
+
+    let (_, wrong) = site.get("/v1/records/products?where=price%20%3E%20%27x%27").await;
+    assert_eq!(wrong["error"]["at"], json!({"parameter": "where", "offset": 8}));
+    let (_, wrong) = site.get("/v1/records/products?order=price,shlef").await;
+    assert_eq!(wrong["error"]["at"], json!({"parameter": "order", "offset": 6}));
+
+    let (_, found) = site.get("/v1/summary/products?by=shelf&sum=price,stock&max=name").await;
+    assert_eq!(
+        found["groups"],
+        json!([
+            {"by": {"shelf": 1}, "count": 2, "sum": {"price": "14.40", "stock": 7}, "max": {"name": "Tea"}, "left_out": {}},
+            {"by": {"shelf": 2}, "count": 2, "sum": {"price": "9.80", "stock": 5}, "max": {"name": "Salt"}, "left_out": {}},
+        ])
+    );
     site.node.shutdown().await;
 }
 

@@ -1,0 +1,80 @@
+//! Queries: which records of a collection are shown, in which order, and what they come to.
+//!
+//! A filter is a text such as
+//!
+//! ```text
+//! price >= 2.50 and (origin.city starts with 'Ya' or shelf in (1, 4)) and not note is null
+//! ```
+//!
+//! | part | how it is written |
+//! |---|---|
+//! | field | `price`, `origin.city`; in backquotes where it has other characters: `` `unit price` `` |
+//! | string, timestamp, bytes | `'Tea'` or `"Tea"`, a quote inside doubled; a timestamp in RFC 3339, bytes in base64 |
+//! | number | `7`, `-2.50`, of at most 38 digits |
+//! | others | `true`, `false`, `null` |
+//! | tests | `= != < <= > >=`, `in (…, …)`, `starts with '…'`, `is null`, `is not null` |
+//! | connection | `not` before `and` before `or`, parentheses |
+//!
+//! A field that the collection's schema declares is compared as its kind says, and a literal that does not fit the kind
+//! is an error at its place in the text ([`QueryError::offset`]). Any other field is compared by what each record holds
+//! there. A test of two values that cannot be compared is false, so `x != 5` holds wherever `x = 5` does not. A field
+//! that is missing is null, and null equals null alone.
+//!
+//! Values have one order, whatever their kinds ([`Scalar`]): it decides `<`, the order of a list and of groups, and the
+//! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`];
+//! records that are equal by then are listed by id.
+//!
+//! Nothing here looks at more records than [`Bounds`] allow: a page then ends early, with a cursor to go on from.
+
+mod error;
+mod field;
+mod filter;
+mod lexer;
+mod number;
+mod order;
+mod page;
+mod parser;
+mod scalar;
+mod summary;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
+
+use crate::ids::SpaceId;
+use crate::read;
+use crate::record::{SCHEMA_COLLECTION, Schema};
+use crate::store::StoreError;
+use crate::tables::ReadTables;
+use crate::tables::records::RecordKey;
+
+pub use error::{Part, QueryError, QueryFault};
+pub use filter::Filter;
+pub use number::Number;
+pub use order::{Cursor, Order, WrongCursor};
+pub use page::{Bounds, Page, PageError, Query, page};
+pub use scalar::{KEY_STRING_BYTES, Scalar};
+pub use summary::{
+    Asked, GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, summary,
+};
+
+/// Longest text of a filter, an order or a list of fields, in bytes: it travels in the path of a request.
+pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Most tests and literals of one filter: each is looked at for every record.
+pub const ITEMS_MAX: usize = 1_000;
+/// How deep a filter may nest: it is read and evaluated recursively.
+pub const NESTING_MAX: usize = 32;
+/// Most fields of an order, a grouping, or of what is summed up.
+pub const FIELDS_MAX: usize = 16;
+
+/// The schema of a collection, by which queries are typed; empty where it has none.
+pub fn schema_of(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+) -> Result<Schema, StoreError> {
+    let id = collection.to_owned();
+    let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
+    let view = read::record(tables, &key)?.filter(|view| !view.deleted);
+    // What is no schema restricts nothing.
+    Ok(view.and_then(|view| Schema::from_fields(&view.fields).ok()).unwrap_or_default())
+}

@@ -1,0 +1,149 @@
+//! Numbers of all kinds in one order.
+
+use crate::record::DECIMAL_DIGITS_MAX;
+
+/// Digits that are kept of a number: those of the longest decimal.
+const DIGITS: u32 = DECIMAL_DIGITS_MAX as u32;
+
+/// An exact decimal number, whatever kind of field it comes from, or an infinity. A float counts as the shortest
+/// decimal that reads back as that float: 0.1 is equal to 0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number {
+    /// 0 below zero, else 1; the others are complemented below zero, so that they sort as the numbers do.
+    sign: u8,
+    /// The power of ten of the first digit, as an order-preserving code. Zero has the least.
+    power: u16,
+    /// The digits, the first of 38 being other than 0.
+    digits: u128,
+}
+
+/// What stands for the power 0.
+const POWER_ZERO: u16 = 1 << 15;
+
+impl Number {
+    const ZERO: Number = Number { sign: 1, power: 0, digits: 0 };
+
+    /// The number `mantissa` times ten to the power of `-scale`. `None`: it has more than 38 digits.
+    fn new(is_negative: bool, mantissa: u128, scale: i32) -> Option<Number> {
+        let Some(last) = mantissa.checked_ilog10() else { return Some(Number::ZERO) };
+        let missing = (DIGITS - 1).checked_sub(last)?;
+        let digits = mantissa * 10_u128.pow(missing);
+        let power = i32::from(POWER_ZERO) + i32::try_from(last).ok()? - scale;
+        let number = Number { sign: 1, power: u16::try_from(power).ok()?, digits };
+        Some(if is_negative { number.negated() } else { number })
+    }
+
+    fn negated(self) -> Number {
+        match self.digits {
+            0 => self,
+            _ => Number { sign: 1 - self.sign, power: !self.power, digits: !self.digits },
+        }
+    }
+
+    /// A whole number.
+    #[must_use]
+    pub fn of_integer(n: i64) -> Number {
+        // 64 bits have 19 digits.
+        Number::new(n < 0, n.unsigned_abs().into(), 0).unwrap_or(Number::ZERO)
+    }
+
+    /// A decimal: `-?digits(.digits)?` of at most 38 digits.
+    #[must_use]
+    pub fn of_decimal(text: &str) -> Option<Number> {
+        let (is_negative, unsigned) = match text.strip_prefix('-') {
+            Some(unsigned) => (true, unsigned),
+            None => (false, text),
+        };
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let digits = whole.bytes().chain(fraction.bytes());
+        let mantissa = digits.filter(u8::is_ascii_digit).try_fold(0_u128, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(u128::from(digit - b'0'))
+        })?;
+        Number::new(is_negative, mantissa, i32::try_from(fraction.len()).ok()?)
+    }
+
+    /// A float. `None`: it is not a number.
+    #[must_use]
+    pub fn of_float(n: f64) -> Option<Number> {
+        if n.is_nan() {
+            return None;
+        }
+        if n.is_infinite() {
+            let infinity = Number { sign: 1, power: u16::MAX, digits: 1 };
+            return Some(if n < 0.0 { infinity.negated() } else { infinity });
+        }
+        // Such as 1.25e-7.
+        let text = format!("{n:e}");
+        let (decimal, power) = text.split_once('e')?;
+        let (is_negative, unsigned) = match decimal.strip_prefix('-') {
+            Some(unsigned) => (true, unsigned),
+            None => (false, decimal),
+        };
+        let places = unsigned.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        let mantissa: u128 = unsigned.replace('.', "").parse().ok()?;
+        let scale = i32::try_from(places).ok()? - power.parse::<i32>().ok()?;
+        Number::new(is_negative, mantissa, scale)
+    }
+
+    /// Bytes that sort as the numbers do.
+    pub(super) fn encode(self, out: &mut Vec<u8>) {
+        out.push(self.sign);
+        out.extend_from_slice(&self.power.to_be_bytes());
+        out.extend_from_slice(&self.digits.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_all_kinds_have_one_order() {
+        let nines = "9".repeat(38);
+        let mut numbers = vec![
+            Number::of_float(f64::NEG_INFINITY).unwrap(),
+            Number::of_float(f64::MIN).unwrap(),
+            Number::of_decimal(&format!("-{nines}")).unwrap(),
+            Number::of_integer(i64::MIN),
+            Number::of_decimal("-10").unwrap(),
+            Number::of_decimal("-9.99").unwrap(),
+            Number::of_float(-1.5).unwrap(),
+            Number::of_float(-1e-300).unwrap(),
+            Number::of_integer(0),
+            Number::of_float(5e-324).unwrap(),
+            Number::of_decimal(&format!("0.{}1", "0".repeat(36))).unwrap(),
+            Number::of_decimal("0.1").unwrap(),
+            Number::of_decimal("0.11").unwrap(),
+            Number::of_integer(1),
+            Number::of_float(1.000_000_000_000_000_2).unwrap(),
+            Number::of_integer(9),
+            Number::of_integer(10),
+            Number::of_integer(i64::MAX),
+            Number::of_decimal(&nines).unwrap(),
+            Number::of_float(f64::MAX).unwrap(),
+            Number::of_float(f64::INFINITY).unwrap(),
+        ];
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        let encoded = |number: &Number| {
+            let mut out = Vec::new();
+            number.encode(&mut out);
+            out
+        };
+        numbers.reverse();
+        assert!(numbers.is_sorted_by(|a, b| encoded(a) > encoded(b)));
+    }
+
+    #[test]
+    fn a_number_is_itself_in_every_form() {
+        for (text, float, integer) in
+            [("7.00", 7.0, 7), ("-120", -120.0, -120), ("0.0", -0.0, 0), ("-0", 0.0, 0)]
+        {
+            let decimal = Number::of_decimal(text).unwrap();
+            assert_eq!(Some(decimal), Number::of_float(float), "{text}");
+            assert_eq!(decimal, Number::of_integer(integer), "{text}");
+        }
+        assert_eq!(Number::of_float(0.1), Number::of_decimal("0.100"));
+        assert_eq!(Number::of_float(f64::NAN), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! The order of a list, and places in it.
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Part, QueryError, QueryFault};
+use super::field::Field;
+use super::parser;
+use super::scalar::{KEY_STRING_BYTES, Scalar};
+use crate::codec;
+use crate::record::{Kind, Schema, View};
+
+/// By what a list is ordered: fields, then the record id. Without fields it is ordered by id alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Order {
+    pub(super) fields: Vec<OrderField>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct OrderField {
+    pub(super) field: Field,
+    pub(super) is_descending: bool,
+}
+
+impl Order {
+    /// Reads fields separated by commas; a minus before one turns it around.
+    ///
+    /// # Errors
+    /// [`QueryError`] says what is wrong, and where.
+    pub fn parse(text: &str, schema: &Schema) -> Result<Order, QueryError> {
+        let fields = parser::fields(Part::Order, text, schema)?;
+        for (field, _) in &fields {
+            if let Some(kind @ (Kind::List | Kind::Map)) = field.kind {
+                let of = format!("{:?}, which is declared as {kind}", field.path);
+                let fault = QueryFault::Test { test: "an order", of };
+                return Err(QueryError { part: Part::Order, offset: field.offset, fault });
+            }
+        }
+        let fields = fields.into_iter();
+        let of = |(field, is_descending)| OrderField { field, is_descending };
+        Ok(Order { fields: fields.map(of).collect() })
+    }
+
+    /// Bytes that sort as the order says.
+    pub(super) fn key(&self, view: &View) -> Vec<u8> {
+        let mut key = Vec::new();
+        for OrderField { field, is_descending } in &self.fields {
+            encode(field.scalar(view), *is_descending, &mut key);
+        }
+        key
+    }
+}
+
+/// Appends the part of a sort key that one field is.
+pub(super) fn encode(scalar: Scalar<'_>, is_descending: bool, key: &mut Vec<u8>) {
+    let begin = key.len();
+    scalar.encode(KEY_STRING_BYTES, key);
+    if is_descending {
+        key[begin..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
+/// A place in the list that a query gives: behind a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Tells queries apart: see [`super::Query`].
+    pub(super) query: [u8; 8],
+    /// The record's sort key.
+    #[serde(with = "serde_bytes")]
+    pub(super) key: Vec<u8>,
+    /// Its id.
+    pub(super) id: String,
+}
+
+/// A text that is no place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WrongCursor {
+    /// It is no cursor at all.
+    #[error("this is no cursor: take the one that the page before ended with, as it is")]
+    Malformed,
+    /// It is one of another query.
+    #[error(
+        "the cursor belongs to another query: collection, filter and order must be those of the page that it came from"
+    )]
+    OfAnotherQuery,
+}
+
+impl Cursor {
+    /// Behind the record of that id, in a list by id.
+    #[must_use]
+    pub fn behind(id: String) -> Cursor {
+        Cursor { query: [0; 8], key: Vec::new(), id }
+    }
+
+    /// The record's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The cursor as text for [`Cursor::from_text`].
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        BASE64URL_NOPAD.encode(&codec::encode(self))
+    }
+
+    /// Reads a cursor.
+    ///
+    /// # Errors
+    /// [`WrongCursor::Malformed`].
+    pub fn from_text(text: &str) -> Result<Cursor, WrongCursor> {
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| WrongCursor::Malformed)?;
+        codec::decode("cursor", &bytes).map_err(|_| WrongCursor::Malformed)
+    }
+}

@@ -1,0 +1,280 @@
+//! Pages of the records that a query gives.
+
+use std::collections::BinaryHeap;
+
+use super::error::{Part, QueryError, QueryFault};
+use super::filter::Filter;
+use super::order::{Cursor, Order, WrongCursor};
+use crate::ids::SpaceId;
+use crate::read;
+use crate::record::{Schema, View};
+use crate::store::StoreError;
+use crate::tables::ReadTables;
+use crate::tables::records::RecordKey;
+
+/// A list that is asked for: which records, in which order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Query {
+    pub(super) filter: Option<Filter>,
+    pub(super) order: Order,
+    /// Tells its cursors from those of other queries.
+    tag: [u8; 8],
+}
+
+/// How much work one page may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Records on the page.
+    pub records: usize,
+    /// Bytes of the records on the page, about; the one that passes them is still on it.
+    pub bytes: usize,
+    /// Records that are looked at where the page can end early.
+    pub looked_at: usize,
+    /// Records that are looked at where an order or a sum takes all of them.
+    pub sorted: usize,
+}
+
+/// Some of the records that a query gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The records, by the order.
+    pub records: Vec<(String, View)>,
+    /// Where the next page begins; `None`: there is nothing behind this one.
+    pub next: Option<Cursor>,
+    /// Records that were looked at.
+    pub looked_at: usize,
+    /// Whether the page ended because it had looked at enough records: more may come at once.
+    pub ended_early: bool,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// The query names what is not there.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The cursor is of another query.
+    #[error(transparent)]
+    Cursor(#[from] WrongCursor),
+    /// It would take more work than one request may be.
+    #[error("more than {max} records would have to be put in order")]
+    TooMany {
+        /// How many are possible.
+        max: usize,
+    },
+    /// The tables failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Query {
+    /// Reads a filter and an order on records of a collection.
+    ///
+    /// # Errors
+    /// [`QueryError`] says what is wrong, and where.
+    pub fn parse(
+        collection: &str,
+        schema: &Schema,
+        filter: Option<&str>,
+        order: Option<&str>,
+    ) -> Result<Query, QueryError> {
+        let mut hasher = blake3::Hasher::new();
+        for text in [Some(collection), filter, order] {
+            hasher.update(&(text.map_or(0, |text| text.len() + 1) as u64).to_le_bytes());
+            hasher.update(text.unwrap_or_default().as_bytes());
+        }
+        let filter = filter.map(|text| Filter::parse(text, schema)).transpose()?;
+        let order = order.map(|text| Order::parse(text, schema)).transpose()?.unwrap_or_default();
+        // A field that is declared meanwhile may sort otherwise.
+        for field in &order.fields {
+            hasher.update(field.field.kind.map_or("-", |kind| kind.as_str()).as_bytes());
+        }
+        let mut tag = [0; 8];
+        hasher.finalize_xof().fill(&mut tag);
+        Ok(Query { filter, order, tag })
+    }
+
+    /// The place that a text from a page of this query names.
+    ///
+    /// # Errors
+    /// [`WrongCursor`].
+    pub fn cursor(&self, text: &str) -> Result<Cursor, WrongCursor> {
+        let cursor = Cursor::from_text(text)?;
+        if cursor.query == self.tag { Ok(cursor) } else { Err(WrongCursor::OfAnotherQuery) }
+    }
+
+    fn matches(&self, view: &View) -> bool {
+        !view.deleted && self.filter.as_ref().is_none_or(|filter| filter.matches(view))
+    }
+
+    pub(super) fn place(&self, key: Vec<u8>, id: String) -> Cursor {
+        Cursor { query: self.tag, key, id }
+    }
+}
+
+/// The records of a collection that a query gives, behind a cursor.
+///
+/// # Errors
+/// [`PageError`].
+pub fn page(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    query: &Query,
+    after: Option<&Cursor>,
+    bounds: Bounds,
+) -> Result<Page, PageError> {
+    match query.order.fields.is_empty() {
+        true => Ok(by_id(tables, space, collection, query, after, bounds)?),
+        false => by_order(tables, space, collection, query, after, bounds),
+    }
+}
+
+fn by_id(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    query: &Query,
+    after: Option<&Cursor>,
+    bounds: Bounds,
+) -> Result<Page, StoreError> {
+    let mut page = Page::empty();
+    let mut bytes = 0;
+    let mut last = None;
+    let after = after.map(Cursor::id);
+    read::each_of(tables, space, collection, after, |id, view| {
+        let is_full = page.records.len() >= bounds.records || bytes > bounds.bytes;
+        let is_tired = page.looked_at >= bounds.looked_at;
+        let is_such = query.matches(&view);
+        if is_tired || (is_full && is_such) {
+            page.ended_early = !is_full;
+            page.next = last.take().map(|id| query.place(Vec::new(), id));
+            return Ok(false);
+        }
+        page.looked_at += 1;
+        if is_such {
+            bytes += view.json_bytes();
+            page.records.push((id.clone(), view));
+        }
+        last = Some(id);
+        Ok(true)
+    })?;
+    Ok(page)
+}
+
+fn by_order(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    query: &Query,
+    after: Option<&Cursor>,
+    bounds: Bounds,
+) -> Result<Page, PageError> {
+    let mut page = Page::empty();
+    let mut is_too_many = false;
+    let mut first = First::new(bounds.records);
+    let mut unknown = Unknown::new(&query.order);
+    read::each_of(tables, space, collection, None, |id, view| {
+        is_too_many = page.looked_at >= bounds.sorted;
+        page.looked_at += 1;
+        if query.matches(&view) {
+            unknown.see(&view);
+            let place = (query.order.key(&view), id);
+            if after.is_none_or(|after| (&after.key, &after.id) < (&place.0, &place.1)) {
+                first.add(place);
+            }
+        }
+        Ok(!is_too_many)
+    })?;
+    if is_too_many {
+        return Err(PageError::TooMany { max: bounds.sorted });
+    }
+    unknown.end()?;
+    let (places, has_more) = first.into_sorted();
+    let mut bytes = 0;
+    let count = places.len();
+    for (number, (key, id)) in places.into_iter().enumerate() {
+        let record = RecordKey { space, collection: collection.to_owned(), id };
+        // As it is now: it may have changed since it was looked at.
+        let view = read::record(tables, &record)?.filter(|view| query.matches(view));
+        let id = record.id;
+        if let Some(view) = view {
+            bytes += view.json_bytes();
+            page.records.push((id.clone(), view));
+        }
+        let is_last = number + 1 == count;
+        if (is_last && has_more) || (!is_last && bytes > bounds.bytes) {
+            page.next = Some(query.place(key, id));
+            break;
+        }
+    }
+    Ok(page)
+}
+
+impl Page {
+    fn empty() -> Page {
+        Page { records: Vec::new(), next: None, looked_at: 0, ended_early: false }
+    }
+}
+
+/// A sort key and a record id.
+type Place = (Vec<u8>, String);
+
+/// The first places of an order.
+struct First {
+    /// The last of them on top.
+    heap: BinaryHeap<Place>,
+    max: usize,
+    has_more: bool,
+}
+
+impl First {
+    fn new(max: usize) -> First {
+        First { heap: BinaryHeap::new(), max, has_more: false }
+    }
+
+    fn add(&mut self, place: Place) {
+        self.heap.push(place);
+        if self.heap.len() > self.max {
+            self.heap.pop();
+            self.has_more = true;
+        }
+    }
+
+    fn into_sorted(self) -> (Vec<Place>, bool) {
+        (self.heap.into_sorted_vec(), self.has_more)
+    }
+}
+
+/// Fields of an order that no schema declares, and that no record has had so far: a slip of the pen, if it stays so.
+struct Unknown<'q> {
+    order: &'q Order,
+    is_seen: Vec<bool>,
+    has_records: bool,
+}
+
+impl<'q> Unknown<'q> {
+    fn new(order: &'q Order) -> Unknown<'q> {
+        let is_seen = order.fields.iter().map(|field| field.field.kind.is_some()).collect();
+        Unknown { order, is_seen, has_records: false }
+    }
+
+    fn see(&mut self, view: &View) {
+        self.has_records = true;
+        for (field, is_seen) in self.order.fields.iter().zip(&mut self.is_seen) {
+            *is_seen = *is_seen || field.field.find(view).is_some();
+        }
+    }
+
+    fn end(self) -> Result<(), QueryError> {
+        let mut unseen = self.order.fields.iter().zip(self.is_seen).filter(|(_, seen)| !seen);
+        match unseen.next() {
+            Some((field, _)) if self.has_records => {
+                let path = field.field.path.clone();
+                let (offset, fault) = (field.field.offset, QueryFault::UnknownField { path });
+                Err(QueryError { part: Part::Order, offset, fault })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Counts, sums, averages, least and greatest values, by group.
+
+use std::collections::BTreeMap;
+
+use bigdecimal::{BigDecimal, RoundingMode};
+
+use super::error::{Part, QueryError, QueryFault};
+use super::field::Field;
+use super::filter::Filter;
+use super::page::Bounds;
+use super::parser;
+use super::scalar::Scalar;
+use crate::ids::SpaceId;
+use crate::read;
+use crate::record::{Kind, Schema, Value, View};
+use crate::store::StoreError;
+use crate::tables::ReadTables;
+
+/// Most groups of a summary: they are all in memory, and in one answer.
+pub const GROUPS_MAX: usize = 10_000;
+/// Bytes that the groups' values and least and greatest values may take together.
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Places of an average beyond those of the values.
+const AVERAGE_PLACES: i64 = 6;
+
+/// What is asked of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measure {
+    /// The sum of its numbers.
+    Sum,
+    /// The average of its numbers.
+    Avg,
+    /// Its least value.
+    Min,
+    /// Its greatest value.
+    Max,
+}
+
+impl Measure {
+    /// Every measure.
+    pub const ALL: [Measure; 4] = [Measure::Sum, Measure::Avg, Measure::Min, Measure::Max];
+
+    fn part(self) -> Part {
+        match self {
+            Measure::Sum => Part::Sum,
+            Measure::Avg => Part::Avg,
+            Measure::Min => Part::Min,
+            Measure::Max => Part::Max,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.part().as_str()
+    }
+
+    fn is_of(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Integer | Kind::Float | Kind::Decimal | Kind::Counter => true,
+            Kind::String | Kind::Boolean | Kind::Timestamp | Kind::Bytes | Kind::Text => {
+                matches!(self, Measure::Min | Measure::Max)
+            }
+            Kind::List | Kind::Map => false,
+        }
+    }
+}
+
+/// The texts of a summary that is asked for: each is fields separated by commas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked<'t> {
+    /// Which records.
+    pub filter: Option<&'t str>,
+    /// By what they are grouped.
+    pub by: Option<&'t str>,
+    /// What is asked of which fields, by [`Measure::ALL`].
+    pub measures: [Option<&'t str>; 4],
+}
+
+/// A summary that is asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SummaryQuery {
+    filter: Option<Filter>,
+    by: Vec<Field>,
+    measures: Vec<(Measure, Field)>,
+}
+
+impl SummaryQuery {
+    /// Reads what is asked of records of a schema.
+    ///
+    /// # Errors
+    /// [`QueryError`] says what is wrong, and where.
+    pub fn parse(schema: &Schema, asked: Asked<'_>) -> Result<SummaryQuery, QueryError> {
+        let filter = asked.filter.map(|text| Filter::parse(text, schema)).transpose()?;
+        let by = match asked.by {
+            Some(text) => parser::fields(Part::By, text, schema)?,
+            None => Vec::new(),
+        };
+        let by = by.into_iter().map(|(field, _)| field).collect();
+        let mut measures = Vec::new();
+        for (measure, text) in Measure::ALL.into_iter().zip(asked.measures) {
+            let Some(text) = text else { continue };
+            for (field, _) in parser::fields(measure.part(), text, schema)? {
+                if let Some(kind) = field.kind.filter(|kind| !measure.is_of(*kind)) {
+                    let of = format!("{:?}, which is declared as {kind}", field.path);
+                    let fault = QueryFault::Test { test: measure.as_str(), of };
+                    let (part, offset) = (measure.part(), field.offset);
+                    return Err(QueryError { part, offset, fault });
+                }
+                measures.push((measure, field));
+            }
+        }
+        Ok(SummaryQuery { filter, by, measures })
+    }
+
+    /// The fields by which records are grouped.
+    pub fn by(&self) -> impl Iterator<Item = &str> {
+        self.by.iter().map(|field| field.path.as_str())
+    }
+
+    /// What is asked of which fields.
+    pub fn measures(&self) -> impl Iterator<Item = (Measure, &str)> {
+        self.measures.iter().map(|(measure, field)| (*measure, field.path.as_str()))
+    }
+}
+
+/// What the records of a collection come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The groups, by the values of their fields. Without fields there is one.
+    pub groups: Vec<Group>,
+    /// Records that were looked at.
+    pub looked_at: usize,
+}
+
+/// Records that have the same values of the fields that one groups by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Those values, as the first of the records has them.
+    pub by: Vec<Value>,
+    /// How many records.
+    pub count: u64,
+    /// What was asked of fields, in that order.
+    pub measures: Vec<MeasureValue>,
+}
+
+/// What one measure comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasureValue {
+    /// The sum, average, least or greatest value; null: there is none. The sum of integers is an integer if 64 bits
+    /// hold it. Other sums, and averages, are exact decimals in a string; averages are rounded to six places more than
+    /// the values have. If one of the values is a float, so is what they come to.
+    pub value: Value,
+    /// Values that were left out, because they are not numbers.
+    pub left_out: u64,
+}
+
+/// Why there is no summary.
+#[derive(Debug, thiserror::Error)]
+pub enum SummaryError {
+    /// There are too many groups.
+    #[error("there are more than {max} groups, or their values are too large")]
+    TooManyGroups {
+        /// How many are possible.
+        max: usize,
+    },
+    /// It would take more work than one request may be.
+    #[error("more than {max} records would have to be summed up")]
+    TooMany {
+        /// How many are possible.
+        max: usize,
+    },
+    /// The tables failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Sums up the records of a collection. Of `bounds`, [`Bounds::sorted`] counts.
+///
+/// # Errors
+/// [`SummaryError`].
+pub fn summary(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    query: &SummaryQuery,
+    bounds: Bounds,
+) -> Result<Summary, SummaryError> {
+    let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0 };
+    let mut looked_at = 0;
+    let mut is_too_many = false;
+    if query.by.is_empty() {
+        groups.by_key.insert(Vec::new(), groups.empty(Vec::new()));
+    }
+    read::each_of(tables, space, collection, None, |_, view| {
+        is_too_many = looked_at >= bounds.sorted;
+        looked_at += 1;
+        let is_such = query.filter.as_ref().is_none_or(|filter| filter.matches(&view));
+        if !view.deleted && is_such {
+            groups.add(&view);
+        }
+        Ok(!is_too_many && !groups.are_too_many())
+    })?;
+    if groups.are_too_many() {
+        return Err(SummaryError::TooManyGroups { max: GROUPS_MAX });
+    }
+    if is_too_many {
+        return Err(SummaryError::TooMany { max: bounds.sorted });
+    }
+    let groups = groups.by_key.into_values().map(GroupSum::end).collect();
+    Ok(Summary { groups, looked_at })
+}
+
+struct Groups<'q> {
+    query: &'q SummaryQuery,
+    /// By the encoded values of their fields.
+    by_key: BTreeMap<Vec<u8>, GroupSum>,
+    /// What the keys, and the least and greatest values, take.
+    bytes: usize,
+}
+
+struct GroupSum {
+    by: Vec<Value>,
+    count: u64,
+    measures: Vec<Accumulator>,
+}
+
+impl Groups<'_> {
+    fn empty(&self, by: Vec<Value>) -> GroupSum {
+        let measures = self.query.measures.iter();
+        let measures = measures.map(|(measure, _)| Accumulator::new(*measure));
+        GroupSum { by, count: 0, measures: measures.collect() }
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.by_key.len() > GROUPS_MAX || self.bytes > GROUP_BYTES_MAX
+    }
+
+    fn add(&mut self, view: &View) {
+        let mut key = Vec::new();
+        for field in &self.query.by {
+            field.scalar(view).encode(usize::MAX, &mut key);
+        }
+        if !self.by_key.contains_key(&key) {
+            let values = self.query.by.iter().map(|field| field.find(view).cloned());
+            let values: Vec<_> = values.map(|value| value.unwrap_or(Value::Null)).collect();
+            self.bytes += key.len() + values.iter().map(Value::json_bytes).sum::<usize>();
+            let group = self.empty(values);
+            self.by_key.insert(key.clone(), group);
+        }
+        let Some(group) = self.by_key.get_mut(&key) else { return };
+        group.count += 1;
+        for ((_, field), accumulator) in self.query.measures.iter().zip(&mut group.measures) {
+            if let Some(value) = field.find(view) {
+                self.bytes += accumulator.add(value, field.kind);
+            }
+        }
+    }
+}
+
+impl GroupSum {
+    fn end(self) -> Group {
+        let measures = self.measures.into_iter().map(Accumulator::end).collect();
+        Group { by: self.by, count: self.count, measures }
+    }
+}
+
+enum Accumulator {
+    Total { is_average: bool, total: Total },
+    Extreme { is_least: bool, kept: Option<(Value, Option<Kind>)> },
+}
+
+impl Accumulator {
+    fn new(measure: Measure) -> Accumulator {
+        match measure {
+            Measure::Sum | Measure::Avg => {
+                Accumulator::Total { is_average: measure == Measure::Avg, total: Total::default() }
+            }
+            Measure::Min | Measure::Max => {
+                Accumulator::Extreme { is_least: measure == Measure::Min, kept: None }
+            }
+        }
+    }
+
+    /// Takes a value in, and says how many bytes more are kept.
+    fn add(&mut self, value: &Value, kind: Option<Kind>) -> usize {
+        match self {
+            Accumulator::Total { total, .. } => {
+                total.add(value, kind);
+                0
+            }
+            Accumulator::Extreme { is_least, kept } => {
+                let scalar = Scalar::of(value, kind);
+                let is_better = match kept {
+                    None => scalar != Scalar::Null,
+                    Some((kept, _)) if *is_least => {
+                        scalar != Scalar::Null && scalar < Scalar::of(kept, kind)
+                    }
+                    Some((kept, _)) => scalar > Scalar::of(kept, kind),
+                };
+                if !is_better {
+                    return 0;
+                }
+                let before = kept.as_ref().map_or(0, |(value, _)| value.json_bytes());
+                *kept = Some((value.clone(), kind));
+                value.json_bytes().saturating_sub(before)
+            }
+        }
+    }
+
+    fn end(self) -> MeasureValue {
+        match self {
+            Accumulator::Total { is_average, total } => {
+                let left_out = total.left_out;
+                MeasureValue { value: total.end(is_average), left_out }
+            }
+            Accumulator::Extreme { kept, .. } => {
+                let value = kept.map_or(Value::Null, |(value, _)| value);
+                MeasureValue { value, left_out: 0 }
+            }
+        }
+    }
+}
+
+/// Exact sums, whatever the number of digits; of floats as floats add up, in the order of ids.
+#[derive(Default)]
+struct Total {
+    count: u64,
+    integers: i128,
+    decimals: Option<BigDecimal>,
+    floats: Option<f64>,
+    left_out: u64,
+}
+
+impl Total {
+    fn add(&mut self, value: &Value, kind: Option<Kind>) {
+        match (value, Scalar::of(value, kind)) {
+            (Value::Null, _) => return,
+            // 128 bits hold more of them than there can be records.
+            (Value::Int(n) | Value::Counter(n), _) => self.integers += i128::from(*n),
+            (Value::Float(n), _) => self.floats = Some(self.floats.unwrap_or_default() + n),
+            (Value::Str(text), Scalar::Number(_))
+                if let Ok(decimal) = text.parse::<BigDecimal>() =>
+            {
+                self.decimals = Some(self.decimals.take().unwrap_or_default() + decimal);
+            }
+            (_, _) => {
+                self.left_out += 1;
+                return;
+            }
+        }
+        self.count += 1;
+    }
+
+    fn end(self, is_average: bool) -> Value {
+        if self.count == 0 {
+            return Value::Null;
+        }
+        let is_whole = self.decimals.is_none();
+        let exact = self.decimals.unwrap_or_default() + BigDecimal::from(self.integers);
+        if let Some(floats) = self.floats {
+            let sum = floats + exact.to_plain_string().parse::<f64>().unwrap_or(f64::NAN);
+            return Value::Float(if is_average { sum / self.count as f64 } else { sum });
+        }
+        if !is_average {
+            return match i64::try_from(self.integers) {
+                Ok(sum) if is_whole => Value::Int(sum),
+                Ok(_) | Err(_) => Value::Str(exact.to_plain_string()),
+            };
+        }
+        let places = exact.fractional_digit_count().max(0) + AVERAGE_PLACES;
+        let average = exact / BigDecimal::from(self.count);
+        let rounded = average.with_scale_round(places, RoundingMode::HalfUp);
+        Value::Str(rounded.normalized().to_plain_string())
+    }
+}

@@ -1,0 +1,173 @@
+//! Lists of records by filter and order, and summaries.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::ids::SpaceId;
+use branchline_crdt::query::{self, Asked, Cursor, Group, Page, PageError, Query, SummaryQuery};
+use branchline_crdt::tables::ReadTables;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::error::{ApiError, Code};
+use super::extract::{Collection, Params, page_records};
+use super::page;
+use crate::handle::Handle;
+
+/// Queries that are worked on at a time; others wait for their turn. Each may keep a core busy for seconds.
+const QUERIES_AT_ONCE: usize = 2;
+static TURNS: Semaphore = Semaphore::const_new(QUERIES_AT_ONCE);
+
+/// A page of a collection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListAnswer {
+    /// The records, by the order that was asked for, else by id.
+    pub records: Vec<ListedRecord>,
+    /// Where the next page begins (`?after=`): an id, or a cursor where there is a filter or an order. `None`: this is
+    /// the last.
+    pub next: Option<String>,
+    /// Records that were looked at for it.
+    pub looked_at: usize,
+    /// Whether it has fewer records than asked for because that was enough work for one request: `next` goes on.
+    pub ended_early: bool,
+}
+
+/// A record on a page.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListedRecord {
+    /// Its id.
+    pub id: String,
+    /// Its fields.
+    pub fields: Map<String, Value>,
+}
+
+/// What the records of a collection come to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SummaryAnswer {
+    /// The groups, by the values that they have in common.
+    pub groups: Vec<GroupAnswer>,
+    /// Records that were looked at.
+    pub looked_at: usize,
+}
+
+/// Records that have the same values of the fields that one groups by.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupAnswer {
+    /// Those values, by field.
+    pub by: Map<String, Value>,
+    /// How many records.
+    pub count: u64,
+    /// What was asked of them: by `sum`, `avg`, `min` or `max`, then by field.
+    #[serde(flatten)]
+    pub measures: BTreeMap<String, Map<String, Value>>,
+    /// Values that are not in the sum or average of a field because they are not numbers.
+    pub left_out: BTreeMap<String, u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParams {
+    limit: Option<usize>,
+    after: Option<String>,
+    r#where: Option<String>,
+    order: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SummaryParams {
+    r#where: Option<String>,
+    by: Option<String>,
+    sum: Option<String>,
+    avg: Option<String>,
+    min: Option<String>,
+    max: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(handle): State<Handle>,
+    Collection(collection): Collection,
+    Params(params): Params<ListParams>,
+) -> Result<Json<ListAnswer>, ApiError> {
+    let limit = page_records(params.limit)?;
+    let is_plain = params.r#where.is_none() && params.order.is_none();
+    let turn = if is_plain { None } else { Some(turn().await?) };
+    let read = handle.read(move |tables, space| {
+        // Whoever asked may be gone: the turn is over when the work is.
+        let _turn = turn;
+        Ok(find(tables, space, &collection, params, limit))
+    });
+    let page = read.await??;
+    let record = |(id, view)| ListedRecord { id, fields: page::fields(view) };
+    let text = |next: Cursor| if is_plain { next.id().to_owned() } else { next.to_text() };
+    Ok(Json(ListAnswer {
+        records: page.records.into_iter().map(record).collect(),
+        next: page.next.map(text),
+        looked_at: page.looked_at,
+        ended_early: page.ended_early,
+    }))
+}
+
+fn find(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    params: ListParams,
+    limit: usize,
+) -> Result<Page, PageError> {
+    let ListParams { after, r#where: filter, order, .. } = params;
+    let bounds = page::bounds(limit);
+    if filter.is_none() && order.is_none() {
+        let after = after.map(Cursor::behind);
+        return query::page(tables, space, collection, &Query::default(), after.as_ref(), bounds);
+    }
+    let schema = query::schema_of(tables, space, collection)?;
+    let query = Query::parse(collection, &schema, filter.as_deref(), order.as_deref())?;
+    let after = after.map(|text| query.cursor(&text)).transpose()?;
+    query::page(tables, space, collection, &query, after.as_ref(), bounds)
+}
+
+pub(crate) async fn summary(
+    State(handle): State<Handle>,
+    Collection(collection): Collection,
+    Params(params): Params<SummaryParams>,
+) -> Result<Json<SummaryAnswer>, ApiError> {
+    let turn = turn().await?;
+    let read = handle.read(move |tables, space| {
+        let _turn = turn;
+        let SummaryParams { r#where, by, sum, avg, min, max } = &params;
+        let asked = Asked {
+            filter: r#where.as_deref(),
+            by: by.as_deref(),
+            measures: [sum, avg, min, max].map(Option::as_deref),
+        };
+        let schema = query::schema_of(tables, space, &collection)?;
+        Ok(SummaryQuery::parse(&schema, asked).map_err(ApiError::from).and_then(|query| {
+            let found = query::summary(tables, space, &collection, &query, page::bounds(0))?;
+            let groups = found.groups.into_iter().map(|found| group(&query, found)).collect();
+            Ok(SummaryAnswer { groups, looked_at: found.looked_at })
+        }))
+    });
+    Ok(Json(read.await??))
+}
+
+fn group(query: &SummaryQuery, group: Group) -> GroupAnswer {
+    let by = query.by().zip(group.by);
+    let by = by.map(|(field, value)| (field.to_owned(), value.into_json())).collect();
+    let mut measures: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    let mut left_out = BTreeMap::new();
+    for ((measure, field), found) in query.measures().zip(group.measures) {
+        let of_measure = measures.entry(measure.as_str().to_owned()).or_default();
+        of_measure.insert(field.to_owned(), found.value.into_json());
+        if found.left_out > 0 {
+            left_out.insert(field.to_owned(), found.left_out);
+        }
+    }
+    GroupAnswer { by, count: group.count, measures, left_out }
+}
+
+async fn turn() -> Result<SemaphorePermit<'static>, ApiError> {
+    TURNS.acquire().await.map_err(|error| ApiError::of(Code::Internal, &error))
+}
