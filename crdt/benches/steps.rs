@@ -9,7 +9,7 @@ use std::hint::black_box;
 use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::pack;
-use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, View};
+use branchline_crdt::record::{ActorBytes, Document, Edit, First, RecordChange, View, begin};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
@@ -78,7 +78,17 @@ fn record(criterion: &mut Criterion) {
     group.bench_function("build a change", |bencher| {
         bencher.iter(|| Document::empty().edit(actor, 0, black_box(&edit), None).unwrap());
     });
+    group.bench_function("build a first change, and what it leaves", |bencher| {
+        bencher.iter(|| begin(actor, 0, black_box(&edit), None).unwrap());
+    });
     let change = change(1);
+    group.bench_function("read a change", |bencher| {
+        bencher.iter(|| black_box(&change).parse(actor).unwrap());
+    });
+    let parsed = change.parse(actor).unwrap();
+    group.bench_function("what a first change leaves", |bencher| {
+        bencher.iter(|| First::of(black_box(&parsed)).unwrap());
+    });
     let empty = Document::empty();
     group.bench_function("check a change", |bencher| {
         bencher.iter(|| empty.check(actor, black_box(&change)).unwrap());

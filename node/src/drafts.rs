@@ -8,6 +8,7 @@ use branchline_crdt::read;
 use branchline_crdt::record::{ActorBytes, Drafted, SCHEMA_COLLECTION, Schema};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
 use branchline_crdt::store::StoreError;
+use rayon::prelude::{IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::storage::Reader;
 
@@ -19,8 +20,8 @@ pub(crate) fn are_worthwhile(transactions: &[LocalTransaction]) -> bool {
     transactions.iter().map(|transaction| transaction.edits.len()).sum::<usize>() >= EDITS_MIN
 }
 
-/// Makes the edits as those of new records, as far as that goes. The replica makes the others, and those for which
-/// something is not as it is told here.
+/// Makes the edits as those of new records, as far as that goes, on all cores. The replica makes the others, and those
+/// for which something is not as it is told here.
 pub(crate) fn draft(
     transactions: &mut [LocalTransaction],
     author: Author,
@@ -29,21 +30,32 @@ pub(crate) fn draft(
     space: SpaceId,
 ) -> Result<(), StoreError> {
     let actor = ActorBytes(author.actor());
-    let mut schemas: BTreeMap<String, Option<Arc<Schema>>> = BTreeMap::new();
-    for edit in transactions.iter_mut().flat_map(|transaction| &mut transaction.edits) {
+    let schemas = schemas(transactions, reader, space)?;
+    let draft = |edit: &mut RecordEdit| {
         let RecordEdit { collection, edit, expected, drafted, .. } = edit;
-        if collection == SCHEMA_COLLECTION || expected.is_some() {
-            continue;
+        if collection != SCHEMA_COLLECTION && expected.is_none() {
+            let schema = schemas.get(collection).cloned().flatten();
+            *drafted = Drafted::new(actor, time_ms, edit, schema);
         }
-        let schema = match schemas.get(collection) {
-            Some(schema) => schema.clone(),
-            None => {
-                let schema = read::schema(reader, space, collection)?.map(Arc::new);
-                schemas.insert(collection.clone(), schema.clone());
-                schema
-            }
-        };
-        *drafted = Drafted::new(actor, time_ms, edit, schema);
-    }
+    };
+    transactions
+        .par_iter_mut()
+        .for_each(|transaction| transaction.edits.iter_mut().for_each(draft));
     Ok(())
+}
+
+/// The schemas of the collections that are written to.
+fn schemas(
+    transactions: &[LocalTransaction],
+    reader: &Reader,
+    space: SpaceId,
+) -> Result<BTreeMap<String, Option<Arc<Schema>>>, StoreError> {
+    let mut schemas = BTreeMap::new();
+    for RecordEdit { collection, .. } in transactions.iter().flat_map(|t| &t.edits) {
+        if !schemas.contains_key(collection) {
+            let schema = read::schema(reader, space, collection)?.map(Arc::new);
+            schemas.insert(collection.clone(), schema);
+        }
+    }
+    Ok(schemas)
 }

@@ -10,7 +10,7 @@ use super::first::PlainField;
 use super::history::{Content, History, Object};
 use super::limits::DELETED_FIELD;
 use super::live::Live;
-use super::operation::{ObjectId, OpId, Shape};
+use super::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::value::Value;
 use super::view::{elements, is_deleted, piece};
 
@@ -135,11 +135,17 @@ impl Walk<'_> {
 struct Digest {
     hasher: Hasher,
     buffer: Vec<u8>,
+    /// Of the operation that was told last: mostly the next one's too.
+    actor: Option<ActorBytes>,
 }
 
 impl Digest {
     fn new() -> Digest {
-        Digest { hasher: Hasher::new_from_context_key(&KEY), buffer: Vec::with_capacity(512) }
+        Digest {
+            hasher: Hasher::new_from_context_key(&KEY),
+            buffer: Vec::with_capacity(512),
+            actor: None,
+        }
     }
 
     fn raw(&mut self, bytes: &[u8]) {
@@ -170,8 +176,12 @@ impl Digest {
     }
 
     fn id(&mut self, id: OpId) {
+        if self.actor.replace(id.actor) != Some(id.actor) {
+            self.tag(b'a');
+            self.raw(&id.actor.0);
+        }
+        self.tag(b'i');
         self.raw(&id.counter.to_le_bytes());
-        self.raw(&id.actor.0);
     }
 
     fn register(&mut self, value: &Value) {
