@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod error;
 mod output;
+mod whole_file;
 
 use std::process::ExitCode;
 

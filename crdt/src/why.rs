@@ -9,11 +9,11 @@ use crate::ids::{Author, NetworkId, SiteId, SpaceId};
 use crate::replica::logs::Logs;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate};
-use crate::tables::records;
+use crate::tables::records::{self, RecordRow};
 use crate::tables::{decode_row, walk};
 
-/// Records that are named for one reason and site; the others are counted, as far as their entries are read.
-pub const RECORDS_NAMED_MAX: usize = 100;
+/// Records that are told apart for one reason and site.
+const RECORDS_MAX: usize = 10_000;
 /// Entries that are read for one reason and site to name their records.
 const ENTRIES_READ_MAX: u64 = 1_000;
 
@@ -43,9 +43,9 @@ pub struct Cause {
     pub entries: u64,
     /// The first of them.
     pub first: Option<(Author, u64)>,
-    /// The records that they change, as far as they are named; collection and id.
+    /// The records that they change, or some of them; collection and id.
     pub records: BTreeSet<(String, String)>,
-    /// There are more records.
+    /// There may be more records.
     pub has_more_records: bool,
     /// More words, if there are any.
     pub detail: Option<String>,
@@ -87,9 +87,11 @@ pub fn causes(
         }
     }
     let holes = holes(journal)?;
+    let mut damaged = BTreeMap::new();
     for space in [network.membership_space(), space] {
-        fates(journal, space, &holes, &mut causes)?;
+        fates(journal, space, &holes, &mut damaged, &mut causes)?;
     }
+    name_damaged(journal, space, &damaged, &mut causes)?;
     unreadable(journal, space, own, &mut causes)?;
     Ok(causes)
 }
@@ -136,11 +138,15 @@ impl Cause {
             return;
         };
         for write in transactions.into_iter().flat_map(|transaction| transaction.changes) {
-            let record = (write.collection, write.id);
-            match self.records.len() < RECORDS_NAMED_MAX {
-                true => drop(self.records.insert(record)),
-                false => self.has_more_records |= !self.records.contains(&record),
-            }
+            self.add(write.collection, write.id);
+        }
+    }
+
+    fn add(&mut self, collection: String, id: String) {
+        let record = (collection, id);
+        match self.records.len() < RECORDS_MAX {
+            true => drop(self.records.insert(record)),
+            false => self.has_more_records |= !self.records.contains(&record),
         }
     }
 }
@@ -157,11 +163,12 @@ fn holes(journal: &impl ReadStore) -> Result<Holes, StoreError> {
     Ok(holes)
 }
 
-/// The entries whose effects do not show, and those that are damaged.
+/// The entries whose effects do not show, and those that are damaged; of the latter also whose lies where.
 fn fates(
     journal: &impl ReadStore,
     space: SpaceId,
     holes: &Holes,
+    damaged: &mut BTreeMap<u64, SiteId>,
     causes: &mut Causes,
 ) -> Result<(), StoreError> {
     walk(journal, &logs::entries_of_space(space), None, |key, value| {
@@ -176,10 +183,38 @@ fn fates(
             Fate::Applied => return Ok(true),
         };
         let cause = causes.entry((reason, author.site)).or_default();
-        if !is_damaged {
-            cause.read_at(journal, row.position())?;
+        match is_damaged {
+            true => {
+                damaged.insert(row.position, author.site);
+                cause.entries_read += 1;
+            }
+            false => cause.read_at(journal, row.position())?,
         }
         cause.count(author, seq, 1);
+        Ok(true)
+    })
+}
+
+/// Names the records of damaged entries by the places of their last changes. Reads the rows of all records, where
+/// anything is damaged.
+fn name_damaged(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    damaged: &BTreeMap<u64, SiteId>,
+    causes: &mut Causes,
+) -> Result<(), StoreError> {
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    walk(journal, &records::records_of_space(space), None, |key, value| {
+        let row = RecordRow::decode(value)?;
+        let sites = row.changes.last.iter().filter_map(|place| damaged.get(&place.position));
+        for site in sites {
+            if let Some(key) = records::record_of_key(key) {
+                let cause = causes.entry((Reason::Damaged, *site)).or_default();
+                cause.add(key.collection, key.id);
+            }
+        }
         Ok(true)
     })
 }
@@ -194,10 +229,7 @@ fn unreadable(
         let reason: String = decode_row("unreadable row", value)?;
         let cause = causes.entry((Reason::Unreadable, own)).or_default();
         if let Some(key) = records::record_of_key(key) {
-            match cause.records.len() < RECORDS_NAMED_MAX {
-                true => drop(cause.records.insert((key.collection, key.id))),
-                false => cause.has_more_records = true,
-            }
+            cause.add(key.collection, key.id);
         }
         cause.detail.get_or_insert(reason);
         Ok(true)

@@ -192,7 +192,10 @@ fn why_and_log_name_a_damaged_entry() {
     head.start();
     let why = head.get("/v1/status/why");
     let damaged = why["causes"].as_array().unwrap().iter().find(|c| c["reason"] == "damaged");
-    assert_eq!(damaged.unwrap()["site_name"], "head", "{why}");
+    let damaged = damaged.unwrap();
+    assert_eq!(damaged["site_name"], "head", "{why}");
+    assert_eq!((&damaged["entries"], &damaged["record_count"]), (&json!(1), &json!(1)), "{why}");
+    assert!(damaged["records"][0].as_str().unwrap().starts_with("products/"), "{why}");
     let fates = head.get("/v1/log?limit=1000");
     let fates = fates["entries"].as_array().unwrap();
     assert_eq!(fates.iter().filter(|entry| entry["fate"] == "damaged").count(), 1);

@@ -1,9 +1,7 @@
 //! `backup create` and `backup restore`: a site in one file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 
 use axum::body::Body;
 use axum::http::Method;
@@ -21,6 +19,7 @@ use crate::Context;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::{self, counted};
+use crate::whole_file::WholeFile;
 
 /// Writes a backup of the site.
 pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Result<(), CliError> {
@@ -34,19 +33,7 @@ pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Re
     let answer =
         context.client.stream(Method::POST, "/v1/backup", ("application/json", Body::empty()));
     let journal = answer.await?;
-    let mut aside = out.as_os_str().to_owned();
-    aside.push(".partial");
-    let aside = PathBuf::from(aside);
-    let written = write(&aside, header, files, journal).await;
-    let renamed = written.and_then(|contents| {
-        fs::rename(&aside, out).map_err(|error| CliError::file("write", out, &error))?;
-        Ok(contents)
-    });
-    if renamed.is_err() {
-        // There may be none.
-        let _ = fs::remove_file(&aside);
-    }
-    let JournalContents { frames, bytes, damaged } = renamed?;
+    let JournalContents { frames, bytes, damaged } = write(out, header, files, journal).await?;
     if context.json {
         let file = out.display().to_string();
         return output::json(
@@ -65,24 +52,21 @@ pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Re
 
 /// Writes the file and reads each part of the journal as it comes: what is damaged on the way is noticed here.
 async fn write(
-    path: &Path,
+    out: &Path,
     header: BackupHeader,
     files: Vec<(String, Vec<u8>)>,
     journal: Body,
 ) -> Result<JournalContents, CliError> {
-    let cannot = |error| CliError::file("write", path, &error);
     let wrong = |error: &dyn std::error::Error| {
         CliError::failed(format!("the backup was not written to its end: {error}"))
     };
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path).map_err(cannot)?;
+    let mut file = WholeFile::create(out)?;
     let (mut writer, start) = BackupWriter::start();
-    file.write_all(&start).map_err(cannot)?;
+    file.write(&start)?;
     let files = files.into_iter().map(|(name, content)| BackupPart::SiteFile { name, content });
     for part in std::iter::once(BackupPart::Header(header)).chain(files) {
         let bytes = writer.part(&part).map_err(|error| wrong(&error))?;
-        file.write_all(&bytes).map_err(cannot)?;
+        file.write(&bytes)?;
     }
     let mut reader = BackupReader::default();
     let mut contents = JournalContents::default();
@@ -94,11 +78,11 @@ async fn write(
                 contents = *end;
             }
             let bytes = writer.part(&part).map_err(|error| wrong(&error))?;
-            file.write_all(&bytes).map_err(cannot)?;
+            file.write(&bytes)?;
         }
     }
     reader.finish().map_err(|error| wrong(&error))?;
-    file.sync_all().map_err(cannot)?;
+    file.finish()?;
     Ok(contents)
 }
 

@@ -1,8 +1,7 @@
 //! `bundle` and `merge`: entries carried by hand.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use axum::body::{Body, Bytes};
@@ -17,6 +16,7 @@ use crate::Context;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, counted, counted_entries};
+use crate::whole_file::WholeFile;
 
 /// Longest frontier file that is read: that of some 10,000 logs.
 const FRONTIER_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -67,37 +67,18 @@ fn request(request: &BundleRequest) -> Result<(&'static str, Body), CliError> {
     Ok(("application/json", Body::from(bytes)))
 }
 
-/// Writes an answer to a file, which appears when it is whole, and for its owner only.
+/// Writes an answer to a file, and reads each piece of it: what is damaged on the way is noticed here.
 async fn write_whole(out: &Path, answer: Body) -> Result<(Contents, u64), CliError> {
-    let mut aside = out.as_os_str().to_owned();
-    aside.push(".partial");
-    let aside = PathBuf::from(aside);
-    let written = write_checked(&aside, answer).await;
-    let renamed = written.and_then(|whole| {
-        fs::rename(&aside, out).map_err(|error| CliError::file("write", out, &error))?;
-        Ok(whole)
-    });
-    if renamed.is_err() {
-        // There may be none.
-        let _ = fs::remove_file(&aside);
-    }
-    renamed
-}
-
-async fn write_checked(path: &Path, answer: Body) -> Result<(Contents, u64), CliError> {
-    let cannot = |error| CliError::file("write", path, &error);
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path).map_err(cannot)?;
-    let mut answer = answer.into_data_stream();
-    let mut reader = BundleReader::default();
-    let (mut contents, mut bytes) = (Contents::default(), 0);
     let wrong = |error: &dyn std::error::Error| {
         CliError::failed(format!("the bundle was not written to its end: {error}"))
     };
+    let mut file = WholeFile::create(out)?;
+    let mut answer = answer.into_data_stream();
+    let mut reader = BundleReader::default();
+    let (mut contents, mut bytes) = (Contents::default(), 0);
     while let Some(some) = answer.next().await {
         let some = some.map_err(|error| wrong(&error))?;
-        file.write_all(&some).map_err(cannot)?;
+        file.write(&some)?;
         bytes += some.len() as u64;
         reader.push(&some);
         while let Some(piece) = reader.next_piece().map_err(|error| wrong(&error))? {
@@ -107,7 +88,7 @@ async fn write_checked(path: &Path, answer: Body) -> Result<(Contents, u64), Cli
         }
     }
     reader.finish().map_err(|error| wrong(&error))?;
-    file.sync_all().map_err(cannot)?;
+    file.finish()?;
     Ok((contents, bytes))
 }
 

@@ -129,7 +129,10 @@ pub(crate) async fn check(global: &Global, args: CheckArgs) -> Result<(), CliErr
 
 async fn look(global: &Global, args: &CheckArgs) -> Result<Check, CliError> {
     let Some(client) = Client::connect_running(&global.data).await? else {
-        return Ok(Check::of(State::Critical, "the node is not running".to_owned()));
+        return Ok(Check::of(
+            State::Critical,
+            "the node is not running, or its API does not answer".to_owned(),
+        ));
     };
     let status: StatusAnswer = client.get("/v1/status").await?;
     Ok(judge(&status, args, Timestamp::now()))

@@ -62,9 +62,14 @@ fn show_cause(cause: &CauseAnswer) -> Result<(), CliError> {
     for record in records {
         output::line(format_args!("  {}", output::visible(record)))?;
     }
-    match cause.has_more_records {
-        true => output::line("  and more records"),
-        false => Ok(()),
+    let more = cause.record_count.saturating_sub(records.len() as u64);
+    match (more, cause.has_more_records) {
+        (0, false) => Ok(()),
+        (0, true) => output::line("  and perhaps more records"),
+        (more, false) => output::line(format_args!("  and {}", counted(more, "more record"))),
+        (more, true) => {
+            output::line(format_args!("  and at least {}", counted(more, "more record")))
+        }
     }
 }
 

@@ -70,12 +70,12 @@ impl<J: ReadStore> Bundling<J> {
         since: &Since,
     ) -> Result<Self, StoreError> {
         let (membership, main) = (network.membership_space(), network.main_space());
-        let (mut told, mut walks) = (Vec::new(), Vec::new());
-        let mut forks = Vec::new();
-        for space in [membership, main] {
+        let (mut told, mut forks, mut walks) = (Vec::new(), Vec::new(), VecDeque::new());
+        // The members are read last, so that those are among them who wrote what is read before.
+        for space in [main, membership] {
             let logs = Logs::load(&journal, space)?;
             let known = known(&journal, space, &logs, since)?;
-            walks.push(Walk::new(&journal, space, &logs, &known)?);
+            walks.push_front((space, Walk::new(&journal, space, &logs, &known)?));
             forks.extend(logs.forks.values().map(|fork| codec::encode(&(space, fork))));
             if !known.is_empty() {
                 told.push((space, known));
@@ -89,10 +89,10 @@ impl<J: ReadStore> Bundling<J> {
             VecDeque::from([Part::Bytes(start), Part::Chunk(HEADER, codec::encode(&header))]);
         parts.extend(genesis.map(|genesis| Part::Chunk(GENESIS, codec::encode(&genesis))));
         parts.extend(admission.map(|taken| Part::Chunk(ADMISSION, codec::encode(&taken))));
-        let mut walks = walks.into_iter();
-        parts.extend(walks.next().map(|walk| Part::Entries(membership, walk)));
+        let entries = |(space, walk)| Part::Entries(space, walk);
+        parts.extend(walks.pop_front().map(entries));
         parts.extend(forks.into_iter().map(|fork| Part::Chunk(FORK, fork)));
-        parts.extend(walks.next().map(|walk| Part::Entries(main, walk)));
+        parts.extend(walks.into_iter().map(entries));
         let some = receipts.chunks(RECEIPTS);
         parts.extend(some.map(|some| Part::Chunk(RECEIPTS_KIND, codec::encode(&some))));
         parts.push_back(Part::End);

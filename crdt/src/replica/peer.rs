@@ -26,9 +26,9 @@ pub struct Exchange {
     pub pulled: u64,
     /// Entries that it asked for and was sent.
     pub pushed: u64,
-    /// The spaces that are shared with it.
+    /// The spaces that this site holds.
     pub spaces: BTreeSet<SpaceId>,
-    /// By space, how often it was found to hold the same as this site.
+    /// By space, how often it was found to hold the same as this site, or not to share the space.
     pub in_step: BTreeMap<SpaceId, u64>,
     /// By space, how often a pull from it came to the end of what it holds.
     pub pulls_ended: BTreeMap<SpaceId, u64>,

@@ -264,11 +264,10 @@ impl<S: Store> Replica<S> {
                 self.pull_parts(from, space, &parts)?;
             }
             Outcome::TellFrontier(_) => {}
-            Outcome::InStep => {
+            Outcome::InStep | Outcome::UnknownSpace => {
                 self.exchange(from, |exchange| *exchange.in_step.entry(space).or_insert(0) += 1);
                 self.pull_again_if_asked(from, space);
             }
-            Outcome::UnknownSpace => self.pull_again_if_asked(from, space),
         }
         Ok(())
     }

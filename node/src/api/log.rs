@@ -83,6 +83,9 @@ pub struct TipAnswer {
     pub before: Vec<(String, u64)>,
 }
 
+/// Records that are named for one reason and site.
+const RECORDS_NAMED_MAX: usize = 100;
+
 /// All that is not in step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WhyAnswer {
@@ -105,9 +108,11 @@ pub struct CauseAnswer {
     pub entries: u64,
     /// The first of them: incarnation in hex and number.
     pub first: Option<(String, u64)>,
-    /// The records that these entries change, as `COLLECTION/ID`; at most [`why::RECORDS_NAMED_MAX`].
+    /// The records that these entries change, as `COLLECTION/ID`: the first hundred.
     pub records: Vec<String>,
-    /// There are more records than these.
+    /// How many records these entries change; counted up to 10,000, and as far as a thousand entries tell.
+    pub record_count: u64,
+    /// There may be more records than were counted.
     pub has_more_records: bool,
     /// In words for a person.
     pub detail: String,
@@ -240,6 +245,7 @@ pub(crate) async fn why(State(handle): State<Handle>) -> Result<Json<WhyAnswer>,
         entries: 0,
         first: None,
         records: Vec::new(),
+        record_count: 0,
         has_more_records: false,
         detail,
     }));
@@ -261,13 +267,15 @@ fn cause_answer(
         Reason::Damaged => ("damaged", "the journal's copy is damaged; peers are asked for it"),
         Reason::Unreadable => ("unreadable", "the record cannot be read at this site"),
     };
+    let name = |(name, id): &(String, String)| format!("{name}/{id}");
     CauseAnswer {
         reason: reason.to_owned(),
         site: site.to_string(),
         site_name: name_of(site, names),
         entries: cause.entries,
         first: cause.first.map(|(author, seq)| (HEXLOWER.encode(&author.incarnation.0), seq)),
-        records: cause.records.iter().map(|(name, id)| format!("{name}/{id}")).collect(),
+        records: cause.records.iter().take(RECORDS_NAMED_MAX).map(name).collect(),
+        record_count: cause.records.len() as u64,
         has_more_records: cause.has_more_records,
         detail: cause.detail.unwrap_or_else(|| detail.to_owned()),
     }
