@@ -51,9 +51,10 @@ fn an_edit_is_made_only_where_the_record_is_as_expected() {
     let seen = Expected::OneOf(vec![read]);
     pair.transact(0, None, vec![put_if("tea", json!({"price": 3}), seen.clone())]).unwrap();
     let late = vec![put("rice", json!({})), put_if("tea", json!({"price": 4}), seen)];
-    let Err(WriteError::Unexpected { found, .. }) = pair.transact(0, None, late) else {
+    let Err(WriteError::InEdit { number: 1, error }) = pair.transact(0, None, late) else {
         panic!("it was written");
     };
+    let WriteError::Unexpected { found, .. } = *error else { panic!("{error}") };
     assert_eq!(Version::of(&found), version(&pair, 0, "tea"));
     assert_eq!(pair.count(0), 1, "nothing of a refused transaction shows");
 }

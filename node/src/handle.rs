@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use branchline_crdt::entry::EntryId;
 use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::read;
@@ -31,6 +32,7 @@ pub struct Handle {
     pub(crate) known: watch::Receiver<Known>,
     pub(crate) network: Option<NetworkHandle>,
     pub(crate) feed: Feed,
+    pub(crate) receipts: watch::Receiver<u64>,
 }
 
 /// What changes rarely and everyone may ask for at any time.
@@ -202,6 +204,24 @@ impl Handle {
     /// Whether a node runs, with links to others; or a stopped one's folder was opened.
     pub fn is_running(&self) -> bool {
         self.network.is_some()
+    }
+
+    /// This site.
+    pub fn site(&self) -> SiteId {
+        self.feed.site()
+    }
+
+    /// Which other sites hold an entry durably, by their receipts: `Some(false)` where one shows that it does not.
+    pub async fn holders(
+        &self,
+        entry: EntryId,
+    ) -> Result<std::collections::BTreeMap<SiteId, Option<bool>>, Stopped> {
+        self.ask(|reply| Message::Holders { entry, reply }).await
+    }
+
+    /// Changes whenever another site has told what it holds.
+    pub fn receipts(&self) -> watch::Receiver<u64> {
+        self.receipts.clone()
     }
 
     /// A consumer of the feed of changes, of one collection or of all.

@@ -256,7 +256,8 @@ impl Opened {
         let network = network.map(|network| (network, prepare::start(messages.clone())));
         let sends = network.as_ref().map(|(network, _)| network.clone());
         let feed = Feed::new(reader.clone(), site);
-        let handle = Handle { messages, reader, known, network: sends, feed };
+        let receipts = driver.receipts();
+        let handle = Handle { messages, reader, known, network: sends, feed, receipts };
         let thread = std::thread::Builder::new().name("replica".to_owned());
         let thread = thread.spawn(move || driver.run(network, queue));
         let driver = thread.map_err(|source| StartError::Thread { source })?;

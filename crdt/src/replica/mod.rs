@@ -405,6 +405,7 @@ pub struct Replica<S: Store> {
     schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
+    receipt_count: u64,
     losses: Losses,
     /// A member has shown that this site was revoked, by this admin.
     told_revoked_by: Option<SiteId>,
@@ -505,6 +506,11 @@ impl<S: Store> Replica<S> {
         let network = self.network.as_ref()?;
         let member = network.members.get(&self.author.site).map(|member| member.role);
         member.or_else(|| network.ticket.as_ref().map(|ticket| ticket.grant.role))
+    }
+
+    /// How many receipts were taken in since the start: whoever waits for one asks again when this has grown.
+    pub fn receipt_count(&self) -> u64 {
+        self.receipt_count
     }
 
     /// What is held of a space; `None` where the space is not held.

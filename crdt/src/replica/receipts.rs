@@ -117,6 +117,7 @@ impl<S: Store> Replica<S> {
             return Validation::Reject;
         }
         receipts.keep(receipt);
+        self.receipt_count += 1;
         // Receipts are saved with this site's own.
         self.receipts_are_due();
         Validation::Accept

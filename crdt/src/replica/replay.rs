@@ -79,6 +79,7 @@ impl<S: Store> Replica<S> {
             schemas: BTreeMap::new(),
             peers: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            receipt_count: 0,
             losses: Losses::default(),
             told_revoked_by: None,
             is_unwritable: false,

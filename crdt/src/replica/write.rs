@@ -88,6 +88,14 @@ pub enum WriteError {
         /// Bytes found.
         found: usize,
     },
+    /// One edit of several is refused, and so all are.
+    #[error("edit {}: {error}", number + 1)]
+    InEdit {
+        /// Its number, from 0.
+        number: usize,
+        /// Why.
+        error: Box<WriteError>,
+    },
     /// Something else was written under the origin's key.
     #[error("something else was asked under this key before")]
     OriginReused,
@@ -123,6 +131,18 @@ pub enum WriteError {
 enum Stop {
     Write(WriteError),
     Store(StoreError),
+}
+
+impl Stop {
+    /// Of one edit among several.
+    fn of_edit(self, number: usize) -> Self {
+        match self {
+            Self::Write(error) => {
+                Self::Write(WriteError::InEdit { number, error: Box::new(error) })
+            }
+            Self::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<StoreError> for Stop {
@@ -173,9 +193,13 @@ impl<S: Store> Replica<S> {
         }
         let (mut changes, mut operations) = (Vec::new(), 0);
         let number = self.stage.transactions.len();
-        for edit in transaction.edits {
+        let edit_count = transaction.edits.len();
+        for (edit, nth) in transaction.edits.into_iter().zip(0..) {
             let place = Place::Local { transaction: number, change: changes.len() as u32 };
-            if let Some((change, count)) = self.stage_edit(space, edit, place, mark)? {
+            let staged = self.stage_edit(space, edit, place, mark);
+            let staged =
+                if edit_count > 1 { staged.map_err(|stop| stop.of_edit(nth)) } else { staged };
+            if let Some((change, count)) = staged? {
                 changes.push(change);
                 operations += count;
             }

@@ -6,10 +6,13 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::query::{PageError, QueryError, SummaryError};
-use branchline_crdt::record::{EditError, NameError};
+use branchline_crdt::record::{EditError, NameError, Version, View};
 use branchline_crdt::replica::{InviteError, JoinError, WriteError};
 use branchline_crdt::store::StoreError;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::page;
 
 use crate::handle::{NoTicket, NotJoined, ReadError, Stopped};
 
@@ -42,6 +45,8 @@ pub enum Code {
     QueryTooLarge,
     /// Collection, record id or field cannot bear the name.
     BadName,
+    /// No other site has the name that the request waits for.
+    UnknownSite,
     /// The cursor is none that this site gave out, or one of another query.
     BadCursor,
     /// The journal does not hold the cursor's place any more.
@@ -100,7 +105,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Unauthorized,
         Self::WrongHost,
         Self::WrongOrigin,
@@ -114,6 +119,7 @@ impl Code {
         Self::BadQuery,
         Self::QueryTooLarge,
         Self::BadName,
+        Self::UnknownSite,
         Self::BadCursor,
         Self::CursorGone,
         Self::TooManyWaiting,
@@ -161,6 +167,7 @@ impl Code {
             Self::BadQuery => ("bad_query", StatusCode::BAD_REQUEST, false),
             Self::QueryTooLarge => ("query_too_large", StatusCode::UNPROCESSABLE_ENTITY, false),
             Self::BadName => ("bad_name", StatusCode::BAD_REQUEST, false),
+            Self::UnknownSite => ("unknown_site", StatusCode::UNPROCESSABLE_ENTITY, false),
             Self::BadCursor => ("bad_cursor", StatusCode::BAD_REQUEST, false),
             Self::CursorGone => ("cursor_gone", StatusCode::GONE, false),
             Self::TooManyWaiting => ("too_many_waiting", StatusCode::SERVICE_UNAVAILABLE, true),
@@ -234,6 +241,9 @@ pub struct ErrorDetail {
     /// Where it went wrong, if that is within a parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<ErrorPlace>,
+    /// The record as it is, where it is not what the request expects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Box<CurrentAnswer>>,
 }
 
 /// A place within a parameter.
@@ -245,6 +255,24 @@ pub struct ErrorPlace {
     pub offset: usize,
 }
 
+/// A record as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrentAnswer {
+    /// Its ETag; `None`: nobody has written it.
+    pub etag: Option<String>,
+    /// Its fields.
+    pub fields: Map<String, Value>,
+    /// Whether it is deleted.
+    pub deleted: bool,
+}
+
+impl CurrentAnswer {
+    fn of(view: &View) -> Self {
+        let etag = (!view.heads.is_empty()).then(|| format!("\"{}\"", Version::of(view)));
+        Self { etag, fields: page::fields(view.clone()), deleted: view.deleted }
+    }
+}
+
 /// A request that cannot be done.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiError {
@@ -252,15 +280,21 @@ pub(crate) struct ApiError {
     message: String,
     hint: Option<String>,
     at: Option<ErrorPlace>,
+    current: Option<Box<CurrentAnswer>>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, at: None }
+        Self { code, message: message.into(), hint: None, at: None, current: None }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Says first what it is about.
+    pub(crate) fn about(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
     }
 
     /// With the error's own text and that of its sources.
@@ -309,7 +343,11 @@ impl ApiError {
             WriteError::Origin { .. } => Self::of(Code::BadParameter, error),
             WriteError::OriginReused => Self::of(Code::IdempotencyKeyReused, error)
                 .hint("give every request an Idempotency-Key of its own, and repeat one unchanged"),
-            WriteError::Unexpected { .. } => Self::of(Code::PreconditionFailed, error),
+            WriteError::InEdit { error, .. } => Self::of_write(error, collection, id),
+            WriteError::Unexpected { found, .. } => Self {
+                current: Some(Box::new(CurrentAnswer::of(found))),
+                ..Self::of(Code::PreconditionFailed, error)
+            },
             WriteError::Unreadable { reason, .. } => {
                 Self::record_unreadable(collection, id, reason)
             }
@@ -350,6 +388,7 @@ impl ApiError {
             message: self.message.clone(),
             hint: self.hint.clone(),
             at: self.at.clone(),
+            current: self.current.clone(),
         }
     }
 }

@@ -111,6 +111,7 @@ fn is_of_the_whole(error: &WriteError) -> bool {
         | WriteError::Schema(_)
         | WriteError::TooLarge { .. }
         | WriteError::Origin { .. }
+        | WriteError::InEdit { .. }
         | WriteError::OriginReused
         | WriteError::Unexpected { .. }
         | WriteError::Unreadable { .. } => false,

@@ -10,6 +10,7 @@
 //! | `GET /v1/records/{collection}/{id}/history`, `/diff`, `/receipts` | what became of a record, and who holds it |
 //! | `GET /v1/records/{collection}` | records, page by page, by filter and order ([`branchline_crdt::query`]) |
 //! | `GET /v1/summary/{collection}` | counts, sums, averages, least and greatest values, by group |
+//! | `POST /v1/transactions` | edits of several records, together or not at all |
 //! | `POST /v1/import/{collection}` | many records as JSON lines |
 //! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `/v1/digest` | what there is |
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
@@ -49,7 +50,9 @@ mod sync;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod transactions;
 mod values;
+mod writes;
 
 use std::time::Duration;
 
@@ -87,6 +90,9 @@ pub use status::{
     MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer, StatusAnswer,
 };
 pub use sync::{PeerSyncAnswer, SyncAnswer, SyncRequest};
+pub use transactions::{
+    EditRequest, EntryName, Operation, RecordVersion, TransactionAnswer, TransactionRequest,
+};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -140,6 +146,7 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/records/{collection}/{id}/history", get(history::history))
         .route("/v1/records/{collection}/{id}/diff", get(history::diff))
         .route("/v1/records/{collection}/{id}/receipts", get(history::receipts))
+        .route("/v1/transactions", post(transactions::transact))
         .route("/v1/import/{collection}", post(import::import))
         .route("/v1/collections", get(collections::collections))
         .route("/v1/collections/{collection}/count", get(collections::count))

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, Version, View};
-use branchline_crdt::replica::{LocalTransaction, RecordEdit};
+use branchline_crdt::replica::RecordEdit;
 use branchline_crdt::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use super::conflicts::{self, Naming};
 use super::error::{ApiError, Code};
 use super::extract::{Address, JsonBody, Params};
 use super::page;
+use super::writes::{Asked, Done, WriteParams};
 use crate::handle::Handle;
 
 #[derive(Deserialize)]
@@ -36,50 +37,57 @@ pub(crate) async fn get(
 pub(crate) async fn put(
     State(handle): State<Handle>,
     address: Address,
-    Params(Meta { meta }): Params<Meta>,
+    asked: Asked,
+    Params(params): Params<WriteParams>,
     JsonBody(fields): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    edit(&handle, &address, Edit::Put(fields)).await?;
-    show(&handle, &address, meta).await
+    let done = write(&handle, &address, &asked, &params, Edit::Put(fields)).await?;
+    Ok(done.mark(show(&handle, &address, params.meta).await?))
 }
 
 pub(crate) async fn patch(
     State(handle): State<Handle>,
     address: Address,
-    Params(Meta { meta }): Params<Meta>,
+    asked: Asked,
+    Params(params): Params<WriteParams>,
     JsonBody(patch): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    edit(&handle, &address, Edit::Merge { patch, create: false }).await?;
-    show(&handle, &address, meta).await
+    let edit = Edit::Merge { patch, create: false };
+    let done = write(&handle, &address, &asked, &params, edit).await?;
+    Ok(done.mark(show(&handle, &address, params.meta).await?))
 }
 
 pub(crate) async fn delete(
     State(handle): State<Handle>,
     address: Address,
-) -> Result<StatusCode, ApiError> {
-    edit(&handle, &address, Edit::Delete).await?;
-    Ok(StatusCode::NO_CONTENT)
+    asked: Asked,
+    Params(params): Params<WriteParams>,
+) -> Result<Response, ApiError> {
+    let done = write(&handle, &address, &asked, &params, Edit::Delete).await?;
+    Ok(done.mark(StatusCode::NO_CONTENT.into_response()))
 }
 
 pub(crate) async fn undelete(
     State(handle): State<Handle>,
     address: Address,
-    Params(Meta { meta }): Params<Meta>,
+    asked: Asked,
+    Params(params): Params<WriteParams>,
 ) -> Result<Response, ApiError> {
-    edit(&handle, &address, Edit::Undelete).await?;
-    show(&handle, &address, meta).await
+    let done = write(&handle, &address, &asked, &params, Edit::Undelete).await?;
+    Ok(done.mark(show(&handle, &address, params.meta).await?))
 }
 
 /// One edit of one record, as a transaction of its own.
-pub(crate) async fn edit(handle: &Handle, address: &Address, edit: Edit) -> Result<(), ApiError> {
+pub(crate) async fn write(
+    handle: &Handle,
+    address: &Address,
+    asked: &Asked,
+    params: &WriteParams,
+    edit: Edit,
+) -> Result<Done, ApiError> {
     let Address { collection, id } = address;
-    let edits = vec![RecordEdit::new(collection, id, edit)];
-    let results = handle.write(vec![LocalTransaction { origin: None, edits }]).await?;
-    match results.into_iter().next() {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(ApiError::of_write(&error, collection, id)),
-        None => Err(ApiError::new(Code::Internal, "the write was not answered")),
-    }
+    let edit = RecordEdit { expected: asked.expected()?, ..RecordEdit::new(collection, id, edit) };
+    asked.write(handle, params, vec![edit]).await
 }
 
 /// The view of a record that exists and is not deleted.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use branchline_crdt::query::{self, Cursor, Page, Query};
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use super::error::{ApiError, Code};
 use super::extract::{Address, Collection, JsonBody, Params, page_records};
 use super::page;
 use super::records;
+use super::writes::{Asked, WriteParams};
 use crate::handle::Handle;
 
 /// A page of schemas.
@@ -55,10 +57,13 @@ pub(crate) async fn get(
 pub(crate) async fn put(
     State(handle): State<Handle>,
     Collection(collection): Collection,
+    asked: Asked,
+    Params(params): Params<WriteParams>,
     JsonBody(fields): JsonBody<Map<String, Value>>,
-) -> Result<Json<Map<String, Value>>, ApiError> {
-    records::edit(&handle, &address(&collection), Edit::Put(fields)).await?;
-    show(&handle, collection).await
+) -> Result<Response, ApiError> {
+    let edit = Edit::Put(fields);
+    let done = records::write(&handle, &address(&collection), &asked, &params, edit).await?;
+    Ok(done.mark(show(&handle, collection).await?.into_response()))
 }
 
 async fn show(handle: &Handle, collection: String) -> Result<Json<Map<String, Value>>, ApiError> {

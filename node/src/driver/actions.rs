@@ -20,6 +20,9 @@ impl Driver {
             known.network = network;
             changed
         });
+        let receipt_count = self.replica.receipt_count();
+        self.receipts
+            .send_if_modified(|count| std::mem::replace(count, receipt_count) != receipt_count);
         self.drop_used_ticket();
     }
 

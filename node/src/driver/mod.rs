@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use branchline_crdt::Replica;
+use branchline_crdt::entry::EntryId;
 use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
@@ -52,6 +53,11 @@ pub(crate) enum Message {
         reply: WriteReply,
     },
     Status(oneshot::Sender<Status>),
+    /// Which other sites hold an entry durably.
+    Holders {
+        entry: EntryId,
+        reply: oneshot::Sender<BTreeMap<SiteId, Option<bool>>>,
+    },
     Invite {
         role: Role,
         lifetime: Duration,
@@ -102,6 +108,8 @@ pub(crate) struct Driver {
     jobs: Option<mpsc::UnboundedSender<Job>>,
     folder: SiteFolder,
     known: Arc<watch::Sender<Known>>,
+    /// How many receipts were taken in.
+    receipts: watch::Sender<u64>,
     external: Vec<Multiaddr>,
     started: Instant,
     count: u64,
@@ -144,6 +152,7 @@ impl Driver {
             jobs: None,
             folder,
             known,
+            receipts: watch::Sender::new(0),
             external,
             started,
             count: 0,
@@ -157,6 +166,11 @@ impl Driver {
             rebuilds: 0,
             rebuilt: None,
         }
+    }
+
+    /// Changes whenever receipts were taken in.
+    pub(crate) fn receipts(&self) -> watch::Receiver<u64> {
+        self.receipts.subscribe()
     }
 
     /// The moment, as a replica that was opened at `started` wants it told.
@@ -224,6 +238,9 @@ impl Driver {
             Message::Status(reply) => {
                 // Nobody may be waiting any more; that is no fault. The same holds for all replies.
                 let _ = reply.send(self.replica.status());
+            }
+            Message::Holders { entry, reply } => {
+                let _ = reply.send(self.replica.holders(entry));
             }
             Message::Invite { role, lifetime, addresses, reply } => {
                 let _ = reply.send(self.invite(role, lifetime, addresses));

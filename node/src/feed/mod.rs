@@ -153,6 +153,10 @@ impl Feed {
         Self { shared: Arc::new(shared) }
     }
 
+    pub(crate) fn site(&self) -> SiteId {
+        self.shared.site
+    }
+
     /// Ends the waiting of all consumers.
     pub(crate) fn stop(&self) {
         self.shared.is_stopping.send_replace(true);

@@ -1,0 +1,234 @@
+//! What a writer may ask for over HTTP: conditions, repeats, transactions, and other offices' receipts.
+
+#![allow(missing_docs)]
+
+use std::path::Path;
+
+use branchline_tests::{Office, client, converge};
+use reqwest::Method;
+use reqwest::blocking::Response;
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
+
+fn office(folder: &Path, name: &str) -> Office {
+    let mut office = Office::init(PROGRAM, folder, name, name == "head");
+    office.start();
+    office
+}
+
+fn send(
+    office: &Office,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: &Value,
+) -> Response {
+    let (address, token) = office.api();
+    let mut request = client().request(method, format!("http://{address}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.bearer_auth(token).json(body).send().unwrap()
+}
+
+fn put(office: &Office, path: &str, headers: &[(&'static str, &str)], body: &Value) -> Response {
+    send(office, Method::PUT, path, headers, body)
+}
+
+fn transact(office: &Office, headers: &[(&'static str, &str)], edits: &Value) -> (u16, Value) {
+    let body = json!({ "edits": edits });
+    let answer = send(office, Method::POST, "/v1/transactions", headers, &body);
+    (answer.status().as_u16(), answer.json().unwrap())
+}
+
+fn header(answer: &Response, name: &str) -> Option<String> {
+    Some(answer.headers().get(name)?.to_str().unwrap().to_owned())
+}
+
+fn code(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().unwrap();
+    (status, body["error"]["code"].as_str().unwrap_or("none").to_owned())
+}
+
+const TEA: &str = "/v1/records/products/tea";
+
+#[test]
+fn a_write_is_made_only_against_the_version_that_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    let created = put(&head, TEA, &[("if-none-match", "*")], &json!({"price": "2.50"}));
+    let etag = header(&created, "etag").unwrap();
+    assert_eq!(code(put(&head, TEA, &[("if-none-match", "*")], &json!({}))).0, 412);
+    let changed = put(&head, TEA, &[("if-match", &etag)], &json!({"price": "2.60"}));
+    assert_eq!(changed.status(), 200);
+    let now = header(&changed, "etag").unwrap();
+    let late = put(&head, TEA, &[("if-match", &etag)], &json!({"price": "9.99"}));
+    assert_eq!(late.status(), 412);
+    let error = late.json::<Value>().unwrap()["error"].clone();
+    assert_eq!(error["code"], "precondition_failed");
+    assert_eq!(
+        error["current"],
+        json!({"etag": now, "fields": {"price": "2.60"}, "deleted": false})
+    );
+    // Any of several will do; a tag that is none never does.
+    let either = format!("{etag}, {now}");
+    assert_eq!(put(&head, TEA, &[("if-match", &either)], &json!({"price": "2.70"})).status(), 200);
+    assert_eq!(put(&head, TEA, &[("if-match", "\"x\"")], &json!({})).status(), 412);
+    assert_eq!(put(&head, TEA, &[("if-none-match", "\"x\"")], &json!({})).status(), 400);
+    let gone = send(&head, Method::DELETE, TEA, &[("if-match", &now)], &json!(null));
+    assert_eq!(gone.status(), 412);
+    assert_eq!(send(&head, Method::DELETE, TEA, &[("if-match", "*")], &json!(null)).status(), 204);
+    assert_eq!(put(&head, TEA, &[("if-match", "*")], &json!({})).status(), 412);
+}
+
+#[test]
+fn of_many_writers_who_read_the_same_exactly_one_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    let etag = header(&put(&head, TEA, &[], &json!({"n": 0})), "etag").unwrap();
+    let written = std::thread::scope(|scope| {
+        let writers: Vec<_> = (1..=16)
+            .map(|n| {
+                let (head, etag) = (&head, &etag);
+                scope
+                    .spawn(move || put(head, TEA, &[("if-match", etag)], &json!({"n": n})).status())
+            })
+            .collect();
+        writers
+            .into_iter()
+            .filter_map(|writer| writer.join().unwrap().is_success().then_some(()))
+            .count()
+    });
+    assert_eq!(written, 1);
+}
+
+#[test]
+fn a_retried_request_changes_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let sell = |head: &Office, key: &str, count: i32| {
+        let body = json!({"stock": {"$inc": -count}});
+        send(head, Method::PATCH, TEA, &[("idempotency-key", key)], &body)
+    };
+    put(&head, TEA, &[], &json!({"stock": {"$inc": 40}}));
+    let first = sell(&head, "sale-1", 3);
+    assert_eq!(header(&first, "idempotency-replayed"), None);
+    assert_eq!(first.json::<Value>().unwrap()["stock"], 37);
+    for restart in [false, true] {
+        if restart {
+            head.kill();
+            head.start();
+        }
+        let again = sell(&head, "sale-1", 3);
+        assert_eq!(header(&again, "idempotency-replayed").as_deref(), Some("true"));
+        assert_eq!(again.json::<Value>().unwrap()["stock"], 37);
+    }
+    assert_eq!(code(sell(&head, "sale-1", 4)), (422, "idempotency_key_reused".to_owned()));
+    assert_eq!(sell(&head, "sale-2", 3).json::<Value>().unwrap()["stock"], 34);
+    assert_eq!(code(sell(&head, &"x".repeat(256), 1)).1, "bad_parameter");
+}
+
+#[test]
+fn a_transaction_is_done_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    put(&head, TEA, &[], &json!({"stock": {"$inc": 40}}));
+    let sale = json!([
+        {"op": "patch", "collection": "products", "id": "tea", "fields": {"stock": {"$inc": -2}}},
+        {"op": "put", "collection": "sales", "id": "1", "fields": {"product": "tea", "quantity": 2},
+         "if_none_match": "*"},
+    ]);
+    let key = [("idempotency-key", "till-1/1")];
+    let (status, answer) = transact(&head, &key, &sale);
+    assert_eq!(
+        (status, &answer["records_changed"], &answer["repeat"]),
+        (200, &json!(2), &json!(false))
+    );
+    assert_eq!(answer["entry"]["site"], head.status()["site"]);
+    let etag = answer["records"][0]["etag"].as_str().unwrap();
+    assert_eq!(head.get(TEA)["stock"], 38);
+    let (status, repeat) = transact(&head, &key, &sale);
+    assert_eq!(
+        (status, &repeat["repeat"], &repeat["entry"]),
+        (200, &json!(true), &answer["entry"])
+    );
+
+    // The same without the key: the sale is there already, so the stock stays too.
+    let (status, refused) = transact(&head, &[], &sale);
+    let error = &refused["error"];
+    assert_eq!((status, &error["code"]), (412, &json!("precondition_failed")));
+    assert!(error["message"].as_str().unwrap().starts_with("edit 2 (sales/1): "), "{error}");
+    assert_eq!(head.get(TEA)["stock"], 38);
+
+    let (status, _) = transact(
+        &head,
+        &[],
+        &json!([
+            {"op": "delete", "collection": "products", "id": "tea", "if_match": etag},
+            {"op": "merge", "collection": "products", "id": "rice", "fields": {}},
+        ]),
+    );
+    assert_eq!(status, 200);
+    for (edits, code) in [
+        (json!([]), "bad_parameter"),
+        (json!([{"op": "put", "collection": "a", "id": "1"}]), "bad_parameter"),
+        (json!([{"op": "delete", "collection": "a", "id": "1", "fields": {}}]), "bad_parameter"),
+        (json!([{"op": "burn", "collection": "a", "id": "1"}]), "bad_json"),
+        (json!([{"op": "put", "collection": "A!", "id": "1", "fields": {}}]), "bad_name"),
+        (json!([{"op": "undelete", "collection": "a", "id": "1"}]), "record_not_found"),
+    ] {
+        assert_eq!(transact(&head, &[], &edits).1["error"]["code"], code, "{edits}");
+    }
+    let many =
+        (0..16_385).map(|id| json!({"op": "undelete", "collection": "a", "id": id.to_string()}));
+    assert_eq!(transact(&head, &[], &many.collect()).1["error"]["code"], "transaction_too_large");
+    let long = "x".repeat(60_000);
+    let edit = |id| json!({"op": "put", "collection": "a", "id": id, "fields": {"text": long}});
+    let large = (0..80).map(|id: usize| edit(id.to_string())).collect();
+    assert_eq!(transact(&head, &[], &large).1["error"]["code"], "transaction_too_large");
+    assert_eq!(head.count("a"), 0);
+}
+
+#[test]
+fn a_writer_can_wait_until_other_offices_hold_the_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    let mut north = office(folder.path(), "north");
+    north.join(&head);
+    put(&head, TEA, &[], &json!({"n": 0}));
+    converge(&[&head, &north]);
+    for wait in ["received:1", "site:north"] {
+        let path = format!("{TEA}?wait={wait}&timeout=30s");
+        let answer = put(&head, &path, &[], &json!({"n": wait}));
+        assert_eq!(
+            (answer.status().as_u16(), header(&answer, "branchline-received").as_deref()),
+            (200, Some("1"))
+        );
+        assert_eq!(north.get(TEA)["n"], *wait);
+    }
+    // What changes nothing is awaited all the same.
+    let path = format!("{TEA}?wait=site:north");
+    assert_eq!(put(&head, &path, &[], &json!({"n": "site:north"})).status(), 200);
+    for (query, expected) in [
+        ("wait=site:nowhere", (422, "unknown_site")),
+        ("wait=site:head", (422, "unknown_site")),
+        ("wait=received:2", (400, "bad_parameter")),
+        ("wait=received:0", (400, "bad_parameter")),
+        ("wait=durable", (400, "bad_parameter")),
+        ("wait=received:1&timeout=1h", (400, "bad_parameter")),
+        ("timeout=1s", (400, "bad_parameter")),
+    ] {
+        let answer = code(put(&head, &format!("{TEA}?{query}"), &[], &json!({"n": "refused"})));
+        assert_eq!((answer.0, answer.1.as_str()), expected, "{query}");
+    }
+    assert_eq!(head.get(TEA)["n"], "site:north", "who waits for nobody writes nothing");
+    assert_eq!(north.stop(), 0);
+    let late = put(&head, &format!("{TEA}?wait=site:north&timeout=300ms"), &[], &json!({"n": 5}));
+    assert_eq!(
+        (late.status().as_u16(), header(&late, "branchline-received").as_deref()),
+        (202, Some("0"))
+    );
+    assert_eq!(late.json::<Value>().unwrap()["n"], 5, "the write stays");
+}
