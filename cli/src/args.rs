@@ -444,7 +444,7 @@ pub(crate) enum SchemaCommand {
         /// The collection
         collection: Option<String>,
     },
-    /// Write schemas: {"COLLECTION": {"FIELD": "KIND" or "KIND required"}} as JSON or TOML
+    /// Write schemas: {"COLLECTION": {"FIELD": "KIND [required] [indexed]"}} as JSON or TOML
     Apply {
         /// The file
         file: PathBuf,

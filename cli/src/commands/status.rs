@@ -1,6 +1,8 @@
 //! `status` and `digest`.
 
-use branchline_node::api::{CauseAnswer, DigestAnswer, SiteAnswer, StatusAnswer, WhyAnswer};
+use branchline_node::api::{
+    CauseAnswer, DigestAnswer, IndexAnswer, SiteAnswer, StatusAnswer, WhyAnswer,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Context;
@@ -133,6 +135,14 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     if status.damaged_frames > 0 {
         let frames = counted(status.damaged_frames, "damaged journal frame");
         add("damaged", format!("{frames}: `branchline verify`"));
+    }
+    for index in status.indexes.iter().filter(|index| index.state != "ready") {
+        let IndexAnswer { collection, field, state, records_built } = index;
+        let built = match records_built {
+            0 => String::new(),
+            _ => format!(", {} so far", counted(*records_built, "record")),
+        };
+        add("index", format!("{collection} by {field}: {state}{built}"));
     }
     if !status.forked.is_empty() {
         let sites = status.forked.join(" ");

@@ -1,24 +1,22 @@
 //! A field that a query names.
 
-use crate::record::{Kind, Schema, Value, View};
+use crate::record::{FieldSpec, Kind, SCHEMA_INDEXES_MAX, Schema, Value, View};
 
 use super::scalar::Scalar;
 
 /// A field that a query names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Field {
+pub struct Field {
     /// Its dotted path.
-    pub(super) path: String,
+    pub path: String,
     /// The kind that the schema declares.
-    pub(super) kind: Option<Kind>,
-    /// Where its name stands in the text.
-    pub(super) offset: usize,
+    pub kind: Option<Kind>,
 }
 
 impl Field {
-    pub(super) fn new(path: String, offset: usize, schema: &Schema) -> Field {
+    pub(super) fn new(path: String, schema: &Schema) -> Field {
         let kind = schema.kind(&path);
-        Field { path, kind, offset }
+        Field { path, kind }
     }
 
     /// What a record holds there; `None`: nothing.
@@ -35,7 +33,16 @@ impl Field {
     }
 
     /// What a record holds there, as it is compared.
-    pub(super) fn scalar<'v>(&self, view: &'v View) -> Scalar<'v> {
+    pub(crate) fn scalar<'v>(&self, view: &'v View) -> Scalar<'v> {
         self.find(view).map_or(Scalar::Null, |value| Scalar::of(value, self.kind))
     }
+}
+
+/// The fields of a schema that are declared as indexed, the first by name if there are too many.
+#[must_use]
+pub fn indexed_fields(schema: &Schema) -> Vec<Field> {
+    let indexed = schema.fields().iter().filter(|(_, spec)| spec.indexed);
+    let field =
+        |(path, spec): (&String, &FieldSpec)| Field { path: path.clone(), kind: Some(spec.kind) };
+    indexed.take(SCHEMA_INDEXES_MAX).map(field).collect()
 }

@@ -24,6 +24,9 @@
 //! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`];
 //! records that are equal by then are listed by id.
 //!
+//! An index of the schema ([`crate::tables::indexes`]) is used where it leads to few records, and never decides what is
+//! found: each record that it leads to is looked at.
+//!
 //! Nothing here looks at more records than [`Bounds`] allow: a page then ends early, with a cursor to go on from.
 
 mod error;
@@ -35,23 +38,19 @@ mod order;
 mod page;
 mod parser;
 mod scalar;
+mod source;
 mod summary;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
-use crate::ids::SpaceId;
-use crate::read;
-use crate::record::{SCHEMA_COLLECTION, Schema};
-use crate::store::StoreError;
-use crate::tables::ReadTables;
-use crate::tables::records::RecordKey;
-
 pub use error::{Part, QueryError, QueryFault};
+pub use field::{Field, indexed_fields};
 pub use filter::Filter;
 pub use number::Number;
 pub use order::{Cursor, Order, WrongCursor};
 pub use page::{Bounds, Page, PageError, Query, page};
+pub(crate) use scalar::encoded_len;
 pub use scalar::{KEY_STRING_BYTES, Scalar};
 pub use summary::{
     Asked, GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, summary,
@@ -65,16 +64,3 @@ pub const ITEMS_MAX: usize = 1_000;
 pub const NESTING_MAX: usize = 32;
 /// Most fields of an order, a grouping, or of what is summed up.
 pub const FIELDS_MAX: usize = 16;
-
-/// The schema of a collection, by which queries are typed; empty where it has none.
-pub fn schema_of(
-    tables: &impl ReadTables,
-    space: SpaceId,
-    collection: &str,
-) -> Result<Schema, StoreError> {
-    let id = collection.to_owned();
-    let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
-    let view = read::record(tables, &key)?.filter(|view| !view.deleted);
-    // What is no schema restricts nothing.
-    Ok(view.and_then(|view| Schema::from_fields(&view.fields).ok()).unwrap_or_default())
-}

@@ -21,6 +21,8 @@ pub struct Number {
 const POWER_ZERO: u16 = 1 << 15;
 
 impl Number {
+    /// What [`Number::encode`] writes.
+    pub(super) const ENCODED_BYTES: usize = 1 + 2 + 16;
     const ZERO: Number = Number { sign: 1, power: 0, digits: 0 };
 
     /// The number `mantissa` times ten to the power of `-scale`. `None`: it has more than 38 digits.

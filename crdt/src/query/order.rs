@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Part, QueryError, QueryFault};
 use super::field::Field;
-use super::parser;
-use super::scalar::{KEY_STRING_BYTES, Scalar};
+use super::parser::{self, Listed};
+use super::scalar::KEY_STRING_BYTES;
 use crate::codec;
 use crate::record::{Kind, Schema, View};
 
@@ -19,6 +19,8 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct OrderField {
     pub(super) field: Field,
+    /// Where its name stands in the text.
+    pub(super) offset: usize,
     pub(super) is_descending: bool,
 }
 
@@ -29,34 +31,37 @@ impl Order {
     /// [`QueryError`] says what is wrong, and where.
     pub fn parse(text: &str, schema: &Schema) -> Result<Order, QueryError> {
         let fields = parser::fields(Part::Order, text, schema)?;
-        for (field, _) in &fields {
+        for Listed { field, offset, .. } in &fields {
             if let Some(kind @ (Kind::List | Kind::Map)) = field.kind {
                 let of = format!("{:?}, which is declared as {kind}", field.path);
                 let fault = QueryFault::Test { test: "an order", of };
-                return Err(QueryError { part: Part::Order, offset: field.offset, fault });
+                return Err(QueryError { part: Part::Order, offset: *offset, fault });
             }
         }
-        let fields = fields.into_iter();
-        let of = |(field, is_descending)| OrderField { field, is_descending };
-        Ok(Order { fields: fields.map(of).collect() })
+        let of = |Listed { field, offset, has_minus }| OrderField {
+            field,
+            offset,
+            is_descending: has_minus,
+        };
+        Ok(Order { fields: fields.into_iter().map(of).collect() })
     }
 
     /// Bytes that sort as the order says.
     pub(super) fn key(&self, view: &View) -> Vec<u8> {
         let mut key = Vec::new();
-        for OrderField { field, is_descending } in &self.fields {
-            encode(field.scalar(view), *is_descending, &mut key);
+        for OrderField { field, is_descending, .. } in &self.fields {
+            let begin = key.len();
+            field.scalar(view).encode(KEY_STRING_BYTES, &mut key);
+            turn(*is_descending, &mut key[begin..]);
         }
         key
     }
 }
 
-/// Appends the part of a sort key that one field is.
-pub(super) fn encode(scalar: Scalar<'_>, is_descending: bool, key: &mut Vec<u8>) {
-    let begin = key.len();
-    scalar.encode(KEY_STRING_BYTES, key);
+/// Turns the order of encoded values around, if it is to descend.
+pub(super) fn turn(is_descending: bool, encoded: &mut [u8]) {
     if is_descending {
-        key[begin..].iter_mut().for_each(|byte| *byte = !*byte);
+        encoded.iter_mut().for_each(|byte| *byte = !*byte);
     }
 }
 

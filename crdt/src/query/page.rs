@@ -4,13 +4,14 @@ use std::collections::BinaryHeap;
 
 use super::error::{Part, QueryError, QueryFault};
 use super::filter::Filter;
-use super::order::{Cursor, Order, WrongCursor};
+use super::order::{self, Cursor, Order, OrderField, WrongCursor};
+use super::source::Source;
 use crate::ids::SpaceId;
 use crate::read;
 use crate::record::{Schema, View};
 use crate::store::StoreError;
-use crate::tables::ReadTables;
 use crate::tables::records::RecordKey;
+use crate::tables::{ReadTables, indexes, walk};
 
 /// A list that is asked for: which records, in which order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -142,7 +143,8 @@ fn by_id(
     let mut bytes = 0;
     let mut last = None;
     let after = after.map(Cursor::id);
-    read::each_of(tables, space, collection, after, |id, view| {
+    let source = Source::of(tables, space, collection, query.filter.as_ref())?;
+    source.each(tables, space, collection, after, |id, view| {
         let is_full = page.records.len() >= bounds.records || bytes > bounds.bytes;
         let is_tired = page.looked_at >= bounds.looked_at;
         let is_such = query.matches(&view);
@@ -171,26 +173,15 @@ fn by_order(
     bounds: Bounds,
 ) -> Result<Page, PageError> {
     let mut page = Page::empty();
-    let mut is_too_many = false;
-    let mut first = First::new(bounds.records);
-    let mut unknown = Unknown::new(&query.order);
-    read::each_of(tables, space, collection, None, |id, view| {
-        is_too_many = page.looked_at >= bounds.sorted;
-        page.looked_at += 1;
-        if query.matches(&view) {
-            unknown.see(&view);
-            let place = (query.order.key(&view), id);
-            if after.is_none_or(|after| (&after.key, &after.id) < (&place.0, &place.1)) {
-                first.add(place);
-            }
+    let by_index = places_by_index(tables, space, collection, query, after, bounds)?;
+    let (places, has_more) = match by_index {
+        Some(first) => first.into_sorted(),
+        None => {
+            let (first, looked_at) = places(tables, space, collection, query, after, bounds)?;
+            page.looked_at = looked_at;
+            first.into_sorted()
         }
-        Ok(!is_too_many)
-    })?;
-    if is_too_many {
-        return Err(PageError::TooMany { max: bounds.sorted });
-    }
-    unknown.end()?;
-    let (places, has_more) = first.into_sorted();
+    };
     let mut bytes = 0;
     let count = places.len();
     for (number, (key, id)) in places.into_iter().enumerate() {
@@ -209,6 +200,71 @@ fn by_order(
         }
     }
     Ok(page)
+}
+
+/// The first places behind a cursor, and how many records were looked at.
+fn places(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    query: &Query,
+    after: Option<&Cursor>,
+    bounds: Bounds,
+) -> Result<(First, usize), PageError> {
+    let mut looked_at = 0;
+    let mut is_too_many = false;
+    let mut first = First::new(bounds.records);
+    let mut unknown = Unknown::new(&query.order);
+    let source = Source::of(tables, space, collection, query.filter.as_ref())?;
+    source.each(tables, space, collection, None, |id, view| {
+        is_too_many = looked_at >= bounds.sorted;
+        looked_at += 1;
+        if query.matches(&view) {
+            unknown.see(&view);
+            first.add_behind(after, (query.order.key(&view), id));
+        }
+        Ok(!is_too_many)
+    })?;
+    if is_too_many {
+        return Err(PageError::TooMany { max: bounds.sorted });
+    }
+    unknown.end()?;
+    Ok((first, looked_at))
+}
+
+/// The same from an index, without looking at a record; `None` where there is no such index, or it is of no use.
+fn places_by_index(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    query: &Query,
+    after: Option<&Cursor>,
+    bounds: Bounds,
+) -> Result<Option<First>, StoreError> {
+    let (None, [OrderField { field, is_descending, .. }]) =
+        (&query.filter, query.order.fields.as_slice())
+    else {
+        return Ok(None);
+    };
+    if !indexes::is_ready(tables, space, collection, field)? {
+        return Ok(None);
+    }
+    let mut first = First::new(bounds.records);
+    let prefix = indexes::entries(space, collection, &field.path);
+    let behind = after.filter(|_| !is_descending);
+    let begin = behind.map(|after| [&prefix, after.key.as_slice(), after.id.as_bytes()].concat());
+    walk(tables, &prefix, begin.as_deref(), |key, _| {
+        let rest = key.get(prefix.len()..).unwrap_or_default();
+        if let Some((value, id)) = indexes::split_entry(rest) {
+            let mut key = value.to_vec();
+            order::turn(*is_descending, &mut key);
+            first.add_behind(after, (key, id.to_owned()));
+        }
+        // An index ascends: the first of the greatest are known once all has been seen.
+        Ok(*is_descending || !first.has_more)
+    })?;
+    // One that was dropped meanwhile may have lacked some.
+    Ok(indexes::is_ready(tables, space, collection, field)?.then_some(first))
 }
 
 impl Page {
@@ -233,7 +289,10 @@ impl First {
         First { heap: BinaryHeap::new(), max, has_more: false }
     }
 
-    fn add(&mut self, place: Place) {
+    fn add_behind(&mut self, after: Option<&Cursor>, place: Place) {
+        if after.is_some_and(|after| (&after.key, &after.id) >= (&place.0, &place.1)) {
+            return;
+        }
         self.heap.push(place);
         if self.heap.len() > self.max {
             self.heap.pop();
@@ -271,7 +330,7 @@ impl<'q> Unknown<'q> {
         match unseen.next() {
             Some((field, _)) if self.has_records => {
                 let path = field.field.path.clone();
-                let (offset, fault) = (field.field.offset, QueryFault::UnknownField { path });
+                let (offset, fault) = (field.offset, QueryFault::UnknownField { path });
                 Err(QueryError { part: Part::Order, offset, fault })
             }
             Some(_) | None => Ok(()),

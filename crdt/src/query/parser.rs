@@ -19,12 +19,17 @@ pub(super) fn filter(text: &str, schema: &Schema) -> Result<Node, QueryError> {
     Ok(node)
 }
 
-/// Reads fields separated by commas, each with whether a minus stands before it.
-pub(super) fn fields(
-    part: Part,
-    text: &str,
-    schema: &Schema,
-) -> Result<Vec<(Field, bool)>, QueryError> {
+/// A field of a list of them.
+pub(super) struct Listed {
+    pub(super) field: Field,
+    /// Where its name stands in the text.
+    pub(super) offset: usize,
+    /// Whether a minus stands before it.
+    pub(super) has_minus: bool,
+}
+
+/// Reads fields separated by commas.
+pub(super) fn fields(part: Part, text: &str, schema: &Schema) -> Result<Vec<Listed>, QueryError> {
     let mut parser = Parser::new(part, text, schema)?;
     let mut fields = Vec::new();
     loop {
@@ -34,7 +39,7 @@ pub(super) fn fields(
         if fields.len() == FIELDS_MAX {
             return parser.error(offset, QueryFault::TooManyFields);
         }
-        fields.push((field, has_minus));
+        fields.push(Listed { field, offset, has_minus });
         if !parser.takes_symbol(",") {
             break;
         }
@@ -184,7 +189,6 @@ impl<'s> Parser<'s> {
     }
 
     fn field(&mut self, expected: &'static str) -> Result<Field, QueryError> {
-        let offset = self.offset();
         let path = match self.word() {
             Word::Path(path) => path.clone(),
             Word::Bare(name) => {
@@ -198,7 +202,7 @@ impl<'s> Parser<'s> {
             }
         };
         self.at += 1;
-        Ok(Field::new(path, offset, self.schema))
+        Ok(Field::new(path, self.schema))
     }
 
     fn comparison(

@@ -89,6 +89,27 @@ impl<'a> Scalar<'a> {
     }
 }
 
+/// How many bytes of an encoded value's beginning are the value; `None` if none is there.
+pub(crate) fn encoded_len(bytes: &[u8]) -> Option<usize> {
+    match bytes.first()? {
+        1 | 3 | 8 | 9 => Some(1),
+        2 => Some(2),
+        4 => Some(1 + Number::ENCODED_BYTES),
+        5 => Some(1 + 8),
+        6 | 7 => {
+            let mut at = 1;
+            loop {
+                at += bytes.get(at..)?.iter().position(|byte| *byte == 0)? + 1;
+                match bytes.get(at) {
+                    Some(255) => at += 1,
+                    Some(_) | None => return Some(at),
+                }
+            }
+        }
+        _ => None,
+    }
+}
+
 fn cut(bytes: &[u8], max: usize) -> &[u8] {
     &bytes[..bytes.len().min(max)]
 }
@@ -146,6 +167,7 @@ mod tests {
             for (behind_a, behind_b) in
                 [(&b"\xf4"[..], &b"\x01"[..]), (b"\x01", b"\xf4"), (b"", b"")]
             {
+                assert_eq!(encoded_len(&[&key(*a), behind_a].concat()), Some(key(*a).len()));
                 let (a, b) = ([&key(*a), behind_a].concat(), [&key(*b), behind_b].concat());
                 assert!(a < b, "{a:?} {b:?}");
             }

@@ -8,10 +8,10 @@ use super::error::{Part, QueryError, QueryFault};
 use super::field::Field;
 use super::filter::Filter;
 use super::page::Bounds;
-use super::parser;
+use super::parser::{self, Listed};
 use super::scalar::Scalar;
+use super::source::Source;
 use crate::ids::SpaceId;
-use crate::read;
 use crate::record::{Kind, Schema, Value, View};
 use crate::store::StoreError;
 use crate::tables::ReadTables;
@@ -96,16 +96,15 @@ impl SummaryQuery {
             Some(text) => parser::fields(Part::By, text, schema)?,
             None => Vec::new(),
         };
-        let by = by.into_iter().map(|(field, _)| field).collect();
+        let by = by.into_iter().map(|listed| listed.field).collect();
         let mut measures = Vec::new();
         for (measure, text) in Measure::ALL.into_iter().zip(asked.measures) {
             let Some(text) = text else { continue };
-            for (field, _) in parser::fields(measure.part(), text, schema)? {
+            for Listed { field, offset, .. } in parser::fields(measure.part(), text, schema)? {
                 if let Some(kind) = field.kind.filter(|kind| !measure.is_of(*kind)) {
                     let of = format!("{:?}, which is declared as {kind}", field.path);
                     let fault = QueryFault::Test { test: measure.as_str(), of };
-                    let (part, offset) = (measure.part(), field.offset);
-                    return Err(QueryError { part, offset, fault });
+                    return Err(QueryError { part: measure.part(), offset, fault });
                 }
                 measures.push((measure, field));
             }
@@ -192,7 +191,8 @@ pub fn summary(
     if query.by.is_empty() {
         groups.by_key.insert(Vec::new(), groups.empty(Vec::new()));
     }
-    read::each_of(tables, space, collection, None, |_, view| {
+    let source = Source::of(tables, space, collection, query.filter.as_ref())?;
+    source.each(tables, space, collection, None, |_, view| {
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
         let is_such = query.filter.as_ref().is_none_or(|filter| filter.matches(&view));

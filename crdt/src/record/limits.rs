@@ -31,6 +31,8 @@ pub const GENESIS_MAX: usize = 64;
 pub const DECIMAL_DIGITS_MAX: usize = 38;
 /// Greatest number of fields that one schema declares. A schema is read at each write.
 pub const SCHEMA_FIELDS_MAX: usize = 1_024;
+/// Greatest number of fields that one schema indexes. Each is a row more to write for every record.
+pub const SCHEMA_INDEXES_MAX: usize = 8;
 
 /// The collection whose records are the schemas of the other collections.
 pub const SCHEMA_COLLECTION: &str = "_schema";

@@ -41,8 +41,8 @@ pub(crate) use limits::check_user_field;
 pub use limits::{
     CHANGE_BYTES_MAX, COLLECTION_BYTES_MAX, COUNTER_MAX, DECIMAL_DIGITS_MAX, DELETED_FIELD,
     DEPTH_MAX, FIELD_NAME_BYTES_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX,
-    RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION, SCHEMA_FIELDS_MAX, VALUE_BYTES_MAX, check_collection,
-    check_record_id,
+    RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX, VALUE_BYTES_MAX,
+    check_collection, check_record_id,
 };
 pub use operation::{ActorBytes, UnknownOperation};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};

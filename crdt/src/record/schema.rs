@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::kind::{Kind, UnknownKind};
-use super::limits::{DEPTH_MAX, NameError, SCHEMA_FIELDS_MAX, check_user_field};
+use super::limits::{
+    DEPTH_MAX, NameError, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX, check_user_field,
+};
 use super::value::Value;
 use super::view::View;
 
@@ -14,12 +16,14 @@ pub struct FieldSpec {
     pub kind: Kind,
     /// Whether every record must have it.
     pub required: bool,
+    /// Whether sites keep an index of it.
+    pub indexed: bool,
 }
 
 /// The schema of one collection.
 ///
 /// It is stored as the record `_schema/<collection>`, one field per declared field: its name is
-/// the dotted path (`address.city`), its value the string `KIND` or `KIND required`, so that the
+/// the dotted path (`address.city`), its value the string `KIND`, with `required` or `indexed` or both behind it, so that the
 /// changes of two admins merge field by field. What a path passes through is a map, declared or
 /// not. Fields that no schema declares are allowed and kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,13 +67,32 @@ pub enum SchemaError {
         /// What was found and what is known.
         source: UnknownKind,
     },
-    /// Something other than `required` follows the kind.
-    #[error("the declaration of {path:?} ends in {found:?}, expected \"required\" or nothing")]
+    /// Something other than `required` and `indexed` follows the kind.
+    #[error(
+        "the declaration of {path:?} ends in {found:?}, expected \"required\", \"indexed\", \
+         \"required indexed\" or nothing"
+    )]
     Trailing {
         /// The path.
         path: String,
         /// What follows the kind.
         found: String,
+    },
+    /// A field is to be indexed whose values have no order.
+    #[error("{path:?} is declared as {kind}, which cannot be indexed")]
+    NotIndexable {
+        /// The path.
+        path: String,
+        /// Its kind.
+        kind: Kind,
+    },
+    /// Too many fields are to be indexed.
+    #[error(
+        "the schema declares {found} fields as indexed, at most {SCHEMA_INDEXES_MAX} are possible"
+    )]
+    TooManyIndexed {
+        /// How many.
+        found: usize,
     },
     /// A field has fields below it and is not declared as a map.
     #[error("{path:?} is declared as {found}, but {below:?} lies in it: declare it as a map")]
@@ -167,7 +190,8 @@ impl Schema {
             .iter()
             .map(|(path, spec)| {
                 let required = if spec.required { " required" } else { "" };
-                (path.clone(), Value::Str(format!("{}{required}", spec.kind)))
+                let indexed = if spec.indexed { " indexed" } else { "" };
+                (path.clone(), Value::Str(format!("{}{required}{indexed}", spec.kind)))
             })
             .collect()
     }
@@ -271,6 +295,11 @@ impl Schema {
 /// [`SchemaError`] if the new record is no schema, or changes the kind of a field.
 pub fn validate_schema_edit(old: Option<&View>, new: &View) -> Result<Schema, SchemaError> {
     let schema = Schema::from_fields(&new.fields)?;
+    // Two admins together may declare more: then the first by name count.
+    let found = schema.fields.values().filter(|spec| spec.indexed).count();
+    if found > SCHEMA_INDEXES_MAX {
+        return Err(SchemaError::TooManyIndexed { found });
+    }
     // A record that was no schema (two admins' changes may meet so) restricts nothing.
     if let Some(Ok(old)) = old.map(|view| Schema::from_fields(&view.fields)) {
         old.check_change(&schema)?;
@@ -300,12 +329,21 @@ fn read_spec(path: &str, value: &Value) -> Result<FieldSpec, SchemaError> {
         return Err(SchemaError::NotText { path: path.to_owned(), found: value.kind_name() });
     };
     let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let kind =
+    let kind: Kind =
         kind.parse().map_err(|source| SchemaError::Kind { path: path.to_owned(), source })?;
-    match rest {
-        "" | "required" => Ok(FieldSpec { kind, required: rest == "required" }),
-        found => Err(SchemaError::Trailing { path: path.to_owned(), found: found.to_owned() }),
+    let (required, indexed) = match rest {
+        "" => (false, false),
+        "required" => (true, false),
+        "indexed" => (false, true),
+        "required indexed" => (true, true),
+        found => {
+            return Err(SchemaError::Trailing { path: path.to_owned(), found: found.to_owned() });
+        }
+    };
+    if indexed && matches!(kind, Kind::List | Kind::Map) {
+        return Err(SchemaError::NotIndexable { path: path.to_owned(), kind });
     }
+    Ok(FieldSpec { kind, required, indexed })
 }
 
 /// The value at a dotted path.
@@ -339,7 +377,12 @@ mod tests {
 
     #[test]
     fn a_schema_is_read_back_from_its_record() {
-        let stored = fields(&[("name", "string required"), ("address.city", "text")]);
+        let stored = fields(&[
+            ("name", "string required"),
+            ("sku", "string required indexed"),
+            ("price", "decimal indexed"),
+            ("address.city", "text"),
+        ]);
         let schema = Schema::from_fields(&stored).unwrap();
         assert_eq!(schema.to_fields(), stored);
         assert_eq!(schema.kind("address"), Some(Kind::Map));
@@ -352,6 +395,9 @@ mod tests {
         for (path, spec) in [
             ("a", "number"),
             ("a", "string optional"),
+            ("a", "string indexed required"),
+            ("a", "list indexed"),
+            ("a", "map required indexed"),
             ("a..b", "string"),
             ("_a", "string"),
             ("", "string"),

@@ -233,6 +233,9 @@ impl<S: Store> Replica<S> {
             count(totals, key, None, Some(&first.summary));
             let row = RecordRow { changes, live: &first.saved };
             rows.push((key.record(), Some(codec::encode(&row))));
+            if self.indexes.concerns(key) {
+                self.indexes.follow(key, None, &row.view()?, rows);
+            }
         }
         for (key, record) in records {
             if record.changes.is_empty() {
@@ -253,6 +256,10 @@ impl<S: Store> Replica<S> {
                     let live = document.save();
                     let row = RecordRow { changes: record.places.clone(), live: &live };
                     rows.push((key.record(), Some(codec::encode(&row))));
+                    if self.indexes.concerns(key) {
+                        let before = read::record(&self.store, key)?;
+                        self.indexes.follow(key, before.as_ref(), &document.view(), rows);
+                    }
                     let conflicted =
                         |summary: Option<Summary>| summary.is_some_and(|s| s.conflicted);
                     if conflicted(after) != conflicted(record.before) {

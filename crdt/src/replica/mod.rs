@@ -22,6 +22,7 @@ pub(crate) mod documents;
 mod forks;
 mod gossip;
 mod history;
+mod indexes;
 pub(crate) mod logs;
 mod merge;
 mod peer;
@@ -53,10 +54,11 @@ pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use peer::Exchange;
 pub use replay::Progress;
-pub use status::{Footprint, RevokedSite, SiteStatus, Status};
+pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, Status};
 pub use write::{WriteError, Written};
 
 use documents::Documents;
+use indexes::Indexes;
 use logs::Logs;
 use peer::Peer;
 use receipts::Receipts;
@@ -403,6 +405,7 @@ pub struct Replica<S: Store> {
     unreadable: BTreeMap<RecordKey, String>,
     /// Those that were asked for since a schema was last written.
     schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
+    indexes: Indexes,
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
     receipt_count: u64,

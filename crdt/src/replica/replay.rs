@@ -2,6 +2,7 @@
 
 use super::accept::{Acceptance, Origin};
 use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS};
+use super::indexes::Indexes;
 use super::repair::Losses;
 use super::stage::Stage;
 use super::sync::{Random, Timers};
@@ -77,6 +78,7 @@ impl<S: Store> Replica<S> {
             documents: Documents::new(),
             unreadable: BTreeMap::new(),
             schemas: BTreeMap::new(),
+            indexes: Indexes::default(),
             peers: BTreeMap::new(),
             receipts: BTreeMap::new(),
             receipt_count: 0,
@@ -104,6 +106,7 @@ impl<S: Store> Replica<S> {
 
     /// Reads what the tables say into memory.
     fn load(&mut self, ticket: Option<Ticket>, beside: Option<&Self>) -> Result<(), StoreError> {
+        self.indexes = Indexes::load(&self.store)?;
         let genesis: Option<Genesis> = row(&self.store, "genesis document", logs::GENESIS)?;
         let named = ticket.as_ref().map(|ticket| ticket.grant.network);
         let network = genesis.as_ref().map(Genesis::network).or(named);

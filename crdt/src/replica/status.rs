@@ -41,6 +41,21 @@ pub struct Status {
     pub revoked_by: Option<SiteId>,
     /// The sites that were members and are no more, by name.
     pub revoked: Vec<RevokedSite>,
+    /// The indexes that schemas declare.
+    pub indexes: Vec<IndexStatus>,
+}
+
+/// How far an index is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexStatus {
+    /// The collection.
+    pub collection: String,
+    /// The field, by its dotted path.
+    pub field: String,
+    /// `building`, `ready` or `dropping`. Queries use one that is ready.
+    pub state: String,
+    /// Records that are in one that is being built.
+    pub records_built: u64,
 }
 
 /// What is known of one member.
@@ -162,6 +177,7 @@ impl<S: Store> Replica<S> {
             entries_lost: self.losses.count(),
             forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
             sites,
+            indexes: self.indexes.status(),
             revoked_by: self.revoked_by(),
             revoked,
         }

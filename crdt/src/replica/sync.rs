@@ -471,6 +471,7 @@ impl<S: Store> Replica<S> {
         }
         self.find_losses()?;
         self.issue_receipts()?;
+        self.build_indexes()?;
         self.present_ticket()
     }
 }

@@ -9,6 +9,8 @@
 //! | `f` | space 16, author 40 | [`logs::ForkRow`]: proof that a site signed one number twice | logs |
 //! | `g` | | the network's genesis document | logs |
 //! | `h` | space 16, collection, 0, record id, number 4 | where [`records::CHANGES_IN_ROW`] of its changes are | records |
+//! | `i` | space 16, collection, 0, field, 0, value, record id | empty: the record has that value | indexes |
+//! | `j` | space 16, collection, 0, field | [`indexes::IndexRow`]: an index, and how far it is built | indexes |
 //! | `l` | space 16, author 40 | [`logs::LogRow`]: the tip of a log | logs |
 //! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
 //! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
@@ -21,6 +23,7 @@
 //! Numbers in keys are big endian, so that rows sort as the numbers do. Values are in [`crate::codec`] layout.
 //! [`FORMAT`] changes whenever a row does; tables of another format are rebuilt from the journal.
 
+pub mod indexes;
 pub mod logs;
 pub mod records;
 
@@ -30,7 +33,7 @@ use crate::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

@@ -180,13 +180,13 @@ pub fn origin(space: SpaceId, origin: &Origin) -> Vec<u8> {
     key
 }
 
-fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {
+pub(super) fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&space.0);
     key
 }
 
-fn collection_prefix(kind: u8, space: SpaceId, collection: &str) -> Vec<u8> {
+pub(super) fn collection_prefix(kind: u8, space: SpaceId, collection: &str) -> Vec<u8> {
     let mut key = space_prefix(kind, space);
     key.extend_from_slice(collection.as_bytes());
     key.push(0);

@@ -87,7 +87,8 @@ pub use page::PAGE_BYTES;
 pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer};
 pub use schemas::SchemasAnswer;
 pub use status::{
-    MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer, StatusAnswer,
+    IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer,
+    StatusAnswer,
 };
 pub use sync::{PeerSyncAnswer, SyncAnswer, SyncRequest};
 pub use transactions::{

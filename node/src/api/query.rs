@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use branchline_crdt::ids::SpaceId;
 use branchline_crdt::query::{self, Asked, Cursor, Group, Page, PageError, Query, SummaryQuery};
+use branchline_crdt::read;
 use branchline_crdt::tables::ReadTables;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -123,7 +124,7 @@ fn find(
         let after = after.map(Cursor::behind);
         return query::page(tables, space, collection, &Query::default(), after.as_ref(), bounds);
     }
-    let schema = query::schema_of(tables, space, collection)?;
+    let schema = read::schema(tables, space, collection)?.unwrap_or_default();
     let query = Query::parse(collection, &schema, filter.as_deref(), order.as_deref())?;
     let after = after.map(|text| query.cursor(&text)).transpose()?;
     query::page(tables, space, collection, &query, after.as_ref(), bounds)
@@ -143,7 +144,7 @@ pub(crate) async fn summary(
             by: by.as_deref(),
             measures: [sum, avg, min, max].map(Option::as_deref),
         };
-        let schema = query::schema_of(tables, space, &collection)?;
+        let schema = read::schema(tables, space, &collection)?.unwrap_or_default();
         Ok(SummaryQuery::parse(&schema, asked).map_err(ApiError::from).and_then(|query| {
             let found = query::summary(tables, space, &collection, &query, page::bounds(0))?;
             let groups = found.groups.into_iter().map(|found| group(&query, found)).collect();

@@ -1,4 +1,4 @@
-//! Schemas: each is a JSON object from dotted field paths to `KIND` or `KIND required`.
+//! Schemas: each is a JSON object from dotted field paths to `KIND`, with `required` or `indexed` or both behind it.
 
 use axum::Json;
 use axum::extract::State;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::replica::SiteStatus;
+use branchline_crdt::replica::{IndexStatus, SiteStatus};
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
@@ -59,6 +59,21 @@ pub struct StatusAnswer {
     pub revoked_by: Option<String>,
     /// All members, this site first, then the most senior.
     pub sites: Vec<SiteAnswer>,
+    /// The indexes that schemas declare.
+    pub indexes: Vec<IndexAnswer>,
+}
+
+/// How far an index is built.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IndexAnswer {
+    /// The collection.
+    pub collection: String,
+    /// The field, by its dotted path.
+    pub field: String,
+    /// `building`, `ready` or `dropping`. Queries use one that is ready.
+    pub state: String,
+    /// Records that are in one that is being built.
+    pub records_built: u64,
 }
 
 /// What is known of one member.
@@ -184,8 +199,14 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         damaged_frames: node.damaged_frames,
         writes_refused: node.writes_refused,
         revoked_by: replica.revoked_by.map(|by| by.to_string()),
+        indexes: replica.indexes.into_iter().map(index).collect(),
         sites: replica.sites.into_iter().map(site).collect(),
     }))
+}
+
+fn index(status: IndexStatus) -> IndexAnswer {
+    let IndexStatus { collection, field, state, records_built } = status;
+    IndexAnswer { collection, field, state, records_built }
 }
 
 fn site(status: SiteStatus) -> SiteAnswer {

@@ -90,7 +90,7 @@ fn api(input: &[u8]) {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let requests: [(u8, &str, &str); 16] = [
+    let requests: [(u8, &str, &str); 19] = [
         (0, "/v1/status", ""),
         (0, "/v1/records/products/tea?meta=true", ""),
         (0, "/v1/records/products?limit=10&after=a%2Fb", ""),
@@ -107,6 +107,13 @@ fn seeds() -> Vec<Vec<u8>> {
         (1, "/v1/schemas/sales", r#"{"a":"integer","b":"decimal required"}"#),
         (4, "/v1/invites", r#"{"role":"writer","addresses":["/ip4/1.2.3.4/tcp/1"]}"#),
         (4, "/v1/join", r#"{"ticket":"branchline-ticket-1-AAAA"}"#),
+        (
+            0,
+            "/v1/records/products?where=stock%3E0%20and%20name%20starts%20with%20'T'&order=-stock",
+            "",
+        ),
+        (0, "/v1/records/products?order=name&after=CAECAwQFBgcIAANhYmM", ""),
+        (0, "/v1/summary/products?by=name&sum=stock&max=name&where=not%20(a%20in(1,null))", ""),
     ];
     let seed = |(how, uri, body): (u8, &str, &str)| {
         [&[how], uri.as_bytes(), b"\n", body.as_bytes()].concat()

@@ -10,9 +10,11 @@ use branchline_crdt::pack::{self, UnpackError};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Introduction, Outcome, Proof, Pull, Welcome, pack_entries, unpack_entries,
 };
+use branchline_crdt::query::Field;
 use branchline_crdt::receipt::Receipt;
-use branchline_crdt::record::{Edit, View};
+use branchline_crdt::record::{Edit, Kind, View};
 use branchline_crdt::tables::decode_row;
+use branchline_crdt::tables::indexes::{IndexRow, IndexState};
 use branchline_crdt::tables::logs::{ActorRow, EntryRow, Fate, ForkRow, LogRow};
 use branchline_crdt::tables::records::CollectionRow;
 use serde::Serialize;
@@ -236,14 +238,15 @@ pub(crate) const ROWS: Target =
 /// A row of the tables; the first byte of the input says which.
 fn rows(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
-    match kind % 7 {
+    match kind % 8 {
         0 => row::<View>(bytes),
         1 => row::<CollectionRow>(bytes),
         2 => row::<LogRow>(bytes),
         3 => row::<EntryRow>(bytes),
         4 => row::<ActorRow>(bytes),
         5 => row::<Vec<Operation>>(bytes),
-        _ => row::<(u32, u8)>(bytes),
+        6 => row::<(u32, u8)>(bytes),
+        _ => row::<IndexRow>(bytes),
     }
 }
 
@@ -252,6 +255,8 @@ fn row_seeds() -> Vec<Vec<u8>> {
     let entry = Entry::decode(&entries[0]).expect("an entry");
     let (seq, hash) = (entry.header.seq, entry.hash);
     let predecessor = Some(entry.tip());
+    let index = Field { path: "price".to_owned(), kind: Some(Kind::Decimal) };
+    let building = IndexState::Building { after: Some("tea".to_owned()), records: 3 };
     let seeds = [
         (0, codec::encode(view)),
         (1, codec::encode(&CollectionRow { live: 3, deleted: 1, ..Default::default() })),
@@ -260,6 +265,7 @@ fn row_seeds() -> Vec<Vec<u8>> {
         (4, codec::encode(&ActorRow { author: entry.header.author })),
         (5, codec::encode(&vec![Operation::Admit(admission.clone())])),
         (6, codec::encode(&(1_u32, 1_u8))),
+        (7, codec::encode(&IndexRow::new(&index, building))),
     ];
     seeds.map(|(kind, bytes)| [&[kind], bytes.as_slice()].concat()).into()
 }

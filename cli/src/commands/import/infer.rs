@@ -105,7 +105,7 @@ pub(crate) type Kinds = BTreeMap<String, Kind>;
 /// The kinds that a schema declares for fields of the record itself.
 pub(crate) fn kinds_of_schema(schema: &Map<String, Value>) -> Kinds {
     let kind = |(name, spec): (&String, &Value)| {
-        // `KIND` or `KIND required`
+        // `KIND`, perhaps with `required` or `indexed` behind it.
         let kind = spec.as_str()?.split(' ').next()?.parse().ok()?;
         Some((name.clone(), kind))
     };

@@ -13,6 +13,7 @@ mod live;
 mod many;
 mod open;
 mod postgres;
+mod query;
 mod reading;
 mod reconnect;
 mod records;
@@ -75,6 +76,8 @@ enum Job {
     Backup,
     /// Records and pages are read, at rest and during an import
     Read,
+    /// Filtered lists and summaries, with an index and without, at rest and during an import
+    Query,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -146,6 +149,7 @@ fn main() {
             Job::Bundle => carry::bundles(&mut bench),
             Job::Backup => carry::backups(&mut bench),
             Job::Read => reading::run(&mut bench),
+            Job::Query => query::run(&mut bench),
         }
     }
     println!("{}", bench.report.table());

@@ -1,0 +1,213 @@
+//! Declared indexes: rows that follow the record rows in the same batch, built in steps while the site works.
+
+use std::collections::BTreeMap;
+
+use super::Replica;
+use super::status::IndexStatus;
+use crate::codec;
+use crate::ids::SpaceId;
+use crate::query::{self, Field};
+use crate::read;
+use crate::record::{SCHEMA_COLLECTION, Schema, View};
+use crate::store::{RowWrite, Store, StoreError};
+use crate::tables::indexes::{self, IndexRow, IndexState};
+use crate::tables::records::RecordKey;
+use crate::tables::{ReadTables, decode_row, walk};
+
+/// Records that one tick adds to an index, or rows that it removes: some ms, which writers wait.
+const STEP_ROWS: usize = 1_000;
+
+/// The indexes of all collections, as the tables have them.
+#[derive(Default)]
+pub(super) struct Indexes {
+    spaces: BTreeMap<SpaceId, BTreeMap<String, Vec<(Field, IndexState)>>>,
+}
+
+impl Indexes {
+    /// Reads them.
+    pub(super) fn load(tables: &impl ReadTables) -> Result<Self, StoreError> {
+        let mut found = Self::default();
+        walk(tables, indexes::ALL, None, |key, value| {
+            let row: IndexRow = decode_row("index row", value)?;
+            if let Some((space, collection, path)) = indexes::index_of_key(key) {
+                let field = Field { kind: row.kind(), path };
+                found.of_mut(space, &collection).push((field, row.state));
+            }
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    fn of(&self, space: SpaceId, collection: &str) -> &[(Field, IndexState)] {
+        let found = self.spaces.get(&space).and_then(|collections| collections.get(collection));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    fn of_mut(&mut self, space: SpaceId, collection: &str) -> &mut Vec<(Field, IndexState)> {
+        self.spaces.entry(space).or_default().entry(collection.to_owned()).or_default()
+    }
+
+    /// Whether a change of the record means something to an index.
+    pub(super) fn concerns(&self, key: &RecordKey) -> bool {
+        key.collection == SCHEMA_COLLECTION || !self.of(key.space, &key.collection).is_empty()
+    }
+
+    /// The rows with which the indexes follow a record; those of another collection are declared by it if it is a
+    /// schema.
+    pub(super) fn follow(
+        &mut self,
+        key: &RecordKey,
+        before: Option<&View>,
+        after: &View,
+        rows: &mut Vec<RowWrite>,
+    ) {
+        let RecordKey { space, collection, id } = key;
+        if collection == SCHEMA_COLLECTION {
+            self.declare(*space, id, Schema::of(after).as_ref(), rows);
+        }
+        for (field, state) in self.of(*space, collection) {
+            if *state == IndexState::Dropping {
+                continue;
+            }
+            let entry = |view| indexes::entry(*space, collection, field, id, view);
+            let (before, after) = (before.and_then(entry), entry(after));
+            if before == after {
+                continue;
+            }
+            rows.extend(before.map(|key| (key, None)));
+            rows.extend(after.map(|key| (key, Some(Vec::new()))));
+        }
+    }
+
+    /// Follows a change of a collection's schema: `None` where it has none any more.
+    fn declare(
+        &mut self,
+        space: SpaceId,
+        collection: &str,
+        schema: Option<&Schema>,
+        rows: &mut Vec<RowWrite>,
+    ) {
+        let declared: Vec<Field> = schema.map(query::indexed_fields).unwrap_or_default();
+        let known = self.of_mut(space, collection);
+        for (field, state) in known.iter_mut() {
+            if !declared.contains(field) && *state != IndexState::Dropping {
+                *state = IndexState::Dropping;
+                rows.push(index_row(space, collection, field, state));
+            }
+        }
+        for field in declared {
+            // One that is being removed is declared again once it is gone.
+            if known.iter().all(|(known, _)| known.path != field.path) {
+                let state = IndexState::Building { after: None, records: 0 };
+                rows.push(index_row(space, collection, &field, &state));
+                known.push((field, state));
+            }
+        }
+    }
+
+    /// The first that is not as it should be.
+    fn pending(&self) -> Option<(SpaceId, String, Field, IndexState)> {
+        let (space, collection, (field, state)) =
+            self.all().find(|(_, _, (_, state))| *state != IndexState::Ready)?;
+        Some((space, collection.to_owned(), field.clone(), state.clone()))
+    }
+
+    /// All of them.
+    fn all(&self) -> impl Iterator<Item = (SpaceId, &str, &(Field, IndexState))> {
+        self.spaces.iter().flat_map(|(space, collections)| {
+            collections.iter().flat_map(move |(collection, indexes)| {
+                indexes.iter().map(move |index| (*space, collection.as_str(), index))
+            })
+        })
+    }
+
+    /// How far each is built.
+    pub(super) fn status(&self) -> Vec<IndexStatus> {
+        self.all()
+            .map(|(_, collection, (field, state))| {
+                let (state, records_built) = match state {
+                    IndexState::Building { records, .. } => ("building", *records),
+                    IndexState::Ready => ("ready", 0),
+                    IndexState::Dropping => ("dropping", 0),
+                };
+                IndexStatus {
+                    collection: collection.to_owned(),
+                    field: field.path.clone(),
+                    state: state.to_owned(),
+                    records_built,
+                }
+            })
+            .collect()
+    }
+}
+
+fn index_row(space: SpaceId, collection: &str, field: &Field, state: &IndexState) -> RowWrite {
+    let row = IndexRow::new(field, state.clone());
+    (indexes::index(space, collection, &field.path), Some(codec::encode(&row)))
+}
+
+impl<S: Store> Replica<S> {
+    /// One step towards indexes that are as they are declared.
+    pub(super) fn build_indexes(&mut self) -> Result<(), StoreError> {
+        let Some((space, collection, field, state)) = self.indexes.pending() else { return Ok(()) };
+        match state {
+            IndexState::Building { after, records } => {
+                self.add_to_index(space, &collection, &field, after, records)
+            }
+            IndexState::Dropping => self.drop_from_index(space, &collection, &field),
+            IndexState::Ready => Ok(()),
+        }
+    }
+
+    fn add_to_index(
+        &mut self,
+        space: SpaceId,
+        collection: &str,
+        field: &Field,
+        mut after: Option<String>,
+        mut records: u64,
+    ) -> Result<(), StoreError> {
+        let mut rows = Vec::new();
+        let mut step = 0;
+        let begin = after.clone();
+        read::each_of(&self.store, space, collection, begin.as_deref(), |id, view| {
+            let key = indexes::entry(space, collection, field, &id, &view);
+            rows.extend(key.map(|key| (key, Some(Vec::new()))));
+            after = Some(id);
+            step += 1;
+            Ok(step < STEP_ROWS)
+        })?;
+        records += step as u64;
+        let state = match step {
+            STEP_ROWS => IndexState::Building { after, records },
+            _ => IndexState::Ready,
+        };
+        rows.push(index_row(space, collection, field, &state));
+        self.store.apply(rows, None)?;
+        for (known, known_state) in self.indexes.of_mut(space, collection) {
+            if known == field {
+                *known_state = state.clone();
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_from_index(
+        &mut self,
+        space: SpaceId,
+        collection: &str,
+        field: &Field,
+    ) -> Result<(), StoreError> {
+        let prefix = indexes::entries(space, collection, &field.path);
+        let found = self.store.scan(&prefix, None, STEP_ROWS)?;
+        let is_last = found.len() < STEP_ROWS;
+        let mut rows: Vec<RowWrite> = found.into_iter().map(|(key, _)| (key, None)).collect();
+        if is_last {
+            rows.push((indexes::index(space, collection, &field.path), None));
+            self.indexes.of_mut(space, collection).retain(|(known, _)| known != field);
+            let schema = read::schema(&self.store, space, collection)?;
+            self.indexes.declare(space, collection, schema.as_ref(), &mut rows);
+        }
+        self.store.apply(rows, None)
+    }
+}

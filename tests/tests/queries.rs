@@ -1,0 +1,106 @@
+//! Questions on the command line: filters, orders, summaries, and the indexes that serve them.
+
+#![allow(missing_docs)]
+
+use branchline_tests::{Office, eventually};
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
+const RECORDS: usize = 3_000;
+
+/// A running head office with sales, and a schema file that indexes them.
+fn head(folder: &std::path::Path) -> Office {
+    let mut head = Office::init(PROGRAM, folder, "head", true);
+    let sale = |number: usize| {
+        let branch = ["Bago", "Yangon", "Lashio"][number % 3];
+        let price = format!("{}.{:02}", number % 70, number % 100);
+        format!("S-{number:04},{branch},{price},{}\n", number % 12)
+    };
+    let sales: String = (0..RECORDS).map(sale).collect();
+    let file = folder.join("sales.csv");
+    std::fs::write(&file, format!("id,branch,price,quantity\n{sales}")).unwrap();
+    let types = ["--types", "branch=string,price=decimal,quantity=integer", "--write-schema"];
+    head.start();
+    let file = file.to_str().unwrap();
+    head.run([&["import", "sales", file, "--id", "id"], &types[..]].concat()).ok();
+    head
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// What a list gives, and how many records the site looked at for it.
+fn list(office: &Office, path: &str) -> (Vec<Value>, u64) {
+    let answer = office.get(&format!("/v1/records/sales?limit=1000&{path}"));
+    (answer["records"].as_array().unwrap().clone(), answer["looked_at"].as_u64().unwrap())
+}
+
+#[test]
+fn records_are_found_put_in_order_and_summed_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = head(folder.path());
+    let found =
+        ["--json", "list", "sales", "--where", "branch = 'Bago' and price >= 60", "--order"];
+    let found = lines(&head.run([&found[..], &["-price,branch", "--limit", "2000"]].concat()).ok());
+    let prices: Vec<f64> = found
+        .iter()
+        .map(|record| record["fields"]["price"].as_str().unwrap().parse().unwrap())
+        .collect();
+    let expected = |n: &usize| n.is_multiple_of(3) && n % 70 >= 60;
+    assert_eq!(prices.len(), (0..RECORDS).filter(expected).count());
+    assert!(prices.is_sorted_by(|a, b| a >= b));
+
+    let told = head.run(["list", "sales", "--order", "-price", "--limit", "2"]);
+    let more = told.stderr.split_once("--after '").expect("a cursor").1.split_once('\'').unwrap().0;
+    let by_price = ["--json", "list", "sales", "--order", "-price", "--limit"];
+    let first = lines(&head.run([&by_price[..], &["3"]].concat()).ok());
+    let behind = lines(&head.run([&by_price[..], &["1", "--after", more]].concat()).ok());
+    assert_eq!(behind[..], first[2..], "the cursor is behind the second");
+    let other = ["list", "sales", "--order", "price", "--after", more];
+    assert!(head.run(other).fails(1).contains("another query"));
+
+    let summary = ["--json", "summary", "sales", "--by", "branch", "--sum", "price,quantity"];
+    let groups = lines(&head.run(summary).ok());
+    assert_eq!(groups.len(), 3);
+    assert_eq!(groups[0]["by"], json!({"branch": "Bago"}));
+    let cents = |n: usize| (n % 70 * 100 + n % 100) as u64;
+    let sum: u64 = (0..RECORDS).step_by(3).map(cents).sum();
+    assert_eq!(groups[0]["sum"]["price"], format!("{}.{:02}", sum / 100, sum % 100));
+    let quantity: usize = (0..RECORDS).step_by(3).map(|n| n % 12).sum();
+    assert_eq!(groups[0]["sum"]["quantity"], quantity);
+
+    let wrong = head.run(["list", "sales", "--where", "quantity > 'two'"]).fails(2);
+    assert!(wrong.contains("quantity > 'two'\n             ^"), "{wrong}");
+    let wrong = head.run(["summary", "sales", "--sum", "branch"]).fails(2);
+    assert!(wrong.contains("declared as string"), "{wrong}");
+}
+
+#[test]
+fn an_index_is_built_while_the_site_runs_and_outlives_restart_and_rebuild() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = head(folder.path());
+    let question = "where=branch%20%3D%20'Bago'%20and%20price%20%3D%2042.42";
+    let (expected, looked_at) = list(&head, question);
+    assert_eq!(looked_at, RECORDS as u64);
+    let schema = folder.path().join("schema.json");
+    let fields =
+        json!({"sales": {"branch": "string", "price": "decimal indexed", "quantity": "integer"}});
+    std::fs::write(&schema, fields.to_string()).unwrap();
+    head.run(["schema", "apply", schema.to_str().unwrap()]).ok();
+    let is_ready = |head: &Office| head.status()["indexes"][0]["state"] == "ready";
+    let uses_it = |head: &Office| {
+        let (found, looked_at) = list(head, question);
+        assert_eq!(found, expected);
+        assert!(looked_at < 100, "{looked_at} records were looked at");
+    };
+    eventually("the index is built", || is_ready(&head));
+    uses_it(&head);
+    head.kill();
+    head.start();
+    eventually("the index is there", || is_ready(&head));
+    uses_it(&head);
+    head.run(["rebuild"]).ok();
+    eventually("the index is built anew", || is_ready(&head));
+    uses_it(&head);
+}
