@@ -72,6 +72,8 @@ pub(crate) enum Command {
     },
     /// Run the site's node until it is told to stop
     Run(RunArgs),
+    /// Give the site of a stopped node another key; its name and role stay
+    Rotate,
     #[command(flatten)]
     Site(SiteCommand),
     /// Tell a monitoring system in one line how the running site is; exits with 0, 1, 2 or 3 as Nagios plugins do

@@ -7,7 +7,7 @@ use branchline_node::api::{ErrorBody, ErrorPlace};
 use branchline_node::site::SiteError;
 use branchline_node::storage::OpenError;
 use branchline_node::storage::folder::FolderError;
-use branchline_node::{ConfigError, InitError, StartError};
+use branchline_node::{ConfigError, InitError, RotateError, StartError};
 
 use crate::output;
 
@@ -198,6 +198,15 @@ impl From<StartError> for CliError {
             | StartError::Network(_)
             | StartError::NoRandomness
             | StartError::Thread { .. } => Self::failed(text_of(&error)),
+        }
+    }
+}
+
+impl From<RotateError> for CliError {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Start(error) => error.into(),
+            RotateError::Decision(error) => Self::failed(error.to_string()),
         }
     }
 }

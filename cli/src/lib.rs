@@ -51,6 +51,7 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
     match command {
         Command::Demo { keep } => demo::run(keep),
         Command::Init { name, found } => init::init(global, &name, found),
+        Command::Rotate => init::rotate(global),
         Command::Completions { shell } => init::completions(shell),
         Command::Run(args) => block_on(run::run(global, args)),
         Command::Check(args) => block_on(check::check(global, args)),

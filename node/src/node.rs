@@ -22,6 +22,7 @@ use crate::feed::Feed;
 use crate::handle::{Handle, Known};
 use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits};
 use crate::ports::{same_kind, with_kept_ports};
+use crate::rotate;
 use crate::site::{PEERS_FILE, RunFile, SiteError, SiteFolder};
 use crate::storage::folder::DataFolder;
 use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
@@ -235,7 +236,12 @@ impl Opened {
         options.tables.cache_bytes = config.settings.cache_mib.saturating_mul(MIB);
         options.disk_reserve_bytes = config.settings.disk_reserve_mib.saturating_mul(MIB);
         let started = Instant::now();
-        let (replica, report) = open_replica(&folder, locked, options, started)?;
+        let (mut replica, mut report) = open_replica(&folder, locked, options, started)?;
+        if rotate::finish(&folder, &replica)? {
+            replica.into_store().flush_tables()?;
+            let locked = DataFolder::open(&config.data).map_err(OpenError::from)?;
+            (replica, report) = open_replica(&folder, locked, options, started)?;
+        }
         tell(&report);
         let reader = replica.store().reader();
         let site = replica.site();

@@ -3,7 +3,8 @@
 //! | file | mode | what |
 //! |---|---|---|
 //! | `site.key` | 0600 | the 32 secret bytes of the site's ed25519 key, in hex |
-//! | `site.json` | 0600 | [`SiteFile`] |
+//! | `site.key.next` | 0600 | the key that is to replace it, while it is being replaced |
+//! | `site.json` | 0600 | [`SiteFile`]: which of the two keys is the site's |
 //! | `ticket` | 0600 | the ticket that the site is to join with, until it is a member |
 //! | `api.token` | 0600 | the bearer token of the HTTP API |
 //! | `run.json` | 0600 | [`RunFile`]: addresses of the node while it runs, and its last ports |
@@ -16,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use branchline_crdt::ids::SiteKey;
+use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::membership::{BadSiteName, Ticket, check_site_name};
 use data_encoding::HEXLOWER;
 use libp2p::Multiaddr;
@@ -26,6 +27,7 @@ use crate::config::CONFIG_FILE;
 use crate::private_file;
 
 const KEY_FILE: &str = "site.key";
+const NEXT_KEY_FILE: &str = "site.key.next";
 const SITE_FILE: &str = "site.json";
 /// The peer book, which the network keeps.
 pub(crate) const PEERS_FILE: &str = "peers.json";
@@ -133,9 +135,9 @@ impl SiteFolder {
 
     /// The files that make this site what it is, by name: for a backup. The API's token is none of them.
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, SiteError> {
-        self.key()?;
-        let mut files = Vec::new();
-        for name in [KEY_FILE, SITE_FILE].into_iter().chain(OTHER_FILES) {
+        let key = HEXLOWER.encode(&self.key()?.seed()).into_bytes();
+        let mut files = vec![(KEY_FILE.to_owned(), key)];
+        for name in [SITE_FILE].into_iter().chain(OTHER_FILES) {
             let content = self.read(name)?;
             files.extend(content.map(|text| (name.to_owned(), text.into_bytes())));
         }
@@ -170,16 +172,53 @@ impl SiteFolder {
 
     /// The site's key pair.
     pub fn key(&self) -> Result<SiteKey, SiteError> {
-        let text = self.read(KEY_FILE)?;
-        let text = text.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
+        let key = self.key_in(KEY_FILE)?;
+        let key = key.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
+        let site = self.site()?.site;
+        if key.site().to_string() == site {
+            return Ok(key);
+        }
+        // A crash came between the two steps of `take_next_key`.
+        match self.key_in(NEXT_KEY_FILE)?.filter(|next| next.site().to_string() == site) {
+            Some(next) => Ok(next),
+            None => Err(self.damaged(KEY_FILE, "the key of the site that site.json names")),
+        }
+    }
+
+    fn key_in(&self, file: &'static str) -> Result<Option<SiteKey>, SiteError> {
+        let Some(text) = self.read(file)? else { return Ok(None) };
         let seed = HEXLOWER.decode(text.trim().as_bytes()).ok();
         let seed: Option<[u8; 32]> = seed.and_then(|bytes| bytes.try_into().ok());
         let key = seed.map(SiteKey::from_seed);
-        let key = key.ok_or_else(|| self.damaged(KEY_FILE, "64 hex digits"))?;
-        match self.site()?.site == key.site().to_string() {
-            true => Ok(key),
-            false => Err(self.damaged(KEY_FILE, "the key of the site that site.json names")),
+        key.map(Some).ok_or_else(|| self.damaged(file, "64 hex digits"))
+    }
+
+    /// The key that is to replace the site's, made and kept if there is none yet.
+    pub fn next_key(&self) -> Result<SiteKey, SiteError> {
+        let own = self.key()?;
+        // Where a crash left the site's key in the file that is used again below.
+        self.write(KEY_FILE, HEXLOWER.encode(&own.seed()).as_bytes())?;
+        let kept = self.key_in(NEXT_KEY_FILE)?.filter(|next| next.site() != own.site());
+        if let Some(next) = kept {
+            return Ok(next);
         }
+        let next = SiteKey::from_seed(self.random_bytes()?);
+        self.write(NEXT_KEY_FILE, HEXLOWER.encode(&next.seed()).as_bytes())?;
+        Ok(next)
+    }
+
+    /// The next key is the site's from now on, if it is the one of `site`; says whether it is. Both stay until that is
+    /// durable.
+    pub fn take_next_key(&self, site: SiteId) -> Result<bool, SiteError> {
+        let Some(next) = self.key_in(NEXT_KEY_FILE)?.filter(|next| next.site() == site) else {
+            return Ok(false);
+        };
+        let file = SiteFile { site: site.to_string(), ..self.site()? };
+        self.write_json(SITE_FILE, &file)?;
+        self.write(KEY_FILE, HEXLOWER.encode(&next.seed()).as_bytes())?;
+        let path = self.path.join(NEXT_KEY_FILE);
+        std::fs::remove_file(&path).map_err(|source| SiteError::Io { path, source })?;
+        Ok(true)
     }
 
     /// The API's bearer token.

@@ -127,3 +127,41 @@ fn north_of(office: &Office) -> Value {
     let all = members["members"].as_array().unwrap();
     all.iter().find(|member| member["name"] != "head").unwrap().clone()
 }
+
+#[test]
+fn a_rotated_key_keeps_name_and_role_and_the_old_one_is_worth_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let mut north = office(folder.path(), "north");
+    head.start();
+    north.start();
+    north.join(&head);
+    put(&north, "before");
+    converge(&[&head, &north]);
+    let old = north_of(&head)["site"].as_str().unwrap().to_owned();
+    let running = north.run(["rotate"]).fails(1);
+    assert!(running.contains("in use"), "{running}");
+    assert_eq!(north.stop(), 0);
+    // Somebody has made a copy of the folder.
+    let mut copy = office(folder.path(), "copy");
+    let mut copied = std::process::Command::new("cp");
+    std::fs::remove_dir_all(&copy.data).unwrap();
+    assert!(copied.arg("-r").args([&north.data, &copy.data]).status().unwrap().success());
+
+    north.run(["rotate"]).ok();
+    north.start();
+    put(&north, "after");
+    converge(&[&head, &north]);
+    let member = north_of(&head);
+    assert!(member["name"] == "north" && member["role"] == "writer" && member["site"] != old);
+    assert!(head.has("products", "before") && head.has("products", "after"));
+    assert_eq!(head.get("/v1/members")["revoked"].as_array().unwrap().len(), 0);
+
+    copy.start();
+    put(&copy, "stolen");
+    put(&north, "more");
+    converge(&[&head, &north]);
+    assert!(!head.has("products", "stolen") && !copy.has("products", "more"));
+    // The old key cannot come back by a ticket either.
+    assert_eq!(north_of(&head)["site"], member["site"]);
+}

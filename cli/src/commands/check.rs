@@ -264,6 +264,7 @@ mod tests {
             Command::Check(args) => args,
             Command::Init { .. }
             | Command::Run(_)
+            | Command::Rotate
             | Command::Site(_)
             | Command::Backup(_)
             | Command::Completions { .. }

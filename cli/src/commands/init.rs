@@ -1,5 +1,6 @@
-//! `init`, and `completions`, which need no site.
+//! `init` and `rotate`, and `completions`, which need no site.
 
+use branchline_node::RotateReport;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use serde_json::json;
@@ -29,6 +30,17 @@ pub(crate) fn init(global: &Global, name: &str, found: bool) -> Result<(), CliEr
             "\nnext: `branchline --data {data} join TICKET` with a ticket from an admin of the network, then `branchline --data {data} run`"
         )),
     }
+    Ok(())
+}
+
+/// Gives the site another key.
+pub(crate) fn rotate(global: &Global) -> Result<(), CliError> {
+    let RotateReport { from, to } = branchline_node::rotate(&global.data)?;
+    if global.json {
+        output::json(&json!({ "from": from.to_string(), "to": to.to_string() }))?;
+    }
+    output::note(format_args!("this site was {from} and is {to} now, by the same name"));
+    output::note("the others learn so when its node runs: `branchline run`");
     Ok(())
 }
 

@@ -76,6 +76,37 @@ fn revocation_digest(network: NetworkId, site: SiteId, held: &Cut, issuer: SiteI
     blake3::derive_key("branchline 1 revocation", &bytes)
 }
 
+/// A site goes on under another key, in the log of the old one: name, role and seniority stay, and the old key counts
+/// no further than its log says here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The old key's site, which writes this.
+    pub from: SiteId,
+    /// The new key's site.
+    pub to: SiteId,
+    /// What the old key has written, this entry included.
+    pub held: Cut,
+    /// The new key's signature over network, old and new site: nobody takes a key over that is not its own.
+    pub signature: Signature,
+}
+
+impl Rotation {
+    /// The new key's consent.
+    pub fn consent(network: NetworkId, from: SiteId, to: &SiteKey) -> Signature {
+        to.sign(&rotation_digest(network, from, to.site()))
+    }
+
+    /// Whether the new key consents.
+    pub fn is_signed(&self, network: NetworkId) -> bool {
+        let digest = rotation_digest(network, self.from, self.to);
+        self.to.verify(&digest, &self.signature.0)
+    }
+}
+
+fn rotation_digest(network: NetworkId, from: SiteId, to: SiteId) -> [u8; 32] {
+    blake3::derive_key("branchline 1 rotation", &codec::encode(&(network, from, to)))
+}
+
 /// What an admin decides that a member may do from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleChange {

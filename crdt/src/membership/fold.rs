@@ -1,11 +1,11 @@
 //! The fold from operations to members.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::standing::{Docket, Recorded, Sites};
+use super::standing::{Docket, Recorded, Sites, Standing};
 use super::{Admission, Cut, Genesis, Operation, Revocation, Role, check_site_name};
 use crate::entry::Entry;
 use crate::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SpaceId};
@@ -105,6 +105,8 @@ pub struct Members {
     seniority: Vec<SiteId>,
     members: BTreeMap<SiteId, Member>,
     revoked: BTreeMap<SiteId, Revoked>,
+    /// The keys that were replaced, with those that replaced them.
+    rotated: BTreeMap<SiteId, SiteId>,
     names: BTreeSet<String>,
     used_tickets: BTreeMap<SiteId, SiteId>,
 }
@@ -123,6 +125,7 @@ impl Members {
             seniority: Vec::new(),
             members: BTreeMap::new(),
             revoked: BTreeMap::new(),
+            rotated: BTreeMap::new(),
             names: BTreeSet::new(),
             used_tickets: BTreeMap::new(),
         };
@@ -155,6 +158,11 @@ impl Members {
         &self.revoked
     }
 
+    /// The site that a site's key was replaced by.
+    pub fn successor(&self, site: &SiteId) -> Option<SiteId> {
+        self.rotated.get(site).copied()
+    }
+
     /// All member sites.
     pub fn sites(&self) -> BTreeSet<SiteId> {
         self.members.keys().copied().collect()
@@ -179,7 +187,8 @@ impl Members {
             Operation::Admit(_)
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
-            | Operation::Vouch(_) => None,
+            | Operation::Vouch(_)
+            | Operation::Rotate(_) => None,
         });
         of_site.find(|revocation| revocation.site == *site && revocation.issuer == by)
     }
@@ -214,7 +223,8 @@ impl Members {
             Operation::Admit(_)
             | Operation::Revoke(_)
             | Operation::ChangeRole(_)
-            | Operation::Rename { .. } => false,
+            | Operation::Rename { .. }
+            | Operation::Rotate(_) => false,
         })
     }
 
@@ -225,7 +235,8 @@ impl Members {
             Operation::Admit(_)
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
-            | Operation::Vouch(_) => false,
+            | Operation::Vouch(_)
+            | Operation::Rotate(_) => false,
         };
         let mut first = BTreeMap::new();
         for entry in self.entries.values().filter(|entry| entry.author.site == by) {
@@ -298,6 +309,10 @@ impl Members {
                 Operation::ChangeRole(change) => (change.site, false),
                 Operation::Rename { site, .. } => (*site, false),
                 Operation::Vouch(vouch) => (vouch.site, false),
+                Operation::Rotate(rotation) => {
+                    self.concerned.insert(rotation.from);
+                    (rotation.to, false)
+                }
             };
             let is_new = self.concerned.insert(site) && !self.ever.contains_key(&site);
             are_new &= admits && is_new;
@@ -323,6 +338,7 @@ impl Members {
         self.seniority.clear();
         self.members.clear();
         self.revoked.clear();
+        self.rotated.clear();
         self.names.clear();
         self.used_tickets.clear();
         let founders = self.genesis.iter().flat_map(|genesis| &genesis.founders);
@@ -333,8 +349,10 @@ impl Members {
             }
         }
         let entries = std::mem::take(&mut self.entries);
+        let founders = order.len();
         order.extend(self.meet(entries.values()));
         let docket = Docket::new(entries.values());
+        let order = docket.ordered(order, founders);
         self.judge(&docket, &order);
         self.name(&docket, 0);
         self.entries = entries;
@@ -351,6 +369,16 @@ impl Members {
                     }
                     Operation::ChangeRole(change) if self.ever.contains_key(&change.site) => {
                         (entry.author.site, change.site, change.role)
+                    }
+                    Operation::Rotate(rotation) => {
+                        let from = &rotation.from;
+                        let role = self.ever.get(from).filter(|_| *from == entry.author.site);
+                        let Some(role) = role.copied() else { continue };
+                        if let btree_map::Entry::Vacant(new_site) = self.ever.entry(rotation.to) {
+                            new_site.insert(role);
+                            new.push(rotation.to);
+                        }
+                        continue;
                     }
                     Operation::ChangeRole(_)
                     | Operation::Revoke(_)
@@ -401,8 +429,18 @@ impl Members {
         let (seniors, new) = self.seniority.split_at(from);
         let mut seniors: BTreeSet<SiteId> = seniors.iter().copied().collect();
         for site in new {
+            if let Some(former) = self.sites.get(site).and_then(Standing::predecessor) {
+                self.rotated.entry(former).or_insert(*site);
+            }
+        }
+        for site in new {
             let Some(standing) = self.sites.get(site) else { continue };
-            let name = unique_name(&self.names, &docket.name(*site, &self.sites, &seniors));
+            if self.rotated.contains_key(site) {
+                seniors.insert(*site);
+                continue;
+            }
+            let wished = docket.name(*site, &self.sites, &seniors);
+            let name = unique_name(&self.names, &wished);
             self.names.insert(name.clone());
             match (standing.role(), standing.revoked_by()) {
                 (Some(role), _) => {
@@ -425,8 +463,9 @@ impl Members {
     fn judge_admission(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
         let grant = &admission.grant;
         check_site_name(&admission.name).map_err(|_| NotAdmitted::Name)?;
-        if let Some(revoked) = self.revoked.get(&admission.site) {
-            return Err(NotAdmitted::Revoked { by: revoked.by });
+        let replaced = self.rotated.get(&admission.site).copied();
+        if let Some(by) = self.revoked.get(&admission.site).map(|site| site.by).or(replaced) {
+            return Err(NotAdmitted::Revoked { by });
         }
         if !self.has_role(&grant.issuer, Role::Admin) {
             return Err(NotAdmitted::IssuerNotAdmin { issuer: grant.issuer });

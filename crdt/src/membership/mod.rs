@@ -18,6 +18,9 @@
 //! A lowered role is cut in the same way, but there the site itself may vouch: its word is taken for what it wrote
 //! before it knew. (Whoever is not trusted with that is to be revoked.)
 //!
+//! A site that goes on under another key writes so with the old one, which from then on is as if it had revoked itself.
+//! What others decide of the old key without knowing holds for the new one.
+//!
 //! In the membership space entries are held whether or not they count, so that everyone judges by the same ones.
 
 mod change;
@@ -27,7 +30,7 @@ mod ticket;
 
 use serde::{Deserialize, Serialize};
 
-pub use change::{Cut, Revocation, RoleChange, Vouch};
+pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
 pub use fold::{Admitting, Member, Members, NotAdmitted, Revoked};
 pub use ticket::{Ticket, TicketError};
 
@@ -203,6 +206,8 @@ pub enum Operation {
     },
     /// What was held of a site before a decision of it was known.
     Vouch(Vouch),
+    /// A site goes on under another key.
+    Rotate(Rotation),
 }
 
 impl Operation {
@@ -211,6 +216,7 @@ impl Operation {
         match self {
             Self::Admit(admission) => admission.is_signed(network),
             Self::Revoke(revocation) => revocation.is_signed(network),
+            Self::Rotate(rotation) => rotation.is_signed(network),
             Self::ChangeRole(_) | Self::Rename { .. } | Self::Vouch(_) => true,
         }
     }
@@ -220,6 +226,7 @@ impl Operation {
         match self {
             Self::Revoke(revocation) => Some(revocation.site),
             Self::ChangeRole(change) => Some(change.site),
+            Self::Rotate(rotation) => Some(rotation.from),
             Self::Admit(_) | Self::Rename { .. } | Self::Vouch(_) => None,
         }
     }

@@ -40,12 +40,15 @@ pub(super) struct Standing {
     admitted_as: Role,
     /// In the order of the fold.
     decisions: Vec<Decision>,
+    /// The site whose key it replaced, by the entry of this hash.
+    succeeds: Option<(SiteId, EntryHash)>,
 }
 
 impl Standing {
     pub(super) fn founder(site: SiteId, name: &str) -> Self {
         let (name, invited_by) = (name.to_owned(), site);
-        Self { name, invited_by, admitted_as: Role::Admin, decisions: Vec::new() }
+        let admitted_as = Role::Admin;
+        Self { name, invited_by, admitted_as, decisions: Vec::new(), succeeds: None }
     }
 
     /// What it may do from now on; `None`: it is revoked.
@@ -65,6 +68,11 @@ impl Standing {
     /// What it may do in the eyes of an entry of another's.
     fn seen_from(&self, entry: &Recorded) -> Option<Role> {
         self.allowed_where(|decision| !entry.follows.contains(&decision.at))
+    }
+
+    /// The site whose key it replaced.
+    pub(super) fn predecessor(&self) -> Option<SiteId> {
+        self.succeeds.map(|(site, _)| site)
     }
 
     /// Who revoked it, first in the order of the fold.
@@ -102,6 +110,8 @@ pub(super) struct Docket<'a> {
     admissions: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Admission)>>,
     decisions: BTreeMap<SiteId, Vec<Decided<'a>>>,
     vouches: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Cut)>>,
+    /// By the new key's site.
+    rotations: BTreeMap<SiteId, Vec<(&'a Recorded, SiteId)>>,
     renamings: BTreeMap<SiteId, Vec<(&'a Recorded, &'a str)>>,
 }
 
@@ -114,6 +124,7 @@ impl<'a> Docket<'a> {
             admissions: BTreeMap::new(),
             decisions: BTreeMap::new(),
             vouches: BTreeMap::new(),
+            rotations: BTreeMap::new(),
             renamings: BTreeMap::new(),
         };
         for entry in entries {
@@ -129,8 +140,11 @@ impl<'a> Docket<'a> {
             Operation::Admit(admission) => {
                 self.admissions.entry(admission.site).or_default().push((entry, admission));
             }
-            // Whoever signed it also wrote it down, so that the entry says what it follows.
-            Operation::Revoke(revocation) if revocation.issuer == entry.author.site => {
+            // Whoever signed it also wrote it down, so that the entry says what it follows; nobody revokes itself.
+            Operation::Revoke(revocation)
+                if revocation.issuer == entry.author.site
+                    && revocation.site != revocation.issuer =>
+            {
                 let of_site = self.decisions.entry(revocation.site).or_default();
                 of_site.push((entry, None, &revocation.held));
             }
@@ -142,6 +156,12 @@ impl<'a> Docket<'a> {
             Operation::Vouch(vouch) => {
                 self.vouches.entry(vouch.site).or_default().push((entry, &vouch.held));
             }
+            Operation::Rotate(rotation) if rotation.from == entry.author.site => {
+                let of_site = self.decisions.entry(rotation.from).or_default();
+                of_site.push((entry, None, &rotation.held));
+                self.rotations.entry(rotation.to).or_default().push((entry, rotation.from));
+            }
+            Operation::Rotate(_) => {}
             Operation::Rename { site, name } => {
                 self.renamings.entry(*site).or_default().push((entry, name));
             }
@@ -161,7 +181,7 @@ impl<'a> Docket<'a> {
             Some(name) => Standing::founder(site, name),
             None => self.admitted(site, sites)?,
         };
-        standing.decisions = self.decided(site, sites);
+        standing.decisions = self.decided(site, &standing, sites);
         match standing.decisions.is_empty() {
             true => Some(standing),
             false => self.vouched_for(site, standing, sites, waiting),
@@ -179,8 +199,9 @@ impl<'a> Docket<'a> {
             let is_named = check_site_name(&admission.name).is_ok();
             (role == Role::Admin && is_named).then_some(*admission)
         };
-        let counting: Vec<_> = self.admissions.get(&site)?.iter().filter_map(counts).collect();
-        let first = counting.first()?;
+        let admissions = self.admissions.get(&site).into_iter().flatten();
+        let counting: Vec<_> = admissions.filter_map(counts).collect();
+        let Some(first) = counting.first() else { return self.succeeded(site, sites) };
         Some(Standing {
             name: first.name.clone(),
             invited_by: first.grant.issuer,
@@ -188,16 +209,42 @@ impl<'a> Docket<'a> {
             // counts.
             admitted_as: counting.iter().map(|admission| admission.grant.role).max()?,
             decisions: Vec::new(),
+            succeeds: None,
         })
     }
 
-    /// What admins who are judged have decided of a site that is not.
-    fn decided(&self, site: SiteId, sites: &Sites) -> Vec<Decision> {
-        let counts = |(entry, _, _): &&Decided<'_>| {
+    /// The standing of a new key, from that of the old one.
+    fn succeeded(&self, site: SiteId, sites: &Sites) -> Option<Standing> {
+        let rotations = self.rotations.get(&site)?.iter();
+        let mut counting = rotations.filter_map(|(entry, from)| {
+            let old = sites.get(from)?;
+            old.allows_in(entry)?;
+            Some(Standing {
+                name: old.name.clone(),
+                invited_by: old.invited_by,
+                admitted_as: old.seen_from(entry)?,
+                decisions: Vec::new(),
+                succeeds: Some((*from, entry.hash)),
+            })
+        });
+        counting.next()
+    }
+
+    /// What admins who are judged have decided of a site that is not, or of the key that it replaced without knowing of
+    /// that; and that it replaced its key.
+    fn decided(&self, site: SiteId, standing: &Standing, sites: &Sites) -> Vec<Decision> {
+        let counts = |(entry, role, _): &&Decided<'_>| {
+            let is_rotation = entry.author.site == site && role.is_none();
             let by = sites.get(&entry.author.site);
-            by.and_then(|by| by.allows_in(entry)) == Some(Role::Admin)
+            is_rotation || by.and_then(|by| by.allows_in(entry)) == Some(Role::Admin)
         };
-        let of_site = self.decisions.get(&site).into_iter().flatten();
+        let of_former = standing.succeeds.into_iter().flat_map(|(from, rotation)| {
+            let of_former = self.decisions.get(&from).into_iter().flatten();
+            of_former.filter(move |(entry, _, _)| {
+                entry.author.site != from && !entry.follows.contains(&rotation)
+            })
+        });
+        let of_site = self.decisions.get(&site).into_iter().flatten().chain(of_former);
         let decision = |(entry, role, cut): &Decided<'_>| Decision {
             at: entry.hash,
             follows: entry.follows.clone(),
@@ -227,7 +274,7 @@ impl<'a> Docket<'a> {
                 if !all.contains_key(junior)
                     && let Some(mut judged) = self.admitted(*junior, &all)
                 {
-                    judged.decisions = self.decided(*junior, sites);
+                    judged.decisions = self.decided(*junior, &judged, sites);
                     open.extend(Some(*junior).filter(|_| !judged.decisions.is_empty()));
                     all.insert(*junior, judged);
                 }
@@ -278,8 +325,34 @@ impl<'a> Docket<'a> {
             may && check_site_name(name).is_ok()
         };
         let given = self.renamings.get(&site).into_iter().flatten().rfind(counts);
-        let admitted = || sites.get(&site).map(|standing| standing.name.clone());
-        given.map(|(_, name)| (*name).to_owned()).or_else(admitted).unwrap_or_default()
+        let standing = sites.get(&site);
+        let former = standing.and_then(Standing::predecessor);
+        match (given, former) {
+            (Some((_, name)), _) => (*name).to_owned(),
+            (None, Some(former)) => self.name(former, sites, seniors),
+            (None, None) => standing.map(|standing| standing.name.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Sites in the order of seniority: a new key's right behind the old one's. The first ones are founders.
+    pub(super) fn ordered(&self, met: Vec<SiteId>, founders: usize) -> Vec<SiteId> {
+        let mut successors: BTreeMap<SiteId, Vec<SiteId>> = BTreeMap::new();
+        for site in met.iter().skip(founders) {
+            let rotation = self.rotations.get(site).and_then(|rotations| rotations.first());
+            if let Some((_, from)) = rotation.filter(|_| !self.admissions.contains_key(site)) {
+                successors.entry(*from).or_default().push(*site);
+            }
+        }
+        let later: BTreeSet<SiteId> = successors.values().flatten().copied().collect();
+        let mut order = Vec::with_capacity(met.len());
+        // Each waits on the stack above those that come behind it and its successors.
+        let mut stack: Vec<_> =
+            met.into_iter().filter(|site| !later.contains(site)).rev().collect();
+        while let Some(site) = stack.pop() {
+            order.push(site);
+            stack.extend(successors.remove(&site).into_iter().flatten().rev());
+        }
+        order
     }
 
     /// The tickets that count as used, with the site that each admitted first.

@@ -3,9 +3,9 @@
 use super::stage::After;
 use super::{Output, Replica};
 use crate::entry::{Body, Entry, Header, PAYLOAD_FORMAT};
-use crate::ids::{NetworkId, SiteId};
+use crate::ids::{NetworkId, Signature, SiteId};
 use crate::membership::{
-    BadSiteName, Cut, Operation, Revocation, Role, RoleChange, Vouch, check_site_name,
+    BadSiteName, Cut, Operation, Revocation, Role, RoleChange, Rotation, Vouch, check_site_name,
 };
 use crate::store::{Store, StoreError};
 
@@ -30,6 +30,13 @@ pub enum Decision {
         site: SiteId,
         /// The name.
         name: String,
+    },
+    /// This site goes on under another key, once its node starts with that one.
+    Rotate {
+        /// The new key's site.
+        to: SiteId,
+        /// See [`Rotation::consent`].
+        consent: Signature,
     },
 }
 
@@ -80,6 +87,9 @@ pub enum DecisionError {
         /// The name.
         name: String,
     },
+    /// The new key belongs to a site that is known already, or does not consent.
+    #[error("the new key is not a fresh one")]
+    NotFresh,
     /// The journal could not be written; trying again later is safe.
     #[error("nothing was written: {reason}")]
     Unwritable {
@@ -135,6 +145,20 @@ impl<S: Store> Replica<S> {
                     return Err(DecisionError::NameTaken { name });
                 }
                 Ok(Some(Operation::Rename { site, name }))
+            }
+            Decision::Rotate { to, consent } => {
+                let from = self.site();
+                let members = self.members().ok_or(DecisionError::NoMember)?;
+                members.get(&from).ok_or(DecisionError::NoMember)?;
+                let space = network.membership_space();
+                let next = self.log(space, self.author).map_or(1, |row| row.seq + 1);
+                let mut held = self.held_of(network, from);
+                held.raise(&Cut::new([((space, self.author.incarnation), next)]));
+                let rotation = Rotation { from, to, held, signature: consent };
+                match members.ever(&to).is_none() && rotation.is_signed(network) {
+                    true => Ok(Some(Operation::Rotate(rotation))),
+                    false => Err(DecisionError::NotFresh),
+                }
             }
         }
     }
@@ -193,14 +217,19 @@ impl<S: Store> Replica<S> {
         }
         let (own, by) = (self.site(), header.author.site);
         for (site, role, cut) in decisions {
-            let Some(members) = self.members() else { return Ok(true) };
-            let may_count = members.ever(&by) == Some(Role::Admin) && members.is_senior(&by, &site);
-            let held = self.held_of(header.network, site);
-            let is_said = cut.includes(&held) || members.has_vouched(own, site, &held);
-            // For itself a site can only vouch while it stays a member.
-            let may_vouch = members.ever(&own).is_some() && (site != own || role.is_some());
-            if may_count && may_vouch && !is_said {
-                self.stage.operations.push(Operation::Vouch(Vouch { site, held }));
+            // What is decided of a replaced key holds for those that came after it.
+            let mut key = Some(site);
+            while let (Some(site), Some(members)) = (key, self.members()) {
+                let may_count = by == site
+                    || members.ever(&by) == Some(Role::Admin) && members.is_senior(&by, &site);
+                let held = self.held_of(header.network, site);
+                let is_said = cut.includes(&held) || members.has_vouched(own, site, &held);
+                // For itself a site can only vouch while it stays a member.
+                let may_vouch = members.ever(&own).is_some() && (site != own || role.is_some());
+                key = members.successor(&site);
+                if may_count && may_vouch && !is_said {
+                    self.stage.operations.push(Operation::Vouch(Vouch { site, held }));
+                }
             }
         }
         self.commit()
@@ -242,6 +271,7 @@ pub(super) fn decisions(entry: &Entry) -> Vec<(SiteId, Option<Role>, Cut)> {
     let decision = |operation| match operation {
         Operation::Revoke(revocation) => Some((revocation.site, None, revocation.held)),
         Operation::ChangeRole(change) => Some((change.site, Some(change.role), change.held)),
+        Operation::Rotate(rotation) => Some((rotation.from, None, rotation.held)),
         Operation::Admit(_) | Operation::Rename { .. } | Operation::Vouch(_) => None,
     };
     operations.into_iter().filter_map(decision).collect()

@@ -331,7 +331,8 @@ impl<S: Store> Replica<S> {
             Operation::Revoke(_)
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
-            | Operation::Vouch(_) => false,
+            | Operation::Vouch(_)
+            | Operation::Rotate(_) => false,
         })
     }
 

@@ -83,6 +83,7 @@ impl From<NotDecided> for ApiError {
             DecisionError::AlreadyRevoked { .. }
             | DecisionError::Oneself
             | DecisionError::LastAdmin
+            | DecisionError::NotFresh
             | DecisionError::NameTaken { .. } => Self::of(Code::DecisionRefused, &error),
             DecisionError::Senior { .. } => Self::of(Code::DecisionRefused, &error)
                 .hint("`branchline members` lists the sites by how long they belong to it"),

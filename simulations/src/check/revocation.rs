@@ -87,9 +87,10 @@ fn sayings(entries: &[Arc<Entry>], revocations: &mut Sayings, vouches: &mut Sayi
                     (&mut *revocations, revocation.site, revocation.held)
                 }
                 Operation::Vouch(vouch) => (&mut *vouches, vouch.site, vouch.held),
-                Operation::Admit(_) | Operation::ChangeRole(_) | Operation::Rename { .. } => {
-                    continue;
-                }
+                Operation::Admit(_)
+                | Operation::ChangeRole(_)
+                | Operation::Rename { .. }
+                | Operation::Rotate(_) => continue,
             };
             let (by, hash, follows) = (header.author.site, entry.hash, follows.clone());
             into.entry(site).or_default().push(Saying { by, hash, held, follows });
