@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, record_hash};
 use crate::entry::Entry;
 use crate::ids::{Author, EntryHash, SpaceId};
+use crate::query::Field;
 use crate::read;
 use crate::replica::FRAME_ENTRY;
 use crate::store::{Store, StoreError};
-use crate::tables::records::{self, CollectionRow, RecordRow};
+use crate::tables::indexes::{self, IndexRow, IndexState};
+use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
 use crate::tables::{ReadTables, decode_row, walk};
 
 /// Journal bytes read at a time.
@@ -52,6 +54,7 @@ pub fn verify(store: &impl Store, spaces: &[SpaceId]) -> Result<VerifyReport, St
     verify_journal(store, &mut report)?;
     for space in spaces {
         verify_records(store, *space, &mut report)?;
+        verify_indexes(store, *space, &mut report)?;
     }
     Ok(report)
 }
@@ -134,4 +137,48 @@ fn verify_records(
         report.fault(format!("collection {name} has records but no totals"));
     }
     Ok(())
+}
+
+/// Every row of an index must follow from its record; so a whole index has as many rows as there are records.
+fn verify_indexes(
+    store: &impl ReadTables,
+    space: SpaceId,
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
+    walk(store, indexes::ALL, None, |key, value| {
+        let row: IndexRow = decode_row("index row", value)?;
+        let Some((of, collection, path)) = indexes::index_of_key(key) else {
+            report.fault("the key of an index is broken".to_owned());
+            return Ok(true);
+        };
+        if of != space || row.state == IndexState::Dropping {
+            return Ok(true);
+        }
+        let field = Field { path, kind: row.kind() };
+        let prefix = indexes::entries(space, &collection, &field.path);
+        let mut count = 0;
+        walk(store, &prefix, None, |key, _| {
+            count += 1;
+            let entry = key.get(prefix.len()..).and_then(indexes::split_entry);
+            let id = entry.map_or("", |(_, id)| id);
+            let record = RecordKey { space, collection: collection.clone(), id: id.to_owned() };
+            let view = read::record(store, &record)?;
+            let entry = |view| indexes::entry(space, &collection, &field, id, &view);
+            if view.and_then(entry).as_deref() != Some(key) {
+                let path = &field.path;
+                report.fault(format!(
+                    "the index of {collection} by {path} has a wrong row of {id:?}"
+                ));
+            }
+            Ok(true)
+        })?;
+        let live = read::collection(store, space, &collection)?.live;
+        if row.state == IndexState::Ready && count != live {
+            let path = &field.path;
+            report.fault(format!(
+                "the index of {collection} by {path} has {count} rows, there are {live} records"
+            ));
+        }
+        Ok(true)
+    })
 }

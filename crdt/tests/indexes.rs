@@ -11,9 +11,10 @@ use branchline_crdt::query::{self, Bounds, Query};
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION, View};
 use branchline_crdt::replica::RecordEdit;
-use branchline_crdt::store::{Row, StoreError};
+use branchline_crdt::store::{Row, Store, StoreError};
 use branchline_crdt::tables::indexes::{self, IndexRow, IndexState};
 use branchline_crdt::tables::{ReadTables, decode_row, walk};
+use branchline_crdt::verify::verify;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value as Json, json};
@@ -69,6 +70,12 @@ fn check(pair: &Pair, office: usize) -> (usize, usize) {
     })
     .unwrap();
     counts
+}
+
+/// Asserts that what the product itself looks for is not there.
+fn check_verified(pair: &Pair, office: usize) {
+    let report = verify(pair.replicas[office].store(), &[pair.space()]).unwrap();
+    assert!(report.is_sound(), "{:?}", report.faults);
 }
 
 /// The same tables without their indexes.
@@ -195,6 +202,7 @@ fn index_rows_are_what_a_scan_says_whatever_happens() {
         for office in 0..2 {
             assert_eq!(check(&pair, office).1, 0, "seed {seed}: not all are built");
             check_queries(&pair, office);
+            check_verified(&pair, office);
         }
     }
     assert!(ready > 100, "the indexes were ready {ready} times");
@@ -242,4 +250,31 @@ fn an_index_of_many_records_is_built_in_steps_while_they_change() {
     assert_eq!(check(&pair, 0), (0, 0));
     let rows = pair.replicas[0].store().scan(b"i", None, ENOUGH).unwrap();
     assert!(rows.is_empty(), "{} rows are left", rows.len());
+}
+
+#[test]
+fn a_wrong_row_and_a_missing_one_are_found() {
+    let mut pair = Pair::new();
+    declare(&mut pair, json!({"shelf": "integer indexed"}));
+    pair.write(0, "tea", json!({"shelf": 1}));
+    pair.write(0, "rice", json!({"shelf": 2}));
+    pair.pass(100);
+    check_verified(&pair, 0);
+    let (tables, space) = (pair.replicas[0].store(), pair.space());
+    let prefix = indexes::entries(space, COLLECTION, "shelf");
+    let rows = tables.scan(&prefix, None, ENOUGH).unwrap();
+    let (tea, rice) = (rows[0].0.clone(), rows[1].0.clone());
+    let mut of_another = rice.clone();
+    of_another.truncate(rice.len() - "rice".len());
+    of_another.extend_from_slice(b"tea");
+    for writes in [
+        vec![(tea.clone(), None)],
+        vec![(of_another.clone(), Some(Vec::new()))],
+        vec![(tea, None), (of_another, Some(Vec::new()))],
+    ] {
+        let mut store = tables.clone();
+        store.apply(writes, None).unwrap();
+        let report = verify(&store, &[space]).unwrap();
+        assert!(!report.is_sound());
+    }
 }

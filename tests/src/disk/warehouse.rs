@@ -11,7 +11,7 @@ use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteKey, SpaceId};
 use branchline_crdt::membership::Genesis;
 use branchline_crdt::read;
-use branchline_crdt::record::{Edit, View};
+use branchline_crdt::record::{Edit, SCHEMA_COLLECTION, View};
 use branchline_crdt::replica::{Identity, Input, LocalTransaction, Now, Output, RecordEdit};
 use branchline_crdt::store::{ReadJournal, Row, StoreError};
 use branchline_crdt::tables::ReadTables;
@@ -90,6 +90,14 @@ impl Warehouse {
         if replica.network().is_none() {
             replica.found(genesis());
             replica.commit().map_err(|error| text(&error))?;
+        }
+        if read::schema(replica.store(), space(), "moves").map_err(|error| text(&error))?.is_none()
+        {
+            let transactions = vec![schemas()];
+            let taken = replica.handle(Input::Write { id: 0, transactions }, now);
+            taken.map_err(|error| text(&error))?;
+            replica.commit().map_err(|error| text(&error))?;
+            while replica.output().is_some() {}
         }
         let mut warehouse = Warehouse { replica, moves: 0, report };
         warehouse.moves = warehouse.list("moves")?.len() as u32;
@@ -222,6 +230,17 @@ fn move_fields(number: u32) -> Map<String, Value> {
     let [(from, _), (to, quantity)] = shelves_of(number);
     let fields = json!({ "from": from, "note": note, "quantity": quantity, "to": to });
     fields.as_object().cloned().expect("an object")
+}
+
+/// Schemas with an index of each collection.
+fn schemas() -> LocalTransaction {
+    let schema = |collection, fields: Value| {
+        let fields = fields.as_object().cloned().expect("an object");
+        RecordEdit::new(SCHEMA_COLLECTION, collection, Edit::Put(fields))
+    };
+    let shelves = schema("shelves", json!({ "stock": "counter indexed" }));
+    let moves = schema("moves", json!({ "from": "string indexed", "note": "string indexed" }));
+    LocalTransaction { origin: None, edits: vec![shelves, moves] }
 }
 
 fn transaction(number: u32) -> LocalTransaction {
