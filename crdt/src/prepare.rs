@@ -103,7 +103,7 @@ impl Reading {
 impl Job {
     /// For the packed entries of a bundle, which nobody was asked for: what it comes to goes to
     /// [`crate::Replica::merge`].
-    pub fn of_bundle(packed: Vec<u8>) -> Self {
+    pub(crate) fn of_bundle(packed: Vec<u8>) -> Self {
         Self { from: SiteId([0; 32]), id: 0, packed }
     }
 

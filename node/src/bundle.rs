@@ -6,7 +6,6 @@ use std::time::Duration;
 use branchline_crdt::bundle::{BundleError, BundleReader, Bundling, Contents, Piece, Since};
 use branchline_crdt::ids::{NetworkId, SiteId};
 use branchline_crdt::membership::Admission;
-use branchline_crdt::prepare::Job;
 use branchline_crdt::replica::{MergeError, MergePiece, Merged};
 use branchline_crdt::store::StoreError;
 use futures::stream::{self, Stream, StreamExt as _};
@@ -204,21 +203,10 @@ fn pieces<E: std::fmt::Display>(
     })
 }
 
-/// Prepares the entries of a piece on another thread.
+/// Prepares a piece on another thread.
 async fn prepare(piece: Result<Piece, NotMerged>) -> Result<MergePiece, NotMerged> {
-    Ok(match piece? {
-        Piece::Header(header) => MergePiece::Header(header),
-        Piece::Genesis(genesis) => MergePiece::Genesis(genesis),
-        Piece::Admission(admission) => MergePiece::Admission(admission),
-        Piece::Fork(space, fork) => MergePiece::Fork(space, fork),
-        Piece::Receipts(receipts) => MergePiece::Receipts(receipts),
-        Piece::End(contents) => MergePiece::End(contents),
-        Piece::Entries(packed) => {
-            let prepared = spawn_blocking(|| Job::of_bundle(packed).run()).await;
-            let prepared = prepared.map_err(|_| MergeError::Unreadable {
-                reason: "this program failed over them, please report this".to_owned(),
-            })?;
-            MergePiece::Entries(prepared)
-        }
-    })
+    let piece = piece?;
+    let failed = || "this program failed over them, please report this".to_owned();
+    let prepared = spawn_blocking(|| piece.prepare()).await;
+    Ok(prepared.map_err(|_| MergeError::Unreadable { reason: failed() })?)
 }

@@ -14,7 +14,9 @@ use crate::codec::{self, DecodeError};
 use crate::frontier::Known;
 use crate::ids::{NetworkId, SiteId, SpaceId};
 use crate::membership::{Admission, Genesis};
+use crate::prepare::Job;
 use crate::receipt::Receipt;
+use crate::replica::MergePiece;
 use crate::tables::logs::ForkRow;
 
 pub use make::{Bundling, Since};
@@ -77,6 +79,23 @@ pub enum Piece {
     Receipts(Vec<Receipt>),
     /// The last.
     End(Contents),
+}
+
+impl Piece {
+    /// The piece for [`crate::Replica::merge`]: its entries are read and their signatures verified, which takes a while
+    /// and needs no state.
+    #[must_use]
+    pub fn prepare(self) -> MergePiece {
+        match self {
+            Self::Header(header) => MergePiece::Header(header),
+            Self::Genesis(genesis) => MergePiece::Genesis(genesis),
+            Self::Admission(admission) => MergePiece::Admission(admission),
+            Self::Entries(packed) => MergePiece::Entries(Job::of_bundle(packed).run()),
+            Self::Fork(space, fork) => MergePiece::Fork(space, fork),
+            Self::Receipts(receipts) => MergePiece::Receipts(receipts),
+            Self::End(contents) => MergePiece::End(contents),
+        }
+    }
 }
 
 /// Why bytes are no bundle.

@@ -3,8 +3,6 @@
 use branchline_crdt::bundle::{BundleReader, Bundling, FILE, Header, Piece, Since};
 use branchline_crdt::chunks::{ChunkReader, ChunkWriter, END};
 use branchline_crdt::codec;
-use branchline_crdt::prepare::Job;
-use branchline_crdt::replica::MergePiece;
 
 use crate::members::stays_usable;
 use crate::network::{at, key, network, open};
@@ -39,7 +37,7 @@ fn bundle(input: &[u8]) {
             if let Piece::Header(header) = &piece {
                 maker = header.maker;
             }
-            let merged = head.merge(maker, prepared(piece), at(5));
+            let merged = head.merge(maker, piece.prepare(), at(5));
             if merged.expect("no bundle breaks the store").is_err() {
                 break 'file;
             }
@@ -47,18 +45,6 @@ fn bundle(input: &[u8]) {
     }
     while head.output().is_some() {}
     stays_usable(head);
-}
-
-fn prepared(piece: Piece) -> MergePiece {
-    match piece {
-        Piece::Header(header) => MergePiece::Header(header),
-        Piece::Genesis(genesis) => MergePiece::Genesis(genesis),
-        Piece::Admission(admission) => MergePiece::Admission(admission),
-        Piece::Entries(packed) => MergePiece::Entries(Job::of_bundle(packed).run()),
-        Piece::Fork(space, fork) => MergePiece::Fork(space, fork),
-        Piece::Receipts(receipts) => MergePiece::Receipts(receipts),
-        Piece::End(contents) => MergePiece::End(contents),
-    }
 }
 
 /// A file with a header of this network, one piece, and an end.
