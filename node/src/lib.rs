@@ -3,6 +3,18 @@
 //!
 //! [`Node::start`] runs a site; [`Node::open`] opens the folder of one that is stopped; [`Handle`] is what programs
 //! use of either.
+//!
+//! A till, which sells whether or not there is a line (`examples/till.rs`):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/till.rs")]
+//! ```
+//!
+//! A consumer of the feed of changes with a durable cursor (`examples/feed.rs`):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/feed.rs")]
+//! ```
 
 pub mod api;
 pub mod backup;

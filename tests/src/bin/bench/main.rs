@@ -8,6 +8,7 @@
 mod backlog;
 mod carry;
 mod client;
+mod feed;
 mod hot;
 mod live;
 mod many;
@@ -78,6 +79,8 @@ enum Job {
     Read,
     /// Filtered lists and summaries, with an index and without, at rest and during an import
     Query,
+    /// Subscribers hear of what is written
+    Feed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -150,6 +153,7 @@ fn main() {
             Job::Backup => carry::backups(&mut bench),
             Job::Read => reading::run(&mut bench),
             Job::Query => query::run(&mut bench),
+            Job::Feed => feed::run(&mut bench),
         }
     }
     println!("{}", bench.report.table());

@@ -1,0 +1,39 @@
+//! The page of examples does what it says.
+
+#![allow(missing_docs)]
+
+use std::process::Command;
+
+use branchline_tests::Office;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
+const PAGE: &str = include_str!("../../node/API.md");
+
+#[test]
+fn every_command_of_the_api_page_succeeds() {
+    let version = Command::new("curl").arg("--version").output().ok();
+    let version = version.map(|ran| String::from_utf8_lossy(&ran.stdout).into_owned());
+    if version.is_none() {
+        eprintln!("NOT RUN: curl is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = Office::init(PROGRAM, folder.path(), "head", true);
+    head.start();
+    let (address, token) = head.api();
+    let blocks: Vec<&str> = PAGE.split("```sh\n").skip(1).collect();
+    let blocks: Vec<&str> = blocks.iter().filter_map(|text| text.split("```").next()).collect();
+    assert!(blocks.len() > 5);
+    // One shell for all: what one block sets, the next uses.
+    let script = format!("set -eux\n{}", blocks.concat());
+    let ran = Command::new("bash")
+        .args(["-c", &script])
+        .env("API", format!("http://{address}"))
+        .env("AUTH", format!("Authorization: Bearer {token}"))
+        .output()
+        .expect("bash runs");
+    let (output, errors) =
+        (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{output}\n{errors}");
+    assert_eq!(head.get("/v1/records/products/tea")["stock"], 34);
+}
