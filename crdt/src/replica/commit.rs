@@ -8,17 +8,13 @@ use super::documents::Kept;
 use super::logs::Logs;
 use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
 use super::write::WriteError;
-use super::{DecisionError, Notice, Output, Replica, Validation};
+use super::{DecisionError, Output, Replica, Validation};
 use crate::codec;
-use crate::digest::record_hash;
-use crate::entry::{Body, Draft, Entry, EntryId, Tip, Transaction, limits};
+use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
 use crate::ids::{Author, EntryHash, NetworkId, SpaceId};
 use crate::membership::Genesis;
-use crate::read;
-use crate::record::Summary;
-use crate::store::{Position, RowWrite, Store, StoreError};
-use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
-use crate::tables::records::{self, Changes, CollectionRow, RecordKey, RecordRow};
+use crate::store::{Store, StoreError};
+use crate::tables::logs::Fate;
 
 /// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
 const ENTRY_BODY_BYTES: usize = 1024 * 1024;
@@ -37,7 +33,7 @@ pub(super) fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// Which logs come to be in the past of local entries, by the entries' space and the logs'.
-type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
+pub(super) type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
 
 impl<S: Store> Replica<S> {
     /// Ends a group of inputs: makes it durable and visible, and tells whoever waits for it. `false`: the journal
@@ -187,101 +183,8 @@ impl<S: Store> Replica<S> {
         Logs { rows, ..Logs::default() }.unnamed(self.author, of, &before)
     }
 
-    /// The rows of a group whose entries are at `positions`, and the same in memory. `applied`: how far the journal
-    /// then shows.
-    pub(super) fn show(
-        &mut self,
-        positions: &[Position],
-        applied: Option<Position>,
-        named: &Named,
-    ) -> Result<(), StoreError> {
-        let mut rows: Vec<RowWrite> = Vec::new();
-        if let Some(genesis) = &self.stage.genesis {
-            rows.push((logs::GENESIS.to_vec(), Some(codec::encode(genesis))));
-        }
-        for (staged, position) in self.stage.entries.iter().zip(positions) {
-            entry_rows(staged, *position, &mut rows);
-        }
-        for hash in &self.stage.void_changes {
-            rows.push((logs::void_change(hash), Some(Vec::new())));
-        }
-        for ((space, author), row) in &self.stage.logs {
-            rows.push((logs::log(*space, *author), Some(codec::encode(row))));
-        }
-        for ((space, of, author), seq) in named {
-            rows.push((logs::named(*space, *of, *author), Some(codec::encode(seq))));
-        }
-        self.record_rows(positions, &mut rows)?;
-        self.store.apply(rows, applied)?;
-        self.remember(named);
-        Ok(())
-    }
-
-    fn record_rows(
-        &mut self,
-        positions: &[Position],
-        rows: &mut Vec<RowWrite>,
-    ) -> Result<(), StoreError> {
-        let mut totals = Totals::default();
-        let mut notices = Vec::new();
-        let Stage { records, first, sealed, .. } = &mut self.stage;
-        for (key, (first, staged)) in first {
-            let totals = totals.of(&self.store, key)?;
-            let at = staged.place.resolve(positions, sealed).ok_or_else(|| lost_place(key))?;
-            let mut changes = Changes::default();
-            changes.push(at, |_, _| {});
-            count(totals, key, None, Some(&first.summary));
-            let row = RecordRow { changes, live: &first.saved };
-            rows.push((key.record(), Some(codec::encode(&row))));
-            if self.indexes.concerns(key) {
-                self.indexes.follow(key, None, &row.view()?, rows);
-            }
-        }
-        for (key, record) in records {
-            if record.changes.is_empty() {
-                continue;
-            }
-            let totals = totals.of(&self.store, key)?;
-            for staged in std::mem::take(&mut record.changes) {
-                let at = staged.place.resolve(positions, sealed);
-                let at = at.ok_or_else(|| lost_place(key))?;
-                record.places.push(at, |number, full| {
-                    rows.push((key.changes(number), Some(codec::encode(&full))));
-                });
-            }
-            match &mut record.document {
-                Ok(document) => {
-                    let after = document.summary();
-                    count(totals, key, record.before.as_ref(), after.as_ref());
-                    let live = document.save();
-                    let row = RecordRow { changes: record.places.clone(), live: &live };
-                    rows.push((key.record(), Some(codec::encode(&row))));
-                    if self.indexes.concerns(key) {
-                        let before = read::record(&self.store, key)?;
-                        self.indexes.follow(key, before.as_ref(), &document.view(), rows);
-                    }
-                    let conflicted =
-                        |summary: Option<Summary>| summary.is_some_and(|s| s.conflicted);
-                    if conflicted(after) != conflicted(record.before) {
-                        rows.push((key.conflict(), conflicted(after).then(Vec::new)));
-                    }
-                    record.before = after;
-                }
-                Err(reason) => {
-                    self.unreadable.insert(key.clone(), reason.clone());
-                    rows.push((key.unreadable(), Some(codec::encode(reason))));
-                    let RecordKey { collection, id, .. } = key.clone();
-                    notices.push(Notice::Unreadable { collection, id, reason: reason.clone() });
-                }
-            }
-        }
-        rows.extend(totals.rows());
-        self.outputs.extend(notices.into_iter().map(Output::Notice));
-        Ok(())
-    }
-
     /// What the rows now say, in memory.
-    fn remember(&mut self, named: &Named) {
+    pub(super) fn remember(&mut self, named: &Named) {
         for ((space, author), row) in &self.stage.logs {
             if let Some(logs) = self.spaces.get_mut(space) {
                 logs.rows.insert(*author, *row);
@@ -405,81 +308,6 @@ impl<S: Store> Replica<S> {
             self.pull(peer, main);
         }
     }
-}
-
-fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>) {
-    let StagedEntry { entry, fate, origins, .. } = staged;
-    let header = &entry.header;
-    let row = EntryRow { position: position.0, hash: entry.hash, fate: *fate };
-    rows.push((logs::entry(header.space, header.author, header.seq), Some(codec::encode(&row))));
-    if header.seq == 1 {
-        let row = ActorRow { author: header.author };
-        rows.push((logs::actor(&header.author.actor()), Some(codec::encode(&row))));
-    }
-    if *fate == Fate::Applied {
-        let place = EntryId { author: header.author, seq: header.seq };
-        let row = |origin| (records::origin(header.space, origin), Some(codec::encode(&place)));
-        rows.extend(origins.iter().map(row));
-    }
-}
-
-/// What the collections hold, as the group leaves it.
-#[derive(Default)]
-struct Totals {
-    /// By space, then name.
-    collections: BTreeMap<SpaceId, BTreeMap<String, CollectionRow>>,
-}
-
-impl Totals {
-    /// Those of a record's collection, read from the store on first use.
-    fn of(
-        &mut self,
-        store: &impl Store,
-        key: &RecordKey,
-    ) -> Result<&mut CollectionRow, StoreError> {
-        let collections = self.collections.entry(key.space).or_default();
-        if !collections.contains_key(&key.collection) {
-            let stored = read::collection(store, key.space, &key.collection)?;
-            collections.insert(key.collection.clone(), stored);
-        }
-        match collections.get_mut(&key.collection) {
-            Some(totals) => Ok(totals),
-            None => unreachable!("the collection was inserted above"),
-        }
-    }
-
-    fn rows(self) -> impl Iterator<Item = RowWrite> {
-        let collections = self.collections.into_iter();
-        collections.flat_map(|(space, collections)| {
-            let row = move |(name, totals): (String, CollectionRow)| {
-                (records::collection(space, &name), Some(codec::encode(&totals)))
-            };
-            collections.into_iter().map(row)
-        })
-    }
-}
-
-fn count(
-    totals: &mut CollectionRow,
-    key: &RecordKey,
-    before: Option<&Summary>,
-    after: Option<&Summary>,
-) {
-    let hash = |summary: &Summary| record_hash(&key.collection, &key.id, &summary.digest);
-    if let Some(before) = before {
-        let counter = if before.deleted { &mut totals.deleted } else { &mut totals.live };
-        *counter = counter.saturating_sub(1);
-        totals.digest.remove(&hash(before));
-    }
-    if let Some(after) = after {
-        *(if after.deleted { &mut totals.deleted } else { &mut totals.live }) += 1;
-        totals.digest.add(&hash(after));
-    }
-}
-
-fn lost_place(key: &RecordKey) -> StoreError {
-    let RecordKey { collection, id, .. } = key;
-    StoreError::Tables { reason: format!("a change of {collection}/{id} is in no entry") }
 }
 
 /// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow.

@@ -11,8 +11,8 @@
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
-//! far), `history` (of a record, from the journal), `commit` (seal, append, rows), `sync`, `peer`, `serve` and `gossip`
-//! (what is sent), `merge` (bundles), `admission`, `administration`, `receipts`, `forks`, `repair`, `replay`.
+//! far), `history` (of a record, from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`,
+//! `peer`, `serve` and `gossip` (what is sent), `merge` (bundles), `admission`, `administration`, `receipts`, `forks`, `repair`, `replay`.
 
 mod accept;
 mod administration;
@@ -29,6 +29,7 @@ mod peer;
 mod receipts;
 mod repair;
 mod replay;
+mod rows;
 mod serve;
 mod stage;
 mod status;
