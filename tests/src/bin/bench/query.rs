@@ -14,14 +14,15 @@ use crate::records::{self, COLLECTION};
 use crate::report::{Figures, Work};
 use crate::{Bench, site};
 
-/// What is asked, by the name of its figure. Every twelfth record is of one branch, every 30,000th of one product.
+/// What is asked, by the name of its figure. Every twelfth record is of one branch,
+/// every 30,000th of one product, and seven of a thousand come to so much.
 const QUERIES: [(&str, &str, &str); 6] = [
     ("product_ms", "records", "where=product%20%3D%20'P-00042'"),
     ("branch_page_ms", "records", "where=branch%20%3D%20'Bago'"),
     ("top_100_ms", "records", "order=-total_cents"),
     ("summary_ms", "summary", "by=branch&sum=quantity,unit_price"),
     ("product_summary_ms", "summary", "where=product%20%3D%20'P-00042'&sum=unit_price"),
-    ("total_range_ms", "records", "where=total_cents%20%3E%3D%202400000"),
+    ("total_range_ms", "records", "where=total_cents%20%3E%3D%20220000"),
 ];
 
 pub(crate) fn run(bench: &mut Bench) {
