@@ -55,7 +55,31 @@ impl Live {
             Live::One(_) => {}
             Live::Many(ids) => {
                 ids.remove(&id);
+                // One state has one form, whatever came before: it is stored as it is.
+                if let (1, Some(last)) = (ids.len(), ids.first()) {
+                    *self = Live::One(*last);
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ActorBytes;
+
+    #[test]
+    fn what_is_left_has_one_form() {
+        let id = |counter| OpId { counter, actor: ActorBytes([1; 16]) };
+        let mut live = Live::None;
+        for counter in 1..=3 {
+            live.insert(id(counter));
+        }
+        live.remove(id(3));
+        live.remove(id(1));
+        assert!(matches!(live, Live::One(left) if left == id(2)));
+        live.remove(id(2));
+        assert!(matches!(live, Live::None));
     }
 }
