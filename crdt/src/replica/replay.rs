@@ -38,7 +38,7 @@ impl<S: Store> Replica<S> {
     /// Opens the replica on what `store` holds and lets the tables catch up with the journal.
     ///
     /// `ticket`: the ticket that the site is to join with, if it has one. Damaged journal frames are left out; see
-    /// [`Store::damaged`].
+    /// [`ReadJournal::damaged`](crate::store::ReadJournal::damaged).
     pub fn open(
         store: S,
         identity: Identity,

@@ -1,6 +1,6 @@
 //! The feed of changes, for consumers of a running or opened node.
 //!
-//! Whoever waits at its end is served by the ring of [`live`]: what is new is read from the journal once, for all.
+//! Whoever waits at its end is served by the ring of `live`: what is new is read from the journal once, for all.
 //! Whoever is further behind reads the journal at a pace of its own, a few at a time. A consumer that takes nothing
 //! costs nothing but its connection.
 

@@ -3,8 +3,8 @@
 //!
 //! A write's way: [`Store::append`] makes it durable in the [`journal`]; [`Store::apply`] brings
 //! the [`tables`] to show it, together with how far in the journal they have come. After a crash
-//! the tables may lag: the replica replays the journal from [`Store::applied`]. Tables that are
-//! not sound are set aside on opening, and the replay starts at the journal's first frame.
+//! the tables may lag: the replica replays the journal from [`ReadJournal::applied`]. Tables that
+//! are not sound are set aside on opening, and the replay starts at the journal's first frame.
 
 pub mod disk;
 pub mod folder;
