@@ -139,7 +139,10 @@ fn a_transaction_arrives_whole() {
     assert!(field(&world, 1, "tea", "a").is_some() && field(&world, 1, "rice", "a").is_some());
 
     let bad = vec![edit("tea", json!({"a": 5})), edit("", json!({"a": 6}))];
-    assert!(matches!(world.transact(0, None, bad), Err(WriteError::Name(_))));
+    let Err(WriteError::InEdit { number: 1, error }) = world.transact(0, None, bad) else {
+        panic!("the second edit is refused");
+    };
+    assert!(matches!(*error, WriteError::Name(_)), "{error}");
     assert_eq!(field(&world, 0, "tea", "a"), Some(Value::Int(1)));
     world.run_ms(SETTLE_MS);
     assert_equal(&world);

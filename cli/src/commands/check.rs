@@ -284,7 +284,7 @@ mod tests {
             "join_refused": null, "running": true, "listening": [], "records": 12, "conflicts": 0,
             "digest": "", "entries": 5, "own_entries": 5, "entries_unapplied": 0, "entries_lost": 0,
             "forked": [], "journal_bytes": 1, "tables_bytes": 2, "damaged_frames": 0,
-            "disk_free_bytes": 9_000_u64 * MIB, "writes_refused": null,
+            "disk_free_bytes": 9_000_u64 * MIB, "writes_refused": null, "indexes": [],
         });
         let sites = vec![site("head", true, 0), site("north", true, 0), site("south", false, 0)];
         status["sites"] = sites.into();
