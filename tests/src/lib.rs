@@ -84,6 +84,16 @@ impl Office {
         office
     }
 
+    /// Head and north in one network by `program`, both running and connected.
+    pub fn pair(program: &str, folder: &Path) -> (Self, Self) {
+        let mut head = Self::init(program, folder, "head", true);
+        let mut north = Self::init(program, folder, "north", false);
+        head.start();
+        north.start();
+        north.join(&head);
+        (head, north)
+    }
+
     /// The office in a network namespace (see [`netns`]), where its API can be reached by its commands alone.
     pub fn within(mut self, namespace: String) -> Self {
         self.namespace = Some(namespace);

@@ -37,11 +37,7 @@ fn json(text: &str) -> Value {
 fn a_site_restored_from_a_backup_of_its_busy_hours_rejoins_without_a_fork() {
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("head.backup");
-    let mut head = office(folder.path(), "head");
-    let mut north = office(folder.path(), "north");
-    head.start();
-    north.start();
-    north.join(&head);
+    let (mut head, north) = Office::pair(PROGRAM, folder.path());
     let is_over = AtomicBool::new(false);
     let (sold, taken) = std::thread::scope(|scope| {
         let sales = scope.spawn(|| sell(&head, &is_over));

@@ -23,11 +23,7 @@ fn patch(office: &Office, fields: Value) {
 
 /// Head and north in one network, both running and connected, with one record.
 fn pair(folder: &Path) -> (Office, Office) {
-    let mut head = office(folder, "head");
-    let mut north = office(folder, "north");
-    head.start();
-    north.start();
-    north.join(&head);
+    let (head, north) = Office::pair(PROGRAM, folder);
     head.run(["put", "products", "tea", r#"{"price": "2.50", "origin": {"land": "IN"}}"#]).ok();
     converge(&[&head, &north]);
     (head, north)

@@ -203,11 +203,7 @@ fn a_stopped_node_serves_the_same_commands_from_its_folder() {
 #[test]
 fn an_entry_that_the_disk_spoils_comes_back_from_a_peer() {
     let folder = tempfile::tempdir().unwrap();
-    let mut head = office(folder.path(), "head");
-    let mut north = office(folder.path(), "north");
-    head.start();
-    north.start();
-    north.join(&head);
+    let (mut head, north) = Office::pair(PROGRAM, folder.path());
     for product in 0..12 {
         let (writer, id) = (if product % 2 == 0 { &head } else { &north }, product.to_string());
         writer.run(["put", "products", &id, r#"{"price": "2.50"}"#]).ok();

@@ -83,11 +83,7 @@ fn what_a_revoked_office_writes_behind_a_cut_link_shows_nowhere_else() {
 #[test]
 fn roles_and_names_change_and_what_cannot_be_decided_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let mut head = office(folder.path(), "head");
-    let mut north = office(folder.path(), "north");
-    head.start();
-    north.start();
-    north.join(&head);
+    let (mut head, north) = Office::pair(PROGRAM, folder.path());
     converge(&[&head, &north]);
     let own = head.run(["revoke", "head"]).fails(1);
     assert!(own.contains("only admin"), "{own}");
@@ -131,11 +127,7 @@ fn north_of(office: &Office) -> Value {
 #[test]
 fn a_rotated_key_keeps_name_and_role_and_the_old_one_is_worth_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut head = office(folder.path(), "head");
-    let mut north = office(folder.path(), "north");
-    head.start();
-    north.start();
-    north.join(&head);
+    let (head, mut north) = Office::pair(PROGRAM, folder.path());
     put(&north, "before");
     converge(&[&head, &north]);
     let old = north_of(&head)["site"].as_str().unwrap().to_owned();
