@@ -117,9 +117,8 @@ impl StagedRecord {
         Self { document, before, places, changes: Vec::new() }
     }
 
-    /// As its first change in this group leaves it.
-    fn begun(first: First, change: StagedChange) -> Self {
-        let document = Document::load(&first.saved).map_err(|error| error.to_string());
+    /// As its first change, of this group, leaves it.
+    pub(super) fn begun(document: Result<Document, String>, change: StagedChange) -> Self {
         Self { document, before: None, places: Changes::default(), changes: vec![change] }
     }
 
@@ -218,6 +217,11 @@ impl Mark {
     pub(super) fn new() -> Self {
         Self { touched: BTreeMap::new(), first: Vec::new() }
     }
+
+    /// Remembers how many changes a record has when it is first met.
+    pub(super) fn touch(&mut self, key: &RecordKey, count: usize) {
+        self.touched.entry(key.clone()).or_insert(count);
+    }
 }
 
 impl<S: Store> Replica<S> {
@@ -228,7 +232,10 @@ impl<S: Store> Replica<S> {
         }
         if !self.stage.records.contains_key(key) {
             let record = match self.stage.first.remove(key) {
-                Some((first, change)) => StagedRecord::begun(first, change),
+                Some((First { saved, .. }, change)) => {
+                    let document = Document::load(&saved).map_err(|error| error.to_string());
+                    StagedRecord::begun(document, change)
+                }
                 None => self.load_record(key)?,
             };
             self.stage.records.insert(key.clone(), record);
@@ -247,7 +254,7 @@ impl<S: Store> Replica<S> {
     ) -> Result<&mut StagedRecord, StoreError> {
         let record = self.staged(key)?;
         let count = record.changes.len();
-        mark.touched.entry(key.clone()).or_insert(count);
+        mark.touch(key, count);
         Ok(record)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stage::{Mark, Pending, Place, StagedChange, StagedWrite, WrittenIn};
+use super::stage::{Mark, Pending, Place, StagedChange, StagedRecord, StagedWrite, WrittenIn};
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
@@ -340,9 +340,9 @@ impl<S: Store> Replica<S> {
         match begun {
             Begun::First(first) => self.take_first(&key, staged, first, mark),
             Begun::Document(document) => {
-                let record = self.staged_with(&key, mark)?;
-                record.document = Ok(document);
-                record.changes.push(staged);
+                mark.touch(&key, 0);
+                let record = StagedRecord::begun(Ok(document), staged);
+                self.stage.records.insert(key.clone(), record);
             }
         }
         Ok(Some((RecordWrite { collection: key.collection, id: key.id, change }, operations)))
