@@ -1,7 +1,8 @@
 //! What a program holds of a running (or opened) node: writes, reads, membership.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use branchline_crdt::entry::EntryId;
 use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::drafts;
 use crate::driver::{Message, wall_ms};
 use crate::feed::{Consumer, Feed, FeedError, Since};
+use crate::metrics::Metrics;
 use crate::network::{NetworkHandle, PeerInfo};
 use crate::site::SiteError;
 use crate::storage::{Reader, Sizes, disk};
@@ -33,6 +35,7 @@ pub struct Handle {
     pub(crate) network: Option<NetworkHandle>,
     pub(crate) feed: Feed,
     pub(crate) receipts: watch::Receiver<u64>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// What changes rarely and everyone may ask for at any time.
@@ -160,8 +163,9 @@ impl Handle {
         &self,
         transactions: Vec<LocalTransaction>,
     ) -> Result<Vec<Result<Written, WriteError>>, Stopped> {
+        let arrived = Instant::now();
         let transactions = self.drafted(transactions).await?;
-        self.ask(|reply| Message::Write { transactions, reply }).await?
+        self.ask(|reply| Message::Write { transactions, arrived, reply }).await?
     }
 
     /// The same transactions, of large writes with the edits made as far as can be without the replica.
@@ -353,14 +357,15 @@ pub(crate) fn conflicted(
     Ok(found.into_iter().collect())
 }
 
+/// What the tables hold.
 #[derive(Default)]
-struct Content {
-    records: u64,
-    conflicts: u64,
+pub(crate) struct Content {
+    pub(crate) records: u64,
+    pub(crate) conflicts: u64,
     digest: String,
 }
 
-fn content(reader: &Reader, space: SpaceId) -> Result<Content, StoreError> {
+pub(crate) fn content(reader: &Reader, space: SpaceId) -> Result<Content, StoreError> {
     let collections = read::collections(reader, space)?;
     let users = collections.iter().filter(|(name, _)| !name.starts_with('_'));
     let conflicted = conflicted(reader, space)?;

@@ -26,6 +26,7 @@ pub mod feed;
 pub mod handle;
 mod init;
 mod log_limit;
+mod metrics;
 pub mod network;
 mod node;
 mod ports;

@@ -20,6 +20,7 @@ use crate::config::{Config, ConfigError};
 use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
 use crate::feed::Feed;
 use crate::handle::{Handle, Known};
+use crate::metrics::Metrics;
 use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits};
 use crate::ports::{same_kind, with_kept_ports};
 use crate::rotate;
@@ -216,6 +217,7 @@ struct Opened {
     folder: SiteFolder,
     reader: Reader,
     known: watch::Receiver<Known>,
+    metrics: Arc<Metrics>,
     site: SiteId,
 }
 
@@ -249,8 +251,10 @@ impl Opened {
         let start = Known { author, network: replica.network(), ..Known::default() };
         let (sender, known) = watch::channel(start);
         let external = config.settings.external.clone();
-        let driver = Driver::new(replica, folder.clone(), Arc::new(sender), external, started);
-        Ok(Self { driver, folder, reader, known, site })
+        let metrics = Arc::new(Metrics::new(replica.store().append_duration()));
+        let (known_to, measures) = (Arc::new(sender), Arc::clone(&metrics));
+        let driver = Driver::new(replica, folder.clone(), known_to, measures, external, started);
+        Ok(Self { driver, folder, reader, known, metrics, site })
     }
 
     fn run(
@@ -258,12 +262,12 @@ impl Opened {
         network: Option<NetworkHandle>,
         (messages, queue): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     ) -> Result<Node, StartError> {
-        let Self { driver, reader, known, site, .. } = self;
+        let Self { driver, reader, known, metrics, site, .. } = self;
         let network = network.map(|network| (network, prepare::start(messages.clone())));
         let sends = network.as_ref().map(|(network, _)| network.clone());
         let feed = Feed::new(reader.clone(), site);
         let receipts = driver.receipts();
-        let handle = Handle { messages, reader, known, network: sends, feed, receipts };
+        let handle = Handle { messages, reader, known, network: sends, feed, receipts, metrics };
         let thread = std::thread::Builder::new().name("replica".to_owned());
         let thread = thread.spawn(move || driver.run(network, queue));
         let driver = thread.map_err(|source| StartError::Thread { source })?;
@@ -380,7 +384,8 @@ mod tests {
         let edit = Edit::Put(serde_json::Map::new());
         let edits = vec![RecordEdit::new("products", "tea", edit)];
         let transactions = vec![LocalTransaction { origin: None, edits }];
-        messages.try_send(Message::Write { transactions, reply }).ok().unwrap();
+        let arrived = Instant::now();
+        messages.try_send(Message::Write { transactions, arrived, reply }).ok().unwrap();
         messages.try_send(Message::Stop).ok().unwrap();
         opened.driver.run(None, queue);
         answer.try_recv().unwrap().unwrap().remove(0).unwrap();

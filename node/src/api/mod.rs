@@ -3,6 +3,7 @@
 //! | method and path | what |
 //! |---|---|
 //! | `GET /healthz`, `GET /readyz` | whether the node is there, and works |
+//! | `GET /metrics` | figures for Prometheus |
 //! | `GET /v1/status`, `/v1/members`, `/v1/peers` | what the site knows of itself and the others |
 //! | `POST /v1/invites`, `/v1/join` | tickets |
 //! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record |
@@ -39,6 +40,7 @@ mod import;
 mod log;
 mod maintenance;
 mod membership;
+mod metrics;
 mod page;
 mod query;
 mod records;
@@ -54,6 +56,7 @@ mod transactions;
 mod values;
 mod writes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -122,7 +125,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let ApiState { handle, token, port } = state;
-    server::serve(listener, auth::guarded(router(handle), token, port), shutdown).await;
+    let recorded = Arc::clone(&handle.metrics);
+    let guarded = auth::guarded(router(handle), token, port);
+    server::serve(listener, metrics::measured(guarded, recorded), shutdown).await;
 }
 
 /// The paths and what they do, without the guard that [`serve`] puts before them: for programs that hold the
@@ -132,6 +137,7 @@ pub fn router(handle: Handle) -> Router {
     let bounded = Router::new()
         .route("/healthz", get(status::health))
         .route("/readyz", get(status::ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
         .route("/v1/status/why", get(log::why))
         .route("/v1/log", get(log::log))

@@ -41,7 +41,8 @@ impl Driver {
     fn act_on(&mut self, output: Output) {
         match output {
             Output::Written { id, results } => {
-                if let Some(reply) = self.writes.remove(&id) {
+                if let Some((arrived, reply)) = self.writes.remove(&id) {
+                    self.note_written(arrived, &results);
                     let _ = reply.send(Ok(results));
                 }
             }
@@ -51,6 +52,7 @@ impl Driver {
                 }
             }
             Output::Request { to, id, body } => {
+                self.note_pull(id);
                 self.send_to(to, |to| Command::Request { to, id, body });
             }
             Output::Prepare(job) => {
@@ -82,14 +84,19 @@ impl Driver {
                 }
             }
             Output::Subscribe(topic) => self.send(Command::Subscribe(topic)),
-            Output::Publish { topic, data } => self.send(Command::Publish { topic, data }),
+            Output::Publish { topic, data } => {
+                self.metrics.gossip_published.inc();
+                self.send(Command::Publish { topic, data });
+            }
             Output::Validate { token, verdict } => {
                 if let Some((id, source)) = self.gossip.remove(&token) {
-                    let verdict = match verdict {
-                        Validation::Accept => Verdict::Accept,
-                        Validation::Ignore => Verdict::Ignore,
-                        Validation::Reject => Verdict::Reject,
+                    let counts = &self.metrics.gossip_validated;
+                    let (verdict, count) = match verdict {
+                        Validation::Accept => (Verdict::Accept, &counts.accepted),
+                        Validation::Ignore => (Verdict::Ignore, &counts.ignored),
+                        Validation::Reject => (Verdict::Reject, &counts.rejected),
                     };
+                    count.inc();
                     self.send(Command::Validate { id, source, verdict });
                 }
             }
@@ -133,6 +140,7 @@ impl Driver {
                 error!(%by, "this site was revoked: nobody syncs with it any more, what it holds can be read");
             }
             Notice::Void { author, seq, reason } => {
+                self.metrics.entries_void.inc();
                 if self.log_limit.admits(author.site) {
                     warn!(site = %author.site, seq, reason, "an entry is void");
                 }

@@ -44,6 +44,7 @@ impl Driver {
                 if self.may_tell_of(&peer) {
                     info!(%peer, "peer disconnected");
                 }
+                self.note_link_down(&peer);
                 self.feed_from(&peer, Input::PeerDown)
             }
             Event::Refused { from, reason } => {
@@ -55,14 +56,18 @@ impl Driver {
             Event::Gossip { source, id, topic: _, data } => {
                 let token = self.number();
                 keep(&mut self.gossip, token, (id, source), UNJUDGED_MAX);
+                self.note_heard(&source);
                 self.feed_from(&source, |from| Input::Gossip { from, token, data })
             }
             Event::Request { from, token, body } => {
                 let number = self.number();
                 keep(&mut self.requests, number, token, REQUESTS_MAX);
+                self.note_heard(&from);
                 self.feed_from(&from, |from| Input::Request { from, token: number, body })
             }
             Event::Response { from, id, body } => {
+                self.note_answer(id);
+                self.note_heard(&from);
                 self.feed_from(&from, |from| Input::Response { from, id, body })?;
                 // The next pull goes out before anything else of the group is taken in.
                 self.act();
@@ -70,6 +75,7 @@ impl Driver {
             }
             Event::RequestFailed { to, id, reason } => {
                 debug!(peer = %to, %reason, "a pull failed");
+                self.note_failed_pull(id);
                 let unsupported = reason == RequestFailure::Unsupported;
                 self.feed_from(&to, |to| Input::RequestFailed { to, id, unsupported })
             }
@@ -107,7 +113,7 @@ impl Driver {
 }
 
 /// Keeps a token until it is used, and the newest `max` of those that never are.
-fn keep<T>(tokens: &mut BTreeMap<u64, T>, number: u64, token: T, max: usize) {
+pub(super) fn keep<T>(tokens: &mut BTreeMap<u64, T>, number: u64, token: T, max: usize) {
     tokens.insert(number, token);
     while tokens.len() > max {
         tokens.pop_first();

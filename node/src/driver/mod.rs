@@ -1,9 +1,11 @@
 //! The one thread that drives the replica: messages in, groups of them committed together, outputs acted upon.
 //!
-//! `events`: what the network tells; `actions`: what the replica wants done; `prepare`: what other threads do for it.
+//! `events`: what the network tells; `actions`: what the replica wants done; `prepare`: what other threads do for it;
+//! `measure`: what is noted of all this.
 
 mod actions;
 mod events;
+mod measure;
 pub(crate) mod prepare;
 
 use std::collections::BTreeMap;
@@ -29,9 +31,12 @@ use tracing::{error, info, warn};
 use crate::bundle::BundleStart;
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
 use crate::log_limit::LogLimit;
+use crate::metrics::Metrics;
 use crate::network::{Event, IntroductionToken, NetworkHandle, ResponseToken};
 use crate::site::SiteFolder;
 use crate::storage::Storage;
+
+pub(crate) use measure::{Measured, Passed};
 
 /// Messages that wait for the replica. Writers wait for room, the network stops reading from peers.
 pub(crate) const QUEUE_MAX: usize = 1024;
@@ -50,9 +55,12 @@ type WriteReply = oneshot::Sender<Result<Vec<Result<Written, WriteError>>, Stopp
 pub(crate) enum Message {
     Write {
         transactions: Vec<LocalTransaction>,
+        arrived: Instant,
         reply: WriteReply,
     },
     Status(oneshot::Sender<Status>),
+    /// For those who watch the node.
+    Measure(oneshot::Sender<Measured>),
     /// Which other sites hold an entry durably.
     Holders {
         entry: EntryId,
@@ -108,16 +116,22 @@ pub(crate) struct Driver {
     jobs: Option<mpsc::UnboundedSender<Job>>,
     folder: SiteFolder,
     known: Arc<watch::Sender<Known>>,
+    metrics: Arc<Metrics>,
     /// How many receipts were taken in.
     receipts: watch::Sender<u64>,
     external: Vec<Multiaddr>,
     started: Instant,
     count: u64,
-    writes: BTreeMap<u64, WriteReply>,
+    /// With when they arrived.
+    writes: BTreeMap<u64, (Instant, WriteReply)>,
     decisions: BTreeMap<u64, oneshot::Sender<Result<(), DecisionError>>>,
     requests: BTreeMap<u64, ResponseToken>,
     introductions: BTreeMap<u64, IntroductionToken>,
     gossip: BTreeMap<u64, (MessageId, PeerId)>,
+    /// When pulls were sent that wait for their answer.
+    pulls: BTreeMap<u64, Instant>,
+    /// By member, over all links since the start but for what the one that lasts has counted.
+    passed: BTreeMap<SiteId, Passed>,
     /// Whether a ticket may lie in the folder: until this site is a member.
     keeps_ticket: bool,
     log_limit: LogLimit,
@@ -143,6 +157,7 @@ impl Driver {
         replica: Replica<Storage>,
         folder: SiteFolder,
         known: Arc<watch::Sender<Known>>,
+        metrics: Arc<Metrics>,
         external: Vec<Multiaddr>,
         started: Instant,
     ) -> Self {
@@ -152,6 +167,7 @@ impl Driver {
             jobs: None,
             folder,
             known,
+            metrics,
             receipts: watch::Sender::new(0),
             external,
             started,
@@ -161,6 +177,8 @@ impl Driver {
             requests: BTreeMap::new(),
             introductions: BTreeMap::new(),
             gossip: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+            passed: BTreeMap::new(),
             keeps_ticket: true,
             log_limit: LogLimit::new(started),
             rebuilds: 0,
@@ -225,19 +243,23 @@ impl Driver {
             *flow = self.take(message)?;
         }
         self.replica.commit()?;
+        self.note_group();
         Ok(())
     }
 
     fn take(&mut self, message: Message) -> Result<Flow, StoreError> {
         match message {
-            Message::Write { transactions, reply } => {
+            Message::Write { transactions, arrived, reply } => {
                 let id = self.number();
-                self.writes.insert(id, reply);
+                self.writes.insert(id, (arrived, reply));
                 self.feed(Input::Write { id, transactions })?;
             }
             Message::Status(reply) => {
                 // Nobody may be waiting any more; that is no fault. The same holds for all replies.
                 let _ = reply.send(self.replica.status());
+            }
+            Message::Measure(reply) => {
+                let _ = reply.send(self.measure());
             }
             Message::Holders { entry, reply } => {
                 let _ = reply.send(self.replica.holders(entry));
@@ -353,6 +375,7 @@ impl Driver {
         self.replica.rebuild(&mut |progress| entries = progress.entries)?;
         let author = self.replica.author();
         self.known.send_modify(|known| known.author = Some(author));
+        self.metrics.tables_rebuilt.inc();
         Ok(entries)
     }
 
@@ -361,7 +384,7 @@ impl Driver {
         error!(%error, "the storage failed; rebuilding the tables from the journal");
         // What was made durable before is answered as such.
         self.act();
-        for reply in std::mem::take(&mut self.writes).into_values() {
+        for (_, reply) in std::mem::take(&mut self.writes).into_values() {
             let reason = format!(
                 "the storage failed during this write ({error}); read whether it was kept before writing it again"
             );

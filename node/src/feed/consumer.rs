@@ -4,6 +4,7 @@ use branchline_crdt::feed::{Cursor, FeedId, Reader as FeedReader};
 use branchline_crdt::ids::SpaceId;
 use tokio::time::{Instant, timeout_at};
 
+use super::seats::Seat;
 use super::{Feed, FeedError, FeedItem, FeedPage, PageBounds};
 use crate::handle::Stopped;
 use crate::storage::Reader;
@@ -15,6 +16,7 @@ pub struct Consumer {
     /// `None`: all.
     collection: Option<String>,
     cursor: Cursor,
+    seat: Seat,
 }
 
 impl Consumer {
@@ -24,7 +26,8 @@ impl Consumer {
         collection: Option<String>,
         cursor: Cursor,
     ) -> Self {
-        Self { feed, space, collection, cursor }
+        let seat = feed.shared.seats.take(cursor.place());
+        Self { feed, space, collection, cursor, seat }
     }
 
     /// The place behind all that was read.
@@ -49,6 +52,7 @@ impl Consumer {
             None => self.journal_page(bounds).await?,
         };
         self.cursor = page.cursor.clone();
+        self.seat.move_to(self.cursor.place());
         Ok(page)
     }
 

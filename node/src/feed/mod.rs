@@ -6,6 +6,7 @@
 
 mod consumer;
 mod live;
+mod seats;
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -13,7 +14,7 @@ use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use branchline_crdt::feed::{
-    BadCursor, Cursor, FeedId, Item, NotOpened, Reader as FeedReader, Told,
+    BadCursor, Cursor, FeedId, Item, NotOpened, Place, Reader as FeedReader, Told,
 };
 use branchline_crdt::ids::{SiteId, SpaceId};
 use branchline_crdt::store::StoreError;
@@ -23,6 +24,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use crate::handle::{NoNetwork, Stopped};
 use crate::storage::Reader;
 use live::Live;
+use seats::Seats;
 
 pub use branchline_crdt::feed::PageBounds;
 pub use consumer::Consumer;
@@ -48,6 +50,16 @@ struct Shared {
     at_work: Semaphore,
     resting: std::sync::Mutex<Resting>,
     is_stopping: watch::Sender<bool>,
+    seats: Seats,
+}
+
+/// What is known of the consumers there are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FeedMeasured {
+    /// How many.
+    pub(crate) consumers: usize,
+    /// Bytes of the journal that the slowest has not come to; 0 where there is none. `None`: it cannot be told.
+    pub(crate) lag_bytes: Option<u64>,
 }
 
 /// Readers by the cursor that a consumer goes on from, and its collection.
@@ -149,12 +161,22 @@ impl Feed {
             at_work: Semaphore::new(READERS_MAX),
             resting: std::sync::Mutex::new(LruCache::new(READERS_RESTING)),
             is_stopping: watch::Sender::new(false),
+            seats: Seats::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
     pub(crate) fn site(&self) -> SiteId {
         self.shared.site
+    }
+
+    /// What is known of the consumers there are now.
+    pub(crate) fn measure(&self) -> FeedMeasured {
+        let (consumers, slowest) = self.shared.seats.look();
+        let behind = |place: Option<Place>| {
+            self.shared.storage.bytes_behind(place.map(|place| place.position))
+        };
+        FeedMeasured { consumers, lag_bytes: slowest.map_or(Some(0), |place| behind(place).ok()) }
     }
 
     /// Ends the waiting of all consumers.

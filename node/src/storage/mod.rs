@@ -18,6 +18,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -29,6 +30,8 @@ use self::journal::{
 use self::tables::{SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
+
+use crate::metrics::Histogram;
 
 /// How the data is kept; the defaults are right but for tests and small machines.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,6 +119,7 @@ impl VerifyReport {
 pub struct Storage {
     journal: Journal,
     disk_reserve_bytes: u64,
+    append_duration: Histogram,
     reader: Reader,
 }
 
@@ -179,12 +183,19 @@ impl Storage {
             is_rebuilding: Arc::default(),
             grown: Arc::default(),
         };
-        Ok((Storage { journal, disk_reserve_bytes: options.disk_reserve_bytes, reader }, report))
+        let disk_reserve_bytes = options.disk_reserve_bytes;
+        let append_duration = Histogram::of_times();
+        Ok((Storage { journal, disk_reserve_bytes, append_duration, reader }, report))
     }
 
     /// A read end for another thread.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
+    }
+
+    /// How long appends to the journal took.
+    pub(crate) fn append_duration(&self) -> Histogram {
+        self.append_duration.clone()
     }
 
     /// Writes the tables' cache out; on shutdown this saves replaying at the next start.
@@ -230,6 +241,11 @@ impl Reader {
     /// Where the journal ends: behind every frame that is durable now. `None`: it is empty.
     pub fn journal_end(&self) -> Option<Position> {
         self.journal.end()
+    }
+
+    /// Bytes of the journal behind a frame; `None`: all of them.
+    pub(crate) fn bytes_behind(&self, at: Option<Position>) -> Result<u64, StoreError> {
+        self.journal.bytes_behind(at)
     }
 
     /// Changes whenever the tables come to show more of the journal.
@@ -371,7 +387,9 @@ impl ReadJournal for Storage {
 
 impl Store for Storage {
     fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
+        let started = Instant::now();
         let appended = self.demand_room().and_then(|()| self.journal.append(frames));
+        self.append_duration.record_time(started.elapsed());
         self.note_refusal(appended.as_ref().err().map(StoreError::to_string));
         appended
     }

@@ -298,6 +298,18 @@ impl JournalReader {
         self.shared.state().damaged.keys().copied().collect()
     }
 
+    /// Bytes behind the frame at `at`, up to the end. `None`: behind nothing.
+    pub fn bytes_behind(&self, at: Option<Position>) -> Result<u64, StoreError> {
+        let from = at.map(|at| self.place_behind(at)).transpose()?;
+        let (first, offset) = from.map_or((0, 0), |from| (segment_of(from), offset_of(from)));
+        let state = self.shared.state();
+        let bytes = |(number, end): (&u32, &u32)| {
+            let before = if *number == first { offset } else { 0 };
+            u64::from(end.saturating_sub(before))
+        };
+        Ok(state.segments.range(first..).map(bytes).sum())
+    }
+
     /// Sizes, without touching the disk.
     pub fn sizes(&self) -> JournalSizes {
         let state = self.shared.state();
