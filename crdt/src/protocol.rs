@@ -2,9 +2,9 @@
 //!
 //! | protocol | who | messages |
 //! |---|---|---|
-//! | `/branchline/sync/1` | members | [`Pull`] → [`Answer`] |
+//! | `/branchline/sync/1` | members | [`Request`] → [`Answer`] |
 //! | `/branchline/join/1` | anyone | [`Introduction`] → [`Welcome`] |
-//! | gossip topic, see [`topic`] | members of a space | [`Gossip`] |
+//! | gossip topic, see [`topic`] | members of the network | [`Gossip`] of its own spaces |
 //!
 //! All in [`crate::codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, NetworkId, SpaceId};
-use crate::membership::{Admission, Genesis, Revocation};
+use crate::membership::{Admission, Genesis, Revocation, SpaceDocument};
 use crate::receipt::Receipt;
 use crate::tables::logs::ForkRow;
 
@@ -31,10 +31,21 @@ pub const ANSWER_BYTES_MAX: usize = ENTRY_BYTES_MAX + 1024 * 1024;
 /// Largest gossip message in bytes; larger entries are announced and pulled. gossipsub becomes unreliable near its
 /// own limit, so this stays far below it.
 pub const GOSSIP_BYTES_MAX: usize = 4096;
+/// Most bytes of membership entries in the invitations of one answer: those of some 3,000 sites of spaces.
+pub const INVITATIONS_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes of membership entries in an introduction: what a stranger may make a member read.
 pub const INTRODUCTION_BYTES_MAX: usize = 200 * 1024;
 /// Most bytes of membership entries in a welcome, which only a new member gets: those of some 15,000 members.
 pub const WELCOME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a member asks of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// To be sent what it lacks.
+    Pull(Pull),
+    /// Nothing: it tells what is new in a space that is not gossiped. The answer says nothing.
+    Tell(Gossip),
+}
 
 /// "Here is what I hold, send what I lack." While a backlog is pulled the frontier also names what the answerer has just
 /// sent, whether or not it is durable yet; receipts alone say what is.
@@ -46,6 +57,9 @@ pub struct Pull {
     pub have: Have,
     /// Digest of the receipts that the puller holds.
     pub receipts: [u8; 8],
+    /// Digest of the roots of the private spaces that the two share, as far as the puller knows. Zeros where there are
+    /// none, and in every pull but of the network's members.
+    pub shared: [u8; 8],
     /// Bytes of entries wanted at the most.
     pub bytes_max: u32,
 }
@@ -75,6 +89,25 @@ pub struct Answer {
     pub receipts: Vec<Receipt>,
     /// Proofs of forks that the puller may lack.
     pub forks: Vec<ForkRow>,
+    /// Private spaces that the puller is in and may not know of.
+    pub invitations: Vec<Invitation>,
+}
+
+impl Answer {
+    /// Nothing but this.
+    pub fn of(outcome: Outcome) -> Self {
+        Self { outcome, receipts: Vec::new(), forks: Vec::new(), invitations: Vec::new() }
+    }
+}
+
+/// A private space, shown to a site that is in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The document whose hash is the space's root.
+    pub document: SpaceDocument,
+    /// Membership entries of the space, from the first on, see [`pack_entries`]: the proof that the site is in it.
+    #[serde(with = "serde_bytes")]
+    pub entries: Vec<u8>,
 }
 
 /// The entries, or why there are none.
@@ -93,8 +126,10 @@ pub enum Outcome {
         /// go on from there before these entries are checked. Empty: there are no more.
         until: Vec<Known>,
     },
-    /// The answerer does not hold that space.
+    /// The answerer does not hold that space, or does not share it with the puller.
     UnknownSpace,
+    /// The puller was in that private space, and here is the word by which it no longer is.
+    Revoked(Box<Revocation>),
 }
 
 /// What is told to all at once. A hint: losing every one of them costs only time.
@@ -111,6 +146,8 @@ pub enum Gossip {
     },
     /// What a site holds by now.
     Receipt(Receipt),
+    /// There may be something new in a space, to be pulled.
+    News(SpaceId),
 }
 
 /// What a site that the other side does not know as a member presents.
@@ -148,7 +185,7 @@ pub enum Welcome {
     Revoked(Box<Revocation>),
 }
 
-/// The gossip topic of a space: opaque to whoever does not know the space.
+/// The gossip topic of one of the network's own spaces: opaque to whoever does not know the network.
 pub fn topic(network: NetworkId, space: SpaceId) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("branchline 1 gossip topic");
     hasher.update(&network.0);

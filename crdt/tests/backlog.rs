@@ -12,7 +12,7 @@ use branchline_crdt::ids::{Incarnation, SiteKey};
 use branchline_crdt::membership::Genesis;
 use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::prepare::{Job, Prepared};
-use branchline_crdt::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, pack_entries};
+use branchline_crdt::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request, pack_entries};
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{Identity, Input, LocalTransaction, Now, Output, RecordEdit};
 
@@ -78,7 +78,7 @@ impl Offices {
         let edit = Edit::Put(fields);
         let edit = RecordEdit::new("a", number.to_string(), edit);
         let transactions = vec![LocalTransaction { origin: None, edits: vec![edit] }];
-        self.head.handle(Input::Write { id: 0, transactions }, self.now()).unwrap();
+        self.head.handle(Input::Write { id: 0, space: None, transactions }, self.now()).unwrap();
         assert!(self.head.commit().unwrap());
         while self.head.output().is_some() {}
     }
@@ -263,8 +263,8 @@ fn the_pull_behind_an_answer_claims_what_that_answer_has() {
         assert!(offices.north.commit().unwrap());
         while let Some(output) = offices.north.output() {
             if let Output::Request { id, body, .. } = output {
-                let pull: Pull = codec::decode("pull", &body).unwrap();
-                if let Have::Frontier { known, .. } = &pull.have {
+                let request: Request = codec::decode("request", &body).unwrap();
+                if let Request::Pull(Pull { have: Have::Frontier { known, .. }, .. }) = &request {
                     claimed.push(known.iter().map(|known| known.seq).sum::<u64>());
                 }
                 let body = codec::encode(&offices.answer(body));

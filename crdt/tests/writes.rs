@@ -67,7 +67,7 @@ fn of_two_writers_in_one_group_who_read_the_same_one_is_refused() {
     let edit = |price| put_if("tea", json!({"price": price}), seen.clone());
     let transaction = |price| LocalTransaction { origin: None, edits: vec![edit(price)] };
     let transactions = vec![transaction(2), transaction(3)];
-    pair.input(0, Input::Write { id: 1, transactions });
+    pair.input(0, Input::Write { id: 1, space: None, transactions });
     pair.settle();
     let results = pair.take_written(0);
     assert!(results[0].is_ok() && matches!(results[1], Err(WriteError::Unexpected { .. })));
@@ -99,7 +99,7 @@ fn repeats_are_recognised_within_one_group() {
         edits: vec![put("tea", json!({"price": price}))],
     };
     let transactions = vec![transaction("a", 1), transaction("a", 1), transaction("b", 2)];
-    pair.input(0, Input::Write { id: 1, transactions });
+    pair.input(0, Input::Write { id: 1, space: None, transactions });
     pair.settle();
     let results = pair.take_written(0);
     let entry = results[0].as_ref().unwrap().entry;
@@ -112,7 +112,7 @@ fn repeats_are_recognised_within_one_group() {
 fn receipts_tell_who_holds_an_entry() {
     let mut pair = Pair::new();
     let north = pair.site(1);
-    let holds = |pair: &Pair, entry: EntryId| pair.replicas[0].holders(entry)[&north];
+    let holds = |pair: &Pair, entry: EntryId| pair.replicas[0].holders(pair.space(), entry)[&north];
     pair.down();
     let entry = pair.write(0, "tea", json!({"price": 1})).entry.unwrap();
     assert_ne!(holds(&pair, entry), Some(true));

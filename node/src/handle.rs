@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use branchline_crdt::entry::EntryId;
 use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
-use branchline_crdt::membership::{Role, Ticket};
+use branchline_crdt::membership::{MAIN_SPACE, Role, Ticket};
 use branchline_crdt::read;
 use branchline_crdt::replica::{
-    Decision, DecisionError, InviteError, JoinError, LocalTransaction, Status, WriteError, Written,
+    Decision, DecisionError, HeldSpace, InviteError, JoinError, LocalTransaction, SiteStatus,
+    SpaceStatus, Status, WriteError, Written,
 };
 use branchline_crdt::store::{ReadJournal, StoreError};
 use branchline_crdt::tables::records::RecordKey;
@@ -36,6 +37,8 @@ pub struct Handle {
     pub(crate) feed: Feed,
     pub(crate) receipts: watch::Receiver<u64>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The root of the private space that it addresses; `None`: `main`.
+    pub(crate) root: Option<NetworkId>,
 }
 
 /// What changes rarely and everyone may ask for at any time.
@@ -44,6 +47,8 @@ pub(crate) struct Known {
     /// As whom this site writes.
     pub(crate) author: Option<Author>,
     pub(crate) network: Option<NetworkId>,
+    /// The private spaces that are held.
+    pub(crate) spaces: Vec<HeldSpace>,
     pub(crate) listening: Vec<Multiaddr>,
     /// Why the last attempt to join was refused.
     pub(crate) join_refused: Option<String>,
@@ -113,6 +118,25 @@ pub enum ReadError {
 )]
 pub struct NoNetwork;
 
+/// Why a space cannot be addressed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SpaceNotFound {
+    /// None is held here that is called so.
+    #[error("this site holds no space {found:?}")]
+    Unknown {
+        /// What was given.
+        found: String,
+    },
+    /// Several are.
+    #[error("{} spaces are called {found:?}: name one by its id, {}", ids.len(), ids.join(" or "))]
+    Ambiguous {
+        /// What was given.
+        found: String,
+        /// Their ids.
+        ids: Vec<String>,
+    },
+}
+
 /// Why there is no ticket.
 #[derive(Debug, thiserror::Error)]
 pub enum NoTicket {
@@ -158,6 +182,47 @@ pub enum NotDecided {
 }
 
 impl Handle {
+    /// The same node, whose records, changes and entries are those of another space. `name`: the space's name, or its id.
+    pub fn in_space(&self, name: &str) -> Result<Self, SpaceNotFound> {
+        if name == MAIN_SPACE {
+            return Ok(Self { root: None, ..self.clone() });
+        }
+        let known = self.known.borrow();
+        let is_meant = |held: &&HeldSpace| held.name == name || held.root.to_string() == name;
+        let meant: Vec<_> = known.spaces.iter().filter(is_meant).collect();
+        let found = name.to_owned();
+        match meant[..] {
+            [space] => Ok(Self { root: Some(space.root), ..self.clone() }),
+            [] => Err(SpaceNotFound::Unknown { found }),
+            _ => {
+                let ids = meant.iter().map(|space| space.root.to_string()).collect();
+                Err(SpaceNotFound::Ambiguous { found, ids })
+            }
+        }
+    }
+
+    /// What stands for the network's id in the space that this addresses; in `main` it is that id.
+    pub fn root(&self) -> Result<NetworkId, NoNetwork> {
+        self.root.or_else(|| self.network_id()).ok_or(NoNetwork)
+    }
+
+    /// The private spaces that are held here, by name.
+    pub async fn spaces(&self) -> Result<Vec<SpaceStatus>, Stopped> {
+        self.ask(Message::Spaces).await
+    }
+
+    /// The sites of the space that this addresses.
+    pub async fn sites(&self) -> Result<Vec<SiteStatus>, Stopped> {
+        match self.root {
+            None => Ok(self.replica_status().await?.sites),
+            Some(root) => {
+                let spaces = self.spaces().await?.into_iter();
+                let meant = spaces.filter(|space| space.root == root);
+                Ok(meant.flat_map(|space| space.sites).collect())
+            }
+        }
+    }
+
     /// Writes transactions, each judged on its own. Returns when what was written is durable.
     pub async fn write(
         &self,
@@ -165,7 +230,8 @@ impl Handle {
     ) -> Result<Vec<Result<Written, WriteError>>, Stopped> {
         let arrived = Instant::now();
         let transactions = self.drafted(transactions).await?;
-        self.ask(|reply| Message::Write { transactions, arrived, reply }).await?
+        let space = self.root.map(|root| root.main_space());
+        self.ask(|reply| Message::Write { space, transactions, arrived, reply }).await?
     }
 
     /// The same transactions, of large writes with the edits made as far as can be without the replica.
@@ -173,31 +239,27 @@ impl Handle {
         &self,
         mut transactions: Vec<LocalTransaction>,
     ) -> Result<Vec<LocalTransaction>, Stopped> {
-        let (author, network) = {
-            let known = self.known.borrow();
-            (known.author, known.network)
-        };
-        let (Some(author), Some(network)) = (author, network) else { return Ok(transactions) };
+        let author = self.known.borrow().author;
+        let (Some(author), Ok(root)) = (author, self.root()) else { return Ok(transactions) };
         if !drafts::are_worthwhile(&transactions) {
             return Ok(transactions);
         }
         let reader = self.reader.clone();
         let draft = move || {
             // Where the tables cannot be read, the replica says so.
-            let _ =
-                drafts::draft(&mut transactions, author, wall_ms(), &reader, network.main_space());
+            let _ = drafts::draft(&mut transactions, author, wall_ms(), &reader, root.main_space());
             transactions
         };
         let drafted = tokio::task::spawn_blocking(draft).await;
         drafted.map_err(|error| Stopped { reason: Some(error.to_string()) })
     }
 
-    /// Reads the tables, away from the threads that serve the network. `SpaceId` is the main space's.
+    /// Reads the tables, away from the threads that serve the network. `SpaceId` is that of the records addressed.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader, SpaceId) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let space = self.network_id().ok_or(NoNetwork)?.main_space();
+        let space = self.root()?.main_space();
         let reader = self.reader.clone();
         match tokio::task::spawn_blocking(move || read(&reader, space)).await {
             Ok(result) => Ok(result?),
@@ -219,8 +281,9 @@ impl Handle {
     pub async fn holders(
         &self,
         entry: EntryId,
-    ) -> Result<std::collections::BTreeMap<SiteId, Option<bool>>, Stopped> {
-        self.ask(|reply| Message::Holders { entry, reply }).await
+    ) -> Result<std::collections::BTreeMap<SiteId, Option<bool>>, ReadError> {
+        let space = self.root()?.main_space();
+        Ok(self.ask(|reply| Message::Holders { space, entry, reply }).await?)
     }
 
     /// Changes whenever another site has told what it holds.
@@ -234,7 +297,7 @@ impl Handle {
         since: Since,
         collection: Option<String>,
     ) -> Result<Consumer, FeedError> {
-        let space = self.network_id().ok_or(NoNetwork)?.main_space();
+        let space = self.root()?.main_space();
         self.feed.open(space, since, collection).await
     }
 

@@ -248,7 +248,8 @@ impl Opened {
         let reader = replica.store().reader();
         let site = replica.site();
         let author = Some(replica.author());
-        let start = Known { author, network: replica.network(), ..Known::default() };
+        let (network, spaces) = (replica.network(), replica.private_spaces());
+        let start = Known { author, network, spaces, ..Known::default() };
         let (sender, known) = watch::channel(start);
         let external = config.settings.external.clone();
         let metrics = Arc::new(Metrics::new(replica.store().append_duration()));
@@ -267,7 +268,9 @@ impl Opened {
         let sends = network.as_ref().map(|(network, _)| network.clone());
         let feed = Feed::new(reader.clone(), site);
         let receipts = driver.receipts();
-        let handle = Handle { messages, reader, known, network: sends, feed, receipts, metrics };
+        let root = None;
+        let handle =
+            Handle { messages, reader, known, network: sends, feed, receipts, metrics, root };
         let thread = std::thread::Builder::new().name("replica".to_owned());
         let thread = thread.spawn(move || driver.run(network, queue));
         let driver = thread.map_err(|source| StartError::Thread { source })?;
@@ -385,7 +388,8 @@ mod tests {
         let edits = vec![RecordEdit::new("products", "tea", edit)];
         let transactions = vec![LocalTransaction { origin: None, edits }];
         let arrived = Instant::now();
-        messages.try_send(Message::Write { transactions, arrived, reply }).ok().unwrap();
+        let write = Message::Write { space: None, transactions, arrived, reply };
+        messages.try_send(write).ok().unwrap();
         messages.try_send(Message::Stop).ok().unwrap();
         opened.driver.run(None, queue);
         answer.try_recv().unwrap().unwrap().remove(0).unwrap();

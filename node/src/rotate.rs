@@ -46,10 +46,10 @@ pub fn rotate(data: &Path) -> Result<RotateReport, RotateError> {
     let mut replica = open_replica(&folder, locked, Options::default(), started)?.0;
     let next = folder.next_key().map_err(StartError::from)?;
     let to = next.site();
-    let network = replica.network().ok_or(DecisionError::NoMember)?;
     if replica.members().and_then(|members| members.successor(&from)) != Some(to) {
-        let consent = Rotation::consent(network, from, &next);
-        decide(&mut replica, Decision::Rotate { to, consent }, started)?;
+        let roots = replica.roots().into_iter();
+        let consents = roots.map(|root| (root, Rotation::consent(root, from, &next))).collect();
+        decide(&mut replica, Decision::Rotate { to, consents }, started)?;
     }
     folder.take_next_key(to).map_err(StartError::from)?;
     replica.into_store().flush_tables().map_err(StartError::from)?;

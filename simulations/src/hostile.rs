@@ -11,7 +11,7 @@ use branchline_crdt::entry::{
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{
-    Answer, Gossip, Have, Introduction, Outcome, Proof, Pull, pack_entries, topic,
+    Answer, Gossip, Have, Introduction, Outcome, Proof, Pull, Request, pack_entries, topic,
 };
 use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange};
 use rand::RngExt;
@@ -111,7 +111,7 @@ impl Liar {
             let gossip = Gossip::Entry(entry.clone());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let outcome = Outcome::Entries { packed: bomb.clone(), until: Vec::new() };
-            let answer = Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
+            let answer = Answer::of(outcome);
             for id in world.asked(*peer, self.office) {
                 let body = codec::encode(&answer);
                 world.send(self.office, *peer, Message::Response { id, body });
@@ -131,7 +131,7 @@ impl Liar {
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let packed = pack_entries([entry, entry]);
             let outcome = Outcome::Entries { packed, until: Vec::new() };
-            let answer = Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
+            let answer = Answer::of(outcome);
             for id in world.asked(*peer, self.office) {
                 let body = codec::encode(&answer);
                 world.send(self.office, *peer, Message::Response { id, body });
@@ -153,9 +153,10 @@ pub fn knock(world: &mut World, stranger: Office, office: Office, random: &mut S
         space,
         have: Have::Frontier { parts: None, known: Vec::new() },
         receipts: [0; 8],
+        shared: [0; 8],
         bytes_max: u32::MAX,
     };
-    let body = codec::encode(&pull);
+    let body = codec::encode(&Request::Pull(pull));
     world.send(stranger, office, Message::Request { id: random.random(), body });
     let author =
         Author { site: world.site_id(stranger), incarnation: Incarnation(random.random()) };

@@ -53,7 +53,7 @@ fn filter(victim: Office, forks: bool, swallows: impl Fn(&Entry) -> bool + 'stat
                 Ok(Gossip::Entry(bytes)) => {
                     !Entry::decode(&bytes).is_ok_and(|entry| swallows(&entry))
                 }
-                Ok(Gossip::Announce { .. } | Gossip::Receipt(_)) | Err(_) => true,
+                Ok(Gossip::Announce { .. } | Gossip::Receipt(_) | Gossip::News(_)) | Err(_) => true,
             },
             Message::Response { body, .. } => {
                 if let Ok(mut answer) = codec::decode::<Answer>("answer to a pull", body) {

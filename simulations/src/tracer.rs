@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Entry};
 use branchline_crdt::ids::{Author, EntryHash, SiteId};
-use branchline_crdt::protocol::{Answer, Gossip, Outcome, unpack_entries};
+use branchline_crdt::protocol::{Answer, Gossip, Outcome, Request, unpack_entries};
 use branchline_crdt::tables::{self, logs};
 
 use crate::trace::{EntryName, Event, Fate, MessageKind, RecordName, Source};
@@ -147,13 +147,23 @@ pub fn records(entry: &Entry) -> Vec<RecordName> {
 pub fn kind(message: &Message) -> MessageKind {
     match message {
         Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
-            Ok(Gossip::Receipt(_)) => MessageKind::Receipt,
-            Ok(Gossip::Entry(_) | Gossip::Announce { .. }) | Err(_) => MessageKind::Gossip,
+            Ok(gossip) => kind_of_gossip(&gossip),
+            Err(_) => MessageKind::Gossip,
         },
-        Message::Request { .. } => MessageKind::Pull,
+        Message::Request { body, .. } => match codec::decode("request", body) {
+            Ok(Request::Tell(gossip)) => kind_of_gossip(&gossip),
+            Ok(Request::Pull(_)) | Err(_) => MessageKind::Pull,
+        },
         Message::Response { .. } | Message::Unsupported { .. } => MessageKind::Answer,
         Message::Introduction { .. } => MessageKind::Introduction,
         Message::IntroductionAnswer { .. } => MessageKind::Welcome,
+    }
+}
+
+fn kind_of_gossip(gossip: &Gossip) -> MessageKind {
+    match gossip {
+        Gossip::Receipt(_) => MessageKind::Receipt,
+        Gossip::Entry(_) | Gossip::Announce { .. } | Gossip::News(_) => MessageKind::Gossip,
     }
 }
 
@@ -161,8 +171,12 @@ pub fn kind(message: &Message) -> MessageKind {
 fn entries(message: &Message) -> Vec<Entry> {
     match message {
         Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
-            Ok(Gossip::Entry(bytes)) => Entry::decode(&bytes).into_iter().collect(),
-            Ok(Gossip::Announce { .. } | Gossip::Receipt(_)) | Err(_) => Vec::new(),
+            Ok(gossip) => entry_of_gossip(&gossip),
+            Err(_) => Vec::new(),
+        },
+        Message::Request { body, .. } => match codec::decode("request", body) {
+            Ok(Request::Tell(gossip)) => entry_of_gossip(&gossip),
+            Ok(Request::Pull(_)) | Err(_) => Vec::new(),
         },
         Message::Response { body, .. } => match codec::decode::<Answer>("answer to a pull", body) {
             Ok(Answer { outcome: Outcome::Entries { packed, .. }, .. }) => {
@@ -170,9 +184,15 @@ fn entries(message: &Message) -> Vec<Entry> {
             }
             Ok(_) | Err(_) => Vec::new(),
         },
-        Message::Request { .. }
-        | Message::Unsupported { .. }
+        Message::Unsupported { .. }
         | Message::Introduction { .. }
         | Message::IntroductionAnswer { .. } => Vec::new(),
+    }
+}
+
+fn entry_of_gossip(gossip: &Gossip) -> Vec<Entry> {
+    match gossip {
+        Gossip::Entry(bytes) => Entry::decode(bytes).into_iter().collect(),
+        Gossip::Announce { .. } | Gossip::Receipt(_) | Gossip::News(_) => Vec::new(),
     }
 }

@@ -324,7 +324,11 @@ fn a_repeat_that_shares_a_failed_commit_is_not_acknowledged() {
     let write = |id| {
         let edit = put(json!({"a": 1}));
         let edits = vec![RecordEdit::new("products", "x", edit)];
-        Input::Write { id, transactions: vec![LocalTransaction { origin: None, edits }] }
+        Input::Write {
+            id,
+            space: None,
+            transactions: vec![LocalTransaction { origin: None, edits }],
+        }
     };
     world.set_full(0, true);
     world.inputs(0, vec![write(1 << 50), write(2 << 50)]);

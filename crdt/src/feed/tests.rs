@@ -37,7 +37,7 @@ fn store() -> (MemoryStore, FeedId, SpaceId) {
         let serde_json::Value::Object(fields) = json!({"price": 1}) else { panic!("an object") };
         let edits = vec![RecordEdit::new("products", id, Edit::Put(fields))];
         let transactions = vec![LocalTransaction { origin: None, edits }];
-        replica.handle(Input::Write { id: 1, transactions }, now).unwrap();
+        replica.handle(Input::Write { id: 1, space: None, transactions }, now).unwrap();
         replica.commit().unwrap();
     }
     let space = replica.network().unwrap().main_space();

@@ -25,6 +25,7 @@
 
 mod change;
 mod fold;
+mod space;
 mod standing;
 mod ticket;
 
@@ -32,6 +33,8 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
 pub use fold::{Admitting, Member, Members, NotAdmitted, Revoked};
+pub(crate) use space::admission_to_space;
+pub use space::{BadSpaceName, MAIN_SPACE, SPACE_NAME_BYTES_MAX, SpaceDocument, check_space_name};
 pub use ticket::{Ticket, TicketError};
 
 use crate::codec;
@@ -58,14 +61,14 @@ impl Genesis {
     }
 }
 
-/// What a member may do in the `main` space. The order of variants is part of the format.
+/// What a member may do in a space: as a member of the network in `main`, and in every other as a site of that one. The order of variants is part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// Reads.
     Reader,
     /// Reads and writes records.
     Writer,
-    /// Reads and writes records and schemas, and invites.
+    /// Reads and writes records and schemas, and lets others in.
     Admin,
 }
 

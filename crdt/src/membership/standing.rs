@@ -140,11 +140,8 @@ impl<'a> Docket<'a> {
             Operation::Admit(admission) => {
                 self.admissions.entry(admission.site).or_default().push((entry, admission));
             }
-            // Whoever signed it also wrote it down, so that the entry says what it follows; nobody revokes itself.
-            Operation::Revoke(revocation)
-                if revocation.issuer == entry.author.site
-                    && revocation.site != revocation.issuer =>
-            {
+            // Whoever signed it also wrote it down, so that the entry says what it follows. A site may revoke itself.
+            Operation::Revoke(revocation) if revocation.issuer == entry.author.site => {
                 let of_site = self.decisions.entry(revocation.site).or_default();
                 of_site.push((entry, None, &revocation.held));
             }

@@ -40,11 +40,11 @@ pub(super) enum Acceptance {
 /// Why an entry must not be here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It belongs to another network.
-    #[error("an entry of another network")]
+    /// It belongs to another network, or to a private space that is not held here.
+    #[error("an entry of another network, or of a space that this site does not hold")]
     Network,
-    /// It belongs to a space that is not held here.
-    #[error("an entry of a space that this site does not hold")]
+    /// Its space is another one's.
+    #[error("an entry of a space that is not its network's")]
     Space,
     /// The author may read only.
     #[error("an entry of a site that may not write")]
@@ -218,26 +218,27 @@ impl<S: Store> Replica<S> {
 
     /// What speaks against any entry of this author in this space.
     fn judge_author(&self, header: &Header) -> Result<Option<Acceptance>, StoreError> {
-        let Some(network) = self.network.as_ref().filter(|n| n.id == header.network) else {
+        let root = header.network;
+        let Some(members) = self.members_of(root) else {
             return Ok(Some(Acceptance::Refused(Refusal::Network)));
         };
-        if !self.spaces.contains_key(&header.space) {
+        if self.root_of(header.space) != Some(root) {
             return Ok(Some(Acceptance::Refused(Refusal::Space)));
         }
-        let members = &network.members;
         let ever = members.ever(&header.author.site);
-        if header.space == network.id.membership_space() {
+        if header.space == root.membership_space() {
             // Whether it counts is for the fold to say.
             return Ok(ever.is_none().then_some(Acceptance::NotReady));
         }
         let allowed = members.allowed(header.space, header.author, header.seq);
-        if allowed >= Some(Role::Writer) && self.revoked_by().is_none() {
+        let is_out = self.revoked_by().is_some() || self.revoked_from(root).is_some();
+        if allowed >= Some(Role::Writer) && !is_out {
             return Ok(None);
         }
         // What lets it count may be on its way: an admission, a vouch, another role.
         let mut is_final = ever == Some(Role::Reader);
         for tip in &header.membership_past {
-            let space = network.id.membership_space();
+            let space = root.membership_space();
             is_final &= self.held_hash(space, tip.author, tip.seq)?.is_some();
         }
         Ok(Some(match is_final {

@@ -1,11 +1,14 @@
 //! Decisions of members: those that this site makes, and what it writes down before it takes another's in.
 
+use std::collections::BTreeMap;
+
 use super::stage::After;
 use super::{Output, Replica};
 use crate::entry::{Body, Entry, Header, PAYLOAD_FORMAT};
-use crate::ids::{NetworkId, Signature, SiteId};
+use crate::ids::{NetworkId, Signature, SiteId, SpaceId};
 use crate::membership::{
-    BadSiteName, Cut, Operation, Revocation, Role, RoleChange, Rotation, Vouch, check_site_name,
+    BadSiteName, BadSpaceName, Cut, Operation, Revocation, Role, RoleChange, Rotation,
+    SpaceDocument, Vouch, admission_to_space, check_site_name, check_space_name,
 };
 use crate::store::{Store, StoreError};
 
@@ -35,9 +38,42 @@ pub enum Decision {
     Rotate {
         /// The new key's site.
         to: SiteId,
-        /// See [`Rotation::consent`].
-        consent: Signature,
+        /// By each of [`Replica::roots`], see [`Rotation::consent`].
+        consents: BTreeMap<NetworkId, Signature>,
     },
+    /// There is a private space, of which only this site knows and is an admin.
+    CreateSpace {
+        /// Its name.
+        name: String,
+        /// Fresh random bytes.
+        nonce: [u8; 16],
+    },
+    /// About a private space.
+    InSpace {
+        /// Its root.
+        root: NetworkId,
+        /// What is decided.
+        decision: SpaceDecision,
+    },
+}
+
+/// A decision about a private space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpaceDecision {
+    /// A member of the network is in it, with this role from now on.
+    Grant {
+        /// The member.
+        site: SiteId,
+        /// What it may do in the space.
+        role: Role,
+    },
+    /// A site is in it no more, for ever.
+    Revoke {
+        /// The site.
+        site: SiteId,
+    },
+    /// This site is in it no more, for ever. What it holds stays.
+    Leave,
 }
 
 /// Why a decision was not made. Nothing changed.
@@ -52,6 +88,35 @@ pub enum DecisionError {
         /// The site's role.
         role: Role,
     },
+    /// There is no such space here.
+    #[error("this site holds no such space")]
+    UnknownSpace,
+    /// The name cannot be one.
+    #[error(transparent)]
+    SpaceName(#[from] BadSpaceName),
+    /// A space is called so.
+    #[error("this site holds a space called {name} already")]
+    SpaceNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// Each space takes memory.
+    #[error("this site holds as many spaces as it can")]
+    TooManySpaces,
+    /// The site is not in the space.
+    #[error("{name} is not in that space")]
+    NotInSpace {
+        /// Its name.
+        name: String,
+    },
+    /// What is here alone would be lost to the space.
+    #[error(
+        "{entries} entries that this site wrote in the space are not known to be held by any other site of it: wait until one has said so (`branchline sync` asks)"
+    )]
+    OnlyHere {
+        /// How many.
+        entries: u64,
+    },
     /// No such member.
     #[error("no site {site} is a member of this network")]
     UnknownSite {
@@ -59,7 +124,9 @@ pub enum DecisionError {
         site: SiteId,
     },
     /// It is shut out already.
-    #[error("{name} was revoked before")]
+    #[error(
+        "{name} was revoked before, or left: it can come back only under another key (`branchline rotate`)"
+    )]
     AlreadyRevoked {
         /// Its name.
         name: String,
@@ -68,11 +135,13 @@ pub enum DecisionError {
     #[error("a site decides neither of its own membership nor of its own role: another admin can")]
     Oneself,
     /// A network without an admin could never let anyone in or out again.
-    #[error("this site is the only admin: make another one first (`branchline role SITE admin`)")]
+    #[error(
+        "this site is the only admin: make another one first (`branchline role SITE admin`, in a space `branchline space grant SPACE SITE admin`)"
+    )]
     LastAdmin,
     /// Admins decide of their juniors.
     #[error(
-        "{name} belongs to this network for longer than this site: only an admin who was there before it can decide of it"
+        "{name} was there before this site: only an admin who was there before it can decide of it"
     )]
     Senior {
         /// The member's name.
@@ -102,79 +171,190 @@ impl<S: Store> Replica<S> {
     /// Makes a decision, on the ground of all that is held by now.
     pub(super) fn decide(&mut self, id: u64, decision: Decision) -> Result<(), StoreError> {
         self.commit()?;
-        let result = match self.operation(decision) {
-            Ok(operation) => {
-                self.stage.operations.extend(operation);
-                Ok(())
-            }
-            Err(error) => Err(error),
+        let result = match decision {
+            Decision::CreateSpace { name, nonce } => self.create_space(name, nonce),
+            decision => self.operations(decision).map(|decided| {
+                self.stage.operations.extend(decided);
+            }),
         };
         self.stage.after.push(After::Say(Output::Decided { id, result }));
         self.commit()?;
         Ok(())
     }
 
-    /// What is to be written of a decision; nothing where all is as decided.
-    fn operation(&self, decision: Decision) -> Result<Option<Operation>, DecisionError> {
+    fn create_space(&mut self, name: String, nonce: [u8; 16]) -> Result<(), DecisionError> {
         let network = self.network().ok_or(DecisionError::NoMember)?;
+        let members = self.members().ok_or(DecisionError::NoMember)?;
+        match members.get(&self.site()).ok_or(DecisionError::NoMember)?.role {
+            Role::Admin => {}
+            role @ (Role::Reader | Role::Writer) => return Err(DecisionError::Role { role }),
+        }
+        check_space_name(&name)?;
+        if self.has_space_named(&name) {
+            return Err(DecisionError::SpaceNameTaken { name });
+        }
+        if !self.has_room_for_space() {
+            return Err(DecisionError::TooManySpaces);
+        }
+        let (creator, time_ms) = (self.site(), self.now.wall_ms);
+        self.stage.spaces.push(SpaceDocument { network, name, creator, time_ms, nonce });
+        Ok(())
+    }
+
+    /// What is to be written of a decision, with the root of its space; nothing where all is as decided.
+    fn operations(&self, decision: Decision) -> Result<Vec<(NetworkId, Operation)>, DecisionError> {
+        let network = self.network().ok_or(DecisionError::NoMember)?;
+        let of_network = |operation: Option<Operation>| {
+            Ok(operation.into_iter().map(|operation| (network, operation)).collect())
+        };
         match decision {
             Decision::Revoke { site } => {
-                self.demand_say(site)?;
-                let key = &self.identity.key;
-                let revocation = Revocation::sign(network, site, self.held_of(network, site), key);
-                Ok(Some(Operation::Revoke(revocation)))
+                self.demand_say(network, site)?;
+                of_network(Some(self.revocation_of(network, site)))
             }
             Decision::ChangeRole { site, role } => {
-                self.demand_say(site)?;
-                let held = self.held_of(network, site);
-                let is_new =
-                    self.members().and_then(|m| m.get(&site)).map(|m| m.role) != Some(role);
-                Ok(is_new.then_some(Operation::ChangeRole(RoleChange { site, role, held })))
+                self.demand_say(network, site)?;
+                of_network(self.role_change(network, site, role))
             }
             Decision::Rename { site, name } => {
                 if site != self.site() {
-                    self.demand_say(site)?;
+                    self.demand_say(network, site)?;
                 }
                 check_site_name(&name)?;
                 let members = self.members().ok_or(DecisionError::NoMember)?;
                 let member = members.get(&site).ok_or(DecisionError::UnknownSite { site })?;
                 if member.name == name {
-                    return Ok(None);
+                    return Ok(Vec::new());
                 }
                 if members.has_name(&name) {
                     return Err(DecisionError::NameTaken { name });
                 }
-                Ok(Some(Operation::Rename { site, name }))
+                of_network(Some(Operation::Rename { site, name }))
             }
-            Decision::Rotate { to, consent } => {
+            Decision::Rotate { to, consents } => {
                 let from = self.site();
                 let members = self.members().ok_or(DecisionError::NoMember)?;
                 members.get(&from).ok_or(DecisionError::NoMember)?;
-                let space = network.membership_space();
-                let next = self.log(space, self.author).map_or(1, |row| row.seq + 1);
-                let mut held = self.held_of(network, from);
-                held.raise(&Cut::new([((space, self.author.incarnation), next)]));
-                let rotation = Rotation { from, to, held, signature: consent };
-                match members.ever(&to).is_none() && rotation.is_signed(network) {
-                    true => Ok(Some(Operation::Rotate(rotation))),
-                    false => Err(DecisionError::NotFresh),
+                let roots = self.roots().into_iter();
+                roots.map(|root| Ok((root, self.rotation(root, to, &consents)?))).collect()
+            }
+            // It is no operation; see `decide`.
+            Decision::CreateSpace { .. } => Ok(Vec::new()),
+            Decision::InSpace { root, decision } => {
+                let operation = self.operation_in_space(root, decision)?;
+                Ok(operation.into_iter().map(|operation| (root, operation)).collect())
+            }
+        }
+    }
+
+    fn operation_in_space(
+        &self,
+        root: NetworkId,
+        decision: SpaceDecision,
+    ) -> Result<Option<Operation>, DecisionError> {
+        let members = self.private.get(&root).map(|space| &space.members);
+        let members = members.ok_or(DecisionError::UnknownSpace)?;
+        match decision {
+            SpaceDecision::Grant { site, role } if members.get(&site).is_some() => {
+                self.demand_say(root, site)?;
+                Ok(self.role_change(root, site, role))
+            }
+            SpaceDecision::Grant { site, role } => {
+                self.demand_admin(root)?;
+                let of_network = self.members().and_then(|members| members.get(&site));
+                let name = of_network.map(|member| member.name.clone());
+                let name = name.ok_or(DecisionError::UnknownSite { site })?;
+                if members.ever(&site).is_some() {
+                    return Err(DecisionError::AlreadyRevoked { name });
+                }
+                let key = &self.identity.key;
+                let admission = admission_to_space(root, site, &name, role, key);
+                Ok(Some(Operation::Admit(admission)))
+            }
+            SpaceDecision::Revoke { site } => {
+                self.demand_say(root, site)?;
+                Ok(Some(self.revocation_of(root, site)))
+            }
+            SpaceDecision::Leave => {
+                let own = self.site();
+                let role = members.get(&own).ok_or(DecisionError::NoMember)?.role;
+                let admins = members.all().values().filter(|member| member.role == Role::Admin);
+                if role == Role::Admin && admins.count() == 1 {
+                    return Err(DecisionError::LastAdmin);
+                }
+                match self.only_here(root) {
+                    0 => Ok(Some(self.revocation_of(root, own))),
+                    entries => Err(DecisionError::OnlyHere { entries }),
                 }
             }
         }
     }
 
-    /// Whether this site may decide of a member.
-    fn demand_say(&self, site: SiteId) -> Result<(), DecisionError> {
-        let own = self.site();
-        let members = self.members().ok_or(DecisionError::NoMember)?;
-        match members.get(&own).ok_or(DecisionError::NoMember)?.role {
-            Role::Admin => {}
-            role @ (Role::Reader | Role::Writer) => return Err(DecisionError::Role { role }),
+    /// The word that a site is in the spaces of a root no more. Of itself, a site lets count all that it wrote, this
+    /// included.
+    pub(super) fn revocation_of(&self, root: NetworkId, site: SiteId) -> Operation {
+        let held = match site == self.site() {
+            true => self.written_with_next(root),
+            false => self.held_of(root, site),
+        };
+        Operation::Revoke(Revocation::sign(root, site, held, &self.identity.key))
+    }
+
+    fn role_change(&self, root: NetworkId, site: SiteId, role: Role) -> Option<Operation> {
+        let members = self.members_of(root)?;
+        let is_new = members.get(&site).map(|member| member.role) != Some(role);
+        let held = self.held_of(root, site);
+        is_new.then_some(Operation::ChangeRole(RoleChange { site, role, held }))
+    }
+
+    fn rotation(
+        &self,
+        root: NetworkId,
+        to: SiteId,
+        consents: &BTreeMap<NetworkId, Signature>,
+    ) -> Result<Operation, DecisionError> {
+        let from = self.site();
+        let members = self.members_of(root).ok_or(DecisionError::NoMember)?;
+        let signature = *consents.get(&root).ok_or(DecisionError::NotFresh)?;
+        let rotation = Rotation { from, to, held: self.written_with_next(root), signature };
+        match members.ever(&to).is_none() && rotation.is_signed(root) {
+            true => Ok(Operation::Rotate(rotation)),
+            false => Err(DecisionError::NotFresh),
         }
+    }
+
+    /// What this site has written under a root, with the membership entry that is next.
+    fn written_with_next(&self, root: NetworkId) -> Cut {
+        let space = root.membership_space();
+        let next = self.log(space, self.author).map_or(1, |row| row.seq + 1);
+        let mut held = self.held_of(root, self.site());
+        held.raise(&Cut::new([((space, self.author.incarnation), next)]));
+        held
+    }
+
+    fn demand_admin(&self, root: NetworkId) -> Result<(), DecisionError> {
+        let members = self.members_of(root).ok_or(DecisionError::UnknownSpace)?;
+        match members.get(&self.site()).ok_or(DecisionError::NoMember)?.role {
+            Role::Admin => Ok(()),
+            role @ (Role::Reader | Role::Writer) => Err(DecisionError::Role { role }),
+        }
+    }
+
+    /// Whether this site may decide of a site of the spaces of a root.
+    fn demand_say(&self, root: NetworkId, site: SiteId) -> Result<(), DecisionError> {
+        self.demand_admin(root)?;
+        let own = self.site();
+        let members = self.members_of(root).ok_or(DecisionError::UnknownSpace)?;
         if let Some(revoked) = members.revoked().get(&site) {
             return Err(DecisionError::AlreadyRevoked { name: revoked.name.clone() });
         }
-        let member = members.get(&site).ok_or(DecisionError::UnknownSite { site })?;
+        let Some(member) = members.get(&site) else {
+            let of_network = self.members().and_then(|members| members.get(&site));
+            return Err(match of_network {
+                Some(member) => DecisionError::NotInSpace { name: member.name.clone() },
+                None => DecisionError::UnknownSite { site },
+            });
+        };
         if site == own {
             let admins = members.all().values().filter(|member| member.role == Role::Admin);
             return Err(match admins.count() {
@@ -188,14 +368,17 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// What is held of a site, in all spaces.
-    fn held_of(&self, network: NetworkId, site: SiteId) -> Cut {
-        let membership = network.membership_space();
+    /// What is held of a site in the spaces of a root.
+    fn held_of(&self, root: NetworkId, site: SiteId) -> Cut {
+        let membership = root.membership_space();
         // An entry that revokes this very site is not what it speaks for.
-        let revocations = self.members().map(|members| members.revocations_by(site, self.site()));
+        let revocations =
+            self.members_of(root).map(|members| members.revocations_by(site, self.site()));
         let revocations = revocations.unwrap_or_default();
-        let logs = self.spaces.iter().flat_map(|(space, logs)| {
-            logs.rows.iter().map(move |(author, row)| (*space, *author, row.seq))
+        let spaces: [SpaceId; 2] = [membership, root.main_space()];
+        let logs = spaces.into_iter().flat_map(|space| {
+            let rows = self.spaces.get(&space).into_iter().flat_map(|logs| &logs.rows);
+            rows.map(move |(author, row)| (space, *author, row.seq))
         });
         let of_site = logs.filter(|(_, author, _)| author.site == site);
         Cut::new(of_site.map(|(space, author, seq)| {
@@ -215,20 +398,20 @@ impl<S: Store> Replica<S> {
         if !self.commit()? {
             return Ok(false);
         }
-        let (own, by) = (self.site(), header.author.site);
+        let (own, by, root) = (self.site(), header.author.site, header.network);
         for (site, role, cut) in decisions {
             // What is decided of a replaced key holds for those that came after it.
             let mut key = Some(site);
-            while let (Some(site), Some(members)) = (key, self.members()) {
+            while let (Some(site), Some(members)) = (key, self.members_of(root)) {
                 let may_count = by == site
                     || members.ever(&by) == Some(Role::Admin) && members.is_senior(&by, &site);
-                let held = self.held_of(header.network, site);
+                let held = self.held_of(root, site);
                 let is_said = cut.includes(&held) || members.has_vouched(own, site, &held);
                 // For itself a site can only vouch while it stays a member.
                 let may_vouch = members.ever(&own).is_some() && (site != own || role.is_some());
                 key = members.successor(&site);
                 if may_count && may_vouch && !is_said {
-                    self.stage.operations.push(Operation::Vouch(Vouch { site, held }));
+                    self.stage.operations.push((root, Operation::Vouch(Vouch { site, held })));
                 }
             }
         }
@@ -241,12 +424,23 @@ impl<S: Store> Replica<S> {
         revoked.map(|revoked| revoked.by).or(self.told_revoked_by)
     }
 
-    /// Takes in the word that this site was revoked, shown by a member who will not have it as one. Says whether it is
+    /// The word by which a site is in a space no more, for that site.
+    pub(super) fn revocation_from(&self, space: SpaceId, site: SiteId) -> Option<Revocation> {
+        let root = self.root_of(space).filter(|root| self.network() != Some(*root))?;
+        self.members_of(root)?.revocation(&site).cloned()
+    }
+
+    /// Takes in the word that this site was revoked, shown by a site of that root who will not have it as one. Says whether it is
     /// one; whether it counts is for that member to know, and is heard anew once this site's own members change.
-    pub(super) fn take_revocation(&mut self, from: SiteId, revocation: &Revocation) -> bool {
+    pub(super) fn take_revocation(
+        &mut self,
+        from: SiteId,
+        root: NetworkId,
+        revocation: &Revocation,
+    ) -> bool {
         let own = self.site();
         let is_proof = revocation.site == own
-            && self.members().is_some_and(|members| {
+            && self.members_of(root).is_some_and(|members| {
                 let by = &revocation.issuer;
                 revocation.is_signed(members.network())
                     && members.get(&from).is_some()
@@ -254,7 +448,11 @@ impl<S: Store> Replica<S> {
                     && members.is_senior(by, &own)
             });
         if is_proof {
-            self.told_revoked_by = Some(revocation.issuer);
+            let told = match self.private.get_mut(&root) {
+                Some(space) => &mut space.told_revoked_by,
+                None => &mut self.told_revoked_by,
+            };
+            *told = Some(revocation.issuer);
         }
         is_proof
     }

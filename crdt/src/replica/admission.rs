@@ -1,6 +1,6 @@
 //! Becoming a member, and letting others become one.
 
-use std::collections::{BTreeSet, btree_map};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::accept::{Acceptance, Origin};
@@ -125,12 +125,12 @@ impl<S: Store> Replica<S> {
     ) {
         let members = Arc::new(Members::new(id, genesis));
         self.network = Some(Network { id, members, ticket });
+        if self.roots.values().any(|root| *root == id) {
+            return;
+        }
+        self.hold(id);
         for space in [id.membership_space(), id.main_space()] {
-            if let btree_map::Entry::Vacant(vacant) = self.spaces.entry(space) {
-                vacant.insert(Logs::default());
-                self.outputs.push_back(Output::Subscribe(topic(id, space)));
-            }
-            self.receipts.entry(space).or_default();
+            self.outputs.push_back(Output::Subscribe(topic(id, space)));
         }
     }
 
@@ -203,7 +203,7 @@ impl<S: Store> Replica<S> {
     /// Shows a member that does not know of it that this site is one.
     pub(super) fn introduce_to(&mut self, to: SiteId) -> Result<(), StoreError> {
         let Some(network) = self.network() else { return Ok(()) };
-        let mut entries = self.membership_entries(false)?;
+        let mut entries = self.membership_entries(network, false)?;
         // The other side lacks what is newest.
         let kept = count_fitting(sizes(&entries).rev(), INTRODUCTION_BYTES_MAX);
         let entries = entries.split_off(entries.len() - kept);
@@ -213,10 +213,13 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// The membership entries held, in journal order; only the applied ones if asked.
-    fn membership_entries(&self, applied_only: bool) -> Result<Vec<Entry>, StoreError> {
-        let Some(network) = self.network() else { return Ok(Vec::new()) };
-        let space = network.membership_space();
+    /// The membership entries that are held of a root, in journal order; only the applied ones if asked.
+    fn membership_entries(
+        &self,
+        root: NetworkId,
+        applied_only: bool,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let space = root.membership_space();
         let mut positions = Vec::new();
         for (author, log) in self.spaces.get(&space).iter().flat_map(|logs| &logs.rows) {
             for seq in 1..=log.seq {
@@ -243,9 +246,22 @@ impl<S: Store> Replica<S> {
             network.members = members.clone();
             return Ok(());
         }
-        let entries = self.membership_entries(true)?;
-        self.learn_members(entries.iter());
+        for root in self.roots.values().copied().collect::<BTreeSet<_>>() {
+            let entries = self.membership_entries(root, true)?;
+            self.learn_members(entries.iter());
+        }
         Ok(())
+    }
+
+    /// The first membership entries of a root that fit into so many bytes.
+    pub(super) fn first_membership_entries(
+        &self,
+        root: NetworkId,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.membership_entries(root, false)?;
+        entries.truncate(count_fitting(sizes(&entries), bytes_max));
+        Ok(entries)
     }
 
     /// Another site presents itself.
@@ -279,7 +295,7 @@ impl<S: Store> Replica<S> {
                     let header = &entry.header;
                     let (space, author, seq) = (header.space, header.author, header.seq);
                     if self.members().is_some_and(|m| m.allowed(space, author, seq).is_some()) {
-                        self.take_membership_entry(entry)?;
+                        self.take_membership_entry(introduction.network, entry)?;
                     }
                 }
                 self.stage.after.push(After::Welcome { token, to: from });
@@ -296,7 +312,8 @@ impl<S: Store> Replica<S> {
         match verdict {
             Ok(admitting) => {
                 if admitting == Admitting::New {
-                    self.stage.operations.push(Operation::Admit(admission));
+                    let root = admission.grant.network;
+                    self.stage.operations.push((root, Operation::Admit(admission)));
                 }
                 self.stage.after.push(After::Welcome { token, to: from });
             }
@@ -324,7 +341,7 @@ impl<S: Store> Replica<S> {
 
     /// Whether another site takes the same grant up in this very group.
     fn is_taken_up(&self, admission: &Admission) -> bool {
-        self.stage.operations.iter().any(|operation| match operation {
+        self.stage.operations.iter().any(|(_, operation)| match operation {
             Operation::Admit(other) => {
                 other.grant.ticket == admission.grant.ticket && other.site != admission.site
             }
@@ -336,14 +353,30 @@ impl<S: Store> Replica<S> {
         })
     }
 
-    fn take_membership_entry(&mut self, entry: Entry) -> Result<bool, StoreError> {
-        let Some(network) = self.network() else { return Ok(false) };
-        if entry.header.space != network.membership_space() {
+    fn take_membership_entry(&mut self, root: NetworkId, entry: Entry) -> Result<bool, StoreError> {
+        if entry.header.space != root.membership_space() {
             return Ok(false);
         }
         let acceptance =
             self.accept(PreparedEntry::unread(entry), Origin::Peer { by_gossip: false })?;
         Ok(acceptance == Acceptance::Staged)
+    }
+
+    /// Takes membership entries of a root in. Each round admits the authors of entries that the next one can accept.
+    pub(super) fn take_membership_entries(
+        &mut self,
+        root: NetworkId,
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
+        loop {
+            let mut progress = false;
+            for entry in entries {
+                progress |= self.take_membership_entry(root, entry.clone())?;
+            }
+            if !progress || !self.commit()? {
+                return Ok(());
+            }
+        }
     }
 
     pub(super) fn refuse(&mut self, token: u64, reason: &str) {
@@ -363,8 +396,7 @@ impl<S: Store> Replica<S> {
             self.refuse(token, "this site knows of no admission of yours");
             return Ok(());
         };
-        let mut entries = self.membership_entries(false)?;
-        entries.truncate(count_fitting(sizes(&entries), WELCOME_BYTES_MAX));
+        let entries = self.first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
         let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
         let body = codec::encode(&welcome);
         self.outputs.push_back(Output::AnswerIntroduction { token, body });
@@ -383,7 +415,8 @@ impl<S: Store> Replica<S> {
             }
             Ok(Welcome::Revoked(revocation)) => {
                 let was_known = self.revoked_by().is_some();
-                if !self.take_revocation(from, &revocation) {
+                let root = revocation.network;
+                if !self.take_revocation(from, root, &revocation) {
                     let reason = "what it showed as this site's revocation is none".to_owned();
                     self.notice(Notice::Refused { from, reason });
                 } else if !was_known {
@@ -409,17 +442,7 @@ impl<S: Store> Replica<S> {
             self.stage.genesis = Some(genesis);
             self.commit()?;
         }
-        // Each round admits the authors of entries that the next one can accept.
-        let entries = unpack_entries(&packed).unwrap_or_default();
-        loop {
-            let mut progress = false;
-            for entry in &entries {
-                progress |= self.take_membership_entry(entry.clone())?;
-            }
-            if !progress || !self.commit()? {
-                break;
-            }
-        }
+        self.take_membership_entries(id, &unpack_entries(&packed).unwrap_or_default())?;
         let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
         if is_member && !was_member {
             self.notice(Notice::Joined { network: id, by: from });

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::documents::Kept;
 use super::logs::Logs;
+use super::spaces::operations_of;
 use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
 use super::write::WriteError;
 use super::{DecisionError, Output, Replica, Validation};
 use crate::codec;
 use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
 use crate::ids::{Author, EntryHash, NetworkId, SpaceId};
-use crate::membership::Genesis;
+use crate::membership::{Genesis, Operation};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
 
@@ -23,6 +24,7 @@ const ENTRY_BODY_BYTES: usize = 1024 * 1024;
 pub(crate) const FRAME_ENTRY: u8 = 1;
 pub(super) const FRAME_GENESIS: u8 = 2;
 pub(crate) const FRAME_FORK: u8 = 3;
+pub(super) const FRAME_SPACE: u8 = 4;
 
 /// A journal frame: one kind byte, then the content.
 pub(super) fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -44,6 +46,8 @@ impl<S: Store> Replica<S> {
             let mut frames = Vec::with_capacity(self.stage.entries.len() + 1);
             let genesis = self.stage.genesis.as_ref();
             frames.extend(genesis.map(|document| frame(FRAME_GENESIS, &codec::encode(document))));
+            let spaces = self.stage.spaces.iter();
+            frames.extend(spaces.map(|document| frame(FRAME_SPACE, &codec::encode(document))));
             let entries = self.stage.entries.iter();
             frames.extend(entries.map(|staged| frame(FRAME_ENTRY, staged.entry.bytes())));
             let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
@@ -71,17 +75,19 @@ impl<S: Store> Replica<S> {
     /// Makes entries of the local transactions and operations.
     fn seal(&mut self) -> Named {
         let mut named = Named::new();
-        let Some(network) = self.network() else { return named };
-        let operations = std::mem::take(&mut self.stage.operations);
-        if !operations.is_empty() {
-            let space = network.membership_space();
-            self.seal_entry(network, space, Body::Membership(operations), &mut named);
+        let mut operations: BTreeMap<NetworkId, Vec<Operation>> = BTreeMap::new();
+        for (root, operation) in std::mem::take(&mut self.stage.operations) {
+            operations.entry(root).or_default().push(operation);
+        }
+        for (root, operations) in operations {
+            let space = root.membership_space();
+            self.seal_entry(root, space, Body::Membership(operations), &mut named);
         }
         let transactions = std::mem::take(&mut self.stage.transactions);
-        for transactions in split(transactions) {
-            let space = network.main_space();
+        for (root, transactions) in split(transactions) {
+            let space = root.main_space();
             let counts: Vec<u32> = transactions.iter().map(|t| t.changes.len() as u32).collect();
-            self.seal_entry(network, space, Body::Transactions(transactions), &mut named);
+            self.seal_entry(root, space, Body::Transactions(transactions), &mut named);
             let entry = self.stage.entries.len() - 1;
             let mut first = 0;
             for count in counts {
@@ -204,6 +210,9 @@ impl<S: Store> Replica<S> {
         if let Some(genesis) = self.stage.genesis.take() {
             self.learn_genesis(genesis);
         }
+        for document in std::mem::take(&mut self.stage.spaces) {
+            self.enter_space(document);
+        }
         let entries = std::mem::take(&mut self.stage.entries);
         self.learn_members(entries.iter().filter(|s| s.fate == Fate::Applied).map(|s| &s.entry));
         self.stage.entries = entries;
@@ -283,21 +292,27 @@ impl<S: Store> Replica<S> {
     /// Folds the membership entries among `entries` in. Who may write what is then another question than before, so
     /// everyone is asked again for what could not be accepted.
     pub(super) fn learn_members<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
-        let Some(network) = &mut self.network else { return };
-        let (membership, main) = (network.id.membership_space(), network.id.main_space());
-        let mut entries = entries.filter(|entry| entry.header.space == membership).peekable();
-        if entries.peek().is_none() {
-            return;
+        let mut of_roots: BTreeMap<NetworkId, Vec<&Entry>> = BTreeMap::new();
+        for entry in entries {
+            let root = entry.header.network;
+            if entry.header.space == root.membership_space() {
+                of_roots.entry(root).or_default().push(entry);
+            }
         }
+        for (root, entries) in of_roots {
+            match self.network() == Some(root) {
+                true => self.learn_network_members(&entries),
+                false => self.learn_space_members(root, &entries),
+            }
+        }
+    }
+
+    fn learn_network_members(&mut self, entries: &[&Entry]) {
+        let Some(network) = &mut self.network else { return };
+        let main = network.id.main_space();
         let before = network.members.sites();
-        let is_changed =
-            Arc::make_mut(&mut network.members).extend(entries.filter_map(
-                |entry| match entry.body() {
-                    Ok(Body::Membership(operations)) => Some((entry, operations)),
-                    Ok(Body::Transactions(_)) | Err(_) => None,
-                },
-            ));
-        if !is_changed {
+        let members = Arc::make_mut(&mut network.members);
+        if !members.extend(entries.iter().filter_map(|entry| operations_of(entry))) {
             return;
         }
         self.told_revoked_by = None;
@@ -310,9 +325,9 @@ impl<S: Store> Replica<S> {
     }
 }
 
-/// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow.
-fn split(transactions: Vec<Pending>) -> Vec<Vec<Transaction>> {
-    let mut entries: Vec<Vec<Transaction>> = Vec::new();
+/// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow, each with the root of its space.
+fn split(transactions: Vec<Pending>) -> Vec<(NetworkId, Vec<Transaction>)> {
+    let mut entries: Vec<(NetworkId, Vec<Transaction>)> = Vec::new();
     let (mut bytes, mut changes, mut operations) = (0, 0, 0);
     for pending in transactions {
         bytes += pending.bytes;
@@ -322,12 +337,12 @@ fn split(transactions: Vec<Pending>) -> Vec<Vec<Transaction>> {
             && changes <= limits::CHANGES_MAX
             && operations <= limits::OPERATIONS_MAX;
         match entries.last_mut() {
-            Some(entry) if fits => entry.push(pending.transaction),
+            Some((root, entry)) if fits && *root == pending.root => entry.push(pending.transaction),
             Some(_) | None => {
                 bytes = pending.bytes;
                 changes = pending.transaction.changes.len();
                 operations = pending.operations;
-                entries.push(vec![pending.transaction]);
+                entries.push((pending.root, vec![pending.transaction]));
             }
         }
     }

@@ -67,9 +67,10 @@ impl<S: Store> Replica<S> {
         let Some(fork) = ForkRow::new(fork.kept, fork.dropped) else { return Ok(()) };
         let header = &fork.kept.0;
         let (author, seq) = (header.author, header.seq);
-        let ours = self.network() == Some(header.network) && header.space == space;
-        let is_member = self.members().is_some_and(|m| m.ever(&author.site).is_some());
-        let Some(logs) = self.spaces.get(&space).filter(|_| ours && is_member) else {
+        let root = self.root_of(space).filter(|root| *root == header.network);
+        let members = root.filter(|_| header.space == space).and_then(|root| self.members_of(root));
+        let is_member = members.is_some_and(|members| members.ever(&author.site).is_some());
+        let Some(logs) = self.spaces.get(&space).filter(|_| is_member) else {
             return Ok(());
         };
         // Of several forks of a log the first counts, and at one number the lowest hash.

@@ -9,7 +9,7 @@ use crate::codec;
 use crate::entry::{Entry, Tip};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::prepare::PreparedEntry;
-use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, topic};
+use crate::protocol::{GOSSIP_BYTES_MAX, Gossip};
 use crate::store::{Store, StoreError};
 
 /// Announcements that wait for their entry before they are handed on; gossipsub itself forgets them in seconds.
@@ -37,24 +37,42 @@ impl<S: Store> Replica<S> {
         data: &[u8],
     ) -> Result<(), StoreError> {
         let verdict = match codec::decode("gossip message", data) {
-            Ok(Gossip::Entry(bytes)) => self.gossiped_entry(from, &bytes)?,
-            Ok(Gossip::Announce { space, tip }) => {
-                match self.announced_entry(from, token, space, &tip)? {
-                    Some(verdict) => verdict,
-                    None => return Ok(()),
-                }
-            }
-            Ok(Gossip::Receipt(receipt)) => self.take_receipt(receipt),
+            Ok(gossip) => self.take_gossip(from, Some(token), gossip)?,
             Err(error) => {
                 self.notice(Notice::Refused { from, reason: error.to_string() });
-                Validation::Reject
+                Some(Validation::Reject)
             }
         };
-        self.stage.after.push(After::Say(Output::Validate { token, verdict }));
+        if let Some(verdict) = verdict {
+            self.stage.after.push(After::Say(Output::Validate { token, verdict }));
+        }
         Ok(())
     }
 
-    fn gossiped_entry(&mut self, from: SiteId, bytes: &[u8]) -> Result<Validation, StoreError> {
+    /// Takes in what is gossiped, or told to this site alone (without a token). `None`: an entry is awaited.
+    pub(super) fn take_gossip(
+        &mut self,
+        from: SiteId,
+        token: Option<u64>,
+        gossip: Gossip,
+    ) -> Result<Option<Validation>, StoreError> {
+        match gossip {
+            Gossip::Entry(bytes) => self.gossiped_entry(from, token, &bytes).map(Some),
+            Gossip::Announce { space, tip } => self.announced_entry(from, token, space, &tip),
+            Gossip::Receipt(receipt) => Ok(Some(self.take_receipt(receipt))),
+            Gossip::News(space) => {
+                self.pull(from, space);
+                Ok(Some(Validation::Ignore))
+            }
+        }
+    }
+
+    fn gossiped_entry(
+        &mut self,
+        from: SiteId,
+        token: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<Validation, StoreError> {
         let entry = match Entry::decode(bytes) {
             Ok(entry) => entry,
             Err(error) => {
@@ -62,13 +80,17 @@ impl<S: Store> Replica<S> {
                 return Ok(Validation::Reject);
             }
         };
-        Ok(match self.take_entry(from, PreparedEntry::unread(entry), true)? {
+        let root = entry.header.network;
+        if token.is_some() && self.network() != Some(root) {
+            // Nothing of a private space is handed on to everybody.
+            return Ok(Validation::Reject);
+        }
+        let by_gossip = token.is_some();
+        Ok(match self.take_entry(from, PreparedEntry::unread(entry), by_gossip)? {
             Acceptance::Staged | Acceptance::Repeat => Validation::Accept,
             Acceptance::NotReady => {
-                if let Some(network) = self.network() {
-                    self.pull(from, network.membership_space());
-                    self.pull(from, network.main_space());
-                }
+                self.pull(from, root.membership_space());
+                self.pull(from, root.main_space());
                 Validation::Ignore
             }
             Acceptance::Fork { .. } => Validation::Ignore,
@@ -81,20 +103,21 @@ impl<S: Store> Replica<S> {
     fn announced_entry(
         &mut self,
         from: SiteId,
-        token: u64,
+        token: Option<u64>,
         space: SpaceId,
         tip: &Tip,
     ) -> Result<Option<Validation>, StoreError> {
-        if !self.spaces.contains_key(&space) {
-            return Ok(Some(Validation::Ignore));
-        }
+        let root =
+            self.root_of(space).filter(|root| token.is_none() || self.network() == Some(*root));
+        let Some(root) = root else { return Ok(Some(Validation::Ignore)) };
         if self.held_hash(space, tip.author, tip.seq)?.is_some() {
             return Ok(Some(Validation::Accept));
         }
-        if self.members().is_none_or(|members| members.get(&tip.author.site).is_none()) {
+        if self.members_of(root).is_none_or(|members| members.get(&tip.author.site).is_none()) {
             return Ok(Some(Validation::Ignore));
         }
         self.pull(from, space);
+        let Some(token) = token else { return Ok(None) };
         let waiting = &mut self.announced.waiting;
         let mut forgotten = waiting.insert((space, tip.author), (tip.seq, token));
         if waiting.len() > WAITING_MAX {
@@ -110,7 +133,6 @@ impl<S: Store> Replica<S> {
 
     /// Tells of the group's new entries: own small ones whole, the newest of each other log by name.
     pub(super) fn spread(&mut self, entries: &[StagedEntry]) {
-        let Some(network) = self.network() else { return };
         let mut newest: BTreeMap<(SpaceId, Author), Tip> = BTreeMap::new();
         for StagedEntry { entry, by_gossip, .. } in entries {
             let space = entry.header.space;
@@ -118,15 +140,13 @@ impl<S: Store> Replica<S> {
             if *by_gossip {
                 newest.remove(&(space, entry.header.author));
             } else if entry.header.author == self.author && small {
-                let data = codec::encode(&Gossip::Entry(entry.bytes().to_vec()));
-                self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+                self.inform(space, &Gossip::Entry(entry.bytes().to_vec()));
             } else {
                 newest.insert((space, entry.header.author), entry.tip());
             }
         }
         for ((space, _), tip) in newest {
-            let data = codec::encode(&Gossip::Announce { space, tip });
-            self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+            self.inform(space, &Gossip::Announce { space, tip });
         }
         self.hand_on_announcements();
     }

@@ -189,7 +189,10 @@ impl<S: Store> Replica<S> {
             return Ok(Merged::default());
         }
         match self.may_take_up(&admission) {
-            Ok(Admitting::New) => self.stage.operations.push(Operation::Admit(admission)),
+            Ok(Admitting::New) => {
+                let root = admission.grant.network;
+                self.stage.operations.push((root, Operation::Admit(admission)));
+            }
             Ok(Admitting::AlreadyMember) => {}
             Err(reason) => return Err(MergeError::TicketRefused { reason }),
         }

@@ -12,7 +12,7 @@
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
 //! far), `history` (of a record, from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`,
-//! `peer`, `serve` and `gossip` (what is sent), `merge` (bundles), `admission`, `administration`, `receipts`, `forks`, `repair`, `replay`.
+//! `peer`, `serve` and `gossip` (what is sent), `spaces` (and to whom), `merge` (bundles), `admission`, `administration`, `receipts`, `forks`, `repair`, `replay`.
 
 mod accept;
 mod administration;
@@ -31,6 +31,7 @@ mod repair;
 mod replay;
 mod rows;
 mod serve;
+mod spaces;
 mod stage;
 mod status;
 mod sync;
@@ -49,13 +50,14 @@ use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
 pub use accept::Refusal;
-pub use administration::{Decision, DecisionError};
+pub use administration::{Decision, DecisionError, SpaceDecision};
 pub use admission::{InviteError, JoinError};
 pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use peer::Exchange;
 pub use replay::Progress;
-pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, Status};
+pub use spaces::HeldSpace;
+pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, Status};
 pub use write::{WriteError, Written};
 
 use documents::Documents;
@@ -64,6 +66,7 @@ use logs::Logs;
 use peer::Peer;
 use receipts::Receipts;
 use repair::Losses;
+use spaces::PrivateSpace;
 use stage::Stage;
 
 /// Records that one group may hold in memory, some 15 KB each.
@@ -133,6 +136,8 @@ pub enum Input {
     Write {
         /// Comes back in [`Output::Written`].
         id: u64,
+        /// The space of records that they are for; `None`: `main`.
+        space: Option<SpaceId>,
         /// The transactions.
         transactions: Vec<LocalTransaction>,
     },
@@ -155,7 +160,7 @@ pub enum Input {
         from: SiteId,
         /// Comes back in [`Output::Respond`].
         token: u64,
-        /// A [`crate::protocol::Pull`].
+        /// A [`crate::protocol::Request`].
         body: Vec<u8>,
     },
     /// A member answered [`Output::Request`].
@@ -277,6 +282,8 @@ pub enum Output {
     },
     /// The members changed: these may use the member protocols.
     Members(BTreeSet<SiteId>),
+    /// The private spaces that are held changed.
+    Spaces(Vec<HeldSpace>),
     /// Something that the operator should read.
     Notice(Notice),
 }
@@ -329,6 +336,13 @@ pub enum Notice {
     Revoked {
         /// The admin who revoked it.
         by: SiteId,
+    },
+    /// This site was let into a private space.
+    SpaceEntered {
+        /// Its name.
+        name: String,
+        /// Its root.
+        root: NetworkId,
     },
     /// An entry is void: its author's software or its author is at fault.
     Void {
@@ -400,6 +414,10 @@ pub struct Replica<S: Store> {
     author: Author,
     network: Option<Network>,
     spaces: BTreeMap<SpaceId, Logs>,
+    /// What stands for the network's id in each of them.
+    roots: BTreeMap<SpaceId, NetworkId>,
+    /// By root.
+    private: BTreeMap<NetworkId, PrivateSpace>,
     stage: Stage,
     documents: Documents,
     /// Records that cannot be read here, with the reason; none, as a rule.
@@ -446,7 +464,7 @@ impl<S: Store> Replica<S> {
 
     fn take(&mut self, input: Input) -> Result<(), StoreError> {
         match input {
-            Input::Write { id, transactions } => self.write(id, transactions),
+            Input::Write { id, space, transactions } => self.write(id, space, transactions),
             Input::PeerUp(site) => self.peer_up(site),
             Input::PeerDown(site) => {
                 self.peers.remove(&site);

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::spaces::Invited;
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SpaceId};
+use crate::protocol::Gossip;
 
 /// Answers of one peer whose entries are not taken in yet, with the one that is awaited: while one is being taken in
 /// the next is on its way, and no more lie in memory.
@@ -15,7 +17,20 @@ const ASSUMED_LOGS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) pulls: BTreeMap<SpaceId, PullState>,
+    /// What it is told of spaces that are not gossiped.
+    pub(super) told: BTreeMap<SpaceId, Told>,
+    /// The spaces that it was last shown to be in.
+    pub(super) invited: Option<Invited>,
     pub(super) exchange: Exchange,
+}
+
+/// What a member is told of a space: one thing at a time.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The request that waits for its answer.
+    pub(super) in_flight: Option<u64>,
+    /// What is told next.
+    pub(super) next: Option<Gossip>,
 }
 
 /// What has passed between this site and a connected member since the link came up. For display, and to see whether
@@ -26,7 +41,7 @@ pub struct Exchange {
     pub pulled: u64,
     /// Entries that it asked for and was sent.
     pub pushed: u64,
-    /// The spaces that this site holds.
+    /// The spaces that both hold, as this site knows it.
     pub spaces: BTreeSet<SpaceId>,
     /// By space, how often it was found to hold the same as this site, or not to share the space.
     pub in_step: BTreeMap<SpaceId, u64>,

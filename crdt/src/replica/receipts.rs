@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Output, Replica, Validation};
+use super::{Replica, Validation};
 use crate::codec;
 use crate::ids::{NetworkId, SiteId, SpaceId};
-use crate::protocol::{Gossip, count_fitting, topic};
+use crate::protocol::{Gossip, count_fitting};
 use crate::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
 use crate::store::{Store, StoreError};
 use crate::tables::{ReadTables, decode_row, logs, walk};
@@ -103,9 +103,9 @@ impl<S: Store> Replica<S> {
 
     /// Keeps a receipt if it is its site's latest.
     pub(super) fn take_receipt(&mut self, receipt: Receipt) -> Validation {
-        let is_member = self.members().is_some_and(|members| {
-            members.network() == receipt.network && members.get(&receipt.site).is_some()
-        });
+        let root = self.root_of(receipt.space).filter(|root| *root == receipt.network);
+        let members = root.and_then(|root| self.members_of(root));
+        let is_member = members.is_some_and(|members| members.get(&receipt.site).is_some());
         let Some(receipts) = self.receipts.get_mut(&receipt.space) else {
             return Validation::Ignore;
         };
@@ -129,22 +129,23 @@ impl<S: Store> Replica<S> {
             return Ok(());
         }
         self.timers.receipt_ms = None;
-        let Some(network) = self.network() else { return Ok(()) };
-        let space = network.main_space();
-        self.issue_receipt(network, space)?;
-        let Some(receipts) = self.receipts.get_mut(&space) else { return Ok(()) };
-        let unsaved = std::mem::take(&mut receipts.unsaved);
-        let rows = unsaved.into_iter().filter_map(|site| {
-            let receipt = receipts.by_site.get(&site)?;
-            Some((logs::receipt(space, site), Some(codec::encode(receipt))))
-        });
-        let rows: Vec<_> = rows.collect();
+        let mut rows = Vec::new();
+        for root in self.roots() {
+            let space = root.main_space();
+            self.issue_receipt(root, space)?;
+            let Some(receipts) = self.receipts.get_mut(&space) else { continue };
+            let unsaved = std::mem::take(&mut receipts.unsaved);
+            rows.extend(unsaved.into_iter().filter_map(|site| {
+                let receipt = receipts.by_site.get(&site)?;
+                Some((logs::receipt(space, site), Some(codec::encode(receipt))))
+            }));
+        }
         if rows.is_empty() { Ok(()) } else { self.store.apply(rows, None) }
     }
 
-    fn issue_receipt(&mut self, network: NetworkId, space: SpaceId) -> Result<(), StoreError> {
+    fn issue_receipt(&mut self, root: NetworkId, space: SpaceId) -> Result<(), StoreError> {
         let site = self.site();
-        if self.members().is_none_or(|members| members.get(&site).is_none()) {
+        if self.members_of(root).is_none_or(|members| members.get(&site).is_none()) {
             return Ok(());
         }
         let held = self.held_durably(space)?;
@@ -155,10 +156,9 @@ impl<S: Store> Replica<S> {
         }
         let number = last.map_or(1, |last| last.number + 1);
         let key = &self.identity.key;
-        let receipt = Receipt::sign(network, space, number, held, self.now.wall_ms, key);
+        let receipt = Receipt::sign(root, space, number, held, self.now.wall_ms, key);
         receipts.keep(receipt.clone());
-        let data = codec::encode(&Gossip::Receipt(receipt));
-        self.outputs.push_back(Output::Publish { topic: topic(network, space), data });
+        self.inform(space, &Gossip::Receipt(receipt));
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, frame};
+use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE, frame};
 use super::{Notice, Replica};
 use crate::codec;
 use crate::entry::{Entry, Header, Tip};
@@ -187,6 +187,8 @@ impl<S: Store> Replica<S> {
     ) -> Result<(), StoreError> {
         let mut missing: BTreeSet<Vec<u8>> = BTreeSet::new();
         missing.extend(self.genesis().map(|genesis| frame(FRAME_GENESIS, &codec::encode(genesis))));
+        let documents = self.private.values().map(|space| &space.document);
+        missing.extend(documents.map(|document| frame(FRAME_SPACE, &codec::encode(document))));
         let forks = self.spaces.values().flat_map(|logs| logs.forks.values());
         missing.extend(forks.map(|fork| frame(FRAME_FORK, &codec::encode(fork))));
         let mut after = None;

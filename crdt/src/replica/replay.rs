@@ -1,7 +1,7 @@
 //! Opening: the tables catch up with the journal, or are made anew from it.
 
 use super::accept::{Acceptance, Origin};
-use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS};
+use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE};
 use super::indexes::Indexes;
 use super::repair::Losses;
 use super::stage::Stage;
@@ -12,7 +12,7 @@ use super::{
 use crate::codec;
 use crate::entry::{Entry, PAYLOAD_FORMAT};
 use crate::ids::{Author, Incarnation, SpaceId};
-use crate::membership::{Genesis, Ticket};
+use crate::membership::{Genesis, SpaceDocument, Ticket};
 use crate::prepare::PreparedEntry;
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{self, ForkRow};
@@ -74,6 +74,8 @@ impl<S: Store> Replica<S> {
             author,
             network: None,
             spaces: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            private: BTreeMap::new(),
             stage: Stage::default(),
             documents: Documents::new(),
             unreadable: BTreeMap::new(),
@@ -113,21 +115,25 @@ impl<S: Store> Replica<S> {
         if let Some(network) = network {
             let ticket = ticket.filter(|ticket| ticket.grant.network == network);
             self.enter_network(network, genesis, ticket);
+            self.load_private()?;
             self.load_spaces()?;
             self.load_members(beside)?;
-            self.load_unreadable(network.main_space())?;
+            self.load_unreadable()?;
         }
         Ok(())
     }
 
-    fn load_unreadable(&mut self, space: SpaceId) -> Result<(), StoreError> {
+    fn load_unreadable(&mut self) -> Result<(), StoreError> {
         self.unreadable.clear();
-        walk(&self.store, &records::unreadable_of_space(space), None, |key, value| {
-            if let Some(key) = records::record_of_key(key) {
-                self.unreadable.insert(key, decode_row("unreadable row", value)?);
-            }
-            Ok(true)
-        })
+        for space in self.spaces.keys() {
+            walk(&self.store, &records::unreadable_of_space(*space), None, |key, value| {
+                if let Some(key) = records::record_of_key(key) {
+                    self.unreadable.insert(key, decode_row("unreadable row", value)?);
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(())
     }
 
     /// Empties the tables and makes them anew from the journal. A new incarnation begins, as with a start: where the
@@ -137,6 +143,8 @@ impl<S: Store> Replica<S> {
         self.drop_stage();
         self.documents.clear();
         self.spaces.clear();
+        self.roots.clear();
+        self.private.clear();
         self.unreadable.clear();
         self.author.incarnation = Incarnation(self.random.bytes());
         self.store.clear_tables()?;
@@ -173,6 +181,7 @@ impl<S: Store> Replica<S> {
             !matches!(
                 output,
                 Output::Members(_)
+                    | Output::Spaces(_)
                     | Output::Notice(
                         Notice::MemberAdmitted { .. }
                             | Notice::MemberRevoked { .. }
@@ -181,6 +190,7 @@ impl<S: Store> Replica<S> {
             )
         });
         self.tell_members();
+        self.tell_spaces();
         Ok(())
     }
 
@@ -195,6 +205,7 @@ impl<S: Store> Replica<S> {
                 match frame.split_first() {
                     Some((&FRAME_FORK, content)) => self.replay_fork(content)?,
                     Some((&FRAME_GENESIS, content)) => self.replay_genesis(content),
+                    Some((&FRAME_SPACE, content)) => self.replay_space(content),
                     Some(_) | None => {}
                 }
             }
@@ -210,7 +221,7 @@ impl<S: Store> Replica<S> {
         let unknown = |found| StoreError::Damaged {
             position,
             reason: format!(
-                "frames of kind {FRAME_ENTRY} to {FRAME_FORK} are known, found {found}"
+                "frames of kind {FRAME_ENTRY} to {FRAME_SPACE} are known, found {found}"
             ),
         };
         match frame.split_first() {
@@ -224,6 +235,10 @@ impl<S: Store> Replica<S> {
                 Ok(())
             }
             Some((&FRAME_FORK, content)) => self.replay_fork(content),
+            Some((&FRAME_SPACE, content)) => {
+                self.replay_space(content);
+                Ok(())
+            }
             Some((&found, _)) => Err(unknown(found)),
             None => Err(unknown(0)),
         }
@@ -236,6 +251,15 @@ impl<S: Store> Replica<S> {
         {
             self.learn_genesis(genesis.clone());
             self.stage.genesis = Some(genesis);
+        }
+    }
+
+    fn replay_space(&mut self, content: &[u8]) {
+        if let Ok(document) = codec::decode::<SpaceDocument>("space document", content)
+            && self.members_of(document.root()).is_none()
+        {
+            self.enter_space(document.clone());
+            self.stage.spaces.push(document);
         }
     }
 

@@ -28,6 +28,9 @@ impl<S: Store> Replica<S> {
         if let Some(genesis) = &self.stage.genesis {
             rows.push((logs::GENESIS.to_vec(), Some(codec::encode(genesis))));
         }
+        for document in &self.stage.spaces {
+            rows.push((logs::space(document.root()), Some(codec::encode(document))));
+        }
         for (staged, position) in self.stage.entries.iter().zip(positions) {
             entry_rows(staged, *position, &mut rows);
         }

@@ -9,38 +9,47 @@ use crate::codec;
 use crate::entry::{Entry, Tip};
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
-use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, pack_entries};
+use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, Request, pack_entries};
 use crate::store::{Position, Store, StoreError};
 
 impl<S: Store> Replica<S> {
-    /// Answers another site's pull, from what is durable.
+    /// Answers another site's request, from what is durable.
     pub(super) fn answer(
         &mut self,
         from: SiteId,
         token: u64,
         body: &[u8],
     ) -> Result<(), StoreError> {
-        let pull: Pull = match codec::decode("pull", body) {
-            Ok(pull) => pull,
+        let pull = match codec::decode("request", body) {
+            Ok(Request::Pull(pull)) => pull,
+            Ok(Request::Tell(gossip)) => {
+                self.take_gossip(from, None, gossip)?;
+                self.respond(token, &Answer::of(Outcome::InStep));
+                return Ok(());
+            }
             Err(error) => {
                 self.notice(Notice::Refused { from, reason: error.to_string() });
                 return Ok(());
             }
         };
         let is_revoked = self.members().is_some_and(|m| m.revoked().contains_key(&from));
-        if is_revoked {
-            let answer =
-                Answer { outcome: Outcome::UnknownSpace, receipts: Vec::new(), forks: Vec::new() };
-            self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
+        if is_revoked || !self.shares(from, pull.space) {
+            let revocation = self.revocation_from(pull.space, from);
+            let outcome =
+                revocation.map_or(Outcome::UnknownSpace, |r| Outcome::Revoked(Box::new(r)));
+            self.respond(token, &Answer::of(outcome));
             return Ok(());
         }
-        let (answer, entries) = self.answer_to(&pull)?;
+        let (mut answer, entries) = self.answer_to(&pull)?;
+        if self.network().is_some_and(|network| network.membership_space() == pull.space) {
+            answer.invitations = self.invitations_for(from, pull.shared)?;
+        }
         if let (Have::Frontier { .. }, Outcome::Entries { until, .. }) =
             (&pull.have, &answer.outcome)
         {
             self.note_pushed(from, pull.space, entries, until.is_empty());
         }
-        self.outputs.push_back(Output::Respond { token, body: codec::encode(&answer) });
+        self.respond(token, &answer);
         match &pull.have {
             Have::Frontier { parts, known }
                 if known.iter().any(|item| !self.holds(pull.space, item)) =>
@@ -51,11 +60,14 @@ impl<S: Store> Replica<S> {
         }
     }
 
+    fn respond(&mut self, token: u64, answer: &Answer) {
+        self.outputs.push_back(Output::Respond { token, body: codec::encode(answer) });
+    }
+
     /// The answer, and how many new entries are in it.
     fn answer_to(&self, pull: &Pull) -> Result<(Answer, u64), StoreError> {
-        let none = |outcome| Answer { outcome, receipts: Vec::new(), forks: Vec::new() };
         let Some(logs) = self.spaces.get(&pull.space) else {
-            return Ok((none(Outcome::UnknownSpace), 0));
+            return Ok((Answer::of(Outcome::UnknownSpace), 0));
         };
         let mut entries = 0;
         let receipts = self.receipts_unless(pull.space, &pull.receipts);
@@ -70,7 +82,7 @@ impl<S: Store> Replica<S> {
             }
             Have::Lost(lost) => (self.lost_entries(pull, lost)?, Vec::new()),
         };
-        Ok((Answer { outcome, receipts, forks }, entries))
+        Ok((Answer { receipts, forks, ..Answer::of(outcome) }, entries))
     }
 
     /// The entries that a site with this frontier lacks, in journal order, within the budget, and how many they are.

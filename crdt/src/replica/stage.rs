@@ -7,8 +7,8 @@ use super::documents::Kept;
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
 use crate::entry::{Entry, EntryId, Origin, Transaction};
-use crate::ids::{Author, SiteId, SpaceId};
-use crate::membership::{Genesis, Operation};
+use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::membership::{Genesis, Operation, SpaceDocument};
 use crate::prepare::Reading;
 use crate::read;
 use crate::record::{
@@ -26,12 +26,12 @@ pub(super) struct Stage {
     pub(super) records: BTreeMap<RecordKey, StagedRecord>,
     /// Records that got their first change, and nothing was asked of them since.
     pub(super) first: BTreeMap<RecordKey, (First, StagedChange)>,
-    /// Local transactions, to be sealed in entries of the main space.
+    /// Local transactions, to be sealed in entries.
     pub(super) transactions: Vec<Pending>,
     /// Where each of them is, once they are sealed: the number of its entry, and that of its first change there.
     pub(super) sealed: Vec<(usize, u32)>,
-    /// Local operations, to be sealed in an entry of the membership space.
-    pub(super) operations: Vec<Operation>,
+    /// Local operations with the root of their space, to be sealed in entries of membership spaces.
+    pub(super) operations: Vec<(NetworkId, Operation)>,
     /// Entries in the order in which the journal will have them.
     pub(super) entries: Vec<StagedEntry>,
     /// Bytes of the entries and transactions above.
@@ -40,6 +40,8 @@ pub(super) struct Stage {
     pub(super) operation_count: usize,
     /// A genesis document that was learnt.
     pub(super) genesis: Option<Genesis>,
+    /// Private spaces that were made or entered.
+    pub(super) spaces: Vec<SpaceDocument>,
     /// Changes of void and dropped entries.
     pub(super) void_changes: BTreeSet<[u8; 32]>,
     /// New tips.
@@ -54,6 +56,8 @@ pub(super) struct Stage {
 
 /// A local transaction, with what it takes of an entry's limits.
 pub(super) struct Pending {
+    /// The root of its space.
+    pub(super) root: NetworkId,
     pub(super) transaction: Transaction,
     pub(super) bytes: usize,
     pub(super) operations: usize,
@@ -192,6 +196,7 @@ impl Stage {
             && self.operations.is_empty()
             && self.entries.is_empty()
             && self.genesis.is_none()
+            && self.spaces.is_empty()
             && self.void_changes.is_empty()
     }
 

@@ -8,8 +8,8 @@ use super::Replica;
 use super::peer::Peer;
 use crate::entry::EntryId;
 use crate::holders::Compared;
-use crate::ids::{Author, NetworkId, SiteId};
-use crate::membership::{Members, Revoked, Role};
+use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::membership::{Member, Members, Revoked, Role};
 use crate::store::Store;
 
 /// What a replica knows of itself and of the others.
@@ -80,6 +80,27 @@ pub struct SiteStatus {
     pub ahead: Option<u64>,
 }
 
+/// A private space that is held here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceStatus {
+    /// The hash of its document.
+    pub root: NetworkId,
+    /// Its name.
+    pub name: String,
+    /// What this site may do in it; `None`: it is not in it any more.
+    pub role: Option<Role>,
+    /// Who shut this site out; itself if it left.
+    pub closed_by: Option<SiteId>,
+    /// Entries held in it.
+    pub entries: u64,
+    /// Entries of this site among them.
+    pub own_entries: u64,
+    /// Entries whose payload this program is too old to apply.
+    pub entries_unapplied: u64,
+    /// The sites that are in it, this one first, then the most senior.
+    pub sites: Vec<SiteStatus>,
+}
+
 /// A site that was a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedSite {
@@ -131,31 +152,7 @@ impl<S: Store> Replica<S> {
         let logs = space.and_then(|space| self.spaces.get(&space));
         let rows = logs.iter().flat_map(|logs| &logs.rows);
         let own = rows.clone().filter(|(author, _)| author.site == self.site());
-        let members = self.members().map(|members| members.all().clone()).unwrap_or_default();
-        let compared = logs.map(Compared::new);
-        let mut sites: Vec<_> = members
-            .into_iter()
-            .map(|(site, member)| {
-                let receipts = space.and_then(|space| self.receipts.get(&space));
-                let receipt = receipts.and_then(|receipts| receipts.by_site.get(&site));
-                let lag = receipt.zip(compared.as_ref());
-                let lag = lag.and_then(|(receipt, compared)| compared.lag(receipt, self.site()));
-                let is_own = site == self.site();
-                SiteStatus {
-                    site,
-                    name: member.name,
-                    role: member.role,
-                    connected: is_own || self.peers.contains_key(&site),
-                    receipt_ms: receipt.map(|receipt| receipt.time_ms),
-                    lacks: if is_own { Some(0) } else { lag.map(|lag| lag.lacks) },
-                    lacks_of_ours: if is_own { Some(0) } else { lag.map(|lag| lag.lacks_of_ours) },
-                    ahead: if is_own { Some(0) } else { lag.map(|lag| lag.ahead) },
-                }
-            })
-            .collect();
-        let seniority = self.members().map(Members::seniority).unwrap_or_default();
-        let places: BTreeMap<_, _> = seniority.iter().zip(0..).collect();
-        sites.sort_by_key(|site| (site.site != self.site(), places.get(&site.site).copied()));
+        let sites = self.network().map(|network| self.sites_of(network)).unwrap_or_default();
         let revoked = self.members().into_iter().flat_map(Members::revoked);
         let mut revoked: Vec<_> = revoked
             .map(|(site, Revoked { name, by })| RevokedSite {
@@ -183,18 +180,84 @@ impl<S: Store> Replica<S> {
         }
     }
 
+    /// What is known of the sites of the space of records with this root, this site first, then the most senior.
+    fn sites_of(&self, root: NetworkId) -> Vec<SiteStatus> {
+        let Some(members) = self.members_of(root) else { return Vec::new() };
+        let space = root.main_space();
+        let compared = self.spaces.get(&space).map(Compared::new);
+        let receipts = self.receipts.get(&space);
+        let site = |(site, member): (&SiteId, &Member)| {
+            let receipt = receipts.and_then(|receipts| receipts.by_site.get(site));
+            let lag = receipt.zip(compared.as_ref());
+            let lag = lag.and_then(|(receipt, compared)| compared.lag(receipt, self.site()));
+            let is_own = *site == self.site();
+            let of_network = self.members().and_then(|members| members.get(site));
+            SiteStatus {
+                site: *site,
+                name: of_network.unwrap_or(member).name.clone(),
+                role: member.role,
+                connected: is_own || self.peers.contains_key(site),
+                receipt_ms: receipt.map(|receipt| receipt.time_ms),
+                lacks: if is_own { Some(0) } else { lag.map(|lag| lag.lacks) },
+                lacks_of_ours: if is_own { Some(0) } else { lag.map(|lag| lag.lacks_of_ours) },
+                ahead: if is_own { Some(0) } else { lag.map(|lag| lag.ahead) },
+            }
+        };
+        let mut sites: Vec<_> = members.all().iter().map(site).collect();
+        let places: BTreeMap<_, _> = members.seniority().iter().zip(0..).collect();
+        sites.sort_by_key(|site| (site.site != self.site(), places.get(&site.site).copied()));
+        sites
+    }
+
+    /// The private spaces that are held here, by name.
+    pub fn spaces(&self) -> Vec<SpaceStatus> {
+        let mut spaces: Vec<_> = self
+            .private
+            .iter()
+            .map(|(root, space)| {
+                let logs = self.spaces.get(&root.main_space());
+                let rows = logs.iter().flat_map(|logs| &logs.rows);
+                let own = rows.clone().filter(|(author, _)| author.site == self.site());
+                SpaceStatus {
+                    root: *root,
+                    name: space.document.name.clone(),
+                    role: self.role_in(*root),
+                    closed_by: self.revoked_from(*root),
+                    entries: rows.clone().map(|(_, row)| row.seq).sum(),
+                    own_entries: own.map(|(_, row)| row.seq).sum(),
+                    entries_unapplied: rows.map(|(_, row)| row.seq - row.applied).sum(),
+                    sites: self.sites_of(*root),
+                }
+            })
+            .collect();
+        spaces.sort_by(|a, b| (&a.name, a.root).cmp(&(&b.name, b.root)));
+        spaces
+    }
+
+    /// Entries that this site wrote under a root and that no other site is known to hold all of.
+    pub(super) fn only_here(&self, root: NetworkId) -> u64 {
+        let logs = self.spaces.get(&root.main_space());
+        let rows = logs.iter().flat_map(|logs| &logs.rows);
+        let own: u64 =
+            rows.filter(|(author, _)| author.site == self.site()).map(|(_, row)| row.seq).sum();
+        let sites = self.sites_of(root);
+        let others = sites.iter().filter(|site| site.site != self.site());
+        let lacks = others.filter_map(|site| site.lacks_of_ours);
+        lacks.min().unwrap_or(own)
+    }
+
     fn own_name(&self) -> String {
         let member = self.members().and_then(|members| members.get(&self.site()));
         member.map_or_else(|| self.identity.name.clone(), |member| member.name.clone())
     }
 
-    /// Which of the other members hold an entry of the main space durably, by their receipts: `Some(false)` where a
-    /// receipt shows that it does not, `None` where none tells.
-    pub fn holders(&self, entry: EntryId) -> BTreeMap<SiteId, Option<bool>> {
-        let space = self.network().map(|network| network.main_space());
-        let compared = space.and_then(|space| self.spaces.get(&space)).map(Compared::new);
-        let receipts = space.and_then(|space| self.receipts.get(&space));
-        let members = self.members().map(|members| members.sites()).unwrap_or_default();
+    /// Which of the other sites of a space hold an entry durably, by their receipts: `Some(false)` where a receipt
+    /// shows that it does not, `None` where none tells. `space`: one of records.
+    pub fn holders(&self, space: SpaceId, entry: EntryId) -> BTreeMap<SiteId, Option<bool>> {
+        let compared = self.spaces.get(&space).map(Compared::new);
+        let receipts = self.receipts.get(&space);
+        let members = self.root_of(space).and_then(|root| self.members_of(root));
+        let members = members.map(|members| members.sites()).unwrap_or_default();
         let holds = |site: &SiteId| {
             let receipt = receipts?.by_site.get(site)?;
             compared.as_ref()?.covers(receipt, entry.author, entry.seq)

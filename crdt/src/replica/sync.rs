@@ -1,12 +1,13 @@
 //! Pulling: "here is what I hold, send what I lack", the asking side; `serve` is the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::accept::{Acceptance, Origin};
-use super::peer::{Answered, Asked, Judged, Next, Peer, PullState, Request};
+use super::peer::{Answered, Asked, Judged, Next, Peer, PullState, Request as Sent};
+use super::spaces::SharedDigest;
 use super::stage::After;
 use super::{Exchange, Notice, Now, Output, Replica};
 use crate::codec;
@@ -14,7 +15,7 @@ use crate::entry::Tip;
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::prepare::{Job, Prepared, PreparedEntry};
-use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull};
+use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request};
 use crate::store::{Store, StoreError};
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
@@ -71,9 +72,9 @@ impl<S: Store> Replica<S> {
 
     /// What has passed between this site and each connected member.
     pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
-        let spaces = self.spaces.keys().copied().collect::<BTreeSet<_>>();
         let exchange = |(site, peer): (&SiteId, &Peer)| {
-            (*site, Exchange { spaces: spaces.clone(), ..peer.exchange.clone() })
+            let spaces = self.spaces.keys().copied().filter(|space| self.shares(*site, *space));
+            (*site, Exchange { spaces: spaces.collect(), ..peer.exchange.clone() })
         };
         self.peers.iter().map(exchange).collect()
     }
@@ -93,14 +94,17 @@ impl<S: Store> Replica<S> {
     }
 
     fn pull_all(&mut self, from: SiteId) {
-        if let Some(network) = self.network() {
-            self.pull(from, network.membership_space());
-            self.pull(from, network.main_space());
+        for root in self.roots() {
+            self.pull(from, root.membership_space());
+            self.pull(from, root.main_space());
         }
     }
 
-    /// Pulls a space from a connected member, now or after the pull under way.
+    /// Pulls a space from a connected member that shares it, now or after the pull under way.
     pub(super) fn pull(&mut self, from: SiteId, space: SpaceId) {
+        if !self.shares(from, space) {
+            return;
+        }
         let Some(logs) = self.spaces.get(&space) else { return };
         let digest = Have::Digest(logs.digest());
         let lost = self.losses.of_space(space);
@@ -194,7 +198,13 @@ impl<S: Store> Replica<S> {
     }
 
     fn ask(&mut self, from: SiteId, space: SpaceId, have: Have, held: BTreeMap<Author, u64>) {
+        if !self.shares(from, space) {
+            return;
+        }
         let receipts = self.receipts_digest(space);
+        let is_of_members =
+            self.network().is_some_and(|network| network.membership_space() == space);
+        let shared = if is_of_members { self.shared_digest(from) } else { SharedDigest::default() };
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let state = peer.pulls.entry(space).or_default();
         self.request_count += 1;
@@ -204,11 +214,11 @@ impl<S: Store> Replica<S> {
             Have::Frontier { .. } => Asked::Entries,
             Have::Lost(_) => Asked::Lost,
         };
-        state.in_flight = Some(Request { id, asked, held });
+        state.in_flight = Some(Sent { id, asked, held });
         state.sent_ms = self.now.monotonic_ms;
         state.retry_ms = None;
         let bytes_max = if self.is_unwritable { TRIAL_BYTES } else { PULL_BYTES };
-        let pull = Pull { space, have, receipts, bytes_max };
+        let pull = Request::Pull(Pull { space, have, receipts, shared, bytes_max });
         self.outputs.push_back(Output::Request { to: from, id, body: codec::encode(&pull) });
     }
 
@@ -239,6 +249,9 @@ impl<S: Store> Replica<S> {
         id: u64,
         body: &[u8],
     ) -> Result<(), StoreError> {
+        if self.told(from, id) {
+            return Ok(());
+        }
         let Some((space, request)) = self.end_pull(from, id) else { return Ok(()) };
         let asked = request.asked;
         let answer: Answer = match codec::decode("answer to a pull", body) {
@@ -252,6 +265,7 @@ impl<S: Store> Replica<S> {
         for fork in answer.forks {
             self.take_fork(space, fork)?;
         }
+        self.take_invitations(from, answer.invitations)?;
         match answer.outcome {
             Outcome::Entries { packed, .. } if asked == Asked::Lost => {
                 self.take_lost(from, &packed)?;
@@ -264,6 +278,11 @@ impl<S: Store> Replica<S> {
                 self.pull_parts(from, space, &parts)?;
             }
             Outcome::TellFrontier(_) => {}
+            Outcome::Revoked(revocation) => {
+                if let Some(root) = self.root_of(space) {
+                    self.take_revocation(from, root, &revocation);
+                }
+            }
             Outcome::InStep | Outcome::UnknownSpace => {
                 self.exchange(from, |exchange| *exchange.in_step.entry(space).or_insert(0) += 1);
                 self.pull_again_if_asked(from, space);
@@ -277,7 +296,7 @@ impl<S: Store> Replica<S> {
         &mut self,
         from: SiteId,
         space: SpaceId,
-        request: Request,
+        request: Sent,
         packed: Vec<u8>,
         until: Vec<Known>,
     ) {
@@ -403,7 +422,9 @@ impl<S: Store> Replica<S> {
         id: u64,
         unsupported: bool,
     ) -> Result<(), StoreError> {
-        if let Some((space, _)) = self.end_pull(to, id) {
+        if !self.told(to, id)
+            && let Some((space, _)) = self.end_pull(to, id)
+        {
             self.retry_pull(to, space);
         }
         if unsupported { self.introduce_to(to) } else { Ok(()) }
@@ -418,7 +439,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// The request that has ended, and its space.
-    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Request)> {
+    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Sent)> {
         let peer = self.peers.get_mut(&from)?;
         peer.pulls.iter_mut().find_map(|(space, state)| {
             let request = state.in_flight.take_if(|request| request.id == id)?;
@@ -468,6 +489,7 @@ impl<S: Store> Replica<S> {
             if let Some(site) = self.peers.keys().nth(chosen).copied() {
                 self.pull_all(site);
             }
+            self.follow_revocations();
         }
         self.find_losses()?;
         self.issue_receipts()?;

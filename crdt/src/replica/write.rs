@@ -6,7 +6,7 @@ use super::stage::{Mark, Pending, Place, StagedChange, StagedRecord, StagedWrite
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
-use crate::ids::{SiteId, SpaceId};
+use crate::ids::{NetworkId, SiteId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
     ActorBytes, Begun, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError, View,
@@ -43,6 +43,20 @@ pub enum WriteError {
     #[error("this site was revoked by {by}: what it holds can be read, nothing can be written")]
     Revoked {
         /// The admin who revoked it.
+        by: SiteId,
+    },
+    /// The site holds no such space.
+    #[error("this site holds no such space")]
+    UnknownSpace,
+    /// The site left the space, or was shut out of it: nobody would take what it writes.
+    #[error("this site {}: what it holds of the space can be read, nothing can be written", match left {
+        true => "left the space".to_owned(),
+        false => format!("was shut out of the space by {by}"),
+    })]
+    OutOfSpace {
+        /// Whether by its own decision.
+        left: bool,
+        /// Who decided.
         by: SiteId,
     },
     /// The site may not write this.
@@ -161,12 +175,13 @@ impl<S: Store> Replica<S> {
     pub(super) fn write(
         &mut self,
         id: u64,
+        space: Option<SpaceId>,
         transactions: Vec<LocalTransaction>,
     ) -> Result<(), StoreError> {
         let mut results = Vec::with_capacity(transactions.len());
         for transaction in transactions {
             let mut mark = Mark::new();
-            let result = match self.stage_transaction(transaction, &mut mark) {
+            let result = match self.stage_transaction(space, transaction, &mut mark) {
                 Ok(written) => Ok(written),
                 Err(Stop::Write(error)) => {
                     self.roll_back(mark)?;
@@ -182,12 +197,17 @@ impl<S: Store> Replica<S> {
 
     fn stage_transaction(
         &mut self,
+        space: Option<SpaceId>,
         transaction: LocalTransaction,
         mark: &mut Mark,
     ) -> Result<StagedWrite, Stop> {
         let network = self.network().ok_or(WriteError::NoNetwork)?;
-        let space = network.main_space();
-        self.demand_role(Role::Writer, "records")?;
+        let root = match space {
+            Some(space) => self.root_of(space).ok_or(WriteError::UnknownSpace)?,
+            None => network,
+        };
+        let space = root.main_space();
+        self.demand_role(root, Role::Writer, "records")?;
         if let Some(before) = self.written_before(space, &transaction)? {
             return Ok(StagedWrite { records_changed: 0, written_in: before, is_repeat: true });
         }
@@ -218,7 +238,7 @@ impl<S: Store> Replica<S> {
             }
             self.stage.bytes += bytes;
             self.stage.operation_count += operations;
-            self.stage.transactions.push(Pending { transaction, bytes, operations });
+            self.stage.transactions.push(Pending { root, transaction, bytes, operations });
         }
         let written_in = match records_changed {
             0 => WrittenIn::Nothing,
@@ -227,11 +247,20 @@ impl<S: Store> Replica<S> {
         Ok(StagedWrite { records_changed, written_in, is_repeat: false })
     }
 
-    fn demand_role(&self, needed: Role, what: &'static str) -> Result<(), WriteError> {
+    fn demand_role(
+        &self,
+        root: NetworkId,
+        needed: Role,
+        what: &'static str,
+    ) -> Result<(), WriteError> {
         if let Some(by) = self.revoked_by() {
             return Err(WriteError::Revoked { by });
         }
-        match self.role() {
+        if let Some(by) = self.revoked_from(root) {
+            let left = by == self.site();
+            return Err(WriteError::OutOfSpace { left, by });
+        }
+        match self.role_in(root) {
             Some(role) if role >= needed => Ok(()),
             Some(role) => Err(WriteError::Role { what, needed, role }),
             None => Err(WriteError::NoNetwork),
@@ -249,8 +278,11 @@ impl<S: Store> Replica<S> {
             return Err(WriteError::Origin { found: origin.source.len() }.into());
         }
         let staged = || {
-            let origins = self.stage.transactions.iter().map(|p| p.transaction.origin.as_ref());
-            origins.enumerate().filter_map(|(number, origin)| Some((number, origin?)))
+            let pending = self.stage.transactions.iter().enumerate();
+            let of_space = pending.filter(|(_, pending)| pending.root.main_space() == space);
+            of_space.filter_map(|(number, pending)| {
+                Some((number, pending.transaction.origin.as_ref()?))
+            })
         };
         if let Some((number, _)) = staged().find(|(_, staged)| *staged == origin) {
             return Ok(Some(WrittenIn::Group(number)));
@@ -280,7 +312,8 @@ impl<S: Store> Replica<S> {
         check_record_id(&id)?;
         let is_schema = collection == SCHEMA_COLLECTION;
         let schema = if is_schema {
-            self.demand_role(Role::Admin, "schemas")?;
+            let root = self.root_of(space).ok_or(WriteError::UnknownSpace)?;
+            self.demand_role(root, Role::Admin, "schemas")?;
             check_collection(&id)?;
             Some(Arc::new(Schema::of_schemas()))
         } else {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Header, Tip};
-use crate::ids::{Author, EntryHash, Signature, SiteId, SpaceId};
+use crate::ids::{Author, EntryHash, NetworkId, Signature, SiteId, SpaceId};
 use crate::store::Position;
 
 /// What is known of one log.
@@ -71,6 +71,16 @@ pub const VERSIONS: &[u8] = b"p";
 
 /// Key of the genesis document.
 pub const GENESIS: &[u8] = b"g";
+
+/// What the documents of private spaces begin with.
+pub const SPACES: &[u8] = b"s";
+
+/// Key of the document of a private space.
+pub fn space(root: NetworkId) -> Vec<u8> {
+    let mut key = SPACES.to_vec();
+    key.extend_from_slice(&root.0);
+    key
+}
 
 /// Key of a [`LogRow`].
 pub fn log(space: SpaceId, author: Author) -> Vec<u8> {

@@ -100,7 +100,7 @@ impl Pair {
         edits: Vec<RecordEdit>,
     ) -> Result<Written, WriteError> {
         let transactions = vec![LocalTransaction { origin, edits }];
-        self.input(office, Input::Write { id: 0, transactions });
+        self.input(office, Input::Write { id: 0, space: None, transactions });
         self.settle();
         self.written[office].pop().expect("an answer")
     }
@@ -154,6 +154,7 @@ impl Pair {
             Output::Subscribe(_)
             | Output::Validate { .. }
             | Output::Members(_)
+            | Output::Spaces(_)
             | Output::Decided { .. } => None,
         }
     }

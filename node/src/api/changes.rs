@@ -1,7 +1,6 @@
 //! The feed of changes: as pages, as long polls, and as server-sent events.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::feed::{BadCursor, Change, Item, Told};
@@ -13,12 +12,11 @@ use tokio::time::Instant;
 
 use super::error::{ApiError, Code};
 use super::events::events;
-use super::extract::{Params, page_records, wait_time};
+use super::extract::{InSpace, Params, page_records, wait_time};
 use super::page;
 use super::room::Room;
 use super::status::rfc3339;
 use crate::feed::{FeedError, PageBounds, Since, WAIT_MAX};
-use crate::handle::Handle;
 
 /// Bytes of values on a page, about. At least one change is on it.
 const PAGE_VALUES_BYTES: usize = 4 * 1024 * 1024;
@@ -125,7 +123,7 @@ pub(crate) struct ChangesParams {
 }
 
 pub(crate) async fn changes(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     room: Room,
     headers: HeaderMap,
     Params(params): Params<ChangesParams>,

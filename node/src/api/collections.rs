@@ -1,14 +1,12 @@
 //! What collections there are, how much they hold, and digests to compare sites by.
 
 use axum::Json;
-use axum::extract::State;
 use branchline_crdt::read;
 use branchline_crdt::record::check_collection;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::extract::{Collection, Params};
-use crate::handle::Handle;
+use super::extract::{Collection, InSpace, Params};
 
 /// All collections, by name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,7 +49,7 @@ pub(crate) struct DigestParams {
 }
 
 pub(crate) async fn collections(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
 ) -> Result<Json<CollectionsAnswer>, ApiError> {
     let found = handle.read(read::collections).await?;
     let collections = found.into_iter().map(|(name, row)| CollectionAnswer {
@@ -64,7 +62,7 @@ pub(crate) async fn collections(
 }
 
 pub(crate) async fn count(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Collection(collection): Collection,
 ) -> Result<Json<CountAnswer>, ApiError> {
     let read = handle.read(move |tables, space| read::collection(tables, space, &collection));
@@ -72,7 +70,7 @@ pub(crate) async fn count(
 }
 
 pub(crate) async fn digest(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Params(DigestParams { collection }): Params<DigestParams>,
 ) -> Result<Json<DigestAnswer>, ApiError> {
     if let Some(collection) = &collection {

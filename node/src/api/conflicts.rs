@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
-use axum::extract::State;
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::read;
 use branchline_crdt::record::{View, check_collection, check_record_id};
@@ -13,7 +12,7 @@ use branchline_crdt::tables::records::RecordKey;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code};
-use super::extract::{Params, page_records};
+use super::extract::{InSpace, Params, page_records};
 use super::status::rfc3339;
 use crate::handle::Handle;
 
@@ -101,7 +100,7 @@ fn sites(
 }
 
 pub(crate) async fn conflicts(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Params(params): Params<ConflictsParams>,
 ) -> Result<Json<ConflictsAnswer>, ApiError> {
     let limit = page_records(params.limit)?;

@@ -56,7 +56,7 @@ pub(crate) async fn change(
 }
 
 /// The site that a user means by a name or an id, member or not any more.
-async fn find(handle: &Handle, text: &str) -> Result<SiteId, ApiError> {
+pub(super) async fn find(handle: &Handle, text: &str) -> Result<SiteId, ApiError> {
     let status = handle.replica_status().await?;
     let members = status.sites.iter().map(|site| (site.site, &site.name));
     let revoked = status.revoked.iter().map(|site| (site.site, &site.name));
@@ -79,11 +79,16 @@ impl From<NotDecided> for ApiError {
             DecisionError::Role { .. } => Self::of(Code::RoleMissing, &error)
                 .hint("`branchline members` shows who is an admin"),
             DecisionError::UnknownSite { .. } => Self::of(Code::MemberNotFound, &error),
-            DecisionError::Name(_) => Self::of(Code::BadName, &error),
+            DecisionError::UnknownSpace => Self::of(Code::SpaceNotFound, &error),
+            DecisionError::Name(_) | DecisionError::SpaceName(_) => Self::of(Code::BadName, &error),
             DecisionError::AlreadyRevoked { .. }
             | DecisionError::Oneself
             | DecisionError::LastAdmin
             | DecisionError::NotFresh
+            | DecisionError::SpaceNameTaken { .. }
+            | DecisionError::TooManySpaces
+            | DecisionError::NotInSpace { .. }
+            | DecisionError::OnlyHere { .. }
             | DecisionError::NameTaken { .. } => Self::of(Code::DecisionRefused, &error),
             DecisionError::Senior { .. } => Self::of(Code::DecisionRefused, &error)
                 .hint("`branchline members` lists the sites by how long they belong to it"),

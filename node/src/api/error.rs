@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::page;
 
-use crate::handle::{NoTicket, NotJoined, ReadError, Stopped};
+use crate::handle::{NoNetwork, NoTicket, NotJoined, ReadError, SpaceNotFound, Stopped};
 
 /// Why a request was not done. Programs decide by it; [`Code::as_str`] never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,12 @@ pub enum Code {
     RoleMissing,
     /// The site was revoked: it takes no writes.
     SiteRevoked,
+    /// No such space is held here.
+    SpaceNotFound,
+    /// Several spaces bear the name.
+    SpaceAmbiguous,
+    /// The site is in the space no more: it takes no writes there.
+    SpaceClosed,
     /// No such member.
     MemberNotFound,
     /// The decision of a member cannot be made by this site, or not at all.
@@ -105,7 +111,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::Unauthorized,
         Self::WrongHost,
         Self::WrongOrigin,
@@ -132,6 +138,9 @@ impl Code {
         Self::TransactionTooLarge,
         Self::RoleMissing,
         Self::SiteRevoked,
+        Self::SpaceNotFound,
+        Self::SpaceAmbiguous,
+        Self::SpaceClosed,
         Self::MemberNotFound,
         Self::DecisionRefused,
         Self::NoNetwork,
@@ -186,6 +195,9 @@ impl Code {
             }
             Self::RoleMissing => ("role_missing", StatusCode::FORBIDDEN, false),
             Self::SiteRevoked => ("site_revoked", StatusCode::FORBIDDEN, false),
+            Self::SpaceNotFound => ("space_not_found", StatusCode::NOT_FOUND, false),
+            Self::SpaceAmbiguous => ("space_ambiguous", StatusCode::CONFLICT, false),
+            Self::SpaceClosed => ("space_closed", StatusCode::FORBIDDEN, false),
             Self::MemberNotFound => ("member_not_found", StatusCode::NOT_FOUND, false),
             Self::DecisionRefused => ("decision_refused", StatusCode::CONFLICT, false),
             Self::NoNetwork => ("no_network", StatusCode::CONFLICT, true),
@@ -335,6 +347,9 @@ impl ApiError {
             WriteError::NoNetwork => Self::no_network(),
             WriteError::Revoked { .. } => Self::of(Code::SiteRevoked, error)
                 .hint("to write again, join anew with another data folder: `branchline init`"),
+            WriteError::UnknownSpace => Self::of(Code::SpaceNotFound, error),
+            WriteError::OutOfSpace { .. } => Self::of(Code::SpaceClosed, error)
+                .hint("a site comes back into a space only under another key: `branchline rotate`"),
             WriteError::Role { .. } => Self::role(text_of(error)),
             WriteError::Name(_) => Self::of(Code::BadName, error),
             WriteError::Edit(edit) => Self::of_edit(edit, error, collection, id),
@@ -458,6 +473,22 @@ impl From<SummaryError> for ApiError {
                 )
             }
             SummaryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoNetwork> for ApiError {
+    fn from(NoNetwork: NoNetwork) -> Self {
+        Self::no_network()
+    }
+}
+
+impl From<SpaceNotFound> for ApiError {
+    fn from(error: SpaceNotFound) -> Self {
+        match error {
+            SpaceNotFound::Unknown { .. } => Self::of(Code::SpaceNotFound, &error)
+                .hint("`branchline space list` shows the spaces that this site is in"),
+            SpaceNotFound::Ambiguous { .. } => Self::of(Code::SpaceAmbiguous, &error),
         }
     }
 }

@@ -6,14 +6,16 @@ use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use branchline_crdt::record::{check_collection, check_record_id};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
 use super::values;
 use super::{BODY_BYTES_MAX, PAGE_RECORDS, PAGE_RECORDS_MAX};
+use crate::handle::Handle;
 
 /// Content types of a body that is one JSON value.
 const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
@@ -94,14 +96,38 @@ pub(crate) struct Params<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let found = Query::<T>::from_request_parts(parts, state).await;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        // The space is for `InSpace`.
+        let pairs = parts.uri.query().unwrap_or_default().split('&');
+        let pairs: Vec<_> = pairs.filter(|pair| !pair.starts_with("space=")).collect();
+        let uri = format!("/?{}", pairs.join("&")).parse::<Uri>();
+        let uri = uri.map_err(|error| ApiError::of(Code::BadParameter, &error))?;
+        let found = Query::<T>::try_from_uri(&uri);
         found.map(|Query(params)| Self(params)).map_err(|rejection| {
             let text = rejection.body_text();
             let reason = text.strip_prefix("Failed to deserialize query string: ");
             let message = format!("a parameter is wrong: {}", reason.unwrap_or(&text));
             ApiError::new(Code::BadParameter, message)
         })
+    }
+}
+
+/// The node, in the space that the query names (`space=NAME`), which is otherwise `main`.
+pub(crate) struct InSpace(pub(crate) Handle);
+
+impl FromRequestParts<Handle> for InSpace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, handle: &Handle) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        struct Named {
+            space: Option<String>,
+        }
+        match Query::<Named>::try_from_uri(&parts.uri) {
+            Ok(Query(Named { space: Some(name) })) => Ok(Self(handle.in_space(&name)?)),
+            Ok(Query(Named { space: None })) => Ok(Self(handle.clone())),
+            Err(rejection) => Err(ApiError::new(Code::BadParameter, rejection.body_text())),
+        }
     }
 }
 

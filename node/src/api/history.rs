@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use branchline_crdt::history::{self, FieldChange, HistoryError, Step};
 use branchline_crdt::holders;
 use branchline_crdt::ids::SiteId;
@@ -13,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{ApiError, Code};
-use super::extract::{Address, Params, page_records};
+use super::extract::{Address, InSpace, Params, page_records};
 use super::status::rfc3339;
-use crate::handle::Handle;
 
 /// A record's last changes, newest last, in the order in which this site took them in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,7 +114,7 @@ pub(crate) struct DiffParams {
 }
 
 pub(crate) async fn history(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
     Params(HistoryParams { limit }): Params<HistoryParams>,
 ) -> Result<Json<HistoryAnswer>, ApiError> {
@@ -132,7 +130,7 @@ pub(crate) async fn history(
 }
 
 pub(crate) async fn diff(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
     Params(DiffParams { from, to }): Params<DiffParams>,
 ) -> Result<Json<DiffAnswer>, ApiError> {
@@ -146,7 +144,7 @@ pub(crate) async fn diff(
 }
 
 pub(crate) async fn receipts(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
 ) -> Result<Json<RecordReceiptsAnswer>, ApiError> {
     let Address { collection, id } = address.clone();
@@ -156,10 +154,10 @@ pub(crate) async fn receipts(
         Ok(Some(holders::holders(journal, space, &entries)?))
     });
     let held = read.await?.ok_or_else(|| never_written(&address))?;
-    let status = handle.replica_status().await?;
+    let sites = handle.sites().await?;
     let holder = |site: &branchline_crdt::replica::SiteStatus| {
         let holding = held.get(&site.site);
-        let is_own = site.site == status.site;
+        let is_own = site.site == handle.site();
         HolderAnswer {
             site: site.site.to_string(),
             site_name: site.name.clone(),
@@ -168,7 +166,7 @@ pub(crate) async fn receipts(
             last_heard: holding.and_then(|holding| rfc3339(holding.receipt_ms)),
         }
     };
-    Ok(Json(RecordReceiptsAnswer { sites: status.sites.iter().map(holder).collect() }))
+    Ok(Json(RecordReceiptsAnswer { sites: sites.iter().map(holder).collect() }))
 }
 
 fn change(step: Step, names: &BTreeMap<SiteId, String>) -> ChangeAnswer {

@@ -1,15 +1,13 @@
 //! Many records in one request, each in a transaction of its own.
 
 use axum::Json;
-use axum::extract::State;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, Code, ErrorDetail};
-use super::extract::{Collection, LinesBody};
-use crate::handle::Handle;
+use super::extract::{Collection, InSpace, LinesBody};
 
 /// Most lines of one import. They are committed together, and others' writes wait for that.
 pub const IMPORT_LINES_MAX: usize = 10_000;
@@ -45,7 +43,7 @@ pub struct RejectedLine {
 }
 
 pub(crate) async fn import(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Collection(collection): Collection,
     LinesBody(body): LinesBody,
 ) -> Result<Json<ImportAnswer>, ApiError> {
@@ -104,6 +102,8 @@ fn is_of_the_whole(error: &WriteError) -> bool {
     match error {
         WriteError::NoNetwork
         | WriteError::Revoked { .. }
+        | WriteError::UnknownSpace
+        | WriteError::OutOfSpace { .. }
         | WriteError::Role { .. }
         | WriteError::Unwritable { .. } => true,
         WriteError::Name(_)

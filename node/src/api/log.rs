@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use branchline_crdt::frontier::Known;
 use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
 use branchline_crdt::log::{self, LoggedEntry};
@@ -14,10 +13,9 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code};
-use super::extract::{Params, page_records};
+use super::extract::{InSpace, Params, page_records};
 use super::history::name_of;
 use super::status::rfc3339;
-use crate::handle::Handle;
 
 /// Entries, newest last, in the order in which this site took them in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,20 +124,20 @@ pub(crate) struct LogParams {
     limit: Option<usize>,
 }
 
-/// The names of the spaces that every member holds.
-pub(crate) fn space_names(network: NetworkId) -> [(&'static str, SpaceId); 2] {
-    [("_network", network.membership_space()), ("main", network.main_space())]
+/// The names of the two spaces of a root: in a private space the same as in the network.
+pub(crate) fn space_names(root: NetworkId) -> [(&'static str, SpaceId); 2] {
+    [("_network", root.membership_space()), ("main", root.main_space())]
 }
 
 pub(crate) async fn log(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Params(LogParams { site, before, limit }): Params<LogParams>,
 ) -> Result<Json<LogAnswer>, ApiError> {
     let limit = page_records(limit)?;
-    let network = handle.network_id().ok_or_else(ApiError::no_network)?;
+    let root = handle.root()?;
     let names = handle.names().await?;
     let site = site.map(|site| find_site(&site, &names)).transpose()?;
-    let spaces = space_names(network);
+    let spaces = space_names(root);
     let read = handle.read(move |journal, _| {
         let before = before.map(Position);
         log::entries(journal, &spaces.map(|(_, space)| space), site, before, limit + 1)
@@ -195,19 +193,17 @@ pub(crate) fn find_site(text: &str, names: &BTreeMap<SiteId, String>) -> Result<
     })
 }
 
-pub(crate) async fn frontier(
-    State(handle): State<Handle>,
-) -> Result<Json<FrontierAnswer>, ApiError> {
-    let network = handle.network_id().ok_or_else(ApiError::no_network)?;
-    let site = handle.replica_status().await?.site;
+pub(crate) async fn frontier(InSpace(handle): InSpace) -> Result<Json<FrontierAnswer>, ApiError> {
+    let root = handle.root()?;
+    let site = handle.site();
     let read = handle.read(move |tables, _| {
-        let spaces = space_names(network).map(|(name, space)| {
+        let spaces = space_names(root).map(|(name, space)| {
             let known = log::known(tables, space)?;
             Ok((name.to_owned(), known.into_iter().map(tip_answer).collect()))
         });
         spaces.into_iter().collect()
     });
-    let (network, site) = (network.to_string(), site.to_string());
+    let (network, site) = (root.to_string(), site.to_string());
     Ok(Json(FrontierAnswer { network, site, spaces: read.await? }))
 }
 
@@ -222,16 +218,14 @@ fn tip_answer(known: Known) -> TipAnswer {
     }
 }
 
-pub(crate) async fn why(State(handle): State<Handle>) -> Result<Json<WhyAnswer>, ApiError> {
-    let network = handle.network_id().ok_or_else(ApiError::no_network)?;
-    let status = handle.replica_status().await?;
-    let names: BTreeMap<_, _> =
-        status.sites.into_iter().map(|site| (site.site, site.name)).collect();
-    let members: Vec<_> = names.keys().copied().collect();
-    let own = status.site;
+pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, ApiError> {
+    let root = handle.root()?;
+    let names = handle.names().await?;
+    let members: Vec<_> = handle.sites().await?.into_iter().map(|site| site.site).collect();
+    let own = handle.site();
     let read = handle.read(move |journal, _| {
         let refusal = journal.refusal();
-        Ok((why::causes(journal, network, own, members)?, refusal))
+        Ok((why::causes(journal, root, own, members)?, refusal))
     });
     let (found, refusal) = read.await?;
     let mut causes: Vec<_> = found

@@ -6,6 +6,7 @@
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /v1/status`, `/v1/members`, `/v1/peers` | what the site knows of itself and the others |
 //! | `POST /v1/invites`, `/v1/join` | tickets |
+//! | `GET POST /v1/spaces`, `GET /v1/spaces/{space}`, `PUT DELETE …/sites/{site}`, `POST …/leave` | private spaces |
 //! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record |
 //! | `POST /v1/records/{collection}/{id}/undelete` | a deleted record comes back |
 //! | `GET /v1/records/{collection}/{id}/history`, `/diff`, `/receipts` | what became of a record, and who holds it |
@@ -22,6 +23,8 @@
 //! | `POST /v1/sync` | pulling from and pushing to the peers now |
 //! | `POST /v1/backup` | the journal, for a backup of the site |
 //! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
+//!
+//! Whatever is about records, their changes and entries takes `space=NAME` in the query: of which space.
 //!
 //! Every request but `GET /healthz` carries the bearer token of the data folder. Errors have one shape,
 //! [`ErrorBody`]; [`Code`] lists them all.
@@ -47,6 +50,7 @@ mod records;
 mod room;
 mod schemas;
 mod server;
+mod spaces;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -64,7 +68,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tokio::net::TcpListener;
 
 use crate::handle::Handle;
@@ -89,6 +93,7 @@ pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
 pub use page::PAGE_BYTES;
 pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer};
 pub use schemas::SchemasAnswer;
+pub use spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
 pub use status::{
     IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer,
     StatusAnswer,
@@ -144,6 +149,10 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/frontier", get(log::frontier))
         .route("/v1/members", get(status::members))
         .route("/v1/members/{site}", delete(decisions::revoke).patch(decisions::change))
+        .route("/v1/spaces", get(spaces::list).post(spaces::create))
+        .route("/v1/spaces/{space}", get(spaces::show))
+        .route("/v1/spaces/{space}/sites/{site}", put(spaces::grant).delete(spaces::revoke))
+        .route("/v1/spaces/{space}/leave", post(spaces::leave))
         .route("/v1/peers", get(status::peers))
         .route("/v1/invites", post(membership::invite))
         .route("/v1/join", post(membership::join))

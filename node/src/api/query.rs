@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use branchline_crdt::ids::SpaceId;
 use branchline_crdt::query::{self, Asked, Cursor, Group, Page, PageError, Query, SummaryQuery};
 use branchline_crdt::read;
@@ -13,9 +12,8 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::{ApiError, Code};
-use super::extract::{Collection, Params, page_records};
+use super::extract::{Collection, InSpace, Params, page_records};
 use super::page;
-use crate::handle::Handle;
 
 /// Queries that are worked on at a time; others wait for their turn. Each may keep a core busy for seconds.
 const QUERIES_AT_ONCE: usize = 2;
@@ -88,7 +86,7 @@ pub(crate) struct SummaryParams {
 }
 
 pub(crate) async fn list(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Collection(collection): Collection,
     Params(params): Params<ListParams>,
 ) -> Result<Json<ListAnswer>, ApiError> {
@@ -131,7 +129,7 @@ fn find(
 }
 
 pub(crate) async fn summary(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Collection(collection): Collection,
     Params(params): Params<SummaryParams>,
 ) -> Result<Json<SummaryAnswer>, ApiError> {

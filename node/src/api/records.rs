@@ -1,7 +1,6 @@
 //! One record.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::read;
@@ -14,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::conflicts::{self, Naming};
 use super::error::{ApiError, Code};
-use super::extract::{Address, JsonBody, Params};
+use super::extract::{Address, InSpace, JsonBody, Params};
 use super::page;
 use super::writes::{Asked, Done, WriteParams};
 use crate::handle::Handle;
@@ -27,7 +26,7 @@ pub(crate) struct Meta {
 }
 
 pub(crate) async fn get(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
     Params(Meta { meta }): Params<Meta>,
 ) -> Result<Response, ApiError> {
@@ -35,7 +34,7 @@ pub(crate) async fn get(
 }
 
 pub(crate) async fn put(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
     asked: Asked,
     Params(params): Params<WriteParams>,
@@ -46,7 +45,7 @@ pub(crate) async fn put(
 }
 
 pub(crate) async fn patch(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
     asked: Asked,
     Params(params): Params<WriteParams>,
@@ -58,7 +57,7 @@ pub(crate) async fn patch(
 }
 
 pub(crate) async fn delete(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
     asked: Asked,
     Params(params): Params<WriteParams>,
@@ -68,7 +67,7 @@ pub(crate) async fn delete(
 }
 
 pub(crate) async fn undelete(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     address: Address,
     asked: Asked,
     Params(params): Params<WriteParams>,

@@ -1,7 +1,6 @@
 //! Schemas: each is a JSON object from dotted field paths to `KIND`, with `required` or `indexed` or both behind it.
 
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::query::{self, Cursor, Page, Query};
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, Code};
-use super::extract::{Address, Collection, JsonBody, Params, page_records};
+use super::extract::{Address, Collection, InSpace, JsonBody, Params, page_records};
 use super::page;
 use super::records;
 use super::writes::{Asked, WriteParams};
@@ -32,7 +31,7 @@ pub(crate) struct SchemasParams {
 }
 
 pub(crate) async fn list(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Params(params): Params<SchemasParams>,
 ) -> Result<Json<SchemasAnswer>, ApiError> {
     let limit = page_records(params.limit)?;
@@ -48,14 +47,14 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn get(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Collection(collection): Collection,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
     show(&handle, collection).await
 }
 
 pub(crate) async fn put(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     Collection(collection): Collection,
     asked: Asked,
     Params(params): Params<WriteParams>,

@@ -200,7 +200,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         writes_refused: node.writes_refused,
         revoked_by: replica.revoked_by.map(|by| by.to_string()),
         indexes: replica.indexes.into_iter().map(index).collect(),
-        sites: replica.sites.into_iter().map(site).collect(),
+        sites: replica.sites.into_iter().map(SiteAnswer::from).collect(),
     }))
 }
 
@@ -209,16 +209,18 @@ fn index(status: IndexStatus) -> IndexAnswer {
     IndexAnswer { collection, field, state, records_built }
 }
 
-fn site(status: SiteStatus) -> SiteAnswer {
-    SiteAnswer {
-        site: status.site.to_string(),
-        name: status.name,
-        role: status.role.to_string(),
-        connected: status.connected,
-        last_heard: status.receipt_ms.and_then(rfc3339),
-        lacks: status.lacks,
-        lacks_of_ours: status.lacks_of_ours,
-        ahead: status.ahead,
+impl From<SiteStatus> for SiteAnswer {
+    fn from(status: SiteStatus) -> Self {
+        Self {
+            site: status.site.to_string(),
+            name: status.name,
+            role: status.role.to_string(),
+            connected: status.connected,
+            last_heard: status.receipt_ms.and_then(rfc3339),
+            lacks: status.lacks,
+            lacks_of_ours: status.lacks_of_ours,
+            ahead: status.ahead,
+        }
     }
 }
 

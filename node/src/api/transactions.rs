@@ -1,7 +1,6 @@
 //! Edits of several records that become visible together or not at all.
 
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::entry::limits::CHANGES_MAX;
 use branchline_crdt::read;
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, Code};
-use super::extract::{JsonBody, Params};
+use super::extract::{InSpace, JsonBody, Params};
 use super::writes::{Asked, Done, WriteParams, expected};
 use crate::handle::Handle;
 
@@ -102,7 +101,7 @@ pub struct RecordVersion {
 }
 
 pub(crate) async fn transact(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     asked: Asked,
     Params(params): Params<WriteParams>,
     JsonBody(TransactionRequest { edits }): JsonBody<TransactionRequest>,

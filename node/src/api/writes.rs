@@ -175,8 +175,8 @@ impl Asked {
             };
         };
         let timeout = timeout.map_or(Ok(TIMEOUT), |text| wait_time("timeout", text, WAIT_MAX))?;
-        let status = handle.replica_status().await?;
-        let others = || status.sites.iter().filter(|site| site.site != status.site);
+        let sites = handle.sites().await?;
+        let others = || sites.iter().filter(|site| site.site != handle.site());
         let wait = match wait.split_once(':') {
             Some(("received", count)) => {
                 let parsed = count.parse().ok();

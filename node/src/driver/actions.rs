@@ -104,6 +104,7 @@ impl Driver {
                 let peers = sites.iter().filter_map(SiteId::to_peer_id).collect();
                 self.send(Command::SetMembers(peers));
             }
+            Output::Spaces(spaces) => self.known.send_modify(|known| known.spaces = spaces),
             Output::Notice(notice) => self.note(notice),
         }
     }
@@ -131,6 +132,9 @@ impl Driver {
             Notice::NotAdmitted { by, reason } => {
                 warn!(%by, reason, "the ticket was refused");
                 self.known.send_modify(|known| known.join_refused = Some(reason));
+            }
+            Notice::SpaceEntered { name, root } => {
+                info!(space = name, %root, "this site was let into a space");
             }
             Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
             Notice::MemberRevoked { site, name, by } => {

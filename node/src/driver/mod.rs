@@ -14,12 +14,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use branchline_crdt::Replica;
 use branchline_crdt::entry::EntryId;
-use branchline_crdt::ids::{SiteId, SiteKey};
+use branchline_crdt::ids::{SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
 use branchline_crdt::replica::{
     Decision, DecisionError, Exchange, Input, LocalTransaction, MergeError, MergePiece, Merged,
-    Now, Status, WriteError, Written,
+    Now, SpaceStatus, Status, WriteError, Written,
 };
 use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
@@ -54,6 +54,8 @@ type WriteReply = oneshot::Sender<Result<Vec<Result<Written, WriteError>>, Stopp
 /// What the thread is asked.
 pub(crate) enum Message {
     Write {
+        /// The space of records that they are for; `None`: `main`.
+        space: Option<SpaceId>,
         transactions: Vec<LocalTransaction>,
         arrived: Instant,
         reply: WriteReply,
@@ -61,8 +63,11 @@ pub(crate) enum Message {
     Status(oneshot::Sender<Status>),
     /// For those who watch the node.
     Measure(oneshot::Sender<Measured>),
+    /// The private spaces that are held.
+    Spaces(oneshot::Sender<Vec<SpaceStatus>>),
     /// Which other sites hold an entry durably.
     Holders {
+        space: SpaceId,
         entry: EntryId,
         reply: oneshot::Sender<BTreeMap<SiteId, Option<bool>>>,
     },
@@ -249,10 +254,10 @@ impl Driver {
 
     fn take(&mut self, message: Message) -> Result<Flow, StoreError> {
         match message {
-            Message::Write { transactions, arrived, reply } => {
+            Message::Write { space, transactions, arrived, reply } => {
                 let id = self.number();
                 self.writes.insert(id, (arrived, reply));
-                self.feed(Input::Write { id, transactions })?;
+                self.feed(Input::Write { id, space, transactions })?;
             }
             Message::Status(reply) => {
                 // Nobody may be waiting any more; that is no fault. The same holds for all replies.
@@ -261,8 +266,11 @@ impl Driver {
             Message::Measure(reply) => {
                 let _ = reply.send(self.measure());
             }
-            Message::Holders { entry, reply } => {
-                let _ = reply.send(self.replica.holders(entry));
+            Message::Spaces(reply) => {
+                let _ = reply.send(self.replica.spaces());
+            }
+            Message::Holders { space, entry, reply } => {
+                let _ = reply.send(self.replica.holders(space, entry));
             }
             Message::Invite { role, lifetime, addresses, reply } => {
                 let _ = reply.send(self.invite(role, lifetime, addresses));
@@ -284,9 +292,7 @@ impl Driver {
             }
             Message::Verify(reply) => {
                 self.replica.commit()?;
-                let network = self.replica.network();
-                let spaces = network.map(|id| [id.membership_space(), id.main_space()]);
-                let report = verify(self.replica.store(), spaces.as_ref().map_or(&[], |s| &s[..]));
+                let report = verify(self.replica.store(), &self.replica.held_spaces());
                 let _ = reply.send(report);
             }
             Message::Rebuild(reply) => {

@@ -340,7 +340,7 @@ impl Swarm {
         let id = format!("{site}-{}", self.time_ms);
         let edit = RecordEdit::new("products", id, edit);
         let transactions = vec![LocalTransaction { origin: None, edits: vec![edit] }];
-        self.input(site, Input::Write { id: 0, transactions });
+        self.input(site, Input::Write { id: 0, space: None, transactions });
     }
 
     fn deliver(&mut self, from: usize, to: usize, message: Message) {
@@ -420,6 +420,7 @@ impl Swarm {
             | Output::AnswerIntroduction { .. }
             | Output::Subscribe(_)
             | Output::Members(_)
+            | Output::Spaces(_)
             | Output::Notice(_) => {}
         }
     }

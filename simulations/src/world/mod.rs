@@ -296,9 +296,20 @@ impl World {
         origin: Option<Origin>,
         edits: Vec<RecordEdit>,
     ) -> Option<Result<Written, WriteError>> {
+        self.try_transact_in(office, None, origin, edits)
+    }
+
+    /// As [`World::try_transact`], in a space of records.
+    pub fn try_transact_in(
+        &mut self,
+        office: Office,
+        space: Option<SpaceId>,
+        origin: Option<Origin>,
+        edits: Vec<RecordEdit>,
+    ) -> Option<Result<Written, WriteError>> {
         let id = self.number();
         let transactions = vec![LocalTransaction { origin, edits }];
-        self.input(office, Input::Write { id, transactions });
+        self.input(office, Input::Write { id, space, transactions });
         self.sites[office].results.remove(&id)?.pop()
     }
 

@@ -183,6 +183,8 @@ impl World {
                 self.sites[office].members = members;
                 self.refresh_office(office);
             }
+            // Programs that address spaces by name want to know.
+            Output::Spaces(_) => {}
             Output::Notice(notice) => {
                 self.observed(|| Observation::Told { office, notice: notice.clone() });
                 self.sites[office].keep_notice(notice);

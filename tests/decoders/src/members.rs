@@ -203,7 +203,7 @@ impl Liar {
                 let forks = vec![network().fork.clone()];
                 let forks = if input.arbitrary::<u8>()? > 200 { forks } else { Vec::new() };
                 let receipts = vec![receipt(input)?];
-                let body = codec::encode(&Answer { outcome, receipts, forks });
+                let body = codec::encode(&Answer { receipts, forks, ..Answer::of(outcome) });
                 return Ok(Some(Input::Response { from, id, body }));
             }
             10 => return Ok(Some(Input::Introduction { from, token: 2, body: bytes(input)? })),

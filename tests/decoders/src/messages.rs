@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Entry};
-use branchline_crdt::membership::{Genesis, Operation, Role, Ticket};
+use branchline_crdt::membership::{Genesis, Operation, Role, SpaceDocument, Ticket};
 use branchline_crdt::pack::{self, UnpackError};
 use branchline_crdt::protocol::{
-    Answer, Gossip, Have, Introduction, Outcome, Proof, Pull, Welcome, pack_entries, unpack_entries,
+    Answer, Gossip, Have, Introduction, Invitation, Outcome, Proof, Pull, Request, Welcome,
+    pack_entries, unpack_entries,
 };
 use branchline_crdt::query::Field;
 use branchline_crdt::receipt::Receipt;
@@ -139,7 +140,7 @@ pub(crate) const MESSAGES: Target = Target {
 fn messages(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     match kind % 8 {
-        0 => comes_back::<Pull>("pull", bytes),
+        0 => comes_back::<Request>("request", bytes),
         1 => comes_back::<Answer>("answer", bytes),
         2 => comes_back::<Gossip>("gossip", bytes),
         3 => comes_back::<Introduction>("introduction", bytes),
@@ -181,16 +182,30 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
     let Network { id, genesis, entries, receipt, fork, admission, frontier, .. } = network();
     let all = all_entries();
     let space = id.main_space();
-    let pull = |have| Pull { space, have, receipts: [7; 8], bytes_max: 9 };
-    let answer =
-        |outcome| Answer { outcome, receipts: vec![receipt.clone()], forks: vec![fork.clone()] };
+    let pull =
+        |have| Request::Pull(Pull { space, have, receipts: [7; 8], shared: [6; 8], bytes_max: 9 });
     let packed = pack_entries(&all);
+    let document = SpaceDocument {
+        network: *id,
+        name: "north".to_owned(),
+        creator: receipt.site,
+        time_ms: 5,
+        nonce: [8; 16],
+    };
+    let answer = |outcome| Answer {
+        outcome,
+        receipts: vec![receipt.clone()],
+        forks: vec![fork.clone()],
+        invitations: vec![Invitation { document: document.clone(), entries: packed.clone() }],
+    };
     let tip = all[0].tip();
     let introduction = |proof| Introduction { network: *id, proof };
     let seeds = [
         (0, codec::encode(&pull(Have::Digest([3; 16])))),
         (0, codec::encode(&pull(Have::Frontier { parts: None, known: frontier.clone() }))),
         (0, codec::encode(&pull(Have::Lost(vec![(frontier[0].author, 3)])))),
+        (0, codec::encode(&Request::Tell(Gossip::News(space)))),
+        (0, codec::encode(&Request::Tell(Gossip::Entry(entries[0].clone())))),
         (1, codec::encode(&answer(Outcome::InStep))),
         (1, codec::encode(&answer(Outcome::TellFrontier(vec![[5; 8]])))),
         (1, codec::encode(&answer(Outcome::UnknownSpace))),
@@ -204,6 +219,7 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
         (2, codec::encode(&Gossip::Entry(entries[0].clone()))),
         (2, codec::encode(&Gossip::Announce { space, tip })),
         (2, codec::encode(&Gossip::Receipt(receipt.clone()))),
+        (2, codec::encode(&Gossip::News(space))),
         (3, codec::encode(&introduction(Proof::Ticket(Box::new(admission.clone()))))),
         (3, codec::encode(&introduction(Proof::Entries(packed.clone())))),
         (4, codec::encode(&Welcome::Member { genesis: genesis.clone(), entries: packed })),

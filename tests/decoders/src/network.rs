@@ -89,7 +89,9 @@ pub(crate) fn write(
     let (collection, id) = (collection.to_owned(), id.to_owned());
     let edits = vec![RecordEdit::new(collection, id, put(fields))];
     let transactions = vec![LocalTransaction { origin: None, edits }];
-    replica.handle(Input::Write { id: u64::MAX, transactions }, at(10)).expect("the store works");
+    replica
+        .handle(Input::Write { id: u64::MAX, space: None, transactions }, at(10))
+        .expect("the store works");
     assert!(replica.commit().expect("the store works"));
     while let Some(output) = replica.output() {
         if let Output::Written { id: u64::MAX, results } = output {

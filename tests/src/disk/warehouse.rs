@@ -94,7 +94,7 @@ impl Warehouse {
         if read::schema(replica.store(), space(), "moves").map_err(|error| text(&error))?.is_none()
         {
             let transactions = vec![schemas()];
-            let taken = replica.handle(Input::Write { id: 0, transactions }, now);
+            let taken = replica.handle(Input::Write { id: 0, space: None, transactions }, now);
             taken.map_err(|error| text(&error))?;
             replica.commit().map_err(|error| text(&error))?;
             while replica.output().is_some() {}
@@ -109,7 +109,7 @@ impl Warehouse {
         let text = |error: &dyn Error| error.to_string();
         let transactions = (self.moves..self.moves + count).map(transaction).collect();
         let now = Now { wall_ms: 0, monotonic_ms: u64::from(self.moves) };
-        let taken = self.replica.handle(Input::Write { id: 1, transactions }, now);
+        let taken = self.replica.handle(Input::Write { id: 1, space: None, transactions }, now);
         taken.map_err(|error| text(&error))?;
         self.replica.commit().map_err(|error| text(&error))?;
         while let Some(output) = self.replica.output() {

@@ -9,7 +9,9 @@ use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Draft, Entry, Tip};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::pack;
-use branchline_crdt::protocol::{Answer, Gossip, Have, Outcome, Pull, topic, unpack_entries};
+use branchline_crdt::protocol::{
+    Answer, Gossip, Have, Outcome, Pull, Request, topic, unpack_entries,
+};
 use branchline_tests::is_long;
 use branchline_tests::raw_peer::{RawPeer, Replies, Reply, frame, rpc};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -93,8 +95,9 @@ impl Traitor {
     /// A pull of everything, for an answer as large as it can be.
     fn pull(&self) -> Vec<u8> {
         let have = Have::Frontier { parts: None, known: Vec::new() };
-        let pull = Pull { space: self.space, have, receipts: [0; 8], bytes_max: u32::MAX };
-        codec::encode(&pull)
+        let (receipts, shared) = ([0; 8], [0; 8]);
+        let pull = Pull { space: self.space, have, receipts, shared, bytes_max: u32::MAX };
+        codec::encode(&Request::Pull(pull))
     }
 }
 

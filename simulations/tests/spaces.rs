@@ -1,0 +1,359 @@
+//! Private spaces: the sites of one converge, and the others learn nothing of it.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
+use branchline_crdt::membership::Role;
+use branchline_crdt::read;
+use branchline_crdt::record::Edit;
+use branchline_crdt::replica::{
+    Decision, DecisionError, Notice, RecordEdit, SpaceDecision, SpaceStatus, WriteError, Written,
+};
+use branchline_crdt::tables::records::RecordKey;
+use branchline_simulations::World;
+use branchline_simulations::world::{Ending, Message, Tamper};
+use serde_json::{Value as Json, json};
+
+const SETTLE_MS: u64 = 60_000;
+const HEAD: usize = 0;
+const NORTH: usize = 1;
+const SOUTH: usize = 2;
+const DEPOT: usize = 3;
+
+/// Head and three branches, all linked.
+fn offices(seed: u64) -> World {
+    let mut world = World::new(seed, &["head", "north", "south", "depot"]);
+    link(&mut world, &[HEAD, NORTH, SOUTH, DEPOT]);
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    world
+}
+
+fn link(world: &mut World, offices: &[usize]) {
+    for (index, a) in offices.iter().enumerate() {
+        for b in &offices[index + 1..] {
+            world.link(*a, *b);
+        }
+    }
+}
+
+fn create(world: &mut World, office: usize, name: &str) -> NetworkId {
+    let mut nonce = [0; 16];
+    nonce[..name.len().min(16)].copy_from_slice(&name.as_bytes()[..name.len().min(16)]);
+    world.decide(office, Decision::CreateSpace { name: name.to_owned(), nonce }).unwrap().unwrap();
+    status(world, office, name).expect("the space that was made").root
+}
+
+fn decide(
+    world: &mut World,
+    by: usize,
+    root: NetworkId,
+    decision: SpaceDecision,
+) -> Result<(), DecisionError> {
+    world.decide(by, Decision::InSpace { root, decision }).unwrap()
+}
+
+fn grant(
+    world: &mut World,
+    by: usize,
+    root: NetworkId,
+    office: usize,
+    role: Role,
+) -> Result<(), DecisionError> {
+    let site = world.site_id(office);
+    decide(world, by, root, SpaceDecision::Grant { site, role })
+}
+
+fn status(world: &World, office: usize, name: &str) -> Option<SpaceStatus> {
+    world.replica(office)?.spaces().into_iter().find(|space| space.name == name)
+}
+
+fn write(
+    world: &mut World,
+    office: usize,
+    root: NetworkId,
+    id: &str,
+    value: Json,
+) -> Result<Written, WriteError> {
+    let Json::Object(fields) = value else { panic!("{value} is no object") };
+    let edits = vec![RecordEdit::new("sales", id, Edit::Put(fields))];
+    world.try_transact_in(office, Some(root.main_space()), None, edits).expect("an answer")
+}
+
+fn shows(world: &World, office: usize, root: NetworkId, id: &str) -> bool {
+    let store = world.replica(office).unwrap().store();
+    let (collection, id) = ("sales".to_owned(), id.to_owned());
+    read::record(store, &RecordKey { space: root.main_space(), collection, id }).unwrap().is_some()
+}
+
+#[track_caller]
+fn assert_equal(world: &World, offices: &[usize], root: NetworkId) {
+    let state = |office: usize| {
+        let replica = world.replica(office).unwrap();
+        let frontier = |space: SpaceId| format!("{:?}", replica.frontier(space));
+        let members = format!("{:?}", replica.members_of(root).map(|members| members.all()));
+        let digest = read::digest(replica.store(), root.main_space()).unwrap().to_string();
+        (frontier(root.membership_space()), frontier(root.main_space()), members, digest)
+    };
+    for office in &offices[1..] {
+        assert_eq!(state(*office), state(offices[0]), "office {office}");
+    }
+}
+
+/// Everything that is sent to an office from now on.
+fn listen_to(world: &mut World, office: usize) -> Rc<RefCell<Vec<Vec<u8>>>> {
+    let heard: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+    let keep = heard.clone();
+    let tamper: Tamper = Box::new(move |_, to, message: &mut Message| {
+        if to == office {
+            let mut bytes = message.bytes().to_vec();
+            if let Message::Gossip { topic, .. } = message {
+                bytes.extend_from_slice(topic.as_bytes());
+            }
+            keep.borrow_mut().push(bytes);
+        }
+        true
+    });
+    world.tamper(tamper);
+    heard
+}
+
+fn has(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[test]
+fn the_sites_of_a_space_converge_and_the_others_learn_nothing_of_it() {
+    let mut world = offices(1);
+    let heard = listen_to(&mut world, SOUTH);
+    let root = create(&mut world, HEAD, "northern");
+    grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+    write(&mut world, HEAD, root, "by-head", json!({"note": "confidential"})).unwrap();
+    world.run_ms(2_000);
+    // Without a word to anyone, north is in it and writes.
+    assert!(shows(&world, NORTH, root, "by-head"));
+    write(&mut world, NORTH, root, "by-north", json!({"total": 7})).unwrap();
+    world.run_ms(2_000);
+    assert!(shows(&world, HEAD, root, "by-north"));
+    world.run_ms(SETTLE_MS);
+    assert_equal(&world, &[HEAD, NORTH], root);
+    let entered =
+        |notice: &Notice| matches!(notice, Notice::SpaceEntered { name, .. } if name == "northern");
+    assert!(world.notices(NORTH).iter().any(entered));
+    for office in [SOUTH, DEPOT] {
+        assert!(world.replica(office).unwrap().spaces().is_empty());
+        assert!(!shows(&world, office, root, "by-head"));
+    }
+    // Not a byte of it: neither its ids nor its name, nor what is in it.
+    let secrets: [&[u8]; 5] = [
+        &root.0[..],
+        &root.main_space().0[..],
+        &root.membership_space().0[..],
+        b"northern",
+        b"confidential",
+    ];
+    for message in heard.borrow().iter() {
+        for secret in secrets {
+            assert!(!has(message, secret), "{message:?}");
+        }
+    }
+    assert!(!heard.borrow().is_empty());
+    // The records of main are everybody's.
+    let edit = Edit::Put(json!({"a": 1}).as_object().unwrap().clone());
+    world.write(NORTH, "products", "tea", edit).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!(world.view(SOUTH, "products", "tea").is_some());
+    assert!(world.in_step());
+}
+
+#[test]
+fn a_space_spreads_through_its_sites_alone() {
+    let mut world = offices(2);
+    let root = create(&mut world, HEAD, "chain");
+    for office in [NORTH, DEPOT] {
+        grant(&mut world, HEAD, root, office, Role::Writer).unwrap();
+    }
+    world.run_ms(SETTLE_MS);
+    for office in 0..4 {
+        world.unlink_all(office);
+    }
+    // South stands between two sites of the space and carries nothing of it.
+    world.link(NORTH, SOUTH);
+    world.link(SOUTH, DEPOT);
+    write(&mut world, NORTH, root, "kept", json!({"a": 1})).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!(!shows(&world, DEPOT, root, "kept"));
+    world.link(HEAD, NORTH);
+    world.link(HEAD, DEPOT);
+    world.run_ms(SETTLE_MS);
+    assert!(shows(&world, DEPOT, root, "kept"));
+    assert_equal(&world, &[HEAD, NORTH, DEPOT], root);
+    assert!(world.replica(SOUTH).unwrap().spaces().is_empty());
+}
+
+#[test]
+fn roles_are_those_of_the_space() {
+    let mut world = World::found(3, &["head"]);
+    for (name, role) in [("north", Role::Reader), ("south", Role::Admin)] {
+        let office = world.add_office(name);
+        world.link(HEAD, office);
+        world.join(HEAD, office, role);
+    }
+    world.link(NORTH, SOUTH);
+    world.run_ms(SETTLE_MS);
+    let root = create(&mut world, HEAD, "tills");
+    grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+    grant(&mut world, HEAD, root, SOUTH, Role::Reader).unwrap();
+    world.run_ms(SETTLE_MS);
+    // A reader of the network writes here, and an admin of it only reads.
+    write(&mut world, NORTH, root, "sale", json!({"a": 1})).unwrap();
+    let refused = write(&mut world, SOUTH, root, "sale", json!({"a": 2}));
+    assert!(matches!(refused, Err(WriteError::Role { role: Role::Reader, .. })), "{refused:?}");
+    let refused = grant(&mut world, SOUTH, root, NORTH, Role::Admin);
+    assert!(matches!(refused, Err(DecisionError::Role { .. })), "{refused:?}");
+    grant(&mut world, HEAD, root, SOUTH, Role::Writer).unwrap();
+    world.run_ms(SETTLE_MS);
+    write(&mut world, SOUTH, root, "sale", json!({"a": 2})).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert_equal(&world, &[HEAD, NORTH, SOUTH], root);
+}
+
+#[test]
+fn what_cannot_be_decided_of_a_space_says_why() {
+    let mut world = offices(4);
+    let root = create(&mut world, HEAD, "tills");
+    let taken = world.decide(HEAD, Decision::CreateSpace { name: "tills".into(), nonce: [1; 16] });
+    assert!(matches!(taken, Some(Err(DecisionError::SpaceNameTaken { .. }))), "{taken:?}");
+    let bad = world.decide(HEAD, Decision::CreateSpace { name: "main".into(), nonce: [1; 16] });
+    assert!(matches!(bad, Some(Err(DecisionError::SpaceName(_)))), "{bad:?}");
+    let by_writer = world.decide(NORTH, Decision::CreateSpace { name: "x".into(), nonce: [1; 16] });
+    assert!(matches!(by_writer, Some(Err(DecisionError::Role { .. }))), "{by_writer:?}");
+    let unknown = grant(&mut world, NORTH, root, SOUTH, Role::Writer);
+    assert!(matches!(unknown, Err(DecisionError::UnknownSpace)), "{unknown:?}");
+    let (site, role) = (SiteId([9; 32]), Role::Writer);
+    let stranger = decide(&mut world, HEAD, root, SpaceDecision::Grant { site, role });
+    assert!(matches!(stranger, Err(DecisionError::UnknownSite { .. })), "{stranger:?}");
+    let site = world.site_id(SOUTH);
+    let outside = decide(&mut world, HEAD, root, SpaceDecision::Revoke { site });
+    assert!(matches!(outside, Err(DecisionError::NotInSpace { .. })), "{outside:?}");
+    let last = decide(&mut world, HEAD, root, SpaceDecision::Leave);
+    assert!(matches!(last, Err(DecisionError::LastAdmin)), "{last:?}");
+    let nowhere = write(&mut world, NORTH, root, "x", json!({"a": 1}));
+    assert!(matches!(nowhere, Err(WriteError::UnknownSpace)), "{nowhere:?}");
+}
+
+#[test]
+fn who_is_shut_out_of_a_space_is_told_and_gets_nothing_more() {
+    let mut world = offices(5);
+    let root = create(&mut world, HEAD, "tills");
+    for office in [NORTH, SOUTH] {
+        grant(&mut world, HEAD, root, office, Role::Writer).unwrap();
+    }
+    world.run_ms(SETTLE_MS);
+    write(&mut world, SOUTH, root, "before", json!({"a": 1})).unwrap();
+    world.run_ms(2_000);
+    let site = world.site_id(SOUTH);
+    decide(&mut world, HEAD, root, SpaceDecision::Revoke { site }).unwrap();
+    world.run_ms(SETTLE_MS);
+    write(&mut world, HEAD, root, "after", json!({"a": 1})).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!(shows(&world, SOUTH, root, "before") && !shows(&world, SOUTH, root, "after"));
+    assert_eq!(status(&world, SOUTH, "tills").unwrap().closed_by, Some(world.site_id(HEAD)));
+    let refused = write(&mut world, SOUTH, root, "late", json!({"a": 1}));
+    assert!(matches!(refused, Err(WriteError::OutOfSpace { left: false, .. })), "{refused:?}");
+    assert_equal(&world, &[HEAD, NORTH], root);
+    assert!(shows(&world, NORTH, root, "before"));
+    // A member of the network it stays.
+    assert!(world.in_step());
+    let again = grant(&mut world, HEAD, root, SOUTH, Role::Writer);
+    assert!(matches!(again, Err(DecisionError::AlreadyRevoked { .. })), "{again:?}");
+}
+
+#[test]
+fn a_site_leaves_when_what_it_wrote_is_held_elsewhere() {
+    let mut world = offices(6);
+    let root = create(&mut world, HEAD, "tills");
+    grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+    world.run_ms(SETTLE_MS);
+    world.unlink_all(NORTH);
+    world.run_ms(SETTLE_MS);
+    write(&mut world, NORTH, root, "alone", json!({"a": 1})).unwrap();
+    let refused = decide(&mut world, NORTH, root, SpaceDecision::Leave);
+    assert!(matches!(refused, Err(DecisionError::OnlyHere { entries: 1.. })), "{refused:?}");
+    world.link(HEAD, NORTH);
+    world.run_ms(SETTLE_MS);
+    decide(&mut world, NORTH, root, SpaceDecision::Leave).unwrap();
+    world.run_ms(SETTLE_MS);
+    write(&mut world, HEAD, root, "later", json!({"a": 1})).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!(shows(&world, HEAD, root, "alone"));
+    assert!(!shows(&world, NORTH, root, "later"));
+    let refused = write(&mut world, NORTH, root, "late", json!({"a": 1}));
+    assert!(matches!(refused, Err(WriteError::OutOfSpace { left: true, .. })), "{refused:?}");
+    assert_eq!(status(&world, HEAD, "tills").unwrap().sites.len(), 1);
+}
+
+#[test]
+fn spaces_survive_crashes_and_rebuilds() {
+    let mut world = offices(7);
+    let root = create(&mut world, HEAD, "tills");
+    grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+    world.run_ms(SETTLE_MS);
+    write(&mut world, NORTH, root, "one", json!({"a": 1})).unwrap();
+    world.stop(NORTH, Ending::Killed);
+    world.start(NORTH);
+    world.run_ms(SETTLE_MS);
+    assert!(shows(&world, NORTH, root, "one"));
+    write(&mut world, NORTH, root, "two", json!({"a": 2})).unwrap();
+    world.rebuild(NORTH);
+    world.run_ms(SETTLE_MS);
+    for id in ["one", "two"] {
+        assert!(shows(&world, NORTH, root, id) && shows(&world, HEAD, root, id), "{id}");
+    }
+    assert_equal(&world, &[HEAD, NORTH], root);
+}
+
+#[test]
+fn who_is_shut_out_of_the_network_is_shut_out_of_its_spaces() {
+    let mut world = offices(8);
+    let root = create(&mut world, HEAD, "tills");
+    for office in [NORTH, SOUTH] {
+        grant(&mut world, HEAD, root, office, Role::Writer).unwrap();
+    }
+    world.run_ms(SETTLE_MS);
+    let site = world.site_id(SOUTH);
+    world.decide(HEAD, Decision::Revoke { site }).unwrap().unwrap();
+    world.run_ms(SETTLE_MS);
+    for office in [HEAD, NORTH] {
+        let members = world.replica(office).unwrap().members_of(root).unwrap();
+        assert!(members.get(&site).is_none() && members.revoked().contains_key(&site));
+    }
+    assert_equal(&world, &[HEAD, NORTH], root);
+}
+
+#[test]
+fn grants_on_both_sides_of_a_partition_both_count() {
+    let mut world = offices(9);
+    let root = create(&mut world, HEAD, "tills");
+    grant(&mut world, HEAD, root, NORTH, Role::Admin).unwrap();
+    world.run_ms(SETTLE_MS);
+    for office in 0..4 {
+        world.unlink_all(office);
+    }
+    world.link(HEAD, SOUTH);
+    world.link(NORTH, DEPOT);
+    grant(&mut world, HEAD, root, SOUTH, Role::Writer).unwrap();
+    grant(&mut world, NORTH, root, DEPOT, Role::Writer).unwrap();
+    world.run_ms(SETTLE_MS);
+    write(&mut world, SOUTH, root, "south", json!({"a": 1})).unwrap();
+    write(&mut world, DEPOT, root, "depot", json!({"a": 1})).unwrap();
+    link(&mut world, &[HEAD, NORTH, SOUTH, DEPOT]);
+    world.run_ms(2 * SETTLE_MS);
+    assert_equal(&world, &[HEAD, NORTH, SOUTH, DEPOT], root);
+    for office in 0..4 {
+        assert!(shows(&world, office, root, "south") && shows(&world, office, root, "depot"));
+    }
+}
