@@ -231,7 +231,7 @@ fn bombs_garbage_and_silence_instead_of_answers_harm_nobody() {
     let many = codec::encode(&(Vec::<u8>::new(), bomb.clone()));
     let answer = |packed: &[u8]| {
         let outcome = Outcome::Entries { packed: packed.to_vec(), until: Vec::new() };
-        codec::encode(&Answer { outcome, receipts: Vec::new(), forks: Vec::new() })
+        codec::encode(&Answer::of(outcome))
     };
     let replies: Vec<Vec<u8>> = vec![
         frame(&answer(&bomb)),
