@@ -57,6 +57,9 @@ pub(crate) struct Global {
     /// Print JSON for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// The space that records and entries are of, by name or id; main if not given
+    #[arg(long, global = true, value_name = "SPACE")]
+    pub(crate) space: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -156,6 +159,9 @@ pub(crate) enum SiteCommand {
         /// Its name from now on
         name: String,
     },
+    /// Share records with some sites alone
+    #[command(subcommand)]
+    Space(SpaceCommand),
     /// Show a record
     Get {
         #[command(flatten)]
@@ -273,6 +279,101 @@ pub(crate) enum SiteCommand {
     Verify,
     /// Make the tables anew from the journal
     Rebuild,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SpaceCommand {
+    /// Make a space that only this site is in, as its admin
+    Create {
+        /// Its name: letters a to z, digits, - and _
+        name: String,
+    },
+    /// Let a site into a space, or let it do more or less there
+    Grant {
+        /// The space
+        space: String,
+        /// The site's name or id
+        site: String,
+        /// What it may do there: reader, writer or admin
+        #[arg(default_value_t = Role::Writer)]
+        role: Role,
+    },
+    /// Shut a site out of a space for good
+    Revoke {
+        /// The space
+        space: String,
+        /// The site's name or id
+        site: String,
+    },
+    /// Leave a space for good, once another site of it holds what this one wrote
+    Leave {
+        /// The space
+        space: String,
+    },
+    /// Show the spaces that this site is in
+    List,
+    /// Show one space, and who holds what of it
+    Show {
+        /// The space
+        space: String,
+    },
+}
+
+impl Command {
+    /// Whether it is about the records or entries of a space.
+    pub(crate) fn is_of_space(&self) -> bool {
+        match self {
+            Self::Site(command) => command.is_of_space(),
+            Self::Init { .. }
+            | Self::Run(_)
+            | Self::Rotate
+            | Self::Check(_)
+            | Self::Backup(_)
+            | Self::Completions { .. }
+            | Self::Demo { .. } => false,
+        }
+    }
+}
+
+impl SiteCommand {
+    fn is_of_space(&self) -> bool {
+        match self {
+            Self::Get { .. }
+            | Self::Put { .. }
+            | Self::Patch { .. }
+            | Self::Delete { .. }
+            | Self::Undelete { .. }
+            | Self::List(_)
+            | Self::Summary(_)
+            | Self::Count { .. }
+            | Self::Import(_)
+            | Self::Export(_)
+            | Self::Schema(_)
+            | Self::Conflicts { .. }
+            | Self::History { .. }
+            | Self::Diff { .. }
+            | Self::Receipts { .. }
+            | Self::Log(_)
+            | Self::Frontier
+            | Self::Bundle { .. }
+            | Self::Watch(_)
+            | Self::Status { why: true }
+            | Self::Digest { .. } => true,
+            Self::Invite(_)
+            | Self::Join { .. }
+            | Self::Members
+            | Self::Revoke { .. }
+            | Self::Role { .. }
+            | Self::Rename { .. }
+            | Self::Space(_)
+            | Self::Sync(_)
+            | Self::Merge { .. }
+            | Self::Status { why: false }
+            | Self::Peers
+            | Self::Verify
+            | Self::Rebuild => false,
+        }
+    }
 }
 
 #[derive(clap::Args)]

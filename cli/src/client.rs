@@ -35,6 +35,8 @@ const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A site to send requests to.
 pub(crate) struct Client {
     link: Link,
+    /// The space that requests are about; `None`: `main`.
+    space: Option<String>,
 }
 
 enum Link {
@@ -57,7 +59,7 @@ impl Client {
             let process = match Node::open(config.clone()).await {
                 Ok(node) => {
                     let router = api::router(node.handle());
-                    return Ok(Self { link: Link::Opened { node: Box::new(node), router } });
+                    return Ok(Self::new(Link::Opened { node: Box::new(node), router }));
                 }
                 Err(StartError::Open(OpenError::Folder(FolderError::Locked {
                     process, ..
@@ -69,7 +71,7 @@ impl Client {
                 && is_healthy(&http, api).await
             {
                 let token = folder.token()?;
-                return Ok(Self { link: Link::Running { http, api, token } });
+                return Ok(Self::new(Link::Running { http, api, token }));
             }
             if Instant::now() >= deadline {
                 return Err(in_use(data, process, api));
@@ -87,7 +89,16 @@ impl Client {
         if !is_healthy(&http, api).await {
             return Ok(None);
         }
-        Ok(Some(Self { link: Link::Running { http, api, token: folder.token()? } }))
+        Ok(Some(Self::new(Link::Running { http, api, token: folder.token()? })))
+    }
+
+    fn new(link: Link) -> Self {
+        Self { link, space: None }
+    }
+
+    /// The same, with requests about another space.
+    pub(crate) fn in_space(self, space: Option<String>) -> Self {
+        Self { space, ..self }
     }
 
     /// Where the API of the running node listens.
@@ -188,6 +199,13 @@ impl Client {
         path: &str,
         body: Option<(&str, Body)>,
     ) -> Result<Response<Body>, CliError> {
+        let path = match &self.space {
+            Some(space) => {
+                let before = if path.contains('?') { '&' } else { '?' };
+                format!("{path}{before}space={}", encoded(space))
+            }
+            None => path.to_owned(),
+        };
         let mut request = Request::builder().method(method);
         let body = match body {
             Some((content_type, body)) => {

@@ -19,7 +19,7 @@ use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCo
 use client::Client;
 use commands::{
     backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
-    membership, records, run, schema, status, summary, sync, watch,
+    membership, records, run, schema, space, status, summary, sync, watch,
 };
 use error::CliError;
 
@@ -48,6 +48,12 @@ fn finish(result: Result<(), CliError>) -> ExitCode {
 }
 
 fn execute(global: &Global, command: Command) -> Result<(), CliError> {
+    if let Some(space) = global.space.as_ref().filter(|_| !command.is_of_space()) {
+        return Err(CliError::usage(format!(
+            "--space {space} is given to a command that is not about the records of a space"
+        ))
+        .hint("`branchline space --help` shows what can be done with spaces"));
+    }
     match command {
         Command::Demo { keep } => demo::run(keep),
         Command::Init { name, found } => init::init(global, &name, found),
@@ -87,7 +93,7 @@ async fn on_site(
     global: &Global,
     work: impl AsyncFnOnce(&Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let client = Client::connect(&global.data).await?;
+    let client = Client::connect(&global.data).await?.in_space(global.space.clone());
     let context = Context { client, json: global.json };
     let result = work(&context).await;
     context.client.close().await;
@@ -102,6 +108,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Revoke { site, yes } => decisions::revoke(context, &site, yes).await,
         SiteCommand::Role { site, role } => decisions::role(context, &site, role).await,
         SiteCommand::Rename { site, name } => decisions::rename(context, &site, name).await,
+        SiteCommand::Space(command) => space::run(context, command).await,
         SiteCommand::Peers => membership::peers(context).await,
         SiteCommand::Put { record, fields } => records::put(context, &record, &fields).await,
         SiteCommand::Get { record } => records::get(context, &record).await,

@@ -15,6 +15,7 @@ pub(crate) mod membership;
 pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod space;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod sync;
