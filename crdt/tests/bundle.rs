@@ -17,8 +17,8 @@ const NOW: Now = Now { wall_ms: 0, monotonic_ms: 0 };
 /// What one office holds, as a file.
 fn bundle(pair: &Pair, office: usize, since: &Since) -> (Vec<u8>, Contents) {
     let store = pair.replicas[office].store().clone();
-    let network = pair.replicas[office].network().unwrap();
-    let bundling = Bundling::new(store, network, pair.site(office), None, 0, since);
+    let begin = pair.replicas[office].begin_bundle(None, None, 0).unwrap();
+    let bundling = Bundling::new(store, begin, since);
     let (mut bundling, mut file) = (bundling.unwrap(), Vec::new());
     while let Some(bytes) = bundling.next_bytes().unwrap() {
         file.extend(bytes);

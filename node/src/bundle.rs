@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use branchline_crdt::bundle::{BundleError, BundleReader, Bundling, Contents, Piece, Since};
-use branchline_crdt::ids::{NetworkId, SiteId};
-use branchline_crdt::membership::Admission;
+use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::{MergeError, MergePiece, Merged};
 use branchline_crdt::store::StoreError;
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::driver::{Message, wall_ms};
+use crate::driver::Message;
 use crate::handle::{Handle, NoNetwork, ReadError, Stopped, conflicted};
 use crate::storage::Reader;
 
@@ -24,13 +23,6 @@ const PREPARED_MAX: usize = 2;
 const BYTES_PATIENCE: Duration = Duration::from_secs(30);
 /// Records that are told apart where changed ones are counted; further ones count at each change.
 const RECORDS_TOLD_APART_MAX: usize = 1 << 20;
-
-/// What a bundle begins with, said by the replica.
-pub(crate) struct BundleStart {
-    pub(crate) network: NetworkId,
-    pub(crate) site: SiteId,
-    pub(crate) admission: Option<Admission>,
-}
 
 /// What merging a bundle did. What it says is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,18 +76,22 @@ impl From<Stopped> for NotMerged {
 }
 
 impl Handle {
-    /// The bytes of a bundle of all that is held now and that its receiver lacks. The stream ends early with an error;
-    /// the file is then not whole, and says so to whoever reads it.
+    /// The bytes of a bundle of all that is held now and that its receiver lacks, with the private space that is
+    /// addressed and those that the receiver is in. The stream ends early with an error; the file is then not whole,
+    /// and says so to whoever reads it.
     pub async fn bundle(
         &self,
         since: Since,
     ) -> Result<impl Stream<Item = Result<Vec<u8>, StoreError>> + Send + 'static, ReadError> {
-        let start = self.ask(Message::BeginBundle).await?;
-        let BundleStart { network, site, admission } = start.ok_or(NoNetwork)?;
-        let begin = move |reader: &Reader, _| {
-            Bundling::new(reader.clone(), network, site, admission, wall_ms(), &since)
+        let receiver = match &since {
+            Since::Frontier(site, _) | Since::Receipt(site) => Some(*site),
+            Since::Nothing => None,
         };
-        let bundling = self.read(begin).await?;
+        let root = self.root;
+        let begin = self.ask(|reply| Message::BeginBundle { receiver, root, reply }).await?;
+        let begin = begin.ok_or(NoNetwork)?;
+        let read = move |reader: &Reader, _| Bundling::new(reader.clone(), begin, &since);
+        let bundling = self.read(read).await?;
         let (pieces, mut waiting) = mpsc::channel(PIECES_WAITING_MAX);
         spawn_blocking(move || write(bundling, &pieces));
         Ok(stream::poll_fn(move |context| waiting.poll_recv(context)))
@@ -134,6 +130,7 @@ impl Handle {
                 MergePiece::Genesis(_)
                 | MergePiece::Admission(_)
                 | MergePiece::Entries(_)
+                | MergePiece::Space(_)
                 | MergePiece::Fork(..)
                 | MergePiece::Receipts(_) => {}
             }

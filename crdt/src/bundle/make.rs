@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::{
     ADMISSION, Contents, ENTRIES, ENTRIES_BYTES, FILE, FORK, GENESIS, HEADER, Header, RECEIPTS,
-    RECEIPTS_KIND,
+    RECEIPTS_KIND, SPACE,
 };
 use crate::changes::read_entry;
 use crate::chunks::{ChunkWriter, END};
@@ -14,8 +14,8 @@ use crate::entry::{self, Entry};
 use crate::frontier::Known;
 use crate::holders::{self, Compared};
 use crate::ids::{Author, EntryHash, NetworkId, SiteId, SpaceId};
-use crate::membership::{Admission, Genesis};
-use crate::protocol::pack_entries;
+use crate::membership::{Admission, Genesis, SpaceDocument};
+use crate::protocol::{INVITATIONS_BYTES_MAX, Invitation, pack_entries};
 use crate::receipt::Receipt;
 use crate::replica::logs::Logs;
 use crate::store::{Position, ReadStore, StoreError};
@@ -27,10 +27,25 @@ use crate::tables::row;
 pub enum Since {
     /// Nothing.
     Nothing,
-    /// By space, what it has told of itself; nothing of other spaces.
-    Frontier(BTreeMap<SpaceId, Vec<Known>>),
+    /// By space, what it has told of itself; of other spaces what its latest receipt says.
+    Frontier(SiteId, BTreeMap<SpaceId, Vec<Known>>),
     /// What its latest receipt says; without one, nothing.
     Receipt(SiteId),
+}
+
+/// What a bundle begins with, as the replica of its maker says it.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// The network.
+    pub network: NetworkId,
+    /// The site that makes the bundle.
+    pub maker: SiteId,
+    /// How it takes up its ticket, if it is no member yet.
+    pub admission: Option<Admission>,
+    /// The private spaces that the bundle is to hold, besides the network's own.
+    pub private: Vec<SpaceDocument>,
+    /// When, in ms since 1970.
+    pub time_ms: i64,
 }
 
 /// A bundle in the making: yields the bytes of the file, piece by piece.
@@ -51,6 +66,16 @@ enum Part {
     End,
 }
 
+/// What a bundle holds of the two spaces of a root.
+struct OfRoot {
+    /// By space, what the receiver is taken to hold.
+    told: Vec<(SpaceId, Vec<Known>)>,
+    membership: Part,
+    forks: Vec<Part>,
+    records: Part,
+    receipts: Vec<Receipt>,
+}
+
 /// The entries of one space that are yet to be written, in journal order.
 struct Walk {
     next: BinaryHeap<Reverse<(Position, Author, u64)>>,
@@ -59,44 +84,30 @@ struct Walk {
 }
 
 impl<J: ReadStore> Bundling<J> {
-    /// Begins a bundle of all that is held now and that its receiver lacks. `maker`: this site; `admission`: how it
-    /// takes up its ticket, if it is no member yet.
-    pub fn new(
-        journal: J,
-        network: NetworkId,
-        maker: SiteId,
-        admission: Option<Admission>,
-        time_ms: i64,
-        since: &Since,
-    ) -> Result<Self, StoreError> {
-        let (membership, main) = (network.membership_space(), network.main_space());
-        let (mut told, mut forks, mut walks) = (Vec::new(), Vec::new(), VecDeque::new());
-        // The members are read last, so that those are among them who wrote what is read before.
-        for space in [main, membership] {
-            let logs = Logs::load(&journal, space)?;
-            let known = known(&journal, space, &logs, since)?;
-            walks.push_front((space, Walk::new(&journal, space, &logs, &known)?));
-            forks.extend(logs.forks.values().map(|fork| codec::encode(&(space, fork))));
-            if !known.is_empty() {
-                told.push((space, known));
-            }
-        }
-        let receipts: Vec<Receipt> = holders::receipts(&journal, main)?.into_values().collect();
+    /// Begins a bundle of all that is held now and that its receiver lacks.
+    pub fn new(journal: J, begin: Begin, since: &Since) -> Result<Self, StoreError> {
+        let Begin { network, maker, admission, private, time_ms } = begin;
+        let mut contents = Contents::default();
+        let mut told = Vec::new();
+        let mut parts = VecDeque::new();
         let genesis: Option<Genesis> = row(&journal, "genesis document", logs::GENESIS)?;
-        let header = Header { network, maker, time_ms, since: told };
-        let (writer, start) = ChunkWriter::start(FILE);
-        let mut parts =
-            VecDeque::from([Part::Bytes(start), Part::Chunk(HEADER, codec::encode(&header))]);
         parts.extend(genesis.map(|genesis| Part::Chunk(GENESIS, codec::encode(&genesis))));
         parts.extend(admission.map(|taken| Part::Chunk(ADMISSION, codec::encode(&taken))));
-        let entries = |(space, walk)| Part::Entries(space, walk);
-        parts.extend(walks.pop_front().map(entries));
-        parts.extend(forks.into_iter().map(|fork| Part::Chunk(FORK, fork)));
-        parts.extend(walks.into_iter().map(entries));
-        let some = receipts.chunks(RECEIPTS);
-        parts.extend(some.map(|some| Part::Chunk(RECEIPTS_KIND, codec::encode(&some))));
+        let of_network = OfRoot::read(&journal, network, since)?;
+        of_network.add_to(&mut parts, &mut told, &mut contents);
+        for document in private {
+            let root = document.root();
+            let of_space = OfRoot::read(&journal, root, since)?;
+            let entries = pack_entries(&proof(&journal, root.membership_space())?);
+            let invitation = Invitation { document, entries };
+            parts.push_back(Part::Chunk(SPACE, codec::encode(&invitation)));
+            of_space.add_to(&mut parts, &mut told, &mut contents);
+        }
         parts.push_back(Part::End);
-        let contents = Contents { receipts: receipts.len() as u64, ..Contents::default() };
+        let header = Header { network, maker, time_ms, since: told };
+        let (writer, start) = ChunkWriter::start(FILE);
+        parts.push_front(Part::Chunk(HEADER, codec::encode(&header)));
+        parts.push_front(Part::Bytes(start));
         let left_out = BTreeMap::new();
         Ok(Self { journal, writer, parts, left_out, contents, header })
     }
@@ -167,6 +178,69 @@ impl<J: ReadStore> Bundling<J> {
     }
 }
 
+impl OfRoot {
+    fn read(
+        journal: &impl ReadStore,
+        root: NetworkId,
+        since: &Since,
+    ) -> Result<Self, StoreError> {
+        let (mut told, mut forks) = (Vec::new(), Vec::new());
+        let mut entries = |space| -> Result<Part, StoreError> {
+            let logs = Logs::load(journal, space)?;
+            let known = known(journal, space, &logs, since)?;
+            let walk = Walk::new(journal, space, &logs, &known)?;
+            let fork = |fork| Part::Chunk(FORK, codec::encode(&(space, fork)));
+            forks.extend(logs.forks.values().map(fork));
+            if !known.is_empty() {
+                told.push((space, known));
+            }
+            Ok(Part::Entries(space, walk))
+        };
+        // The members are read last, so that those are among them who wrote what is read before.
+        let records = entries(root.main_space())?;
+        let membership = entries(root.membership_space())?;
+        let receipts = holders::receipts(journal, root.main_space())?.into_values().collect();
+        Ok(Self { told, membership, forks, records, receipts })
+    }
+
+    fn add_to(
+        self,
+        parts: &mut VecDeque<Part>,
+        told: &mut Vec<(SpaceId, Vec<Known>)>,
+        contents: &mut Contents,
+    ) {
+        told.extend(self.told);
+        contents.receipts += self.receipts.len() as u64;
+        parts.push_back(self.membership);
+        parts.extend(self.forks);
+        parts.push_back(self.records);
+        let some = self.receipts.chunks(RECEIPTS);
+        parts.extend(some.map(|some| Part::Chunk(RECEIPTS_KIND, codec::encode(&some))));
+    }
+}
+
+/// The first membership entries of a space, which show who is in it.
+fn proof(journal: &impl ReadStore, space: SpaceId) -> Result<Vec<Entry>, StoreError> {
+    let logs = Logs::load(journal, space)?;
+    let mut walk = Walk::new(journal, space, &logs, &[])?;
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while let Some(Reverse((position, author, seq))) = walk.next.pop() {
+        let entry = match read_entry(journal, position) {
+            Ok(entry) => entry,
+            // What builds on it is of no use either.
+            Err(StoreError::Damaged { .. }) => break,
+            Err(error) => return Err(error),
+        };
+        bytes += entry.bytes().len();
+        if bytes > INVITATIONS_BYTES_MAX {
+            break;
+        }
+        entries.push(entry);
+        walk.next.extend(place_of(journal, space, author, seq + 1)?.map(Reverse));
+    }
+    Ok(entries)
+}
+
 impl Walk {
     fn new(
         journal: &impl ReadStore,
@@ -200,17 +274,11 @@ fn known(
 ) -> Result<Vec<Known>, StoreError> {
     let told = match since {
         Since::Nothing => Vec::new(),
-        Since::Frontier(spaces) => spaces.get(&space).cloned().unwrap_or_default(),
-        Since::Receipt(site) => {
-            let receipts = holders::receipts(journal, space)?;
-            let listed = receipts.get(site).map(|receipt| Compared::new(logs).known(receipt));
-            let mut told = Vec::new();
-            for item in listed.unwrap_or_default() {
-                let hash = hash_of(journal, space, logs, &item)?;
-                told.push(Known { check: hash.map_or([0; 8], |hash| hash.short()), ..item });
-            }
-            told
-        }
+        Since::Frontier(site, spaces) => match spaces.get(&space) {
+            Some(known) => known.clone(),
+            None => received(journal, space, logs, site)?,
+        },
+        Since::Receipt(site) => received(journal, space, logs, site)?,
     };
     let mut held = Vec::new();
     for item in told {
@@ -235,6 +303,23 @@ fn known(
         }
     }
     Ok(held)
+}
+
+/// What a site holds of a space by its latest receipt.
+fn received(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    logs: &Logs,
+    site: &SiteId,
+) -> Result<Vec<Known>, StoreError> {
+    let receipts = holders::receipts(journal, space)?;
+    let listed = receipts.get(site).map(|receipt| Compared::new(logs).known(receipt));
+    let mut told = Vec::new();
+    for item in listed.unwrap_or_default() {
+        let hash = hash_of(journal, space, logs, &item)?;
+        told.push(Known { check: hash.map_or([0; 8], |hash| hash.short()), ..item });
+    }
+    Ok(told)
 }
 
 /// The hash of an entry that is held here.

@@ -1,7 +1,8 @@
 //! Bundles: entries in a file, for offices whose link is a USB stick.
 //!
 //! A bundle is a [`crate::chunks`] file of [`Piece`]s: the header, the genesis document, the taking up of a ticket if its
-//! maker is no member yet, membership entries, proofs of forks, the entries of the main space, and receipts. Entries
+//! maker is no member yet, membership entries, proofs of forks, the entries of the main space, and receipts; then for
+//! each private space that it is to hold the proof of who is in it, and the same of that space. Entries
 //! stand in the maker's journal order, packed as in answers to pulls. A bundle is a hint: whoever takes it in judges
 //! each part as if a stranger had sent it.
 
@@ -15,11 +16,12 @@ use crate::frontier::Known;
 use crate::ids::{NetworkId, SiteId, SpaceId};
 use crate::membership::{Admission, Genesis};
 use crate::prepare::Job;
+use crate::protocol::Invitation;
 use crate::receipt::Receipt;
 use crate::replica::MergePiece;
 use crate::tables::logs::ForkRow;
 
-pub use make::{Bundling, Since};
+pub use make::{Begin, Bundling, Since};
 
 /// The file.
 pub const FILE: FileKind = FileKind { mark: b"branchline bundl", name: "bundle", version: 1 };
@@ -36,6 +38,7 @@ const ADMISSION: u8 = 3;
 const ENTRIES: u8 = 4;
 const FORK: u8 = 5;
 const RECEIPTS_KIND: u8 = 6;
+const SPACE: u8 = 7;
 
 /// What a bundle is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +76,8 @@ pub enum Piece {
     Admission(Box<Admission>),
     /// Entries, see [`crate::protocol::pack_entries`].
     Entries(Vec<u8>),
+    /// A private space, shown to whoever is in it. What follows is of that space.
+    Space(Box<Invitation>),
     /// The proof of a fork, and the space of the log.
     Fork(SpaceId, Box<ForkRow>),
     /// The latest receipts of some sites.
@@ -91,6 +96,7 @@ impl Piece {
             Self::Genesis(genesis) => MergePiece::Genesis(genesis),
             Self::Admission(admission) => MergePiece::Admission(admission),
             Self::Entries(packed) => MergePiece::Entries(Job::of_bundle(packed).run()),
+            Self::Space(invitation) => MergePiece::Space(invitation),
             Self::Fork(space, fork) => MergePiece::Fork(space, fork),
             Self::Receipts(receipts) => MergePiece::Receipts(receipts),
             Self::End(contents) => MergePiece::End(contents),
@@ -149,6 +155,7 @@ impl BundleReader {
                 let (space, fork) = codec::decode("fork", &content)?;
                 Piece::Fork(space, Box::new(fork))
             }
+            SPACE => Piece::Space(Box::new(codec::decode("private space", &content)?)),
             RECEIPTS_KIND => Piece::Receipts(codec::decode("receipts", &content)?),
             END => Piece::End(codec::decode("end of a bundle", &content)?),
             found => return Err(BundleError::Kind { found }),

@@ -1,12 +1,13 @@
 //! Taking a bundle in, piece by piece: judged exactly as what comes over the network.
 
 use super::{Notice, Now, Replica};
-use crate::bundle::{Contents, Header};
+use crate::bundle::{Begin, Contents, Header};
 use crate::codec;
 use crate::entry::Header as EntryHeader;
 use crate::ids::{Author, NetworkId, SiteId, SpaceId};
 use crate::membership::{Admission, Admitting, Genesis, Operation};
 use crate::prepare::{Prepared, PreparedEntry};
+use crate::protocol::Invitation;
 use crate::receipt::Receipt;
 use crate::store::{Store, StoreError};
 use crate::tables::logs::ForkRow;
@@ -24,6 +25,8 @@ pub enum MergePiece {
     Admission(Box<Admission>),
     /// See [`crate::bundle::Piece::Entries`].
     Entries(Prepared),
+    /// See [`crate::bundle::Piece::Space`].
+    Space(Box<Invitation>),
     /// See [`crate::bundle::Piece::Fork`].
     Fork(SpaceId, Box<ForkRow>),
     /// See [`crate::bundle::Piece::Receipts`].
@@ -115,6 +118,12 @@ impl<S: Store> Replica<S> {
             MergePiece::Genesis(genesis) => self.merge_genesis(genesis),
             MergePiece::Admission(admission) => self.merge_admission(*admission),
             MergePiece::Entries(prepared) => self.merge_entries(maker, prepared)?,
+            MergePiece::Space(invitation) => {
+                // The members whose entries came before it are known first.
+                self.commit()?;
+                self.take_invitations(maker, vec![*invitation])?;
+                Ok(Merged::default())
+            }
             MergePiece::Fork(space, fork) => {
                 self.take_fork(space, *fork).map(|()| Ok(Merged::default()))?
             }
@@ -136,8 +145,26 @@ impl<S: Store> Replica<S> {
         Ok(merged)
     }
 
-    /// How this site takes up its ticket, if it is no member yet: for a bundle.
-    pub fn admission(&self) -> Option<Admission> {
+    /// What a bundle made here begins with; nothing where there is no network. It holds the private space with `root`,
+    /// and those that its receiver is in.
+    pub fn begin_bundle(
+        &self,
+        receiver: Option<SiteId>,
+        root: Option<NetworkId>,
+        wall_ms: i64,
+    ) -> Option<Begin> {
+        let network = self.network()?;
+        let private = self.private.iter().filter(|(held, space)| {
+            let is_receivers = receiver.is_some_and(|site| space.members.get(&site).is_some());
+            root == Some(**held) || is_receivers
+        });
+        let private = private.map(|(_, space)| space.document.clone()).collect();
+        let (maker, admission) = (self.site(), self.admission());
+        Some(Begin { network, maker, admission, private, time_ms: wall_ms })
+    }
+
+    /// How this site takes up its ticket, if it is no member yet.
+    fn admission(&self) -> Option<Admission> {
         let network = self.network.as_ref().filter(|_| self.has_ticket_to_present())?;
         let ticket = network.ticket.as_ref()?;
         Some(Admission::sign(ticket, self.site(), &self.identity.name))
@@ -204,7 +231,9 @@ impl<S: Store> Replica<S> {
         maker: SiteId,
         prepared: Prepared,
     ) -> Result<Result<Merged, MergeError>, StoreError> {
-        let Some(network) = self.network() else { return Ok(Err(MergeError::NoNetwork)) };
+        if self.network().is_none() {
+            return Ok(Err(MergeError::NoNetwork));
+        }
         let entries = match prepared.entries {
             Ok(entries) => entries,
             Err(error) => return Ok(Err(MergeError::Unreadable { reason: error.to_string() })),
@@ -212,7 +241,7 @@ impl<S: Store> Replica<S> {
         let mut merged = Merged::default();
         for prepared in entries {
             let header = &prepared.entry.header;
-            if header.space != network.membership_space()
+            if header.space != header.network.membership_space()
                 && !self.is_member()
                 && !self.commits_member()?
             {
@@ -258,7 +287,8 @@ impl<S: Store> Replica<S> {
 
     /// Whether the author of an entry may be a member once what is staged is durable.
     fn waits_for_members(&self, header: &EntryHeader) -> bool {
-        let is_known = self.members().is_some_and(|m| m.get(&header.author.site).is_some());
+        let members = self.members_of(header.network);
+        let is_known = members.is_some_and(|m| m.get(&header.author.site).is_some());
         let membership = header.network.membership_space();
         let is_staged = || self.stage.logs.keys().any(|(space, _)| *space == membership);
         !is_known && is_staged()

@@ -18,7 +18,7 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code, text_of};
-use super::extract::JsonBody;
+use super::extract::{InSpace, JsonBody};
 use super::history::name_of;
 use super::log::{FrontierAnswer, TipAnswer, find_site, space_names};
 use super::status::rfc3339;
@@ -70,7 +70,7 @@ pub struct MergeAnswer {
 }
 
 pub(crate) async fn bundle(
-    State(handle): State<Handle>,
+    InSpace(handle): InSpace,
     JsonBody(request): JsonBody<BundleRequest>,
 ) -> Result<Response, ApiError> {
     let network = handle.network_id().ok_or_else(ApiError::no_network)?;
@@ -79,7 +79,7 @@ pub(crate) async fn bundle(
             let message = "since and for_site both say what the receiver holds";
             return Err(ApiError::new(Code::BadParameter, message));
         }
-        (Some(frontier), None) => since(&frontier, network)?,
+        (Some(frontier), None) => since(&frontier, &handle, network)?,
         (None, Some(site)) => Since::Receipt(find_site(&site, &handle.names().await?)?),
         (None, None) => Since::Nothing,
     };
@@ -87,17 +87,29 @@ pub(crate) async fn bundle(
     Ok(([(header::CONTENT_TYPE, BUNDLE_TYPE)], Body::from_stream(bytes)).into_response())
 }
 
-/// What a frontier file says.
-fn since(frontier: &FrontierAnswer, network: NetworkId) -> Result<Since, ApiError> {
-    if frontier.network != network.to_string() {
-        let (found, expected) = (&frontier.network, network);
-        let message =
-            format!("the frontier is of network {found}, this site belongs to {expected}");
-        return Err(ApiError::new(Code::BundleRefused, message));
-    }
+/// What a frontier file says: of the network, or of a private space.
+fn since(
+    frontier: &FrontierAnswer,
+    handle: &Handle,
+    network: NetworkId,
+) -> Result<Since, ApiError> {
+    let found = &frontier.network;
+    let root = match *found == network.to_string() {
+        true => Some(network),
+        false => handle.in_space(found).ok().and_then(|handle| handle.root().ok()),
+    };
+    let root = root.ok_or_else(|| {
+        let message = format!("the frontier is of network {found}, this site belongs to {network}");
+        ApiError::new(Code::BundleRefused, message)
+    })?;
+    let site = frontier.site.parse().ok().and_then(|peer| SiteId::from_peer_id(&peer));
+    let site = site.ok_or_else(|| {
+        let message = format!("the frontier names no site: {:?}", frontier.site);
+        ApiError::new(Code::BadParameter, message)
+    })?;
     let mut spaces = BTreeMap::new();
     for (name, tips) in &frontier.spaces {
-        let space = space_names(network).into_iter().find(|(known, _)| known == name);
+        let space = space_names(root).into_iter().find(|(known, _)| known == name);
         // What this site does not hold it cannot bundle.
         let Some((_, space)) = space else { continue };
         let bad =
@@ -105,7 +117,7 @@ fn since(frontier: &FrontierAnswer, network: NetworkId) -> Result<Since, ApiErro
         let known = tips.iter().map(|tip| known(tip).ok_or_else(bad));
         spaces.insert(space, known.collect::<Result<Vec<_>, _>>()?);
     }
-    Ok(Since::Frontier(spaces))
+    Ok(Since::Frontier(site, spaces))
 }
 
 fn known(tip: &TipAnswer) -> Option<Known> {

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use branchline_crdt::Replica;
+use branchline_crdt::bundle::Begin;
 use branchline_crdt::entry::EntryId;
-use branchline_crdt::ids::{SiteId, SiteKey, SpaceId};
+use branchline_crdt::ids::{NetworkId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
 use branchline_crdt::replica::{
@@ -28,7 +29,6 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::bundle::BundleStart;
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
 use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
@@ -88,7 +88,11 @@ pub(crate) enum Message {
     Verify(oneshot::Sender<Result<VerifyReport, StoreError>>),
     Rebuild(oneshot::Sender<Result<u64, StoreError>>),
     /// Issues this site's receipt, and says what a bundle begins with; nothing where there is no network.
-    BeginBundle(oneshot::Sender<Option<BundleStart>>),
+    BeginBundle {
+        receiver: Option<SiteId>,
+        root: Option<NetworkId>,
+        reply: oneshot::Sender<Option<Begin>>,
+    },
     /// What has passed between this site and each connected member.
     Exchanges(oneshot::Sender<BTreeMap<SiteId, Exchange>>),
     /// Pulls from a member now, if it is connected.
@@ -300,12 +304,10 @@ impl Driver {
                 let entries = self.rebuild()?;
                 let _ = reply.send(Ok(entries));
             }
-            Message::BeginBundle(reply) => {
+            Message::BeginBundle { receiver, root, reply } => {
                 self.replica.commit()?;
                 self.replica.issue_receipts_now(Self::now(self.started))?;
-                let (site, admission) = (self.replica.site(), self.replica.admission());
-                let start = |network| BundleStart { network, site, admission };
-                let _ = reply.send(self.replica.network().map(start));
+                let _ = reply.send(self.replica.begin_bundle(receiver, root, wall_ms()));
             }
             Message::Exchanges(reply) => {
                 let _ = reply.send(self.replica.exchanges());

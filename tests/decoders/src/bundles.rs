@@ -1,15 +1,16 @@
 //! Bundles, whole and piece by piece: what anybody may write on a stick.
 
-use branchline_crdt::bundle::{BundleReader, Bundling, FILE, Header, Piece, Since};
+use branchline_crdt::bundle::{Begin, BundleReader, Bundling, FILE, Header, Piece, Since};
 use branchline_crdt::chunks::{ChunkReader, ChunkWriter, END};
 use branchline_crdt::codec;
+use branchline_crdt::membership::SpaceDocument;
 
 use crate::members::stays_usable;
 use crate::network::{at, key, network, open};
 use crate::{Memory, Target};
 
 /// Kinds of pieces, and one more.
-const KINDS: u8 = 8;
+const KINDS: u8 = 9;
 const HEADER: u8 = 1;
 
 pub(crate) const BUNDLE: Target =
@@ -62,8 +63,16 @@ fn seeds() -> Vec<Vec<u8>> {
     let admission = Some(network().admission.clone());
     let north = network().north.clone();
     let site = key(2).site();
-    let since = Since::Nothing;
-    let bundling = Bundling::new(north, network().id, site, admission, 0, &since);
+    let document = SpaceDocument {
+        network: network().id,
+        name: "north".to_owned(),
+        creator: site,
+        time_ms: 0,
+        nonce: [8; 16],
+    };
+    let (network, private) = (network().id, vec![document]);
+    let begin = Begin { network, maker: site, admission, private, time_ms: 0 };
+    let bundling = Bundling::new(north, begin, &Since::Nothing);
     let mut bundling = bundling.expect("the store works");
     let mut file = Vec::new();
     while let Some(bytes) = bundling.next_bytes().expect("the store works") {
