@@ -58,7 +58,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// The space that records and entries are of, by name or id; main if not given
-    #[arg(long, global = true, value_name = "SPACE")]
+    #[arg(long, id = "of_space", global = true, value_name = "SPACE")]
     pub(crate) space: Option<String>,
 }
 

@@ -63,7 +63,7 @@ fn frontier(pair: &Pair, office: usize) -> Since {
     let network = pair.replicas[office].network().unwrap();
     let spaces = [network.membership_space(), network.main_space()];
     let known = |space| (space, log::known(pair.replicas[office].store(), space).unwrap());
-    Since::Frontier(BTreeMap::from(spaces.map(known)))
+    Since::Frontier(pair.site(office), BTreeMap::from(spaces.map(known)))
 }
 
 #[test]

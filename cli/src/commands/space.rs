@@ -80,9 +80,7 @@ async fn list(context: &Context) -> Result<(), CliError> {
         return output::json(&SpacesAnswer { spaces });
     }
     if spaces.is_empty() {
-        output::note(
-            "this site is in no space but main: `branchline space create NAME` makes one",
-        );
+        output::note("this site is in no space but main: `branchline space create NAME` makes one");
         return Ok(());
     }
     let row = |space: SpaceAnswer| {

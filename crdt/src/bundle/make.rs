@@ -179,11 +179,7 @@ impl<J: ReadStore> Bundling<J> {
 }
 
 impl OfRoot {
-    fn read(
-        journal: &impl ReadStore,
-        root: NetworkId,
-        since: &Since,
-    ) -> Result<Self, StoreError> {
+    fn read(journal: &impl ReadStore, root: NetworkId, since: &Since) -> Result<Self, StoreError> {
         let (mut told, mut forks) = (Vec::new(), Vec::new());
         let mut entries = |space| -> Result<Part, StoreError> {
             let logs = Logs::load(journal, space)?;

@@ -141,7 +141,7 @@ pub enum DecisionError {
     LastAdmin,
     /// Admins decide of their juniors.
     #[error(
-        "{name} was there before this site: only an admin who was there before it can decide of it"
+        "{name} has been there for longer than this site: only an admin who was there before it can decide of it"
     )]
     Senior {
         /// The member's name.
