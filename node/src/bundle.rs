@@ -8,8 +8,10 @@ use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::{MergeError, MergePiece, Merged};
 use branchline_crdt::store::StoreError;
 use futures::stream::{self, Stream, StreamExt as _};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use utoipa::ToSchema;
 
 use crate::driver::Message;
 use crate::handle::{Handle, NoNetwork, ReadError, Stopped, conflicted};
@@ -31,6 +33,13 @@ pub struct MergeReport {
     pub maker: Option<SiteId>,
     /// When, in ms since 1970 by its clock.
     pub time_ms: i64,
+    /// What became of the entries.
+    pub counts: MergeCounts,
+}
+
+/// What became of a bundle's entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MergeCounts {
     /// Entries that are held now and were not.
     pub entries_new: u64,
     /// Entries that were held already.
@@ -126,7 +135,9 @@ impl Handle {
                     report.maker = Some(header.maker);
                     report.time_ms = header.time_ms;
                 }
-                MergePiece::End(Contents { left_out, .. }) => report.entries_left_out = *left_out,
+                MergePiece::End(Contents { left_out, .. }) => {
+                    report.counts.entries_left_out = *left_out;
+                }
                 MergePiece::Genesis(_)
                 | MergePiece::Admission(_)
                 | MergePiece::Entries(_)
@@ -137,15 +148,15 @@ impl Handle {
             let Some(maker) = report.maker else { return Err(BundleError::NoHeader.into()) };
             let piece = Box::new(piece);
             let merged = self.ask(|reply| Message::Merge { maker, piece, reply }).await??;
-            report.add(merged, &mut records);
+            report.counts.add(merged, &mut records);
         }
         let after = self.read(conflicted).await?;
-        report.conflicts_new = after.difference(&before).count() as u64;
+        report.counts.conflicts_new = after.difference(&before).count() as u64;
         Ok(())
     }
 }
 
-impl MergeReport {
+impl MergeCounts {
     fn add(&mut self, merged: Merged, records: &mut BTreeSet<[u8; 8]>) {
         self.entries_new += merged.new;
         self.entries_known += merged.known;

@@ -297,7 +297,7 @@ impl Handle {
         since: Since,
         collection: Option<String>,
     ) -> Result<Consumer, FeedError> {
-        let space = self.root()?.main_space();
+        let space = self.root().map_err(ReadError::from)?.main_space();
         self.feed.open(space, since, collection).await
     }
 

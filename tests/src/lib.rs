@@ -13,9 +13,11 @@ use process::Gauge;
 
 pub mod disk;
 pub mod netns;
+pub mod openapi;
 pub mod process;
 pub mod proxy;
 pub mod raw_peer;
+pub mod recorder;
 pub mod wire;
 
 /// How long a condition may take to come true on a slow machine.

@@ -1,10 +1,12 @@
-//! The page of examples does what it says.
+//! The page of examples does what it says, and what is answered is as the API's description says.
 
 #![allow(missing_docs)]
 
 use std::process::Command;
 
-use branchline_tests::Office;
+use branchline_tests::openapi::Document;
+use branchline_tests::recorder::Recorder;
+use branchline_tests::{Office, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
 const PAGE: &str = include_str!("../../node/API.md");
@@ -21,6 +23,7 @@ fn every_command_of_the_api_page_succeeds() {
     let mut head = Office::init(PROGRAM, folder.path(), "head", true);
     head.start();
     let (address, token) = head.api();
+    let recorder = Recorder::start(address);
     let blocks: Vec<&str> = PAGE.split("```sh\n").skip(1).collect();
     let blocks: Vec<&str> = blocks.iter().filter_map(|text| text.split("```").next()).collect();
     assert!(blocks.len() > 5);
@@ -28,7 +31,7 @@ fn every_command_of_the_api_page_succeeds() {
     let script = format!("set -eux\n{}", blocks.concat());
     let ran = Command::new("bash")
         .args(["-c", &script])
-        .env("API", format!("http://{address}"))
+        .env("API", format!("http://{}", recorder.address()))
         .env("AUTH", format!("Authorization: Bearer {token}"))
         .output()
         .expect("bash runs");
@@ -36,4 +39,10 @@ fn every_command_of_the_api_page_succeeds() {
         (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{output}\n{errors}");
     assert_eq!(head.get("/v1/records/products/tea")["stock"], 34);
+    let sent = blocks.concat().matches("curl ").count();
+    eventually("all is written down", || recorder.exchanges().len() == sent);
+    let document = Document::of(&head);
+    for exchange in recorder.exchanges() {
+        document.check(&exchange);
+    }
 }

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::Method;
 use branchline_crdt::bundle::{BundleReader, Contents, Piece};
 use branchline_node::api::{BundleRequest, FrontierAnswer, MergeAnswer};
+use branchline_node::bundle::MergeCounts;
 use futures::StreamExt as _;
 use futures::stream;
 use serde_json::json;
@@ -103,7 +104,7 @@ pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError
     } else {
         show(&answer)?;
     }
-    let MergeAnswer { entries_waiting, entries_refused, refusal, .. } = answer;
+    let MergeCounts { entries_waiting, entries_refused, refusal, .. } = answer.counts;
     if entries_refused > 0 {
         let (entries, reason) = (counted_entries(entries_refused), refusal.unwrap_or_default());
         return Err(CliError::failed(format!("{entries} refused, the first: {reason}")));
@@ -148,21 +149,22 @@ fn file_body(path: &Path) -> Result<Body, CliError> {
 }
 
 fn show(answer: &MergeAnswer) -> Result<(), CliError> {
-    let MergeAnswer { maker_name, entries_new, entries_known, .. } = answer;
-    let (maker, time) = (output::visible(maker_name), answer.time.clone().unwrap_or_default());
+    let MergeAnswer { maker_name, time, counts, .. } = answer;
+    let MergeCounts { entries_new, entries_known, .. } = counts;
+    let (maker, time) = (output::visible(maker_name), time.clone().unwrap_or_default());
     output::line(format_args!("bundle of {maker}, made {time}"))?;
     let mut rows = vec![
         ["entries", &format!("{entries_new} new, {entries_known} known")].map(str::to_owned),
-        ["records", &format!("{} changed", answer.records_changed)].map(str::to_owned),
+        ["records", &format!("{} changed", counts.records_changed)].map(str::to_owned),
     ];
-    if answer.conflicts_new > 0 {
-        let conflicts = counted(answer.conflicts_new, "record");
+    if counts.conflicts_new > 0 {
+        let conflicts = counted(counts.conflicts_new, "record");
         rows.push(
             ["conflicts", &format!("{conflicts} more: `branchline conflicts`")].map(str::to_owned),
         );
     }
-    if answer.entries_left_out > 0 {
-        let left_out = counted_entries(answer.entries_left_out);
+    if counts.entries_left_out > 0 {
+        let left_out = counted_entries(counts.entries_left_out);
         rows.push(["left out", &format!("{left_out}, damaged at {maker}")].map(str::to_owned));
     }
     output::rows(rows)

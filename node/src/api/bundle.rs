@@ -16,13 +16,14 @@ use branchline_crdt::replica::MergeError;
 use data_encoding::HEXLOWER;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, text_of};
 use super::extract::{InSpace, JsonBody};
 use super::history::name_of;
 use super::log::{FrontierAnswer, TipAnswer, find_site, space_names};
 use super::status::rfc3339;
-use crate::bundle::{MergeReport, NotMerged};
+use crate::bundle::{MergeCounts, MergeReport, NotMerged};
 use crate::handle::Handle;
 
 /// What a bundle looks like to programs that transport it.
@@ -33,7 +34,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 const MISSING_TOLD_MAX: usize = 10;
 
 /// What the receiver of the bundle holds. Neither given: nothing.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BundleRequest {
     /// What it has told of itself by `GET /v1/frontier`.
@@ -43,7 +44,7 @@ pub struct BundleRequest {
 }
 
 /// What merging a bundle did. What it says is durable; merging it again changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MergeAnswer {
     /// The site that made the bundle, by its own word.
     pub maker: String,
@@ -51,24 +52,21 @@ pub struct MergeAnswer {
     pub maker_name: String,
     /// When, by its clock, in RFC 3339.
     pub time: Option<String>,
-    /// Entries that are held now and were not.
-    pub entries_new: u64,
-    /// Entries that were held already.
-    pub entries_known: u64,
-    /// Entries that build on others which neither were here nor in the bundle.
-    pub entries_waiting: u64,
-    /// Entries that must not be here.
-    pub entries_refused: u64,
-    /// Why the first of these was refused.
-    pub refusal: Option<String>,
-    /// Records that the new entries change.
-    pub records_changed: u64,
-    /// Records that have conflicts now and had none.
-    pub conflicts_new: u64,
-    /// Entries that the maker left out since they are damaged there.
-    pub entries_left_out: u64,
+    /// What became of the entries.
+    #[serde(flatten)]
+    pub counts: MergeCounts,
 }
 
+/// Entries to be carried to another site.
+#[utoipa::path(
+    post,
+    path = "/v1/bundle",
+    operation_id = "create_bundle",
+    request_body = BundleRequest,
+    responses(
+        (status = OK, description = "The bundle.", body = Vec<u8>, content_type = BUNDLE_TYPE),
+    ),
+)]
 pub(crate) async fn bundle(
     InSpace(handle): InSpace,
     JsonBody(request): JsonBody<BundleRequest>,
@@ -135,6 +133,14 @@ fn known(tip: &TipAnswer) -> Option<Known> {
     })
 }
 
+/// Takes a bundle in.
+#[utoipa::path(
+    post,
+    path = "/v1/merge",
+    operation_id = "merge_bundle",
+    request_body(content = Vec<u8>, content_type = BUNDLE_TYPE),
+    responses((status = OK, description = "It is merged, durably.", body = MergeAnswer)),
+)]
 pub(crate) async fn merge(
     State(handle): State<Handle>,
     body: Body,
@@ -158,14 +164,7 @@ fn answer(report: MergeReport, names: &BTreeMap<SiteId, String>) -> MergeAnswer 
         maker: report.maker.map(|maker| maker.to_string()).unwrap_or_default(),
         maker_name: report.maker.map(|maker| name_of(maker, names)).unwrap_or_default(),
         time: rfc3339(report.time_ms),
-        entries_new: report.entries_new,
-        entries_known: report.entries_known,
-        entries_waiting: report.entries_waiting,
-        entries_refused: report.entries_refused,
-        refusal: report.refusal,
-        records_changed: report.records_changed,
-        conflicts_new: report.conflicts_new,
-        entries_left_out: report.entries_left_out,
+        counts: report.counts,
     }
 }
 
@@ -174,7 +173,7 @@ fn not_merged(
     report: &MergeReport,
     names: &BTreeMap<SiteId, String>,
 ) -> ApiError {
-    let so_far = match report.entries_new {
+    let so_far = match report.counts.entries_new {
         0 => String::new(),
         1 => "; 1 entry before that is merged".to_owned(),
         number => format!("; {number} entries before that are merged"),

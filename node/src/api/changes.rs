@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
 use super::events::events;
@@ -26,7 +27,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// A part of the feed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChangesAnswer {
     /// What is told, in the order in which this site took it in.
     pub changes: Vec<FeedAnswer>,
@@ -37,7 +38,7 @@ pub struct ChangesAnswer {
 }
 
 /// One thing that the feed tells.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FeedAnswer {
     /// The consumer's place once it has seen this (`?since=`).
     pub cursor: String,
@@ -47,7 +48,7 @@ pub struct FeedAnswer {
 }
 
 /// What the feed tells.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ToldAnswer {
     /// A record changed.
@@ -65,7 +66,7 @@ pub enum ToldAnswer {
 }
 
 /// A change of a record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChangedAnswer {
     /// The record's collection.
     pub collection: String,
@@ -92,7 +93,7 @@ pub struct ChangedAnswer {
 }
 
 /// The place of a change in its transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransactionPart {
     /// The number of the transaction in its entry, from 0.
     pub number: u32,
@@ -105,7 +106,7 @@ pub struct TransactionPart {
 }
 
 /// A record at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StateAnswer {
     /// Its fields.
     pub fields: Map<String, Value>,
@@ -113,15 +114,42 @@ pub struct StateAnswer {
     pub deleted: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangesParams {
+    /// `start` (taken if none is given), `now`, or a cursor.
     since: Option<String>,
+    /// Of this collection only.
     collection: Option<String>,
+    /// At most so many changes: 1 to 1000, 100 if not given.
     limit: Option<usize>,
+    /// Where there is nothing, wait so long for something: `30s`, 50 s at the most.
     wait: Option<String>,
 }
 
+/// Every change of every record, as a page, a long poll (`wait`), or server-sent events (`Accept: text/event-stream`).
+#[utoipa::path(
+    get,
+    path = "/v1/changes",
+    operation_id = "list_changes",
+    params(
+        InSpace,
+        ChangesParams,
+        (
+            "Last-Event-ID" = Option<String>,
+            Header,
+            description = "The cursor that a client of server-sent events goes on from.",
+        ),
+    ),
+    responses(
+        (
+            status = OK,
+            description = "A page; or events named `change`: data is a `FeedAnswer`, id its cursor.",
+            content((ChangesAnswer = "application/json"), (String = "text/event-stream")),
+        ),
+    ),
+)]
 pub(crate) async fn changes(
     InSpace(handle): InSpace,
     room: Room,
@@ -219,9 +247,7 @@ impl From<FeedError> for ApiError {
                 Self::of(Code::BadCursor, &error)
                     .hint("since is `start`, `now`, or a cursor that this site gave out")
             }
-            FeedError::NoNetwork(_) => Self::no_network(),
-            FeedError::Store(error) => error.into(),
-            FeedError::Stopped(error) => error.into(),
+            FeedError::Read(error) => error.into(),
         }
     }
 }

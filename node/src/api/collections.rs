@@ -4,19 +4,20 @@ use axum::Json;
 use branchline_crdt::read;
 use branchline_crdt::record::check_collection;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use super::extract::{Collection, InSpace, Params};
 
 /// All collections, by name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CollectionsAnswer {
     /// The collections.
     pub collections: Vec<CollectionAnswer>,
 }
 
 /// One collection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CollectionAnswer {
     /// Its name.
     pub name: String,
@@ -29,25 +30,35 @@ pub struct CollectionAnswer {
 }
 
 /// How many records a collection has.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CountAnswer {
     /// Records that are not deleted; 0 where nobody has written to the collection.
     pub count: u64,
 }
 
 /// Equal at two sites that hold the same.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DigestAnswer {
     /// 32 bytes in hex.
     pub digest: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DigestParams {
+    /// Of this collection only.
     collection: Option<String>,
 }
 
+/// What collections there are.
+#[utoipa::path(
+    get,
+    path = "/v1/collections",
+    operation_id = "list_collections",
+    params(InSpace),
+    responses((status = OK, description = "All, by name.", body = CollectionsAnswer)),
+)]
 pub(crate) async fn collections(
     InSpace(handle): InSpace,
 ) -> Result<Json<CollectionsAnswer>, ApiError> {
@@ -61,6 +72,14 @@ pub(crate) async fn collections(
     Ok(Json(CollectionsAnswer { collections: collections.collect() }))
 }
 
+/// How many records a collection has.
+#[utoipa::path(
+    get,
+    path = "/v1/collections/{collection}/count",
+    operation_id = "count_records",
+    params(InSpace, Collection),
+    responses((status = OK, description = "So many.", body = CountAnswer)),
+)]
 pub(crate) async fn count(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
@@ -69,6 +88,14 @@ pub(crate) async fn count(
     Ok(Json(CountAnswer { count: read.await?.live }))
 }
 
+/// A digest, equal at sites that hold the same.
+#[utoipa::path(
+    get,
+    path = "/v1/digest",
+    operation_id = "get_digest",
+    params(InSpace, DigestParams),
+    responses((status = OK, description = "It.", body = DigestAnswer)),
+)]
 pub(crate) async fn digest(
     InSpace(handle): InSpace,
     Params(DigestParams { collection }): Params<DigestParams>,

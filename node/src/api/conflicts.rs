@@ -10,6 +10,7 @@ use branchline_crdt::store::StoreError;
 use branchline_crdt::tables::ReadTables;
 use branchline_crdt::tables::records::RecordKey;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
 use super::extract::{InSpace, Params, page_records};
@@ -17,7 +18,7 @@ use super::status::rfc3339;
 use crate::handle::Handle;
 
 /// Conflicted fields, in the order of collection and record id.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConflictsAnswer {
     /// The fields.
     pub conflicts: Vec<ConflictAnswer>,
@@ -26,7 +27,7 @@ pub struct ConflictsAnswer {
 }
 
 /// One conflicted field.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConflictAnswer {
     /// The record's collection.
     pub collection: String,
@@ -39,7 +40,7 @@ pub struct ConflictAnswer {
 }
 
 /// One of a field's values.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConflictValueAnswer {
     /// The value.
     pub value: serde_json::Value,
@@ -53,12 +54,17 @@ pub struct ConflictValueAnswer {
     pub time: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConflictsParams {
+    /// Of this collection only.
     collection: Option<String>,
+    /// Of this record only; with `collection`.
     id: Option<String>,
+    /// The `next` of the page before.
     after: Option<String>,
+    /// At most so many records: 1 to 1000, 100 if not given.
     limit: Option<usize>,
 }
 
@@ -99,6 +105,14 @@ fn sites(
     Ok(sites)
 }
 
+/// Fields with more than one concurrent value.
+#[utoipa::path(
+    get,
+    path = "/v1/conflicts",
+    operation_id = "list_conflicts",
+    params(InSpace, ConflictsParams),
+    responses((status = OK, description = "A page of them.", body = ConflictsAnswer)),
+)]
 pub(crate) async fn conflicts(
     InSpace(handle): InSpace,
     Params(params): Params<ConflictsParams>,

@@ -6,13 +6,14 @@ use branchline_crdt::membership::Role;
 use branchline_crdt::replica::Decision;
 use branchline_crdt::{ids::SiteId, replica::DecisionError};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, text_of};
 use super::extract::JsonBody;
 use crate::handle::{Handle, NotDecided};
 
 /// What is to change of a member.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemberChange {
     /// `reader`, `writer` or `admin`.
@@ -22,12 +23,20 @@ pub struct MemberChange {
 }
 
 /// The member that was decided of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DecidedAnswer {
     /// Its id.
     pub site: String,
 }
 
+/// Shuts a site out for good.
+#[utoipa::path(
+    delete,
+    path = "/v1/members/{site}",
+    operation_id = "revoke_member",
+    params(("site" = String, Path, description = "Its name or id.")),
+    responses((status = OK, description = "It is, as soon as others know.", body = DecidedAnswer)),
+)]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
     Path(site): Path<String>,
@@ -37,6 +46,15 @@ pub(crate) async fn revoke(
     Ok(Json(DecidedAnswer { site: site.to_string() }))
 }
 
+/// Gives a member another role or name.
+#[utoipa::path(
+    patch,
+    path = "/v1/members/{site}",
+    operation_id = "change_member",
+    params(("site" = String, Path, description = "Its name or id.")),
+    request_body = MemberChange,
+    responses((status = OK, description = "It has them.", body = DecidedAnswer)),
+)]
 pub(crate) async fn change(
     State(handle): State<Handle>,
     Path(site): Path<String>,

@@ -16,6 +16,7 @@ use super::changes::text_of;
 use super::error::{ApiError, ErrorBody};
 use super::room::Waiting;
 use crate::feed::{Consumer, FeedError, FeedPage, PageBounds};
+use crate::handle::ReadError;
 
 /// What is sent at a time: little enough that a consumer that stalls holds little.
 const BOUNDS: PageBounds = PageBounds { items_max: 512, bytes_max: 256 * 1024 };
@@ -61,11 +62,12 @@ impl Events {
                     self.failures = 0;
                     return Some((frames(&page), true));
                 }
-                Err(FeedError::Stopped(_)) => return None,
+                Err(FeedError::Read(ReadError::Stopped(_))) => return None,
                 Err(error) => error,
             };
             self.failures += 1;
-            if !matches!(error, FeedError::Store(_)) || self.failures > FAILURES_MAX {
+            let may_pass = matches!(error, FeedError::Read(ReadError::Store(_)));
+            if !may_pass || self.failures > FAILURES_MAX {
                 let body = ErrorBody { error: ApiError::from(error).detail() };
                 let body = serde_json::to_string(&body).unwrap_or_default();
                 return Some((format!("event: error\ndata: {body}\n\n"), false));

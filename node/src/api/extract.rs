@@ -11,6 +11,8 @@ use branchline_crdt::record::{check_collection, check_record_id};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
 
 use super::error::{ApiError, Code};
 use super::values;
@@ -115,6 +117,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 /// The node, in the space that the query names (`space=NAME`), which is otherwise `main`.
 pub(crate) struct InSpace(pub(crate) Handle);
 
+impl IntoParams for InSpace {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let space = ParameterBuilder::new().name("space").parameter_in(ParameterIn::Query);
+        let space =
+            space.description(Some("Of this space: its name or id; `main` if none is given."));
+        vec![space.schema(Some(String::schema())).build()]
+    }
+}
+
 impl FromRequestParts<Handle> for InSpace {
     type Rejection = ApiError;
 
@@ -132,6 +143,8 @@ impl FromRequestParts<Handle> for InSpace {
 }
 
 /// The collection that the path names.
+#[derive(IntoParams)]
+#[into_params(names("collection"), parameter_in = Path)]
 pub(crate) struct Collection(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Collection {
@@ -145,9 +158,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Collection {
 }
 
 /// The record that the path names.
-#[derive(Clone)]
+#[derive(Clone, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct Address {
+    /// The record's collection.
     pub(crate) collection: String,
+    /// Its id; a `/` in it is written `%2F`.
     pub(crate) id: String,
 }
 

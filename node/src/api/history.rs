@@ -10,13 +10,14 @@ use branchline_crdt::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
 use super::extract::{Address, InSpace, Params, page_records};
 use super::status::rfc3339;
 
 /// A record's last changes, newest last, in the order in which this site took them in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HistoryAnswer {
     /// How many changes the record has.
     pub change_count: u64,
@@ -25,7 +26,7 @@ pub struct HistoryAnswer {
 }
 
 /// One change of a record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeAnswer {
     /// Its hash, in hex: Automerge's.
     pub change: String,
@@ -47,7 +48,7 @@ pub struct ChangeAnswer {
 }
 
 /// What became of a field. A value that is not told: the record does not have the field.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FieldAnswer {
     /// Its path; `_deleted` tells whether the record is deleted.
     pub field: String,
@@ -65,7 +66,7 @@ fn told<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Valu
 }
 
 /// A value that is kept and not shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NotShownAnswer {
     /// The field's path.
     pub field: String,
@@ -74,21 +75,21 @@ pub struct NotShownAnswer {
 }
 
 /// What is different between two states of a record.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DiffAnswer {
     /// The fields that differ.
     pub fields: Vec<FieldAnswer>,
 }
 
 /// Which sites hold the latest changes of a record durably.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RecordReceiptsAnswer {
     /// All members, this site first.
     pub sites: Vec<HolderAnswer>,
 }
 
 /// Whether one site holds them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HolderAnswer {
     /// The site.
     pub site: String,
@@ -100,19 +101,32 @@ pub struct HolderAnswer {
     pub last_heard: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HistoryParams {
+    /// At most so many changes: 1 to 1000, 100 if not given.
     limit: Option<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DiffParams {
+    /// A change, by its hash or the beginning of it. Not given: the one before `to`.
     from: Option<String>,
+    /// A change. Not given: the last.
     to: Option<String>,
 }
 
+/// The last changes of a record.
+#[utoipa::path(
+    get,
+    path = "/v1/records/{collection}/{id}/history",
+    operation_id = "get_history",
+    params(InSpace, Address, HistoryParams),
+    responses((status = OK, description = "They, newest last.", body = HistoryAnswer)),
+)]
 pub(crate) async fn history(
     InSpace(handle): InSpace,
     address: Address,
@@ -129,6 +143,14 @@ pub(crate) async fn history(
     Ok(Json(HistoryAnswer { change_count: steps.change_count, changes }))
 }
 
+/// What is different between two states of a record.
+#[utoipa::path(
+    get,
+    path = "/v1/records/{collection}/{id}/diff",
+    operation_id = "diff_record",
+    params(InSpace, Address, DiffParams),
+    responses((status = OK, description = "The fields that differ.", body = DiffAnswer)),
+)]
 pub(crate) async fn diff(
     InSpace(handle): InSpace,
     address: Address,
@@ -143,6 +165,14 @@ pub(crate) async fn diff(
     Ok(Json(DiffAnswer { fields: fields.into_iter().map(field).collect() }))
 }
 
+/// Which sites hold the latest changes of a record durably.
+#[utoipa::path(
+    get,
+    path = "/v1/records/{collection}/{id}/receipts",
+    operation_id = "list_receipts",
+    params(InSpace, Address),
+    responses((status = OK, description = "All members.", body = RecordReceiptsAnswer)),
+)]
 pub(crate) async fn receipts(
     InSpace(handle): InSpace,
     address: Address,

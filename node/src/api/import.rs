@@ -5,6 +5,7 @@ use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, ErrorDetail};
 use super::extract::{Collection, InSpace, LinesBody};
@@ -13,7 +14,7 @@ use super::extract::{Collection, InSpace, LinesBody};
 pub const IMPORT_LINES_MAX: usize = 10_000;
 
 /// One line of the body: a record that gets these fields and keeps its others.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportLine {
     /// The record's id.
@@ -23,7 +24,7 @@ pub struct ImportLine {
 }
 
 /// What an import did. What it says is durable.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImportAnswer {
     /// Records that are new or different now.
     pub created_or_changed: u64,
@@ -34,7 +35,7 @@ pub struct ImportAnswer {
 }
 
 /// A line that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RejectedLine {
     /// Its number in the body, from 1.
     pub line: u64,
@@ -42,6 +43,19 @@ pub struct RejectedLine {
     pub error: ErrorDetail,
 }
 
+/// Many records, each in a transaction of its own.
+#[utoipa::path(
+    post,
+    path = "/v1/import/{collection}",
+    operation_id = "import_records",
+    params(InSpace, Collection),
+    request_body(
+        content = ImportLine,
+        content_type = "application/x-ndjson",
+        description = "One in each line, at most 10,000.",
+    ),
+    responses((status = OK, description = "The good lines are taken.", body = ImportAnswer)),
+)]
 pub(crate) async fn import(
     InSpace(handle): InSpace,
     Collection(collection): Collection,

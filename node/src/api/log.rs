@@ -11,6 +11,7 @@ use branchline_crdt::tables::logs::Fate;
 use branchline_crdt::why::{self, Cause, Reason};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
 use super::extract::{InSpace, Params, page_records};
@@ -18,7 +19,7 @@ use super::history::name_of;
 use super::status::rfc3339;
 
 /// Entries, newest last, in the order in which this site took them in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LogAnswer {
     /// The entries.
     pub entries: Vec<EntryAnswer>,
@@ -27,7 +28,7 @@ pub struct LogAnswer {
 }
 
 /// One entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EntryAnswer {
     /// `main`, or `_network` for membership.
     pub space: String,
@@ -56,7 +57,7 @@ pub struct EntryAnswer {
 }
 
 /// What this site holds: the tips of all logs. As a file it tells `bundle --since` what another site holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FrontierAnswer {
     /// The network, in hex.
     pub network: String,
@@ -67,7 +68,7 @@ pub struct FrontierAnswer {
 }
 
 /// The tip of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TipAnswer {
     /// The site that writes the log.
     pub site: String,
@@ -85,7 +86,7 @@ pub struct TipAnswer {
 const RECORDS_NAMED_MAX: usize = 100;
 
 /// All that is not in step.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhyAnswer {
     /// Whether nothing is wrong.
     pub in_step: bool,
@@ -94,7 +95,7 @@ pub struct WhyAnswer {
 }
 
 /// What is not in step for one reason at one site.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CauseAnswer {
     /// `behind`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable` or `writes_refused`.
     pub reason: String,
@@ -116,11 +117,15 @@ pub struct CauseAnswer {
     pub detail: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogParams {
+    /// Of this site only: its name or id.
     site: Option<String>,
+    /// Entries before this place: the `next` of the page behind them.
     before: Option<u64>,
+    /// At most so many entries: 1 to 1000, 100 if not given.
     limit: Option<usize>,
 }
 
@@ -129,6 +134,14 @@ pub(crate) fn space_names(root: NetworkId) -> [(&'static str, SpaceId); 2] {
     [("_network", root.membership_space()), ("main", root.main_space())]
 }
 
+/// The last entries, in the order in which this site took them in.
+#[utoipa::path(
+    get,
+    path = "/v1/log",
+    operation_id = "list_entries",
+    params(InSpace, LogParams),
+    responses((status = OK, description = "A page of them, newest last.", body = LogAnswer)),
+)]
 pub(crate) async fn log(
     InSpace(handle): InSpace,
     Params(LogParams { site, before, limit }): Params<LogParams>,
@@ -193,6 +206,14 @@ pub(crate) fn find_site(text: &str, names: &BTreeMap<SiteId, String>) -> Result<
     })
 }
 
+/// What this site holds: the tips of all logs. Tells `POST /v1/bundle` at another site what to leave out.
+#[utoipa::path(
+    get,
+    path = "/v1/frontier",
+    operation_id = "get_frontier",
+    params(InSpace),
+    responses((status = OK, description = "The tips.", body = FrontierAnswer)),
+)]
 pub(crate) async fn frontier(InSpace(handle): InSpace) -> Result<Json<FrontierAnswer>, ApiError> {
     let root = handle.root()?;
     let site = handle.site();
@@ -218,6 +239,14 @@ fn tip_answer(known: Known) -> TipAnswer {
     }
 }
 
+/// What is not in step, and why.
+#[utoipa::path(
+    get,
+    path = "/v1/status/why",
+    operation_id = "explain_status",
+    params(InSpace),
+    responses((status = OK, description = "Reasons, sites and records.", body = WhyAnswer)),
+)]
 pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, ApiError> {
     let root = handle.root()?;
     let names = handle.names().await?;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use branchline_crdt::membership::{Role, Ticket};
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, text_of};
 use super::extract::JsonBody;
@@ -19,7 +20,7 @@ const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 const LIFETIME_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
 
 /// The ticket that is wanted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InviteRequest {
     /// `reader`, `writer` (taken if none is given) or `admin`.
@@ -32,7 +33,7 @@ pub struct InviteRequest {
 }
 
 /// A ticket. Whoever holds it can become a member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct InviteAnswer {
     /// The ticket.
     pub ticket: String,
@@ -45,7 +46,7 @@ pub struct InviteAnswer {
 }
 
 /// A ticket to be taken up.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// The ticket.
@@ -53,7 +54,7 @@ pub struct JoinRequest {
 }
 
 /// The ticket is kept; the site joins as soon as it reaches a member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JoinAnswer {
     /// The network, in hex.
     pub network: String,
@@ -61,6 +62,14 @@ pub struct JoinAnswer {
     pub role: String,
 }
 
+/// Makes a ticket for one new site.
+#[utoipa::path(
+    post,
+    path = "/v1/invites",
+    operation_id = "create_invite",
+    request_body = InviteRequest,
+    responses((status = OK, description = "The ticket.", body = InviteAnswer)),
+)]
 pub(crate) async fn invite(
     State(handle): State<Handle>,
     JsonBody(request): JsonBody<InviteRequest>,
@@ -90,6 +99,14 @@ pub(crate) async fn invite(
     }))
 }
 
+/// Takes up a ticket: the site joins as soon as it reaches a member.
+#[utoipa::path(
+    post,
+    path = "/v1/join",
+    operation_id = "join_network",
+    request_body = JoinRequest,
+    responses((status = OK, description = "The ticket is kept.", body = JoinAnswer)),
+)]
 pub(crate) async fn join(
     State(handle): State<Handle>,
     JsonBody(request): JsonBody<JoinRequest>,

@@ -17,6 +17,15 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The route of requests that match none.
 const NO_ROUTE: &str = "none";
 
+/// What the node measures of itself, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "get_metrics",
+    responses(
+        (status = OK, description = "OpenMetrics 1.0.", body = String, content_type = OPEN_METRICS),
+    ),
+)]
 pub(crate) async fn metrics(State(handle): State<Handle>) -> Result<Response, ApiError> {
     let text = handle.metrics().await?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())

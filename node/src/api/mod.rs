@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /healthz`, `GET /readyz` | whether the node is there, and works |
 //! | `GET /metrics` | figures for Prometheus |
+//! | `GET /v1/openapi.json` | all of this in OpenAPI 3.1 |
 //! | `GET /v1/status`, `/v1/members`, `/v1/peers` | what the site knows of itself and the others |
 //! | `POST /v1/invites`, `/v1/join` | tickets |
 //! | `GET POST /v1/spaces`, `GET /v1/spaces/{space}`, `PUT DELETE …/sites/{site}`, `POST …/leave` | private spaces |
@@ -26,12 +27,14 @@
 //!
 //! Whatever is about records, their changes and entries takes `space=NAME` in the query: of which space.
 //!
-//! Every request but `GET /healthz` carries the bearer token of the data folder. Errors have one shape,
+//! Every request but `GET /healthz` and `GET /v1/openapi.json` carries the bearer token of the data folder.
+//! Errors have one shape,
 //! [`ErrorBody`]; [`Code`] lists them all.
 
 mod auth;
 mod bundle;
 mod changes;
+mod code;
 mod collections;
 mod conflicts;
 mod decisions;
@@ -44,9 +47,11 @@ mod log;
 mod maintenance;
 mod membership;
 mod metrics;
+mod openapi;
 mod page;
 mod query;
 mod records;
+mod refusals;
 mod room;
 mod schemas;
 mod server;
@@ -68,8 +73,9 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
 use tokio::net::TcpListener;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::handle::Handle;
 use error::ApiError;
@@ -92,6 +98,7 @@ pub use maintenance::{RebuildAnswer, VerifyAnswer};
 pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
 pub use page::PAGE_BYTES;
 pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer};
+pub use records::RecordAnswer;
 pub use schemas::SchemasAnswer;
 pub use spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
 pub use status::{
@@ -138,55 +145,60 @@ pub async fn serve(
 /// The paths and what they do, without the guard that [`serve`] puts before them: for programs that hold the
 /// [`Handle`] anyway.
 pub fn router(handle: Handle) -> Router {
-    let record = get(records::get).put(records::put).patch(records::patch).delete(records::delete);
-    let bounded = Router::new()
-        .route("/healthz", get(status::health))
-        .route("/readyz", get(status::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/v1/status", get(status::status))
-        .route("/v1/status/why", get(log::why))
-        .route("/v1/log", get(log::log))
-        .route("/v1/frontier", get(log::frontier))
-        .route("/v1/members", get(status::members))
-        .route("/v1/members/{site}", delete(decisions::revoke).patch(decisions::change))
-        .route("/v1/spaces", get(spaces::list).post(spaces::create))
-        .route("/v1/spaces/{space}", get(spaces::show))
-        .route("/v1/spaces/{space}/sites/{site}", put(spaces::grant).delete(spaces::revoke))
-        .route("/v1/spaces/{space}/leave", post(spaces::leave))
-        .route("/v1/peers", get(status::peers))
-        .route("/v1/invites", post(membership::invite))
-        .route("/v1/join", post(membership::join))
-        .route("/v1/records/{collection}", get(query::list))
-        .route("/v1/records/{collection}/{id}", record)
-        .route("/v1/records/{collection}/{id}/undelete", post(records::undelete))
-        .route("/v1/records/{collection}/{id}/history", get(history::history))
-        .route("/v1/records/{collection}/{id}/diff", get(history::diff))
-        .route("/v1/records/{collection}/{id}/receipts", get(history::receipts))
-        .route("/v1/transactions", post(transactions::transact))
-        .route("/v1/import/{collection}", post(import::import))
-        .route("/v1/collections", get(collections::collections))
-        .route("/v1/collections/{collection}/count", get(collections::count))
-        .route("/v1/summary/{collection}", get(query::summary))
-        .route("/v1/digest", get(collections::digest))
-        .route("/v1/conflicts", get(conflicts::conflicts))
-        .route("/v1/changes", get(changes::changes))
-        .route("/v1/schemas", get(schemas::list))
-        .route("/v1/schemas/{collection}", get(schemas::get).put(schemas::put))
-        .layer(middleware::from_fn(time_out));
-    // These read or write everything that is stored: they take as long as they take.
-    let unbounded = Router::new()
-        .route("/v1/bundle", post(bundle::bundle))
-        .route("/v1/merge", post(bundle::merge))
-        .route("/v1/backup", post(maintenance::backup))
-        .route("/v1/sync", post(sync::sync))
-        .route("/v1/verify", post(maintenance::verify))
-        .route("/v1/rebuild", post(maintenance::rebuild));
-    bounded
-        .merge(unbounded)
+    let (router, _) = routes().split_for_parts();
+    router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(handle)
+}
+
+/// Each path and what it does stand with the handler.
+fn routes() -> OpenApiRouter<Handle> {
+    let bounded = OpenApiRouter::default()
+        .routes(routes!(status::health))
+        .routes(routes!(status::ready))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(openapi::openapi))
+        .routes(routes!(status::status))
+        .routes(routes!(log::why))
+        .routes(routes!(log::log))
+        .routes(routes!(log::frontier))
+        .routes(routes!(status::members))
+        .routes(routes!(decisions::revoke, decisions::change))
+        .routes(routes!(spaces::list, spaces::create))
+        .routes(routes!(spaces::show))
+        .routes(routes!(spaces::grant, spaces::revoke))
+        .routes(routes!(spaces::leave))
+        .routes(routes!(status::peers))
+        .routes(routes!(membership::invite))
+        .routes(routes!(membership::join))
+        .routes(routes!(query::list))
+        .routes(routes!(records::get, records::put, records::patch, records::delete))
+        .routes(routes!(records::undelete))
+        .routes(routes!(history::history))
+        .routes(routes!(history::diff))
+        .routes(routes!(history::receipts))
+        .routes(routes!(transactions::transact))
+        .routes(routes!(import::import))
+        .routes(routes!(collections::collections))
+        .routes(routes!(collections::count))
+        .routes(routes!(query::summary))
+        .routes(routes!(collections::digest))
+        .routes(routes!(conflicts::conflicts))
+        .routes(routes!(changes::changes))
+        .routes(routes!(schemas::list))
+        .routes(routes!(schemas::get, schemas::put))
+        .layer(middleware::from_fn(time_out));
+    // These read or write everything that is stored: they take as long as they take.
+    let unbounded = OpenApiRouter::default()
+        .routes(routes!(bundle::bundle))
+        .routes(routes!(bundle::merge))
+        .routes(routes!(maintenance::backup))
+        .routes(routes!(sync::sync))
+        .routes(routes!(maintenance::verify))
+        .routes(routes!(maintenance::rebuild));
+    bounded.merge(unbounded)
 }
 
 async fn time_out(request: Request, next: Next) -> Result<Response, ApiError> {

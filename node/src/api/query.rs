@@ -10,6 +10,7 @@ use branchline_crdt::tables::ReadTables;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
 use super::extract::{Collection, InSpace, Params, page_records};
@@ -20,7 +21,7 @@ const QUERIES_AT_ONCE: usize = 2;
 static TURNS: Semaphore = Semaphore::const_new(QUERIES_AT_ONCE);
 
 /// A page of a collection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListAnswer {
     /// The records, by the order that was asked for, else by id.
     pub records: Vec<ListedRecord>,
@@ -34,7 +35,7 @@ pub struct ListAnswer {
 }
 
 /// A record on a page.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListedRecord {
     /// Its id.
     pub id: String,
@@ -43,7 +44,7 @@ pub struct ListedRecord {
 }
 
 /// What the records of a collection come to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SummaryAnswer {
     /// The groups, by the values that they have in common.
     pub groups: Vec<GroupAnswer>,
@@ -52,7 +53,7 @@ pub struct SummaryAnswer {
 }
 
 /// Records that have the same values of the fields that one groups by.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GroupAnswer {
     /// Those values, by field.
     pub by: Map<String, Value>,
@@ -65,26 +66,46 @@ pub struct GroupAnswer {
     pub left_out: BTreeMap<String, u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParams {
+    /// At most so many records: 1 to 1000, 100 if not given.
     limit: Option<usize>,
+    /// The `next` of the page before.
     after: Option<String>,
+    /// A filter, such as `price > 1 and shelf in (1, 2)`.
     r#where: Option<String>,
+    /// Fields to put the records in order by, such as `-price,name`.
     order: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SummaryParams {
+    /// A filter, as of a list.
     r#where: Option<String>,
+    /// Fields to group by.
     by: Option<String>,
+    /// Fields to sum up.
     sum: Option<String>,
+    /// Fields to average.
     avg: Option<String>,
+    /// Fields of which to tell the least value.
     min: Option<String>,
+    /// Fields of which to tell the greatest value.
     max: Option<String>,
 }
 
+/// Records of a collection, by filter and order.
+#[utoipa::path(
+    get,
+    path = "/v1/records/{collection}",
+    operation_id = "list_records",
+    params(InSpace, Collection, ListParams),
+    responses((status = OK, description = "A page of them.", body = ListAnswer)),
+)]
 pub(crate) async fn list(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
@@ -128,6 +149,14 @@ fn find(
     query::page(tables, space, collection, &query, after.as_ref(), bounds)
 }
 
+/// Counts, sums, averages, least and greatest values, by group.
+#[utoipa::path(
+    get,
+    path = "/v1/summary/{collection}",
+    operation_id = "summarize_records",
+    params(InSpace, Collection, SummaryParams),
+    responses((status = OK, description = "All groups.", body = SummaryAnswer)),
+)]
 pub(crate) async fn summary(
     InSpace(handle): InSpace,
     Collection(collection): Collection,

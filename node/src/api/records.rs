@@ -8,23 +8,82 @@ use branchline_crdt::record::{Edit, Version, View};
 use branchline_crdt::replica::RecordEdit;
 use branchline_crdt::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::conflicts::{self, Naming};
+use super::conflicts::{self, ConflictAnswer, Naming};
 use super::error::{ApiError, Code};
 use super::extract::{Address, InSpace, JsonBody, Params};
 use super::page;
 use super::writes::{Asked, Done, WriteParams};
 use crate::handle::Handle;
 
-#[derive(Deserialize)]
+/// A record with its versions and conflicts (`?meta=true`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RecordAnswer {
+    /// Its id.
+    pub id: String,
+    /// Its fields.
+    pub fields: Map<String, Value>,
+    /// The hashes of its latest changes, in hex.
+    pub heads: Vec<String>,
+    /// Its conflicted fields.
+    pub conflicts: Vec<ConflictAnswer>,
+}
+
+/// A record as it is told.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum RecordBody {
+    Fields(Map<String, Value>),
+    Record(RecordAnswer),
+}
+
+/// Any object can be the fields of a record, so it cannot be told which of the two one is.
+impl PartialSchema for RecordBody {
+    fn schema() -> RefOr<Schema> {
+        AnyOfBuilder::new()
+            .item(ObjectBuilder::new().schema_type(Type::Object))
+            .item(Ref::from_schema_name(RecordAnswer::name()))
+            .description(Some("Its fields; with `meta=true` also its versions and conflicts."))
+            .into()
+    }
+}
+
+impl ToSchema for RecordBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((RecordAnswer::name().into_owned(), RecordAnswer::schema()));
+        RecordAnswer::schemas(schemas);
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Meta {
+    /// Whether to tell versions and conflicts as well.
     #[serde(default)]
     meta: bool,
 }
 
+/// A record.
+#[utoipa::path(
+    get,
+    path = "/v1/records/{collection}/{id}",
+    operation_id = "get_record",
+    params(InSpace, Address, Meta),
+    responses(
+        (
+            status = OK,
+            description = "It.",
+            body = RecordBody,
+            headers(("etag" = String, description = "Its version.")),
+        ),
+    ),
+)]
 pub(crate) async fn get(
     InSpace(handle): InSpace,
     address: Address,
@@ -33,6 +92,27 @@ pub(crate) async fn get(
     show(&handle, &address, meta).await
 }
 
+/// Gives a record these fields and no others.
+#[utoipa::path(
+    put,
+    path = "/v1/records/{collection}/{id}",
+    operation_id = "put_record",
+    params(InSpace, Address, Asked, WriteParams),
+    request_body = Map<String, Value>,
+    responses(
+        (
+            status = OK,
+            description = "The record, durable.",
+            body = RecordBody,
+            headers(("etag" = String, description = "Its version.")),
+        ),
+        (
+            status = ACCEPTED,
+            description = "The same; what was waited for has not come true in time.",
+            body = RecordBody,
+        ),
+    ),
+)]
 pub(crate) async fn put(
     InSpace(handle): InSpace,
     address: Address,
@@ -44,6 +124,32 @@ pub(crate) async fn put(
     Ok(done.mark(show(&handle, &address, params.meta).await?))
 }
 
+/// Changes a record by a JSON Merge Patch; `{"$inc": n}` counts.
+#[utoipa::path(
+    patch,
+    path = "/v1/records/{collection}/{id}",
+    operation_id = "patch_record",
+    params(InSpace, Address, Asked, WriteParams),
+    request_body(
+        content(
+            (Map<String, Value> = "application/json"),
+            (Map<String, Value> = "application/merge-patch+json"),
+        ),
+    ),
+    responses(
+        (
+            status = OK,
+            description = "The record, durable.",
+            body = RecordBody,
+            headers(("etag" = String, description = "Its version.")),
+        ),
+        (
+            status = ACCEPTED,
+            description = "The same; what was waited for has not come true in time.",
+            body = RecordBody,
+        ),
+    ),
+)]
 pub(crate) async fn patch(
     InSpace(handle): InSpace,
     address: Address,
@@ -56,6 +162,20 @@ pub(crate) async fn patch(
     Ok(done.mark(show(&handle, &address, params.meta).await?))
 }
 
+/// Deletes a record; it can come back.
+#[utoipa::path(
+    delete,
+    path = "/v1/records/{collection}/{id}",
+    operation_id = "delete_record",
+    params(InSpace, Address, Asked, WriteParams),
+    responses(
+        (status = NO_CONTENT, description = "It is deleted, durably."),
+        (
+            status = ACCEPTED,
+            description = "The same; what was waited for has not come true in time.",
+        ),
+    ),
+)]
 pub(crate) async fn delete(
     InSpace(handle): InSpace,
     address: Address,
@@ -66,6 +186,26 @@ pub(crate) async fn delete(
     Ok(done.mark(StatusCode::NO_CONTENT.into_response()))
 }
 
+/// A deleted record comes back.
+#[utoipa::path(
+    post,
+    path = "/v1/records/{collection}/{id}/undelete",
+    operation_id = "undelete_record",
+    params(InSpace, Address, Asked, WriteParams),
+    responses(
+        (
+            status = OK,
+            description = "The record, durable.",
+            body = RecordBody,
+            headers(("etag" = String, description = "Its version.")),
+        ),
+        (
+            status = ACCEPTED,
+            description = "The same; what was waited for has not come true in time.",
+            body = RecordBody,
+        ),
+    ),
+)]
 pub(crate) async fn undelete(
     InSpace(handle): InSpace,
     address: Address,
@@ -108,13 +248,13 @@ async fn show(handle: &Handle, address: &Address, meta: bool) -> Result<Response
     let view = view(handle, address).await?;
     let tag = entity_tag(&view)?;
     let body = match meta {
-        false => Value::Object(page::fields(view)),
+        false => RecordBody::Fields(page::fields(view)),
         true => {
             let naming = Naming::of(handle, &view).await?;
             let conflicts = conflicts::of_view(&address.collection, &address.id, &view, &naming);
-            let heads: Vec<_> = view.heads.iter().map(|head| HEXLOWER.encode(head)).collect();
-            let fields = page::fields(view);
-            json!({ "id": address.id, "fields": fields, "heads": heads, "conflicts": conflicts })
+            let heads = view.heads.iter().map(|head| HEXLOWER.encode(head)).collect();
+            let (id, fields) = (address.id.clone(), page::fields(view));
+            RecordBody::Record(RecordAnswer { id, fields, heads, conflicts })
         }
     };
     Ok(([(header::ETAG, tag)], Json(body)).into_response())

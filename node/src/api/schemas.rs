@@ -6,6 +6,7 @@ use branchline_crdt::query::{self, Cursor, Page, Query};
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
 use super::extract::{Address, Collection, InSpace, JsonBody, Params, page_records};
@@ -15,7 +16,7 @@ use super::writes::{Asked, WriteParams};
 use crate::handle::Handle;
 
 /// A page of schemas.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SchemasAnswer {
     /// Schemas by collection.
     pub schemas: Map<String, Value>,
@@ -23,13 +24,24 @@ pub struct SchemasAnswer {
     pub next: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SchemasParams {
+    /// At most so many schemas: 1 to 1000, 100 if not given.
     limit: Option<usize>,
+    /// The `next` of the page before.
     after: Option<String>,
 }
 
+/// All schemas.
+#[utoipa::path(
+    get,
+    path = "/v1/schemas",
+    operation_id = "list_schemas",
+    params(InSpace, SchemasParams),
+    responses((status = OK, description = "A page of them.", body = SchemasAnswer)),
+)]
 pub(crate) async fn list(
     InSpace(handle): InSpace,
     Params(params): Params<SchemasParams>,
@@ -46,6 +58,16 @@ pub(crate) async fn list(
     Ok(Json(SchemasAnswer { schemas, next: next.map(|next| next.id().to_owned()) }))
 }
 
+/// The schema of a collection.
+#[utoipa::path(
+    get,
+    path = "/v1/schemas/{collection}",
+    operation_id = "get_schema",
+    params(InSpace, Collection),
+    responses(
+        (status = OK, description = "Kinds by dotted field paths.", body = Map<String, Value>),
+    ),
+)]
 pub(crate) async fn get(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
@@ -53,6 +75,22 @@ pub(crate) async fn get(
     show(&handle, collection).await
 }
 
+/// Gives a collection a schema: kinds by dotted field paths, with `required` or `indexed` behind them.
+#[utoipa::path(
+    put,
+    path = "/v1/schemas/{collection}",
+    operation_id = "put_schema",
+    params(InSpace, Collection, Asked, WriteParams),
+    request_body = Map<String, Value>,
+    responses(
+        (status = OK, description = "The schema, durable.", body = Map<String, Value>),
+        (
+            status = ACCEPTED,
+            description = "The same; what was waited for has not come true in time.",
+            body = Map<String, Value>,
+        ),
+    ),
+)]
 pub(crate) async fn put(
     InSpace(handle): InSpace,
     Collection(collection): Collection,

@@ -7,6 +7,7 @@ use branchline_crdt::membership::Role;
 use branchline_crdt::read;
 use branchline_crdt::replica::{Decision, SpaceDecision, SpaceStatus};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::decisions::{DecidedAnswer, find};
 use super::error::{ApiError, Code, text_of};
@@ -15,14 +16,14 @@ use super::status::SiteAnswer;
 use crate::handle::{Handle, SpaceNotFound};
 
 /// The private spaces that this site holds, by name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpacesAnswer {
     /// The spaces.
     pub spaces: Vec<SpaceAnswer>,
 }
 
 /// A private space.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpaceAnswer {
     /// Its name.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct SpaceAnswer {
 }
 
 /// A space that is to be made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpaceRequest {
     /// Its name: letters a to z, digits, - and _, beginning with a letter.
@@ -57,13 +58,20 @@ pub struct SpaceRequest {
 }
 
 /// What a site may do in a space from now on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantRequest {
     /// `reader`, `writer` or `admin`.
     pub role: String,
 }
 
+/// The private spaces that this site holds.
+#[utoipa::path(
+    get,
+    path = "/v1/spaces",
+    operation_id = "list_spaces",
+    responses((status = OK, description = "All, by name.", body = SpacesAnswer)),
+)]
 pub(crate) async fn list(State(handle): State<Handle>) -> Result<Json<SpacesAnswer>, ApiError> {
     let mut spaces = Vec::new();
     for space in handle.spaces().await? {
@@ -72,6 +80,14 @@ pub(crate) async fn list(State(handle): State<Handle>) -> Result<Json<SpacesAnsw
     Ok(Json(SpacesAnswer { spaces }))
 }
 
+/// Makes a private space, with this site in it.
+#[utoipa::path(
+    post,
+    path = "/v1/spaces",
+    operation_id = "create_space",
+    request_body = SpaceRequest,
+    responses((status = CREATED, description = "The space.", body = SpaceAnswer)),
+)]
 pub(crate) async fn create(
     State(handle): State<Handle>,
     JsonBody(SpaceRequest { name }): JsonBody<SpaceRequest>,
@@ -83,6 +99,14 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(answer(&handle, space).await?)))
 }
 
+/// A private space.
+#[utoipa::path(
+    get,
+    path = "/v1/spaces/{space}",
+    operation_id = "get_space",
+    params(("space" = String, Path, description = "Its name or id.")),
+    responses((status = OK, description = "It.", body = SpaceAnswer)),
+)]
 pub(crate) async fn show(
     State(handle): State<Handle>,
     Path(name): Path<String>,
@@ -91,6 +115,18 @@ pub(crate) async fn show(
     Ok(Json(answer(&handle, space).await?))
 }
 
+/// Lets a member into a private space, or gives it another role there.
+#[utoipa::path(
+    put,
+    path = "/v1/spaces/{space}/sites/{site}",
+    operation_id = "grant_space",
+    params(
+        ("space" = String, Path, description = "Its name or id."),
+        ("site" = String, Path, description = "The member's name or id."),
+    ),
+    request_body = GrantRequest,
+    responses((status = OK, description = "It may.", body = DecidedAnswer)),
+)]
 pub(crate) async fn grant(
     State(handle): State<Handle>,
     Path((name, site)): Path<(String, String)>,
@@ -105,6 +141,17 @@ pub(crate) async fn grant(
     Ok(Json(DecidedAnswer { site: site.to_string() }))
 }
 
+/// Shuts a site out of a private space.
+#[utoipa::path(
+    delete,
+    path = "/v1/spaces/{space}/sites/{site}",
+    operation_id = "revoke_space",
+    params(
+        ("space" = String, Path, description = "Its name or id."),
+        ("site" = String, Path, description = "The site's name or id."),
+    ),
+    responses((status = OK, description = "It is, as soon as others know.", body = DecidedAnswer)),
+)]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
     Path((name, site)): Path<(String, String)>,
@@ -116,6 +163,14 @@ pub(crate) async fn revoke(
     Ok(Json(DecidedAnswer { site: site.to_string() }))
 }
 
+/// This site leaves a private space.
+#[utoipa::path(
+    post,
+    path = "/v1/spaces/{space}/leave",
+    operation_id = "leave_space",
+    params(("space" = String, Path, description = "Its name or id.")),
+    responses((status = OK, description = "It has left.", body = DecidedAnswer)),
+)]
 pub(crate) async fn leave(
     State(handle): State<Handle>,
     Path(name): Path<String>,

@@ -5,13 +5,14 @@ use axum::extract::State;
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::{IndexStatus, SiteStatus};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use crate::handle::Handle;
 use crate::network::PeerInfo;
 
 /// What a site knows of itself, its storage and the others.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusAnswer {
     /// This site's id.
     pub site: String,
@@ -64,7 +65,7 @@ pub struct StatusAnswer {
 }
 
 /// How far an index is built.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct IndexAnswer {
     /// The collection.
     pub collection: String,
@@ -77,7 +78,7 @@ pub struct IndexAnswer {
 }
 
 /// What is known of one member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SiteAnswer {
     /// Its id.
     pub site: String,
@@ -98,7 +99,7 @@ pub struct SiteAnswer {
 }
 
 /// All members, this site first, then the most senior.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MembersAnswer {
     /// The members.
     pub members: Vec<MemberAnswer>,
@@ -107,7 +108,7 @@ pub struct MembersAnswer {
 }
 
 /// A site that was a member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevokedAnswer {
     /// Its id.
     pub site: String,
@@ -118,7 +119,7 @@ pub struct RevokedAnswer {
 }
 
 /// One member.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MemberAnswer {
     /// Its id.
     pub site: String,
@@ -133,14 +134,14 @@ pub struct MemberAnswer {
 }
 
 /// What the network layer knows; nothing where no node runs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PeersAnswer {
     /// The peers.
     pub peers: Vec<PeerAnswer>,
 }
 
 /// One peer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PeerAnswer {
     /// Its id.
     pub site: String,
@@ -164,15 +165,37 @@ pub struct PeerAnswer {
     pub known_addresses: Vec<String>,
 }
 
+/// Whether the node is there. Needs no token.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "get_health",
+    responses((status = OK, description = "It is.", body = String)),
+    security(()),
+)]
 pub(crate) async fn health() -> &'static str {
     "ok"
 }
 
+/// Whether the node works.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "get_readiness",
+    responses((status = OK, description = "It does.", body = String)),
+)]
 pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, ApiError> {
     handle.replica_status().await?;
     Ok("ready")
 }
 
+/// What the site knows of itself, its storage and the others.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    operation_id = "get_status",
+    responses((status = OK, description = "It.", body = StatusAnswer)),
+)]
 pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAnswer>, ApiError> {
     let node = handle.status().await?;
     let replica = node.replica;
@@ -224,6 +247,13 @@ impl From<SiteStatus> for SiteAnswer {
     }
 }
 
+/// The members of the network, and those that were.
+#[utoipa::path(
+    get,
+    path = "/v1/members",
+    operation_id = "list_members",
+    responses((status = OK, description = "They.", body = MembersAnswer)),
+)]
 pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<MembersAnswer>, ApiError> {
     let status = handle.replica_status().await?;
     let member = |member: SiteStatus| MemberAnswer {
@@ -246,6 +276,13 @@ pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<Members
     Ok(Json(MembersAnswer { members: status.sites.into_iter().map(member).collect(), revoked }))
 }
 
+/// What the network layer knows of other sites.
+#[utoipa::path(
+    get,
+    path = "/v1/peers",
+    operation_id = "list_peers",
+    responses((status = OK, description = "It.", body = PeersAnswer)),
+)]
 pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnswer>, ApiError> {
     let names = handle.names().await?;
     let name = |peer: &PeerInfo| names.get(&SiteId::from_peer_id(&peer.peer)?).cloned();

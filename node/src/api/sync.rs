@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
 use super::extract::JsonBody;
@@ -20,7 +21,7 @@ const PATIENCE_SECONDS: u64 = 30;
 const PATIENCE_SECONDS_MAX: u64 = 60 * 60;
 
 /// What is to be done.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
     /// With whom, by name or id; with all members if not given.
@@ -33,7 +34,7 @@ pub struct SyncRequest {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SyncAnswer {
     /// Whether it is done with every peer.
     pub complete: bool,
@@ -44,7 +45,7 @@ pub struct SyncAnswer {
 }
 
 /// What came of it with one peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerSyncAnswer {
     /// The peer.
     pub site: String,
@@ -60,6 +61,14 @@ pub struct PeerSyncAnswer {
     pub error: Option<String>,
 }
 
+/// Pulls from and pushes to the peers now.
+#[utoipa::path(
+    post,
+    path = "/v1/sync",
+    operation_id = "sync_peers",
+    request_body = SyncRequest,
+    responses((status = OK, description = "What came of it, complete or not.", body = SyncAnswer)),
+)]
 pub(crate) async fn sync(
     State(handle): State<Handle>,
     JsonBody(request): JsonBody<SyncRequest>,

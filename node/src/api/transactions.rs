@@ -10,6 +10,7 @@ use branchline_crdt::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
 use super::extract::{InSpace, JsonBody, Params};
@@ -17,7 +18,7 @@ use super::writes::{Asked, Done, WriteParams, expected};
 use crate::handle::Handle;
 
 /// A transaction to be written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TransactionRequest {
     /// The edits, in order.
@@ -25,7 +26,7 @@ pub struct TransactionRequest {
 }
 
 /// One record's part of a transaction.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditRequest {
     /// What to do.
@@ -46,7 +47,7 @@ pub struct EditRequest {
 }
 
 /// What an edit does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// The record gets these fields and no others.
@@ -62,7 +63,7 @@ pub enum Operation {
 }
 
 /// What a transaction did. What it says is durable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransactionAnswer {
     /// Records that are different now; 0 where all was as asked before, or the request is a repeat.
     pub records_changed: u64,
@@ -77,7 +78,7 @@ pub struct TransactionAnswer {
 }
 
 /// Names an entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EntryName {
     /// The site that wrote it.
     pub site: String,
@@ -88,7 +89,7 @@ pub struct EntryName {
 }
 
 /// A record's version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordVersion {
     /// Its collection.
     pub collection: String,
@@ -100,6 +101,22 @@ pub struct RecordVersion {
     pub deleted: bool,
 }
 
+/// Edits several records, together or not at all.
+#[utoipa::path(
+    post,
+    path = "/v1/transactions",
+    operation_id = "write_transaction",
+    params(InSpace, Asked, WriteParams),
+    request_body = TransactionRequest,
+    responses(
+        (status = OK, description = "They are edited, durably.", body = TransactionAnswer),
+        (
+            status = ACCEPTED,
+            description = "The same; what was waited for has not come true in time.",
+            body = TransactionAnswer,
+        ),
+    ),
+)]
 pub(crate) async fn transact(
     InSpace(handle): InSpace,
     asked: Asked,

@@ -28,6 +28,8 @@ use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
 
 use super::error::{ApiError, Code};
 use super::extract::wait_time;
@@ -52,6 +54,23 @@ pub(crate) struct Asked {
     room: Room,
 }
 
+impl IntoParams for Asked {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let header = |name: &str, description: &str| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
+            parameter.description(Some(description)).schema(Some(String::schema())).build()
+        };
+        vec![
+            header("If-Match", "Only if the record is of one of these versions, or (`*`) exists."),
+            header("If-None-Match", "`*`: only if the record does not exist."),
+            header(
+                "Idempotency-Key",
+                "A repeat of the request under the same key changes nothing.",
+            ),
+        ]
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = Infallible;
 
@@ -62,12 +81,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 }
 
 /// What the query of a write asks for.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteParams {
+    /// Whether to tell versions and conflicts as well.
     #[serde(default)]
     pub(super) meta: bool,
+    /// Answer once so many other sites (`received:N`), or this one (`site:NAME`), prove that they hold the write durably.
     wait: Option<String>,
+    /// But then at the latest, with status 202: `30s` if not given, 50 s at the most.
     timeout: Option<String>,
 }
 

@@ -59,7 +59,7 @@ impl Consumer {
     /// The same; where there is nothing, what comes until `deadline`.
     ///
     /// # Errors
-    /// As [`Consumer::page`]; [`FeedError::Stopped`] as soon as the node stops.
+    /// As [`Consumer::page`]; [`ReadError::Stopped`](crate::handle::ReadError::Stopped) as soon as the node stops.
     pub async fn next_page(
         &mut self,
         bounds: PageBounds,

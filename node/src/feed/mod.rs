@@ -21,7 +21,7 @@ use branchline_crdt::store::StoreError;
 use lru::LruCache;
 use tokio::sync::{Mutex, Semaphore, watch};
 
-use crate::handle::{NoNetwork, Stopped};
+use crate::handle::{ReadError, Stopped};
 use crate::storage::Reader;
 use live::Live;
 use seats::Seats;
@@ -132,23 +132,30 @@ pub enum FeedError {
     /// The cursor is none of this feed.
     #[error(transparent)]
     Cursor(#[from] BadCursor),
-    /// The site belongs to no network, so there is no feed.
+    /// It cannot be read now. While the tables are made anew the storage fails; a consumer that tries again later misses
+    /// nothing.
     #[error(transparent)]
-    NoNetwork(#[from] NoNetwork),
-    /// The storage failed, or the tables are being made anew; a consumer that tries again later misses nothing.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The node stopped meanwhile.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
+    Read(#[from] ReadError),
 }
 
 impl From<NotOpened> for FeedError {
     fn from(error: NotOpened) -> Self {
         match error {
             NotOpened::Cursor(error) => Self::Cursor(error),
-            NotOpened::Store(error) => Self::Store(error),
+            NotOpened::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<StoreError> for FeedError {
+    fn from(error: StoreError) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+impl From<Stopped> for FeedError {
+    fn from(error: Stopped) -> Self {
+        Self::Read(error.into())
     }
 }
 

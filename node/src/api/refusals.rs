@@ -1,0 +1,198 @@
+//! What the errors of the node come to in an answer: codes, and hints at what to do next.
+
+use branchline_crdt::query::{PageError, QueryError, SummaryError};
+use branchline_crdt::record::{EditError, NameError};
+use branchline_crdt::replica::{InviteError, JoinError, WriteError};
+use branchline_crdt::store::StoreError;
+
+use super::error::{ApiError, Code, ErrorPlace, text_of};
+use crate::handle::{NoNetwork, NoTicket, NotJoined, ReadError, SpaceNotFound, Stopped};
+
+impl ApiError {
+    fn role(message: String) -> Self {
+        Self::new(Code::RoleMissing, message)
+            .hint("`branchline members` shows who is an admin and can invite with another role")
+    }
+
+    /// Why one edit of one record was not done.
+    pub(crate) fn of_write(error: &WriteError, collection: &str, id: &str) -> Self {
+        match error {
+            WriteError::NoNetwork => Self::no_network(),
+            WriteError::Revoked { .. } => Self::of(Code::SiteRevoked, error)
+                .hint("to write again, join anew with another data folder: `branchline init`"),
+            WriteError::UnknownSpace => Self::of(Code::SpaceNotFound, error),
+            WriteError::OutOfSpace { .. } => Self::of(Code::SpaceClosed, error)
+                .hint("a site comes back into a space only under another key: `branchline rotate`"),
+            WriteError::Role { .. } => Self::role(text_of(error)),
+            WriteError::Name(_) => Self::of(Code::BadName, error),
+            WriteError::Edit(edit) => Self::of_edit(edit, error, collection, id),
+            WriteError::Schema(_) => Self::of(Code::SchemaRefused, error),
+            WriteError::TooLarge { .. } => Self::of(Code::TransactionTooLarge, error),
+            WriteError::Origin { .. } => Self::of(Code::BadParameter, error),
+            WriteError::OriginReused => Self::of(Code::IdempotencyKeyReused, error)
+                .hint("give every request an Idempotency-Key of its own, and repeat one unchanged"),
+            WriteError::InEdit { error, .. } => Self::of_write(error, collection, id),
+            WriteError::Unexpected { found, .. } => {
+                Self::of(Code::PreconditionFailed, error).current(found)
+            }
+            WriteError::Unreadable { reason, .. } => {
+                Self::record_unreadable(collection, id, reason)
+            }
+            WriteError::Unwritable { .. } => Self::of(Code::Unwritable, error)
+                .hint("make room on the disk, or mend it, and try again"),
+        }
+    }
+
+    fn of_edit(edit: &EditError, error: &WriteError, collection: &str, id: &str) -> Self {
+        match edit {
+            EditError::Missing => Self::record_not_found(collection, id),
+            EditError::Name { .. } => Self::of(Code::BadName, error),
+            EditError::Schema(_) => Self::of(Code::SchemaRefused, error),
+            EditError::TooManyOperations { .. }
+            | EditError::TooManyGenesis { .. }
+            | EditError::TooLarge { .. } => Self::of(Code::TransactionTooLarge, error),
+            EditError::NotCounter { .. } => Self::of(Code::EditRefused, error).hint(
+                "a schema makes a field a counter (`branchline schema apply FILE`), before it is first written",
+            ),
+            EditError::Unreadable(reason) => {
+                Self::record_unreadable(collection, id, &text_of(reason))
+            }
+            EditError::WrongKind { .. }
+            | EditError::Form { .. }
+            | EditError::IntegerRange { .. }
+            | EditError::CounterRemoved { .. }
+            | EditError::Increment { .. }
+            | EditError::IncrementRange { .. }
+            | EditError::Required { .. }
+            | EditError::TooDeep { .. }
+            | EditError::Refused(_) => Self::of(Code::EditRefused, error),
+        }
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        Self::of(Code::BadName, &error)
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let QueryError { part, offset, .. } = error;
+        let place = ErrorPlace { parameter: part.to_string(), offset };
+        Self::of(Code::BadQuery, &error).at(place)
+    }
+}
+
+impl From<PageError> for ApiError {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Query(error) => error.into(),
+            PageError::Cursor(error) => Self::of(Code::BadCursor, &error),
+            PageError::TooMany { .. } => Self::of(Code::QueryTooLarge, &error).hint(
+                "leave the order away, or ask for fewer records with a filter on an indexed field",
+            ),
+            PageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SummaryError> for ApiError {
+    fn from(error: SummaryError) -> Self {
+        match error {
+            SummaryError::TooMany { .. } | SummaryError::TooManyGroups { .. } => {
+                Self::of(Code::QueryTooLarge, &error).hint(
+                    "group by fields with fewer values, or ask for fewer records with a filter",
+                )
+            }
+            SummaryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoNetwork> for ApiError {
+    fn from(NoNetwork: NoNetwork) -> Self {
+        Self::no_network()
+    }
+}
+
+impl From<SpaceNotFound> for ApiError {
+    fn from(error: SpaceNotFound) -> Self {
+        match error {
+            SpaceNotFound::Unknown { .. } => Self::of(Code::SpaceNotFound, &error)
+                .hint("`branchline space list` shows the spaces that this site is in"),
+            SpaceNotFound::Ambiguous { .. } => Self::of(Code::SpaceAmbiguous, &error),
+        }
+    }
+}
+
+impl From<Stopped> for ApiError {
+    fn from(error: Stopped) -> Self {
+        Self::of(Code::Stopped, &error).hint("start the node again with `branchline run`")
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::of(Code::StorageFailed, &error)
+            .hint("`branchline verify` tells what is damaged, `branchline rebuild` mends tables")
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoNetwork(_) => Self::no_network(),
+            ReadError::Store(error) => error.into(),
+            ReadError::Stopped(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoTicket> for ApiError {
+    fn from(error: NoTicket) -> Self {
+        match error {
+            NoTicket::Invite(InviteError::NoMember) => Self::no_network(),
+            NoTicket::Invite(error @ InviteError::Role { .. }) => Self::role(text_of(&error)),
+            NoTicket::NoAddress => Self::new(
+                Code::NoAddress,
+                "no address of this site is known to put into the ticket",
+            )
+            .hint("start the node with `branchline run` first, or give --address MULTIADDR"),
+            NoTicket::NoRandomness => Self::of(Code::Internal, &error),
+            NoTicket::Stopped(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotJoined> for ApiError {
+    fn from(error: NotJoined) -> Self {
+        match error {
+            NotJoined::Join(error @ JoinError::OtherNetwork { .. }) => {
+                Self::of(Code::TicketRefused, &error)
+            }
+            NotJoined::Join(JoinError::Expired) => {
+                Self::new(Code::TicketRefused, "the ticket has expired")
+                    .hint("ask an admin for a new one, made with `branchline invite`")
+            }
+            NotJoined::Join(error @ JoinError::Member) => {
+                Self::of(Code::TicketRefused, &error).hint("`branchline status` shows the network")
+            }
+            NotJoined::Site(error) => Self::of(Code::Unwritable, &error),
+            NotJoined::Stopped(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_once() {
+        let source = NameError::Empty { what: "field name" };
+        let error = EditError::Name { path: "a.".to_owned(), source };
+        let text = text_of(&WriteError::Edit(error));
+        assert_eq!(text, "\"a.\" cannot be written: the field name is empty");
+    }
+}
