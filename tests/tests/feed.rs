@@ -235,6 +235,34 @@ fn a_hundred_subscribers_get_everything_in_order_beside_one_that_stalls() {
 }
 
 #[test]
+fn consumers_at_different_paces_are_told_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    import(&head, "sales", 0..1500);
+    import(&head, "products", 0..200);
+    let (all, end) = pages(&head, "start", "&limit=1000");
+    assert_eq!(all.len(), 1700);
+    std::thread::scope(|scope| {
+        for (start, limit) in [(0, 1000), (0, 64), (1, 1000), (700, 301), (1490, 7)] {
+            let (head, all, end) = (&head, &all, &end);
+            let since =
+                all[..start].last().map_or("start", |event| event["cursor"].as_str().unwrap());
+            scope.spawn(move || {
+                let (told, cursor) = pages(head, since, &format!("&limit={limit}"));
+                assert_eq!((told.as_slice(), &cursor), (&all[start..], end));
+            });
+            scope.spawn(move || {
+                let query = format!("&limit={limit}&collection=products");
+                let (told, _) = pages(head, since, &query);
+                let products =
+                    all[start..].iter().filter(|event| event["collection"] == "products");
+                assert!(told.iter().eq(products));
+            });
+        }
+    });
+}
+
+#[test]
 fn more_subscribers_than_there_is_room_for_are_refused_and_others_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let head = office(folder.path(), "head");

@@ -80,7 +80,7 @@ impl Events {
 fn frames(page: &FeedPage) -> String {
     let mut text = String::new();
     for item in &page.items {
-        let (id, data) = (&item.told.cursor, item.text(text_of));
+        let (id, data) = (item.cursor_text(), item.text(text_of));
         // Writing to a string does not fail.
         let _ = write!(text, "id: {id}\nevent: change\ndata: {data}\n\n");
     }

@@ -1,10 +1,15 @@
 //! One consumer of the feed.
 
-use branchline_crdt::feed::{Cursor, FeedId, Reader as FeedReader};
+use std::sync::Arc;
+
+use branchline_crdt::feed::{Cursor, FeedId, Page, Reader as FeedReader};
 use branchline_crdt::ids::SpaceId;
+use branchline_crdt::store::ReadJournal;
 use tokio::time::{Instant, timeout_at};
 
+use super::run::Run;
 use super::seats::Seat;
+use super::stretches::{Of, STEP};
 use super::{Feed, FeedError, FeedItem, FeedPage, PageBounds};
 use crate::handle::Stopped;
 use crate::storage::Reader;
@@ -100,10 +105,52 @@ impl Consumer {
         Ok(self.feed.blocking(move |storage| cursor.is_due(storage)).await??)
     }
 
-    /// What comes next, read from the journal.
+    /// What comes next, as the journal has it.
     async fn journal_page(&self, bounds: PageBounds) -> Result<FeedPage, FeedError> {
+        if !self.cursor.is_owed_nothing() {
+            return self.own_page(bounds).await;
+        }
+        if let Some(page) = self.kept_page(bounds)? {
+            return Ok(page);
+        }
         // The semaphore is never closed.
         let _permit = self.feed.shared.at_work.acquire().await;
+        // Whoever had the turn before may have read it.
+        if let Some(page) = self.kept_page(bounds)? {
+            return Ok(page);
+        }
+        let read = self.read(STEP).await?;
+        let is_end = read.is_end;
+        let mut run = Run::behind(self.cursor.clone());
+        run.push(read);
+        let page = run.page(&self.cursor, None, bounds);
+        self.feed.stretches().keep(self.of(), Arc::new(run));
+        Ok(FeedPage { is_end: page.is_end && is_end, ..page })
+    }
+
+    /// What comes next for a consumer that is owed something: it may lie before its place, and is told to it alone.
+    async fn own_page(&self, bounds: PageBounds) -> Result<FeedPage, FeedError> {
+        let _permit = self.feed.shared.at_work.acquire().await;
+        let Page { told, cursor, is_end, went_back: _ } = self.read(bounds).await?;
+        Ok(FeedPage { items: told.into_iter().map(FeedItem::new).collect(), cursor, is_end })
+    }
+
+    /// What comes next, if another consumer has read it lately.
+    fn kept_page(&self, bounds: PageBounds) -> Result<Option<FeedPage>, FeedError> {
+        let found = self.feed.stretches().find(&self.of(), self.cursor.place());
+        let Some(run) = found else { return Ok(None) };
+        let page = run.page(&self.cursor, None, bounds);
+        let applied = self.feed.shared.storage.applied()?;
+        let is_end = page.is_end && applied.is_none_or(|applied| page.cursor.is_behind(applied));
+        Ok(Some(FeedPage { is_end, ..page }))
+    }
+
+    fn of(&self) -> Of {
+        Of { space: self.space, collection: self.collection.clone() }
+    }
+
+    /// Reads what comes next from the journal.
+    async fn read(&self, bounds: PageBounds) -> Result<Page, FeedError> {
         let rested = self.feed.resting().pop(&(self.cursor.to_string(), self.collection.clone()));
         let (space, cursor) = (self.space, self.cursor.clone());
         let collection = self.collection.clone();
@@ -119,7 +166,6 @@ impl Consumer {
         let (page, reader) = self.feed.blocking(read).await??;
         let key = (page.cursor.to_string(), self.collection.clone());
         self.feed.resting().put(key, reader);
-        let items = page.told.into_iter().map(FeedItem::new).collect();
-        Ok(FeedPage { items, cursor: page.cursor, is_end: page.is_end })
+        Ok(page)
     }
 }

@@ -1,12 +1,14 @@
 //! The feed of changes, for consumers of a running or opened node.
 //!
 //! Whoever waits at its end is served by the ring of `live`: what is new is read from the journal once, for all.
-//! Whoever is further behind reads the journal at a pace of its own, a few at a time. A consumer that takes nothing
-//! costs nothing but its connection.
+//! Whoever is further behind reads the journal at a pace of its own, a few at a time, and leaves what it read to others
+//! for a while (`stretches`). A consumer that takes nothing costs nothing but its connection.
 
 mod consumer;
 mod live;
+mod run;
 mod seats;
+mod stretches;
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -25,6 +27,7 @@ use crate::handle::{ReadError, Stopped};
 use crate::storage::Reader;
 use live::Live;
 use seats::Seats;
+use stretches::Stretches;
 
 pub use branchline_crdt::feed::PageBounds;
 pub use consumer::Consumer;
@@ -49,6 +52,7 @@ struct Shared {
     live: Mutex<Option<Live>>,
     at_work: Semaphore,
     resting: std::sync::Mutex<Resting>,
+    stretches: std::sync::Mutex<Stretches>,
     is_stopping: watch::Sender<bool>,
     seats: Seats,
 }
@@ -105,16 +109,22 @@ pub struct FeedItem {
     /// What is told, and the cursor behind it.
     pub told: Told,
     text: OnceLock<String>,
+    cursor_text: OnceLock<String>,
 }
 
 impl FeedItem {
     fn new(told: Told) -> Arc<Self> {
-        Arc::new(Self { told, text: OnceLock::new() })
+        Arc::new(Self { told, text: OnceLock::new(), cursor_text: OnceLock::new() })
     }
 
     /// The item as text, made once for all who want it.
     pub(crate) fn text(&self, render: impl FnOnce(&Told) -> String) -> &str {
         self.text.get_or_init(|| render(&self.told))
+    }
+
+    /// The cursor behind the item as text, made once too.
+    pub(crate) fn cursor_text(&self) -> &str {
+        self.cursor_text.get_or_init(|| self.told.cursor.to_string())
     }
 
     /// Whether it is for a consumer of this collection (`None`: of all).
@@ -167,6 +177,7 @@ impl Feed {
             live: Mutex::new(None),
             at_work: Semaphore::new(READERS_MAX),
             resting: std::sync::Mutex::new(LruCache::new(READERS_RESTING)),
+            stretches: std::sync::Mutex::default(),
             is_stopping: watch::Sender::new(false),
             seats: Seats::default(),
         };
@@ -228,6 +239,11 @@ impl Feed {
     fn resting(&self) -> MutexGuard<'_, Resting> {
         // A thread that panicked while holding the lock left the cache whole.
         self.shared.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stretches(&self) -> MutexGuard<'_, Stretches> {
+        // A thread that panicked while holding the lock left the stretches whole.
+        self.shared.stretches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn blocking<T: Send + 'static>(
