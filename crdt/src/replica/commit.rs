@@ -247,6 +247,7 @@ impl<S: Store> Replica<S> {
                 After::Welcome { token, to } => self.welcome(token, to)?,
                 After::Pull { from, space } => self.pull(from, space),
                 After::PullMore { from, space } => self.pull_more(from, space)?,
+                After::GoOn { with } => self.go_on_with(with),
             }
         }
         Ok(())
@@ -276,7 +277,7 @@ impl<S: Store> Replica<S> {
                 After::Welcome { token, .. } => {
                     self.refuse(token, "this site cannot write at present")
                 }
-                After::Pull { .. } | After::PullMore { .. } => {}
+                After::Pull { .. } | After::PullMore { .. } | After::GoOn { .. } => {}
             }
         }
     }

@@ -10,6 +10,9 @@ use crate::protocol::Gossip;
 /// Answers of one peer whose entries are not taken in yet, with the one that is awaited: while one is being taken in
 /// the next is on its way, and no more lie in memory.
 const UNDER_WAY_MAX: usize = 2;
+/// Requests to one peer under way, but for those that go on with a pull: fewer than the network layer takes, however many
+/// spaces two sites share.
+const REQUESTS_MAX: usize = 6;
 /// Logs that a pull may claim on the word of an answer that is not taken in yet.
 const ASSUMED_LOGS_MAX: usize = 1024;
 
@@ -17,6 +20,8 @@ const ASSUMED_LOGS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) pulls: BTreeMap<SpaceId, PullState>,
+    /// Spaces to be pulled once fewer requests are under way.
+    pub(super) waiting: BTreeSet<SpaceId>,
     /// What it is told of spaces that are not gossiped.
     pub(super) told: BTreeMap<SpaceId, Told>,
     /// The spaces that it was last shown to be in.
@@ -136,6 +141,13 @@ impl Peer {
     /// Spaces of which something is known between the two.
     pub(super) fn pull_count(&self) -> usize {
         self.pulls.len()
+    }
+
+    /// Whether nothing more is to be asked of it or told to it for now.
+    pub(super) fn is_full(&self) -> bool {
+        let pulls = self.pulls.values().filter(|state| state.in_flight.is_some());
+        let told = self.told.values().filter(|told| told.in_flight.is_some());
+        pulls.count() + told.count() >= REQUESTS_MAX
     }
 
     /// The pulls that an answer belongs to whose entries were prepared, and that answer.

@@ -328,10 +328,11 @@ impl<S: Store> Replica<S> {
     }
 
     /// Tells one site: now, or when it has taken in what it was told of that space before.
-    fn inform_site(&mut self, to: SiteId, space: SpaceId, gossip: Gossip) {
+    pub(super) fn inform_site(&mut self, to: SiteId, space: SpaceId, gossip: Gossip) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
+        let is_full = peer.is_full();
         let told = peer.told.entry(space).or_default();
-        if told.in_flight.is_some() {
+        if is_full || told.in_flight.is_some() {
             // Of several things none is worth more than that there is something.
             told.next = Some(if told.next.is_none() { gossip } else { Gossip::News(space) });
             return;
@@ -348,19 +349,11 @@ impl<S: Store> Replica<S> {
         self.inform_site(to, space, Gossip::News(space));
     }
 
-    /// A site has taken in what it was told, or could not be reached. `false`: the request was no such thing.
+    /// A site has taken in what it was told, or could not be reached. `false`: the request was another.
     pub(super) fn told(&mut self, to: SiteId, id: u64) -> bool {
-        let Some(peer) = self.peers.get_mut(&to) else { return false };
-        let mut all = peer.told.iter_mut();
-        let Some((space, told)) = all.find(|(_, told)| told.in_flight == Some(id)) else {
-            return false;
-        };
-        let (space, next) = (*space, told.next.take());
-        told.in_flight = None;
-        if let Some(gossip) = next {
-            self.inform_site(to, space, gossip);
-        }
-        true
+        let peer = self.peers.get_mut(&to);
+        let told = peer.and_then(|peer| peer.told.values_mut().find(|t| t.in_flight == Some(id)));
+        told.is_some_and(|told| told.in_flight.take().is_some())
     }
 }
 

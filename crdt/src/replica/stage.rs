@@ -100,6 +100,8 @@ pub(super) enum After {
     Pull { from: SiteId, space: SpaceId },
     /// Go on with a pull.
     PullMore { from: SiteId, space: SpaceId },
+    /// Ask and tell what waited for the end of another request.
+    GoOn { with: SiteId },
 }
 
 /// A record in the middle of a group.

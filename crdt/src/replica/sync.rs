@@ -108,8 +108,12 @@ impl<S: Store> Replica<S> {
         let Some(logs) = self.spaces.get(&space) else { return };
         let digest = Have::Digest(logs.digest());
         let lost = self.losses.of_space(space);
-        let state = self.peers.get_mut(&from).map(|peer| peer.pulls.entry(space).or_default());
-        let Some(state) = state else { return };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.is_full() {
+            peer.waiting.insert(space);
+            return;
+        }
+        let state = peer.pulls.entry(space).or_default();
         let due = state.lost_ms.is_none_or(|at| at + PULL_INTERVAL_MS <= self.now.monotonic_ms);
         if !lost.is_empty() && due && !state.is_busy() {
             state.lost_ms = Some(self.now.monotonic_ms);
@@ -250,9 +254,11 @@ impl<S: Store> Replica<S> {
         body: &[u8],
     ) -> Result<(), StoreError> {
         if self.told(from, id) {
+            self.go_on_with(from);
             return Ok(());
         }
         let Some((space, request)) = self.end_pull(from, id) else { return Ok(()) };
+        self.stage.after.push(After::GoOn { with: from });
         let asked = request.asked;
         let answer: Answer = match codec::decode("answer to a pull", body) {
             Ok(answer) => answer,
@@ -427,6 +433,7 @@ impl<S: Store> Replica<S> {
         {
             self.retry_pull(to, space);
         }
+        self.go_on_with(to);
         if unsupported { self.introduce_to(to) } else { Ok(()) }
     }
 
@@ -445,6 +452,24 @@ impl<S: Store> Replica<S> {
             let request = state.in_flight.take_if(|request| request.id == id)?;
             Some((*space, request))
         })
+    }
+
+    /// Asks and tells a member what waits for the end of other requests.
+    pub(super) fn go_on_with(&mut self, with: SiteId) {
+        while let Some(peer) = self.peers.get_mut(&with).filter(|peer| !peer.is_full()) {
+            let mut told = peer.told.iter_mut();
+            let next = told.find_map(|(space, told)| match told.in_flight {
+                None => Some((*space, told.next.take()?)),
+                Some(_) => None,
+            });
+            if let Some((space, gossip)) = next {
+                self.inform_site(with, space, gossip);
+            } else if let Some(space) = peer.waiting.pop_first() {
+                self.pull(with, space);
+            } else {
+                return;
+            }
+        }
     }
 
     fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
