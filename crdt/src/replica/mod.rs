@@ -40,7 +40,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::entry::{Origin, limits};
+use crate::entry::Origin;
 use crate::frontier::Frontier;
 use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use crate::membership::{Genesis, Members, Role, Ticket};
@@ -68,13 +68,6 @@ use receipts::Receipts;
 use repair::Losses;
 use spaces::PrivateSpace;
 use stage::Stage;
-
-/// Records that one group may hold in memory, some 15 KB each.
-const STAGED_RECORDS_MAX: usize = 2048;
-/// Entries of others in one group: each repeat is looked up among them.
-const STAGED_ENTRIES_MAX: usize = 1024;
-/// Bytes of entries in one group, far below what one append to the journal takes.
-const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The moment of an input, as the caller's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -451,12 +444,7 @@ impl<S: Store> Replica<S> {
 
     /// Ends the group early where it holds too much in memory.
     fn commit_if_large(&mut self) -> Result<(), StoreError> {
-        let stage = &self.stage;
-        if stage.records.len() + stage.first.len() >= STAGED_RECORDS_MAX
-            || stage.entries.len() >= STAGED_ENTRIES_MAX
-            || stage.bytes >= STAGED_BYTES_MAX
-            || stage.operation_count >= limits::OPERATIONS_MAX
-        {
+        if self.stage.is_large() {
             self.commit()?;
         }
         Ok(())

@@ -18,7 +18,7 @@ use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{self, ForkRow};
 use crate::tables::{self, decode_row, records, row, walk};
 
-/// Journal bytes read at a time, and applied as one group.
+/// Journal bytes read at a time. They may mean some 100,000 records, so they are applied as several groups.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the tables were made by: the layout of the rows, and the newest payload format that was applied.
@@ -302,8 +302,11 @@ impl<S: Store> Replica<S> {
             let past = header.membership_past.iter();
             group.named.extend(past.map(|tip| ((space, membership, tip.author), tip.seq)));
         }
-        // Entries after it may be by members whom it admits.
-        if header.space == membership { self.show_group(group, Some(position)) } else { Ok(()) }
+        // Entries after one of members may be by those whom it admits.
+        match header.space == membership || self.stage.is_large() {
+            true => self.show_group(group, Some(position)),
+            false => Ok(()),
+        }
     }
 
     fn show_group(

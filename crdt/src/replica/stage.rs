@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::documents::Kept;
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
-use crate::entry::{Entry, EntryId, Origin, Transaction};
+use crate::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::ids::{Author, NetworkId, SiteId, SpaceId};
 use crate::membership::{Genesis, Operation, SpaceDocument};
 use crate::prepare::Reading;
@@ -18,6 +18,13 @@ use crate::record::{
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{Fate, LogRow};
 use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
+
+/// Records that one group may hold in memory, some 15 KB each.
+const STAGED_RECORDS_MAX: usize = 2048;
+/// Entries of others in one group: each repeat is looked up among them.
+const STAGED_ENTRIES_MAX: usize = 1024;
+/// Bytes of entries in one group, far below what one append to the journal takes.
+const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What one group of inputs has changed so far.
 #[derive(Default)]
@@ -200,6 +207,14 @@ impl Stage {
             && self.genesis.is_none()
             && self.spaces.is_empty()
             && self.void_changes.is_empty()
+    }
+
+    /// Whether it holds as much in memory as one group may.
+    pub(super) fn is_large(&self) -> bool {
+        self.records.len() + self.first.len() >= STAGED_RECORDS_MAX
+            || self.entries.len() >= STAGED_ENTRIES_MAX
+            || self.bytes >= STAGED_BYTES_MAX
+            || self.operation_count >= limits::OPERATIONS_MAX
     }
 
     /// What the writer of a sealed group is told.
