@@ -11,7 +11,10 @@ use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
 use crate::tables::{ReadTables, decode_row, row, walk, walk_by};
 
 /// A record's view, deleted or not. `None`: nobody has written it.
-pub fn record(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<View>, StoreError> {
+pub fn record(
+    tables: &(impl ReadTables + ?Sized),
+    key: &RecordKey,
+) -> Result<Option<View>, StoreError> {
     tables.get(&key.record())?.map(|value| view(&value)).transpose()
 }
 
@@ -31,7 +34,10 @@ pub fn schema(
 }
 
 /// Why a record cannot be read at this site, if it cannot.
-pub fn unreadable(tables: &impl ReadTables, key: &RecordKey) -> Result<Option<String>, StoreError> {
+pub fn unreadable(
+    tables: &(impl ReadTables + ?Sized),
+    key: &RecordKey,
+) -> Result<Option<String>, StoreError> {
     row(tables, "unreadable row", &key.unreadable())
 }
 

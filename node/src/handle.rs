@@ -13,6 +13,7 @@ use branchline_crdt::replica::{
     SpaceStatus, Status, WriteError, Written,
 };
 use branchline_crdt::store::{ReadJournal, StoreError};
+use branchline_crdt::tables::ReadTables;
 use branchline_crdt::tables::records::RecordKey;
 use branchline_crdt::verify::VerifyReport;
 use libp2p::Multiaddr;
@@ -265,6 +266,19 @@ impl Handle {
             Ok(result) => Ok(result?),
             Err(error) => Err(Stopped { reason: Some(error.to_string()) }.into()),
         }
+    }
+
+    /// As [`Handle::read`], on the calling thread if nobody is writing the tables. For a row or two, which take less
+    /// time than to wake another thread.
+    pub async fn read_briefly<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn ReadTables, SpaceId) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let space = self.root()?.main_space();
+        if let Some(moment) = self.reader.moment() {
+            return Ok(read(&moment, space)?);
+        }
+        self.read(|reader, space| read(reader, space)).await
     }
 
     /// Whether a node runs, with links to others; or a stopped one's folder was opened.

@@ -232,7 +232,7 @@ pub(crate) async fn write(
 /// The view of a record that exists and is not deleted.
 pub(crate) async fn view(handle: &Handle, address: &Address) -> Result<View, ApiError> {
     let Address { collection, id } = address.clone();
-    let read = handle.read(move |tables, space| {
+    let read = handle.read_briefly(move |tables, space| {
         let key = RecordKey { space, collection, id };
         Ok((read::record(tables, &key)?, read::unreadable(tables, &key)?))
     });

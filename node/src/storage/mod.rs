@@ -27,7 +27,7 @@ use self::folder::{DataFolder, FolderError};
 use self::journal::{
     Journal, JournalOpenError, JournalOptions, JournalReader, JournalReport, JournalVerified,
 };
-use self::tables::{SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
+use self::tables::{Moment, SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
 
@@ -256,6 +256,12 @@ impl Reader {
     /// Why the disk refused the last append; `None` if it took it.
     pub fn refusal(&self) -> Option<String> {
         self.refusal.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The tables as they are, if nobody is writing them. For a row or two: whoever writes waits.
+    pub fn moment(&self) -> Option<Moment<'_>> {
+        self.demand_whole().ok()?;
+        self.tables.moment()
     }
 
     /// Where the data lies.

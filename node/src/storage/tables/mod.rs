@@ -55,7 +55,7 @@ mod write;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
 pub use self::check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
@@ -65,6 +65,7 @@ use self::memory::Memory;
 use self::rows::{APPLIED_KEY, SUM_KEY, Sum};
 use self::write::Turn;
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
+use branchline_crdt::tables::ReadTables;
 
 /// How sled is run.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +166,26 @@ struct Open {
     memory: Memory,
 }
 
+/// One state of the tables. Whoever writes waits until it is dropped.
+pub struct Moment<'t> {
+    state: RwLockReadGuard<'t, State>,
+}
+
+impl ReadTables for Moment<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.state.open_ref()?.get(key)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.state.open_ref()?.scan(prefix, after, limit)
+    }
+}
+
 fn failed(reason: impl ToString) -> StoreError {
     StoreError::Tables { reason: reason.to_string() }
 }
@@ -202,12 +223,7 @@ impl Tables {
 
     /// The value of row `key`.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let state = self.shared().state();
-        let open = state.open_ref()?;
-        match open.memory.get(key) {
-            Some(value) => Ok(value.map(<[u8]>::to_vec)),
-            None => read::get(&open.db, key),
-        }
+        self.shared().state().open_ref()?.get(key)
     }
 
     /// Rows whose key begins with `prefix`, strictly after key `after`, ascending, at most
@@ -218,28 +234,16 @@ impl Tables {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let state = self.shared().state();
-        let open = state.open_ref()?;
-        let mut page: Vec<Row> = Vec::new();
-        let mut from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
-            Some(_) | None => Bound::Included(prefix.to_vec()),
-        };
-        while page.len() < limit {
-            let wanted = limit - page.len();
-            let start = from.as_ref().map(Vec::as_slice);
-            let stored = read::scan(&open.db, prefix, start, wanted)?;
-            let last = (stored.len() == wanted).then(|| stored.last()).flatten();
-            let end = last.map_or(Bound::Unbounded, |(key, _)| Bound::Included(&key[..]));
-            let stored = stored.iter().map(|(key, value)| (&key[..], Some(&value[..])));
-            let rows = open.memory.over(start, end, stored);
-            let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
-            let rows = rows.filter_map(|(key, value)| Some((key.to_vec(), value?.to_vec())));
-            page.extend(rows.take(wanted));
-            let Some((last, _)) = last else { break };
-            from = Bound::Excluded(last.clone());
+        self.shared().state().open_ref()?.scan(prefix, after, limit)
+    }
+
+    /// The tables as they are, if nobody is writing them.
+    pub fn moment(&self) -> Option<Moment<'_>> {
+        match self.shared().state.try_read() {
+            Ok(state) => Some(Moment { state }),
+            Err(TryLockError::Poisoned(poisoned)) => Some(Moment { state: poisoned.into_inner() }),
+            Err(TryLockError::WouldBlock) => None,
         }
-        Ok(page)
     }
 
     /// Applies all writes (`None` deletes; of several to one key the last counts) and the applied
@@ -371,6 +375,43 @@ impl Shared {
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.memory.get(key) {
+            Some(value) => Ok(value.map(<[u8]>::to_vec)),
+            None => read::get(&self.db, key),
+        }
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut page: Vec<Row> = Vec::new();
+        let mut from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
+            Some(_) | None => Bound::Included(prefix.to_vec()),
+        };
+        while page.len() < limit {
+            let wanted = limit - page.len();
+            let start = from.as_ref().map(Vec::as_slice);
+            let stored = read::scan(&self.db, prefix, start, wanted)?;
+            let last = (stored.len() == wanted).then(|| stored.last()).flatten();
+            let end = last.map_or(Bound::Unbounded, |(key, _)| Bound::Included(&key[..]));
+            let stored = stored.iter().map(|(key, value)| (&key[..], Some(&value[..])));
+            let rows = self.memory.over(start, end, stored);
+            let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
+            let rows = rows.filter_map(|(key, value)| Some((key.to_vec(), value?.to_vec())));
+            page.extend(rows.take(wanted));
+            let Some((last, _)) = last else { break };
+            from = Bound::Excluded(last.clone());
+        }
+        Ok(page)
     }
 }
 

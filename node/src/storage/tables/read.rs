@@ -48,24 +48,33 @@ impl Block {
     }
 }
 
+/// Blocks that a thread keeps. Rows that are asked for one after the other often lie in a few of them: of new records in
+/// the last of each kind of row, and the rows that mark single records all in one.
+const BLOCKS_KEPT: usize = 4;
+
 thread_local! {
-    // Rows that are asked for one after the other often lie in one block: new ones in the last, as a rule. What a block
-    // holds follows from its bytes, so this cannot be out of date.
-    static LAST: RefCell<Option<(Block, Plain)>> = const { RefCell::new(None) };
+    // The last one used comes last. What a block holds follows from its bytes, so this cannot be out of date.
+    static KEPT: RefCell<Vec<(Block, Plain)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The value of row `key`.
 pub(super) fn get(db: &sled::Db, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let block = Block::of(db, key)?;
-    LAST.with_borrow_mut(|last| {
-        let (block, plain) = match last.take() {
-            Some(known) if known.0 == block => last.insert(known),
-            Some(_) | None => {
+    KEPT.with_borrow_mut(|kept| {
+        let known = kept.iter().position(|(known, _)| *known == block);
+        let (block, plain) = match known {
+            Some(known) => kept.remove(known),
+            None => {
                 let plain = block.plain()?;
-                last.insert((block, plain))
+                (block, plain)
             }
         };
-        find(db, key, block, plain)
+        let found = find(db, key, &block, &plain);
+        if kept.len() == BLOCKS_KEPT {
+            kept.remove(0);
+        }
+        kept.push((block, plain));
+        found
     })
 }
 
