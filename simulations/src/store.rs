@@ -11,7 +11,7 @@ use branchline_node::storage::journal::{Journal, JournalOpenError, JournalOption
 use branchline_node::storage::testing::FaultyDisk;
 
 /// Segments are small, so that short runs begin new ones too.
-const JOURNAL: JournalOptions = JournalOptions { segment_bytes_max: 256 * 1024 };
+const JOURNAL: JournalOptions = JournalOptions { segment_bytes_max: 256 * 1024, room_bytes: 0 };
 
 /// Batches by which a crash may set the tables back. The product writes its tables out twice a second; a busy office
 /// applies about this many batches meanwhile.

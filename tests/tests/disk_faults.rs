@@ -126,8 +126,10 @@ fn a_full_disk_refuses_writes_serves_reads_and_takes_up_again() {
     let ballast = fill(&disk, 0);
     assert_refused(&head, "0 MiB left");
     assert_has(&head, &["before", "between"]);
-    // Stopped on the full disk; a start there says why it cannot be.
+    // Stopped on the full disk, which gives some room back; a start on one without says why it cannot be.
     head.stop();
+    fs::remove_file(&ballast).unwrap();
+    let ballast = fill(&disk, 0);
     let started = head.run(RUN);
     assert!(started.code == 1 && started.stderr.starts_with("error: "), "{started:?}");
     assert!(started.stderr.to_lowercase().contains("no space"), "{started:?}");

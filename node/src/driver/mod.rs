@@ -230,7 +230,7 @@ impl Driver {
                 Flow::Stop => break,
             }
         }
-        if let Err(error) = self.replica.into_store().flush_tables() {
+        if let Err(error) = self.replica.into_store().close() {
             warn!(%error, "the tables were not written out, the next start replays more");
         }
     }

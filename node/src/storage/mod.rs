@@ -203,6 +203,13 @@ impl Storage {
         self.reader.tables.flush()
     }
 
+    /// Writes the tables' cache out and gives back what the journal does not need: the end of a node's work.
+    pub fn close(self) -> Result<(), StoreError> {
+        let flushed = self.flush_tables();
+        self.journal.close();
+        flushed
+    }
+
     /// Refuses what would take room that the tables need.
     fn demand_room(&self) -> Result<(), StoreError> {
         let free = disk::free_bytes(self.reader.path());

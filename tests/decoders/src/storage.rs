@@ -12,7 +12,7 @@ use branchline_node::storage::testing::FaultyDisk;
 use crate::{Memory, Target};
 
 /// Small segments, so that a few frames fill several.
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes_max: 512 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes_max: 512, room_bytes: 4096 };
 
 pub(crate) const JOURNAL: Target =
     Target { name: "journal", run: journal, seeds, memory: Memory { mib: 24, per_byte: 64 } };

@@ -49,7 +49,7 @@ pub enum Unsound {
 /// Small segments and frequent flushes, so that a short run has many moments of every kind.
 pub fn options() -> Options {
     Options {
-        journal: JournalOptions { segment_bytes_max: 128 << 10 },
+        journal: JournalOptions { segment_bytes_max: 128 << 10, room_bytes: 16 << 10 },
         tables: TablesOptions {
             cache_bytes: 1 << 20,
             flush_every_ms: 5,

@@ -6,8 +6,11 @@ use super::frame::{
     FRAME_BYTES_MAX, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, encode_frame,
     offset_of, position, segment_of,
 };
-use super::{Damage, DamageKind, Journal, SEGMENT_BYTES_MAX, Tail, segment_name};
+use super::{Damage, DamageKind, Journal, SEGMENT_BYTES_MAX, Tail, room, segment_name};
 use branchline_crdt::store::{Position, StoreError};
+
+/// Only commits that fit so many times into the room leave some: what larger ones take hardly depends on it.
+const COMMITS_IN_ROOM_MIN: u32 = 16;
 
 fn unwritable(source: io::Error) -> StoreError {
     StoreError::Unwritable { source }
@@ -22,14 +25,17 @@ pub(super) fn append(journal: &mut Journal, frames: &[&[u8]]) -> Result<Vec<Posi
         return Ok(Vec::new());
     }
     let commit_bytes = commit_bytes(frames)?;
-    let segment_bytes_max = journal.options.segment_bytes_max.min(SEGMENT_BYTES_MAX);
     match &journal.tail {
-        Tail::Open { end, .. } if end.saturating_add(commit_bytes) <= segment_bytes_max => {
+        Tail::Open { end, .. } if end.saturating_add(commit_bytes) <= segment_max(journal) => {
             append_to_tail(journal, frames)
         }
         Tail::Open { .. } | Tail::Closed => append_to_new_segment(journal, frames),
     }
     .map_err(unwritable)
+}
+
+fn segment_max(journal: &Journal) -> u32 {
+    journal.options.segment_bytes_max.min(SEGMENT_BYTES_MAX)
 }
 
 /// Bytes that a commit of these frames takes.
@@ -66,18 +72,44 @@ fn encode_commit(buffer: &mut Vec<u8>, number: u32, base: u32, frames: &[&[u8]])
     positions
 }
 
+/// Puts room behind the commit in the buffer, which ends at offset `end`, if it is small; says where the room ends.
+fn add_room(journal: &mut Journal, end: u32) -> u32 {
+    let room_bytes = journal.options.room_bytes;
+    if journal.buffer.len() > (room_bytes / COMMITS_IN_ROOM_MIN) as usize {
+        return end;
+    }
+    let room = end.saturating_add(room_bytes).min(segment_max(journal)).max(end);
+    room::fill(&mut journal.buffer, end, room);
+    room
+}
+
+/// Cuts the newest segment where its last commit ends.
+pub(super) fn give_room_back(journal: &mut Journal) -> io::Result<()> {
+    if let Tail::Open { file, end, room, .. } = &mut journal.tail
+        && *room > *end
+    {
+        file.truncate(u64::from(*end))?;
+        *room = *end;
+    }
+    Ok(())
+}
+
 fn append_to_tail(journal: &mut Journal, frames: &[&[u8]]) -> io::Result<Vec<Position>> {
-    let Tail::Open { file, number, end } = &journal.tail else {
+    let Tail::Open { file, number, end, room } = &journal.tail else {
         return append_to_new_segment(journal, frames);
     };
-    let (file, number, end) = (file.clone(), *number, *end);
+    let (file, number, end, room) = (file.clone(), *number, *end, *room);
     journal.buffer.clear();
     let positions = encode_commit(&mut journal.buffer, number, end, frames);
+    let new_end = end + journal.buffer.len() as u32;
+    let room = if new_end > room { add_room(journal, new_end) } else { room };
     if let Err(error) = file.write_at(u64::from(end), &journal.buffer) {
         // Room for the next commit, in the same place; synced, so that no crash can leave a
         // mixture of the two. If that fails too, the segment is given up like below.
         if file.truncate(u64::from(end)).and_then(|()| file.fdatasync()).is_err() {
             journal.tail = Tail::Closed;
+        } else {
+            journal.tail = Tail::Open { file, number, end, room: end };
         }
         return Err(error);
     }
@@ -89,9 +121,8 @@ fn append_to_tail(journal: &mut Journal, frames: &[&[u8]]) -> io::Result<Vec<Pos
         journal.tail = Tail::Closed;
         return Err(error);
     }
-    let end = end + journal.buffer.len() as u32;
-    journal.shared().state_mut().segments.insert(number, end);
-    journal.tail = Tail::Open { file, number, end };
+    journal.shared().state_mut().segments.insert(number, new_end);
+    journal.tail = Tail::Open { file, number, end: new_end, room };
     Ok(positions)
 }
 
@@ -102,9 +133,12 @@ fn append_to_new_segment(journal: &mut Journal, frames: &[&[u8]]) -> io::Result<
         None => (Some(0), 0),
     };
     let number = number.ok_or_else(|| io::Error::other("no segment number is left"))?;
+    give_room_back(journal)?;
     journal.buffer.clear();
     journal.buffer.extend_from_slice(&SegmentHeader::encode(number, previous_end));
     let positions = encode_commit(&mut journal.buffer, number, 0, frames);
+    let end = journal.buffer.len() as u32;
+    let room = add_room(journal, end);
 
     let name = segment_name(number);
     let created = journal.disk.create(&name).and_then(|file| {
@@ -123,10 +157,9 @@ fn append_to_new_segment(journal: &mut Journal, frames: &[&[u8]]) -> io::Result<
             return Err(error);
         }
     };
-    let end = journal.buffer.len() as u32;
     journal.shared().keep_file(number, file.clone());
     journal.shared().state_mut().segments.insert(number, end);
-    journal.tail = Tail::Open { file, number, end };
+    journal.tail = Tail::Open { file, number, end, room };
     Ok(positions)
 }
 

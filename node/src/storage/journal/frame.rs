@@ -11,6 +11,9 @@
 //! | 20 | 4 | CRC32C of bytes 0 to 20 |
 //! | 24 | … | frames, one after the other |
 //!
+//! Behind the newest segment's last frame there may be room ([`super::room`]): the 16 bytes `room to write in` over and
+//! over, so that the byte at an offset of the file is that of the offset's remainder.
+//!
 //! The previous segment's end decides what counts in it: a segment is given up when the drive
 //! fails to sync it, and what then lies beyond its last durable byte was never acknowledged.
 //!

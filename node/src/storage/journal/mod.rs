@@ -5,6 +5,7 @@
 //! - `walk`: reading a segment front to back.
 //! - `open`: opening, and what to make of a tail that a crash left behind.
 //! - `append`: the write path and its failures; repair.
+//! - `room`: what is written ahead of the write path.
 //! - `reader`: reads, from any thread, while the writer writes.
 //!
 //! Promises:
@@ -20,6 +21,7 @@ mod append;
 mod frame;
 mod open;
 mod reader;
+mod room;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -49,11 +51,15 @@ pub struct JournalOptions {
     /// A segment that would grow beyond this many bytes is closed and the next one begun. At most
     /// (and by default) [`SEGMENT_BYTES_MAX`]; less is for tests.
     pub segment_bytes_max: u32,
+    /// How much room a small commit leaves behind itself for the next ones, see `room`. Syncs of 500 bytes took 220 to
+    /// 275 us where they made the file longer, and 170 to 190 us in room on the same disk (medians of four runs each while
+    /// other programs wrote files); the worst of a hundred 0.4 to 24 ms, and 0.4 to 4 ms. 0: none.
+    pub room_bytes: u32,
 }
 
 impl Default for JournalOptions {
     fn default() -> JournalOptions {
-        JournalOptions { segment_bytes_max: SEGMENT_BYTES_MAX }
+        JournalOptions { segment_bytes_max: SEGMENT_BYTES_MAX, room_bytes: 256 << 10 }
     }
 }
 
@@ -69,8 +75,8 @@ pub struct Journal {
 
 /// Where the next commit goes.
 enum Tail {
-    /// Behind byte `end` of the newest segment.
-    Open { file: Arc<dyn DiskFile>, number: u32, end: u32 },
+    /// Behind byte `end` of the newest segment, where there is room up to byte `room`.
+    Open { file: Arc<dyn DiskFile>, number: u32, end: u32, room: u32 },
     /// Into a segment that is yet to be created.
     Closed,
 }
@@ -191,6 +197,13 @@ impl Journal {
     /// Repairing a sound frame with its own bytes does nothing.
     pub fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError> {
         append::repair(self, at, frame)
+    }
+
+    /// Gives back the room behind the last commit. Where this does not happen, the next opening uses it.
+    pub fn close(mut self) {
+        if let Err(error) = append::give_room_back(&mut self) {
+            tracing::debug!(%error, "the room at the journal's end stays");
+        }
     }
 
     fn shared(&self) -> &Shared {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::frame::{SEGMENT_HEADER_BYTES, SEGMENT_VERSION, SegmentHeader, position};
 use super::reader::{JournalReader, Shared, WALK_CHUNK_BYTES};
+use super::room;
 use super::walk::{Step, Walk};
 use super::{
     Damage, DamageKind, Journal, JournalOpenError, JournalOptions, JournalReport, State,
@@ -46,9 +47,10 @@ pub(super) fn open(
         }
         state.damaged = judged.damaged;
         state.segments.insert(last.number, judged.end);
-        tail = Tail::Open { file: file.clone(), number: last.number, end: judged.end };
+        let (number, end, room) = (last.number, judged.end, judged.room);
+        tail = Tail::Open { file: file.clone(), number, end, room };
         if judged.torn {
-            let torn = cut(&*disk, &file, last, judged.end)?;
+            let torn = cut(&*disk, &file, number, (end, judged.written))?;
             if torn.kept_as.is_err() {
                 tail = Tail::Closed;
             }
@@ -95,9 +97,13 @@ fn find_segments(disk: &dyn Disk) -> Result<Vec<Found>, JournalOpenError> {
 
 /// What the newest segment holds.
 struct Judged {
-    /// Where it ends; what lies behind is torn.
+    /// Where it ends; what lies behind is torn, or room.
     end: u32,
     torn: bool,
+    /// Where ends what was ever written, but for room.
+    written: u32,
+    /// Where the room behind its end ends.
+    room: u32,
     /// Where its last commit begins: the only one that may not be durable yet.
     newest_commit: u32,
     damaged: BTreeMap<Position, Damage>,
@@ -121,13 +127,22 @@ fn judge_newest(
             }
         }
     }
+    let mut written = segment.len.max(SEGMENT_HEADER_BYTES);
+    if let Some((at, damage)) = bad.last_mut()
+        && damage.kind == DamageKind::Header
+        && damage.end == segment.len
+    {
+        written = room::begin(file, *at, segment.len)?;
+        damage.end = written;
+    }
+    bad.retain(|(at, damage)| damage.end > *at);
     let may_be_torn = |at: u32| {
         let acknowledged = applied.is_some_and(|applied| position(segment.number, at) <= applied);
         at >= newest_commit && !acknowledged
     };
     let cut_at = bad.iter().map(|(at, _)| *at).find(|at| may_be_torn(*at));
     let mut damaged = BTreeMap::new();
-    let mut end = cut_at.unwrap_or(segment.len.max(SEGMENT_HEADER_BYTES));
+    let mut end = cut_at.unwrap_or(written);
     for (at, damage) in bad {
         if cut_at.is_none_or(|cut_at| at < cut_at) {
             // A frame that was cut short, yet acknowledged, gets its whole place back.
@@ -135,15 +150,21 @@ fn judge_newest(
             damaged.insert(position(segment.number, at), damage);
         }
     }
-    Ok(Judged { end, torn: cut_at.is_some(), newest_commit, damaged })
+    let room = if cut_at.is_some() { end } else { segment.len.max(end) };
+    Ok(Judged { end, torn: cut_at.is_some(), written, room, newest_commit, damaged })
 }
 
-/// Cuts the newest segment at `at`, after copying what lies behind to a file of its own.
-fn cut(disk: &dyn Disk, file: &Arc<dyn DiskFile>, segment: &Found, at: u32) -> io::Result<Torn> {
-    let from = position(segment.number, at);
+/// Cuts the newest segment at `at`, after copying what was written behind, up to `written`, to a file of its own.
+fn cut(
+    disk: &dyn Disk,
+    file: &Arc<dyn DiskFile>,
+    number: u32,
+    (at, written): (u32, u32),
+) -> io::Result<Torn> {
+    let from = position(number, at);
     let name = torn_name(from);
-    let bytes = u64::from(segment.len - at);
-    let kept_as = copy_tail(disk, file, at, segment.len, &name);
+    let bytes = u64::from(written - at);
+    let kept_as = copy_tail(disk, file, at, written, &name);
     tracing::warn!(position = from.0, bytes, "a torn tail of the journal was cut");
     match kept_as {
         Ok(()) => {

@@ -1,6 +1,8 @@
 //! What the journal promises, on a disk that keeps as little as a real one may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod room;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -16,10 +18,20 @@ use branchline_crdt::store::{Position, StoreError};
 
 type Frames = Vec<(Position, Vec<u8>)>;
 
-const SMALL: JournalOptions = JournalOptions { segment_bytes_max: 2048 };
+const SMALL: JournalOptions = JournalOptions { segment_bytes_max: 2048, room_bytes: 0 };
+/// With room behind commits of at most 512 bytes.
+const ROOMY: JournalOptions = JournalOptions { room_bytes: 8192, ..SMALL };
+
+fn open_with(
+    disk: &FaultyDisk,
+    applied: Option<Position>,
+    options: JournalOptions,
+) -> (Journal, JournalReport) {
+    Journal::open(Arc::new(disk.clone()), applied, options).unwrap()
+}
 
 fn open_after(disk: &FaultyDisk, applied: Option<Position>) -> (Journal, JournalReport) {
-    Journal::open(Arc::new(disk.clone()), applied, SMALL).unwrap()
+    open_with(disk, applied, SMALL)
 }
 
 fn open(disk: &FaultyDisk) -> Journal {
@@ -95,9 +107,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn crashes_keep_what_was_acknowledged(steps in prop::collection::vec(step(), 1..40)) {
+    fn crashes_keep_what_was_acknowledged(
+        steps in prop::collection::vec(step(), 1..40),
+        options in prop::sample::select(vec![SMALL, ROOMY]),
+    ) {
         let disk = FaultyDisk::new();
-        let mut journal = open(&disk);
+        let mut journal = open_with(&disk, None, options).0;
         let mut acknowledged = Frames::new();
         let mut unacknowledged = Vec::new();
         let mut stamp = 0_u8;
@@ -127,13 +142,13 @@ proptest! {
                             if seed % 3 == 0 {
                                 // And once more while the journal is being opened.
                                 disk.kill_after((seed / 3 % 8) as u32);
-                                let _ = Journal::open(Arc::new(disk.clone()), None, SMALL);
+                                let _ = Journal::open(Arc::new(disk.clone()), None, options);
                                 disk.crash(seed.rotate_left(9));
                             }
                         }
                         _ => disk.restart(),
                     }
-                    let (opened, report) = open_after(&disk, None);
+                    let (opened, report) = open_with(&disk, None, options);
                     journal = opened;
                     prop_assert!(report.damaged.is_empty(), "{:?}", report);
                     let found = all(&journal);
