@@ -139,7 +139,7 @@ fn known(tip: &TipAnswer) -> Option<Known> {
     path = "/v1/merge",
     operation_id = "merge_bundle",
     request_body(content = Vec<u8>, content_type = BUNDLE_TYPE),
-    responses((status = OK, description = "It is merged, durably.", body = MergeAnswer)),
+    responses((status = OK, description = "The bundle is merged, durably.", body = MergeAnswer)),
 )]
 pub(crate) async fn merge(
     State(handle): State<Handle>,

@@ -78,7 +78,7 @@ pub(crate) async fn collections(
     path = "/v1/collections/{collection}/count",
     operation_id = "count_records",
     params(InSpace, Collection),
-    responses((status = OK, description = "So many.", body = CountAnswer)),
+    responses((status = OK, description = "Their number.", body = CountAnswer)),
 )]
 pub(crate) async fn count(
     InSpace(handle): InSpace,
@@ -94,7 +94,7 @@ pub(crate) async fn count(
     path = "/v1/digest",
     operation_id = "get_digest",
     params(InSpace, DigestParams),
-    responses((status = OK, description = "It.", body = DigestAnswer)),
+    responses((status = OK, description = "The digest.", body = DigestAnswer)),
 )]
 pub(crate) async fn digest(
     InSpace(handle): InSpace,

@@ -35,7 +35,7 @@ pub struct DecidedAnswer {
     path = "/v1/members/{site}",
     operation_id = "revoke_member",
     params(("site" = String, Path, description = "Its name or id.")),
-    responses((status = OK, description = "It is, as soon as others know.", body = DecidedAnswer)),
+    responses((status = OK, description = "The site is shut out, wherever that is known.", body = DecidedAnswer)),
 )]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
@@ -53,7 +53,7 @@ pub(crate) async fn revoke(
     operation_id = "change_member",
     params(("site" = String, Path, description = "Its name or id.")),
     request_body = MemberChange,
-    responses((status = OK, description = "It has them.", body = DecidedAnswer)),
+    responses((status = OK, description = "Role and name are changed.", body = DecidedAnswer)),
 )]
 pub(crate) async fn change(
     State(handle): State<Handle>,

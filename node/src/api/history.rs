@@ -125,7 +125,7 @@ pub(crate) struct DiffParams {
     path = "/v1/records/{collection}/{id}/history",
     operation_id = "get_history",
     params(InSpace, Address, HistoryParams),
-    responses((status = OK, description = "They, newest last.", body = HistoryAnswer)),
+    responses((status = OK, description = "The changes, newest last.", body = HistoryAnswer)),
 )]
 pub(crate) async fn history(
     InSpace(handle): InSpace,

@@ -73,7 +73,7 @@ pub(crate) async fn backup(State(handle): State<Handle>) -> Result<Response, Api
     post,
     path = "/v1/rebuild",
     operation_id = "rebuild_tables",
-    responses((status = OK, description = "They are.", body = RebuildAnswer)),
+    responses((status = OK, description = "The tables are made anew.", body = RebuildAnswer)),
 )]
 pub(crate) async fn rebuild(State(handle): State<Handle>) -> Result<Json<RebuildAnswer>, ApiError> {
     Ok(Json(RebuildAnswer { entries: handle.rebuild().await? }))

@@ -78,7 +78,7 @@ pub(crate) struct Meta {
     responses(
         (
             status = OK,
-            description = "It.",
+            description = "The record.",
             body = RecordBody,
             headers(("etag" = String, description = "Its version.")),
         ),
@@ -169,7 +169,7 @@ pub(crate) async fn patch(
     operation_id = "delete_record",
     params(InSpace, Address, Asked, WriteParams),
     responses(
-        (status = NO_CONTENT, description = "It is deleted, durably."),
+        (status = NO_CONTENT, description = "The record is deleted, durably."),
         (
             status = ACCEPTED,
             description = "The same; what was waited for has not come true in time.",

@@ -105,7 +105,7 @@ pub(crate) async fn create(
     path = "/v1/spaces/{space}",
     operation_id = "get_space",
     params(("space" = String, Path, description = "Its name or id.")),
-    responses((status = OK, description = "It.", body = SpaceAnswer)),
+    responses((status = OK, description = "The space.", body = SpaceAnswer)),
 )]
 pub(crate) async fn show(
     State(handle): State<Handle>,
@@ -125,7 +125,7 @@ pub(crate) async fn show(
         ("site" = String, Path, description = "The member's name or id."),
     ),
     request_body = GrantRequest,
-    responses((status = OK, description = "It may.", body = DecidedAnswer)),
+    responses((status = OK, description = "The member has the role.", body = DecidedAnswer)),
 )]
 pub(crate) async fn grant(
     State(handle): State<Handle>,
@@ -150,7 +150,7 @@ pub(crate) async fn grant(
         ("space" = String, Path, description = "Its name or id."),
         ("site" = String, Path, description = "The site's name or id."),
     ),
-    responses((status = OK, description = "It is, as soon as others know.", body = DecidedAnswer)),
+    responses((status = OK, description = "The site is shut out, wherever that is known.", body = DecidedAnswer)),
 )]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
@@ -169,7 +169,7 @@ pub(crate) async fn revoke(
     path = "/v1/spaces/{space}/leave",
     operation_id = "leave_space",
     params(("space" = String, Path, description = "Its name or id.")),
-    responses((status = OK, description = "It has left.", body = DecidedAnswer)),
+    responses((status = OK, description = "The site has left the space.", body = DecidedAnswer)),
 )]
 pub(crate) async fn leave(
     State(handle): State<Handle>,

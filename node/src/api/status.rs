@@ -170,7 +170,7 @@ pub struct PeerAnswer {
     get,
     path = "/healthz",
     operation_id = "get_health",
-    responses((status = OK, description = "It is.", body = String)),
+    responses((status = OK, description = "The node is there.", body = String)),
     security(()),
 )]
 pub(crate) async fn health() -> &'static str {
@@ -182,7 +182,7 @@ pub(crate) async fn health() -> &'static str {
     get,
     path = "/readyz",
     operation_id = "get_readiness",
-    responses((status = OK, description = "It does.", body = String)),
+    responses((status = OK, description = "The node works.", body = String)),
 )]
 pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, ApiError> {
     handle.replica_status().await?;
@@ -194,7 +194,7 @@ pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, 
     get,
     path = "/v1/status",
     operation_id = "get_status",
-    responses((status = OK, description = "It.", body = StatusAnswer)),
+    responses((status = OK, description = "The status.", body = StatusAnswer)),
 )]
 pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAnswer>, ApiError> {
     let node = handle.status().await?;
@@ -252,7 +252,7 @@ impl From<SiteStatus> for SiteAnswer {
     get,
     path = "/v1/members",
     operation_id = "list_members",
-    responses((status = OK, description = "They.", body = MembersAnswer)),
+    responses((status = OK, description = "The members, this site first.", body = MembersAnswer)),
 )]
 pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<MembersAnswer>, ApiError> {
     let status = handle.replica_status().await?;
@@ -281,7 +281,7 @@ pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<Members
     get,
     path = "/v1/peers",
     operation_id = "list_peers",
-    responses((status = OK, description = "It.", body = PeersAnswer)),
+    responses((status = OK, description = "The peers.", body = PeersAnswer)),
 )]
 pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnswer>, ApiError> {
     let names = handle.names().await?;

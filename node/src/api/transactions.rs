@@ -109,7 +109,7 @@ pub struct RecordVersion {
     params(InSpace, Asked, WriteParams),
     request_body = TransactionRequest,
     responses(
-        (status = OK, description = "They are edited, durably.", body = TransactionAnswer),
+        (status = OK, description = "The edits are written, durably.", body = TransactionAnswer),
         (
             status = ACCEPTED,
             description = "The same; what was waited for has not come true in time.",
