@@ -207,6 +207,14 @@ impl Handle {
         self.root.or_else(|| self.network_id()).ok_or(NoNetwork)
     }
 
+    /// The names of the private spaces that are held here.
+    pub fn space_names(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.known.borrow().spaces.iter().map(|space| space.name.clone()).collect();
+        names.sort();
+        names
+    }
+
     /// The private spaces that are held here, by name.
     pub async fn spaces(&self) -> Result<Vec<SpaceStatus>, Stopped> {
         self.ask(Message::Spaces).await

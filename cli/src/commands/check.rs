@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use branchline_node::api::{SiteAnswer, StatusAnswer};
+use branchline_node::api::{SiteAnswer, SpaceAnswer, SpacesAnswer, StatusAnswer};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -135,12 +135,14 @@ async fn look(global: &Global, args: &CheckArgs) -> Result<Check, CliError> {
         ));
     };
     let status: StatusAnswer = client.get("/v1/status").await?;
-    Ok(judge(&status, args, Timestamp::now()))
+    let SpacesAnswer { spaces } = client.get("/v1/spaces").await?;
+    Ok(judge(&status, &spaces, args, Timestamp::now()))
 }
 
-fn judge(status: &StatusAnswer, args: &CheckArgs, now: Timestamp) -> Check {
+fn judge(status: &StatusAnswer, spaces: &[SpaceAnswer], args: &CheckArgs, now: Timestamp) -> Check {
     let mut check = Check::default();
-    let others: Vec<_> = status.sites.iter().filter(|site| site.site != status.site).collect();
+    let is_other = |site: &&SiteAnswer| site.site != status.site;
+    let others: Vec<_> = status.sites.iter().filter(is_other).collect();
     let in_step = others.iter().filter(|site| site.lacks == Some(0) && site.ahead == Some(0));
     let (name, of, in_step) = (&status.name, others.len(), in_step.count());
     let records = counted(status.records, "record");
@@ -166,7 +168,18 @@ fn judge(status: &StatusAnswer, args: &CheckArgs, now: Timestamp) -> Check {
         check.measure(args.disk_free_mib.below(free), || format!("{free} MiB free on the disk"));
         check.figure("disk_free_mib", free, Some(args.disk_free_mib));
     }
-    judge_sites(&others, args, now, &mut check);
+    let mut sites: Vec<_> = others.iter().map(|site| (site.name.clone(), *site)).collect();
+    for space in spaces.iter().filter(|space| space.role.is_some()) {
+        let of_space = space.sites.iter().filter(is_other);
+        sites.extend(of_space.map(|site| (format!("{} in space {}", site.name, space.name), site)));
+    }
+    judge_sites(&sites, args, now, &mut check);
+    for space in spaces.iter().filter(|space| space.revoked_by.is_some()) {
+        let name = &space.name;
+        check.add(State::Warning, format!("this site was shut out of space {name}"));
+    }
+    let connected = others.iter().filter(|site| site.connected).count();
+    check.figure("sites_connected", connected as u64, None);
     check.figure("damaged", damaged, Some(args.damaged));
     check.figure("entries", status.entries, None);
     check.figure("records", status.records, None);
@@ -176,11 +189,16 @@ fn judge(status: &StatusAnswer, args: &CheckArgs, now: Timestamp) -> Check {
     check
 }
 
-/// How far the others are behind, and how long ago they were heard.
-fn judge_sites(others: &[&SiteAnswer], args: &CheckArgs, now: Timestamp, check: &mut Check) {
+/// How far the others are behind, in each space, and how long ago they were heard; with what each is called here.
+fn judge_sites(
+    others: &[(String, &SiteAnswer)],
+    args: &CheckArgs,
+    now: Timestamp,
+    check: &mut Check,
+) {
     let (mut entries_max, mut seconds_max, mut contact_max) = (0, 0, 0);
-    for site in others {
-        let name = output::visible(&site.name);
+    for (name, site) in others {
+        let name = output::visible(name);
         let heard = site.last_heard.as_deref().and_then(|moment| moment.parse().ok());
         let age = |moment: Timestamp| now.duration_since(moment).as_secs().try_into().unwrap_or(0);
         let silent: Option<u64> = heard.map(age);
@@ -209,8 +227,6 @@ fn judge_sites(others: &[&SiteAnswer], args: &CheckArgs, now: Timestamp, check: 
     check.figure("behind_entries", entries_max, Some(args.behind_entries));
     check.figure("behind_seconds", seconds_max, Some(args.behind_seconds));
     check.figure("last_contact_seconds", contact_max, Some(args.last_contact_seconds));
-    let connected = others.iter().filter(|site| site.connected).count();
-    check.figure("sites_connected", connected as u64, None);
 }
 
 impl Check {
@@ -292,7 +308,16 @@ mod tests {
     }
 
     fn judged(status: &StatusAnswer, flags: &[&str]) -> (State, String) {
-        let check = judge(status, &args(flags), "2026-11-20T12:10:00Z".parse().unwrap());
+        judged_with(status, &[], flags)
+    }
+
+    fn judged_with(
+        status: &StatusAnswer,
+        spaces: &[SpaceAnswer],
+        flags: &[&str],
+    ) -> (State, String) {
+        let now = "2026-11-20T12:10:00Z".parse().unwrap();
+        let check = judge(status, spaces, &args(flags), now);
         let state = check.problems.iter().map(|(state, _)| *state).max().unwrap_or(State::Ok);
         (state, check.line(state))
     }
@@ -331,6 +356,25 @@ mod tests {
         let damaged = StatusAnswer { damaged_frames: 3, ..status() };
         assert_eq!(judged(&damaged, &[]).0, State::Warning);
         assert_eq!(judged(&damaged, &["--damaged", "1,3"]).0, State::Critical);
+    }
+
+    #[test]
+    fn who_is_behind_in_a_space_is_told_with_the_space() {
+        let space = serde_json::json!({
+            "name": "tills", "id": "", "role": "writer", "left": false, "revoked_by": null, "records": 1,
+            "digest": "", "entries": 9, "own_entries": 9, "entries_unapplied": 0, "sites": [],
+        });
+        let mut space: SpaceAnswer = serde_json::from_value(space).unwrap();
+        space.sites = status().sites;
+        space.sites[1].lacks = Some(50);
+        let flags = ["--behind-entries", "50,100"];
+        let (state, line) = judged_with(&status(), &[space.clone()], &flags);
+        assert_eq!(state, State::Warning);
+        assert!(line.contains("north in space tills differs by 50 entries"), "{line}");
+        let shut_out = SpaceAnswer { role: None, revoked_by: Some("head".into()), ..space };
+        let (state, line) = judged_with(&status(), &[shut_out], &flags);
+        assert_eq!(state, State::Warning);
+        assert!(line.contains("shut out of space tills"), "{line}");
     }
 
     #[test]

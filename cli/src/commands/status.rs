@@ -98,6 +98,7 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
         ["node", &node],
         ["listening", &status.listening.join(" ")],
         ["records", &format!("{}{conflicts}", status.records)],
+        ["spaces", &status.spaces.join(" ")],
         ["digest", &status.digest],
         ["entries", &format!("{}, of them ours {}", status.entries, status.own_entries)],
         ["disk", &format!("{journal} journal, {tables} tables")],

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use branchline_crdt::record::{check_collection, check_record_id};
+use futures::StreamExt as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::{IntoParams, PartialSchema};
 
@@ -25,8 +25,10 @@ const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json
 const LINES_TYPES: [&str; 4] =
     ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"];
 
-/// How long a body may take to arrive, from a program on the same machine.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a body may take to arrive, from a program on the same machine;
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// and a second more for each so many bytes of it that have: on a busy machine a large one takes longer.
+const BODY_BYTES_PER_SECOND: usize = 256 * 1024;
 
 /// A body that is one JSON value.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -34,9 +36,9 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers(), &JSON_TYPES)?;
-        let bytes = read_body(request, state).await?;
+        let bytes = read_body(request).await?;
         values::check(&bytes)?;
         // The error's text ends in line and column.
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
@@ -51,28 +53,38 @@ pub(crate) struct LinesBody(pub(crate) Bytes);
 impl<S: Send + Sync> FromRequest<S> for LinesBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers(), &LINES_TYPES)?;
-        let bytes = read_body(request, state).await?;
+        let bytes = read_body(request).await?;
         values::check(&bytes)?;
         Ok(Self(bytes))
     }
 }
 
-async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+async fn read_body(request: Request) -> Result<Bytes, ApiError> {
     if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large());
     }
-    let read = timeout(BODY_TIMEOUT, Bytes::from_request(request, state));
-    let read = read.await.map_err(|_| {
-        let seconds = BODY_TIMEOUT.as_secs();
-        let message = format!("the body has not arrived within {seconds} s");
-        ApiError::new(Code::BodyUnreadable, message)
-    })?;
-    read.map_err(|rejection: BytesRejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => ApiError::new(Code::BodyUnreadable, rejection.body_text()),
-    })
+    let began = Instant::now();
+    let mut pieces = request.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    loop {
+        let earned = Duration::from_secs((bytes.len() / BODY_BYTES_PER_SECOND) as u64);
+        let patience = BODY_PATIENCE + earned;
+        let Ok(piece) = timeout_at(began + patience, pieces.next()).await else {
+            let (found, seconds) = (bytes.len(), patience.as_secs());
+            let message = format!("of the body {found} bytes have arrived within {seconds} s");
+            return Err(ApiError::new(Code::BodyUnreadable, message));
+        };
+        match piece {
+            None => return Ok(bytes.into()),
+            Some(Ok(piece)) if bytes.len() + piece.len() > BODY_BYTES_MAX => {
+                return Err(too_large());
+            }
+            Some(Ok(piece)) => bytes.extend_from_slice(&piece),
+            Some(Err(error)) => return Err(ApiError::of(Code::BodyUnreadable, &error)),
+        }
+    }
 }
 
 fn too_large() -> ApiError {

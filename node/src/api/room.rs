@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::{ApiError, Code};
 
 /// Requests that are worked on at once; others wait. Each may hold a body and an answer of 8 MiB, and some 50 MiB of
-/// what they mean. Those whose bodies come slowly count too, and are ended after ten seconds.
+/// what they mean. Those whose bodies come slowly count too, and are ended soon.
 const AT_WORK_MAX: usize = 64;
 /// Requests that wait for something to happen, and streams of events. They hold a connection each, of which this many
 /// leave some for others.

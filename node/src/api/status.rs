@@ -62,6 +62,9 @@ pub struct StatusAnswer {
     pub sites: Vec<SiteAnswer>,
     /// The indexes that schemas declare.
     pub indexes: Vec<IndexAnswer>,
+    /// The names of the private spaces that are held here.
+    #[serde(default)]
+    pub spaces: Vec<String>,
 }
 
 /// How far an index is built.
@@ -223,6 +226,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         writes_refused: node.writes_refused,
         revoked_by: replica.revoked_by.map(|by| by.to_string()),
         indexes: replica.indexes.into_iter().map(index).collect(),
+        spaces: handle.space_names(),
         sites: replica.sites.into_iter().map(SiteAnswer::from).collect(),
     }))
 }
