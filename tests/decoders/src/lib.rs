@@ -9,6 +9,8 @@
 
 #[cfg(feature = "node")]
 mod api;
+#[cfg(feature = "node")]
+mod backups;
 mod bundles;
 mod changes;
 #[cfg(feature = "node")]
@@ -65,6 +67,8 @@ pub const TARGETS: &[Target] = &[
     members::MEMBERSHIP,
     records::EDIT,
     records::SCHEMA,
+    #[cfg(feature = "node")]
+    backups::BACKUP,
     #[cfg(feature = "node")]
     storage::JOURNAL,
     #[cfg(feature = "node")]
