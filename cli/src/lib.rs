@@ -13,7 +13,7 @@ mod whole_file;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
 use client::Client;
@@ -27,8 +27,20 @@ pub use commands::import::{ReadRow, read_import};
 
 /// `branchline`.
 pub fn main_of_cli() -> ExitCode {
-    let Args { global, command } = Args::parse();
-    finish(execute(&global, command))
+    match Args::try_parse() {
+        Ok(Args { global, command }) => finish(execute(&global, command)),
+        Err(error) if error.use_stderr() && is_check_asked() => {
+            error.print().ok();
+            finish(check::unknown("the command line is wrong"))
+        }
+        Err(error) => error.exit(),
+    }
+}
+
+/// Whether the command line, right or wrong, asks for `check`, which has exit codes of its own.
+fn is_check_asked() -> bool {
+    let read = Args::command().ignore_errors(true).try_get_matches();
+    read.is_ok_and(|read| read.subcommand_name() == Some("check"))
 }
 
 /// `branchline-node`: `branchline run` by another name.

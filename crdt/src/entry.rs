@@ -257,6 +257,11 @@ pub struct Draft {
 impl Draft {
     /// Packs, hashes and signs.
     pub fn sign(self, body: &Body, key: &SiteKey) -> Entry {
+        self.sign_as(PAYLOAD_FORMAT, body, key)
+    }
+
+    /// The same, where the payload is said to be of this format.
+    pub(crate) fn sign_as(self, format: u8, body: &Body, key: &SiteKey) -> Entry {
         let payload = pack::pack(&codec::encode(body));
         let header = Header {
             network: self.network,
@@ -267,7 +272,7 @@ impl Draft {
             past: self.past,
             membership_past: self.membership_past,
             time_ms: self.time_ms,
-            payload: PayloadInfo::new(PAYLOAD_FORMAT, &payload),
+            payload: PayloadInfo::new(format, &payload),
         };
         let header_bytes = codec::encode(&header);
         let signature = key.sign(&signed_digest(&header_bytes));

@@ -47,7 +47,7 @@ pub struct Cause {
     pub records: BTreeSet<(String, String)>,
     /// There may be more records.
     pub has_more_records: bool,
-    /// More words, if there are any.
+    /// More words, if there are any: of the first void entry, or unreadable record, why it is so.
     pub detail: Option<String>,
     entries_read: u64,
 }
@@ -189,6 +189,10 @@ fn fates(
                 cause.entries_read += 1;
             }
             false => cause.read_at(journal, row.position())?,
+        }
+        if reason == Reason::Void && cause.detail.is_none() {
+            let key = logs::void_reason(space, author, seq);
+            cause.detail = crate::tables::row(journal, "void reason row", &key)?;
         }
         cause.count(author, seq, 1);
         Ok(true)

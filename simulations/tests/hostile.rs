@@ -8,8 +8,10 @@ use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, Value};
 use branchline_crdt::replica::{Input, Notice};
+use branchline_crdt::why::{self, Reason};
 use branchline_simulations::World;
 use branchline_simulations::hostile::{draft, with_payload};
+use branchline_simulations::store::SimulatedStore;
 use serde_json::{Value as Json, json};
 
 const SETTLE_MS: u64 = 60_000;
@@ -257,6 +259,11 @@ fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
         let void =
             |notice: &Notice| matches!(notice, Notice::Void { author, .. } if *author == liar);
         assert!(world.notices(office).iter().any(void), "office {office}");
+        let why =
+            |store: &SimulatedStore, _| why::causes(store, network, world.site_id(office), []);
+        let causes = world.read(office, why).unwrap();
+        let told = causes[&(Reason::Void, liar.site)].detail.as_deref().unwrap();
+        assert!(told.starts_with("record ") && told.contains("/x: "), "{told}");
     }
     let mut document = Document::empty();
     let actor = ActorBytes(liar.actor());

@@ -114,6 +114,9 @@ fn a_backup_that_is_not_whole_restores_nothing() {
     flipped[whole.len() / 2] ^= 1;
     let mut later = whole.clone();
     later[16] = 7;
+    let bundle = folder.path().join("bundle");
+    head.run(["bundle", bundle.to_str().unwrap()]).ok();
+    let bundle = std::fs::read(bundle).unwrap();
     std::fs::rename(&head.data, folder.path().join("moved")).unwrap();
     let bad = folder.path().join("bad");
     for (bytes, reason) in [
@@ -121,10 +124,45 @@ fn a_backup_that_is_not_whole_restores_nothing() {
         (&whole[..whole.len() - 1], "cut off at byte"),
         (&later, "has version 7"),
         (b"something else", "this is no backup"),
+        (&bundle, "this is no backup"),
     ] {
         std::fs::write(&bad, bytes).unwrap();
         let error = head.run(["backup", "restore", bad.to_str().unwrap()]).fails(1);
         assert!(error.contains(reason), "{reason}: {error}");
         assert!(!head.data.exists(), "{reason}");
     }
+}
+
+#[test]
+fn a_backup_from_before_its_key_was_replaced_says_so_and_what_it_writes_counts_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("north.backup");
+    let (head, mut north) = Office::pair(PROGRAM, folder.path());
+    north.run(["put", "products", "tea", r#"{"price": "2.50"}"#]).ok();
+    converge(&[&head, &north]);
+    north.run(["backup", "create", backup.to_str().unwrap()]).ok();
+    assert_eq!(north.stop(), 0);
+    north.run(["rotate"]).ok();
+    north.start();
+    north.run(["put", "products", "after", "{}"]).ok();
+    converge(&[&head, &north]);
+
+    north.kill();
+    std::fs::remove_dir_all(&north.data).unwrap();
+    north.run(["backup", "restore", backup.to_str().unwrap()]).ok();
+    north.start();
+    eventually("it is told", || {
+        north.run(["status"]).ok().contains("key of this site was replaced")
+    });
+    let check = north.run(["check"]);
+    assert_eq!(check.code, 1);
+    assert!(check.stdout.contains("was replaced"), "{}", check.stdout);
+    // What the backup held can be read; what is written on it stays there.
+    assert!(north.has("products", "tea"));
+    north.run(["put", "products", "nowhere", "{}"]).ok();
+    head.run(["put", "products", "later", "{}"]).ok();
+    eventually("head goes on", || head.has("products", "later"));
+    assert!(head.has("products", "after") && !head.has("products", "nowhere"));
+    assert!(!north.has("products", "later"));
+    assert_eq!(head.status()["forked"], Value::Array(Vec::new()));
 }

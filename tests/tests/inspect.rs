@@ -242,6 +242,14 @@ fn a_check_ends_as_monitoring_systems_expect() {
     eventually("north is behind", || head.run(["check", "--behind-entries", "1,5"]).code == 1);
     std::fs::remove_dir_all(&north.data).unwrap();
     assert_eq!(north.run(["check"]).code, 3);
+    for wrong in [["check", "--no-such-flag"], ["check", "--damaged=many"]] {
+        let told = head.run(wrong);
+        assert_eq!(told.code, 3, "{wrong:?}");
+        assert_eq!(told.stdout.trim_end(), "BRANCHLINE UNKNOWN - the command line is wrong");
+        assert!(told.stderr.contains("--help"), "{}", told.stderr);
+    }
+    assert_eq!(head.run(["check", "--help"]).code, 0);
+    assert_eq!(head.run(["status", "--no-such-flag"]).code, 2);
 }
 
 /// The unit must be one that systemd takes, and must start what there is.

@@ -119,6 +119,16 @@ pub(crate) async fn check(global: &Global, args: CheckArgs) -> Result<(), CliErr
         true => output::json(&found)?,
         false => output::line(found.line(state))?,
     }
+    end(state)
+}
+
+/// Says that the state cannot be told.
+pub(crate) fn unknown(why: &str) -> Result<(), CliError> {
+    output::line(Check::of(State::Unknown, why.to_owned()).line(State::Unknown))?;
+    end(State::Unknown)
+}
+
+fn end(state: State) -> Result<(), CliError> {
     match state {
         State::Ok => Ok(()),
         State::Warning | State::Critical | State::Unknown => {
@@ -152,6 +162,9 @@ fn judge(status: &StatusAnswer, spaces: &[SpaceAnswer], args: &CheckArgs, now: T
     }
     if !status.member {
         check.add(State::Warning, "the site is no member of a network".to_owned());
+    }
+    if let Some(reason) = &status.join_refused {
+        check.add(State::Warning, format!("another site refuses this one: {reason}"));
     }
     if status.entries_unapplied > 0 {
         let entries = output::counted_entries(status.entries_unapplied);

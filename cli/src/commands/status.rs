@@ -115,7 +115,7 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
         );
     }
     if let Some(reason) = &status.join_refused {
-        add("refused", format!("the ticket was refused: {reason}"));
+        add("refused", format!("by another site: {reason}"));
     }
     if status.entries_unapplied > 0 {
         let number = status.entries_unapplied;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::codec;
 use crate::entry::PAYLOAD_FORMAT;
 use crate::ids::{SiteId, SpaceId};
-use crate::store::{Position, ReadJournal, StoreError};
+use crate::store::{Position, ReadJournal, ReadStore, StoreError};
+use crate::tables::logs::{self, Versions};
+use crate::tables::{ReadTables, row};
 
 /// What a cursor's text begins with; the number changes with its layout.
 const TEXT_PREFIX: &str = "c1";
@@ -206,25 +208,25 @@ impl Cursor {
     }
 
     /// Whether something that was left out can be told now.
-    pub fn is_due(&self, journal: &impl ReadJournal) -> Result<bool, StoreError> {
-        Ok(self.clone().collect(journal)?.is_some())
+    pub fn is_due(&self, store: &impl ReadStore) -> Result<bool, StoreError> {
+        Ok(self.clone().collect(store)?.is_some())
     }
 
     /// Where reading goes back to for what the cursor was owed and can be told now, which is then no longer owed.
     pub(super) fn collect(
         &mut self,
-        journal: &impl ReadJournal,
+        store: &impl ReadStore,
     ) -> Result<Option<Position>, StoreError> {
         let mut back: Option<Position> = None;
         if let Some((first, format)) = self.owed.held
-            && format < PAYLOAD_FORMAT
+            && format < payload_format(store)?
         {
             self.owed.held = None;
             back = Some(first);
         }
         let mut holes = Vec::new();
         for hole in std::mem::take(&mut self.owed.holes) {
-            match hole.is_mended(journal)? {
+            match hole.is_mended(store)? {
                 true => back = Some(back.map_or(hole.start, |back| back.min(hole.start))),
                 false => holes.push(hole),
             }
@@ -232,6 +234,12 @@ impl Cursor {
         self.owed.holes = holes;
         Ok(back)
     }
+}
+
+/// The newest payload format that the tables' program knows.
+pub(super) fn payload_format(tables: &impl ReadTables) -> Result<u8, StoreError> {
+    let versions: Option<Versions> = row(tables, "versions row", logs::VERSIONS)?;
+    Ok(versions.map_or(PAYLOAD_FORMAT, |(_, format)| format))
 }
 
 /// The beginning of a frame's hash.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::cursor::{HOLES_MAX, Hole, Seen, check_of};
+use super::cursor::{HOLES_MAX, Hole, Seen, check_of, payload_format};
 use super::values::Records;
 use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told};
 use crate::codec;
-use crate::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT, RecordWrite};
+use crate::entry::{Body, Entry, EntryId, RecordWrite};
 use crate::ids::SpaceId;
 use crate::record::ActorBytes;
 use crate::replica::{FRAME_ENTRY, FRAME_FORK};
@@ -247,7 +247,8 @@ impl Reader {
         match row.map(|row| row.fate) {
             Some(Fate::Applied) => {}
             Some(Fate::Held) => {
-                self.cursor.owed.held.get_or_insert((position, PAYLOAD_FORMAT));
+                let format = payload_format(store)?;
+                self.cursor.owed.held.get_or_insert((position, format));
                 return Ok(true);
             }
             Some(Fate::Void) | None => return Ok(true),

@@ -62,6 +62,15 @@ pub enum NotAdmitted {
         /// The admin who revoked it.
         by: SiteId,
     },
+    /// A site goes on under the key that replaced this one.
+    #[error(
+        "the key of this site was replaced: the site is {by} now; restore a backup from after that, or join with another \
+         data folder"
+    )]
+    Replaced {
+        /// The site by its new key.
+        by: SiteId,
+    },
     /// The name cannot be shown.
     #[error("the site's name is not usable")]
     Name,
@@ -178,7 +187,12 @@ impl Members {
         self.names.contains(name)
     }
 
-    /// The word by which a site was revoked.
+    /// Whether a site goes on, by now, under the key of another one, or is that one.
+    pub(crate) fn goes_on_as(&self, former: &SiteId, site: &SiteId) -> bool {
+        std::iter::successors(Some(*former), |key| self.successor(key)).any(|key| key == *site)
+    }
+
+    /// The word by which a site was revoked: of its key, or of a former one without knowledge of this.
     pub(crate) fn revocation(&self, site: &SiteId) -> Option<&Revocation> {
         let by = self.revoked.get(site)?.by;
         let operations = self.entries.values().flat_map(|entry| &entry.operations);
@@ -190,7 +204,8 @@ impl Members {
             | Operation::Vouch(_)
             | Operation::Rotate(_) => None,
         });
-        of_site.find(|revocation| revocation.site == *site && revocation.issuer == by)
+        of_site
+            .find(|revocation| revocation.issuer == by && self.goes_on_as(&revocation.site, site))
     }
 
     /// What the author of an entry may do by it: its role, or a former one as far as that was cut. `None`: the entry
@@ -463,9 +478,11 @@ impl Members {
     fn judge_admission(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
         let grant = &admission.grant;
         check_site_name(&admission.name).map_err(|_| NotAdmitted::Name)?;
-        let replaced = self.rotated.get(&admission.site).copied();
-        if let Some(by) = self.revoked.get(&admission.site).map(|site| site.by).or(replaced) {
-            return Err(NotAdmitted::Revoked { by });
+        if let Some(Revoked { by, .. }) = self.revoked.get(&admission.site) {
+            return Err(NotAdmitted::Revoked { by: *by });
+        }
+        if let Some(by) = self.successor(&admission.site) {
+            return Err(NotAdmitted::Replaced { by });
         }
         if !self.has_role(&grant.issuer, Role::Admin) {
             return Err(NotAdmitted::IssuerNotAdmin { issuer: grant.issuer });

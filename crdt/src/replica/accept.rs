@@ -7,9 +7,7 @@
 use super::administration::decisions;
 use super::stage::{Mark, NotTaken, Place, StagedChange, StagedEntry};
 use super::{Notice, Replica};
-use crate::entry::{
-    self, Body, Entry, Header, MalformedBody, PAYLOAD_FORMAT, RecordWrite, Tip, limits,
-};
+use crate::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::membership::Role;
 use crate::prepare::{Content, PreparedEntry, ReadChange};
@@ -18,6 +16,9 @@ use crate::store::{Store, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate, ForkRow, LogRow};
 use crate::tables::records::RecordKey;
 use crate::tables::row;
+
+/// Characters kept of why an entry is void, which may name what its author wrote.
+const VOID_REASON_CHARS_MAX: usize = 300;
 
 /// What became of an entry that was offered.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,7 +138,7 @@ impl<S: Store> Replica<S> {
         origin: Origin,
     ) -> Result<Acceptance, StoreError> {
         let decisions = match origin {
-            Origin::Peer { .. } => decisions(&prepared.entry),
+            Origin::Peer { .. } => decisions(&prepared.entry, self.payload_format),
             Origin::Journal => Vec::new(),
         };
         if decisions.is_empty() {
@@ -311,7 +312,8 @@ impl<S: Store> Replica<S> {
 
     /// Whether the entry, or anything in its past, is of a payload format that this program does not know.
     fn is_blocked(&self, header: &Header, tip: Option<LogRow>) -> bool {
-        if header.payload.format > PAYLOAD_FORMAT || tip.is_some_and(|row| row.applied < row.seq) {
+        let is_known = header.payload.format <= self.payload_format;
+        if !is_known || tip.is_some_and(|row| row.applied < row.seq) {
             return true;
         }
         let membership = header.network.membership_space();
@@ -435,8 +437,10 @@ impl<S: Store> Replica<S> {
     }
 
     fn void(&mut self, header: &Header, reason: &str) -> Fate {
-        let reason = reason.to_owned();
-        self.notice(Notice::Void { author: header.author, seq: header.seq, reason });
+        let reason: String = reason.chars().take(VOID_REASON_CHARS_MAX).collect();
+        let (author, seq) = (header.author, header.seq);
+        self.stage.void_reasons.insert((header.space, author, seq), reason.clone());
+        self.notice(Notice::Void { author, seq, reason });
         Fate::Void
     }
 }

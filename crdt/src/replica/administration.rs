@@ -1,16 +1,18 @@
 //! Decisions of members: those that this site makes, and what it writes down before it takes another's in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::stage::After;
 use super::{Output, Replica};
-use crate::entry::{Body, Entry, Header, PAYLOAD_FORMAT};
+use crate::codec;
+use crate::entry::{Body, Entry, Header};
 use crate::ids::{NetworkId, Signature, SiteId, SpaceId};
 use crate::membership::{
     BadSiteName, BadSpaceName, Cut, Operation, Revocation, Role, RoleChange, Rotation,
     SpaceDocument, Vouch, admission_to_space, check_site_name, check_space_name,
 };
 use crate::store::{Store, StoreError};
+use crate::tables::{logs, row};
 
 /// A decision of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -430,38 +432,67 @@ impl<S: Store> Replica<S> {
         self.members_of(root)?.revocation(&site).cloned()
     }
 
-    /// Takes in the word that this site was revoked, shown by a site of that root who will not have it as one. Says whether it is
-    /// one; whether it counts is for that member to know, and is heard anew once this site's own members change.
+    /// Takes in the word that this site was revoked, shown by a site of that root who will not have it as one. Says
+    /// whether it is one; whether it counts is for that member to know, and is heard anew once this site's own members
+    /// change.
     pub(super) fn take_revocation(
         &mut self,
         from: SiteId,
         root: NetworkId,
         revocation: &Revocation,
-    ) -> bool {
+    ) -> Result<bool, StoreError> {
         let own = self.site();
-        let is_proof = revocation.site == own
-            && self.members_of(root).is_some_and(|members| {
-                let by = &revocation.issuer;
-                revocation.is_signed(members.network())
-                    && members.get(&from).is_some()
-                    && members.ever(by) == Some(Role::Admin)
-                    && members.is_senior(by, &own)
-            });
+        let is_proof = self.members_of(root).is_some_and(|members| {
+            let by = &revocation.issuer;
+            members.goes_on_as(&revocation.site, &own)
+                && revocation.is_signed(members.network())
+                && members.get(&from).is_some()
+                && members.ever(by) == Some(Role::Admin)
+                && members.is_senior(by, &own)
+        });
         if is_proof {
-            let told = match self.private.get_mut(&root) {
-                Some(space) => &mut space.told_revoked_by,
-                None => &mut self.told_revoked_by,
-            };
-            *told = Some(revocation.issuer);
+            self.set_told_revoked_by(root, Some(revocation.issuer))?;
         }
-        is_proof
+        Ok(is_proof)
+    }
+
+    /// Remembers, over restarts too, by whom this site was shown to be revoked; `None`: that is to be heard anew.
+    pub(super) fn set_told_revoked_by(
+        &mut self,
+        root: NetworkId,
+        by: Option<SiteId>,
+    ) -> Result<(), StoreError> {
+        let told = self.told_revoked_by_in(root);
+        if *told != by {
+            *told = by;
+            let row = by.map(|by| codec::encode(&by));
+            self.store.apply(vec![(logs::told_revoked_by(root), row)], None)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what was remembered of that.
+    pub(super) fn load_told_revoked_by(&mut self) -> Result<(), StoreError> {
+        for root in self.roots.values().copied().collect::<BTreeSet<_>>() {
+            let told = row(&self.store, "row of a revocation", &logs::told_revoked_by(root))?;
+            *self.told_revoked_by_in(root) = told;
+        }
+        Ok(())
+    }
+
+    fn told_revoked_by_in(&mut self, root: NetworkId) -> &mut Option<SiteId> {
+        match self.private.get_mut(&root) {
+            Some(space) => &mut space.told_revoked_by,
+            None => &mut self.told_revoked_by,
+        }
     }
 }
 
-/// The sites that an entry decides of: what each may do from now on, and what counts of a higher role.
-pub(super) fn decisions(entry: &Entry) -> Vec<(SiteId, Option<Role>, Cut)> {
+/// The sites that an entry decides of: what each may do from now on, and what counts of a higher role. Nothing is read
+/// of a payload that is of a later format than `format_max`.
+pub(super) fn decisions(entry: &Entry, format_max: u8) -> Vec<(SiteId, Option<Role>, Cut)> {
     let header = &entry.header;
-    let is_readable = header.payload.format == PAYLOAD_FORMAT;
+    let is_readable = header.payload.format <= format_max;
     if header.space != header.network.membership_space() || !is_readable {
         return Vec::new();
     }

@@ -248,7 +248,7 @@ impl<S: Store> Replica<S> {
         }
         for root in self.roots.values().copied().collect::<BTreeSet<_>>() {
             let entries = self.membership_entries(root, true)?;
-            self.learn_members(entries.iter());
+            self.learn_members(entries.iter())?;
         }
         Ok(())
     }
@@ -391,6 +391,11 @@ impl<S: Store> Replica<S> {
             self.outputs.push_back(Output::AnswerIntroduction { token, body });
             return Ok(());
         }
+        if let Some(by) = self.members().and_then(|members| members.successor(&to)) {
+            // Its folder is a copy from before, or a backup.
+            self.refuse(token, &NotAdmitted::Replaced { by }.to_string());
+            return Ok(());
+        }
         let members = self.members().filter(|members| members.get(&to).is_some());
         let Some(genesis) = members.and_then(Members::genesis).cloned() else {
             self.refuse(token, "this site knows of no admission of yours");
@@ -416,7 +421,7 @@ impl<S: Store> Replica<S> {
             Ok(Welcome::Revoked(revocation)) => {
                 let was_known = self.revoked_by().is_some();
                 let root = revocation.network;
-                if !self.take_revocation(from, root, &revocation) {
+                if !self.take_revocation(from, root, &revocation)? {
                     let reason = "what it showed as this site's revocation is none".to_owned();
                     self.notice(Notice::Refused { from, reason });
                 } else if !was_known {

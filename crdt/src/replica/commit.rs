@@ -159,7 +159,7 @@ impl<S: Store> Replica<S> {
             membership_past,
             time_ms: self.now.wall_ms,
         };
-        let entry = draft.sign(body, &self.identity.key);
+        let entry = draft.sign_as(self.payload_format, body, &self.identity.key);
         let origins = match body {
             Body::Transactions(transactions) => {
                 transactions.iter().filter_map(|transaction| transaction.origin.clone()).collect()
@@ -190,7 +190,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// What the rows now say, in memory.
-    pub(super) fn remember(&mut self, named: &Named) {
+    pub(super) fn remember(&mut self, named: &Named) -> Result<(), StoreError> {
         for ((space, author), row) in &self.stage.logs {
             if let Some(logs) = self.spaces.get_mut(space) {
                 logs.rows.insert(*author, *row);
@@ -214,9 +214,11 @@ impl<S: Store> Replica<S> {
             self.enter_space(document);
         }
         let entries = std::mem::take(&mut self.stage.entries);
-        self.learn_members(entries.iter().filter(|s| s.fate == Fate::Applied).map(|s| &s.entry));
+        let applied = entries.iter().filter(|staged| staged.fate == Fate::Applied);
+        let learnt = self.learn_members(applied.map(|staged| &staged.entry));
         self.stage.entries = entries;
         self.schemas.clear();
+        learnt
     }
 
     /// Ends the group in memory; its documents go to the cache.
@@ -292,7 +294,10 @@ impl<S: Store> Replica<S> {
 
     /// Folds the membership entries among `entries` in. Who may write what is then another question than before, so
     /// everyone is asked again for what could not be accepted.
-    pub(super) fn learn_members<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
+    pub(super) fn learn_members<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) -> Result<(), StoreError> {
         let mut of_roots: BTreeMap<NetworkId, Vec<&Entry>> = BTreeMap::new();
         for entry in entries {
             let root = entry.header.network;
@@ -302,27 +307,29 @@ impl<S: Store> Replica<S> {
         }
         for (root, entries) in of_roots {
             match self.network() == Some(root) {
-                true => self.learn_network_members(&entries),
-                false => self.learn_space_members(root, &entries),
+                true => self.learn_network_members(&entries)?,
+                false => self.learn_space_members(root, &entries)?,
             }
         }
+        Ok(())
     }
 
-    fn learn_network_members(&mut self, entries: &[&Entry]) {
-        let Some(network) = &mut self.network else { return };
-        let main = network.id.main_space();
+    fn learn_network_members(&mut self, entries: &[&Entry]) -> Result<(), StoreError> {
+        let Some(network) = &mut self.network else { return Ok(()) };
+        let (root, main) = (network.id, network.id.main_space());
         let before = network.members.sites();
         let members = Arc::make_mut(&mut network.members);
         if !members.extend(entries.iter().filter_map(|entry| operations_of(entry))) {
-            return;
+            return Ok(());
         }
-        self.told_revoked_by = None;
+        self.set_told_revoked_by(root, None)?;
         self.tell_of_changes(&before);
         self.tell_members();
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             self.pull(peer, main);
         }
+        Ok(())
     }
 }
 

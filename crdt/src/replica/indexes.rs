@@ -147,6 +147,11 @@ fn index_row(space: SpaceId, collection: &str, field: &Field, state: &IndexState
 }
 
 impl<S: Store> Replica<S> {
+    /// Whether [`Input::Tick`](super::Input::Tick) has more to do for indexes at once.
+    pub fn is_building_indexes(&self) -> bool {
+        self.indexes.pending().is_some()
+    }
+
     /// One step towards indexes that are as they are declared.
     pub(super) fn build_indexes(&mut self) -> Result<(), StoreError> {
         let Some((space, collection, field, state)) = self.indexes.pending() else { return Ok(()) };

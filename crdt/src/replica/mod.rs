@@ -405,6 +405,8 @@ pub struct Replica<S: Store> {
     store: S,
     identity: Identity,
     author: Author,
+    /// The newest payload format that it applies, and the one that it writes.
+    payload_format: u8,
     network: Option<Network>,
     spaces: BTreeMap<SpaceId, Logs>,
     /// What stands for the network's id in each of them.

@@ -15,15 +15,11 @@ use crate::ids::{Author, Incarnation, SpaceId};
 use crate::membership::{Genesis, SpaceDocument, Ticket};
 use crate::prepare::PreparedEntry;
 use crate::store::{Position, Store, StoreError};
-use crate::tables::logs::{self, ForkRow};
+use crate::tables::logs::{self, ForkRow, Versions};
 use crate::tables::{self, decode_row, records, row, walk};
 
 /// Journal bytes read at a time. They may mean some 100,000 records, so they are applied as several groups.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
-
-/// What the tables were made by: the layout of the rows, and the newest payload format that was applied.
-type Versions = (u32, u8);
-const VERSIONS: Versions = (tables::FORMAT, PAYLOAD_FORMAT);
 
 /// How far a replay has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +42,7 @@ impl<S: Store> Replica<S> {
         now: Now,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, StoreError> {
-        Self::open_with(store, identity, ticket, None, now, progress)
+        Self::open_with(store, identity, ticket, PAYLOAD_FORMAT, None, now, progress)
     }
 
     /// As [`Replica::open`], where another replica of this process may know the same members: they are then shared
@@ -57,13 +53,25 @@ impl<S: Store> Replica<S> {
         other: &Self,
         now: Now,
     ) -> Result<Self, StoreError> {
-        Self::open_with(store, identity, None, Some(other), now, &mut |_| ())
+        Self::open_with(store, identity, None, PAYLOAD_FORMAT, Some(other), now, &mut |_| ())
+    }
+
+    /// As [`Replica::open`], by a program of another time, which writes this payload format and applies what is not
+    /// newer. For simulations of networks whose sites run different versions.
+    pub fn open_as_of(
+        store: S,
+        identity: Identity,
+        payload_format: u8,
+        now: Now,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(store, identity, None, payload_format, None, now, &mut |_| ())
     }
 
     fn open_with(
         store: S,
         identity: Identity,
         ticket: Option<Ticket>,
+        payload_format: u8,
         beside: Option<&Self>,
         now: Now,
         progress: &mut dyn FnMut(Progress),
@@ -72,6 +80,7 @@ impl<S: Store> Replica<S> {
         let mut replica = Self {
             store,
             author,
+            payload_format,
             network: None,
             spaces: BTreeMap::new(),
             roots: BTreeMap::new(),
@@ -96,7 +105,7 @@ impl<S: Store> Replica<S> {
             identity,
         };
         let made_by: Option<Versions> = row(&replica.store, "versions row", logs::VERSIONS)?;
-        if made_by.is_some_and(|versions| versions != VERSIONS) {
+        if made_by.is_some_and(|versions| versions != replica.versions()) {
             replica.store.clear_tables()?;
         }
         replica.load(ticket, beside)?;
@@ -104,6 +113,11 @@ impl<S: Store> Replica<S> {
         replica.rebuild_if_dropped_shows()?;
         replica.find_losses()?;
         Ok(replica)
+    }
+
+    /// What its tables are made by.
+    fn versions(&self) -> Versions {
+        (tables::FORMAT, self.payload_format)
     }
 
     /// Reads what the tables say into memory.
@@ -118,6 +132,7 @@ impl<S: Store> Replica<S> {
             self.load_private()?;
             self.load_spaces()?;
             self.load_members(beside)?;
+            self.load_told_revoked_by()?;
             self.load_unreadable()?;
         }
         Ok(())
@@ -174,7 +189,7 @@ impl<S: Store> Replica<S> {
             self.show_group(&mut group, after)?;
             progress(done);
         }
-        let versions = (logs::VERSIONS.to_vec(), Some(codec::encode(&VERSIONS)));
+        let versions = (logs::VERSIONS.to_vec(), Some(codec::encode(&self.versions())));
         self.store.apply(vec![versions], None)?;
         // Whoever became a member on the way is no news; that they are members is said once.
         self.outputs.retain(|output| {

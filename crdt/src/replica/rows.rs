@@ -37,6 +37,10 @@ impl<S: Store> Replica<S> {
         for hash in &self.stage.void_changes {
             rows.push((logs::void_change(hash), Some(Vec::new())));
         }
+        for ((space, author, seq), reason) in &self.stage.void_reasons {
+            let key = logs::void_reason(*space, *author, *seq);
+            rows.push((key, Some(codec::encode(reason))));
+        }
         for ((space, author), row) in &self.stage.logs {
             rows.push((logs::log(*space, *author), Some(codec::encode(row))));
         }
@@ -45,8 +49,7 @@ impl<S: Store> Replica<S> {
         }
         self.record_rows(positions, &mut rows)?;
         self.store.apply(rows, applied)?;
-        self.remember(named);
-        Ok(())
+        self.remember(named)
     }
 
     fn record_rows(

@@ -262,20 +262,24 @@ impl<S: Store> Replica<S> {
 
     /// Folds membership entries of a private space in, and asks its sites for what could not be accepted before. Those
     /// who were let in, and are connected, are told that there is something to ask for.
-    pub(super) fn learn_space_members(&mut self, root: NetworkId, entries: &[&Entry]) {
-        let Some(space) = self.private.get_mut(&root) else { return };
+    pub(super) fn learn_space_members(
+        &mut self,
+        root: NetworkId,
+        entries: &[&Entry],
+    ) -> Result<(), StoreError> {
+        let Some(space) = self.private.get_mut(&root) else { return Ok(()) };
         let before = space.members.sites();
         if !space.members.extend(entries.iter().filter_map(|entry| operations_of(entry))) {
-            return;
+            return Ok(());
         }
-        space.told_revoked_by = None;
         let after = space.members.sites();
+        self.set_told_revoked_by(root, None)?;
         for space in [root.membership_space(), root.main_space()] {
             if let Some(receipts) = self.receipts.get_mut(&space) {
                 receipts.retain(|site| after.contains(site));
             }
         }
-        let Some(network) = self.network() else { return };
+        let Some(network) = self.network() else { return Ok(()) };
         let connected: BTreeSet<SiteId> = self.peers.keys().copied().collect();
         for site in connected.intersection(&after).copied() {
             self.pull(site, root.main_space());
@@ -283,6 +287,7 @@ impl<S: Store> Replica<S> {
                 self.hint(site, network.membership_space());
             }
         }
+        Ok(())
     }
 
     /// As an admin of private spaces, shuts out of them who is no member of the network any more.

@@ -51,6 +51,8 @@ pub(super) struct Stage {
     pub(super) spaces: Vec<SpaceDocument>,
     /// Changes of void and dropped entries.
     pub(super) void_changes: BTreeSet<[u8; 32]>,
+    /// Why entries are void.
+    pub(super) void_reasons: BTreeMap<(SpaceId, Author, u64), String>,
     /// New tips.
     pub(super) logs: BTreeMap<(SpaceId, Author), LogRow>,
     /// How far the entries above name logs: by their space, then the log's.

@@ -286,7 +286,7 @@ impl<S: Store> Replica<S> {
             Outcome::TellFrontier(_) => {}
             Outcome::Revoked(revocation) => {
                 if let Some(root) = self.root_of(space) {
-                    self.take_revocation(from, root, &revocation);
+                    self.take_revocation(from, root, &revocation)?;
                 }
             }
             Outcome::InStep | Outcome::UnknownSpace => {
@@ -483,7 +483,7 @@ impl<S: Store> Replica<S> {
     /// When [`Input::Tick`](super::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
     /// nothing. Everything in `tick` has its time here.
     pub fn due_ms(&self) -> u64 {
-        if self.has_new_damage() {
+        if self.has_new_damage() || self.is_building_indexes() {
             return 0;
         }
         let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());

@@ -66,7 +66,10 @@ pub struct ForkRow {
     pub dropped: (Header, Signature),
 }
 
-/// Key of what the tables were made by.
+/// What the tables were made by: [`FORMAT`](super::FORMAT), and the newest payload format that was applied.
+pub type Versions = (u32, u8);
+
+/// Key of the tables' [`Versions`].
 pub const VERSIONS: &[u8] = b"p";
 
 /// Key of the genesis document.
@@ -101,6 +104,20 @@ pub fn fork(space: SpaceId, author: Author) -> Vec<u8> {
 pub fn void_change(hash: &[u8; 32]) -> Vec<u8> {
     let mut key = vec![b'w'];
     key.extend_from_slice(hash);
+    key
+}
+
+/// Key of the admin by whom this site was revoked, as another site has shown it.
+pub fn told_revoked_by(root: NetworkId) -> Vec<u8> {
+    let mut key = vec![b't'];
+    key.extend_from_slice(&root.0);
+    key
+}
+
+/// Key of the row that tells why an entry is void.
+pub fn void_reason(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
+    let mut key = author_key(b'v', space, author);
+    key.extend_from_slice(&seq.to_be_bytes());
     key
 }
 

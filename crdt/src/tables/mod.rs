@@ -17,7 +17,9 @@
 //! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | replay |
 //! | `r` | space 16, site 32 | the latest [`crate::receipt::Receipt`] of a site | logs |
 //! | `s` | root 32 | the [`crate::membership::SpaceDocument`] of a private space | logs |
+//! | `t` | root 32 | site 32: the admin by whom this site was revoked, as another site has shown it | logs |
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
+//! | `v` | space 16, author 40, seq 8 | why an entry is void | logs |
 //! | `w` | change 32 | empty: the change is in a void or dropped entry | logs |
 //! | `x` | space 16, collection, 0, record id | empty: the record has conflicts | records |
 //!
@@ -34,7 +36,7 @@ use crate::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

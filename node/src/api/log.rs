@@ -286,9 +286,15 @@ fn cause_answer(
         Reason::Ahead => ("ahead", "the site holds entries that have not come here"),
         Reason::NeverHeard => ("never_heard", "the site has never said what it holds"),
         Reason::Held => ("held", "a newer program is needed to read these entries"),
-        Reason::Void => ("void", "the checker found a fault: the entries have no effect anywhere"),
+        Reason::Void => ("void", "the checker found a fault, so they have no effect anywhere"),
         Reason::Damaged => ("damaged", "the journal's copy is damaged; peers are asked for it"),
         Reason::Unreadable => ("unreadable", "the record cannot be read at this site"),
+    };
+    let detail = match (cause.detail, reason) {
+        (Some(fault), "void") if cause.entries > 1 => format!("{detail}; of the first: {fault}"),
+        (Some(fault), "void") => format!("{detail}: {fault}"),
+        (Some(told), _) => told,
+        (None, _) => detail.to_owned(),
     };
     let name = |(name, id): &(String, String)| format!("{name}/{id}");
     CauseAnswer {
@@ -300,6 +306,6 @@ fn cause_answer(
         records: cause.records.iter().take(RECORDS_NAMED_MAX).map(name).collect(),
         record_count: cause.records.len() as u64,
         has_more_records: cause.has_more_records,
-        detail: cause.detail.unwrap_or_else(|| detail.to_owned()),
+        detail,
     }
 }

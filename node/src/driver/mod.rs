@@ -26,6 +26,7 @@ use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -214,7 +215,7 @@ impl Driver {
     ) {
         (self.network, self.jobs) = network.unzip();
         self.act();
-        while let Some(message) = messages.blocking_recv() {
+        while let Some(message) = self.next(&mut messages) {
             let mut flow = Flow::On;
             if let Err(error) = self.group(message, &mut messages, &mut flow)
                 && let Err(error) = self.recover(&error)
@@ -232,6 +233,16 @@ impl Driver {
         }
         if let Err(error) = self.replica.into_store().close() {
             warn!(%error, "the tables were not written out, the next start replays more");
+        }
+    }
+
+    /// The next message. While nobody has one, the time is for indexes that are being built, one step at a time.
+    fn next(&self, messages: &mut mpsc::Receiver<Message>) -> Option<Message> {
+        match messages.try_recv() {
+            Ok(message) => Some(message),
+            Err(TryRecvError::Empty) if self.replica.is_building_indexes() => Some(Message::Tick),
+            Err(TryRecvError::Empty) => messages.blocking_recv(),
+            Err(TryRecvError::Disconnected) => None,
         }
     }
 
