@@ -8,11 +8,12 @@ use branchline_crdt::ids::{EntryHash, SiteId, SpaceId};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries, unpack_entries};
 use branchline_crdt::record::{ActorBytes, Document, Edit};
 use branchline_crdt::store::{ReadJournal, Store};
+use branchline_crdt::tables::logs::{self, EntryRow, Fate};
 use branchline_crdt::tables::records::{self, CollectionRow, RecordRow};
 use branchline_crdt::tables::{ReadTables, decode_row};
 
 use crate::hostile::Dropped;
-use crate::store::SimulatedStore;
+use crate::store::{SimulatedStore, entry_in};
 use crate::world::{Message, Office, Tamper, World};
 
 /// What is done to a run.
@@ -34,6 +35,8 @@ pub enum Sabotage {
     AlterValue,
     /// In the end, a member's journal holds what a revoked site wrote later.
     KeepRevoked,
+    /// In the end, the feed of an office leaves an entry out that shows there.
+    LeaveOut,
     /// An entry is sent to a stranger.
     Leak,
     /// An office is told of a hundred peers that are no members.
@@ -114,6 +117,14 @@ pub fn alter_value(world: &mut World, office: Office) {
     });
 }
 
+/// Says of an entry that shows at an office that it has no effects there.
+pub fn leave_out(world: &mut World, office: Office) {
+    alter_first(world, office, logs::entries_of_space, |value| {
+        let row: EntryRow = decode_row("entry row", value).ok()?;
+        Some(codec::encode(&EntryRow { fate: Fate::Void, ..row }))
+    });
+}
+
 /// Puts the last entry of each revoked site into an office's journal.
 pub fn keep_revoked(world: &mut World, office: Office) {
     let Some(members) = world.replica(office).and_then(|replica| replica.members()) else { return };
@@ -124,8 +135,8 @@ pub fn keep_revoked(world: &mut World, office: Office) {
         let read = |store: &SimulatedStore, space| {
             let frames = store.scan_journal(None, usize::MAX)?;
             let own = |frame: &Vec<u8>| {
-                let entry = frame.split_first().and_then(|(_, bytes)| Entry::decode(bytes).ok());
-                entry.is_some_and(|e| e.header.space == space && e.header.author.site == site)
+                let header = entry_in(frame).map(|entry| entry.header);
+                header.is_some_and(|header| header.space == space && header.author.site == site)
             };
             Ok(frames.into_iter().map(|(_, frame)| frame).rfind(own))
         };

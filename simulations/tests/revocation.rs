@@ -9,6 +9,7 @@ use branchline_crdt::membership::Role;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{Decision, DecisionError, Notice, WriteError};
 use branchline_simulations::World;
+use branchline_simulations::world::Ending;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -123,6 +124,13 @@ fn what_a_revoked_site_writes_later_shows_nowhere_else() {
     assert!(world.peers(3).is_empty());
     let told = |notice: &Notice| matches!(notice, Notice::Revoked { .. });
     assert!(world.notices(3).iter().any(told));
+    // It knows so after a restart too, before anyone could tell it again.
+    part(&mut world, &[&[0, 1, 2], &[3]]);
+    world.stop(3, Ending::Orderly);
+    world.start(3);
+    assert_eq!(revoked_by(&world, 3), Some(0));
+    let refused = world.write(3, "products", "later", put(json!({"a": 1})));
+    assert!(matches!(refused, Err(WriteError::Revoked { .. })), "{refused:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The invariants, one file for each, checked by what a world shows and not by what its replicas say of themselves.
 //!
 //! A checker sees every observation, is asked at regular times to look at one office, and once at the end to look at
-//! all. It counts what it checked: an invariant that was never checked is reported so. Invariant 9 (feeds) has no
-//! code in the product yet and no checker; 2 and 11 are judged over whole runs ([`convergence`], [`wall_clock`]).
+//! all. It counts what it checked: an invariant that was never checked is reported so. 2 and 11 are judged over whole runs
+//! ([`convergence`], [`wall_clock`]).
 
 pub mod bounds;
 pub mod causal_order;
@@ -11,6 +11,7 @@ pub mod convergence;
 pub mod deletion;
 pub mod digests;
 pub mod durability;
+pub mod feed;
 pub mod one_content;
 pub mod provenance;
 mod revocation;
@@ -107,6 +108,7 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::new(provenance::Provenance),
         Box::new(revocation::Revocation),
         Box::new(confinement::Confinement),
+        Box::new(feed::Feed::default()),
         Box::new(bounds::Bounds),
     ]
 }

@@ -24,13 +24,11 @@ use rand::rngs::SmallRng;
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
-use crate::store::{OfficeDisk, SimulatedStore};
+use crate::store::{OfficeDisk, SimulatedStore, entry_in};
 use crate::world::{Office, random};
 
 /// Offices whose journals are read: in step they hold the same entries, in orders of their own.
 const OFFICES_READ_MAX: usize = 2;
-/// The kind byte of journal frames that are entries.
-const FRAME_ENTRY: u8 = 1;
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
 
@@ -82,7 +80,8 @@ fn read_journal(office: Office, draw: &mut SmallRng, scene: &Scene<'_>, report: 
             format!("entry {} is held, though {:?} may not write it", header.seq, header.author)
         });
     }
-    match fresh(&others, shuffled(entries, draw)) {
+    let format = scene.world.payload_format(office);
+    match fresh(&others, shuffled(entries, draw), format) {
         Ok(fresh) => compare(office, &fresh, scene, report),
         Err(error) => report.expect(Invariant::Provenance, false, name, || {
             format!("a fresh replica cannot be made from the journal: {error}")
@@ -100,11 +99,9 @@ pub(super) fn frames(store: &SimulatedStore) -> Result<Frames, StoreError> {
         let Some((last, _)) = page.last() else { return Ok((others, entries)) };
         after = Some(*last);
         for (_, frame) in page {
-            match frame.split_first() {
-                Some((&FRAME_ENTRY, content)) => {
-                    entries.extend(Entry::decode(content).ok().map(Arc::new));
-                }
-                Some(_) | None => others.push(frame),
+            match entry_in(&frame) {
+                Some(entry) => entries.push(Arc::new(entry)),
+                None => others.push(frame),
             }
         }
     }
@@ -154,6 +151,7 @@ fn is_ready(entry: &Entry, given: &BTreeMap<(SpaceId, Author, u64), EntryHash>) 
 fn fresh(
     others: &[Vec<u8>],
     entries: Vec<Arc<Entry>>,
+    payload_format: u8,
 ) -> Result<Replica<SimulatedStore>, StoreError> {
     let unusable = |(_, error): (OfficeDisk, _)| {
         let error: branchline_node::storage::journal::JournalOpenError = error;
@@ -167,7 +165,7 @@ fn fresh(
     let (name, incarnation) = ("reader".to_owned(), Incarnation([0xa5; 8]));
     let identity = Identity { key, name, incarnation, seed: 0 };
     let now = Now { wall_ms: 0, monotonic_ms: 0 };
-    let mut replica = Replica::open(store, identity, None, now, &mut |_| ())?;
+    let mut replica = Replica::open_as_of(store, identity, payload_format, now)?;
     // An entry whose author's admission comes later in this order is dropped, as from a peer, and offered again.
     let mut left = entries;
     loop {

@@ -1,8 +1,8 @@
 //! How each kind of fault begins and ends.
 
 use super::{
-    Action, BTreeSet, Decision, Edit, Ending, Event, FaultKind, GONE, Liar, Office, RngExt, Role,
-    Run, Sabotage, random,
+    Action, BTreeSet, Decision, Edit, Ending, Event, Fault, FaultKind, FaultName, GONE, Liar,
+    Office, RngExt, Role, Run, Sabotage, random,
 };
 use crate::hostile;
 
@@ -106,6 +106,11 @@ impl Run<'_> {
                     self.world.decide(by, Decision::ChangeRole { site, role });
                 }
             }
+            FaultKind::Upgrade { offices } => {
+                for office in offices {
+                    self.with_node_off(office, |run| run.world.upgrade(office));
+                }
+            }
             FaultKind::Clock { offices, offset_ms } => self.move_clocks(&offices, offset_ms),
             FaultKind::Byzantine { offices, acts } => {
                 for office in offices {
@@ -157,7 +162,8 @@ impl Run<'_> {
             | FaultKind::Restore { .. }
             | FaultKind::JoinLate { .. }
             | FaultKind::Revoke { .. }
-            | FaultKind::ChangeRole { .. } => {}
+            | FaultKind::ChangeRole { .. }
+            | FaultKind::Upgrade { .. } => {}
         }
     }
 
@@ -167,9 +173,14 @@ impl Run<'_> {
         let clones: Vec<_> = self.clones.keys().copied().collect();
         clones.into_iter().for_each(|index| self.end_clones(index));
         self.liars.clear();
+        let upgrades = |fault: &Fault| fault.kind.name() == FaultName::Upgrade;
+        let is_upgraded = self.scenario.faults.iter().any(upgrades);
         for office in 0..self.scenario.offices.len() {
             self.world.set_full(office, false);
             self.let_live(office);
+            if is_upgraded {
+                self.with_node_off(office, |run| run.world.upgrade(office));
+            }
             self.world.start(office);
         }
         for (a, b) in self.scenario.links.clone() {
@@ -249,7 +260,8 @@ impl Run<'_> {
             | FaultKind::Clock { .. }
             | FaultKind::Byzantine { .. }
             | FaultKind::Revoke { .. }
-            | FaultKind::ChangeRole { .. } => Vec::new(),
+            | FaultKind::ChangeRole { .. }
+            | FaultKind::Upgrade { .. } => Vec::new(),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::hostile::{self, Dropped, Liar};
 use crate::oracle::{Oracle, Told};
 use crate::outcome::{Invariant, Outcome, Violation};
 use crate::sabotage::{self, Sabotage};
-use crate::scenario::{FaultKind, FaultName, Occurrence, Scenario};
+use crate::scenario::{Fault, FaultKind, FaultName, Occurrence, Scenario};
 use crate::store::OfficeDisk;
 use crate::trace::{Answer, Event, NoTrace, Step, TraceSink};
 use crate::tracer::Tracer;
@@ -429,6 +429,7 @@ impl<'a> Run<'a> {
                 | Sabotage::Resurrect
                 | Sabotage::AlterValue
                 | Sabotage::KeepRevoked
+                | Sabotage::LeaveOut
                 | Sabotage::Leak
                 | Sabotage::FollowWallClock,
             )
@@ -440,6 +441,7 @@ impl<'a> Run<'a> {
         match self.sabotage {
             Some(Sabotage::AlterDigest) => sabotage::alter_digest(&mut self.world, 1),
             Some(Sabotage::AlterValue) => sabotage::alter_value(&mut self.world, 1),
+            Some(Sabotage::LeaveOut) => sabotage::leave_out(&mut self.world, 1),
             Some(Sabotage::KeepRevoked) => sabotage::keep_revoked(&mut self.world, 1),
             Some(
                 Sabotage::SwallowLog

@@ -47,11 +47,13 @@ pub enum FaultName {
     Revoke,
     /// See [`FaultKind::ChangeRole`].
     Role,
+    /// See [`FaultKind::Upgrade`].
+    Upgrade,
 }
 
 impl FaultName {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Split,
         Self::Isolate,
         Self::Cut,
@@ -70,6 +72,7 @@ impl FaultName {
         Self::Byzantine,
         Self::Revoke,
         Self::Role,
+        Self::Upgrade,
     ];
 
     /// The name in scenario files.
@@ -93,6 +96,7 @@ impl FaultName {
             Self::Byzantine => "byzantine",
             Self::Revoke => "revoke",
             Self::Role => "role",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -104,7 +108,8 @@ impl FaultName {
             | Self::Restore
             | Self::JoinLate
             | Self::Revoke
-            | Self::Role => true,
+            | Self::Role
+            | Self::Upgrade => true,
             Self::Split
             | Self::Isolate
             | Self::Cut
@@ -236,6 +241,12 @@ pub enum FaultKind {
         /// What they may do.
         role: Role,
     },
+    /// These offices run a later program from now on, which writes a payload format that the others only hand on. At
+    /// the end of the scenario all run it.
+    Upgrade {
+        /// The offices.
+        offices: Vec<Office>,
+    },
 }
 
 impl FaultKind {
@@ -260,6 +271,7 @@ impl FaultKind {
             Self::Byzantine { .. } => FaultName::Byzantine,
             Self::Revoke { .. } => FaultName::Revoke,
             Self::ChangeRole { .. } => FaultName::Role,
+            Self::Upgrade { .. } => FaultName::Upgrade,
         }
     }
 
@@ -283,6 +295,7 @@ impl FaultKind {
             | Self::Clock { offices, .. }
             | Self::Byzantine { offices, .. }
             | Self::Revoke { offices, .. }
+            | Self::Upgrade { offices }
             | Self::ChangeRole { offices, .. } => offices.clone(),
         };
         offices.sort_unstable();
@@ -338,7 +351,8 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// The kinds that can happen anywhere and any time. A liar and a late comer are named, not drawn.
+    /// The kinds that can happen anywhere and any time. What is decided of members, a liar, a late comer and
+    /// a later program are named, not drawn.
     pub const KINDS: [FaultName; 14] = [
         FaultName::Split,
         FaultName::Isolate,

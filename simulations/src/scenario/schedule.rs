@@ -111,9 +111,11 @@ impl Scenario {
                 let year_ms = 365 * DAY_MS as i64;
                 FaultKind::Clock { offices, offset_ms: random.random_range(-year_ms..=year_ms) }
             }
-            FaultName::JoinLate | FaultName::Byzantine | FaultName::Revoke | FaultName::Role => {
-                return None;
-            }
+            FaultName::JoinLate
+            | FaultName::Byzantine
+            | FaultName::Revoke
+            | FaultName::Role
+            | FaultName::Upgrade => return None,
         };
         Some(kind)
     }

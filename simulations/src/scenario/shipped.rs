@@ -46,6 +46,7 @@ shipped!(
     "byzantine-member",
     "revoked-in-a-split",
     "two-admins",
+    "rolling-upgrade",
     "everything",
 );
 

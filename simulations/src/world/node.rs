@@ -7,13 +7,12 @@ use branchline_crdt::replica::{Input, Now, Output, Validation};
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
 
 use super::{Event, Message, Observation, Office, World};
+use crate::store::entry_in;
 
 /// How often the product's driver tells its replica the time.
 const TICK_MS: u64 = 100;
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
-/// The kind byte of journal frames that are entries.
-const FRAME_ENTRY: u8 = 1;
 
 impl World {
     /// Sends an input of any kind, as a hostile office might cause.
@@ -110,11 +109,7 @@ impl World {
         {
             after = Some(*last);
             for (position, frame) in &frames {
-                if let Some((&FRAME_ENTRY, content)) = frame.split_first()
-                    && let Ok(entry) = Entry::decode(content)
-                {
-                    entries.push((*position, Arc::new(entry)));
-                }
+                entries.extend(entry_in(frame).map(|entry| (*position, Arc::new(entry))));
             }
         }
         self.sites[office].observed_to = after;

@@ -1,8 +1,10 @@
 //! Starts and crashes, and what disks do to those who trust them.
 
 use branchline_crdt::Replica;
-use branchline_crdt::ids::Incarnation;
-use branchline_crdt::replica::Identity;
+use branchline_crdt::entry::PAYLOAD_FORMAT;
+use branchline_crdt::ids::{Incarnation, SiteKey};
+use branchline_crdt::membership::Rotation;
+use branchline_crdt::replica::{Decision, Identity};
 use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;
 
@@ -53,7 +55,8 @@ impl World {
             }
         };
         self.sites[office].disk = store.disk_without_tables();
-        match Replica::open(store, identity, None, now, &mut |_| ()) {
+        let format = self.sites[office].payload_format;
+        match Replica::open_as_of(store, identity, format, now) {
             Ok(replica) => self.sites[office].replica = Some(replica),
             Err(error) => {
                 self.observed(|| Observation::Failed { office, reason: error.to_string() });
@@ -153,11 +156,46 @@ impl World {
     pub fn clone_office(&mut self, office: Office, name: &str) -> Office {
         let mut clone = Site::new(self.sites[office].key.clone(), name);
         clone.clock = self.sites[office].clock;
+        clone.payload_format = self.sites[office].payload_format;
         if let Some(mut disk) = self.backup(office) {
             disk.kill(TablesLoss::Batches(0));
             clone.disk = disk;
         }
         self.add_site(clone)
+    }
+
+    /// Lets an office run a program of the next payload format from its next start on.
+    pub fn upgrade(&mut self, office: Office) {
+        self.sites[office].payload_format = PAYLOAD_FORMAT + 1;
+    }
+
+    /// The payload format of the program that runs at an office from its next start on.
+    pub fn payload_format(&self, office: Office) -> u8 {
+        self.sites[office].payload_format
+    }
+
+    /// Lets an office go on under another key, as `branchline rotate` does between two runs of its node. False: it may
+    /// not, and keeps its key.
+    pub fn rotate(&mut self, office: Office) -> bool {
+        let Some(replica) = self.replica(office) else { return false };
+        let from = self.site_id(office);
+        let numbers = [office as u64, u64::from(self.starts(office))];
+        let key = SiteKey::from_seed(random::hash(self.seed, "next key", &numbers));
+        let (to, roots) = (key.site(), replica.roots().into_iter());
+        let consents = roots.map(|root| (root, Rotation::consent(root, from, &key))).collect();
+        let is_decided =
+            matches!(self.decide(office, Decision::Rotate { to, consents }), Some(Ok(())));
+        if is_decided {
+            self.stop(office, Ending::Orderly);
+            self.sites[office].key = key;
+            self.sites[office].id = to;
+            if let Some(offices) = self.offices.get_mut(&from) {
+                offices.retain(|other| *other != office);
+            }
+            self.offices.entry(to).or_default().push(office);
+            self.start(office);
+        }
+        is_decided
     }
 
     /// Lets an office's disk be full, or have room again.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use branchline_crdt::Replica;
+use branchline_crdt::entry::PAYLOAD_FORMAT;
 use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::prepare::Job;
 use branchline_crdt::replica::{DecisionError, Notice, WriteError, Written};
@@ -30,6 +31,8 @@ pub(super) struct Site {
     pub(super) replica: Option<Replica<SimulatedStore>>,
     pub(super) disk: OfficeDisk,
     pub(super) clock: WallClock,
+    /// The payload format of the program that runs there from its next start on.
+    pub(super) payload_format: u8,
     /// When it started last.
     pub(super) started_ms: u64,
     /// How often it started.
@@ -66,6 +69,7 @@ impl Site {
             replica: None,
             disk: OfficeDisk::default(),
             clock: WallClock::RIGHT,
+            payload_format: PAYLOAD_FORMAT,
             started_ms: 0,
             starts: 0,
             tick_ms: None,

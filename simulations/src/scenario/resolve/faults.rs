@@ -81,7 +81,8 @@ impl Reader<'_> {
             | FaultName::Clock
             | FaultName::Byzantine
             | FaultName::Revoke
-            | FaultName::Role => None,
+            | FaultName::Role
+            | FaultName::Upgrade => None,
         });
         let every_ms = self.fault.every.as_ref();
         let every_ms = every_ms.map(|ms| self.every(ms, for_ms, name, duration_ms)).transpose()?;
@@ -201,6 +202,7 @@ impl Reader<'_> {
                     parsed.map_err(|error| Wrong::at(role.span(), "role", error.to_string()))?;
                 FaultKind::ChangeRole { by: self.by()?, offices: self.offices()?, role }
             }
+            FaultName::Upgrade => FaultKind::Upgrade { offices: self.offices()? },
         };
         Ok(kind)
     }
@@ -311,7 +313,7 @@ fn keys(name: FaultName) -> &'static [&'static str] {
         FaultName::BitFlip => &["every", "offices", "bits"],
         FaultName::LostTables => &["every", "offices"],
         FaultName::Restore => &["every", "offices", "age"],
-        FaultName::JoinLate => &["offices"],
+        FaultName::JoinLate | FaultName::Upgrade => &["offices"],
         FaultName::Clock => &["for", "every", "offices", "offset"],
         FaultName::Byzantine => &["for", "every", "offices", "acts"],
         FaultName::Revoke => &["by", "offices"],

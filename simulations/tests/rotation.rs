@@ -1,0 +1,174 @@
+//! Keys that are replaced, at the same time as other things: everyone agrees on who is in, and by which key.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use branchline_crdt::ids::SiteId;
+use branchline_crdt::membership::Role;
+use branchline_crdt::record::Edit;
+use branchline_crdt::replica::Decision;
+use branchline_simulations::World;
+use serde_json::{Value as Json, json};
+
+const SETTLE_MS: u64 = 120_000;
+
+fn put(value: Json) -> Edit {
+    match value {
+        Json::Object(map) => Edit::Put(map),
+        other => panic!("{other} is no object"),
+    }
+}
+
+fn write(world: &mut World, office: usize, id: &str) {
+    world.write(office, "products", id, put(json!({"price": office}))).unwrap();
+}
+
+fn shows(world: &World, office: usize, id: &str) -> bool {
+    world.view(office, "products", id).is_some()
+}
+
+/// Links the offices of each group to each other, and to no others.
+fn part(world: &mut World, groups: &[&[usize]]) {
+    for a in 0..world.office_count() {
+        for b in 0..a {
+            let is_linked = groups.iter().any(|group| group.contains(&a) && group.contains(&b));
+            if is_linked {
+                world.link(a, b);
+            } else {
+                world.unlink(a, b);
+            }
+        }
+    }
+}
+
+/// Head, north, south and west, in step: head founded the network, north is an admin too.
+fn offices() -> World {
+    let mut world = World::new(11, &["head", "north", "south", "west"]);
+    part(&mut world, &[&[0, 1, 2, 3]]);
+    let site = world.site_id(1);
+    world.decide(0, Decision::ChangeRole { site, role: Role::Admin }).unwrap().unwrap();
+    write(&mut world, 0, "tea");
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    world
+}
+
+/// The members as an office knows them, with their names.
+fn members(world: &World, office: usize) -> Vec<(SiteId, String)> {
+    let members = world.replica(office).unwrap().members().unwrap();
+    members.all().iter().map(|(site, member)| (*site, member.name.clone())).collect()
+}
+
+fn is_in(world: &World, office: usize) -> bool {
+    members(world, 0).iter().any(|(site, _)| *site == world.site_id(office))
+}
+
+#[track_caller]
+fn assert_agreed(world: &World, offices: &[usize]) {
+    assert!(world.are_in_step(offices), "not in step");
+    for office in offices {
+        assert_eq!(members(world, *office), members(world, offices[0]));
+        assert_eq!(world.digest(*office), world.digest(offices[0]));
+    }
+}
+
+#[test]
+fn keys_replaced_on_both_sides_of_a_cut_all_count() {
+    let mut world = offices();
+    part(&mut world, &[&[0, 1], &[2, 3]]);
+    for office in 0..4 {
+        // One keeps the key by which the other side knows it.
+        assert!(office == 3 || world.rotate(office), "office {office}");
+        write(&mut world, office, &format!("by-{office}"));
+        world.run_ms(5_000);
+    }
+    world.run_ms(SETTLE_MS);
+    part(&mut world, &[&[0, 1, 2, 3]]);
+    world.run_ms(SETTLE_MS);
+    assert_agreed(&world, &[0, 1, 2, 3]);
+    let names: Vec<_> = members(&world, 0).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(names.len(), 4);
+    for name in ["head", "north", "south", "west"] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+    for office in 0..4 {
+        assert!((0..4).all(|by| shows(&world, office, &format!("by-{by}"))), "office {office}");
+    }
+}
+
+#[test]
+fn two_copies_of_a_disk_that_each_take_a_key_leave_the_site_in() {
+    // With no line to each other, then one after the other, or both at once.
+    for groups in [&[&[0_usize, 1, 2, 3][..], &[4]][..], &[&[0, 1, 3][..], &[2], &[4]]] {
+        let mut world = offices();
+        let copy = world.clone_office(2, "south-copy");
+        part(&mut world, groups);
+        assert!(world.rotate(2) && world.rotate(copy));
+        write(&mut world, 2, "by-south");
+        write(&mut world, copy, "by-copy");
+        world.run_ms(SETTLE_MS);
+        part(&mut world, &[&[0, 1, 2, 3, 4]]);
+        world.run_ms(SETTLE_MS);
+        let is_in = [2, copy].map(|office| is_in(&world, office));
+        assert!(is_in.contains(&true), "neither key counts");
+        let agrees = |office: &usize| match office {
+            2 => is_in[0],
+            4 => is_in[1],
+            _ => true,
+        };
+        assert_agreed(&world, &(0..5).filter(agrees).collect::<Vec<_>>());
+        for (office, id, is_in) in [(2, "by-south", is_in[0]), (copy, "by-copy", is_in[1])] {
+            assert_eq!(shows(&world, 0, id), is_in, "office {office}");
+        }
+    }
+}
+
+#[test]
+fn two_copies_of_a_disk_that_take_keys_on_two_sides_of_a_cut_end_the_same_everywhere() {
+    let mut world = offices();
+    let copy = world.clone_office(2, "south-copy");
+    part(&mut world, &[&[0, 2], &[1, 3, copy]]);
+    assert!(world.rotate(2) && world.rotate(copy));
+    write(&mut world, 2, "by-south");
+    write(&mut world, copy, "by-copy");
+    world.run_ms(SETTLE_MS);
+    assert!(shows(&world, 0, "by-south") && shows(&world, 3, "by-copy"));
+    part(&mut world, &[&[0, 1, 2, 3, copy]]);
+    world.run_ms(SETTLE_MS);
+    // Each was taken in by members who did not know of the other: nothing that showed is taken back.
+    assert!(is_in(&world, 2) && is_in(&world, copy));
+    assert_agreed(&world, &[0, 1, 2, 3, copy]);
+    for office in 0..5 {
+        assert!(shows(&world, office, "by-south") && shows(&world, office, "by-copy"), "{office}");
+    }
+}
+
+#[test]
+fn who_is_revoked_while_it_takes_another_key_is_out_by_both() {
+    for revokes_first in [true, false] {
+        let mut world = offices();
+        part(&mut world, &[&[0, 1], &[2, 3]]);
+        let old = world.site_id(3);
+        if revokes_first {
+            world.decide(1, Decision::Revoke { site: old }).unwrap().unwrap();
+        }
+        assert!(world.rotate(3));
+        write(&mut world, 3, "seen-by-south");
+        world.run_ms(SETTLE_MS);
+        if !revokes_first {
+            world.decide(1, Decision::Revoke { site: old }).unwrap().unwrap();
+        }
+        part(&mut world, &[&[0, 1, 2], &[3]]);
+        write(&mut world, 3, "seen-by-nobody");
+        world.run_ms(SETTLE_MS);
+        part(&mut world, &[&[0, 1, 2, 3]]);
+        world.run_ms(SETTLE_MS);
+        assert_agreed(&world, &[0, 1, 2]);
+        for office in 0..3 {
+            assert!(!is_in(&world, 3));
+            assert!(shows(&world, office, "seen-by-south"), "office {office}");
+            assert!(!shows(&world, office, "seen-by-nobody"), "office {office}");
+        }
+        let members = world.replica(3).unwrap();
+        assert!(members.revoked_by().is_some(), "it is told");
+    }
+}
