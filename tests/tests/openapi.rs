@@ -99,10 +99,6 @@ fn every_operation_answers_as_described() {
 
     asker.ask(&head, "POST", "/v1/sync", json!({"peer": "north"}));
     share(&mut asker, &head);
-    eprintln!(
-        "XX {}",
-        asker.ask(&head, "POST", "/v1/sync", json!({"peer": "north", "timeout_seconds": 3}))
-    );
     asker.ask(&head, "PATCH", "/v1/members/north", json!({"name": "nord", "role": "reader"}));
     asker.refused(&head, "PATCH", "/v1/members/south", json!({}), "member_not_found");
     asker.ask(&head, "DELETE", "/v1/members/nord", Value::Null);
