@@ -1,27 +1,25 @@
-//! What can be said on the command line.
+//! What can be said on the command line; `records` has what is said of records.
+
+mod records;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use branchline_crdt::membership::Role;
-use branchline_crdt::record::Kind;
 use branchline_node::LogFormat;
 use clap::builder::BoolishValueParser;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use libp2p::Multiaddr;
 
 use crate::commands::check::Thresholds;
 
+pub(crate) use records::{
+    ExportArgs, FileFormat, ImportArgs, ListArgs, RecordArgs, SchemaCommand, SummaryArgs, WatchArgs,
+};
+
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
-
-const FILTER_HELP: &str = "\
-Only records of which this holds: = != < <= > >=, in (...), starts with, is null, is not null, and, or, not, parentheses.
-Strings, timestamps (RFC 3339) and bytes (base64) stand in quotes; numbers, true, false and null do not. Fields that a
-schema declares are compared by their kinds. For example
-
-  price >= 2.50 and (origin.city starts with 'Ya' or shelf in (1, 4)) and note is not null";
 
 /// Keeps the records of many offices in step, with or without a link between them.
 #[derive(Parser)]
@@ -377,14 +375,6 @@ impl SiteCommand {
 }
 
 #[derive(clap::Args)]
-pub(crate) struct RecordArgs {
-    /// The record's collection
-    pub(crate) collection: String,
-    /// The record's id
-    pub(crate) id: String,
-}
-
-#[derive(clap::Args)]
 pub(crate) struct CheckArgs {
     /// Entries by which a site differs from this one
     #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(1_000, 10_000))]
@@ -443,89 +433,6 @@ pub(crate) struct InviteArgs {
     pub(crate) address: Vec<Multiaddr>,
 }
 
-#[derive(clap::Args)]
-pub(crate) struct ListArgs {
-    /// The collection
-    pub(crate) collection: String,
-    /// Only records of which this holds, for example "price > 2.50 and name starts with 'Tea'"
-    #[arg(long = "where", value_name = "FILTER", long_help = FILTER_HELP)]
-    pub(crate) filter: Option<String>,
-    /// By these fields, a minus before one for the greatest first; by id if not given
-    #[arg(long, value_name = "FIELD,-FIELD,...", allow_hyphen_values = true)]
-    pub(crate) order: Option<String>,
-    /// At most so many records
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) limit: usize,
-    /// Go on where a list ended: behind this id, or the cursor that a list with a filter or an order ended with
-    #[arg(long, value_name = "ID|CURSOR")]
-    pub(crate) after: Option<String>,
-}
-
-#[derive(clap::Args)]
-pub(crate) struct WatchArgs {
-    /// Only of this collection
-    pub(crate) collection: Option<String>,
-    /// Where to begin: a cursor, `start` or `now`; `now` if not given, or `start` where no node runs
-    #[arg(long, value_name = "CURSOR")]
-    pub(crate) since: Option<String>,
-}
-
-#[derive(clap::Args)]
-pub(crate) struct SummaryArgs {
-    /// The collection
-    pub(crate) collection: String,
-    /// Only records of which this holds, for example "price > 2.50 and name starts with 'Tea'"
-    #[arg(long = "where", value_name = "FILTER", long_help = FILTER_HELP)]
-    pub(crate) filter: Option<String>,
-    /// A group for each value of these fields
-    #[arg(long, value_name = "FIELD,...")]
-    pub(crate) by: Option<String>,
-    /// The sums of these fields, exactly
-    #[arg(long, value_name = "FIELD,...")]
-    pub(crate) sum: Option<String>,
-    /// The averages of these fields
-    #[arg(long, value_name = "FIELD,...")]
-    pub(crate) avg: Option<String>,
-    /// The least values of these fields
-    #[arg(long, value_name = "FIELD,...")]
-    pub(crate) min: Option<String>,
-    /// The greatest values of these fields
-    #[arg(long, value_name = "FIELD,...")]
-    pub(crate) max: Option<String>,
-}
-
-#[derive(clap::Args)]
-pub(crate) struct ImportArgs {
-    /// The collection; it need not exist
-    pub(crate) collection: String,
-    /// The file: CSV with a header row, or one JSON object per line
-    pub(crate) file: PathBuf,
-    /// The column or field that holds the record's id
-    #[arg(long, value_name = "FIELD")]
-    pub(crate) id: String,
-    /// The file's format; by its name if not given
-    #[arg(long)]
-    pub(crate) format: Option<FileFormat>,
-    /// Kinds of fields that the collection's schema does not tell; others are inferred
-    #[arg(long, value_name = "NAME=KIND,...", value_delimiter = ',', value_parser = parse_type)]
-    pub(crate) types: Vec<(String, Kind)>,
-    /// Write the kinds as the collection's schema first
-    #[arg(long)]
-    pub(crate) write_schema: bool,
-}
-
-#[derive(clap::Args)]
-pub(crate) struct ExportArgs {
-    /// The collection
-    pub(crate) collection: String,
-    /// The format; by the name of the output file if not given, else CSV
-    #[arg(long)]
-    pub(crate) format: Option<FileFormat>,
-    /// Write to this file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-}
-
 #[derive(Subcommand)]
 pub(crate) enum BackupCommand {
     /// Write a backup, also while the node runs; it holds the site's secret key
@@ -538,39 +445,6 @@ pub(crate) enum BackupCommand {
         /// The backup
         backup: PathBuf,
     },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum SchemaCommand {
-    /// Print the schemas of all collections or of one, as `schema apply` reads them
-    Show {
-        /// The collection
-        collection: Option<String>,
-    },
-    /// Write schemas: {"COLLECTION": {"FIELD": "KIND [required] [indexed]"}} as JSON or TOML
-    Apply {
-        /// The file
-        file: PathBuf,
-    },
-}
-
-/// Formats of files with records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FileFormat {
-    /// Comma-separated values with a header row
-    Csv,
-    /// One JSON object per line
-    Jsonl,
-}
-
-impl FileFormat {
-    /// By the file's name; CSV where it says nothing.
-    pub(crate) fn of(path: &std::path::Path) -> Self {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
-            Some(_) | None => Self::Csv,
-        }
-    }
 }
 
 /// `90s`, `30m`, `24h`, `7d`.
@@ -598,13 +472,6 @@ fn parse_api(text: &str) -> Result<SocketAddr, String> {
     parsed.map_err(|_| format!("{text:?} is no address, expected for example 127.0.0.1:7400"))
 }
 
-fn parse_type(text: &str) -> Result<(String, Kind), String> {
-    let (name, kind) =
-        text.rsplit_once('=').ok_or_else(|| format!("{text:?} is no type, expected NAME=KIND"))?;
-    let kind = kind.parse().map_err(|error| format!("{error}"))?;
-    Ok((name.to_owned(), kind))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -628,13 +495,6 @@ mod tests {
         {
             assert!(parse_duration(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn types_name_a_known_kind() {
-        assert_eq!(parse_type("a=b=integer"), Ok(("a=b".to_owned(), Kind::Integer)));
-        assert!(parse_type("price").is_err());
-        assert!(parse_type("price=money").unwrap_err().contains("decimal"));
     }
 
     #[test]
