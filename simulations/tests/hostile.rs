@@ -233,7 +233,10 @@ fn forged_authors_and_signatures_are_refused() {
     // Another network.
     let key = world.key(2).clone();
     hand(&mut world, 0, 1, &forge(NetworkId([8; 32]), &key, south, "x", 1));
-    assert_eq!(refusals(&world, 0)[1], "an entry of another network");
+    assert_eq!(
+        refusals(&world, 0)[1],
+        "an entry of another network, or of a space that this site does not hold"
+    );
     world.run_ms(SETTLE_MS);
     assert_eq!(world.digest(0), before);
     assert!(world.view(0, "products", "x").is_none());

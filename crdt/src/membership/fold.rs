@@ -304,7 +304,7 @@ impl Members {
             }
         }
         let mut decisions = follows.clone();
-        if operations.iter().any(|operation| operation.decides_of().is_some()) {
+        if operations.iter().any(Operation::is_of_standing) {
             Arc::make_mut(&mut decisions).insert(entry.hash);
         }
         self.pasts.insert(entry.hash, Past { depth, decisions });

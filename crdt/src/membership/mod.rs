@@ -13,7 +13,8 @@
 //! A revocation carries what the admin held of the site, and nothing beyond that counts: with one exception. Who did
 //! not know of the revocation took further entries in, and nothing that shows at a member is rolled back. So every
 //! member, before it takes a revocation in, writes a [`Vouch`] for what else it holds of the site; an entry counts if
-//! a member's vouch covers it that does not follow the revocation. A revoked site never comes back under its key.
+//! a member's vouch covers it that does not follow the revocation, or follows it and knew that whoever revoked was no
+//! admin by then. (What makes such a revocation count after all may come later: then, too, members first write a vouch.) A revoked site never comes back under its key.
 //!
 //! A lowered role is cut in the same way, but there the site itself may vouch: its word is taken for what it wrote
 //! before it knew. (Whoever is not trusted with that is to be revoked.)
@@ -224,13 +225,11 @@ impl Operation {
         }
     }
 
-    /// The site that this decides of, so that what is held of it has to be written down first.
-    pub(crate) fn decides_of(&self) -> Option<SiteId> {
+    /// Whether it decides of what a site may do, or vouches for what it did.
+    pub(crate) fn is_of_standing(&self) -> bool {
         match self {
-            Self::Revoke(revocation) => Some(revocation.site),
-            Self::ChangeRole(change) => Some(change.site),
-            Self::Rotate(rotation) => Some(rotation.from),
-            Self::Admit(_) | Self::Rename { .. } | Self::Vouch(_) => None,
+            Self::Revoke(_) | Self::ChangeRole(_) | Self::Rotate(_) | Self::Vouch(_) => true,
+            Self::Admit(_) | Self::Rename { .. } => false,
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Recorded {
     pub(super) author: Author,
     pub(super) seq: u64,
     pub(super) operations: Vec<Operation>,
-    /// The entries in its past that decide of sites.
+    /// The entries in its past that decide of sites, or vouch for them.
     pub(super) follows: Arc<BTreeSet<EntryHash>>,
 }
 
@@ -23,13 +23,38 @@ pub(super) struct Recorded {
 pub(super) struct Decision {
     /// The entry that it is in.
     at: EntryHash,
+    /// The same, by its place.
+    place: Place,
     follows: Arc<BTreeSet<EntryHash>>,
     /// Who decided.
     by: SiteId,
     /// What the site may do; `None`: it is revoked.
     role: Option<Role>,
-    /// What a higher role allowed counts so far.
+    /// What a higher role allowed counts so far: by its own word,
+    said: Cut,
+    /// and with what others vouch for, in these entries.
     cut: Cut,
+    vouched: Vec<(EntryHash, Cut)>,
+}
+
+/// An entry of a site, by its space and log.
+type Place = (SpaceId, Author, u64);
+
+impl Decision {
+    /// Whether it binds the site in the eyes of an entry: whether that follows it, and knows nothing by which whoever
+    /// decided might not.
+    fn binds_for(&self, eyes: &Recorded, site: SiteId, all: &Sites) -> bool {
+        let may = |by: &Standing| by.seen_at(self.place, eyes) == Some(Role::Admin);
+        let is_known = eyes.follows.contains(&self.at);
+        is_known && (self.by == site || all.get(&self.by).is_some_and(may))
+    }
+
+    /// Whether it lets an entry of its site's count, as far as another entry knows.
+    fn covers_for(&self, eyes: &Recorded, (space, author, seq): Place) -> bool {
+        let known = self.vouched.iter().filter(|(at, _)| eyes.follows.contains(at));
+        let mut cuts = known.map(|(_, cut)| cut).chain([&self.said]);
+        cuts.any(|cut| cut.covers(space, author, seq))
+    }
 }
 
 /// What admitted a site, and what its seniors decided of it.
@@ -68,6 +93,13 @@ impl Standing {
     /// What it may do in the eyes of an entry of another's.
     fn seen_from(&self, entry: &Recorded) -> Option<Role> {
         self.allowed_where(|decision| !entry.follows.contains(&decision.at))
+    }
+
+    /// What it may do by an entry of its own, as far as an entry of another's knows.
+    fn seen_at(&self, place: Place, eyes: &Recorded) -> Option<Role> {
+        let mut seen = self.clone();
+        seen.decisions.retain(|decision| eyes.follows.contains(&decision.at));
+        seen.allowed_where(|decision| decision.covers_for(eyes, place))
     }
 
     /// The site whose key it replaced.
@@ -244,10 +276,13 @@ impl<'a> Docket<'a> {
         let of_site = self.decisions.get(&site).into_iter().flatten().chain(of_former);
         let decision = |(entry, role, cut): &Decided<'_>| Decision {
             at: entry.hash,
+            place: (entry.space, entry.author, entry.seq),
             follows: entry.follows.clone(),
             by: entry.author.site,
             role: *role,
+            said: (*cut).clone(),
             cut: (*cut).clone(),
+            vouched: Vec::new(),
         };
         of_site.filter(counts).map(decision).collect()
     }
@@ -296,16 +331,19 @@ impl<'a> Docket<'a> {
             all.get(&entry.author.site).is_some_and(|by| by.allows_in(entry).is_some())
         };
         let held: Vec<_> = held.filter(counts).collect();
-        let Some(standing) = all.get_mut(&site) else { return false };
+        let Some(mut standing) = all.get(&site).cloned() else { return false };
         let mut is_more = false;
         for decision in &mut standing.decisions {
             for (entry, cut) in &held {
                 let is_own_word = entry.author.site == site && decision.role.is_none();
-                if !is_own_word && !entry.follows.contains(&decision.at) {
-                    is_more |= decision.cut.raise(cut);
+                if !is_own_word && !decision.binds_for(entry, site, all) && decision.cut.raise(cut)
+                {
+                    decision.vouched.push((entry.hash, (*cut).clone()));
+                    is_more = true;
                 }
             }
         }
+        all.insert(site, standing);
         is_more
     }
 

@@ -139,13 +139,11 @@ impl<S: Store> Replica<S> {
     ) -> Result<Acceptance, StoreError> {
         let decisions = match origin {
             Origin::Peer { .. } => decisions(&prepared.entry, self.payload_format),
-            Origin::Journal => Vec::new(),
+            Origin::Journal => None,
         };
-        if decisions.is_empty() {
-            return self.judge_past(prepared, origin);
-        }
+        let Some(decisions) = decisions else { return self.judge_past(prepared, origin) };
         let said = self.outputs.len();
-        if !self.vouch_before(&prepared.entry.header, decisions)? {
+        if !self.vouch_before(&prepared.entry, decisions)? {
             return Ok(Acceptance::NotReady);
         }
         // What is written down first is told only to those who are members afterwards, and whatever comes next is

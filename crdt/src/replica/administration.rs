@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::stage::After;
 use super::{Output, Replica};
 use crate::codec;
-use crate::entry::{Body, Entry, Header};
+use crate::entry::{Body, Entry};
 use crate::ids::{NetworkId, Signature, SiteId, SpaceId};
 use crate::membership::{
-    BadSiteName, BadSpaceName, Cut, Operation, Revocation, Role, RoleChange, Rotation,
+    BadSiteName, BadSpaceName, Cut, Members, Operation, Revocation, Role, RoleChange, Rotation,
     SpaceDocument, Vouch, admission_to_space, check_site_name, check_space_name,
 };
 use crate::store::{Store, StoreError};
@@ -390,16 +390,17 @@ impl<S: Store> Replica<S> {
         }))
     }
 
-    /// Before an entry that decides of sites is taken in: writes down what is held of them beyond what it lets count,
+    /// Before an entry that decides of sites or vouches is taken in: writes down what is held beyond what it lets count,
     /// so that nothing that shows here has to be taken back. `false`: that could not be written.
     pub(super) fn vouch_before(
         &mut self,
-        header: &Header,
+        entry: &Entry,
         decisions: Vec<(SiteId, Option<Role>, Cut)>,
     ) -> Result<bool, StoreError> {
         if !self.commit()? {
             return Ok(false);
         }
+        let header = &entry.header;
         let (own, by, root) = (self.site(), header.author.site, header.network);
         for (site, role, cut) in decisions {
             // What is decided of a replaced key holds for those that came after it.
@@ -417,7 +418,41 @@ impl<S: Store> Replica<S> {
                 }
             }
         }
+        if !self.commit()? {
+            return Ok(false);
+        }
+        for site in self.losers(entry) {
+            let held = self.held_of(root, site);
+            let is_said = self.members_of(root).is_none_or(|m| m.has_vouched(own, site, &held));
+            if !is_said {
+                self.stage.operations.push((root, Operation::Vouch(Vouch { site, held })));
+            }
+        }
         self.commit()
+    }
+
+    /// The sites of which something is held that would count no more with a membership entry: it may let a decision
+    /// count that did not when it came.
+    fn losers(&self, entry: &Entry) -> BTreeSet<SiteId> {
+        let root = entry.header.network;
+        let Some(members) = self.members_of(root).filter(|m| m.ever(&self.site()).is_some()) else {
+            return BTreeSet::new();
+        };
+        let Ok(Body::Membership(operations)) = entry.body() else { return BTreeSet::new() };
+        let mut after = members.clone();
+        after.extend([(entry, operations)]);
+        let mut losers = BTreeSet::new();
+        for space in [root.membership_space(), root.main_space()] {
+            for (author, row) in self.spaces.get(&space).into_iter().flat_map(|logs| &logs.rows) {
+                let allowed = |members: &Members| members.allowed(space, *author, row.seq);
+                if allowed(&after) < allowed(members) {
+                    losers.insert(author.site);
+                }
+            }
+        }
+        // For itself a site can only vouch while it stays a member.
+        losers.retain(|site| *site != self.site() || after.get(site).is_some());
+        losers
     }
 
     /// Who revoked this site, if anyone did.
@@ -488,20 +523,23 @@ impl<S: Store> Replica<S> {
     }
 }
 
-/// The sites that an entry decides of: what each may do from now on, and what counts of a higher role. Nothing is read
-/// of a payload that is of a later format than `format_max`.
-pub(super) fn decisions(entry: &Entry, format_max: u8) -> Vec<(SiteId, Option<Role>, Cut)> {
+/// The sites that an entry decides of: what each may do from now on, and what counts of a higher role. `None`: it changes
+/// nothing of what counts. Nothing is read of a payload that is of a later format than `format_max`.
+pub(super) fn decisions(entry: &Entry, format_max: u8) -> Option<Vec<(SiteId, Option<Role>, Cut)>> {
     let header = &entry.header;
     let is_readable = header.payload.format <= format_max;
     if header.space != header.network.membership_space() || !is_readable {
-        return Vec::new();
+        return None;
     }
-    let Ok(Body::Membership(operations)) = entry.body() else { return Vec::new() };
+    let Ok(Body::Membership(operations)) = entry.body() else { return None };
+    if !operations.iter().any(Operation::is_of_standing) {
+        return None;
+    }
     let decision = |operation| match operation {
         Operation::Revoke(revocation) => Some((revocation.site, None, revocation.held)),
         Operation::ChangeRole(change) => Some((change.site, Some(change.role), change.held)),
         Operation::Rotate(rotation) => Some((rotation.from, None, rotation.held)),
         Operation::Admit(_) | Operation::Rename { .. } | Operation::Vouch(_) => None,
     };
-    operations.into_iter().filter_map(decision).collect()
+    Some(operations.into_iter().filter_map(decision).collect())
 }

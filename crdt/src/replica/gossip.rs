@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::accept::Acceptance;
+use super::accept::{Acceptance, Refusal};
 use super::stage::{After, StagedEntry};
 use super::{Notice, Output, Replica, Validation};
 use crate::codec;
@@ -83,6 +83,7 @@ impl<S: Store> Replica<S> {
         let root = entry.header.network;
         if token.is_some() && self.network() != Some(root) {
             // Nothing of a private space is handed on to everybody.
+            self.notice(Notice::Refused { from, reason: Refusal::Network.to_string() });
             return Ok(Validation::Reject);
         }
         let by_gossip = token.is_some();
