@@ -136,6 +136,8 @@ fn what_cannot_be_asked_of_spaces_says_why() {
         north.run(["--space", "tills", "put", "sales", "2", "{}"]).stderr.contains("shut out")
     });
     assert!(has(&north, "tills", "1"));
+    // The two go on without it.
+    north.run(["sync", "head"]).ok();
     let again = head.run(["space", "grant", "tills", "north"]).fails(1);
     assert!(again.contains("another key"), "{again}");
     assert!(spaces(&south).is_empty());
