@@ -62,12 +62,14 @@ impl<S: Send + Sync> FromRequest<S> for LinesBody {
 }
 
 async fn read_body(request: Request) -> Result<Bytes, ApiError> {
-    if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+    let told = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+    if told > BODY_BYTES_MAX {
         return Err(too_large());
     }
     let began = Instant::now();
     let mut pieces = request.into_body().into_data_stream();
-    let mut bytes = Vec::new();
+    // Memory that is never written to costs nothing.
+    let mut bytes = Vec::with_capacity(told);
     loop {
         let earned = Duration::from_secs((bytes.len() / BODY_BYTES_PER_SECOND) as u64);
         let patience = BODY_PATIENCE + earned;

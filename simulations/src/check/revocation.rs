@@ -1,5 +1,5 @@
 //! Invariant 7 for sites that were shut out: of what they wrote, a member holds only what the revocation says that its
-//! admin held, or what another member vouched for before it knew.
+//! admin held, or what another member vouched for who did not know of it, or knew something against that admin.
 //!
 //! Shown from the entries of a journal alone, without asking the replica what counts.
 
@@ -42,8 +42,7 @@ fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
         return;
     };
     let Ok((_, entries)) = frames(replica.store()) else { return };
-    let (mut revocations, mut vouches) = (BTreeMap::new(), BTreeMap::new());
-    sayings(&entries, &mut revocations, &mut vouches);
+    let Sayings { revocations, vouches, decided } = Sayings::of(&entries);
     for entry in entries.iter().filter(|e| e.header.space == e.header.network.main_space()) {
         let header = &entry.header;
         let site = header.author.site;
@@ -53,8 +52,11 @@ fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
         let vouches: &[Saying] = vouches.get(&site).map_or(&[], Vec::as_slice);
         let counts =
             revocations.iter().filter(|revocation| revocation.by == by).any(|revocation| {
+                let against = decided.get(&revocation.by);
                 let unaware = |saying: &&Saying| {
-                    saying.by != site && !saying.follows.contains(&revocation.hash)
+                    let knows = |hash| saying.follows.contains(hash);
+                    let doubts = || against.is_some_and(|all| all.iter().any(knows));
+                    saying.by != site && (!knows(&revocation.hash) || doubts())
                 };
                 let others = vouches.iter().chain(revocations).filter(unaware);
                 covers(&revocation.held) || others.into_iter().any(|saying| covers(&saying.held))
@@ -65,36 +67,55 @@ fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
     }
 }
 
-type Sayings = BTreeMap<SiteId, Vec<Saying>>;
+/// What the entries of the membership space say, by the site that it is about.
+#[derive(Default)]
+struct Sayings {
+    revocations: BTreeMap<SiteId, Vec<Saying>>,
+    vouches: BTreeMap<SiteId, Vec<Saying>>,
+    /// The entries that decide of the site.
+    decided: BTreeMap<SiteId, BTreeSet<EntryHash>>,
+}
 
-fn sayings(entries: &[Arc<Entry>], revocations: &mut Sayings, vouches: &mut Sayings) {
-    let mut pasts: BTreeMap<EntryHash, BTreeSet<EntryHash>> = BTreeMap::new();
-    for entry in entries {
-        let header = &entry.header;
-        if header.space != header.network.membership_space() {
-            continue;
-        }
-        let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
-        let mut follows = BTreeSet::new();
-        for parent in parents {
-            follows.insert(parent);
-            follows.extend(pasts.get(&parent).into_iter().flatten());
-        }
-        let Ok(Body::Membership(operations)) = entry.body() else { continue };
-        for operation in operations {
-            let (into, site, held) = match operation {
-                Operation::Revoke(revocation) => {
-                    (&mut *revocations, revocation.site, revocation.held)
+impl Sayings {
+    fn of(entries: &[Arc<Entry>]) -> Self {
+        let mut all = Self::default();
+        let mut pasts: BTreeMap<EntryHash, BTreeSet<EntryHash>> = BTreeMap::new();
+        for entry in entries {
+            let header = &entry.header;
+            if header.space != header.network.membership_space() {
+                continue;
+            }
+            let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
+            let mut follows = BTreeSet::new();
+            for parent in parents {
+                follows.insert(parent);
+                follows.extend(pasts.get(&parent).into_iter().flatten());
+            }
+            let Ok(Body::Membership(operations)) = entry.body() else { continue };
+            for operation in operations {
+                let (site, is_decision) = match &operation {
+                    Operation::Revoke(revocation) => (revocation.site, true),
+                    Operation::ChangeRole(change) => (change.site, true),
+                    Operation::Rotate(rotation) => (rotation.from, true),
+                    Operation::Vouch(vouch) => (vouch.site, false),
+                    Operation::Admit(_) | Operation::Rename { .. } => continue,
+                };
+                if is_decision {
+                    all.decided.entry(site).or_default().insert(entry.hash);
                 }
-                Operation::Vouch(vouch) => (&mut *vouches, vouch.site, vouch.held),
-                Operation::Admit(_)
-                | Operation::ChangeRole(_)
-                | Operation::Rename { .. }
-                | Operation::Rotate(_) => continue,
-            };
-            let (by, hash, follows) = (header.author.site, entry.hash, follows.clone());
-            into.entry(site).or_default().push(Saying { by, hash, held, follows });
+                let (into, held) = match operation {
+                    Operation::Revoke(revocation) => (&mut all.revocations, revocation.held),
+                    Operation::Vouch(vouch) => (&mut all.vouches, vouch.held),
+                    Operation::Admit(_)
+                    | Operation::ChangeRole(_)
+                    | Operation::Rename { .. }
+                    | Operation::Rotate(_) => continue,
+                };
+                let (by, hash, follows) = (header.author.site, entry.hash, follows.clone());
+                into.entry(site).or_default().push(Saying { by, hash, held, follows });
+            }
+            pasts.insert(entry.hash, follows);
         }
-        pasts.insert(entry.hash, follows);
+        all
     }
 }
