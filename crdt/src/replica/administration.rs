@@ -186,11 +186,7 @@ impl<S: Store> Replica<S> {
 
     fn create_space(&mut self, name: String, nonce: [u8; 16]) -> Result<(), DecisionError> {
         let network = self.network().ok_or(DecisionError::NoMember)?;
-        let members = self.members().ok_or(DecisionError::NoMember)?;
-        match members.get(&self.site()).ok_or(DecisionError::NoMember)?.role {
-            Role::Admin => {}
-            role @ (Role::Reader | Role::Writer) => return Err(DecisionError::Role { role }),
-        }
+        self.demand_admin(network)?;
         check_space_name(&name)?;
         if self.has_space_named(&name) {
             return Err(DecisionError::SpaceNameTaken { name });

@@ -72,11 +72,11 @@ impl<S: Store> Replica<S> {
 
     /// What has passed between this site and each connected member.
     pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
+        let roots = self.roots().into_iter().filter(|root| self.revoked_from(*root).is_none());
+        let held: Vec<_> =
+            roots.flat_map(|root| [root.membership_space(), root.main_space()]).collect();
         let exchange = |(site, peer): (&SiteId, &Peer)| {
-            let roots = self.roots().into_iter();
-            let roots = roots.filter(|root| self.revoked_from(*root).is_none());
-            let spaces = roots.flat_map(|root| [root.membership_space(), root.main_space()]);
-            let spaces = spaces.filter(|space| self.shares(*site, *space)).collect();
+            let spaces = held.iter().copied().filter(|space| self.shares(*site, *space)).collect();
             (*site, Exchange { spaces, ..peer.exchange.clone() })
         };
         self.peers.iter().map(exchange).collect()

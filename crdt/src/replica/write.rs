@@ -208,7 +208,7 @@ impl<S: Store> Replica<S> {
         };
         let space = root.main_space();
         self.demand_role(root, Role::Writer, "records")?;
-        if let Some(before) = self.written_before(space, &transaction)? {
+        if let Some(before) = self.written_before(root, space, &transaction)? {
             return Ok(StagedWrite { records_changed: 0, written_in: before, is_repeat: true });
         }
         let (mut changes, mut operations) = (Vec::new(), 0);
@@ -270,6 +270,7 @@ impl<S: Store> Replica<S> {
     /// Where a transaction of the same origin is, if there is one.
     fn written_before(
         &self,
+        root: NetworkId,
         space: SpaceId,
         transaction: &LocalTransaction,
     ) -> Result<Option<WrittenIn>, Stop> {
@@ -279,7 +280,7 @@ impl<S: Store> Replica<S> {
         }
         let staged = || {
             let pending = self.stage.transactions.iter().enumerate();
-            let of_space = pending.filter(|(_, pending)| pending.root.main_space() == space);
+            let of_space = pending.filter(|(_, pending)| pending.root == root);
             of_space.filter_map(|(number, pending)| {
                 Some((number, pending.transaction.origin.as_ref()?))
             })
