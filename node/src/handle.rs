@@ -442,6 +442,13 @@ pub(crate) fn conflicted(
     Ok(found.into_iter().collect())
 }
 
+/// Records that are not deleted, `_schema` left out.
+pub(crate) fn live_records(reader: &Reader, space: SpaceId) -> Result<u64, StoreError> {
+    let collections = read::collections(reader, space)?;
+    let users = collections.iter().filter(|(name, _)| !name.starts_with('_'));
+    Ok(users.map(|(_, row)| row.live).sum())
+}
+
 /// What the tables hold.
 #[derive(Default)]
 pub(crate) struct Content {
@@ -451,11 +458,9 @@ pub(crate) struct Content {
 }
 
 pub(crate) fn content(reader: &Reader, space: SpaceId) -> Result<Content, StoreError> {
-    let collections = read::collections(reader, space)?;
-    let users = collections.iter().filter(|(name, _)| !name.starts_with('_'));
     let conflicted = conflicted(reader, space)?;
     Ok(Content {
-        records: users.map(|(_, row)| row.live).sum(),
+        records: live_records(reader, space)?,
         conflicts: conflicted.len() as u64,
         digest: read::digest(reader, space)?.to_string(),
     })

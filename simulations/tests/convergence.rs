@@ -45,11 +45,7 @@ fn assert_equal(world: &World) {
 
 fn linked(names: &[&str]) -> World {
     let mut world = World::new(1, names);
-    for a in 0..names.len() {
-        for b in a + 1..names.len() {
-            world.link(a, b);
-        }
-    }
+    world.link_all(&Vec::from_iter(0..names.len()));
     world.run_ms(2_000);
     world
 }

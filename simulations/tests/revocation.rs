@@ -31,18 +31,10 @@ fn offices(seed: u64, roles: &[Role]) -> World {
         world.join(0, office, *role);
         world.unlink(0, office);
     }
-    link(&mut world, &(0..=roles.len()).collect::<Vec<_>>());
+    world.link_all(&(0..=roles.len()).collect::<Vec<_>>());
     world.run_ms(SETTLE_MS);
     assert!(world.in_step());
     world
-}
-
-fn link(world: &mut World, offices: &[usize]) {
-    for (index, a) in offices.iter().enumerate() {
-        for b in &offices[index + 1..] {
-            world.link(*a, *b);
-        }
-    }
 }
 
 /// Only offices of one group are linked from now on.
@@ -51,7 +43,7 @@ fn part(world: &mut World, groups: &[&[usize]]) {
         world.unlink_all(office);
     }
     for group in groups {
-        link(world, group);
+        world.link_all(group);
     }
     world.run_ms(100);
 }
@@ -109,7 +101,7 @@ fn what_a_revoked_site_writes_later_shows_nowhere_else() {
     write(&mut world, 3, "after");
     revoke(&mut world, 0, 3).unwrap();
     world.run_ms(SETTLE_MS);
-    link(&mut world, &[0, 1, 2, 3]);
+    world.link_all(&[0, 1, 2, 3]);
     world.run_ms(SETTLE_MS);
     assert_equal(&world, &[0, 1, 2]);
     for office in 0..3 {
@@ -140,7 +132,7 @@ fn a_revoked_site_learns_nothing_of_what_comes_after() {
     revoke(&mut world, 0, 3).unwrap();
     write(&mut world, 1, "secret");
     world.run_ms(SETTLE_MS);
-    link(&mut world, &[0, 1, 2, 3]);
+    world.link_all(&[0, 1, 2, 3]);
     world.run_ms(SETTLE_MS);
     assert!(!shows(&world, 3, "secret"));
     let network = world.network().unwrap();
@@ -161,7 +153,7 @@ fn what_a_member_took_in_before_it_knew_counts_everywhere() {
     part(&mut world, &[&[0, 1, 2], &[3]]);
     write(&mut world, 3, "unseen");
     world.run_ms(SETTLE_MS);
-    link(&mut world, &[0, 1, 2, 3]);
+    world.link_all(&[0, 1, 2, 3]);
     world.run_ms(SETTLE_MS);
     assert_equal(&world, &[0, 1, 2]);
     for office in 0..3 {
@@ -200,7 +192,7 @@ fn of_two_admins_who_revoke_each_other_the_senior_stays() {
     // Each also shuts out a site that both are senior to.
     revoke(&mut world, 2, 3).unwrap();
     world.run_ms(SETTLE_MS);
-    link(&mut world, &[0, 1, 2, 3]);
+    world.link_all(&[0, 1, 2, 3]);
     world.run_ms(SETTLE_MS);
     // Nobody but 3 itself has seen what 2 decided before 2 was out.
     assert!(is_member(&world, 0, 1) && !is_member(&world, 0, 2));
@@ -221,7 +213,7 @@ fn a_decision_counts_that_a_member_took_in_before_its_admin_was_out() {
     revoke(&mut world, 2, 3).unwrap();
     world.run_ms(SETTLE_MS);
     assert!(!is_member(&world, 4, 3));
-    link(&mut world, &[0, 1, 2, 3, 4]);
+    world.link_all(&[0, 1, 2, 3, 4]);
     world.run_ms(SETTLE_MS);
     assert_equal(&world, &[0, 1, 4]);
     assert!(!is_member(&world, 0, 2) && !is_member(&world, 0, 3));
@@ -243,9 +235,9 @@ fn whom_a_revoked_admin_lets_in_stays_out_unless_a_member_knew() {
     world.join(1, later, Role::Writer);
     write(&mut world, later, "by-later");
     world.run_ms(SETTLE_MS);
-    link(&mut world, &[0, 2, late]);
+    world.link_all(&[0, 2, late]);
     world.run_ms(SETTLE_MS);
-    link(&mut world, &[0, 1, 2, late, later]);
+    world.link_all(&[0, 1, 2, late, later]);
     world.run_ms(SETTLE_MS);
     assert_equal(&world, &[0, 2, late]);
     assert!(is_member(&world, 0, late));
@@ -300,7 +292,7 @@ fn a_reader_writes_no_more_and_what_it_wrote_unaware_counts() {
     world.decide(0, Decision::ChangeRole { site, role: Role::Reader }).unwrap().unwrap();
     write(&mut world, 3, "unaware");
     world.run_ms(SETTLE_MS);
-    link(&mut world, &[0, 1, 2, 3]);
+    world.link_all(&[0, 1, 2, 3]);
     world.run_ms(SETTLE_MS);
     assert_equal(&world, &[0, 1, 2, 3]);
     assert!(shows(&world, 0, "unaware"));
@@ -328,7 +320,7 @@ fn a_restart_and_a_rebuild_know_who_is_out() {
         world.restart(1, tables_are_lost);
         assert!(!is_member(&world, 1, 3) && world.digest(1) == before);
     }
-    link(&mut world, &[0, 1, 2, 3]);
+    world.link_all(&[0, 1, 2, 3]);
     world.run_ms(SETTLE_MS);
     assert_equal(&world, &[0, 1, 2]);
 }

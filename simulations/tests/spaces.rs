@@ -29,18 +29,10 @@ const DEPOT: usize = 3;
 /// Head and three branches, all linked.
 fn offices(seed: u64) -> World {
     let mut world = World::new(seed, &["head", "north", "south", "depot"]);
-    link(&mut world, &[HEAD, NORTH, SOUTH, DEPOT]);
+    world.link_all(&[HEAD, NORTH, SOUTH, DEPOT]);
     world.run_ms(SETTLE_MS);
     assert!(world.in_step());
     world
-}
-
-fn link(world: &mut World, offices: &[usize]) {
-    for (index, a) in offices.iter().enumerate() {
-        for b in &offices[index + 1..] {
-            world.link(*a, *b);
-        }
-    }
 }
 
 fn create(world: &mut World, office: usize, name: &str) -> NetworkId {
@@ -353,7 +345,7 @@ fn grants_on_both_sides_of_a_partition_both_count() {
     world.run_ms(SETTLE_MS);
     write(&mut world, SOUTH, root, "south", json!({"a": 1})).unwrap();
     write(&mut world, DEPOT, root, "depot", json!({"a": 1})).unwrap();
-    link(&mut world, &[HEAD, NORTH, SOUTH, DEPOT]);
+    world.link_all(&[HEAD, NORTH, SOUTH, DEPOT]);
     world.run_ms(2 * SETTLE_MS);
     assert_equal(&world, &[HEAD, NORTH, SOUTH, DEPOT], root);
     for office in 0..4 {
@@ -434,7 +426,7 @@ fn history(seed: u64) {
         }
         world.run_ms(draw.random_range(0..8_000));
     }
-    link(&mut world, &[HEAD, NORTH, SOUTH, DEPOT]);
+    world.link_all(&[HEAD, NORTH, SOUTH, DEPOT]);
     world.run_ms(3 * SETTLE_MS);
     assert!(world.in_step(), "seed {seed}");
     for root in roots {

@@ -173,19 +173,76 @@ impl<S: Store> Replica<S> {
     /// Makes a decision, on the ground of all that is held by now.
     pub(super) fn decide(&mut self, id: u64, decision: Decision) -> Result<(), StoreError> {
         self.commit()?;
-        let result = match decision {
-            Decision::CreateSpace { name, nonce } => self.create_space(name, nonce),
-            decision => self.operations(decision).map(|decided| {
-                self.stage.operations.extend(decided);
-            }),
-        };
+        let result = self.stage_decision(decision);
         self.stage.after.push(After::Say(Output::Decided { id, result }));
         self.commit()?;
         Ok(())
     }
 
-    fn create_space(&mut self, name: String, nonce: [u8; 16]) -> Result<(), DecisionError> {
+    /// Stages what is to be written of a decision; nothing where all is as decided.
+    fn stage_decision(&mut self, decision: Decision) -> Result<(), DecisionError> {
         let network = self.network().ok_or(DecisionError::NoMember)?;
+        let (root, operation) = match decision {
+            Decision::Revoke { site } => {
+                self.demand_say(network, site)?;
+                (network, Some(self.revocation_of(network, site)))
+            }
+            Decision::ChangeRole { site, role } => {
+                self.demand_say(network, site)?;
+                (network, self.role_change(network, site, role))
+            }
+            Decision::Rename { site, name } => (network, self.rename(network, site, name)?),
+            Decision::Rotate { to, consents } => return self.stage_rotations(to, &consents),
+            Decision::CreateSpace { name, nonce } => return self.stage_space(network, name, nonce),
+            Decision::InSpace { root, decision } => {
+                (root, self.operation_in_space(root, decision)?)
+            }
+        };
+        self.stage.operations.extend(operation.map(|operation| (root, operation)));
+        Ok(())
+    }
+
+    fn rename(
+        &self,
+        network: NetworkId,
+        site: SiteId,
+        name: String,
+    ) -> Result<Option<Operation>, DecisionError> {
+        if site != self.site() {
+            self.demand_say(network, site)?;
+        }
+        check_site_name(&name)?;
+        let members = self.members().ok_or(DecisionError::NoMember)?;
+        let member = members.get(&site).ok_or(DecisionError::UnknownSite { site })?;
+        if member.name == name {
+            return Ok(None);
+        }
+        if members.has_name(&name) {
+            return Err(DecisionError::NameTaken { name });
+        }
+        Ok(Some(Operation::Rename { site, name }))
+    }
+
+    fn stage_rotations(
+        &mut self,
+        to: SiteId,
+        consents: &BTreeMap<NetworkId, Signature>,
+    ) -> Result<(), DecisionError> {
+        let members = self.members().ok_or(DecisionError::NoMember)?;
+        members.get(&self.site()).ok_or(DecisionError::NoMember)?;
+        let rotated = self.roots().into_iter();
+        let rotated = rotated.map(|root| Ok((root, self.rotation(root, to, consents)?)));
+        let rotated = rotated.collect::<Result<Vec<_>, DecisionError>>()?;
+        self.stage.operations.extend(rotated);
+        Ok(())
+    }
+
+    fn stage_space(
+        &mut self,
+        network: NetworkId,
+        name: String,
+        nonce: [u8; 16],
+    ) -> Result<(), DecisionError> {
         self.demand_admin(network)?;
         check_space_name(&name)?;
         if self.has_space_named(&name) {
@@ -197,52 +254,6 @@ impl<S: Store> Replica<S> {
         let (creator, time_ms) = (self.site(), self.now.wall_ms);
         self.stage.spaces.push(SpaceDocument { network, name, creator, time_ms, nonce });
         Ok(())
-    }
-
-    /// What is to be written of a decision, with the root of its space; nothing where all is as decided.
-    fn operations(&self, decision: Decision) -> Result<Vec<(NetworkId, Operation)>, DecisionError> {
-        let network = self.network().ok_or(DecisionError::NoMember)?;
-        let of_network = |operation: Option<Operation>| {
-            Ok(operation.into_iter().map(|operation| (network, operation)).collect())
-        };
-        match decision {
-            Decision::Revoke { site } => {
-                self.demand_say(network, site)?;
-                of_network(Some(self.revocation_of(network, site)))
-            }
-            Decision::ChangeRole { site, role } => {
-                self.demand_say(network, site)?;
-                of_network(self.role_change(network, site, role))
-            }
-            Decision::Rename { site, name } => {
-                if site != self.site() {
-                    self.demand_say(network, site)?;
-                }
-                check_site_name(&name)?;
-                let members = self.members().ok_or(DecisionError::NoMember)?;
-                let member = members.get(&site).ok_or(DecisionError::UnknownSite { site })?;
-                if member.name == name {
-                    return Ok(Vec::new());
-                }
-                if members.has_name(&name) {
-                    return Err(DecisionError::NameTaken { name });
-                }
-                of_network(Some(Operation::Rename { site, name }))
-            }
-            Decision::Rotate { to, consents } => {
-                let from = self.site();
-                let members = self.members().ok_or(DecisionError::NoMember)?;
-                members.get(&from).ok_or(DecisionError::NoMember)?;
-                let roots = self.roots().into_iter();
-                roots.map(|root| Ok((root, self.rotation(root, to, &consents)?))).collect()
-            }
-            // It is no operation; see `decide`.
-            Decision::CreateSpace { .. } => Ok(Vec::new()),
-            Decision::InSpace { root, decision } => {
-                let operation = self.operation_in_space(root, decision)?;
-                Ok(operation.into_iter().map(|operation| (root, operation)).collect())
-            }
-        }
     }
 
     fn operation_in_space(

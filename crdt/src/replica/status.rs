@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
+use super::logs::Logs;
 use super::peer::Peer;
 use crate::entry::EntryId;
 use crate::holders::Compared;
@@ -132,6 +133,16 @@ pub struct Footprint {
     pub outputs: usize,
 }
 
+/// Entries of a space.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    entries: u64,
+    /// Those of this site.
+    own: u64,
+    /// Those whose payload this program is too old to apply.
+    unapplied: u64,
+}
+
 impl<S: Store> Replica<S> {
     /// What is held in memory now.
     pub fn footprint(&self) -> Footprint {
@@ -150,8 +161,7 @@ impl<S: Store> Replica<S> {
     pub fn status(&self) -> Status {
         let space = self.network().map(|network| network.main_space());
         let logs = space.and_then(|space| self.spaces.get(&space));
-        let rows = logs.iter().flat_map(|logs| &logs.rows);
-        let own = rows.clone().filter(|(author, _)| author.site == self.site());
+        let counted = logs.map(|logs| self.count(logs)).unwrap_or_default();
         let sites = self.network().map(|network| self.sites_of(network)).unwrap_or_default();
         let revoked = self.members().into_iter().flat_map(Members::revoked);
         let mut revoked: Vec<_> = revoked
@@ -168,9 +178,9 @@ impl<S: Store> Replica<S> {
             network: self.network(),
             role: self.role(),
             member: self.members().is_some_and(|members| members.get(&self.site()).is_some()),
-            entries: rows.clone().map(|(_, row)| row.seq).sum(),
-            own_entries: own.map(|(_, row)| row.seq).sum(),
-            entries_unapplied: rows.map(|(_, row)| row.seq - row.applied).sum(),
+            entries: counted.entries,
+            own_entries: counted.own,
+            entries_unapplied: counted.unapplied,
             entries_lost: self.losses.count(),
             forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
             sites,
@@ -216,16 +226,15 @@ impl<S: Store> Replica<S> {
             .iter()
             .map(|(root, space)| {
                 let logs = self.spaces.get(&root.main_space());
-                let rows = logs.iter().flat_map(|logs| &logs.rows);
-                let own = rows.clone().filter(|(author, _)| author.site == self.site());
+                let counted = logs.map(|logs| self.count(logs)).unwrap_or_default();
                 SpaceStatus {
                     root: *root,
                     name: space.document.name.clone(),
                     role: self.role_in(*root),
                     closed_by: self.revoked_from(*root),
-                    entries: rows.clone().map(|(_, row)| row.seq).sum(),
-                    own_entries: own.map(|(_, row)| row.seq).sum(),
-                    entries_unapplied: rows.map(|(_, row)| row.seq - row.applied).sum(),
+                    entries: counted.entries,
+                    own_entries: counted.own,
+                    entries_unapplied: counted.unapplied,
                     sites: self.sites_of(*root),
                 }
             })
@@ -236,14 +245,23 @@ impl<S: Store> Replica<S> {
 
     /// Entries that this site wrote under a root and that no other site is known to hold all of.
     pub(super) fn only_here(&self, root: NetworkId) -> u64 {
-        let logs = self.spaces.get(&root.main_space());
-        let rows = logs.iter().flat_map(|logs| &logs.rows);
-        let own: u64 =
-            rows.filter(|(author, _)| author.site == self.site()).map(|(_, row)| row.seq).sum();
         let sites = self.sites_of(root);
         let others = sites.iter().filter(|site| site.site != self.site());
         let lacks = others.filter_map(|site| site.lacks_of_ours);
-        lacks.min().unwrap_or(own)
+        let logs = self.spaces.get(&root.main_space());
+        lacks.min().unwrap_or_else(|| logs.map_or(0, |logs| self.count(logs).own))
+    }
+
+    fn count(&self, logs: &Logs) -> Counted {
+        let mut counted = Counted::default();
+        for (author, row) in &logs.rows {
+            counted.entries += row.seq;
+            counted.unapplied += row.seq - row.applied;
+            if author.site == self.site() {
+                counted.own += row.seq;
+            }
+        }
+        counted
     }
 
     fn own_name(&self) -> String {

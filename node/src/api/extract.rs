@@ -113,12 +113,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        // The space is for `InSpace`.
-        let pairs = parts.uri.query().unwrap_or_default().split('&');
-        let pairs: Vec<_> = pairs.filter(|pair| !pair.starts_with("space=")).collect();
-        let uri = format!("/?{}", pairs.join("&")).parse::<Uri>();
-        let uri = uri.map_err(|error| ApiError::of(Code::BadParameter, &error))?;
-        let found = Query::<T>::try_from_uri(&uri);
+        let found = match parts.uri.query() {
+            Some(query) if query.contains("space=") => {
+                Query::<T>::try_from_uri(&without_space(query)?)
+            }
+            Some(_) | None => Query::<T>::try_from_uri(&parts.uri),
+        };
         found.map(|Query(params)| Self(params)).map_err(|rejection| {
             let text = rejection.body_text();
             let reason = text.strip_prefix("Failed to deserialize query string: ");
@@ -126,6 +126,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             ApiError::new(Code::BadParameter, message)
         })
     }
+}
+
+/// The query without the space, which is for [`InSpace`].
+fn without_space(query: &str) -> Result<Uri, ApiError> {
+    let pairs: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("space=")).collect();
+    let uri = format!("/?{}", pairs.join("&")).parse();
+    uri.map_err(|error| ApiError::of(Code::BadParameter, &error))
 }
 
 /// The node, in the space that the query names (`space=NAME`), which is otherwise `main`.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use branchline_crdt::ids::NetworkId;
 use branchline_crdt::membership::Role;
 use branchline_crdt::read;
 use branchline_crdt::replica::{Decision, SpaceDecision, SpaceStatus};
@@ -13,7 +14,7 @@ use super::decisions::{DecidedAnswer, find};
 use super::error::{ApiError, Code, text_of};
 use super::extract::JsonBody;
 use super::status::SiteAnswer;
-use crate::handle::{Handle, SpaceNotFound};
+use crate::handle::{Handle, SpaceNotFound, live_records};
 
 /// The private spaces that this site holds, by name.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -134,7 +135,7 @@ pub(crate) async fn grant(
 ) -> Result<Json<DecidedAnswer>, ApiError> {
     let role = role.parse::<Role>();
     let role = role.map_err(|error| ApiError::new(Code::BadParameter, text_of(&error)))?;
-    let root = status(&handle, &name).await?.root;
+    let root = private_root(&handle, &name)?;
     let site = find(&handle, &site).await?;
     let decision = SpaceDecision::Grant { site, role };
     handle.decide(Decision::InSpace { root, decision }).await?;
@@ -156,7 +157,7 @@ pub(crate) async fn revoke(
     State(handle): State<Handle>,
     Path((name, site)): Path<(String, String)>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
-    let root = status(&handle, &name).await?.root;
+    let root = private_root(&handle, &name)?;
     let site = find(&handle, &site).await?;
     let decision = SpaceDecision::Revoke { site };
     handle.decide(Decision::InSpace { root, decision }).await?;
@@ -175,14 +176,20 @@ pub(crate) async fn leave(
     State(handle): State<Handle>,
     Path(name): Path<String>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
-    let root = status(&handle, &name).await?.root;
+    let root = private_root(&handle, &name)?;
     handle.decide(Decision::InSpace { root, decision: SpaceDecision::Leave }).await?;
     Ok(Json(DecidedAnswer { site: handle.site().to_string() }))
 }
 
-/// What the replica knows of the private space that is called so, or has that id.
+/// The root of the private space that is called so, or has that id.
+fn private_root(handle: &Handle, name: &str) -> Result<NetworkId, SpaceNotFound> {
+    let root = handle.in_space(name)?.root;
+    root.ok_or_else(|| SpaceNotFound::Unknown { found: name.to_owned() })
+}
+
+/// What the replica knows of it.
 async fn status(handle: &Handle, name: &str) -> Result<SpaceStatus, ApiError> {
-    let root = handle.in_space(name)?.root()?;
+    let root = private_root(handle, name)?;
     let found = handle.spaces().await?.into_iter().find(|space| space.root == root);
     found.ok_or_else(|| SpaceNotFound::Unknown { found: name.to_owned() }.into())
 }
@@ -190,12 +197,8 @@ async fn status(handle: &Handle, name: &str) -> Result<SpaceStatus, ApiError> {
 async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceAnswer, ApiError> {
     let id = space.root.to_string();
     let handle = handle.in_space(&id)?;
-    let content = handle.read(|tables, space| {
-        let collections = read::collections(tables, space)?;
-        let records = collections.iter().filter(|(name, _)| !name.starts_with('_'));
-        let records = records.map(|(_, row)| row.live).sum::<u64>();
-        Ok((records, read::digest(tables, space)?))
-    });
+    let content = handle
+        .read(|tables, space| Ok((live_records(tables, space)?, read::digest(tables, space)?)));
     let (records, digest) = content.await?;
     let left = space.closed_by == Some(handle.site());
     Ok(SpaceAnswer {

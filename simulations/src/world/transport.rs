@@ -90,6 +90,15 @@ impl World {
         self.link_with(a, b, GOOD_LINK);
     }
 
+    /// Connects each of these offices with each other.
+    pub fn link_all(&mut self, offices: &[Office]) {
+        for (index, a) in offices.iter().enumerate() {
+            for b in &offices[index + 1..] {
+                self.link(*a, *b);
+            }
+        }
+    }
+
     /// Connects two offices with a link of this quality, at once.
     pub fn link_with(&mut self, a: Office, b: Office, quality: LinkQuality) {
         self.add_link(a, b, quality);
