@@ -37,6 +37,7 @@ pub fn with_right_clocks(scenario: &Scenario) -> Option<Scenario> {
         | FaultName::JoinLate
         | FaultName::Revoke
         | FaultName::Role
+        | FaultName::Rotate
         | FaultName::Upgrade
         | FaultName::Clock => false,
     };

@@ -106,6 +106,11 @@ impl Run<'_> {
                     self.world.decide(by, Decision::ChangeRole { site, role });
                 }
             }
+            FaultKind::Rotate { offices } => {
+                for office in offices {
+                    self.rotate(office);
+                }
+            }
             FaultKind::Upgrade { offices } => {
                 for office in offices {
                     self.with_node_off(office, |run| run.world.upgrade(office));
@@ -163,6 +168,7 @@ impl Run<'_> {
             | FaultKind::JoinLate { .. }
             | FaultKind::Revoke { .. }
             | FaultKind::ChangeRole { .. }
+            | FaultKind::Rotate { .. }
             | FaultKind::Upgrade { .. } => {}
         }
     }
@@ -220,6 +226,18 @@ impl Run<'_> {
         }
     }
 
+    /// The office and the copies of its disk that run, each under a new key.
+    fn rotate(&mut self, office: Office) {
+        let site = self.world.site_id(office);
+        let clones = self.clones.values().flatten().copied();
+        let copies = clones.filter(|clone| self.world.site_id(*clone) == site);
+        for office in [office].into_iter().chain(copies).collect::<Vec<_>>() {
+            self.world.rotate(office);
+            let (site, name) = (self.world.site_id(office), self.world.name(office).to_owned());
+            self.tracer.meet(site, &name);
+        }
+    }
+
     fn move_clocks(&mut self, offices: &[Office], by_ms: i64) {
         for office in offices {
             let mut clock = self.world.clock(*office);
@@ -261,6 +279,7 @@ impl Run<'_> {
             | FaultKind::Byzantine { .. }
             | FaultKind::Revoke { .. }
             | FaultKind::ChangeRole { .. }
+            | FaultKind::Rotate { .. }
             | FaultKind::Upgrade { .. } => Vec::new(),
         }
     }

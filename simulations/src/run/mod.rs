@@ -368,15 +368,15 @@ impl<'a> Run<'a> {
     }
 
     /// Offices that the first one, which nobody can shut out, knows to be out need not come into step, and pass nothing
-    /// on.
+    /// on: they were revoked, or took a key that another one stands before.
     fn leave_out_revoked(&mut self) {
         let Some(members) = self.world.replica(0).and_then(|replica| replica.members()) else {
             return;
         };
-        let is_out = |office: &Office| members.revoked().contains_key(&self.world.site_id(*office));
-        if members.revoked().is_empty() {
-            return;
-        }
+        let is_out = |office: &Office| {
+            let site = self.world.site_id(*office);
+            members.ever(&site).is_some() && members.get(&site).is_none()
+        };
         let offices: Vec<_> = (0..self.scenario.offices.len()).filter(|o| !is_out(o)).collect();
         let links = self.scenario.links.iter().copied();
         let links: Vec<_> = links.filter(|(a, b)| !is_out(a) && !is_out(b)).collect();

@@ -47,13 +47,15 @@ pub enum FaultName {
     Revoke,
     /// See [`FaultKind::ChangeRole`].
     Role,
+    /// See [`FaultKind::Rotate`].
+    Rotate,
     /// See [`FaultKind::Upgrade`].
     Upgrade,
 }
 
 impl FaultName {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Split,
         Self::Isolate,
         Self::Cut,
@@ -72,6 +74,7 @@ impl FaultName {
         Self::Byzantine,
         Self::Revoke,
         Self::Role,
+        Self::Rotate,
         Self::Upgrade,
     ];
 
@@ -96,6 +99,7 @@ impl FaultName {
             Self::Byzantine => "byzantine",
             Self::Revoke => "revoke",
             Self::Role => "role",
+            Self::Rotate => "rotate",
             Self::Upgrade => "upgrade",
         }
     }
@@ -109,6 +113,7 @@ impl FaultName {
             | Self::JoinLate
             | Self::Revoke
             | Self::Role
+            | Self::Rotate
             | Self::Upgrade => true,
             Self::Split
             | Self::Isolate
@@ -241,6 +246,11 @@ pub enum FaultKind {
         /// What they may do.
         role: Role,
     },
+    /// These offices go on under other keys, and so does each copy of their disks that runs, under a key of its own.
+    Rotate {
+        /// The offices.
+        offices: Vec<Office>,
+    },
     /// These offices run a later program from now on, which writes a payload format that the others only hand on. At
     /// the end of the scenario all run it.
     Upgrade {
@@ -271,6 +281,7 @@ impl FaultKind {
             Self::Byzantine { .. } => FaultName::Byzantine,
             Self::Revoke { .. } => FaultName::Revoke,
             Self::ChangeRole { .. } => FaultName::Role,
+            Self::Rotate { .. } => FaultName::Rotate,
             Self::Upgrade { .. } => FaultName::Upgrade,
         }
     }
@@ -295,6 +306,7 @@ impl FaultKind {
             | Self::Clock { offices, .. }
             | Self::Byzantine { offices, .. }
             | Self::Revoke { offices, .. }
+            | Self::Rotate { offices }
             | Self::Upgrade { offices }
             | Self::ChangeRole { offices, .. } => offices.clone(),
         };

@@ -115,6 +115,7 @@ impl Scenario {
             | FaultName::Byzantine
             | FaultName::Revoke
             | FaultName::Role
+            | FaultName::Rotate
             | FaultName::Upgrade => return None,
         };
         Some(kind)

@@ -69,6 +69,7 @@ impl Scenario {
             FaultKind::ChangeRole { by, offices, role } => {
                 format!("{} makes {} {role}", self.name_of(*by), self.list(offices))
             }
+            FaultKind::Rotate { offices } => format!("another key for {}", self.list(offices)),
             FaultKind::Upgrade { offices } => {
                 format!("a later program runs at {}", self.list(offices))
             }

@@ -166,6 +166,11 @@ impl Consumer {
         if let Some(reader) = self.reader.take() {
             return Some(reader);
         }
+        if self.feed != source.feed {
+            // The site goes on under another key, and its feed is another one.
+            self.feed = source.feed;
+            self.begin_anew(source);
+        }
         let opened =
             self.saved.parse::<Cursor>().map_err(NotOpened::from).and_then(|cursor| {
                 Reader::open(source.store, source.feed, source.space, cursor, None)

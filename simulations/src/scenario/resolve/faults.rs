@@ -82,6 +82,7 @@ impl Reader<'_> {
             | FaultName::Byzantine
             | FaultName::Revoke
             | FaultName::Role
+            | FaultName::Rotate
             | FaultName::Upgrade => None,
         });
         let every_ms = self.fault.every.as_ref();
@@ -202,6 +203,7 @@ impl Reader<'_> {
                     parsed.map_err(|error| Wrong::at(role.span(), "role", error.to_string()))?;
                 FaultKind::ChangeRole { by: self.by()?, offices: self.offices()?, role }
             }
+            FaultName::Rotate => FaultKind::Rotate { offices: self.offices()? },
             FaultName::Upgrade => FaultKind::Upgrade { offices: self.offices()? },
         };
         Ok(kind)
@@ -313,7 +315,7 @@ fn keys(name: FaultName) -> &'static [&'static str] {
         FaultName::BitFlip => &["every", "offices", "bits"],
         FaultName::LostTables => &["every", "offices"],
         FaultName::Restore => &["every", "offices", "age"],
-        FaultName::JoinLate | FaultName::Upgrade => &["offices"],
+        FaultName::JoinLate | FaultName::Rotate | FaultName::Upgrade => &["offices"],
         FaultName::Clock => &["for", "every", "offices", "offset"],
         FaultName::Byzantine => &["for", "every", "offices", "acts"],
         FaultName::Revoke => &["by", "offices"],
