@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, NetworkId, SpaceId};
-use crate::membership::{Admission, Genesis, Revocation, SpaceDocument};
+use crate::membership::{Admission, FormerKey, Genesis, Revocation, SpaceDocument};
 use crate::receipt::Receipt;
 use crate::tables::logs::ForkRow;
 
@@ -150,22 +150,21 @@ pub enum Gossip {
     News(SpaceId),
 }
 
-/// What a site that the other side does not know as a member presents.
+/// What a site presents that the other side does not know as a member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Introduction {
-    /// The network that it means.
-    pub network: NetworkId,
-    /// Why it should be let in.
-    pub proof: Proof,
-}
-
-/// Why a site should be let in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Proof {
+pub enum Introduction {
     /// It takes up a ticket's grant.
     Ticket(Box<Admission>),
-    /// It was admitted elsewhere: the membership entries that say so.
-    Entries(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// It was admitted elsewhere.
+    Entries {
+        /// The network that it means.
+        network: NetworkId,
+        /// The membership entries that say so, see [`pack_entries`].
+        #[serde(with = "serde_bytes")]
+        packed: Vec<u8>,
+    },
+    /// It was a member under these keys, the newest first, or is one. This may be shown to strangers.
+    FormerKeys(Vec<FormerKey>),
 }
 
 /// The answer to an introduction.
@@ -183,6 +182,8 @@ pub enum Welcome {
     Refused(String),
     /// It was one, and here is the word by which it no longer is.
     Revoked(Box<Revocation>),
+    /// Its former keys are a member's. The answerer had these, the newest first.
+    FormerKeys(Vec<FormerKey>),
 }
 
 /// The gossip topic of one of the network's own spaces: opaque to whoever does not know the network.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use branchline_crdt::entry::{Body, Draft, Entry, Tip};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::membership::{
-    Admission, Cut, Genesis, Grant, Members, Operation, Revocation, Role, RoleChange, Rotation,
-    Ticket, Vouch,
+    Admission, Cut, FormerKey, Genesis, Grant, Members, Operation, Revocation, Role, RoleChange,
+    Rotation, Ticket, Vouch,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -124,9 +124,10 @@ impl History {
             },
             _ => {
                 let (from, to) = (key(by).site(), key(other).site());
-                let signature = Rotation::consent(self.network, from, &key(other));
+                let consent = Rotation::consent(self.network, from, &key(other));
+                let FormerKey { word, .. } = FormerKey::sign(self.network, &key(by), to);
                 let held = self.cut(by, by);
-                Operation::Rotate(Rotation { from, to, held, signature })
+                Operation::Rotate(Rotation { from, to, held, consent, word })
             }
         }
     }
@@ -345,9 +346,10 @@ impl Told {
         let space = self.0.network.membership_space();
         let seq = self.0.known[usize::from(from)].own.len() as u64 + 1;
         let held = Cut::new([((space, author(from).incarnation), seq)]);
-        let signature = Rotation::consent(self.0.network, key(from).site(), &key(to));
         let (from_site, to_site) = (key(from).site(), key(to).site());
-        let rotation = Rotation { from: from_site, to: to_site, held, signature };
+        let consent = Rotation::consent(self.0.network, from_site, &key(to));
+        let FormerKey { word, .. } = FormerKey::sign(self.0.network, &key(from), to_site);
+        let rotation = Rotation { from: from_site, to: to_site, held, consent, word };
         self.say(from, Operation::Rotate(rotation));
     }
 }

@@ -9,9 +9,10 @@ use branchline_crdt::entry::{
     Body, Draft, Entry, Header, PAYLOAD_FORMAT, PayloadInfo, RecordWrite, Transaction,
 };
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::membership::FormerKey;
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{
-    Answer, Gossip, Have, Introduction, Outcome, Proof, Pull, Request, pack_entries, topic,
+    Answer, Gossip, Have, Introduction, Outcome, Pull, Request, pack_entries, topic,
 };
 use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange};
 use rand::RngExt;
@@ -116,8 +117,8 @@ impl Liar {
                 let body = codec::encode(&answer);
                 world.send(self.office, *peer, Message::Response { id, body });
             }
-            let proof = Proof::Entries(bomb.clone());
-            let body = codec::encode(&Introduction { network, proof });
+            let introduction = Introduction::Entries { network, packed: bomb.clone() };
+            let body = codec::encode(&introduction);
             world.send(self.office, *peer, Message::Introduction { body });
             let body = vec![0xff; 300];
             world.send(self.office, *peer, Message::Request { id: u64::MAX, body });
@@ -161,9 +162,17 @@ pub fn knock(world: &mut World, stranger: Office, office: Office, random: &mut S
     let author =
         Author { site: world.site_id(stranger), incarnation: Incarnation(random.random()) };
     let entry = forged(network, world.key(stranger), author, "stranger", 1);
-    let proof = Proof::Entries(pack_entries([&entry]));
-    let body = codec::encode(&Introduction { network, proof });
-    world.send(stranger, office, Message::Introduction { body });
+    let packed = pack_entries([&entry]);
+    let next = FormerKey::sign(network, world.key(stranger), world.site_id(stranger));
+    let office_key = FormerKey { site: world.site_id(office), ..next };
+    for introduction in [
+        Introduction::Entries { network, packed },
+        Introduction::FormerKeys(vec![office_key]),
+        Introduction::FormerKeys(Vec::new()),
+    ] {
+        let body = codec::encode(&introduction);
+        world.send(stranger, office, Message::Introduction { body });
+    }
 }
 
 /// Sends a stranger what only members may have: to prove that checkers notice.

@@ -190,6 +190,30 @@ fn a_space_spreads_through_its_sites_alone() {
 }
 
 #[test]
+fn a_space_goes_on_between_sites_that_have_all_replaced_their_keys() {
+    let mut world = offices(4);
+    let root = create(&mut world, HEAD, "northern");
+    grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+    write(&mut world, HEAD, root, "before", json!({"a": 1})).unwrap();
+    world.run_ms(SETTLE_MS);
+    world.unlink_all(HEAD);
+    for office in [HEAD, NORTH, SOUTH, DEPOT] {
+        assert!(world.rotate(office));
+    }
+    write(&mut world, HEAD, root, "by-head", json!({"a": 1})).unwrap();
+    write(&mut world, NORTH, root, "by-north", json!({"a": 1})).unwrap();
+    world.run_ms(SETTLE_MS);
+    world.link_all(&[HEAD, NORTH, SOUTH, DEPOT]);
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    assert_equal(&world, &[HEAD, NORTH], root);
+    for office in [HEAD, NORTH] {
+        assert!(shows(&world, office, root, "by-head") && shows(&world, office, root, "by-north"));
+    }
+    assert!([SOUTH, DEPOT].iter().all(|office| status(&world, *office, "northern").is_none()));
+}
+
+#[test]
 fn roles_are_those_of_the_space() {
     let mut world = World::found(3, &["head"]);
     for (name, role) in [("north", Role::Reader), ("south", Role::Admin)] {

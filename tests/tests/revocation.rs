@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use branchline_tests::proxy::Proxy;
@@ -156,4 +157,85 @@ fn a_rotated_key_keeps_name_and_role_and_the_old_one_is_worth_nothing() {
     assert!(!head.has("products", "stolen") && !copy.has("products", "more"));
     // The old key cannot come back by a ticket either.
     assert_eq!(north_of(&head)["site"], member["site"]);
+}
+
+/// The names of the members, with their keys' sites.
+fn members(office: &Office) -> BTreeSet<(String, String)> {
+    let members: Value =
+        serde_json::from_str(&office.run(["--json", "members"]).ok()).expect("JSON");
+    let text = |member: &Value, name: &str| member[name].as_str().unwrap().to_owned();
+    let all = members["members"].as_array().unwrap().iter();
+    all.map(|member| (text(member, "name"), text(member, "site"))).collect()
+}
+
+#[test]
+fn offices_that_have_both_replaced_their_keys_find_each_other_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut head, mut north) = Office::pair(PROGRAM, folder.path());
+    head.run(["space", "create", "north-sales"]).ok();
+    head.run(["space", "grant", "north-sales", "north"]).ok();
+    let sell = |office: &Office, id: &str| {
+        office.run(["--space", "north-sales", "put", "sales", id, r#"{"total": "2.60"}"#])
+    };
+    eventually("north is in the space", || sell(&north, "before").code == 0);
+    put(&head, "before");
+    converge(&[&head, &north]);
+    let before = members(&head);
+    for office in [&mut head, &mut north] {
+        assert_eq!(office.stop(), 0);
+    }
+    head.run(["rotate"]).ok();
+    for _ in 0..2 {
+        north.run(["rotate"]).ok();
+    }
+    for office in [&mut head, &mut north] {
+        office.start();
+        put(office, &format!("by-{}", office.name));
+        sell(office, &format!("by-{}", office.name)).ok();
+    }
+    converge(&[&head, &north]);
+    for office in [&head, &north] {
+        assert!(office.has("products", "by-head") && office.has("products", "by-north"));
+        eventually("all sales are there", || {
+            office.run(["--space", "north-sales", "count", "sales"]).ok().trim() == "3"
+        });
+    }
+    let after = members(&head);
+    assert_eq!(after, members(&north));
+    let names = |all: &BTreeSet<(String, String)>| -> Vec<String> {
+        all.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(&after), names(&before));
+    assert!(after.is_disjoint(&before), "{after:?}");
+    // They find each other as before.
+    assert_eq!(head.stop(), 0);
+    put(&north, "later");
+    head.start();
+    converge(&[&head, &north]);
+}
+
+#[test]
+fn an_office_that_only_dials_finds_the_one_whose_key_was_replaced() {
+    for both in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut head = office(folder.path(), "head");
+        let mut north = office(folder.path(), "north");
+        head.start();
+        let deaf = "listen = []\nmdns = false\n";
+        std::fs::write(north.data.join("branchline.toml"), deaf).unwrap();
+        north.start_with(&[]);
+        north.join(&head);
+        converge(&[&head, &north]);
+        assert_eq!(head.stop(), 0);
+        head.run(["rotate"]).ok();
+        if both {
+            assert_eq!(north.stop(), 0);
+            north.run(["rotate"]).ok();
+            north.start_with(&[]);
+        }
+        put(&north, "by-north");
+        head.start();
+        put(&head, "by-head");
+        converge(&[&head, &north]);
+    }
 }

@@ -241,6 +241,44 @@ fn a_folder_of_a_stopped_node_is_merged_like_a_bundle() {
 }
 
 #[test]
+fn offices_that_have_both_replaced_their_keys_come_together_by_stick() {
+    let folder = tempfile::tempdir().unwrap();
+    let stick = folder.path().join("stick");
+    let head = office(folder.path(), "head");
+    let north = invited(folder.path(), "north", &head);
+    head.run(["space", "create", "shared"]).ok();
+    carry(&north, &head, &stick);
+    head.run(["space", "grant", "shared", "north"]).ok();
+    head.run(["bundle", stick.to_str().unwrap(), "--for", "north"]).ok();
+    north.run(["merge", stick.to_str().unwrap()]).ok();
+    let since = frontier(&north, &folder.path().join("north.frontier"));
+    for office in [&head, &north] {
+        office.run(["rotate"]).ok();
+        let id = &office.name;
+        office.run(["put", "products", id, "{}"]).ok();
+        office.run(["--space", "shared", "put", "sales", id, "{}"]).ok();
+    }
+    // The frontier is that of the old key, which head knows.
+    head.run(["bundle", stick.to_str().unwrap(), "--since", &since]).ok();
+    let merged = json(&north.run(["--json", "merge", stick.to_str().unwrap()]).ok());
+    assert_eq!((&merged["entries_waiting"], &merged["entries_refused"]), (&json!(0), &json!(0)));
+    north.run(["get", "products", "head"]).ok();
+    // North knows head's new key by now, and so what to bring along.
+    north.run(["bundle", stick.to_str().unwrap(), "--for", "head"]).ok();
+    let merged = json(&head.run(["--json", "merge", stick.to_str().unwrap()]).ok());
+    assert_eq!((&merged["entries_waiting"], &merged["entries_refused"]), (&json!(0), &json!(0)));
+    head.run(["bundle", stick.to_str().unwrap(), "--for", "north"]).ok();
+    north.run(["merge", stick.to_str().unwrap()]).ok();
+    assert_eq!(head.digest(), north.digest());
+    for office in [&head, &north] {
+        let members = office.run(["members"]).ok();
+        assert!(members.contains("head") && members.contains("north"), "{members}");
+        let sales = office.run(["--space", "shared", "count", "sales"]).ok();
+        assert_eq!(sales.trim(), "2", "{}", office.name);
+    }
+}
+
+#[test]
 fn a_bundle_is_for_its_owner_only_and_appears_whole() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

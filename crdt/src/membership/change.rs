@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Role;
+use super::{FormerKey, Role};
 use crate::codec;
 use crate::ids::{Author, Incarnation, NetworkId, Signature, SiteId, SiteKey, SpaceId};
 
@@ -87,7 +87,9 @@ pub struct Rotation {
     /// What the old key has written, this entry included.
     pub held: Cut,
     /// The new key's signature over network, old and new site: nobody takes a key over that is not its own.
-    pub signature: Signature,
+    pub consent: Signature,
+    /// The old key's signature over the same, see [`FormerKey`].
+    pub word: Signature,
 }
 
 impl Rotation {
@@ -96,14 +98,19 @@ impl Rotation {
         to.sign(&rotation_digest(network, from, to.site()))
     }
 
-    /// Whether the new key consents.
+    /// Whether the new key consents, and the old one says so by itself.
     pub fn is_signed(&self, network: NetworkId) -> bool {
         let digest = rotation_digest(network, self.from, self.to);
-        self.to.verify(&digest, &self.signature.0)
+        self.to.verify(&digest, &self.consent.0) && self.former_key().is_signed(network, self.to)
+    }
+
+    pub(crate) fn former_key(&self) -> FormerKey {
+        FormerKey { site: self.from, word: self.word }
     }
 }
 
-fn rotation_digest(network: NetworkId, from: SiteId, to: SiteId) -> [u8; 32] {
+/// What both keys of a rotation sign.
+pub(super) fn rotation_digest(network: NetworkId, from: SiteId, to: SiteId) -> [u8; 32] {
     blake3::derive_key("branchline 1 rotation", &codec::encode(&(network, from, to)))
 }
 

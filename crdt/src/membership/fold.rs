@@ -192,11 +192,20 @@ impl Members {
         std::iter::successors(Some(*former), |key| self.successor(key)).any(|key| key == *site)
     }
 
+    /// Every signed operation, whether or not it counts.
+    pub(super) fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.entries.values().flat_map(|entry| &entry.operations)
+    }
+
+    /// The site whose key a site's replaced.
+    pub(super) fn predecessor(&self, site: &SiteId) -> Option<SiteId> {
+        self.sites.get(site).and_then(Standing::predecessor)
+    }
+
     /// The word by which a site was revoked: of its key, or of a former one without knowledge of this.
     pub(crate) fn revocation(&self, site: &SiteId) -> Option<&Revocation> {
         let by = self.revoked.get(site)?.by;
-        let operations = self.entries.values().flat_map(|entry| &entry.operations);
-        let mut of_site = operations.filter_map(|operation| match operation {
+        let mut of_site = self.operations().filter_map(|operation| match operation {
             Operation::Revoke(revocation) => Some(revocation),
             Operation::Admit(_)
             | Operation::ChangeRole(_)
@@ -444,7 +453,7 @@ impl Members {
         let (seniors, new) = self.seniority.split_at(from);
         let mut seniors: BTreeSet<SiteId> = seniors.iter().copied().collect();
         for site in new {
-            if let Some(former) = self.sites.get(site).and_then(Standing::predecessor) {
+            if let Some(former) = self.predecessor(site) {
                 self.rotated.entry(former).or_insert(*site);
             }
         }

@@ -20,12 +20,14 @@
 //! before it knew. (Whoever is not trusted with that is to be revoked.)
 //!
 //! A site that goes on under another key writes so with the old one, which from then on is as if it had revoked itself.
-//! What others decide of the old key without knowing holds for the new one.
+//! What others decide of the old key without knowing holds for the new one. Whoever has not heard of it yet knows the
+//! site by its [`FormerKey`]s, as long as nothing was decided of the last one that is known.
 //!
 //! In the membership space entries are held whether or not they count, so that everyone judges by the same ones.
 
 mod change;
 mod fold;
+mod former_keys;
 mod space;
 mod standing;
 mod ticket;
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
 pub use fold::{Admitting, Member, Members, NotAdmitted, Revoked};
+pub use former_keys::{FORMER_KEYS_MAX, FormerKey};
 pub(crate) use space::admission_to_space;
 pub use space::{BadSpaceName, MAIN_SPACE, SPACE_NAME_BYTES_MAX, SpaceDocument, check_space_name};
 pub use ticket::{Ticket, TicketError};

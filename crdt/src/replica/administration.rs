@@ -8,8 +8,8 @@ use crate::codec;
 use crate::entry::{Body, Entry};
 use crate::ids::{NetworkId, Signature, SiteId, SpaceId};
 use crate::membership::{
-    BadSiteName, BadSpaceName, Cut, Members, Operation, Revocation, Role, RoleChange, Rotation,
-    SpaceDocument, Vouch, admission_to_space, check_site_name, check_space_name,
+    BadSiteName, BadSpaceName, Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange,
+    Rotation, SpaceDocument, Vouch, admission_to_space, check_site_name, check_space_name,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::{logs, row};
@@ -324,8 +324,9 @@ impl<S: Store> Replica<S> {
     ) -> Result<Operation, DecisionError> {
         let from = self.site();
         let members = self.members_of(root).ok_or(DecisionError::NoMember)?;
-        let signature = *consents.get(&root).ok_or(DecisionError::NotFresh)?;
-        let rotation = Rotation { from, to, held: self.written_with_next(root), signature };
+        let consent = *consents.get(&root).ok_or(DecisionError::NotFresh)?;
+        let FormerKey { word, .. } = FormerKey::sign(root, &self.identity.key, to);
+        let rotation = Rotation { from, to, held: self.written_with_next(root), consent, word };
         match members.ever(&to).is_none() && rotation.is_signed(root) {
             true => Ok(Operation::Rotate(rotation)),
             false => Err(DecisionError::NotFresh),

@@ -1,6 +1,6 @@
 //! Becoming a member, and letting others become one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::accept::{Acceptance, Origin};
@@ -14,8 +14,8 @@ use crate::membership::{
 };
 use crate::prepare::PreparedEntry;
 use crate::protocol::{
-    INTRODUCTION_BYTES_MAX, Introduction, Proof, WELCOME_BYTES_MAX, Welcome, count_fitting,
-    pack_entries, topic, unpack_entries,
+    INTRODUCTION_BYTES_MAX, Introduction, WELCOME_BYTES_MAX, Welcome, count_fitting, pack_entries,
+    topic, unpack_entries,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -124,7 +124,7 @@ impl<S: Store> Replica<S> {
         ticket: Option<Ticket>,
     ) {
         let members = Arc::new(Members::new(id, genesis));
-        self.network = Some(Network { id, members, ticket });
+        self.network = Some(Network { id, members, ticket, gone_on: BTreeMap::new() });
         if self.roots.values().any(|root| *root == id) {
             return;
         }
@@ -137,8 +137,12 @@ impl<S: Store> Replica<S> {
     /// Says who the members are: to a site that was revoked, nobody.
     pub(super) fn tell_members(&mut self) {
         let is_revoked = self.revoked_by().is_some();
-        if let Some(network) = &self.network {
-            let sites = if is_revoked { BTreeSet::new() } else { network.members.sites() };
+        if let Some(Network { members, gone_on, .. }) = &mut self.network {
+            gone_on.retain(|member, _| members.get(member).is_some());
+            let sites = match is_revoked {
+                true => BTreeSet::new(),
+                false => members.all().keys().chain(gone_on.values()).copied().collect(),
+            };
             self.outputs.push_back(Output::Members(sites));
         }
     }
@@ -193,8 +197,7 @@ impl<S: Store> Replica<S> {
         let Some(Network { ticket: Some(ticket), .. }) = &self.network else { return Ok(()) };
         self.timers.introduce_ms = now + PRESENT_INTERVAL_MS;
         let admission = Box::new(Admission::sign(ticket, own, &self.identity.name));
-        let proof = Proof::Ticket(admission);
-        let body = codec::encode(&Introduction { network: ticket.grant.network, proof });
+        let body = codec::encode(&Introduction::Ticket(admission));
         let addresses = ticket.addresses.clone();
         self.outputs.push_back(Output::Introduce { to: ticket.inviter, addresses, body });
         Ok(())
@@ -207,8 +210,8 @@ impl<S: Store> Replica<S> {
         // The other side lacks what is newest.
         let kept = count_fitting(sizes(&entries).rev(), INTRODUCTION_BYTES_MAX);
         let entries = entries.split_off(entries.len() - kept);
-        let proof = Proof::Entries(pack_entries(&entries));
-        let body = codec::encode(&Introduction { network, proof });
+        let packed = pack_entries(&entries);
+        let body = codec::encode(&Introduction::Entries { network, packed });
         self.outputs.push_back(Output::Introduce { to, addresses: Vec::new(), body });
         Ok(())
     }
@@ -276,30 +279,34 @@ impl<S: Store> Replica<S> {
             return Ok(());
         };
         let own = self.site();
-        let expected = self.network().filter(|id| *id == introduction.network);
         let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
-        let can_take_up = match introduction.proof {
-            Proof::Ticket(_) => is_member,
+        let is_own = |network: NetworkId| self.network() == Some(network);
+        let can_take_up = match &introduction {
+            Introduction::Ticket(admission) => is_own(admission.grant.network) && is_member,
             // They may say that whoever revoked this site could not.
-            Proof::Entries(_) => is_member || self.revoked_by().is_some(),
+            Introduction::Entries { network, .. } => {
+                is_own(*network) && (is_member || self.revoked_by().is_some())
+            }
+            Introduction::FormerKeys(_) => is_member && self.revoked_by().is_none(),
         };
-        if expected.is_none() || !can_take_up {
+        if !can_take_up {
             self.refuse(token, "this site cannot let anyone into that network");
             return Ok(());
         }
-        match introduction.proof {
-            Proof::Ticket(admission) => self.take_up(from, token, *admission),
-            Proof::Entries(packed) => {
+        match introduction {
+            Introduction::Ticket(admission) => self.take_up(from, token, *admission),
+            Introduction::Entries { network, packed } => {
                 for entry in unpack_entries(&packed).unwrap_or_default() {
                     // Strangers bring what counts, and nothing that is only held to be judged.
                     let header = &entry.header;
                     let (space, author, seq) = (header.space, header.author, header.seq);
                     if self.members().is_some_and(|m| m.allowed(space, author, seq).is_some()) {
-                        self.take_membership_entry(introduction.network, entry)?;
+                        self.take_membership_entry(network, entry)?;
                     }
                 }
                 self.stage.after.push(After::Welcome { token, to: from });
             }
+            Introduction::FormerKeys(former) => self.shown_former_keys(from, token, &former),
         }
         Ok(())
     }
@@ -412,10 +419,22 @@ impl<S: Store> Replica<S> {
     pub(super) fn welcomed(&mut self, from: SiteId, body: &[u8]) -> Result<(), StoreError> {
         let (genesis, packed) = match codec::decode("welcome", body) {
             Ok(Welcome::Member { genesis, entries }) => (genesis, entries),
+            Ok(Welcome::FormerKeys(former)) => {
+                if !self.goes_on_for(from, &former) {
+                    let reason = "it goes on for no member by the keys that it shows".to_owned();
+                    self.notice(Notice::Refused { from, reason });
+                }
+                return Ok(());
+            }
             Ok(Welcome::Refused(reason)) => {
                 self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
                 let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
-                self.notice(Notice::NotAdmitted { by: from, reason });
+                let is_member = self.members().is_some_and(|m| m.get(&from).is_some());
+                self.notice(match is_member || self.has_ticket_to_present() {
+                    true => Notice::NotAdmitted { by: from, reason },
+                    // A stranger, where a member was looked for.
+                    false => Notice::Refused { from, reason },
+                });
                 return Ok(());
             }
             Ok(Welcome::Revoked(revocation)) => {

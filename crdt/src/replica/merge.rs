@@ -155,7 +155,7 @@ impl<S: Store> Replica<S> {
     ) -> Option<Begin> {
         let network = self.network()?;
         let private = self.private.iter().filter(|(held, space)| {
-            let is_receivers = receiver.is_some_and(|site| space.members.get(&site).is_some());
+            let is_receivers = receiver.is_some_and(|site| self.is_in(space, site));
             root == Some(**held) || is_receivers
         });
         let private = private.map(|(_, space)| space.document.clone()).collect();

@@ -12,7 +12,8 @@
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
 //! far), `history` (of a record, from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`,
-//! `peer`, `serve` and `gossip` (what is sent), `spaces` (and to whom), `merge` (bundles), `admission`, `administration`, `receipts`, `forks`, `repair`, `replay`.
+//! `peer`, `serve` and `gossip` (what is sent), `spaces` (and to whom), `merge` (bundles), `admission`, `former_keys`, `administration`,
+//! `receipts`, `forks`, `repair`, `replay`.
 
 mod accept;
 mod administration;
@@ -20,6 +21,7 @@ mod admission;
 mod commit;
 pub(crate) mod documents;
 mod forks;
+mod former_keys;
 mod gossip;
 mod history;
 mod indexes;
@@ -192,6 +194,8 @@ pub enum Input {
         /// A [`crate::protocol::Welcome`].
         body: Vec<u8>,
     },
+    /// A site that is no member, as far as is known here, is connected where a member was looked for.
+    Stranger(SiteId),
     /// A ticket to join with, from the user.
     Join(Box<Ticket>),
     /// A decision of a member, from the user.
@@ -398,6 +402,8 @@ struct Network {
     members: Arc<Members>,
     /// The ticket to join with, until this site is a member.
     ticket: Option<Ticket>,
+    /// By member, the site that has shown to go on for it, until the entries say so.
+    gone_on: BTreeMap<SiteId, SiteId>,
 }
 
 /// One site's state machine.
@@ -467,6 +473,10 @@ impl<S: Store> Replica<S> {
             Input::RequestFailed { to, id, unsupported } => self.pull_failed(to, id, unsupported),
             Input::Introduction { from, token, body } => self.introduced(from, token, &body),
             Input::IntroductionAnswer { from, body } => self.welcomed(from, &body),
+            Input::Stranger(site) => {
+                self.found_stranger(site);
+                Ok(())
+            }
             Input::Join(ticket) => self.join(*ticket),
             Input::Decide { id, decision } => self.decide(id, decision),
             Input::Tick => self.tick(),

@@ -72,13 +72,17 @@ impl<S: Store> Replica<S> {
     pub(super) fn shares(&self, site: SiteId, space: SpaceId) -> bool {
         match self.root_of(space) {
             Some(root) if self.network() == Some(root) => true,
-            Some(root) => {
-                let is_in =
-                    |members: Option<&Members>| members.is_some_and(|m| m.get(&site).is_some());
-                is_in(self.members_of(root)) && is_in(self.members())
-            }
+            Some(root) => self.private.get(&root).is_some_and(|held| self.is_in(held, site)),
             None => false,
         }
+    }
+
+    /// Whether a member of the network is in a private space: by its key, or by a former one that it has replaced, for
+    /// it brings the word of that itself.
+    pub(super) fn is_in(&self, space: &PrivateSpace, site: SiteId) -> bool {
+        let is_in = |key: SiteId| space.members.get(&key).is_some();
+        let members = self.members().filter(|members| members.get(&site).is_some());
+        members.is_some_and(|members| members.keys_of(site).any(is_in))
     }
 
     /// What this site may do in the space of records with this root; see [`Replica::role`] for the network's.
@@ -168,8 +172,9 @@ impl<S: Store> Replica<S> {
     /// The roots of the private spaces that this site and another are in, as far as this one knows.
     fn shared_with(&self, site: SiteId) -> Vec<NetworkId> {
         let own = self.site();
-        let both = |members: &Members| members.get(&own).is_some() && members.get(&site).is_some();
-        let shared = self.private.iter().filter(|(_, space)| both(&space.members));
+        let both =
+            |space: &PrivateSpace| space.members.get(&own).is_some() && self.is_in(space, site);
+        let shared = self.private.iter().filter(|(_, space)| both(space));
         shared.map(|(root, _)| *root).collect()
     }
 

@@ -84,6 +84,10 @@ impl Driver {
                 keep(&mut self.introductions, number, token, INTRODUCTIONS_MAX);
                 self.feed_from(&from, |from| Input::Introduction { from, token: number, body })
             }
+            Event::Stranger { peer } => {
+                debug!(%peer, "a stranger answers where a member was");
+                self.feed_from(&peer, Input::Stranger)
+            }
             Event::IntroductionAnswer { from, id: _, body } => {
                 self.feed_from(&from, |from| Input::IntroductionAnswer { from, body })
             }

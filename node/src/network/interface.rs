@@ -176,6 +176,11 @@ pub enum Event {
         /// What it says. Trust nothing in it.
         body: Vec<u8>,
     },
+    /// Where this site looked for a member it found somebody else, who is connected as a stranger, for a while.
+    Stranger {
+        /// The proven peer id.
+        peer: PeerId,
+    },
     /// The answer to an introduction.
     IntroductionAnswer {
         /// Who answered.

@@ -82,9 +82,12 @@ impl Task {
     }
 
     fn on_established(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
-        self.dials.remove(&id);
+        let sought = self.dials.remove(&id).filter(|sought| *sought != peer);
         let (address, _) = address::split_peer(endpoint.get_remote_address().clone());
         let outbound = endpoint.is_dialer();
+        if let Some(member) = sought {
+            self.found_other(member, peer, address.clone());
+        }
         let door = &self.swarm.behaviour().members;
         if door.is_member_connection(&peer, id) {
             tracing::debug!(%peer, %address, outbound, "a member is connected");
@@ -98,6 +101,9 @@ impl Task {
             self.add_connection(peer, connection);
         } else {
             tracing::debug!(%peer, %address, outbound, "a stranger is connected");
+            if sought.is_some() {
+                self.emit(Event::Stranger { peer });
+            }
         }
         // Any connection with the peer serves the introductions that wait for one.
         let waiting = self.introductions_dialling.iter();
@@ -173,7 +179,7 @@ impl Task {
     }
 
     fn on_dial_failed(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
-        self.dials.remove(&id);
+        let peer = self.dials.remove(&id).or(peer);
         let text = dial_error(error);
         if let Some(introduction) = self.introductions_dialling.remove(&id) {
             self.emit(Event::IntroductionFailed {
@@ -185,7 +191,12 @@ impl Task {
         let Some(peer) = peer else { return };
         tracing::debug!(%peer, error = text, "a dial failed");
         match error {
-            DialError::WrongPeerId { address, .. } | DialError::LocalPeerId { address } => {
+            DialError::WrongPeerId { obtained, address } => {
+                let (address, _) = address::split_peer(address.clone());
+                self.found_other(peer, *obtained, address);
+                return;
+            }
+            DialError::LocalPeerId { address } => {
                 self.book.remove_address(&peer, address);
                 self.nearby.remove_address(&peer, address);
                 self.book_changed();

@@ -119,7 +119,7 @@ impl PeerBook {
         }
     }
 
-    /// Forgets an address at which somebody else was found.
+    /// Forgets an address of a peer.
     pub(super) fn remove_address(&mut self, peer: &PeerId, address: &Multiaddr) {
         let (address, _) = address::split_peer(address.clone());
         if let Some(known) = self.peers.get_mut(peer) {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_somebody_else_behind_is_forgotten() {
+    fn an_address_is_forgotten_under_either_form() {
         let peer = PeerId::random();
         let mut book = PeerBook::default();
         book.add(peer, address(1));

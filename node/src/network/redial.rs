@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
+
+use super::task::DIAL_ADDRESSES_MAX;
 
 /// First pause; jitter adds up to as much again.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -24,11 +26,13 @@ struct Attempts {
     failures: u32,
     error: Option<String>,
     due: Option<Instant>,
+    /// Who else was found at which of the peer's addresses, no more than are dialled.
+    found: BTreeMap<Multiaddr, PeerId>,
 }
 
 impl Attempts {
     fn new() -> Self {
-        Self { pauses: pauses(), failures: 0, error: None, due: None }
+        Self { pauses: pauses(), failures: 0, error: None, due: None, found: BTreeMap::new() }
     }
 }
 
@@ -76,6 +80,22 @@ impl Redial {
             attempts.failures = attempts.failures.saturating_add(1);
             attempts.error = Some(error);
         }
+    }
+
+    /// A dial has failed, for somebody else answers at that address.
+    pub(super) fn found(&mut self, peer: PeerId, address: Multiaddr, other: PeerId, now: Instant) {
+        self.failed(peer, format!("{address}: {other} answers there"), now);
+        if let Some(attempts) = self.peers.get_mut(&peer) {
+            attempts.found.insert(address, other);
+            if attempts.found.len() > DIAL_ADDRESSES_MAX {
+                attempts.found.pop_first();
+            }
+        }
+    }
+
+    /// Who was last found at an address of the peer, if it was somebody else.
+    pub(super) fn found_at(&self, peer: &PeerId, address: &Multiaddr) -> Option<PeerId> {
+        self.peers.get(peer)?.found.get(address).copied()
     }
 
     /// Plans no dial while the peer is connected. Its failures stay until it has proved itself.

@@ -26,7 +26,7 @@ const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 /// Time for connections to say goodbye.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Addresses tried in one dial: configured, remembered, and seen nearby.
-const DIAL_ADDRESSES_MAX: usize = 16;
+pub(super) const DIAL_ADDRESSES_MAX: usize = 16;
 
 /// A member's connections.
 #[derive(Default)]
@@ -172,10 +172,20 @@ impl Task {
             self.redial.later(peer, now);
             return;
         }
-        let mut addresses = self.addresses_to_dial(&peer);
+        let is_free = |address: &Multiaddr| self.redial.found_at(&peer, address).is_none();
+        let (mut addresses, taken): (Vec<_>, Vec<_>) =
+            self.addresses_to_dial(&peer).into_iter().partition(is_free);
+        let failures = self.redial.failures(&peer).0;
+        // Whoever has taken an address may win the race against all others, so that each of these is dialled by itself,
+        // in turns.
+        if !taken.is_empty() && (addresses.is_empty() || failures % 2 == 1) {
+            let turn = usize::try_from(failures / 2).unwrap_or_default() % taken.len();
+            self.dial_whoever(peer, taken[turn].clone(), now);
+            return;
+        }
         // After a short cut, one handshake where the peer was last is enough; racing all addresses
         // would cost several. If it fails, they race.
-        if self.redial.failures(&peer).0 == 0
+        if failures == 0
             && let Some(last) = self.book.last_reached(&peer)
             && addresses.contains(last)
         {
@@ -189,6 +199,36 @@ impl Task {
             Ok(_) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => self.redial.failed(peer, dial_error(&error), now),
         }
+    }
+
+    /// Dials an address of a member at which somebody else was found. The member may have come back; or a stranger goes
+    /// on for it under another key, which is for the node to find out.
+    fn dial_whoever(&mut self, member: PeerId, address: Multiaddr, now: Instant) {
+        let found = self.redial.found_at(&member, &address);
+        if let Some(found) = found.filter(|found| self.is_member(found)) {
+            // It is another member's, who is dialled as such.
+            self.redial.found(member, address, found, now);
+            return;
+        }
+        let options = DialOpts::unknown_peer_id().address(address).allocate_new_port().build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(connection, member);
+            }
+            Err(error) => self.redial.failed(member, dial_error(&error), now),
+        }
+    }
+
+    /// Somebody else answers at an address of a peer.
+    pub(super) fn found_other(&mut self, peer: PeerId, found: PeerId, address: Multiaddr) {
+        if !self.is_member(&peer) || self.links.contains_key(&peer) {
+            return;
+        }
+        // If it is let in, it is dialled there.
+        self.nearby.add(found, address.clone());
+        self.redial.found(peer, address, found, Instant::now());
+        self.dial_if_wanted(found);
     }
 
     /// Dials from a port of its own: with the listening port, two sites that dial each other would

@@ -69,7 +69,7 @@ fn is_refusal(message: &Message) -> bool {
             Ok(Welcome::Refused(_)) => body.len() <= REFUSAL_BYTES_MAX,
             // It names nothing but the site's own logs and the admin.
             Ok(Welcome::Revoked(_)) => true,
-            Ok(Welcome::Member { .. }) | Err(_) => false,
+            Ok(Welcome::Member { .. } | Welcome::FormerKeys(_)) | Err(_) => false,
         },
         Message::Gossip { .. }
         | Message::Request { .. }

@@ -15,6 +15,8 @@ pub(super) enum Event {
     Tick { office: Office },
     /// The ends of a link notice what has become of it; unless more has happened to it since.
     Notice { a: Office, b: Office, session: u64 },
+    /// An office looks for a member where it was.
+    Search { office: Office, peer: Office, session: u64 },
     /// A request was not answered in time.
     TimedOut { office: Office, peer: Office, id: u64, start: u32 },
 }
@@ -77,6 +79,7 @@ impl Events {
             Event::Deliver { .. }
             | Event::Tick { .. }
             | Event::Notice { .. }
+            | Event::Search { .. }
             | Event::TimedOut { .. } => None,
         }
     }

@@ -357,6 +357,7 @@ impl World {
                 }
             }
             Event::Notice { a, b, session } => self.notice_link(a, b, session),
+            Event::Search { office, peer, session } => self.search(office, peer, session),
             Event::TimedOut { office, peer, id, start } => self.time_out(office, peer, id, start),
         }
         true

@@ -47,6 +47,8 @@ pub(super) struct Site {
     pub(super) members: BTreeSet<SiteId>,
     /// The offices that it is connected to, by their sites: a cloned disk makes two of one.
     pub(super) connected: BTreeMap<SiteId, BTreeSet<Office>>,
+    /// By office, the member that it was last connected to there.
+    pub(super) book: BTreeMap<Office, SiteId>,
     /// Requests of others, by token: who asked, over which connection, under which number.
     pub(super) requests: Tokens<(Office, u64)>,
     /// Own requests that wait for an answer.
@@ -78,6 +80,7 @@ impl Site {
             topics: BTreeSet::new(),
             members: BTreeSet::new(),
             connected: BTreeMap::new(),
+            book: BTreeMap::new(),
             requests: Tokens::default(),
             asked: BTreeSet::new(),
             gossip: Tokens::default(),

@@ -206,6 +206,11 @@ impl World {
     fn set_up(&mut self, a: Office, b: Office, is_up: bool) {
         if let Some(link) = self.links.get_mut(&pair(a, b)).filter(|link| link.is_up != is_up) {
             link.set_up(is_up);
+            if is_up {
+                let session = link.session;
+                self.plan_search(a, b, session);
+                self.plan_search(b, a, session);
+            }
         }
         if !is_up {
             self.disconnect(a, b);
@@ -254,8 +259,36 @@ impl World {
         }
     }
 
+    /// Where a member was that is somewhere else or has another key, an office dials again and again, and finds whoever
+    /// is there.
+    fn plan_search(&mut self, office: Office, peer: Office, session: u64) {
+        let known = self.sites[office].book.get(&peer);
+        let is_missing = known.is_some_and(|site| {
+            *site != self.sites[peer].id && self.sites[office].members.contains(site)
+        });
+        if is_missing {
+            let numbers = [office as u64, peer as u64, self.time_ms];
+            let mut draw = random::concern(self.seed, "search", &numbers);
+            let after_ms = draw.random_range(REDIAL_MS.0..REDIAL_MS.1);
+            self.events.plan(self.time_ms + after_ms, Event::Search { office, peer, session });
+        }
+    }
+
+    pub(super) fn search(&mut self, office: Office, peer: Office, session: u64) {
+        let link = self.links.get(&pair(office, peer));
+        if link.is_none_or(|link| link.session != session || !link.is_up) {
+            return;
+        }
+        let site = self.site_id(peer);
+        if self.replica(peer).is_some() && !self.sites[office].members.contains(&site) {
+            self.input(office, Input::Stranger(site));
+        }
+        self.plan_search(office, peer, session);
+    }
+
     fn connect(&mut self, office: Office, peer: Office) {
         let site = self.site_id(peer);
+        self.sites[office].book.insert(peer, site);
         let offices = self.sites[office].connected.entry(site).or_default();
         offices.insert(peer);
         if offices.len() == 1 {

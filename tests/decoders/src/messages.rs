@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Entry};
-use branchline_crdt::membership::{Genesis, Operation, Role, SpaceDocument, Ticket};
+use branchline_crdt::membership::{FormerKey, Genesis, Operation, Role, SpaceDocument, Ticket};
 use branchline_crdt::pack::{self, UnpackError};
 use branchline_crdt::protocol::{
-    Answer, Gossip, Have, Introduction, Invitation, Outcome, Proof, Pull, Request, Welcome,
-    pack_entries, unpack_entries,
+    Answer, Gossip, Have, Introduction, Invitation, Outcome, Pull, Request, Welcome, pack_entries,
+    unpack_entries,
 };
 use branchline_crdt::query::Field;
 use branchline_crdt::receipt::Receipt;
@@ -199,7 +199,7 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
         invitations: vec![Invitation { document: document.clone(), entries: packed.clone() }],
     };
     let tip = all[0].tip();
-    let introduction = |proof| Introduction { network: *id, proof };
+    let keys = vec![FormerKey { site: receipt.site, word: admission.signature }; 3];
     let seeds = [
         (0, codec::encode(&pull(Have::Digest([3; 16])))),
         (0, codec::encode(&pull(Have::Frontier { parts: None, known: frontier.clone() }))),
@@ -220,10 +220,12 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
         (2, codec::encode(&Gossip::Announce { space, tip })),
         (2, codec::encode(&Gossip::Receipt(receipt.clone()))),
         (2, codec::encode(&Gossip::News(space))),
-        (3, codec::encode(&introduction(Proof::Ticket(Box::new(admission.clone()))))),
-        (3, codec::encode(&introduction(Proof::Entries(packed.clone())))),
+        (3, codec::encode(&Introduction::Ticket(Box::new(admission.clone())))),
+        (3, codec::encode(&Introduction::Entries { network: *id, packed: packed.clone() })),
+        (3, codec::encode(&Introduction::FormerKeys(keys.clone()))),
         (4, codec::encode(&Welcome::Member { genesis: genesis.clone(), entries: packed })),
         (4, codec::encode(&Welcome::Refused("no".to_owned()))),
+        (4, codec::encode(&Welcome::FormerKeys(keys))),
         (5, codec::encode(receipt)),
         (6, codec::encode(genesis)),
         (7, codec::encode(fork)),

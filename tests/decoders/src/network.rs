@@ -11,7 +11,7 @@ use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteKey};
 use branchline_crdt::membership::{Admission, Genesis, Role, Ticket};
 use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::pack;
-use branchline_crdt::protocol::{Gossip, Introduction, Proof};
+use branchline_crdt::protocol::{Gossip, Introduction};
 use branchline_crdt::read;
 use branchline_crdt::receipt::{Held, LogTag, Receipt};
 use branchline_crdt::record::View;
@@ -115,8 +115,7 @@ fn make() -> Network {
         let ticket = replica.invite(Role::Writer, i64::MAX, secret, Vec::new()).expect("a ticket");
         let admission = Admission::sign(&ticket, key.site(), &format!("office {number}"));
         admissions.push(admission.clone());
-        let proof = Proof::Ticket(Box::new(admission));
-        let body = codec::encode(&Introduction { network: id, proof });
+        let body = codec::encode(&Introduction::Ticket(Box::new(admission)));
         let input = Input::Introduction { from: key.site(), token: 1, body };
         replica.handle(input, at(1)).expect("the store works");
         assert!(replica.commit().expect("the store works"));

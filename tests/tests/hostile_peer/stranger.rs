@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use branchline_crdt::codec;
 use branchline_crdt::ids::NetworkId;
 use branchline_crdt::pack;
-use branchline_crdt::protocol::{Introduction, Proof, Welcome, pack_entries};
+use branchline_crdt::protocol::{Introduction, Welcome, pack_entries};
 use branchline_tests::raw_peer::{MEMBER_PROTOCOLS, RawPeer, frame, line, read_line};
 use branchline_tests::{DEADLINE, Office, eventually};
 use futures::AsyncWriteExt;
@@ -26,14 +26,15 @@ fn garbage(bytes: usize) -> Vec<u8> {
 
 /// An introduction that presents packed membership entries.
 fn introduction(network: NetworkId, packed: Vec<u8>) -> Vec<u8> {
-    let proof = Proof::Entries(packed);
-    codec::encode(&Introduction { network, proof })
+    codec::encode(&Introduction::Entries { network, packed })
 }
 
 fn refusal(answer: &[u8]) -> String {
     match codec::decode("welcome", answer).unwrap() {
         Welcome::Refused(reason) => reason,
-        Welcome::Member { .. } | Welcome::Revoked(_) => panic!("a stranger was not refused"),
+        Welcome::Member { .. } | Welcome::Revoked(_) | Welcome::FormerKeys(_) => {
+            panic!("a stranger was not refused")
+        }
     }
 }
 

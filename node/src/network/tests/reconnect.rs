@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::super::NetworkError;
+use super::super::{NetworkError, is_free};
 use super::*;
 
 /// Fixes a plan's port to the one that the site got.
@@ -54,6 +54,82 @@ async fn a_restart_on_a_new_port_is_learnt_from_the_peer_that_dials() {
     assert!(b.up(a.peer).await, "from its own peer book");
     a.up(b.peer).await;
     a.until(b.peer, "learnt", |info| info.known_addresses.contains(&b.addresses[0])).await;
+}
+
+/// Waits until nobody listens on an address any more: QUIC says goodbye for a while.
+async fn until_free(address: &Multiaddr) {
+    let wait = async {
+        while !is_free(address) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.unwrap();
+}
+
+/// Another site at the address of one, as the network task of a third tells of it.
+async fn stranger_at(transport: &str) -> (Site, Plan, Plan, Site) {
+    let mut a = Site::start(&[transport]).await;
+    let mut former = Plan::new(&[transport]);
+    let mut b = former.start().await;
+    connect(&mut a, &mut b).await;
+    same_port(&mut former, &b);
+    b.stop().await;
+    a.down(former.peer()).await;
+    until_free(&former.listen[0]).await;
+    let next = Plan { listen: former.listen.clone(), ..Plan::new(&[]) };
+    let c = next.start().await;
+    let found = a.wait("stranger", |event| match event {
+        Event::Stranger { peer } => Ok(peer),
+        event => Err(event),
+    });
+    assert_eq!(found.await, next.peer());
+    (a, former, next, c)
+}
+
+async fn replaced(transport: &str) {
+    let (mut a, former, next, mut c) = stranger_at(transport).await;
+    // What is said to it needs no address.
+    let (to, body) = (next.peer(), b"who are you?".to_vec());
+    a.send(Command::Introduce { to, addresses: vec![], id: 1, body }).await;
+    let token = c
+        .wait("introduction", |event| match event {
+            Event::Introduction { from, token, .. } if from == a.peer => Ok(token),
+            event => Err(event),
+        })
+        .await;
+    c.members(&[a.peer]).await;
+    c.send(Command::RespondIntroduction { token, body: b"who I was".to_vec() }).await;
+    a.wait("answer", |event| match event {
+        Event::IntroductionAnswer { id: 1, .. } => Ok(()),
+        event => Err(event),
+    })
+    .await;
+    a.members(&[former.peer(), next.peer()]).await;
+    assert!(a.up(next.peer()).await, "where it was found");
+    c.up(a.peer).await;
+}
+
+#[tokio::test]
+async fn whoever_answers_where_a_member_was_can_be_let_in_over_tcp() {
+    replaced(TCP).await;
+}
+
+#[tokio::test]
+async fn whoever_answers_where_a_member_was_can_be_let_in_over_quic() {
+    replaced(QUIC).await;
+}
+
+#[tokio::test]
+async fn a_stranger_at_a_members_address_keeps_it_away_only_while_it_is_there() {
+    let (mut a, former, _, c) = stranger_at(TCP).await;
+    c.stop().await;
+    until_free(&former.listen[0]).await;
+    // With an empty peer book: it can only be found.
+    fs::remove_file(former.book()).ok();
+    let mut b = former.start().await;
+    b.members(&[a.peer]).await;
+    a.up(b.peer).await;
+    b.up(a.peer).await;
 }
 
 #[tokio::test]

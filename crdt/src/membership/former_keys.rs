@@ -1,0 +1,74 @@
+//! Who a site was before its key was replaced, for those who have not heard of that.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::change::rotation_digest;
+use super::{Members, Operation};
+use crate::ids::{NetworkId, Signature, SiteId, SiteKey};
+
+/// Former keys that a site shows, the newest: as often it may have replaced its key since another heard of it.
+pub const FORMER_KEYS_MAX: usize = 64;
+
+/// A key that a site had, with its word for the one that replaced it. It can be shown to anyone: who knows the network
+/// knows the site by it, and nobody else learns anything but the two keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerKey {
+    /// The former key's site.
+    pub site: SiteId,
+    /// The former key's signature over network, its site and that of the next key.
+    pub word: Signature,
+}
+
+impl FormerKey {
+    /// Gives the word of `from` for the key of `to`.
+    pub fn sign(network: NetworkId, from: &SiteKey, to: SiteId) -> Self {
+        let site = from.site();
+        Self { site, word: from.sign(&rotation_digest(network, site, to)) }
+    }
+
+    /// Whether it is the former key's word for the key of `to`.
+    pub fn is_signed(&self, network: NetworkId, to: SiteId) -> bool {
+        self.site.verify(&rotation_digest(network, self.site, to), &self.word.0)
+    }
+}
+
+impl Members {
+    /// A site and those that it was before its key was replaced, the newest first.
+    pub(crate) fn keys_of(&self, site: SiteId) -> impl Iterator<Item = SiteId> {
+        std::iter::successors(Some(site), |key| self.predecessor(key))
+    }
+
+    /// A site's former keys, the newest first.
+    pub(crate) fn former_keys(&self, site: SiteId) -> Vec<FormerKey> {
+        let rotations = self.operations().filter_map(|operation| match operation {
+            Operation::Rotate(rotation) => Some(((rotation.from, rotation.to), rotation)),
+            Operation::Admit(_)
+            | Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_) => None,
+        });
+        let rotations: BTreeMap<_, _> = rotations.collect();
+        let links = self.keys_of(site).zip(self.keys_of(site).skip(1));
+        let former = links.filter_map(|(to, from)| rotations.get(&(from, to)));
+        former.take(FORMER_KEYS_MAX).map(|rotation| rotation.former_key()).collect()
+    }
+
+    /// The member that a site is, or goes on for by the word of its former keys, given the newest first. The first that
+    /// is known here must be one: the word of a site that was revoked, or is known by another key, does not count.
+    pub(crate) fn goes_on_for(&self, site: SiteId, former: &[FormerKey]) -> Option<SiteId> {
+        let mut key = site;
+        for older in former.iter().take(FORMER_KEYS_MAX) {
+            if self.ever(&key).is_some() {
+                break;
+            }
+            if !older.is_signed(self.network(), key) {
+                return None;
+            }
+            key = older.site;
+        }
+        self.get(&key).map(|_| key)
+    }
+}
