@@ -9,6 +9,7 @@ use crate::entry::Entry;
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::query::Field;
 use crate::read;
+use crate::record::View;
 use crate::replica::FRAME_ENTRY;
 use crate::store::{Store, StoreError};
 use crate::tables::indexes::{self, IndexRow, IndexState};
@@ -163,8 +164,9 @@ fn verify_indexes(
             let id = entry.map_or("", |(_, id)| id);
             let record = RecordKey { space, collection: collection.clone(), id: id.to_owned() };
             let view = read::record(store, &record)?;
-            let entry = |view| indexes::entry(space, &collection, &field, id, &view);
-            if view.and_then(entry).as_deref() != Some(key) {
+            let fields = view.as_ref().and_then(View::live_fields);
+            let entry = |fields| indexes::entry(space, &collection, &field, id, fields);
+            if fields.map(entry).as_deref() != Some(key) {
                 let path = &field.path;
                 report.fault(format!(
                     "the index of {collection} by {path} has a wrong row of {id:?}"

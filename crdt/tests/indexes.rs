@@ -51,7 +51,8 @@ fn check(pair: &Pair, office: usize) -> (usize, usize) {
             IndexState::Dropping => false,
         };
         read::each_of(tables, space, &collection, None, |id, view| {
-            let entry = indexes::entry(space, &collection, &field, &id, &view);
+            let entry = |fields| indexes::entry(space, &collection, &field, &id, fields);
+            let entry = view.live_fields().map(entry);
             expected.extend(entry.clone());
             built.extend(entry.filter(|_| is_built(&id)));
             Ok(true)

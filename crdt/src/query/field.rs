@@ -1,6 +1,6 @@
 //! A field that a query names.
 
-use crate::record::{FieldSpec, Kind, SCHEMA_INDEXES_MAX, Schema, Value, View};
+use crate::record::{FieldSpec, Fields, Kind, SCHEMA_INDEXES_MAX, Schema, Value};
 
 use super::scalar::Scalar;
 
@@ -20,21 +20,23 @@ impl Field {
     }
 
     /// What a record holds there; `None`: nothing.
-    pub(super) fn find<'v>(&self, view: &'v View) -> Option<&'v Value> {
-        let (first, rest) = match self.path.split_once('.') {
-            None => (self.path.as_str(), None),
-            Some((first, rest)) => (first, Some(rest)),
-        };
-        let found = view.fields.get(first)?;
-        rest.into_iter().flat_map(|rest| rest.split('.')).try_fold(found, |value, name| {
+    pub(super) fn find<'f>(&self, fields: &'f Fields) -> Option<&'f Value> {
+        let mut names = self.path.split('.');
+        let found = fields.get(names.next()?)?;
+        names.try_fold(found, |value, name| {
             let Value::Map(fields) = value else { return None };
             fields.get(name)
         })
     }
 
+    /// The record's field that it is, or is in.
+    pub(crate) fn name(&self) -> &str {
+        self.path.split_once('.').map_or(&self.path, |(name, _)| name)
+    }
+
     /// What a record holds there, as it is compared.
-    pub(crate) fn scalar<'v>(&self, view: &'v View) -> Scalar<'v> {
-        self.find(view).map_or(Scalar::Null, |value| Scalar::of(value, self.kind))
+    pub(crate) fn scalar<'f>(&self, fields: &'f Fields) -> Scalar<'f> {
+        self.find(fields).map_or(Scalar::Null, |value| Scalar::of(value, self.kind))
     }
 }
 

@@ -10,7 +10,7 @@ use super::lexer::Word;
 use super::number::Number;
 use super::parser;
 use super::scalar::Scalar;
-use crate::record::{Kind, Schema, View, timestamp_from_text};
+use crate::record::{Fields, Kind, Schema, timestamp_from_text};
 
 /// Which records a query is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,25 +74,38 @@ impl Filter {
 
     /// Whether a record is one of those.
     #[must_use]
-    pub fn matches(&self, view: &View) -> bool {
-        self.root.matches(view)
+    pub fn matches(&self, fields: &Fields) -> bool {
+        self.root.matches(fields)
+    }
+
+    /// The fields that it asks about.
+    pub(super) fn fields(&self) -> Vec<&Field> {
+        self.root.fields()
     }
 }
 
 impl Node {
-    fn matches(&self, view: &View) -> bool {
+    fn matches(&self, fields: &Fields) -> bool {
         match self {
-            Node::All(nodes) => nodes.iter().all(|node| node.matches(view)),
-            Node::Any(nodes) => nodes.iter().any(|node| node.matches(view)),
-            Node::Not(node) => !node.matches(view),
-            Node::Test(test) => test.matches(view),
+            Node::All(nodes) => nodes.iter().all(|node| node.matches(fields)),
+            Node::Any(nodes) => nodes.iter().any(|node| node.matches(fields)),
+            Node::Not(node) => !node.matches(fields),
+            Node::Test(test) => test.matches(fields),
+        }
+    }
+
+    fn fields(&self) -> Vec<&Field> {
+        match self {
+            Node::All(nodes) | Node::Any(nodes) => nodes.iter().flat_map(Node::fields).collect(),
+            Node::Not(node) => node.fields(),
+            Node::Test(test) => vec![&test.field],
         }
     }
 }
 
 impl Test {
-    fn matches(&self, view: &View) -> bool {
-        let found = self.field.scalar(view);
+    fn matches(&self, fields: &Fields) -> bool {
+        let found = self.field.scalar(fields);
         match &self.condition {
             Condition::IsNull => found == Scalar::Null,
             Condition::StartsWith(prefix) => {

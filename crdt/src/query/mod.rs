@@ -43,6 +43,7 @@ mod summary;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+mod total;
 
 pub use error::{Part, QueryError, QueryFault};
 pub use field::{Field, indexed_fields};

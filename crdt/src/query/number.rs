@@ -17,6 +17,35 @@ pub struct Number {
     digits: u128,
 }
 
+/// The digits of a decimal number as a whole number, and how many of them are behind the point.
+pub(super) struct Mantissa {
+    pub(super) is_negative: bool,
+    pub(super) digits: u128,
+    pub(super) places: u32,
+}
+
+impl Mantissa {
+    /// Reads `-?digits(.digits)?`; `None` if there are more than 38 digits.
+    pub(super) fn of_decimal(text: &str) -> Option<Mantissa> {
+        let (is_negative, unsigned) = match text.strip_prefix('-') {
+            Some(unsigned) => (true, unsigned),
+            None => (false, text),
+        };
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let digits = whole.bytes().chain(fraction.bytes());
+        let digits = digits.filter(u8::is_ascii_digit).try_fold(0_u128, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(u128::from(digit - b'0'))
+        })?;
+        Some(Mantissa { is_negative, digits, places: u32::try_from(fraction.len()).ok()? })
+    }
+
+    /// The digits with their sign; `None` only if there are more than 38.
+    pub(super) fn signed(&self) -> Option<i128> {
+        let digits = i128::try_from(self.digits).ok()?;
+        Some(if self.is_negative { -digits } else { digits })
+    }
+}
+
 /// What stands for the power 0.
 const POWER_ZERO: u16 = 1 << 15;
 
@@ -52,16 +81,8 @@ impl Number {
     /// A decimal: `-?digits(.digits)?` of at most 38 digits.
     #[must_use]
     pub fn of_decimal(text: &str) -> Option<Number> {
-        let (is_negative, unsigned) = match text.strip_prefix('-') {
-            Some(unsigned) => (true, unsigned),
-            None => (false, text),
-        };
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let digits = whole.bytes().chain(fraction.bytes());
-        let mantissa = digits.filter(u8::is_ascii_digit).try_fold(0_u128, |sum, digit| {
-            sum.checked_mul(10)?.checked_add(u128::from(digit - b'0'))
-        })?;
-        Number::new(is_negative, mantissa, i32::try_from(fraction.len()).ok()?)
+        let Mantissa { is_negative, digits, places } = Mantissa::of_decimal(text)?;
+        Number::new(is_negative, digits, i32::try_from(places).ok()?)
     }
 
     /// A float. `None`: it is not a number.

@@ -8,7 +8,7 @@ use super::field::Field;
 use super::parser::{self, Listed};
 use super::scalar::KEY_STRING_BYTES;
 use crate::codec;
-use crate::record::{Kind, Schema, View};
+use crate::record::{Fields, Kind, Schema};
 
 /// By what a list is ordered: fields, then the record id. Without fields it is ordered by id alone.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -47,11 +47,11 @@ impl Order {
     }
 
     /// Bytes that sort as the order says.
-    pub(super) fn key(&self, view: &View) -> Vec<u8> {
+    pub(super) fn key(&self, fields: &Fields) -> Vec<u8> {
         let mut key = Vec::new();
         for OrderField { field, is_descending, .. } in &self.fields {
             let begin = key.len();
-            field.scalar(view).encode(KEY_STRING_BYTES, &mut key);
+            field.scalar(fields).encode(KEY_STRING_BYTES, &mut key);
             turn(*is_descending, &mut key[begin..]);
         }
         key

@@ -1,16 +1,16 @@
 //! Pages of the records that a query gives.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use super::error::{Part, QueryError, QueryFault};
+use super::field::Field;
 use super::filter::Filter;
 use super::order::{self, Cursor, Order, OrderField, WrongCursor};
 use super::source::Source;
 use crate::ids::SpaceId;
-use crate::read;
-use crate::record::{Schema, View};
+use crate::record::{Fields, Schema, View};
 use crate::store::StoreError;
-use crate::tables::records::RecordKey;
+use crate::tables::records::{RecordKey, RecordRow};
 use crate::tables::{ReadTables, indexes, walk};
 
 /// A list that is asked for: which records, in which order.
@@ -104,8 +104,29 @@ impl Query {
         if cursor.query == self.tag { Ok(cursor) } else { Err(WrongCursor::OfAnotherQuery) }
     }
 
-    fn matches(&self, view: &View) -> bool {
-        !view.deleted && self.filter.as_ref().is_none_or(|filter| filter.matches(view))
+    /// The fields that decide whether a record is on the list, and where.
+    fn names(&self) -> BTreeSet<&str> {
+        let filter = self.filter.iter().flat_map(Filter::fields);
+        let order = self.order.fields.iter().map(|field| &field.field);
+        filter.chain(order).map(Field::name).collect()
+    }
+
+    fn matches(&self, fields: &Fields) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(fields))
+    }
+
+    /// The record, if it is on the list. `names`: those of [`Query::names`].
+    fn find(
+        &self,
+        names: &BTreeSet<&str>,
+        row: &RecordRow<'_>,
+    ) -> Result<Option<View>, StoreError> {
+        if self.filter.is_some() && !row.fields(names)?.is_some_and(|fields| self.matches(&fields))
+        {
+            return Ok(None);
+        }
+        let view = row.view()?;
+        Ok((!view.deleted).then_some(view))
     }
 
     pub(super) fn place(&self, key: Vec<u8>, id: String) -> Cursor {
@@ -143,22 +164,23 @@ fn by_id(
     let mut bytes = 0;
     let mut last = None;
     let after = after.map(Cursor::id);
+    let names = query.names();
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
-    source.each(tables, space, collection, after, |id, view| {
+    source.each(tables, space, collection, after, |id, row| {
         let is_full = page.records.len() >= bounds.records || bytes > bounds.bytes;
         let is_tired = page.looked_at >= bounds.looked_at;
-        let is_such = query.matches(&view);
-        if is_tired || (is_full && is_such) {
+        let found = query.find(&names, &row)?;
+        if is_tired || (is_full && found.is_some()) {
             page.ended_early = !is_full;
             page.next = last.take().map(|id| query.place(Vec::new(), id));
             return Ok(false);
         }
         page.looked_at += 1;
-        if is_such {
+        if let Some(view) = found {
             bytes += view.json_bytes();
-            page.records.push((id.clone(), view));
+            page.records.push((id.to_owned(), view));
         }
-        last = Some(id);
+        last = Some(id.to_owned());
         Ok(true)
     })?;
     Ok(page)
@@ -183,13 +205,17 @@ fn by_order(
         }
     };
     let mut bytes = 0;
+    let names = query.names();
     let count = places.len();
     for (number, (key, id)) in places.into_iter().enumerate() {
         let record = RecordKey { space, collection: collection.to_owned(), id };
         // As it is now: it may have changed since it was looked at.
-        let view = read::record(tables, &record)?.filter(|view| query.matches(view));
+        let found = match tables.get(&record.record())? {
+            Some(row) => query.find(&names, &RecordRow::decode(&row)?)?,
+            None => None,
+        };
         let id = record.id;
-        if let Some(view) = view {
+        if let Some(view) = found {
             bytes += view.json_bytes();
             page.records.push((id.clone(), view));
         }
@@ -215,13 +241,14 @@ fn places(
     let mut is_too_many = false;
     let mut first = First::new(bounds.records);
     let mut unknown = Unknown::new(&query.order);
+    let names = query.names();
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
-    source.each(tables, space, collection, None, |id, view| {
+    source.each(tables, space, collection, None, |id, row| {
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
-        if query.matches(&view) {
-            unknown.see(&view);
-            first.add_behind(after, (query.order.key(&view), id));
+        if let Some(fields) = row.fields(&names)?.filter(|fields| query.matches(fields)) {
+            unknown.see(&fields);
+            first.add_behind(after, &query.order.key(&fields), id);
         }
         Ok(!is_too_many)
     })?;
@@ -258,7 +285,7 @@ fn places_by_index(
         if let Some((value, id)) = indexes::split_entry(rest) {
             let mut key = value.to_vec();
             order::turn(*is_descending, &mut key);
-            first.add_behind(after, (key, id.to_owned()));
+            first.add_behind(after, &key, id);
         }
         // An index ascends: the first of the greatest are known once all has been seen.
         Ok(*is_descending || !first.has_more)
@@ -289,15 +316,20 @@ impl First {
         First { heap: BinaryHeap::new(), max, has_more: false }
     }
 
-    fn add_behind(&mut self, after: Option<&Cursor>, place: Place) {
-        if after.is_some_and(|after| (&after.key, &after.id) >= (&place.0, &place.1)) {
+    fn add_behind(&mut self, after: Option<&Cursor>, key: &[u8], id: &str) {
+        if after.is_some_and(|after| (after.key.as_slice(), after.id.as_str()) >= (key, id)) {
             return;
         }
-        self.heap.push(place);
-        if self.heap.len() > self.max {
-            self.heap.pop();
+        if self.heap.len() >= self.max {
             self.has_more = true;
+            match self.heap.peek() {
+                Some((last_key, last_id)) if (key, id) < (last_key, last_id) => {
+                    self.heap.pop();
+                }
+                Some(_) | None => return,
+            }
         }
+        self.heap.push((key.to_vec(), id.to_owned()));
     }
 
     fn into_sorted(self) -> (Vec<Place>, bool) {
@@ -318,10 +350,10 @@ impl<'q> Unknown<'q> {
         Unknown { order, is_seen, has_records: false }
     }
 
-    fn see(&mut self, view: &View) {
+    fn see(&mut self, fields: &Fields) {
         self.has_records = true;
         for (field, is_seen) in self.order.fields.iter().zip(&mut self.is_seen) {
-            *is_seen = *is_seen || field.field.find(view).is_some();
+            *is_seen = *is_seen || field.field.find(fields).is_some();
         }
     }
 

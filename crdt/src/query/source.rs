@@ -5,9 +5,8 @@ use super::filter::{Comparison, Condition, Filter, Literal, Node, Test};
 use super::scalar::{KEY_STRING_BYTES, Scalar};
 use crate::ids::SpaceId;
 use crate::read;
-use crate::record::View;
 use crate::store::StoreError;
-use crate::tables::records::RecordKey;
+use crate::tables::records::{RecordKey, RecordRow};
 use crate::tables::{ReadTables, indexes, walk_by};
 
 /// Most records that are looked for one by one: a filter that lets more through is answered about as soon by reading
@@ -59,18 +58,18 @@ impl Source {
         space: SpaceId,
         collection: &str,
         after: Option<&str>,
-        mut visit: impl FnMut(String, View) -> Result<bool, StoreError>,
+        mut visit: impl FnMut(&str, RecordRow<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let ids = match self {
-            Source::All => return read::each_of(tables, space, collection, after, visit),
+            Source::All => return read::each_row(tables, space, collection, after, visit),
             Source::Ids(ids) => ids,
         };
         let first = ids.partition_point(|id| after.is_some_and(|after| id.as_str() <= after));
         for id in &ids[first..] {
             let (collection, id) = (collection.to_owned(), id.clone());
             let key = RecordKey { space, collection, id };
-            let Some(view) = read::record(tables, &key)? else { continue };
-            if !visit(key.id, view)? {
+            let Some(row) = tables.get(&key.record())? else { continue };
+            if !visit(&key.id, RecordRow::decode(&row)?)? {
                 return Ok(());
             }
         }

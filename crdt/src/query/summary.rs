@@ -1,8 +1,6 @@
 //! Counts, sums, averages, least and greatest values, by group.
 
-use std::collections::BTreeMap;
-
-use bigdecimal::{BigDecimal, RoundingMode};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Part, QueryError, QueryFault};
 use super::field::Field;
@@ -11,8 +9,9 @@ use super::page::Bounds;
 use super::parser::{self, Listed};
 use super::scalar::Scalar;
 use super::source::Source;
+use super::total::Total;
 use crate::ids::SpaceId;
-use crate::record::{Kind, Schema, Value, View};
+use crate::record::{Fields, Kind, Schema, Value};
 use crate::store::StoreError;
 use crate::tables::ReadTables;
 
@@ -20,8 +19,6 @@ use crate::tables::ReadTables;
 pub const GROUPS_MAX: usize = 10_000;
 /// Bytes that the groups' values and least and greatest values may take together.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Places of an average beyond those of the values.
-const AVERAGE_PLACES: i64 = 6;
 
 /// What is asked of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +109,13 @@ impl SummaryQuery {
         Ok(SummaryQuery { filter, by, measures })
     }
 
+    /// The fields that it needs of a record.
+    fn names(&self) -> BTreeSet<&str> {
+        let filter = self.filter.iter().flat_map(Filter::fields);
+        let measures = self.measures.iter().map(|(_, field)| field);
+        filter.chain(&self.by).chain(measures).map(Field::name).collect()
+    }
+
     /// The fields by which records are grouped.
     pub fn by(&self) -> impl Iterator<Item = &str> {
         self.by.iter().map(|field| field.path.as_str())
@@ -185,19 +189,22 @@ pub fn summary(
     query: &SummaryQuery,
     bounds: Bounds,
 ) -> Result<Summary, SummaryError> {
-    let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0 };
+    let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0, key: Vec::new() };
+    let names = query.names();
     let mut looked_at = 0;
     let mut is_too_many = false;
     if query.by.is_empty() {
         groups.by_key.insert(Vec::new(), groups.empty(Vec::new()));
     }
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
-    source.each(tables, space, collection, None, |_, view| {
+    source.each(tables, space, collection, None, |_, row| {
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
-        let is_such = query.filter.as_ref().is_none_or(|filter| filter.matches(&view));
-        if !view.deleted && is_such {
-            groups.add(&view);
+        let matches = |fields: &Fields| {
+            query.filter.as_ref().is_none_or(|filter| filter.matches(fields))
+        };
+        if let Some(fields) = row.fields(&names)?.filter(matches) {
+            groups.add(&fields);
         }
         Ok(!is_too_many && !groups.are_too_many())
     })?;
@@ -217,6 +224,8 @@ struct Groups<'q> {
     by_key: BTreeMap<Vec<u8>, GroupSum>,
     /// What the keys, and the least and greatest values, take.
     bytes: usize,
+    /// Room for the next key.
+    key: Vec<u8>,
 }
 
 struct GroupSum {
@@ -236,22 +245,22 @@ impl Groups<'_> {
         self.by_key.len() > GROUPS_MAX || self.bytes > GROUP_BYTES_MAX
     }
 
-    fn add(&mut self, view: &View) {
-        let mut key = Vec::new();
+    fn add(&mut self, fields: &Fields) {
+        self.key.clear();
         for field in &self.query.by {
-            field.scalar(view).encode(usize::MAX, &mut key);
+            field.scalar(fields).encode(usize::MAX, &mut self.key);
         }
-        if !self.by_key.contains_key(&key) {
-            let values = self.query.by.iter().map(|field| field.find(view).cloned());
+        if !self.by_key.contains_key(&self.key) {
+            let values = self.query.by.iter().map(|field| field.find(fields).cloned());
             let values: Vec<_> = values.map(|value| value.unwrap_or(Value::Null)).collect();
-            self.bytes += key.len() + values.iter().map(Value::json_bytes).sum::<usize>();
+            self.bytes += self.key.len() + values.iter().map(Value::json_bytes).sum::<usize>();
             let group = self.empty(values);
-            self.by_key.insert(key.clone(), group);
+            self.by_key.insert(self.key.clone(), group);
         }
-        let Some(group) = self.by_key.get_mut(&key) else { return };
+        let Some(group) = self.by_key.get_mut(&self.key) else { return };
         group.count += 1;
         for ((_, field), accumulator) in self.query.measures.iter().zip(&mut group.measures) {
-            if let Some(value) = field.find(view) {
+            if let Some(value) = field.find(fields) {
                 self.bytes += accumulator.add(value, field.kind);
             }
         }
@@ -319,58 +328,5 @@ impl Accumulator {
                 MeasureValue { value, left_out: 0 }
             }
         }
-    }
-}
-
-/// Exact sums, whatever the number of digits; of floats as floats add up, in the order of ids.
-#[derive(Default)]
-struct Total {
-    count: u64,
-    integers: i128,
-    decimals: Option<BigDecimal>,
-    floats: Option<f64>,
-    left_out: u64,
-}
-
-impl Total {
-    fn add(&mut self, value: &Value, kind: Option<Kind>) {
-        match (value, Scalar::of(value, kind)) {
-            (Value::Null, _) => return,
-            // 128 bits hold more of them than there can be records.
-            (Value::Int(n) | Value::Counter(n), _) => self.integers += i128::from(*n),
-            (Value::Float(n), _) => self.floats = Some(self.floats.unwrap_or_default() + n),
-            (Value::Str(text), Scalar::Number(_))
-                if let Ok(decimal) = text.parse::<BigDecimal>() =>
-            {
-                self.decimals = Some(self.decimals.take().unwrap_or_default() + decimal);
-            }
-            (_, _) => {
-                self.left_out += 1;
-                return;
-            }
-        }
-        self.count += 1;
-    }
-
-    fn end(self, is_average: bool) -> Value {
-        if self.count == 0 {
-            return Value::Null;
-        }
-        let is_whole = self.decimals.is_none();
-        let exact = self.decimals.unwrap_or_default() + BigDecimal::from(self.integers);
-        if let Some(floats) = self.floats {
-            let sum = floats + exact.to_plain_string().parse::<f64>().unwrap_or(f64::NAN);
-            return Value::Float(if is_average { sum / self.count as f64 } else { sum });
-        }
-        if !is_average {
-            return match i64::try_from(self.integers) {
-                Ok(sum) if is_whole => Value::Int(sum),
-                Ok(_) | Err(_) => Value::Str(exact.to_plain_string()),
-            };
-        }
-        let places = exact.fractional_digit_count().max(0) + AVERAGE_PLACES;
-        let average = exact / BigDecimal::from(self.count);
-        let rounded = average.with_scale_round(places, RoundingMode::HalfUp);
-        Value::Str(rounded.normalized().to_plain_string())
     }
 }

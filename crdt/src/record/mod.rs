@@ -50,7 +50,7 @@ pub use summary::Summary;
 pub use value::Value;
 pub(crate) use value::{is_decimal, timestamp_from_text};
 pub use version::{BadVersion, Expected, Version};
-pub use view::{Conflict, ConflictValue, View};
+pub use view::{Conflict, ConflictValue, Fields, View};
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,10 @@
 //! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
 //! What no one can reach any more, in objects that were removed, is left out.
 
+mod values;
 mod view;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::slice::from_ref;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +22,7 @@ use super::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::sequence::Sequence;
 use super::value::Value;
 use crate::codec;
+use values::SavedValues;
 
 #[derive(Serialize, Deserialize)]
 struct Saved<'a> {
@@ -37,13 +37,16 @@ struct Saved<'a> {
 
 #[derive(Serialize, Deserialize)]
 struct Actor {
-    actor: ActorBytes,
+    // As bytes: an array is read one by one.
+    #[serde(with = "serde_bytes")]
+    actor: [u8; 16],
     seq: u64,
     end_op: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Head {
+    #[serde(with = "serde_bytes")]
     hash: [u8; 32],
     /// How far its ancestors go where that is not as far as the actor's, or the genesis', last.
     behind: Vec<Id>,
@@ -69,9 +72,6 @@ enum SavedObject<'a> {
     Map(Vec<(&'a str, SavedValues<'a>)>),
     Sequence(Vec<Run<'a>>),
 }
-
-/// The values of one field or element.
-type SavedValues<'a> = Cow<'a, [SavedValue<'a>]>;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct SavedValue<'a> {
@@ -126,7 +126,7 @@ pub(crate) fn save(history: &History) -> Vec<u8> {
         actors: history
             .actors
             .iter()
-            .map(|(actor, tip)| Actor { actor: *actor, seq: tip.seq, end_op: tip.end_op })
+            .map(|(actor, tip)| Actor { actor: actor.0, seq: tip.seq, end_op: tip.end_op })
             .collect(),
         heads: history.heads.iter().map(|(hash, clock)| writer.head(*hash, clock)).collect(),
         times: writer
@@ -146,16 +146,13 @@ pub(crate) fn save(history: &History) -> Vec<u8> {
 
 /// The stored form of a record that has this one change, which gives each of these fields its one value.
 pub(super) fn save_first(change: &Decoded, fields: &[PlainField<'_>]) -> Vec<u8> {
-    let values = fields.iter().map(|(_, id, value)| SavedValue {
-        id: Id { actor: 0, counter: id.counter },
-        content: register(value),
+    let each = fields.iter().map(|(name, id, value)| {
+        let id = Id { actor: 0, counter: id.counter };
+        (*name, SavedValues::One(SavedValue { id, content: register(value) }))
     });
-    let values: Vec<SavedValue<'_>> = values.collect();
-    let names = fields.iter().map(|(name, _, _)| *name);
-    let each = names.zip(values.iter().map(|value| Cow::Borrowed(from_ref(value))));
     let saved = Saved {
         max_op: change.end_op(),
-        actors: vec![Actor { actor: change.actor, seq: change.seq, end_op: change.end_op() }],
+        actors: vec![Actor { actor: change.actor.0, seq: change.seq, end_op: change.end_op() }],
         genesis: Vec::new(),
         heads: vec![Head { hash: change.hash, behind: Vec::new() }],
         times: vec![Time { actor: 0, start_op: change.start_op, time_ms: change.time_ms }],
@@ -228,7 +225,7 @@ impl<'h> Writer<'h> {
             let content = self.content(id)?;
             Some(SavedValue { id: self.id(id), content })
         });
-        Cow::Owned(values.collect())
+        SavedValues::Several(values.collect())
     }
 
     fn content(&mut self, id: OpId) -> Option<SavedContent<'h>> {
@@ -320,6 +317,7 @@ impl Reader {
         history.max_op = max_op;
         let mut last = Vec::with_capacity(actors.len() + genesis.len());
         for Actor { actor, seq, end_op } in actors {
+            let actor = ActorBytes(actor);
             last.push(OpId { counter: end_op, actor });
             history.actors.insert(actor, ActorTip { seq, end_op });
         }
@@ -356,7 +354,7 @@ impl Reader {
                 let mut map = BTreeMap::new();
                 for (name, values) in fields {
                     let slot = Slot::Field(name.into());
-                    let live = self.values(object, &slot, values.into_owned())?;
+                    let live = self.values(object, &slot, values.into_vec())?;
                     map.insert(name.into(), live);
                 }
                 Object::Map(map)
@@ -395,7 +393,7 @@ impl Reader {
                     let own = Id { actor: run.first.actor, counter };
                     vec![SavedValue { id: own, content }]
                 }
-                Element::Values(values) => values.into_owned(),
+                Element::Values(values) => values.into_vec(),
             };
             let id = OpId { counter, actor: first.actor };
             let live = self.values(object, &Slot::Element(id), values)?;

@@ -14,11 +14,14 @@ use super::value::Value;
 /// tens of thousands at once, each with a path of 4 KiB, and everyone would have to keep them.
 const CONFLICT_VALUES_MAX: usize = 2_000;
 
+/// Fields by name, without `_deleted`.
+pub type Fields = BTreeMap<String, Value>;
+
 /// A record as it is read. Replicas that have the same changes have the same view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// The fields, without `_deleted`.
-    pub fields: BTreeMap<String, Value>,
+    /// The fields.
+    pub fields: Fields,
     /// Whether the record is deleted. Of concurrent deleting and reviving, deleting wins.
     pub deleted: bool,
     /// The fields and elements that have more than one value: the first of them, where they have thousands.
@@ -28,6 +31,12 @@ pub struct View {
 }
 
 impl View {
+    /// The fields of a record that is not deleted.
+    #[must_use]
+    pub fn live_fields(&self) -> Option<&Fields> {
+        (!self.deleted).then_some(&self.fields)
+    }
+
     /// About how many bytes the fields take as JSON.
     #[must_use]
     pub fn json_bytes(&self) -> usize {

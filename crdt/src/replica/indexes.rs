@@ -1,6 +1,6 @@
 //! Declared indexes: rows that follow the record rows in the same batch, built in steps while the site works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
 use super::status::IndexStatus;
@@ -69,8 +69,9 @@ impl Indexes {
             if *state == IndexState::Dropping {
                 continue;
             }
-            let entry = |view| indexes::entry(*space, collection, field, id, view);
-            let (before, after) = (before.and_then(entry), entry(after));
+            let entry = |fields| indexes::entry(*space, collection, field, id, fields);
+            let before = before.and_then(View::live_fields).map(entry);
+            let after = after.live_fields().map(entry);
             if before == after {
                 continue;
             }
@@ -175,10 +176,12 @@ impl<S: Store> Replica<S> {
         let mut rows = Vec::new();
         let mut step = 0;
         let begin = after.clone();
-        read::each_of(&self.store, space, collection, begin.as_deref(), |id, view| {
-            let key = indexes::entry(space, collection, field, &id, &view);
+        let names = BTreeSet::from([field.name()]);
+        read::each_row(&self.store, space, collection, begin.as_deref(), |id, row| {
+            let fields = row.fields(&names)?;
+            let key = fields.map(|fields| indexes::entry(space, collection, field, id, &fields));
             rows.extend(key.map(|key| (key, Some(Vec::new()))));
-            after = Some(id);
+            after = Some(id.to_owned());
             step += 1;
             Ok(step < STEP_ROWS)
         })?;

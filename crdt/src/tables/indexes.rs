@@ -9,7 +9,7 @@ use super::records::{RecordKey, collection_prefix, record_of_key};
 use super::{ReadTables, decode_row, row, walk};
 use crate::ids::SpaceId;
 use crate::query::{Field, KEY_STRING_BYTES, encoded_len};
-use crate::record::{Kind, View};
+use crate::record::{Fields, Kind};
 use crate::store::StoreError;
 
 /// An index.
@@ -111,21 +111,18 @@ pub fn entries(space: SpaceId, collection: &str, path: &str) -> Vec<u8> {
     key
 }
 
-/// Key of a record's row in an index; `None` where a deleted record has none.
+/// Key of a record's row in an index.
 pub fn entry(
     space: SpaceId,
     collection: &str,
     field: &Field,
     id: &str,
-    view: &View,
-) -> Option<Vec<u8>> {
-    if view.deleted {
-        return None;
-    }
+    fields: &Fields,
+) -> Vec<u8> {
     let mut key = entries(space, collection, &field.path);
-    field.scalar(view).encode(KEY_STRING_BYTES, &mut key);
+    field.scalar(fields).encode(KEY_STRING_BYTES, &mut key);
     key.extend_from_slice(id.as_bytes());
-    Some(key)
+    key
 }
 
 /// Splits what follows [`entries`] in a key into the value's part and the record id.

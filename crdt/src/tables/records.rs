@@ -1,12 +1,14 @@
 //! Rows of records: what is live of them and where their changes are, collections, conflicts, origins.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::digest::Digest;
 use crate::entry::Origin;
 use crate::ids::SpaceId;
-use crate::record::{Document, View};
+use crate::record::{Document, Fields, View};
 use crate::store::StoreError;
 
 /// The address of a record.
@@ -55,6 +57,11 @@ impl<'a> RecordRow<'a> {
     /// The record as it is read.
     pub fn view(&self) -> Result<View, StoreError> {
         View::of_saved(self.live).map_err(broken)
+    }
+
+    /// The fields of those names alone; `None` if the record is deleted.
+    pub fn fields(&self, names: &BTreeSet<&str>) -> Result<Option<Fields>, StoreError> {
+        View::fields_of_saved(self.live, names).map_err(broken)
     }
 }
 

@@ -1,16 +1,16 @@
-//! Reading a record straight from its stored form, without a history.
+//! Reading a record, or some of its fields, straight from its stored form, without a history.
 //!
 //! Nearly every record is fields with one plain value each. Such a record is read as it is decoded. It is read as
 //! [`Document::view`] reads it, to which the tests hold it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{Saved, SavedContent, SavedObject, SavedValue};
 use crate::codec;
 use crate::record::document::{Document, Unreadable};
 use crate::record::limits::DELETED_FIELD;
 use crate::record::value::Value;
-use crate::record::view::{View, clamp};
+use crate::record::view::{Fields, View, clamp};
 
 impl View {
     /// Reads what [`Document::save`] wrote.
@@ -18,34 +18,64 @@ impl View {
     /// # Errors
     /// [`Unreadable`] if the bytes are damaged.
     pub fn of_saved(saved: &[u8]) -> Result<View, Unreadable> {
-        match plain(codec::decode("record", saved)?) {
+        match plain(&codec::decode("record", saved)?) {
             Some(view) => Ok(view),
             None => Ok(Document::load(saved)?.view()),
         }
     }
+
+    /// Reads the fields of those names alone; `None` if the record is deleted. Takes a fraction of the time of
+    /// [`View::of_saved`].
+    ///
+    /// # Errors
+    /// [`Unreadable`] if the bytes are damaged.
+    pub fn fields_of_saved(
+        saved: &[u8],
+        names: &BTreeSet<&str>,
+    ) -> Result<Option<Fields>, Unreadable> {
+        if let Some((fields, deleted)) =
+            plain_fields(&codec::decode("record", saved)?, |name| names.contains(name))
+        {
+            return Ok((!deleted).then_some(fields));
+        }
+        let View { mut fields, deleted, .. } = Document::load(saved)?.view();
+        fields.retain(|name, _| names.contains(name.as_str()));
+        Ok((!deleted).then_some(fields))
+    }
 }
 
 /// The view of a record without conflicts, whose only object is the record itself; `None` for any other.
-fn plain(saved: Saved<'_>) -> Option<View> {
-    let [SavedObject::Map(saved_fields)] = saved.objects.as_slice() else { return None };
+fn plain(saved: &Saved<'_>) -> Option<View> {
+    let [_] = saved.objects.as_slice() else { return None };
+    let (fields, deleted) = plain_fields(saved, |_| true)?;
+    let mut heads: Vec<[u8; 32]> = saved.heads.iter().map(|head| head.hash).collect();
+    heads.sort_unstable();
+    Some(View { fields, deleted, conflicts: Vec::new(), heads })
+}
+
+/// Fields of a record, and whether it is deleted; `None` if one of them, or that, is no single plain value.
+fn plain_fields(saved: &Saved<'_>, is_wanted: impl Fn(&str) -> bool) -> Option<(Fields, bool)> {
+    let [SavedObject::Map(saved_fields), ..] = saved.objects.as_slice() else { return None };
     let actors = saved.actors.len() + saved.genesis.len();
-    let mut fields = BTreeMap::new();
+    let mut fields = Fields::new();
     let mut deleted = false;
     for (name, values) in saved_fields {
-        let [SavedValue { id, content }] = values.as_ref() else { return None };
+        let is_deleted = *name == DELETED_FIELD;
+        if !is_deleted && !is_wanted(name) {
+            continue;
+        }
+        let [SavedValue { id, content }] = values.as_slice() else { return None };
         if id.actor as usize >= actors {
             return None;
         }
         let value = value(content)?;
-        if *name == DELETED_FIELD {
+        if is_deleted {
             deleted = value == Value::Bool(true);
         } else {
             fields.insert((*name).to_owned(), value);
         }
     }
-    let mut heads: Vec<[u8; 32]> = saved.heads.iter().map(|head| head.hash).collect();
-    heads.sort_unstable();
-    Some(View { fields, deleted, conflicts: Vec::new(), heads })
+    Some((fields, deleted))
 }
 
 /// A value that is no object.

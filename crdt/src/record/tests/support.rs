@@ -1,6 +1,6 @@
 //! Offices with one record each, and Automerge's own reading to compare with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 
 use automerge::{Automerge, Change, ObjId, ObjType, ReadDoc, ScalarValue};
@@ -77,7 +77,15 @@ impl Office {
         assert_eq!(self.live.save(), self.document.save());
         assert_eq!(self.live.summary(), self.document.summary());
         let saved = self.live.save();
-        assert_eq!(View::of_saved(&saved).unwrap(), self.document.view());
+        let view = self.document.view();
+        assert_eq!(View::of_saved(&saved).unwrap(), view);
+        let all: BTreeSet<&str> = view.fields.keys().map(String::as_str).collect();
+        let each = all.iter().map(|name| BTreeSet::from([*name]));
+        for names in each.chain([BTreeSet::new(), all.clone()]) {
+            let mut expected = view.live_fields().cloned();
+            let _ = expected.as_mut().map(|fields| fields.retain(|name, _| names.contains(name.as_str())));
+            assert_eq!(View::fields_of_saved(&saved, &names).unwrap(), expected);
+        }
         self.live = reloaded(&self.live);
         assert_eq!(self.live.save(), self.document.save());
     }

@@ -6,13 +6,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use branchline_crdt::store::{Position, RowWrite};
+use branchline_crdt::store::{Position, Row, RowWrite};
 
 /// What a row takes in memory beside its key and value: two vectors and its share of a tree's nodes, about.
 const ROW_OVERHEAD_BYTES: usize = 96;
-
-/// Key and value of a row; no value means that it is removed.
-pub(super) type RowRef<'r> = (&'r [u8], Option<&'r [u8]>);
 
 /// Rows that are written to sled together.
 #[derive(Debug, Default)]
@@ -44,8 +41,9 @@ impl Generation {
         self.rows.get(key).map(Option::as_deref)
     }
 
-    fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> impl Iterator<Item = RowRef<'_>> {
-        self.rows.range::<[u8], _>((from, to)).map(|(key, value)| (&key[..], value.as_deref()))
+    fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> impl Iterator<Item = RowWrite> {
+        let rows = self.rows.range::<[u8], _>((from, to));
+        rows.map(|(key, value)| (key.clone(), value.clone()))
     }
 }
 
@@ -100,23 +98,25 @@ impl Memory {
         self.filling.get(key).or_else(|| self.writing.as_ref()?.get(key))
     }
 
-    /// What is here from `from` to `to`, over `stored` rows of the same range; ascending.
-    pub(super) fn over<'r>(
-        &'r self,
+    /// What is here from `from` to `to`, over `stored` rows of the same range; ascending. No value means that the row
+    /// is removed.
+    pub(super) fn over(
+        &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        stored: impl Iterator<Item = RowRef<'r>>,
-    ) -> impl Iterator<Item = RowRef<'r>> {
+        stored: Vec<Row>,
+    ) -> impl Iterator<Item = RowWrite> {
         let writing = self.writing.iter().flat_map(move |writing| writing.range(from, to));
+        let stored = stored.into_iter().map(|(key, value)| (key, Some(value)));
         newest(self.filling.range(from, to), newest(writing, stored))
     }
 }
 
 /// Both, ascending by key; where both have a row, the newer one's.
-fn newest<'r>(
-    newer: impl Iterator<Item = RowRef<'r>>,
-    older: impl Iterator<Item = RowRef<'r>>,
-) -> impl Iterator<Item = RowRef<'r>> {
+fn newest(
+    newer: impl Iterator<Item = RowWrite>,
+    older: impl Iterator<Item = RowWrite>,
+) -> impl Iterator<Item = RowWrite> {
     let (mut newer, mut older) = (newer.peekable(), older.peekable());
     iter::from_fn(move || {
         let Some((next, _)) = newer.peek() else { return older.next() };

@@ -401,15 +401,14 @@ impl Open {
             let wanted = limit - page.len();
             let start = from.as_ref().map(Vec::as_slice);
             let stored = read::scan(&self.db, prefix, start, wanted)?;
-            let last = (stored.len() == wanted).then(|| stored.last()).flatten();
-            let end = last.map_or(Bound::Unbounded, |(key, _)| Bound::Included(&key[..]));
-            let stored = stored.iter().map(|(key, value)| (&key[..], Some(&value[..])));
+            let last = stored.last().filter(|_| stored.len() == wanted);
+            let last = last.map(|(key, _)| key.clone());
+            let end = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
             let rows = self.memory.over(start, end, stored);
             let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
-            let rows = rows.filter_map(|(key, value)| Some((key.to_vec(), value?.to_vec())));
-            page.extend(rows.take(wanted));
-            let Some((last, _)) = last else { break };
-            from = Bound::Excluded(last.clone());
+            page.extend(rows.filter_map(|(key, value)| Some((key, value?))).take(wanted));
+            let Some(last) = last else { break };
+            from = Bound::Excluded(last);
         }
         Ok(page)
     }
