@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Bound;
 
 use crate::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use crate::tables::ReadTables;
+use crate::tables::{ReadTables, scan_back_from};
 
 /// A store in memory.
 #[derive(Clone, Debug, Default)]
@@ -62,13 +63,23 @@ impl ReadTables for MemoryStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
         let start = match after {
-            Some(key) if key >= prefix => Excluded(key.to_vec()),
-            Some(_) | None => Included(prefix.to_vec()),
+            Some(key) if key >= prefix => Bound::Excluded(key.to_vec()),
+            Some(_) | None => Bound::Included(prefix.to_vec()),
         };
-        let rows = self.rows.range((start, Unbounded));
+        let rows = self.rows.range((start, Bound::Unbounded));
         let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let from = scan_back_from(prefix, before);
+        let rows = self.rows.range((Bound::Included(prefix.to_vec()), from)).rev().take(limit);
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
@@ -151,5 +162,28 @@ impl Store for MemoryStore {
         self.frames[index] = frame.to_vec();
         self.damaged.remove(&at);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_backwards_stays_within_its_prefix() {
+        let mut store = MemoryStore::new();
+        let keys: [&[u8]; 6] = [b"a", b"b", b"b1", b"b\xff", b"b\xff\xff", b"\xff\xff"];
+        store.apply(keys.map(|key| (key.to_vec(), Some(Vec::new()))).to_vec(), None).unwrap();
+        for prefix in [&b""[..], b"a", b"b", b"b\xff", b"c", b"\xff"] {
+            for before in keys.map(Some).into_iter().chain([None, Some(&b""[..])]) {
+                let is_such = |key: &&[u8]| {
+                    key.starts_with(prefix) && before.is_none_or(|before| *key < before)
+                };
+                let expected: Vec<_> = keys.into_iter().filter(is_such).rev().collect();
+                let found = store.scan_back(prefix, before, 10).unwrap();
+                let found: Vec<_> = found.iter().map(|(key, _)| key.as_slice()).collect();
+                assert_eq!(found, expected, "{prefix:?} before {before:?}");
+            }
+        }
     }
 }

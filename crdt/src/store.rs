@@ -51,6 +51,11 @@ pub trait Store: ReadTables + ReadJournal {
     fn apply(&mut self, writes: Vec<RowWrite>, applied: Option<Position>)
     -> Result<(), StoreError>;
 
+    /// Whether what was applied is still being written, so that rows that can wait had better wait.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// Empties the tables (the journal stays): the first step of a rebuild.
     fn clear_tables(&mut self) -> Result<(), StoreError>;
 

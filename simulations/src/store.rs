@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use branchline_crdt::entry::Entry;
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use branchline_crdt::tables::ReadTables;
+use branchline_crdt::tables::{ReadTables, scan_back_from};
 use branchline_node::storage::disk::Disk;
 use branchline_node::storage::journal::{Journal, JournalOpenError, JournalOptions};
 use branchline_node::storage::testing::FaultyDisk;
@@ -257,6 +257,18 @@ impl ReadTables for SimulatedStore {
         };
         let rows = self.tables.rows.range::<[u8], _>((start, Unbounded));
         let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let from = scan_back_from(prefix, before);
+        let from = from.as_ref().map(Vec::as_slice);
+        let rows = self.tables.rows.range::<[u8], _>((Included(prefix), from)).rev().take(limit);
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }

@@ -29,6 +29,7 @@
 //!
 //! Nothing here looks at more records than [`Bounds`] allow: a page then ends early, with a cursor to go on from.
 
+mod by_index;
 mod error;
 mod field;
 mod filter;

@@ -52,17 +52,25 @@ impl Order {
         for OrderField { field, is_descending, .. } in &self.fields {
             let begin = key.len();
             field.scalar(fields).encode(KEY_STRING_BYTES, &mut key);
-            turn(*is_descending, &mut key[begin..]);
+            if *is_descending {
+                turn(begin, &mut key);
+            }
         }
         key
     }
 }
 
-/// Turns the order of encoded values around, if it is to descend.
-pub(super) fn turn(is_descending: bool, encoded: &mut [u8]) {
-    if is_descending {
-        encoded.iter_mut().for_each(|byte| *byte = !*byte);
-    }
+/// Turns the order of the encoded value around that begins there.
+pub(super) fn turn(begin: usize, key: &mut Vec<u8>) {
+    key[begin..].iter_mut().for_each(|byte| *byte = !*byte);
+    // A string is less than one that goes on with a zero byte: turned around, it has to be greater.
+    key.push(u8::MAX);
+}
+
+/// The encoded value that was turned around.
+pub(super) fn turned_back(key: &[u8]) -> Vec<u8> {
+    let value = key.strip_suffix(&[u8::MAX]).unwrap_or(key);
+    value.iter().map(|byte| !byte).collect()
 }
 
 /// A place in the list that a query gives: behind a record.

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeSet, BinaryHeap};
 
+use super::by_index;
 use super::error::{Part, QueryError, QueryFault};
 use super::field::Field;
 use super::filter::Filter;
-use super::order::{self, Cursor, Order, OrderField, WrongCursor};
+use super::order::{Cursor, Order, WrongCursor};
 use super::source::Source;
 use crate::ids::SpaceId;
 use crate::record::{Fields, Schema, View};
 use crate::store::StoreError;
+use crate::tables::ReadTables;
 use crate::tables::records::{RecordKey, RecordRow};
-use crate::tables::{ReadTables, indexes, walk};
 
 /// A list that is asked for: which records, in which order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -195,9 +196,9 @@ fn by_order(
     bounds: Bounds,
 ) -> Result<Page, PageError> {
     let mut page = Page::empty();
-    let by_index = places_by_index(tables, space, collection, query, after, bounds)?;
+    let by_index = by_index::places(tables, space, collection, query, after, bounds.records)?;
     let (places, has_more) = match by_index {
-        Some(first) => first.into_sorted(),
+        Some(found) => found,
         None => {
             let (first, looked_at) = places(tables, space, collection, query, after, bounds)?;
             page.looked_at = looked_at;
@@ -259,41 +260,6 @@ fn places(
     Ok((first, looked_at))
 }
 
-/// The same from an index, without looking at a record; `None` where there is no such index, or it is of no use.
-fn places_by_index(
-    tables: &impl ReadTables,
-    space: SpaceId,
-    collection: &str,
-    query: &Query,
-    after: Option<&Cursor>,
-    bounds: Bounds,
-) -> Result<Option<First>, StoreError> {
-    let (None, [OrderField { field, is_descending, .. }]) =
-        (&query.filter, query.order.fields.as_slice())
-    else {
-        return Ok(None);
-    };
-    if !indexes::is_ready(tables, space, collection, field)? {
-        return Ok(None);
-    }
-    let mut first = First::new(bounds.records);
-    let prefix = indexes::entries(space, collection, &field.path);
-    let behind = after.filter(|_| !is_descending);
-    let begin = behind.map(|after| [&prefix, after.key.as_slice(), after.id.as_bytes()].concat());
-    walk(tables, &prefix, begin.as_deref(), |key, _| {
-        let rest = key.get(prefix.len()..).unwrap_or_default();
-        if let Some((value, id)) = indexes::split_entry(rest) {
-            let mut key = value.to_vec();
-            order::turn(*is_descending, &mut key);
-            first.add_behind(after, &key, id);
-        }
-        // An index ascends: the first of the greatest are known once all has been seen.
-        Ok(*is_descending || !first.has_more)
-    })?;
-    // One that was dropped meanwhile may have lacked some.
-    Ok(indexes::is_ready(tables, space, collection, field)?.then_some(first))
-}
-
 impl Page {
     fn empty() -> Page {
         Page { records: Vec::new(), next: None, looked_at: 0, ended_early: false }
@@ -301,7 +267,7 @@ impl Page {
 }
 
 /// A sort key and a record id.
-type Place = (Vec<u8>, String);
+pub(super) type Place = (Vec<u8>, String);
 
 /// The first places of an order.
 struct First {

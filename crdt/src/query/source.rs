@@ -7,7 +7,7 @@ use crate::ids::SpaceId;
 use crate::read;
 use crate::store::StoreError;
 use crate::tables::records::{RecordKey, RecordRow};
-use crate::tables::{ReadTables, indexes, walk_by};
+use crate::tables::{self, ReadTables, indexes, walk_by};
 
 /// Most records that are looked for one by one: a filter that lets more through is answered about as soon by reading
 /// the collection.
@@ -128,14 +128,9 @@ fn key(scalar: Scalar<'_>) -> Vec<u8> {
     key
 }
 
-/// The least key that is greater than all that begin with these bytes, of which the first is not 255.
+/// Behind all values that begin with these bytes, of which the first is not 255.
 fn behind(bytes: &[u8]) -> Vec<u8> {
-    let end = bytes.iter().rposition(|byte| *byte < u8::MAX).map_or(0, |last| last + 1);
-    let mut behind = bytes[..end].to_vec();
-    if let Some(last) = behind.last_mut() {
-        *last += 1;
-    }
-    behind
+    tables::behind(bytes).unwrap_or_default()
 }
 
 /// The ids of the records whose values lie in the ranges, ascending; `None` if there are more than `max`.

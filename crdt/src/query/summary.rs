@@ -200,9 +200,8 @@ pub fn summary(
     source.each(tables, space, collection, None, |_, row| {
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
-        let matches = |fields: &Fields| {
-            query.filter.as_ref().is_none_or(|filter| filter.matches(fields))
-        };
+        let matches =
+            |fields: &Fields| query.filter.as_ref().is_none_or(|filter| filter.matches(fields));
         if let Some(fields) = row.fields(&names)?.filter(matches) {
             groups.add(&fields);
         }

@@ -1,5 +1,7 @@
 //! Queries over records in memory.
 
+mod by_index;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,6 +1,10 @@
 //! Declared indexes: rows that follow the record rows in the same batch, built in steps while the site works.
+//!
+//! - `round`: the rows of an index that is being built, in their order.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod round;
+
+use std::collections::BTreeMap;
 
 use super::Replica;
 use super::status::IndexStatus;
@@ -13,14 +17,17 @@ use crate::store::{RowWrite, Store, StoreError};
 use crate::tables::indexes::{self, IndexRow, IndexState};
 use crate::tables::records::RecordKey;
 use crate::tables::{ReadTables, decode_row, walk};
+use round::Round;
 
-/// Records that one tick adds to an index, or rows that it removes: some ms, which writers wait.
-const STEP_ROWS: usize = 1_000;
+/// Records that one tick looks at for an index, and rows that it adds or removes: some ms, which writers wait.
+const STEP_ROWS: usize = 2_000;
 
 /// The indexes of all collections, as the tables have them.
 #[derive(Default)]
 pub(super) struct Indexes {
     spaces: BTreeMap<SpaceId, BTreeMap<String, Vec<(Field, IndexState)>>>,
+    /// What is in memory of the one that is being built.
+    round: Option<Round>,
 }
 
 impl Indexes {
@@ -65,18 +72,25 @@ impl Indexes {
         if collection == SCHEMA_COLLECTION {
             self.declare(*space, id, Schema::of(after).as_ref(), rows);
         }
-        for (field, state) in self.of(*space, collection) {
+        let collections = self.spaces.get(space);
+        let known = collections.and_then(|collections| collections.get(collection));
+        for (field, state) in known.into_iter().flatten() {
             if *state == IndexState::Dropping {
                 continue;
             }
-            let entry = |fields| indexes::entry(*space, collection, field, id, fields);
-            let before = before.and_then(View::live_fields).map(entry);
-            let after = after.live_fields().map(entry);
+            let rest = |fields| indexes::entry_rest(field, id, fields);
+            let before = before.and_then(View::live_fields).map(rest);
+            let after = after.live_fields().map(rest);
             if before == after {
                 continue;
             }
-            rows.extend(before.map(|key| (key, None)));
-            rows.extend(after.map(|key| (key, Some(Vec::new()))));
+            let round = self.round.as_mut().filter(|round| round.is_of(*space, collection, field));
+            if let (Some(round), Some(before)) = (round, &before) {
+                round.remove(before);
+            }
+            let prefix = indexes::entries(*space, collection, &field.path);
+            rows.extend(before.map(|rest| ([&prefix, &rest[..]].concat(), None)));
+            rows.extend(after.map(|rest| ([&prefix, &rest[..]].concat(), Some(Vec::new()))));
         }
     }
 
@@ -89,6 +103,8 @@ impl Indexes {
         rows: &mut Vec<RowWrite>,
     ) {
         let declared: Vec<Field> = schema.map(query::indexed_fields).unwrap_or_default();
+        // It may be of one that is dropped.
+        self.round = None;
         let known = self.of_mut(space, collection);
         for (field, state) in known.iter_mut() {
             if !declared.contains(field) && *state != IndexState::Dropping {
@@ -150,11 +166,14 @@ fn index_row(space: SpaceId, collection: &str, field: &Field, state: &IndexState
 impl<S: Store> Replica<S> {
     /// Whether [`Input::Tick`](super::Input::Tick) has more to do for indexes at once.
     pub fn is_building_indexes(&self) -> bool {
-        self.indexes.pending().is_some()
+        self.indexes.pending().is_some() && !self.store.is_behind()
     }
 
     /// One step towards indexes that are as they are declared.
     pub(super) fn build_indexes(&mut self) -> Result<(), StoreError> {
+        if self.store.is_behind() {
+            return Ok(());
+        }
         let Some((space, collection, field, state)) = self.indexes.pending() else { return Ok(()) };
         match state {
             IndexState::Building { after, records } => {
@@ -170,25 +189,23 @@ impl<S: Store> Replica<S> {
         space: SpaceId,
         collection: &str,
         field: &Field,
-        mut after: Option<String>,
-        mut records: u64,
+        after: Option<Vec<u8>>,
+        records: u64,
     ) -> Result<(), StoreError> {
-        let mut rows = Vec::new();
-        let mut step = 0;
-        let begin = after.clone();
-        let names = BTreeSet::from([field.name()]);
-        read::each_row(&self.store, space, collection, begin.as_deref(), |id, row| {
-            let fields = row.fields(&names)?;
-            let key = fields.map(|fields| indexes::entry(space, collection, field, id, &fields));
-            rows.extend(key.map(|key| (key, Some(Vec::new()))));
-            after = Some(id.to_owned());
-            step += 1;
-            Ok(step < STEP_ROWS)
-        })?;
-        records += step as u64;
-        let state = match step {
-            STEP_ROWS => IndexState::Building { after, records },
-            _ => IndexState::Ready,
+        let round = self.indexes.round.take().filter(|it| it.is_of(space, collection, field));
+        let mut round = round.unwrap_or_else(|| Round::new(space, collection, field, after));
+        if !round.gather(&self.store, STEP_ROWS)? {
+            self.indexes.round = Some(round);
+            return Ok(());
+        }
+        let prefix = indexes::entries(space, collection, &field.path);
+        let taken = round.take_first(STEP_ROWS);
+        let records = records + taken.len() as u64;
+        let row = |rest: Vec<u8>| ([&prefix, &rest[..]].concat(), Some(Vec::new()));
+        let mut rows: Vec<RowWrite> = taken.into_iter().map(row).collect();
+        let state = match round.is_over() && round.is_last() {
+            true => IndexState::Ready,
+            false => IndexState::Building { after: round.after().cloned(), records },
         };
         rows.push(index_row(space, collection, field, &state));
         self.store.apply(rows, None)?;
@@ -197,6 +214,7 @@ impl<S: Store> Replica<S> {
                 *known_state = state.clone();
             }
         }
+        self.indexes.round = (!round.is_over()).then_some(round);
         Ok(())
     }
 

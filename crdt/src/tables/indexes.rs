@@ -24,11 +24,12 @@ pub struct IndexRow {
 /// How far an index is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IndexState {
-    /// It has the records up to this id, and whatever was written since it was declared.
+    /// It has the rows up to this one, and whatever was written since it was declared.
     Building {
-        /// The id; `None`: it has just been declared.
-        after: Option<String>,
-        /// How many records that are.
+        /// What follows [`entries`] in the row's key; `None`: it has just been declared.
+        #[serde(with = "serde_bytes")]
+        after: Option<Vec<u8>>,
+        /// How many rows that are.
         records: u64,
     },
     /// It has all records.
@@ -119,10 +120,15 @@ pub fn entry(
     id: &str,
     fields: &Fields,
 ) -> Vec<u8> {
-    let mut key = entries(space, collection, &field.path);
-    field.scalar(fields).encode(KEY_STRING_BYTES, &mut key);
-    key.extend_from_slice(id.as_bytes());
-    key
+    [entries(space, collection, &field.path), entry_rest(field, id, fields)].concat()
+}
+
+/// What follows [`entries`] in the key of a record's row.
+pub fn entry_rest(field: &Field, id: &str, fields: &Fields) -> Vec<u8> {
+    let mut rest = Vec::new();
+    field.scalar(fields).encode(KEY_STRING_BYTES, &mut rest);
+    rest.extend_from_slice(id.as_bytes());
+    rest
 }
 
 /// Splits what follows [`entries`] in a key into the value's part and the record id.

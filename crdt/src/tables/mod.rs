@@ -30,6 +30,8 @@ pub mod indexes;
 pub mod logs;
 pub mod records;
 
+use std::ops::Bound;
+
 use serde::de::DeserializeOwned;
 
 use crate::codec;
@@ -50,6 +52,31 @@ pub trait ReadTables {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError>;
+
+    /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most `limit`.
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
+}
+
+/// Where a [`ReadTables::scan_back`] begins: never below `prefix`, nor behind the keys that begin with it.
+pub fn scan_back_from(prefix: &[u8], before: Option<&[u8]>) -> Bound<Vec<u8>> {
+    let from = match (before.map(<[u8]>::to_vec), behind(prefix)) {
+        (Some(before), Some(end)) => Some(before.min(end)),
+        (before, end) => before.or(end),
+    };
+    from.map_or(Bound::Unbounded, |from| Bound::Excluded(from.max(prefix.to_vec())))
+}
+
+/// The least key that is greater than all that begin with `prefix`; `None`: there is none.
+pub fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
 }
 
 /// A row of a known kind. A row that does not decode means broken tables.

@@ -334,6 +334,16 @@ impl ReadTables for Reader {
         self.demand_whole()?;
         self.tables.scan(prefix, after, limit)
     }
+
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.demand_whole()?;
+        self.tables.scan_back(prefix, before, limit)
+    }
 }
 
 impl ReadJournal for Reader {
@@ -373,6 +383,15 @@ impl ReadTables for Storage {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.reader.tables.scan(prefix, after, limit)
+    }
+
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.reader.tables.scan_back(prefix, before, limit)
     }
 }
 
@@ -426,6 +445,10 @@ impl Store for Storage {
             self.reader.grown.send_modify(|count| *count += 1);
         }
         Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.reader.tables.is_behind()
     }
 
     fn clear_tables(&mut self) -> Result<(), StoreError> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use branchline_crdt::tables::ReadTables;
+use branchline_crdt::tables::{ReadTables, scan_back_from};
 
 /// Frames and rows that many sites have in common.
 #[derive(Debug, Default)]
@@ -46,6 +46,13 @@ impl SharedStore {
         frames.chain(rows).sum::<usize>() as u64
     }
 
+    /// All rows of a range.
+    fn merged(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> impl Iterator<Item = Item<'_>> {
+        let own = self.rows.range::<[u8], _>(range).map(|(key, value)| (key, value.as_ref()));
+        let shared = self.base.rows.range::<[u8], _>(range).map(|(key, value)| (key, Some(value)));
+        Merged { own: own.peekable(), shared: shared.peekable() }
+    }
+
     fn frame(&self, index: usize) -> Option<&Vec<u8>> {
         let shared = self.base.frames.len();
         self.base.frames.get(index).or_else(|| self.frames.get(index.checked_sub(shared)?))
@@ -70,11 +77,22 @@ impl ReadTables for SharedStore {
             Some(key) if key >= prefix => Excluded(key),
             Some(_) | None => Included(prefix),
         };
-        let range = (start, Unbounded);
-        let own = self.rows.range::<[u8], _>(range).map(|(key, value)| (key, value.as_ref()));
-        let shared = self.base.rows.range::<[u8], _>(range).map(|(key, value)| (key, Some(value)));
-        let rows = Merged { own: own.peekable(), shared: shared.peekable() };
-        let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
+        let rows = self.merged((start, Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
+        let rows = rows.filter_map(|(key, value)| Some((key.clone(), value?.clone())));
+        Ok(rows.take(limit).collect())
+    }
+
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        // Nobody asks for it here: it takes the time of all rows in between.
+        let from = scan_back_from(prefix, before);
+        let range = (Included(prefix), from.as_ref().map(Vec::as_slice));
+        let rows: Vec<_> = self.merged(range).collect();
+        let rows = rows.into_iter().rev();
         let rows = rows.filter_map(|(key, value)| Some((key.clone(), value?.clone())));
         Ok(rows.take(limit).collect())
     }

@@ -274,7 +274,7 @@ fn row_seeds() -> Vec<Vec<u8>> {
     let (seq, hash) = (entry.header.seq, entry.hash);
     let predecessor = Some(entry.tip());
     let index = Field { path: "price".to_owned(), kind: Some(Kind::Decimal) };
-    let building = IndexState::Building { after: Some("tea".to_owned()), records: 3 };
+    let building = IndexState::Building { after: Some(b"tea".to_vec()), records: 3 };
     let seeds = [
         (0, codec::encode(view)),
         (1, codec::encode(&CollectionRow { live: 3, deleted: 1, ..Default::default() })),

@@ -83,7 +83,9 @@ impl Office {
         let each = all.iter().map(|name| BTreeSet::from([*name]));
         for names in each.chain([BTreeSet::new(), all.clone()]) {
             let mut expected = view.live_fields().cloned();
-            let _ = expected.as_mut().map(|fields| fields.retain(|name, _| names.contains(name.as_str())));
+            let _ = expected
+                .as_mut()
+                .map(|fields| fields.retain(|name, _| names.contains(name.as_str())));
             assert_eq!(View::fields_of_saved(&saved, &names).unwrap(), expected);
         }
         self.live = reloaded(&self.live);

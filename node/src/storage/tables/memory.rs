@@ -1,5 +1,6 @@
 //! Rows that sled does not have yet: one generation that is being filled, one that is being written out.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::iter;
 use std::ops::Bound;
@@ -41,7 +42,11 @@ impl Generation {
         self.rows.get(key).map(Option::as_deref)
     }
 
-    fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> impl Iterator<Item = RowWrite> {
+    fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = RowWrite> {
         let rows = self.rows.range::<[u8], _>((from, to));
         rows.map(|(key, value)| (key.clone(), value.clone()))
     }
@@ -68,6 +73,11 @@ impl Memory {
     /// Whether the generation that is being filled has `bytes`.
     pub(super) fn is_full(&self, bytes: usize) -> bool {
         self.filling.bytes >= bytes
+    }
+
+    /// Whether a generation is being written while the one that is being filled has `bytes`.
+    pub(super) fn is_behind(&self, bytes: usize) -> bool {
+        self.writing.is_some() && self.is_full(bytes)
     }
 
     /// When the generation that is being filled is to be written out; `None` while there is nothing in it.
@@ -108,22 +118,39 @@ impl Memory {
     ) -> impl Iterator<Item = RowWrite> {
         let writing = self.writing.iter().flat_map(move |writing| writing.range(from, to));
         let stored = stored.into_iter().map(|(key, value)| (key, Some(value)));
-        newest(self.filling.range(from, to), newest(writing, stored))
+        newest(self.filling.range(from, to), newest(writing, stored, Ord::cmp), Ord::cmp)
+    }
+
+    /// The same descending, from `from` down to `to`.
+    pub(super) fn over_back(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        stored: Vec<Row>,
+    ) -> impl Iterator<Item = RowWrite> {
+        let back = |a: &Vec<u8>, b: &Vec<u8>| b.cmp(a);
+        let writing = self.writing.iter().flat_map(move |writing| writing.range(to, from).rev());
+        let stored = stored.into_iter().map(|(key, value)| (key, Some(value)));
+        newest(self.filling.range(to, from).rev(), newest(writing, stored, back), back)
     }
 }
 
-/// Both, ascending by key; where both have a row, the newer one's.
+/// Both, by the order of keys in which each of them is; where both have a row, the newer one's.
 fn newest(
     newer: impl Iterator<Item = RowWrite>,
     older: impl Iterator<Item = RowWrite>,
+    order: fn(&Vec<u8>, &Vec<u8>) -> Ordering,
 ) -> impl Iterator<Item = RowWrite> {
     let (mut newer, mut older) = (newer.peekable(), older.peekable());
     iter::from_fn(move || {
         let Some((next, _)) = newer.peek() else { return older.next() };
-        match older.next_if(|(key, _)| key <= next) {
-            Some((key, value)) if key < *next => Some((key, value)),
-            // The newer one hides the one of the same key that was taken.
-            Some(_) | None => newer.next(),
+        match older.peek().map(|(key, _)| order(key, next)) {
+            Some(Ordering::Less) => older.next(),
+            Some(Ordering::Equal) => {
+                older.next();
+                newer.next()
+            }
+            Some(Ordering::Greater) | None => newer.next(),
         }
     })
 }

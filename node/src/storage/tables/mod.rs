@@ -32,6 +32,7 @@
 //! opening took 0.9 s after a `kill -9`, of it 0.4 to 0.7 s of the processor; one after a close in order 24 ms.
 //! Each generation is made durable by itself: a power cut between two of them finds whole ones.
 //!
+//! - `open`: rows as they are.
 //! - `memory`: rows that are not in sled yet.
 //! - `write`: the thread that writes them, and who waits for it.
 //! - `batch`: what one generation of them changes in sled.
@@ -46,6 +47,7 @@ mod block;
 mod check;
 mod folder;
 mod memory;
+mod open;
 mod read;
 mod rows;
 #[cfg(test)]
@@ -53,7 +55,6 @@ mod tests;
 mod write;
 
 use std::io;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
@@ -62,6 +63,7 @@ pub use self::check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
 pub use self::folder::SetAside;
 use self::folder::{Found, TablesFolder, guarded, let_go};
 use self::memory::Memory;
+use self::open::Open;
 use self::rows::{APPLIED_KEY, SUM_KEY, Sum};
 use self::write::Turn;
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
@@ -157,15 +159,6 @@ enum State {
     },
 }
 
-struct Open {
-    db: sled::Db,
-    /// Of all items in sled, as the sum's item has it.
-    sum: Sum,
-    /// How far into the journal the tables have come.
-    applied: Option<Position>,
-    memory: Memory,
-}
-
 /// One state of the tables. Whoever writes waits until it is dropped.
 pub struct Moment<'t> {
     state: RwLockReadGuard<'t, State>,
@@ -183,6 +176,15 @@ impl ReadTables for Moment<'_> {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.state.open_ref()?.scan(prefix, after, limit)
+    }
+
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.state.open_ref()?.scan_back(prefix, before, limit)
     }
 }
 
@@ -237,6 +239,17 @@ impl Tables {
         self.shared().state().open_ref()?.scan(prefix, after, limit)
     }
 
+    /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most
+    /// `limit`: one state of the tables.
+    pub fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.shared().state().open_ref()?.scan_back(prefix, before, limit)
+    }
+
     /// The tables as they are, if nobody is writing them.
     pub fn moment(&self) -> Option<Moment<'_>> {
         match self.shared().state.try_read() {
@@ -271,6 +284,15 @@ impl Tables {
             shared.turn.wake();
         }
         Ok(())
+    }
+
+    /// Whether sled does not follow: while one generation is being written, the next is half full.
+    pub fn is_behind(&self) -> bool {
+        let shared = self.shared();
+        match &*shared.state() {
+            State::Open(open) => open.memory.is_behind(shared.options.generation_bytes / 2),
+            State::Failed { .. } => false,
+        }
     }
 
     /// How far into the journal the tables have come.
@@ -375,42 +397,6 @@ impl Shared {
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Open {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.memory.get(key) {
-            Some(value) => Ok(value.map(<[u8]>::to_vec)),
-            None => read::get(&self.db, key),
-        }
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut page: Vec<Row> = Vec::new();
-        let mut from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
-            Some(_) | None => Bound::Included(prefix.to_vec()),
-        };
-        while page.len() < limit {
-            let wanted = limit - page.len();
-            let start = from.as_ref().map(Vec::as_slice);
-            let stored = read::scan(&self.db, prefix, start, wanted)?;
-            let last = stored.last().filter(|_| stored.len() == wanted);
-            let last = last.map(|(key, _)| key.clone());
-            let end = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
-            let rows = self.memory.over(start, end, stored);
-            let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
-            page.extend(rows.filter_map(|(key, value)| Some((key, value?))).take(wanted));
-            let Some(last) = last else { break };
-            from = Bound::Excluded(last);
-        }
-        Ok(page)
     }
 }
 

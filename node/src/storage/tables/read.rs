@@ -40,6 +40,14 @@ impl Block {
         Ok(found.and_then(block))
     }
 
+    /// The block before the one under this stored key; `None` for that: the last of all.
+    fn before(db: &sled::Db, stored_key: Option<&[u8]>) -> Result<Option<Block>, StoreError> {
+        // Blocks sort first.
+        let end = stored_key.unwrap_or(rows::BLOCKS_END);
+        let found = guarded(|| db.range(..end).next_back().transpose()).map_err(failed)?;
+        Ok(found.map(|(key, value)| Block { key: key.to_vec(), stored: Some(value) }))
+    }
+
     /// Its rows.
     pub(super) fn plain(&self) -> Result<Plain, StoreError> {
         let Some(stored) = &self.stored else { return Ok(Plain::empty()) };
@@ -123,6 +131,41 @@ pub(super) fn scan(
             page.push((key.to_vec(), value(db, key, held)?));
         }
         next = if page.len() < limit { block.next(db)? } else { None };
+    }
+    Ok(page)
+}
+
+/// At most `limit` rows from `from` down whose keys begin with `prefix`, descending. No key from there up to the greatest
+/// with the prefix is without it.
+pub(super) fn scan_back(
+    db: &sled::Db,
+    prefix: &[u8],
+    from: Bound<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
+    let mut page = Vec::new();
+    let mut next = match from {
+        Bound::Included(from) | Bound::Excluded(from) => Some(Block::of(db, from)?),
+        Bound::Unbounded => Block::before(db, None)?,
+    };
+    while let Some(block) = next {
+        let plain = block.plain()?;
+        let rows = plain.iter().collect::<Result<Vec<_>, _>>();
+        for (key, held) in rows.map_err(|_| bad_row(&block.key))?.into_iter().rev() {
+            let is_behind = match from {
+                Bound::Included(from) => key > from,
+                Bound::Excluded(from) => key >= from,
+                Bound::Unbounded => false,
+            };
+            if is_behind {
+                continue;
+            }
+            if !key.starts_with(prefix) || page.len() >= limit {
+                return Ok(page);
+            }
+            page.push((key.to_vec(), value(db, key, held)?));
+        }
+        next = if page.len() < limit { Block::before(db, Some(&block.key))? } else { None };
     }
     Ok(page)
 }

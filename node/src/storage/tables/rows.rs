@@ -31,6 +31,8 @@ pub(super) const FORMAT_KEY: &[u8] = b"mformat";
 pub(super) const APPLIED_KEY: &[u8] = b"mapplied";
 /// Key of the row with the [`Sum`].
 pub(super) const SUM_KEY: &[u8] = b"msum";
+/// What the stored keys of all blocks are less than, and no other's is.
+pub(super) const BLOCKS_END: &[u8] = b"c";
 const BLOCK: u8 = b'b';
 const CHUNK: u8 = b'c';
 

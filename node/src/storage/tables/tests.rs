@@ -175,6 +175,18 @@ fn assert_like(tables: &Tables, model: &Model, prefix: &[u8], limit: usize) {
     let expected = model.iter().filter(|(key, _)| key.starts_with(prefix));
     let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
     assert_eq!(joined, expected);
+    let mut back: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    loop {
+        let before = back.last().map(|(key, _)| key.clone());
+        let page = tables.scan_back(prefix, before.as_deref(), limit).unwrap();
+        assert!(page.len() <= limit);
+        if page.is_empty() {
+            break;
+        }
+        back.extend(page);
+    }
+    back.reverse();
+    assert_eq!(back, expected);
 }
 
 proptest! {
