@@ -46,6 +46,7 @@ shipped!(
     "byzantine-member",
     "revoked-in-a-split",
     "two-admins",
+    "rotated-keys",
     "rolling-upgrade",
     "everything",
 );
