@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use branchline_crdt::entry::{Body, Entry};
 use branchline_crdt::ids::{EntryHash, SiteId};
-use branchline_crdt::membership::{Cut, Operation};
+use branchline_crdt::membership::{Cut, FORMER_KEYS_MAX, Operation};
 
 use super::provenance::frames;
 use super::{Check, Report, Scene};
@@ -42,13 +42,16 @@ fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
         return;
     };
     let Ok((_, entries)) = frames(replica.store()) else { return };
-    let Sayings { revocations, vouches, decided } = Sayings::of(&entries);
+    let Sayings { revocations, vouches, decided, former } = Sayings::of(&entries);
     for entry in entries.iter().filter(|e| e.header.space == e.header.network.main_space()) {
         let header = &entry.header;
         let site = header.author.site;
         let Some(by) = members.revoked().get(&site).map(|revoked| revoked.by) else { continue };
         let covers = |held: &Cut| held.covers(header.space, header.author, header.seq);
-        let revocations: &[Saying] = revocations.get(&site).map_or(&[], Vec::as_slice);
+        // What was decided of a key holds for the one that replaced it.
+        let keys = std::iter::successors(Some(site), |key| former.get(key).copied());
+        let of_keys = keys.take(FORMER_KEYS_MAX).filter_map(|key| revocations.get(&key));
+        let revocations: Vec<&Saying> = of_keys.flatten().collect();
         let vouches: &[Saying] = vouches.get(&site).map_or(&[], Vec::as_slice);
         let counts =
             revocations.iter().filter(|revocation| revocation.by == by).any(|revocation| {
@@ -58,7 +61,7 @@ fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
                     let doubts = || against.is_some_and(|all| all.iter().any(knows));
                     saying.by != site && (!knows(&revocation.hash) || doubts())
                 };
-                let others = vouches.iter().chain(revocations).filter(unaware);
+                let others = vouches.iter().chain(revocations.iter().copied()).filter(unaware);
                 covers(&revocation.held) || others.into_iter().any(|saying| covers(&saying.held))
             });
         report.expect(Invariant::Provenance, counts, Some(scene.world.name(office)), || {
@@ -74,6 +77,8 @@ struct Sayings {
     vouches: BTreeMap<SiteId, Vec<Saying>>,
     /// The entries that decide of the site.
     decided: BTreeMap<SiteId, BTreeSet<EntryHash>>,
+    /// The key that a key replaced.
+    former: BTreeMap<SiteId, SiteId>,
 }
 
 impl Sayings {
@@ -96,7 +101,10 @@ impl Sayings {
                 let (site, is_decision) = match &operation {
                     Operation::Revoke(revocation) => (revocation.site, true),
                     Operation::ChangeRole(change) => (change.site, true),
-                    Operation::Rotate(rotation) => (rotation.from, true),
+                    Operation::Rotate(rotation) => {
+                        all.former.insert(rotation.to, rotation.from);
+                        (rotation.from, true)
+                    }
                     Operation::Vouch(vouch) => (vouch.site, false),
                     Operation::Admit(_) | Operation::Rename { .. } => continue,
                 };
