@@ -19,8 +19,10 @@ use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{Fate, LogRow};
 use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 
-/// Records that one group may hold in memory, some 15 KB each.
+/// Records that one group may hold in memory, some 15 KB each;
 const STAGED_RECORDS_MAX: usize = 2048;
+/// and new ones, of which it holds only the rows, some 1 KB each. A site that was away waits for the disk once a group.
+const STAGED_FIRST_MAX: usize = 8192;
 /// Entries of others in one group: each repeat is looked up among them.
 const STAGED_ENTRIES_MAX: usize = 1024;
 /// Bytes of entries in one group, far below what one append to the journal takes.
@@ -213,7 +215,8 @@ impl Stage {
 
     /// Whether it holds as much in memory as one group may.
     pub(super) fn is_large(&self) -> bool {
-        self.records.len() + self.first.len() >= STAGED_RECORDS_MAX
+        self.records.len() >= STAGED_RECORDS_MAX
+            || self.first.len() >= STAGED_FIRST_MAX
             || self.entries.len() >= STAGED_ENTRIES_MAX
             || self.bytes >= STAGED_BYTES_MAX
             || self.operation_count >= limits::OPERATIONS_MAX

@@ -187,8 +187,12 @@ pub fn origin(space: SpaceId, origin: &Origin) -> Vec<u8> {
     key
 }
 
+/// Room for most keys, so that they are not moved while they are put together.
+const KEY_BYTES: usize = 64;
+
 pub(super) fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {
-    let mut key = vec![kind];
+    let mut key = Vec::with_capacity(KEY_BYTES);
+    key.push(kind);
     key.extend_from_slice(&space.0);
     key
 }
