@@ -47,7 +47,7 @@ pub fn rotate(data: &Path) -> Result<RotateReport, RotateError> {
     let next = folder.next_key().map_err(StartError::from)?;
     let to = next.site();
     if replica.members().and_then(|members| members.successor(&from)) != Some(to) {
-        let roots = replica.roots().into_iter();
+        let roots = replica.open_roots().into_iter();
         let consents = roots.map(|root| (root, Rotation::consent(root, from, &next))).collect();
         decide(&mut replica, Decision::Rotate { to, consents }, started)?;
     }

@@ -292,6 +292,55 @@ fn who_is_shut_out_of_a_space_is_told_and_gets_nothing_more() {
 }
 
 #[test]
+fn who_was_shut_out_of_a_space_comes_back_under_another_key() {
+    for knows in [true, false] {
+        let mut world = offices(6);
+        let root = create(&mut world, HEAD, "tills");
+        grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+        world.run_ms(SETTLE_MS);
+        world.unlink_all(NORTH);
+        let site = world.site_id(NORTH);
+        decide(&mut world, HEAD, root, SpaceDecision::Revoke { site }).unwrap();
+        if knows {
+            world.link(HEAD, NORTH);
+            world.run_ms(2_000);
+            assert!(status(&world, NORTH, "tills").unwrap().closed_by.is_some());
+        } else {
+            // Nobody there takes this key for one of the space, and it is told so.
+            assert!(world.rotate(NORTH));
+            world.link(HEAD, NORTH);
+            world.run_ms(SETTLE_MS);
+            let again = grant(&mut world, HEAD, root, NORTH, Role::Writer);
+            assert!(matches!(again, Err(DecisionError::AlreadyRevoked { .. })), "{again:?}");
+        }
+        let refused = write(&mut world, NORTH, root, "out", json!({"a": 1}));
+        assert!(matches!(refused, Err(WriteError::OutOfSpace { left: false, .. })), "{refused:?}");
+        assert!(world.rotate(NORTH));
+        world.run_ms(SETTLE_MS);
+        let refused = write(&mut world, NORTH, root, "still-out", json!({"a": 1}));
+        assert!(refused.is_err(), "{refused:?}");
+        grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+        world.run_ms(SETTLE_MS);
+        write(&mut world, NORTH, root, "back", json!({"a": 1})).unwrap();
+        world.run_ms(SETTLE_MS);
+        assert!(shows(&world, HEAD, root, "back"), "knows: {knows}");
+        assert_equal(&world, &[HEAD, NORTH], root);
+    }
+}
+
+#[test]
+fn who_is_connected_hears_at_once_that_it_was_shut_out_of_a_space() {
+    let mut world = offices(6);
+    let root = create(&mut world, HEAD, "tills");
+    grant(&mut world, HEAD, root, NORTH, Role::Writer).unwrap();
+    world.run_ms(SETTLE_MS);
+    let site = world.site_id(NORTH);
+    decide(&mut world, HEAD, root, SpaceDecision::Revoke { site }).unwrap();
+    world.run_ms(500);
+    assert!(status(&world, NORTH, "tills").unwrap().closed_by.is_some());
+}
+
+#[test]
 fn a_site_leaves_when_what_it_wrote_is_held_elsewhere() {
     let mut world = offices(6);
     let root = create(&mut world, HEAD, "tills");

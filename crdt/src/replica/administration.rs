@@ -84,6 +84,25 @@ pub enum DecisionError {
     /// The site has no say.
     #[error("this site is no member of a network")]
     NoMember,
+    /// The site was revoked: nobody would take its word.
+    #[error(
+        "this site was revoked by {by}: it decides of nothing any more; it can join only anew, with a new ticket and another data folder"
+    )]
+    Revoked {
+        /// The admin who revoked it.
+        by: SiteId,
+    },
+    /// The site left the space, or was shut out of it.
+    #[error("this site {}: it decides of nothing there any more", match left {
+        true => "left the space".to_owned(),
+        false => format!("was shut out of the space by {by}"),
+    })]
+    OutOfSpace {
+        /// Whether by its own decision.
+        left: bool,
+        /// Who decided.
+        by: SiteId,
+    },
     /// Admins decide.
     #[error("deciding of members takes the role admin, this site is {role}")]
     Role {
@@ -127,7 +146,7 @@ pub enum DecisionError {
     },
     /// It is shut out already.
     #[error(
-        "{name} was revoked before, or left: it can come back only under another key (`branchline rotate`)"
+        "{name} was revoked before, or left: it can come back only under another key (`branchline rotate` there, once it knows that it is out)"
     )]
     AlreadyRevoked {
         /// Its name.
@@ -182,6 +201,9 @@ impl<S: Store> Replica<S> {
     /// Stages what is to be written of a decision; nothing where all is as decided.
     fn stage_decision(&mut self, decision: Decision) -> Result<(), DecisionError> {
         let network = self.network().ok_or(DecisionError::NoMember)?;
+        if let Some(by) = self.revoked_by() {
+            return Err(DecisionError::Revoked { by });
+        }
         let (root, operation) = match decision {
             Decision::Revoke { site } => {
                 self.demand_say(network, site)?;
@@ -230,7 +252,7 @@ impl<S: Store> Replica<S> {
     ) -> Result<(), DecisionError> {
         let members = self.members().ok_or(DecisionError::NoMember)?;
         members.get(&self.site()).ok_or(DecisionError::NoMember)?;
-        let rotated = self.roots().into_iter();
+        let rotated = self.open_roots().into_iter();
         let rotated = rotated.map(|root| Ok((root, self.rotation(root, to, consents)?)));
         let rotated = rotated.collect::<Result<Vec<_>, DecisionError>>()?;
         self.stage.operations.extend(rotated);
@@ -263,6 +285,9 @@ impl<S: Store> Replica<S> {
     ) -> Result<Option<Operation>, DecisionError> {
         let members = self.private.get(&root).map(|space| &space.members);
         let members = members.ok_or(DecisionError::UnknownSpace)?;
+        if let Some(by) = self.revoked_from(root) {
+            return Err(DecisionError::OutOfSpace { left: by == self.site(), by });
+        }
         match decision {
             SpaceDecision::Grant { site, role } if members.get(&site).is_some() => {
                 self.demand_say(root, site)?;
@@ -472,7 +497,11 @@ impl<S: Store> Replica<S> {
     /// The word by which a site is in a space no more, for that site.
     pub(super) fn revocation_from(&self, space: SpaceId, site: SiteId) -> Option<Revocation> {
         let root = self.root_of(space).filter(|root| self.network() != Some(*root))?;
-        self.members_of(root)?.revocation(&site).cloned()
+        let (network, members) = (self.members()?, self.members_of(root)?);
+        // That a key was replaced after its site was shut out, the network alone has been told.
+        let mut revoked = members.revoked().keys();
+        let key = revoked.find(|former| network.goes_on_as(former, &site))?;
+        members.revocation(key).cloned()
     }
 
     /// Takes in the word that this site was revoked, shown by a site of that root who will not have it as one. Says

@@ -107,6 +107,11 @@ impl<S: Store> Replica<S> {
         self.network().into_iter().chain(private.map(|(root, _)| *root)).collect()
     }
 
+    /// Of them, those that nobody has shown this site to be shut out of.
+    pub fn open_roots(&self) -> Vec<NetworkId> {
+        self.roots().into_iter().filter(|root| self.revoked_from(*root).is_none()).collect()
+    }
+
     /// All spaces that are held here.
     pub fn held_spaces(&self) -> Vec<SpaceId> {
         self.spaces.keys().copied().collect()
@@ -266,7 +271,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Folds membership entries of a private space in, and asks its sites for what could not be accepted before. Those
-    /// who were let in, and are connected, are told that there is something to ask for.
+    /// who were let in or shut out, and are connected, are told that there is something to ask for.
     pub(super) fn learn_space_members(
         &mut self,
         root: NetworkId,
@@ -286,10 +291,15 @@ impl<S: Store> Replica<S> {
         }
         let Some(network) = self.network() else { return Ok(()) };
         let connected: BTreeSet<SiteId> = self.peers.keys().copied().collect();
-        for site in connected.intersection(&after).copied() {
-            self.pull(site, root.main_space());
-            if !before.contains(&site) {
-                self.hint(site, network.membership_space());
+        for site in connected {
+            match (before.contains(&site), after.contains(&site)) {
+                (true, true) => self.pull(site, root.main_space()),
+                (false, true) => {
+                    self.pull(site, root.main_space());
+                    self.hint(site, network.membership_space());
+                }
+                (true, false) => self.hint(site, root.membership_space()),
+                (false, false) => {}
             }
         }
         Ok(())

@@ -72,7 +72,7 @@ impl<S: Store> Replica<S> {
 
     /// What has passed between this site and each connected member.
     pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
-        let roots = self.roots().into_iter().filter(|root| self.revoked_from(*root).is_none());
+        let roots = self.open_roots().into_iter();
         let held: Vec<_> =
             roots.flat_map(|root| [root.membership_space(), root.main_space()]).collect();
         let exchange = |(site, peer): (&SiteId, &Peer)| {

@@ -94,6 +94,8 @@ impl From<NotDecided> for ApiError {
         };
         match &error {
             DecisionError::NoMember => Self::no_network(),
+            DecisionError::Revoked { .. } => Self::of(Code::SiteRevoked, &error),
+            DecisionError::OutOfSpace { .. } => Self::of(Code::SpaceClosed, &error),
             DecisionError::Role { .. } => Self::of(Code::RoleMissing, &error)
                 .hint("`branchline members` shows who is an admin"),
             DecisionError::UnknownSite { .. } => Self::of(Code::MemberNotFound, &error),

@@ -181,7 +181,7 @@ impl World {
         let from = self.site_id(office);
         let numbers = [office as u64, u64::from(self.starts(office))];
         let key = SiteKey::from_seed(random::hash(self.seed, "next key", &numbers));
-        let (to, roots) = (key.site(), replica.roots().into_iter());
+        let (to, roots) = (key.site(), replica.open_roots().into_iter());
         let consents = roots.map(|root| (root, Rotation::consent(root, from, &key))).collect();
         let is_decided =
             matches!(self.decide(office, Decision::Rotate { to, consents }), Some(Ok(())));
