@@ -302,11 +302,17 @@ pub(crate) enum SpaceCommand {
         space: String,
         /// The site's name or id
         site: String,
+        /// Do not ask whether that is meant
+        #[arg(long)]
+        yes: bool,
     },
     /// Leave a space for good, once another site of it holds what this one wrote
     Leave {
         /// The space
         space: String,
+        /// Do not ask whether that is meant
+        #[arg(long)]
+        yes: bool,
     },
     /// Show the spaces that this site is in
     List,

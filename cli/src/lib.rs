@@ -61,10 +61,14 @@ fn finish(result: Result<(), CliError>) -> ExitCode {
 
 fn execute(global: &Global, command: Command) -> Result<(), CliError> {
     if let Some(space) = global.space.as_ref().filter(|_| !command.is_of_space()) {
-        return Err(CliError::usage(format!(
+        let text = format!(
             "--space {space} is given to a command that is not about the records of a space"
-        ))
-        .hint("`branchline space --help` shows what can be done with spaces"));
+        );
+        return match matches!(command, Command::Check(_)) {
+            true => check::unknown(&text),
+            false => Err(CliError::usage(text)
+                .hint("`branchline space --help` shows what can be done with spaces")),
+        };
     }
     match command {
         Command::Demo { keep } => demo::run(keep),

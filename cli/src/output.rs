@@ -1,7 +1,7 @@
 //! Data to stdout, messages to stderr.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -34,6 +34,20 @@ pub(crate) fn json_for_reader(value: &impl Serialize, compact: bool) -> Result<(
 /// A message. Nobody is left to be told where stderr is closed.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Asks whoever sits at a terminal whether something is meant that cannot be taken back, unless the command line says so.
+pub(crate) fn demand_yes(said: bool, question: impl Display) -> Result<(), CliError> {
+    if said || !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    note(format_args!("{question} [y/N]"));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(CliError::failed("nothing was changed")),
+    }
 }
 
 /// A table without lines.

@@ -1,5 +1,6 @@
 //! What is said of records.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use branchline_crdt::record::Kind;
@@ -31,8 +32,8 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "FIELD,-FIELD,...", allow_hyphen_values = true)]
     pub(crate) order: Option<String>,
     /// At most so many records
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) limit: usize,
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN.saturating_add(99))]
+    pub(crate) limit: NonZeroUsize,
     /// Go on where a list ended: behind this id, or the cursor that a list with a filter or an order ended with
     #[arg(long, value_name = "ID|CURSOR")]
     pub(crate) after: Option<String>,

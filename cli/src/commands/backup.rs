@@ -41,7 +41,7 @@ pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Re
         );
     }
     let frames = counted(frames, "frame");
-    output::line(format_args!("{frames} of the journal in {}, {bytes} bytes", out.display()))?;
+    output::line(format_args!("{frames} of the journal, of {bytes} bytes, in {}", out.display()))?;
     output::note("it holds the site's secret key: keep it as safe as the site itself");
     if damaged > 0 {
         let stretches = counted(damaged, "damaged stretch");

@@ -1,6 +1,6 @@
 //! `revoke`, `role`, `rename`.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io;
 
 use axum::http::Method;
 use branchline_crdt::membership::Role;
@@ -13,21 +13,13 @@ use crate::output;
 
 /// Shuts a site out.
 pub(crate) async fn revoke(context: &Context, site: &str, yes: bool) -> Result<(), CliError> {
-    if !yes && io::stdin().is_terminal() && !is_meant(site)? {
-        return Err(CliError::failed("nothing was changed"));
-    }
+    let question = format_args!("{site} can never come back under its key. Revoke it?");
+    output::demand_yes(yes, question)?;
     decide(context, Method::DELETE, site, None).await?;
     output::note(format_args!(
         "{site} is revoked: what it writes from now on counts nowhere, and nobody syncs with it once they know"
     ));
     Ok(())
-}
-
-fn is_meant(site: &str) -> Result<bool, CliError> {
-    output::note(format_args!("{site} can never come back under its key. Revoke it? [y/N]"));
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Lets a site do more or less.

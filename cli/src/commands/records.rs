@@ -118,7 +118,7 @@ pub(crate) async fn page(
 pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliError> {
     let ListArgs { collection, filter, order, limit, mut after } = args;
     let (filter, order) = (filter.as_deref(), order.as_deref());
-    let mut left = limit;
+    let mut left = limit.get();
     let mut shown = Vec::new();
     while left > 0 {
         let asked = [("where", filter), ("order", order), ("after", after.as_deref())];

@@ -41,9 +41,17 @@ pub(crate) async fn apply(context: &Context, file: &Path) -> Result<(), CliError
     let text =
         std::fs::read_to_string(file).map_err(|error| CliError::file("read", file, &error))?;
     for (collection, fields) in parse(file, &text)? {
+        // Where it cannot be read, there is none, or the write tells why not.
+        let path = collection_path("schemas", &collection, "")?;
+        let before: Map<String, Value> = context.client.get(&path).await.unwrap_or_default();
         write(&context.client, &collection, &fields).await?;
         let count = output::counted(fields.len() as u64, "field");
         output::note(format_args!("the schema of {collection} has {count} now"));
+        let gone = before.keys().filter(|name| !fields.contains_key(*name));
+        let gone: Vec<_> = gone.map(String::as_str).collect();
+        if !gone.is_empty() {
+            output::note(format_args!("it declares no more: {}", gone.join(", ")));
+        }
     }
     Ok(())
 }

@@ -24,14 +24,22 @@ pub(crate) async fn run(context: &Context, command: SpaceCommand) -> Result<(), 
             let done = format_args!("{site} is {role} in space {space} now");
             decide(context, Method::PUT, &path, body, done).await
         }
-        SpaceCommand::Revoke { space, site } => {
+        SpaceCommand::Revoke { space, site, yes } => {
+            let question = format_args!(
+                "{site} can come back into space {space} only under another key. Shut it out?"
+            );
+            output::demand_yes(yes, question)?;
             let path = of_site(&space, &site);
             let done = format_args!(
                 "{site} is in space {space} no more: what it holds of it stays there, and nothing more comes"
             );
             decide(context, Method::DELETE, &path, None, done).await
         }
-        SpaceCommand::Leave { space } => {
+        SpaceCommand::Leave { space, yes } => {
+            let question = format_args!(
+                "this site can come back into space {space} only under another key. Leave it?"
+            );
+            output::demand_yes(yes, question)?;
             let path = format!("/v1/spaces/{}/leave", encoded(&space));
             let done = format_args!(
                 "this site has left space {space}: what it holds of it stays, and nothing more comes"

@@ -114,6 +114,12 @@ impl ApiError {
         .hint(format!("`branchline list {collection}` shows the records that there are"))
     }
 
+    pub(crate) fn record_deleted(collection: &str, id: &str) -> Self {
+        Self::new(Code::RecordNotFound, format!("record {collection}/{id} is deleted")).hint(format!(
+            "`branchline history {collection} {id}` shows by whom, `branchline undelete {collection} {id}` brings it back with all that was written to it"
+        ))
+    }
+
     pub(crate) fn record_unreadable(collection: &str, id: &str, reason: &str) -> Self {
         Self::new(
             Code::RecordUnreadable,

@@ -239,8 +239,9 @@ pub(crate) async fn view(handle: &Handle, address: &Address) -> Result<View, Api
     let Address { collection, id } = address;
     match read.await? {
         (_, Some(reason)) => Err(ApiError::record_unreadable(collection, id, &reason)),
-        (Some(view), None) if !view.deleted => Ok(view),
-        (Some(_) | None, None) => Err(ApiError::record_not_found(collection, id)),
+        (Some(view), None) if view.deleted => Err(ApiError::record_deleted(collection, id)),
+        (Some(view), None) => Ok(view),
+        (None, None) => Err(ApiError::record_not_found(collection, id)),
     }
 }
 

@@ -130,6 +130,7 @@ impl<'a> Writer<'a> {
         fields: &Map<String, Json>,
         mode: Mode,
     ) -> Result<(), EditError> {
+        json::check_no_increment(fields)?;
         let record = MapAt { target: Target::Known(ObjectId::Root), path: Vec::new() };
         self.write_fields(&record, fields, mode)
     }
