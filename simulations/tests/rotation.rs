@@ -294,7 +294,22 @@ fn a_stranger_is_let_in_by_the_words_of_a_members_keys_alone() {
     let revoked = world.site_id(2);
     world.decide(0, Decision::Revoke { site: revoked }).unwrap().unwrap();
     assert!(!world.told_members(0).contains(&site), "it is still let in");
-    assert!(is_refused(&shown(&mut world, site, former)));
+    let (welcome, is_in) = shown(&mut world, site, former);
+    assert!(matches!(welcome, Welcome::Revoked(_)) && !is_in, "{welcome:?}");
+}
+
+#[test]
+fn who_replaced_its_key_before_it_knew_that_it_was_revoked_is_told() {
+    let mut world = offices();
+    part(&mut world, &[&[0, 1, 2], &[3]]);
+    let site = world.site_id(3);
+    world.decide(0, Decision::Revoke { site }).unwrap().unwrap();
+    assert!(world.rotate(3));
+    write(&mut world, 3, "by-west");
+    part(&mut world, &[&[0, 1, 2, 3]]);
+    world.run_ms(SETTLE_MS);
+    assert_eq!(world.replica(3).unwrap().revoked_by(), Some(world.site_id(0)));
+    assert!((0..3).all(|office| !shows(&world, office, "by-west")));
 }
 
 #[test]

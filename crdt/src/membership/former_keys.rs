@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::change::rotation_digest;
-use super::{Members, Operation};
+use super::{Members, Operation, Revocation};
 use crate::ids::{NetworkId, Signature, SiteId, SiteKey};
 
 /// Former keys that a site shows, the newest: as often it may have replaced its key since another heard of it.
@@ -59,6 +59,16 @@ impl Members {
     /// The member that a site is, or goes on for by the word of its former keys, given the newest first. The first that
     /// is known here must be one: the word of a site that was revoked, or is known by another key, does not count.
     pub(crate) fn goes_on_for(&self, site: SiteId, former: &[FormerKey]) -> Option<SiteId> {
+        self.known_key(site, former).filter(|key| self.get(key).is_some())
+    }
+
+    /// The word by which a site was revoked, under the first of its former keys that is known here.
+    pub(crate) fn revocation_of(&self, site: SiteId, former: &[FormerKey]) -> Option<&Revocation> {
+        self.revocation(&self.known_key(site, former)?)
+    }
+
+    /// The first key that was ever known here, of a site's and its former ones, each with its word for the one before.
+    fn known_key(&self, site: SiteId, former: &[FormerKey]) -> Option<SiteId> {
         let mut key = site;
         for older in former.iter().take(FORMER_KEYS_MAX) {
             if self.ever(&key).is_some() {
@@ -69,6 +79,6 @@ impl Members {
             }
             key = older.site;
         }
-        self.get(&key).map(|_| key)
+        Some(key)
     }
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::accept::{Acceptance, Origin};
+use super::former_keys::former_keys_in;
 use super::stage::After;
 use super::{Network, Notice, Output, Replica};
 use crate::codec;
 use crate::entry::Entry;
 use crate::ids::{NetworkId, SiteId, SiteKey};
 use crate::membership::{
-    Admission, Admitting, Genesis, Grant, Members, NotAdmitted, Operation, Revoked, Role, Ticket,
+    Admission, Admitting, FormerKey, Genesis, Grant, Members, NotAdmitted, Operation, Revoked,
+    Role, Ticket,
 };
 use crate::prepare::PreparedEntry;
 use crate::protocol::{
@@ -206,6 +208,10 @@ impl<S: Store> Replica<S> {
     /// Shows a member that does not know of it that this site is one.
     pub(super) fn introduce_to(&mut self, to: SiteId) -> Result<(), StoreError> {
         let Some(network) = self.network() else { return Ok(()) };
+        let now = self.now.monotonic_ms;
+        if self.peers.get_mut(&to).is_some_and(|peer| !peer.is_to_be_shown(now)) {
+            return Ok(());
+        }
         let mut entries = self.membership_entries(network, false)?;
         // The other side lacks what is newest.
         let kept = count_fitting(sizes(&entries).rev(), INTRODUCTION_BYTES_MAX);
@@ -296,7 +302,9 @@ impl<S: Store> Replica<S> {
         match introduction {
             Introduction::Ticket(admission) => self.take_up(from, token, *admission),
             Introduction::Entries { network, packed } => {
-                for entry in unpack_entries(&packed).unwrap_or_default() {
+                let entries = unpack_entries(&packed).unwrap_or_default();
+                let former = former_keys_in(&entries, from);
+                for entry in entries {
                     // Strangers bring what counts, and nothing that is only held to be judged.
                     let header = &entry.header;
                     let (space, author, seq) = (header.space, header.author, header.seq);
@@ -304,7 +312,7 @@ impl<S: Store> Replica<S> {
                         self.take_membership_entry(network, entry)?;
                     }
                 }
-                self.stage.after.push(After::Welcome { token, to: from });
+                self.stage.after.push(After::Welcome { token, to: from, former });
             }
             Introduction::FormerKeys(former) => self.shown_former_keys(from, token, &former),
         }
@@ -322,7 +330,7 @@ impl<S: Store> Replica<S> {
                     let root = admission.grant.network;
                     self.stage.operations.push((root, Operation::Admit(admission)));
                 }
-                self.stage.after.push(After::Welcome { token, to: from });
+                self.stage.after.push(After::Welcome { token, to: from, former: Vec::new() });
             }
             Err(reason) => self.refuse(token, &reason),
         }
@@ -392,10 +400,13 @@ impl<S: Store> Replica<S> {
     }
 
     /// Answers an introduction by what is durable now.
-    pub(super) fn welcome(&mut self, token: u64, to: SiteId) -> Result<(), StoreError> {
-        if let Some(revocation) = self.members().and_then(|members| members.revocation(&to)) {
-            let body = codec::encode(&Welcome::Revoked(Box::new(revocation.clone())));
-            self.outputs.push_back(Output::AnswerIntroduction { token, body });
+    pub(super) fn welcome(
+        &mut self,
+        token: u64,
+        to: SiteId,
+        former: &[FormerKey],
+    ) -> Result<(), StoreError> {
+        if self.show_revocation(token, to, former) {
             return Ok(());
         }
         if let Some(by) = self.members().and_then(|members| members.successor(&to)) {

@@ -246,7 +246,7 @@ impl<S: Store> Replica<S> {
         for after in stage.after {
             match after {
                 After::Say(output) => self.outputs.push_back(output),
-                After::Welcome { token, to } => self.welcome(token, to)?,
+                After::Welcome { token, to, former } => self.welcome(token, to, &former)?,
                 After::Pull { from, space } => self.pull(from, space),
                 After::PullMore { from, space } => self.pull_more(from, space)?,
                 After::GoOn { with } => self.go_on_with(with),

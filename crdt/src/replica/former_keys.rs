@@ -4,12 +4,34 @@
 //! which say nothing to a stranger. Who finds a member among them lets the site in as that member, until the membership
 //! entries, which the two then sync like any others, say the same.
 
+use std::collections::BTreeMap;
+use std::iter::successors;
+
+use super::spaces::operations_of;
 use super::{Network, Output, Replica};
 use crate::codec;
+use crate::entry::Entry;
 use crate::ids::SiteId;
-use crate::membership::FormerKey;
+use crate::membership::{FORMER_KEYS_MAX, FormerKey, Operation};
 use crate::protocol::{Introduction, Welcome};
 use crate::store::Store;
+
+/// The former keys of a site, as membership entries that it shows have them.
+pub(super) fn former_keys_in(entries: &[Entry], site: SiteId) -> Vec<FormerKey> {
+    let operations =
+        entries.iter().filter_map(operations_of).flat_map(|(_, operations)| operations);
+    let former = operations.filter_map(|operation| match operation {
+        Operation::Rotate(rotation) => Some((rotation.to, rotation.former_key())),
+        Operation::Admit(_)
+        | Operation::Revoke(_)
+        | Operation::ChangeRole(_)
+        | Operation::Rename { .. }
+        | Operation::Vouch(_) => None,
+    });
+    let former: BTreeMap<SiteId, FormerKey> = former.collect();
+    let keys = successors(former.get(&site), |key| former.get(&key.site));
+    keys.take(FORMER_KEYS_MAX).cloned().collect()
+}
 
 impl<S: Store> Replica<S> {
     /// A site answers where a member was looked for, and is none: shows it who this site was.
@@ -24,11 +46,27 @@ impl<S: Store> Replica<S> {
     pub(super) fn shown_former_keys(&mut self, from: SiteId, token: u64, former: &[FormerKey]) {
         let own = self.own_former_keys().filter(|_| self.goes_on_for(from, former));
         let Some(own) = own else {
-            self.refuse(token, "this site knows of no admission of yours");
+            if !self.show_revocation(token, from, former) {
+                self.refuse(token, "this site knows of no admission of yours");
+            }
             return;
         };
         let body = codec::encode(&Welcome::FormerKeys(own));
         self.outputs.push_back(Output::AnswerIntroduction { token, body });
+    }
+
+    /// Shows a site the word by which it was revoked, also under a former key. Says whether there is one.
+    pub(super) fn show_revocation(
+        &mut self,
+        token: u64,
+        site: SiteId,
+        former: &[FormerKey],
+    ) -> bool {
+        let revocation = self.members().and_then(|members| members.revocation_of(site, former));
+        let Some(revocation) = revocation.cloned() else { return false };
+        let body = codec::encode(&Welcome::Revoked(Box::new(revocation)));
+        self.outputs.push_back(Output::AnswerIntroduction { token, body });
+        true
     }
 
     /// Lets a site in as the member that it goes on for, by what it shows. Says whether it is one.

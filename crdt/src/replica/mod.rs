@@ -12,13 +12,14 @@
 //!
 //! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
 //! far), `history` (of a record, from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`,
-//! `peer`, `serve` and `gossip` (what is sent), `spaces` (and to whom), `merge` (bundles), `admission`, `former_keys`, `administration`,
-//! `receipts`, `forks`, `repair`, `replay`.
+//! `peer`, `serve` and `gossip` (what is sent), `spaces` (and to whom), `merge` (bundles), `admission`, `former_keys`,
+//! `decision` (what a member may decide), `administration` (how it does), `receipts`, `forks`, `repair`, `replay`.
 
 mod accept;
 mod administration;
 mod admission;
 mod commit;
+mod decision;
 pub(crate) mod documents;
 mod forks;
 mod former_keys;
@@ -52,9 +53,9 @@ use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
 pub use accept::Refusal;
-pub use administration::{Decision, DecisionError, SpaceDecision};
 pub use admission::{InviteError, JoinError};
 pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
+pub use decision::{Decision, DecisionError, SpaceDecision};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use peer::Exchange;
 pub use replay::Progress;

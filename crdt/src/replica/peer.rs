@@ -26,8 +26,15 @@ pub(super) struct Peer {
     pub(super) told: BTreeMap<SpaceId, Told>,
     /// The spaces that it was last shown to be in.
     pub(super) invited: Option<Invited>,
+    /// How often it was shown that this site is a member, and when that may be again.
+    shown: (u32, u64),
     pub(super) exchange: Exchange,
 }
+
+/// Between two attempts to show a peer that this site is a member, at first: each takes up to 200 KiB. The pauses double,
+const SHOW_AGAIN_MS: u64 = 1_000;
+/// so often, to an hour.
+const SHOW_DOUBLINGS_MAX: u32 = 12;
 
 /// What a member is told of a space: one thing at a time.
 #[derive(Debug, Default)]
@@ -148,6 +155,17 @@ impl Peer {
         let pulls = self.pulls.values().filter(|state| state.in_flight.is_some());
         let told = self.told.values().filter(|told| told.in_flight.is_some());
         pulls.count() + told.count() >= REQUESTS_MAX
+    }
+
+    /// Whether it may be shown now that this site is a member, which then counts as done.
+    pub(super) fn is_to_be_shown(&mut self, now_ms: u64) -> bool {
+        let (times, not_before_ms) = self.shown;
+        if now_ms < not_before_ms {
+            return false;
+        }
+        let pause_ms = SHOW_AGAIN_MS << times.min(SHOW_DOUBLINGS_MAX);
+        self.shown = (times + 1, now_ms + pause_ms);
+        true
     }
 
     /// The pulls that an answer belongs to whose entries were prepared, and that answer.

@@ -8,7 +8,7 @@ use super::write::{WriteError, Written};
 use super::{Output, Replica};
 use crate::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::ids::{Author, NetworkId, SiteId, SpaceId};
-use crate::membership::{Genesis, Operation, SpaceDocument};
+use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
 use crate::prepare::Reading;
 use crate::read;
 use crate::record::{
@@ -106,7 +106,7 @@ pub(super) enum After {
     /// Something to say.
     Say(Output),
     /// Answer a site that was introduced, by what is then known.
-    Welcome { token: u64, to: SiteId },
+    Welcome { token: u64, to: SiteId, former: Vec<FormerKey> },
     /// Pull.
     Pull { from: SiteId, space: SpaceId },
     /// Go on with a pull.

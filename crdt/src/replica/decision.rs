@@ -1,0 +1,180 @@
+//! What a site can decide as a member, and why it cannot.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{NetworkId, Signature, SiteId};
+use crate::membership::{BadSiteName, BadSpaceName, Role};
+
+/// A decision of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is no member any more, for ever.
+    Revoke {
+        /// The member.
+        site: SiteId,
+    },
+    /// It may do more or less.
+    ChangeRole {
+        /// The member.
+        site: SiteId,
+        /// What it may do.
+        role: Role,
+    },
+    /// It bears another name.
+    Rename {
+        /// The member.
+        site: SiteId,
+        /// The name.
+        name: String,
+    },
+    /// This site goes on under another key, once its node starts with that one.
+    Rotate {
+        /// The new key's site.
+        to: SiteId,
+        /// By each of [`Replica::roots`], see [`Rotation::consent`].
+        consents: BTreeMap<NetworkId, Signature>,
+    },
+    /// There is a private space, of which only this site knows and is an admin.
+    CreateSpace {
+        /// Its name.
+        name: String,
+        /// Fresh random bytes.
+        nonce: [u8; 16],
+    },
+    /// About a private space.
+    InSpace {
+        /// Its root.
+        root: NetworkId,
+        /// What is decided.
+        decision: SpaceDecision,
+    },
+}
+
+/// A decision about a private space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpaceDecision {
+    /// A member of the network is in it, with this role from now on.
+    Grant {
+        /// The member.
+        site: SiteId,
+        /// What it may do in the space.
+        role: Role,
+    },
+    /// A site is in it no more, for ever.
+    Revoke {
+        /// The site.
+        site: SiteId,
+    },
+    /// This site is in it no more, for ever. What it holds stays.
+    Leave,
+}
+
+/// Why a decision was not made. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DecisionError {
+    /// The site has no say.
+    #[error("this site is no member of a network")]
+    NoMember,
+    /// The site was revoked: nobody would take its word.
+    #[error(
+        "this site was revoked by {by}: it decides of nothing any more; it can join only anew, with a new ticket and another data folder"
+    )]
+    Revoked {
+        /// The admin who revoked it.
+        by: SiteId,
+    },
+    /// The site left the space, or was shut out of it.
+    #[error("this site {}: it decides of nothing there any more", match left {
+        true => "left the space".to_owned(),
+        false => format!("was shut out of the space by {by}"),
+    })]
+    OutOfSpace {
+        /// Whether by its own decision.
+        left: bool,
+        /// Who decided.
+        by: SiteId,
+    },
+    /// Admins decide.
+    #[error("deciding of members takes the role admin, this site is {role}")]
+    Role {
+        /// The site's role.
+        role: Role,
+    },
+    /// There is no such space here.
+    #[error("this site holds no such space")]
+    UnknownSpace,
+    /// The name cannot be one.
+    #[error(transparent)]
+    SpaceName(#[from] BadSpaceName),
+    /// A space is called so.
+    #[error("this site holds a space called {name} already")]
+    SpaceNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// Each space takes memory.
+    #[error("this site holds as many spaces as it can")]
+    TooManySpaces,
+    /// The site is not in the space.
+    #[error("{name} is not in that space")]
+    NotInSpace {
+        /// Its name.
+        name: String,
+    },
+    /// What is here alone would be lost to the space.
+    #[error(
+        "{entries} entries that this site wrote in the space are not known to be held by any other site of it: wait until one has said so (`branchline sync` asks)"
+    )]
+    OnlyHere {
+        /// How many.
+        entries: u64,
+    },
+    /// No such member.
+    #[error("no site {site} is a member of this network")]
+    UnknownSite {
+        /// What was given.
+        site: SiteId,
+    },
+    /// It is shut out already.
+    #[error(
+        "{name} was revoked before, or left: it can come back only under another key (`branchline rotate` there, once it knows that it is out)"
+    )]
+    AlreadyRevoked {
+        /// Its name.
+        name: String,
+    },
+    /// Nobody shuts itself out.
+    #[error("a site decides neither of its own membership nor of its own role: another admin can")]
+    Oneself,
+    /// A network without an admin could never let anyone in or out again.
+    #[error(
+        "this site is the only admin: make another one first (`branchline role SITE admin`, in a space `branchline space grant SPACE SITE admin`)"
+    )]
+    LastAdmin,
+    /// Admins decide of their juniors.
+    #[error(
+        "{name} has been there for longer than this site: only an admin who was there before it can decide of it"
+    )]
+    Senior {
+        /// The member's name.
+        name: String,
+    },
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] BadSiteName),
+    /// Another site bears it.
+    #[error("another site is or was called {name}")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The new key belongs to a site that is known already, or does not consent.
+    #[error("the new key is not a fresh one")]
+    NotFresh,
+    /// The journal could not be written; trying again later is safe.
+    #[error("nothing was written: {reason}")]
+    Unwritable {
+        /// What the storage said.
+        reason: String,
+    },
+}
