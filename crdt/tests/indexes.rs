@@ -242,7 +242,7 @@ fn an_index_of_many_records_is_built_in_steps_while_they_change() {
         steps += 1;
         assert!(steps < 20, "it is never built");
     }
-    assert_eq!(steps, 3, "2,000 records are looked at, and 2,000 rows written, at a time");
+    assert_eq!(steps, 10, "500 records are looked at, and 500 rows written, at a time");
     assert_eq!(check(&pair, 0), (1, 0));
     let space = pair.space();
     let schema = read::schema(pair.replicas[0].store(), space, COLLECTION).unwrap().unwrap();

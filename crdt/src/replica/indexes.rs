@@ -19,8 +19,8 @@ use crate::tables::records::RecordKey;
 use crate::tables::{ReadTables, decode_row, walk};
 use round::Round;
 
-/// Records that one tick looks at for an index, and rows that it adds or removes: some ms, which writers wait.
-const STEP_ROWS: usize = 2_000;
+/// Records that one tick looks at for an index, and rows that it adds or removes: about 2 ms, which writers wait.
+const STEP_ROWS: usize = 500;
 
 /// The indexes of all collections, as the tables have them.
 #[derive(Default)]
