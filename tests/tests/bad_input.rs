@@ -90,6 +90,19 @@ fn schemas_are_checked_and_hold() {
         &["patch", "products", "tea", r#"{"stock": {"$inc": 9007199254740993}}"#],
         &["stock"],
     );
+    refused(&head, &["patch", "products", "tea", r#"{"$inc": 1}"#], &["$inc"]);
+    let applied = apply(r#"{"products": {"stock": "counter"}}"#);
+    assert!(applied.stderr.contains("no more: price"), "{}", applied.stderr);
+}
+
+#[test]
+fn a_deleted_record_is_told_from_one_that_never_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = running(folder.path());
+    head.run(["put", "products", "tea", r#"{"price": "1"}"#]).ok();
+    head.run(["delete", "products", "tea"]).ok();
+    refused(&head, &["get", "products", "tea"], &["is deleted", "undelete products tea"]);
+    refused(&head, &["get", "products", "rice"], &["does not exist"]);
 }
 
 #[test]
@@ -138,6 +151,7 @@ fn wrong_usage_is_told_from_failure() {
     let head = office(folder.path(), "head");
     assert_eq!(head.run(["frobnicate"]).code, 2);
     assert_eq!(head.run(["put", "products"]).code, 2);
+    assert_eq!(head.run(["list", "products", "--limit", "0"]).code, 2);
     assert_eq!(head.run(["run", "--listen", "not-an-address"]).code, 2);
     assert_eq!(head.run(["run", "--api", "0.0.0.0:80"]).code, 2);
     let error = head.run(["init", "--name", "again"]).fails(1);

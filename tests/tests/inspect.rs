@@ -242,6 +242,9 @@ fn a_check_ends_as_monitoring_systems_expect() {
     eventually("north is behind", || head.run(["check", "--behind-entries", "1,5"]).code == 1);
     std::fs::remove_dir_all(&north.data).unwrap();
     assert_eq!(north.run(["check"]).code, 3);
+    let told = head.run(["check", "--space", "main"]);
+    assert_eq!(told.code, 3);
+    assert!(told.stdout.starts_with("BRANCHLINE UNKNOWN - --space main"), "{}", told.stdout);
     for wrong in [["check", "--no-such-flag"], ["check", "--damaged=many"]] {
         let told = head.run(wrong);
         assert_eq!(told.code, 3, "{wrong:?}");

@@ -75,7 +75,11 @@ fn what_a_revoked_office_writes_behind_a_cut_link_shows_nowhere_else() {
     let refused = north.run(["put", "products", "later", "{}"]).fails(1);
     assert!(refused.contains("revoked"), "{refused}");
     assert!(!is_connected(&north, "head"));
-    // A ticket does not bring it back.
+    // Neither another key nor a ticket brings it back.
+    north.stop();
+    let refused = north.run(["rotate"]).fails(1);
+    assert!(refused.contains("was revoked by"), "{refused}");
+    north.start_with(&[]);
     let ticket = head.run(["invite", "--address", &cable.multiaddr()]).ok();
     let refused = north.run(["join", ticket.trim()]).fails(1);
     assert!(refused.contains("this site"), "{refused}");

@@ -31,7 +31,8 @@ pub enum Decision {
     Rotate {
         /// The new key's site.
         to: SiteId,
-        /// By each of [`Replica::roots`], see [`Rotation::consent`].
+        /// By each of [`Replica::open_roots`](super::Replica::open_roots), see
+        /// [`Rotation::consent`](crate::membership::Rotation::consent).
         consents: BTreeMap<NetworkId, Signature>,
     },
     /// There is a private space, of which only this site knows and is an admin.
