@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Bound;
 
 use crate::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use crate::tables::{ReadTables, scan_back_from};
+use crate::tables::{ReadTables, scan_back_from, scan_from};
 
 /// A store in memory.
 #[derive(Clone, Debug, Default)]
@@ -63,11 +63,7 @@ impl ReadTables for MemoryStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let start = match after {
-            Some(key) if key >= prefix => Bound::Excluded(key.to_vec()),
-            Some(_) | None => Bound::Included(prefix.to_vec()),
-        };
-        let rows = self.rows.range((start, Bound::Unbounded));
+        let rows = self.rows.range::<[u8], _>((scan_from(prefix, after), Bound::Unbounded));
         let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use branchline_crdt::Replica;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::membership::Rotation;
 use branchline_crdt::replica::{Decision, DecisionError, Input, Output};
 use tracing::info;
 
@@ -47,9 +46,8 @@ pub fn rotate(data: &Path) -> Result<RotateReport, RotateError> {
     let next = folder.next_key().map_err(StartError::from)?;
     let to = next.site();
     if replica.members().and_then(|members| members.successor(&from)) != Some(to) {
-        let roots = replica.open_roots().into_iter();
-        let consents = roots.map(|root| (root, Rotation::consent(root, from, &next))).collect();
-        decide(&mut replica, Decision::Rotate { to, consents }, started)?;
+        let decision = replica.rotation_to(&next);
+        decide(&mut replica, decision, started)?;
     }
     folder.take_next_key(to).map_err(StartError::from)?;
     replica.into_store().flush_tables().map_err(StartError::from)?;

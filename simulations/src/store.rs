@@ -1,12 +1,12 @@
 //! An office's disk: the journal of the product on a disk that forgets, and tables that lag behind it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
 use branchline_crdt::entry::Entry;
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use branchline_crdt::tables::{ReadTables, scan_back_from};
+use branchline_crdt::tables::{ReadTables, scan_back_from, scan_from};
 use branchline_node::storage::disk::Disk;
 use branchline_node::storage::journal::{Journal, JournalOpenError, JournalOptions};
 use branchline_node::storage::testing::FaultyDisk;
@@ -251,11 +251,7 @@ impl ReadTables for SimulatedStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let start = match after {
-            Some(key) if key >= prefix => Excluded(key),
-            Some(_) | None => Included(prefix),
-        };
-        let rows = self.tables.rows.range::<[u8], _>((start, Unbounded));
+        let rows = self.tables.rows.range::<[u8], _>((scan_from(prefix, after), Unbounded));
         let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }

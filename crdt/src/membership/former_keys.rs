@@ -42,15 +42,9 @@ impl Members {
 
     /// A site's former keys, the newest first.
     pub(crate) fn former_keys(&self, site: SiteId) -> Vec<FormerKey> {
-        let rotations = self.operations().filter_map(|operation| match operation {
-            Operation::Rotate(rotation) => Some(((rotation.from, rotation.to), rotation)),
-            Operation::Admit(_)
-            | Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_) => None,
-        });
-        let rotations: BTreeMap<_, _> = rotations.collect();
+        let rotations = self.operations().filter_map(Operation::rotation);
+        let rotations: BTreeMap<_, _> =
+            rotations.map(|rotation| ((rotation.from, rotation.to), rotation)).collect();
         let links = self.keys_of(site).zip(self.keys_of(site).skip(1));
         let former = links.filter_map(|(to, from)| rotations.get(&(from, to)));
         former.take(FORMER_KEYS_MAX).map(|rotation| rotation.former_key()).collect()

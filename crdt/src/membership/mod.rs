@@ -228,6 +228,18 @@ impl Operation {
         }
     }
 
+    /// The replacement of a key that it is.
+    pub(crate) fn rotation(&self) -> Option<&Rotation> {
+        match self {
+            Self::Rotate(rotation) => Some(rotation),
+            Self::Admit(_)
+            | Self::Revoke(_)
+            | Self::ChangeRole(_)
+            | Self::Rename { .. }
+            | Self::Vouch(_) => None,
+        }
+    }
+
     /// Whether it decides of what a site may do, or vouches for what it did.
     pub(crate) fn is_of_standing(&self) -> bool {
         match self {

@@ -7,7 +7,7 @@ use super::stage::After;
 use super::{Output, Replica};
 use crate::codec;
 use crate::entry::{Body, Entry};
-use crate::ids::{NetworkId, Signature, SiteId, SpaceId};
+use crate::ids::{NetworkId, Signature, SiteId, SiteKey, SpaceId};
 use crate::membership::{
     Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange, Rotation, SpaceDocument,
     Vouch, admission_to_space, check_site_name, check_space_name,
@@ -70,6 +70,13 @@ impl<S: Store> Replica<S> {
             return Err(DecisionError::NameTaken { name });
         }
         Ok(Some(Operation::Rename { site, name }))
+    }
+
+    /// The decision by which this site goes on under the key of `next`.
+    pub fn rotation_to(&self, next: &SiteKey) -> Decision {
+        let consent = |root| (root, Rotation::consent(root, self.site(), next));
+        let consents = self.open_roots().into_iter().map(consent).collect();
+        Decision::Rotate { to: next.site(), consents }
     }
 
     fn stage_rotations(

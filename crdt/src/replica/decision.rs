@@ -27,12 +27,13 @@ pub enum Decision {
         /// The name.
         name: String,
     },
-    /// This site goes on under another key, once its node starts with that one.
+    /// This site goes on under another key, once its node starts with that one. See
+    /// [`Replica::rotation_to`](super::Replica::rotation_to).
     Rotate {
         /// The new key's site.
         to: SiteId,
-        /// By each of [`Replica::open_roots`](super::Replica::open_roots), see
-        /// [`Rotation::consent`](crate::membership::Rotation::consent).
+        /// The new key's [`Rotation::consent`](crate::membership::Rotation::consent), for the network and each private
+        /// space that the site is in.
         consents: BTreeMap<NetworkId, Signature>,
     },
     /// There is a private space, of which only this site knows and is an admin.

@@ -12,7 +12,7 @@ use super::{Network, Output, Replica};
 use crate::codec;
 use crate::entry::Entry;
 use crate::ids::SiteId;
-use crate::membership::{FORMER_KEYS_MAX, FormerKey, Operation};
+use crate::membership::{FORMER_KEYS_MAX, FormerKey};
 use crate::protocol::{Introduction, Welcome};
 use crate::store::Store;
 
@@ -20,13 +20,8 @@ use crate::store::Store;
 pub(super) fn former_keys_in(entries: &[Entry], site: SiteId) -> Vec<FormerKey> {
     let operations =
         entries.iter().filter_map(operations_of).flat_map(|(_, operations)| operations);
-    let former = operations.filter_map(|operation| match operation {
-        Operation::Rotate(rotation) => Some((rotation.to, rotation.former_key())),
-        Operation::Admit(_)
-        | Operation::Revoke(_)
-        | Operation::ChangeRole(_)
-        | Operation::Rename { .. }
-        | Operation::Vouch(_) => None,
+    let former = operations.filter_map(|operation| {
+        operation.rotation().map(|rotation| (rotation.to, rotation.former_key()))
     });
     let former: BTreeMap<SiteId, FormerKey> = former.collect();
     let keys = successors(former.get(&site), |key| former.get(&key.site));

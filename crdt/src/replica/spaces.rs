@@ -108,7 +108,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Of them, those that nobody has shown this site to be shut out of.
-    pub fn open_roots(&self) -> Vec<NetworkId> {
+    pub(super) fn open_roots(&self) -> Vec<NetworkId> {
         self.roots().into_iter().filter(|root| self.revoked_from(*root).is_none()).collect()
     }
 

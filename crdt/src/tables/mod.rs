@@ -62,6 +62,14 @@ pub trait ReadTables {
     ) -> Result<Vec<Row>, StoreError>;
 }
 
+/// Where a [`ReadTables::scan`] begins: never below `prefix`.
+pub fn scan_from<'k>(prefix: &'k [u8], after: Option<&'k [u8]>) -> Bound<&'k [u8]> {
+    match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        Some(_) | None => Bound::Included(prefix),
+    }
+}
+
 /// Where a [`ReadTables::scan_back`] begins: never below `prefix`, nor behind the keys that begin with it.
 pub fn scan_back_from(prefix: &[u8], before: Option<&[u8]>) -> Bound<Vec<u8>> {
     let from = match (before.map(<[u8]>::to_vec), behind(prefix)) {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
-use std::ops::Bound::{self, Excluded, Included, Unbounded};
+use std::ops::Bound::{self, Included, Unbounded};
 use std::sync::Arc;
 
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use branchline_crdt::tables::{ReadTables, scan_back_from};
+use branchline_crdt::tables::{ReadTables, scan_back_from, scan_from};
 
 /// Frames and rows that many sites have in common.
 #[derive(Debug, Default)]
@@ -73,11 +73,9 @@ impl ReadTables for SharedStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let start = match after {
-            Some(key) if key >= prefix => Excluded(key),
-            Some(_) | None => Included(prefix),
-        };
-        let rows = self.merged((start, Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
+        let rows = self
+            .merged((scan_from(prefix, after), Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix));
         let rows = rows.filter_map(|(key, value)| Some((key.clone(), value?.clone())));
         Ok(rows.take(limit).collect())
     }

@@ -3,8 +3,7 @@
 use branchline_crdt::Replica;
 use branchline_crdt::entry::PAYLOAD_FORMAT;
 use branchline_crdt::ids::{Incarnation, SiteKey};
-use branchline_crdt::membership::Rotation;
-use branchline_crdt::replica::{Decision, Identity};
+use branchline_crdt::replica::Identity;
 use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;
 
@@ -181,10 +180,8 @@ impl World {
         let from = self.site_id(office);
         let numbers = [office as u64, u64::from(self.starts(office))];
         let key = SiteKey::from_seed(random::hash(self.seed, "next key", &numbers));
-        let (to, roots) = (key.site(), replica.open_roots().into_iter());
-        let consents = roots.map(|root| (root, Rotation::consent(root, from, &key))).collect();
-        let is_decided =
-            matches!(self.decide(office, Decision::Rotate { to, consents }), Some(Ok(())));
+        let (to, decision) = (key.site(), replica.rotation_to(&key));
+        let is_decided = matches!(self.decide(office, decision), Some(Ok(())));
         if is_decided {
             self.stop(office, Ending::Orderly);
             self.sites[office].key = key;

@@ -6,7 +6,7 @@ use super::memory::Memory;
 use super::read;
 use super::rows::Sum;
 use branchline_crdt::store::{Position, Row, StoreError};
-use branchline_crdt::tables::scan_back_from;
+use branchline_crdt::tables::{scan_back_from, scan_from};
 
 /// Tables that serve.
 pub(super) struct Open {
@@ -33,10 +33,7 @@ impl Open {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         let mut page: Vec<Row> = Vec::new();
-        let mut from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
-            Some(_) | None => Bound::Included(prefix.to_vec()),
-        };
+        let mut from = scan_from(prefix, after).map(<[u8]>::to_vec);
         while page.len() < limit {
             let wanted = limit - page.len();
             let start = from.as_ref().map(Vec::as_slice);
