@@ -142,6 +142,8 @@ fn append_to_new_segment(journal: &mut Journal, frames: &[&[u8]]) -> io::Result<
 
     let name = segment_name(number);
     let created = journal.disk.create(&name).and_then(|file| {
+        // What a failed attempt left is gone for good first, so that no crash can leave a mixture of the two.
+        file.fdatasync()?;
         file.write_at(0, &journal.buffer)?;
         file.fdatasync()?;
         journal.disk.sync_dir()?;

@@ -165,6 +165,31 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_failed_attempt_left_of_a_segment_is_not_mixed_with_the_next() {
+    for (seed, life) in (0..200).flat_map(|seed| (1..6).map(move |life| (seed, life))) {
+        let disk = FaultyDisk::new();
+        let mut journal = open(&disk);
+        let mut acknowledged = append(&mut journal, &[vec![1]]).unwrap();
+        disk.fail_syncs(1);
+        let given_up = vec![vec![2]];
+        assert!(is_unwritable(append(&mut journal, &given_up)));
+        // The second frame of the one attempt would follow on the first of the other.
+        let attempts = [vec![vec![3; 700], vec![]], vec![vec![4; 700]]];
+        for attempt in &attempts {
+            disk.kill_after(life);
+            acknowledged.extend(append(&mut journal, attempt).unwrap_or_default());
+        }
+        if disk.is_killed() {
+            drop(journal);
+            disk.crash(seed);
+            let found = all(&open(&disk));
+            let [one, other] = attempts;
+            check_after_crash(&found, &acknowledged, &[given_up, one, other]);
+        }
+    }
+}
+
 /// Three segments, commits of one and of several frames.
 fn small_journal(disk: &FaultyDisk) -> Frames {
     let mut journal = open(disk);
