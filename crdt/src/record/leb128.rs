@@ -1,4 +1,6 @@
 //! Bytes of a change, read and written piece by piece: LEB128 numbers, strings, lists of known lengths.
+//!
+//! Each number has one form, the shortest; any other is refused.
 
 /// Why bytes are not laid out as a change of the format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +14,13 @@ pub enum LayoutFault {
     /// A number is longer than 64 bits.
     #[error("a number in the {within} is longer than 64 bits")]
     Number {
+        /// What was being read.
+        within: &'static str,
+    },
+    /// It could be written differently. Documents keep the meaning of changes and write their bytes anew, so any other
+    /// form would not be found again by its hash.
+    #[error("the {within} are not in their one canonical form")]
+    NotCanonical {
         /// What was being read.
         within: &'static str,
     },
@@ -157,6 +166,7 @@ impl<'a> Input<'a> {
             }
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
+                self.demand_canonical(shift == 0 || byte != 0)?;
                 return Ok(value);
             }
         }
@@ -176,10 +186,24 @@ impl<'a> Input<'a> {
                 if byte & 0x40 != 0 && shift + 7 < 64 {
                     value |= -1 << (shift + 7);
                 }
+                // Without this byte, the one before would say the same.
+                let is_needless = match value >> shift {
+                    0 | -1 => shift > 0 && (value >> (shift - 1)) == value >> shift,
+                    _ => false,
+                };
+                self.demand_canonical(!is_needless)?;
                 return Ok(value);
             }
         }
         Err(LayoutFault::Number { within: self.within })
+    }
+
+    /// Demands that what was read is in its one form.
+    pub(super) fn demand_canonical(&self, is_canonical: bool) -> Result<(), LayoutFault> {
+        match is_canonical {
+            true => Ok(()),
+            false => Err(LayoutFault::NotCanonical { within: self.within }),
+        }
     }
 
     /// Demands that nothing is left.
@@ -236,6 +260,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_number_has_one_form() {
+        for bytes in [&[0x80, 0x00][..], &[0xff, 0x00], &[0x81, 0x80, 0x00]] {
+            let read = Input::new(bytes, "numbers").unsigned();
+            assert_eq!(read, Err(LayoutFault::NotCanonical { within: "numbers" }), "{bytes:x?}");
+        }
+        for bytes in [&[0x80, 0x00][..], &[0xbf, 0x00], &[0xff, 0x7f], &[0xc0, 0xff, 0x7f]] {
+            let read = Input::new(bytes, "numbers").signed();
+            assert_eq!(read, Err(LayoutFault::NotCanonical { within: "numbers" }), "{bytes:x?}");
+        }
+        assert_eq!(Input::new(&[0xc0, 0x00], "numbers").signed(), Ok(64));
+        assert_eq!(Input::new(&[0xbf, 0x7f], "numbers").signed(), Ok(-65));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The operations of a change, from its columns.
+//! The operations of a change, from its columns, which are refused in any other form than the one that
+//! [`super::build`] gives them.
 
 use super::super::leb128::{Input, LayoutFault};
 use super::super::limits::{FIELD_NAME_BYTES_MAX, OPERATIONS_MAX};
@@ -28,6 +29,7 @@ fn read_columns<'a>(input: &mut Input<'a>) -> Result<[&'a [u8]; 12], LayoutFault
         let at = next + at.ok_or(LayoutFault::Column { found })?;
         if let Some(length) = lengths.get_mut(at) {
             *length = input.unsigned()?;
+            input.demand_canonical(*length > 0)?;
         }
         next = at + 1;
     }
@@ -42,7 +44,10 @@ fn read_columns<'a>(input: &mut Input<'a>) -> Result<[&'a [u8]; 12], LayoutFault
 
 /// The columns of a change that is being read.
 struct Columns<'a> {
+    /// Its own, then those that its operations name.
     actors: &'a [ActorBytes],
+    /// Which of these are named.
+    is_named: Vec<bool>,
     object_actor: Runs<'a, u64>,
     object_counter: Runs<'a, u64>,
     key_actor: Runs<'a, u64>,
@@ -76,8 +81,12 @@ pub(super) fn read_operations(
         pred_actor,
         pred_counter,
     ] = read_columns(input)?;
+    let (own, others) = actors.split_first().ok_or(LayoutFault::NoOperations)?;
+    let is_in_order = others.is_sorted_by(|a, b| a < b) && !others.contains(own);
+    input.demand_canonical(is_in_order)?;
     let mut columns = Columns {
         actors,
+        is_named: vec![false; others.len()],
         object_actor: Runs::new(object_actor),
         object_counter: Runs::new(object_counter),
         key_actor: Runs::new(key_actor),
@@ -91,7 +100,6 @@ pub(super) fn read_operations(
         pred_counter: Deltas::new(pred_counter),
         preds_left: OPERATIONS_MAX as u64,
     };
-    let actor = actors.first().copied().ok_or(LayoutFault::NoOperations)?;
     let mut actions: Runs<'_, u64> = Runs::new(action);
     // Mostly there are as many, for values of one type and length seldom follow each other.
     let mut operations = Vec::with_capacity(value_kind.len().min(64));
@@ -102,12 +110,14 @@ pub(super) fn read_operations(
         let counter = start_op.checked_add(operations.len() as u64 + 1);
         let counter = counter.ok_or(LayoutFault::CounterOverflow)? - 1;
         let action = actions.next()?.ok_or(LayoutFault::Half { of: "action" })?;
-        operations.push(columns.operation(OpId { counter, actor }, action)?);
+        operations.push(columns.operation(OpId { counter, actor: *own }, action)?);
     }
-    match operations.is_empty() {
-        true => Err(LayoutFault::NoOperations.into()),
-        false => Ok(operations),
+    if operations.is_empty() {
+        return Err(LayoutFault::NoOperations.into());
     }
+    actions.end()?;
+    columns.end()?;
+    Ok(operations)
 }
 
 impl<'a> Columns<'a> {
@@ -125,11 +135,12 @@ impl<'a> Columns<'a> {
         let insert = self.insert.next()?;
         let value = self.value()?;
         let action = match (action, value) {
-            (0, _) => Action::Make(Shape::Map),
             (1, value) => Action::Put(value),
-            (2, _) => Action::Make(Shape::List),
-            (3, _) => Action::Delete,
-            (4, _) => Action::Make(Shape::Text),
+            (0, Value::Null) => Action::Make(Shape::Map),
+            (2, Value::Null) => Action::Make(Shape::List),
+            (3, Value::Null) => Action::Delete,
+            (4, Value::Null) => Action::Make(Shape::Text),
+            (0 | 2 | 3 | 4, _) => return Err(LayoutFault::NotCanonical { within: "values" }.into()),
             (5, Value::Int(by)) => Action::Increment(by),
             (6, _) => return Err(UnknownOperation::Table.into()),
             (7, _) => return Err(UnknownOperation::Mark.into()),
@@ -138,9 +149,14 @@ impl<'a> Columns<'a> {
         Ok(Operation { id, object, key, insert, action, preds: self.preds()? })
     }
 
-    fn actor(&self, found: u64) -> Result<ActorBytes, LayoutFault> {
-        let actor = usize::try_from(found).ok().and_then(|found| self.actors.get(found));
+    fn actor(&mut self, found: u64) -> Result<ActorBytes, LayoutFault> {
         let known = self.actors.len() as u64;
+        let place = usize::try_from(found).unwrap_or(usize::MAX);
+        if let Some(is_named) = place.checked_sub(1).and_then(|other| self.is_named.get_mut(other))
+        {
+            *is_named = true;
+        }
+        let actor = self.actors.get(place);
         actor.copied().ok_or(LayoutFault::ActorIndex { found, known })
     }
 
@@ -161,7 +177,8 @@ impl<'a> Columns<'a> {
     }
 
     fn value(&mut self) -> Result<Value, ChunkFault> {
-        let kind = self.value_kind.next()?.unwrap_or(0);
+        let kind = self.value_kind.next()?;
+        let kind = kind.ok_or(LayoutFault::NotCanonical { within: "columns" })?;
         let length = kind >> 4;
         let mut bytes = Input::new(self.value.take(length)?, "values");
         let value = match kind & 0x0f {
@@ -182,7 +199,8 @@ impl<'a> Columns<'a> {
     }
 
     fn preds(&mut self) -> Result<Vec<OpId>, LayoutFault> {
-        let count = self.pred_count.next()?.unwrap_or(0);
+        let count = self.pred_count.next()?;
+        let count = count.ok_or(LayoutFault::NotCanonical { within: "columns" })?;
         self.preds_left = self.preds_left.checked_sub(count).ok_or(LayoutFault::TooManyRows)?;
         let mut preds = Vec::new();
         for _ in 0..count {
@@ -195,5 +213,21 @@ impl<'a> Columns<'a> {
             preds.push(OpId { counter, actor: self.actor(actor)? });
         }
         Ok(preds)
+    }
+
+    /// Demands that the operations took all that there is.
+    fn end(&self) -> Result<(), LayoutFault> {
+        for column in [&self.object_actor, &self.object_counter, &self.key_actor] {
+            column.end()?;
+        }
+        for column in [&self.value_kind, &self.pred_count, &self.pred_actor] {
+            column.end()?;
+        }
+        self.key_counter.end()?;
+        self.key_name.end()?;
+        self.insert.end()?;
+        self.pred_counter.end()?;
+        self.value.demand_canonical(self.value.is_empty())?;
+        self.value.demand_canonical(self.is_named.iter().all(|is_named| *is_named))
     }
 }

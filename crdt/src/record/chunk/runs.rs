@@ -1,8 +1,10 @@
 //! Columns of a change: run-length encoded, so that a few bytes can stand for any number of rows. Rows are read one by
 //! one, and no more of them than the format allows.
 //!
-//! A run begins with a signed number: `n` > 0, then one value, stands for `n` rows of it; `-n`, then `n` values, for
-//! those; 0, then an unsigned number, for as many rows without value. Rows behind the end have no value.
+//! A run begins with a signed number: `n` > 1, then one value, stands for `n` rows of it; `-n`, then `n` values, for
+//! those, each of which differs from its neighbours; 0, then an unsigned number, for as many rows without value. A run is
+//! as long as it can be, a column without any value is empty, and any other tells all its rows: so there is one form,
+//! and readers refuse every other.
 
 use super::super::leb128::{Input, LayoutFault, write_signed, write_sized, write_unsigned};
 
@@ -47,8 +49,12 @@ impl<'a> Cell<'a> for &'a str {
 #[derive(Debug)]
 pub(super) struct Runs<'a, T> {
     input: Input<'a>,
-    run: Run<T>,
+    /// `None`: nothing was read.
+    run: Option<Run<T>>,
     left: u64,
+    /// The value of the row before.
+    last: Option<T>,
+    has_values: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +66,8 @@ enum Run<T> {
 
 impl<'a, T: Cell<'a>> Runs<'a, T> {
     pub(super) fn new(bytes: &'a [u8]) -> Runs<'a, T> {
-        Runs { input: Input::new(bytes, "columns"), run: Run::Nothing, left: 0 }
+        let input = Input::new(bytes, "columns");
+        Runs { input, run: None, left: 0, last: None, has_values: false }
     }
 
     /// Whether all rows that the column states were read.
@@ -70,27 +77,52 @@ impl<'a, T: Cell<'a>> Runs<'a, T> {
 
     /// The value of the next row.
     pub(super) fn next(&mut self) -> Result<Option<T>, LayoutFault> {
-        while self.left == 0 {
+        if self.left == 0 {
             if self.input.is_empty() {
+                self.input.demand_canonical(self.run.is_none())?;
                 return Ok(None);
             }
-            let length = self.input.signed()?;
-            self.left = length.unsigned_abs();
-            self.run = match length {
-                1.. => Run::Of(T::read(&mut self.input)?),
-                0 => {
-                    self.left = self.input.unsigned()?;
-                    Run::Nothing
-                }
-                ..0 => Run::Literal,
-            };
+            self.begin_run()?;
         }
         self.left -= 1;
         match self.run {
-            Run::Of(value) => Ok(Some(value)),
-            Run::Literal => T::read(&mut self.input).map(Some),
-            Run::Nothing => Ok(None),
+            Some(Run::Of(value)) => Ok(Some(value)),
+            Some(Run::Literal) => {
+                let value = T::read(&mut self.input)?;
+                self.input.demand_canonical(self.last != Some(value))?;
+                self.last = Some(value);
+                Ok(Some(value))
+            }
+            Some(Run::Nothing) | None => Ok(None),
         }
+    }
+
+    /// Reads how the next run begins, which has at least one row.
+    fn begin_run(&mut self) -> Result<(), LayoutFault> {
+        let length = self.input.signed()?;
+        self.left = length.unsigned_abs();
+        let (run, is_canonical) = match length {
+            1.. => {
+                let value = T::read(&mut self.input)?;
+                let is_new = self.last.replace(value) != Some(value);
+                (Run::Of(value), length > 1 && is_new)
+            }
+            0 => {
+                self.left = self.input.unsigned()?;
+                self.last = None;
+                (Run::Nothing, self.left > 0 && !matches!(self.run, Some(Run::Nothing)))
+            }
+            ..0 => (Run::Literal, !matches!(self.run, Some(Run::Literal))),
+        };
+        self.has_values |= !matches!(run, Run::Nothing);
+        self.run = Some(run);
+        self.input.demand_canonical(is_canonical)
+    }
+
+    /// Demands that the rows were all that the column states.
+    pub(super) fn end(&self) -> Result<(), LayoutFault> {
+        let is_empty = self.run.is_none();
+        self.input.demand_canonical(self.is_done() && (is_empty || self.has_values))
     }
 }
 
@@ -111,31 +143,41 @@ impl<'a> Deltas<'a> {
         self.last = self.last.checked_add(delta).ok_or(LayoutFault::CounterOverflow)?;
         Ok(Some(self.last))
     }
+
+    /// Demands that the rows were all that the column states.
+    pub(super) fn end(&self) -> Result<(), LayoutFault> {
+        self.runs.end()
+    }
 }
 
-/// Reads a column of booleans: alternating numbers of rows, those of false first.
+/// Reads a column of booleans: alternating numbers of rows, those of false first, of which there may be none.
 #[derive(Debug)]
 pub(super) struct Booleans<'a> {
     input: Input<'a>,
-    value: bool,
+    /// `None`: nothing was read.
+    value: Option<bool>,
     left: u64,
 }
 
 impl<'a> Booleans<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Booleans<'a> {
-        Booleans { input: Input::new(bytes, "columns"), value: true, left: 0 }
+        Booleans { input: Input::new(bytes, "columns"), value: None, left: 0 }
     }
 
     pub(super) fn next(&mut self) -> Result<bool, LayoutFault> {
         while self.left == 0 {
-            if self.input.is_empty() {
-                return Ok(false);
-            }
-            self.value = !self.value;
+            self.input.demand_canonical(!self.input.is_empty())?;
             self.left = self.input.unsigned()?;
+            self.input.demand_canonical(self.left > 0 || self.value.is_none())?;
+            self.value = Some(self.value == Some(false));
         }
         self.left -= 1;
-        Ok(self.value)
+        Ok(self.value == Some(true))
+    }
+
+    /// Demands that the rows were all that the column states.
+    pub(super) fn end(&self) -> Result<(), LayoutFault> {
+        self.input.demand_canonical(self.left == 0 && self.input.is_empty())
     }
 }
 

@@ -399,6 +399,7 @@ fn is_limit(fault: &LayoutFault) -> bool {
         | LayoutFault::NoOperations => true,
         LayoutFault::Truncated { .. }
         | LayoutFault::Number { .. }
+        | LayoutFault::NotCanonical { .. }
         | LayoutFault::String { .. }
         | LayoutFault::ActorIndex { .. }
         | LayoutFault::Half { .. }
