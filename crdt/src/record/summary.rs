@@ -8,6 +8,7 @@ use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
 use super::first::PlainField;
 use super::history::{Content, History, Object};
+use super::leb128::{write_signed, write_unsigned};
 use super::limits::DELETED_FIELD;
 use super::live::Live;
 use super::operation::{ActorBytes, ObjectId, OpId, Shape};
@@ -131,7 +132,7 @@ impl Walk<'_> {
 }
 
 /// BLAKE3 over an encoding in which every part ends where it must, so that different walks are
-/// different bytes.
+/// different bytes. Numbers are short, since each 64 bytes are a step of the hash.
 struct Digest {
     hasher: Hasher,
     buffer: Vec<u8>,
@@ -149,7 +150,7 @@ impl Digest {
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        self.buffer.extend(bytes);
+        self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= HASHED_AT_BYTES {
             self.hasher.update(&self.buffer);
             self.buffer.clear();
@@ -161,7 +162,7 @@ impl Digest {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        self.raw(&(bytes.len() as u64).to_le_bytes());
+        write_unsigned(&mut self.buffer, bytes.len() as u64);
         self.raw(bytes);
     }
 
@@ -181,7 +182,7 @@ impl Digest {
             self.raw(&id.actor.0);
         }
         self.tag(b'i');
-        self.raw(&id.counter.to_le_bytes());
+        write_unsigned(&mut self.buffer, id.counter);
     }
 
     fn register(&mut self, value: &Value) {
@@ -191,7 +192,7 @@ impl Digest {
             Value::Bool(b) => self.raw(&[b'b', u8::from(*b)]),
             Value::Int(n) | Value::Counter(n) => {
                 self.tag(b'i');
-                self.raw(&n.to_le_bytes());
+                write_signed(&mut self.buffer, *n);
             }
             Value::Float(n) => {
                 self.tag(b'd');
@@ -207,7 +208,7 @@ impl Digest {
             }
             Value::Timestamp(ms) => {
                 self.tag(b't');
-                self.raw(&ms.to_le_bytes());
+                write_signed(&mut self.buffer, *ms);
             }
         }
     }
