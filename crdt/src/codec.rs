@@ -27,7 +27,7 @@ pub enum DecodeError {
     },
 }
 
-/// Room for most values: a record's row takes some 300 bytes.
+/// Room for most values.
 const ENCODED_BYTES: usize = 256;
 
 /// Bytes that are being written.
@@ -42,7 +42,12 @@ impl Writer for Bytes {
 
 /// The bytes of `value`.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Bytes(Vec::with_capacity(ENCODED_BYTES));
+    encode_sized(value, ENCODED_BYTES)
+}
+
+/// The bytes of `value`, which are about so many.
+pub(crate) fn encode_sized<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    let mut bytes = Bytes(Vec::with_capacity(bytes));
     match bincode::serde::encode_into_writer(value, &mut bytes, config::standard()) {
         Ok(()) => bytes.0,
         // Encoding to memory fails only for types that serde cannot describe (sequences of unknown length).

@@ -77,8 +77,10 @@ fn unpack_zstd(content: &[u8], bytes_max: usize) -> Result<Vec<u8>, UnpackError>
     let zstd_error = |source| UnpackError::Zstd { source };
     let mut decoder = zstd::stream::read::Decoder::with_buffer(content).map_err(zstd_error)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(zstd_error)?;
-    let mut raw = Vec::new();
     let limit = bytes_max as u64 + 1;
+    // What the frame says of its length is believed no further than the cap.
+    let stated = zstd::zstd_safe::get_frame_content_size(content).ok().flatten().unwrap_or(0);
+    let mut raw = Vec::with_capacity(stated.min(limit) as usize);
     decoder.take(limit).read_to_end(&mut raw).map_err(zstd_error)?;
     if raw.len() > bytes_max {
         return Err(UnpackError::TooLarge { bytes_max });

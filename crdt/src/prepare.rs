@@ -156,7 +156,7 @@ impl PreparedEntry {
             Some(Ok(Content::Records { changes, .. })) => &changes[..],
             Some(Ok(Content::Membership) | Err(_)) | None => &[],
         };
-        changes.iter().map(|read| (read.write.collection.as_str(), read.write.id.as_str()))
+        changes.iter().map(ReadChange::address)
     }
 
     /// The entry and its content. Call only where the payload is of a known format.
@@ -196,6 +196,11 @@ fn parse(changes: &mut [ReadChange], author: ActorBytes, room: &mut usize) {
 }
 
 impl ReadChange {
+    /// The record that it changes, by collection and id.
+    pub(crate) fn address(&self) -> (&str, &str) {
+        (&self.write.collection, &self.write.id)
+    }
+
     /// The change, and how it reads.
     pub(crate) fn read(self, author: ActorBytes) -> (RecordWrite, Reading) {
         let Self { write, reading } = self;

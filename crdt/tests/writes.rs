@@ -7,17 +7,21 @@ mod pair;
 use branchline_crdt::entry::{EntryId, Origin};
 use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::read;
-use branchline_crdt::record::{ActorBytes, Drafted, Edit, Expected, Version};
+use branchline_crdt::record::{ActorBytes, Drafted, Edit, Expected, Version, View};
 use branchline_crdt::replica::{Input, LocalTransaction, RecordEdit, WriteError, Written};
 use branchline_crdt::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
 use pair::{Pair, put};
 
-fn version(pair: &Pair, office: usize, id: &str) -> Version {
+fn view(pair: &Pair, office: usize, id: &str) -> View {
     let (collection, id) = ("products".to_owned(), id.to_owned());
     let key = RecordKey { space: pair.space(), collection, id };
-    Version::of(&read::record(pair.replicas[office].store(), &key).unwrap().unwrap())
+    read::record(pair.replicas[office].store(), &key).unwrap().unwrap()
+}
+
+fn version(pair: &Pair, office: usize, id: &str) -> Version {
+    Version::of(&view(pair, office, id))
 }
 
 fn put_if(id: &str, fields: Json, expected: Expected) -> RecordEdit {
@@ -167,4 +171,52 @@ fn an_edit_that_was_made_beforehand_counts_only_where_the_replica_would_make_the
         view.fields["price"].to_json()
     };
     assert_eq!((price("tea"), price("rice")), (json!(3), json!(2)));
+}
+
+/// Ids of a batch, with gaps for others between them.
+fn batch_ids() -> Vec<String> {
+    (10..40).map(|number| format!("id-{}", number * 10)).collect()
+}
+
+#[test]
+fn a_record_that_is_there_already_is_found_wherever_it_lies_in_a_batch() {
+    let ids = batch_ids();
+    let batch = || ids.iter().map(|id| put(id, json!({"price": 1}))).collect::<Vec<_>>();
+    // Before the batch, at its ends, within, between two of it, behind it.
+    for there in ["id-0", "id-100", "id-200", "id-205", "id-390", "id-3900"] {
+        for writer in 0..2 {
+            let mut pair = Pair::new();
+            pair.down();
+            let is_shared = ids.iter().any(|id| id == there);
+            pair.write(0, there, json!({"stock": 7}));
+            pair.transact(writer, None, batch()).unwrap();
+            pair.up();
+            pair.pass(3_000);
+            let expected = ids.len() as u64 + u64::from(!is_shared);
+            assert_eq!((pair.count(0), pair.count(1)), (expected, expected), "{there}");
+            assert_eq!(pair.digest(0), pair.digest(1), "{there} by {writer}");
+            let heads = view(&pair, 1, there).heads.len();
+            // Apart they are two beginnings of one record; at one office the second edits the first.
+            assert_eq!(heads, 1 + usize::from(is_shared && writer == 1), "{there} by {writer}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_batch_leaves_nothing_of_its_new_records() {
+    let mut pair = Pair::new();
+    let batch = || batch_ids().into_iter().map(|id| put(&id, json!({"price": 1})));
+    let absent = put_if("tea", json!({}), Expected::Existing);
+    let transaction = |edits: Vec<_>| LocalTransaction { origin: None, edits };
+    let transactions = vec![
+        transaction(vec![put("id-100", json!({"price": 2}))]),
+        transaction(batch().chain([absent]).collect()),
+        transaction(batch().take(2).collect()),
+    ];
+    pair.input(0, Input::Write { id: 1, space: None, transactions });
+    pair.settle();
+    let [first, refused, last] = &pair.take_written(0)[..] else { panic!("three results") };
+    assert!(first.is_ok() && refused.is_err() && last.is_ok());
+    assert_eq!(pair.count(0), 2);
+    assert_eq!(pair.digest(0), pair.digest(1));
 }

@@ -144,6 +144,10 @@ pub(crate) fn save(history: &History) -> Vec<u8> {
     codec::encode(&saved)
 }
 
+/// Room for what is stored of a change, and for the place and the value of a field beside its name.
+const FIRST_BYTES: usize = 96;
+const FIELD_BYTES: usize = 24;
+
 /// The stored form of a record that has this one change, which gives each of these fields its one value.
 pub(super) fn save_first(change: &Decoded, fields: &[PlainField<'_>]) -> Vec<u8> {
     let each = fields.iter().map(|(name, id, value)| {
@@ -158,7 +162,8 @@ pub(super) fn save_first(change: &Decoded, fields: &[PlainField<'_>]) -> Vec<u8>
         times: vec![Time { actor: 0, start_op: change.start_op, time_ms: change.time_ms }],
         objects: vec![SavedObject::Map(each.collect())],
     };
-    codec::encode(&saved)
+    let fields_bytes: usize = fields.iter().map(|(name, ..)| name.len() + FIELD_BYTES).sum();
+    codec::encode_sized(&saved, FIRST_BYTES + fields_bytes)
 }
 
 fn register(value: &Value) -> SavedContent<'_> {

@@ -5,7 +5,7 @@
 //! mostly found out before, by [`crate::prepare`]; it counts at its place in this order.
 
 use super::administration::decisions;
-use super::stage::{Mark, NotTaken, Place, StagedChange, StagedEntry};
+use super::stage::{NotTaken, Place, StagedChange, StagedEntry};
 use super::{Notice, Replica};
 use crate::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
 use crate::ids::{Author, EntryHash, SpaceId};
@@ -356,7 +356,9 @@ impl<S: Store> Replica<S> {
         changes: Vec<ReadChange>,
         past: Past,
     ) -> Result<Option<Fate>, StoreError> {
-        let mut mark = Mark::new();
+        let addresses = changes.iter().map(ReadChange::address);
+        self.find_vacancy(header.space, addresses)?;
+        let mut mark = self.stage.mark();
         let actor = ActorBytes(header.author.actor());
         let entry = self.stage.entries.len();
         let mut operations = 0;

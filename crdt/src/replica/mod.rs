@@ -38,6 +38,7 @@ mod spaces;
 mod stage;
 mod status;
 mod sync;
+mod vacancy;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -60,14 +60,15 @@ impl<S: Store> Replica<S> {
         let mut totals = Totals::default();
         let mut notices = Vec::new();
         let Stage { records, first, sealed, .. } = &mut self.stage;
-        for (key, (first, staged)) in first {
+        for (key, first) in first {
+            let Some((first, staged)) = first else { continue };
             let totals = totals.of(&self.store, key)?;
             let at = staged.place.resolve(positions, sealed).ok_or_else(|| lost_place(key))?;
             let mut changes = Changes::default();
             changes.push(at, |_, _| {});
             count(totals, key, None, Some(&first.summary));
             let row = RecordRow { changes, live: &first.saved };
-            rows.push((key.record(), Some(codec::encode(&row))));
+            rows.push((key.record(), Some(row.encode())));
             if self.indexes.concerns(key) {
                 self.indexes.follow(key, None, &row.view()?, rows);
             }
@@ -90,7 +91,7 @@ impl<S: Store> Replica<S> {
                     count(totals, key, record.before.as_ref(), after.as_ref());
                     let live = document.save();
                     let row = RecordRow { changes: record.places.clone(), live: &live };
-                    rows.push((key.record(), Some(codec::encode(&row))));
+                    rows.push((key.record(), Some(row.encode())));
                     if self.indexes.concerns(key) {
                         let before = read::record(&self.store, key)?;
                         self.indexes.follow(key, before.as_ref(), &document.view(), rows);

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::documents::Kept;
+use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
 use crate::entry::{Entry, EntryId, Origin, Transaction, limits};
@@ -33,8 +36,11 @@ const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) struct Stage {
     /// Records that were read or changed, but for those of `first`.
     pub(super) records: BTreeMap<RecordKey, StagedRecord>,
-    /// Records that got their first change, and nothing was asked of them since.
-    pub(super) first: BTreeMap<RecordKey, (First, StagedChange)>,
+    /// Records that got their first change, in the order in which they did; nothing for those of which more was asked
+    /// since, which are among `records`.
+    pub(super) first: IndexMap<RecordKey, Option<(First, StagedChange)>>,
+    /// Records of which it is known that the store does not have them.
+    pub(super) vacancy: Option<Vacancy>,
     /// Local transactions, to be sealed in entries.
     pub(super) transactions: Vec<Pending>,
     /// Where each of them is, once they are sealed: the number of its entry, and that of its first change there.
@@ -183,8 +189,8 @@ impl Place {
 pub(super) struct Mark {
     /// Records by how many changes they had.
     touched: BTreeMap<RecordKey, usize>,
-    /// Records that nobody had written, of which no more was asked.
-    first: Vec<RecordKey>,
+    /// How many records had got their first change.
+    first: usize,
 }
 
 /// Why a change was not taken in.
@@ -222,6 +228,11 @@ impl Stage {
             || self.operation_count >= limits::OPERATIONS_MAX
     }
 
+    /// Where every record stands now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { touched: BTreeMap::new(), first: self.first.len() }
+    }
+
     /// What the writer of a sealed group is told.
     pub(super) fn written(&self, staged: StagedWrite) -> Written {
         let StagedWrite { records_changed, written_in, is_repeat } = staged;
@@ -241,10 +252,6 @@ impl Stage {
 }
 
 impl Mark {
-    pub(super) fn new() -> Self {
-        Self { touched: BTreeMap::new(), first: Vec::new() }
-    }
-
     /// Remembers how many changes a record has when it is first met.
     pub(super) fn touch(&mut self, key: &RecordKey, count: usize) {
         self.touched.entry(key.clone()).or_insert(count);
@@ -258,7 +265,7 @@ impl<S: Store> Replica<S> {
             self.schemas.clear();
         }
         if !self.stage.records.contains_key(key) {
-            let record = match self.stage.first.remove(key) {
+            let record = match self.stage.first.get_mut(key).and_then(Option::take) {
                 Some((First { saved, .. }, change)) => {
                     let document = Document::load(&saved).map_err(|error| error.to_string());
                     StagedRecord::begun(document, change)
@@ -309,22 +316,16 @@ impl<S: Store> Replica<S> {
             || self.stage.first.contains_key(key)
             || self.documents.contains(key)
             || self.unreadable.contains_key(key);
-        Ok(!is_known && self.store.get(&key.record())?.is_none())
+        let is_vacant = || self.stage.vacancy.as_ref().is_some_and(|vacancy| vacancy.holds(key));
+        Ok(!is_known && (is_vacant() || self.store.get(&key.record())?.is_none()))
     }
 
     /// Takes in the first change of a record that [`Replica::is_new`].
-    pub(super) fn take_first(
-        &mut self,
-        key: &RecordKey,
-        change: StagedChange,
-        first: First,
-        mark: &mut Mark,
-    ) {
+    pub(super) fn take_first(&mut self, key: RecordKey, change: StagedChange, first: First) {
         if key.collection == SCHEMA_COLLECTION {
             self.schemas.clear();
         }
-        mark.first.push(key.clone());
-        self.stage.first.insert(key.clone(), (first, change));
+        self.stage.first.insert(key, Some((first, change)));
     }
 
     /// Takes one change to one record in: checked, then merged. Says how many operations it means.
@@ -341,7 +342,7 @@ impl<S: Store> Replica<S> {
         let parsed = match reading {
             Reading::First(first) if self.is_new(key)? => {
                 let operations = first.operations;
-                self.take_first(key, change, first, mark);
+                self.take_first(key.clone(), change, first);
                 return Ok(operations);
             }
             Reading::First(_) => change.change.parse(change.actor),
@@ -368,9 +369,9 @@ impl<S: Store> Replica<S> {
     /// Puts every record back to where it stood when `mark` first met it.
     pub(super) fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
         self.schemas.clear();
-        for key in &mark.first {
-            self.stage.first.remove(key);
-            self.stage.records.remove(key);
+        let from = mark.first.min(self.stage.first.len());
+        for (key, _) in self.stage.first.drain(from..) {
+            self.stage.records.remove(&key);
         }
         for (key, count) in mark.touched {
             let Some(record) = self.stage.records.remove(&key) else { continue };
@@ -382,7 +383,8 @@ impl<S: Store> Replica<S> {
             changes.truncate(count);
             for change in changes {
                 let parsed = Reading::Parsed(change.change.parse(change.actor));
-                match self.take_change(&key, change, parsed, &mut Mark::new()) {
+                let mut mark = self.stage.mark();
+                match self.take_change(&key, change, parsed, &mut mark) {
                     Ok(_) | Err(NotTaken::Verdict(_) | NotTaken::Damaged) => {}
                     Err(NotTaken::Store(error)) => return Err(error),
                 }

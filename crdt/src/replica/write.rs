@@ -178,9 +178,14 @@ impl<S: Store> Replica<S> {
         space: Option<SpaceId>,
         transactions: Vec<LocalTransaction>,
     ) -> Result<(), StoreError> {
+        if let Some(space) = space.or_else(|| self.network().map(|root| root.main_space())) {
+            let edits = transactions.iter().flat_map(|transaction| &transaction.edits);
+            let addresses = edits.map(|edit| (edit.collection.as_str(), edit.id.as_str()));
+            self.find_vacancy(space, addresses)?;
+        }
         let mut results = Vec::with_capacity(transactions.len());
         for transaction in transactions {
-            let mut mark = Mark::new();
+            let mut mark = self.stage.mark();
             let result = match self.stage_transaction(space, transaction, &mut mark) {
                 Ok(written) => Ok(written),
                 Err(Stop::Write(error)) => {
@@ -372,7 +377,7 @@ impl<S: Store> Replica<S> {
         let Some((Edited { change, operations }, begun)) = begun else { return Ok(None) };
         let staged = StagedChange { actor, change: change.clone(), place };
         match begun {
-            Begun::First(first) => self.take_first(&key, staged, first, mark),
+            Begun::First(first) => self.take_first(key.clone(), staged, first),
             Begun::Document(document) => {
                 mark.touch(&key, 0);
                 let record = StagedRecord::begun(Ok(document), staged);

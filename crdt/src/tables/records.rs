@@ -49,6 +49,11 @@ impl<'a> RecordRow<'a> {
         codec::decode("record row", value).map_err(broken)
     }
 
+    /// The row's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode_sized(self, CHANGES_BYTES + self.live.len())
+    }
+
     /// What is live of the record.
     pub fn document(&self) -> Result<Document, StoreError> {
         Document::load(self.live).map_err(broken)
@@ -64,6 +69,9 @@ impl<'a> RecordRow<'a> {
         View::fields_of_saved(self.live, names).map_err(broken)
     }
 }
+
+/// Room for where most records' changes are, and for lengths.
+const CHANGES_BYTES: usize = 32;
 
 fn broken(error: impl ToString) -> StoreError {
     StoreError::Tables { reason: error.to_string() }

@@ -1,0 +1,69 @@
+//! Which of the records that are written together nobody has written: told by one look at the store for each collection,
+//! where their ids follow each other and nothing lies between.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use super::Replica;
+use crate::ids::SpaceId;
+use crate::store::{Store, StoreError};
+use crate::tables::records::{self, RecordKey};
+
+/// Fewer records of a collection are looked up one by one: a look at what lies between takes some ten times as long.
+const RECORDS_MIN: usize = 16;
+
+/// Stretches of ids under which the store has no record, by collection, in one space.
+pub(super) struct Vacancy {
+    space: SpaceId,
+    stretches: BTreeMap<String, RangeInclusive<String>>,
+}
+
+impl Vacancy {
+    /// Whether it is known that the store has no such record.
+    pub(super) fn holds(&self, key: &RecordKey) -> bool {
+        let stretch = self.stretches.get(&key.collection);
+        key.space == self.space && stretch.is_some_and(|ids| ids.contains(&key.id))
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// Looks whether the store has anything between the least and the greatest of these records, by collection and id;
+    /// of other collections than theirs nothing is known then. Counts until the group ends: before it, the store does
+    /// not change.
+    pub(super) fn find_vacancy<'a>(
+        &mut self,
+        space: SpaceId,
+        written: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), StoreError> {
+        let mut spans: BTreeMap<&str, (usize, &str, &str)> = BTreeMap::new();
+        for (collection, id) in written {
+            let (count, least, greatest) = spans.entry(collection).or_insert((0, id, id));
+            *count += 1;
+            *least = id.min(least);
+            *greatest = id.max(greatest);
+        }
+        let mut stretches = BTreeMap::new();
+        for (collection, (count, least, greatest)) in spans {
+            if count >= RECORDS_MIN && self.is_vacant(space, collection, least, greatest)? {
+                stretches.insert(collection.to_owned(), least.to_owned()..=greatest.to_owned());
+            }
+        }
+        self.stage.vacancy = (!stretches.is_empty()).then_some(Vacancy { space, stretches });
+        Ok(())
+    }
+
+    fn is_vacant(
+        &self,
+        space: SpaceId,
+        collection: &str,
+        least: &str,
+        greatest: &str,
+    ) -> Result<bool, StoreError> {
+        let prefix = records::records(space, collection);
+        // The key that follows the greatest one.
+        let behind = [&prefix, greatest.as_bytes(), &[0]].concat();
+        let last = self.store.scan_back(&prefix, Some(&behind), 1)?;
+        let least = [&prefix, least.as_bytes()].concat();
+        Ok(last.first().is_none_or(|(key, _)| *key < least))
+    }
+}
