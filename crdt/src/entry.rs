@@ -223,6 +223,9 @@ pub enum MalformedBody {
     },
 }
 
+/// Room for what an envelope has beside its header and payload.
+const ENVELOPE_BYTES: usize = 96;
+
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
     version: u8,
@@ -262,7 +265,7 @@ impl Draft {
 
     /// The same, where the payload is said to be of this format.
     pub(crate) fn sign_as(self, format: u8, body: &Body, key: &SiteKey) -> Entry {
-        let payload = pack::pack(&codec::encode(body));
+        let payload = pack::pack(&codec::encode_sized(body, body.bytes()));
         let header = Header {
             network: self.network,
             space: self.space,
@@ -331,7 +334,8 @@ impl Entry {
         let hash = entry_hash(header_bytes, &signature);
         let envelope =
             Envelope { version: ENVELOPE_VERSION, header: header_bytes, signature, payload };
-        Self { header, signature, hash, bytes: codec::encode(&envelope) }
+        let bytes = ENVELOPE_BYTES + header_bytes.len() + payload.len();
+        Self { header, signature, hash, bytes: codec::encode_sized(&envelope, bytes) }
     }
 
     /// Whether the author's site signed the header.
@@ -407,6 +411,16 @@ impl Header {
 }
 
 impl Body {
+    /// About how many bytes it takes encoded.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Transactions(transactions) => {
+                transactions.iter().map(Transaction::bytes_max).sum()
+            }
+            Self::Membership(operations) => size_of_val(&operations[..]),
+        }
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         let count = match self {
             Self::Transactions(transactions) => {

@@ -141,6 +141,9 @@ impl Seen {
     }
 }
 
+/// Room for the lengths of parts.
+const LENGTHS_BYTES: usize = 32;
+
 /// Packs entries as one piece, in their order.
 pub fn pack_entries<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u8> {
     let mut packing = Packing::default();
@@ -149,8 +152,11 @@ pub fn pack_entries<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u8>
     }
     let Packing { logs, items, tips, payloads, dense, .. } = packing;
     let (items, tips, payloads) = (&items[..], &tips[..], &payloads[..]);
-    let columns = pack::pack(&codec::encode(&Columns { logs, items, tips, payloads }));
-    codec::encode(&Parts { dense: &dense, columns: &columns })
+    let bytes = size_of_val(&logs[..]) + items.len() + tips.len() + payloads.len();
+    let columns = Columns { logs, items, tips, payloads };
+    let columns = pack::pack(&codec::encode_sized(&columns, bytes + LENGTHS_BYTES));
+    let bytes = dense.len() + columns.len() + LENGTHS_BYTES;
+    codec::encode_sized(&Parts { dense: &dense, columns: &columns }, bytes)
 }
 
 #[derive(Default)]
