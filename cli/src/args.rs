@@ -2,6 +2,7 @@
 
 mod records;
 
+use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use libp2p::Multiaddr;
 use crate::commands::check::Thresholds;
 
 pub(crate) use records::{
-    ExportArgs, FileFormat, ImportArgs, ListArgs, RecordArgs, SchemaCommand, SummaryArgs, WatchArgs,
+    ExportArgs, FileFormat, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand, SummaryArgs,
+    WatchArgs,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
@@ -41,6 +43,11 @@ pub(crate) struct NodeArgs {
     pub(crate) run: RunArgs,
 }
 
+/// Where the site is looked for where nothing else is said.
+const DATA: &str = "./branchline-data";
+/// The environment variable that says something else.
+const DATA_VARIABLE: &str = "BRANCHLINE_DATA";
+
 #[derive(clap::Args)]
 pub(crate) struct Global {
     /// The site's data folder
@@ -48,8 +55,8 @@ pub(crate) struct Global {
         long,
         global = true,
         value_name = "DIR",
-        env = "BRANCHLINE_DATA",
-        default_value = "./branchline-data"
+        env = DATA_VARIABLE,
+        default_value = DATA
     )]
     pub(crate) data: PathBuf,
     /// Print JSON for programs
@@ -58,6 +65,29 @@ pub(crate) struct Global {
     /// The space that records and entries are of, by name or id; main if not given
     #[arg(long, id = "of_space", global = true, value_name = "SPACE")]
     pub(crate) space: Option<String>,
+}
+
+impl Global {
+    /// What of this a command has to say that goes on where this one ended.
+    pub(crate) fn said(&self) -> String {
+        let data = env::var_os(DATA_VARIABLE).map_or_else(|| DATA.into(), PathBuf::from);
+        let mut said = String::new();
+        if self.data != data {
+            said += &option("data", &self.data.display().to_string());
+        }
+        said + &self.space.iter().map(|space| option("space", space)).collect::<String>()
+    }
+}
+
+/// An option of a command line, quoted for a shell.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,".contains(c);
+    // What begins with a minus could be an option of its own.
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    match !value.is_empty() && value.chars().all(is_plain) {
+        true => format!(" --{name}{between}{value}"),
+        false => format!(" --{name}{between}'{}'", value.replace('\'', r"'\''")),
+    }
 }
 
 #[derive(Subcommand)]
@@ -383,19 +413,19 @@ impl SiteCommand {
 #[derive(clap::Args)]
 pub(crate) struct CheckArgs {
     /// Entries by which a site differs from this one
-    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(1_000, 10_000))]
+    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(1_000, 10_000))]
     pub(crate) behind_entries: Thresholds,
     /// Time since a site that is behind last said what it holds
-    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(86_400, 604_800))]
+    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(86_400, 604_800))]
     pub(crate) behind_seconds: Thresholds,
     /// Time since a site that is not connected last said what it holds
-    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(86_400, 604_800))]
+    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(86_400, 604_800))]
     pub(crate) last_contact_seconds: Thresholds,
     /// Room on the disk
-    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(1_024, 256))]
+    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::falling, default_value_t = Thresholds::new(1_024, 256))]
     pub(crate) disk_free_mib: Thresholds,
     /// Damaged journal frames
-    #[arg(long, value_name = "WARNING,CRITICAL", default_value_t = Thresholds::new(1, 1_000))]
+    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(1, 1_000))]
     pub(crate) damaged: Thresholds,
 }
 

@@ -103,6 +103,8 @@ struct Context {
     client: Client,
     /// Whether the output is for programs.
     json: bool,
+    /// See [`Global::said`].
+    said: String,
 }
 
 async fn on_site(
@@ -110,7 +112,7 @@ async fn on_site(
     work: impl AsyncFnOnce(&Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let client = Client::connect(&global.data).await?.in_space(global.space.clone());
-    let context = Context { client, json: global.json };
+    let context = Context { client, json: global.json, said: global.said() };
     let result = work(&context).await;
     context.client.close().await;
     result

@@ -36,6 +36,15 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Says of which fields of a query nothing is known, which may be mistyped.
+pub(crate) fn unknown_fields(fields: &[String]) {
+    for field in fields {
+        note(format_args!(
+            "no record that was looked at has a field {field:?}, and no schema does"
+        ));
+    }
+}
+
 /// Asks whoever sits at a terminal whether something is meant that cannot be taken back, unless the command line says so.
 pub(crate) fn demand_yes(said: bool, question: impl Display) -> Result<(), CliError> {
     if said || !io::stdin().is_terminal() {

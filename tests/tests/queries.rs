@@ -52,7 +52,7 @@ fn records_are_found_put_in_order_and_summed_up() {
     assert!(prices.is_sorted_by(|a, b| a >= b));
 
     let told = head.run(["list", "sales", "--order", "-price", "--limit", "2"]);
-    let more = told.stderr.split_once("--after '").expect("a cursor").1.split_once('\'').unwrap().0;
+    let more = told.stderr.split_once("--after ").expect("a cursor").1.split(' ').next().unwrap();
     let by_price = ["--json", "list", "sales", "--order", "-price", "--limit"];
     let first = lines(&head.run([&by_price[..], &["3"]].concat()).ok());
     let behind = lines(&head.run([&by_price[..], &["1", "--after", more]].concat()).ok());
@@ -74,6 +74,36 @@ fn records_are_found_put_in_order_and_summed_up() {
     assert!(wrong.contains("quantity > 'two'\n             ^"), "{wrong}");
     let wrong = head.run(["summary", "sales", "--sum", "branch"]).fails(2);
     assert!(wrong.contains("declared as string"), "{wrong}");
+}
+
+#[test]
+fn a_field_that_nobody_knows_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = head(folder.path());
+    let is_named = |question: &[&str], field: &str| {
+        let told = head.run(question).stderr;
+        told.contains(&format!("no record that was looked at has a field {field:?}"))
+    };
+    assert!(is_named(&["list", "sales", "--where", "prise > 1"], "prise"));
+    assert!(is_named(&["list", "sales", "--where", "price > 1 or prise > 1"], "prise"));
+    assert!(is_named(&["--json", "list", "sales", "--where", "price > 1 or prise > 1"], "prise"));
+    assert!(is_named(&["summary", "sales", "--sum", "quantitty"], "quantitty"));
+    assert!(is_named(&["summary", "sales", "--by", "brunch"], "brunch"));
+    assert!(!is_named(&["list", "sales", "--where", "price > 100000"], "price"));
+    assert!(!is_named(&["summary", "sales", "--by", "branch", "--sum", "price"], "price"));
+}
+
+#[test]
+fn what_a_list_says_of_its_next_page_can_be_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = head(folder.path());
+    let two = ["list", "sales", "--limit", "2", "--where", "branch = 'Bago'"];
+    let said = head.run(two).stderr;
+    let said = said.split('`').nth(1).expect("a command");
+    let data = head.data.display();
+    let words = format!(r"branchline --data {data} list sales --where 'branch = '\''Bago'\'''");
+    assert!(said.starts_with(&words), "{said}");
+    assert!(said.contains(" --after ") && said.ends_with(" --limit 2"), "{said}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub(crate) struct RecordArgs {
     pub(crate) id: String,
 }
 
+/// Records of a list where nothing else is said.
+pub(crate) const LISTED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+
 #[derive(clap::Args)]
 pub(crate) struct ListArgs {
     /// The collection
@@ -32,7 +35,7 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "FIELD,-FIELD,...", allow_hyphen_values = true)]
     pub(crate) order: Option<String>,
     /// At most so many records
-    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN.saturating_add(99))]
+    #[arg(long, value_name = "N", default_value_t = LISTED)]
     pub(crate) limit: NonZeroUsize,
     /// Go on where a list ended: behind this id, or the cursor that a list with a filter or an order ended with
     #[arg(long, value_name = "ID|CURSOR")]

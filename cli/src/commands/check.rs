@@ -76,6 +76,28 @@ impl Thresholds {
         Self { warning, critical }
     }
 
+    /// Reads those of a number that should be small.
+    pub(crate) fn rising(text: &str) -> Result<Self, String> {
+        let found: Self = text.parse()?;
+        found.demand(found.warning <= found.critical, "greater")
+    }
+
+    /// Reads those of a number that should be large.
+    pub(crate) fn falling(text: &str) -> Result<Self, String> {
+        let found: Self = text.parse()?;
+        found.demand(found.warning >= found.critical, "less")
+    }
+
+    fn demand(self, is_in_order: bool, wrong: &str) -> Result<Self, String> {
+        let Self { warning, critical } = self;
+        match is_in_order {
+            true => Ok(self),
+            false => Err(format!(
+                "{warning} warns too late, being {wrong} than {critical}: expected WARNING,CRITICAL"
+            )),
+        }
+    }
+
     /// Of a number that should be small.
     fn above(self, number: u64) -> State {
         match (number >= self.critical, number >= self.warning) {
@@ -395,6 +417,16 @@ mod tests {
         assert_eq!("3, 5".parse(), Ok(Thresholds::new(3, 5)));
         for text in ["", "3", "3,", "a,b", "-1,2", "1,2,3"] {
             assert!(text.parse::<Thresholds>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_warning_comes_before_what_is_critical() {
+        assert!(Thresholds::rising("3,5").is_ok() && Thresholds::rising("3,3").is_ok());
+        assert!(Thresholds::falling("5,3").is_ok() && Thresholds::falling("3,3").is_ok());
+        for refused in [Thresholds::rising("5,3"), Thresholds::falling("3,5")] {
+            let reason = refused.unwrap_err();
+            assert!(reason.contains("warns too late"), "{reason}");
         }
     }
 }

@@ -11,7 +11,7 @@ use branchline_node::api::{
 use serde_json::{Map, Value};
 
 use crate::Context;
-use crate::args::{ListArgs, RecordArgs};
+use crate::args::{LISTED, ListArgs, RecordArgs, option};
 use crate::client::{Client, collection_path, query, record_path};
 use crate::error::CliError;
 use crate::output;
@@ -120,10 +120,17 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
     let (filter, order) = (filter.as_deref(), order.as_deref());
     let mut left = limit.get();
     let mut shown = Vec::new();
+    // On every page: one that some record has is known.
+    let mut unknown: Option<Vec<String>> = None;
     while left > 0 {
         let asked = [("where", filter), ("order", order), ("after", after.as_deref())];
         let answer = page(&context.client, &collection, &asked, left).await?;
         left = left.saturating_sub(answer.records.len());
+        match &mut unknown {
+            _ if answer.looked_at == 0 => {}
+            Some(unknown) => unknown.retain(|field| answer.unknown_fields.contains(field)),
+            None => unknown = Some(answer.unknown_fields),
+        }
         after = answer.next;
         match context.json {
             true => answer.records.iter().try_for_each(output::json)?,
@@ -133,29 +140,30 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
             break;
         }
     }
-    if context.json {
-        return Ok(());
+    if !context.json {
+        show_page(&collection, filter, &shown)?;
     }
-    if shown.is_empty() {
-        let such = if filter.is_some() { "such " } else { "" };
-        output::note(format_args!("no {such}records in {collection}"));
-        return Ok(());
-    }
-    show_table(&shown)?;
-    if let Some(after) = after {
-        let given = [("--where", filter), ("--order", order), ("--after", Some(after.as_str()))];
-        let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let given =
-            given.map(|(name, value)| format!(" {name} '{}'", value.replace('\'', r"'\''")));
-        output::note(format_args!(
-            "\nmore: `branchline list {collection}{}`",
-            given.collect::<String>()
-        ));
+    output::unknown_fields(&unknown.unwrap_or_default());
+    if let Some(after) = after.filter(|_| !context.json) {
+        let said = [("where", filter), ("order", order), ("after", Some(after.as_str()))];
+        let said = said.into_iter().filter_map(|(name, value)| Some(option(name, value?)));
+        let limit = (limit != LISTED).then(|| option("limit", &limit.to_string()));
+        let said: String = said.chain(limit).collect();
+        output::note(format_args!("\nmore: `branchline{} list {collection}{said}`", context.said));
     }
     Ok(())
 }
 
-fn show_table(records: &[ListedRecord]) -> Result<(), CliError> {
+fn show_page(
+    collection: &str,
+    filter: Option<&str>,
+    records: &[ListedRecord],
+) -> Result<(), CliError> {
+    if records.is_empty() {
+        let such = if filter.is_some() { "such " } else { "" };
+        output::note(format_args!("no {such}records in {collection}"));
+        return Ok(());
+    }
     let names: BTreeSet<_> = records.iter().flat_map(|record| record.fields.keys()).collect();
     let header = std::iter::once("ID".to_owned())
         .chain(names.iter().map(|name| output::cell(&Value::from(name.as_str()))));

@@ -17,9 +17,12 @@ pub(crate) async fn summary(context: &Context, args: &SummaryArgs) -> Result<(),
     let answer: SummaryAnswer =
         context.client.get(&path).await.map_err(|error: CliError| error.pointing(&asked))?;
     if context.json {
-        return answer.groups.iter().try_for_each(output::json);
+        answer.groups.iter().try_for_each(output::json)?;
+        output::unknown_fields(&answer.unknown_fields);
+        return Ok(());
     }
     show(&answer.groups)?;
+    output::unknown_fields(&answer.unknown_fields);
     let left_out: u64 = answer.groups.iter().flat_map(|group| group.left_out.values()).sum();
     if left_out > 0 {
         let values = output::counted(left_out, "value");

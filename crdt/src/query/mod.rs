@@ -45,6 +45,7 @@ mod summary;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 mod total;
+mod unseen;
 
 pub use error::{Part, QueryError, QueryFault};
 pub use field::{Field, indexed_fields};

@@ -7,6 +7,7 @@ use super::error::{Part, QueryError, QueryFault};
 use super::field::Field;
 use super::parser::{self, Listed};
 use super::scalar::KEY_STRING_BYTES;
+use super::unseen::Unseen;
 use crate::codec;
 use crate::record::{Fields, Kind, Schema};
 
@@ -44,6 +45,18 @@ impl Order {
             is_descending: has_minus,
         };
         Ok(Order { fields: fields.into_iter().map(of).collect() })
+    }
+
+    /// Demands fields that somebody knows: in the order of unknown ones nothing could be found.
+    pub(super) fn demand_known(&self, unseen: &Unseen<'_>) -> Result<(), QueryError> {
+        let unseen = unseen.paths();
+        match self.fields.iter().find(|field| unseen.contains(field.field.path.as_str())) {
+            Some(OrderField { field, offset, .. }) => {
+                let fault = QueryFault::UnknownField { path: field.path.clone() };
+                Err(QueryError { part: Part::Order, offset: *offset, fault })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Bytes that sort as the order says.

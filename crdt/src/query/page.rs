@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, BinaryHeap};
 
 use super::by_index;
-use super::error::{Part, QueryError, QueryFault};
+use super::error::QueryError;
 use super::field::Field;
 use super::filter::Filter;
 use super::order::{Cursor, Order, WrongCursor};
 use super::source::Source;
+use super::unseen::Unseen;
 use crate::ids::SpaceId;
 use crate::record::{Fields, Schema, View};
 use crate::store::StoreError;
@@ -47,6 +48,8 @@ pub struct Page {
     pub looked_at: usize,
     /// Whether the page ended because it had looked at enough records: more may come at once.
     pub ended_early: bool,
+    /// Fields of the filter that no schema declares, and that none of the records that were looked at has.
+    pub unknown_fields: Vec<String>,
 }
 
 /// Why there is no page.
@@ -116,15 +119,24 @@ impl Query {
         self.filter.as_ref().is_none_or(|filter| filter.matches(fields))
     }
 
+    /// The fields of the filter, before any record was looked at.
+    fn unseen(&self) -> Unseen<'_> {
+        Unseen::of(self.filter.iter().flat_map(Filter::fields))
+    }
+
     /// The record, if it is on the list. `names`: those of [`Query::names`].
     fn find(
         &self,
         names: &BTreeSet<&str>,
         row: &RecordRow<'_>,
+        unseen: &mut Unseen<'_>,
     ) -> Result<Option<View>, StoreError> {
-        if self.filter.is_some() && !row.fields(names)?.is_some_and(|fields| self.matches(&fields))
-        {
-            return Ok(None);
+        if self.filter.is_some() {
+            let Some(fields) = row.fields(names)? else { return Ok(None) };
+            unseen.see(&fields);
+            if !self.matches(&fields) {
+                return Ok(None);
+            }
         }
         let view = row.view()?;
         Ok((!view.deleted).then_some(view))
@@ -165,12 +177,12 @@ fn by_id(
     let mut bytes = 0;
     let mut last = None;
     let after = after.map(Cursor::id);
-    let names = query.names();
+    let (names, mut unseen) = (query.names(), query.unseen());
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
     source.each(tables, space, collection, after, |id, row| {
         let is_full = page.records.len() >= bounds.records || bytes > bounds.bytes;
         let is_tired = page.looked_at >= bounds.looked_at;
-        let found = query.find(&names, &row)?;
+        let found = query.find(&names, &row, &mut unseen)?;
         if is_tired || (is_full && found.is_some()) {
             page.ended_early = !is_full;
             page.next = last.take().map(|id| query.place(Vec::new(), id));
@@ -184,6 +196,7 @@ fn by_id(
         last = Some(id.to_owned());
         Ok(true)
     })?;
+    page.unknown_fields = unseen.end();
     Ok(page)
 }
 
@@ -196,23 +209,24 @@ fn by_order(
     bounds: Bounds,
 ) -> Result<Page, PageError> {
     let mut page = Page::empty();
+    let (names, mut unseen) = (query.names(), query.unseen());
     let by_index = by_index::places(tables, space, collection, query, after, bounds.records)?;
     let (places, has_more) = match by_index {
         Some(found) => found,
         None => {
-            let (first, looked_at) = places(tables, space, collection, query, after, bounds)?;
+            let of = (space, collection);
+            let (first, looked_at) = places(tables, of, query, after, bounds, &mut unseen)?;
             page.looked_at = looked_at;
             first.into_sorted()
         }
     };
     let mut bytes = 0;
-    let names = query.names();
     let count = places.len();
     for (number, (key, id)) in places.into_iter().enumerate() {
         let record = RecordKey { space, collection: collection.to_owned(), id };
         // As it is now: it may have changed since it was looked at.
         let found = match tables.get(&record.record())? {
-            Some(row) => query.find(&names, &RecordRow::decode(&row)?)?,
+            Some(row) => query.find(&names, &RecordRow::decode(&row)?, &mut unseen)?,
             None => None,
         };
         let id = record.id;
@@ -226,29 +240,32 @@ fn by_order(
             break;
         }
     }
+    page.unknown_fields = unseen.end();
     Ok(page)
 }
 
 /// The first places behind a cursor, and how many records were looked at.
 fn places(
     tables: &impl ReadTables,
-    space: SpaceId,
-    collection: &str,
+    (space, collection): (SpaceId, &str),
     query: &Query,
     after: Option<&Cursor>,
     bounds: Bounds,
+    unseen: &mut Unseen<'_>,
 ) -> Result<(First, usize), PageError> {
     let mut looked_at = 0;
     let mut is_too_many = false;
     let mut first = First::new(bounds.records);
-    let mut unknown = Unknown::new(&query.order);
+    let mut of_order = Unseen::of(query.order.fields.iter().map(|field| &field.field));
     let names = query.names();
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
     source.each(tables, space, collection, None, |id, row| {
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
-        if let Some(fields) = row.fields(&names)?.filter(|fields| query.matches(fields)) {
-            unknown.see(&fields);
+        let Some(fields) = row.fields(&names)? else { return Ok(!is_too_many) };
+        unseen.see(&fields);
+        if query.matches(&fields) {
+            of_order.see(&fields);
             first.add_behind(after, &query.order.key(&fields), id);
         }
         Ok(!is_too_many)
@@ -256,13 +273,19 @@ fn places(
     if is_too_many {
         return Err(PageError::TooMany { max: bounds.sorted });
     }
-    unknown.end()?;
+    query.order.demand_known(&of_order)?;
     Ok((first, looked_at))
 }
 
 impl Page {
     fn empty() -> Page {
-        Page { records: Vec::new(), next: None, looked_at: 0, ended_early: false }
+        Page {
+            records: Vec::new(),
+            next: None,
+            looked_at: 0,
+            ended_early: false,
+            unknown_fields: Vec::new(),
+        }
     }
 }
 
@@ -300,38 +323,5 @@ impl First {
 
     fn into_sorted(self) -> (Vec<Place>, bool) {
         (self.heap.into_sorted_vec(), self.has_more)
-    }
-}
-
-/// Fields of an order that no schema declares, and that no record has had so far: a slip of the pen, if it stays so.
-struct Unknown<'q> {
-    order: &'q Order,
-    is_seen: Vec<bool>,
-    has_records: bool,
-}
-
-impl<'q> Unknown<'q> {
-    fn new(order: &'q Order) -> Unknown<'q> {
-        let is_seen = order.fields.iter().map(|field| field.field.kind.is_some()).collect();
-        Unknown { order, is_seen, has_records: false }
-    }
-
-    fn see(&mut self, fields: &Fields) {
-        self.has_records = true;
-        for (field, is_seen) in self.order.fields.iter().zip(&mut self.is_seen) {
-            *is_seen = *is_seen || field.field.find(fields).is_some();
-        }
-    }
-
-    fn end(self) -> Result<(), QueryError> {
-        let mut unseen = self.order.fields.iter().zip(self.is_seen).filter(|(_, seen)| !seen);
-        match unseen.next() {
-            Some((field, _)) if self.has_records => {
-                let path = field.field.path.clone();
-                let (offset, fault) = (field.offset, QueryFault::UnknownField { path });
-                Err(QueryError { part: Part::Order, offset, fault })
-            }
-            Some(_) | None => Ok(()),
-        }
     }
 }

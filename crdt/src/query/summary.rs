@@ -10,6 +10,7 @@ use super::parser::{self, Listed};
 use super::scalar::Scalar;
 use super::source::Source;
 use super::total::Total;
+use super::unseen::Unseen;
 use crate::ids::SpaceId;
 use crate::record::{Fields, Kind, Schema, Value};
 use crate::store::StoreError;
@@ -110,10 +111,10 @@ impl SummaryQuery {
     }
 
     /// The fields that it needs of a record.
-    fn names(&self) -> BTreeSet<&str> {
+    fn fields(&self) -> impl Iterator<Item = &Field> {
         let filter = self.filter.iter().flat_map(Filter::fields);
         let measures = self.measures.iter().map(|(_, field)| field);
-        filter.chain(&self.by).chain(measures).map(Field::name).collect()
+        filter.chain(&self.by).chain(measures)
     }
 
     /// The fields by which records are grouped.
@@ -134,6 +135,8 @@ pub struct Summary {
     pub groups: Vec<Group>,
     /// Records that were looked at.
     pub looked_at: usize,
+    /// Fields of the query that no schema declares, and that none of those records has.
+    pub unknown_fields: Vec<String>,
 }
 
 /// Records that have the same values of the fields that one groups by.
@@ -190,7 +193,8 @@ pub fn summary(
     bounds: Bounds,
 ) -> Result<Summary, SummaryError> {
     let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0, key: Vec::new() };
-    let names = query.names();
+    let names: BTreeSet<&str> = query.fields().map(Field::name).collect();
+    let mut unseen = Unseen::of(query.fields());
     let mut looked_at = 0;
     let mut is_too_many = false;
     if query.by.is_empty() {
@@ -200,10 +204,11 @@ pub fn summary(
     source.each(tables, space, collection, None, |_, row| {
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
-        let matches =
-            |fields: &Fields| query.filter.as_ref().is_none_or(|filter| filter.matches(fields));
-        if let Some(fields) = row.fields(&names)?.filter(matches) {
-            groups.add(&fields);
+        if let Some(fields) = row.fields(&names)? {
+            unseen.see(&fields);
+            if query.filter.as_ref().is_none_or(|filter| filter.matches(&fields)) {
+                groups.add(&fields);
+            }
         }
         Ok(!is_too_many && !groups.are_too_many())
     })?;
@@ -214,7 +219,7 @@ pub fn summary(
         return Err(SummaryError::TooMany { max: bounds.sorted });
     }
     let groups = groups.by_key.into_values().map(GroupSum::end).collect();
-    Ok(Summary { groups, looked_at })
+    Ok(Summary { groups, looked_at, unknown_fields: unseen.end() })
 }
 
 struct Groups<'q> {

@@ -297,6 +297,33 @@ fn a_cursor_serves_its_own_query_alone() {
     }
 }
 
+#[test]
+fn fields_that_no_schema_declares_and_no_record_has_are_told() {
+    let schema = products();
+    let records = (0..20).map(|n| {
+        let fields = if n == 7 { json!({"stock": n, "shelf": 1}) } else { json!({"stock": n}) };
+        (format!("P-{n:02}"), fields)
+    });
+    let (store, empty) = (store(&schema, records), MemoryStore::new());
+    let unknown = |store: &MemoryStore, filter: &str, order: Option<&str>, bounds: Bounds| {
+        let query = Query::parse("products", &schema, Some(filter), order).unwrap();
+        page(store, SPACE, "products", &query, None, bounds).unwrap().unknown_fields
+    };
+    let filter = "shelv = 2 or shelf = 2 or name = 'x' or shelv = 3 or origin.town = 'y'";
+    assert_eq!(unknown(&store, filter, None, BOUNDS), ["origin.town", "shelv"]);
+    assert_eq!(unknown(&store, filter, Some("stock"), BOUNDS), ["origin.town", "shelv"]);
+    assert!(unknown(&store, "shelf = 1", None, BOUNDS).is_empty());
+    assert!(unknown(&empty, filter, None, BOUNDS).is_empty(), "nothing was looked at");
+    let first = Bounds { looked_at: 5, ..BOUNDS };
+    assert_eq!(unknown(&store, "shelf = 2", None, first), ["shelf"], "as far as it has looked");
+
+    let asked = |filter, by, sum| Asked { filter, by, measures: [sum, None, None, None] };
+    let summary = |asked| summed(&store, &schema, asked).unknown_fields;
+    let mistyped = asked(Some("shelv = 1"), Some("nme"), Some("stok"));
+    assert_eq!(summary(mistyped), ["nme", "shelv", "stok"]);
+    assert!(summary(asked(Some("shelf = 2"), Some("name"), Some("stock"))).is_empty());
+}
+
 fn summed(store: &MemoryStore, schema: &Schema, asked: Asked<'_>) -> Summary {
     let query = SummaryQuery::parse(schema, asked).unwrap();
     summary(store, SPACE, "products", &query, BOUNDS).unwrap()
@@ -316,7 +343,7 @@ fn sums_are_exact_beyond_38_digits() {
     let store = store(&schema, records.map(|(id, fields)| (id.to_owned(), fields)));
     let measures = [Some("price, stock, weight"), Some("stock"), Some("price,name"), Some("stock")];
     let asked = Asked { measures, ..Asked::default() };
-    let Summary { groups, looked_at } = summed(&store, &schema, asked);
+    let Summary { groups, looked_at, .. } = summed(&store, &schema, asked);
     assert_eq!((groups.len(), looked_at, groups[0].count), (1, 4, 4));
     let values: Vec<_> = groups[0].measures.iter().map(|m| m.value.to_json()).collect();
     let price = format!("1{}8.{}1", "9".repeat(37), "0".repeat(36));

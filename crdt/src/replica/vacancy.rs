@@ -9,7 +9,7 @@ use crate::ids::SpaceId;
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
 
-/// Fewer records of a collection are looked up one by one: a look at what lies between takes some ten times as long.
+/// Fewer records of a collection are looked up one by one, which is about as quick then as a look at what lies between.
 const RECORDS_MIN: usize = 16;
 
 /// Stretches of ids under which the store has no record, by collection, in one space.

@@ -32,6 +32,10 @@ pub struct ListAnswer {
     pub looked_at: usize,
     /// Whether it has fewer records than asked for because that was enough work for one request: `next` goes on.
     pub ended_early: bool,
+    /// Fields of the filter that no schema declares and that none of the records that were looked at has: mistyped,
+    /// perhaps. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_fields: Vec<String>,
 }
 
 /// A record on a page.
@@ -50,6 +54,10 @@ pub struct SummaryAnswer {
     pub groups: Vec<GroupAnswer>,
     /// Records that were looked at.
     pub looked_at: usize,
+    /// Fields that were asked for, which no schema declares and none of those records has: mistyped, perhaps. Left out
+    /// if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_fields: Vec<String>,
 }
 
 /// Records that have the same values of the fields that one groups by.
@@ -127,6 +135,7 @@ pub(crate) async fn list(
         next: page.next.map(text),
         looked_at: page.looked_at,
         ended_early: page.ended_early,
+        unknown_fields: page.unknown_fields,
     }))
 }
 
@@ -174,8 +183,9 @@ pub(crate) async fn summary(
         let schema = read::schema(tables, space, &collection)?.unwrap_or_default();
         Ok(SummaryQuery::parse(&schema, asked).map_err(ApiError::from).and_then(|query| {
             let found = query::summary(tables, space, &collection, &query, page::bounds(0))?;
-            let groups = found.groups.into_iter().map(|found| group(&query, found)).collect();
-            Ok(SummaryAnswer { groups, looked_at: found.looked_at })
+            let query::Summary { groups, looked_at, unknown_fields } = found;
+            let groups = groups.into_iter().map(|found| group(&query, found)).collect();
+            Ok(SummaryAnswer { groups, looked_at, unknown_fields })
         }))
     });
     Ok(Json(read.await??))
