@@ -126,10 +126,11 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
         let asked = [("where", filter), ("order", order), ("after", after.as_deref())];
         let answer = page(&context.client, &collection, &asked, left).await?;
         left = left.saturating_sub(answer.records.len());
-        match &mut unknown {
-            _ if answer.looked_at == 0 => {}
-            Some(unknown) => unknown.retain(|field| answer.unknown_fields.contains(field)),
-            None => unknown = Some(answer.unknown_fields),
+        if answer.looked_at > 0 {
+            match &mut unknown {
+                Some(unknown) => unknown.retain(|field| answer.unknown_fields.contains(field)),
+                None => unknown = Some(answer.unknown_fields),
+            }
         }
         after = answer.next;
         match context.json {

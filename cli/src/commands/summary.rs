@@ -16,15 +16,13 @@ pub(crate) async fn summary(context: &Context, args: &SummaryArgs) -> Result<(),
     let path = collection_path("summary", collection, &query(&asked))?;
     let answer: SummaryAnswer =
         context.client.get(&path).await.map_err(|error: CliError| error.pointing(&asked))?;
-    if context.json {
-        answer.groups.iter().try_for_each(output::json)?;
-        output::unknown_fields(&answer.unknown_fields);
-        return Ok(());
+    match context.json {
+        true => answer.groups.iter().try_for_each(output::json)?,
+        false => show(&answer.groups)?,
     }
-    show(&answer.groups)?;
     output::unknown_fields(&answer.unknown_fields);
     let left_out: u64 = answer.groups.iter().flat_map(|group| group.left_out.values()).sum();
-    if left_out > 0 {
+    if left_out > 0 && !context.json {
         let values = output::counted(left_out, "value");
         output::note(format_args!(
             "\n{values} left out, not being numbers: a schema makes text such as \"2.50\" a decimal"

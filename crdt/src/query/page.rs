@@ -214,8 +214,8 @@ fn by_order(
     let (places, has_more) = match by_index {
         Some(found) => found,
         None => {
-            let of = (space, collection);
-            let (first, looked_at) = places(tables, of, query, after, bounds, &mut unseen)?;
+            let (first, looked_at) =
+                places(tables, space, collection, query, after, bounds, &mut unseen)?;
             page.looked_at = looked_at;
             first.into_sorted()
         }
@@ -247,7 +247,8 @@ fn by_order(
 /// The first places behind a cursor, and how many records were looked at.
 fn places(
     tables: &impl ReadTables,
-    (space, collection): (SpaceId, &str),
+    space: SpaceId,
+    collection: &str,
     query: &Query,
     after: Option<&Cursor>,
     bounds: Bounds,

@@ -217,10 +217,14 @@ impl<'a> Columns<'a> {
 
     /// Demands that the operations took all that there is.
     fn end(&self) -> Result<(), LayoutFault> {
-        for column in [&self.object_actor, &self.object_counter, &self.key_actor] {
-            column.end()?;
-        }
-        for column in [&self.value_kind, &self.pred_count, &self.pred_actor] {
+        for column in [
+            &self.object_actor,
+            &self.object_counter,
+            &self.key_actor,
+            &self.value_kind,
+            &self.pred_count,
+            &self.pred_actor,
+        ] {
             column.end()?;
         }
         self.key_counter.end()?;
