@@ -6,6 +6,13 @@ use std::path::PathBuf;
 use branchline_crdt::record::Kind;
 use clap::{Subcommand, ValueEnum};
 
+use crate::commands::import::ReadArgs;
+
+const ID_HELP: &str = "\
+The column or field that holds the record's id. Several, as in --id order,line, make it together: their values with a
+comma between them, such as 4711,2. A comma or backslash within a value gets a backslash before it, so that no two
+rows have one id. A column with a comma in its name stands in quotes, as in --id '\"unit, price\",sku'.";
+
 const FILTER_HELP: &str = "\
 Only records of which this holds: = != < <= > >=, in (...), starts with, is null, is not null, and, or, not, parentheses.
 Strings, timestamps (RFC 3339) and bytes (base64) stand in quotes; numbers, true, false and null do not. Fields that a
@@ -79,14 +86,13 @@ pub(crate) struct SummaryArgs {
 pub(crate) struct ImportArgs {
     /// The collection; it need not exist
     pub(crate) collection: String,
-    /// The file: CSV with a header row, or one JSON object per line
+    /// CSV with a header row, or JSON: a file, a pipe, or - for stdin; packed by gzip perhaps
     pub(crate) file: PathBuf,
-    /// The column or field that holds the record's id
-    #[arg(long, value_name = "FIELD")]
+    /// The column or field that holds the record's id; several are joined by commas
+    #[arg(long, value_name = "FIELD,...", long_help = ID_HELP)]
     pub(crate) id: String,
-    /// The file's format; by its name if not given
-    #[arg(long)]
-    pub(crate) format: Option<FileFormat>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
     /// Kinds of fields that the collection's schema does not tell; others are inferred
     #[arg(long, value_name = "NAME=KIND,...", value_delimiter = ',', value_parser = parse_type)]
     pub(crate) types: Vec<(String, Kind)>,
@@ -126,16 +132,24 @@ pub(crate) enum SchemaCommand {
 pub(crate) enum FileFormat {
     /// Comma-separated values with a header row
     Csv,
-    /// One JSON object per line
+    /// One JSON object per line; import reads arrays and objects over several lines as well
+    #[value(alias = "json", alias = "ndjson")]
     Jsonl,
 }
 
 impl FileFormat {
     /// By the file's name; CSV where it says nothing.
     pub(crate) fn of(path: &std::path::Path) -> Self {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
-            Some(_) | None => Self::Csv,
+        Self::by_name(path).unwrap_or(Self::Csv)
+    }
+
+    /// By the file's name, if that says it.
+    pub(crate) fn by_name(path: &std::path::Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
+            "csv" | "tsv" | "tab" | "psv" => Some(Self::Csv),
+            _ => None,
         }
     }
 }

@@ -1,44 +1,60 @@
-//! `import`: records from a CSV or JSON lines file. Importing the same file again changes nothing.
+//! `import`: records from a CSV or JSON input. Importing the same again changes nothing.
+//!
+//! A file for each step: [`input`] opens a file or copies a pipe, [`encoding`] and [`lines`] make text of it, [`reading`]
+//! and [`dialect`] recognise what it is, [`csv`] and [`json`] read its rows, [`survey`] finds the kinds of its fields with
+//! [`columns`], [`source`] makes records of its rows, [`batches`] sends them, and [`rejected`] keeps what is none.
 
+mod batches;
+mod booleans;
+mod cells;
+mod columns;
+mod csv;
+mod dialect;
+mod encoding;
+mod ids;
 mod infer;
+mod input;
+mod json;
+mod lines;
+mod numbers;
+mod reading;
 mod rejected;
 mod rows;
 mod source;
+mod survey;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use axum::http::Method;
 use branchline_crdt::record::Kind;
-use branchline_node::api::{Code, ImportAnswer, ImportLine};
+use branchline_node::api::{Code, ImportAnswer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::schema;
 use crate::Context;
-use crate::args::{FileFormat, ImportArgs};
+use crate::args::ImportArgs;
 use crate::client::{Client, collection_path};
 use crate::error::CliError;
 use crate::output::{self, counted};
+use batches::{Batch, Batches};
 use infer::{Kinds, kinds_of_schema};
-use rejected::Rejected;
-use rows::RawRow;
-use source::{Row, Source, Survey, survey};
+use input::Input;
+pub(crate) use reading::ReadArgs;
+use rejected::{Kept, Rejected};
+use source::Source;
+use survey::Survey;
 
-/// Rows sent at a time.
-const BATCH_ROWS: usize = 1000;
-/// A batch is sent when it passes this many bytes, so that it stays below what the API takes.
-const BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// Largest row that is sent, in bytes of JSON: with a full batch it is still below what the API takes.
-const ROW_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Imports a file.
+/// Imports a file or a pipe.
 pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliError> {
-    let ImportArgs { collection, file, id, format, types, write_schema } = args;
+    let ImportArgs { collection, file, id, read, types, write_schema } = args;
     let client = &context.client;
-    let format = format.unwrap_or_else(|| FileFormat::of(&file));
+    let (input, survey) = open(&file, &read, &id)?;
     let declared = schema_of(client, &collection).await?;
-    let survey = survey(&file, format, &id)?;
+    tell_reading(&survey);
     let kinds = kinds(&survey, types, declared.as_ref(), write_schema)?;
     match (write_schema, declared) {
         (true, None) => {
@@ -52,24 +68,46 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliEr
         }
         (false, _) => {}
     }
-    let source = Source::open(&file, format, &id, &survey.header, &kinds)?;
+    let source = Source::open(&input, &survey, &kinds)?;
     let import = Import {
         client,
         path: collection_path("import", &collection, "")?,
-        rejected: Rejected::new(&file, format, &survey.raw_header),
+        rejected: Rejected::new(&input, &survey, &collection),
         done: ImportAnswer::default(),
-        bar: progress_bar(&file),
+        bar: progress_bar(input.bytes()),
     };
-    let import = import.all(Batches { source, lines: HashMap::new() }).await?;
-    import.finish(context.json)
+    let import = import.all(Batches::new(source)).await?;
+    import.finish(context.json, &survey)
+}
+
+/// Opens an input and reads it once.
+fn open(path: &Path, args: &ReadArgs, id: &str) -> Result<(Input, Survey), CliError> {
+    let mut input = Input::open(path)?;
+    let reading = reading::Reading::of(&mut input, args, id)?;
+    let survey = Survey::of(&input, reading, id)?;
+    Ok((input, survey))
+}
+
+/// Says how the input is read where that is not the plainest way, and what of it is in doubt.
+fn tell_reading(survey: &Survey) {
+    let decimal_comma = survey.has_decimal_comma();
+    if decimal_comma || !survey.reading.is_plain() {
+        output::note(format_args!("read as {}", survey.reading.text(decimal_comma)));
+    }
+    for (name, example) in survey.ambiguous() {
+        output::note(format_args!(
+            "{}: {example} may mean two numbers, so the column is read as text; --decimal . or --decimal , says what stands \
+             before the fraction",
+            output::visible(name)
+        ));
+    }
 }
 
 /// Reads a file as `import` does, without a site to import into: each row as an id and fields, or why it is none.
 /// `None` where the file as a whole cannot be imported. For programs that check files, and for tests.
 pub fn read_import(path: &Path, id: &str) -> Option<Vec<ReadRow>> {
-    let format = FileFormat::of(path);
-    let survey = survey(path, format, id).ok()?;
-    let mut source = Source::open(path, format, id, &survey.header, &survey.kinds).ok()?;
+    let (input, survey) = open(path, &ReadArgs::default(), id).ok()?;
+    let mut source = Source::open(&input, &survey, &survey.kinds).ok()?;
     let mut rows = Vec::new();
     while let Some(row) = source.next().ok()? {
         rows.push(row.record);
@@ -128,71 +166,11 @@ fn kinds(
     Ok(kinds)
 }
 
-fn progress_bar(file: &Path) -> ProgressBar {
+fn progress_bar(bytes: u64) -> ProgressBar {
     // Shown only where stderr is a terminal.
-    let bytes = std::fs::metadata(file).map(|meta| meta.len()).unwrap_or_default();
     let style =
         ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// Rows that are sent together.
-#[derive(Default)]
-struct Batch {
-    body: Vec<u8>,
-    rows: Vec<RawRow>,
-    rejected: Vec<(RawRow, String)>,
-    /// Bytes of the file up to the last of them.
-    end: u64,
-}
-
-/// A file's rows, some at a time.
-struct Batches<'a> {
-    source: Source<'a>,
-    /// The line on which each id was found: a second row of one id would undo the first, at every import anew.
-    lines: HashMap<String, u64>,
-}
-
-impl Batches<'_> {
-    /// The next rows; `None` behind the last.
-    fn next(&mut self) -> Result<Option<Batch>, CliError> {
-        let mut batch = Batch::default();
-        while batch.rows.len() + batch.rejected.len() < BATCH_ROWS
-            && batch.body.len() < BATCH_BYTES
-            && let Some(Row { raw, record }) = self.source.next()?
-        {
-            match record.and_then(|(id, fields)| self.line(&raw, id, fields)) {
-                Ok(mut line) => {
-                    batch.body.append(&mut line);
-                    batch.body.push(b'\n');
-                    batch.rows.push(raw);
-                }
-                Err(error) => batch.rejected.push((raw, error)),
-            }
-        }
-        batch.end = self.source.bytes();
-        let is_empty = batch.rows.is_empty() && batch.rejected.is_empty();
-        Ok((!is_empty).then_some(batch))
-    }
-
-    /// A row as the API takes it.
-    fn line(
-        &mut self,
-        raw: &RawRow,
-        id: String,
-        fields: Map<String, Value>,
-    ) -> Result<Vec<u8>, String> {
-        if let Some(first) = self.lines.get(&id) {
-            return Err(format!("the id {id:?} is that of line {first} already"));
-        }
-        self.lines.insert(id.clone(), raw.line);
-        let line = serde_json::to_vec(&ImportLine { id, fields })
-            .map_err(|error| format!("no JSON: {error}"))?;
-        match line.len() {
-            ..=ROW_BYTES_MAX => Ok(line),
-            found => Err(format!("{found} bytes, at most {ROW_BYTES_MAX} are possible")),
-        }
-    }
 }
 
 /// An import under way.
@@ -247,29 +225,35 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn finish(self, as_json: bool) -> Result<(), CliError> {
+    fn finish(self, as_json: bool, survey: &Survey) -> Result<(), CliError> {
         self.bar.finish_and_clear();
         let ImportAnswer { created_or_changed, unchanged, .. } = self.done;
         let rejected = self.rejected.count();
-        let kept_in = self.rejected.finish()?;
-        let kept_in = kept_in.map(|path| path.display().to_string());
+        let kept = self.rejected.finish()?;
+        let shown = |path: &Path| path.display().to_string();
         if as_json {
             output::json(&json!({
                 "created_or_changed": created_or_changed,
                 "unchanged": unchanged,
                 "rejected": rejected,
-                "rejected_file": kept_in,
+                "rejected_file": kept.as_ref().map(|kept| shown(&kept.rows)),
+                "reasons_file": kept.as_ref().map(|kept| shown(&kept.reasons)),
+                "read_as": survey.json(),
             }))?;
         } else {
             output::line(format_args!(
                 "{created_or_changed} new or changed, {unchanged} unchanged, {rejected} rejected"
             ))?;
         }
-        match kept_in {
+        match kept {
             None => Ok(()),
-            Some(path) => {
-                let rows = counted(rejected, "row");
-                output::note(format_args!("{rows} with what is wrong in {path}"));
+            Some(Kept { rows, reasons }) => {
+                let count = counted(rejected, "row");
+                output::note(format_args!(
+                    "{count} set aside in {}, with what is wrong in {}; the same command imports that file once it is mended",
+                    rows.display(),
+                    reasons.display()
+                ));
                 Err(CliError::told())
             }
         }

@@ -1,0 +1,186 @@
+//! How the cells of a column are read.
+
+use std::borrow::Cow;
+
+use branchline_crdt::record::Kind;
+use serde_json::Value;
+
+use super::booleans::{Booleans, boolean};
+use super::infer::{Guess, of_cell};
+use super::numbers::{DecimalMark, Numbers, Style, Verdict};
+
+/// What is known of a column so far.
+#[derive(Clone, Debug)]
+pub(crate) struct ColumnGuess {
+    guess: Guess,
+    numbers: Numbers,
+    booleans: Booleans,
+    is_empty: bool,
+}
+
+/// How a column is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    /// What its values say that it is.
+    pub(crate) kind: Kind,
+    /// How its numbers are written, if not plainly.
+    pub(crate) style: Option<Style>,
+    /// A number of it that may mean two.
+    pub(crate) ambiguous: Option<String>,
+    /// Whether it has no value.
+    pub(crate) is_empty: bool,
+}
+
+impl ColumnGuess {
+    pub(crate) fn new() -> Self {
+        Self {
+            guess: Guess::new(),
+            numbers: Numbers::new(),
+            booleans: Booleans::new(),
+            is_empty: true,
+        }
+    }
+
+    /// Takes one cell into account.
+    pub(crate) fn observe(&mut self, cell: &str) {
+        self.is_empty &= cell.is_empty();
+        self.guess.observe(cell);
+        self.numbers.observe(cell);
+        self.booleans.observe(cell);
+    }
+
+    fn column(&self, asked: Option<DecimalMark>) -> Column {
+        let plain = match self.guess.kind() {
+            Kind::String if self.booleans.are_all() => Kind::Boolean,
+            kind => kind,
+        };
+        // Plain numbers may be none with the mark that is asked for, as 2.50 with a comma.
+        let is_number = matches!(plain, Kind::Integer | Kind::Decimal | Kind::Float);
+        let unread = if is_number { Kind::String } else { plain };
+        let (kind, style, ambiguous) = match self.numbers.verdict(asked) {
+            Verdict::Plain if asked == Some(DecimalMark::Comma) && plain != Kind::Integer => {
+                (unread, None, None)
+            }
+            Verdict::Plain => (plain, None, None),
+            Verdict::Styled { style, has_fraction } => {
+                let kind =
+                    match (self.numbers.are_all(), has_fraction || !self.numbers.are_integers()) {
+                        (false, _) => unread,
+                        (true, false) => Kind::Integer,
+                        (true, true) => Kind::Decimal,
+                    };
+                (kind, Some(style), None)
+            }
+            Verdict::Ambiguous { example } => {
+                (unread, None, self.numbers.are_all().then_some(example))
+            }
+        };
+        Column { kind, style, ambiguous, is_empty: self.is_empty }
+    }
+}
+
+/// Decides how each column is read.
+pub(crate) fn columns(guesses: &[ColumnGuess], asked: Option<DecimalMark>) -> Vec<Column> {
+    let mut columns: Vec<Column> = guesses.iter().map(|guess| guess.column(asked)).collect();
+    let has_comma = columns.iter().any(Column::has_decimal_comma);
+    if has_comma && asked.is_none() {
+        // Beside decimal commas 1.234 may be a thousand and more.
+        for (column, guess) in columns.iter_mut().zip(guesses) {
+            if column.kind == Kind::Decimal
+                && column.style.is_none()
+                && guess.numbers.may_be_thousands()
+            {
+                column.kind = Kind::String;
+                column.ambiguous = Some(guess.numbers.example());
+            }
+        }
+    }
+    columns
+}
+
+impl Column {
+    pub(crate) fn has_decimal_comma(&self) -> bool {
+        self.style.is_some_and(|style| style.mark == DecimalMark::Comma)
+    }
+
+    /// Reads a cell as a value of this kind, which is the schema's where that has one.
+    pub(crate) fn value(&self, name: &str, kind: Kind, cell: &str) -> Result<Value, String> {
+        let cell = match kind {
+            Kind::Integer | Kind::Counter | Kind::Float | Kind::Decimal => {
+                self.style.and_then(|style| style.plain(cell)).map_or(Cow::from(cell), Cow::from)
+            }
+            Kind::Boolean => match boolean(cell) {
+                Some(true) => "true".into(),
+                Some(false) => "false".into(),
+                None => cell.into(),
+            },
+            Kind::String | Kind::Text | Kind::Timestamp | Kind::Bytes | Kind::List | Kind::Map => {
+                cell.into()
+            }
+        };
+        of_cell(name, kind, &cell).map_err(|error| match &self.ambiguous {
+            Some(_) => format!("{error}; --decimal says what stands before a fraction"),
+            None => error,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn column(cells: &[&str], asked: Option<DecimalMark>) -> Column {
+        let mut guess = ColumnGuess::new();
+        cells.iter().for_each(|cell| guess.observe(cell));
+        columns(&[guess], asked).remove(0)
+    }
+
+    #[test]
+    fn a_column_is_read_as_its_values_are_written() {
+        for (cells, kind) in [
+            (&["173,90", "7", ""][..], Kind::Decimal),
+            (&["1'234.50"], Kind::Decimal),
+            (&["1.234,00", "2"], Kind::Decimal),
+            (&["TRUE", "false"], Kind::Boolean),
+            (&["yes", "NO"], Kind::Boolean),
+            (&["no"], Kind::String),
+            (&["1,234"], Kind::String),
+            (&["1,50", "n/a"], Kind::String),
+            (&["2.50"], Kind::Decimal),
+            (&["7"], Kind::Integer),
+        ] {
+            assert_eq!(column(cells, None).kind, kind, "{cells:?}");
+        }
+        assert_eq!(column(&["1,234"], Some(DecimalMark::Point)).kind, Kind::Integer);
+        assert_eq!(column(&["1,234"], Some(DecimalMark::Comma)).kind, Kind::Decimal);
+        assert_eq!(column(&["2.50"], Some(DecimalMark::Comma)).kind, Kind::String);
+        assert_eq!(column(&["7"], Some(DecimalMark::Comma)).kind, Kind::Integer);
+    }
+
+    #[test]
+    fn beside_decimal_commas_a_point_may_separate_thousands() {
+        let mut guesses = [ColumnGuess::new(), ColumnGuess::new()];
+        guesses[0].observe("1,5");
+        guesses[1].observe("1.234");
+        let found = columns(&guesses, None);
+        assert_eq!(found[1].kind, Kind::String);
+        assert_eq!(found[1].ambiguous.as_deref(), Some("1.234"));
+        guesses[1].observe("1.5");
+        assert_eq!(columns(&guesses, None)[1].kind, Kind::Decimal);
+    }
+
+    #[test]
+    fn values_are_exact_and_wrong_ones_named_as_they_stand() {
+        let prices = column(&["1.234,50", "x"], None);
+        assert_eq!(prices.value("price", Kind::Decimal, "1.234,50"), Ok(json!("1234.50")));
+        assert_eq!(prices.value("stock", Kind::Counter, "1.234"), Ok(json!(1234)));
+        assert!(prices.value("price", Kind::Decimal, "x").unwrap_err().contains("\"x\""));
+        assert_eq!(prices.value("name", Kind::String, "1.234,50"), Ok(json!("1.234,50")));
+        let doubtful = column(&["1,234"], None);
+        assert!(doubtful.value("price", Kind::Decimal, "1,234").unwrap_err().contains("--decimal"));
+        assert_eq!(doubtful.value("on", Kind::Boolean, "Yes"), Ok(json!(true)));
+    }
+}
