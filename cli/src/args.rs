@@ -273,16 +273,7 @@ pub(crate) enum SiteCommand {
     /// Pull from and push to other sites now, and tell what came of it
     Sync(SyncArgs),
     /// Write entries to a file, to be carried to a site and merged there
-    Bundle {
-        /// The file
-        out: PathBuf,
-        /// Only what the site lacks that printed this file with `frontier`
-        #[arg(long, value_name = "FRONTIER-FILE", conflicts_with = "for_site")]
-        since: Option<PathBuf>,
-        /// Only what this site lacks by its latest receipt: a name or id
-        #[arg(long = "for", value_name = "SITE")]
-        for_site: Option<String>,
-    },
+    Bundle(BundleArgs),
     /// Take in a bundle, or all that another site's data folder holds
     Merge {
         /// The bundle or folder
@@ -389,7 +380,7 @@ impl SiteCommand {
             | Self::Receipts { .. }
             | Self::Log(_)
             | Self::Frontier
-            | Self::Bundle { .. }
+            | Self::Bundle(_)
             | Self::Watch(_)
             | Self::Status { why: true }
             | Self::Digest { .. } => true,
@@ -469,12 +460,30 @@ pub(crate) struct InviteArgs {
     pub(crate) address: Vec<Multiaddr>,
 }
 
+#[derive(clap::Args)]
+pub(crate) struct BundleArgs {
+    /// The file; - writes to stdout
+    pub(crate) out: PathBuf,
+    /// Only what the site lacks that printed this file with `frontier`
+    #[arg(long, value_name = "FRONTIER-FILE", conflicts_with = "for_site")]
+    pub(crate) since: Option<PathBuf>,
+    /// Only what this site lacks by its latest receipt: a name or id
+    #[arg(long = "for", value_name = "SITE")]
+    pub(crate) for_site: Option<String>,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum BackupCommand {
     /// Write a backup, also while the node runs; it holds the site's secret key
     Create {
-        /// The file
+        /// The file; - writes to stdout
         out: PathBuf,
+        /// Overwrite the file if it exists
+        #[arg(long)]
+        force: bool,
     },
     /// Make the site anew in an empty data folder
     Restore {

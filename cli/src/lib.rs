@@ -19,7 +19,7 @@ use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCo
 use client::Client;
 use commands::{
     backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
-    membership, records, run, schema, space, status, summary, sync, watch,
+    membership, records, run, schema, schema_check, space, status, summary, sync, watch,
 };
 use error::CliError;
 
@@ -77,9 +77,11 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Completions { shell } => init::completions(shell),
         Command::Run(args) => block_on(run::run(global, args)),
         Command::Check(args) => block_on(check::check(global, args)),
-        Command::Backup(BackupCommand::Create { out }) => {
+        Command::Backup(BackupCommand::Create { out, force }) => {
             run::log_warnings();
-            block_on(on_site(global, async |context| backup::create(context, global, &out).await))
+            block_on(on_site(global, async |context| {
+                backup::create(context, global, &out, force).await
+            }))
         }
         Command::Backup(BackupCommand::Restore { backup }) => {
             run::log_warnings();
@@ -142,12 +144,13 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
             schema::show(context, collection).await
         }
         SiteCommand::Schema(SchemaCommand::Apply { file }) => schema::apply(context, &file).await,
+        SiteCommand::Schema(SchemaCommand::Check { collection, limit }) => {
+            schema_check::check(context, collection, limit).await
+        }
         SiteCommand::Conflicts { collection, id } => {
             conflicts::conflicts(context, collection, id).await
         }
-        SiteCommand::Bundle { out, since, for_site } => {
-            bundle::bundle(context, &out, since, for_site).await
-        }
+        SiteCommand::Bundle(args) => bundle::bundle(context, args).await,
         SiteCommand::Sync(args) => sync::sync(context, args).await,
         SiteCommand::Merge { path } => bundle::merge(context, &path).await,
         SiteCommand::History { record, limit } => history::history(context, &record, limit).await,

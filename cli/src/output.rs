@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use branchline_node::api::UnlikeAnswer;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::Value;
@@ -31,6 +32,15 @@ pub(crate) fn json_for_reader(value: &impl Serialize, compact: bool) -> Result<(
     line(serde_json::to_string_pretty(value).map_err(io::Error::from)?)
 }
 
+/// What a command says of the file that it wrote: on stderr where the file itself went to stdout.
+pub(crate) fn result(file_is_stdout: bool, text: impl Display) -> Result<(), CliError> {
+    if file_is_stdout {
+        note(text);
+        return Ok(());
+    }
+    line(text)
+}
+
 /// A message. Nobody is left to be told where stderr is closed.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
@@ -42,6 +52,22 @@ pub(crate) fn unknown_fields(fields: &[String]) {
         note(format_args!(
             "no record that was looked at has a field {field:?}, and no schema does"
         ));
+    }
+}
+
+/// Says of which fields of a filter the values are of another kind than they are compared with.
+pub(crate) fn unlike_fields(collection: &str, fields: &[UnlikeAnswer]) {
+    for UnlikeAnswer { field, kind, compared_with, records } in fields {
+        let kind = if kind == "string" { "text" } else { kind };
+        let records = counted(*records, "record");
+        note(format_args!(
+            "{field} is {kind} in {records} of {collection}: no comparison with a {compared_with} finds them"
+        ));
+        if kind == "text" && compared_with == "number" {
+            note(format_args!(
+                "  a schema that declares {field} a decimal makes text such as \"2.50\" a number: `branchline schema apply --help`"
+            ));
+        }
     }
 }
 

@@ -6,14 +6,19 @@ use crate::changes::read_entry;
 use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
 use crate::holders::{self, Compared};
 use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::misfits::misfits;
+use crate::query::Bounds;
+use crate::read;
 use crate::replica::logs::Logs;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate};
 use crate::tables::records::{self, RecordRow};
-use crate::tables::{decode_row, walk};
+use crate::tables::{SCAN_ROWS, decode_row, walk};
 
 /// Records that are told apart for one reason and site.
 const RECORDS_MAX: usize = 10_000;
+/// Records that are held against their schemas: some seconds.
+const CHECKED_MAX: usize = 2_000_000;
 /// Entries that are read for one reason and site to name their records.
 const ENTRIES_READ_MAX: u64 = 1_000;
 
@@ -34,6 +39,8 @@ pub enum Reason {
     Damaged,
     /// A record cannot be read at this site.
     Unreadable,
+    /// A record does not fit the schema of its collection.
+    SchemaMismatch,
 }
 
 /// What is not in step for one reason at one site.
@@ -93,6 +100,7 @@ pub fn causes(
     }
     name_damaged(journal, space, &damaged, &mut causes)?;
     unreadable(journal, space, own, &mut causes)?;
+    off_schema(journal, space, own, &mut causes)?;
     Ok(causes)
 }
 
@@ -238,4 +246,41 @@ fn unreadable(
         cause.detail.get_or_insert(reason);
         Ok(true)
     })
+}
+
+/// Records that do not fit their schemas, and how many they are in each collection.
+fn off_schema(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    own: SiteId,
+    causes: &mut Causes,
+) -> Result<(), StoreError> {
+    let mut room = CHECKED_MAX;
+    let mut told = Vec::new();
+    let mut cause = Cause::default();
+    for collection in read::collections(journal, space)?.into_keys() {
+        let Some(schema) = read::schema(journal, space, &collection)? else { continue };
+        let (mut count, mut after) = (0, None);
+        loop {
+            let bounds =
+                Bounds { records: SCAN_ROWS, bytes: usize::MAX, looked_at: room, sorted: 0 };
+            let page = misfits(journal, (space, &collection), &schema, after.as_deref(), bounds)?;
+            room -= page.looked_at;
+            count += page.records.len();
+            page.records.into_iter().for_each(|misfit| cause.add(collection.clone(), misfit.id));
+            after = page.next;
+            cause.has_more_records |= room == 0 && after.is_some();
+            if room == 0 || after.is_none() {
+                break;
+            }
+        }
+        if count > 0 {
+            told.push(format!("{count} of {collection}"));
+        }
+    }
+    if !told.is_empty() {
+        cause.detail = Some(told.join(", "));
+        causes.insert((Reason::SchemaMismatch, own), cause);
+    }
+    Ok(())
 }

@@ -4,12 +4,20 @@
 
 mod pair;
 
+use std::collections::BTreeMap;
+
 use branchline_crdt::entry::{EntryId, Origin};
+use branchline_crdt::kinds::held_kinds;
 use branchline_crdt::memory::MemoryStore;
+use branchline_crdt::misfits::{Misfits, misfits};
+use branchline_crdt::query::Bounds;
 use branchline_crdt::read;
-use branchline_crdt::record::{ActorBytes, Drafted, Edit, Expected, Version, View};
+use branchline_crdt::record::{
+    ActorBytes, Drafted, Edit, Expected, Kind, SCHEMA_COLLECTION, Value, Version, View,
+};
 use branchline_crdt::replica::{Input, LocalTransaction, RecordEdit, WriteError, Written};
 use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::why::{Reason, causes};
 use serde_json::{Value as Json, json};
 
 use pair::{Pair, put};
@@ -219,4 +227,74 @@ fn a_refused_batch_leaves_nothing_of_its_new_records() {
     assert!(first.is_ok() && refused.is_err() && last.is_ok());
     assert_eq!(pair.count(0), 2);
     assert_eq!(pair.digest(0), pair.digest(1));
+}
+
+#[test]
+fn records_from_before_a_schema_are_found_until_they_are_written_again() {
+    let mut pair = Pair::new();
+    let import = |pair: &mut Pair, collection: &str, id: &str, record: Json| {
+        let edit = Edit::Import(record.as_object().unwrap().clone());
+        pair.transact(0, None, vec![RecordEdit::new(collection, id, edit)]).unwrap();
+    };
+    for n in 0..6 {
+        let total = if n % 2 == 0 { json!(format!("{n}.50")) } else { json!(n) };
+        import(&mut pair, "sales", &n.to_string(), json!({"total": total, "code": "007"}));
+    }
+    let space = pair.space();
+    let held = held_kinds(pair.replicas[0].store(), space, "sales", 100).unwrap();
+    assert_eq!(held.fields["total"], BTreeMap::from([("decimal", 3), ("integer", 3)]));
+    assert_eq!(held.fields["code"], BTreeMap::from([("string", 6)]));
+    assert!(held_kinds(pair.replicas[0].store(), space, "sales", 5).unwrap().has_more);
+    let declared = json!({"total": "decimal", "branch": "string required"});
+    import(&mut pair, SCHEMA_COLLECTION, "sales", declared);
+    import(&mut pair, "sales", "1", json!({"total": "1", "branch": "A"}));
+    let bounds = |records, looked_at| Bounds { records, bytes: 0, looked_at, sorted: 0 };
+    let page = |pair: &Pair, after: Option<&str>, bounds| {
+        let tables = pair.replicas[0].store();
+        let schema = read::schema(tables, space, "sales").unwrap().unwrap();
+        misfits(tables, (space, "sales"), &schema, after, bounds).unwrap()
+    };
+    let all = page(&pair, None, bounds(10, 10));
+    let ids =
+        |page: &Misfits| page.records.iter().map(|record| record.id.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(&all), all.looked_at, all.next.clone()),
+        (["0", "2", "3", "4", "5"].map(str::to_owned).to_vec(), 6, None)
+    );
+    let fields: Vec<_> = all.records[2]
+        .fields
+        .iter()
+        .map(|field| (field.path.as_str(), field.declared, field.found.clone()))
+        .collect();
+    assert_eq!(
+        fields,
+        [("branch", Kind::String, None), ("total", Kind::Decimal, Some(Value::Int(3)))]
+    );
+    for bounds in [bounds(2, 10), bounds(10, 2)] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = page(&pair, after.as_deref(), bounds);
+            found.extend(ids(&page));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ids(&all));
+    }
+    let root = pair.replicas[0].network().unwrap();
+    let why = |pair: &Pair| {
+        let causes = causes(pair.replicas[0].store(), root, pair.site(0), []).unwrap();
+        causes.get(&(Reason::SchemaMismatch, pair.site(0))).map(|cause| cause.detail.clone())
+    };
+    assert_eq!(why(&pair), Some(Some("5 of sales".to_owned())));
+    for n in 0..6 {
+        import(
+            &mut pair,
+            "sales",
+            &n.to_string(),
+            json!({"total": format!("{n}.50"), "branch": "B"}),
+        );
+    }
+    assert_eq!((page(&pair, None, bounds(10, 10)).records, why(&pair)), (Vec::new(), None));
 }

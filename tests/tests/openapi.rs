@@ -162,6 +162,9 @@ fn read(asker: &mut Asker, head: &Office) {
         "/v1/summary/sales?by=quantity&sum=quantity&avg=quantity&min=quantity&max=quantity",
         "/v1/collections",
         "/v1/collections/sales/count",
+        "/v1/collections/sales/kinds",
+        "/v1/schemas/products/check?limit=5",
+        "/v1/records/sales?where=quantity%20starts%20with%20%27x%27",
         "/v1/digest",
         "/v1/conflicts",
         "/v1/conflicts?collection=products&id=tea",
@@ -175,6 +178,7 @@ fn read(asker: &mut Asker, head: &Office) {
         ("/v1/records/products?limit=0", "bad_parameter"),
         ("/v1/changes?since=nowhere", "bad_cursor"),
         ("/v1/schemas/nothing", "schema_not_found"),
+        ("/v1/schemas/nothing/check", "schema_not_found"),
         ("/v1/records/products/nothing/history", "record_not_found"),
     ] {
         asker.refused(head, "GET", path, Value::Null, code);

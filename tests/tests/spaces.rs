@@ -161,19 +161,19 @@ fn a_stick_carries_a_space_to_those_who_are_in_it() {
     assert!(!bytes.windows(5).any(|window| window == b"tills"));
     south.run(["merge", path]).ok();
     assert!(spaces(&south).is_empty());
-    head.run(["bundle", path, "--for", "north"]).ok();
+    head.run(["bundle", path, "--for", "north", "--force"]).ok();
     north.run(["merge", path]).ok();
     assert!(has(&north, "tills", "1"));
     // On what it holds now north writes, and brings it back.
     north.run(["--space", "tills", "put", "sales", "2", "{}"]).ok();
     let frontier = folder.path().join("frontier");
     std::fs::write(&frontier, head.run(["frontier"]).ok()).unwrap();
-    north.run(["bundle", path, "--since", frontier.to_str().unwrap()]).ok();
+    north.run(["bundle", path, "--since", frontier.to_str().unwrap(), "--force"]).ok();
     let merged = json(&head.run(["--json", "merge", path]).ok());
     assert_eq!(merged["entries_refused"], 0, "{merged}");
     assert!(has(&head, "tills", "2"));
     // Who is not in it takes nothing of it in.
-    head.run(["--space", "tills", "bundle", path]).ok();
+    head.run(["--space", "tills", "bundle", path, "--force"]).ok();
     let refused = south.run(["merge", path]).fails(1);
     assert!(refused.contains("does not hold"), "{refused}");
     assert!(spaces(&south).is_empty());

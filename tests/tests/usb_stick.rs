@@ -29,7 +29,7 @@ fn invited(folder: &Path, name: &str, head: &Office) -> Office {
 /// Carries all that `from` holds to `to`, and returns what merging it did.
 fn carry(from: &Office, to: &Office, stick: &Path) -> Value {
     let stick = stick.to_str().unwrap();
-    from.run(["bundle", stick]).ok();
+    from.run(["bundle", stick, "--force"]).ok();
     json(&to.run(["--json", "merge", stick]).ok())
 }
 
@@ -215,13 +215,13 @@ fn a_stick_that_leaves_a_gap_names_what_is_missing_and_is_not_merged() {
     let since = frontier(&head, &folder.path().join("frontier"));
     head.run(["put", "products", "last", "{}"]).ok();
     let path = stick.to_str().unwrap();
-    head.run(["bundle", path, "--since", &since]).ok();
+    head.run(["bundle", path, "--since", &since, "--force"]).ok();
     let error = north.run(["merge", path]).fails(1);
     assert!(error.contains("entries that this site lacks: head "), "{error}");
     assert!(error.contains("branchline frontier > FILE"), "{error}");
     assert_eq!(north.count("products"), 0);
     let since = frontier(&north, &folder.path().join("frontier"));
-    head.run(["bundle", path, "--since", &since]).ok();
+    head.run(["bundle", path, "--since", &since, "--force"]).ok();
     north.run(["merge", path]).ok();
     assert_eq!(north.count("products"), 4);
 }
@@ -249,7 +249,7 @@ fn offices_that_have_both_replaced_their_keys_come_together_by_stick() {
     head.run(["space", "create", "shared"]).ok();
     carry(&north, &head, &stick);
     head.run(["space", "grant", "shared", "north"]).ok();
-    head.run(["bundle", stick.to_str().unwrap(), "--for", "north"]).ok();
+    head.run(["bundle", stick.to_str().unwrap(), "--for", "north", "--force"]).ok();
     north.run(["merge", stick.to_str().unwrap()]).ok();
     let since = frontier(&north, &folder.path().join("north.frontier"));
     for office in [&head, &north] {
@@ -259,15 +259,15 @@ fn offices_that_have_both_replaced_their_keys_come_together_by_stick() {
         office.run(["--space", "shared", "put", "sales", id, "{}"]).ok();
     }
     // The frontier is that of the old key, which head knows.
-    head.run(["bundle", stick.to_str().unwrap(), "--since", &since]).ok();
+    head.run(["bundle", stick.to_str().unwrap(), "--since", &since, "--force"]).ok();
     let merged = json(&north.run(["--json", "merge", stick.to_str().unwrap()]).ok());
     assert_eq!((&merged["entries_waiting"], &merged["entries_refused"]), (&json!(0), &json!(0)));
     north.run(["get", "products", "head"]).ok();
     // North knows head's new key by now, and so what to bring along.
-    north.run(["bundle", stick.to_str().unwrap(), "--for", "head"]).ok();
+    north.run(["bundle", stick.to_str().unwrap(), "--for", "head", "--force"]).ok();
     let merged = json(&head.run(["--json", "merge", stick.to_str().unwrap()]).ok());
     assert_eq!((&merged["entries_waiting"], &merged["entries_refused"]), (&json!(0), &json!(0)));
-    head.run(["bundle", stick.to_str().unwrap(), "--for", "north"]).ok();
+    head.run(["bundle", stick.to_str().unwrap(), "--for", "north", "--force"]).ok();
     north.run(["merge", stick.to_str().unwrap()]).ok();
     assert_eq!(head.digest(), north.digest());
     for office in [&head, &north] {
@@ -304,10 +304,10 @@ fn a_site_that_was_revoked_neither_brings_nor_gets_anything_by_stick() {
     head.run(["revoke", "north", "--yes"]).ok();
     head.run(["put", "products", "secret", "{}"]).ok();
     north.run(["put", "products", "late", "{}"]).ok();
-    north.run(["bundle", path]).ok();
+    north.run(["bundle", path, "--force"]).ok();
     assert_eq!(head.run(["merge", path]).code, 1);
     assert!(!head.has("products", "late"));
-    head.run(["bundle", path]).ok();
+    head.run(["bundle", path, "--force"]).ok();
     assert!(north.run(["merge", path]).fails(1).contains("no member"));
     assert!(!north.has("products", "secret"));
 }

@@ -7,6 +7,7 @@ use branchline_crdt::record::Kind;
 use clap::{Subcommand, ValueEnum};
 
 use crate::commands::import::ReadArgs;
+use crate::error::CliError;
 
 const ID_HELP: &str = "\
 The column or field that holds the record's id. Several, as in --id order,line, make it together: their values with a
@@ -111,6 +112,12 @@ pub(crate) struct ExportArgs {
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// CSV: put an apostrophe before each cell that a spreadsheet would run as a formula; `import` takes it away
+    #[arg(long)]
+    pub(crate) safe: bool,
 }
 
 #[derive(Subcommand)]
@@ -122,8 +129,16 @@ pub(crate) enum SchemaCommand {
     },
     /// Write schemas: {"COLLECTION": {"FIELD": "KIND [required] [indexed]"}} as JSON or TOML
     Apply {
-        /// The file
+        /// The file; - reads JSON from stdin
         file: PathBuf,
+    },
+    /// List the records that do not fit the schema of their collection: written before it, or apart from it
+    Check {
+        /// The collection; all that have a schema if not given
+        collection: Option<String>,
+        /// List at most so many records of each; all are counted
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
     },
 }
 
@@ -138,11 +153,6 @@ pub(crate) enum FileFormat {
 }
 
 impl FileFormat {
-    /// By the file's name; CSV where it says nothing.
-    pub(crate) fn of(path: &std::path::Path) -> Self {
-        Self::by_name(path).unwrap_or(Self::Csv)
-    }
-
     /// By the file's name, if that says it.
     pub(crate) fn by_name(path: &std::path::Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -150,6 +160,26 @@ impl FileFormat {
             "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
             "csv" | "tsv" | "tab" | "psv" => Some(Self::Csv),
             _ => None,
+        }
+    }
+
+    /// The format of a file to be written, by its name; CSV where it has no ending.
+    pub(crate) fn to_write(path: &std::path::Path) -> Result<Self, CliError> {
+        let Some(ending) = path.extension() else { return Ok(Self::Csv) };
+        let ending = ending.to_string_lossy().to_lowercase();
+        match ending.as_str() {
+            "csv" => Ok(Self::Csv),
+            "jsonl" | "ndjson" | "json" => Ok(Self::Jsonl),
+            other => {
+                let message = format!("no format ends in .{other}: {}", path.display());
+                let hint = match other {
+                    "xlsx" | "xls" | "ods" | "numbers" => {
+                        "spreadsheets open CSV: name the file .csv"
+                    }
+                    _ => "known are .csv, .jsonl and .json; --format csv or jsonl takes any name",
+                };
+                Err(CliError::usage(message).hint(hint))
+            }
         }
     }
 }
@@ -165,6 +195,17 @@ fn parse_type(text: &str) -> Result<(String, Kind), String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_to_be_written_has_an_ending_that_is_known() {
+        let of = |name: &str| FileFormat::to_write(std::path::Path::new(name)).ok();
+        assert_eq!(of("a.CSV"), Some(FileFormat::Csv));
+        assert_eq!(of("a.b.jsonl"), Some(FileFormat::Jsonl));
+        assert_eq!(of("/dev/stdout"), Some(FileFormat::Csv));
+        for name in ["a.xlsx", "a.csv.gz", "a.txt"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn types_name_a_known_kind() {

@@ -19,10 +19,17 @@ use crate::Context;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::{self, counted};
-use crate::whole_file::WholeFile;
+use crate::whole_file::{Readers, WholeFile};
 
 /// Writes a backup of the site.
-pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Result<(), CliError> {
+pub(crate) async fn create(
+    context: &Context,
+    global: &Global,
+    out: &Path,
+    force: bool,
+) -> Result<(), CliError> {
+    let file = WholeFile::create(out, Readers::Owner, force)?;
+    let is_stdout = file.is_stdout();
     let status: StatusAnswer = context.client.get("/v1/status").await?;
     let header = BackupHeader {
         site: status.site,
@@ -33,15 +40,18 @@ pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Re
     let answer =
         context.client.stream(Method::POST, "/v1/backup", ("application/json", Body::empty()));
     let journal = answer.await?;
-    let JournalContents { frames, bytes, damaged } = write(out, header, files, journal).await?;
+    let JournalContents { frames, bytes, damaged } = write(file, header, files, journal).await?;
     if context.json {
         let file = out.display().to_string();
-        return output::json(
-            &json!({ "file": file, "frames": frames, "journal_bytes": bytes, "damaged": damaged }),
-        );
+        let answer =
+            json!({ "file": file, "frames": frames, "journal_bytes": bytes, "damaged": damaged });
+        return output::result(is_stdout, answer);
     }
     let frames = counted(frames, "frame");
-    output::line(format_args!("{frames} of the journal, of {bytes} bytes, in {}", out.display()))?;
+    output::result(
+        is_stdout,
+        format_args!("{frames} of the journal, of {bytes} bytes, in {}", out.display()),
+    )?;
     output::note("it holds the site's secret key: keep it as safe as the site itself");
     if damaged > 0 {
         let stretches = counted(damaged, "damaged stretch");
@@ -52,7 +62,7 @@ pub(crate) async fn create(context: &Context, global: &Global, out: &Path) -> Re
 
 /// Writes the file and reads each part of the journal as it comes: what is damaged on the way is noticed here.
 async fn write(
-    out: &Path,
+    mut file: WholeFile,
     header: BackupHeader,
     files: Vec<(String, Vec<u8>)>,
     journal: Body,
@@ -60,7 +70,6 @@ async fn write(
     let wrong = |error: &dyn std::error::Error| {
         CliError::failed(format!("the backup was not written to its end: {error}"))
     };
-    let mut file = WholeFile::create(out)?;
     let (mut writer, start) = BackupWriter::start();
     file.write(&start)?;
     let files = files.into_iter().map(|(name, content)| BackupPart::SiteFile { name, content });

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use axum::body::{Body, Bytes};
 use axum::http::Method;
@@ -14,10 +14,11 @@ use futures::stream;
 use serde_json::json;
 
 use crate::Context;
+use crate::args::BundleArgs;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, counted, counted_entries};
-use crate::whole_file::WholeFile;
+use crate::whole_file::{Readers, WholeFile};
 
 /// Longest frontier file that is read: that of some 10,000 logs.
 const FRONTIER_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -25,24 +26,22 @@ const FRONTIER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 
 /// Writes a bundle.
-pub(crate) async fn bundle(
-    context: &Context,
-    out: &Path,
-    since: Option<PathBuf>,
-    for_site: Option<String>,
-) -> Result<(), CliError> {
+pub(crate) async fn bundle(context: &Context, args: BundleArgs) -> Result<(), CliError> {
+    let BundleArgs { out, since, for_site, force } = args;
+    let file = WholeFile::create(&out, Readers::Owner, force)?;
+    let is_stdout = file.is_stdout();
     let since = since.as_deref().map(read_frontier).transpose()?;
     let body = request(&BundleRequest { since, for_site })?;
     let answer = context.client.stream(Method::POST, "/v1/bundle", body).await?;
-    let (contents, bytes) = write_whole(out, answer).await?;
+    let (contents, bytes) = write_whole(file, answer).await?;
     let Contents { entries, left_out, receipts } = contents;
     if context.json {
         let file = out.display().to_string();
         let answer = json!({ "file": file, "entries": entries, "entries_left_out": left_out, "receipts": receipts, "bytes": bytes });
-        return output::json(&answer);
+        return output::result(is_stdout, &answer);
     }
     let entries = counted_entries(entries);
-    output::line(format_args!("{entries} in {}, {bytes} bytes", out.display()))?;
+    output::result(is_stdout, format_args!("{entries} in {}, {bytes} bytes", out.display()))?;
     if left_out > 0 {
         output::note(format_args!(
             "{} left out: damaged here (`branchline status --why`)",
@@ -69,11 +68,10 @@ fn request(request: &BundleRequest) -> Result<(&'static str, Body), CliError> {
 }
 
 /// Writes an answer to a file, and reads each piece of it: what is damaged on the way is noticed here.
-async fn write_whole(out: &Path, answer: Body) -> Result<(Contents, u64), CliError> {
+async fn write_whole(mut file: WholeFile, answer: Body) -> Result<(Contents, u64), CliError> {
     let wrong = |error: &dyn std::error::Error| {
         CliError::failed(format!("the bundle was not written to its end: {error}"))
     };
-    let mut file = WholeFile::create(out)?;
     let mut answer = answer.into_data_stream();
     let mut reader = BundleReader::default();
     let (mut contents, mut bytes) = (Contents::default(), 0);

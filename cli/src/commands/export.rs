@@ -1,48 +1,149 @@
 //! `export`: all records of a collection, as CSV or JSON lines.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
-use branchline_node::api::{ListedRecord, PAGE_RECORDS_MAX};
+use branchline_node::api::{Code, CollectionsAnswer, ListedRecord, PAGE_RECORDS_MAX};
 use serde_json::{Map, Value};
 
+use super::cells::{CellWriter, ID_COLUMN};
 use super::records;
 use crate::Context;
 use crate::args::{ExportArgs, FileFormat};
+use crate::client::{Client, collection_path};
 use crate::error::CliError;
 use crate::output;
+use crate::whole_file::{Readers, WholeFile};
 
-/// The column or field of the record id. No record has a field of that name: names with `_` are reserved.
-pub(crate) const ID_COLUMN: &str = "_id";
+/// Collections that are named where another was meant.
+const COLLECTIONS_NAMED_MAX: usize = 10;
 
 /// Exports a collection.
 pub(crate) async fn run(context: &Context, args: ExportArgs) -> Result<(), CliError> {
-    let ExportArgs { collection, format, output: path } = args;
-    let by_name = || path.as_deref().map_or(FileFormat::Csv, FileFormat::of);
-    let format = format.unwrap_or_else(by_name);
-    // The names of the columns come first in a CSV file, so all records are read for them.
-    let columns = match format {
-        FileFormat::Csv => columns(context, &collection).await?,
-        FileFormat::Jsonl => BTreeSet::new(),
+    let ExportArgs { collection, format, output: path, force, safe } = args;
+    let path = path.as_deref().unwrap_or(Path::new("-"));
+    // A program that reads a .json file expects one value in it.
+    let is_array = format.is_none() && path.extension().is_some_and(|ending| ending == "json");
+    let format = match format {
+        Some(format) => format,
+        None => FileFormat::to_write(path)?,
     };
-    let mut target: Box<dyn Write> = match &path {
-        Some(path) => {
-            let file = File::create(path).map_err(|error| CliError::file("write", path, &error))?;
-            Box::new(BufWriter::new(file))
-        }
-        None => Box::new(BufWriter::new(io::stdout())),
+    if safe && format != FileFormat::Csv {
+        return Err(CliError::usage("--safe is for CSV: nothing runs what is in JSON"));
+    }
+    demand_known(&context.client, &collection).await?;
+    let target = WholeFile::create(path, Readers::Umask, force)?;
+    let mut export = Export { context, collection: &collection, target };
+    let (count, formulas) = match format {
+        FileFormat::Csv => export.csv(safe).await?,
+        FileFormat::Jsonl => (export.json(is_array).await?, 0),
     };
-    let count = match format {
-        FileFormat::Csv => write_csv(context, &collection, &columns, &mut target).await?,
-        FileFormat::Jsonl => write_lines(context, &collection, &mut target).await?,
-    };
-    target.flush()?;
+    export.target.finish()?;
     let records = output::counted(count, "record");
     output::note(format_args!(
         "{records} exported; `branchline import` reads them back with --id {ID_COLUMN}"
     ));
+    if formulas > 0 {
+        let cells = output::counted(formulas, "cell");
+        output::note(if safe {
+            format!(
+                "{cells} that a spreadsheet would run as a formula begin with an apostrophe now; import takes it away again"
+            )
+        } else {
+            format!(
+                "warning: {cells} begin like a formula, which a spreadsheet would run; --safe puts an apostrophe before them, which import takes away again"
+            )
+        });
+    }
     Ok(())
+}
+
+/// Refuses a collection to which nobody has written, and that has no schema: its name may be mistyped.
+async fn demand_known(client: &Client, collection: &str) -> Result<(), CliError> {
+    let known: CollectionsAnswer = client.get("/v1/collections").await?;
+    let names = known.collections.into_iter().map(|known| known.name);
+    let names: Vec<String> = names.filter(|name| !name.starts_with('_')).collect();
+    if names.iter().any(|name| name == collection) {
+        return Ok(());
+    }
+    match client.get::<Map<String, Value>>(&collection_path("schemas", collection, "")?).await {
+        Ok(_) => return Ok(()),
+        Err(error) if error.is(Code::SchemaNotFound) => {}
+        Err(error) => return Err(error),
+    }
+    let hint = if names.is_empty() {
+        "there are no collections here yet; `branchline import` fills one".to_owned()
+    } else {
+        let more = if names.len() > COLLECTIONS_NAMED_MAX { ", ..." } else { "" };
+        let named: Vec<&str> =
+            names.iter().take(COLLECTIONS_NAMED_MAX).map(String::as_str).collect();
+        format!("there are: {}{more}", named.join(", "))
+    };
+    Err(CliError::failed(format!("there is no collection {collection}")).hint(hint))
+}
+
+struct Export<'a> {
+    context: &'a Context,
+    collection: &'a str,
+    target: WholeFile,
+}
+
+impl Export<'_> {
+    /// Writes CSV; returns the records and the cells that a spreadsheet would run.
+    async fn csv(&mut self, is_safe: bool) -> Result<(u64, u64), CliError> {
+        // The names of the columns come first, so all records are read for them.
+        let columns = self.columns().await?;
+        let mut cells = CellWriter::new(is_safe);
+        cells.name(ID_COLUMN);
+        columns.iter().for_each(|name| cells.name(name));
+        self.target.write(cells.end_row().as_bytes())?;
+        let (context, collection, target) = (self.context, self.collection, &mut self.target);
+        let count = each_record(context, collection, |ListedRecord { id, fields }| {
+            if let Some(name) = fields.keys().find(|name| !columns.contains(*name)) {
+                let message = format!(
+                    "record {collection}/{id} got the new field {name:?} during the export"
+                );
+                return Err(CliError::failed(message).hint("export again"));
+            }
+            cells.name(&id);
+            columns.iter().for_each(|name| cells.value(fields.get(name)));
+            target.write(cells.end_row().as_bytes())
+        })
+        .await?;
+        Ok((count, cells.formulas))
+    }
+
+    async fn columns(&self) -> Result<BTreeSet<String>, CliError> {
+        let mut columns = BTreeSet::new();
+        let visit = |record: ListedRecord| {
+            columns.extend(record.fields.into_iter().map(|(name, _)| name));
+            Ok(())
+        };
+        each_record(self.context, self.collection, visit).await?;
+        Ok(columns)
+    }
+
+    /// Writes an object for each record, on a line of its own, or in one array.
+    async fn json(&mut self, is_array: bool) -> Result<u64, CliError> {
+        let (context, collection, target) = (self.context, self.collection, &mut self.target);
+        let mut before = if is_array { "[" } else { "" };
+        let count = each_record(context, collection, |ListedRecord { id, fields }| {
+            let mut object = Map::from_iter([(ID_COLUMN.to_owned(), Value::from(id))]);
+            object.extend(fields);
+            target.write(format!("{before}{}", Value::Object(object)).as_bytes())?;
+            before = if is_array { ",\n" } else { "\n" };
+            Ok(())
+        })
+        .await?;
+        let end = match (is_array, count) {
+            (true, 0) => "[]\n",
+            (true, _) => "]\n",
+            (false, 0) => "",
+            (false, _) => "\n",
+        };
+        target.write(end.as_bytes())?;
+        Ok(count)
+    }
 }
 
 async fn each_record(
@@ -62,65 +163,4 @@ async fn each_record(
             None => return Ok(count),
         }
     }
-}
-
-async fn columns(context: &Context, collection: &str) -> Result<BTreeSet<String>, CliError> {
-    let mut columns = BTreeSet::new();
-    let visit = |record: ListedRecord| {
-        columns.extend(record.fields.into_iter().map(|(name, _)| name));
-        Ok(())
-    };
-    each_record(context, collection, visit).await?;
-    Ok(columns)
-}
-
-async fn write_csv(
-    context: &Context,
-    collection: &str,
-    columns: &BTreeSet<String>,
-    target: &mut dyn Write,
-) -> Result<u64, CliError> {
-    let mut writer = csv::Writer::from_writer(target);
-    let header = std::iter::once(ID_COLUMN).chain(columns.iter().map(String::as_str));
-    writer.write_record(header).map_err(io_error)?;
-    let count = each_record(context, collection, |ListedRecord { id, fields }| {
-        if let Some(name) = fields.keys().find(|name| !columns.contains(*name)) {
-            let message =
-                format!("record {collection}/{id} got the new field {name:?} during the export");
-            return Err(CliError::failed(message).hint("export again"));
-        }
-        let cells = columns.iter().map(|name| fields.get(name).map(csv_cell).unwrap_or_default());
-        Ok(writer.write_record(std::iter::once(id).chain(cells)).map_err(io_error)?)
-    })
-    .await?;
-    writer.flush()?;
-    Ok(count)
-}
-
-fn io_error(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
-    }
-}
-
-fn csv_cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    }
-}
-
-async fn write_lines(
-    context: &Context,
-    collection: &str,
-    target: &mut dyn Write,
-) -> Result<u64, CliError> {
-    each_record(context, collection, |ListedRecord { id, fields }| {
-        let mut object = Map::from_iter([(ID_COLUMN.to_owned(), Value::from(id))]);
-        object.extend(fields);
-        Ok(writeln!(target, "{}", Value::Object(object))?)
-    })
-    .await
 }

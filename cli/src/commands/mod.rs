@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod bundle;
+pub(crate) mod cells;
 pub(crate) mod check;
 pub(crate) mod conflicts;
 pub(crate) mod decisions;
@@ -15,6 +16,7 @@ pub(crate) mod membership;
 pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod schema_check;
 pub(crate) mod space;
 pub(crate) mod status;
 pub(crate) mod summary;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use axum::http::Method;
 use branchline_node::api::{
-    BODY_BYTES_MAX, CountAnswer, ListAnswer, ListedRecord, PAGE_RECORDS_MAX,
+    BODY_BYTES_MAX, CountAnswer, ListAnswer, ListedRecord, PAGE_RECORDS_MAX, UnlikeAnswer,
 };
 use serde_json::{Map, Value};
 
@@ -122,6 +122,7 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
     let mut shown = Vec::new();
     // On every page: one that some record has is known.
     let mut unknown: Option<Vec<String>> = None;
+    let mut unlike: Vec<UnlikeAnswer> = Vec::new();
     while left > 0 {
         let asked = [("where", filter), ("order", order), ("after", after.as_deref())];
         let answer = page(&context.client, &collection, &asked, left).await?;
@@ -130,6 +131,16 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
             match &mut unknown {
                 Some(unknown) => unknown.retain(|field| answer.unknown_fields.contains(field)),
                 None => unknown = Some(answer.unknown_fields),
+            }
+        }
+        for found in answer.unlike_fields {
+            let is_same = |known: &&mut UnlikeAnswer| {
+                (&known.field, &known.kind, &known.compared_with)
+                    == (&found.field, &found.kind, &found.compared_with)
+            };
+            match unlike.iter_mut().find(is_same) {
+                Some(known) => known.records += found.records,
+                None => unlike.push(found),
             }
         }
         after = answer.next;
@@ -145,6 +156,7 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
         show_page(&collection, filter, &shown)?;
     }
     output::unknown_fields(&unknown.unwrap_or_default());
+    output::unlike_fields(&collection, &unlike);
     if let Some(after) = after.filter(|_| !context.json) {
         let said = [("where", filter), ("order", order), ("after", Some(after.as_str()))];
         let said = said.into_iter().filter_map(|(name, value)| Some(option(name, value?)));

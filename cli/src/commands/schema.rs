@@ -1,4 +1,4 @@
-//! `schema show` and `schema apply`.
+//! `schema show` and `schema apply`; `schema_check` has the rest.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use axum::http::Method;
 use branchline_node::api::SchemasAnswer;
 use serde_json::{Map, Value};
 
+use super::schema_check;
 use crate::Context;
 use crate::client::{Client, collection_path, query};
 use crate::error::CliError;
@@ -18,16 +19,7 @@ pub(crate) async fn show(context: &Context, collection: Option<String>) -> Resul
         let path = collection_path("schemas", &collection, "")?;
         schemas.insert(collection, context.client.get(&path).await?);
     } else {
-        let mut after: Option<String> = None;
-        loop {
-            let query = query(&[("after", after.as_deref())]);
-            let page: SchemasAnswer = context.client.get(&format!("/v1/schemas{query}")).await?;
-            schemas.extend(page.schemas);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
+        schemas = all(&context.client).await?;
     }
     if context.json {
         return output::json(&schemas);
@@ -36,10 +28,29 @@ pub(crate) async fn show(context: &Context, collection: Option<String>) -> Resul
     output::line(text)
 }
 
-/// Writes the schemas of a file.
+/// The schemas of all collections.
+pub(crate) async fn all(client: &Client) -> Result<Map<String, Value>, CliError> {
+    let mut schemas = Map::new();
+    let mut after: Option<String> = None;
+    loop {
+        let query = query(&[("after", after.as_deref())]);
+        let page: SchemasAnswer = client.get(&format!("/v1/schemas{query}")).await?;
+        schemas.extend(page.schemas);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(schemas),
+        }
+    }
+}
+
+/// Writes the schemas of a file, and says how many records do not fit them.
 pub(crate) async fn apply(context: &Context, file: &Path) -> Result<(), CliError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| CliError::file("read", file, &error))?;
+    let read = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = read.map_err(|error| CliError::file("read", file, &error))?;
     for (collection, fields) in parse(file, &text)? {
         // Where it cannot be read, there is none, or the write tells why not.
         let path = collection_path("schemas", &collection, "")?;
@@ -52,6 +63,7 @@ pub(crate) async fn apply(context: &Context, file: &Path) -> Result<(), CliError
         if !gone.is_empty() {
             output::note(format_args!("it declares no more: {}", gone.join(", ")));
         }
+        schema_check::note(context, &collection).await?;
     }
     Ok(())
 }

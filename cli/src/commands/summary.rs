@@ -21,6 +21,7 @@ pub(crate) async fn summary(context: &Context, args: &SummaryArgs) -> Result<(),
         false => show(&answer.groups)?,
     }
     output::unknown_fields(&answer.unknown_fields);
+    output::unlike_fields(collection, &answer.unlike_fields);
     let left_out: u64 = answer.groups.iter().flat_map(|group| group.left_out.values()).sum();
     if left_out > 0 && !context.json {
         let values = output::counted(left_out, "value");

@@ -80,7 +80,12 @@ impl Filter {
 
     /// The fields that it asks about.
     pub(super) fn fields(&self) -> Vec<&Field> {
-        self.root.fields()
+        self.root.tests().into_iter().map(|test| &test.field).collect()
+    }
+
+    /// The tests that it consists of.
+    pub(super) fn tests(&self) -> Vec<&Test> {
+        self.root.tests()
     }
 }
 
@@ -94,11 +99,11 @@ impl Node {
         }
     }
 
-    fn fields(&self) -> Vec<&Field> {
+    fn tests(&self) -> Vec<&Test> {
         match self {
-            Node::All(nodes) | Node::Any(nodes) => nodes.iter().flat_map(Node::fields).collect(),
-            Node::Not(node) => node.fields(),
-            Node::Test(test) => vec![&test.field],
+            Node::All(nodes) | Node::Any(nodes) => nodes.iter().flat_map(Node::tests).collect(),
+            Node::Not(node) => node.tests(),
+            Node::Test(test) => vec![test],
         }
     }
 }
@@ -214,6 +219,18 @@ impl Literal {
             Kind::Timestamp => "a moment such as '2026-01-31T09:30:00Z'",
             Kind::Bytes => "base64 in quotes",
             Kind::List | Kind::Map => "\"is null\" or \"is not null\"",
+        }
+    }
+
+    /// The name of what it is; `None` for null, with which every value can be compared.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        match self {
+            Literal::Null => None,
+            Literal::Bool(_) => Some("boolean"),
+            Literal::Number(_) => Some("number"),
+            Literal::Timestamp(_) => Some("timestamp"),
+            Literal::Str(_) | Literal::StrOrTimestamp(..) => Some("text"),
+            Literal::Bytes(_) => Some("bytes"),
         }
     }
 

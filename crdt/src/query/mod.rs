@@ -45,6 +45,7 @@ mod summary;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 mod total;
+mod unlike;
 mod unseen;
 
 pub use error::{Part, QueryError, QueryFault};
@@ -58,6 +59,7 @@ pub use scalar::{KEY_STRING_BYTES, Scalar};
 pub use summary::{
     Asked, GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, summary,
 };
+pub use unlike::Unlike;
 
 /// Longest text of a filter, an order or a list of fields, in bytes: it travels in the path of a request.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;

@@ -8,6 +8,7 @@ use super::field::Field;
 use super::filter::Filter;
 use super::order::{Cursor, Order, WrongCursor};
 use super::source::Source;
+use super::unlike::{Noted, Unlike};
 use super::unseen::Unseen;
 use crate::ids::SpaceId;
 use crate::record::{Fields, Schema, View};
@@ -50,6 +51,8 @@ pub struct Page {
     pub ended_early: bool,
     /// Fields of the filter that no schema declares, and that none of the records that were looked at has.
     pub unknown_fields: Vec<String>,
+    /// Fields of the filter that hold values of another kind than they are compared with.
+    pub unlike: Vec<Unlike>,
 }
 
 /// Why there is no page.
@@ -119,9 +122,9 @@ impl Query {
         self.filter.as_ref().is_none_or(|filter| filter.matches(fields))
     }
 
-    /// The fields of the filter, before any record was looked at.
-    fn unseen(&self) -> Unseen<'_> {
-        Unseen::of(self.filter.iter().flat_map(Filter::fields))
+    /// What is to be said of the filter, before any record was looked at.
+    fn noted(&self) -> Noted<'_> {
+        Noted::of(self.filter.iter().flat_map(Filter::fields), self.filter.as_ref())
     }
 
     /// The record, if it is on the list. `names`: those of [`Query::names`].
@@ -129,12 +132,13 @@ impl Query {
         &self,
         names: &BTreeSet<&str>,
         row: &RecordRow<'_>,
-        unseen: &mut Unseen<'_>,
+        noted: &mut Noted<'_>,
     ) -> Result<Option<View>, StoreError> {
         if self.filter.is_some() {
             let Some(fields) = row.fields(names)? else { return Ok(None) };
-            unseen.see(&fields);
+            noted.see(&fields);
             if !self.matches(&fields) {
+                noted.miss(&fields);
                 return Ok(None);
             }
         }
@@ -177,12 +181,12 @@ fn by_id(
     let mut bytes = 0;
     let mut last = None;
     let after = after.map(Cursor::id);
-    let (names, mut unseen) = (query.names(), query.unseen());
+    let (names, mut noted) = (query.names(), query.noted());
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
     source.each(tables, space, collection, after, |id, row| {
         let is_full = page.records.len() >= bounds.records || bytes > bounds.bytes;
         let is_tired = page.looked_at >= bounds.looked_at;
-        let found = query.find(&names, &row, &mut unseen)?;
+        let found = query.find(&names, &row, &mut noted)?;
         if is_tired || (is_full && found.is_some()) {
             page.ended_early = !is_full;
             page.next = last.take().map(|id| query.place(Vec::new(), id));
@@ -196,7 +200,7 @@ fn by_id(
         last = Some(id.to_owned());
         Ok(true)
     })?;
-    page.unknown_fields = unseen.end();
+    (page.unknown_fields, page.unlike) = noted.end();
     Ok(page)
 }
 
@@ -209,13 +213,13 @@ fn by_order(
     bounds: Bounds,
 ) -> Result<Page, PageError> {
     let mut page = Page::empty();
-    let (names, mut unseen) = (query.names(), query.unseen());
+    let (names, mut noted) = (query.names(), query.noted());
     let by_index = by_index::places(tables, space, collection, query, after, bounds.records)?;
     let (places, has_more) = match by_index {
         Some(found) => found,
         None => {
             let (first, looked_at) =
-                places(tables, space, collection, query, after, bounds, &mut unseen)?;
+                places(tables, space, collection, query, after, bounds, &mut noted)?;
             page.looked_at = looked_at;
             first.into_sorted()
         }
@@ -226,7 +230,7 @@ fn by_order(
         let record = RecordKey { space, collection: collection.to_owned(), id };
         // As it is now: it may have changed since it was looked at.
         let found = match tables.get(&record.record())? {
-            Some(row) => query.find(&names, &RecordRow::decode(&row)?, &mut unseen)?,
+            Some(row) => query.find(&names, &RecordRow::decode(&row)?, &mut noted)?,
             None => None,
         };
         let id = record.id;
@@ -240,7 +244,7 @@ fn by_order(
             break;
         }
     }
-    page.unknown_fields = unseen.end();
+    (page.unknown_fields, page.unlike) = noted.end();
     Ok(page)
 }
 
@@ -252,7 +256,7 @@ fn places(
     query: &Query,
     after: Option<&Cursor>,
     bounds: Bounds,
-    unseen: &mut Unseen<'_>,
+    noted: &mut Noted<'_>,
 ) -> Result<(First, usize), PageError> {
     let mut looked_at = 0;
     let mut is_too_many = false;
@@ -264,10 +268,12 @@ fn places(
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
         let Some(fields) = row.fields(&names)? else { return Ok(!is_too_many) };
-        unseen.see(&fields);
+        noted.see(&fields);
         if query.matches(&fields) {
             of_order.see(&fields);
             first.add_behind(after, &query.order.key(&fields), id);
+        } else {
+            noted.miss(&fields);
         }
         Ok(!is_too_many)
     })?;
@@ -286,6 +292,7 @@ impl Page {
             looked_at: 0,
             ended_early: false,
             unknown_fields: Vec::new(),
+            unlike: Vec::new(),
         }
     }
 }

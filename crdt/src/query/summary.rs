@@ -10,7 +10,7 @@ use super::parser::{self, Listed};
 use super::scalar::Scalar;
 use super::source::Source;
 use super::total::Total;
-use super::unseen::Unseen;
+use super::unlike::{Noted, Unlike};
 use crate::ids::SpaceId;
 use crate::record::{Fields, Kind, Schema, Value};
 use crate::store::StoreError;
@@ -137,6 +137,8 @@ pub struct Summary {
     pub looked_at: usize,
     /// Fields of the query that no schema declares, and that none of those records has.
     pub unknown_fields: Vec<String>,
+    /// Fields of the filter that hold values of another kind than they are compared with.
+    pub unlike: Vec<Unlike>,
 }
 
 /// Records that have the same values of the fields that one groups by.
@@ -194,7 +196,7 @@ pub fn summary(
 ) -> Result<Summary, SummaryError> {
     let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0, key: Vec::new() };
     let names: BTreeSet<&str> = query.fields().map(Field::name).collect();
-    let mut unseen = Unseen::of(query.fields());
+    let mut noted = Noted::of(query.fields(), query.filter.as_ref());
     let mut looked_at = 0;
     let mut is_too_many = false;
     if query.by.is_empty() {
@@ -205,9 +207,11 @@ pub fn summary(
         is_too_many = looked_at >= bounds.sorted;
         looked_at += 1;
         if let Some(fields) = row.fields(&names)? {
-            unseen.see(&fields);
+            noted.see(&fields);
             if query.filter.as_ref().is_none_or(|filter| filter.matches(&fields)) {
                 groups.add(&fields);
+            } else {
+                noted.miss(&fields);
             }
         }
         Ok(!is_too_many && !groups.are_too_many())
@@ -219,7 +223,8 @@ pub fn summary(
         return Err(SummaryError::TooMany { max: bounds.sorted });
     }
     let groups = groups.by_key.into_values().map(GroupSum::end).collect();
-    Ok(Summary { groups, looked_at, unknown_fields: unseen.end() })
+    let (unknown_fields, unlike) = noted.end();
+    Ok(Summary { groups, looked_at, unknown_fields, unlike })
 }
 
 struct Groups<'q> {

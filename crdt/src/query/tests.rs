@@ -324,6 +324,34 @@ fn fields_that_no_schema_declares_and_no_record_has_are_told() {
     assert!(summary(asked(Some("shelf = 2"), Some("name"), Some("stock"))).is_empty());
 }
 
+#[test]
+fn values_that_no_comparison_can_find_are_counted_by_field_and_kind() {
+    let schema = products();
+    let records = (0..20).map(|n| {
+        let total = if n < 15 { json!(n.to_string()) } else { json!(n) };
+        (format!("P-{n:02}"), json!({"total": total, "stock": n, "note": null}))
+    });
+    let store = store(&schema, records);
+    let unlike = |filter: &str, order: Option<&str>| {
+        let query = Query::parse("products", &schema, Some(filter), order).unwrap();
+        let found = page(&store, SPACE, "products", &query, None, BOUNDS).unwrap();
+        let unlike = found.unlike.into_iter();
+        let words = |found: Unlike| (found.field, found.kind, found.compared_with, found.records);
+        (found.records.len(), unlike.map(words).collect::<Vec<_>>())
+    };
+    let text = |records| vec![("total".to_owned(), "string", "number", records)];
+    assert_eq!(unlike("total > 16", None), (3, text(15)));
+    assert_eq!(unlike("total > 16 and total < 18", Some("stock")), (1, text(15)));
+    // One that is found otherwise is not missed, nor one that could be compared, nor null.
+    assert_eq!(unlike("total in (16, '3') or stock < 10", None).1, []);
+    assert_eq!(unlike("total > 16 or stock < 10", None), (13, text(5)));
+    assert_eq!(unlike("total is null or note > 5", None).1, []);
+    let number = vec![("total".to_owned(), "integer", "text", 5)];
+    assert_eq!(unlike("total starts with '9'", None), (1, number));
+    let asked = Asked { filter: Some("total > 16"), ..Asked::default() };
+    assert_eq!(summed(&store, &schema, asked).unlike[0].records, 15);
+}
+
 fn summed(store: &MemoryStore, schema: &Schema, asked: Asked<'_>) -> Summary {
     let query = SummaryQuery::parse(schema, asked).unwrap();
     summary(store, SPACE, "products", &query, BOUNDS).unwrap()

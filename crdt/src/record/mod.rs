@@ -47,7 +47,7 @@ pub use limits::{
 pub use operation::{ActorBytes, UnknownOperation};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
 pub use summary::Summary;
-pub use value::Value;
+pub use value::{Value, is_plain_decimal};
 pub(crate) use value::{is_decimal, timestamp_from_text};
 pub use version::{BadVersion, Expected, Version};
 pub use view::{Conflict, ConflictValue, Fields, View};

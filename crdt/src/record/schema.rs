@@ -125,27 +125,15 @@ pub enum SchemaError {
     },
 }
 
-/// Why the fields of a record do not fit a schema.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SchemaMismatch {
-    /// A required field is missing or null.
-    #[error("the required field {path:?} of kind {kind} is missing")]
-    Required {
-        /// The path.
-        path: String,
-        /// Its declared kind.
-        kind: Kind,
-    },
-    /// A field holds a value of another kind.
-    #[error("the field {path:?} is of kind {found}, expected {expected}")]
-    Kind {
-        /// The path.
-        path: String,
-        /// The declared kind.
-        expected: Kind,
-        /// The kind of its value.
-        found: &'static str,
-    },
+/// A field of a record that does not fit a schema.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SchemaMismatch<'a> {
+    /// Its dotted path.
+    pub path: &'a str,
+    /// The declared kind, or map where declared fields lie below it.
+    pub expected: Kind,
+    /// What it holds; `None` or null: it is required and missing.
+    pub found: Option<&'a Value>,
 }
 
 impl Schema {
@@ -219,28 +207,25 @@ impl Schema {
         self.of_schemas
     }
 
-    /// Checks that all declared fields have their kind and that the required ones are there.
-    ///
-    /// # Errors
-    /// [`SchemaMismatch`] for the first field that does not fit.
-    pub fn validate(&self, fields: &BTreeMap<String, Value>) -> Result<(), SchemaMismatch> {
-        for (path, spec) in &self.fields {
+    /// The fields that are of another kind than declared, or required and missing.
+    pub fn mismatches<'a>(
+        &'a self,
+        fields: &'a BTreeMap<String, Value>,
+    ) -> impl Iterator<Item = SchemaMismatch<'a>> {
+        self.fields.iter().filter_map(|(path, spec)| {
+            let expected = spec.kind;
+            let mismatch = |path, expected, found| Some(SchemaMismatch { path, expected, found });
             match find(fields, path) {
-                None | Some(Value::Null) if spec.required => {
-                    return Err(SchemaMismatch::Required { path: path.clone(), kind: spec.kind });
+                Found::Value(Value::Null) if spec.required => {
+                    mismatch(path, expected, Some(&Value::Null))
                 }
-                None => {}
-                Some(value) if spec.kind.accepts(value) => {}
-                Some(value) => {
-                    return Err(SchemaMismatch::Kind {
-                        path: path.clone(),
-                        expected: spec.kind,
-                        found: value.kind_name(),
-                    });
-                }
+                Found::Value(value) if expected.accepts(value) => None,
+                Found::Value(value) => mismatch(path, expected, Some(value)),
+                Found::Nothing if spec.required => mismatch(path, expected, None),
+                Found::Nothing => None,
+                Found::NoMap(above, value) => mismatch(&path[..above], Kind::Map, Some(value)),
             }
-        }
-        Ok(())
+        })
     }
 
     /// Checks that `new` may follow this schema: no field changes its kind.
@@ -256,6 +241,21 @@ impl Schema {
             }
         }
         Ok(())
+    }
+
+    /// Takes for declared what `new` declares and the view has beside the declaration that is shown: of kinds that two
+    /// admins declared apart from each other, either may stay.
+    fn choose(&mut self, new: &Schema, view: &View) {
+        for (path, spec) in &mut self.fields {
+            let Some(chosen) = new.fields.get(path) else { continue };
+            let conflicts = view.conflicts.iter().filter(|conflict| conflict.path == *path);
+            let mut declared = conflicts.flat_map(|conflict| &conflict.values);
+            if declared.any(|other| {
+                read_spec(path, &other.value).is_ok_and(|other| other.kind == chosen.kind)
+            }) {
+                spec.kind = chosen.kind;
+            }
+        }
     }
 
     fn check_kind(&self, path: &str, new: Kind) -> Result<(), SchemaError> {
@@ -301,8 +301,10 @@ pub fn validate_schema_edit(old: Option<&View>, new: &View) -> Result<Schema, Sc
         return Err(SchemaError::TooManyIndexed { found });
     }
     // A record that was no schema (two admins' changes may meet so) restricts nothing.
-    if let Some(Ok(old)) = old.map(|view| Schema::from_fields(&view.fields)) {
-        old.check_change(&schema)?;
+    if let Some((view, Ok(mut before))) = old.map(|view| (view, Schema::from_fields(&view.fields)))
+    {
+        before.choose(&schema, view);
+        before.check_change(&schema)?;
     }
     Ok(schema)
 }
@@ -346,22 +348,31 @@ fn read_spec(path: &str, value: &Value) -> Result<FieldSpec, SchemaError> {
     Ok(FieldSpec { kind, required, indexed })
 }
 
-/// The value at a dotted path.
-fn find<'a>(fields: &'a BTreeMap<String, Value>, path: &str) -> Option<&'a Value> {
-    match path.split_once('.') {
-        None => fields.get(path),
-        Some((first, rest)) => {
-            let Value::Map(inner) = fields.get(first)? else {
-                return None;
-            };
-            find(inner, rest)
+/// What a record has at a dotted path.
+enum Found<'a> {
+    Nothing,
+    Value(&'a Value),
+    /// So many bytes of the path lead to a value that is no map.
+    NoMap(usize, &'a Value),
+}
+
+fn find<'a>(mut fields: &'a BTreeMap<String, Value>, path: &str) -> Found<'a> {
+    let mut begin = 0;
+    for (dot, _) in path.match_indices('.') {
+        match fields.get(&path[begin..dot]) {
+            None | Some(Value::Null) => return Found::Nothing,
+            Some(Value::Map(inner)) => fields = inner,
+            Some(value) => return Found::NoMap(dot, value),
         }
+        begin = dot + 1;
     }
+    fields.get(&path[begin..]).map_or(Found::Nothing, Found::Value)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::view::{Conflict, ConflictValue};
     use super::*;
 
     fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, Value> {
@@ -418,14 +429,49 @@ mod tests {
     }
 
     #[test]
-    fn records_are_validated_by_kind_and_presence() {
-        let schema = schema(&[("a", "decimal required"), ("m.n", "integer")]);
+    fn what_does_not_fit_is_told_by_field_kind_and_value() {
+        let schema = schema(&[("a", "decimal required"), ("m.n", "integer"), ("t", "text")]);
         let decimal = Value::Str("1.50".into());
         let mut record = BTreeMap::from([("a".to_owned(), decimal), ("x".into(), Value::Null)]);
-        assert_eq!(schema.validate(&record), Ok(()));
+        assert_eq!(schema.mismatches(&record).count(), 0);
         let inner = BTreeMap::from([("n".to_owned(), Value::Bool(true))]);
         record.insert("m".into(), Value::Map(inner));
-        assert!(matches!(schema.validate(&record), Err(SchemaMismatch::Kind { .. })));
-        assert!(schema.validate(&BTreeMap::new()).is_err());
+        record.insert("t".into(), Value::Null);
+        let found = |record: &BTreeMap<String, Value>| -> Vec<(String, Kind, &'static str)> {
+            let found = schema.mismatches(record);
+            let name = |value: Option<&Value>| value.map_or("nothing", Value::kind_name);
+            found.map(|found| (found.path.to_owned(), found.expected, name(found.found))).collect()
+        };
+        let wrong = |path: &str, expected, found| (path.to_owned(), expected, found);
+        assert_eq!(
+            found(&record),
+            [wrong("m.n", Kind::Integer, "boolean"), wrong("t", Kind::Text, "null")]
+        );
+        record = BTreeMap::from([("m".to_owned(), Value::Int(1))]);
+        assert_eq!(
+            found(&record),
+            [wrong("a", Kind::Decimal, "nothing"), wrong("m", Kind::Map, "integer")]
+        );
+    }
+
+    #[test]
+    fn of_kinds_that_were_declared_apart_either_may_be_chosen() {
+        let view = |declared: &str, others: &[&str]| View {
+            fields: fields(&[("a", declared), ("b", "string")]),
+            deleted: false,
+            conflicts: vec![Conflict {
+                path: "a".to_owned(),
+                values: [declared].iter().chain(others).map(|text| conflicting(text)).collect(),
+            }],
+            heads: Vec::new(),
+        };
+        let old = view("integer", &["decimal required"]);
+        let chosen = |kind: &str| validate_schema_edit(Some(&old), &view(kind, &[])).is_ok();
+        assert!(chosen("decimal") && chosen("decimal indexed") && chosen("integer"));
+        assert!(!chosen("string"));
+    }
+
+    fn conflicting(text: &str) -> ConflictValue {
+        ConflictValue { value: Value::Str(text.to_owned()), actor: [0; 16], time_ms: 0 }
     }
 }

@@ -157,6 +157,15 @@ pub(crate) fn is_decimal(text: &str) -> bool {
         && whole.len() + fraction.map_or(0, str::len) <= super::limits::DECIMAL_DIGITS_MAX
 }
 
+/// Whether `text` is a decimal as a person writes a number: without zeros before it, which a code has and no number.
+#[must_use]
+pub fn is_plain_decimal(text: &str) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let whole = unsigned.split('.').next().unwrap_or_default();
+    let has_leading_zero = whole.len() > 1 && whole.starts_with('0');
+    !has_leading_zero && is_decimal(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

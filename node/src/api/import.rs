@@ -13,7 +13,8 @@ use super::extract::{Collection, InSpace, LinesBody};
 /// Most lines of one import. They are committed together, and others' writes wait for that.
 pub const IMPORT_LINES_MAX: usize = 10_000;
 
-/// One line of the body: a record that gets these fields and keeps its others.
+/// One line of the body: a record that gets these fields and keeps its others. Null is a value. A field that shows its
+/// value already stays as it is, with its conflicts.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportLine {
@@ -105,8 +106,8 @@ pub(crate) async fn import(
     Ok(Json(answer))
 }
 
-fn transaction(collection: &str, id: String, patch: Map<String, Value>) -> LocalTransaction {
-    let edit = Edit::Merge { patch, create: true };
+fn transaction(collection: &str, id: String, fields: Map<String, Value>) -> LocalTransaction {
+    let edit = Edit::Import(fields);
     let edits = vec![RecordEdit::new(collection, id, edit)];
     LocalTransaction { origin: None, edits }
 }

@@ -97,7 +97,7 @@ pub struct WhyAnswer {
 /// What is not in step for one reason at one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CauseAnswer {
-    /// `behind`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable` or `writes_refused`.
+    /// `behind`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable`, `schema_mismatch` or `writes_refused`.
     pub reason: String,
     /// The site that is behind, ahead or not heard, or whose entries they are.
     pub site: String,
@@ -289,10 +289,14 @@ fn cause_answer(
         Reason::Void => ("void", "the checker found a fault, so they have no effect anywhere"),
         Reason::Damaged => ("damaged", "the journal's copy is damaged; peers are asked for it"),
         Reason::Unreadable => ("unreadable", "the record cannot be read at this site"),
+        Reason::SchemaMismatch => ("schema_mismatch", "records do not fit their schema"),
     };
     let detail = match (cause.detail, reason) {
         (Some(fault), "void") if cause.entries > 1 => format!("{detail}; of the first: {fault}"),
         (Some(fault), "void") => format!("{detail}: {fault}"),
+        (Some(counts), "schema_mismatch") => {
+            format!("{detail}: {counts}; `branchline schema check` lists them")
+        }
         (Some(told), _) => told,
         (None, _) => detail.to_owned(),
     };

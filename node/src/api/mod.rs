@@ -15,11 +15,11 @@
 //! | `GET /v1/summary/{collection}` | counts, sums, averages, least and greatest values, by group |
 //! | `POST /v1/transactions` | edits of several records, together or not at all |
 //! | `POST /v1/import/{collection}` | many records as JSON lines |
-//! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `/v1/digest` | what there is |
+//! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `…/kinds`, `/v1/digest` | what there is |
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
 //! | `GET /v1/changes` | every change of every record: as a page, a long poll, or server-sent events |
 //! | `GET /v1/conflicts` | fields with more than one value |
-//! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}` | schemas |
+//! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}`, `GET …/check` | schemas, and the records that do not fit them |
 //! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
 //! | `POST /v1/sync` | pulling from and pushing to the peers now |
 //! | `POST /v1/backup` | the journal, for a backup of the site |
@@ -53,6 +53,7 @@ mod query;
 mod records;
 mod refusals;
 mod room;
+mod schema_check;
 mod schemas;
 mod server;
 mod spaces;
@@ -97,8 +98,9 @@ pub use log::{CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, Wh
 pub use maintenance::{RebuildAnswer, VerifyAnswer};
 pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
 pub use page::PAGE_BYTES;
-pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer};
+pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer, UnlikeAnswer};
 pub use records::RecordAnswer;
+pub use schema_check::{KindsAnswer, MisfitAnswer, MisfitFieldAnswer, SchemaCheckAnswer};
 pub use schemas::SchemasAnswer;
 pub use spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
 pub use status::{
@@ -183,12 +185,14 @@ fn routes() -> OpenApiRouter<Handle> {
         .routes(routes!(import::import))
         .routes(routes!(collections::collections))
         .routes(routes!(collections::count))
+        .routes(routes!(schema_check::kinds))
         .routes(routes!(query::summary))
         .routes(routes!(collections::digest))
         .routes(routes!(conflicts::conflicts))
         .routes(routes!(changes::changes))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::get, schemas::put))
+        .routes(routes!(schema_check::check))
         .layer(middleware::from_fn(time_out));
     // These read or write everything that is stored: they take as long as they take.
     let unbounded = OpenApiRouter::default()

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use branchline_crdt::ids::SpaceId;
-use branchline_crdt::query::{self, Asked, Cursor, Group, Page, PageError, Query, SummaryQuery};
+use branchline_crdt::query::{
+    self, Asked, Cursor, Group, Page, PageError, Query, SummaryQuery, Unlike,
+};
 use branchline_crdt::read;
 use branchline_crdt::tables::ReadTables;
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,35 @@ pub struct ListAnswer {
     /// perhaps. Left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_fields: Vec<String>,
+    /// Fields of the filter that hold values of another kind than they are compared with, so that no comparison finds
+    /// them. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlike_fields: Vec<UnlikeAnswer>,
+}
+
+/// A field that holds values of another kind than a filter compares it with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnlikeAnswer {
+    /// Its dotted path.
+    pub field: String,
+    /// The kind of those values.
+    pub kind: String,
+    /// What they are compared with: `number`, `text`, `boolean`, `timestamp` or `bytes`.
+    pub compared_with: String,
+    /// In how many of the records that were looked at and not found.
+    pub records: u64,
+}
+
+impl UnlikeAnswer {
+    fn all(unlike: Vec<Unlike>) -> Vec<Self> {
+        let answer = |Unlike { field, kind, compared_with, records }| Self {
+            field,
+            kind: kind.to_owned(),
+            compared_with: compared_with.to_owned(),
+            records,
+        };
+        unlike.into_iter().map(answer).collect()
+    }
 }
 
 /// A record on a page.
@@ -58,6 +89,10 @@ pub struct SummaryAnswer {
     /// if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_fields: Vec<String>,
+    /// Fields of the filter that hold values of another kind than they are compared with, so that no comparison finds
+    /// them. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlike_fields: Vec<UnlikeAnswer>,
 }
 
 /// Records that have the same values of the fields that one groups by.
@@ -136,6 +171,7 @@ pub(crate) async fn list(
         looked_at: page.looked_at,
         ended_early: page.ended_early,
         unknown_fields: page.unknown_fields,
+        unlike_fields: UnlikeAnswer::all(page.unlike),
     }))
 }
 
@@ -183,9 +219,10 @@ pub(crate) async fn summary(
         let schema = read::schema(tables, space, &collection)?.unwrap_or_default();
         Ok(SummaryQuery::parse(&schema, asked).map_err(ApiError::from).and_then(|query| {
             let found = query::summary(tables, space, &collection, &query, page::bounds(0))?;
-            let query::Summary { groups, looked_at, unknown_fields } = found;
+            let query::Summary { groups, looked_at, unknown_fields, unlike } = found;
+            let unlike_fields = UnlikeAnswer::all(unlike);
             let groups = groups.into_iter().map(|found| group(&query, found)).collect();
-            Ok(SummaryAnswer { groups, looked_at, unknown_fields })
+            Ok(SummaryAnswer { groups, looked_at, unknown_fields, unlike_fields })
         }))
     });
     Ok(Json(read.await??))
@@ -206,6 +243,6 @@ fn group(query: &SummaryQuery, group: Group) -> GroupAnswer {
     GroupAnswer { by, count: group.count, measures, left_out }
 }
 
-async fn turn() -> Result<SemaphorePermit<'static>, ApiError> {
+pub(super) async fn turn() -> Result<SemaphorePermit<'static>, ApiError> {
     TURNS.acquire().await.map_err(|error| ApiError::of(Code::Internal, &error))
 }

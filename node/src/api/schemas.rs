@@ -103,7 +103,10 @@ pub(crate) async fn put(
     Ok(done.mark(show(&handle, collection).await?.into_response()))
 }
 
-async fn show(handle: &Handle, collection: String) -> Result<Json<Map<String, Value>>, ApiError> {
+pub(super) async fn show(
+    handle: &Handle,
+    collection: String,
+) -> Result<Json<Map<String, Value>>, ApiError> {
     match records::view(handle, &address(&collection)).await {
         Ok(view) => Ok(Json(page::fields(view))),
         Err(error) if error.code == Code::RecordNotFound => {

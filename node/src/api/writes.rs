@@ -275,6 +275,7 @@ fn described(edit: &RecordEdit) -> Value {
     let what = match edit {
         Edit::Put(fields) => json!(["put", fields]),
         Edit::Merge { patch, create } => json!(["patch", patch, create]),
+        Edit::Import(fields) => json!(["import", fields]),
         Edit::Delete => json!(["delete"]),
         Edit::Undelete => json!(["undelete"]),
     };

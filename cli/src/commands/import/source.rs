@@ -13,7 +13,7 @@ use super::json::{JsonRow, JsonRows};
 use super::reading::Form;
 use super::rows::RawRow;
 use super::survey::{Survey, open_csv, open_json, unreadable};
-use crate::commands::export::ID_COLUMN;
+use crate::commands::cells::ID_COLUMN;
 use crate::error::CliError;
 
 /// A row of the input.

@@ -13,7 +13,7 @@ use super::input::{Input, InputReader};
 use super::json::{JsonForm, JsonRows, Values};
 use super::lines::{Lines, LinesError};
 use super::reading::{Form, Reading};
-use crate::commands::export::ID_COLUMN;
+use crate::commands::cells::ID_COLUMN;
 use crate::error::CliError;
 use crate::output;
 

@@ -25,6 +25,8 @@ pub(super) enum Mode {
     Put,
     /// They stay; null removes.
     Merge,
+    /// They stay; null is a value, and what shows its value already is not written again.
+    Import,
 }
 
 /// Translates one edit into operations.
@@ -234,7 +236,13 @@ impl<'a> Writer<'a> {
         if let Some(by) = json::increment(json, field.path)? {
             return self.increment(field, by);
         }
-        match json::wanted(field.declared, self.shown(field), json, field.path)? {
+        let wanted = json::wanted(field.declared, self.shown(field), json, field.path)?;
+        let history = self.draft.history;
+        let is_shown = |id: &OpId| wanted.is_shown_as(&value(history, *id));
+        if mode == Mode::Import && field.live.last().is_some_and(is_shown) {
+            return Ok(());
+        }
+        match wanted {
             Wanted::Register(value) => self.put(field, value, json::kind_name(json)),
             Wanted::Counter(to) => self.set_counter(field, to),
             Wanted::Text(text) => self.write_text(field, text),
@@ -254,6 +262,7 @@ impl<'a> Writer<'a> {
         self.removed.insert(field.dotted());
         match self.shown(field) {
             Some(Content::Counter(_)) => Err(EditError::CounterRemoved { path: field.dotted() }),
+            Some(Content::Register(Value::Null)) if mode == Mode::Import => Ok(()),
             Some(Content::Register(_) | Content::Object(_)) | None => {
                 self.put(field, Value::Null, "null")
             }
@@ -452,10 +461,13 @@ impl<'a> Writer<'a> {
     ) -> Result<(), EditError> {
         // Counters are shared only if the maps around them are.
         let is_shared = field.declared.is_some() || json::has_increment(fields);
-        let map = MapAt {
-            target: self.object_in(field, Shape::Map, is_shared)?,
-            path: field.path.to_vec(),
+        let shown = field.live.last().filter(|_| mode == Mode::Import);
+        let is_map = |id: &&OpId| self.content(**id) == Some(&Content::Object(Shape::Map));
+        let target = match shown.filter(is_map) {
+            Some(shown) => Target::Known(ObjectId::Made(*shown)),
+            None => self.object_in(field, Shape::Map, is_shared)?,
         };
+        let map = MapAt { target, path: field.path.to_vec() };
         self.write_fields(&map, fields, mode)
     }
 }

@@ -20,6 +20,21 @@ pub(super) enum Wanted<'a> {
     Map(&'a Map<String, Json>),
 }
 
+impl Wanted<'_> {
+    /// Whether a field that shows this value holds it already; the fields of a map are looked at one by one.
+    pub(super) fn is_shown_as(&self, shown: &Value) -> bool {
+        match (shown, self) {
+            (Value::Counter(shown), Wanted::Counter(to)) => shown == to,
+            (Value::Text(shown), Wanted::Text(to)) => shown == to,
+            (Value::List(shown), Wanted::List(to)) => {
+                shown.len() == to.len() && shown.iter().zip(*to).all(|(a, b)| a.to_json() == *b)
+            }
+            (shown, Wanted::Register(to)) => shown == to,
+            (_, Wanted::Counter(_) | Wanted::Text(_) | Wanted::List(_) | Wanted::Map(_)) => false,
+        }
+    }
+}
+
 /// The key of the object that stands for an increment.
 const INCREMENT: &str = "$inc";
 /// How much of a bad value an error shows, in characters.

@@ -37,6 +37,9 @@ pub enum Edit {
         /// Whether a missing or deleted record is created; otherwise that is an error.
         create: bool,
     },
+    /// The record has these fields, whatever others it has, and null is a value. A missing or deleted record is created.
+    /// A field that shows its value already stays as it is, with its conflicts: nobody looked at them.
+    Import(Map<String, Json>),
     /// The record is deleted. Nothing of it is lost.
     Delete,
     /// A deleted record comes back as it was.
@@ -69,6 +72,13 @@ pub(crate) fn make(
             writer.write_record(patch, Mode::Merge)?;
             writer.check_required(!is_there)?;
         }
+        Edit::Import(fields) => {
+            if is_deleted(history) {
+                writer.put_deleted(false);
+            }
+            writer.write_record(fields, Mode::Import)?;
+            writer.check_required(!is_there)?;
+        }
         Edit::Delete if !is_there => return Err(EditError::Missing),
         Edit::Delete => writer.put_deleted(true),
         Edit::Undelete if history.is_empty() => return Err(EditError::Missing),
@@ -76,7 +86,7 @@ pub(crate) fn make(
         Edit::Undelete => writer.put_deleted(false),
     }
     // A record exists, and a genesis is relied on, by a change; so there must be something in it.
-    let is_write = matches!(edit, Edit::Put(_) | Edit::Merge { .. });
+    let is_write = matches!(edit, Edit::Put(_) | Edit::Merge { .. } | Edit::Import(_));
     if is_write && writer.is_hollow() {
         writer.put_deleted(false);
     }

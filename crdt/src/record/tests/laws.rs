@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::support::{Entry, Office, actor, assert_like_automerge, fields, merge};
 use crate::record::chunk;
-use crate::record::{Edit, RecordChange};
+use crate::record::{Edit, RecordChange, View};
 
 const SCHEMA: &[(&str, &str)] = &[
     ("stock", "counter"),
@@ -66,6 +66,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let edit = prop_oneof![
         3 => record().prop_map(|json| Edit::Put(fields(json))),
         5 => record().prop_map(merge),
+        2 => record().prop_map(|json| Edit::Import(fields(json))),
         1 => Just(Edit::Delete),
         1 => Just(Edit::Undelete),
     ];
@@ -115,7 +116,9 @@ fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
 /// The same edit twice is the same as once, unless it increments.
 fn repeat(office: &Office, edit: &Edit) {
     let text = match edit {
-        Edit::Put(fields) | Edit::Merge { patch: fields, .. } => json!(fields).to_string(),
+        Edit::Put(fields) | Edit::Merge { patch: fields, .. } | Edit::Import(fields) => {
+            json!(fields).to_string()
+        }
         Edit::Delete => return,
         Edit::Undelete => String::new(),
     };
@@ -168,6 +171,15 @@ proptest! {
         let views: Vec<_> = offices.iter().map(Office::view).collect();
         prop_assert_eq!(&views[0], &views[1]);
         prop_assert_eq!(&views[0], &views[2]);
+        for office in offices.iter_mut() {
+            let View { deleted, heads, .. } = office.view();
+            if deleted || heads.is_empty() {
+                continue;
+            }
+            // What is shown, imported again, changes nothing and settles nothing.
+            let shown = Edit::Import(fields(office.json()));
+            prop_assert!(!office.clone().try_edit(&shown).unwrap(), "{:?}", office.view());
+        }
         let office = deliver(&entries, &keys);
         prop_assert_eq!(&office.view(), &views[0]);
         prop_assert_eq!(office.document.save(), offices[0].document.save());

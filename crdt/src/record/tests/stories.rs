@@ -1,6 +1,6 @@
 //! What offices do, and what they must then see.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::support::{Office, assert_like_automerge, fields, meet, merge};
 use crate::record::{
@@ -350,4 +350,29 @@ fn a_change_of_many_operations_is_saved_and_loaded() {
     other.pull(&office);
     let loaded = Document::load(&other.document.save()).unwrap();
     assert_eq!(loaded.view(), office.view());
+}
+
+#[test]
+fn what_is_imported_again_changes_nothing_and_settles_no_conflict() {
+    const SCHEMA: &[(&str, &str)] =
+        &[("stock", "counter"), ("notes", "text"), ("price", "decimal")];
+    let (mut a, mut b) = (Office::with_schema(1, SCHEMA), Office::with_schema(2, SCHEMA));
+    let import = |office: &mut Office, json: Json| office.try_edit(&Edit::Import(fields(json)));
+    assert!(import(&mut a, json!({"price": "1", "stock": 3, "notes": "x", "kept": 1})).unwrap());
+    meet(&mut a, &mut b);
+    a.merge(json!({"price": "2", "notes": "xa", "free": {"x": 1}}));
+    b.merge(json!({"price": "3", "notes": "bx", "free": {"x": 2}}));
+    meet(&mut a, &mut b);
+    let conflicts = a.view().conflicts;
+    assert!(!conflicts.is_empty());
+    let shown = a.json();
+    assert!(!import(&mut a, shown).unwrap());
+    assert_eq!(a.view().conflicts, conflicts);
+    // Null is a value, and what is not named stays.
+    assert!(import(&mut a, json!({"price": null, "new": null, "free": {"y": null}})).unwrap());
+    let record = a.json();
+    assert_eq!((&record["price"], &record["kept"]), (&Json::Null, &json!(1)));
+    assert!(record.as_object().unwrap().contains_key("new") && record["free"]["x"] != Json::Null);
+    assert!(record["free"].as_object().unwrap().contains_key("y"));
+    assert!(!import(&mut a, record).unwrap());
 }

@@ -36,7 +36,7 @@ fn bundle(bench: &Bench, folder: &Path, head: &Office, run: usize, records: usiz
     branch.run(["bundle", path]).ok();
     head.run(["merge", path]).ok();
     branch.start();
-    let write_s = timed(|| head.run(["bundle", path]).ok());
+    let write_s = timed(|| head.run(["bundle", path, "--force"]).ok());
     let bytes = std::fs::metadata(&file).expect("a file").len() as f64;
     let merge_s = timed(|| branch.run(["merge", path]).ok());
     assert_eq!(head.digest(), branch.digest());

@@ -1,0 +1,85 @@
+//! Records that do not fit the schema of their collection: written before it, or apart from it. They stay readable, and
+//! fit once their fields are written again.
+
+use std::collections::BTreeSet;
+
+use crate::ids::SpaceId;
+use crate::query::Bounds;
+use crate::read;
+use crate::record::{Kind, Schema, SchemaMismatch, Value};
+use crate::store::StoreError;
+use crate::tables::ReadTables;
+
+/// A record that does not fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Misfit {
+    /// Its id.
+    pub id: String,
+    /// Its fields that do not.
+    pub fields: Vec<MisfitField>,
+}
+
+/// A field that does not fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MisfitField {
+    /// Its dotted path.
+    pub path: String,
+    /// The declared kind.
+    pub declared: Kind,
+    /// What it holds; `None` or null: it is required and missing.
+    pub found: Option<Value>,
+}
+
+/// Some of the records of a collection that do not fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Misfits {
+    /// The records, by id.
+    pub records: Vec<Misfit>,
+    /// Records that were looked at and are not deleted.
+    pub looked_at: usize,
+    /// The id behind which the next page begins; `None`: this is the last.
+    pub next: Option<String>,
+}
+
+impl MisfitField {
+    fn of(mismatch: SchemaMismatch<'_>) -> MisfitField {
+        let SchemaMismatch { path, expected, found } = mismatch;
+        MisfitField { path: path.to_owned(), declared: expected, found: found.cloned() }
+    }
+}
+
+/// The records behind an id that do not fit a schema, bounded by their number and by how many are looked at.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn misfits(
+    tables: &impl ReadTables,
+    (space, collection): (SpaceId, &str),
+    schema: &Schema,
+    after: Option<&str>,
+    bounds: Bounds,
+) -> Result<Misfits, StoreError> {
+    let mut found = Misfits { records: Vec::new(), looked_at: 0, next: None };
+    let paths = schema.fields().keys();
+    let names: BTreeSet<&str> = paths.filter_map(|path| path.split('.').next()).collect();
+    if names.is_empty() {
+        return Ok(found);
+    }
+    let (mut last, mut rows) = (None, 0);
+    read::each_row(tables, space, collection, after, |id, row| {
+        if rows >= bounds.looked_at || found.records.len() >= bounds.records {
+            found.next = last.take();
+            return Ok(false);
+        }
+        rows += 1;
+        last = Some(id.to_owned());
+        let Some(record) = row.fields(&names)? else { return Ok(true) };
+        found.looked_at += 1;
+        let fields: Vec<_> = schema.mismatches(&record).map(MisfitField::of).collect();
+        if !fields.is_empty() {
+            found.records.push(Misfit { id: id.to_owned(), fields });
+        }
+        Ok(true)
+    })?;
+    Ok(found)
+}
