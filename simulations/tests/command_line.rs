@@ -116,8 +116,11 @@ fn an_explanation_follows_a_record_to_every_office() {
 #[test]
 fn sweeps_and_repeats_hold_and_say_so() {
     let folder = with_small();
-    let text = said(folder.path(), &["sweep", "small.toml", "--seeds", "1..3", "--jobs", "2"]);
-    assert!(text.starts_with("3 runs, 0 failed"), "{text}");
+    let text = said(
+        folder.path(),
+        &["sweep", "small.toml", "--seeds", "1..3", "--jobs", "2", "--minutes", "9"],
+    );
+    assert!(text.starts_with("3 runs, 0 failed\n"), "{text}");
     let text = said(folder.path(), &["meta", "small.toml", "--seed", "4"]);
     assert!(text.contains("two runs") && text.contains("equal steps"), "{text}");
 }
@@ -152,6 +155,7 @@ fn what_is_asked_wrongly_is_told_with_exit_code_2() {
     assert_refused(path, &["new", "two words"], 2, &["two words"]);
     assert_refused(path, &["sweep", "small.toml", "--seeds", "9..3"], 2, &["did you mean 3..9?"]);
     assert_refused(path, &["sweep", "small.toml", "--jobs", "0"], 2, &["0"]);
+    assert_refused(path, &["sweep", "small.toml", "--minutes", "0"], 2, &["0"]);
     assert_refused(path, &["explain", "small.toml", "--record", "products"], 2, &["COLLECTION/ID"]);
     let unknown = ["explain", "small.toml", "--record", "products/none"];
     assert_refused(path, &unknown, 2, &["never existed", "records that were written: products/"]);

@@ -86,6 +86,9 @@ pub(super) struct SweepArgs {
     /// Stop at the first failure
     #[arg(long)]
     pub(super) fail_fast: bool,
+    /// Start no more runs after so many minutes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) minutes: Option<u32>,
     /// Print the totals as JSON
     #[arg(long)]
     pub(super) json: bool,

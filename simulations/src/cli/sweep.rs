@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -65,7 +66,11 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), CliError> {
         args.seeds.clone().flat_map(|seed| asked.iter().map(move |asked| (asked, seed))).collect();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = args.jobs.map_or(cores, usize::from).min(runs.len());
-    let totals = run_all(&runs, jobs, args.fail_fast);
+    let limits = Limits {
+        fail_fast: args.fail_fast,
+        until: args.minutes.map(|minutes| Instant::now() + Duration::from_secs(60) * minutes),
+    };
+    let totals = run_all(&runs, jobs, limits);
     if args.json {
         output::json(&totals)?;
     } else {
@@ -74,7 +79,21 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), CliError> {
     if totals.failed > 0 { Err(CliError::told()) } else { Ok(()) }
 }
 
-fn run_all(runs: &[(&Asked, u64)], jobs: usize, fail_fast: bool) -> Totals {
+/// Ends a sweep before all of its runs are done.
+#[derive(Clone, Copy)]
+struct Limits {
+    fail_fast: bool,
+    /// The moment from which on no run is started.
+    until: Option<Instant>,
+}
+
+impl Limits {
+    fn are_passed(self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+fn run_all(runs: &[(&Asked, u64)], jobs: usize, limits: Limits) -> Totals {
     let bar = progress(runs.len() as u64);
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let mut totals = Totals::default();
@@ -84,7 +103,7 @@ fn run_all(runs: &[(&Asked, u64)], jobs: usize, fail_fast: bool) -> Totals {
         for _ in 0..jobs {
             let (sender, next, stop) = (sender.clone(), &next, &stop);
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) && !limits.are_passed() {
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let Some((asked, seed)) = runs.get(place) else { return };
                     if sender.send((place, asked.run(*seed, &mut NoTrace))).is_err() {
@@ -99,7 +118,7 @@ fn run_all(runs: &[(&Asked, u64)], jobs: usize, fail_fast: bool) -> Totals {
             bar.inc(1);
             if totals.failed > 0 {
                 bar.set_message(format!("{} failed", totals.failed));
-                stop.fetch_or(fail_fast, Ordering::Relaxed);
+                stop.fetch_or(limits.fail_fast, Ordering::Relaxed);
             }
         }
     });
@@ -183,4 +202,17 @@ fn print(totals: &Totals, asked: u64) -> Result<(), CliError> {
         line(format_args!("    {}\n      reproduce: {}", failure.what, failure.reproduce))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_run_is_started_after_the_time_is_up() {
+        let asked = Asked::load("chain").unwrap();
+        let runs = [(&asked, 1), (&asked, 2)];
+        let until = Some(Instant::now());
+        assert_eq!(run_all(&runs, 2, Limits { fail_fast: false, until }).runs, 0);
+    }
 }

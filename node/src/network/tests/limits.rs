@@ -21,14 +21,11 @@
 //! | `topics` | `tests/hostile_peer`: topics without number |
 //! | `command_queue` | `delivery.rs`: a full event channel |
 
-use futures::StreamExt as _;
-use libp2p::swarm::SwarmEvent;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use super::super::RequestFailure;
-use super::super::swarm::JOIN_PROTOCOL;
-use super::admission::probe;
+use super::admission::{closed, stranger};
 use super::delivery::failure;
 use super::*;
 
@@ -50,22 +47,8 @@ async fn one_address_does_not_take_the_places_of_all_strangers() {
     let mut plan = Plan::new(&[TCP]);
     plan.limits.strangers_per_address = 1;
     let a = plan.start().await;
-    let mut strangers = [probe(JOIN_PROTOCOL), probe(JOIN_PROTOCOL)];
-    for stranger in &mut strangers {
-        stranger.dial(a.address()).unwrap();
-        let established = async {
-            while !matches!(
-                stranger.select_next_some().await,
-                SwarmEvent::ConnectionEstablished { .. }
-            ) {}
-        };
-        tokio::time::timeout(DEADLINE, established).await.unwrap();
-    }
-    let [first, mut second] = strangers;
-    let closed = async {
-        while !matches!(second.select_next_some().await, SwarmEvent::ConnectionClosed { .. }) {}
-    };
-    tokio::time::timeout(DEADLINE, closed).await.unwrap();
+    let first = stranger(&a).await;
+    closed(&mut stranger(&a).await).await;
     assert!(first.is_connected(&a.peer), "the first is still there");
 }
 
