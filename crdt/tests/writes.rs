@@ -15,7 +15,7 @@ use branchline_crdt::read;
 use branchline_crdt::record::{
     ActorBytes, Drafted, Edit, Expected, Kind, SCHEMA_COLLECTION, Value, Version, View,
 };
-use branchline_crdt::replica::{Input, LocalTransaction, RecordEdit, WriteError, Written};
+use branchline_crdt::replica::{Input, LocalTransaction, Output, RecordEdit, WriteError, Written};
 use branchline_crdt::tables::records::RecordKey;
 use branchline_crdt::why::{Reason, causes};
 use serde_json::{Value as Json, json};
@@ -118,6 +118,35 @@ fn repeats_are_recognised_within_one_group() {
     let second = results[1].as_ref().unwrap();
     assert!(entry.is_some() && second.entry == entry && second.is_repeat);
     assert!(matches!(results[2], Err(WriteError::OriginReused)));
+}
+
+/// What a site wrote before its data was lost comes back from others, perhaps at the moment of a repeat.
+#[test]
+fn a_repeat_is_recognised_in_the_group_in_which_its_first_arrives() {
+    let mut pair = Pair::new();
+    let transaction = |request: &str, number| {
+        let edits = vec![put("tea", json!({"stock": number}))];
+        vec![LocalTransaction { origin: asked(request), edits }]
+    };
+    pair.input(0, Input::Write { id: 1, space: None, transactions: transaction("a", 1) });
+    pair.replicas[0].commit().unwrap();
+    let from = pair.site(0);
+    let mut gossip = None;
+    while let Some(output) = pair.replicas[0].output() {
+        if let Output::Publish { data, .. } = output {
+            gossip = Some(data);
+        }
+    }
+    let gossip = gossip.expect("the entry is told");
+    pair.input(1, Input::Gossip { from, token: 0, data: gossip });
+    let repeat = [transaction("a", 1), transaction("b", 2)].concat();
+    pair.input(1, Input::Write { id: 2, space: None, transactions: repeat });
+    pair.settle();
+    let results = pair.take_written(1);
+    let first = results[0].as_ref().unwrap();
+    assert!(first.is_repeat && first.records_changed == 0, "{first:?}");
+    assert_eq!(first.entry.map(|entry| entry.author.site), Some(from));
+    assert!(matches!(results[1], Err(WriteError::OriginReused)), "{:?}", results[1]);
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use super::TEXT_BYTES_MAX;
 use super::error::{Part, QueryError, QueryFault};
-use super::number::Number;
-use crate::record::{DECIMAL_DIGITS_MAX, Written, check_user_field};
+use crate::record::{DECIMAL_DIGITS_MAX, check_user_field};
 
 /// A word, and where it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +18,7 @@ pub(super) enum Word {
     /// A field that can be nothing else.
     Path(String),
     Str(String),
-    /// `-?digits(.digits)?`, perhaps with a power of ten behind an `e`.
+    /// `-?digits(.digits)?`.
     Number(String),
     Symbol(&'static str),
     End,
@@ -153,30 +152,13 @@ impl Lexer<'_> {
             text.push('.');
             text.push_str(&fraction);
         }
-        if text.bytes().filter(u8::is_ascii_digit).count() > DECIMAL_DIGITS_MAX {
-            return self.error(offset, QueryFault::Digits);
-        }
-        if matches!(self.peek(), Some('e' | 'E')) {
-            self.at += 1;
-            text.push('e');
-            if let Some(sign @ ('+' | '-')) = self.peek() {
-                self.at += 1;
-                text.push(sign);
-            }
-            let power = self.take(|c| c.is_ascii_digit());
-            if power.is_empty() {
-                return self.unexpected("digits of the power of ten");
-            }
-            text.push_str(&power);
-        }
         if self.peek().is_some_and(|c| is_name_start(c) || c == '.') {
             return self.unexpected("the end of the number");
         }
-        let number = Written::read(&text).and_then(|written| Number::of_written(&written));
-        if number.is_none() {
-            return self.error(offset, QueryFault::Power);
+        match text.bytes().filter(u8::is_ascii_digit).count() {
+            ..=DECIMAL_DIGITS_MAX => Ok(Word::Number(text)),
+            _ => self.error(offset, QueryFault::Digits),
         }
-        Ok(Word::Number(text))
     }
 
     fn unexpected<T>(&self, expected: &'static str) -> Result<T, QueryError> {

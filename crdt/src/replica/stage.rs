@@ -93,7 +93,7 @@ pub(super) enum WrittenIn {
     Nothing,
     /// It is this transaction of the group.
     Group(usize),
-    /// An entry from before the group.
+    /// An entry from before the group, or one of others in it.
     Entry(EntryId),
 }
 

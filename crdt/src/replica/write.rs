@@ -13,6 +13,7 @@ use crate::record::{
     begin, check_collection, check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
+use crate::tables::logs::Fate;
 use crate::tables::records::{self, RecordKey};
 use crate::tables::row;
 
@@ -286,12 +287,22 @@ impl<S: Store> Replica<S> {
         let staged = || {
             let pending = self.stage.transactions.iter().enumerate();
             let of_space = pending.filter(|(_, pending)| pending.root == root);
-            of_space.filter_map(|(number, pending)| {
-                Some((number, pending.transaction.origin.as_ref()?))
-            })
+            let local = of_space.filter_map(|(number, pending)| {
+                Some((WrittenIn::Group(number), pending.transaction.origin.as_ref()?))
+            });
+            // What this site wrote before its data was lost comes back in the entries of others' answers.
+            let entries = self.stage.entries.iter();
+            let of_space = entries.filter(|staged| {
+                staged.entry.header.space == space && staged.fate == Fate::Applied
+            });
+            local.chain(of_space.flat_map(|staged| {
+                let header = &staged.entry.header;
+                let entry = EntryId { author: header.author, seq: header.seq };
+                staged.origins.iter().map(move |origin| (WrittenIn::Entry(entry), origin))
+            }))
         };
-        if let Some((number, _)) = staged().find(|(_, staged)| *staged == origin) {
-            return Ok(Some(WrittenIn::Group(number)));
+        if let Some((written_in, _)) = staged().find(|(_, staged)| *staged == origin) {
+            return Ok(Some(written_in));
         }
         let held: Option<EntryId> = row(&self.store, "origin", &records::origin(space, origin))?;
         if held.is_none()

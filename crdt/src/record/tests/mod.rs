@@ -3,6 +3,5 @@
 mod format;
 mod hostile;
 mod laws;
-mod numbers;
 mod stories;
 mod support;
