@@ -1,6 +1,7 @@
 //! What can be said on the command line; `records` has what is said of records.
 
 mod records;
+mod token;
 
 use std::env;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ pub(crate) use records::{
     ExportArgs, FileFormat, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand, SummaryArgs,
     WatchArgs,
 };
+pub(crate) use token::TokenCommand;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
 
@@ -298,6 +300,9 @@ pub(crate) enum SiteCommand {
     Verify,
     /// Make the tables anew from the journal
     Rebuild,
+    /// Change the token that programs send to the API's port
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 #[derive(Subcommand)]
@@ -396,7 +401,8 @@ impl SiteCommand {
             | Self::Status { why: false }
             | Self::Peers
             | Self::Verify
-            | Self::Rebuild => false,
+            | Self::Rebuild
+            | Self::Token(_) => false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The one way to a site: its HTTP API, served by the running node or, where none runs, by this process.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -9,16 +10,19 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, Uri, header};
 use branchline_crdt::record::{check_collection, check_record_id};
 use branchline_node::site::SiteFolder;
+use branchline_node::socket;
 use branchline_node::storage::OpenError;
 use branchline_node::storage::folder::FolderError;
 use branchline_node::{Config, Node, Overrides, StartError, api};
+use futures::future::BoxFuture;
 use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
-use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceExt, service_fn};
 
 use crate::error::CliError;
 
@@ -39,21 +43,24 @@ pub(crate) struct Client {
     space: Option<String>,
 }
 
+/// A client that speaks over the socket of a data folder, whatever host its requests name.
+type SocketClient = HttpClient<Connector, Body>;
+type Connector = BoxCloneSyncService<Uri, TokioIo<UnixStream>, io::Error>;
+
 enum Link {
-    /// A node runs on the folder.
-    Running { http: HttpClient<HttpConnector, Body>, api: SocketAddr, token: String },
+    /// A node runs on the folder and serves its API on the folder's socket, and for other programs at a port.
+    Running { http: SocketClient, port: Option<SocketAddr> },
     /// This process has opened the folder.
     Opened { node: Box<Node>, router: Router },
 }
 
 impl Client {
-    /// Opens the folder, or finds the node that runs on it. The folder's lock tells which: an address in a file may
-    /// be of a node that is gone.
+    /// Opens the folder, or finds the node that runs on it. The folder's lock tells which. What runs is asked over the
+    /// folder's socket, where nobody else can listen: a port in a file may be another program's by now.
     pub(crate) async fn connect(data: &Path) -> Result<Self, CliError> {
         let folder = SiteFolder::new(data);
         folder.site()?;
         let config = Config::load(data, None, Overrides::default())?;
-        let http = HttpClient::builder(TokioExecutor::new()).build_http();
         let deadline = Instant::now() + CONNECT_PATIENCE;
         loop {
             let process = match Node::open(config.clone()).await {
@@ -66,15 +73,11 @@ impl Client {
                 }))) => process,
                 Err(error) => return Err(error.into()),
             };
-            let api = folder.run()?.api;
-            if let Some(api) = api
-                && is_healthy(&http, api).await
-            {
-                let token = folder.token()?;
-                return Ok(Self::new(Link::Running { http, api, token }));
+            if let Some(client) = Self::at_socket(&folder).await? {
+                return Ok(client);
             }
             if Instant::now() >= deadline {
-                return Err(in_use(data, process, api));
+                return Err(in_use(data, process));
             }
             sleep(CONNECT_PAUSE).await;
         }
@@ -84,12 +87,30 @@ impl Client {
     pub(crate) async fn connect_running(data: &Path) -> Result<Option<Self>, CliError> {
         let folder = SiteFolder::new(data);
         folder.site()?;
-        let http = HttpClient::builder(TokioExecutor::new()).build_http();
-        let Some(api) = folder.run()?.api else { return Ok(None) };
-        if !is_healthy(&http, api).await {
-            return Ok(None);
+        Self::at_socket(&folder).await
+    }
+
+    /// Connects to the folder's socket; `None`: nobody listens there, or answers.
+    async fn at_socket(folder: &SiteFolder) -> Result<Option<Self>, CliError> {
+        let data = folder.path().to_owned();
+        if let Err(error) = socket::connect(&data).await {
+            return match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                _ => Err(unreachable_socket(&data, &error)),
+            };
         }
-        Ok(Some(Self::new(Link::Running { http, api, token: folder.token()? })))
+        let port = folder.run()?.api;
+        let connector = service_fn(move |_: Uri| -> BoxFuture<'static, io::Result<_>> {
+            let data = data.clone();
+            Box::pin(async move { socket::connect(&data).await.map(TokioIo::new) })
+        });
+        let http = HttpClient::builder(TokioExecutor::new()).build(Connector::new(connector));
+        let health =
+            timeout(HEALTH_TIMEOUT, http.get(Uri::from_static("http://localhost/healthz")));
+        let is_healthy = health
+            .await
+            .is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().is_success()));
+        Ok(is_healthy.then(|| Self::new(Link::Running { http, port })))
     }
 
     fn new(link: Link) -> Self {
@@ -101,17 +122,17 @@ impl Client {
         Self { space, ..self }
     }
 
-    /// Where the API of the running node listens.
-    pub(crate) fn api(&self) -> Option<SocketAddr> {
+    /// The port at which the running node serves its API to other programs.
+    pub(crate) fn port(&self) -> Option<SocketAddr> {
         match &self.link {
-            Link::Running { api, .. } => Some(*api),
+            Link::Running { port, .. } => *port,
             Link::Opened { .. } => None,
         }
     }
 
     /// Whether a node runs.
     pub(crate) fn is_running(&self) -> bool {
-        self.api().is_some()
+        matches!(self.link, Link::Running { .. })
     }
 
     /// Lets go of the site; an opened folder is written out.
@@ -215,10 +236,8 @@ impl Client {
             None => Body::empty(),
         };
         match &self.link {
-            Link::Running { http, api, token } => {
-                let request = request
-                    .uri(format!("http://{api}{path}"))
-                    .header(header::AUTHORIZATION, format!("Bearer {token}"));
+            Link::Running { http, .. } => {
+                let request = request.uri(format!("http://localhost{path}"));
                 let request = request.body(body).map_err(|error| unsendable(&error))?;
                 let response = http.request(request).await;
                 response.map(|response| response.map(Body::new)).map_err(|error| broken(&error))
@@ -244,21 +263,24 @@ async fn read(response: Response<Body>) -> Result<Vec<u8>, CliError> {
     }
 }
 
-async fn is_healthy(http: &HttpClient<HttpConnector, Body>, api: SocketAddr) -> bool {
-    let Ok(uri) = format!("http://{api}/healthz").parse::<Uri>() else { return false };
-    let answer = timeout(HEALTH_TIMEOUT, http.get(uri)).await;
-    answer.is_ok_and(|answer| answer.is_ok_and(|response| response.status().is_success()))
-}
-
-fn in_use(data: &Path, process: Option<u32>, api: Option<SocketAddr>) -> CliError {
+fn in_use(data: &Path, process: Option<u32>) -> CliError {
     let data = data.display();
     let holder = process.map_or("another process".to_owned(), |id| format!("process {id}"));
-    let api = match api {
-        Some(api) => format!("whose API at {api} does not answer"),
-        None => "which serves no API".to_owned(),
-    };
-    CliError::failed(format!("the data folder {data} is in use by {holder}, {api}"))
-        .hint("try again once it has started or finished, or stop it")
+    CliError::failed(format!(
+        "the data folder {data} is in use by {holder}, whose API does not answer"
+    ))
+    .hint("try again once it has started or finished, or stop it")
+}
+
+fn unreachable_socket(data: &Path, error: &io::Error) -> CliError {
+    let path = data.join(socket::SOCKET_FILE);
+    let failed = CliError::failed(format!("cannot reach the node at {}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            failed.hint("run the command as the user whose the data folder is")
+        }
+        _ => failed,
+    }
 }
 
 fn broken(error: &dyn std::error::Error) -> CliError {

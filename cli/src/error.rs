@@ -193,6 +193,8 @@ impl From<StartError> for CliError {
                 Self::failed(format!("the API cannot listen on {address}: {source}"))
                     .hint("choose another port with --api 127.0.0.1:PORT; port 0 takes a free one")
             }
+            StartError::Socket { .. } => Self::failed(text_of(&error))
+                .hint("the data folder must lie on a file system that takes sockets, a local one"),
             StartError::Open(OpenError::Journal(_) | OpenError::Tables(_))
             | StartError::Store(_)
             | StartError::Network(_)

@@ -11,11 +11,14 @@ mod error;
 mod output;
 mod whole_file;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand};
+use args::{
+    Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand, TokenCommand,
+};
 use client::Client;
 use commands::{
     backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
@@ -105,6 +108,8 @@ struct Context {
     client: Client,
     /// Whether the output is for programs.
     json: bool,
+    /// The site's data folder.
+    data: PathBuf,
     /// See [`Global::said`].
     said: String,
 }
@@ -114,7 +119,8 @@ async fn on_site(
     work: impl AsyncFnOnce(&Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let client = Client::connect(&global.data).await?.in_space(global.space.clone());
-    let context = Context { client, json: global.json, said: global.said() };
+    let (data, said) = (global.data.clone(), global.said());
+    let context = Context { client, json: global.json, data, said };
     let result = work(&context).await;
     context.client.close().await;
     result
@@ -164,5 +170,6 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Digest { collection } => status::digest(context, collection).await,
         SiteCommand::Verify => maintenance::verify(context).await,
         SiteCommand::Rebuild => maintenance::rebuild(context).await,
+        SiteCommand::Token(TokenCommand::Rotate) => maintenance::rotate_token(context).await,
     }
 }

@@ -7,6 +7,8 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use serde::{Deserialize, Serialize};
 
+use crate::api::hosts;
+
 /// The file that is read from the data folder where no other is named.
 pub const CONFIG_FILE: &str = "branchline.toml";
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub mdns: bool,
     /// Where the HTTP API listens; loopback only. Port 0 takes a free port.
     pub api: SocketAddr,
+    /// Further hosts that requests at the API's port may name, as `HOST` or `HOST:PORT`: those of tunnels and proxies.
+    pub api_hosts: Vec<String>,
     /// Memory for cached table pages, in MiB.
     pub cache_mib: u64,
     /// Writes are refused while the disk has less room than this, in MiB: the tables need it to go on.
@@ -78,6 +82,7 @@ impl Default for Settings {
             peers: Vec::new(),
             mdns: true,
             api: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api_hosts: Vec::new(),
             cache_mib: 64,
             disk_reserve_mib: 64,
             log: LOG_DEFAULT.to_owned(),
@@ -187,6 +192,11 @@ impl Config {
                 settings.api
             ));
         }
+        if let Some(host) = settings.api_hosts.iter().find(|host| hosts::parts(host).is_none()) {
+            return refuse(format!(
+                "api_hosts names {host:?}: expected HOST or HOST:PORT, as a request's Host header says it, like branch.example.org or localhost:9000"
+            ));
+        }
         for (index, address) in settings.listen.iter().enumerate() {
             if settings.listen[..index].contains(address) {
                 return refuse(format!("listen names {address} twice"));
@@ -270,6 +280,8 @@ mod tests {
             ("peers = [\"/ip4/1.2.3.4/tcp/1\"]", "names no site"),
             ("listen = []\nmdns = false\nexternal = [\"/ip4/1.2.3.4/tcp/1\"]", "lead nowhere"),
             ("cache_mib = 0", "at least 1 MiB"),
+            ("api_hosts = [\"https://branch.example.org\"]", "expected HOST or HOST:PORT"),
+            ("api_hosts = [\"*\"]", "expected HOST or HOST:PORT"),
             ("lisen = []", "unknown field `lisen`"),
         ] {
             let error = load(text).unwrap_err().to_string();

@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::network::{NetworkHandle, PeerInfo};
 use crate::site::SiteError;
 use crate::storage::{Reader, Sizes, disk};
+use crate::token::Token;
 
 /// A node, as programs use it. Cheap to clone; it stops working when the node stops.
 #[derive(Clone)]
@@ -38,6 +39,7 @@ pub struct Handle {
     pub(crate) feed: Feed,
     pub(crate) receipts: watch::Receiver<u64>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) token: Arc<Token>,
     /// The root of the private space that it addresses; `None`: `main`.
     pub(crate) root: Option<NetworkId>,
 }
@@ -61,7 +63,7 @@ pub(crate) struct Known {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// What the replica knows.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten)]
     pub replica: Status,
     /// Whether a node is running here (or its folder was opened by a command).
     pub running: bool,
@@ -369,6 +371,15 @@ impl Handle {
     /// What the replica knows: members, who lacks what.
     pub async fn replica_status(&self) -> Result<Status, Stopped> {
         self.ask(Message::Status).await
+    }
+
+    /// Whether the node answers, and would take a write as far as its disk is concerned.
+    pub(crate) async fn takes_writes(&self) -> Result<bool, Stopped> {
+        // The replica's thread has answered all that came before.
+        self.ask(Message::Ping).await?;
+        let reader = self.reader.clone();
+        let ask = tokio::task::spawn_blocking(move || reader.takes_appends()).await;
+        ask.map_err(|error| Stopped { reason: Some(error.to_string()) })
     }
 
     /// The peers that the network layer knows; none where no node runs.

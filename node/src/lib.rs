@@ -33,8 +33,10 @@ mod ports;
 mod private_file;
 mod rotate;
 pub mod site;
+pub mod socket;
 pub mod storage;
 pub mod sync;
+mod token;
 
 pub use config::{Config, ConfigError, LogFormat, Overrides, Settings};
 pub use handle::Handle;

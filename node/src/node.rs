@@ -1,6 +1,7 @@
 //! A node: storage, replica, network and API of one site, started and stopped together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -15,7 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use crate::api::{self, ApiState};
+use crate::api::hosts::Hosts;
+use crate::api::{self, ApiState, Doors};
 use crate::config::{Config, ConfigError};
 use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
 use crate::feed::Feed;
@@ -25,8 +27,10 @@ use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, 
 use crate::ports::{same_kind, with_kept_ports};
 use crate::rotate;
 use crate::site::{PEERS_FILE, RunFile, SiteError, SiteFolder};
+use crate::socket::{SOCKET_FILE, Socket};
 use crate::storage::folder::DataFolder;
 use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
+use crate::token::Token;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -75,6 +79,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// Commands could not reach the node.
+    #[error("the API cannot listen at {path}: {source}", path = path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The machine gives no random bytes.
     #[error("this machine gives no random bytes")]
     NoRandomness,
@@ -100,7 +112,11 @@ impl Node {
             api.local_addr().map_err(|source| StartError::Api { address: settings.api, source })?;
         let opened = Opened::open(&config).await?;
         let folder = opened.folder.clone();
-        let token = folder.token()?;
+        opened.token.read()?;
+        let socket = Socket::listen(folder.path()).map_err(|source| StartError::Socket {
+            path: folder.path().join(SOCKET_FILE),
+            source,
+        })?;
 
         let mut run = folder.run()?;
         let listen = with_kept_ports(&settings.listen, &run);
@@ -124,12 +140,14 @@ impl Node {
         };
         let clock = tokio::spawn(tell_time(messages));
         let (stop_api, stopped) = oneshot::channel::<()>();
-        let state = ApiState { handle: node.handle.clone(), token, port: api_address.port() };
+        let doors = Doors { port: api, socket };
+        let hosts = Hosts::new(api_address.port(), &settings.api_hosts);
+        let state = ApiState { handle: node.handle.clone(), hosts };
         let until = async {
             // An error means that the node is gone: stop as well.
             let _ = stopped.await;
         };
-        let api = tokio::spawn(api::serve(api, state, until));
+        let api = tokio::spawn(api::serve(doors, state, until));
 
         let listening = await_listening(&node.handle, &settings.listen).await;
         run.keep_ports(&settings.listen, &listening);
@@ -218,6 +236,7 @@ struct Opened {
     reader: Reader,
     known: watch::Receiver<Known>,
     metrics: Arc<Metrics>,
+    token: Arc<Token>,
     site: SiteId,
 }
 
@@ -255,7 +274,8 @@ impl Opened {
         let metrics = Arc::new(Metrics::new(replica.store().append_duration()));
         let (known_to, measures) = (Arc::new(sender), Arc::clone(&metrics));
         let driver = Driver::new(replica, folder.clone(), known_to, measures, external, started);
-        Ok(Self { driver, folder, reader, known, metrics, site })
+        let token = Arc::new(Token::of(folder.clone()));
+        Ok(Self { driver, folder, reader, known, metrics, token, site })
     }
 
     fn run(
@@ -263,14 +283,23 @@ impl Opened {
         network: Option<NetworkHandle>,
         (messages, queue): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     ) -> Result<Node, StartError> {
-        let Self { driver, reader, known, metrics, site, .. } = self;
+        let Self { driver, reader, known, metrics, token, site, .. } = self;
         let network = network.map(|network| (network, prepare::start(messages.clone())));
         let sends = network.as_ref().map(|(network, _)| network.clone());
         let feed = Feed::new(reader.clone(), site);
         let receipts = driver.receipts();
         let root = None;
-        let handle =
-            Handle { messages, reader, known, network: sends, feed, receipts, metrics, root };
+        let handle = Handle {
+            messages,
+            reader,
+            known,
+            network: sends,
+            feed,
+            receipts,
+            metrics,
+            token,
+            root,
+        };
         let thread = std::thread::Builder::new().name("replica".to_owned());
         let thread = thread.spawn(move || driver.run(network, queue));
         let driver = thread.map_err(|source| StartError::Thread { source })?;

@@ -7,6 +7,7 @@
 //! | `site.json` | 0600 | [`SiteFile`]: which of the two keys is the site's |
 //! | `ticket` | 0600 | the ticket that the site is to join with, until it is a member |
 //! | `api.token` | 0600 | the bearer token of the HTTP API |
+//! | `api.sock` | 0600 | the Unix socket of the running node's API, see [`crate::socket`] |
 //! | `run.json` | 0600 | [`RunFile`]: addresses of the node while it runs, and its last ports |
 //! | `branchline.toml` | | the configuration, if there is one |
 //! | `peers.json` | 0600 | the peer book |
@@ -126,7 +127,7 @@ impl SiteFolder {
         }
         let key = SiteKey::from_seed(self.random_bytes()?);
         self.write(KEY_FILE, HEXLOWER.encode(&key.seed()).as_bytes())?;
-        self.write(TOKEN_FILE, HEXLOWER.encode(&self.random_bytes::<32>()?).as_bytes())?;
+        self.make_token()?;
         // Last: its presence says that the site is complete.
         let site = SiteFile { name: name.to_owned(), site: key.site().to_string() };
         self.write_json(SITE_FILE, &site)?;
@@ -157,7 +158,7 @@ impl SiteFolder {
                 self.write(name, content)?;
             }
         }
-        self.write(TOKEN_FILE, HEXLOWER.encode(&self.random_bytes::<32>()?).as_bytes())?;
+        self.make_token()?;
         match self.key()?.site().to_string() == site {
             true => Ok(()),
             false => Err(self.damaged(KEY_FILE, "the key of the site that the backup is of")),
@@ -226,6 +227,13 @@ impl SiteFolder {
         let text = self.read(TOKEN_FILE)?;
         let text = text.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
         Ok(text.trim().to_owned())
+    }
+
+    /// Makes another bearer token for the API, and returns it.
+    pub(crate) fn make_token(&self) -> Result<String, SiteError> {
+        let token = HEXLOWER.encode(&self.random_bytes::<32>()?);
+        self.write(TOKEN_FILE, token.as_bytes())?;
+        Ok(token)
     }
 
     /// The ticket that the site is to join with.

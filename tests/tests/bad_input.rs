@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
+use branchline_tests::wire::Wire;
 use branchline_tests::{Office, client, converge, eventually};
 use serde_json::Value;
 
@@ -220,6 +221,81 @@ fn the_api_wants_its_token_and_knows_its_name() {
         client().get(format!("http://{address}/v2/x")).bearer_auth(&token).send().unwrap();
     assert_eq!(unknown.status().as_u16(), 404);
     assert!(unknown.json::<Value>().unwrap()["error"]["code"].is_string());
+}
+
+/// `{"n":1}`, packed.
+const GZIP: [u8; 27] = [
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 202, 83, 178, 50, 172, 5, 0, 126, 59, 75, 212, 7, 0,
+    0, 0,
+];
+
+#[test]
+fn every_error_of_the_api_has_one_shape_whoever_finds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = running(folder.path());
+    let (address, token) = head.api();
+    let authorization = format!("Host: {address}\r\nAuthorization: Bearer {token}\r\n");
+    let send = |bytes: &[u8]| {
+        let mut wire = Wire::to(address);
+        wire.send(bytes);
+        let reply = wire.reply().expect("an answer");
+        (reply.status, reply.code().unwrap_or_default())
+    };
+    let get = |path: &str, headers: &str| {
+        send(format!("GET {path} HTTP/1.1\r\n{authorization}{headers}\r\n").as_bytes())
+    };
+    let body = |ask: &str, headers: &str, body: &[u8]| {
+        let length = body.len();
+        let head =
+            format!("{ask} HTTP/1.1\r\n{authorization}{headers}Content-Length: {length}\r\n\r\n");
+        send(&[head.as_bytes(), body].concat())
+    };
+    let is = |found: (u16, String), status: u16, code: &str| {
+        assert_eq!((found.0, found.1.as_str()), (status, code));
+    };
+    // What never becomes a request.
+    is(send(b"nonsense\r\n\r\n"), 400, "bad_request");
+    is(get("/v1/status", "no header\r\n"), 400, "bad_request");
+    is(get(&format!("/{}", "a".repeat(70_000)), ""), 414, "uri_too_long");
+    is(get("/v1/status", &format!("X: {}\r\n", "a".repeat(200_000))), 431, "head_too_large");
+    is(get("/v1/status", &"X: a\r\n".repeat(100)), 431, "head_too_large");
+    // Paths that are no text.
+    for path in ["/v1/spaces/%ff", "/v1/schemas/%ff", "/v1/records/%ff", "/v1/records/a/%ff%fe"] {
+        is(get(path, ""), 400, "bad_parameter");
+    }
+    is(body("DELETE /v1/members/%ff", "", b""), 400, "bad_parameter");
+    is(body("PUT /v1/spaces/a/sites/%c3", "", br#"{"role": "reader"}"#), 400, "bad_parameter");
+    // Lists where objects are expected.
+    for (ask, list) in [
+        ("PUT /v1/records/products/tea", "[]"),
+        ("PATCH /v1/records/products/tea", "[[\"n\", 1]]"),
+        ("POST /v1/transactions", "[[]]"),
+        ("POST /v1/transactions", r#"{"edits": [["delete", "products", "tea"]]}"#),
+        ("POST /v1/invites", r#"["writer"]"#),
+        ("POST /v1/join", r#"["branchline-ticket-1-"]"#),
+        ("POST /v1/spaces", r#"["north"]"#),
+        ("POST /v1/bundle", "[null, null]"),
+        ("POST /v1/sync", "[]"),
+        ("PATCH /v1/members/head", r#"["reader", null]"#),
+    ] {
+        is(body(ask, "", list.as_bytes()), 400, "bad_json");
+    }
+    let import = format!("http://{address}/v1/import/products");
+    let answer = client().post(import).bearer_auth(&token).body("[\"1\", {}]\n").send().unwrap();
+    assert_eq!(answer.json::<Value>().unwrap()["rejected"][0]["error"]["code"], "bad_json");
+    // Encodings: gzip, or none.
+    let tea = "PUT /v1/records/products/tea";
+    for encoding in ["br", "deflate", "zstd", "gzip, gzip", "x"] {
+        let header = format!("Content-Encoding: {encoding}\r\n");
+        is(body(tea, &header, &GZIP), 415, "unsupported_media_type");
+        is(body("POST /v1/merge", &header, &GZIP), 415, "unsupported_media_type");
+    }
+    is(body("POST /v1/merge", "Content-Encoding: gzip\r\n", &GZIP), 415, "unsupported_media_type");
+    is(body(tea, "Content-Encoding: gzip\r\n", b"{}"), 400, "body_unreadable");
+    is(body(tea, "Content-Encoding: gzip\r\n", &GZIP[..20]), 400, "body_unreadable");
+    assert_eq!(head.count("products"), 0);
+    assert_eq!(body(tea, "Content-Encoding: gzip\r\n", &GZIP).0, 200);
+    assert_eq!(head.get("/v1/records/products/tea")["n"], 1);
 }
 
 #[test]

@@ -270,21 +270,24 @@ fn more_subscribers_than_there_is_room_for_are_refused_and_others_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let head = office(folder.path(), "head");
     let (address, token) = head.api();
-    let mut subscribers: Vec<_> = (0..192).map(|_| Events::open(&head, "now")).collect();
+    let mut subscribers: Vec<_> = (0..128).map(|_| Events::open(&head, "now")).collect();
     let poll = || {
         let path = format!("http://{address}/v1/changes?since=now&wait=1s");
-        client().get(path).bearer_auth(&token).send().unwrap()
+        client().get(path).bearer_auth(&token)
     };
-    let answer = poll();
+    let answer = poll().send().unwrap();
     assert_eq!(
         (answer.status().as_u16(), answer.headers().contains_key("retry-after")),
         (503, true)
     );
     let answer: Value = answer.json().unwrap();
     assert_eq!(answer["error"]["code"], "too_many_waiting");
+    // Places are left for other clients.
+    let other = || poll().header("user-agent", "other").send().unwrap();
+    assert_eq!(other().status(), 200);
     put(&head, "tea", &json!({}));
     subscribers.clear();
-    eventually("there is room again", || poll().status().is_success());
+    eventually("there is room again", || poll().send().unwrap().status().is_success());
 }
 
 #[test]

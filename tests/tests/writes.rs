@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use branchline_tests::{Office, client, converge};
+use branchline_tests::wire::Wire;
+use branchline_tests::{Office, client, converge, eventually};
 use reqwest::Method;
 use reqwest::blocking::Response;
 use serde_json::{Value, json};
@@ -128,6 +129,84 @@ fn a_retried_request_changes_nothing_twice() {
     assert_eq!(code(sell(&head, "sale-1", 4)), (422, "idempotency_key_reused".to_owned()));
     assert_eq!(sell(&head, "sale-2", 3).json::<Value>().unwrap()["stock"], 34);
     assert_eq!(code(sell(&head, &"x".repeat(256), 1)).1, "bad_parameter");
+    // Which of two keys counts would be a guess.
+    let two = [("idempotency-key", "a"), ("idempotency-key", "b")];
+    let refused = send(&head, Method::PATCH, TEA, &two, &json!({"stock": {"$inc": -1}}));
+    assert_eq!(code(refused), (400, "bad_parameter".to_owned()));
+}
+
+#[test]
+fn a_version_that_is_known_already_is_not_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    let etag = header(&put(&head, TEA, &[], &json!({"price": "2.50"})), "etag").unwrap();
+    let read =
+        |known: &str| send(&head, Method::GET, TEA, &[("if-none-match", known)], &json!(null));
+    for known in [&etag, &format!("W/{etag}"), &format!("\"x\", {etag}"), "*"] {
+        let unchanged = read(known);
+        assert_eq!(
+            (unchanged.status().as_u16(), header(&unchanged, "etag").as_ref()),
+            (304, Some(&etag))
+        );
+        assert_eq!(unchanged.text().unwrap(), "");
+    }
+    for unknown in ["\"x\"", "x", ""] {
+        assert_eq!(read(unknown).status(), 200, "{unknown}");
+    }
+    put(&head, TEA, &[], &json!({"price": "2.60"}));
+    assert_eq!(read(&etag).json::<Value>().unwrap()["price"], "2.60");
+    let missing = send(
+        &head,
+        Method::GET,
+        "/v1/records/products/rice",
+        &[("if-none-match", "*")],
+        &json!(null),
+    );
+    assert_eq!(missing.status(), 404);
+}
+
+#[test]
+fn who_waits_is_refused_before_the_write_or_told_that_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let mut north = office(folder.path(), "north");
+    north.join(&head);
+    put(&head, TEA, &[], &json!({"n": 0}));
+    converge(&[&head, &north]);
+    assert_eq!(north.stop(), 0);
+    let (address, token) = head.api();
+    let poll = format!(
+        "GET /v1/changes?since=now&wait=50s HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let polls: Vec<_> = (0..128)
+        .map(|_| {
+            let mut wire = Wire::to(address);
+            wire.send(poll.as_bytes());
+            wire
+        })
+        .collect();
+    let path = format!("{TEA}?wait=site:north&timeout=1s");
+    eventually("as many wait as may", || {
+        let answer = put(&head, &path, &[("if-match", "\"x\"")], &json!({"n": "late"}));
+        code(answer) == (503, "too_many_waiting".to_owned())
+    });
+    assert_eq!(code(put(&head, &path, &[], &json!({"n": "late"}))).0, 503);
+    assert_eq!(head.get(TEA)["n"], 0, "what is refused is not written");
+    drop(polls);
+    // A record that somebody deletes meanwhile, and a node that stops meanwhile: it is written all the same.
+    eventually("there is room again", || put(&head, &path, &[], &json!({"n": 1})).status() == 202);
+    let waits = format!("{TEA}?wait=site:north&timeout=50s");
+    let answers = std::thread::scope(|scope| {
+        let writer = |n: u32| put(&head, &waits, &[], &json!({"n": n}));
+        let waiting = scope.spawn(move || writer(2));
+        eventually("it is written", || head.get(TEA)["n"] == 2);
+        assert_eq!(send(&head, Method::DELETE, TEA, &[], &json!(null)).status(), 204);
+        head.signal("TERM");
+        waiting.join().unwrap()
+    });
+    assert_eq!(answers.status(), 202);
+    assert_eq!(answers.json::<Value>().unwrap()["n"], 2);
+    assert_eq!(head.ended(), 0);
 }
 
 #[test]
@@ -231,117 +310,4 @@ fn a_writer_can_wait_until_other_offices_hold_the_write() {
         (202, Some("0"))
     );
     assert_eq!(late.json::<Value>().unwrap()["n"], 5, "the write stays");
-}
-
-/// Sends JSON as it is written, so that the site is the first that reads its numbers.
-#[track_caller]
-fn send_text(office: &Office, method: Method, path: &str, body: String) -> String {
-    let (address, token) = office.api();
-    let request = client().request(method, format!("http://{address}{path}")).bearer_auth(token);
-    let answer = request.header("content-type", "application/json").body(body).send().unwrap();
-    assert_eq!(answer.status(), 200, "{}", answer.text().unwrap());
-    answer.text().unwrap()
-}
-
-#[test]
-fn a_number_keeps_its_digits_on_every_way_in_and_out() {
-    const AMOUNTS: [&str; 4] = ["1234567890123456.78", "1.10", "0.1234567890123456789", "-0.50"];
-    const WAYS: usize = 7;
-    let folder = tempfile::tempdir().unwrap();
-    let (head, north) = Office::pair(PROGRAM, folder.path());
-    let file = |name: String, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let schema = r#"{"money": {"amt": "decimal indexed", "n": "integer"}}"#;
-    let schema = file("schema.json".to_owned(), schema.to_owned());
-    head.run(["schema", "apply", &schema]).ok();
-
-    for amount in AMOUNTS {
-        let members = format!(r#""amt": {amount}, "n": 9007199254740993"#);
-        let fields = format!("{{{members}}}");
-        let id = |way: &str| format!("{way}{amount}");
-        let path = |way: &str| format!("/v1/records/money/{way}{amount}");
-        send_text(&head, Method::PUT, &path("put"), fields.clone());
-        send_text(&head, Method::PUT, &path("patch"), "{}".to_owned());
-        send_text(&head, Method::PATCH, &path("patch"), fields.clone());
-        let edit = format!(
-            r#"{{"op": "put", "collection": "money", "id": "edit{amount}", "fields": {fields}}}"#
-        );
-        send_text(&head, Method::POST, "/v1/transactions", format!(r#"{{"edits": [{edit}]}}"#));
-        let line = format!(r#"{{"id": "line{amount}", "fields": {fields}}}"#);
-        send_text(&head, Method::POST, "/v1/import/money", line);
-        head.run(["put", "money", &id("command"), &fields]).ok();
-        let line = format!(r#"{{"id": "jsonl{amount}", {members}}}"#);
-        let lines = file(format!("{amount}.jsonl"), line);
-        head.run(["import", "money", &lines, "--id", "id"]).ok();
-        let rows = format!("id,amt,n\ncsv{amount},{amount},9007199254740993\n");
-        let rows = file(format!("{amount}.csv"), rows);
-        head.run(["import", "money", &rows, "--id", "id"]).ok();
-    }
-    converge(&[&head, &north]);
-
-    let lines = folder.path().join("out.jsonl");
-    north.run(["export", "money", "-o", lines.to_str().unwrap()]).ok();
-    let exported = std::fs::read_to_string(&lines).unwrap();
-    let shown = north.run(["get", "money", "put1.10"]).ok();
-    assert!(shown.contains(r#""amt":"1.10","n":9007199254740993"#), "{shown}");
-    for amount in AMOUNTS {
-        let shown = format!(r#""amt":"{amount}""#);
-        let listed = ["--json", "list", "money", "--where", &format!("amt = {amount}")];
-        let listed = north.run(listed).ok();
-        for text in [&exported, &listed] {
-            assert_eq!(text.matches(&shown).count(), WAYS, "{amount}: {text}");
-        }
-    }
-    let found = |filter: &str| {
-        north.run(["--json", "list", "money", "--where", filter]).ok().lines().count()
-    };
-    assert_eq!(found("amt > 1234567890123456.779 and amt < 1.23456789012345679e15"), WAYS);
-    assert_eq!(found("amt > 1234567890123456.78"), 0);
-    assert_eq!(found("n > 9007199254740992 and n < 9007199254740994"), AMOUNTS.len() * WAYS);
-    assert_eq!(found("n = 9007199254740992 or n = 9007199254740994"), 0);
-    let sums = north.run(["--json", "summary", "money", "--sum", "amt,n"]).ok();
-    assert!(sums.contains(r#""amt":"8641975230864202.5241975230864197523""#), "{sums}");
-    assert!(sums.contains(r#""n":252201579132747804"#), "{sums}");
-    let feed = north.get("/v1/changes?collection=money&limit=1000").to_string();
-    for amount in AMOUNTS {
-        assert!(feed.matches(&format!(r#""amt":"{amount}""#)).count() >= WAYS, "{amount}: {feed}");
-    }
-    assert!(!feed.contains("9007199254740992"), "{feed}");
-}
-
-#[test]
-fn a_number_that_would_lose_digits_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let head = office(folder.path(), "head");
-    let before = head.digest();
-    for number in
-        ["1234567890123456.78", "1e400", "18446744073709551615", "18446744073709551616", "1e-400"]
-    {
-        let fields = format!(r#"{{"amt": {number}}}"#);
-        let error = head.run(["put", "money", "1", &fields]).fails(1);
-        let shown = number.replace("e4", "e+4");
-        assert!(error.contains("\"amt\"") && error.contains(&shown), "{error}");
-        assert!(error.contains("hint:") && error.contains("decimal"), "{error}");
-    }
-    assert_eq!(head.digest(), before);
-
-    // Whole numbers stay whole after a field held a fraction.
-    head.run(["put", "money", "1", r#"{"amt": 1.5}"#]).ok();
-    let shown = head.run(["patch", "money", "1", r#"{"amt": 9007199254740993}"#]).ok();
-    assert!(shown.contains(":9007199254740993}"), "{shown}");
-
-    // Ids that are numbers are the digits as they are written, and never each other's.
-    let file = folder.path().join("ids.jsonl");
-    let rows =
-        "{\"id\":12345678901234567890123}\n{\"id\":12345678901234567890124}\n{\"id\":1.50}\n";
-    std::fs::write(&file, format!("{rows}{{\"id\":1e2}}\n")).unwrap();
-    let ran = head.run(["import", "ids", file.to_str().unwrap(), "--id", "id"]);
-    let refused = ran.fails(1);
-    assert!(refused.contains("ids.jsonl:4:") && refused.contains("1e+2"), "{refused}");
-    for id in ["12345678901234567890123", "12345678901234567890124", "1.50"] {
-        assert!(head.has("ids", id), "{id}");
-    }
 }

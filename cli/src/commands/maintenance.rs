@@ -1,6 +1,8 @@
-//! `verify` and `rebuild`.
+//! `verify`, `rebuild` and `token rotate`.
 
+use axum::http::Method;
 use branchline_node::api::{RebuildAnswer, VerifyAnswer};
+use serde_json::json;
 
 use crate::Context;
 use crate::error::CliError;
@@ -41,4 +43,17 @@ pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
             counted_entries(report.entries)
         )),
     }
+}
+
+/// Replaces the API's token.
+pub(crate) async fn rotate_token(context: &Context) -> Result<(), CliError> {
+    context.client.send(Method::POST, "/v1/token/rotate", None).await?;
+    let path = context.data.join("api.token");
+    if context.json {
+        return output::json(&json!({ "token_file": path }));
+    }
+    output::line(format_args!(
+        "{} holds a new token; the old one is refused from now on",
+        path.display()
+    ))
 }

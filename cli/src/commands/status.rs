@@ -82,8 +82,9 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
         (Some(network), false) if status.revoked_by.is_some() => format!("{network}, revoked"),
         (Some(network), false) => format!("{network}, not admitted yet"),
     };
-    let node = match context.client.api() {
+    let node = match context.client.port() {
         Some(api) => format!("running, API http://{api}"),
+        None if context.client.is_running() => "running".to_owned(),
         None => "not running".to_owned(),
     };
     let conflicts = match status.conflicts {

@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, text_of};
-use super::extract::{InSpace, JsonBody};
+use super::extract::{InSpace, JsonBody, StreamedBody};
 use super::history::name_of;
 use super::log::{FrontierAnswer, TipAnswer, find_site, space_names};
+use super::object::object_or_null;
 use super::status::rfc3339;
 use crate::bundle::{MergeCounts, MergeReport, NotMerged};
 use crate::handle::Handle;
@@ -38,6 +39,7 @@ const MISSING_TOLD_MAX: usize = 10;
 #[serde(deny_unknown_fields)]
 pub struct BundleRequest {
     /// What it has told of itself by `GET /v1/frontier`.
+    #[serde(default, deserialize_with = "object_or_null")]
     pub since: Option<FrontierAnswer>,
     /// The receiver, by name or id: what its latest receipt says.
     pub for_site: Option<String>,
@@ -53,7 +55,7 @@ pub struct MergeAnswer {
     /// When, by its clock, in RFC 3339.
     pub time: Option<String>,
     /// What became of the entries.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten)]
     pub counts: MergeCounts,
 }
 
@@ -143,7 +145,7 @@ fn known(tip: &TipAnswer) -> Option<Known> {
 )]
 pub(crate) async fn merge(
     State(handle): State<Handle>,
-    body: Body,
+    StreamedBody(body): StreamedBody,
 ) -> Result<Json<MergeAnswer>, ApiError> {
     let mut bytes = body.into_data_stream();
     let (report, merged) = handle.merge(&mut bytes).await;

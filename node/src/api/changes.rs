@@ -1,7 +1,7 @@
 //! The feed of changes: as pages, as long polls, and as server-sent events.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::feed::{BadCursor, Change, Item, Told};
 use branchline_crdt::record::{View, check_collection};
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
+use super::accept::prefers;
 use super::error::{ApiError, Code};
 use super::events::events;
 use super::extract::{InSpace, Params, page_records, wait_time};
@@ -23,6 +24,7 @@ use crate::feed::{FeedError, PageBounds, Since, WAIT_MAX};
 const PAGE_VALUES_BYTES: usize = 4 * 1024 * 1024;
 /// The content type of server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
+const JSON: &str = "application/json";
 /// Where a client of server-sent events goes on from.
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -43,7 +45,7 @@ pub struct FeedAnswer {
     /// The consumer's place once it has seen this (`?since=`).
     pub cursor: String,
     /// What is told.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten)]
     pub told: ToldAnswer,
 }
 
@@ -159,7 +161,7 @@ pub(crate) async fn changes(
     if let Some(collection) = &params.collection {
         check_collection(collection)?;
     }
-    let as_events = accepts_events(&headers);
+    let as_events = prefers(&headers, EVENT_STREAM, JSON);
     let resumed = headers.get(LAST_EVENT_ID).filter(|_| as_events);
     let since = match resumed {
         Some(id) => Some(String::from_utf8_lossy(id.as_bytes()).into_owned()),
@@ -171,10 +173,18 @@ pub(crate) async fn changes(
         PageBounds { items_max: page_records(params.limit)?, bytes_max: PAGE_VALUES_BYTES };
     let wait = params.wait.as_deref().map(|text| wait_time("wait", text, WAIT_MAX)).transpose()?;
     let waiting = (as_events || wait.is_some()).then(|| room.wait()).transpose()?;
+    if waiting.is_some() {
+        room.leave();
+    }
     let mut consumer = handle.follow(since, params.collection).await?;
     if as_events {
         let body = Body::from_stream(events(consumer, waiting));
-        let headers = [(header::CONTENT_TYPE, EVENT_STREAM), (header::CACHE_CONTROL, "no-store")];
+        let headers = [
+            (header::CONTENT_TYPE, EVENT_STREAM),
+            (header::CACHE_CONTROL, "no-store"),
+            // Proxies like nginx would otherwise keep events back until there are many.
+            (HeaderName::from_static("x-accel-buffering"), "no"),
+        ];
         return Ok((headers, body).into_response());
     }
     let page = match wait {
@@ -184,13 +194,7 @@ pub(crate) async fn changes(
     let items: Vec<_> = page.items.iter().map(|item| item.text(text_of)).collect();
     let (items, cursor, more) = (items.join(","), page.cursor, !page.is_end);
     let body = format!(r#"{{"changes":[{items}],"cursor":"{cursor}","more":{more}}}"#);
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-fn accepts_events(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter();
-    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.contains(EVENT_STREAM))
+    Ok(([(header::CONTENT_TYPE, JSON)], body).into_response())
 }
 
 /// An item as JSON.

@@ -52,8 +52,14 @@ codes! {
     NotFound = "not_found", NOT_FOUND;
     /// The path does not know the method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
-    /// The body's content type is not one that the path takes.
+    /// The body's content type or encoding is not one that the path takes.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
+    /// What arrived is not HTTP/1.1.
+    BadRequest = "bad_request", BAD_REQUEST;
+    /// Path and query are longer than they may be.
+    UriTooLong = "uri_too_long", URI_TOO_LONG;
+    /// The head is larger, or has more headers, than it may.
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// The body is larger than the path takes.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
     /// The body could not be read to its end.
@@ -76,6 +82,8 @@ codes! {
     CursorGone = "cursor_gone", GONE;
     /// As many requests wait for something to happen as may.
     TooManyWaiting = "too_many_waiting", SERVICE_UNAVAILABLE, retryable;
+    /// As many requests are worked on as may, and have been for a while.
+    TooBusy = "too_busy", SERVICE_UNAVAILABLE, retryable;
     /// The record does not exist or is deleted.
     RecordNotFound = "record_not_found", NOT_FOUND;
     /// The collection has no schema.
@@ -124,6 +132,8 @@ codes! {
     Unwritable = "unwritable", SERVICE_UNAVAILABLE, retryable;
     /// The storage failed.
     StorageFailed = "storage_failed", INTERNAL_SERVER_ERROR, retryable;
+    /// The node refuses writes, or does not work: `/readyz` says so.
+    NotReady = "not_ready", SERVICE_UNAVAILABLE, retryable;
     /// The node stops, or has failed.
     Stopped = "stopped", SERVICE_UNAVAILABLE, retryable;
     /// It took too long; a write may still be carried out.

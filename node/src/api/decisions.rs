@@ -1,7 +1,7 @@
 //! Decisions of members: who goes, who may do what, who is called how.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use branchline_crdt::membership::Role;
 use branchline_crdt::replica::Decision;
 use branchline_crdt::{ids::SiteId, replica::DecisionError};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, text_of};
-use super::extract::JsonBody;
+use super::extract::{JsonBody, Named};
 use crate::handle::{Handle, NotDecided};
 
 /// What is to change of a member.
@@ -39,7 +39,7 @@ pub struct DecidedAnswer {
 )]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
-    Path(site): Path<String>,
+    Named(site): Named<String>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
     let site = find(&handle, &site).await?;
     handle.decide(Decision::Revoke { site }).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn revoke(
 )]
 pub(crate) async fn change(
     State(handle): State<Handle>,
-    Path(site): Path<String>,
+    Named(site): Named<String>,
     JsonBody(change): JsonBody<MemberChange>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
     let bad = |message: String| ApiError::new(Code::BadParameter, message);

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use branchline_crdt::record::{check_collection, check_record_id};
-use futures::StreamExt as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::{IntoParams, PartialSchema};
 
+use super::body::{self, is_gzip};
 use super::error::{ApiError, Code};
+use super::object::Object;
 use super::values;
-use super::{BODY_BYTES_MAX, PAGE_RECORDS, PAGE_RECORDS_MAX};
+use super::{PAGE_RECORDS, PAGE_RECORDS_MAX};
 use crate::handle::Handle;
 
 /// Content types of a body that is one JSON value.
@@ -24,11 +24,6 @@ const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json
 /// Content types of a body of JSON lines.
 const LINES_TYPES: [&str; 4] =
     ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"];
-
-/// How long a body may take to arrive, from a program on the same machine;
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
-/// and a second more for each so many bytes of it that have: on a busy machine a large one takes longer.
-const BODY_BYTES_PER_SECOND: usize = 256 * 1024;
 
 /// A body that is one JSON value.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -38,10 +33,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers(), &JSON_TYPES)?;
-        let bytes = read_body(request).await?;
+        let bytes = body::read(request).await?;
         values::check(&bytes)?;
         // The error's text ends in line and column.
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+        serde_json::from_slice(&bytes).map(|Object(value)| Self(value)).map_err(|error| {
             ApiError::new(Code::BadJson, format!("the body is not the JSON expected here: {error}"))
         })
     }
@@ -55,42 +50,26 @@ impl<S: Send + Sync> FromRequest<S> for LinesBody {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers(), &LINES_TYPES)?;
-        let bytes = read_body(request).await?;
+        let bytes = body::read(request).await?;
         values::check(&bytes)?;
         Ok(Self(bytes))
     }
 }
 
-async fn read_body(request: Request) -> Result<Bytes, ApiError> {
-    let told = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
-    if told > BODY_BYTES_MAX {
-        return Err(too_large());
-    }
-    let began = Instant::now();
-    let mut pieces = request.into_body().into_data_stream();
-    // Memory that is never written to costs nothing.
-    let mut bytes = Vec::with_capacity(told);
-    loop {
-        let earned = Duration::from_secs((bytes.len() / BODY_BYTES_PER_SECOND) as u64);
-        let patience = BODY_PATIENCE + earned;
-        let Ok(piece) = timeout_at(began + patience, pieces.next()).await else {
-            let (found, seconds) = (bytes.len(), patience.as_secs());
-            let message = format!("of the body {found} bytes have arrived within {seconds} s");
-            return Err(ApiError::new(Code::BodyUnreadable, message));
-        };
-        match piece {
-            None => return Ok(bytes.into()),
-            Some(Ok(piece)) if bytes.len() + piece.len() > BODY_BYTES_MAX => {
-                return Err(too_large());
-            }
-            Some(Ok(piece)) => bytes.extend_from_slice(&piece),
-            Some(Err(error)) => return Err(ApiError::of(Code::BodyUnreadable, &error)),
-        }
-    }
-}
+/// A body of any length that is read as it arrives.
+pub(crate) struct StreamedBody(pub(crate) Body);
 
-fn too_large() -> ApiError {
-    ApiError::new(Code::BodyTooLarge, format!("the body has more than {BODY_BYTES_MAX} bytes"))
+impl<S: Send + Sync> FromRequest<S> for StreamedBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        if is_gzip(request.headers())? {
+            let message =
+                "the body's content encoding is gzip, expected none: it is packed already";
+            return Err(ApiError::new(Code::UnsupportedMediaType, message));
+        }
+        Ok(Self(request.into_body()))
+    }
 }
 
 fn check_content_type(headers: &HeaderMap, expected: &[&str]) -> Result<(), ApiError> {
@@ -196,6 +175,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Address {
         check_collection(&collection)?;
         check_record_id(&id)?;
         Ok(Self { collection, id })
+    }
+}
+
+/// What the path names, in the order in which it does.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(names) = path::<T, S>(parts, state).await?;
+        Ok(Self(names))
     }
 }
 

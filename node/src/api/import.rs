@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, ErrorDetail};
 use super::extract::{Collection, InSpace, LinesBody};
+use super::object::Object;
 
 /// Most lines of one import. They are committed together, and others' writes wait for that.
 pub const IMPORT_LINES_MAX: usize = 10_000;
@@ -73,7 +74,7 @@ pub(crate) async fn import(
             return Err(ApiError::new(Code::BodyTooLarge, message));
         }
         match serde_json::from_slice(line) {
-            Ok(ImportLine { id, fields }) => {
+            Ok(Object(ImportLine { id, fields })) => {
                 numbers.push(number);
                 ids.push(id.clone());
                 transactions.push(transaction(&collection, id, fields));

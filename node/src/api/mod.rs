@@ -1,4 +1,4 @@
-//! The HTTP API of a node, on a loopback address.
+//! The HTTP API of a node, on a loopback address and on a Unix socket.
 //!
 //! | method and path | what |
 //! |---|---|
@@ -22,16 +22,22 @@
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}`, `GET …/check` | schemas, and the records that do not fit them |
 //! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
 //! | `POST /v1/sync` | pulling from and pushing to the peers now |
+//! | `POST /v1/token/rotate` | another bearer token |
 //! | `POST /v1/backup` | the journal, for a backup of the site |
 //! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
 //!
 //! Whatever is about records, their changes and entries takes `space=NAME` in the query: of which space.
 //!
-//! Every request but `GET /healthz` and `GET /v1/openapi.json` carries the bearer token of the data folder.
+//! At the port, every request but `GET /healthz`, `GET /readyz` and `GET /v1/openapi.json` carries the bearer token of the
+//! data folder; at the socket in the data folder none does.
 //! Errors have one shape,
 //! [`ErrorBody`]; [`Code`] lists them all.
 
+mod accept;
+mod answer;
 mod auth;
+mod body;
+mod bounds;
 mod bundle;
 mod changes;
 mod code;
@@ -42,13 +48,17 @@ mod error;
 mod events;
 mod extract;
 mod history;
+pub(crate) mod hosts;
 mod import;
 mod log;
 mod maintenance;
 mod membership;
 mod metrics;
+mod object;
+mod one_shape;
 mod openapi;
 mod page;
+mod places;
 mod query;
 mod records;
 mod refusals;
@@ -62,6 +72,7 @@ mod sync;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod token;
 mod transactions;
 mod values;
 mod writes;
@@ -79,7 +90,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::handle::Handle;
+use crate::socket::Socket;
 use error::ApiError;
+use hosts::Hosts;
 
 pub use bundle::{BundleRequest, MergeAnswer};
 pub use changes::{
@@ -122,26 +135,31 @@ pub const PAGE_RECORDS_MAX: usize = 1000;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the API serves from.
-#[derive(Clone)]
-pub struct ApiState {
+pub(crate) struct ApiState {
     /// The node.
-    pub handle: Handle,
-    /// The bearer token that requests must carry.
-    pub token: String,
-    /// The port that the API listens on.
-    pub port: u16,
+    pub(crate) handle: Handle,
+    /// The hosts that requests at the port may name.
+    pub(crate) hosts: Hosts,
+}
+
+/// Where requests come in.
+pub(crate) struct Doors {
+    /// For programs that hold the token.
+    pub(crate) port: TcpListener,
+    /// For those whom the system lets into the data folder.
+    pub(crate) socket: Socket,
 }
 
 /// Serves the API until `shutdown` resolves and the requests at work are answered.
-pub async fn serve(
-    listener: TcpListener,
+pub(crate) async fn serve(
+    doors: Doors,
     state: ApiState,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let ApiState { handle, token, port } = state;
-    let recorded = Arc::clone(&handle.metrics);
-    let guarded = auth::guarded(router(handle), token, port);
-    server::serve(listener, metrics::measured(guarded, recorded), shutdown).await;
+    let ApiState { handle, hosts } = state;
+    let (recorded, token) = (Arc::clone(&handle.metrics), Arc::clone(&handle.token));
+    let guarded = auth::guarded(router(handle), token, hosts);
+    server::serve(doors, metrics::measured(guarded, recorded), shutdown).await;
 }
 
 /// The paths and what they do, without the guard that [`serve`] puts before them: for programs that hold the
@@ -174,6 +192,7 @@ fn routes() -> OpenApiRouter<Handle> {
         .routes(routes!(spaces::leave))
         .routes(routes!(status::peers))
         .routes(routes!(membership::invite))
+        .routes(routes!(token::rotate))
         .routes(routes!(membership::join))
         .routes(routes!(query::list))
         .routes(routes!(records::get, records::put, records::patch, records::delete))

@@ -10,11 +10,11 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::bounds::add_bounds;
 use super::error::ErrorBody;
 
 const TITLE: &str = "Branchline";
-const DESCRIPTION: &str =
-    "The HTTP API of one site, on loopback. Errors have one shape, whatever the request.";
+const DESCRIPTION: &str = "The HTTP API of one site, on loopback and on the Unix socket `api.sock` in the data folder, where no token is needed. Errors have one shape, whatever the request.";
 /// The name of the one way to be let in.
 const TOKEN: &str = "token";
 
@@ -57,6 +57,10 @@ fn document() -> OpenApi {
         let operations =
             [&mut path.get, &mut path.put, &mut path.post, &mut path.delete, &mut path.patch];
         operations.into_iter().flatten().for_each(add_refusal);
+        for operation in [&mut path.put, &mut path.post, &mut path.delete, &mut path.patch] {
+            operation.iter_mut().for_each(|operation| add_bounds(operation, false));
+        }
+        path.get.iter_mut().for_each(|operation| add_bounds(operation, true));
     }
     document
 }
@@ -68,4 +72,35 @@ fn add_refusal(operation: &mut Operation) {
         .description("The request was not done; the status is that of the code.");
     let refusal = refusal.content("application/json", content).build();
     operation.responses.responses.insert("default".to_owned(), refusal.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn every_parameter_says_what_it_may_be() {
+        let document: Value = serde_json::from_str(&DOCUMENT).unwrap_or_default();
+        let operations =
+            document["paths"].as_object().into_iter().flatten().flat_map(|(path, item)| {
+                let methods = item.as_object().into_iter().flatten();
+                methods.map(move |(method, operation)| (path, method, operation))
+            });
+        let mut count = 0;
+        for (path, method, operation) in operations {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let schema = &parameter["schema"];
+                let has = |key: &str| !schema[key].is_null();
+                let is_bounded = schema["type"] == "boolean"
+                    || has("enum")
+                    || has("maxLength")
+                    || has("minimum") && has("maximum");
+                assert!(is_bounded, "say it in bounds.rs: {method} {path}: {parameter}");
+                count += 1;
+            }
+        }
+        assert!(count > 50, "{count} parameters");
+    }
 }

@@ -1,7 +1,7 @@
 //! One record.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, Version, View};
@@ -74,12 +74,26 @@ pub(crate) struct Meta {
     get,
     path = "/v1/records/{collection}/{id}",
     operation_id = "get_record",
-    params(InSpace, Address, Meta),
+    params(
+        InSpace,
+        Address,
+        Meta,
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "Versions that are known already: for one of them the answer is 304, without a body.",
+        ),
+    ),
     responses(
         (
             status = OK,
             description = "The record.",
             body = RecordBody,
+            headers(("etag" = String, description = "Its version.")),
+        ),
+        (
+            status = NOT_MODIFIED,
+            description = "It is of a version that `If-None-Match` names.",
             headers(("etag" = String, description = "Its version.")),
         ),
     ),
@@ -88,8 +102,25 @@ pub(crate) async fn get(
     InSpace(handle): InSpace,
     address: Address,
     Params(Meta { meta }): Params<Meta>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    show(&handle, &address, meta).await
+    let view = view(&handle, &address).await?;
+    let tag = entity_tag(&view)?;
+    if names_version(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    show(&handle, &address, meta, view).await
+}
+
+/// Returns whether `If-None-Match` names the version: the client has it already.
+fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter();
+    let mut tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tags.any(|found| {
+        let found = found.trim_ascii();
+        // A weak tag is compared as a strong one here: what is told is the same byte for byte.
+        found == b"*" || found.strip_prefix(b"W/").unwrap_or(found) == tag.as_bytes()
+    })
 }
 
 /// Gives a record these fields and no others.
@@ -121,7 +152,7 @@ pub(crate) async fn put(
     JsonBody(fields): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
     let done = write(&handle, &address, &asked, &params, Edit::Put(fields)).await?;
-    Ok(done.mark(show(&handle, &address, params.meta).await?))
+    Ok(done.answer(show_written(&handle, &address, params.meta).await))
 }
 
 /// Changes a record by a JSON Merge Patch; `{"$inc": n}` counts.
@@ -159,7 +190,7 @@ pub(crate) async fn patch(
 ) -> Result<Response, ApiError> {
     let edit = Edit::Merge { patch, create: false };
     let done = write(&handle, &address, &asked, &params, edit).await?;
-    Ok(done.mark(show(&handle, &address, params.meta).await?))
+    Ok(done.answer(show_written(&handle, &address, params.meta).await))
 }
 
 /// Deletes a record; it can come back.
@@ -183,7 +214,7 @@ pub(crate) async fn delete(
     Params(params): Params<WriteParams>,
 ) -> Result<Response, ApiError> {
     let done = write(&handle, &address, &asked, &params, Edit::Delete).await?;
-    Ok(done.mark(StatusCode::NO_CONTENT.into_response()))
+    Ok(done.answer(Ok(StatusCode::NO_CONTENT.into_response())))
 }
 
 /// A deleted record comes back.
@@ -213,7 +244,7 @@ pub(crate) async fn undelete(
     Params(params): Params<WriteParams>,
 ) -> Result<Response, ApiError> {
     let done = write(&handle, &address, &asked, &params, Edit::Undelete).await?;
-    Ok(done.mark(show(&handle, &address, params.meta).await?))
+    Ok(done.answer(show_written(&handle, &address, params.meta).await))
 }
 
 /// One edit of one record, as a transaction of its own.
@@ -231,6 +262,15 @@ pub(crate) async fn write(
 
 /// The view of a record that exists and is not deleted.
 pub(crate) async fn view(handle: &Handle, address: &Address) -> Result<View, ApiError> {
+    let view = view_written(handle, address).await?;
+    if view.deleted {
+        return Err(ApiError::record_deleted(&address.collection, &address.id));
+    }
+    Ok(view)
+}
+
+/// The view of a record that exists, deleted or not.
+async fn view_written(handle: &Handle, address: &Address) -> Result<View, ApiError> {
     let Address { collection, id } = address.clone();
     let read = handle.read_briefly(move |tables, space| {
         let key = RecordKey { space, collection, id };
@@ -239,14 +279,26 @@ pub(crate) async fn view(handle: &Handle, address: &Address) -> Result<View, Api
     let Address { collection, id } = address;
     match read.await? {
         (_, Some(reason)) => Err(ApiError::record_unreadable(collection, id, &reason)),
-        (Some(view), None) if view.deleted => Err(ApiError::record_deleted(collection, id)),
         (Some(view), None) => Ok(view),
         (None, None) => Err(ApiError::record_not_found(collection, id)),
     }
 }
 
-async fn show(handle: &Handle, address: &Address, meta: bool) -> Result<Response, ApiError> {
-    let view = view(handle, address).await?;
+/// Shows a record after a write of it, also where somebody has deleted it since.
+async fn show_written(
+    handle: &Handle,
+    address: &Address,
+    meta: bool,
+) -> Result<Response, ApiError> {
+    show(handle, address, meta, view_written(handle, address).await?).await
+}
+
+async fn show(
+    handle: &Handle,
+    address: &Address,
+    meta: bool,
+    view: View,
+) -> Result<Response, ApiError> {
     let tag = entity_tag(&view)?;
     let body = match meta {
         false => RecordBody::Fields(page::fields(view)),

@@ -100,7 +100,7 @@ pub(crate) async fn put(
 ) -> Result<Response, ApiError> {
     let edit = Edit::Put(fields);
     let done = records::write(&handle, &address(&collection), &asked, &params, edit).await?;
-    Ok(done.mark(show(&handle, collection).await?.into_response()))
+    Ok(done.answer(show(&handle, collection).await.map(IntoResponse::into_response)))
 }
 
 pub(super) async fn show(

@@ -1,7 +1,7 @@
 //! Private spaces: which there are, who is in them, and what is decided of that.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use branchline_crdt::ids::NetworkId;
 use branchline_crdt::membership::Role;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::decisions::{DecidedAnswer, find};
 use super::error::{ApiError, Code, text_of};
-use super::extract::JsonBody;
+use super::extract::{JsonBody, Named};
 use super::status::SiteAnswer;
 use crate::handle::{Handle, SpaceNotFound, live_records};
 
@@ -110,7 +110,7 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn show(
     State(handle): State<Handle>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Result<Json<SpaceAnswer>, ApiError> {
     let space = status(&handle, &name).await?;
     Ok(Json(answer(&handle, space).await?))
@@ -130,7 +130,7 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn grant(
     State(handle): State<Handle>,
-    Path((name, site)): Path<(String, String)>,
+    Named((name, site)): Named<(String, String)>,
     JsonBody(GrantRequest { role }): JsonBody<GrantRequest>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
     let role = role.parse::<Role>();
@@ -155,7 +155,7 @@ pub(crate) async fn grant(
 )]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
-    Path((name, site)): Path<(String, String)>,
+    Named((name, site)): Named<(String, String)>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
     let root = private_root(&handle, &name)?;
     let site = find(&handle, &site).await?;
@@ -174,7 +174,7 @@ pub(crate) async fn revoke(
 )]
 pub(crate) async fn leave(
     State(handle): State<Handle>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
     let root = private_root(&handle, &name)?;
     handle.decide(Decision::InSpace { root, decision: SpaceDecision::Leave }).await?;

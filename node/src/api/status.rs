@@ -7,7 +7,7 @@ use branchline_crdt::replica::{IndexStatus, SiteStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use crate::handle::Handle;
 use crate::network::PeerInfo;
 
@@ -180,16 +180,22 @@ pub(crate) async fn health() -> &'static str {
     "ok"
 }
 
-/// Whether the node works.
+/// Whether the node works and takes writes. Needs no token, and so says no more than that.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "get_readiness",
-    responses((status = OK, description = "The node works.", body = String)),
+    responses((status = OK, description = "The node works and takes writes.", body = String)),
+    security(()),
 )]
 pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, ApiError> {
-    handle.replica_status().await?;
-    Ok("ready")
+    match handle.takes_writes().await {
+        Ok(true) => Ok("ready"),
+        Ok(false) => Err(ApiError::new(Code::NotReady, "the node refuses writes now")
+            .hint("`branchline status` tells why")),
+        Err(_) => Err(ApiError::new(Code::NotReady, "the node does not work")
+            .hint("its log tells why; start it again with `branchline run`")),
+    }
 }
 
 /// What the site knows of itself, its storage and the others.

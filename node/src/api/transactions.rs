@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
 use super::extract::{InSpace, JsonBody, Params};
+use super::object::objects;
 use super::writes::{Asked, Done, WriteParams, expected};
 use crate::handle::Handle;
 
@@ -22,6 +23,7 @@ use crate::handle::Handle;
 #[serde(deny_unknown_fields)]
 pub struct TransactionRequest {
     /// The edits, in order.
+    #[serde(deserialize_with = "objects")]
     pub edits: Vec<EditRequest>,
 }
 
@@ -136,7 +138,16 @@ pub(crate) async fn transact(
     let edits = numbered.map(|(edit, number)| record_edit(edit, number));
     let edits = edits.collect::<Result<Vec<_>, _>>()?;
     let done = asked.write(&handle, &params, edits).await?;
-    let Done { written, received } = &done;
+    let shown = show(&handle, &done, records).await;
+    Ok(done.answer(shown))
+}
+
+async fn show(
+    handle: &Handle,
+    done: &Done,
+    records: Vec<(String, String)>,
+) -> Result<Response, ApiError> {
+    let Done { written, received } = done;
     let entry = written.entry.map(|entry| EntryName {
         site: entry.author.site.to_string(),
         incarnation: HEXLOWER.encode(&entry.author.incarnation.0),
@@ -147,9 +158,9 @@ pub(crate) async fn transact(
         entry,
         repeat: written.is_repeat,
         received: received.map(|(count, _)| count as u64),
-        records: versions(&handle, records).await?,
+        records: versions(handle, records).await?,
     };
-    Ok(done.mark(Json(answer).into_response()))
+    Ok(Json(answer).into_response())
 }
 
 fn record_edit(edit: EditRequest, number: usize) -> Result<RecordEdit, ApiError> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use branchline_crdt::changes::{self, read_entry};
 use branchline_crdt::entry::{EntryId, Origin};
 use branchline_crdt::ids::SiteId;
@@ -27,31 +27,36 @@ use branchline_crdt::tables::records::{RecordKey, RecordRow};
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::{IntoParams, PartialSchema};
 
+use super::REQUEST_TIMEOUT;
 use super::error::{ApiError, Code};
 use super::extract::wait_time;
 use super::room::Room;
 use crate::feed::WAIT_MAX;
-use crate::handle::{Handle, Stopped};
+use crate::handle::Handle;
 use crate::storage::Reader;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest idempotency key.
-const KEY_BYTES_MAX: usize = 255;
+pub(super) const KEY_BYTES_MAX: usize = 255;
 /// Tells that the request was a repeat.
 const REPLAYED: &str = "idempotency-replayed";
 /// Tells how many other sites hold the write durably, as far as is proven.
 const RECEIVED: &str = "branchline-received";
 /// How long to wait for other sites where nothing is asked for.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// When a request that waits is answered at the latest after it came, so that it is not cut off as one that takes too long.
+const WAIT_END: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs() - 5);
 
 /// What the headers of a write ask for.
 pub(crate) struct Asked {
     headers: HeaderMap,
     room: Room,
+    /// When the request began to be read.
+    came: Instant,
 }
 
 impl IntoParams for Asked {
@@ -76,7 +81,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let room = Room::from_request_parts(parts, state).await?;
-        Ok(Self { headers: parts.headers.clone(), room })
+        Ok(Self { headers: parts.headers.clone(), room, came: Instant::now() })
     }
 }
 
@@ -141,6 +146,8 @@ impl Asked {
         edits: Vec<RecordEdit>,
     ) -> Result<Done, ApiError> {
         let wait = self.wait_for(handle, params).await?;
+        // What can be refused is refused before anything is written.
+        let _waiting = wait.as_ref().map(|_| self.room.wait()).transpose()?;
         let origin = self.origin(handle.site(), &edits)?;
         let records: Vec<_> =
             edits.iter().map(|edit| (edit.collection.clone(), edit.id.clone())).collect();
@@ -153,12 +160,16 @@ impl Asked {
         let received = match wait {
             None => None,
             Some((wait, deadline)) => {
-                let _waiting = self.room.wait()?;
+                self.room.leave();
                 let entries = match written.entry {
-                    Some(entry) => vec![entry],
-                    None => last_entries(handle, records).await?,
+                    Some(entry) => Ok(vec![entry]),
+                    None => last_entries(handle, records).await,
                 };
-                Some(await_receipts(handle, &entries, &wait, deadline).await?)
+                // It is written: what cannot be found out about others is not proven.
+                Some(match entries {
+                    Ok(entries) => await_receipts(handle, &entries, &wait, deadline).await,
+                    Err(_) => (0, false),
+                })
             }
         };
         Ok(Done { written, received })
@@ -166,7 +177,13 @@ impl Asked {
 
     /// The origin that stands for key and request.
     fn origin(&self, site: SiteId, edits: &[RecordEdit]) -> Result<Option<Origin>, ApiError> {
-        let Some(key) = self.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+        let mut keys = self.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(key) = keys.next() else { return Ok(None) };
+        if keys.next().is_some() {
+            return Err(bad(format!(
+                "the request has several headers {IDEMPOTENCY_KEY}, expected one"
+            )));
+        }
         let key = key.as_bytes();
         if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
             let found = key.len();
@@ -226,13 +243,16 @@ impl Asked {
                 return Err(bad(message));
             }
         };
-        Ok(Some((wait, Instant::now() + timeout)))
+        // A body that came slowly leaves less of the time that a request has.
+        Ok(Some((wait, (Instant::now() + timeout).min(self.came + WAIT_END))))
     }
 }
 
 impl Done {
-    /// Says in an answer what is to be said of the write.
-    pub(super) fn mark(&self, mut response: Response) -> Response {
+    /// Answers with what is to be shown of the write, and says what became of it. What is written is never answered with
+    /// an error: where it cannot be shown (the node stops, the disk fails), the answer is 202 and shows nothing.
+    pub(super) fn answer(&self, shown: Result<Response, ApiError>) -> Response {
+        let mut response = shown.unwrap_or_else(|_| StatusCode::ACCEPTED.into_response());
         let headers = response.headers_mut();
         if self.written.is_repeat {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
@@ -327,31 +347,37 @@ fn last_entry(reader: &Reader, key: &RecordKey) -> Result<Option<EntryId>, Store
     Ok(Some(EntryId { author: header.author, seq: header.seq }))
 }
 
-/// Waits until receipts prove what is waited for, and says how many sites hold all entries, and whether that is it.
+/// Waits until receipts prove what is waited for, and says how many sites hold all entries, and whether that is it. Ends
+/// early where the node stops.
 async fn await_receipts(
     handle: &Handle,
     entries: &[EntryId],
     wait: &WaitFor,
     deadline: Instant,
-) -> Result<(usize, bool), ApiError> {
-    let mut receipts = handle.receipts();
+) -> (usize, bool) {
+    let (mut receipts, mut stopping) = (handle.receipts(), handle.feed.stopping());
+    let mut count = 0;
     loop {
         receipts.mark_unchanged();
         let mut least: Option<(usize, bool)> = None;
         for entry in entries {
-            let holders = handle.holders(*entry).await?;
+            let Ok(holders) = handle.holders(*entry).await else { return (count, false) };
             let found = (count_of(&holders), wait.is_met(&holders));
             least = Some(least.map_or(found, |(count, met)| (found.0.min(count), found.1 && met)));
         }
         // Nothing was written ever, so nobody lacks it.
-        let (count, is_met) = least.unwrap_or((0, true));
+        let (found, is_met) = least.unwrap_or((0, true));
+        count = found;
         if is_met {
-            return Ok((count, true));
+            return (count, true);
         }
-        match timeout_at(deadline, receipts.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(Stopped { reason: None }.into()),
-            Err(_) => return Ok((count, false)),
+        let has_changed = tokio::select! {
+            changed = receipts.changed() => changed.is_ok(),
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => false,
+            () = sleep_until(deadline) => false,
+        };
+        if !has_changed {
+            return (count, false);
         }
     }
 }

@@ -61,6 +61,8 @@ pub(crate) enum Message {
         arrived: Instant,
         reply: WriteReply,
     },
+    /// Answers, and does nothing else.
+    Ping(oneshot::Sender<()>),
     Status(oneshot::Sender<Status>),
     /// For those who watch the node.
     Measure(oneshot::Sender<Measured>),
@@ -277,6 +279,9 @@ impl Driver {
             Message::Status(reply) => {
                 // Nobody may be waiting any more; that is no fault. The same holds for all replies.
                 let _ = reply.send(self.replica.status());
+            }
+            Message::Ping(reply) => {
+                let _ = reply.send(());
             }
             Message::Measure(reply) => {
                 let _ = reply.send(self.measure());

@@ -202,6 +202,11 @@ impl Feed {
         self.shared.is_stopping.send_replace(true);
     }
 
+    /// Turns true when the node stops: who waits for something else stops waiting as well.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.shared.is_stopping.subscribe()
+    }
+
     /// A consumer of the feed of a space.
     pub(crate) async fn open(
         &self,

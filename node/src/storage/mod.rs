@@ -132,12 +132,23 @@ pub struct Reader {
     journal: JournalReader,
     folder: Arc<DataFolder>,
     /// Why the last append was refused.
-    refusal: Arc<RwLock<Option<String>>>,
+    refusal: Arc<RwLock<Option<Refusal>>>,
+    disk_reserve_bytes: u64,
     /// The tables were emptied and do not show the whole journal yet: nobody but the writer may look.
     is_rebuilding: Arc<AtomicBool>,
     /// Counts how often the tables came to show more.
     grown: Arc<watch::Sender<u64>>,
 }
+
+/// Why an append was refused.
+struct Refusal {
+    reason: String,
+    /// Whether room was all that it lacked.
+    is_full: bool,
+}
+
+/// A disk that was full takes appends again once it has so much room, whatever is kept for the tables.
+const ROOM_AGAIN_BYTES: u64 = 1 << 20;
 
 impl Storage {
     /// Opens the data folder `dir`, creating it if there is none.
@@ -180,6 +191,7 @@ impl Storage {
             journal: journal.reader().clone(),
             folder: Arc::new(folder),
             refusal: Arc::default(),
+            disk_reserve_bytes: options.disk_reserve_bytes,
             is_rebuilding: Arc::default(),
             grown: Arc::default(),
         };
@@ -224,11 +236,14 @@ impl Storage {
     }
 
     /// Sets down whether the disk takes appends, and says so when that changes.
-    fn note_refusal(&self, refusal: Option<String>) {
+    fn note_refusal(&self, error: Option<&StoreError>) {
+        let is_full = |error: &StoreError| matches!(error, StoreError::Unwritable { source } if source.kind() == io::ErrorKind::StorageFull);
+        let refusal =
+            error.map(|error| Refusal { reason: error.to_string(), is_full: is_full(error) });
         let known = &self.reader.refusal;
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         match (&*known, &refusal) {
-            (None, Some(reason)) => tracing::error!(reason, "writes are refused"),
+            (None, Some(Refusal { reason, .. })) => tracing::error!(reason, "writes are refused"),
             (Some(_), None) => tracing::info!("writes are taken again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
@@ -262,7 +277,20 @@ impl Reader {
 
     /// Why the disk refused the last append; `None` if it took it.
     pub fn refusal(&self) -> Option<String> {
-        self.refusal.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let refusal = self.refusal.read().unwrap_or_else(PoisonError::into_inner);
+        refusal.as_ref().map(|refusal| refusal.reason.clone())
+    }
+
+    /// Returns whether the disk would take an append now, as far as that can be known without one.
+    pub(crate) fn takes_appends(&self) -> bool {
+        let free = disk::free_bytes(self.path()).unwrap_or(u64::MAX);
+        let refusal = self.refusal.read().unwrap_or_else(PoisonError::into_inner);
+        match &*refusal {
+            None => free >= self.disk_reserve_bytes,
+            Some(Refusal { is_full, .. }) => {
+                *is_full && free >= self.disk_reserve_bytes.max(ROOM_AGAIN_BYTES)
+            }
+        }
     }
 
     /// The tables as they are, if nobody is writing them. For a row or two: whoever writes waits.
@@ -422,7 +450,7 @@ impl Store for Storage {
         let started = Instant::now();
         let appended = self.demand_room().and_then(|()| self.journal.append(frames));
         self.append_duration.record_time(started.elapsed());
-        self.note_refusal(appended.as_ref().err().map(StoreError::to_string));
+        self.note_refusal(appended.as_ref().err());
         appended
     }
 

@@ -136,12 +136,10 @@ pub(crate) fn of_cell(name: &str, kind: Kind, cell: &str) -> Result<Value, Strin
     }
 }
 
-/// What a field of a JSON lines file becomes: a decimal may stand there as a number, with all its digits.
+/// What a field of a JSON lines file becomes: a decimal may stand there as a number.
 pub(crate) fn of_json(kind: Option<Kind>, value: Value) -> Value {
     match (kind, value) {
-        (Some(Kind::Decimal), Value::Number(number)) => {
-            record::decimal_of(number.as_str()).map_or(Value::Number(number), Value::String)
-        }
+        (Some(Kind::Decimal), Value::Number(number)) => number.to_string().into(),
         (_, value) => value,
     }
 }
