@@ -17,6 +17,7 @@ pub mod frontier;
 pub mod history;
 pub mod holders;
 pub mod ids;
+pub mod json;
 pub mod kinds;
 pub mod log;
 pub mod membership;

@@ -63,7 +63,7 @@ pub(crate) struct Known {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// What the replica knows.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
     pub replica: Status,
     /// Whether a node is running here (or its folder was opened by a command).
     pub running: bool,

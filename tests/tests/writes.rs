@@ -311,3 +311,116 @@ fn a_writer_can_wait_until_other_offices_hold_the_write() {
     );
     assert_eq!(late.json::<Value>().unwrap()["n"], 5, "the write stays");
 }
+
+/// Sends JSON as it is written, so that the site is the first that reads its numbers.
+#[track_caller]
+fn send_text(office: &Office, method: Method, path: &str, body: String) -> String {
+    let (address, token) = office.api();
+    let request = client().request(method, format!("http://{address}{path}")).bearer_auth(token);
+    let answer = request.header("content-type", "application/json").body(body).send().unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().unwrap());
+    answer.text().unwrap()
+}
+
+#[test]
+fn a_number_keeps_its_digits_on_every_way_in_and_out() {
+    const AMOUNTS: [&str; 4] = ["1234567890123456.78", "1.10", "0.1234567890123456789", "-0.50"];
+    const WAYS: usize = 7;
+    let folder = tempfile::tempdir().unwrap();
+    let (head, north) = Office::pair(PROGRAM, folder.path());
+    let file = |name: String, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let schema = r#"{"money": {"amt": "decimal indexed", "n": "integer"}}"#;
+    let schema = file("schema.json".to_owned(), schema.to_owned());
+    head.run(["schema", "apply", &schema]).ok();
+
+    for amount in AMOUNTS {
+        let members = format!(r#""amt": {amount}, "n": 9007199254740993"#);
+        let fields = format!("{{{members}}}");
+        let id = |way: &str| format!("{way}{amount}");
+        let path = |way: &str| format!("/v1/records/money/{way}{amount}");
+        send_text(&head, Method::PUT, &path("put"), fields.clone());
+        send_text(&head, Method::PUT, &path("patch"), "{}".to_owned());
+        send_text(&head, Method::PATCH, &path("patch"), fields.clone());
+        let edit = format!(
+            r#"{{"op": "put", "collection": "money", "id": "edit{amount}", "fields": {fields}}}"#
+        );
+        send_text(&head, Method::POST, "/v1/transactions", format!(r#"{{"edits": [{edit}]}}"#));
+        let line = format!(r#"{{"id": "line{amount}", "fields": {fields}}}"#);
+        send_text(&head, Method::POST, "/v1/import/money", line);
+        head.run(["put", "money", &id("command"), &fields]).ok();
+        let line = format!(r#"{{"id": "jsonl{amount}", {members}}}"#);
+        let lines = file(format!("{amount}.jsonl"), line);
+        head.run(["import", "money", &lines, "--id", "id"]).ok();
+        let rows = format!("id,amt,n\ncsv{amount},{amount},9007199254740993\n");
+        let rows = file(format!("{amount}.csv"), rows);
+        head.run(["import", "money", &rows, "--id", "id"]).ok();
+    }
+    converge(&[&head, &north]);
+
+    let lines = folder.path().join("out.jsonl");
+    north.run(["export", "money", "-o", lines.to_str().unwrap()]).ok();
+    let exported = std::fs::read_to_string(&lines).unwrap();
+    let shown = north.run(["get", "money", "put1.10"]).ok();
+    assert!(shown.contains(r#""amt":"1.10","n":9007199254740993"#), "{shown}");
+    for amount in AMOUNTS {
+        let shown = format!(r#""amt":"{amount}""#);
+        let listed = ["--json", "list", "money", "--where", &format!("amt = {amount}")];
+        let listed = north.run(listed).ok();
+        for text in [&exported, &listed] {
+            assert_eq!(text.matches(&shown).count(), WAYS, "{amount}: {text}");
+        }
+    }
+    let found = |filter: &str| {
+        north.run(["--json", "list", "money", "--where", filter]).ok().lines().count()
+    };
+    assert_eq!(found("amt > 1234567890123456.779 and amt < 1.23456789012345679e15"), WAYS);
+    assert_eq!(found("amt > 1234567890123456.78"), 0);
+    assert_eq!(found("n > 9007199254740992 and n < 9007199254740994"), AMOUNTS.len() * WAYS);
+    assert_eq!(found("n = 9007199254740992 or n = 9007199254740994"), 0);
+    let sums = north.run(["--json", "summary", "money", "--sum", "amt,n"]).ok();
+    assert!(sums.contains(r#""amt":"8641975230864202.5241975230864197523""#), "{sums}");
+    assert!(sums.contains(r#""n":252201579132747804"#), "{sums}");
+    let feed = north.get("/v1/changes?collection=money&limit=1000").to_string();
+    for amount in AMOUNTS {
+        assert!(feed.matches(&format!(r#""amt":"{amount}""#)).count() >= WAYS, "{amount}: {feed}");
+    }
+    assert!(!feed.contains("9007199254740992"), "{feed}");
+}
+
+#[test]
+fn a_number_that_would_lose_digits_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    let before = head.digest();
+    for number in
+        ["1234567890123456.78", "1e400", "18446744073709551615", "18446744073709551616", "1e-400"]
+    {
+        let fields = format!(r#"{{"amt": {number}}}"#);
+        let error = head.run(["put", "money", "1", &fields]).fails(1);
+        let shown = number.replace("e4", "e+4");
+        assert!(error.contains("\"amt\"") && error.contains(&shown), "{error}");
+        assert!(error.contains("hint:") && error.contains("decimal"), "{error}");
+    }
+    assert_eq!(head.digest(), before);
+
+    // Whole numbers stay whole after a field held a fraction.
+    head.run(["put", "money", "1", r#"{"amt": 1.5}"#]).ok();
+    let shown = head.run(["patch", "money", "1", r#"{"amt": 9007199254740993}"#]).ok();
+    assert!(shown.contains(":9007199254740993}"), "{shown}");
+
+    // Ids that are numbers are the digits as they are written, and never each other's.
+    let file = folder.path().join("ids.jsonl");
+    let rows =
+        "{\"id\":12345678901234567890123}\n{\"id\":12345678901234567890124}\n{\"id\":1.50}\n";
+    std::fs::write(&file, format!("{rows}{{\"id\":1e2}}\n")).unwrap();
+    let ran = head.run(["import", "ids", file.to_str().unwrap(), "--id", "id"]);
+    let refused = ran.fails(1);
+    assert!(refused.contains("ids.jsonl:4:") && refused.contains("1e+2"), "{refused}");
+    for id in ["12345678901234567890123", "12345678901234567890124", "1.50"] {
+        assert!(head.has("ids", id), "{id}");
+    }
+}

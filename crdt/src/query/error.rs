@@ -83,6 +83,9 @@ pub enum QueryFault {
     /// A number has too many digits.
     #[error("the number has more than {} digits", crate::record::DECIMAL_DIGITS_MAX)]
     Digits,
+    /// A number's power of ten is beyond that of every value.
+    #[error("the number's power of ten is beyond that of all values")]
+    Power,
     /// A name is no field's.
     #[error("{0}")]
     Name(NameError),

@@ -10,7 +10,7 @@ use super::lexer::Word;
 use super::number::Number;
 use super::parser;
 use super::scalar::Scalar;
-use crate::record::{Fields, Kind, Schema, timestamp_from_text};
+use crate::record::{Fields, Kind, Schema, Whole, Written, timestamp_from_text};
 
 /// Which records a query is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,8 +148,9 @@ impl Literal {
         match word {
             Word::Str(text) => Some(Literal::of_string(text, kind)),
             Word::Number(text) => {
-                let number = Number::of_decimal(text)?;
-                Some(Literal::of_number(number, text.contains('.'), kind))
+                let written = Written::read(text)?;
+                let number = Number::of_written(&written)?;
+                Some(Literal::of_number(number, written.whole() != Whole::Broken, kind))
             }
             word if word.is("null") => Some(Ok(Literal::Null)),
             word if word.is("true") => Some(Literal::of_bool(true, kind)),
@@ -184,10 +185,10 @@ impl Literal {
         }
     }
 
-    fn of_number(number: Number, has_point: bool, kind: Option<Kind>) -> Result<Literal, Kind> {
+    fn of_number(number: Number, is_whole: bool, kind: Option<Kind>) -> Result<Literal, Kind> {
         match kind {
             None | Some(Kind::Float | Kind::Decimal) => Ok(Literal::Number(number)),
-            Some(Kind::Integer | Kind::Counter) if !has_point => Ok(Literal::Number(number)),
+            Some(Kind::Integer | Kind::Counter) if is_whole => Ok(Literal::Number(number)),
             Some(
                 kind @ (Kind::Integer
                 | Kind::Counter

@@ -2,7 +2,8 @@
 
 use super::TEXT_BYTES_MAX;
 use super::error::{Part, QueryError, QueryFault};
-use crate::record::{DECIMAL_DIGITS_MAX, check_user_field};
+use super::number::Number;
+use crate::record::{DECIMAL_DIGITS_MAX, Written, check_user_field};
 
 /// A word, and where it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +19,7 @@ pub(super) enum Word {
     /// A field that can be nothing else.
     Path(String),
     Str(String),
-    /// `-?digits(.digits)?`.
+    /// `-?digits(.digits)?`, perhaps with a power of ten behind an `e`.
     Number(String),
     Symbol(&'static str),
     End,
@@ -152,13 +153,30 @@ impl Lexer<'_> {
             text.push('.');
             text.push_str(&fraction);
         }
+        if text.bytes().filter(u8::is_ascii_digit).count() > DECIMAL_DIGITS_MAX {
+            return self.error(offset, QueryFault::Digits);
+        }
+        if matches!(self.peek(), Some('e' | 'E')) {
+            self.at += 1;
+            text.push('e');
+            if let Some(sign @ ('+' | '-')) = self.peek() {
+                self.at += 1;
+                text.push(sign);
+            }
+            let power = self.take(|c| c.is_ascii_digit());
+            if power.is_empty() {
+                return self.unexpected("digits of the power of ten");
+            }
+            text.push_str(&power);
+        }
         if self.peek().is_some_and(|c| is_name_start(c) || c == '.') {
             return self.unexpected("the end of the number");
         }
-        match text.bytes().filter(u8::is_ascii_digit).count() {
-            ..=DECIMAL_DIGITS_MAX => Ok(Word::Number(text)),
-            _ => self.error(offset, QueryFault::Digits),
+        let number = Written::read(&text).and_then(|written| Number::of_written(&written));
+        if number.is_none() {
+            return self.error(offset, QueryFault::Power);
         }
+        Ok(Word::Number(text))
     }
 
     fn unexpected<T>(&self, expected: &'static str) -> Result<T, QueryError> {

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | field | `price`, `origin.city`; in backquotes where it has other characters: `` `unit price` `` |
 //! | string, timestamp, bytes | `'Tea'` or `"Tea"`, a quote inside doubled; a timestamp in RFC 3339, bytes in base64 |
-//! | number | `7`, `-2.50`, of at most 38 digits |
+//! | number | `7`, `-2.50`, `1e20`, of at most 38 digits |
 //! | others | `true`, `false`, `null` |
 //! | tests | `= != < <= > >=`, `in (…, …)`, `starts with '…'`, `is null`, `is not null` |
 //! | connection | `not` before `and` before `or`, parentheses |
@@ -19,6 +19,8 @@
 //! is an error at its place in the text ([`QueryError::offset`]). Any other field is compared by what each record holds
 //! there. A test of two values that cannot be compared is false, so `x != 5` holds wherever `x = 5` does not. A field
 //! that is missing is null, and null equals null alone.
+//!
+//! Numbers of all kinds are compared exactly. A float counts as the shortest decimal that reads as it, in sums too.
 //!
 //! Values have one order, whatever their kinds ([`Scalar`]): it decides `<`, the order of a list and of groups, and the
 //! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`];

@@ -1,6 +1,6 @@
 //! Numbers of all kinds in one order.
 
-use crate::record::DECIMAL_DIGITS_MAX;
+use crate::record::{DECIMAL_DIGITS_MAX, Significant, Written};
 
 /// Digits that are kept of a number: those of the longest decimal.
 const DIGITS: u32 = DECIMAL_DIGITS_MAX as u32;
@@ -60,7 +60,9 @@ impl Number {
         let missing = (DIGITS - 1).checked_sub(last)?;
         let digits = mantissa * 10_u128.pow(missing);
         let power = i32::from(POWER_ZERO) + i32::try_from(last).ok()? - scale;
-        let number = Number { sign: 1, power: u16::try_from(power).ok()?, digits };
+        // The last one is that of infinity.
+        let power = u16::try_from(power).ok().filter(|power| *power < u16::MAX)?;
+        let number = Number { sign: 1, power, digits };
         Some(if is_negative { number.negated() } else { number })
     }
 
@@ -96,16 +98,14 @@ impl Number {
             return Some(if n < 0.0 { infinity.negated() } else { infinity });
         }
         // Such as 1.25e-7.
-        let text = format!("{n:e}");
-        let (decimal, power) = text.split_once('e')?;
-        let (is_negative, unsigned) = match decimal.strip_prefix('-') {
-            Some(unsigned) => (true, unsigned),
-            None => (false, decimal),
-        };
-        let places = unsigned.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-        let mantissa: u128 = unsigned.replace('.', "").parse().ok()?;
-        let scale = i32::try_from(places).ok()? - power.parse::<i32>().ok()?;
-        Number::new(is_negative, mantissa, scale)
+        Number::of_written(&Written::read(&format!("{n:e}"))?)
+    }
+
+    /// A number as it is written. `None`: it has more than 38 digits, or its power of ten is beyond that of any field.
+    pub(crate) fn of_written(written: &Written<'_>) -> Option<Number> {
+        let Significant { digits, power } = written.significant();
+        let mantissa = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+        Number::new(written.is_negative, mantissa, i32::try_from(-power).ok()?)
     }
 
     /// Bytes that sort as the numbers do.
@@ -119,6 +119,9 @@ impl Number {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use bigdecimal::BigDecimal;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -168,5 +171,50 @@ mod tests {
         }
         assert_eq!(Number::of_float(0.1), Number::of_decimal("0.100"));
         assert_eq!(Number::of_float(f64::NAN), None);
+    }
+
+    #[test]
+    fn a_written_number_is_below_infinity_or_none() {
+        let of = |text: &str| Number::of_written(&Written::read(text).unwrap());
+        let infinity = Number::of_float(f64::INFINITY).unwrap();
+        assert!(of("1e32766").unwrap() < infinity && of("1e-32767").unwrap() > Number::ZERO);
+        for text in ["1e32767", "1e-32769", "1e999999999", "1e-999999999", &"1".repeat(39)] {
+            assert_eq!(of(text), None, "{text}");
+        }
+        assert_eq!(of("0e999999999"), Some(Number::ZERO));
+        assert_eq!(of("-1.20e2"), Some(Number::of_integer(-120)));
+    }
+
+    /// A number of at most 38 digits as a filter, JSON or CSV writes it.
+    fn written() -> impl Strategy<Value = String> {
+        let digits = "-?[0-9]{1,19}(\\.[0-9]{1,19})?([eE][+-]?[0-9]{1,2})?";
+        prop_oneof![digits, "-?[0-2](\\.[0-2]{1,2})?(e[+-]?[0-2])?"]
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_compare_as_those_of_arbitrary_precision(
+            a in written(), b in written(), integer in any::<i64>(), float in any::<f64>(),
+        ) {
+            let reference = |text: &str| text.parse::<BigDecimal>().unwrap();
+            let mut numbers = Vec::new();
+            for text in [a, b] {
+                numbers.push((Number::of_written(&Written::read(&text).unwrap()).unwrap(), reference(&text)));
+                if let Some(decimal) = Number::of_decimal(&text).filter(|_| !text.contains(['e', 'E'])) {
+                    numbers.push((decimal, reference(&text)));
+                }
+                let float: f64 = text.parse().unwrap();
+                numbers.push((Number::of_float(float).unwrap(), reference(&format!("{float:e}"))));
+            }
+            numbers.push((Number::of_integer(integer), BigDecimal::from(integer)));
+            if float.is_finite() {
+                numbers.push((Number::of_float(float).unwrap(), reference(&format!("{float:e}"))));
+            }
+            for (number, is) in &numbers {
+                for (other, other_is) in &numbers {
+                    prop_assert_eq!(number.cmp(other), is.cmp(other_is), "{} and {}", is, other_is);
+                }
+            }
+        }
     }
 }

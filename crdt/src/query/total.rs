@@ -6,12 +6,12 @@ use bigdecimal::num_bigint::BigInt;
 use bigdecimal::{BigDecimal, RoundingMode};
 
 use super::number::Mantissa;
-use crate::record::{Kind, Value, is_decimal};
+use crate::record::{Kind, Significant, Value, Written, exact_float, is_decimal, nearest_float};
 
 /// Places of an average beyond those of the values.
 const AVERAGE_PLACES: i64 = 6;
 
-/// Exact sums, whatever the number of digits; of floats as floats add up, in the order of ids.
+/// Exact sums, whatever the number of digits and the order. A float counts as the shortest decimal that reads as it.
 #[derive(Default)]
 pub(super) struct Total {
     count: u64,
@@ -21,7 +21,12 @@ pub(super) struct Total {
     decimals: BTreeMap<i64, i128>,
     /// What 128 bits do not hold of those.
     large: BigDecimal,
-    floats: Option<f64>,
+    /// Whether there are floats among them;
+    has_floats: bool,
+    /// and others.
+    has_exact: bool,
+    /// Floats that are infinite or not a number.
+    boundless: Option<f64>,
     /// Values that are no numbers.
     pub(super) left_out: u64,
 }
@@ -31,15 +36,19 @@ impl Total {
     pub(super) fn add(&mut self, value: &Value, kind: Option<Kind>) {
         match value {
             Value::Null => return,
-            Value::Int(n) | Value::Counter(n) => self.integers += i128::from(*n),
-            Value::Float(n) => self.floats = Some(self.floats.unwrap_or_default() + n),
+            Value::Int(n) | Value::Counter(n) => {
+                self.has_exact = true;
+                self.integers += i128::from(*n);
+            }
+            Value::Float(n) => self.add_float(*n),
             Value::Str(text)
                 if kind == Some(Kind::Decimal)
                     && is_decimal(text)
                     && let Some(mantissa) = Mantissa::of_decimal(text)
                     && let Some(digits) = mantissa.signed() =>
             {
-                self.add_decimal(digits, mantissa.places);
+                self.has_exact = true;
+                self.add_decimal(digits, mantissa.places.into());
             }
             Value::Bool(_)
             | Value::Str(_)
@@ -55,12 +64,25 @@ impl Total {
         self.count += 1;
     }
 
-    fn add_decimal(&mut self, digits: i128, places: u32) {
-        let sum = self.decimals.entry(i64::from(places)).or_default();
+    fn add_decimal(&mut self, digits: i128, places: i64) {
+        let sum = self.decimals.entry(places).or_default();
         *sum = sum.checked_add(digits).unwrap_or_else(|| {
-            self.large += BigDecimal::new(BigInt::from(*sum), places.into());
+            self.large += BigDecimal::new(BigInt::from(*sum), places);
             digits
         });
+    }
+
+    fn add_float(&mut self, n: f64) {
+        self.has_floats = true;
+        let text = format!("{n:e}");
+        let Some(written) = Written::read(&text).filter(|_| n.is_finite()) else {
+            self.boundless = Some(self.boundless.unwrap_or_default() + n);
+            return;
+        };
+        let Significant { digits, power } = written.significant();
+        // At most 17 digits; zero has none.
+        let digits: i128 = digits.parse().unwrap_or_default();
+        self.add_decimal(if written.is_negative { -digits } else { digits }, -power);
     }
 
     /// The sum or the average; null: there were no numbers.
@@ -72,9 +94,16 @@ impl Total {
         let decimals = self.decimals.into_iter();
         let decimals = decimals.map(|(places, sum)| BigDecimal::new(BigInt::from(sum), places));
         let exact = decimals.fold(self.large + BigDecimal::from(self.integers), |a, b| a + b);
-        if let Some(floats) = self.floats {
-            let sum = floats + exact.to_plain_string().parse::<f64>().unwrap_or(f64::NAN);
-            return Value::Float(if is_average { sum / self.count as f64 } else { sum });
+        if let Some(boundless) = self.boundless {
+            return Value::Float(boundless);
+        }
+        if self.has_floats {
+            let all = if is_average { &exact / BigDecimal::from(self.count) } else { exact };
+            let text = all.to_scientific_notation();
+            // A sum of more than floats is never rounded; an average always is.
+            let is_rounded = is_average || !self.has_exact;
+            let float = if is_rounded { nearest_float(&text) } else { exact_float(&text) };
+            return float.map_or_else(|| Value::Str(all.to_plain_string()), Value::Float);
         }
         if !is_average {
             return match i64::try_from(self.integers) {
@@ -109,5 +138,43 @@ mod tests {
             }
             prop_assert_eq!(total.end(false), Value::Str(expected.to_plain_string()));
         }
+
+        /// Whatever the order in which they are added up.
+        #[test]
+        fn a_sum_of_floats_is_the_float_nearest_to_the_exact_one(
+            mut floats in prop::collection::vec(any::<f64>().prop_filter("no number", |n| n.is_finite()), 1..20),
+        ) {
+            let sum = |floats: &[f64]| {
+                let mut total = Total::default();
+                floats.iter().for_each(|n| total.add(&Value::Float(*n), Some(Kind::Float)));
+                total.end(false)
+            };
+            let exact = |n: &f64| format!("{n:e}").parse::<BigDecimal>().unwrap();
+            let expected: BigDecimal = floats.iter().map(exact).sum();
+            let forwards = sum(&floats);
+            floats.reverse();
+            prop_assert_eq!(&forwards, &sum(&floats));
+            match forwards {
+                Value::Float(n) => {
+                    prop_assert_eq!(n, expected.to_plain_string().parse::<f64>().unwrap());
+                }
+                other => prop_assert_eq!(other, Value::Str(expected.to_plain_string())),
+            }
+        }
+    }
+
+    #[test]
+    fn one_float_among_whole_numbers_rounds_none_of_them() {
+        let sum = |values: &[Value]| {
+            let mut total = Total::default();
+            values.iter().for_each(|value| total.add(value, None));
+            total.end(false)
+        };
+        let large = Value::Int(9_007_199_254_740_993);
+        assert_eq!(sum(&[Value::Float(0.1), Value::Float(0.2)]), Value::Float(0.3));
+        assert_eq!(sum(&[Value::Float(1.5), Value::Int(2)]), Value::Float(3.5));
+        assert_eq!(sum(&[Value::Float(1.5), large]), Value::Str("9007199254740994.5".to_owned()));
+        let Value::Float(sum) = sum(&[Value::Float(f64::NAN), Value::Int(1)]) else { panic!() };
+        assert!(sum.is_nan());
     }
 }

@@ -36,6 +36,11 @@ pub const SCHEMA_INDEXES_MAX: usize = 8;
 
 /// The collection whose records are the schemas of the other collections.
 pub const SCHEMA_COLLECTION: &str = "_schema";
+/// How the names begin that are kept for the product's own use.
+const RESERVED: &str = "_";
+/// How the names begin that programs which read JSON as this one does take for something else: a map of one such name is
+/// a number to them.
+pub(super) const JSON_RESERVED: &str = "$serde_json::private::";
 /// The field that says whether a record is deleted.
 pub const DELETED_FIELD: &str = "_deleted";
 
@@ -79,12 +84,16 @@ pub enum NameError {
         name: String,
     },
     /// The name is kept for the product's own use.
-    #[error("the {what} {name:?} begins with '_', which is reserved; choose another name")]
+    #[error(
+        "the {what} {name:?} begins with {beginning:?}, which is reserved; choose another name"
+    )]
     Reserved {
         /// What was named.
         what: &'static str,
         /// The name.
         name: String,
+        /// How no name may begin.
+        beginning: &'static str,
     },
 }
 
@@ -128,7 +137,9 @@ pub fn check_collection(name: &str) -> Result<(), NameError> {
         |c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'),
     )?;
     match name.chars().next() {
-        Some('_') => Err(NameError::Reserved { what: WHAT, name: name.to_owned() }),
+        Some('_') => {
+            Err(NameError::Reserved { what: WHAT, name: name.to_owned(), beginning: RESERVED })
+        }
         Some('a'..='z') => Ok(()),
         Some(_) | None => Err(NameError::Beginning { what: WHAT, name: name.to_owned() }),
     }
@@ -154,15 +165,17 @@ pub(crate) fn check_field(name: &str) -> Result<(), NameError> {
 }
 
 /// Checks a field name as a user may write it: additionally no `.`, which separates the names of
-/// a path, and no `_` at its beginning, which is reserved.
+/// a path, and no reserved beginning.
 pub(crate) fn check_user_field(name: &str) -> Result<(), NameError> {
     const WHAT: &str = "field name";
     check_field(name)?;
     check_characters(WHAT, name, "all but '.' (it separates the names of a path)", |c| c != '.')?;
-    if name.starts_with('_') {
-        return Err(NameError::Reserved { what: WHAT, name: name.to_owned() });
+    match [RESERVED, JSON_RESERVED].into_iter().find(|beginning| name.starts_with(beginning)) {
+        None => Ok(()),
+        Some(beginning) => {
+            Err(NameError::Reserved { what: WHAT, name: name.to_owned(), beginning })
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -192,7 +205,7 @@ mod tests {
     #[test]
     fn users_write_no_reserved_fields_and_no_dots() {
         assert_eq!(check_user_field("address"), Ok(()));
-        for bad in ["_deleted", "a.b", "", "a\tb"] {
+        for bad in ["_deleted", "a.b", "", "a\tb", "$serde_json::private::Number"] {
             assert!(check_user_field(bad).is_err(), "{bad}");
         }
     }

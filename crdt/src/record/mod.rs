@@ -25,6 +25,7 @@ mod summary;
 mod value;
 mod version;
 mod view;
+mod written;
 
 pub use check::{CheckedChange, ParsedChange, RecordChange};
 pub use chunk::ChunkFault;
@@ -47,10 +48,12 @@ pub use limits::{
 pub use operation::{ActorBytes, UnknownOperation};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
 pub use summary::Summary;
-pub use value::{Value, is_plain_decimal};
+pub use value::{Value, fields_into_json, is_plain_decimal};
 pub(crate) use value::{is_decimal, timestamp_from_text};
 pub use version::{BadVersion, Expected, Version};
 pub use view::{Conflict, ConflictValue, Fields, View};
+pub use written::decimal_of;
+pub(crate) use written::{Significant, Whole, Written, exact_float, nearest_float};
 
 #[cfg(test)]
 mod tests;

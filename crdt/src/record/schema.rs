@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::kind::{Kind, UnknownKind};
 use super::limits::{
-    DEPTH_MAX, NameError, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX, check_user_field,
+    DEPTH_MAX, FIELD_NAME_BYTES_MAX, NameError, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX,
+    check_user_field,
 };
 use super::value::Value;
 use super::view::View;
@@ -42,6 +43,14 @@ pub enum SchemaError {
         path: String,
         /// What is wrong with it.
         source: NameError,
+    },
+    /// A path is too long to be the name of a field of the schema's record.
+    #[error("the path {path:?} has {found} bytes, at most {FIELD_NAME_BYTES_MAX} can be declared")]
+    TooLong {
+        /// The path, at most its beginning.
+        path: String,
+        /// Its length in bytes.
+        found: usize,
     },
     /// A path has too many names.
     #[error("the path {path:?} has {found} names, at most {DEPTH_MAX} are allowed")]
@@ -317,6 +326,10 @@ pub(crate) fn check_declaration(path: &str, value: &Value) -> Result<(), SchemaE
 }
 
 fn check_path(path: &str) -> Result<(), SchemaError> {
+    if path.len() > FIELD_NAME_BYTES_MAX {
+        let beginning = path.chars().take(2 * FIELD_NAME_BYTES_MAX).collect();
+        return Err(SchemaError::TooLong { path: beginning, found: path.len() });
+    }
     let found = path.split('.').count();
     if found > DEPTH_MAX {
         return Err(SchemaError::TooDeep { path: path.to_owned(), found });
@@ -417,6 +430,15 @@ mod tests {
         }
         let under_a_string = fields(&[("a", "string"), ("a.b", "string")]);
         assert!(matches!(Schema::from_fields(&under_a_string), Err(SchemaError::NotMap { .. })));
+    }
+
+    #[test]
+    fn a_path_that_is_longer_than_a_name_is_refused_with_the_path() {
+        let path = |bytes: usize| format!("{}.{}", "a".repeat(200), "b".repeat(bytes - 201));
+        assert!(Schema::from_fields(&fields(&[(&path(255), "string")])).is_ok());
+        let error = |path: &str| check_declaration(path, &Value::Null).unwrap_err().to_string();
+        assert!([256, 400].map(path).iter().all(|path| error(path).contains(path)));
+        assert!(error(&"é".repeat(100_000)).len() < 2_000);
     }
 
     #[test]

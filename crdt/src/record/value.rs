@@ -3,7 +3,13 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Serialize};
+
+use super::limits::JSON_RESERVED;
+use super::view::Fields;
 
 /// A field value, as it is shown.
 ///
@@ -67,9 +73,7 @@ impl Value {
             Value::Bytes(b) => BASE64.encode(&b).into(),
             Value::Timestamp(ms) => timestamp_to_text(ms).map_or(ms.into(), Into::into),
             Value::List(values) => values.into_iter().map(Value::into_json).collect(),
-            Value::Map(fields) => serde_json::Value::Object(
-                fields.into_iter().map(|(name, value)| (name, value.into_json())).collect(),
-            ),
+            Value::Map(fields) => serde_json::Value::Object(fields_into_json(fields)),
         }
     }
 
@@ -96,6 +100,17 @@ impl Value {
             Value::Map(_) => "map",
         }
     }
+}
+
+/// Named values as JSON.
+#[must_use]
+pub fn fields_into_json(fields: Fields) -> serde_json::Map<String, serde_json::Value> {
+    let field = |(name, value): (String, Value)| {
+        // No user can write such a name, but another program may, and a page with it could not be read any more.
+        let name = if name.starts_with(JSON_RESERVED) { format!("_{name}") } else { name };
+        (name, value.into_json())
+    };
+    fields.into_iter().map(field).collect()
 }
 
 /// Floats are equal if their bits are, so that a record that holds NaN is equal to itself, and 0 is
@@ -133,15 +148,23 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
+/// Where timestamps begin to count.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+/// The RFC 3339 text of ms since 1970, in UTC; `None` outside of the years that it can write.
 fn timestamp_to_text(ms: i64) -> Option<String> {
-    let timestamp = jiff::Timestamp::from_millisecond(ms).ok()?;
-    Some(format!("{timestamp:.3}"))
+    let moment = EPOCH.checked_add(SignedDuration::from_millis(ms)).ok()?;
+    Some(format!("{moment:.3}Z"))
 }
 
-/// Reads an RFC 3339 timestamp as milliseconds since 1970; finer digits are cut off.
+/// Reads an RFC 3339 timestamp, with any offset, as milliseconds since 1970; finer digits are cut off.
 pub(crate) fn timestamp_from_text(text: &str) -> Option<i64> {
-    let timestamp: jiff::Timestamp = text.parse().ok()?;
-    Some(timestamp.as_millisecond())
+    // Not as a `jiff::Timestamp`, whose last one is 9999-12-30T22:00:00Z.
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = pieces.to_numeric_offset()?;
+    let local = pieces.date().to_datetime(pieces.time()?).duration_since(EPOCH);
+    let since = local.checked_sub(SignedDuration::from_secs(offset.seconds().into()))?;
+    i64::try_from(since.as_nanos().div_euclid(1_000_000)).ok()
 }
 
 /// Whether `text` is a decimal: `-?digits(.digits)?` with at most 38 digits.
@@ -190,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn no_name_of_a_field_makes_a_record_unreadable() {
+        let name = "$serde_json::private::Number".to_owned();
+        let inner = BTreeMap::from([(name.clone(), Value::Str("x".to_owned()))]);
+        let json = Value::Map(BTreeMap::from([(name, Value::Map(inner))])).to_json();
+        let read = serde_json::from_str::<serde_json::Value>(&json.to_string());
+        assert_eq!(read.ok(), Some(json));
+    }
+
+    #[test]
     fn every_value_is_equal_to_itself() {
         assert_eq!(Value::Float(f64::NAN), Value::Float(f64::NAN));
         assert_ne!(Value::Float(0.0), Value::Float(-0.0));
@@ -200,7 +232,36 @@ mod tests {
     fn timestamps_keep_their_milliseconds() {
         assert_eq!(timestamp_from_text("1970-01-01T00:00:00.123Z"), Some(123));
         assert_eq!(timestamp_from_text("1970-01-01T01:00:00+01:00"), Some(0));
-        assert_eq!(timestamp_from_text("1970-01-01"), None);
+        assert_eq!(timestamp_from_text("1969-12-31T23:59:59.9999Z"), Some(-1));
+        for text in
+            ["1970-01-01", "1970-01-01T00:00:00", "12:00Z", "", "Z", "1970-01-01T00:00:00Zx"]
+        {
+            assert_eq!(timestamp_from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_and_the_first_years_are_timestamps_with_any_offset() {
+        const LAST: i64 = 253_402_300_799_000;
+        for (text, expected) in [
+            ("9999-12-31T23:59:59Z", LAST),
+            ("9999-12-31T23:59:59.999Z", LAST + 999),
+            ("9999-12-31T23:59:59+14:00", LAST - 14 * 3_600_000),
+            ("9999-12-31T23:59:59-12:00", LAST + 12 * 3_600_000),
+            ("9999-12-30T22:00:01Z", LAST - 25 * 3_600_000 - 3_598_000),
+            ("0001-01-01T00:00:00Z", -62_135_596_800_000),
+            ("0000-01-01T00:00:00+23:59", -62_167_219_200_000 - 86_340_000),
+        ] {
+            let ms = timestamp_from_text(text);
+            assert_eq!(ms, Some(expected), "{text}");
+            // What is shown reads as the same moment.
+            let shown = Value::Timestamp(expected).to_json();
+            let read = shown.as_str().map_or(shown.as_i64(), timestamp_from_text);
+            assert_eq!(read, ms, "{text} is shown as {shown}");
+        }
+        assert_eq!(Value::Timestamp(LAST).to_json(), json!("9999-12-31T23:59:59.000Z"));
+        // No year of RFC 3339.
+        assert_eq!(Value::Timestamp(LAST + 1000).to_json(), json!(LAST + 1000));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct MergeAnswer {
     /// When, by its clock, in RFC 3339.
     pub time: Option<String>,
     /// What became of the entries.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
     pub counts: MergeCounts,
 }
 

@@ -1,7 +1,7 @@
 //! Pages of records, bounded by number, by bytes and by work.
 
 use branchline_crdt::query::Bounds;
-use branchline_crdt::record::View;
+use branchline_crdt::record::{View, fields_into_json};
 use serde_json::Map;
 
 /// A page ends after the record with which its fields pass this many bytes, however few records it has.
@@ -18,5 +18,5 @@ pub(crate) fn bounds(records: usize) -> Bounds {
 
 /// The fields of a record as JSON.
 pub(crate) fn fields(view: View) -> Map<String, serde_json::Value> {
-    view.fields.into_iter().map(|(name, value)| (name, value.into_json())).collect()
+    fields_into_json(view.fields)
 }

@@ -103,7 +103,7 @@ pub struct GroupAnswer {
     /// How many records.
     pub count: u64,
     /// What was asked of them: by `sum`, `avg`, `min` or `max`, then by field.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
     pub measures: BTreeMap<String, Map<String, Value>>,
     /// Values that are not in the sum or average of a field because they are not numbers.
     pub left_out: BTreeMap<String, u64>,

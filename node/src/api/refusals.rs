@@ -54,12 +54,17 @@ impl ApiError {
             EditError::NotCounter { .. } => Self::of(Code::EditRefused, error).hint(
                 "a schema makes a field a counter (`branchline schema apply FILE`), before it is first written",
             ),
+            EditError::IntegerRange { .. } | EditError::Digits { .. } => {
+                Self::of(Code::EditRefused, error).hint(
+                    "declare the field as decimal, which keeps 38 digits (`branchline schema apply FILE`), or write the number as a string",
+                )
+            }
             EditError::Unreadable(reason) => {
                 Self::record_unreadable(collection, id, &text_of(reason))
             }
             EditError::WrongKind { .. }
             | EditError::Form { .. }
-            | EditError::IntegerRange { .. }
+            | EditError::FloatRange { .. }
             | EditError::CounterRemoved { .. }
             | EditError::Increment { .. }
             | EditError::IncrementRange { .. }

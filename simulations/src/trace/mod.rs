@@ -20,7 +20,7 @@ pub struct Step {
     /// Virtual time since the scenario began, in ms.
     pub at_ms: u64,
     /// What happened.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
     pub event: Event,
 }
 

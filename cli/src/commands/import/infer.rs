@@ -136,10 +136,12 @@ pub(crate) fn of_cell(name: &str, kind: Kind, cell: &str) -> Result<Value, Strin
     }
 }
 
-/// What a field of a JSON lines file becomes: a decimal may stand there as a number.
+/// What a field of a JSON lines file becomes: a decimal may stand there as a number, with all its digits.
 pub(crate) fn of_json(kind: Option<Kind>, value: Value) -> Value {
     match (kind, value) {
-        (Some(Kind::Decimal), Value::Number(number)) => number.to_string().into(),
+        (Some(Kind::Decimal), Value::Number(number)) => {
+            record::decimal_of(number.as_str()).map_or(Value::Number(number), Value::String)
+        }
         (_, value) => value,
     }
 }

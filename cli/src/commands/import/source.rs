@@ -113,9 +113,12 @@ impl<'a> Source<'a> {
         })?;
         let id = self.id(|name| match fields.get(name) {
             Some(Value::String(id)) => Ok(Cow::from(id)),
-            Some(Value::Number(id)) => Ok(id.to_string().into()),
+            Some(Value::Number(id)) if !id.as_str().contains(['e', 'E']) => Ok(id.as_str().into()),
             Some(Value::Null) | None => Ok("".into()),
-            Some(other) => Err(format!("{name} is {other}, expected a text")),
+            Some(other) => {
+                let expected = "expected a text, or a number without a power of ten";
+                Err(format!("{name} is {other}, {expected}"))
+            }
         })?;
         fields.shift_remove(ID_COLUMN);
         let fields = fields.into_iter().map(|(name, value)| {

@@ -52,8 +52,9 @@ impl Writer<'_> {
     ) -> Result<(), EditError> {
         let target = self.object_in(field, Shape::List, field.declared.is_some())?;
         let (old, values) = self.items(target);
+        let wanted: Vec<Json> = items.iter().map(json::as_kept).collect();
         let mut kept = 0;
-        for hunk in hunks(&values, items) {
+        for hunk in hunks(&values, &wanted) {
             self.settle_elements(target, &old[kept..hunk.old.start]);
             kept = hunk.old.end;
             let mut place = place_before(&old, &hunk);

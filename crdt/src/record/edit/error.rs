@@ -53,7 +53,26 @@ pub enum EditError {
     IntegerRange {
         /// The path of the field.
         path: String,
-        /// The number.
+        /// The number, at most its beginning.
+        found: String,
+    },
+    /// A number in a field that no schema declares is written with a fraction or a power of ten, and a float would not
+    /// give its digits back.
+    #[error(
+        "{path:?} is {found}, which would lose digits: no schema declares the field, so it is kept as a float of 64 bits"
+    )]
+    Digits {
+        /// The path of the field.
+        path: String,
+        /// The number, at most its beginning.
+        found: String,
+    },
+    /// A number is beyond all floats.
+    #[error("{path:?} is {found}, which is more than a float of 64 bits can be")]
+    FloatRange {
+        /// The path of the field.
+        path: String,
+        /// The number, at most its beginning.
         found: String,
     },
     /// A counter is set to null or removed.

@@ -9,6 +9,7 @@ use crate::record::history::Content;
 use crate::record::kind::Kind;
 use crate::record::operation::Shape;
 use crate::record::value::{Value, is_decimal, timestamp_from_text};
+use crate::record::written::{Whole, decimal_of, exact_float, nearest_float, whole};
 
 /// What a field shall hold.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ impl Wanted<'_> {
             (Value::Counter(shown), Wanted::Counter(to)) => shown == to,
             (Value::Text(shown), Wanted::Text(to)) => shown == to,
             (Value::List(shown), Wanted::List(to)) => {
-                shown.len() == to.len() && shown.iter().zip(*to).all(|(a, b)| a.to_json() == *b)
+                shown.len() == to.len()
+                    && shown.iter().zip(*to).all(|(a, b)| a.to_json() == as_kept(b))
             }
             (shown, Wanted::Register(to)) => shown == to,
             (_, Wanted::Counter(_) | Wanted::Text(_) | Wanted::List(_) | Wanted::Map(_)) => false,
@@ -62,10 +64,10 @@ pub(super) fn increment(json: &Json, path: Path<'_>) -> Result<Option<i64>, Edit
     let Some(fields) = json.as_object().filter(|fields| fields.contains_key(INCREMENT)) else {
         return Ok(None);
     };
-    let amount = fields.get(INCREMENT).and_then(Json::as_i64);
-    match amount.filter(|_| fields.len() == 1) {
-        Some(amount) => Ok(Some(amount)),
-        None => Err(EditError::Increment { path: path.dotted() }),
+    let wrong = || EditError::Increment { path: path.dotted() };
+    match fields.get(INCREMENT) {
+        Some(Json::Number(n)) if fields.len() == 1 => integer(n, path, wrong).map(Some),
+        Some(_) | None => Err(wrong()),
     }
 }
 
@@ -101,7 +103,7 @@ pub(super) fn kind_name(json: &Json) -> &'static str {
     match json {
         Json::Null => "null",
         Json::Bool(_) => "boolean",
-        Json::Number(n) if n.is_f64() => "float",
+        Json::Number(n) if has_fraction(n) => "float",
         Json::Number(_) => "integer",
         Json::String(_) => "string",
         Json::Array(_) => "list",
@@ -122,33 +124,38 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
         found: kind_name(json),
     };
     let register = match (kind, json) {
-        (Kind::Counter, Json::Number(n)) if !n.is_f64() => {
-            return Ok(Wanted::Counter(integer(n, path)?));
+        (Kind::Counter, Json::Number(n)) => {
+            return Ok(Wanted::Counter(integer(n, path, wrong_kind)?));
         }
         (Kind::Text, Json::String(s)) => return Ok(Wanted::Text(s)),
         (Kind::List, Json::Array(items)) => return Ok(Wanted::List(items)),
         (Kind::Map, Json::Object(fields)) => return Ok(Wanted::Map(fields)),
         (Kind::String, Json::String(s)) => Value::Str(s.clone()),
-        (Kind::Integer, Json::Number(n)) if !n.is_f64() => Value::Int(integer(n, path)?),
-        (Kind::Float, Json::Number(n)) => Value::Float(n.as_f64().ok_or_else(wrong_kind)?),
+        (Kind::Integer, Json::Number(n)) => Value::Int(integer(n, path, wrong_kind)?),
+        (Kind::Float, Json::Number(n)) => {
+            Value::Float(nearest_float(n.as_str()).ok_or_else(|| EditError::FloatRange {
+                path: path.dotted(),
+                found: shown_part(json),
+            })?)
+        }
         (Kind::Boolean, Json::Bool(b)) => Value::Bool(*b),
         (Kind::Timestamp, Json::String(s)) => Value::Timestamp(
             timestamp_from_text(s)
                 .ok_or_else(|| form("an RFC 3339 timestamp like \"2026-01-31T12:00:00Z\""))?,
         ),
-        (Kind::Timestamp, Json::Number(n)) if !n.is_f64() => Value::Timestamp(integer(n, path)?),
+        (Kind::Timestamp, Json::Number(n)) => Value::Timestamp(integer(n, path, wrong_kind)?),
         (Kind::Bytes, Json::String(s)) => Value::Bytes(
             BASE64.decode(s.as_bytes()).map_err(|_| form("standard base64 with padding"))?,
         ),
         (Kind::Decimal, Json::String(_) | Json::Number(_)) => {
-            let text = match json {
-                Json::String(s) => s.clone(),
-                other => other.to_string(),
+            let decimal = match json {
+                Json::Number(n) => decimal_of(n.as_str()),
+                Json::String(s) if is_decimal(s) => Some(s.clone()),
+                _ => None,
             };
-            if !is_decimal(&text) {
-                return Err(form("a decimal like \"-12.50\" of at most 38 digits"));
-            }
-            Value::Str(text)
+            Value::Str(
+                decimal.ok_or_else(|| form("a decimal like \"-12.50\" of at most 38 digits"))?,
+            )
         }
         (
             Kind::String
@@ -172,19 +179,19 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
 /// writing back what was read changes nothing. `None` if it is of another kind.
 fn like_shown<'a>(shown: &Content, json: &'a Json) -> Option<Wanted<'a>> {
     Some(match (shown, json) {
-        (Content::Counter(_), Json::Number(n)) => Wanted::Counter(n.as_i64()?),
+        (Content::Counter(_), Json::Number(n)) => Wanted::Counter(fitting_integer(n)?),
         (Content::Object(Shape::Text), Json::String(s)) => Wanted::Text(s),
         (Content::Register(Value::Timestamp(_)), Json::String(s)) => {
             Wanted::Register(Value::Timestamp(timestamp_from_text(s)?))
         }
         (Content::Register(Value::Timestamp(_)), Json::Number(n)) => {
-            Wanted::Register(Value::Timestamp(n.as_i64()?))
+            Wanted::Register(Value::Timestamp(fitting_integer(n)?))
         }
         (Content::Register(Value::Bytes(_)), Json::String(s)) => {
             Wanted::Register(Value::Bytes(BASE64.decode(s.as_bytes()).ok()?))
         }
         (Content::Register(Value::Float(_)), Json::Number(n)) => {
-            Wanted::Register(Value::Float(n.as_f64()?))
+            Wanted::Register(Value::Float(exact_float(n.as_str())?))
         }
         (Content::Counter(_) | Content::Object(_) | Content::Register(_), _) => return None,
     })
@@ -200,15 +207,64 @@ fn by_type<'a>(json: &'a Json, path: Path<'_>) -> Result<Wanted<'a>, EditError> 
     })
 }
 
-fn number(n: &Number, path: Path<'_>) -> Result<Value, EditError> {
-    match n.as_f64().filter(|_| n.is_f64()) {
-        Some(float) => Ok(Value::Float(float)),
-        None => Ok(Value::Int(integer(n, path)?)),
+/// A JSON value as it is shown once it is kept by its JSON type, so that it can be compared with what is there.
+pub(super) fn as_kept(json: &Json) -> Json {
+    match json {
+        Json::Number(n) => kept_number(n).map_or_else(|| json.clone(), Value::into_json),
+        Json::Array(items) => items.iter().map(as_kept).collect(),
+        Json::Object(fields) => {
+            let kept = fields.iter().map(|(name, json)| (name.clone(), as_kept(json)));
+            Json::Object(kept.collect())
+        }
+        Json::Null | Json::Bool(_) | Json::String(_) => json.clone(),
     }
 }
 
-fn integer(n: &Number, path: Path<'_>) -> Result<i64, EditError> {
-    n.as_i64().ok_or_else(|| EditError::IntegerRange { path: path.dotted(), found: n.to_string() })
+/// What a number is kept as where nothing else is known: an integer, or where it is written with a fraction or a power
+/// of ten a float. `None`: that would change it.
+fn kept_number(n: &Number) -> Option<Value> {
+    if has_fraction(n) {
+        exact_float(n.as_str()).map(Value::Float)
+    } else {
+        fitting_integer(n).map(Value::Int)
+    }
+}
+
+fn number(n: &Number, path: Path<'_>) -> Result<Value, EditError> {
+    kept_number(n).ok_or_else(|| {
+        let (path, found) = (path.dotted(), shown_number(n));
+        if has_fraction(n) {
+            EditError::Digits { path, found }
+        } else {
+            EditError::IntegerRange { path, found }
+        }
+    })
+}
+
+fn has_fraction(n: &Number) -> bool {
+    n.as_str().contains(['.', 'e', 'E'])
+}
+
+fn fitting_integer(n: &Number) -> Option<i64> {
+    match whole(n.as_str()) {
+        Whole::Is(integer) => Some(integer),
+        Whole::TooLarge | Whole::Broken => None,
+    }
+}
+
+/// A number as an integer, or `broken` if it has a fraction.
+fn integer(n: &Number, path: Path<'_>, broken: impl Fn() -> EditError) -> Result<i64, EditError> {
+    match whole(n.as_str()) {
+        Whole::Is(integer) => Ok(integer),
+        Whole::TooLarge => {
+            Err(EditError::IntegerRange { path: path.dotted(), found: shown_number(n) })
+        }
+        Whole::Broken => Err(broken()),
+    }
+}
+
+fn shown_number(n: &Number) -> String {
+    n.as_str().chars().take(SHOWN_CHARACTERS).collect()
 }
 
 fn shown_part(json: &Json) -> String {

@@ -3,5 +3,6 @@
 mod format;
 mod hostile;
 mod laws;
+mod numbers;
 mod stories;
 mod support;
