@@ -97,6 +97,9 @@ pub(crate) struct ImportArgs {
     /// Kinds of fields that the collection's schema does not tell; others are inferred
     #[arg(long, value_name = "NAME=KIND,...", value_delimiter = ',', value_parser = parse_type)]
     pub(crate) types: Vec<(String, Kind)>,
+    /// Bring deleted records back, with the fields of the input and no others; they are set aside otherwise
+    #[arg(long)]
+    pub(crate) undelete: bool,
     /// Write the kinds as the collection's schema first
     #[arg(long)]
     pub(crate) write_schema: bool,

@@ -5,10 +5,10 @@ use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code, ErrorDetail};
-use super::extract::{Collection, InSpace, LinesBody};
+use super::extract::{Collection, InSpace, LinesBody, Params};
 use super::object::Object;
 
 /// Most lines of one import. They are committed together, and others' writes wait for that.
@@ -23,6 +23,16 @@ pub struct ImportLine {
     pub id: String,
     /// The fields.
     pub fields: Map<String, Value>,
+}
+
+/// What the query of an import asks for.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImportParams {
+    /// Whether deleted records come back, with the fields of their lines and no others. Their lines are rejected otherwise.
+    #[serde(default)]
+    undelete: bool,
 }
 
 /// What an import did. What it says is durable.
@@ -50,7 +60,7 @@ pub struct RejectedLine {
     post,
     path = "/v1/import/{collection}",
     operation_id = "import_records",
-    params(InSpace, Collection),
+    params(InSpace, Collection, ImportParams),
     request_body(
         content = ImportLine,
         content_type = "application/x-ndjson",
@@ -61,6 +71,7 @@ pub struct RejectedLine {
 pub(crate) async fn import(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
+    Params(ImportParams { undelete }): Params<ImportParams>,
     LinesBody(body): LinesBody,
 ) -> Result<Json<ImportAnswer>, ApiError> {
     let mut answer = ImportAnswer::default();
@@ -77,7 +88,7 @@ pub(crate) async fn import(
             Ok(Object(ImportLine { id, fields })) => {
                 numbers.push(number);
                 ids.push(id.clone());
-                transactions.push(transaction(&collection, id, fields));
+                transactions.push(transaction(&collection, id, fields, undelete));
             }
             Err(error) => {
                 // The line's number in the body is told beside it.
@@ -107,8 +118,13 @@ pub(crate) async fn import(
     Ok(Json(answer))
 }
 
-fn transaction(collection: &str, id: String, fields: Map<String, Value>) -> LocalTransaction {
-    let edit = Edit::Import(fields);
+fn transaction(
+    collection: &str,
+    id: String,
+    fields: Map<String, Value>,
+    undelete: bool,
+) -> LocalTransaction {
+    let edit = if undelete { Edit::Revive(fields) } else { Edit::Import(fields) };
     let edits = vec![RecordEdit::new(collection, id, edit)];
     LocalTransaction { origin: None, edits }
 }

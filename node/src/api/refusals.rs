@@ -46,6 +46,7 @@ impl ApiError {
     fn of_edit(edit: &EditError, error: &WriteError, collection: &str, id: &str) -> Self {
         match edit {
             EditError::Missing => Self::record_not_found(collection, id),
+            EditError::Deleted => Self::record_deleted(collection, id),
             EditError::Name { .. } => Self::of(Code::BadName, error),
             EditError::Schema(_) => Self::of(Code::SchemaRefused, error),
             EditError::TooManyOperations { .. }

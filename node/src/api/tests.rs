@@ -126,6 +126,19 @@ async fn an_import_takes_the_good_lines_and_names_the_others() {
     let lines: Vec<_> = answer["rejected"].as_array().unwrap().iter().map(|r| &r["line"]).collect();
     assert_eq!(lines, [3, 4]);
     assert_eq!(send().await.1["unchanged"], 1);
+    site.send(Method::DELETE, "/v1/records/lines/1", "application/json", String::new()).await;
+    let (_, answer) = send().await;
+    let refused = &answer["rejected"][0];
+    assert_eq!(
+        (&refused["line"], &refused["error"]["code"]),
+        (&json!(1), &json!("record_not_found"))
+    );
+    assert_eq!(refused["error"]["message"], "record lines/1 is deleted");
+    let back = "{\"id\":\"1\",\"fields\":{\"b\":2}}\n".to_owned();
+    let path = "/v1/import/lines?undelete=true";
+    let (_, answer) = site.send(Method::POST, path, "application/x-ndjson", back).await;
+    assert_eq!(answer["created_or_changed"], 1);
+    assert_eq!(site.get("/v1/records/lines/1").await.1, json!({"b": 2}));
     site.node.shutdown().await;
 }
 

@@ -296,6 +296,7 @@ fn described(edit: &RecordEdit) -> Value {
         Edit::Put(fields) => json!(["put", fields]),
         Edit::Merge { patch, create } => json!(["patch", patch, create]),
         Edit::Import(fields) => json!(["import", fields]),
+        Edit::Revive(fields) => json!(["revive", fields]),
         Edit::Delete => json!(["delete"]),
         Edit::Undelete => json!(["undelete"]),
     };

@@ -83,12 +83,16 @@ pub(crate) const IMPORT: Target = Target {
     name: "import",
     run: import,
     seeds: || {
-        let texts: [&[u8]; 6] = [
+        let texts: [&[u8]; 10] = [
             b"\x00id,name,price\n1,\"Tea, green\",2.50\n2,\"a \"\"b\"\"\nc\",007\n\n3,,1\r\n",
             b"\x00\xef\xbb\xbfid,a,b\r\n1,true,9223372036854775808\r\n2,false\r\n\xff,x,y\n",
             b"\x00id,l,m\n1,\"[1,2]\",\"{}\"\n1,x,\"\n",
             b"\x01{\"id\":\"1\",\"a\":1,\"b\":[1,{\"c\":null}]}\n\nnope\n{\"id\":2,\"a\":1.5}\n",
             b"\x01{\"id\":null}\n{\"id\":{},\"a\":1e400}\n{\"id\":\"3\",\"_id\":4,\"\\ud800\":1}\n",
+            b"\x00Report\r\nid;a;b\r\n1;1.234,50;TRUE\r\n2;\"x\" y;\"\r\n3;5\" pipe;no\r\n",
+            b"\x00\xff\xfei\0d\0,\0a\0\n\01\0,\0x\0\n\0\0\xd8,\0",
+            b"\x01[{\"id\":\"1\"},\n {\"id\": [},\n {\"id\":\"2\", \"a\": {}}",
+            b"\x01{\n \"id\": 1\n}\n{\n \"id\": \"2\n}\n",
             b"\x01{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}\n",
         ];
         texts.map(<[u8]>::to_vec).into()
@@ -96,14 +100,14 @@ pub(crate) const IMPORT: Target = Target {
     memory: Memory { mib: 4, per_byte: 2048 },
 };
 
-/// A file to import; the first byte of the input says whether CSV or JSON lines.
+/// A file to import; the first byte of the input says whether CSV or JSON.
 fn import(input: &[u8]) {
     let Some((how, bytes)) = input.split_first() else { return };
     let name = if how & 1 == 0 { "import.csv" } else { "import.jsonl" };
     let path = file(name, bytes);
     if let Some(rows) = branchline::read_import(&path, "id") {
-        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
-        assert!(rows.len() <= lines, "more rows than lines");
+        // An array may have a value at every other byte, and not be closed.
+        assert!(rows.len() <= bytes.len() + 1, "more rows than bytes");
         for (id, _) in rows.into_iter().flatten() {
             assert!(branchline_crdt::record::check_record_id(&id).is_ok());
         }

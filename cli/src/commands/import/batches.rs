@@ -22,6 +22,8 @@ pub(crate) struct Batch {
     pub(crate) body: Vec<u8>,
     pub(crate) rows: Vec<RawRow>,
     pub(crate) rejected: Vec<(RawRow, String)>,
+    /// Lines of good rows with what is odd about them.
+    pub(crate) doubts: Vec<(u64, String)>,
     /// Bytes of the input up to the last of them.
     pub(crate) end: u64,
 }
@@ -43,8 +45,9 @@ impl<'a> Batches<'a> {
         let mut batch = Batch::default();
         while batch.rows.len() + batch.rejected.len() < BATCH_ROWS
             && batch.body.len() < BATCH_BYTES
-            && let Some(Row { raw, record }) = self.source.next()?
+            && let Some(Row { raw, record, doubt }) = self.source.next()?
         {
+            batch.doubts.extend(doubt.map(|doubt| (raw.line, doubt)));
             match record.and_then(|(id, fields)| self.line(&raw, id, fields)) {
                 Ok(mut line) => {
                     batch.body.append(&mut line);

@@ -21,6 +21,8 @@ pub(crate) struct Shape {
 pub(crate) struct CsvRow {
     pub(crate) raw: RawRow,
     pub(crate) cells: Result<Vec<String>, String>,
+    /// What is odd about a row that keeps the rules: it may have swallowed others.
+    pub(crate) doubt: Option<String>,
 }
 
 /// Reads rows.
@@ -74,13 +76,7 @@ impl<R: BufRead> CsvRows<R> {
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<CsvRow>, LinesError> {
-        while self.look(0)? && self.is_blank(&self.ahead[0]) {
-            self.ahead.pop_front();
-        }
-        if !self.look(0)? {
-            return Ok(None);
-        }
-        let Attempt { lines, row } = self.attempt(0)?;
+        let Some(Attempt { lines, row }) = self.next_attempt()? else { return Ok(None) };
         if self.in_doubt && row.is_ok() && !self.is_clean(&row) {
             let error =
                 "it may be a part of the row before, which breaks the rules of quoting".to_owned();
@@ -88,15 +84,11 @@ impl<R: BufRead> CsvRows<R> {
         }
         self.in_doubt = false;
         match row {
-            Ok(Cells { cells, .. })
-                if self.shape.is_some() && cells.iter().all(String::is_empty) =>
-            {
-                // Spreadsheets write rows of delimiters alone below a table.
-                self.ahead.drain(..lines);
-                self.next()
-            }
             Ok(Cells { cells, .. }) => match self.count_error(cells.len()) {
-                None => Ok(Some(self.take(lines, cells))),
+                None => {
+                    let doubt = self.doubt(lines);
+                    Ok(Some(CsvRow { doubt, ..self.take(lines, cells) }))
+                }
                 // Its quotes are right, unless one of its lines is a row of its own.
                 Some(error) => match self.clean_within(lines)? {
                     Some(lines) => self.set_aside(lines, self.swallows(lines, &error)).map(Some),
@@ -105,14 +97,33 @@ impl<R: BufRead> CsvRows<R> {
             },
             Err(error) => {
                 let next = self.next_start()?;
-                let error = if next > 1 {
-                    self.swallows(next, &error.to_string())
-                } else {
-                    error.to_string()
-                };
+                let unclosed = matches!(error, QuoteError::Unclosed { .. });
+                let mut error = error.to_string();
+                if let Some(last) = self.ahead.get(lines - 1).filter(|_| lines > 1 && !unclosed) {
+                    error = format!("a quote is not closed, or {error} (on line {})", last.number);
+                }
+                let error = self.swallows(next, &error);
                 self.set_aside(next, error).map(Some)
             }
         }
+    }
+
+    /// The next row with anything in it, which begins with the first line ahead.
+    fn next_attempt(&mut self) -> Result<Option<Attempt>, LinesError> {
+        while self.look(0)? {
+            if self.is_blank(&self.ahead[0]) {
+                self.ahead.pop_front();
+                continue;
+            }
+            let attempt = self.attempt(0)?;
+            let is_empty = |row: &Cells| row.cells.iter().all(String::is_empty);
+            if self.shape.is_none() || !attempt.row.as_ref().is_ok_and(is_empty) {
+                return Ok(Some(attempt));
+            }
+            // Spreadsheets write rows of delimiters alone below a table.
+            self.ahead.drain(..attempt.lines);
+        }
+        Ok(None)
     }
 
     /// Reads ahead; whether there is such a line.
@@ -208,6 +219,19 @@ impl<R: BufRead> CsvRows<R> {
         }
     }
 
+    /// A cell over several lines each of which has the delimiters of a whole row may well be right, and may be what lies
+    /// between two stray quotes.
+    fn doubt(&self, lines: usize) -> Option<String> {
+        let columns = self.shape.as_ref()?.columns;
+        let is_like_row = |line: &Line| line.text.matches(self.delimiter).count() + 1 == columns;
+        let are_like_rows = lines > 1 && columns > 1 && self.ahead.range(..lines).all(is_like_row);
+        are_like_rows.then(|| {
+            let first = self.ahead[0].number;
+            let last = first + lines as u64 - 1;
+            format!("one cell goes over lines {first} to {last}, each of which looks like a row; is a quote one too many?")
+        })
+    }
+
     fn take(&mut self, lines: usize, cells: Vec<String>) -> CsvRow {
         let (raw, bad_line) = self.raw(lines);
         let cells = match bad_line {
@@ -220,11 +244,11 @@ impl<R: BufRead> CsvRows<R> {
                 ))
             }
         };
-        CsvRow { raw, cells }
+        CsvRow { raw, cells, doubt: None }
     }
 
     fn refuse(&mut self, lines: usize, error: String) -> CsvRow {
-        CsvRow { raw: self.raw(lines).0, cells: Err(error) }
+        CsvRow { raw: self.raw(lines).0, cells: Err(error), doubt: None }
     }
 
     /// Sets lines aside as one; those behind them may be a part of them.

@@ -1,7 +1,7 @@
 //! The input of an import: a file that is read in place, or a private copy of what can be read only once.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::encoding::Encoding;
 use crate::error::CliError;
+use crate::output;
 
 /// Most bytes of a copy. It lies in the temporary folder, which others need as well, and may be made of zeros by a few
 /// bytes of gzip. Files are read in place, whatever their length.
@@ -56,6 +57,9 @@ impl Input {
         let unreadable =
             |error: io::Error| CliError::failed(format!("cannot read {name}: {error}"));
         if is_stdin {
+            if io::stdin().is_terminal() {
+                output::note("reading from the terminal; Ctrl-D ends it");
+            }
             let file = copy(&name, io::stdin().lock(), COPY_BYTES_MAX)?;
             return Self::of_text(name, None, file);
         }

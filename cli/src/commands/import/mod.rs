@@ -30,7 +30,7 @@ use std::path::Path;
 
 use axum::http::Method;
 use branchline_crdt::record::Kind;
-use branchline_node::api::{Code, ImportAnswer};
+use branchline_node::api::{Code, ErrorDetail, ImportAnswer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
@@ -50,7 +50,7 @@ use survey::Survey;
 
 /// Imports a file or a pipe.
 pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliError> {
-    let ImportArgs { collection, file, id, read, types, write_schema } = args;
+    let ImportArgs { collection, file, id, read, types, undelete, write_schema } = args;
     let client = &context.client;
     let (input, survey) = open(&file, &read, &id)?;
     let declared = schema_of(client, &collection).await?;
@@ -69,9 +69,10 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliEr
         (false, _) => {}
     }
     let source = Source::open(&input, &survey, &kinds)?;
+    let query = if undelete { "?undelete=true" } else { "" };
     let import = Import {
         client,
-        path: collection_path("import", &collection, "")?,
+        path: collection_path("import", &collection, query)?,
         rejected: Rejected::new(&input, &survey, &collection),
         done: ImportAnswer::default(),
         bar: progress_bar(input.bytes()),
@@ -195,7 +196,7 @@ impl Import<'_> {
     }
 
     async fn send(&mut self, batch: Batch) -> Result<(), CliError> {
-        let Batch { body, rows, mut rejected, end } = batch;
+        let Batch { body, rows, mut rejected, doubts, end } = batch;
         if !rows.is_empty() {
             let body = Some(("application/x-ndjson", body));
             let answer = self.client.ask(Method::POST, &self.path, body).await;
@@ -214,12 +215,13 @@ impl Import<'_> {
             for refused in answer.rejected {
                 let index = usize::try_from(refused.line - 1).unwrap_or(usize::MAX);
                 if let Some(row) = rows.get(index) {
-                    rejected.push((row.clone(), refused.error.message));
+                    rejected.push((row.clone(), reason(refused.error)));
                 }
             }
         }
         rejected.sort_by_key(|(row, _)| row.line);
         let bar = self.bar.clone();
+        bar.suspend(|| doubts.iter().for_each(|(line, doubt)| self.rejected.doubt(*line, doubt)));
         bar.suspend(|| rejected.iter().try_for_each(|(row, error)| self.rejected.add(row, error)))?;
         bar.set_position(end);
         Ok(())
@@ -228,7 +230,10 @@ impl Import<'_> {
     fn finish(self, as_json: bool, survey: &Survey) -> Result<(), CliError> {
         self.bar.finish_and_clear();
         let ImportAnswer { created_or_changed, unchanged, .. } = self.done;
-        let rejected = self.rejected.count();
+        let (rejected, doubtful) = (self.rejected.count(), self.rejected.doubts());
+        if created_or_changed + unchanged + rejected == 0 {
+            output::note("the input has no rows");
+        }
         let kept = self.rejected.finish()?;
         let shown = |path: &Path| path.display().to_string();
         if as_json {
@@ -236,6 +241,7 @@ impl Import<'_> {
                 "created_or_changed": created_or_changed,
                 "unchanged": unchanged,
                 "rejected": rejected,
+                "doubtful": doubtful,
                 "rejected_file": kept.as_ref().map(|kept| shown(&kept.rows)),
                 "reasons_file": kept.as_ref().map(|kept| shown(&kept.reasons)),
                 "read_as": survey.json(),
@@ -258,4 +264,15 @@ impl Import<'_> {
             }
         }
     }
+}
+
+/// What is wrong with a row that the node refused. Of an import only deleted records are not found.
+fn reason(error: ErrorDetail) -> String {
+    if error.code == Code::RecordNotFound.as_str() {
+        return format!(
+            "{}; --undelete brings it back, with the fields of this row and no others",
+            error.message
+        );
+    }
+    error.message
 }

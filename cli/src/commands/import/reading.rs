@@ -13,6 +13,8 @@ use super::numbers::DecimalMark;
 use crate::args::FileFormat;
 use crate::error::CliError;
 
+/// Bytes by which a dialect is recognised, so that long lines do not fill the memory.
+const SAMPLE_BYTES: u64 = 1024 * 1024;
 /// Bytes by which JSON is told from CSV.
 const START_BYTES: u64 = 4096;
 
@@ -165,7 +167,7 @@ impl ReadArgs {
 fn sample(input: &Input, recognised: Recognised) -> io::Result<Vec<Line>> {
     let mut lines = Lines::new(input.reader(), recognised);
     let mut sample = Vec::new();
-    while sample.len() < SAMPLE_LINES {
+    while sample.len() < SAMPLE_LINES && lines.bytes() < SAMPLE_BYTES {
         match lines.next() {
             Ok(Some(line)) => sample.push(line),
             Ok(None) | Err(LinesError::TooLong { .. }) => break,

@@ -29,6 +29,7 @@ pub(crate) struct Rejected<'a> {
     collection: &'a str,
     files: Option<Files>,
     count: u64,
+    doubts: u64,
 }
 
 /// The two files.
@@ -49,11 +50,24 @@ pub(crate) struct Kept {
 
 impl<'a> Rejected<'a> {
     pub(crate) fn new(input: &'a Input, survey: &'a Survey, collection: &'a str) -> Self {
-        Self { input, survey, collection, files: None, count: 0 }
+        Self { input, survey, collection, files: None, count: 0, doubts: 0 }
     }
 
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Returns how many rows were imported though they are odd.
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts
+    }
+
+    /// Says what is odd about a row that is imported.
+    pub(crate) fn doubt(&mut self, line: u64, doubt: &str) {
+        self.doubts += 1;
+        if self.doubts <= TOLD_MAX {
+            output::note(format_args!("{}:{line}: imported, but {doubt}", self.input.name));
+        }
     }
 
     pub(crate) fn add(&mut self, row: &RawRow, error: &str) -> Result<(), CliError> {

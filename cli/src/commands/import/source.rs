@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) raw: RawRow,
     /// Its id and fields, or why it is no record.
     pub(crate) record: Result<(String, Map<String, Value>), String>,
+    /// What is odd about a record all the same.
+    pub(crate) doubt: Option<String>,
 }
 
 /// Reads row by row.
@@ -75,14 +77,14 @@ impl<'a> Source<'a> {
                 let row = rows.next().map_err(|error| unreadable(self.input, &error))?;
                 Ok(row.map(|row| {
                     let record = row.cells.and_then(|cells| self.of_cells(&cells));
-                    Row { raw: row.raw, record }
+                    Row { raw: row.raw, record, doubt: row.doubt }
                 }))
             }
             Rows::Json(rows) => {
                 let row = rows.next().map_err(|error| unreadable(self.input, &error))?;
                 Ok(row.map(|JsonRow { raw, text, error }| {
                     let record = error.map_or_else(|| self.of_text(&text), Err);
-                    Row { raw, record }
+                    Row { raw, record, doubt: None }
                 }))
             }
         }

@@ -96,6 +96,17 @@ fn the_lines_of_a_broken_cell_stay_together_and_make_no_record() {
 }
 
 #[test]
+fn a_cell_that_may_have_swallowed_rows_is_said_to() {
+    let doubts = |text: &str| {
+        let read = read("a.csv", text.as_bytes(), &ReadArgs::default(), "id", false).unwrap();
+        read.rows.into_iter().map(|row| (row.raw.line, row.doubt.is_some())).collect::<Vec<_>>()
+    };
+    let swallowed = "id,name,n\n1,\"Pipe 5,1\n2,Tea,2\n3,Pipe 5\",3\n4,x,y\n";
+    assert_eq!(doubts(swallowed), [(2, true), (5, false)]);
+    assert_eq!(doubts("id,name,n\n1,\"two\nlines, no more\",1\n"), [(2, false)]);
+}
+
+#[test]
 fn what_programs_write_around_a_table_is_known() {
     for (text, ids) in [
         // Blank lines, rows of delimiters, the end mark of DOS, a trailing delimiter in every line.
@@ -123,6 +134,12 @@ fn what_programs_write_around_a_table_is_known() {
             read("a.csv", text.as_bytes(), &ReadArgs::default(), "id", false).err().unwrap();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn any_number_of_empty_rows_is_passed_over() {
+    let (good, bad) = csv(&format!("id,a\n1,x\n{}2,y\n", ",\n".repeat(100_000)), "id");
+    assert_eq!((good.len(), bad.len()), (2, 0));
 }
 
 #[test]

@@ -15,6 +15,9 @@ pub enum EditError {
     /// The record does not exist or is deleted.
     #[error("the record does not exist or is deleted; create it or undelete it first")]
     Missing,
+    /// The record is deleted, and it is not said that it shall come back.
+    #[error("the record is deleted")]
+    Deleted,
     /// A name is no field name.
     #[error("{path:?} cannot be written")]
     Name {

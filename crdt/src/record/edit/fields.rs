@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use super::counters::within_bounds;
 use super::draft::{Draft, Place, Target};
 use super::error::EditError;
 use super::json::{self, Wanted};
 use crate::record::genesis::GenesisKind;
 use crate::record::history::{Content, History, Object};
 use crate::record::kind::Kind;
-use crate::record::limits::{DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, check_user_field};
+use crate::record::limits::{DELETED_FIELD, DEPTH_MAX, check_user_field};
 use crate::record::live::Live;
 use crate::record::operation::{Action, ObjectId, OpId, Shape};
 use crate::record::schema::{Schema, check_declaration};
@@ -181,7 +182,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn names_in(&self, target: Target) -> Vec<SmolStr> {
+    pub(super) fn names_in(&self, target: Target) -> Vec<SmolStr> {
         let Target::Known(object) = target else {
             return Vec::new();
         };
@@ -208,7 +209,7 @@ impl<'a> Writer<'a> {
             .map_err(|source| EditError::Name { path: map.path_of(name).dotted(), source })
     }
 
-    fn field<'p>(&self, map: &'p MapAt, name: &'p str) -> Field<'p> {
+    pub(super) fn field<'p>(&self, map: &'p MapAt, name: &'p str) -> Field<'p> {
         let path = map.path_of(name);
         let live = match map.target {
             Target::Known(object) => self.draft.history.live(object, name).iter().collect(),
@@ -218,7 +219,7 @@ impl<'a> Writer<'a> {
         Field { target: map.target, path, live, declared }
     }
 
-    fn content(&self, id: OpId) -> Option<&'a Content> {
+    pub(super) fn content(&self, id: OpId) -> Option<&'a Content> {
         self.draft.history.value(id).map(|stored| &stored.content)
     }
 
@@ -383,10 +384,7 @@ impl<'a> Writer<'a> {
     }
 
     fn add_to_counter(&mut self, field: &Field<'_>, by: i128) -> Result<(), EditError> {
-        let amount = i64::try_from(by)
-            .ok()
-            .filter(|by| by.unsigned_abs() <= INCREMENT_MAX.unsigned_abs())
-            .ok_or_else(|| EditError::IncrementRange { path: field.dotted(), found: by })?;
+        let amount = within_bounds(field, by)?;
         let is_counter = |id: &OpId| matches!(self.content(*id), Some(Content::Counter(_)));
         let counters: Vec<OpId> = field.live.iter().copied().filter(is_counter).collect();
         if let Some(shown) = counters.last().copied() {

@@ -4,6 +4,7 @@
 //! that concurrent edits merge. Counters are never overwritten, only incremented: an overwritten
 //! counter would lose the increments that others make at the same time.
 
+mod counters;
 mod diff;
 mod draft;
 mod elements;
@@ -37,9 +38,12 @@ pub enum Edit {
         /// Whether a missing or deleted record is created; otherwise that is an error.
         create: bool,
     },
-    /// The record has these fields, whatever others it has, and null is a value. A missing or deleted record is created.
-    /// A field that shows its value already stays as it is, with its conflicts: nobody looked at them.
+    /// The record has these fields, whatever others it has, and null is a value. A missing record is created; a deleted one
+    /// is an error. A field that shows its value already stays as it is, with its conflicts: nobody looked at them.
     Import(Map<String, Json>),
+    /// As [`Edit::Import`], but a deleted record comes back, with these fields and no others. Counters cannot be removed:
+    /// those that are not named are 0 then.
+    Revive(Map<String, Json>),
     /// The record is deleted. Nothing of it is lost.
     Delete,
     /// A deleted record comes back as it was.
@@ -72,10 +76,14 @@ pub(crate) fn make(
             writer.write_record(patch, Mode::Merge)?;
             writer.check_required(!is_there)?;
         }
-        Edit::Import(fields) => {
-            if is_deleted(history) {
-                writer.put_deleted(false);
-            }
+        Edit::Import(_) if is_deleted(history) => return Err(EditError::Deleted),
+        Edit::Revive(fields) if is_deleted(history) => {
+            writer.put_deleted(false);
+            writer.write_record(fields, Mode::Put)?;
+            writer.clear_counters(fields)?;
+            writer.check_required(true)?;
+        }
+        Edit::Import(fields) | Edit::Revive(fields) => {
             writer.write_record(fields, Mode::Import)?;
             writer.check_required(!is_there)?;
         }
@@ -86,7 +94,8 @@ pub(crate) fn make(
         Edit::Undelete => writer.put_deleted(false),
     }
     // A record exists, and a genesis is relied on, by a change; so there must be something in it.
-    let is_write = matches!(edit, Edit::Put(_) | Edit::Merge { .. } | Edit::Import(_));
+    let is_write =
+        matches!(edit, Edit::Put(_) | Edit::Merge { .. } | Edit::Import(_) | Edit::Revive(_));
     if is_write && writer.is_hollow() {
         writer.put_deleted(false);
     }

@@ -67,6 +67,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => record().prop_map(|json| Edit::Put(fields(json))),
         5 => record().prop_map(merge),
         2 => record().prop_map(|json| Edit::Import(fields(json))),
+        2 => record().prop_map(|json| Edit::Revive(fields(json))),
         1 => Just(Edit::Delete),
         1 => Just(Edit::Undelete),
     ];
@@ -116,9 +117,10 @@ fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
 /// The same edit twice is the same as once, unless it increments.
 fn repeat(office: &Office, edit: &Edit) {
     let text = match edit {
-        Edit::Put(fields) | Edit::Merge { patch: fields, .. } | Edit::Import(fields) => {
-            json!(fields).to_string()
-        }
+        Edit::Put(fields)
+        | Edit::Merge { patch: fields, .. }
+        | Edit::Import(fields)
+        | Edit::Revive(fields) => json!(fields).to_string(),
         Edit::Delete => return,
         Edit::Undelete => String::new(),
     };

@@ -170,6 +170,23 @@ fn deleted_records_stay_deleted_and_keep_everything() {
 }
 
 #[test]
+fn an_import_brings_a_deleted_record_back_only_where_that_is_asked_for() {
+    let import = |json: Json| Edit::Import(fields(json));
+    let mut office = Office::with_schema(1, &[("stock", "counter")]);
+    assert!(office.try_edit(&import(json!({"x": 1, "stock": 5}))).unwrap());
+    assert!(office.try_edit(&import(json!({"y": {"n": 2}}))).unwrap());
+    assert_eq!(office.json(), json!({"x": 1, "y": {"n": 2}, "stock": 5}));
+    office.delete();
+    assert!(matches!(office.try_edit(&import(json!({"x": 2}))), Err(EditError::Deleted)));
+    assert!(office.view().deleted);
+    let back = Edit::Revive(fields(json!({"x": 2, "empty": null})));
+    assert!(office.try_edit(&back).unwrap());
+    // A counter cannot be removed: others may be adding to it.
+    assert_eq!(office.json(), json!({"x": 2, "empty": null, "stock": 0}));
+    assert!(!office.try_edit(&back).unwrap());
+}
+
+#[test]
 fn of_concurrent_deleting_and_reviving_deleting_wins() {
     let (mut a, mut b) = (Office::new(1), Office::new(2));
     a.put(json!({"x": 1}));
