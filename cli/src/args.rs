@@ -1,6 +1,7 @@
 //! What can be said on the command line; `records` has what is said of records.
 
 mod records;
+mod settle;
 mod token;
 
 use std::env;
@@ -21,6 +22,7 @@ pub(crate) use records::{
     ExportArgs, FileFormat, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand, SummaryArgs,
     WatchArgs,
 };
+pub(crate) use settle::SettleArgs;
 pub(crate) use token::TokenCommand;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
@@ -206,6 +208,10 @@ pub(crate) enum SiteCommand {
         fields: String,
     },
     /// Change some fields of a record; null removes one, {"$inc": n} adds to a counter
+    ///
+    /// A plain number for a counter adds the difference to what this site shows now. So where two sites count the same
+    /// stock apart from each other, both differences count: 40 in the books, 38 counted here and 37 there, comes to 35.
+    /// Let one site count, or count with `{"$inc": n}`.
     Patch {
         #[command(flatten)]
         record: RecordArgs,
@@ -245,7 +251,12 @@ pub(crate) enum SiteCommand {
         collection: Option<String>,
         /// Only of this record
         id: Option<String>,
+        /// Instead, edits of deleted records by sites that did not know of the deletion
+        #[arg(long)]
+        deleted: bool,
     },
+    /// Settle conflicts: write one of a field's values anew, for a record or for many
+    Settle(SettleArgs),
     /// Show what became of a record: each change, newest last
     History {
         #[command(flatten)]
@@ -380,6 +391,7 @@ impl SiteCommand {
             | Self::Export(_)
             | Self::Schema(_)
             | Self::Conflicts { .. }
+            | Self::Settle(_)
             | Self::History { .. }
             | Self::Diff { .. }
             | Self::Receipts { .. }

@@ -22,7 +22,7 @@ use args::{
 use client::Client;
 use commands::{
     backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
-    membership, records, run, schema, schema_check, space, status, summary, sync, watch,
+    membership, records, run, schema, schema_check, settle, space, status, summary, sync, watch,
 };
 use error::CliError;
 
@@ -153,9 +153,10 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Schema(SchemaCommand::Check { collection, limit }) => {
             schema_check::check(context, collection, limit).await
         }
-        SiteCommand::Conflicts { collection, id } => {
-            conflicts::conflicts(context, collection, id).await
+        SiteCommand::Conflicts { collection, id, deleted } => {
+            conflicts::conflicts(context, collection, id, deleted).await
         }
+        SiteCommand::Settle(args) => settle::run(context, args).await,
         SiteCommand::Bundle(args) => bundle::bundle(context, args).await,
         SiteCommand::Sync(args) => sync::sync(context, args).await,
         SiteCommand::Merge { path } => bundle::merge(context, &path).await,

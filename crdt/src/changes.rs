@@ -1,7 +1,9 @@
 //! A record's changes, read back from the journal by the places that its rows name.
 
+use lru::LruCache;
+
 use crate::entry::{Body, Entry, Header};
-use crate::record::RecordChange;
+use crate::record::{ActorBytes, RecordChange};
 use crate::replica::FRAME_ENTRY;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::records::{ChangeAt, Changes, RecordKey};
@@ -56,7 +58,7 @@ impl<'a, J: ReadStore> ChangeReader<'a, J> {
     /// The change at a place, and the header of its entry.
     pub fn at(&mut self, place: ChangeAt) -> Result<(&Header, &RecordChange), StoreError> {
         if self.last.as_ref().is_none_or(|last| last.position != place.position) {
-            self.last = Some(self.read(place.position)?);
+            self.last = Some(ReadEntry::read(self.journal, place.position)?);
         }
         let last = self.last.as_ref();
         let found =
@@ -64,16 +66,78 @@ impl<'a, J: ReadStore> ChangeReader<'a, J> {
         let reason = || "a row names a change that its entry does not hold".to_owned();
         found.ok_or_else(|| StoreError::Tables { reason: reason() })
     }
+}
 
-    fn read(&self, position: u64) -> Result<ReadEntry, StoreError> {
-        let entry = read_entry(self.journal, Position(position))?;
+impl ReadEntry {
+    fn read(journal: &impl ReadStore, position: u64) -> Result<Self, StoreError> {
+        let entry = read_entry(journal, Position(position))?;
         let Ok(Body::Transactions(transactions)) = entry.body() else {
             let reason = "an entry with changes of records was expected".to_owned();
             return Err(StoreError::Damaged { position: Position(position), reason });
         };
         let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
         let changes = writes.map(|write| write.change).collect();
-        Ok(ReadEntry { position, header: entry.header, changes })
+        Ok(Self { position, header: entry.header, changes })
+    }
+}
+
+/// Bytes of changes that [`RecentEntries`] keeps: those of some 400,000 changes of a field or two. A site that meets
+/// another again reads of each record what was changed meanwhile, which lies in the same entries for most of them.
+const RECENT_BYTES_MAX: usize = 64 << 20;
+/// What a change takes in memory beside its bytes, about.
+const CHANGE_OVERHEAD_BYTES: usize = 80;
+
+/// Entries that were read lately, decoded: one serves all the records that it changed. At least one is kept.
+pub(crate) struct RecentEntries {
+    entries: LruCache<u64, RecentEntry>,
+    bytes: usize,
+}
+
+struct RecentEntry {
+    actor: ActorBytes,
+    changes: Vec<RecordChange>,
+    bytes: usize,
+}
+
+impl RecentEntries {
+    pub(crate) fn new() -> Self {
+        Self { entries: LruCache::unbounded(), bytes: 0 }
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Returns the change at a place, by whom it is, and how many changes were decoded for it.
+    pub(crate) fn at(
+        &mut self,
+        journal: &impl ReadStore,
+        place: ChangeAt,
+    ) -> Result<(ActorBytes, &RecordChange, usize), StoreError> {
+        let mut decoded = 0;
+        if !self.entries.contains(&place.position) {
+            let ReadEntry { header, changes, .. } = ReadEntry::read(journal, place.position)?;
+            decoded = changes.len();
+            let bytes = changes.iter().map(|change| CHANGE_OVERHEAD_BYTES + change.body.len());
+            let (actor, bytes) = (ActorBytes(header.author.actor()), bytes.sum());
+            self.make_room(bytes);
+            self.bytes += bytes;
+            self.entries.push(place.position, RecentEntry { actor, changes, bytes });
+        }
+        let found = self.entries.get(&place.position).and_then(|entry| {
+            Some((entry.actor, entry.changes.get(place.index as usize)?, decoded))
+        });
+        let reason = || "a row names a change that its entry does not hold".to_owned();
+        found.ok_or_else(|| StoreError::Tables { reason: reason() })
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        while self.bytes + bytes > RECENT_BYTES_MAX
+            && let Some((_, oldest)) = self.entries.pop_lru()
+        {
+            self.bytes -= oldest.bytes;
+        }
     }
 }
 

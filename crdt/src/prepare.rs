@@ -83,7 +83,7 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    fn of(change: &RecordChange, author: ActorBytes) -> Self {
+    pub(crate) fn of(change: &RecordChange, author: ActorBytes) -> Self {
         let parsed = change.parse(author);
         match parsed.as_ref().ok().and_then(First::of) {
             Some(first) => Self::First(first),
@@ -118,6 +118,18 @@ impl Job {
 }
 
 impl Prepared {
+    /// The same in pieces of one entry each, so that each has its turn.
+    #[must_use]
+    pub fn split(self) -> Vec<Self> {
+        let Self { from, id, entries } = self;
+        match entries {
+            Ok(entries) => {
+                entries.into_iter().map(|it| Self { from, id, entries: Ok(vec![it]) }).collect()
+            }
+            Err(error) => vec![Self { from, id, entries: Err(error) }],
+        }
+    }
+
     /// In place of what a job did not come to.
     pub fn failed(from: SiteId, id: u64) -> Self {
         Self { from, id, entries: Err(NotPrepared::Failed) }
@@ -152,11 +164,23 @@ impl PreparedEntry {
 
     /// The records that it changes, by collection and id, one for each change; none if it was not read.
     pub(crate) fn records(&self) -> impl Iterator<Item = (&str, &str)> {
-        let changes = match &self.content {
-            Some(Ok(Content::Records { changes, .. })) => &changes[..],
+        self.changes().iter().map(ReadChange::address)
+    }
+
+    /// The changes of records; none if it was not read.
+    pub(crate) fn changes(&self) -> &[ReadChange] {
+        match &self.content {
+            Some(Ok(Content::Records { changes, .. })) => changes,
             Some(Ok(Content::Membership) | Err(_)) | None => &[],
-        };
-        changes.iter().map(ReadChange::address)
+        }
+    }
+
+    /// The same, to look at them beforehand.
+    pub(crate) fn changes_mut(&mut self) -> &mut [ReadChange] {
+        match &mut self.content {
+            Some(Ok(Content::Records { changes, .. })) => changes,
+            Some(Ok(Content::Membership) | Err(_)) | None => &mut [],
+        }
     }
 
     /// The entry and its content. Call only where the payload is of a known format.
@@ -201,11 +225,34 @@ impl ReadChange {
         (&self.write.collection, &self.write.id)
     }
 
-    /// The change, and how it reads.
-    pub(crate) fn read(self, author: ActorBytes) -> (RecordWrite, Reading) {
+    /// The change, and how it reads as far as that is known.
+    pub(crate) fn read(self) -> (RecordWrite, Option<Reading>) {
         let Self { write, reading } = self;
-        let reading = reading.unwrap_or_else(|| Reading::of(&write.change, author));
         (write, reading)
+    }
+
+    /// Whether it is likely to be the first of its record.
+    pub(crate) fn is_first(&self) -> bool {
+        matches!(self.reading, Some(Reading::First(_)))
+    }
+
+    /// The change as it reads whatever the record.
+    pub(crate) fn parsed(&mut self, author: ActorBytes) -> &Result<ParsedChange, Fault> {
+        if !matches!(self.reading, Some(Reading::Parsed(_))) {
+            self.reading = Some(Reading::Parsed(self.write.change.parse(author)));
+        }
+        match &self.reading {
+            Some(Reading::Parsed(parsed)) => parsed,
+            Some(Reading::First(_)) | None => unreachable!("it was parsed above"),
+        }
+    }
+
+    /// The same, which is then not kept.
+    pub(crate) fn take_parsed(&mut self, author: ActorBytes) -> Result<ParsedChange, Fault> {
+        match self.reading.take() {
+            Some(Reading::Parsed(parsed)) => parsed,
+            Some(Reading::First(_)) | None => self.write.change.parse(author),
+        }
     }
 }
 
@@ -280,7 +327,8 @@ mod tests {
             let Ok(Content::Records { origins, changes }) = content else { panic!("records") };
             assert_eq!(origins.len(), 1);
             for change in changes {
-                let (_, reading) = change.read(actor);
+                let (write, reading) = change.read();
+                let reading = reading.unwrap_or_else(|| Reading::of(&write.change, actor));
                 assert_eq!(reading.operations(), Some(OPERATIONS));
             }
         }

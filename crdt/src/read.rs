@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::ids::{Author, SpaceId};
-use crate::record::{SCHEMA_COLLECTION, Schema, View};
+use crate::record::{Conflict, SCHEMA_COLLECTION, Schema, View};
 use crate::store::StoreError;
 use crate::tables::logs::{self, ActorRow};
 use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
@@ -136,6 +136,36 @@ pub fn digest(tables: &impl ReadTables, space: SpaceId) -> Result<Digest, StoreE
     Ok(sum)
 }
 
+/// Which records a list of conflicts is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOdds {
+    /// Those that are not deleted, and have fields with several values.
+    Conflicted,
+    /// Those that are deleted, and hide edits of sites that did not know of it.
+    Hidden,
+}
+
+/// Records whose edits are at odds, behind `after`, at most `limit`; of one collection or of all.
+pub fn at_odds(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    which: AtOdds,
+    collection: Option<&str>,
+    after: Option<&RecordKey>,
+    limit: usize,
+) -> Result<Vec<RecordKey>, StoreError> {
+    let (mut prefix, after) = match which {
+        AtOdds::Conflicted => (records::conflicts_of_space(space), after.map(RecordKey::conflict)),
+        AtOdds::Hidden => (records::hidden_of_space(space), after.map(RecordKey::hidden)),
+    };
+    if let Some(collection) = collection {
+        prefix.extend_from_slice(collection.as_bytes());
+        prefix.push(0);
+    }
+    let rows = tables.scan(&prefix, after.as_deref(), limit)?;
+    rows.iter().map(|(key, _)| record_of(key)).collect()
+}
+
 /// Records with conflicts, behind `after`, at most `limit`; of one collection or of all.
 pub fn conflicted(
     tables: &impl ReadTables,
@@ -144,14 +174,16 @@ pub fn conflicted(
     after: Option<&RecordKey>,
     limit: usize,
 ) -> Result<Vec<RecordKey>, StoreError> {
-    let mut prefix = records::conflicts_of_space(space);
-    if let Some(collection) = collection {
-        prefix.extend_from_slice(collection.as_bytes());
-        prefix.push(0);
-    }
-    let after = after.map(RecordKey::conflict);
-    let rows = tables.scan(&prefix, after.as_deref(), limit)?;
-    rows.iter().map(|(key, _)| record_of(key)).collect()
+    at_odds(tables, space, AtOdds::Conflicted, collection, after, limit)
+}
+
+/// The edits that the deletion of a record hides: see [`crate::record::Document::hidden_edits`].
+pub fn hidden_edits(
+    tables: &impl ReadTables,
+    key: &RecordKey,
+) -> Result<Vec<Conflict>, StoreError> {
+    let Some(row) = tables.get(&key.record())? else { return Ok(Vec::new()) };
+    Ok(RecordRow::decode(&row)?.document()?.hidden_edits())
 }
 
 /// Whose Automerge actor an actor is; `None` for the shared beginnings of counters, texts, lists and maps.

@@ -146,9 +146,11 @@ impl Handle {
                 | MergePiece::Receipts(_) => {}
             }
             let Some(maker) = report.maker else { return Err(BundleError::NoHeader.into()) };
-            let piece = Box::new(piece);
-            let merged = self.ask(|reply| Message::Merge { maker, piece, reply }).await??;
-            report.counts.add(merged, &mut records);
+            for piece in split(piece) {
+                let piece = Box::new(piece);
+                let merged = self.ask(|reply| Message::Merge { maker, piece, reply }).await??;
+                report.counts.add(merged, &mut records);
+            }
         }
         let after = self.read(conflicted).await?;
         report.counts.conflicts_new = after.difference(&before).count() as u64;
@@ -209,6 +211,16 @@ fn pieces<E: std::fmt::Display>(
             }
         }
     })
+}
+
+/// Entries one by one, so that each has its turn beside whoever else wants something of the replica.
+fn split(piece: MergePiece) -> Vec<MergePiece> {
+    match piece {
+        MergePiece::Entries(prepared) => {
+            prepared.split().into_iter().map(MergePiece::Entries).collect()
+        }
+        other => vec![other],
+    }
 }
 
 /// Prepares a piece on another thread.

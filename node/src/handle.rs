@@ -424,7 +424,8 @@ impl Handle {
     /// The name of a site for people: its member name, or its id.
     pub async fn names(&self) -> Result<std::collections::BTreeMap<SiteId, String>, Stopped> {
         let status = self.replica_status().await?;
-        Ok(status.sites.into_iter().map(|site| (site.site, site.name)).collect())
+        let revoked = status.revoked.into_iter().map(|site| (site.site, site.name));
+        Ok(revoked.chain(status.sites.into_iter().map(|site| (site.site, site.name))).collect())
     }
 
     pub(crate) async fn ask<T>(

@@ -122,9 +122,25 @@ fn a_cut_link_keeps_both_prices_and_sums_the_stock() {
     for expected in ["2.60", "2.70", "head", "north"] {
         assert!(conflicts.contains(expected), "{conflicts}");
     }
-    north.run(["patch", "products", "tea", r#"{"price": "2.65"}"#]).ok();
-    converge(&[&head, &north]);
-    assert!(!head.run(["conflicts"]).ok().contains("2.70"));
+    settle_by_site_and_by_version(&head, &north);
+}
+
+/// Each says which value to take, against the record as it was shown.
+fn settle_by_site_and_by_version(head: &Office, north: &Office) {
+    let listed = json(&head.run(["conflicts", "products", "tea", "--json"]).ok());
+    let version = listed["version"].as_str().expect("a version").to_owned();
+    let wrong = head.run(["settle", "products", "tea", "price", "--take-site", "nobody"]);
+    assert!(wrong.fails(1).contains("nobody has no value"), "it names the site");
+    head.run(["patch", "products", "tea", r#"{"note": "newer"}"#]).ok();
+    let late = ["settle", "products", "tea", "--take-shown", "--if-version", version.as_str()];
+    assert!(head.run(late).fails(1).contains("products/tea"));
+    head.run(["settle", "products", "tea", "price", "--take-site", "head"]).ok();
+    converge(&[head, north]);
+    assert_eq!(json(&north.run(["get", "products", "tea"]).ok())["price"], "2.60");
+    assert!(!north.run(["conflicts"]).ok().contains("2.70"));
+    let again = head.run(["settle", "products", "tea", "--take-shown"]);
+    assert!(again.fails(1).contains("has no conflict"));
+    head.run(["settle", "products", "--where", "price = '2.60'", "--take-shown"]).ok();
 }
 
 #[test]

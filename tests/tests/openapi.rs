@@ -95,6 +95,7 @@ fn every_operation_answers_as_described() {
     north.start();
     converge(&[&head, &north]);
     read(&mut asker, &head);
+    settle(&mut asker, &head);
     carry(&mut asker, &head);
 
     asker.ask(&head, "POST", "/v1/sync", json!({"peer": "north"}));
@@ -169,6 +170,7 @@ fn read(asker: &mut Asker, head: &Office) {
         "/v1/digest",
         "/v1/conflicts",
         "/v1/conflicts?collection=products&id=tea",
+        "/v1/conflicts?deleted=true",
         "/v1/changes?limit=4",
         "/v1/changes?since=now",
     ] {
@@ -184,6 +186,31 @@ fn read(asker: &mut Asker, head: &Office) {
     ] {
         asker.refused(head, "GET", path, Value::Null, code);
     }
+}
+
+fn settle(asker: &mut Asker, head: &Office) {
+    let path = "/v1/conflicts/settle";
+    for (request, code) in [
+        (json!({"collection": "products"}), "bad_parameter"),
+        (json!({"collection": "products", "take_shown": true, "take_site": "x"}), "bad_parameter"),
+        (json!({"collection": "products", "value": 1}), "bad_parameter"),
+        (json!({"collection": "products", "take_shown": true, "if_match": "x"}), "bad_parameter"),
+        (json!({"collection": "products", "take_shown": true, "where": "price >"}), "bad_query"),
+        (
+            json!({"collection": "products", "id": "tea", "take_shown": true, "if_match": "00".repeat(16)}),
+            "precondition_failed",
+        ),
+    ] {
+        asker.refused(head, "POST", path, request, code);
+    }
+    let of = |site: &str| json!({"collection": "products", "take_site": site});
+    let left = asker.ask(head, "POST", path, of("nobody"));
+    assert_eq!((left["left"].as_array().unwrap().len(), &left["settled"]), (1, &json!([])));
+    let mut taken = of("head");
+    taken["where"] = json!("price > 1");
+    let settled = asker.ask(head, "POST", path, taken);
+    assert_eq!(settled["settled"][0]["value"], "3.10", "{settled}");
+    assert_eq!(asker.get(head, "/v1/conflicts")["conflicts"], json!([]));
 }
 
 fn share(asker: &mut Asker, head: &Office) {

@@ -12,6 +12,7 @@ pub(crate) async fn conflicts(
     context: &Context,
     collection: Option<String>,
     id: Option<String>,
+    deleted: bool,
 ) -> Result<(), CliError> {
     let mut after: Option<String> = None;
     let mut found = false;
@@ -19,6 +20,7 @@ pub(crate) async fn conflicts(
         let query = query(&[
             ("collection", collection.as_deref()),
             ("id", id.as_deref()),
+            ("deleted", deleted.then_some("true")),
             ("after", after.as_deref()),
         ]);
         let answer: ConflictsAnswer = context.client.get(&format!("/v1/conflicts{query}")).await?;
@@ -35,9 +37,13 @@ pub(crate) async fn conflicts(
         }
     }
     if !found {
-        output::note("no conflicts");
+        output::note(if deleted { "no deletion hides an edit" } else { "no conflicts" });
+    } else if deleted && !context.json {
+        output::note(
+            "\n`branchline undelete` brings a record back with the edit, `delete` after that settles it otherwise",
+        );
     } else if !context.json {
-        output::note("\nwriting a field anew (`branchline patch`) settles its conflict");
+        output::note("\n`branchline settle` takes one of the values");
     }
     Ok(())
 }
@@ -46,7 +52,7 @@ fn show(conflict: &ConflictAnswer, is_later: bool) -> Result<(), CliError> {
     if is_later {
         output::line("")?;
     }
-    let ConflictAnswer { collection, id, field, values } = conflict;
+    let ConflictAnswer { collection, id, field, values, .. } = conflict;
     output::line(format_args!("{collection}/{}  {}", visible(id), visible(field)))?;
     let rows = values.iter().map(|value| {
         let ConflictValueAnswer { value, shown, site_name, time, .. } = value;

@@ -17,6 +17,7 @@ pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod schema_check;
+pub(crate) mod settle;
 pub(crate) mod space;
 pub(crate) mod status;
 pub(crate) mod summary;

@@ -3,12 +3,13 @@
 use super::check::{self, CheckedChange, ParsedChange, RecordChange};
 use super::edit::{self, Edit, EditError};
 use super::fault::Verdict;
+use super::hidden;
 use super::history::{History, Inconsistent};
 use super::operation::ActorBytes;
 use super::saved;
 use super::schema::Schema;
 use super::summary::{self, Summary};
-use super::view::{self, View};
+use super::view::{self, Conflict, View};
 use crate::codec::DecodeError;
 
 /// A record in memory, with its whole history or with what is live of it.
@@ -57,10 +58,22 @@ impl Document {
     ) -> Result<Document, Unreadable> {
         let mut document = Document::empty();
         for (actor, change) in changes {
-            let checked = document.check(actor, change).map_err(Unreadable::Refused)?;
-            document.apply(checked)?;
+            document.extend(actor, change)?;
         }
         Ok(document)
+    }
+
+    /// Adds the next of the changes that [`Document::of_changes`] takes together.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: the document must be discarded.
+    pub(crate) fn extend(
+        &mut self,
+        actor: ActorBytes,
+        change: &RecordChange,
+    ) -> Result<(), Unreadable> {
+        let checked = self.check(actor, change).map_err(Unreadable::Refused)?;
+        self.apply(checked)
     }
 
     /// Reads what [`Document::save`] wrote.
@@ -173,6 +186,13 @@ impl Document {
     #[must_use]
     pub fn view(&self) -> View {
         view::view(&self.history)
+    }
+
+    /// What stands in a deleted record that nobody who deleted it knew: the deletion, under `_deleted`, then the fields.
+    /// Nothing where no edit is hidden.
+    #[must_use]
+    pub fn hidden_edits(&self) -> Vec<Conflict> {
+        hidden::hidden_edits(&self.history)
     }
 
     /// The record in short; `None` if it has no changes.

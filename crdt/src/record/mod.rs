@@ -12,6 +12,7 @@ mod export;
 mod fault;
 mod first;
 mod genesis;
+mod hidden;
 mod history;
 mod kind;
 mod leb128;

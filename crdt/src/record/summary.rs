@@ -7,13 +7,14 @@ use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
 use super::first::PlainField;
+use super::hidden;
 use super::history::{Content, History, Object};
 use super::leb128::{write_signed, write_unsigned};
 use super::limits::DELETED_FIELD;
 use super::live::Live;
 use super::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::value::Value;
-use super::view::{elements, is_deleted, piece};
+use super::view::{elements, is_conflict, is_deleted, piece};
 
 /// Separates these digests from every other use of the hash.
 const CONTEXT: &str = "branchline 2026 record digest";
@@ -27,6 +28,8 @@ pub struct Summary {
     pub deleted: bool,
     /// Whether the view has conflicts.
     pub conflicted: bool,
+    /// Whether it is deleted, and somebody who did not know of that has edited it.
+    pub hides_edits: bool,
     /// A hash of the heads and of everything that is live: it differs wherever two views could.
     pub digest: [u8; 32],
 }
@@ -44,7 +47,7 @@ pub(super) fn of_first(hash: &[u8; 32], fields: &[PlainField<'_>]) -> Summary {
         digest.register(value);
     }
     digest.tag(b'.');
-    Summary { deleted: false, conflicted: false, digest: digest.finish() }
+    Summary { deleted: false, conflicted: false, hides_edits: false, digest: digest.finish() }
 }
 
 /// Sums a record up.
@@ -57,6 +60,7 @@ pub(crate) fn summary(history: &History) -> Summary {
     Summary {
         deleted: is_deleted(history),
         conflicted: walk.conflicted,
+        hides_edits: hidden::hides_edits(history),
         digest: walk.digest.finish(),
     }
 }
@@ -74,7 +78,7 @@ impl Walk<'_> {
         for (name, live) in fields.iter().filter(|(_, live)| !live.is_empty()) {
             self.digest.field(name);
             let is_deletion = object == ObjectId::Root && name == DELETED_FIELD;
-            self.conflicted |= is_shown && !is_deletion && live.iter().nth(1).is_some();
+            self.conflicted |= is_shown && !is_deletion && is_conflict(history, live);
             self.values(live, is_shown);
         }
         self.digest.tag(b'.');
@@ -84,7 +88,7 @@ impl Walk<'_> {
         for (id, live) in elements(self.history, object) {
             self.digest.tag(b'e');
             self.digest.id(id);
-            self.conflicted |= is_shown && live.iter().nth(1).is_some();
+            self.conflicted |= is_shown && is_conflict(self.history, live);
             self.values(live, is_shown);
         }
         self.digest.tag(b'.');

@@ -24,7 +24,7 @@ pub struct View {
     pub fields: Fields,
     /// Whether the record is deleted. Of concurrent deleting and reviving, deleting wins.
     pub deleted: bool,
-    /// The fields and elements that have more than one value: the first of them, where they have thousands.
+    /// The fields and elements that have values that are not equal: the first of them, where they have thousands.
     pub conflicts: Vec<Conflict>,
     /// The hashes of the changes that no other change depends on, ascending.
     pub heads: Vec<[u8; 32]>,
@@ -44,7 +44,8 @@ impl View {
     }
 }
 
-/// A field or element with more than one value.
+/// A field or element with more than one value: with several that are not equal, by kind and content. Whoever wrote the
+/// same as somebody else is not at odds with him.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// Where it is: `address.city`, `lines[2]`.
@@ -83,6 +84,25 @@ pub(crate) fn is_deleted(history: &History) -> bool {
     live.iter()
         .filter_map(|id| history.value(id))
         .any(|stored| stored.content == Content::Register(Value::Bool(true)))
+}
+
+/// Whether the values of a field or element are not all equal.
+pub(crate) fn is_conflict(history: &History, live: &Live) -> bool {
+    let Live::Many(ids) = live else { return false };
+    let mut rest = ids.iter();
+    rest.next().is_some_and(|first| rest.any(|id| !is_equal(history, *first, *id)))
+}
+
+fn is_equal(history: &History, a: OpId, b: OpId) -> bool {
+    let register = |id| match history.value(id).map(|stored| &stored.content) {
+        Some(Content::Register(value)) => Some(value),
+        Some(Content::Counter(_) | Content::Object(_)) | None => None,
+    };
+    match (register(a), register(b)) {
+        (Some(a), Some(b)) => a == b,
+        (Some(_), None) | (None, Some(_)) => false,
+        (None, None) => value(history, a) == value(history, b),
+    }
 }
 
 /// The value that an operation wrote, with all that is in it.
@@ -194,7 +214,8 @@ impl Walk<'_> {
             values.push(self.value(id, is_shown && live.shown() == Some(id)));
         }
         let is_deletion = matches!(self.path.as_slice(), [Step::Field(DELETED_FIELD)]);
-        if is_shown && values.len() > 1 && !is_deletion && self.values_room > 1 {
+        let is_conflict = is_shown && !is_deletion && is_conflict(self.history, live);
+        if is_conflict && self.values_room > 1 {
             let listed = values.len().min(self.values_room);
             self.values_room -= listed;
             let shown_first = live.iter().rev().zip(values.iter().rev()).take(listed);

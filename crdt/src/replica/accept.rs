@@ -334,7 +334,10 @@ impl<S: Store> Replica<S> {
         let membership = header.space == header.network.membership_space();
         let fate = match content {
             Ok(Content::Records { origins, changes }) if !membership => {
-                let fate = self.apply_changes(header, changes, past)?;
+                self.stage.foreseen = self.foresight.take_if(|it| it.is_of(entry));
+                let fate = self.apply_changes(header, changes, past);
+                self.stage.foreseen = None;
+                let fate = fate?;
                 if fate == Some(Fate::Void) {
                     self.remember_void(entry);
                 }
@@ -363,7 +366,7 @@ impl<S: Store> Replica<S> {
         let entry = self.stage.entries.len();
         let mut operations = 0;
         for (read, number) in changes.into_iter().zip(0..) {
-            let (RecordWrite { collection, id, change }, reading) = read.read(actor);
+            let (RecordWrite { collection, id, change }, reading) = read.read();
             let key = RecordKey { space: header.space, collection, id };
             if let Err(reason) = check_address(&key) {
                 self.roll_back(mark)?;

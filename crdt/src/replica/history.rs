@@ -2,32 +2,77 @@
 
 use super::Replica;
 use super::stage::NotTaken;
-use crate::changes::{self, ChangeReader};
-use crate::record::{ActorBytes, Document};
-use crate::store::{Store, StoreError};
-use crate::tables::records::RecordKey;
+use crate::changes::{self, RecentEntries};
+use crate::record::Document;
+use crate::store::{ReadStore, Store, StoreError};
+use crate::tables::ReadTables;
+use crate::tables::records::{ChangeAt, Changes, RecordKey};
+
+/// What it takes to read one change of a history and to apply it, in microseconds, about.
+const CHANGE_COST: usize = 10;
+
+/// A record that is being put together from all its changes, in as many steps as there are turns for it.
+pub(super) struct Recall {
+    places: Vec<ChangeAt>,
+    next: usize,
+    document: Document,
+}
+
+impl Recall {
+    /// Begins with the places that a record's row names.
+    pub(super) fn new(
+        tables: &impl ReadTables,
+        key: &RecordKey,
+        changes: &Changes,
+    ) -> Result<Self, StoreError> {
+        let places = changes::places(tables, key, changes)?;
+        Ok(Self { places, next: 0, document: Document::empty() })
+    }
+
+    /// Goes on until all is read, which it then returns, or the `room` is used up. The inner error: the record cannot
+    /// be read here.
+    pub(super) fn go_on(
+        &mut self,
+        journal: &impl ReadStore,
+        entries: &mut RecentEntries,
+        room: &mut usize,
+    ) -> Result<Option<Result<Document, String>>, StoreError> {
+        while let Some(place) = self.places.get(self.next) {
+            if *room == 0 {
+                return Ok(None);
+            }
+            let (actor, change, decoded) = entries.at(journal, *place)?;
+            *room = room.saturating_sub(CHANGE_COST + decoded);
+            if let Err(error) = self.document.extend(actor, change) {
+                return Ok(Some(Err(error.to_string())));
+            }
+            self.next += 1;
+        }
+        Ok(Some(Ok(std::mem::replace(&mut self.document, Document::empty()))))
+    }
+}
 
 impl<S: Store> Replica<S> {
     /// Puts the whole history of a staged record in the place of what is live of it.
     pub(super) fn load_history(&mut self, key: &RecordKey) -> Result<(), NotTaken> {
-        let Some(record) = self.stage.records.get(key) else { return Ok(()) };
-        let mut reader = ChangeReader::new(&self.store);
-        let mut changes = Vec::new();
-        for place in changes::places(&self.store, key, &record.places)? {
-            let (header, change) = reader.at(place).map_err(|error| match error {
-                StoreError::Damaged { .. } => NotTaken::Damaged,
-                error @ (StoreError::Unwritable { .. }
-                | StoreError::Unreadable { .. }
-                | StoreError::Tables { .. }) => NotTaken::Store(error),
-            })?;
-            changes.push((ActorBytes(header.author.actor()), change.clone()));
+        let Some(record) = self.stage.records.get_mut(key) else { return Ok(()) };
+        let mut recall = Recall::new(&self.store, key, &record.places)?;
+        let mut room = usize::MAX;
+        let read = recall.go_on(&self.store, &mut self.recent, &mut room);
+        let read = read.map_err(|error| match error {
+            StoreError::Damaged { .. } => NotTaken::Damaged,
+            error @ (StoreError::Unwritable { .. }
+            | StoreError::Unreadable { .. }
+            | StoreError::Tables { .. }) => NotTaken::Store(error),
+        })?;
+        let Some(mut whole) = read else { return Ok(()) };
+        for staged in &record.changes {
+            whole = whole.and_then(|mut document| {
+                let extended = document.extend(staged.actor, &staged.change);
+                extended.map(|()| document).map_err(|error| error.to_string())
+            });
         }
-        let before = changes.iter().map(|(actor, change)| (*actor, change));
-        let staged = record.changes.iter().map(|staged| (staged.actor, &staged.change));
-        let whole = Document::of_changes(before.chain(staged)).map_err(|error| error.to_string());
-        if let Some(record) = self.stage.records.get_mut(key) {
-            record.document = whole;
-        }
+        record.document = whole;
         Ok(())
     }
 }

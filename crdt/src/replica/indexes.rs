@@ -22,6 +22,13 @@ use round::Round;
 /// Records that one tick looks at for an index, and rows that it adds or removes: about 2 ms, which writers wait.
 const STEP_ROWS: usize = 500;
 
+/// How an index follows a record: what follows [`indexes::entries`] in the keys of its rows.
+pub(super) struct Move {
+    field: Field,
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+}
+
 /// The indexes of all collections, as the tables have them.
 #[derive(Default)]
 pub(super) struct Indexes {
@@ -59,32 +66,37 @@ impl Indexes {
         key.collection == SCHEMA_COLLECTION || !self.of(key.space, &key.collection).is_empty()
     }
 
-    /// The rows with which the indexes follow a record; those of another collection are declared by it if it is a
-    /// schema.
+    /// How the indexes follow a record; those of another collection are declared by it if it is a schema.
     pub(super) fn follow(
         &mut self,
         key: &RecordKey,
         before: Option<&View>,
         after: &View,
         rows: &mut Vec<RowWrite>,
-    ) {
-        let RecordKey { space, collection, id } = key;
-        if collection == SCHEMA_COLLECTION {
-            self.declare(*space, id, Schema::of(after).as_ref(), rows);
+    ) -> Vec<Move> {
+        if key.collection == SCHEMA_COLLECTION {
+            self.declare(key.space, &key.id, Schema::of(after).as_ref(), rows);
         }
-        let collections = self.spaces.get(space);
-        let known = collections.and_then(|collections| collections.get(collection));
-        for (field, state) in known.into_iter().flatten() {
-            if *state == IndexState::Dropping {
-                continue;
-            }
-            let rest = |fields| indexes::entry_rest(field, id, fields);
+        self.moves(key, before, after)
+    }
+
+    /// How the indexes follow a record as long as no schema changes.
+    pub(super) fn moves(&self, key: &RecordKey, before: Option<&View>, after: &View) -> Vec<Move> {
+        let known = self.of(key.space, &key.collection).iter();
+        let kept = known.filter(|(_, state)| *state != IndexState::Dropping);
+        let moves = kept.map(|(field, _)| {
+            let rest = |fields| indexes::entry_rest(field, &key.id, fields);
             let before = before.and_then(View::live_fields).map(rest);
-            let after = after.live_fields().map(rest);
-            if before == after {
-                continue;
-            }
-            let round = self.round.as_mut().filter(|round| round.is_of(*space, collection, field));
+            Move { field: field.clone(), before, after: after.live_fields().map(rest) }
+        });
+        moves.filter(|it| it.before != it.after).collect()
+    }
+
+    /// The rows of moves.
+    pub(super) fn make(&mut self, key: &RecordKey, moves: Vec<Move>, rows: &mut Vec<RowWrite>) {
+        let RecordKey { space, collection, .. } = key;
+        for Move { field, before, after } in moves {
+            let round = self.round.as_mut().filter(|round| round.is_of(*space, collection, &field));
             if let (Some(round), Some(before)) = (round, &before) {
                 round.remove(before);
             }

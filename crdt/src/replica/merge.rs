@@ -138,6 +138,7 @@ impl<S: Store> Replica<S> {
             Ok(_) => Err(MergeError::Unwritable),
             Err(error) => Err(error),
         };
+        self.foresight = None;
         self.has_joined(maker);
         if is_end {
             self.issue_receipts_now(now)?;

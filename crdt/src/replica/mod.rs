@@ -10,8 +10,9 @@
 //! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
-//! One file per step: `write` (local edits), `accept` (entries from others), `stage` (what a group has changed so
-//! far), `history` (of a record, from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`,
+//! One file per step: `write` (local edits), `intake` (answers with entries from others), `foresight` (what these make
+//! of records, found out beforehand), `accept` (one such entry), `stage` and `made` (what a group has changed so far),
+//! `history` (of a record, from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`,
 //! `peer`, `serve` and `gossip` (what is sent), `spaces` (and to whom), `merge` (bundles), `admission`, `former_keys`,
 //! `decision` (what a member may decide), `administration` (how it does), `receipts`, `forks`, `repair`, `replay`.
 
@@ -21,12 +22,15 @@ mod admission;
 mod commit;
 mod decision;
 pub(crate) mod documents;
+mod foresight;
 mod forks;
 mod former_keys;
 mod gossip;
 mod history;
 mod indexes;
+mod intake;
 pub(crate) mod logs;
+mod made;
 mod merge;
 mod peer;
 mod receipts;
@@ -44,6 +48,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::changes::RecentEntries;
 use crate::entry::Origin;
 use crate::frontier::Frontier;
 use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
@@ -65,7 +70,9 @@ pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, S
 pub use write::{WriteError, Written};
 
 use documents::Documents;
+use foresight::Foresight;
 use indexes::Indexes;
+use intake::Taking;
 use logs::Logs;
 use peer::Peer;
 use receipts::Receipts;
@@ -169,7 +176,8 @@ pub enum Input {
         /// A [`crate::protocol::Answer`].
         body: Vec<u8>,
     },
-    /// [`Output::Prepare`] is done. Always fed, and for one member in the order of the outputs.
+    /// [`Output::Prepare`] is done. Always fed, or handed to [`Replica::begin_taking`] instead, and for one member in the
+    /// order of the outputs.
     Prepared(Prepared),
     /// [`Output::Request`] was not answered.
     RequestFailed {
@@ -422,7 +430,12 @@ pub struct Replica<S: Store> {
     /// By root.
     private: BTreeMap<NetworkId, PrivateSpace>,
     stage: Stage,
+    /// What is found out beforehand of the entry that is taken in next.
+    foresight: Option<Foresight>,
+    /// Answers whose entries are being taken in.
+    taking: VecDeque<Taking>,
     documents: Documents,
+    recent: RecentEntries,
     /// Records that cannot be read here, with the reason; none, as a rule.
     unreadable: BTreeMap<RecordKey, String>,
     /// Those that were asked for since a schema was last written.
@@ -458,6 +471,11 @@ impl<S: Store> Replica<S> {
             self.commit()?;
         }
         Ok(())
+    }
+
+    /// Whether what was taken in since the last commit is enough for one: more would let others wait too long.
+    pub fn is_group_full(&self) -> bool {
+        self.stage.is_enough()
     }
 
     fn take(&mut self, input: Input) -> Result<(), StoreError> {

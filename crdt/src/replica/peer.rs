@@ -168,6 +168,12 @@ impl Peer {
         true
     }
 
+    /// Whether an answer whose entries were prepared is still awaited.
+    pub(super) fn awaits(&self, id: u64) -> bool {
+        let mut preparing = self.pulls.values().flat_map(|state| &state.preparing);
+        preparing.any(|answered| answered.request.id == id)
+    }
+
     /// The pulls that an answer belongs to whose entries were prepared, and that answer.
     pub(super) fn prepared(&mut self, id: u64) -> Option<(SpaceId, Answered)> {
         self.pulls.iter_mut().find_map(|(space, state)| {

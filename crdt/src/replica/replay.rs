@@ -9,6 +9,7 @@ use super::sync::{Random, Timers};
 use super::{
     BTreeMap, Documents, Identity, Notice, Now, Output, Replica, VecDeque, gossip::Announced,
 };
+use crate::changes::RecentEntries;
 use crate::codec;
 use crate::entry::{Entry, PAYLOAD_FORMAT};
 use crate::ids::{Author, Incarnation, SpaceId};
@@ -86,7 +87,10 @@ impl<S: Store> Replica<S> {
             roots: BTreeMap::new(),
             private: BTreeMap::new(),
             stage: Stage::default(),
+            foresight: None,
+            taking: VecDeque::new(),
             documents: Documents::new(),
+            recent: RecentEntries::new(),
             unreadable: BTreeMap::new(),
             schemas: BTreeMap::new(),
             indexes: Indexes::default(),
@@ -156,7 +160,9 @@ impl<S: Store> Replica<S> {
     pub fn rebuild(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
         let ticket = self.network.take().and_then(|network| network.ticket);
         self.drop_stage();
+        self.foresight = None;
         self.documents.clear();
+        self.recent.clear();
         self.spaces.clear();
         self.roots.clear();
         self.private.clear();

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::commit::Named;
-use super::stage::{Stage, StagedEntry};
+use super::foresight::Foresight;
+use super::stage::{Stage, StagedChange, StagedEntry};
 use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::digest::record_hash;
 use crate::entry::EntryId;
 use crate::ids::SpaceId;
 use crate::read;
-use crate::record::Summary;
+use crate::record::{SCHEMA_COLLECTION, Summary};
 use crate::store::{Position, RowWrite, Store, StoreError};
 use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
 use crate::tables::records::{self, Changes, CollectionRow, RecordKey, RecordRow};
@@ -59,32 +60,36 @@ impl<S: Store> Replica<S> {
     ) -> Result<(), StoreError> {
         let mut totals = Totals::default();
         let mut notices = Vec::new();
-        let Stage { records, first, sealed, .. } = &mut self.stage;
-        for (key, first) in first {
-            let Some((first, staged)) = first else { continue };
+        let Stage { records, made, sealed, .. } = &mut self.stage;
+        let places = Places { positions, sealed };
+        for (key, made) in made {
+            let Some(made) = made else { continue };
+            forget_foreseen(&mut self.foresight, key);
             let totals = totals.of(&self.store, key)?;
-            let at = staged.place.resolve(positions, sealed).ok_or_else(|| lost_place(key))?;
-            let mut changes = Changes::default();
-            changes.push(at, |_, _| {});
-            count(totals, key, None, Some(&first.summary));
-            let row = RecordRow { changes, live: &first.saved };
-            rows.push((key.record(), Some(row.encode())));
+            places.add(key, std::mem::take(&mut made.changes), &mut made.places, rows)?;
+            count(totals, key, made.before.as_ref(), Some(&made.summary));
+            mark_conflict(key, made.before.as_ref(), Some(&made.summary), rows);
+            let row = RecordRow { changes: std::mem::take(&mut made.places), live: &made.saved };
             if self.indexes.concerns(key) {
-                self.indexes.follow(key, None, &row.view()?, rows);
+                let moves = match made.moves.take() {
+                    Some(moves) => moves,
+                    None => {
+                        let is_new = made.before.is_none();
+                        let before = if is_new { None } else { read::record(&self.store, key)? };
+                        self.indexes.follow(key, before.as_ref(), &row.view()?, rows)
+                    }
+                };
+                self.indexes.make(key, moves, rows);
             }
+            rows.push((key.record(), Some(row.encode())));
         }
         for (key, record) in records {
             if record.changes.is_empty() {
                 continue;
             }
+            forget_foreseen(&mut self.foresight, key);
             let totals = totals.of(&self.store, key)?;
-            for staged in std::mem::take(&mut record.changes) {
-                let at = staged.place.resolve(positions, sealed);
-                let at = at.ok_or_else(|| lost_place(key))?;
-                record.places.push(at, |number, full| {
-                    rows.push((key.changes(number), Some(codec::encode(&full))));
-                });
-            }
+            places.add(key, std::mem::take(&mut record.changes), &mut record.places, rows)?;
             match &mut record.document {
                 Ok(document) => {
                     let after = document.summary();
@@ -94,13 +99,11 @@ impl<S: Store> Replica<S> {
                     rows.push((key.record(), Some(row.encode())));
                     if self.indexes.concerns(key) {
                         let before = read::record(&self.store, key)?;
-                        self.indexes.follow(key, before.as_ref(), &document.view(), rows);
+                        let view = document.view();
+                        let moves = self.indexes.follow(key, before.as_ref(), &view, rows);
+                        self.indexes.make(key, moves, rows);
                     }
-                    let conflicted =
-                        |summary: Option<Summary>| summary.is_some_and(|s| s.conflicted);
-                    if conflicted(after) != conflicted(record.before) {
-                        rows.push((key.conflict(), conflicted(after).then(Vec::new)));
-                    }
+                    mark_conflict(key, record.before.as_ref(), after.as_ref(), rows);
                     record.before = after;
                 }
                 Err(reason) => {
@@ -184,6 +187,57 @@ fn count(
     if let Some(after) = after {
         *(if after.deleted { &mut totals.deleted } else { &mut totals.live }) += 1;
         totals.digest.add(&hash(after));
+    }
+}
+
+/// Where the entries of the group are, and which of them its local transactions are in.
+struct Places<'a> {
+    positions: &'a [Position],
+    sealed: &'a [(usize, u32)],
+}
+
+impl Places<'_> {
+    /// Adds a record's changes of the group to the places of its changes.
+    fn add(
+        &self,
+        key: &RecordKey,
+        changes: Vec<StagedChange>,
+        places: &mut Changes,
+        rows: &mut Vec<RowWrite>,
+    ) -> Result<(), StoreError> {
+        for staged in changes {
+            let at = staged.place.resolve(self.positions, self.sealed);
+            places.push(at.ok_or_else(|| lost_place(key))?, |number, full| {
+                rows.push((key.changes(number), Some(codec::encode(&full))));
+            });
+        }
+        Ok(())
+    }
+}
+
+fn mark_conflict(
+    key: &RecordKey,
+    before: Option<&Summary>,
+    after: Option<&Summary>,
+    rows: &mut Vec<RowWrite>,
+) {
+    let is_conflict = |summary: &Summary| summary.conflicted && !summary.deleted;
+    let mut mark = |row: Vec<u8>, is_so: &dyn Fn(&Summary) -> bool| {
+        let after = after.is_some_and(is_so);
+        if after != before.is_some_and(is_so) {
+            rows.push((row, after.then(Vec::new)));
+        }
+    };
+    mark(key.conflict(), &is_conflict);
+    mark(key.hidden(), &|summary| summary.hides_edits);
+}
+
+fn forget_foreseen(foresight: &mut Option<Foresight>, key: &RecordKey) {
+    // Another schema may mean other indexes.
+    if key.collection == SCHEMA_COLLECTION {
+        *foresight = None;
+    } else if let Some(foresight) = foresight {
+        foresight.forget(key);
     }
 }
 

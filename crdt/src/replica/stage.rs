@@ -6,6 +6,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::documents::Kept;
+use super::foresight::Foresight;
+use super::made::Made;
 use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
@@ -24,8 +26,12 @@ use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 
 /// Records that one group may hold in memory, some 15 KB each;
 const STAGED_RECORDS_MAX: usize = 2048;
-/// and new ones, of which it holds only the rows, some 1 KB each. A site that was away waits for the disk once a group.
-const STAGED_FIRST_MAX: usize = 8192;
+/// and those of which it holds only the rows, some 1 KB each. A site that was away waits for the disk once a group.
+const STAGED_MADE_MAX: usize = 8192;
+/// As many records as take some 10 ms to be committed: others wait for that.
+const ENOUGH_RECORDS: usize = 512;
+/// The same of those of which the group holds the rows.
+const ENOUGH_MADE: usize = 4096;
 /// Entries of others in one group: each repeat is looked up among them.
 const STAGED_ENTRIES_MAX: usize = 1024;
 /// Bytes of entries in one group, far below what one append to the journal takes.
@@ -34,11 +40,13 @@ const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What one group of inputs has changed so far.
 #[derive(Default)]
 pub(super) struct Stage {
-    /// Records that were read or changed, but for those of `first`.
+    /// Records that were read or changed, but for those of `made`.
     pub(super) records: BTreeMap<RecordKey, StagedRecord>,
-    /// Records that got their first change, in the order in which they did; nothing for those of which more was asked
-    /// since, which are among `records`.
-    pub(super) first: IndexMap<RecordKey, Option<(First, StagedChange)>>,
+    /// Records that are held as their rows will have them, in the order in which they came; nothing for those of which
+    /// more was asked since, which are among `records`.
+    pub(super) made: IndexMap<RecordKey, Option<Made>>,
+    /// What the entry that is being taken in makes of its records, as far as that was found out beforehand.
+    pub(super) foreseen: Option<Foresight>,
     /// Records of which it is known that the store does not have them.
     pub(super) vacancy: Option<Vacancy>,
     /// Local transactions, to be sealed in entries.
@@ -135,7 +143,7 @@ pub(super) struct StagedRecord {
 
 impl StagedRecord {
     /// As it is before the group.
-    fn stored(document: Result<Document, String>, places: Changes) -> Self {
+    pub(super) fn stored(document: Result<Document, String>, places: Changes) -> Self {
         let before = document.as_ref().ok().and_then(Document::summary);
         Self { document, before, places, changes: Vec::new() }
     }
@@ -146,7 +154,7 @@ impl StagedRecord {
     }
 
     /// The verdict on a change; `None` where the record cannot be read.
-    fn judge(&self, change: &ParsedChange) -> Option<Result<Judged, Verdict>> {
+    pub(super) fn judge(&self, change: &ParsedChange) -> Option<Result<Judged, Verdict>> {
         self.document.as_ref().ok().map(|document| document.judge(change))
     }
 }
@@ -189,8 +197,8 @@ impl Place {
 pub(super) struct Mark {
     /// Records by how many changes they had.
     touched: BTreeMap<RecordKey, usize>,
-    /// How many records had got their first change.
-    first: usize,
+    /// How many records were held as rows.
+    made: usize,
 }
 
 /// Why a change was not taken in.
@@ -222,15 +230,20 @@ impl Stage {
     /// Whether it holds as much in memory as one group may.
     pub(super) fn is_large(&self) -> bool {
         self.records.len() >= STAGED_RECORDS_MAX
-            || self.first.len() >= STAGED_FIRST_MAX
+            || self.made.len() >= STAGED_MADE_MAX
             || self.entries.len() >= STAGED_ENTRIES_MAX
             || self.bytes >= STAGED_BYTES_MAX
             || self.operation_count >= limits::OPERATIONS_MAX
     }
 
+    /// Whether it is enough for one commit where others wait for its end.
+    pub(super) fn is_enough(&self) -> bool {
+        self.records.len() >= ENOUGH_RECORDS || self.made.len() >= ENOUGH_MADE
+    }
+
     /// Where every record stands now.
     pub(super) fn mark(&self) -> Mark {
-        Mark { touched: BTreeMap::new(), first: self.first.len() }
+        Mark { touched: BTreeMap::new(), made: self.made.len() }
     }
 
     /// What the writer of a sealed group is told.
@@ -265,11 +278,8 @@ impl<S: Store> Replica<S> {
             self.schemas.clear();
         }
         if !self.stage.records.contains_key(key) {
-            let record = match self.stage.first.get_mut(key).and_then(Option::take) {
-                Some((First { saved, .. }, change)) => {
-                    let document = Document::load(&saved).map_err(|error| error.to_string());
-                    StagedRecord::begun(document, change)
-                }
+            let record = match self.stage.made.get_mut(key).and_then(Option::take) {
+                Some(made) => made.load(),
                 None => self.load_record(key)?,
             };
             self.stage.records.insert(key.clone(), record);
@@ -292,7 +302,7 @@ impl<S: Store> Replica<S> {
         Ok(record)
     }
 
-    fn load_record(&mut self, key: &RecordKey) -> Result<StagedRecord, StoreError> {
+    pub(super) fn load_record(&mut self, key: &RecordKey) -> Result<StagedRecord, StoreError> {
         if let Some(Kept { document, changes }) = self.documents.pop(key) {
             return Ok(StagedRecord::stored(Ok(document), changes));
         }
@@ -313,7 +323,7 @@ impl<S: Store> Replica<S> {
     /// Whether nobody has written a record, as the group sees it.
     pub(super) fn is_new(&self, key: &RecordKey) -> Result<bool, StoreError> {
         let is_known = self.stage.records.contains_key(key)
-            || self.stage.first.contains_key(key)
+            || self.stage.made.contains_key(key)
             || self.documents.contains(key)
             || self.unreadable.contains_key(key);
         let is_vacant = || self.stage.vacancy.as_ref().is_some_and(|vacancy| vacancy.holds(key));
@@ -325,7 +335,7 @@ impl<S: Store> Replica<S> {
         if key.collection == SCHEMA_COLLECTION {
             self.schemas.clear();
         }
-        self.stage.first.insert(key, Some((first, change)));
+        self.stage.made.insert(key, Some(Made::first(first, change)));
     }
 
     /// Takes one change to one record in: checked, then merged. Says how many operations it means.
@@ -336,9 +346,14 @@ impl<S: Store> Replica<S> {
         &mut self,
         key: &RecordKey,
         change: StagedChange,
-        reading: Reading,
+        reading: Option<Reading>,
         mark: &mut Mark,
     ) -> Result<usize, NotTaken> {
+        let change = match self.take_foreseen(key, change) {
+            Ok(operations) => return Ok(operations),
+            Err(change) => change,
+        };
+        let reading = reading.unwrap_or_else(|| Reading::of(&change.change, change.actor));
         let parsed = match reading {
             Reading::First(first) if self.is_new(key)? => {
                 let operations = first.operations;
@@ -369,8 +384,10 @@ impl<S: Store> Replica<S> {
     /// Puts every record back to where it stood when `mark` first met it.
     pub(super) fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
         self.schemas.clear();
-        let from = mark.first.min(self.stage.first.len());
-        for (key, _) in self.stage.first.drain(from..) {
+        // It was of the attempt alone.
+        self.stage.foreseen = None;
+        let from = mark.made.min(self.stage.made.len());
+        for (key, _) in self.stage.made.drain(from..) {
             self.stage.records.remove(&key);
         }
         for (key, count) in mark.touched {
@@ -384,7 +401,7 @@ impl<S: Store> Replica<S> {
             for change in changes {
                 let parsed = Reading::Parsed(change.change.parse(change.actor));
                 let mut mark = self.stage.mark();
-                match self.take_change(&key, change, parsed, &mut mark) {
+                match self.take_change(&key, change, Some(parsed), &mut mark) {
                     Ok(_) | Err(NotTaken::Verdict(_) | NotTaken::Damaged) => {}
                     Err(NotTaken::Store(error)) => return Err(error),
                 }
@@ -418,8 +435,7 @@ impl<S: Store> Replica<S> {
         }
         let id = collection.to_owned();
         let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
-        let is_staged =
-            self.stage.first.contains_key(&key) || self.stage.records.contains_key(&key);
+        let is_staged = self.stage.made.contains_key(&key) || self.stage.records.contains_key(&key);
         let schema = match is_staged {
             true => self.staged(&key)?.document.as_ref().ok().and_then(|d| Schema::of(&d.view())),
             false => read::schema(&self.store, space, collection)?,

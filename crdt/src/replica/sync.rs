@@ -6,15 +6,14 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::accept::{Acceptance, Origin};
-use super::peer::{Answered, Asked, Judged, Next, Peer, PullState, Request as Sent};
+use super::peer::{Asked, Peer, PullState, Request as Sent};
 use super::spaces::SharedDigest;
 use super::stage::After;
 use super::{Exchange, Notice, Now, Output, Replica};
 use crate::codec;
-use crate::entry::Tip;
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
-use crate::prepare::{Job, Prepared, PreparedEntry};
+use crate::prepare::{Job, PreparedEntry};
 use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request};
 use crate::store::{Store, StoreError};
 
@@ -82,7 +81,7 @@ impl<S: Store> Replica<S> {
         self.peers.iter().map(exchange).collect()
     }
 
-    fn exchange(&mut self, with: SiteId, change: impl FnOnce(&mut Exchange)) {
+    pub(super) fn exchange(&mut self, with: SiteId, change: impl FnOnce(&mut Exchange)) {
         if let Some(peer) = self.peers.get_mut(&with) {
             change(&mut peer.exchange);
         }
@@ -146,7 +145,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Pulls what comes behind the answers under way, if there is room for one more.
-    fn pull_ahead(&mut self, from: SiteId, space: SpaceId) {
+    pub(super) fn pull_ahead(&mut self, from: SiteId, space: SpaceId) {
         let Some(logs) = self.spaces.get(&space) else { return };
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         let Some(state) = state else { return };
@@ -327,79 +326,6 @@ impl<S: Store> Replica<S> {
         self.outputs.push_back(Output::Prepare(Job { from, id, packed }));
     }
 
-    /// Takes in the entries of an answer.
-    pub(super) fn take_prepared(&mut self, prepared: Prepared) -> Result<(), StoreError> {
-        let Prepared { from, id, entries } = prepared;
-        let answered = self.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
-        let Some((space, Answered { request, is_cut })) = answered else { return Ok(()) };
-        let mut judged = Judged::default();
-        let mut repeated = BTreeMap::new();
-        match entries {
-            Ok(entries) => {
-                for entry in entries {
-                    let Tip { author, seq, .. } = entry.entry.tip();
-                    match self.take_entry(from, entry, false)? {
-                        Acceptance::Staged => {
-                            judged.progress = true;
-                            self.exchange(from, |exchange| exchange.pulled += 1);
-                        }
-                        Acceptance::NotReady => judged.not_ready = true,
-                        Acceptance::Repeat => {
-                            repeated.insert(author, seq);
-                        }
-                        Acceptance::Fork { .. } => judged.refused = true,
-                        // What follows is of the same hand.
-                        Acceptance::Refused(_) => {
-                            judged.refused = true;
-                            break;
-                        }
-                    }
-                    self.commit_if_large()?;
-                }
-            }
-            Err(error) => {
-                judged.refused = true;
-                self.notice(Notice::Refused { from, reason: error.to_string() });
-            }
-        }
-        // What came from elsewhere meanwhile says nothing of the peer.
-        repeated.retain(|author, seq| request.held.get(author).is_some_and(|held| *seq <= *held));
-        judged.progress |= self.note_checked(from, space, repeated);
-        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
-        let Some(state) = state else { return Ok(()) };
-        match state.taken(is_cut, judged) {
-            Next::Wait => self.pull_ahead(from, space),
-            Next::More => self.stage.after.push(After::PullMore { from, space }),
-            Next::Retry => self.retry_pull(from, space),
-            Next::Done => {
-                self.exchange(from, |exchange| {
-                    *exchange.pulls_ended.entry(space).or_insert(0) += 1
-                });
-                self.pull_again_if_asked(from, space);
-            }
-        }
-        Ok(())
-    }
-
-    /// Remembers how far logs that were sent again are the same on both sides, so that the next answer begins there
-    /// and comes to the fork. Says whether that is further than before.
-    fn note_checked(
-        &mut self,
-        from: SiteId,
-        space: SpaceId,
-        repeated: BTreeMap<Author, u64>,
-    ) -> bool {
-        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
-        let Some(state) = state else { return false };
-        let mut further = false;
-        for (author, seq) in repeated {
-            let checked = state.checked.entry(author).or_insert(0);
-            further |= seq > *checked;
-            *checked = seq.max(*checked);
-        }
-        further
-    }
-
     /// Takes in one entry that a peer sent, and says how it was judged.
     pub(super) fn take_entry(
         &mut self,
@@ -475,7 +401,7 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
+    pub(super) fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         if let Some(state) = state.filter(|state| state.again) {
             state.again = false;

@@ -21,8 +21,13 @@ pub(super) struct Vacancy {
 impl Vacancy {
     /// Whether it is known that the store has no such record.
     pub(super) fn holds(&self, key: &RecordKey) -> bool {
-        let stretch = self.stretches.get(&key.collection);
-        key.space == self.space && stretch.is_some_and(|ids| ids.contains(&key.id))
+        key.space == self.space && self.has(&key.collection, &key.id)
+    }
+
+    /// The same of a record of the space that was looked at.
+    pub(super) fn has(&self, collection: &str, id: &str) -> bool {
+        let stretch = self.stretches.get(collection);
+        stretch.is_some_and(|ids| ids.start().as_str() <= id && id <= ids.end().as_str())
     }
 }
 

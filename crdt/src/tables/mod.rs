@@ -21,7 +21,8 @@
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
 //! | `v` | space 16, author 40, seq 8 | why an entry is void | logs |
 //! | `w` | change 32 | empty: the change is in a void or dropped entry | logs |
-//! | `x` | space 16, collection, 0, record id | empty: the record has conflicts | records |
+//! | `x` | space 16, collection, 0, record id | empty: the record is not deleted and has conflicts | records |
+//! | `y` | space 16, collection, 0, record id | empty: it is deleted, and somebody who did not know of that edited it | records |
 //!
 //! Numbers in keys are big endian, so that rows sort as the numbers do. Values are in [`crate::codec`] layout.
 //! [`FORMAT`] changes whenever a row does; tables of another format are rebuilt from the journal.
@@ -38,7 +39,7 @@ use crate::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

@@ -128,6 +128,11 @@ impl RecordKey {
         self.key(b'x')
     }
 
+    /// Key of the row that marks edits that a deletion hides.
+    pub fn hidden(&self) -> Vec<u8> {
+        self.key(b'y')
+    }
+
     /// Key of the row that tells why a record cannot be read.
     pub fn unreadable(&self) -> Vec<u8> {
         self.key(b'u')
@@ -155,6 +160,11 @@ pub fn conflicts_of_space(space: SpaceId) -> Vec<u8> {
     space_prefix(b'x', space)
 }
 
+/// What the marks of hidden edits of a space begin with.
+pub fn hidden_of_space(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'y', space)
+}
+
 /// What the marks of unreadable records of a space begin with.
 pub fn unreadable_of_space(space: SpaceId) -> Vec<u8> {
     space_prefix(b'u', space)
@@ -177,7 +187,7 @@ pub fn collection_of_key(key: &[u8]) -> Option<String> {
     String::from_utf8(key.get(17..)?.to_vec()).ok()
 }
 
-/// The record in the key of a record, conflict or unreadable row.
+/// The record in the key of a record, conflict, hidden or unreadable row.
 pub fn record_of_key(key: &[u8]) -> Option<RecordKey> {
     let space = SpaceId(key.get(1..17)?.try_into().ok()?);
     let rest = key.get(17..)?;
@@ -220,7 +230,7 @@ mod tests {
     fn a_record_is_read_back_from_its_keys() {
         let (collection, id) = ("products".to_owned(), "tea/0 ü".to_owned());
         let key = RecordKey { space: SpaceId([4; 16]), collection, id };
-        for bytes in [key.record(), key.conflict(), key.unreadable()] {
+        for bytes in [key.record(), key.conflict(), key.hidden(), key.unreadable()] {
             assert_eq!(record_of_key(&bytes), Some(key.clone()));
         }
         assert!(key.record().starts_with(&records(key.space, "products")));

@@ -24,6 +24,10 @@ pub(crate) struct Pair {
     linked: bool,
     time_ms: u64,
     starts: u8,
+    /// Whether answers are taken in by steps, how many there were, and what is written behind each.
+    pub(crate) in_steps: bool,
+    pub(crate) steps: usize,
+    pub(crate) between_steps: Option<Box<dyn Fn(usize) -> Input>>,
 }
 
 fn identity(office: usize, start: u8) -> Identity {
@@ -45,7 +49,17 @@ impl Pair {
         let replicas = (0..2).map(|office| open(MemoryStore::new(), office, 1, 0)).collect();
         let notices = vec![Vec::new(), Vec::new()];
         let written = vec![Vec::new(), Vec::new()];
-        let mut pair = Self { replicas, notices, written, linked: true, time_ms: 0, starts: 1 };
+        let mut pair = Self {
+            replicas,
+            notices,
+            written,
+            linked: true,
+            time_ms: 0,
+            starts: 1,
+            in_steps: false,
+            steps: 0,
+            between_steps: None,
+        };
         let founders = vec![(pair.site(0), "head".to_owned())];
         pair.replicas[0].found(Genesis { founders, time_ms: 0, nonce: [7; 16] });
         pair.settle();
@@ -134,6 +148,21 @@ impl Pair {
         match output {
             Output::Request { id, body, .. } => Some(Input::Request { from, token: id, body }),
             Output::Respond { token, body } => Some(Input::Response { from, id: token, body }),
+            Output::Prepare(job) if self.in_steps => {
+                let now = Now { wall_ms: 0, monotonic_ms: self.time_ms };
+                self.replicas[office].begin_taking(job.run());
+                while self.replicas[office].is_taking() {
+                    self.replicas[office].go_on_taking(now).unwrap();
+                    self.replicas[office].commit().unwrap();
+                    self.steps += 1;
+                    let written = self.between_steps.as_ref().map(|input| input(self.steps));
+                    if let Some(input) = written {
+                        self.input(office, input);
+                        self.replicas[office].commit().unwrap();
+                    }
+                }
+                None
+            }
             Output::Prepare(job) => {
                 self.input(office, Input::Prepared(job.run()));
                 None

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::read;
-use branchline_crdt::record::{View, check_collection, check_record_id};
+use branchline_crdt::read::{self, AtOdds};
+use branchline_crdt::record::{DELETED_FIELD, Version, View, check_collection, check_record_id};
 use branchline_crdt::store::StoreError;
 use branchline_crdt::tables::ReadTables;
 use branchline_crdt::tables::records::RecordKey;
@@ -37,6 +37,8 @@ pub struct ConflictAnswer {
     pub field: String,
     /// All concurrent values, the one that is shown first.
     pub values: Vec<ConflictValueAnswer>,
+    /// The record's version, as `if_match` of a request that settles it takes it, and the header `If-Match` in quotes.
+    pub version: String,
 }
 
 /// One of a field's values.
@@ -62,6 +64,10 @@ pub(crate) struct ConflictsParams {
     collection: Option<String>,
     /// Of this record only; with `collection`.
     id: Option<String>,
+    /// Instead, of deleted records: what was edited by sites that did not know of the deletion. That stands first, under
+    /// `_deleted`. What was added to a counter is not told apart.
+    #[serde(default)]
+    deleted: bool,
     /// The `next` of the page before.
     after: Option<String>,
     /// At most so many records: 1 to 1000, 100 if not given.
@@ -71,8 +77,8 @@ pub(crate) struct ConflictsParams {
 /// What turns the authors of values into names for people.
 #[derive(Default)]
 pub(crate) struct Naming {
-    sites: BTreeMap<[u8; 16], SiteId>,
-    names: BTreeMap<SiteId, String>,
+    pub(super) sites: BTreeMap<[u8; 16], SiteId>,
+    pub(super) names: BTreeMap<SiteId, String>,
 }
 
 impl Naming {
@@ -87,12 +93,12 @@ impl Naming {
     }
 }
 
-fn actors(view: &View) -> BTreeSet<[u8; 16]> {
+pub(super) fn actors(view: &View) -> BTreeSet<[u8; 16]> {
     let values = view.conflicts.iter().flat_map(|conflict| &conflict.values);
     values.map(|value| value.actor).collect()
 }
 
-fn sites(
+pub(super) fn sites(
     tables: &impl ReadTables,
     actors: BTreeSet<[u8; 16]>,
 ) -> Result<BTreeMap<[u8; 16], SiteId>, StoreError> {
@@ -133,6 +139,8 @@ pub(crate) async fn conflicts(
         }
         (Some(_) | None, None) => None,
     };
+    let deleted = params.deleted;
+    let which = if deleted { AtOdds::Hidden } else { AtOdds::Conflicted };
     let read = handle.read(move |tables, space| {
         let key = |(collection, id)| RecordKey { space, collection, id };
         let (keys, next) = match one {
@@ -140,7 +148,7 @@ pub(crate) async fn conflicts(
             None => {
                 let collection = params.collection.as_deref();
                 let after = after.map(key);
-                let keys = read::conflicted(tables, space, collection, after.as_ref(), limit)?;
+                let keys = read::at_odds(tables, space, which, collection, after.as_ref(), limit)?;
                 let last = keys.last().filter(|_| keys.len() == limit);
                 let next = last.map(|key| format!("{}/{}", key.collection, key.id));
                 (keys, next)
@@ -149,7 +157,10 @@ pub(crate) async fn conflicts(
         let mut records = Vec::new();
         let mut naming = Naming::default();
         for key in keys {
-            if let Some(view) = read::record(tables, &key)? {
+            if let Some(mut view) = read::record(tables, &key)?.filter(|it| it.deleted == deleted) {
+                if deleted {
+                    view.conflicts = read::hidden_edits(tables, &key)?;
+                }
                 naming.sites.append(&mut sites(tables, actors(&view))?);
                 records.push((key, view));
             }
@@ -163,7 +174,7 @@ pub(crate) async fn conflicts(
     Ok(Json(ConflictsAnswer { conflicts: records.iter().flat_map(of_record).collect(), next }))
 }
 
-fn parse_after(text: &str) -> Result<(String, String), ApiError> {
+pub(super) fn parse_after(text: &str) -> Result<(String, String), ApiError> {
     // Collections have no slash in their name; ids may.
     let (collection, id) = text.split_once('/').ok_or_else(|| {
         ApiError::new(Code::BadParameter, format!("after is {text:?}, expected COLLECTION/ID"))
@@ -180,23 +191,30 @@ pub(crate) fn of_view(
     view: &View,
     naming: &Naming,
 ) -> Vec<ConflictAnswer> {
-    let value = |(index, value): (usize, &branchline_crdt::record::ConflictValue)| {
+    // Of a deleted record nothing is shown but that it is.
+    let is_shown = |path: &str| !view.deleted || path == DELETED_FIELD;
+    let value = |(shown, value): (bool, &branchline_crdt::record::ConflictValue)| {
         let site = naming.sites.get(&value.actor);
         let name = |site: &SiteId| naming.names.get(site).cloned().unwrap_or(site.to_string());
         ConflictValueAnswer {
             value: value.value.to_json(),
-            shown: index == 0,
+            shown,
             site_name: site.map(name),
             site: site.map(SiteId::to_string),
             // What all sites begin with has no author and no time.
             time: site.and_then(|_| rfc3339(value.time_ms)),
         }
     };
+    let version = Version::of(view).to_string();
     let conflict = |conflict: &branchline_crdt::record::Conflict| ConflictAnswer {
         collection: collection.to_owned(),
         id: id.to_owned(),
         field: conflict.path.clone(),
-        values: conflict.values.iter().enumerate().map(value).collect(),
+        values: {
+            let firsts = std::iter::once(is_shown(&conflict.path)).chain(std::iter::repeat(false));
+            firsts.zip(&conflict.values).map(value).collect()
+        },
+        version: version.clone(),
     };
     view.conflicts.iter().map(conflict).collect()
 }

@@ -19,6 +19,7 @@
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
 //! | `GET /v1/changes` | every change of every record: as a page, a long poll, or server-sent events |
 //! | `GET /v1/conflicts` | fields with more than one value |
+//! | `POST /v1/conflicts/settle` | one of the values is written anew |
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}`, `GET …/check` | schemas, and the records that do not fit them |
 //! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
 //! | `POST /v1/sync` | pulling from and pushing to the peers now |
@@ -66,6 +67,7 @@ mod room;
 mod schema_check;
 mod schemas;
 mod server;
+mod settle;
 mod spaces;
 mod status;
 mod sync;
@@ -115,6 +117,7 @@ pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer, UnlikeAnsw
 pub use records::RecordAnswer;
 pub use schema_check::{KindsAnswer, MisfitAnswer, MisfitFieldAnswer, SchemaCheckAnswer};
 pub use schemas::SchemasAnswer;
+pub use settle::{LeftAnswer, SettleAnswer, SettleRequest, SettledAnswer};
 pub use spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
 pub use status::{
     IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer,
@@ -208,6 +211,7 @@ fn routes() -> OpenApiRouter<Handle> {
         .routes(routes!(query::summary))
         .routes(routes!(collections::digest))
         .routes(routes!(conflicts::conflicts))
+        .routes(routes!(settle::settle))
         .routes(routes!(changes::changes))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::get, schemas::put))

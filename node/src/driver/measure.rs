@@ -81,6 +81,15 @@ impl Driver {
         }
     }
 
+    /// A turn that began at `started` is over. The thread is the only one that notes them.
+    pub(super) fn note_turn(&self, started: Instant) {
+        let took = started.elapsed();
+        self.metrics.turn_duration.record_time(took);
+        if took.as_secs_f64() > self.metrics.turn_longest.get() {
+            self.metrics.turn_longest.set(took.as_secs_f64());
+        }
+    }
+
     /// A write is durable, or refused.
     pub(super) fn note_written(&self, arrived: Instant, results: &[Result<Written, WriteError>]) {
         self.metrics.write_duration.record_time(arrived.elapsed());

@@ -1,10 +1,11 @@
 //! The one thread that drives the replica: messages in, groups of them committed together, outputs acted upon.
 //!
 //! `events`: what the network tells; `actions`: what the replica wants done; `prepare`: what other threads do for it;
-//! `measure`: what is noted of all this.
+//! `intake`: what takes many turns; `measure`: what is noted of all this.
 
 mod actions;
 mod events;
+mod intake;
 mod measure;
 pub(crate) mod prepare;
 
@@ -37,6 +38,7 @@ use crate::network::{Event, IntroductionToken, NetworkHandle, ResponseToken};
 use crate::site::SiteFolder;
 use crate::storage::Storage;
 
+use intake::Intake;
 pub(crate) use measure::{Measured, Passed};
 
 /// Messages that wait for the replica. Writers wait for room, the network stops reading from peers.
@@ -111,6 +113,8 @@ pub(crate) enum Message {
     Network(Event),
     /// With room for another, once it is taken in.
     Prepared(Prepared, Option<OwnedSemaphorePermit>),
+    /// Nobody has anything to say: what takes many turns goes on.
+    GoOn,
     Tick,
     Stop,
 }
@@ -126,6 +130,7 @@ pub(crate) struct Driver {
     replica: Replica<Storage>,
     network: Option<NetworkHandle>,
     jobs: Option<mpsc::UnboundedSender<Job>>,
+    intake: Intake,
     folder: SiteFolder,
     known: Arc<watch::Sender<Known>>,
     metrics: Arc<Metrics>,
@@ -177,6 +182,7 @@ impl Driver {
             replica,
             network: None,
             jobs: None,
+            intake: Intake::default(),
             folder,
             known,
             metrics,
@@ -219,7 +225,7 @@ impl Driver {
         self.act();
         while let Some(message) = self.next(&mut messages) {
             let mut flow = Flow::On;
-            if let Err(error) = self.group(message, &mut messages, &mut flow)
+            if let Err(error) = self.turn(message, &mut messages, &mut flow)
                 && let Err(error) = self.recover(&error)
             {
                 error!(%error, "the storage is beyond repair, the node stops");
@@ -238,14 +244,37 @@ impl Driver {
         }
     }
 
-    /// The next message. While nobody has one, the time is for indexes that are being built, one step at a time.
+    /// The next message. While nobody has one, the time is for what takes many turns, and for indexes that are being
+    /// built, one step at a time.
     fn next(&self, messages: &mut mpsc::Receiver<Message>) -> Option<Message> {
         match messages.try_recv() {
             Ok(message) => Some(message),
+            Err(TryRecvError::Empty) if self.has_intake() => Some(Message::GoOn),
             Err(TryRecvError::Empty) if self.replica.is_building_indexes() => Some(Message::Tick),
             Err(TryRecvError::Empty) => messages.blocking_recv(),
             Err(TryRecvError::Disconnected) => None,
         }
+    }
+
+    /// Takes in a group of messages, and then one step of what takes many: neither waits for the other's end.
+    fn turn(
+        &mut self,
+        first: Message,
+        messages: &mut mpsc::Receiver<Message>,
+        flow: &mut Flow,
+    ) -> Result<(), StoreError> {
+        let started = Instant::now();
+        if !matches!(first, Message::GoOn) {
+            self.group(first, messages, flow)?;
+            self.act();
+        }
+        self.note_turn(started);
+        if self.has_intake() {
+            let started = Instant::now();
+            self.go_on(messages)?;
+            self.note_turn(started);
+        }
+        Ok(())
     }
 
     /// Takes in `first` and what waits behind it up to a stop, and commits once.
@@ -258,8 +287,8 @@ impl Driver {
         *flow = self.take(first)?;
         for _ in 1..GROUP_MAX {
             match flow {
-                Flow::On => {}
-                Flow::Stop => break,
+                Flow::On if !self.replica.is_group_full() => {}
+                Flow::On | Flow::Stop => break,
             }
             let Ok(message) = messages.try_recv() else { break };
             *flow = self.take(message)?;
@@ -332,12 +361,10 @@ impl Driver {
                 self.replica.pull_now(site, Self::now(self.started));
                 let _ = reply.send(());
             }
-            Message::Merge { maker, piece, reply } => {
-                let merged = self.replica.merge(maker, *piece, Self::now(self.started))?;
-                let _ = reply.send(merged);
-            }
+            Message::Merge { maker, piece, reply } => self.intake.add_piece(maker, piece, reply),
             Message::Network(event) => self.take_event(event)?,
-            Message::Prepared(prepared, _room) => self.feed(Input::Prepared(prepared))?,
+            Message::Prepared(prepared, room) => self.intake.add_answer(prepared, room),
+            Message::GoOn => {}
             Message::Tick => {
                 for (site, lines) in self.log_limit.left_out(Instant::now()) {
                     warn!(%site, lines, "further lines about this site were left out");
@@ -414,8 +441,9 @@ impl Driver {
             );
             let _ = reply.send(Err(Stopped { reason: Some(reason) }));
         }
-        // Whoever waits for a decision is told that the node failed.
+        // Whoever waits for a decision, or a merge, is told that the node failed.
         self.decisions.clear();
+        self.intake.drop_pieces();
         if self.rebuilt.is_none_or(|at| at.elapsed() > PEACE) {
             self.rebuilds = 0;
         }

@@ -7,11 +7,13 @@ mod histogram;
 mod process;
 mod scrape;
 
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use histogram::Histogram;
@@ -24,6 +26,8 @@ const PREFIX: &str = "branchline";
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) write_duration: Histogram,
+    pub(crate) turn_duration: Histogram,
+    pub(crate) turn_longest: Longest,
     pub(crate) commit_writes: Histogram,
     pub(crate) transactions: Transactions,
     pub(crate) entries_void: Counter,
@@ -34,6 +38,9 @@ pub(crate) struct Metrics {
     pub(crate) gossip_validated: Verdicts,
     http_request_duration: Family<Request, Histogram>,
 }
+
+/// The greatest of several times, in seconds.
+pub(crate) type Longest = Gauge<f64, AtomicU64>;
 
 /// Transactions, by what became of them.
 #[derive(Debug)]
@@ -68,6 +75,14 @@ impl Metrics {
             "write_duration",
             "From a write's arrival until it is durable, or refused",
         );
+        let turn_duration = times(
+            &mut registry,
+            "turn_duration",
+            "Turns of the replica's thread: whoever comes meanwhile waits for the end of one",
+        );
+        let turn_longest = Longest::default();
+        let help = "The longest turn of the replica's thread since the start";
+        registry.register_with_unit("turn_longest", help, Unit::Seconds, turn_longest.clone());
         let commit_writes = Histogram::of_groups();
         registry.register("commit_writes", "Writes that one commit holds", commit_writes.clone());
         let help = "Appends to the journal: write and fdatasync";
@@ -95,6 +110,8 @@ impl Metrics {
         Self {
             registry,
             write_duration,
+            turn_duration,
+            turn_longest,
             commit_writes,
             transactions: Transactions {
                 written: labelled(&transactions, "outcome", "written"),

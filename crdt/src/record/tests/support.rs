@@ -311,7 +311,8 @@ fn read_all(
     }
     values.reverse();
     let shown = values.first().unwrap().0.clone();
-    if is_shown && count > 1 {
+    // Those who wrote the same are not at odds.
+    if is_shown && values.iter().any(|(value, _)| *value != shown) {
         conflicts.insert(path.to_owned(), values);
     }
     shown

@@ -9,6 +9,7 @@ mod backlog;
 mod carry;
 mod client;
 mod feed;
+mod heal;
 mod hot;
 mod live;
 mod many;
@@ -59,6 +60,8 @@ struct Args {
 enum Job {
     /// A site that was away gets everything
     Backlog,
+    /// Two sites that changed the same records apart from each other meet
+    Heal,
     /// One write at a time until it can be read at a connected site
     Live,
     /// Two sites in step find each other again
@@ -143,6 +146,7 @@ fn main() {
     for job in jobs {
         match job {
             Job::Backlog => backlog::run(&mut bench),
+            Job::Heal => heal::run(&mut bench),
             Job::Live => live::run(&mut bench),
             Job::Reconnect => reconnect::run(&mut bench),
             Job::Write => writing::run(&mut bench),

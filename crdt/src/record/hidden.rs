@@ -1,0 +1,75 @@
+//! Edits that a deletion hides: of sites that did not know of it.
+
+use super::history::{Clock, History, Object};
+use super::limits::DELETED_FIELD;
+use super::operation::{ObjectId, OpId};
+use super::value::Value;
+use super::view::{self, Conflict, ConflictValue};
+
+/// Values that are listed of one record.
+const VALUES_MAX: usize = 1_000;
+
+fn contains(clock: &Clock, id: OpId) -> bool {
+    clock.get(&id.actor).is_some_and(|max| id.counter <= *max)
+}
+
+/// The deletions that stand.
+fn deletions(history: &History) -> Vec<OpId> {
+    let live = history.live(ObjectId::Root, DELETED_FIELD).iter();
+    live.filter(|id| view::value(history, *id) == Value::Bool(true)).collect()
+}
+
+/// Whether a record is deleted, and a head does not know of that.
+pub(super) fn hides_edits(history: &History) -> bool {
+    if history.heads.len() < 2 {
+        return false;
+    }
+    let deletions = deletions(history);
+    let knows = |clock: &Clock| deletions.iter().any(|id| contains(clock, *id));
+    !deletions.is_empty() && !history.heads.values().all(knows)
+}
+
+/// What stands in a deleted record that nobody who deleted it knew: first the deletion, under `_deleted`, then the
+/// fields. What was added to a counter is not among them: nothing tells it from what was there. Nothing where no edit is
+/// hidden.
+pub(super) fn hidden_edits(history: &History) -> Vec<Conflict> {
+    if !hides_edits(history) {
+        return Vec::new();
+    }
+    let deletions = deletions(history);
+    let knowing = history.heads.values();
+    let knowing: Vec<&Clock> =
+        knowing.filter(|clock| deletions.iter().any(|id| contains(clock, *id))).collect();
+    let is_hidden = |id: OpId| !knowing.iter().any(|clock| contains(clock, id));
+    let told = |id: OpId, of: OpId| ConflictValue {
+        value: view::value(history, of),
+        actor: id.actor.0,
+        time_ms: history.time_ms(id),
+    };
+    let deleted = deletions.iter().rev().map(|id| told(*id, *id)).collect();
+    let mut found = vec![Conflict { path: DELETED_FIELD.to_owned(), values: deleted }];
+    let Some(Object::Map(fields)) = history.object(ObjectId::Root) else { return found };
+    for (name, live) in fields.iter().filter(|(name, _)| *name != DELETED_FIELD).take(VALUES_MAX) {
+        // The newest operation in a value says whose edit of it is hidden.
+        let newest = |of: OpId| Some((newest_in(history, of, &is_hidden)?, of));
+        let hidden = live.iter().rev().filter_map(newest);
+        let values: Vec<_> = hidden.map(|(id, of)| told(id, of)).collect();
+        if !values.is_empty() {
+            found.push(Conflict { path: name.to_string(), values });
+        }
+    }
+    found
+}
+
+/// The greatest hidden operation among a value and all that is in it.
+fn newest_in(history: &History, id: OpId, is_hidden: &impl Fn(OpId) -> bool) -> Option<OpId> {
+    let own = Some(id).filter(|id| is_hidden(*id));
+    let below: Box<dyn Iterator<Item = OpId>> = match history.object(ObjectId::Made(id)) {
+        Some(Object::Map(fields)) => Box::new(fields.values().flat_map(|live| live.iter())),
+        Some(Object::Sequence(sequence)) => {
+            Box::new(sequence.visible().flat_map(|(_, live)| live.iter()))
+        }
+        None => return own,
+    };
+    own.max(below.filter_map(|id| newest_in(history, id, is_hidden)).max())
+}
