@@ -160,11 +160,13 @@ pub(crate) struct RunArgs {
 /// Commands on a site, whether or not its node runs.
 #[derive(Subcommand)]
 pub(crate) enum SiteCommand {
-    /// Print a ticket with which one new site can join
+    /// Make a ticket with which one new site can join
     Invite(InviteArgs),
     /// Join a network with a ticket
     Join {
-        /// The ticket; - reads it from stdin
+        /// The ticket's file; - reads it from stdin. The ticket itself is taken too, but other users of the machine can
+        /// see what is on a command line
+        #[arg(value_name = "FILE")]
         ticket: String,
     },
     /// Show the sites of the network
@@ -476,6 +478,9 @@ pub(crate) struct InviteArgs {
     /// Address at which the new site is to look for this one; all known ones if not given; repeatable
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) address: Vec<Multiaddr>,
+    /// Write the ticket to this new file, which only its owner can read, instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]

@@ -12,7 +12,7 @@ use branchline_crdt::record::{check_collection, check_record_id};
 use branchline_node::site::SiteFolder;
 use branchline_node::socket;
 use branchline_node::storage::OpenError;
-use branchline_node::storage::folder::FolderError;
+use branchline_node::storage::folder::{DataFolder, FOLDER_PATIENCE, FOLDER_PAUSE, FolderError};
 use branchline_node::{Config, Node, Overrides, StartError, api};
 use futures::future::BoxFuture;
 use hyper_util::client::legacy::Client as HttpClient;
@@ -26,11 +26,8 @@ use tower::{ServiceExt, service_fn};
 
 use crate::error::CliError;
 
-/// How long a node that starts, or another command that uses the folder, is waited for.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long one question about a node's health may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a request may take; the node itself gives up a little earlier.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// Largest answer that is read. Pages end at 8 MiB and one record; escapes in JSON can make six of one byte.
@@ -61,7 +58,7 @@ impl Client {
         let folder = SiteFolder::new(data);
         folder.site()?;
         let config = Config::load(data, None, Overrides::default())?;
-        let deadline = Instant::now() + CONNECT_PATIENCE;
+        let deadline = Instant::now() + FOLDER_PATIENCE;
         loop {
             let process = match Node::open(config.clone()).await {
                 Ok(node) => {
@@ -71,7 +68,13 @@ impl Client {
                 Err(StartError::Open(OpenError::Folder(FolderError::Locked {
                     process, ..
                 }))) => process,
-                Err(error) => return Err(error.into()),
+                // Another user's folder is not opened, but the node that runs on it can be asked.
+                Err(StartError::Open(OpenError::Folder(FolderError::Foreign { .. })))
+                    if DataFolder::is_locked(data) =>
+                {
+                    None
+                }
+                Err(error) => return Err(CliError::of_start(error, data)),
             };
             if let Some(client) = Self::at_socket(&folder).await? {
                 return Ok(client);
@@ -79,7 +82,7 @@ impl Client {
             if Instant::now() >= deadline {
                 return Err(in_use(data, process));
             }
-            sleep(CONNECT_PAUSE).await;
+            sleep(FOLDER_PAUSE).await;
         }
     }
 

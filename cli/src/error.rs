@@ -2,11 +2,14 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 
 use branchline_node::api::{ErrorBody, ErrorPlace};
 use branchline_node::site::SiteError;
 use branchline_node::storage::OpenError;
 use branchline_node::storage::folder::FolderError;
+use branchline_node::storage::ownership::{self, User};
+use branchline_node::storage::room;
 use branchline_node::{ConfigError, InitError, RotateError, StartError};
 
 use crate::output;
@@ -67,6 +70,14 @@ impl CliError {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// A data folder could not be opened.
+    pub(crate) fn of_start(error: StartError, data: &Path) -> Self {
+        match &error {
+            StartError::Open(open) if open.is_full() => Self::from(error).hint(make_room(data)),
+            _ => error.into(),
+        }
+    }
+
     /// A file could not be read or written.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: &io::Error) -> Self {
         Self::failed(format!("cannot {what} {}: {error}", path.display()))
@@ -78,8 +89,9 @@ impl CliError {
             Ok(ErrorBody { error }) => Self {
                 // Only what was asked has places.
                 kind: if error.at.is_some() { Kind::Usage } else { Kind::Failed },
-                message: error.message,
-                hint: error.hint,
+                // What it says of other sites' data is to look like nothing else.
+                message: output::visible(&error.message),
+                hint: error.hint.as_deref().map(output::visible),
                 code: Some(error.code),
                 at: error.at,
             },
@@ -158,6 +170,16 @@ impl From<SiteError> for CliError {
                 Self::failed(format!("{} holds the site {name} already", path.display()))
                     .hint("use another folder: `branchline --data DIR init --name NAME`")
             }
+            SiteError::Io { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                let folder = path.parent().unwrap_or(path);
+                match ownership::check_owner_of(folder) {
+                    Err(foreign) => foreign.into(),
+                    Ok(()) => Self::failed(text_of(&error)),
+                }
+            }
+            SiteError::Io { path, source } if room::is_full(source) => {
+                Self::failed(text_of(&error)).hint(make_room(path.parent().unwrap_or(path)))
+            }
             SiteError::Name(_) | SiteError::Damaged { .. } | SiteError::Io { .. } => {
                 Self::failed(text_of(&error))
             }
@@ -168,12 +190,21 @@ impl From<SiteError> for CliError {
 impl From<FolderError> for CliError {
     fn from(error: FolderError) -> Self {
         match &error {
-            FolderError::Locked { path, process } => {
+            FolderError::Locked { path, process, is_node: _ } => {
                 let holder =
                     process.map_or("another process".to_owned(), |id| format!("process {id}"));
                 Self::failed(format!("the data folder {} is in use by {holder}", path.display()))
                     .hint("`branchline status` asks the node that runs on it; stop that process to use the folder otherwise")
             }
+            FolderError::Foreign { path, owner, user } => {
+                Self::failed(text_of(&error)).hint(of_owner(path, *owner, *user))
+            }
+            FolderError::Writable { path } => Self::failed(text_of(&error)).hint(format!(
+                "it holds the site's secret key: keep others out with `chmod go-w {}`",
+                path.display()
+            )),
+            FolderError::NoFile { .. } => Self::failed(text_of(&error))
+                .hint("nothing is written through it: put the file itself there, or remove it"),
             FolderError::NotADataFolder { .. }
             | FolderError::NotEmpty { .. }
             | FolderError::NewerFormat { .. }
@@ -196,6 +227,7 @@ impl From<StartError> for CliError {
             StartError::Socket { .. } => Self::failed(text_of(&error))
                 .hint("the data folder must lie on a file system that takes sockets, a local one"),
             StartError::Open(OpenError::Journal(_) | OpenError::Tables(_))
+            | StartError::Clock(_)
             | StartError::Store(_)
             | StartError::Network(_)
             | StartError::NoRandomness
@@ -219,6 +251,27 @@ impl From<InitError> for CliError {
             InitError::Folder(error) => error.into(),
             InitError::Start(error) => error.into(),
         }
+    }
+}
+
+/// What to do about a disk that is full.
+fn make_room(path: &Path) -> String {
+    match room::left(path) {
+        Some(left) => format!("{left}: make room, and try again"),
+        None => format!("make room on the disk of {}, and try again", path.display()),
+    }
+}
+
+/// What to do about a folder, or a file in one, that belongs to another user.
+fn of_owner(path: &Path, owner: User, user: User) -> String {
+    let (owner, user, shown) = (owner.name(), user.name(), path.display());
+    match path.is_dir() {
+        true => format!(
+            "work as that user: `sudo -u {owner} branchline --data {shown} ...`; or, if all of it is to be {user}'s: `sudo chown -R {user} {shown}`"
+        ),
+        false => format!(
+            "another user's command has left it: `sudo chown {user} {shown}` if it is the site's, or else remove it"
+        ),
     }
 }
 

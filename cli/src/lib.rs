@@ -8,12 +8,15 @@ mod client;
 mod commands;
 mod demo;
 mod error;
+mod log_filter;
 mod output;
+mod visible;
 mod whole_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use branchline_node::clock;
 use clap::{CommandFactory, Parser};
 
 use args::{
@@ -35,6 +38,10 @@ pub fn main_of_cli() -> ExitCode {
         Err(error) if error.use_stderr() && is_check_asked() => {
             error.print().ok();
             finish(check::unknown("the command line is wrong"))
+        }
+        Err(error) if error.use_stderr() => {
+            output::note(error.render().to_string().trim_end());
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
         Err(error) => error.exit(),
     }
@@ -71,6 +78,18 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
             true => check::unknown(&text),
             false => Err(CliError::usage(text)
                 .hint("`branchline space --help` shows what can be done with spaces")),
+        };
+    }
+    if let Err(error) = clock::check() {
+        return match command {
+            Command::Check(_) => check::unknown(&error.to_string()),
+            Command::Completions { shell } => init::completions(shell),
+            Command::Init { .. }
+            | Command::Run(_)
+            | Command::Rotate
+            | Command::Backup(_)
+            | Command::Site(_)
+            | Command::Demo { .. } => Err(CliError::failed(error.to_string())),
         };
     }
     match command {

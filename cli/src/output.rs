@@ -1,4 +1,4 @@
-//! Data to stdout, messages to stderr.
+//! Data to stdout, messages to stderr. All that a command says goes through here, and is made visible on its way.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -9,13 +9,28 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::CliError;
+use crate::visible;
 
 /// Longest text in a cell of a table, in characters; the rest is cut off.
 const CELL_CHARS_MAX: usize = 40;
 
 /// One line of data.
 pub(crate) fn line(text: impl Display) -> Result<(), CliError> {
+    write(&visible::one_line(&text.to_string()))
+}
+
+/// Data of several lines.
+pub(crate) fn lines(text: impl Display) -> Result<(), CliError> {
+    write(&visible::lines(&text.to_string()))
+}
+
+fn write(text: &str) -> Result<(), CliError> {
     Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
+
+/// Where exact data goes: bytes as they are, but not to a terminal.
+pub(crate) fn data() -> Box<dyn Write> {
+    visible::at_terminal(io::stdout())
 }
 
 /// One line of JSON.
@@ -29,7 +44,7 @@ pub(crate) fn json_for_reader(value: &impl Serialize, compact: bool) -> Result<(
     if compact || !io::stdout().is_terminal() {
         return json(value);
     }
-    line(serde_json::to_string_pretty(value).map_err(io::Error::from)?)
+    lines(serde_json::to_string_pretty(value).map_err(io::Error::from)?)
 }
 
 /// What a command says of the file that it wrote: on stderr where the file itself went to stdout.
@@ -43,7 +58,7 @@ pub(crate) fn result(file_is_stdout: bool, text: impl Display) -> Result<(), Cli
 
 /// A message. Nobody is left to be told where stderr is closed.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", visible::lines(&text.to_string()));
 }
 
 /// Says of which fields of a query nothing is known, which may be mistyped.
@@ -97,15 +112,20 @@ pub(crate) fn table<const N: usize>(
 /// A table without a header.
 pub(crate) fn rows<const N: usize>(rows: Vec<[String; N]>) -> Result<(), CliError> {
     let mut table = Table::new();
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(in_one_line));
     print(table)
 }
 
 /// A table whose columns depend on the data.
 pub(crate) fn wide_table(header: Vec<String>, rows: Vec<Vec<String>>) -> Result<(), CliError> {
     let mut table = Table::new();
-    table.set_header(header).add_rows(rows);
+    table.set_header(in_one_line(header)).add_rows(rows.into_iter().map(in_one_line));
     print(table)
+}
+
+/// A line end in a cell would make a row of its own.
+fn in_one_line(cells: impl IntoIterator<Item = String>) -> Vec<String> {
+    cells.into_iter().map(|cell| visible(&cell)).collect()
 }
 
 fn print(mut table: Table) -> Result<(), CliError> {
@@ -132,9 +152,9 @@ pub(crate) fn cell(value: &Value) -> String {
     cell
 }
 
-/// Text of another site, which must not steer this terminal.
+/// Text of another site within a line.
 pub(crate) fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    visible::one_line(text).into_owned()
 }
 
 /// `1 record`, `2 records`.
@@ -161,7 +181,7 @@ mod tests {
 
     #[test]
     fn cells_stay_in_their_place() {
-        assert_eq!(cell(&json!("a\u{1b}[2Jb\n")), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(cell(&json!("a\u{1b}[2Jb\n")), r"a\u001b[2Jb\u000a");
         assert_eq!(cell(&json!("x".repeat(50))).chars().count(), CELL_CHARS_MAX);
         assert_eq!(cell(&json!({"a": [1, null]})), r#"{"a":[1,null]}"#);
         assert_eq!(cell(&json!(null)), "");

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::error::CliError;
+use crate::{output, visible};
 
 /// Bytes that are gathered before they are written: few calls for rows of some hundred bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -40,10 +41,10 @@ impl WholeFile {
         let buffered = |through| Place::Through(BufWriter::with_capacity(BUFFER_BYTES, through));
         let failed = |error: io::Error| CliError::file("write", out, &error);
         let place = if is_stdout(out) {
-            buffered(Box::new(io::stdout()))
+            buffered(output::data())
         } else if is_through(out) {
             let opened = OpenOptions::new().write(true).open(out).map_err(failed)?;
-            buffered(Box::new(opened))
+            buffered(visible::at_terminal(opened))
         } else {
             refuse_existing(out, force)?;
             let mode = match readers {

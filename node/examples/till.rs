@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let data = std::env::args().nth(1).unwrap_or("till-data".to_owned());
     let data = Path::new(&data);
     if !data.join("site.json").exists() {
-        // The first till founds the network. Others join it with a ticket: `branchline join TICKET`.
+        // The first till founds the network. Others join it with a ticket: `branchline join FILE`.
         init(data, "till", true)?;
     }
     let node = Node::start(Config::new(data)).await?;

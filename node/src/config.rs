@@ -12,10 +12,7 @@ use crate::api::hosts;
 /// The file that is read from the data folder where no other is named.
 pub const CONFIG_FILE: &str = "branchline.toml";
 
-/// What the libraries warn of is what peers do wrong, a line for each message: peers could fill the disk with it.
-/// Gossipsub calls some of it errors.
-const LOG_DEFAULT: &str =
-    "info,libp2p=error,libp2p_gossipsub=off,multistream_select=error,yamux=error,quinn=error";
+const LOG_DEFAULT: &str = "info";
 
 /// Everything that can be set. [`Settings::default`] runs a node that finds others on the local network.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +43,8 @@ pub struct Settings {
     pub cache_mib: u64,
     /// Writes are refused while the disk has less room than this, in MiB: the tables need it to go on.
     pub disk_reserve_mib: u64,
-    /// What is logged, in the syntax of `tracing`'s filters.
+    /// What is logged: a level for Branchline itself, and others for parts of it and for libraries by their names, in the
+    /// syntax of `tracing`'s filters.
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
@@ -150,7 +148,8 @@ impl Config {
         Self { data: data.into(), settings: Settings::default() }
     }
 
-    /// Reads `file` (or `branchline.toml` in the data folder, if there is one) and puts `overrides` on top.
+    /// Reads `file` (or `branchline.toml` in the data folder, if there is one) and puts `overrides` on top. Whether a node
+    /// can run by it is for [`Config::check`]: a command needs to know nothing of listening.
     pub fn load(
         data: impl Into<PathBuf>,
         file: Option<&Path>,
@@ -177,12 +176,10 @@ impl Config {
         settings.api = api.unwrap_or(settings.api);
         settings.log = log.unwrap_or(settings.log);
         settings.log_format = log_format.unwrap_or(settings.log_format);
-        let config = Self { data, settings };
-        config.check()?;
-        Ok(config)
+        Ok(Self { data, settings })
     }
 
-    /// Refuses what cannot be or contradicts itself.
+    /// Refuses what no node can run by, or what contradicts itself.
     pub fn check(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
         let refuse = |what: String| Err(ConfigError::Contradiction { what });
@@ -223,8 +220,14 @@ impl Config {
         if settings.listen.is_empty() && !settings.external.is_empty() {
             return refuse("external addresses lead nowhere while listen is empty".to_owned());
         }
-        if settings.cache_mib == 0 {
-            return refuse("cache_mib = 0: the tables need at least 1 MiB".to_owned());
+        self.check_storage()
+    }
+
+    /// Refuses what no data can be opened by.
+    pub(crate) fn check_storage(&self) -> Result<(), ConfigError> {
+        if self.settings.cache_mib == 0 {
+            let what = "cache_mib = 0: the tables need at least 1 MiB".to_owned();
+            return Err(ConfigError::Contradiction { what });
         }
         Ok(())
     }
@@ -254,7 +257,8 @@ mod tests {
     fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
-        Config::load(folder.path(), None, Overrides::default())
+        let config = Config::load(folder.path(), None, Overrides::default())?;
+        config.check().map(|()| config)
     }
 
     #[test]

@@ -20,8 +20,9 @@ use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock::wall_ms;
 use crate::drafts;
-use crate::driver::{Message, wall_ms};
+use crate::driver::Message;
 use crate::feed::{Consumer, Feed, FeedError, Since};
 use crate::metrics::Metrics;
 use crate::network::{NetworkHandle, PeerInfo};
@@ -52,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) network: Option<NetworkId>,
     /// The private spaces that are held.
     pub(crate) spaces: Vec<HeldSpace>,
+    /// Where a node is to listen.
+    pub(crate) listen: Vec<Multiaddr>,
     pub(crate) listening: Vec<Multiaddr>,
     /// Why the last attempt to join was refused.
     pub(crate) join_refused: Option<String>,
@@ -117,7 +120,7 @@ pub enum ReadError {
 /// The site belongs to no network.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error(
-    "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join TICKET`)"
+    "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join FILE`)"
 )]
 pub struct NoNetwork;
 
@@ -398,6 +401,9 @@ impl Handle {
         lifetime: Duration,
         addresses: Vec<Multiaddr>,
     ) -> Result<Ticket, NoTicket> {
+        if self.is_running() && addresses.is_empty() {
+            self.await_listening().await;
+        }
         self.ask(|reply| Message::Invite { role, lifetime, addresses, reply }).await?
     }
 

@@ -8,7 +8,7 @@ use branchline_crdt::membership::Genesis;
 use branchline_crdt::store::StoreError;
 use tracing::warn;
 
-use crate::driver::wall_ms;
+use crate::clock::{self, wall_ms};
 use crate::node::{StartError, open_replica, random_bytes};
 use crate::site::{SITE_FILES, SiteError, SiteFolder};
 use crate::storage::Options;
@@ -42,6 +42,7 @@ pub struct InitReport {
 
 /// Makes a site in a new data folder, and a network with it if `found`.
 pub fn init(data: &Path, name: &str, found: bool) -> Result<InitReport, InitError> {
+    clock::check().map_err(StartError::from)?;
     let folder = SiteFolder::new(data);
     match folder.site() {
         Ok(site) => return Err(SiteError::Exists { path: data.to_owned(), name: site.name }.into()),

@@ -19,6 +19,7 @@
 pub mod api;
 pub mod backup;
 pub mod bundle;
+pub mod clock;
 pub mod config;
 mod drafts;
 mod driver;
@@ -30,13 +31,13 @@ mod metrics;
 pub mod network;
 mod node;
 mod ports;
-mod private_file;
 mod rotate;
 pub mod site;
 pub mod socket;
 pub mod storage;
 pub mod sync;
 mod token;
+pub mod whole_file;
 
 pub use config::{Config, ConfigError, LogFormat, Overrides, Settings};
 pub use handle::Handle;

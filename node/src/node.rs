@@ -10,7 +10,6 @@ use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteId};
 use branchline_crdt::replica::Identity;
 use branchline_crdt::store::StoreError;
-use libp2p::Multiaddr;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -18,18 +17,20 @@ use tracing::{info, warn};
 
 use crate::api::hosts::Hosts;
 use crate::api::{self, ApiState, Doors};
+use crate::clock::{self, WrongClock};
 use crate::config::{Config, ConfigError};
 use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
 use crate::feed::Feed;
 use crate::handle::{Handle, Known};
 use crate::metrics::Metrics;
 use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits};
-use crate::ports::{same_kind, with_kept_ports};
+use crate::ports::with_kept_ports;
 use crate::rotate;
 use crate::site::{PEERS_FILE, RunFile, SiteError, SiteFolder};
 use crate::socket::{SOCKET_FILE, Socket};
 use crate::storage::folder::DataFolder;
-use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
+use crate::storage::room::is_full;
+use crate::storage::{OpenError, OpenReport, Options, Reader, Storage, spare};
 use crate::token::Token;
 
 const MIB: u64 = 1024 * 1024;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The site's files cannot be used.
     #[error(transparent)]
     Site(#[from] SiteError),
+    /// The clock is wrong.
+    #[error(transparent)]
+    Clock(#[from] WrongClock),
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -104,6 +108,7 @@ impl Node {
     /// Returns when it is ready. Errors leave nothing running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
+        clock::check()?;
         let settings = config.settings.clone();
         let api = TcpListener::bind(settings.api)
             .await
@@ -111,14 +116,16 @@ impl Node {
         let api_address =
             api.local_addr().map_err(|source| StartError::Api { address: settings.api, source })?;
         let opened = Opened::open(&config).await?;
+        opened.reader.folder().say_node();
         let folder = opened.folder.clone();
         opened.token.read()?;
         let socket = Socket::listen(folder.path()).map_err(|source| StartError::Socket {
             path: folder.path().join(SOCKET_FILE),
             source,
         })?;
+        clock::warn(settings.listen.iter().chain(&settings.peers));
 
-        let mut run = folder.run()?;
+        let mut run = folder.run_or_set_aside()?;
         let listen = with_kept_ports(&settings.listen, &run);
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
         let network_config = NetworkConfig {
@@ -149,23 +156,34 @@ impl Node {
         };
         let api = tokio::spawn(api::serve(doors, state, until));
 
-        let listening = await_listening(&node.handle, &settings.listen).await;
+        node.handle.await_listening().await;
+        let listening = node.handle.listening();
         run.keep_ports(&settings.listen, &listening);
         run = RunFile { api: Some(api_address), pid: Some(std::process::id()), listening, ..run };
         let kept = folder.keep_run(&run);
         node.running =
             Some(Running { api_address, stop_api, api, network, network_task, clock, folder });
-        if let Err(error) = kept {
-            node.shutdown().await;
-            return Err(error.into());
+        match kept {
+            // Reading works without it.
+            Err(SiteError::Io { path, source }) if is_full(&source) => {
+                warn!(path = %path.display(), error = %source, "the run file was not updated");
+            }
+            Err(error) => {
+                node.shutdown().await;
+                return Err(error.into());
+            }
+            Ok(()) => {}
         }
+        spare::keep(&config.data);
         info!(site = %node.site, api = %api_address, "the node is ready");
         Ok(node)
     }
 
     /// Opens the data of a stopped node, without network and API.
     pub async fn open(config: Config) -> Result<Self, StartError> {
-        Opened::open(&config).await?.run(None, mpsc::channel(QUEUE_MAX))
+        let opened = Opened::open(&config).await?;
+        spare::keep(&config.data);
+        opened.run(None, mpsc::channel(QUEUE_MAX))
     }
 
     /// What programs use.
@@ -250,6 +268,8 @@ impl Opened {
     }
 
     fn open_blocking(config: &Config) -> Result<Self, StartError> {
+        clock::check()?;
+        config.check_storage()?;
         let folder = SiteFolder::new(&config.data);
         folder.site()?;
         let locked = DataFolder::open(&config.data).map_err(OpenError::from)?;
@@ -268,7 +288,8 @@ impl Opened {
         let site = replica.site();
         let author = Some(replica.author());
         let (network, spaces) = (replica.network(), replica.private_spaces());
-        let start = Known { author, network, spaces, ..Known::default() };
+        let listen = config.settings.listen.clone();
+        let start = Known { author, network, spaces, listen, ..Known::default() };
         let (sender, known) = watch::channel(start);
         let external = config.settings.external.clone();
         let metrics = Arc::new(Metrics::new(replica.store().append_duration()));
@@ -368,19 +389,6 @@ async fn tell_time(messages: mpsc::Sender<Message>) {
 
 /// How long a task may take to stop.
 const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-/// How long the listeners may take to say where they are.
-const LISTEN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// Waits until each listener has told an address (an unspecified one tells one for each interface).
-async fn await_listening(handle: &Handle, asked: &[Multiaddr]) -> Vec<Multiaddr> {
-    let mut known = handle.known.clone();
-    let all = |known: &Known| {
-        asked.iter().all(|wanted| known.listening.iter().any(|address| same_kind(wanted, address)))
-    };
-    // After a while the node goes on with what it has.
-    let _ = tokio::time::timeout(LISTEN_TIMEOUT, known.wait_for(all)).await;
-    handle.listening()
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -392,6 +400,7 @@ mod tests {
     use branchline_crdt::membership::Role;
     use branchline_crdt::record::Edit;
     use branchline_crdt::replica::{LocalTransaction, RecordEdit};
+    use libp2p::Multiaddr;
 
     use super::*;
     use crate::init::init;

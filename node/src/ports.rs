@@ -1,13 +1,16 @@
 //! Ports that were chosen freely are kept over restarts: other sites have them in their peer books.
 
+use std::time::Duration;
+
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
+use crate::handle::{Handle, Known};
 use crate::network;
 use crate::site::RunFile;
 
 /// Whether `address` is one that listening on `asked` can lead to.
-pub(crate) fn same_kind(asked: &Multiaddr, address: &Multiaddr) -> bool {
+fn same_kind(asked: &Multiaddr, address: &Multiaddr) -> bool {
     let transport = |address: &Multiaddr| match address.iter().nth(1) {
         Some(Protocol::Tcp(_)) => Some(6),
         Some(Protocol::Udp(_)) => Some(17),
@@ -55,5 +58,21 @@ impl RunFile {
             let chosen = listening.iter().find(|found| same_kind(address, found)).and_then(port);
             self.ports.extend(chosen.map(|port| (address.to_string(), port)));
         }
+    }
+}
+
+/// How long the listeners may take to say where they are.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Handle {
+    /// Waits until each listener has told an address (an unspecified one tells one for each interface), but not for long:
+    /// then the node goes on with what it has.
+    pub(crate) async fn await_listening(&self) {
+        let mut known = self.known.clone();
+        let all = |known: &Known| {
+            let has_told = |wanted| known.listening.iter().any(|found| same_kind(wanted, found));
+            known.listen.iter().all(has_told)
+        };
+        let _ = tokio::time::timeout(LISTEN_TIMEOUT, known.wait_for(all)).await;
     }
 }

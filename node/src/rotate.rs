@@ -8,6 +8,7 @@ use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::{Decision, DecisionError, Input, Output};
 use tracing::info;
 
+use crate::clock;
 use crate::driver::Driver;
 use crate::node::{StartError, open_replica};
 use crate::site::SiteFolder;
@@ -37,9 +38,11 @@ pub struct RotateReport {
 /// Gives the site of a stopped node another key: the network is told by the old one, when the node next runs. Whatever
 /// crashes in between, one of the two keys is the site's, and the same command goes on with the same new key.
 pub fn rotate(data: &Path) -> Result<RotateReport, RotateError> {
+    clock::check().map_err(StartError::from)?;
     let folder = SiteFolder::new(data);
     folder.site().map_err(StartError::from)?;
-    let locked = DataFolder::open(data).map_err(OpenError::from).map_err(StartError::from)?;
+    let locked =
+        DataFolder::open_patiently(data).map_err(OpenError::from).map_err(StartError::from)?;
     let from = folder.key().map_err(StartError::from)?.site();
     let started = Instant::now();
     let mut replica = open_replica(&folder, locked, Options::default(), started)?.0;

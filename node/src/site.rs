@@ -14,7 +14,7 @@
 //! | `journal/`, `tables/` | 0700 | see [`crate::storage`] |
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,12 @@ use branchline_crdt::membership::{BadSiteName, Ticket, check_site_name};
 use data_encoding::HEXLOWER;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::config::CONFIG_FILE;
-use crate::private_file;
+use crate::storage::room::is_full;
+use crate::storage::spare;
+use crate::whole_file;
 
 const KEY_FILE: &str = "site.key";
 const NEXT_KEY_FILE: &str = "site.key.next";
@@ -35,6 +38,12 @@ pub(crate) const PEERS_FILE: &str = "peers.json";
 const TICKET_FILE: &str = "ticket";
 const TOKEN_FILE: &str = "api.token";
 const RUN_FILE: &str = "run.json";
+/// Digits of a token: 256 random bits.
+const TOKEN_DIGITS: usize = 64;
+const TOKEN_EXPECTED: &str =
+    "64 hex digits; `branchline token rotate` makes a new token, which programs must then use";
+/// Longest file that is read: the peer book of the largest network.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// What else a backup takes along, where it is there. The last two are read elsewhere.
 const OTHER_FILES: [&str; 3] = [TICKET_FILE, CONFIG_FILE, PEERS_FILE];
 /// What makes a folder a site's; the one that says that the site is complete comes first.
@@ -224,9 +233,13 @@ impl SiteFolder {
 
     /// The API's bearer token.
     pub fn token(&self) -> Result<String, SiteError> {
-        let text = self.read(TOKEN_FILE)?;
-        let text = text.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
-        Ok(text.trim().to_owned())
+        // Whatever it is, it is not made known by a message.
+        let bytes = self.read_bytes(TOKEN_FILE)?.unwrap_or_default();
+        let token = String::from_utf8(bytes).unwrap_or_default().trim().to_owned();
+        if token.len() == TOKEN_DIGITS && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(token);
+        }
+        Err(self.damaged(TOKEN_FILE, TOKEN_EXPECTED))
     }
 
     /// Makes another bearer token for the API, and returns it.
@@ -264,7 +277,23 @@ impl SiteFolder {
 
     /// Where the node can be reached, or could when it last ran.
     pub fn run(&self) -> Result<RunFile, SiteError> {
-        Ok(self.read_json(RUN_FILE, "a JSON object with addresses")?.unwrap_or_default())
+        match self.read_json(RUN_FILE, "a JSON object with addresses") {
+            // A power cut may have emptied it. What it says is of no use without a node, which writes it again.
+            Err(SiteError::Damaged { .. }) => Ok(RunFile::default()),
+            read => Ok(read?.unwrap_or_default()),
+        }
+    }
+
+    /// The same for the node that starts: a file that makes no sense is left for inspection under another name.
+    pub(crate) fn run_or_set_aside(&self) -> Result<RunFile, SiteError> {
+        let read: Result<Option<RunFile>, _> = self.read_json(RUN_FILE, "");
+        let Err(SiteError::Damaged { path, .. }) = read else {
+            return Ok(read?.unwrap_or_default());
+        };
+        let aside = self.path.join(RUN_FILE.to_owned() + ".damaged");
+        warn!(path = %path.display(), aside = %aside.display(), "the run file makes no sense and is set aside: free ports are chosen again");
+        std::fs::rename(&path, aside).map_err(|source| SiteError::Io { path, source })?;
+        Ok(RunFile::default())
     }
 
     /// Says where the node can be reached.
@@ -276,10 +305,17 @@ impl SiteFolder {
         SiteError::Damaged { path: self.path.join(file), expected }
     }
 
-    fn read(&self, file: &str) -> Result<Option<String>, SiteError> {
+    fn read(&self, file: &'static str) -> Result<Option<String>, SiteError> {
+        let text = self.read_bytes(file)?.map(String::from_utf8).transpose();
+        text.map_err(|_| self.damaged(file, "text in UTF-8"))
+    }
+
+    fn read_bytes(&self, file: &str) -> Result<Option<Vec<u8>>, SiteError> {
         let path = self.path.join(file);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(&path);
+        match read.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)) {
+            Ok(_) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(SiteError::Io { path, source }),
         }
@@ -287,7 +323,7 @@ impl SiteFolder {
 
     fn read_json<T: for<'de> Deserialize<'de>>(
         &self,
-        file: &str,
+        file: &'static str,
         expected: &'static str,
     ) -> Result<Option<T>, SiteError> {
         let text = self.read(file)?;
@@ -298,7 +334,15 @@ impl SiteFolder {
 
     fn write(&self, file: &str, content: &[u8]) -> Result<(), SiteError> {
         let path = self.path.join(file);
-        private_file::replace(&path, content).map_err(|source| SiteError::Io { path, source })
+        let written = match whole_file::replace(&path, content) {
+            Err(error) if is_full(&error) && spare::release(&self.path) => {
+                let written = whole_file::replace(&path, content);
+                spare::keep(&self.path);
+                written
+            }
+            written => written,
+        };
+        written.map_err(|source| SiteError::Io { path, source })
     }
 
     fn write_json(&self, file: &str, content: &impl Serialize) -> Result<(), SiteError> {
@@ -314,5 +358,56 @@ impl SiteFolder {
             source: io::Error::other(error.to_string()),
         })?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_none_is_refused_with_what_to_do() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = SiteFolder::new(data.path());
+        folder.create("head").unwrap();
+        let path = data.path().join(TOKEN_FILE);
+        let token = folder.token().unwrap();
+        fs::write(&path, format!("{token}\n")).unwrap();
+        assert_eq!(folder.token().unwrap(), token);
+        let long = format!("{token}0");
+        let lines = format!("{token}\n{token}");
+        for wrong in ["", "\n", "secret", &token[1..], &long, &lines, &token.replace('a', "ä")] {
+            if wrong == token {
+                continue;
+            }
+            fs::write(&path, wrong).unwrap();
+            let error = folder.token().unwrap_err().to_string();
+            assert!(error.contains("api.token is damaged: expected 64 hex digits"), "{error}");
+            assert!(error.contains("token rotate") && !error.contains(&token[2..]), "{error}");
+        }
+        fs::write(&path, [0xff; 64]).unwrap();
+        folder.token().unwrap_err();
+        fs::remove_file(&path).unwrap();
+        folder.token().unwrap_err();
+    }
+
+    #[test]
+    fn a_run_file_that_makes_no_sense_is_set_aside_by_the_node_alone() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = SiteFolder::new(data.path());
+        for content in [&b""[..], b"{\"api\":", b"[]", &[0; 100], &[0xff; 4]] {
+            fs::write(data.path().join(RUN_FILE), content).unwrap();
+            assert_eq!(folder.run().unwrap(), RunFile::default());
+            assert_eq!(fs::read(data.path().join(RUN_FILE)).unwrap(), content);
+            assert_eq!(folder.run_or_set_aside().unwrap(), RunFile::default());
+            assert!(!data.path().join(RUN_FILE).exists());
+            assert_eq!(fs::read(data.path().join("run.json.damaged")).unwrap(), content);
+        }
+        let run = RunFile { pid: Some(7), ..RunFile::default() };
+        folder.keep_run(&run).unwrap();
+        assert_eq!(folder.run_or_set_aside().unwrap(), run);
     }
 }

@@ -18,6 +18,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw_peer;
 pub mod recorder;
+pub mod terminal;
 pub mod wire;
 
 /// How long a condition may take to come true on a slow machine.

@@ -311,3 +311,40 @@ fn a_site_that_was_revoked_neither_brings_nor_gets_anything_by_stick() {
     assert!(north.run(["merge", path]).fails(1).contains("no member"));
     assert!(!north.has("products", "secret"));
 }
+
+#[test]
+fn merge_says_what_it_was_given_instead_of_a_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    head.run(["put", "products", "tea", r#"{"a": 1}"#]).ok();
+    let path = |name: &str| folder.path().join(name);
+    let (bundle, backup) = (path("bundle"), path("backup"));
+    head.run(["bundle", bundle.to_str().unwrap()]).ok();
+    head.run(["backup", "create", backup.to_str().unwrap()]).ok();
+    let whole = std::fs::read(&bundle).unwrap();
+    std::fs::write(path("empty"), "").unwrap();
+    std::fs::write(path("text"), "sku,price\nTEA,2.50\n").unwrap();
+    std::fs::write(path("cut"), &whole[..whole.len() - 5]).unwrap();
+    std::fs::write(path("short"), &whole[..9]).unwrap();
+    std::fs::create_dir(path("folder")).unwrap();
+    for is_running in [false, true] {
+        if is_running {
+            head.start();
+        }
+        for (given, expected) in [
+            (PathBuf::from("/dev/urandom"), "is no bundle: it is "),
+            (PathBuf::from("/dev/zero"), "is no bundle: it is data that begins with the bytes 00"),
+            (path("empty"), "it is empty"),
+            (path("text"), "it is text that begins with \"sku,price"),
+            (backup.clone(), "it is a backup"),
+            (path("cut"), "cut off at byte"),
+            (path("short"), "cut off at byte 9"),
+            (path("folder"), "no site's data folder"),
+            (path("none"), "cannot read"),
+        ] {
+            let error = head.run(["merge", given.to_str().unwrap()]).fails(1);
+            assert!(error.contains(expected), "{error}");
+        }
+        head.run(["merge", bundle.to_str().unwrap()]).ok();
+    }
+}

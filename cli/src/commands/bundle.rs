@@ -4,15 +4,16 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::Method;
 use branchline_crdt::bundle::{BundleReader, Contents, Piece};
 use branchline_node::api::{BundleRequest, FrontierAnswer, MergeAnswer};
 use branchline_node::bundle::MergeCounts;
+use branchline_node::storage::folder::FORMAT_FILE;
 use futures::StreamExt as _;
-use futures::stream;
 use serde_json::json;
 
+use super::merge_file;
 use crate::Context;
 use crate::args::BundleArgs;
 use crate::client::Client;
@@ -22,8 +23,6 @@ use crate::whole_file::{Readers, WholeFile};
 
 /// Longest frontier file that is read: that of some 10,000 logs.
 const FRONTIER_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes of a file that are read at a time.
-const READ_BYTES: usize = 64 * 1024;
 
 /// Writes a bundle.
 pub(crate) async fn bundle(context: &Context, args: BundleArgs) -> Result<(), CliError> {
@@ -95,7 +94,7 @@ async fn write_whole(mut file: WholeFile, answer: Body) -> Result<(Contents, u64
 pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError> {
     let answer = match path.is_dir() {
         true => merge_folder(context, path).await?,
-        false => upload(context, file_body(path)?).await?,
+        false => upload(context, merge_file::body(path)?).await?,
     };
     if context.json {
         output::json(&answer)?;
@@ -116,6 +115,11 @@ pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError
 }
 
 async fn merge_folder(context: &Context, path: &Path) -> Result<MergeAnswer, CliError> {
+    if path.join(FORMAT_FILE).try_exists().is_ok_and(|is_there| !is_there) {
+        let message = format!("{} is a folder, but no site's data folder", path.display());
+        return Err(CliError::failed(message)
+            .hint("name the bundle itself, a file, or the data folder of the other site"));
+    }
     let other = Client::connect(path).await?;
     // A site without a network has no frontier, and says so when it merges.
     let since = context.client.get::<FrontierAnswer>("/v1/frontier").await.ok();
@@ -132,18 +136,6 @@ async fn upload(context: &Context, body: Body) -> Result<MergeAnswer, CliError> 
     let body = ("application/octet-stream", body);
     let answer = context.client.stream(Method::POST, "/v1/merge", body).await?;
     Client::read_json(answer).await
-}
-
-/// A file as a body that is read while it is sent.
-fn file_body(path: &Path) -> Result<Body, CliError> {
-    let file = File::open(path).map_err(|error| CliError::file("read", path, &error))?;
-    let pieces = stream::try_unfold(file, |mut file| async move {
-        let mut piece = vec![0; READ_BYTES];
-        let count = file.read(&mut piece)?;
-        piece.truncate(count);
-        Ok::<_, std::io::Error>((count > 0).then_some((Bytes::from(piece), file)))
-    });
-    Ok(Body::from_stream(pieces))
 }
 
 fn show(answer: &MergeAnswer) -> Result<(), CliError> {

@@ -27,7 +27,7 @@ pub(crate) fn init(global: &Global, name: &str, found: bool) -> Result<(), CliEr
             ));
         }
         None => output::note(format_args!(
-            "\nnext: `branchline --data {data} join TICKET` with a ticket from an admin of the network, then `branchline --data {data} run`"
+            "\nnext: `branchline --data {data} join FILE` with the ticket's file from an admin of the network, then `branchline --data {data} run`"
         )),
     }
     Ok(())
@@ -48,5 +48,5 @@ pub(crate) fn rotate(global: &Global) -> Result<(), CliError> {
 pub(crate) fn completions(shell: Shell) -> Result<(), CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "branchline", &mut script);
-    output::line(String::from_utf8_lossy(&script).trim_end())
+    output::lines(String::from_utf8_lossy(&script).trim_end())
 }

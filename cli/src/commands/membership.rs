@@ -1,14 +1,15 @@
 //! `invite`, `join`, `members`, `peers`.
 
-use std::io::{self, Read};
 use std::time::Duration;
 
 use branchline_node::api::{
     InviteAnswer, InviteRequest, JoinAnswer, JoinRequest, MembersAnswer, PeerAnswer, PeersAnswer,
     StatusAnswer,
 };
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::ticket::{self, TicketFile};
 use crate::Context;
 use crate::args::InviteArgs;
 use crate::error::CliError;
@@ -17,8 +18,6 @@ use crate::output;
 /// How long a running node's membership is waited for.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
-/// Longest text that is read as a ticket, in bytes: room for blanks around one.
-const TICKET_BYTES_MAX: u64 = 16 * 1024;
 
 /// Prints a ticket.
 pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), CliError> {
@@ -27,13 +26,24 @@ pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), Cl
         expires_seconds: Some(args.expires.as_secs()),
         addresses: args.address.iter().map(ToString::to_string).collect(),
     };
+    let file = args.output.as_deref().map(TicketFile::create).transpose()?;
     let invite: InviteAnswer = context.client.post("/v1/invites", &request).await?;
-    if context.json {
+    let InviteAnswer { ticket, role, expires, addresses } = &invite;
+    if let Some(file) = file {
+        file.write(ticket)?;
+        if context.json {
+            // Not the ticket, which is for the file alone.
+            output::json(
+                &json!({ "file": args.output, "role": role, "expires": expires, "addresses": addresses }),
+            )?;
+        }
+    } else if context.json {
         return output::json(&invite);
+    } else {
+        output::line(ticket)?;
     }
-    output::line(&invite.ticket)?;
-    let expires = invite.expires.unwrap_or_default();
-    output::note(format_args!("admits one {} until {expires}; keep it secret", invite.role));
+    let expires = expires.as_deref().unwrap_or_default();
+    output::note(format_args!("admits one {role} until {expires}; keep it secret"));
     if !context.client.is_running() {
         output::note("the new site can join while this one runs: `branchline run`");
     }
@@ -42,11 +52,7 @@ pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), Cl
 
 /// Joins with a ticket.
 pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliError> {
-    let ticket = match ticket.as_str() {
-        "-" => read_ticket()?,
-        _ => ticket,
-    };
-    let request = JoinRequest { ticket };
+    let request = JoinRequest { ticket: ticket::read(&ticket)? };
     let JoinAnswer { network, role } = context.client.post("/v1/join", &request).await?;
     if !context.client.is_running() {
         output::note(format_args!(
@@ -79,13 +85,6 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
         JOIN_PATIENCE.as_secs()
     ));
     Ok(())
-}
-
-fn read_ticket() -> Result<String, CliError> {
-    let mut ticket = String::new();
-    let read = io::stdin().take(TICKET_BYTES_MAX).read_to_string(&mut ticket);
-    read.map_err(|error| CliError::failed(format!("cannot read the ticket from stdin: {error}")))?;
-    Ok(ticket.trim().to_owned())
 }
 
 /// Shows the sites of the network.

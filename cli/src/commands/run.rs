@@ -1,24 +1,18 @@
 //! `run`: the node, until it is told to stop.
 
-use std::io::{self, IsTerminal};
-use std::time::Duration;
-
-use branchline_node::site::SiteFolder;
 use branchline_node::storage::OpenError;
-use branchline_node::storage::folder::FolderError;
+use branchline_node::storage::folder::{FOLDER_PATIENCE, FOLDER_PAUSE, FolderError};
 use branchline_node::{Config, LogFormat, Node, Overrides, Settings, StartError};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
-use tracing_subscriber::EnvFilter;
+use tracing::info;
 
 use crate::args::{Global, RunArgs};
 use crate::error::CliError;
+use crate::log_filter::log_filter;
 use crate::output;
-
-/// How long another command that has the data folder open is waited for.
-const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
-const FOLDER_PAUSE: Duration = Duration::from_millis(50);
+use crate::visible::LogLines;
 
 /// Runs the node until SIGTERM or Ctrl-C.
 pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> {
@@ -36,7 +30,7 @@ pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> 
     log(&settings)?;
     let mut stop = StopSignals::new()?;
     let node = tokio::select! {
-        node = start(config) => node?,
+        node = start(config) => node.map_err(|error| CliError::of_start(error, &global.data))?,
         () = stop.wait() => return Ok(()),
     };
     let result = match tell_ready(global, &settings, &node).await {
@@ -58,21 +52,25 @@ pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> 
 /// Starts the node; a command that is just using the data folder is waited for.
 async fn start(config: Config) -> Result<Node, StartError> {
     let deadline = Instant::now() + FOLDER_PATIENCE;
+    // A command that has just taken the folder over from a node may not have said so yet.
+    let (mut was_node, mut has_told) = (false, false);
     loop {
         match Node::start(config.clone()).await {
-            Err(StartError::Open(OpenError::Folder(FolderError::Locked { .. })))
-                if Instant::now() < deadline && !has_node(&config) =>
-            {
+            Err(StartError::Open(OpenError::Folder(FolderError::Locked {
+                is_node,
+                process,
+                ..
+            }))) if Instant::now() < deadline && !(is_node && was_node) => {
+                if !has_told {
+                    info!(process, "a command has the data folder open, the start waits for it");
+                    has_told = true;
+                }
+                was_node = is_node;
                 sleep(FOLDER_PAUSE).await;
             }
             result => return result,
         }
     }
-}
-
-/// Whether a node says that it runs on the folder.
-fn has_node(config: &Config) -> bool {
-    SiteFolder::new(&config.data).run().is_ok_and(|run| run.pid.is_some())
 }
 
 async fn tell_ready(global: &Global, settings: &Settings, node: &Node) -> Result<(), CliError> {
@@ -95,7 +93,7 @@ async fn tell_ready(global: &Global, settings: &Settings, node: &Node) -> Result
     output::note(format_args!("ready: site {name} ({site}), API {api}, {at}"));
     if status.network.is_none() {
         output::note(format_args!(
-            "this site belongs to no network yet: `branchline --data {} join TICKET`",
+            "this site belongs to no network yet: `branchline --data {} join FILE`",
             global.data.display()
         ));
     }
@@ -126,14 +124,10 @@ impl StopSignals {
 }
 
 fn log(settings: &Settings) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(&settings.log).map_err(|error| {
-        CliError::usage(format!("the log filter {:?} is wrong: {error}", settings.log))
-            .hint("for example --log info, or --log branchline_node=debug,warn")
-    })?;
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_env_filter(log_filter(&settings.log)?)
+        .with_writer(|| LogLines)
+        .with_ansi(false);
     match settings.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
@@ -145,8 +139,8 @@ fn log(settings: &Settings) -> Result<(), CliError> {
 pub(crate) fn log_warnings() {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| LogLines)
+        .with_ansi(false)
         .with_target(false)
         .without_time()
         .init();

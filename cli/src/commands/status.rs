@@ -77,7 +77,7 @@ fn show_cause(cause: &CauseAnswer) -> Result<(), CliError> {
 
 fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     let network = match (&status.network, status.member) {
-        (None, _) => "none yet: `branchline join TICKET`".to_owned(),
+        (None, _) => "none yet: `branchline join FILE`".to_owned(),
         (Some(network), true) => network.clone(),
         (Some(network), false) if status.revoked_by.is_some() => format!("{network}, revoked"),
         (Some(network), false) => format!("{network}, not admitted yet"),

@@ -37,7 +37,7 @@ pub struct Written {
 pub enum WriteError {
     /// The site has neither founded nor joined a network.
     #[error(
-        "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join TICKET`)"
+        "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join FILE`)"
     )]
     NoNetwork,
     /// The site was revoked: nobody would take what it writes.

@@ -130,7 +130,7 @@ impl ApiError {
 
     pub(crate) fn no_network() -> Self {
         Self::new(Code::NoNetwork, "this site belongs to no network yet").hint(
-            "join one with `branchline join TICKET`, or found one with `branchline init --name NAME --found` in another data folder",
+            "join one with `branchline join FILE`, or found one with `branchline init --name NAME --found` in another data folder",
         )
     }
 

@@ -6,6 +6,7 @@ use libp2p::{Multiaddr, PeerId};
 use tracing::{debug, error, info, warn};
 
 use super::Driver;
+use crate::log_limit::Subject;
 use crate::network::{Command, Verdict};
 
 impl Driver {
@@ -124,51 +125,75 @@ impl Driver {
     }
 
     fn note(&mut self, notice: Notice) {
-        match notice {
-            Notice::Joined { network, by } => {
-                info!(%network, %by, "this site is a member now");
-                self.known.send_modify(|known| known.join_refused = None);
+        match &notice {
+            Notice::Joined { .. } => self.known.send_modify(|known| known.join_refused = None),
+            Notice::NotAdmitted { reason, .. } => {
+                self.known.send_modify(|known| known.join_refused = Some(reason.clone()));
             }
-            Notice::NotAdmitted { by, reason } => {
-                warn!(%by, reason, "the ticket was refused");
-                self.known.send_modify(|known| known.join_refused = Some(reason));
-            }
-            Notice::SpaceEntered { name, root } => {
-                info!(space = name, %root, "this site was let into a space");
-            }
-            Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
-            Notice::MemberRevoked { site, name, by } => {
-                warn!(%site, name, %by, "a member was revoked");
-            }
-            Notice::Revoked { by } => {
-                error!(%by, "this site was revoked: nobody syncs with it any more, what it holds can be read");
-            }
-            Notice::Void { author, seq, reason } => {
+            Notice::Void { .. } => {
                 self.metrics.entries_void.inc();
-                if self.log_limit.admits(author.site) {
-                    warn!(site = %author.site, seq, reason, "an entry is void");
-                }
             }
-            Notice::Refused { from, reason } => {
-                if self.log_limit.admits(from) {
-                    warn!(peer = %from, reason, "refused");
-                }
-            }
-            Notice::Fork { author, seq, kept_ours } => {
-                if self.log_limit.admits(author.site) {
-                    error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
-                }
-            }
-            Notice::EntryLost { author, seq } => {
-                let site = author.site;
-                error!(%site, seq, "the journal's copy of an entry is damaged, the peers are asked for it");
-            }
-            Notice::EntryRepaired { author, seq, from } => {
-                info!(site = %author.site, seq, peer = %from, "a damaged entry is repaired");
-            }
-            Notice::Unreadable { collection, id, reason } => {
-                error!(collection, id, reason, "a record cannot be read here");
-            }
+            Notice::SpaceEntered { .. }
+            | Notice::MemberAdmitted { .. }
+            | Notice::MemberRevoked { .. }
+            | Notice::Revoked { .. }
+            | Notice::Refused { .. }
+            | Notice::Fork { .. }
+            | Notice::EntryLost { .. }
+            | Notice::EntryRepaired { .. }
+            | Notice::Unreadable { .. } => {}
+        }
+        if self.log_limit.admits(subject(&notice)) {
+            log(notice);
+        }
+    }
+}
+
+/// Who or what causes a notice: each may fill only so much of the log.
+fn subject(notice: &Notice) -> Subject {
+    match notice {
+        Notice::Joined { .. } | Notice::NotAdmitted { .. } | Notice::Revoked { .. } => Subject::Own,
+        Notice::Void { author, .. } => Subject::Site(author.site),
+        Notice::Fork { .. } => Subject::Forks,
+        Notice::Refused { from, .. } => Subject::Site(*from),
+        Notice::SpaceEntered { .. }
+        | Notice::MemberAdmitted { .. }
+        | Notice::MemberRevoked { .. } => Subject::Members,
+        Notice::EntryLost { .. } | Notice::EntryRepaired { .. } => Subject::Damage,
+        Notice::Unreadable { .. } => Subject::Records,
+    }
+}
+
+fn log(notice: Notice) {
+    match notice {
+        Notice::Joined { network, by } => info!(%network, %by, "this site is a member now"),
+        Notice::NotAdmitted { by, reason } => warn!(%by, reason, "the ticket was refused"),
+        Notice::SpaceEntered { name, root } => {
+            info!(space = name, %root, "this site was let into a space");
+        }
+        Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
+        Notice::MemberRevoked { site, name, by } => {
+            warn!(%site, name, %by, "a member was revoked");
+        }
+        Notice::Revoked { by } => {
+            error!(%by, "this site was revoked: nobody syncs with it any more, what it holds can be read");
+        }
+        Notice::Void { author, seq, reason } => {
+            warn!(site = %author.site, seq, reason, "an entry is void");
+        }
+        Notice::Refused { from, reason } => warn!(peer = %from, reason, "refused"),
+        Notice::Fork { author, seq, kept_ours } => {
+            error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
+        }
+        Notice::EntryLost { author, seq } => {
+            let site = author.site;
+            error!(%site, seq, "the journal's copy of an entry is damaged, the peers are asked for it");
+        }
+        Notice::EntryRepaired { author, seq, from } => {
+            info!(site = %author.site, seq, peer = %from, "a damaged entry is repaired");
+        }
+        Notice::Unreadable { collection, id, reason } => {
+            error!(collection, id, reason, "a record cannot be read here");
         }
     }
 }

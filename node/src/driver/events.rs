@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use tracing::{debug, info, warn};
 
 use super::{Driver, GROUP_MAX};
+use crate::log_limit::Subject;
 use crate::network::{Event, RequestFailure};
 
 /// Tokens of gossip messages that were not judged; older ones are forgotten, as gossipsub itself does.
@@ -100,7 +101,7 @@ impl Driver {
 
     /// Whether another log line that a peer causes may be written.
     pub(super) fn may_tell_of(&mut self, peer: &PeerId) -> bool {
-        SiteId::from_peer_id(peer).is_some_and(|site| self.log_limit.admits(site))
+        SiteId::from_peer_id(peer).is_some_and(|site| self.log_limit.admits(Subject::Site(site)))
     }
 
     fn feed_from(

@@ -7,8 +7,9 @@ use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::{Status, WriteError, Written};
 use libp2p::PeerId;
 
+use super::Driver;
 use super::events::keep;
-use super::{Driver, wall_ms};
+use crate::clock::wall_ms;
 
 /// Pulls that wait for an answer, over all members; each ends in an answer or a failure.
 const PULLS_MAX: usize = 4096;

@@ -11,7 +11,7 @@ pub(crate) mod prepare;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use branchline_crdt::Replica;
 use branchline_crdt::bundle::Begin;
@@ -31,6 +31,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::clock::wall_ms;
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
 use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
@@ -161,12 +162,6 @@ pub(crate) struct Driver {
 enum Flow {
     On,
     Stop,
-}
-
-/// The wall clock in ms since 1970; before that, 0.
-pub(crate) fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Driver {
@@ -366,8 +361,8 @@ impl Driver {
             Message::Prepared(prepared, room) => self.intake.add_answer(prepared, room),
             Message::GoOn => {}
             Message::Tick => {
-                for (site, lines) in self.log_limit.left_out(Instant::now()) {
-                    warn!(%site, lines, "further lines about this site were left out");
+                for (about, lines) in self.log_limit.left_out(Instant::now()) {
+                    warn!(%about, lines, "further lines were left out");
                 }
                 self.feed(Input::Tick)?;
             }

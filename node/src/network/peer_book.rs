@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use libp2p::{Multiaddr, PeerId};
@@ -174,19 +174,6 @@ fn sort(known: &mut [Known]) {
     known.sort_by_key(|known| std::cmp::Reverse(known.last_success));
 }
 
-/// Replaces the file at `path`: after a crash it is the old one or the new one.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = with_suffix(path, ".new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -214,20 +201,10 @@ mod tests {
         }
         book.succeeded(near, address(2), 100);
         book.succeeded(far, address(9), 200);
-        write_atomically(&path, &book.to_bytes().unwrap()).unwrap();
+        fs::write(&path, book.to_bytes().unwrap()).unwrap();
         assert_eq!(PeerBook::load(&path).unwrap(), book);
         let best: Vec<_> = book.addresses(&near).cloned().collect();
         assert_eq!(best, [2, 5, 4, 3, 1].map(address));
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn the_file_is_private() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("peers.json");
-        write_atomically(&path, b"{}").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

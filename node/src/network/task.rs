@@ -15,10 +15,11 @@ use tokio::task::JoinHandle;
 use super::address;
 use super::config::NetworkLimits;
 use super::interface::{Command, Event};
-use super::peer_book::{self, PeerBook};
+use super::peer_book::PeerBook;
 use super::redial::Redial;
 use super::swarm::Protocols;
 use super::topics::OwnTopics;
+use crate::whole_file;
 
 /// Least time between two saves of the peer book. The first change is saved at once, for a site that is killed must find
 /// the others again; what follows soon after is saved together.
@@ -304,7 +305,7 @@ impl Task {
         let path = self.book_path.clone();
         let bytes = self.book.to_bytes();
         self.saving = Some(tokio::task::spawn_blocking(move || {
-            let saved = bytes.and_then(|bytes| peer_book::write_atomically(&path, &bytes));
+            let saved = bytes.and_then(|bytes| whole_file::replace(&path, &bytes));
             if let Err(error) = saved {
                 tracing::warn!(path = %path.display(), %error, "the peer book is not saved");
             }

@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::whole_file::NO_FOLLOW;
+
 /// One folder of files, without subfolders.
 pub trait Disk: Send + Sync {
     /// Names of all files, in no particular order.
@@ -125,10 +127,16 @@ impl DiskFile for RealFile {
     }
 }
 
-/// Creates (or empties) a file that only its owner may read.
+/// Creates (or empties) a file that only its owner may read; a link of that name is not followed.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+    let options = options.read(true).write(true).mode(0o600).custom_flags(NO_FOLLOW);
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.truncate(true).open(path)
+        }
+        created => created,
+    }
 }
 
 /// Creates a folder that only its owner may enter, durably; an existing one is left as it is.

@@ -3,31 +3,44 @@
 //! | name | what |
 //! |---|---|
 //! | `format` | [`DataFolder::FORMAT_TEXT`]: which layout the folder has |
-//! | `lock` | locked while a process has the folder open; holds that process's id, for messages |
+//! | `lock` | locked while a process has the folder open; holds that process's id and whether it is a node, for messages |
 //! | `journal/` | the journal |
 //! | `tables/` | sled |
 //! | `tables.set-aside-<n>` | tables that were not usable |
+//! | `spare` | room for a start on a full disk |
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::disk::{create_dir_private, create_private, sync_dir};
+use super::disk::create_dir_private;
+use super::ownership::{self, User};
+use crate::whole_file::{self, NO_FOLLOW};
 
 /// Version of the folder's layout.
 const FORMAT_VERSION: u32 = 1;
+/// The file that makes a folder a data folder.
+pub const FORMAT_FILE: &str = "format";
 /// What the format file says before the version.
 const FORMAT_PREFIX: &str = "branchline data ";
 /// More than any format or lock file has; the rest of a longer file is not read.
 const SMALL_FILE_BYTES_MAX: u64 = 256;
+
+/// How long a command that has the folder open is waited for by whoever needs it next: most take less than a second.
+pub const FOLDER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before looking again.
+pub const FOLDER_PAUSE: Duration = Duration::from_millis(50);
+/// What the lock's file says of a process that runs a node.
+const NODE: &str = "node";
 
 /// A data folder that this process has locked; dropping it unlocks it.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
     /// Locked as long as it is open.
-    _lock: File,
+    lock: File,
 }
 
 /// Why a data folder could not be opened or created; nothing was changed but, on creation, parts
@@ -45,6 +58,33 @@ pub enum FolderError {
         path: PathBuf,
         /// Id of the process that holds it, if it could be told.
         process: Option<u32>,
+        /// Whether that process runs a node, by its own word. Commands hold a folder for a short time only.
+        is_node: bool,
+    },
+    /// It, or something in it, belongs to another user.
+    #[error(
+        "{} belongs to user {}, and this is user {}",
+        path.display(), owner.name(), user.name()
+    )]
+    Foreign {
+        /// The folder or file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: User,
+        /// As whom this process works.
+        user: User,
+    },
+    /// Other users may write to it, or to something in it.
+    #[error("{} can be written to by other users of this machine", path.display())]
+    Writable {
+        /// The folder or file.
+        path: PathBuf,
+    },
+    /// A symbolic link, a pipe or a device is where a file should be.
+    #[error("{} is a symbolic link, a pipe or a device, expected a file", path.display())]
+    NoFile {
+        /// What is there.
+        path: PathBuf,
     },
     /// There is no format file.
     #[error("{} is not a data folder: it has no file named format", path.display())]
@@ -102,19 +142,51 @@ impl DataFolder {
     pub fn create(path: &Path) -> Result<DataFolder, FolderError> {
         let io_error = |source| FolderError::Io { path: path.to_owned(), source };
         create_dir_private(path).map_err(io_error)?;
+        ownership::check(path)?;
         let folder = lock(path)?;
-        let taken = ["format", "journal", "tables"];
+        let taken = [FORMAT_FILE, "journal", "tables"];
         if taken.iter().any(|name| path.join(name).exists()) {
             return Err(FolderError::NotEmpty { path: path.to_owned() });
         }
-        write_format(path).map_err(io_error)?;
+        let format = DataFolder::FORMAT_TEXT.as_bytes();
+        whole_file::replace(&path.join(FORMAT_FILE), format).map_err(io_error)?;
         Ok(folder)
     }
 
     /// Opens an existing data folder.
     pub fn open(path: &Path) -> Result<DataFolder, FolderError> {
+        match ownership::check(path) {
+            Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(FolderError::NotADataFolder { path: path.to_owned() });
+            }
+            checked => checked?,
+        }
         check_format(path)?;
         lock(path)
+    }
+
+    /// Opens an existing data folder, once commands that have it open are done.
+    pub fn open_patiently(path: &Path) -> Result<DataFolder, FolderError> {
+        let deadline = Instant::now() + FOLDER_PATIENCE;
+        loop {
+            match DataFolder::open(path) {
+                Err(FolderError::Locked { is_node: false, .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(FOLDER_PAUSE);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Tells others, who find the folder locked, that a node has it and not a command that is soon done.
+    pub fn say_node(&self) {
+        note_holder(&self.lock, &[NODE]);
+    }
+
+    /// Whether a process has the folder open; for whoever may not open it. Makes nothing there.
+    pub fn is_locked(path: &Path) -> bool {
+        let lock = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path.join("lock"));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Opens the data folder, creating it if there is none.
@@ -135,20 +207,30 @@ fn lock(path: &Path) -> Result<DataFolder, FolderError> {
     let io_error = |source| FolderError::Io { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
     // Not emptied on opening: it names the holder.
-    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let options = options.mode(0o600).custom_flags(NO_FOLLOW);
     let mut file = options.open(path.join("lock")).map_err(io_error)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let text = read_small(&mut file).unwrap_or_default();
-            let process = text.trim().parse().ok();
-            return Err(FolderError::Locked { path: path.to_owned(), process });
+            let mut lines = text.lines();
+            let process = lines.next().and_then(|line| line.parse().ok());
+            let is_node = lines.next() == Some(NODE);
+            return Err(FolderError::Locked { path: path.to_owned(), process, is_node });
         }
         Err(TryLockError::Error(source)) => return Err(io_error(source)),
     }
-    // The id only makes a message better: on a full disk the folder opens without it.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(DataFolder { path: path.to_owned(), _lock: file })
+    note_holder(&file, &[]);
+    Ok(DataFolder { path: path.to_owned(), lock: file })
+}
+
+/// Says who has the folder. That only makes messages better: on a full disk the folder opens without it.
+fn note_holder(lock: &File, more: &[&str]) {
+    let id = std::process::id().to_string();
+    let text: String =
+        [&[id.as_str()], more].concat().iter().map(|line| format!("{line}\n")).collect();
+    let _ = lock.set_len(0).and_then(|()| lock.write_all_at(text.as_bytes(), 0));
 }
 
 fn read_small(file: &mut File) -> io::Result<String> {
@@ -158,7 +240,8 @@ fn read_small(file: &mut File) -> io::Result<String> {
 }
 
 fn check_format(path: &Path) -> Result<(), FolderError> {
-    let found = match File::open(path.join("format")).and_then(|mut file| read_small(&mut file)) {
+    let found = match File::open(path.join(FORMAT_FILE)).and_then(|mut file| read_small(&mut file))
+    {
         Ok(found) => found,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             return Err(FolderError::NotADataFolder { path: path.to_owned() });
@@ -177,14 +260,4 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
         }),
         Some(_) | None => Err(FolderError::UnknownFormat { path: path.to_owned(), found }),
     }
-}
-
-/// Written aside and renamed, so that the file is there whole or not at all.
-fn write_format(path: &Path) -> io::Result<()> {
-    let aside = path.join("format.new");
-    let mut file = create_private(&aside)?;
-    file.write_all(DataFolder::FORMAT_TEXT.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&aside, path.join("format"))?;
-    sync_dir(path)
 }

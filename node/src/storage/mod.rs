@@ -9,6 +9,9 @@
 pub mod disk;
 pub mod folder;
 pub mod journal;
+pub mod ownership;
+pub mod room;
+pub(crate) mod spare;
 pub mod tables;
 pub mod testing;
 #[cfg(test)]
@@ -16,8 +19,8 @@ mod tests;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -27,6 +30,7 @@ use self::folder::{DataFolder, FolderError};
 use self::journal::{
     Journal, JournalOpenError, JournalOptions, JournalReader, JournalReport, JournalVerified,
 };
+use self::room::{Room, is_full};
 use self::tables::{Moment, SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_crdt::tables::ReadTables;
@@ -68,6 +72,31 @@ pub enum OpenError {
     /// The tables, even after setting them aside.
     #[error(transparent)]
     Tables(#[from] TablesOpenError),
+}
+
+impl OpenError {
+    /// Whether the disk has no room for what opening takes.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Folder(FolderError::Io { source, .. })
+            | Self::Journal(JournalOpenError::Io { source })
+            | Self::Tables(TablesOpenError::Io { source }) => is_full(source),
+            Self::Folder(_) | Self::Journal(_) | Self::Tables(_) => false,
+        }
+    }
+}
+
+/// Opens the tables; on a full disk with the room that was kept for it.
+fn open_tables(
+    folder: &Path,
+    options: TablesOptions,
+) -> Result<(Tables, Option<SetAside>), TablesOpenError> {
+    match Tables::open(folder, options) {
+        Err(TablesOpenError::Io { source }) if is_full(&source) && spare::release(folder) => {
+            Tables::open(folder, options)
+        }
+        opened => opened,
+    }
 }
 
 /// Sizes on disk.
@@ -118,7 +147,6 @@ impl VerifyReport {
 /// to be had from [`Storage::reader`].
 pub struct Storage {
     journal: Journal,
-    disk_reserve_bytes: u64,
     append_duration: Histogram,
     reader: Reader,
 }
@@ -131,24 +159,12 @@ pub struct Reader {
     tables: Tables,
     journal: JournalReader,
     folder: Arc<DataFolder>,
-    /// Why the last append was refused.
-    refusal: Arc<RwLock<Option<Refusal>>>,
-    disk_reserve_bytes: u64,
+    room: Arc<Room>,
     /// The tables were emptied and do not show the whole journal yet: nobody but the writer may look.
     is_rebuilding: Arc<AtomicBool>,
     /// Counts how often the tables came to show more.
     grown: Arc<watch::Sender<u64>>,
 }
-
-/// Why an append was refused.
-struct Refusal {
-    reason: String,
-    /// Whether room was all that it lacked.
-    is_full: bool,
-}
-
-/// A disk that was full takes appends again once it has so much room, whatever is kept for the tables.
-const ROOM_AGAIN_BYTES: u64 = 1 << 20;
 
 impl Storage {
     /// Opens the data folder `dir`, creating it if there is none.
@@ -172,7 +188,7 @@ impl Storage {
         disk: Arc<dyn Disk>,
         options: Options,
     ) -> Result<(Storage, OpenReport), OpenError> {
-        let (tables, mut tables_set_aside) = Tables::open(folder.path(), options.tables)?;
+        let (tables, mut tables_set_aside) = open_tables(folder.path(), options.tables)?;
         let read_applied = || tables.applied().map_err(TablesOpenError::from_store);
         let mut applied = read_applied()?;
         let (journal, journal_report) = Journal::open(disk, applied, options.journal)?;
@@ -186,18 +202,17 @@ impl Storage {
             journal: journal_report,
             tables_set_aside,
         };
+        let room = Arc::new(Room::new(folder.path(), options.disk_reserve_bytes));
         let reader = Reader {
             tables,
             journal: journal.reader().clone(),
             folder: Arc::new(folder),
-            refusal: Arc::default(),
-            disk_reserve_bytes: options.disk_reserve_bytes,
+            room,
             is_rebuilding: Arc::default(),
             grown: Arc::default(),
         };
-        let disk_reserve_bytes = options.disk_reserve_bytes;
         let append_duration = Histogram::of_times();
-        Ok((Storage { journal, disk_reserve_bytes, append_duration, reader }, report))
+        Ok((Storage { journal, append_duration, reader }, report))
     }
 
     /// A read end for another thread.
@@ -220,34 +235,6 @@ impl Storage {
         let flushed = self.flush_tables();
         self.journal.close();
         flushed
-    }
-
-    /// Refuses what would take room that the tables need.
-    fn demand_room(&self) -> Result<(), StoreError> {
-        let free = disk::free_bytes(self.reader.path());
-        let free = free.map_err(|source| StoreError::Unwritable { source })?;
-        if free >= self.disk_reserve_bytes {
-            return Ok(());
-        }
-        let (free, reserve) = (free >> 20, self.disk_reserve_bytes >> 20);
-        let reason = format!("the disk has {free} MiB left, {reserve} MiB are kept for the tables");
-        let source = io::Error::new(io::ErrorKind::StorageFull, reason);
-        Err(StoreError::Unwritable { source })
-    }
-
-    /// Sets down whether the disk takes appends, and says so when that changes.
-    fn note_refusal(&self, error: Option<&StoreError>) {
-        let is_full = |error: &StoreError| matches!(error, StoreError::Unwritable { source } if source.kind() == io::ErrorKind::StorageFull);
-        let refusal =
-            error.map(|error| Refusal { reason: error.to_string(), is_full: is_full(error) });
-        let known = &self.reader.refusal;
-        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-        match (&*known, &refusal) {
-            (None, Some(Refusal { reason, .. })) => tracing::error!(reason, "writes are refused"),
-            (Some(_), None) => tracing::info!("writes are taken again"),
-            (None, None) | (Some(_), Some(_)) => {}
-        }
-        *known = refusal;
     }
 
     /// Reads every frame and every row; see [`Reader::verify`].
@@ -275,22 +262,14 @@ impl Reader {
         self.grown.subscribe()
     }
 
-    /// Why the disk refused the last append; `None` if it took it.
+    /// Why the disk takes no appends; `None` if it does, as far as is known.
     pub fn refusal(&self) -> Option<String> {
-        let refusal = self.refusal.read().unwrap_or_else(PoisonError::into_inner);
-        refusal.as_ref().map(|refusal| refusal.reason.clone())
+        self.room.refusal()
     }
 
     /// Returns whether the disk would take an append now, as far as that can be known without one.
     pub(crate) fn takes_appends(&self) -> bool {
-        let free = disk::free_bytes(self.path()).unwrap_or(u64::MAX);
-        let refusal = self.refusal.read().unwrap_or_else(PoisonError::into_inner);
-        match &*refusal {
-            None => free >= self.disk_reserve_bytes,
-            Some(Refusal { is_full, .. }) => {
-                *is_full && free >= self.disk_reserve_bytes.max(ROOM_AGAIN_BYTES)
-            }
-        }
+        self.room.takes_appends()
     }
 
     /// The tables as they are, if nobody is writing them. For a row or two: whoever writes waits.
@@ -302,6 +281,11 @@ impl Reader {
     /// Where the data lies.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The locked folder that it lies in.
+    pub(crate) fn folder(&self) -> &DataFolder {
+        &self.folder
     }
 
     /// Sizes on disk.
@@ -448,9 +432,9 @@ impl ReadJournal for Storage {
 impl Store for Storage {
     fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
         let started = Instant::now();
-        let appended = self.demand_room().and_then(|()| self.journal.append(frames));
+        let appended = self.reader.room.demand().and_then(|()| self.journal.append(frames));
         self.append_duration.record_time(started.elapsed());
-        self.note_refusal(appended.as_ref().err());
+        self.reader.room.note(appended.as_ref().err());
         appended
     }
 

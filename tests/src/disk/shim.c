@@ -1,11 +1,12 @@
 /*
  * Preloaded into a process: records, in order and with their bytes, all changes that it makes below one folder, and
- * makes writes or syncs there fail on demand. Built by shim.rs.
+ * makes writes or syncs there fail on demand; and sets its clock. Built by shim.rs.
  *
  *   DISK_SHIM_FOLDER   the folder; without it nothing is done
  *   DISK_SHIM_RECORD   where to record (see recording.rs); optional
  *   DISK_SHIM_FAULT    a file that says what fails: "sync|write|open ERRNO PART-OF-A-PATH"; while it does not exist,
  *                      nothing fails; optional
+ *   CLOCK_SHIM_SECONDS at which time, in seconds since 1970, the process begins; optional
  *
  * One lock is held over each call and its record, so that the record has the order in which things happened.
  */
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { OPEN = 1, CLOSE, WRITE, TRUNCATE, SYNC, SYNC_RANGE, RENAME, UNLINK, MKDIR, RMDIR };
@@ -45,6 +47,27 @@ __attribute__((constructor)) static void start(void) {
     fault = getenv("DISK_SHIM_FAULT");
     const char *path = getenv("DISK_SHIM_RECORD");
     if (folder && path) record = REAL(open)(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+/* Seconds to be added to the machine's clock. */
+static time_t clock_ahead(void) {
+    static time_t ahead;
+    static int is_known;
+    const char *wanted = getenv("CLOCK_SHIM_SECONDS");
+    if (!wanted) return 0;
+    if (!is_known) {
+        struct timespec now;
+        REAL(clock_gettime)(CLOCK_REALTIME, &now);
+        ahead = atoll(wanted) - now.tv_sec;
+        is_known = 1;
+    }
+    return ahead;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = REAL(clock_gettime)(clock, now);
+    if (result == 0 && clock == CLOCK_REALTIME) now->tv_sec += clock_ahead();
+    return result;
 }
 
 static int is_below(const char *path) {

@@ -54,6 +54,11 @@ impl Shim {
         Fault { file }
     }
 
+    /// Lets a clock begin for `command` at so many seconds after (or before) 1970.
+    pub fn set_clock(&self, command: &mut Command, seconds: i64) {
+        command.env("LD_PRELOAD", &self.library).env("CLOCK_SHIM_SECONDS", seconds.to_string());
+    }
+
     fn preload<'c>(&self, command: &'c mut Command, folder: &Path) -> &'c mut Command {
         command.env("LD_PRELOAD", &self.library).env("DISK_SHIM_FOLDER", folder)
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::rows::{self, FORMAT, FORMAT_KEY};
 use super::{TablesOpenError, TablesOptions};
-use crate::storage::disk::{create_dir_private, sync_dir};
+use crate::storage::disk::{create_dir_private, create_private, sync_dir};
 
 /// Name of sled's folder in the data folder.
 const TABLES: &str = "tables";
@@ -211,7 +211,7 @@ impl TablesFolder {
     }
 
     fn set_mark(&self, name: &str) -> io::Result<()> {
-        fs::write(self.data.join(name), b"")?;
+        create_private(&self.data.join(name))?;
         sync_dir(&self.data)
     }
 

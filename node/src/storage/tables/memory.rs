@@ -65,6 +65,11 @@ impl Memory {
         self.filling.add(writes, applied);
     }
 
+    /// Bytes of the generation that is being filled.
+    pub(super) fn bytes(&self) -> usize {
+        self.filling.bytes
+    }
+
     /// Whether there is nothing in the generation that is being filled.
     pub(super) fn is_empty(&self) -> bool {
         self.filling.begun.is_none()

@@ -14,8 +14,15 @@ use std::{io, thread};
 
 use super::batch::Batch;
 use super::folder::{CLOSE_WAIT_MAX, guarded, panic_text};
+use super::open::Open;
 use super::{Shared, State, failed};
+use crate::storage::disk::free_bytes;
 use branchline_crdt::store::StoreError;
+
+/// How long to wait before looking again whether the disk has room.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// By how much sled's files grow at a time, whatever is written.
+const SLED_GROWS_BYTES: u64 = 1 << 20;
 
 /// Who writes, and who waits for it.
 #[derive(Default)]
@@ -96,9 +103,19 @@ impl Shared {
     fn due_in(&self) -> Option<Duration> {
         let age_max = Duration::from_millis(self.options.flush_every_ms);
         match &*self.state() {
-            State::Open(open) => open.memory.due_in(self.options.generation_bytes, age_max),
+            State::Open(open) => {
+                let due = open.memory.due_in(self.options.generation_bytes, age_max)?;
+                Some(if due.is_zero() && self.is_to_wait_for_room(open) { ROOM_PAUSE } else { due })
+            }
             State::Failed { .. } => None,
         }
+    }
+
+    /// Whether rows stay in memory since the disk has no room for them: a disk that is full does sled harm, and the
+    /// journal has them. A full generation is written all the same, for those who wait for it.
+    fn is_to_wait_for_room(&self, open: &Open) -> bool {
+        let needed = 2 * open.memory.bytes() as u64 + SLED_GROWS_BYTES;
+        !self.is_full(open) && free_bytes(&self.folder.path()).is_ok_and(|free| free < needed)
     }
 
     /// Waits until there is room in memory for one more batch, or the tables have failed.
@@ -137,6 +154,9 @@ impl Shared {
         let (db, sum, generation) = {
             let mut state = self.state_mut();
             let open = state.open_mut()?;
+            if self.is_to_wait_for_room(open) {
+                return Ok(());
+            }
             let Some(generation) = open.memory.begin_writing() else { return Ok(()) };
             (open.db.clone(), open.sum, generation)
         };
