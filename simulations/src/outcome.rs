@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::FaultName;
+use crate::scenario::{FaultName, Readable};
+use crate::text::counted;
 use crate::trace::MessageKind;
 
 /// What Branchline promises, whatever happens. The numbers are those of the design.
@@ -145,6 +146,24 @@ pub struct Figures {
     pub converge_rounds_max: u32,
     /// Each office, by name.
     pub sites: BTreeMap<String, SiteFigures>,
+}
+
+impl Figures {
+    /// Says when all offices were in step again: one text for the summary of a run and for its page.
+    pub fn in_step_again(&self) -> String {
+        match (self.converge_ms, self.converge_rounds) {
+            (Some(0), _) => "at once, when the faults ended".to_owned(),
+            (Some(ms), rounds) => {
+                let rounds = counted(u64::from(rounds.unwrap_or_default()), "round");
+                let max = self.converge_rounds_max;
+                format!(
+                    "{} after the faults ended ({rounds} of syncing, {max} allowed)",
+                    Readable(ms)
+                )
+            }
+            (None, _) => format!("never, within {} rounds of syncing", self.converge_rounds_max),
+        }
+    }
 }
 
 /// What a run came to.

@@ -66,7 +66,7 @@ impl Tracer {
                 }
                 events
             }
-            Observation::Sent { number, from, to, message } => vec![Event::Sent {
+            Observation::Sent { number, from, to, message, .. } => vec![Event::Sent {
                 message: *number,
                 from: name(from),
                 to: name(to),

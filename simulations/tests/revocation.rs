@@ -9,7 +9,8 @@ use branchline_crdt::membership::Role;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{Decision, DecisionError, Notice, WriteError};
 use branchline_simulations::World;
-use branchline_simulations::world::Ending;
+use branchline_simulations::check::confinement::is_refusal;
+use branchline_simulations::world::{Ending, Observation, Receiver};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -357,11 +358,23 @@ fn held(world: &World, office: usize) -> BTreeMap<Author, u64> {
     frontier.tips().map(|tip| (tip.author, tip.seq)).collect()
 }
 
+/// Whatever but refusals was sent to an office that its sender knew to be out at that moment, since it was asked last.
+fn told_to_who_is_out(world: &mut World) -> Vec<String> {
+    let sent = world.take_observations().into_iter().filter_map(|observation| match observation {
+        Observation::Sent { from, to, message, receiver: Receiver::Revoked, .. } => {
+            (!is_refusal(&message)).then(|| format!("{from} told {to}, which was out: {message:?}"))
+        }
+        _ => None,
+    });
+    sent.collect()
+}
+
 /// Plays a history, lets all come together, and compares the members.
 fn history(seed: u64, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let roles = [Role::Admin, Role::Admin, Role::Admin, Role::Writer, Role::Writer];
     let mut world = offices(seed, &roles);
     let mut seen = vec![BTreeMap::new(); OFFICES];
+    world.observe();
     for (number, step) in steps.into_iter().enumerate() {
         match step {
             // Whether it may is for the replica to say.
@@ -405,6 +418,7 @@ fn history(seed: u64, steps: Vec<Step>) -> Result<(), TestCaseError> {
     assert_equal(&world, &members);
     let out: BTreeSet<_> = (0..OFFICES).filter(|office| !members.contains(office)).collect();
     prop_assert!(out.iter().all(|office| revoked_by(&world, *office).is_some()), "{:?}", out);
+    prop_assert_eq!(told_to_who_is_out(&mut world), Vec::<String>::new());
     Ok(())
 }
 
@@ -441,4 +455,25 @@ fn what_came_before_a_revocation_came_to_count_stays() {
     for seed in [133, 1, 2, 3] {
         history(seed, steps.to_vec()).unwrap();
     }
+}
+
+/// Head shuts two offices out while it is alone with one that hears of both decisions in one answer later on. What that one
+/// writes down between the two, and asks its neighbours for, reaches neither.
+#[test]
+fn who_hears_of_two_revocations_at_once_tells_neither_site_anything_in_between() {
+    let mut world = offices(4, &[Role::Admin, Role::Writer, Role::Writer, Role::Writer]);
+    part(&mut world, &[&[0], &[1, 2, 3, 4]]);
+    for office in [3, 4] {
+        revoke(&mut world, 0, office).unwrap();
+        // What was held of them then is less than what the others hold, who vouch for the rest.
+        write(&mut world, office, &format!("late-{office}"));
+    }
+    world.run_ms(SETTLE_MS);
+    world.observe();
+    world.take_observations();
+    world.link(0, 1);
+    world.run_ms(SETTLE_MS);
+    assert_equal(&world, &[0, 1, 2]);
+    assert!(shows(&world, 0, "late-3") && shows(&world, 0, "late-4"));
+    assert_eq!(told_to_who_is_out(&mut world), Vec::<String>::new());
 }

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use branchline_simulations::run;
-use branchline_simulations::scenario::{SHIPPED, Scenario};
+use branchline_simulations::scenario::{SHIPPED, Scenario, load};
 use branchline_simulations::trace::{DigestTrace, NoTrace};
 
 fn number(name: &str, otherwise: u64) -> u64 {
@@ -93,6 +93,19 @@ offices = ["mallory"]
 at = "20m"
 for = "2h"
 "#;
+
+/// What was once found with seeds that nobody had used: two admins whose decisions arrive together, a consumer of the
+/// feed whose copy is ahead of its cursor when a backup is restored, and one that is killed while it goes back for what it
+/// was owed.
+#[test]
+#[ignore = "a minute in a release build: cargo test --release -p branchline-simulations --test scenarios -- --ignored seeds"]
+fn seeds_that_once_broke_a_promise_hold() {
+    for (name, seed) in [("two-admins", 7101), ("restored-backup", 9010), ("rolling-upgrade", 9005)]
+    {
+        let outcome = run(&load(name).unwrap(), seed, &mut NoTrace);
+        assert!(outcome.held(), "{name}, seed {seed}: {:#?}", outcome.violations);
+    }
+}
 
 #[test]
 fn everything_at_once_holds_in_a_small_network() {

@@ -12,9 +12,12 @@
 //! | entries lay behind a damaged stretch when the tables were made anew, and come again from a peer | their changes again, at the journal's end |
 //! | a fork is proven | an [`Item::Fork`]: what the site wrote from that number on may have been undone, and what others built on it |
 //! | an entry is void | nothing: it has no effects |
+//! | a backup of the site is restored | a cursor from within the backup goes on, a later one is refused ([`BadCursor::Gone`]) |
 //!
 //! So whoever keeps a copy by the values `after` has, after reading to the end, what the site shows; and by
-//! [`Change::entry`], [`Change::key`] and [`Change::hash`] it recognises what it has seen before.
+//! [`Change::entry`], [`Change::key`] and [`Change::hash`] it recognises what it has seen before. One thing no cursor can
+//! say: that a restored site has lost what was read behind it. Whoever writes the cursor down together with the copy is
+//! always refused or right; whoever writes it down less often begins anew once a backup was restored.
 
 mod cursor;
 mod reader;

@@ -142,17 +142,12 @@ impl<S: Store> Replica<S> {
             Origin::Journal => None,
         };
         let Some(decisions) = decisions else { return self.judge_past(prepared, origin) };
-        let said = self.outputs.len();
         if !self.vouch_before(&prepared.entry, decisions)? {
             return Ok(Acceptance::NotReady);
         }
-        // What is written down first is told only to those who are members afterwards, and whatever comes next is
-        // judged by them.
-        let vouched = self.outputs.split_off(said);
         let acceptance = self.judge_past(prepared, origin)?;
-        let is_durable = self.commit()?;
-        self.outputs.extend(vouched);
-        Ok(if is_durable { acceptance } else { Acceptance::NotReady })
+        // Whatever comes next is judged by those who are members afterwards.
+        Ok(if self.commit()? { acceptance } else { Acceptance::NotReady })
     }
 
     /// Judges an entry by its past and its content, and stages it.

@@ -136,7 +136,8 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// Says who the members are: to a site that was revoked, nobody.
+    /// Says who the members are: to a site that was revoked, nobody. It comes before all that waits to be said, so that
+    /// nothing of it goes to whoever is out by now.
     pub(super) fn tell_members(&mut self) {
         let is_revoked = self.revoked_by().is_some();
         if let Some(Network { members, gone_on, .. }) = &mut self.network {
@@ -145,7 +146,8 @@ impl<S: Store> Replica<S> {
                 true => BTreeSet::new(),
                 false => members.all().keys().chain(gone_on.values()).copied().collect(),
             };
-            self.outputs.push_back(Output::Members(sites));
+            self.outputs.retain(|output| !matches!(output, Output::Members(_)));
+            self.outputs.push_front(Output::Members(sites));
         }
     }
 

@@ -132,7 +132,7 @@ impl<S: Store> Replica<S> {
         Ok(None)
     }
 
-    /// Tells of the group's new entries: own small ones whole, the newest of each other log by name.
+    /// Prepares the news of a group's entries: own small ones whole, the newest of each other log by name.
     pub(super) fn spread(&mut self, entries: &[StagedEntry]) {
         let mut newest: BTreeMap<(SpaceId, Author), Tip> = BTreeMap::new();
         for StagedEntry { entry, by_gossip, .. } in entries {
@@ -141,15 +141,23 @@ impl<S: Store> Replica<S> {
             if *by_gossip {
                 newest.remove(&(space, entry.header.author));
             } else if entry.header.author == self.author && small {
-                self.inform(space, &Gossip::Entry(entry.bytes().to_vec()));
+                self.news.push((space, Gossip::Entry(entry.bytes().to_vec())));
             } else {
                 newest.insert((space, entry.header.author), entry.tip());
             }
         }
-        for ((space, _), tip) in newest {
-            self.inform(space, &Gossip::Announce { space, tip });
-        }
+        let announced = newest.into_iter();
+        self.news
+            .extend(announced.map(|((space, _), tip)| (space, Gossip::Announce { space, tip })));
         self.hand_on_announcements();
+    }
+
+    /// Tells the news when all else is said. One input may commit several times and shut sites out on the way: whom the
+    /// news of all of it reaches is judged by what is known after the last.
+    pub(super) fn tell_news(&mut self) {
+        for (space, gossip) in std::mem::take(&mut self.news) {
+            self.inform(space, &gossip);
+        }
     }
 
     fn hand_on_announcements(&mut self) {

@@ -3,8 +3,8 @@
 //! The caller feeds [`Input`]s to [`Replica::handle`], ends a group of them with [`Replica::commit`], and then acts
 //! on every [`Output`] before the next input. Contracts:
 //!
-//! - Nothing is acknowledged, answered or sent that is not durable: outputs that tell of new entries appear in
-//!   `commit`, after [`Store::append`] returned.
+//! - Nothing is acknowledged, answered or sent that is not durable: outputs that tell of new entries appear after the
+//!   `commit` in which [`Store::append`] returned, behind all others, and a change of members before all others.
 //! - One `commit` is one append with one sync, whatever the number of inputs before it.
 //! - A failed append leaves the replica as it was before the group; the writers are told.
 //! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
@@ -54,6 +54,7 @@ use crate::frontier::Frontier;
 use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use crate::membership::{Genesis, Members, Role, Ticket};
 use crate::prepare::{Job, Prepared};
+use crate::protocol::Gossip;
 use crate::record::{Drafted, Edit, Expected, Schema};
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
@@ -454,6 +455,8 @@ pub struct Replica<S: Store> {
     random: sync::Random,
     request_count: u64,
     outputs: VecDeque<Output>,
+    /// What is told of new entries behind the outputs; see [`Replica::output`].
+    news: Vec<(SpaceId, Gossip)>,
     now: Now,
 }
 
@@ -505,6 +508,9 @@ impl<S: Store> Replica<S> {
 
     /// The next thing to do; `None` when all is done.
     pub fn output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.tell_news();
+        }
         self.outputs.pop_front()
     }
 

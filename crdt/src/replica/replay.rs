@@ -105,6 +105,7 @@ impl<S: Store> Replica<S> {
             random: Random::new(identity.seed),
             request_count: 0,
             outputs: VecDeque::new(),
+            news: Vec::new(),
             now,
             identity,
         };

@@ -298,7 +298,10 @@ impl<S: Store> Replica<S> {
                     self.pull(site, root.main_space());
                     self.hint(site, network.membership_space());
                 }
-                (true, false) => self.hint(site, root.membership_space()),
+                (true, false) => {
+                    self.stop_exchange(site, root);
+                    self.hint(site, root.membership_space());
+                }
                 (false, false) => {}
             }
         }
@@ -362,6 +365,20 @@ impl<S: Store> Replica<S> {
         told.in_flight = Some(id);
         let body = codec::encode(&Request::Tell(gossip));
         self.outputs.push_back(Output::Request { to, id, body });
+    }
+
+    /// Asks and tells a site nothing more of the spaces of a root that it is out of; what waits to be said is not.
+    fn stop_exchange(&mut self, with: SiteId, root: NetworkId) {
+        let Some(peer) = self.peers.get_mut(&with) else { return };
+        let mut ended = Vec::new();
+        for space in [root.membership_space(), root.main_space()] {
+            peer.waiting.remove(&space);
+            ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
+            ended.extend(peer.told.remove(&space).and_then(|told| told.in_flight));
+        }
+        self.outputs.retain(|output| {
+            !matches!(output, Output::Request { to, id, .. } if *to == with && ended.contains(id))
+        });
     }
 
     /// Tells a site that it may find something in a space.

@@ -153,7 +153,7 @@ impl<S: Store> Replica<S> {
             peers: self.peers.len(),
             pulls: self.peers.values().map(Peer::pull_count).sum(),
             announcements: self.announced.count(),
-            outputs: self.outputs.len(),
+            outputs: self.outputs.len() + self.news.len(),
         }
     }
 

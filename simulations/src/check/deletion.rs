@@ -23,7 +23,7 @@ impl Check for Deletion {
     fn observe(&mut self, observation: &Observation, _: &Scene<'_>, _: &mut Report) {
         match observation {
             // A disk of before, or with holes, may know nothing of it yet.
-            Observation::DiskChanged { office } => {
+            Observation::DiskChanged { office, .. } => {
                 self.seen.remove(office);
             }
             Observation::Started { .. }

@@ -38,7 +38,7 @@ impl Check for Durability {
                     format!("the node expected to find its data, and found: {reason}")
                 });
             }
-            Observation::DiskChanged { office } => {
+            Observation::DiskChanged { office, .. } => {
                 self.changed.insert(*office, scene.oracle.count());
             }
             Observation::Stopped { .. }

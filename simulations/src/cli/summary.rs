@@ -53,7 +53,7 @@ fn figures(figures: &Figures) -> Result<(), CliError> {
     row("writes", format!("{} acknowledged, {} refused", Count(acknowledged), Count(refused)))?;
     let (sent, lost) = messages(figures);
     row("messages", format!("{} sent, {} of them lost", Count(sent), Count(lost)))?;
-    row("in step again", in_step(figures))?;
+    row("in step again", figures.in_step_again())?;
     if let Some((name, site)) = figures.sites.iter().max_by_key(|(_, site)| site.backlog_max) {
         row("most behind", format!("{name}, by {}", entries(site.backlog_max)))?;
     }
@@ -70,20 +70,6 @@ fn figures(figures: &Figures) -> Result<(), CliError> {
         "disk",
         format!("{} entries; the largest journal has {}", Count(figures.entries), Bytes(journals)),
     )
-}
-
-/// When all offices were in step again, in words.
-fn in_step(figures: &Figures) -> String {
-    match (figures.converge_ms, figures.converge_rounds) {
-        (Some(0), _) => "at once, when the faults ended".to_owned(),
-        (Some(ms), rounds) => {
-            let rounds = u64::from(rounds.unwrap_or_default());
-            let max = figures.converge_rounds_max;
-            let rounds = counted(rounds, "round");
-            format!("{} after the faults ended ({rounds} of syncing, {max} allowed)", Readable(ms))
-        }
-        (None, _) => format!("never, within {} rounds of syncing", figures.converge_rounds_max),
-    }
 }
 
 fn entries(count: u64) -> String {

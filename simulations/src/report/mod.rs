@@ -95,7 +95,7 @@ fn verdict(run: &Run<'_>) -> Markup {
                 @if held { "Every promise that was checked held." }
                 @else { "A promise was broken: " (counted(run.outcome.violations_count, "finding")) "." }
             }
-            " " (words::recovery(&run.outcome.figures))
+            " In step again: " (run.outcome.figures.in_step_again()) "."
         }
     }
 }
@@ -103,11 +103,6 @@ fn verdict(run: &Run<'_>) -> Markup {
 fn tiles(run: &Run<'_>) -> Markup {
     let figures = &run.outcome.figures;
     let bytes: u64 = figures.sites.values().map(|site| site.bytes_out).sum();
-    let back = match figures.converge_ms {
-        Some(0) => "at once".to_owned(),
-        Some(ms) => Readable(ms).to_string(),
-        None => "never".to_owned(),
-    };
     let behind = figures.sites.values().map(|site| site.backlog_max).max().unwrap_or(0);
     let faults = figures.faults.values().sum();
     let tiles = [
@@ -116,7 +111,6 @@ fn tiles(run: &Run<'_>) -> Markup {
         ("things that went wrong", Count(faults).to_string()),
         ("writes saved", Count(figures.writes_acknowledged).to_string()),
         ("most entries behind", Count(behind).to_string()),
-        ("until all were in step", back),
         ("data sent", Bytes(bytes).to_string()),
     ];
     html! {

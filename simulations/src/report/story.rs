@@ -23,8 +23,6 @@ pub struct Story {
     pub faults: Vec<FaultStory>,
     /// When the faults ended.
     pub healed_ms: Option<u64>,
-    /// When all were in step again.
-    pub converged_ms: Option<u64>,
     /// The last step.
     pub end_ms: u64,
 }
@@ -83,8 +81,8 @@ impl TraceSink for Story {
                 push(&mut site.backlog, SAMPLES_MAX, (at_ms, *backlog));
             }
             Event::Healed => self.healed_ms = Some(at_ms),
-            Event::Converged { .. } => self.converged_ms = Some(at_ms),
-            Event::Restored { .. }
+            Event::Converged { .. }
+            | Event::Restored { .. }
             | Event::Cloned { .. }
             | Event::LinkQuality { .. }
             | Event::Write { .. }

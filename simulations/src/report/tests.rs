@@ -55,6 +55,8 @@ fn outcome() -> Outcome {
     }
     outcome.figures.writes_acknowledged = 6_048;
     outcome.figures.converge_ms = Some(2_000);
+    outcome.figures.converge_rounds = Some(1);
+    outcome.figures.converge_rounds_max = 24;
     outcome.figures.faults.insert(FaultName::Isolate, 1);
     let site = SiteFigures { bytes_in: 5_000_000, backlog_max: 2_880, ..SiteFigures::default() };
     outcome.figures.sites.insert("office-7".to_owned(), site);
@@ -106,7 +108,7 @@ fn a_page_tells_the_outage_its_cost_and_how_to_repeat_it() {
     let page = page_of(&outcome());
     for part in [
         "Every promise that was checked held.",
-        "within 2 s",
+        "In step again: 2 s after the faults ended (1 round of syncing, 24 allowed).",
         "6,048 writes",
         "office-7 lacked 2,880",
         "office-1 – office-7",
@@ -133,7 +135,7 @@ fn a_broken_promise_is_told_first() {
     assert!(page.contains("A promise was broken: 1 finding."));
     assert!(page.contains("✗ broken"));
     assert!(page.contains("After 1 min 17 s at office-2, promise 3: products/item-7 lost a write"));
-    assert!(page.contains("did not come into step"));
+    assert!(page.contains("In step again: never, within 24 rounds of syncing."));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 
 use super::{FaultStory, Run, Story};
-use crate::outcome::Figures;
 use crate::scenario::Readable;
 use crate::text::{Count, counted};
 
@@ -25,24 +24,6 @@ pub(super) fn story(run: &Run<'_>) -> Markup {
                 " entries that others had written."
             }
         }
-    }
-}
-
-/// When all were in step again, in one sentence.
-pub(super) fn recovery(figures: &Figures) -> String {
-    match figures.converge_ms {
-        Some(0) => "When the last fault was over, all offices showed the same already.".to_owned(),
-        Some(ms) => format!(
-            "When the last fault was over, all offices showed the same again within {} ({} of syncing; {} would have \
-             been allowed).",
-            Readable(ms),
-            counted(u64::from(figures.converge_rounds.unwrap_or_default()), "round"),
-            figures.converge_rounds_max
-        ),
-        None => format!(
-            "The offices did not come into step within the {} rounds of syncing allowed.",
-            figures.converge_rounds_max
-        ),
     }
 }
 

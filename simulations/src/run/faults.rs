@@ -5,6 +5,7 @@ use super::{
     Office, RngExt, Role, Run, Sabotage, random,
 };
 use crate::hostile;
+use crate::world::DiskChange;
 
 /// An office that could not be invited is invited again after this long.
 const INVITE_AGAIN_MS: u64 = 10_000;
@@ -77,7 +78,7 @@ impl Run<'_> {
                     self.oracle.excuse(office, &self.world);
                     self.with_node_off(office, |run| {
                         run.world.replace_disk(office, disk);
-                        run.world.disk_changed(office);
+                        run.world.disk_changed(office, DiskChange::SetBack);
                     });
                 }
             }

@@ -49,7 +49,7 @@ impl Counters {
 
     pub(super) fn count(&mut self, observation: &Observation) {
         match observation {
-            Observation::Sent { number, from, to, message } => {
+            Observation::Sent { number, from, to, message, .. } => {
                 let (kind, bytes) = (tracer::kind(message), message.bytes().len() as u64);
                 let figures = self.messages.entry(kind).or_default();
                 figures.sent += 1;

@@ -346,14 +346,17 @@ impl<'a> Run<'a> {
             self.leave_out_revoked();
         }
         let took_ms = self.now_ms() - healed_ms;
+        let rounds = u32::try_from(took_ms.div_ceil(convergence::ROUND_MS)).unwrap_or(u32::MAX);
+        if in_step(self) {
+            self.tell(Event::Converged { rounds });
+            self.sample();
+        }
         self.run_to(self.now_ms() + REST_MS);
         self.converged = in_step(self);
-        let rounds = u32::try_from(took_ms.div_ceil(convergence::ROUND_MS)).unwrap_or(u32::MAX);
         self.outcome.figures.converge_rounds_max = rounds_max;
         if self.converged {
             self.outcome.figures.converge_ms = Some(took_ms);
             self.outcome.figures.converge_rounds = Some(rounds);
-            self.tell(Event::Converged { rounds });
         }
         let (converged, what) = (self.converged, self.who_is_behind());
         self.with_scene(|_, report| {

@@ -38,7 +38,7 @@ use crate::store::SimulatedStore;
 
 pub use clock::{EPOCH_MS, WallClock};
 pub use link::LostTo;
-pub use observation::Observation;
+pub use observation::{DiskChange, Observation, Receiver};
 pub use power::Ending;
 pub use transport::{Message, Tamper};
 

@@ -6,7 +6,27 @@ use branchline_crdt::entry::Entry;
 use branchline_crdt::replica::Notice;
 use branchline_crdt::store::Position;
 
-use super::{LostTo, Message, Office};
+use super::{LostTo, Message, Office, World};
+
+/// How a disk comes to hold less than it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskChange {
+    /// Some of it cannot be read any more.
+    Damaged,
+    /// An older copy stands in its place.
+    SetBack,
+}
+
+/// What the receiver of a message is when it is sent: later in the same step the sender may learn otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// Some office knows it as a member, and the sender does not know that it was shut out.
+    Member,
+    /// The sender knows that it was shut out.
+    Revoked,
+    /// No office knows it as a member.
+    Stranger,
+}
 
 /// Something that happened in a world.
 #[derive(Clone, Debug)]
@@ -43,6 +63,8 @@ pub enum Observation {
     DiskChanged {
         /// Its office.
         office: Office,
+        /// In which way.
+        change: DiskChange,
     },
     /// Entries are durable at an office.
     Stored {
@@ -63,6 +85,8 @@ pub enum Observation {
         to: Office,
         /// The message.
         message: Arc<Message>,
+        /// What the receiver was at that moment.
+        receiver: Receiver,
     },
     /// A message arrived.
     Delivered {
@@ -83,4 +107,28 @@ pub enum Observation {
         /// What.
         notice: Notice,
     },
+}
+
+impl World {
+    /// Judges the receiver of a message that is about to be sent. A revoked sender may ask whether that still holds, and goes by nothing that it
+    /// knows of others.
+    pub(super) fn receiver(&self, from: Office, to: Office) -> Receiver {
+        let site = self.site_id(to);
+        let is_revoked = self.replica(from).is_some_and(|replica| {
+            let members = replica.members().filter(|_| replica.revoked_by().is_none());
+            members.is_some_and(|members| members.revoked().contains_key(&site))
+        });
+        let knows = |office: Office| {
+            let members = self.replica(office).and_then(|replica| replica.members());
+            members.is_some_and(|members| members.get(&site).is_some())
+        };
+        // Whoever sent it may be off by now; the first office founded the network.
+        if is_revoked {
+            Receiver::Revoked
+        } else if to == 0 || (0..self.office_count()).any(knows) {
+            Receiver::Member
+        } else {
+            Receiver::Stranger
+        }
+    }
 }

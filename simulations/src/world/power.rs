@@ -8,7 +8,7 @@ use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;
 
 use super::site::Site;
-use super::{Observation, Office, World, random};
+use super::{DiskChange, Observation, Office, World, random};
 use crate::store::{OfficeDisk, SimulatedStore, TablesLoss};
 
 /// How a node ends.
@@ -116,7 +116,7 @@ impl World {
     /// Flips one bit in the journal of an office whose node is off.
     pub fn flip_bit(&mut self, office: Office, choice: u64) {
         if self.sites[office].disk.flip_bit(choice) {
-            self.disk_changed(office);
+            self.disk_changed(office, DiskChange::Damaged);
         }
     }
 
@@ -147,8 +147,8 @@ impl World {
     }
 
     /// Tells observers that an office's disk holds less than it did.
-    pub fn disk_changed(&mut self, office: Office) {
-        self.observed(|| Observation::DiskChanged { office });
+    pub fn disk_changed(&mut self, office: Office, change: DiskChange) {
+        self.observed(|| Observation::DiskChanged { office, change });
     }
 
     /// A second node with the key and a copy of the disk of an office, with no link at first.

@@ -116,6 +116,12 @@ impl Site {
     pub(super) fn is_connected(&self, site: &SiteId, office: Office) -> bool {
         self.connected.get(site).is_some_and(|offices| offices.contains(&office))
     }
+
+    /// Returns the offices of a connected site that is a member. Once one is none any more nothing goes to it, even
+    /// while the replica is still being told that the connections end, one after the other.
+    pub(super) fn connected_member(&self, site: &SiteId) -> Option<&BTreeSet<Office>> {
+        self.connected.get(site).filter(|_| self.members.contains(site))
+    }
 }
 
 /// What is kept under a token until it is used, at most [`TOKENS_MAX`].

@@ -324,10 +324,8 @@ impl World {
 
     pub(super) fn request(&mut self, office: Office, to: &SiteId, id: u64, body: Vec<u8>) {
         // Of two nodes with one key the one that connected first is asked, as long as it is there.
-        let Some(peer) = self.sites[office].connected.get(to).and_then(|all| all.first()).copied()
-        else {
-            return;
-        };
+        let connected = self.sites[office].connected_member(to);
+        let Some(peer) = connected.and_then(|all| all.first()).copied() else { return };
         self.sites[office].asked.insert((peer, id));
         let start = self.sites[office].starts;
         let at_ms = self.time_ms + REQUEST_TIMEOUT_MS;
@@ -351,7 +349,9 @@ impl World {
         data: &[u8],
     ) {
         let own = self.site_id(office);
-        let peers: Vec<_> = self.sites[office].connected.values().flatten().copied().collect();
+        let site = &self.sites[office];
+        let connected = site.connected.keys().filter_map(|peer| site.connected_member(peer));
+        let peers: Vec<_> = connected.flatten().copied().collect();
         for peer in peers {
             // The other side must know this one too, or it hears nothing on that topic.
             let listens = self.sites[peer].topics.contains(topic)
@@ -376,7 +376,10 @@ impl World {
         let session = link.session;
         let number = self.number();
         let message = Arc::new(message);
-        self.observed(|| Observation::Sent { number, from, to, message: message.clone() });
+        if self.observations.is_some() {
+            let (receiver, message) = (self.receiver(from, to), message.clone());
+            self.observed(|| Observation::Sent { number, from, to, message, receiver });
+        }
         match arrives {
             Ok(at_ms) => {
                 self.events.plan(at_ms, Event::Deliver { number, from, to, session, message });

@@ -18,7 +18,7 @@ use super::Source;
 use super::journal::{self, Named};
 use crate::check::Report;
 use crate::outcome::Invariant;
-use crate::world::random;
+use crate::world::{DiskChange, random};
 
 /// Items of a page: one by one, some, and many.
 const ITEMS: [usize; 4] = [1, 7, 100, 1_000];
@@ -37,8 +37,8 @@ pub(super) struct Consumer {
     feed: FeedId,
     /// While its process runs.
     reader: Option<Reader>,
-    /// Its cursor as it was written down last, as text.
-    saved: String,
+    /// Its cursor as it was written down last.
+    saved: Saved,
     /// What it was told last of each record, up to where its reader is.
     last: BTreeMap<RecordKey, Arc<View>>,
     /// What undoes `last` to where it wrote its cursor down, the latest last.
@@ -52,6 +52,24 @@ pub(super) struct Consumer {
     /// What it was told is all that happened: nothing was left out or told again.
     is_whole: bool,
     is_at_end: bool,
+    /// It begins anew when it next reads.
+    starts_over: bool,
+}
+
+/// What outlives the death of a consumer.
+struct Saved {
+    /// Its cursor, as text.
+    cursor: String,
+    /// What it was told up to there is all that happened. It is not while a reader that went back for what was left out
+    /// is on its way again: what it was told last of a record is then later than its cursor.
+    is_whole: bool,
+}
+
+impl Saved {
+    /// Before the first change.
+    fn start(feed: FeedId) -> Self {
+        Self { cursor: Cursor::start(feed).to_string(), is_whole: true }
+    }
 }
 
 impl Consumer {
@@ -61,7 +79,7 @@ impl Consumer {
             draw: random::concern(seed, "consumer", &numbers),
             feed,
             reader: None,
-            saved: Cursor::start(feed).to_string(),
+            saved: Saved::start(feed),
             last: BTreeMap::new(),
             unsaved: Vec::new(),
             copy: BTreeMap::new(),
@@ -69,6 +87,7 @@ impl Consumer {
             forks_known: Vec::new(),
             is_whole: true,
             is_at_end: false,
+            starts_over: false,
         }
     }
 
@@ -81,8 +100,13 @@ impl Consumer {
         self.is_at_end
     }
 
-    pub(super) fn disk_changed(&mut self) {
+    /// Where an older copy stands in a disk's place, a cursor that was written down with the copy of the records goes on
+    /// or is refused. One from before them says nothing of what the disk lost behind it: its owner begins anew, as the
+    /// product's pages say.
+    pub(super) fn disk_changed(&mut self, change: DiskChange) {
+        self.starts_over |= change == DiskChange::SetBack && self.copy != self.last;
         self.is_whole = false;
+        self.saved.is_whole = false;
         self.is_at_end = false;
         self.forks.clear();
     }
@@ -114,7 +138,7 @@ impl Consumer {
 
     fn save(&mut self) {
         if let Some(reader) = &self.reader {
-            self.saved = reader.cursor().to_string();
+            self.saved = Saved { cursor: reader.cursor().to_string(), is_whole: self.is_whole };
             self.unsaved.clear();
         }
     }
@@ -122,6 +146,7 @@ impl Consumer {
     fn die(&mut self) {
         self.reader = None;
         self.is_at_end = false;
+        self.is_whole = self.saved.is_whole;
         for (key, view) in self.unsaved.drain(..).rev() {
             match view {
                 Some(view) => self.last.insert(key, view),
@@ -133,12 +158,13 @@ impl Consumer {
     /// Throws its copy away and begins at the beginning.
     fn begin_anew(&mut self, source: &Source<'_>) {
         self.reader = None;
-        self.saved = Cursor::start(self.feed).to_string();
+        self.saved = Saved::start(self.feed);
         self.last.clear();
         self.unsaved.clear();
         self.copy.clear();
         self.forks_known = forks_of(source);
         self.is_whole = true;
+        self.starts_over = false;
     }
 
     /// Takes one page.
@@ -166,13 +192,13 @@ impl Consumer {
         if let Some(reader) = self.reader.take() {
             return Some(reader);
         }
-        if self.feed != source.feed {
-            // The site goes on under another key, and its feed is another one.
+        // A site that goes on under another key has another feed.
+        if self.feed != source.feed || self.starts_over {
             self.feed = source.feed;
             self.begin_anew(source);
         }
         let opened =
-            self.saved.parse::<Cursor>().map_err(NotOpened::from).and_then(|cursor| {
+            self.saved.cursor.parse::<Cursor>().map_err(NotOpened::from).and_then(|cursor| {
                 Reader::open(source.store, source.feed, source.space, cursor, None)
             });
         match opened {

@@ -71,10 +71,10 @@ impl Feed {
 impl Check for Feed {
     fn observe(&mut self, observation: &Observation, _: &Scene<'_>, _: &mut Report) {
         match observation {
-            Observation::DiskChanged { office } => {
+            Observation::DiskChanged { office, change } => {
                 self.changed.insert(*office);
                 for consumer in self.consumers.get_mut(office).into_iter().flatten() {
-                    consumer.disk_changed();
+                    consumer.disk_changed(*change);
                 }
             }
             Observation::Stopped { office, crashed, .. } => {
