@@ -417,8 +417,8 @@ fn a_number_that_would_lose_digits_is_refused_by_name() {
     let rows =
         "{\"id\":12345678901234567890123}\n{\"id\":12345678901234567890124}\n{\"id\":1.50}\n";
     std::fs::write(&file, format!("{rows}{{\"id\":1e2}}\n")).unwrap();
-    let ran = head.run(["import", "ids", file.to_str().unwrap(), "--id", "id"]);
-    let refused = ran.fails(1);
+    let import = ["import", "ids", file.to_str().unwrap(), "--id", "id", "--types", "id=decimal"];
+    let refused = head.run(import).fails(1);
     assert!(refused.contains("ids.jsonl:4:") && refused.contains("1e+2"), "{refused}");
     for id in ["12345678901234567890123", "12345678901234567890124", "1.50"] {
         assert!(head.has("ids", id), "{id}");
