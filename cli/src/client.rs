@@ -98,11 +98,14 @@ impl Client {
         let data = folder.path().to_owned();
         if let Err(error) = socket::connect(&data).await {
             return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                io::ErrorKind::NotFound
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::WouldBlock => Ok(None),
                 _ => Err(unreachable_socket(&data, &error)),
             };
         }
-        let port = folder.run()?.api;
+        // Only to be shown.
+        let port = folder.run().ok().and_then(|run| run.api);
         let connector = service_fn(move |_: Uri| -> BoxFuture<'static, io::Result<_>> {
             let data = data.clone();
             Box::pin(async move { socket::connect(&data).await.map(TokioIo::new) })

@@ -10,8 +10,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 /// The socket's name in the data folder.
@@ -20,6 +22,9 @@ pub const SOCKET_FILE: &str = "api.sock";
 const SOCKET_FILE_NEW: &str = "api.sock.new";
 /// Longest path that the system takes for a socket.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// How long to try where as many wait to be accepted as may, and how often.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
+const QUEUE_PAUSE: Duration = Duration::from_millis(10);
 /// The user who may do everything.
 const ROOT: u32 = 0;
 
@@ -71,10 +76,21 @@ impl Drop for Socket {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::NotFound`] and [`io::ErrorKind::ConnectionRefused`] where none runs.
+/// [`io::ErrorKind::NotFound`] and [`io::ErrorKind::ConnectionRefused`] where none runs, [`io::ErrorKind::WouldBlock`] where
+/// it accepts no connections.
 pub async fn connect(folder: &Path) -> io::Result<UnixStream> {
     let short = ShortPath::of(folder, SOCKET_FILE)?;
-    UnixStream::connect(&short.path).await
+    let deadline = Instant::now() + QUEUE_PATIENCE;
+    loop {
+        match UnixStream::connect(&short.path).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
+            {
+                sleep(QUEUE_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// A path that is short enough for a socket.

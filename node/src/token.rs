@@ -3,6 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use crate::site::{SiteError, SiteFolder};
 
@@ -11,12 +12,13 @@ pub(crate) struct Token {
     folder: SiteFolder,
     /// `None`: the node serves no port.
     text: RwLock<Option<String>>,
+    replaced: watch::Sender<()>,
 }
 
 impl Token {
     /// Opens nothing to anybody until it is read.
     pub(crate) fn of(folder: SiteFolder) -> Self {
-        Self { folder, text: RwLock::new(None) }
+        Self { folder, text: RwLock::new(None), replaced: watch::Sender::new(()) }
     }
 
     /// Reads it from its file.
@@ -28,7 +30,19 @@ impl Token {
     /// Replaces it by a new one, in its file first. The old one opens nothing any more.
     pub(crate) fn rotate(&self) -> Result<(), SiteError> {
         self.set(self.folder.make_token()?);
+        self.replaced.send_replace(());
         Ok(())
+    }
+
+    /// Resolves once the token is another than now.
+    pub(crate) fn replaced(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut replaced = self.replaced.subscribe();
+        async move {
+            if replaced.changed().await.is_err() {
+                // The node is gone, and the token stays what it was.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Returns whether these are its bytes, in a time that does not depend on them.

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use branchline_tests::Office;
 use branchline_tests::wire::{Reply, Wire};
+use branchline_tests::{Office, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
 const MIB: u64 = 1024 * 1024;
@@ -448,8 +448,12 @@ fn bodies_that_are_too_large_or_never_end_are_cut_off() {
                 let body = line.repeat(500);
                 let path = "/v1/import/products";
                 let kind = "Content-Type: application/x-ndjson\r\n";
-                let reply = site.ask("POST", path, kind, &body);
-                assert_eq!(reply.status, 200, "{reply:?}");
+                // On a slow machine the room for bodies is not free in time for all.
+                eventually("each is taken at last", || {
+                    let reply = site.ask("POST", path, kind, &body);
+                    assert!(matches!(reply.status, 200 | 503), "{reply:?}");
+                    reply.status == 200
+                });
             });
         }
     });

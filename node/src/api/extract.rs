@@ -196,7 +196,10 @@ where
     S: Send + Sync,
 {
     let found = Path::<T>::from_request_parts(parts, state).await;
-    found.map_err(|rejection| ApiError::new(Code::BadParameter, rejection.body_text()))
+    found.map_err(|rejection| {
+        ApiError::new(Code::BadParameter, rejection.body_text())
+            .hint("names in a path are UTF-8, percent-encoded")
+    })
 }
 
 /// How many records a page is to have, by what was asked.

@@ -161,8 +161,8 @@ pub(crate) async fn serve(
 ) {
     let ApiState { handle, hosts } = state;
     let (recorded, token) = (Arc::clone(&handle.metrics), Arc::clone(&handle.token));
-    let guarded = auth::guarded(router(handle), token, hosts);
-    server::serve(doors, metrics::measured(guarded, recorded), shutdown).await;
+    let guarded = auth::guarded(router(handle), Arc::clone(&token), hosts);
+    server::serve(doors, metrics::measured(guarded, recorded), token, shutdown).await;
 }
 
 /// The paths and what they do, without the guard that [`serve`] puts before them: for programs that hold the

@@ -15,8 +15,9 @@ use super::error::{ApiError, Code};
 /// Requests that are worked on at once; others wait. Those whose bodies come slowly count too, and are ended soon; so do
 /// those whose answers are not taken yet.
 const AT_WORK_MAX: usize = 64;
-/// Memory for the bodies of requests at work, in KiB: eight of the largest, each of which may come to mean some 50 MiB.
-const BODIES_KIB_MAX: usize = 64 * 1024;
+/// Memory for the bodies of requests at work, in KiB: two of the largest, or more that are smaller. What a body means takes
+/// up to twenty times its size in memory.
+const BODIES_KIB_MAX: usize = 16 * 1024;
 /// Bodies of up to this many KiB take none of it: all that can be at work are 4 MiB, and they need not wait for imports.
 const BODY_KIB_FREE: usize = 64;
 /// How long a request waits for room before it is refused.
@@ -242,7 +243,7 @@ mod tests {
         const LARGE: usize = 8 * 1024 * 1024;
         let rooms = Rooms::new();
         let mut large = Vec::new();
-        for _ in 0..8 {
+        for _ in 0..2 {
             let room = rooms.take(agent("import")).await.unwrap();
             room.reserve(LARGE).await.unwrap();
             large.push(room);

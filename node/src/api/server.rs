@@ -15,6 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tracing::{debug, warn};
@@ -23,6 +24,7 @@ use super::Doors;
 use super::one_shape::OneShape;
 use super::places::{Places, Visit};
 use crate::socket::Socket;
+use crate::token::Token;
 
 /// Connections to the socket held at once; others wait in its queue. For the port see [`Places`].
 const SOCKET_CONNECTIONS_MAX: usize = 128;
@@ -41,6 +43,9 @@ const BUFFER_BYTES_MAX: usize = 96 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How long requests may go on once the node stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what was asked with a token may go on once there is another: the answer to the request that replaced it, and no
+/// stream of events for good.
+const OLD_TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept: out of file descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -57,7 +62,12 @@ pub(super) enum Peer {
 }
 
 /// Serves `app` until `shutdown` resolves and the requests at work are answered.
-pub(crate) async fn serve(doors: Doors, app: Router, shutdown: impl Future<Output = ()> + Send) {
+pub(crate) async fn serve(
+    doors: Doors,
+    app: Router,
+    token: Arc<Token>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let Doors { port, socket } = doors;
     let connections = GracefulShutdown::new();
     let at_port = async {
@@ -67,11 +77,17 @@ pub(crate) async fn serve(doors: Doors, app: Router, shutdown: impl Future<Outpu
             places.make_room().await;
             let (visit, must_go) = places.enter();
             let serving = connection(stream, Peer::Anyone(visit), app.clone(), &connections);
+            let replaced = token.replaced();
+            let is_outdated = async move {
+                replaced.await;
+                sleep(OLD_TOKEN_TIMEOUT).await;
+            };
             tokio::spawn(async move {
                 tokio::select! {
                     biased;
                     () = serving => {}
                     () = must_go => debug!("a connection that showed no token made room for another"),
+                    () = is_outdated => debug!("a connection ended that an old token had opened"),
                 }
             });
         }
@@ -132,7 +148,7 @@ async fn accept_owner(
 
 async fn pause(error: &std::io::Error) {
     warn!(%error, "the API cannot accept a connection");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
+    sleep(ACCEPT_PAUSE).await;
 }
 
 /// Serves one connection to its end.
