@@ -81,10 +81,14 @@ impl<S: Store> Replica<S> {
             self.taking.push_front(taking);
             self.commit_if_large()?;
         }
-        if self.taking.is_empty() {
+        Ok(())
+    }
+
+    /// Forgets the entries that were read for their changes, unless they are wanted again soon.
+    pub(super) fn forget_recent(&mut self) {
+        if !self.is_taking() {
             self.recent.clear();
         }
-        Ok(())
     }
 
     /// Finds out what the first entry of a piece makes of its records, in one step. True: there is no more to find out,

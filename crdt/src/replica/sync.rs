@@ -424,6 +424,7 @@ impl<S: Store> Replica<S> {
 
     /// What is due by now.
     pub(super) fn tick(&mut self) -> Result<(), StoreError> {
+        self.forget_recent();
         let now = self.now.monotonic_ms;
         let due =
             |state: &PullState| !state.is_busy() && state.retry_ms.is_some_and(|at| at <= now);
