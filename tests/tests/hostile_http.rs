@@ -378,8 +378,6 @@ fn json_that_means_too_much_or_nothing_is_refused() {
         "[]".to_owned(),
         "null".to_owned(),
         "{\"a\":1}{\"b\":2}".to_owned(),
-        "{\"a\":1e400}".to_owned(),
-        format!("{{\"a\":{}}}", "9".repeat(100_000)),
         "{\"a\":NaN}".to_owned(),
         "{\"a\":01}".to_owned(),
         "{\"a\":\"\\ud800\"}".to_owned(),
@@ -394,6 +392,8 @@ fn json_that_means_too_much_or_nothing_is_refused() {
     }
     for (body, status, code) in [
         (deep("[", "]", 20), 422, "edit_refused"),
+        ("{\"a\":1e400}".to_owned(), 422, "edit_refused"),
+        (format!("{{\"a\":{}}}", "9".repeat(100_000)), 422, "edit_refused"),
         ("{\"a\":18446744073709551615}".to_owned(), 422, "edit_refused"),
         ("{\"a\":{\"$inc\":1.5}}".to_owned(), 422, "edit_refused"),
         ("{\"a\":{\"$inc\":9223372036854775807}}".to_owned(), 422, "edit_refused"),

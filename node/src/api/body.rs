@@ -12,12 +12,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::BODY_BYTES_MAX;
 use super::error::{ApiError, Code};
-use super::room::Room;
+use super::room::{BODY_KIB_FREE, Room};
 
 /// How long a body may take to arrive, from a program on the same machine;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// and a second more for each so many bytes of it that have: on a busy machine a large one takes longer.
 const BYTES_PER_SECOND: usize = 256 * 1024;
+/// Bytes of a packed body that take no room: they can come to mean a thousand times as many.
+const PACKED_BYTES_FREE: usize = 4 * 1024;
 /// The one encoding that bodies may have.
 const GZIP: [&str; 2] = ["gzip", "x-gzip"];
 
@@ -30,18 +32,20 @@ pub(super) async fn read(request: Request) -> Result<Bytes, ApiError> {
     if told > BODY_BYTES_MAX {
         return Err(too_large());
     }
-    // What is not told beforehand may become as large as any.
-    let needed = if is_packed || hint.exact().is_none() { BODY_BYTES_MAX } else { told };
-    if let Some(room) = &room {
-        room.reserve(needed).await?;
+    let is_told = hint.exact().is_some() && !is_packed;
+    if is_told && let Some(room) = &room {
+        room.reserve(told).await?;
     }
+    // Any other may become as large as any, once there is more of it than a client that dawdles sends.
+    let bytes_free = if is_packed { PACKED_BYTES_FREE } else { BODY_KIB_FREE * 1024 };
+    let untold = room.as_ref().filter(|_| !is_told).map(|room| (room, bytes_free));
     // Memory that is never written to costs nothing.
     let read = Bounded(Vec::with_capacity(told));
     let read = if is_packed {
-        let unpacked = receive(request.into_body(), MultiGzDecoder::new(read)).await?;
+        let unpacked = receive(request.into_body(), MultiGzDecoder::new(read), untold).await?;
         unpacked.finish().map_err(|error| not_taken(&error))?
     } else {
-        receive(request.into_body(), read).await?
+        receive(request.into_body(), read, untold).await?
     };
     if let Some(room) = &room {
         room.keep_only(read.0.len());
@@ -49,9 +53,13 @@ pub(super) async fn read(request: Request) -> Result<Bytes, ApiError> {
     Ok(read.0.into())
 }
 
-/// Writes a body to `into`, piece by piece.
-async fn receive<W: Write>(body: Body, mut into: W) -> Result<W, ApiError> {
-    let (began, mut received) = (Instant::now(), 0);
+/// Writes a body to `into`, piece by piece. `untold`: where to take room for all that it may become, and behind how many bytes.
+async fn receive<W: Write>(
+    body: Body,
+    mut into: W,
+    mut untold: Option<(&Room, usize)>,
+) -> Result<W, ApiError> {
+    let (mut began, mut received) = (Instant::now(), 0);
     let mut pieces = body.into_data_stream();
     loop {
         let earned = Duration::from_secs((received / BYTES_PER_SECOND) as u64);
@@ -65,6 +73,11 @@ async fn receive<W: Write>(body: Body, mut into: W) -> Result<W, ApiError> {
             None => return Ok(into),
             Some(Ok(piece)) => {
                 received += piece.len();
+                if let Some((room, _)) = untold.take_if(|(_, bytes_free)| received > *bytes_free) {
+                    let asked = Instant::now();
+                    room.reserve(BODY_BYTES_MAX).await?;
+                    began += asked.elapsed();
+                }
                 into.write_all(&piece).map_err(|error| not_taken(&error))?;
             }
             Some(Err(error)) => return Err(ApiError::of(Code::BodyUnreadable, &error)),

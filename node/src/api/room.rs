@@ -19,7 +19,7 @@ const AT_WORK_MAX: usize = 64;
 /// up to twenty times its size in memory.
 const BODIES_KIB_MAX: usize = 16 * 1024;
 /// Bodies of up to this many KiB take none of it: all that can be at work are 4 MiB, and they need not wait for imports.
-const BODY_KIB_FREE: usize = 64;
+pub(super) const BODY_KIB_FREE: usize = 64;
 /// How long a request waits for room before it is refused.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Requests that wait for something to happen, and streams of events. They hold a connection each, of which this many
