@@ -240,7 +240,7 @@ pub(crate) enum SiteCommand {
         /// The collection
         collection: String,
     },
-    /// Import records from a CSV or JSON lines file
+    /// Import records from CSV or JSON: a file or a pipe
     Import(ImportArgs),
     /// Export the records of a collection
     Export(ExportArgs),
