@@ -1,5 +1,6 @@
 //! What can be said on the command line; `records` has what is said of records.
 
+mod entries;
 mod records;
 mod settle;
 mod token;
@@ -18,6 +19,7 @@ use libp2p::Multiaddr;
 
 use crate::commands::check::Thresholds;
 
+pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use records::{
     ExportArgs, FileFormat, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand, SummaryArgs,
     WatchArgs,
@@ -169,8 +171,8 @@ pub(crate) enum SiteCommand {
         #[arg(value_name = "FILE")]
         ticket: String,
     },
-    /// Show the sites of the network
-    Members,
+    /// Show the sites of the network, or what became of them
+    Members(MembersArgs),
     /// Shut a site out of the network for good, from the moment at which this one last heard of it
     Revoke {
         /// Its name or id
@@ -271,7 +273,7 @@ pub(crate) enum SiteCommand {
     Diff {
         #[command(flatten)]
         record: RecordArgs,
-        /// The earlier state: the beginning of a change's hash, as `history` prints it
+        /// The earlier state: the beginning of a change's hash, or its entry, as `history` prints them
         from: Option<String>,
         /// The later state; the record as it is now if not given
         to: Option<String>,
@@ -285,6 +287,11 @@ pub(crate) enum SiteCommand {
     Log(LogArgs),
     /// Print what this site holds, as a file for `bundle --since`
     Frontier,
+    /// Show what other sites have not confirmed yet of what this one holds: records, since when, bytes
+    Unsent {
+        /// Only this site: its name or id
+        site: Option<String>,
+    },
     /// Pull from and push to other sites now, and tell what came of it
     Sync(SyncArgs),
     /// Write entries to a file, to be carried to a site and merged there
@@ -399,13 +406,15 @@ impl SiteCommand {
             | Self::Receipts { .. }
             | Self::Log(_)
             | Self::Frontier
+            | Self::Unsent { .. }
+            | Self::Members(MembersArgs { history: true, .. })
             | Self::Bundle(_)
             | Self::Watch(_)
             | Self::Status { why: true }
             | Self::Digest { .. } => true,
             Self::Invite(_)
             | Self::Join { .. }
-            | Self::Members
+            | Self::Members(MembersArgs { history: false, .. })
             | Self::Revoke { .. }
             | Self::Role { .. }
             | Self::Rename { .. }
@@ -426,10 +435,10 @@ pub(crate) struct CheckArgs {
     /// Entries by which a site differs from this one
     #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(1_000, 10_000))]
     pub(crate) behind_entries: Thresholds,
-    /// Time since a site that is behind last said what it holds
+    /// Time since a site that has not confirmed everything last said what it holds, by this site's clock
     #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(86_400, 604_800))]
     pub(crate) behind_seconds: Thresholds,
-    /// Time since a site that is not connected last said what it holds
+    /// Time since a site that is not connected was last heard, by this site's clock
     #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(86_400, 604_800))]
     pub(crate) last_contact_seconds: Thresholds,
     /// Room on the disk
@@ -453,18 +462,6 @@ pub(crate) struct SyncArgs {
     /// How long to try: 90s, 30m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
-}
-
-#[derive(clap::Args)]
-pub(crate) struct LogArgs {
-    /// Only of this site: its name or id
-    pub(crate) site: Option<String>,
-    /// At most so many entries
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(crate) limit: usize,
-    /// Only entries before this place in the journal
-    #[arg(long, value_name = "POSITION")]
-    pub(crate) before: Option<u64>,
 }
 
 #[derive(clap::Args)]

@@ -25,7 +25,8 @@ use args::{
 use client::Client;
 use commands::{
     backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
-    membership, records, run, schema, schema_check, settle, space, status, summary, sync, watch,
+    members, membership, records, run, schema, schema_check, settle, space, status, summary, sync,
+    unsent, watch,
 };
 use error::CliError;
 
@@ -149,7 +150,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
     match command {
         SiteCommand::Invite(args) => membership::invite(context, args).await,
         SiteCommand::Join { ticket } => membership::join(context, ticket).await,
-        SiteCommand::Members => membership::members(context).await,
+        SiteCommand::Members(args) => members::members(context, args).await,
         SiteCommand::Revoke { site, yes } => decisions::revoke(context, &site, yes).await,
         SiteCommand::Role { site, role } => decisions::role(context, &site, role).await,
         SiteCommand::Rename { site, name } => decisions::rename(context, &site, name).await,
@@ -184,6 +185,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Receipts { record } => history::receipts(context, &record).await,
         SiteCommand::Log(args) => log::log(context, args).await,
         SiteCommand::Frontier => log::frontier(context).await,
+        SiteCommand::Unsent { site } => unsent::unsent(context, site.as_deref()).await,
         SiteCommand::Status { why: false } => status::status(context).await,
         SiteCommand::Status { why: true } => status::why(context).await,
         SiteCommand::Watch(args) => watch::watch(context, args).await,

@@ -11,6 +11,7 @@
 //! through the header's payload hash. Entries are stored and forwarded as they were signed, byte for byte.
 
 mod outline;
+pub mod text;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,6 +6,8 @@ use data_encoding::HEXLOWER;
 
 use crate::changes::{self, ChangeReader};
 use crate::codec;
+use crate::entry::EntryId;
+use crate::entry::text::EntryText;
 use crate::ids::Author;
 use crate::record::{
     ActorBytes, DELETED_FIELD, Document, Fault, ParsedChange, Unreadable, Value, Verdict, View,
@@ -71,7 +73,7 @@ pub enum HistoryError {
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// No change begins with what was given.
-    #[error("the record has no change {found:?}; `branchline history` lists them")]
+    #[error("the record has no change, and no entry, {found:?}; `branchline history` lists them")]
     NoChange {
         /// What was given.
         found: String,
@@ -124,7 +126,7 @@ pub fn history(
 }
 
 /// What is different between two states of a record: those that the changes named by the beginnings of their hashes
-/// made, each with all that it builds on. `to` not given: the record as it is. Neither given: what the last change
+/// made, or by their entries, each with all that it builds on. `to` not given: the record as it is. Neither given: what the last change
 /// did. `None`: nobody has written the record.
 pub fn diff(
     journal: &impl ReadStore,
@@ -135,14 +137,14 @@ pub fn diff(
     let Some(changes) = changes_of(journal, key)? else { return Ok(None) };
     let all: BTreeSet<_> = changes.iter().map(|known| known.hash).collect();
     let before = match from {
-        Some(from) => ancestors(&changes, named(&all, from)?),
+        Some(from) => ancestors(&changes, named(&changes, from)?),
         None => {
             let last = changes.last().map(|known| known.hash);
             all.iter().filter(|hash| Some(**hash) != last).copied().collect()
         }
     };
     let after = match to {
-        Some(to) => ancestors(&changes, named(&all, to)?),
+        Some(to) => ancestors(&changes, named(&changes, to)?),
         None => all,
     };
     let view = |of: BTreeSet<[u8; 32]>| -> Result<View, HistoryError> {
@@ -229,17 +231,22 @@ fn size(step: &Step) -> usize {
     step.fields.iter().map(field).chain(not_shown).sum()
 }
 
-/// The one change whose hash begins so.
-fn named(all: &BTreeSet<[u8; 32]>, prefix: &str) -> Result<[u8; 32], HistoryError> {
-    let found = || prefix.to_owned();
-    let wanted = prefix.to_ascii_lowercase();
-    let mut matching = all.iter().filter(|hash| HEXLOWER.encode(*hash).starts_with(&wanted));
-    match (matching.next(), matching.count()) {
-        (Some(hash), 0) if !prefix.is_empty() => Ok(*hash),
-        (Some(_), more) if more > 0 => {
-            Err(HistoryError::Ambiguous { found: found(), count: more + 1 })
-        }
-        (Some(_) | None, _) => Err(HistoryError::NoChange { found: found() }),
+/// The one change whose hash begins so, or the last one of the entry that is named.
+fn named(changes: &[Known], text: &str) -> Result<[u8; 32], HistoryError> {
+    let found = || text.to_owned();
+    let entry = text.parse::<EntryText>().ok().filter(|entry| !entry.is_of_membership);
+    let wanted = text.to_ascii_lowercase();
+    let is_meant = |known: &&Known| match &entry {
+        Some(entry) => entry.may_be(EntryId { author: known.author, seq: known.seq }),
+        None => HEXLOWER.encode(&known.hash).starts_with(&wanted),
+    };
+    let meant: Vec<_> = changes.iter().filter(is_meant).collect();
+    let authors: BTreeSet<_> = meant.iter().map(|known| known.author).collect();
+    match meant[..] {
+        [.., last] if entry.is_some() && authors.len() == 1 => Ok(last.hash),
+        [one] if !text.is_empty() => Ok(one.hash),
+        [] | [_] => Err(HistoryError::NoChange { found: found() }),
+        [..] => Err(HistoryError::Ambiguous { found: found(), count: meant.len() }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What receipts say of the entries that are held here: who holds them too, and who lacks which.
+//! What receipts say of the entries that are held here: who holds them too, and who has not confirmed which.
 
 use std::collections::BTreeMap;
 
@@ -33,11 +33,12 @@ pub fn receipts(
     Ok(found)
 }
 
-/// What each site that has issued a receipt says of these entries.
+/// What each site that has issued one of these receipts says of these entries.
 pub fn holders(
     tables: &impl ReadTables,
     space: SpaceId,
     entries: &[(Author, u64)],
+    receipts: BTreeMap<SiteId, Receipt>,
 ) -> Result<BTreeMap<SiteId, Holding>, StoreError> {
     let logs = Logs::load(tables, space)?;
     let compared = Compared::new(&logs);
@@ -50,13 +51,13 @@ pub fn holders(
         };
         (site, Holding { holds, receipt_ms: receipt.time_ms })
     };
-    Ok(receipts(tables, space)?.into_iter().map(holding).collect())
+    Ok(receipts.into_iter().map(holding).collect())
 }
 
 /// How far a site is behind, or ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lag {
-    /// Entries held here that the site lacks.
+    /// Entries held here that the site has not confirmed.
     pub(crate) lacks: u64,
     /// Those of one site among them.
     pub(crate) lacks_of_ours: u64,
@@ -91,16 +92,33 @@ impl<'a> Compared<'a> {
         receipt.held.logs.iter().filter_map(known).collect()
     }
 
-    /// For each log of which a receipt tells that entries are lacking: the number of the first.
+    /// For each log of which a receipt tells, and that it does not confirm up to its end: the number of the first entry
+    /// that is not confirmed.
     pub(crate) fn lacking(&self, receipt: &Receipt) -> BTreeMap<Author, u64> {
-        if self.is_same(receipt) {
-            return BTreeMap::new();
+        self.unconfirmed(receipt.site, Some(receipt)).0
+    }
+
+    /// The logs that a site has not confirmed up to their end, each with the number of the first entry that is not; apart
+    /// from them those of which its receipt does not tell.
+    ///
+    /// What the site wrote itself needs no receipt: its signature shows that it held the entry. Only where its receipt
+    /// says that something is damaged there, it may have lost what it wrote.
+    pub(crate) fn unconfirmed(
+        &self,
+        site: SiteId,
+        receipt: Option<&Receipt>,
+    ) -> (BTreeMap<Author, u64>, BTreeMap<Author, u64>) {
+        if receipt.is_some_and(|receipt| self.is_same(receipt)) {
+            return (BTreeMap::new(), BTreeMap::new());
         }
-        let known = self.known(receipt);
-        let mut lacking = self.logs.lacking(&known);
+        let known = receipt.map(|receipt| self.known(receipt)).unwrap_or_default();
+        let mut unconfirmed = self.logs.lacking(&known);
+        if receipt.is_none_or(|receipt| !receipt.held.is_damaged()) {
+            unconfirmed.retain(|author, _| author.site != site);
+        }
         let is_listed = |author: &Author| known.iter().any(|item| item.author == *author);
-        lacking.retain(|author, _| receipt.held.is_whole() || is_listed(author));
-        lacking
+        let tells_all = receipt.is_none_or(|receipt| receipt.held.is_whole());
+        unconfirmed.into_iter().partition(|(author, _)| tells_all || is_listed(author))
     }
 
     /// How a receipt compares with what is held here, where `own` is this site; `None` where it lists some logs, all of
@@ -128,7 +146,8 @@ impl<'a> Compared<'a> {
     /// Whether a receipt covers an entry of a log that is known here; `None`: it does not tell.
     pub(crate) fn covers(&self, receipt: &Receipt, author: Author, seq: u64) -> Option<bool> {
         self.logs.rows.get(&author)?;
-        if self.is_same(receipt) {
+        let wrote_it = author.site == receipt.site && !receipt.held.is_damaged();
+        if wrote_it || self.is_same(receipt) {
             return Some(true);
         }
         let (known, told) = (self.known(receipt), self.lacking(receipt));

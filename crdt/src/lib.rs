@@ -33,6 +33,7 @@ pub mod record;
 pub mod replica;
 pub mod store;
 pub mod tables;
+pub mod unsent;
 pub mod verify;
 pub mod why;
 

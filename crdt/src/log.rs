@@ -1,15 +1,16 @@
 //! The entries of logs, newest first, by what the tables and the journal say of them.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::changes::read_entry;
-use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
+use crate::entry::text::EntryText;
+use crate::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT};
 use crate::frontier::Known;
 use crate::ids::{Author, EntryHash, SiteId, SpaceId};
 use crate::replica::logs::Logs;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate};
-use crate::tables::{ReadTables, row};
+use crate::tables::{ReadTables, decode_row, row, walk};
 
 /// One entry, as far as it can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,38 +49,101 @@ pub fn known(tables: &impl ReadTables, space: SpaceId) -> Result<Vec<Known>, Sto
     Ok(Logs::load(tables, space)?.known(None))
 }
 
-/// The last `limit` entries of these spaces before `before` in the journal, newest first; of one site or of all.
+/// The last `limit` entries of these spaces before `before` in the journal, newest first; of some sites or of all.
 pub fn entries(
     journal: &impl ReadStore,
     spaces: &[SpaceId],
-    site: Option<SiteId>,
+    sites: Option<&BTreeSet<SiteId>>,
     before: Option<Position>,
     limit: usize,
 ) -> Result<Vec<LoggedEntry>, StoreError> {
     let mut newest = BinaryHeap::new();
     for space in spaces {
-        let of_site = |author: &Author| site.is_none_or(|site| author.site == site);
+        let is_meant = |author: &Author| sites.is_none_or(|sites| sites.contains(&author.site));
         let logs = Logs::load(journal, *space)?.rows;
-        for (author, log) in logs.into_iter().filter(|(author, _)| of_site(author)) {
+        for (author, log) in logs.into_iter().filter(|(author, _)| is_meant(author)) {
             let last = last_before(journal, *space, author, log.seq, before)?;
             newest.extend(place_of(journal, *space, author, last)?);
         }
     }
     let mut found = Vec::new();
-    while let Some((position, space, author, seq)) = newest.pop()
+    while let Some((_, space, author, seq)) = newest.pop()
         && found.len() < limit
     {
-        let row: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
-        let Some(EntryRow { hash, fate, .. }) = row else { continue };
-        let content = match read_entry(journal, position) {
-            Ok(entry) => Some(content(&entry)),
-            Err(StoreError::Damaged { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        found.push(LoggedEntry { space, author, seq, hash, fate, position, content });
+        found.extend(logged(journal, space, EntryId { author, seq })?);
         newest.extend(place_of(journal, space, author, seq - 1)?);
     }
     Ok(found)
+}
+
+/// The entries of a space whose bytes are sound, in the order in which they were taken in. For the membership, of which
+/// there are few.
+pub fn in_order(journal: &impl ReadStore, space: SpaceId) -> Result<Vec<Entry>, StoreError> {
+    let mut places = Vec::new();
+    walk(journal, &logs::entries_of_space(space), None, |_, value| {
+        let row: EntryRow = decode_row("entry row", value)?;
+        places.push(row.position());
+        Ok(true)
+    })?;
+    places.sort_unstable();
+    let mut entries = Vec::with_capacity(places.len());
+    for place in places {
+        match read_entry(journal, place) {
+            Ok(entry) => entries.push(entry),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(entries)
+}
+
+/// The entries of a space that a person may mean, with the records that each changes: more than one where only the
+/// beginning of an incarnation is given.
+pub fn named(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    text: &EntryText,
+) -> Result<Vec<(LoggedEntry, Vec<(String, String)>)>, StoreError> {
+    let mut found = Vec::new();
+    for author in Logs::load(journal, space)?.rows.into_keys() {
+        let entry = EntryId { author, seq: text.seq };
+        if !text.may_be(entry) {
+            continue;
+        }
+        if let Some(logged) = logged(journal, space, entry)? {
+            let read = logged.content.map(|_| read_entry(journal, logged.position)).transpose()?;
+            found.push((logged, read.map(|entry| records(&entry)).unwrap_or_default()));
+        }
+    }
+    Ok(found)
+}
+
+/// The records that an entry changes, each once, in order.
+fn records(entry: &Entry) -> Vec<(String, String)> {
+    let is_known = entry.header.payload.format <= PAYLOAD_FORMAT;
+    let Some(Ok(Body::Transactions(transactions))) = is_known.then(|| entry.body()) else {
+        return Vec::new();
+    };
+    let changes = transactions.into_iter().flat_map(|transaction| transaction.changes);
+    let records: BTreeSet<_> = changes.map(|write| (write.collection, write.id)).collect();
+    records.into_iter().collect()
+}
+
+/// What is known of one entry; `None`: it is not held.
+fn logged(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    EntryId { author, seq }: EntryId,
+) -> Result<Option<LoggedEntry>, StoreError> {
+    let row: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
+    let Some(row) = row else { return Ok(None) };
+    let (hash, fate, position) = (row.hash, row.fate, row.position());
+    let content = match read_entry(journal, position) {
+        Ok(entry) => Some(content(&entry)),
+        Err(StoreError::Damaged { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(LoggedEntry { space, author, seq, hash, fate, position, content }))
 }
 
 /// The number of a log's last entry before a place; 0: there is none.

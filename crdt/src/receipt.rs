@@ -42,6 +42,11 @@ impl Held {
     pub fn is_whole(&self) -> bool {
         self.logs.len() as u64 == self.log_count
     }
+
+    /// Whether the site says that some of what it held is damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.frontier == [0; 16]
+    }
 }
 
 /// A site's signed word of what it holds. Only the latest of each site is kept; it is relayed by everyone.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::changes::read_entry;
 use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
-use crate::holders::{self, Compared};
+use crate::holders::Compared;
 use crate::ids::{Author, NetworkId, SiteId, SpaceId};
 use crate::misfits::misfits;
 use crate::query::Bounds;
 use crate::read;
+use crate::receipt::Receipt;
 use crate::replica::logs::Logs;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate};
@@ -25,7 +26,7 @@ const ENTRIES_READ_MAX: u64 = 1_000;
 /// Why something is not in step. The order is that of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// The site lacks entries that are held here.
+    /// The site has not confirmed entries that are held here.
     Behind,
     /// The site holds entries that are not here.
     Ahead,
@@ -62,19 +63,19 @@ pub struct Cause {
 /// All that is not in step, by reason and by the site that is behind, ahead or not heard, or whose entries they are.
 pub type Causes = BTreeMap<(Reason, SiteId), Cause>;
 
-/// Finds out what is not in step: between `own`, this site, and the other `members`, and at this site. Reads the rows of
-/// all entries, which takes a second for some hundred thousand.
+/// Finds out what is not in step: between `own`, this site, and the other `members`, by their receipts, and at this
+/// site. Reads the rows of all entries, which takes a second for some hundred thousand.
 pub fn causes(
     journal: &impl ReadStore,
     network: NetworkId,
     own: SiteId,
     members: impl IntoIterator<Item = SiteId>,
+    receipts: &BTreeMap<SiteId, Receipt>,
 ) -> Result<Causes, StoreError> {
     let mut causes = Causes::new();
     let space = network.main_space();
     let logs = Logs::load(journal, space)?;
     let compared = Compared::new(&logs);
-    let receipts = holders::receipts(journal, space)?;
     for site in members.into_iter().filter(|site| *site != own) {
         let Some(receipt) = receipts.get(&site) else {
             causes.entry((Reason::NeverHeard, site)).or_default();

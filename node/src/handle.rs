@@ -1,6 +1,6 @@
 //! What a program holds of a running (or opened) node: writes, reads, membership.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::wall_ms;
 use crate::drafts;
-use crate::driver::Message;
+use crate::driver::{Driver, Message, Seen};
 use crate::feed::{Consumer, Feed, FeedError, Since};
+use crate::heard::HeardAt;
 use crate::metrics::Metrics;
 use crate::network::{NetworkHandle, PeerInfo};
+use crate::others::{Copies, Standing};
 use crate::site::SiteError;
 use crate::storage::{Reader, Sizes, disk};
 use crate::token::Token;
@@ -56,8 +58,6 @@ pub(crate) struct Known {
     /// Where a node is to listen.
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) listening: Vec<Multiaddr>,
-    /// Why the last attempt to join was refused.
-    pub(crate) join_refused: Option<String>,
     /// Set when the node can no longer work.
     pub(crate) failed: Option<String>,
 }
@@ -88,8 +88,12 @@ pub struct NodeStatus {
     pub damaged_frames: u64,
     /// Why the disk refused the last write; `None` if it took it.
     pub writes_refused: Option<String>,
-    /// Why the last attempt to join was refused.
-    pub join_refused: Option<String>,
+    /// How this site stands in its network.
+    pub standing: Standing,
+    /// When each other site was last heard, by this machine's clock.
+    pub heard: BTreeMap<SiteId, HeardAt>,
+    /// The sites of which two copies are at work.
+    pub copies: Vec<Copies>,
 }
 
 /// The node has stopped, or failed while it was asked.
@@ -308,7 +312,7 @@ impl Handle {
     pub async fn holders(
         &self,
         entry: EntryId,
-    ) -> Result<std::collections::BTreeMap<SiteId, Option<bool>>, ReadError> {
+    ) -> Result<BTreeMap<SiteId, Option<bool>>, ReadError> {
         let space = self.root()?.main_space();
         Ok(self.ask(|reply| Message::Holders { space, entry, reply }).await?)
     }
@@ -340,7 +344,7 @@ impl Handle {
 
     /// What the node knows of itself and the others.
     pub async fn status(&self) -> Result<NodeStatus, ReadError> {
-        let replica = self.replica_status().await?;
+        let Seen { status: replica, standing, heard, copies } = self.look(Driver::seen).await?;
         let (sizes, damaged) = {
             let reader = self.reader.clone();
             let ask = move || Ok::<_, StoreError>((reader.sizes()?, reader.damaged().len()));
@@ -367,7 +371,9 @@ impl Handle {
             disk_free_bytes: disk::free_bytes(self.reader.path()).ok(),
             damaged_frames: damaged as u64,
             writes_refused: self.reader.refusal(),
-            join_refused: known.join_refused,
+            standing,
+            heard,
+            copies,
         })
     }
 
@@ -427,11 +433,9 @@ impl Handle {
         Ok(self.ask(Message::Rebuild).await??)
     }
 
-    /// The name of a site for people: its member name, or its id.
-    pub async fn names(&self) -> Result<std::collections::BTreeMap<SiteId, String>, Stopped> {
-        let status = self.replica_status().await?;
-        let revoked = status.revoked.into_iter().map(|site| (site.site, site.name));
-        Ok(revoked.chain(status.sites.into_iter().map(|site| (site.site, site.name))).collect())
+    /// What each site is called for people: members, sites that were members, and both under their former keys.
+    pub async fn names(&self) -> Result<BTreeMap<SiteId, String>, Stopped> {
+        Ok(self.replica_status().await?.names())
     }
 
     pub(crate) async fn ask<T>(

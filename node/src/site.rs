@@ -11,6 +11,7 @@
 //! | `run.json` | 0600 | [`RunFile`]: addresses of the node while it runs, and its last ports |
 //! | `branchline.toml` | | the configuration, if there is one |
 //! | `peers.json` | 0600 | the peer book |
+//! | `heard.json` | 0600 | when other sites were heard |
 //! | `journal/`, `tables/` | 0700 | see [`crate::storage`] |
 
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ const NEXT_KEY_FILE: &str = "site.key.next";
 const SITE_FILE: &str = "site.json";
 /// The peer book, which the network keeps.
 pub(crate) const PEERS_FILE: &str = "peers.json";
+/// When other sites were heard.
+pub(crate) const HEARD_FILE: &str = "heard.json";
 const TICKET_FILE: &str = "ticket";
 const TOKEN_FILE: &str = "api.token";
 const RUN_FILE: &str = "run.json";

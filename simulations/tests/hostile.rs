@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeMap;
+
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
 use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteKey};
@@ -262,8 +264,9 @@ fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
         let void =
             |notice: &Notice| matches!(notice, Notice::Void { author, .. } if *author == liar);
         assert!(world.notices(office).iter().any(void), "office {office}");
-        let why =
-            |store: &SimulatedStore, _| why::causes(store, network, world.site_id(office), []);
+        let why = |store: &SimulatedStore, _| {
+            why::causes(store, network, world.site_id(office), [], &BTreeMap::new())
+        };
         let causes = world.read(office, why).unwrap();
         let told = causes[&(Reason::Void, liar.site)].detail.as_deref().unwrap();
         assert!(told.starts_with("record ") && told.contains("/x: "), "{told}");

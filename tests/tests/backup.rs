@@ -73,6 +73,7 @@ fn a_site_restored_from_a_backup_of_its_busy_hours_rejoins_without_a_fork() {
         assert_eq!(office.count("sales"), sold as u64);
         assert!(office.has("products", "tea"));
         assert_eq!(office.status()["forked"], Value::Array(Vec::new()));
+        assert_eq!(office.status()["copies"], Value::Array(Vec::new()), "they are no copies");
         office.run(["verify"]).ok();
     }
     assert!(incarnations(&north).len() > before.len(), "a new incarnation writes");

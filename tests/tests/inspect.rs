@@ -159,17 +159,190 @@ fn receipts_tell_who_holds_a_record_and_why_names_what_is_not_in_step() {
     head.run(["put", "products", "rice", "{}"]).ok();
     assert_eq!(holds(&head, "north"), false);
     assert_eq!(holds(&head, "head"), true);
-    assert!(head.run(["receipts", "products", "tea"]).ok().contains("not yet"));
+    assert!(head.run(["receipts", "products", "tea"]).ok().contains("not confirmed"));
     let why = head.get("/v1/status/why");
     assert_eq!(why["in_step"], false);
     let cause = &why["causes"][0];
-    assert_eq!((&cause["reason"], &cause["site_name"]), (&json!("behind"), &json!("north")));
+    assert_eq!((&cause["reason"], &cause["site_name"]), (&json!("not_confirmed"), &json!("north")));
     assert_eq!(cause["entries"], 2);
     assert_eq!(cause["records"], json!(["products/rice", "products/tea"]));
     let text = head.run(["status", "--why"]).ok();
-    assert!(text.contains("north: behind 2 entries") && text.contains("products/rice"), "{text}");
+    assert!(text.contains("north: not confirmed 2 entries"), "{text}");
+    assert!(text.contains("products/rice"), "{text}");
+    assert!(head.run(["status"]).ok().contains("2 entries not confirmed"));
+    // What it prints of the first entry can be pasted.
+    let first = cause["first_entry"].as_str().unwrap();
+    let found = lines(&head.run(["--json", "log", first]).ok());
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0]["entry"], &found[0]["site_name"]), (&json!(first), &json!("head")));
+    assert_eq!(found[0]["records"], json!(["products/tea"]));
     north.start();
     eventually("north confirms both", || head.get("/v1/status/why")["in_step"] == true);
+}
+
+#[test]
+fn what_an_office_has_not_had_confirmed_is_counted_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut head, north) = pair(folder.path());
+    let unsent = |space: &[&str]| {
+        let arguments = [space, &["--json", "unsent", "head"]].concat();
+        lines(&north.run(arguments).ok()).remove(0)
+    };
+    let count = |answer: &Value, name: &str| answer["sites"][0][name].as_u64().unwrap();
+    eventually("head confirms the tea", || count(&unsent(&[]), "entries") == 0);
+    head.run(["space", "create", "tills"]).ok();
+    head.run(["space", "grant", "tills", "north"]).ok();
+    eventually("north is in the space", || {
+        north.run(["--space", "tills", "count", "sales"]).code == 0
+    });
+    head.stop();
+    for (id, stock) in [("rice", 1), ("salt", 2), ("rice", 3)] {
+        north.run(["put", "products", id, &json!({"stock": stock}).to_string()]).ok();
+    }
+    north.run(["--space", "tills", "put", "sales", "1", "{}"]).ok();
+
+    let answer = unsent(&[]);
+    let entries = lines(&north.run(["--json", "log", "north", "--limit", "3"]).ok());
+    assert_eq!((count(&answer, "entries"), count(&answer, "entries_own")), (3, 3));
+    assert_eq!(count(&answer, "records"), 2, "rice counts once: {answer}");
+    let bytes: u64 = entries.iter().map(|entry| entry["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(count(&answer, "bytes"), bytes);
+    assert_eq!(answer["sites"][0]["since"], entries[0]["time"]);
+    assert_eq!(answer["nowhere_else"]["records"], 2);
+    let in_space = unsent(&["--space", "tills"]);
+    assert_eq!((count(&in_space, "entries"), count(&in_space, "records")), (1, 1));
+    let table = north.run(["unsent"]).ok();
+    assert!(table.contains("head") && table.contains("3 entries"), "{table}");
+    for (wrong, reason) in [("north", "this site"), ("west", "no site is called")] {
+        assert!(north.run(["unsent", wrong]).fails(1).contains(reason), "{wrong}");
+    }
+    head.start();
+    eventually("head confirms all", || {
+        count(&unsent(&[]), "entries") == 0 && count(&unsent(&["--space", "tills"]), "entries") == 0
+    });
+    // Nobody lacks what it wrote itself, whether or not its receipt has come.
+    let mut north = north;
+    patch(&north, json!({"stock": 9}));
+    eventually("head has it", || head.digest() == north.digest());
+    north.kill();
+    let status = head.get("/v1/status");
+    let of_north = status["sites"].as_array().unwrap().iter().find(|site| site["name"] == "north");
+    assert_eq!(of_north.unwrap()["lacks"], 0, "{status}");
+    assert_eq!(head.get("/v1/status/why")["in_step"], true);
+}
+
+#[test]
+fn an_entry_has_one_name_which_commands_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = office(folder.path(), "head");
+    head.run(["put", "products", "tea", r#"{"price": "2.50"}"#]).ok();
+    patch(&head, json!({"price": "2.60"}));
+    patch(&head, json!({"price": "2.70"}));
+    let steps = lines(&head.run(["--json", "history", "products", "tea"]).ok());
+    let names: Vec<_> = steps.iter().map(|step| step["entry"].as_str().unwrap()).collect();
+    let logged = lines(&head.run(["--json", "log"]).ok());
+    let main = logged.iter().filter(|entry| entry["space"] == "main");
+    assert_eq!(main.map(|entry| entry["entry"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    for command in [&["history", "products", "tea"][..], &["log"]] {
+        let table = head.run(command).ok();
+        assert!(names.iter().all(|name| table.contains(name)), "{table}");
+    }
+    let diff = head.run(["--json", "diff", "products", "tea", names[0], names[2]]).ok();
+    assert_eq!(
+        lines(&diff)[0]["fields"],
+        json!([{"field": "price", "before": "2.50", "after": "2.70"}])
+    );
+    let before = lines(&head.run(["--json", "log", "--before", names[1]]).ok());
+    assert_eq!(before.last().unwrap()["entry"], names[0]);
+    let (incarnation, seq) = names[2].split_once('/').unwrap();
+    let short = format!("{}/{seq}", &incarnation[..6]);
+    assert_eq!(lines(&head.run(["--json", "log", &short]).ok())[0]["entry"], names[2]);
+    let none = head.run(["log", "ffffffff/1"]).fails(1);
+    assert!(none.contains("holds no entry ffffffff/1"), "{none}");
+    let none = head.run(["log", "--before", "nonsense"]).fails(1);
+    assert!(none.contains("names no entry"), "{none}");
+}
+
+#[test]
+fn silence_goes_on_by_this_clock_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut head, mut north) = pair(folder.path());
+    let heard = |head: &Office| {
+        let status = head.status();
+        let sites = status["sites"].as_array().unwrap().clone();
+        sites.into_iter().find(|site| site["name"] == "north").unwrap()["last_heard"].clone()
+    };
+    eventually("north is heard", || heard(&head).is_string());
+    north.stop();
+    eventually("north is gone", || {
+        let status = head.get("/v1/status");
+        status["sites"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|site| site["name"] == "head" || site["connected"] == false)
+    });
+    head.stop();
+    // As if all that had been three days ago.
+    let path = head.data.join("heard.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(file["sites"].as_array().unwrap().len(), 1);
+    let at = file["sites"][0]["heard"].as_i64().unwrap();
+    file["sites"][0]["heard"] = json!(at - 3 * 86_400_000);
+    std::fs::write(&path, file.to_string()).unwrap();
+    assert!(head.run(["status"]).ok().contains("3 days ago"), "also of a stopped node");
+    head.start();
+    let ran = head.run(["check", "--last-contact-seconds", "86400,604800"]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("north is not connected and was last heard from 2592"),
+        "{}",
+        ran.stdout
+    );
+    north.start();
+    eventually("north is heard again", || {
+        head.run(["check", "--last-contact-seconds", "86400,604800"]).code == 0
+    });
+}
+
+#[test]
+fn a_ticket_that_leads_nowhere_says_where_and_another_address_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut head, north) = pair(folder.path());
+    let mut south = office(folder.path(), "south");
+    let nowhere = "/ip4/127.0.0.1/tcp/1";
+    let ticket = head.run(["invite", "--address", nowhere]).ok();
+    head.stop();
+    south.run(["join", ticket.trim()]).ok();
+    assert!(south.run(["status"]).ok().contains("never admitted"));
+    south.start();
+    let standing = || south.get("/v1/status")["standing"].clone();
+    eventually("south says why", || standing()["error"].is_string());
+    let standing = standing();
+    assert_eq!(standing["state"], "not_admitted");
+    assert_eq!(standing["addresses"], json!([nowhere]));
+    assert!(standing["since"].is_string(), "{standing}");
+    for arguments in [&["status"][..], &["peers"], &["check"]] {
+        let told = south.run(arguments).stdout;
+        assert!(told.contains(nowhere) && told.contains("refused"), "{arguments:?}: {told}");
+        assert!(told.contains(standing["since"].as_str().unwrap()), "{arguments:?}: {told}");
+    }
+    assert!(south.run(["peers"]).ok().contains("made the ticket"));
+    assert_eq!(south.run(["check"]).code, 1);
+    let log = std::fs::read_to_string(south.log_path()).unwrap();
+    let told = log.lines().filter(|line| line.contains("the ticket leads to no member"));
+    let told: Vec<_> = told.collect();
+    assert!(told.len() == 1 && told[0].contains(nowhere), "{told:?}");
+
+    // Any member can let it in, and its operator knows of one.
+    let status = north.get("/v1/status");
+    let address = status["listening"][0].as_str().unwrap().to_owned();
+    let peer = format!("{address}/p2p/{}", status["site"].as_str().unwrap());
+    south.stop();
+    south.start_with(&["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns", "--peer", &peer]);
+    eventually("south is a member", || south.get("/v1/status")["member"] == true);
+    assert_eq!(south.get("/v1/status")["standing"]["state"], "member");
+    converge(&[&north, &south]);
 }
 
 #[test]
@@ -284,8 +457,8 @@ fn completions_know_every_command() {
     let head = office(folder.path(), "head");
     let script = head.run(["completions", "bash"]).ok();
     for command in [
-        "history", "diff", "receipts", "log", "frontier", "sync", "bundle", "merge", "backup",
-        "check",
+        "history", "diff", "receipts", "log", "frontier", "unsent", "sync", "bundle", "merge",
+        "backup", "check",
     ] {
         assert!(script.contains(&format!("branchline,{command})")), "{command}");
     }

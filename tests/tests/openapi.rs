@@ -92,6 +92,10 @@ fn every_operation_answers_as_described() {
     disagree(&head, &mut north);
     let why = asker.get(&head, "/v1/status/why");
     assert_eq!(why["in_step"], false, "{why}");
+    let unsent = asker.get(&head, "/v1/unsent?site=north");
+    assert!(unsent["nowhere_else"]["records"].as_u64() > Some(0), "{unsent}");
+    let entry = why["causes"][0]["first_entry"].as_str().unwrap();
+    assert_eq!(asker.get(&head, &format!("/v1/log?entry={entry}"))["entries"][0]["entry"], entry);
     north.start();
     converge(&[&head, &north]);
     read(&mut asker, &head);
@@ -105,6 +109,8 @@ fn every_operation_answers_as_described() {
     asker.refused(&head, "PATCH", "/v1/members/south", json!({}), "member_not_found");
     asker.ask(&head, "DELETE", "/v1/members/nord", Value::Null);
     asker.get(&head, "/v1/members");
+    let history = asker.get(&head, "/v1/members/history");
+    assert_eq!(history["steps"].as_array().unwrap().last().unwrap()["what"], "revoked");
     asker.refused(&head, "DELETE", "/v1/members/head", Value::Null, "decision_refused");
     assert_eq!(asker.done, asker.document.operations());
 }

@@ -75,6 +75,27 @@ fn what_a_revoked_office_writes_behind_a_cut_link_shows_nowhere_else() {
     let refused = north.run(["put", "products", "later", "{}"]).fails(1);
     assert!(refused.contains("revoked"), "{refused}");
     assert!(!is_connected(&north, "head"));
+    let checked = north.run(["check"]);
+    assert_eq!(checked.code, 2, "{}", checked.stdout);
+    for told in [checked.stdout, north.run(["peers"]).ok(), status] {
+        assert!(told.contains("this site was revoked by head"), "{told}");
+    }
+    assert!(refused.contains("revoked by head"), "{refused}");
+    let metrics = branchline_tests::client();
+    let (address, token) = north.api();
+    let metrics = metrics.get(format!("http://{address}/metrics")).bearer_auth(token).send();
+    let metrics = metrics.unwrap().text().unwrap();
+    assert!(metrics.contains(r#"branchline_standing{state="revoked"} 1"#), "{metrics}");
+    // The others still know it by its name, and what became of it.
+    let history = head.run(["history", "products", "before"]).ok();
+    assert!(history.contains(" north "), "{history}");
+    assert!(head.run(["log", "north"]).ok().contains(" north "));
+    assert!(head.run(["sync", "north"]).fails(1).contains("north was revoked by head"));
+    let told = head.run(["members", "--history"]).ok();
+    let places =
+        ["founded it", "let south in as writer", "let north in as writer", "revoked north"];
+    let places: Vec<_> = places.iter().map(|what| told.find(what)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{told}");
     // Neither another key nor a ticket brings it back.
     north.stop();
     let refused = north.run(["rotate"]).fails(1);
@@ -154,6 +175,13 @@ fn a_rotated_key_keeps_name_and_role_and_the_old_one_is_worth_nothing() {
     assert!(head.has("products", "before") && head.has("products", "after"));
     assert_eq!(head.get("/v1/members")["revoked"].as_array().unwrap().len(), 0);
 
+    // What stands under the old key is still north's.
+    let history = head.run(["--json", "history", "products", "before"]).ok();
+    assert!(history.contains(r#""site_name":"north""#) && history.contains(&old), "{history}");
+    let logged = head.run(["--json", "log", "north"]).ok();
+    assert!(logged.contains(&old) && logged.contains(member["site"].as_str().unwrap()), "{logged}");
+    assert!(head.run(["members", "--history"]).ok().contains("took another key"));
+
     copy.start();
     put(&copy, "stolen");
     put(&north, "more");
@@ -161,6 +189,45 @@ fn a_rotated_key_keeps_name_and_role_and_the_old_one_is_worth_nothing() {
     assert!(!head.has("products", "stolen") && !copy.has("products", "more"));
     // The old key cannot come back by a ticket either.
     assert_eq!(north_of(&head)["site"], member["site"]);
+}
+
+#[test]
+fn two_running_copies_of_an_office_are_noticed_and_restarts_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, mut north) = Office::pair(PROGRAM, folder.path());
+    let copies = |office: &Office| office.get("/v1/status")["copies"].as_array().unwrap().clone();
+    for number in 0..3 {
+        put(&north, &number.to_string());
+        converge(&[&head, &north]);
+        if number == 1 {
+            north.kill();
+        } else {
+            north.stop();
+        }
+        north.start();
+    }
+    put(&north, "last");
+    converge(&[&head, &north]);
+    assert_eq!(copies(&head), Vec::<Value>::new());
+
+    let mut copy = office(folder.path(), "copy");
+    std::fs::remove_dir_all(&copy.data).unwrap();
+    assert_eq!(north.stop(), 0);
+    let mut copied = std::process::Command::new("cp");
+    assert!(copied.arg("-r").args([&north.data, &copy.data]).status().unwrap().success());
+    north.start();
+    copy.start();
+    eventually("head notices both", || copies(&head).len() == 1);
+    let found = copies(&head).remove(0);
+    assert_eq!(found["site_name"], "north");
+    assert!(found["since"].is_string(), "{found}");
+    let checked = head.run(["check"]);
+    assert_eq!(checked.code, 2, "{}", checked.stdout);
+    for told in [checked.stdout, head.run(["status"]).ok()] {
+        assert!(told.contains("two copies of north are running"), "{told}");
+    }
+    let log = std::fs::read_to_string(head.log_path()).unwrap();
+    assert!(log.contains("two copies of one site are running"), "{log}");
 }
 
 /// The names of the members, with their keys' sites.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::args::{CheckArgs, Global};
 use crate::client::Client;
+use crate::commands::status::copies_told;
 use crate::error::CliError;
 use crate::output::{self, counted};
 
@@ -182,11 +183,11 @@ fn judge(status: &StatusAnswer, spaces: &[SpaceAnswer], args: &CheckArgs, now: T
     if let Some(reason) = &status.writes_refused {
         check.add(State::Critical, format!("writes are refused: {reason}"));
     }
-    if !status.member {
-        check.add(State::Warning, "the site is no member of a network".to_owned());
+    if let Some(reason) = &status.standing.reason {
+        check.add(of_standing(status), output::visible(reason));
     }
-    if let Some(reason) = &status.join_refused {
-        check.add(State::Warning, format!("another site refuses this one: {reason}"));
+    for copies in &status.copies {
+        check.add(State::Critical, copies_told(copies));
     }
     if status.entries_unapplied > 0 {
         let entries = output::counted_entries(status.entries_unapplied);
@@ -224,6 +225,16 @@ fn judge(status: &StatusAnswer, spaces: &[SpaceAnswer], args: &CheckArgs, now: T
     check
 }
 
+/// How bad it is how this site stands.
+fn of_standing(status: &StatusAnswer) -> State {
+    match status.standing.state.as_str() {
+        // Nobody takes what it writes.
+        "revoked" => State::Critical,
+        "refused" if !status.member => State::Critical,
+        _ => State::Warning,
+    }
+}
+
 /// How far the others are behind, in each space, and how long ago they were heard; with what each is called here.
 fn judge_sites(
     others: &[(String, &SiteAnswer)],
@@ -234,18 +245,26 @@ fn judge_sites(
     let (mut entries_max, mut seconds_max, mut contact_max) = (0, 0, 0);
     for (name, site) in others {
         let name = output::visible(name);
-        let heard = site.last_heard.as_deref().and_then(|moment| moment.parse().ok());
-        let age = |moment: Timestamp| now.duration_since(moment).as_secs().try_into().unwrap_or(0);
-        let silent: Option<u64> = heard.map(age);
+        let age = |moment: &Option<String>| {
+            let moment: Timestamp = moment.as_deref()?.parse().ok()?;
+            Some(u64::try_from(now.duration_since(moment).as_secs()).unwrap_or(0))
+        };
+        let (silent, confirmed) = (age(&site.last_heard), age(&site.last_confirmed));
         let lacks = site.lacks.unwrap_or(0).max(site.ahead.unwrap_or(0));
         entries_max = entries_max.max(lacks);
         check.measure(args.behind_entries.above(lacks), || {
-            format!("{name} differs by {}", output::counted_entries(lacks))
+            let entries = output::counted_entries(lacks);
+            match site.lacks {
+                Some(not_confirmed) if not_confirmed == lacks => {
+                    format!("{name} has not confirmed {entries}")
+                }
+                Some(_) | None => format!("{name} is ahead by {entries}"),
+            }
         });
-        if let (true, Some(seconds)) = (lacks > 0, silent) {
+        if let (true, Some(seconds)) = (lacks > 0, confirmed) {
             seconds_max = seconds_max.max(seconds);
             check.measure(args.behind_seconds.above(seconds), || {
-                format!("{name} has been behind for {seconds} s")
+                format!("{name} has not confirmed all, and last said what it holds {seconds} s ago")
             });
         }
         match (site.connected, silent) {
@@ -327,12 +346,13 @@ mod tests {
         let site = |site: &str, connected: bool, lacks: u64| {
             serde_json::json!({
                 "site": site, "name": site, "role": "writer", "connected": connected,
-                "last_heard": "2026-11-20T12:00:00Z", "lacks": lacks, "lacks_of_ours": lacks, "ahead": 0,
+                "last_heard": "2026-11-20T12:00:00Z",
+                "last_confirmed": "2026-11-20T12:00:00Z", "lacks": lacks, "lacks_of_ours": lacks, "ahead": 0,
             })
         };
         let mut status = serde_json::json!({
             "site": "head", "name": "head", "network": "n", "role": "admin", "member": true,
-            "join_refused": null, "running": true, "listening": [], "records": 12, "conflicts": 0,
+            "join_refused": null, "standing": standing("member", None), "running": true, "listening": [], "records": 12, "conflicts": 0,
             "digest": "", "entries": 5, "own_entries": 5, "entries_unapplied": 0, "entries_lost": 0,
             "forked": [], "journal_bytes": 1, "tables_bytes": 2, "damaged_frames": 0,
             "disk_free_bytes": 9_000_u64 * MIB, "writes_refused": null, "indexes": [],
@@ -340,6 +360,37 @@ mod tests {
         let sites = vec![site("head", true, 0), site("north", true, 0), site("south", false, 0)];
         status["sites"] = sites.into();
         serde_json::from_value(status).unwrap()
+    }
+
+    fn standing(state: &str, reason: Option<&str>) -> serde_json::Value {
+        serde_json::json!({
+            "state": state, "reason": reason, "by": null, "by_name": null, "since": null, "attempts": 0,
+            "error": null, "addresses": [], "hint": null,
+        })
+    }
+
+    #[test]
+    fn a_site_that_nobody_takes_anything_from_says_so() {
+        for (state, member, expected) in [
+            ("revoked", false, State::Critical),
+            ("refused", false, State::Critical),
+            ("refused", true, State::Warning),
+            ("not_admitted", false, State::Warning),
+            ("no_network", false, State::Warning),
+        ] {
+            let standing = serde_json::from_value(standing(state, Some("for a reason"))).unwrap();
+            let (found, line) = judged(&StatusAnswer { standing, member, ..status() }, &[]);
+            assert_eq!(found, expected, "{state}");
+            assert!(line.contains("for a reason"), "{line}");
+        }
+        let copies = serde_json::json!({
+            "site": "north", "site_name": "north", "since": "2026-11-20T12:00:00Z", "last": null,
+            "addresses": ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1"],
+        });
+        let copies = vec![serde_json::from_value(copies).unwrap()];
+        let (found, line) = judged(&StatusAnswer { copies, ..status() }, &[]);
+        assert_eq!(found, State::Critical);
+        assert!(line.contains("two copies of north") && line.contains("10.0.0.2"), "{line}");
     }
 
     fn judged(status: &StatusAnswer, flags: &[&str]) -> (State, String) {
@@ -405,7 +456,7 @@ mod tests {
         let flags = ["--behind-entries", "50,100"];
         let (state, line) = judged_with(&status(), &[space.clone()], &flags);
         assert_eq!(state, State::Warning);
-        assert!(line.contains("north in space tills differs by 50 entries"), "{line}");
+        assert!(line.contains("north in space tills has not confirmed 50 entries"), "{line}");
         let shut_out = SpaceAnswer { role: None, revoked_by: Some("head".into()), ..space };
         let (state, line) = judged_with(&status(), &[shut_out], &flags);
         assert_eq!(state, State::Warning);

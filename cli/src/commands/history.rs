@@ -39,11 +39,10 @@ pub(crate) async fn history(
 
 /// A row for each field of a change; the first tells of the change as well.
 fn change_rows(change: &ChangeAnswer) -> Vec<[String; 7]> {
-    let entry = format!("{}/{}", short(&change.incarnation, 6), change.seq);
     let mut head = [
         change.time.clone().unwrap_or_default(),
         cell(&Value::from(change.site_name.as_str())),
-        entry,
+        change.entry.clone(),
         short(&change.change, HASH_CHARS),
     ];
     let shown = change.fields.iter().map(field_row);
@@ -103,11 +102,9 @@ pub(crate) async fn receipts(context: &Context, record: &RecordArgs) -> Result<(
         return output::json(&answer);
     }
     let row = |site: branchline_node::api::HolderAnswer| {
-        let holds = match (site.holds, &site.last_heard) {
-            (Some(true), _) => "yes",
-            (Some(false), _) => "not yet",
-            (None, Some(_)) => "unknown",
-            (None, None) => "unknown, never heard",
+        let holds = match site.holds {
+            Some(true) => "yes",
+            Some(false) | None => "not confirmed",
         };
         let heard = site.last_heard.unwrap_or_default();
         [cell(&Value::from(site.site_name)), holds.to_owned(), heard]

@@ -1,5 +1,6 @@
 //! `log` and `frontier`: the entries of logs, and their tips.
 
+use branchline_crdt::entry::text::EntryText;
 use branchline_node::api::{EntryAnswer, FrontierAnswer, LogAnswer, PAGE_RECORDS_MAX};
 use serde_json::Value;
 
@@ -11,11 +12,14 @@ use crate::output::{self, cell};
 
 /// Lists entries.
 pub(crate) async fn log(context: &Context, args: LogArgs) -> Result<(), CliError> {
-    let LogArgs { site, limit, before } = args;
+    let LogArgs { of, limit, before } = args;
     let limit = limit.clamp(1, PAGE_RECORDS_MAX).to_string();
-    let before = before.map(|before| before.to_string());
-    let query =
-        query(&[("site", site.as_deref()), ("limit", Some(&limit)), ("before", before.as_deref())]);
+    let is_entry = of.as_ref().is_some_and(|of| of.parse::<EntryText>().is_ok());
+    let query = query(&[
+        (if is_entry { "entry" } else { "site" }, of.as_deref()),
+        ("limit", Some(&limit)),
+        ("before", before.as_deref()),
+    ]);
     let answer: LogAnswer = context.client.get(&format!("/v1/log{query}")).await?;
     if context.json {
         return answer.entries.iter().try_for_each(output::json);
@@ -25,23 +29,25 @@ pub(crate) async fn log(context: &Context, args: LogArgs) -> Result<(), CliError
         return Ok(());
     }
     output::table(
-        ["TIME", "SPACE", "SITE", "INCARNATION", "SEQ", "TRANSACTIONS", "CHANGES", "BYTES", "FATE"],
+        ["TIME", "SITE", "ENTRY", "TRANSACTIONS", "CHANGES", "BYTES", "FATE"],
         answer.entries.iter().map(row).collect(),
     )?;
+    for record in answer.entries.iter().flat_map(|entry| &entry.records) {
+        output::line(format_args!("  {}", output::visible(record)))?;
+    }
     if let Some(next) = answer.next {
-        output::note(format_args!("\nolder ones: `branchline log --before {next}`"));
+        let said = &context.said;
+        output::note(format_args!("\nolder ones: `branchline{said} log --before {next}`"));
     }
     Ok(())
 }
 
-fn row(entry: &EntryAnswer) -> [String; 9] {
+fn row(entry: &EntryAnswer) -> [String; 7] {
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
     [
         entry.time.clone().unwrap_or_default(),
-        entry.space.clone(),
         cell(&Value::from(entry.site_name.as_str())),
-        entry.incarnation.clone(),
-        entry.seq.to_string(),
+        entry.entry.clone(),
         number(entry.transactions),
         number(entry.changes),
         number(entry.bytes),

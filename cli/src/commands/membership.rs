@@ -1,9 +1,9 @@
-//! `invite`, `join`, `members`, `peers`.
+//! `invite`, `join`, `peers`.
 
 use std::time::Duration;
 
 use branchline_node::api::{
-    InviteAnswer, InviteRequest, JoinAnswer, JoinRequest, MembersAnswer, PeerAnswer, PeersAnswer,
+    InviteAnswer, InviteRequest, JoinAnswer, JoinRequest, PeerAnswer, PeersAnswer, StandingAnswer,
     StatusAnswer,
 };
 use serde_json::json;
@@ -13,7 +13,7 @@ use super::ticket::{self, TicketFile};
 use crate::Context;
 use crate::args::InviteArgs;
 use crate::error::CliError;
-use crate::output;
+use crate::output::{self, visible};
 
 /// How long a running node's membership is waited for.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
         return Ok(());
     }
     let deadline = Instant::now() + JOIN_PATIENCE;
-    loop {
+    let StandingAnswer { error, hint, .. } = loop {
         let is_late = Instant::now() >= deadline;
         let status: StatusAnswer = context.client.get("/v1/status").await?;
         if status.member {
@@ -76,41 +76,19 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
                 .hint("ask an admin for a new one, made with `branchline invite`"));
         }
         if is_late {
-            break;
+            break status.standing;
         }
         sleep(JOIN_PAUSE).await;
-    }
+    };
+    let error = error.map(|error| format!(" ({})", visible(&error))).unwrap_or_default();
     output::note(format_args!(
-        "the ticket is kept, but no member could be reached within {} s; the node goes on trying (`branchline status` tells)",
+        "the ticket is kept, but no member could be reached within {} s{error}; the node goes on trying (`branchline status` tells)",
         JOIN_PATIENCE.as_secs()
     ));
+    if let Some(hint) = hint {
+        output::note(format_args!("\nhint: {hint}"));
+    }
     Ok(())
-}
-
-/// Shows the sites of the network.
-pub(crate) async fn members(context: &Context) -> Result<(), CliError> {
-    let answer: MembersAnswer = context.client.get("/v1/members").await?;
-    if context.json {
-        return output::json(&answer);
-    }
-    if answer.members.is_empty() {
-        output::note("this site belongs to no network yet, or has not reached a member");
-        return Ok(());
-    }
-    let row = |member: branchline_node::api::MemberAnswer| {
-        let link = match (member.this_site, member.connected) {
-            (true, _) => "this site",
-            (false, true) => "connected",
-            (false, false) => "not connected",
-        };
-        [member.name, member.role, link.to_owned(), member.site]
-    };
-    let revoked = |site: branchline_node::api::RevokedAnswer| {
-        [site.name, "revoked".to_owned(), format!("by {}", site.by), site.site]
-    };
-    let rows = answer.members.into_iter().map(row);
-    let rows = rows.chain(answer.revoked.into_iter().map(revoked)).collect();
-    output::table(["NAME", "ROLE", "LINK", "SITE"], rows)
 }
 
 /// Shows the connections.
@@ -119,8 +97,16 @@ pub(crate) async fn peers(context: &Context) -> Result<(), CliError> {
     if context.json {
         return output::json(&answer);
     }
+    let standing = &answer.standing;
+    if let Some(reason) = &standing.reason {
+        output::line(visible(reason))?;
+    }
     if !context.client.is_running() {
         output::note("the node is not running, so it has no connections: `branchline run`");
+        return Ok(());
+    }
+    if let Some(hint) = standing.hint.as_ref().filter(|_| answer.peers.is_empty()) {
+        output::note(format_args!("\nhint: {hint}"));
         return Ok(());
     }
     if answer.peers.is_empty() {
@@ -132,10 +118,11 @@ pub(crate) async fn peers(context: &Context) -> Result<(), CliError> {
 }
 
 fn peer_row(peer: PeerAnswer) -> [String; 5] {
-    let name = match (peer.name, peer.member) {
-        (Some(name), _) => name,
-        (None, true) => peer.site,
-        (None, false) => format!("{} (no member)", peer.site),
+    let name = visible(peer.name.as_deref().unwrap_or(&peer.site));
+    let name = match (peer.member, peer.inviter) {
+        (true, _) => name,
+        (false, true) => format!("{name} (made the ticket)"),
+        (false, false) => format!("{name} (no member)"),
     };
     let link = match (peer.connected, peer.outbound) {
         (false, _) if peer.dial_failures > 0 => {
@@ -150,6 +137,6 @@ fn peer_row(peer: PeerAnswer) -> [String; 5] {
     let address =
         peer.address.filter(|_| peer.connected).or(peer.known_addresses.into_iter().next());
     let error = peer.dial_error.filter(|_| !peer.connected).unwrap_or_default();
-    let error = error.trim_end_matches([':', ' ']).to_owned();
+    let error = visible(error.trim_end_matches([':', ' ']));
     [name, link, round_trip, address.unwrap_or_default(), error]
 }

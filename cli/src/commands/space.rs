@@ -125,10 +125,10 @@ async fn show(context: &Context, space: &str) -> Result<(), CliError> {
     ))?;
     let row = |site: SiteAnswer| {
         let behind = match (site.lacks, site.ahead) {
-            (None, _) => "never heard".to_owned(),
+            (None, _) => "not confirmed: never heard".to_owned(),
             (Some(0), Some(0) | None) => "in step".to_owned(),
             (Some(0), Some(ahead)) => format!("{ahead} ahead"),
-            (Some(lacks), _) => format!("{lacks} behind"),
+            (Some(lacks), _) => format!("{lacks} not confirmed"),
         };
         let link = if site.connected { "connected" } else { "not connected" };
         [site.name, site.role, link.to_owned(), behind]

@@ -1,7 +1,7 @@
 //! `status` and `digest`.
 
 use branchline_node::api::{
-    CauseAnswer, DigestAnswer, IndexAnswer, SiteAnswer, StatusAnswer, WhyAnswer,
+    CauseAnswer, CopiesAnswer, DigestAnswer, IndexAnswer, SiteAnswer, StatusAnswer, WhyAnswer,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,7 +22,7 @@ pub(crate) async fn status(context: &Context) -> Result<(), CliError> {
         let now = Timestamp::now();
         let row = |site| site_row(site, &status, now);
         output::table(
-            ["NAME", "ROLE", "LINK", "LACKS", "HAS OF OURS", "AHEAD BY", "LAST HEARD FROM"],
+            ["NAME", "ROLE", "LINK", "LACKS", "CONFIRMED OF OURS", "AHEAD BY", "LAST HEARD FROM"],
             status.sites.iter().map(row).collect(),
         )?;
     }
@@ -48,16 +48,14 @@ pub(crate) async fn why(context: &Context) -> Result<(), CliError> {
 }
 
 fn show_cause(cause: &CauseAnswer) -> Result<(), CliError> {
-    let CauseAnswer { reason, site_name, entries, first, records, detail, .. } = cause;
+    let CauseAnswer { reason, site_name, entries, first_entry, records, detail, .. } = cause;
     let reason = reason.replace('_', " ");
     let count = match entries {
         0 => String::new(),
         1 => " 1 entry".to_owned(),
         number => format!(" {number} entries"),
     };
-    let since = first.as_ref().map(|(incarnation, seq)| {
-        format!(", the first {}/{seq}", &incarnation[..incarnation.len().min(8)])
-    });
+    let since = first_entry.as_ref().map(|first| format!(", the first {first}"));
     let site = output::visible(site_name);
     let (since, detail) = (since.unwrap_or_default(), output::visible(detail));
     output::line(format_args!("{site}: {reason}{count}{since}: {detail}"))?;
@@ -78,8 +76,8 @@ fn show_cause(cause: &CauseAnswer) -> Result<(), CliError> {
 fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     let network = match (&status.network, status.member) {
         (None, _) => "none yet: `branchline join FILE`".to_owned(),
+        (Some(network), _) if status.revoked_by.is_some() => format!("{network}, revoked"),
         (Some(network), true) => network.clone(),
-        (Some(network), false) if status.revoked_by.is_some() => format!("{network}, revoked"),
         (Some(network), false) => format!("{network}, not admitted yet"),
     };
     let node = match context.client.port() {
@@ -108,15 +106,15 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     .to_vec();
     rows.retain(|[_, value]| !value.is_empty());
     let mut add = |name: &str, value: String| rows.push([name.to_owned(), value]);
-    if let Some(by) = &status.revoked_by {
-        let by = status.sites.iter().find(|site| site.site == *by).map_or(by, |site| &site.name);
-        add(
-            "revoked",
-            format!("by {by}: nobody syncs with this site any more; what it holds can be read"),
-        );
+    let standing = &status.standing;
+    if let Some(reason) = standing.reason.as_ref().filter(|_| standing.state != "no_network") {
+        add(&standing.state.replace('_', " "), output::visible(reason));
+        if let Some(hint) = &standing.hint {
+            add("", format!("hint: {hint}"));
+        }
     }
-    if let Some(reason) = &status.join_refused {
-        add("refused", format!("by another site: {reason}"));
+    for copies in &status.copies {
+        add("copies", copies_told(copies));
     }
     if status.entries_unapplied > 0 {
         let number = status.entries_unapplied;
@@ -153,8 +151,20 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
     rows
 }
 
-fn size(bytes: u64) -> String {
+/// That two copies of a site run, and where.
+pub(super) fn copies_told(copies: &CopiesAnswer) -> String {
+    let name = output::visible(&copies.site_name);
+    let (since, places) = (copies.since.as_deref().unwrap_or("lately"), &copies.addresses);
+    let at = if places.is_empty() { "" } else { ", at " };
+    let places = format!("{at}{}", output::visible(&places.join(" and ")));
+    format!(
+        "two copies of {name} are running since {since}{places}: stop one of them, and give it a folder of its own"
+    )
+}
+
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
+        ..10_240 => format!("{bytes} B"),
         ..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
@@ -167,14 +177,18 @@ fn site_row(site: &SiteAnswer, status: &StatusAnswer, now: Timestamp) -> [String
         (false, true) => "connected",
         (false, false) => "not connected",
     };
-    let entries = |number: Option<u64>| match number {
+    let lacks = match site.lacks {
+        None => "not confirmed".to_owned(),
+        Some(0) => "nothing".to_owned(),
+        Some(number) => format!("{} not confirmed", output::counted_entries(number)),
+    };
+    let ahead = match site.ahead {
         None => "unknown".to_owned(),
         Some(0) => "nothing".to_owned(),
-        Some(1) => "1 entry".to_owned(),
-        Some(number) => format!("{number} entries"),
+        Some(number) => output::counted_entries(number),
     };
     let of_ours = match site.lacks_of_ours {
-        None => "unknown".to_owned(),
+        None => "none".to_owned(),
         Some(lacks) => {
             let own = status.own_entries;
             format!("{} of {own}", own.saturating_sub(lacks))
@@ -185,13 +199,13 @@ fn site_row(site: &SiteAnswer, status: &StatusAnswer, now: Timestamp) -> [String
         ["", "", "", ""].map(str::to_owned)
     } else {
         let heard = heard.map_or("never".to_owned(), |heard| age(heard, now));
-        [entries(site.lacks), of_ours, entries(site.ahead), heard]
+        [lacks, of_ours, ahead, heard]
     };
     let [lacks, of_ours, ahead, heard] = others;
     [site.name.clone(), site.role.clone(), link.to_owned(), lacks, of_ours, ahead, heard]
 }
 
-/// How long ago a moment was, by two clocks that may differ a little.
+/// How long ago a moment was, by this machine's clock.
 fn age(moment: &str, now: Timestamp) -> String {
     let Ok(moment) = moment.parse::<Timestamp>() else { return moment.to_owned() };
     let age = now.duration_since(moment).max(SignedDuration::ZERO);

@@ -68,9 +68,11 @@ impl Names {
         if !self.by_site.contains_key(site) {
             let answer: MembersAnswer = context.client.get("/v1/members").await?;
             let named = answer.members.into_iter().map(|member| (member.site, member.name));
-            self.by_site.extend(named);
+            let revoked = answer.revoked.into_iter().map(|site| (site.site, site.name));
+            let former = answer.former.into_iter().map(|key| (key.site, key.name));
+            self.by_site.extend(named.chain(revoked).chain(former));
         }
-        // One that is no member any more keeps its id.
+        // One of which nothing is known keeps its id.
         let name = self.by_site.entry(site.to_owned()).or_insert_with(|| site.to_owned());
         Ok(visible(name))
     }
@@ -90,10 +92,10 @@ async fn show(context: &Context, names: &mut Names, told: &FeedAnswer) -> Result
             };
             output::line(format_args!("{time}  {name}  {collection}/{}  {what}", visible(id)))
         }
-        ToldAnswer::Fork { site, seq, .. } => {
+        ToldAnswer::Fork { site, incarnation, seq } => {
             let name = names.of(context, site).await?;
             output::line(format_args!(
-                "{name} signed number {seq} twice: what it wrote from there on may have been undone"
+                "{name} signed {incarnation}/{seq} twice: what it wrote from there on may have been undone"
             ))
         }
     }

@@ -28,6 +28,8 @@
 mod change;
 mod fold;
 mod former_keys;
+mod history;
+mod names;
 mod space;
 mod standing;
 mod ticket;
@@ -37,6 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
 pub use fold::{Admitting, Member, Members, NotAdmitted, Revoked};
 pub use former_keys::{FORMER_KEYS_MAX, FormerKey};
+pub use history::{MembershipEvent, MembershipStep, history};
 pub(crate) use space::admission_to_space;
 pub use space::{BadSpaceName, MAIN_SPACE, SPACE_NAME_BYTES_MAX, SpaceDocument, check_space_name};
 pub use ticket::{Ticket, TicketError};

@@ -29,7 +29,7 @@ impl<S: Store> Replica<S> {
     fn stage_decision(&mut self, decision: Decision) -> Result<(), DecisionError> {
         let network = self.network().ok_or(DecisionError::NoMember)?;
         if let Some(by) = self.revoked_by() {
-            return Err(DecisionError::Revoked { by });
+            return Err(DecisionError::Revoked { by: self.name_of(by) });
         }
         let (root, operation) = match decision {
             Decision::Revoke { site } => {
@@ -120,7 +120,8 @@ impl<S: Store> Replica<S> {
         let members = self.private.get(&root).map(|space| &space.members);
         let members = members.ok_or(DecisionError::UnknownSpace)?;
         if let Some(by) = self.revoked_from(root) {
-            return Err(DecisionError::OutOfSpace { left: by == self.site(), by });
+            let left = by == self.site();
+            return Err(DecisionError::OutOfSpace { left, by: self.name_of(by) });
         }
         match decision {
             SpaceDecision::Grant { site, role } if members.get(&site).is_some() => {

@@ -191,6 +191,11 @@ impl<S: Store> Replica<S> {
         })
     }
 
+    /// The ticket that this site holds, until it is a member.
+    pub fn ticket(&self) -> Option<&Ticket> {
+        self.network.as_ref()?.ticket.as_ref().filter(|_| self.has_ticket_to_present())
+    }
+
     /// Presents the ticket, if this site still needs to.
     pub(super) fn present_ticket(&mut self) -> Result<(), StoreError> {
         let now = self.now.monotonic_ms;

@@ -240,6 +240,7 @@ impl<S: Store> Replica<S> {
             self.outputs.push_back(Output::Written { id, results });
         }
         if !stage.entries.is_empty() {
+            self.look_for_copies(&stage.entries);
             self.spread(&stage.entries);
             self.receipts_are_due();
         }

@@ -82,8 +82,8 @@ pub enum DecisionError {
         "this site was revoked by {by}: it decides of nothing any more; it can join only anew, with a new ticket and another data folder"
     )]
     Revoked {
-        /// The admin who revoked it.
-        by: SiteId,
+        /// The name of the admin who revoked it.
+        by: String,
     },
     /// The site left the space, or was shut out of it.
     #[error("this site {}: it decides of nothing there any more", match left {
@@ -93,8 +93,8 @@ pub enum DecisionError {
     OutOfSpace {
         /// Whether by its own decision.
         left: bool,
-        /// Who decided.
-        by: SiteId,
+        /// The name of the site that decided.
+        by: String,
     },
     /// Admins decide.
     #[error("deciding of members takes the role admin, this site is {role}")]

@@ -59,7 +59,7 @@ impl<S: Store> Replica<S> {
         match gossip {
             Gossip::Entry(bytes) => self.gossiped_entry(from, token, &bytes).map(Some),
             Gossip::Announce { space, tip } => self.announced_entry(from, token, space, &tip),
-            Gossip::Receipt(receipt) => Ok(Some(self.take_receipt(receipt))),
+            Gossip::Receipt(receipt) => Ok(Some(self.take_receipt(receipt, true))),
             Gossip::News(space) => {
                 self.pull(from, space);
                 Ok(Some(Validation::Ignore))

@@ -14,12 +14,14 @@
 //! of records, found out beforehand), `accept` (one such entry), `stage` and `made` (what a group has changed so far),
 //! `history` (of a record, from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`,
 //! `peer`, `serve` and `gossip` (what is sent), `spaces` (and to whom), `merge` (bundles), `admission`, `former_keys`,
-//! `decision` (what a member may decide), `administration` (how it does), `receipts`, `forks`, `repair`, `replay`.
+//! `decision` (what a member may decide), `administration` (how it does), `receipts`, `forks`, `copies`, `repair`,
+//! `replay`.
 
 mod accept;
 mod administration;
 mod admission;
 mod commit;
+mod copies;
 mod decision;
 pub(crate) mod documents;
 mod foresight;
@@ -65,11 +67,13 @@ pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
 pub use decision::{Decision, DecisionError, SpaceDecision};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use peer::Exchange;
+pub use receipts::HeardReceipt;
 pub use replay::Progress;
 pub use spaces::HeldSpace;
 pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, Status};
 pub use write::{WriteError, Written};
 
+use copies::Lives;
 use documents::Documents;
 use foresight::Foresight;
 use indexes::Indexes;
@@ -377,6 +381,11 @@ pub enum Notice {
         /// Whether the entry that this site held is the one that stands.
         kept_ours: bool,
     },
+    /// Two copies of a site are at work: somebody copied its data folder and runs both.
+    Copies {
+        /// The site.
+        site: SiteId,
+    },
     /// The journal's copy of an entry is damaged: it is asked of the peers, and not served until one gives it back.
     /// Told for the first entry of each log.
     EntryLost {
@@ -445,6 +454,9 @@ pub struct Replica<S: Store> {
     peers: BTreeMap<SiteId, Peer>,
     receipts: BTreeMap<SpaceId, Receipts>,
     receipt_count: u64,
+    /// See [`Replica::heard_receipts`].
+    heard_receipts: BTreeMap<SiteId, HeardReceipt>,
+    lives: Lives,
     losses: Losses,
     /// A member has shown that this site was revoked, by this admin.
     told_revoked_by: Option<SiteId>,
@@ -559,6 +571,12 @@ impl<S: Store> Replica<S> {
     /// How many receipts were taken in since the start: whoever waits for one asks again when this has grown.
     pub fn receipt_count(&self) -> u64 {
         self.receipt_count
+    }
+
+    /// The sites of which receipts were taken in since this was last asked. The caller has the clocks to say since when a
+    /// site is silent.
+    pub fn heard_receipts(&mut self) -> BTreeMap<SiteId, HeardReceipt> {
+        std::mem::take(&mut self.heard_receipts)
     }
 
     /// What is held of a space; `None` where the space is not held.

@@ -23,6 +23,15 @@ const RECEIPT_LOG_BYTES: u64 = 9;
 /// Bytes of receipts in one answer: where many sites write they differ at any time, and this is sent in vain.
 const RECEIPTS_BYTES_MAX: usize = 8 * 1024;
 
+/// A receipt that was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeardReceipt {
+    /// When it was issued, in ms since 1970 by its site's clock.
+    pub time_ms: i64,
+    /// Whether it came by gossip, as it does when it is issued; otherwise it was fetched from another site, and may be old.
+    pub is_live: bool,
+}
+
 /// The latest receipt of each site in one space.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipts {
@@ -71,6 +80,11 @@ impl Receipts {
 }
 
 impl<S: Store> Replica<S> {
+    /// The latest receipt of each site in a space of records, as far as they have come here.
+    pub fn receipts_of(&self, space: SpaceId) -> BTreeMap<SiteId, Receipt> {
+        self.receipts.get(&space).map(|receipts| receipts.by_site.clone()).unwrap_or_default()
+    }
+
     pub(super) fn receipts_digest(&self, space: SpaceId) -> [u8; 8] {
         self.receipts.get(&space).map(Receipts::digest).unwrap_or_default()
     }
@@ -97,12 +111,12 @@ impl<S: Store> Replica<S> {
 
     pub(super) fn take_receipts(&mut self, receipts: Vec<Receipt>) {
         for receipt in receipts {
-            self.take_receipt(receipt);
+            self.take_receipt(receipt, false);
         }
     }
 
-    /// Keeps a receipt if it is its site's latest.
-    pub(super) fn take_receipt(&mut self, receipt: Receipt) -> Validation {
+    /// Keeps a receipt if it is its site's latest. `is_live`: it came by gossip.
+    pub(super) fn take_receipt(&mut self, receipt: Receipt, is_live: bool) -> Validation {
         let root = self.root_of(receipt.space).filter(|root| *root == receipt.network);
         let members = root.and_then(|root| self.members_of(root));
         let is_member = members.is_some_and(|members| members.get(&receipt.site).is_some());
@@ -116,8 +130,14 @@ impl<S: Store> Replica<S> {
         if !receipt.is_signed() {
             return Validation::Reject;
         }
+        let (site, heard) = (receipt.site, HeardReceipt { time_ms: receipt.time_ms, is_live });
         receipts.keep(receipt);
         self.receipt_count += 1;
+        if is_live {
+            self.heard_receipts.insert(site, heard);
+        } else {
+            self.heard_receipts.entry(site).or_insert(heard);
+        }
         // Receipts are saved with this site's own.
         self.receipts_are_due();
         Validation::Accept

@@ -2,6 +2,7 @@
 
 use super::accept::{Acceptance, Origin};
 use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE};
+use super::copies::Lives;
 use super::indexes::Indexes;
 use super::repair::Losses;
 use super::stage::Stage;
@@ -97,6 +98,8 @@ impl<S: Store> Replica<S> {
             peers: BTreeMap::new(),
             receipts: BTreeMap::new(),
             receipt_count: 0,
+            heard_receipts: BTreeMap::new(),
+            lives: Lives::default(),
             losses: Losses::default(),
             told_revoked_by: None,
             is_unwritable: false,

@@ -42,6 +42,8 @@ pub struct Status {
     pub revoked_by: Option<SiteId>,
     /// The sites that were members and are no more, by name.
     pub revoked: Vec<RevokedSite>,
+    /// The keys that sites have replaced, each with the site as it is known now.
+    pub former: BTreeMap<SiteId, SiteId>,
     /// The indexes that schemas declare.
     pub indexes: Vec<IndexStatus>,
 }
@@ -72,8 +74,8 @@ pub struct SiteStatus {
     pub connected: bool,
     /// When it issued its latest receipt that is known here, ms since 1970 by its own clock.
     pub receipt_ms: Option<i64>,
-    /// Entries held here that its receipt does not cover; where it lists only some logs, of those. `None`: no
-    /// receipt is known, or it does not tell.
+    /// Entries held here, others' than its own, that its receipt does not confirm; where it lists only some logs, of
+    /// those. It may hold them by now. `None`: no receipt is known, or it does not tell.
     pub lacks: Option<u64>,
     /// The ones among them that this site wrote.
     pub lacks_of_ours: Option<u64>,
@@ -143,6 +145,21 @@ struct Counted {
     unapplied: u64,
 }
 
+impl Status {
+    /// What each site is called for people: members, sites that were members, and both under their former keys.
+    pub fn names(&self) -> BTreeMap<SiteId, String> {
+        let members = self.sites.iter().map(|site| (site.site, site.name.clone()));
+        let revoked = self.revoked.iter().map(|site| (site.site, site.name.clone()));
+        let mut names: BTreeMap<_, _> = members.chain(revoked).collect();
+        for (former, site) in &self.former {
+            if let Some(name) = names.get(site).cloned() {
+                names.insert(*former, name);
+            }
+        }
+        names
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// What is held in memory now.
     pub fn footprint(&self) -> Footprint {
@@ -187,7 +204,14 @@ impl<S: Store> Replica<S> {
             indexes: self.indexes.status(),
             revoked_by: self.revoked_by(),
             revoked,
+            former: self.members().map(Members::former).unwrap_or_default(),
         }
+    }
+
+    /// What a site is called, also one that is a member no more; its id where that is not known.
+    pub(super) fn name_of(&self, site: SiteId) -> String {
+        let name = self.members().and_then(|members| members.name_of(&site));
+        name.map_or_else(|| site.to_string(), str::to_owned)
     }
 
     /// What is known of the sites of the space of records with this root, this site first, then the most senior.

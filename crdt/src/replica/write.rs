@@ -6,7 +6,7 @@ use super::stage::{Mark, Pending, Place, StagedChange, StagedRecord, StagedWrite
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
-use crate::ids::{NetworkId, SiteId, SpaceId};
+use crate::ids::{NetworkId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
     ActorBytes, Begun, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError, View,
@@ -43,8 +43,8 @@ pub enum WriteError {
     /// The site was revoked: nobody would take what it writes.
     #[error("this site was revoked by {by}: what it holds can be read, nothing can be written")]
     Revoked {
-        /// The admin who revoked it.
-        by: SiteId,
+        /// The name of the admin who revoked it.
+        by: String,
     },
     /// The site holds no such space.
     #[error("this site holds no such space")]
@@ -57,8 +57,8 @@ pub enum WriteError {
     OutOfSpace {
         /// Whether by its own decision.
         left: bool,
-        /// Who decided.
-        by: SiteId,
+        /// The name of the site that decided.
+        by: String,
     },
     /// The site may not write this.
     #[error("writing {what} takes the role {needed}, this site is {role}")]
@@ -260,11 +260,11 @@ impl<S: Store> Replica<S> {
         what: &'static str,
     ) -> Result<(), WriteError> {
         if let Some(by) = self.revoked_by() {
-            return Err(WriteError::Revoked { by });
+            return Err(WriteError::Revoked { by: self.name_of(by) });
         }
         if let Some(by) = self.revoked_from(root) {
             let left = by == self.site();
-            return Err(WriteError::OutOfSpace { left, by });
+            return Err(WriteError::OutOfSpace { left, by: self.name_of(by) });
         }
         match self.role_in(root) {
             Some(role) if role >= needed => Ok(()),

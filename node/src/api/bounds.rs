@@ -20,7 +20,12 @@ const TIME: &str = r"^[0-9]+(\.[0-9]+)?(s|ms)$";
 const WAIT_FOR: &str = "^(received:[0-9]+|site:.+)$";
 const SINCE: &str = "^(start|now|c1[A-Za-z0-9_-]+)$";
 const FEED_CURSOR: &str = "^c1[A-Za-z0-9_-]+$";
-const CHANGE: &str = "^[0-9a-f]+$";
+/// A hash or the beginning of it, or an entry.
+const CHANGE: &str = "^([0-9a-f]+|[0-9A-Fa-f]{4,16}/[0-9]+)$";
+const ENTRY: &str = "^(_network/)?[0-9A-Fa-f]{4,16}/[0-9]+$";
+/// A place in a list, or an entry.
+const BEFORE: &str = "^([0-9]+|(_network/)?[0-9A-Fa-f]{4,16}/[0-9]+)$";
+const ENTRY_CHARS_MAX: usize = 46;
 /// Longest id of a site or space, and longest name in characters.
 const NAME_CHARS_MAX: usize = 64;
 /// Longest cursor of the feed.
@@ -48,7 +53,8 @@ fn schema(parameter: &Parameter, is_read: bool) -> Option<Object> {
         "space" => text(SPACE, NAME_CHARS_MAX),
         "site" => text(NO_CONTROL_CHARACTERS, NAME_CHARS_MAX),
         "limit" => number(1, PAGE_RECORDS_MAX as u64).default(Some(PAGE_RECORDS.into())),
-        "before" => number(0, i64::MAX as u64),
+        "before" => text(BEFORE, ENTRY_CHARS_MAX),
+        "entry" => text(ENTRY, ENTRY_CHARS_MAX),
         "after" => text(NO_CONTROL_CHARACTERS, CURSOR_CHARS_MAX),
         "where" | "order" | "by" | "sum" | "avg" | "min" | "max" => {
             ObjectBuilder::new().schema_type(Type::String).max_length(Some(TEXT_BYTES_MAX))

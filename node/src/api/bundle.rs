@@ -10,6 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::bundle::{BundleError, Since};
 use branchline_crdt::chunks::ChunkError;
+use branchline_crdt::entry::EntryId;
 use branchline_crdt::frontier::Known;
 use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteId};
 use branchline_crdt::replica::MergeError;
@@ -21,8 +22,9 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Code, text_of};
 use super::extract::{InSpace, JsonBody, StreamedBody};
 use super::history::name_of;
-use super::log::{FrontierAnswer, TipAnswer, find_site, space_names};
+use super::log::{FrontierAnswer, TipAnswer, space_names};
 use super::object::object_or_null;
+use super::sites::find_member;
 use super::status::rfc3339;
 use crate::bundle::{MergeCounts, MergeReport, NotMerged};
 use crate::handle::Handle;
@@ -80,7 +82,7 @@ pub(crate) async fn bundle(
             return Err(ApiError::new(Code::BadParameter, message));
         }
         (Some(frontier), None) => since(&frontier, &handle, network)?,
-        (None, Some(site)) => Since::Receipt(find_site(&site, &handle.names().await?)?),
+        (None, Some(site)) => Since::Receipt(find_member(&handle, &site).await?),
         (None, None) => Since::Nothing,
     };
     let bytes = handle.bundle(since).await?;
@@ -194,9 +196,8 @@ fn not_merged(
             MergeError::Gap { missing } => {
                 let missing_entries = |missing: &branchline_crdt::replica::MissingEntries| {
                     let name = name_of(missing.author.site, names);
-                    let incarnation = HEXLOWER.encode(&missing.author.incarnation.0);
-                    let (from, to) = (missing.from, missing.to);
-                    format!("{name} {incarnation}/{from} to {to}")
+                    let from = EntryId { author: missing.author, seq: missing.from };
+                    format!("{name} {from} to {}", missing.to)
                 };
                 let told: Vec<_> =
                     missing.iter().take(MISSING_TOLD_MAX).map(missing_entries).collect();

@@ -80,7 +80,9 @@ pub(super) async fn find(handle: &Handle, text: &str) -> Result<SiteId, ApiError
     let revoked = status.revoked.iter().map(|site| (site.site, &site.name));
     let mut known = members.chain(revoked);
     let found = known.find(|(site, name)| *name == text || site.to_string() == text);
-    found.map(|(site, _)| site).ok_or_else(|| {
+    let former = || status.former.iter().find(|(former, _)| former.to_string() == text);
+    let found = found.map(|(site, _)| site).or_else(|| former().map(|(_, site)| *site));
+    found.ok_or_else(|| {
         ApiError::new(Code::MemberNotFound, format!("no member is called {text:?}"))
             .hint("`branchline members` shows all, with their ids")
     })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use branchline_crdt::entry::EntryId;
 use branchline_crdt::history::{self, FieldChange, HistoryError, Step};
 use branchline_crdt::holders;
 use branchline_crdt::ids::SiteId;
@@ -40,6 +41,8 @@ pub struct ChangeAnswer {
     pub incarnation: String,
     /// The number of its entry in the log of that incarnation.
     pub seq: u64,
+    /// Its entry, as `branchline log` takes it.
+    pub entry: String,
     /// The fields that show something else since.
     pub fields: Vec<FieldAnswer>,
     /// Values that it wrote beside others that were written at the same time and that show instead.
@@ -95,9 +98,10 @@ pub struct HolderAnswer {
     pub site: String,
     /// Its name.
     pub site_name: String,
-    /// Whether it holds them. `None`: it has never said what it holds, or its receipt does not tell.
+    /// Whether it holds them: `false` where its latest receipt does not confirm it. `None`: it has never said what it holds,
+    /// or its receipt does not tell.
     pub holds: Option<bool>,
-    /// When it last said what it holds, by its own clock, in RFC 3339.
+    /// When this site last heard from it, by this site's clock, in RFC 3339.
     pub last_heard: Option<String>,
 }
 
@@ -113,9 +117,9 @@ pub(crate) struct HistoryParams {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DiffParams {
-    /// A change, by its hash or the beginning of it. Not given: the one before `to`.
+    /// A change, by its hash, the beginning of it, or its entry. Not given: the one before `to`.
     from: Option<String>,
-    /// A change. Not given: the last.
+    /// A change, in the same way. Not given: the last.
     to: Option<String>,
 }
 
@@ -178,13 +182,14 @@ pub(crate) async fn receipts(
     address: Address,
 ) -> Result<Json<RecordReceiptsAnswer>, ApiError> {
     let Address { collection, id } = address.clone();
+    let receipts = handle.receipts_of(handle.root()?.main_space()).await?;
     let read = handle.read(move |journal, space| {
         let key = RecordKey { space, collection, id };
         let Some(entries) = history::latest_entries(journal, &key)? else { return Ok(None) };
-        Ok(Some(holders::holders(journal, space, &entries)?))
+        Ok(Some(holders::holders(journal, space, &entries, receipts)?))
     });
     let held = read.await?.ok_or_else(|| never_written(&address))?;
-    let sites = handle.sites().await?;
+    let (sites, heard) = (handle.sites().await?, handle.heard().await?);
     let holder = |site: &branchline_crdt::replica::SiteStatus| {
         let holding = held.get(&site.site);
         let is_own = site.site == handle.site();
@@ -193,7 +198,7 @@ pub(crate) async fn receipts(
             site_name: site.name.clone(),
             // What this site shows is durable here.
             holds: if is_own { Some(true) } else { holding.and_then(|holding| holding.holds) },
-            last_heard: holding.and_then(|holding| rfc3339(holding.receipt_ms)),
+            last_heard: heard.get(&site.site).and_then(|at| rfc3339(at.any_ms)),
         }
     };
     Ok(Json(RecordReceiptsAnswer { sites: sites.iter().map(holder).collect() }))
@@ -212,6 +217,7 @@ fn change(step: Step, names: &BTreeMap<SiteId, String>) -> ChangeAnswer {
         site_name: name_of(author.site, names),
         incarnation: HEXLOWER.encode(&author.incarnation.0),
         seq,
+        entry: EntryId { author, seq }.to_string(),
         fields: fields.into_iter().map(field).collect(),
         not_shown: not_shown.into_iter().map(hidden).collect(),
     }
@@ -223,7 +229,7 @@ fn field(change: FieldChange) -> FieldAnswer {
     FieldAnswer { field: path, before: json(before), after: json(after) }
 }
 
-/// A site's name for people; its id where it is no member.
+/// A site's name for people; its id where none is known.
 pub(crate) fn name_of(site: SiteId, names: &BTreeMap<SiteId, String>) -> String {
     names.get(&site).cloned().unwrap_or_else(|| site.to_string())
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use branchline_crdt::entry::EntryId;
+use branchline_crdt::entry::text::{EntryText, MEMBERSHIP};
 use branchline_crdt::frontier::Known;
 use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
 use branchline_crdt::log::{self, LoggedEntry};
@@ -16,7 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, Code};
 use super::extract::{InSpace, Params, page_records};
 use super::history::name_of;
+use super::sites::find_keys;
 use super::status::rfc3339;
+use crate::handle::Handle;
 
 /// Entries, newest last, in the order in which this site took them in.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -40,6 +44,8 @@ pub struct EntryAnswer {
     pub incarnation: String,
     /// Its number in the log of that incarnation.
     pub seq: u64,
+    /// All of this as one name, which commands take: `INCARNATION/SEQ`, with `_network/` before it for membership.
+    pub entry: String,
     /// Its hash, in hex.
     pub hash: String,
     /// When it was written, by its author's clock, in RFC 3339.
@@ -54,6 +60,9 @@ pub struct EntryAnswer {
     pub fate: String,
     /// Its place in this site's journal.
     pub position: u64,
+    /// The first hundred records that it changes, as `COLLECTION/ID`; told where the entry is asked for by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<String>,
 }
 
 /// What this site holds: the tips of all logs. As a file it tells `bundle --since` what another site holds.
@@ -97,7 +106,7 @@ pub struct WhyAnswer {
 /// What is not in step for one reason at one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CauseAnswer {
-    /// `behind`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable`, `schema_mismatch` or `writes_refused`.
+    /// `not_confirmed`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable`, `schema_mismatch` or `writes_refused`.
     pub reason: String,
     /// The site that is behind, ahead or not heard, or whose entries they are.
     pub site: String,
@@ -107,6 +116,8 @@ pub struct CauseAnswer {
     pub entries: u64,
     /// The first of them: incarnation in hex and number.
     pub first: Option<(String, u64)>,
+    /// The same as one name, which `branchline log` takes.
+    pub first_entry: Option<String>,
     /// The records that these entries change, as `COLLECTION/ID`: the first hundred.
     pub records: Vec<String>,
     /// How many records these entries change; counted up to 10,000, and as far as a thousand entries tell.
@@ -121,17 +132,19 @@ pub struct CauseAnswer {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogParams {
-    /// Of this site only: its name or id.
+    /// Of this site only, member or not any more: its name, or the id of one of its keys.
     site: Option<String>,
-    /// Entries before this place: the `next` of the page behind them.
-    before: Option<u64>,
+    /// This entry only, as answers name it, or the beginning of its incarnation with its number.
+    entry: Option<String>,
+    /// Entries before this place, the `next` of the page behind them; or before this entry.
+    before: Option<String>,
     /// At most so many entries: 1 to 1000, 100 if not given.
     limit: Option<usize>,
 }
 
 /// The names of the two spaces of a root: in a private space the same as in the network.
 pub(crate) fn space_names(root: NetworkId) -> [(&'static str, SpaceId); 2] {
-    [("_network", root.membership_space()), ("main", root.main_space())]
+    [(MEMBERSHIP, root.membership_space()), ("main", root.main_space())]
 }
 
 /// The last entries, in the order in which this site took them in.
@@ -144,35 +157,89 @@ pub(crate) fn space_names(root: NetworkId) -> [(&'static str, SpaceId); 2] {
 )]
 pub(crate) async fn log(
     InSpace(handle): InSpace,
-    Params(LogParams { site, before, limit }): Params<LogParams>,
+    Params(LogParams { site, entry, before, limit }): Params<LogParams>,
 ) -> Result<Json<LogAnswer>, ApiError> {
     let limit = page_records(limit)?;
     let root = handle.root()?;
-    let names = handle.names().await?;
-    let site = site.map(|site| find_site(&site, &names)).transpose()?;
+    let status = handle.replica_status().await?;
+    let names = status.names();
+    let sites = site.map(|site| find_keys(&status, &site)).transpose()?;
     let spaces = space_names(root);
+    if let Some(entry) = entry {
+        let named = named(&handle, &entry).await?;
+        let answer = |(entry, records): (LoggedEntry, Vec<(String, String)>)| EntryAnswer {
+            records: records.iter().take(RECORDS_NAMED_MAX).map(record_name).collect(),
+            ..entry_answer(entry, &spaces, &names)
+        };
+        return Ok(Json(LogAnswer {
+            entries: named.into_iter().map(answer).collect(),
+            next: None,
+        }));
+    }
+    let before = match before {
+        None => None,
+        Some(text) => Some(place_of(&handle, &text).await?),
+    };
     let read = handle.read(move |journal, _| {
-        let before = before.map(Position);
-        log::entries(journal, &spaces.map(|(_, space)| space), site, before, limit + 1)
+        let spaces = spaces.map(|(_, space)| space);
+        log::entries(journal, &spaces, sites.as_ref(), before, limit + 1)
     });
     let mut entries = read.await?;
     let has_more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| has_more).map(|entry| entry.position.0);
-    let answer = |entry: LoggedEntry| {
-        let space = spaces.iter().find(|(_, space)| *space == entry.space);
-        let space = space.map_or_else(|| entry.space.to_string(), |(name, _)| (*name).to_owned());
-        entry_answer(entry, space, &names)
-    };
+    let answer = |entry: LoggedEntry| entry_answer(entry, &spaces, &names);
     Ok(Json(LogAnswer { entries: entries.into_iter().rev().map(answer).collect(), next }))
 }
 
+/// The entries that a person names, with the records that each changes; at least one.
+async fn named(
+    handle: &Handle,
+    text: &str,
+) -> Result<Vec<(LoggedEntry, Vec<(String, String)>)>, ApiError> {
+    let entry: EntryText =
+        text.parse().map_err(|error| ApiError::of(Code::BadParameter, &error))?;
+    let root = handle.root()?;
+    let space = if entry.is_of_membership { root.membership_space() } else { root.main_space() };
+    let found = handle.read(move |journal, _| log::named(journal, space, &entry)).await?;
+    if found.is_empty() {
+        let message = format!("this site holds no entry {text}");
+        return Err(ApiError::new(Code::BadParameter, message).hint(
+            "`branchline log` lists those that it holds, `branchline space list` its other spaces",
+        ));
+    }
+    Ok(found)
+}
+
+/// A place in the journal, by its number or by the entry that lies there.
+async fn place_of(handle: &Handle, text: &str) -> Result<Position, ApiError> {
+    if let Ok(position) = text.parse() {
+        return Ok(Position(position));
+    }
+    match &named(handle, text).await?[..] {
+        [(entry, _)] => Ok(entry.position),
+        several => {
+            let message = format!("{} entries are called {text}: give more of it", several.len());
+            Err(ApiError::new(Code::BadParameter, message))
+        }
+    }
+}
+
+fn record_name((collection, id): &(String, String)) -> String {
+    format!("{collection}/{id}")
+}
+
 fn entry_answer(
-    entry: LoggedEntry,
-    space: String,
+    logged: LoggedEntry,
+    spaces: &[(&'static str, SpaceId)],
     names: &BTreeMap<SiteId, String>,
 ) -> EntryAnswer {
-    let LoggedEntry { author, seq, hash, fate, position, content, .. } = entry;
+    let LoggedEntry { space, author, seq, hash, fate, position, content } = logged;
+    let named = spaces.iter().find(|(_, known)| *known == space);
+    let space = named.map_or_else(|| space.to_string(), |(name, _)| (*name).to_owned());
+    let entry = EntryId { author, seq };
+    let before = if space == MEMBERSHIP { format!("{MEMBERSHIP}/") } else { String::new() };
+    let entry = format!("{before}{entry}");
     let count = |count: Option<usize>| count.map(|count| count as u64);
     let fate = match (content, fate) {
         (None, _) => "damaged",
@@ -186,6 +253,7 @@ fn entry_answer(
         site_name: name_of(author.site, names),
         incarnation: HEXLOWER.encode(&author.incarnation.0),
         seq,
+        entry,
         hash: hash.to_string(),
         time: content.and_then(|content| rfc3339(content.time_ms)),
         transactions: content.and_then(|content| count(content.transactions)),
@@ -193,17 +261,8 @@ fn entry_answer(
         bytes: content.map(|content| content.bytes as u64),
         fate: fate.to_owned(),
         position: position.0,
+        records: Vec::new(),
     }
-}
-
-/// The member of a name or id.
-pub(crate) fn find_site(text: &str, names: &BTreeMap<SiteId, String>) -> Result<SiteId, ApiError> {
-    let is_meant = |(site, name): &(&SiteId, &String)| *name == text || site.to_string() == text;
-    let found = names.iter().find(is_meant).map(|(site, _)| *site);
-    found.ok_or_else(|| {
-        ApiError::new(Code::BadParameter, format!("no site is called {text:?}"))
-            .hint("`branchline members` shows names and ids")
-    })
 }
 
 /// What this site holds: the tips of all logs. Tells `POST /v1/bundle` at another site what to leave out.
@@ -252,9 +311,10 @@ pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, Api
     let names = handle.names().await?;
     let members: Vec<_> = handle.sites().await?.into_iter().map(|site| site.site).collect();
     let own = handle.site();
+    let receipts = handle.receipts_of(root.main_space()).await?;
     let read = handle.read(move |journal, _| {
         let refusal = journal.refusal();
-        Ok((why::causes(journal, root, own, members)?, refusal))
+        Ok((why::causes(journal, root, own, members, &receipts)?, refusal))
     });
     let (found, refusal) = read.await?;
     let mut causes: Vec<_> = found
@@ -267,6 +327,7 @@ pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, Api
         site_name: name_of(own, &names),
         entries: 0,
         first: None,
+        first_entry: None,
         records: Vec::new(),
         record_count: 0,
         has_more_records: false,
@@ -282,9 +343,13 @@ fn cause_answer(
     names: &BTreeMap<SiteId, String>,
 ) -> CauseAnswer {
     let (reason, detail) = match reason {
-        Reason::Behind => ("behind", "the site has not confirmed these entries"),
+        Reason::Behind => {
+            ("not_confirmed", "no receipt of the site covers them; it may hold them by now")
+        }
         Reason::Ahead => ("ahead", "the site holds entries that have not come here"),
-        Reason::NeverHeard => ("never_heard", "the site has never said what it holds"),
+        Reason::NeverHeard => {
+            ("never_heard", "the site has never said what it holds: nothing is confirmed")
+        }
         Reason::Held => ("held", "a newer program is needed to read these entries"),
         Reason::Void => ("void", "the checker found a fault, so they have no effect anywhere"),
         Reason::Damaged => ("damaged", "the journal's copy is damaged; peers are asked for it"),
@@ -300,14 +365,15 @@ fn cause_answer(
         (Some(told), _) => told,
         (None, _) => detail.to_owned(),
     };
-    let name = |(name, id): &(String, String)| format!("{name}/{id}");
+    let first = cause.first.map(|(author, seq)| EntryId { author, seq });
     CauseAnswer {
         reason: reason.to_owned(),
         site: site.to_string(),
         site_name: name_of(site, names),
         entries: cause.entries,
-        first: cause.first.map(|(author, seq)| (HEXLOWER.encode(&author.incarnation.0), seq)),
-        records: cause.records.iter().take(RECORDS_NAMED_MAX).map(name).collect(),
+        first: first.map(|first| (HEXLOWER.encode(&first.author.incarnation.0), first.seq)),
+        first_entry: first.map(|first| first.to_string()),
+        records: cause.records.iter().take(RECORDS_NAMED_MAX).map(record_name).collect(),
         record_count: cause.records.len() as u64,
         has_more_records: cause.has_more_records,
         detail,

@@ -17,6 +17,8 @@
 //! | `POST /v1/import/{collection}` | many records as JSON lines |
 //! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `…/kinds`, `/v1/digest` | what there is |
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
+//! | `GET /v1/unsent` | what other sites have not confirmed yet |
+//! | `GET /v1/members/history` | what became of the members |
 //! | `GET /v1/changes` | every change of every record: as a page, a long poll, or server-sent events |
 //! | `GET /v1/conflicts` | fields with more than one value |
 //! | `POST /v1/conflicts/settle` | one of the values is written anew |
@@ -54,6 +56,7 @@ mod import;
 mod log;
 mod maintenance;
 mod membership;
+mod membership_history;
 mod metrics;
 mod object;
 mod one_shape;
@@ -68,7 +71,9 @@ mod schema_check;
 mod schemas;
 mod server;
 mod settle;
+mod sites;
 mod spaces;
+mod standing;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -76,6 +81,7 @@ mod sync;
 mod tests;
 mod token;
 mod transactions;
+mod unsent;
 mod values;
 mod writes;
 
@@ -112,6 +118,7 @@ pub use import::{IMPORT_LINES_MAX, ImportAnswer, ImportLine, RejectedLine};
 pub use log::{CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, WhyAnswer};
 pub use maintenance::{RebuildAnswer, VerifyAnswer};
 pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
+pub use membership_history::{MemberStep, MembersHistoryAnswer};
 pub use page::PAGE_BYTES;
 pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer, UnlikeAnswer};
 pub use records::RecordAnswer;
@@ -119,14 +126,16 @@ pub use schema_check::{KindsAnswer, MisfitAnswer, MisfitFieldAnswer, SchemaCheck
 pub use schemas::SchemasAnswer;
 pub use settle::{LeftAnswer, SettleAnswer, SettleRequest, SettledAnswer};
 pub use spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
+pub use standing::{CopiesAnswer, StandingAnswer};
 pub use status::{
-    IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer, SiteAnswer,
-    StatusAnswer,
+    FormerAnswer, IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer,
+    SiteAnswer, StatusAnswer,
 };
 pub use sync::{PeerSyncAnswer, SyncAnswer, SyncRequest};
 pub use transactions::{
     EditRequest, EntryName, Operation, RecordVersion, TransactionAnswer, TransactionRequest,
 };
+pub use unsent::{UnsentAnswer, UnsentCount, UnsentSite};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -188,6 +197,7 @@ fn routes() -> OpenApiRouter<Handle> {
         .routes(routes!(log::log))
         .routes(routes!(log::frontier))
         .routes(routes!(status::members))
+        .routes(routes!(membership_history::members_history))
         .routes(routes!(decisions::revoke, decisions::change))
         .routes(routes!(spaces::list, spaces::create))
         .routes(routes!(spaces::show))
@@ -219,6 +229,7 @@ fn routes() -> OpenApiRouter<Handle> {
         .layer(middleware::from_fn(time_out));
     // These read or write everything that is stored: they take as long as they take.
     let unbounded = OpenApiRouter::default()
+        .routes(routes!(unsent::unsent))
         .routes(routes!(bundle::bundle))
         .routes(routes!(bundle::merge))
         .routes(routes!(maintenance::backup))

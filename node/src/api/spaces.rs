@@ -200,6 +200,7 @@ async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceAnswer, ApiE
     let content = handle
         .read(|tables, space| Ok((live_records(tables, space)?, read::digest(tables, space)?)));
     let (records, digest) = content.await?;
+    let heard = handle.heard().await?;
     let left = space.closed_by == Some(handle.site());
     Ok(SpaceAnswer {
         name: space.name,
@@ -212,6 +213,6 @@ async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceAnswer, ApiE
         entries: space.entries,
         own_entries: space.own_entries,
         entries_unapplied: space.entries_unapplied,
-        sites: space.sites.into_iter().map(SiteAnswer::from).collect(),
+        sites: space.sites.into_iter().map(|site| SiteAnswer::of(site, &heard)).collect(),
     })
 }

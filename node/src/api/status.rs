@@ -1,5 +1,7 @@
 //! What the site knows of itself and of the others.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use branchline_crdt::ids::SiteId;
@@ -8,8 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
+use super::history::name_of;
+use super::standing::{CopiesAnswer, StandingAnswer};
 use crate::handle::Handle;
+use crate::heard::HeardAt;
 use crate::network::PeerInfo;
+use crate::others::Standing;
 
 /// What a site knows of itself, its storage and the others.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -24,8 +30,13 @@ pub struct StatusAnswer {
     pub role: Option<String>,
     /// Whether it is a member.
     pub member: bool,
-    /// Why the last attempt to join was refused.
+    /// Why another site does not let this one in.
     pub join_refused: Option<String>,
+    /// How this site stands in its network.
+    pub standing: StandingAnswer,
+    /// The sites of which two copies run at the same time.
+    #[serde(default)]
+    pub copies: Vec<CopiesAnswer>,
     /// Whether a node runs here, or the folder of a stopped one was opened.
     pub running: bool,
     /// Where it listens for other sites.
@@ -91,11 +102,18 @@ pub struct SiteAnswer {
     pub role: String,
     /// Whether it is connected to this site.
     pub connected: bool,
-    /// When it last said what it holds, by its own clock, in RFC 3339. `None`: never.
+    /// When this site last heard from it, by this site's clock, in RFC 3339. `None`: never.
     pub last_heard: Option<String>,
-    /// Entries held here that it lacks. `None`: it has never said what it holds.
+    /// When it last said what it holds, by this site's clock, in RFC 3339. `None`: never.
+    #[serde(default)]
+    pub last_confirmed: Option<String>,
+    /// When it issued its latest receipt, by its own clock, in RFC 3339. `None`: none is known.
+    #[serde(default)]
+    pub last_receipt: Option<String>,
+    /// Entries held here that it has not confirmed, those that it wrote itself left out: it may hold them by now. `None`:
+    /// it has never said what it holds.
     pub lacks: Option<u64>,
-    /// Entries of this site among them: what is not yet durable there.
+    /// Entries of this site among them.
     pub lacks_of_ours: Option<u64>,
     /// Entries that it holds and this site lacks.
     pub ahead: Option<u64>,
@@ -108,6 +126,20 @@ pub struct MembersAnswer {
     pub members: Vec<MemberAnswer>,
     /// The sites that were members and are no more.
     pub revoked: Vec<RevokedAnswer>,
+    /// The keys that sites have replaced, under which older entries stand.
+    #[serde(default)]
+    pub former: Vec<FormerAnswer>,
+}
+
+/// A key that a site has replaced.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FormerAnswer {
+    /// The site by its former key.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// The site by the key that it has now.
+    pub now: String,
 }
 
 /// A site that was a member.
@@ -117,7 +149,7 @@ pub struct RevokedAnswer {
     pub site: String,
     /// The name that it bore.
     pub name: String,
-    /// The name of the admin who revoked it, or the id of one who is no member any more.
+    /// The name of the admin who revoked it.
     pub by: String,
 }
 
@@ -141,6 +173,8 @@ pub struct MemberAnswer {
 pub struct PeersAnswer {
     /// The peers.
     pub peers: Vec<PeerAnswer>,
+    /// How this site stands in its network: a site that was revoked, or never admitted, has no peers.
+    pub standing: StandingAnswer,
 }
 
 /// One peer.
@@ -148,10 +182,13 @@ pub struct PeersAnswer {
 pub struct PeerAnswer {
     /// Its id.
     pub site: String,
-    /// Its name, if it is a member.
+    /// Its name, if it is or was a member.
     pub name: Option<String>,
     /// Whether it is a member.
     pub member: bool,
+    /// Whether it made the ticket that this site holds and has not been admitted with.
+    #[serde(default)]
+    pub inviter: bool,
     /// Whether it is connected.
     pub connected: bool,
     /// The address of the newest connection.
@@ -208,13 +245,26 @@ pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, 
 pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAnswer>, ApiError> {
     let node = handle.status().await?;
     let replica = node.replica;
+    let names = replica.names();
+    let join_refused = match &node.standing {
+        Standing::Refused(refused) => Some(refused.reason.clone()),
+        Standing::Member
+        | Standing::NoNetwork
+        | Standing::NotAdmitted { .. }
+        | Standing::Revoked { .. } => None,
+    };
+    let copies = node.copies.into_iter().map(|copies| CopiesAnswer::of(copies, &names));
+    let heard = node.heard;
+    let site = |site: SiteStatus| SiteAnswer::of(site, &heard);
     Ok(Json(StatusAnswer {
         site: replica.site.to_string(),
         name: replica.name,
         network: replica.network.map(|network| network.to_string()),
         role: replica.role.map(|role| role.to_string()),
         member: replica.member,
-        join_refused: node.join_refused,
+        join_refused,
+        standing: StandingAnswer::of(node.standing, &names),
+        copies: copies.collect(),
         running: node.running,
         listening: node.listening,
         records: node.records,
@@ -233,7 +283,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         revoked_by: replica.revoked_by.map(|by| by.to_string()),
         indexes: replica.indexes.into_iter().map(index).collect(),
         spaces: handle.space_names(),
-        sites: replica.sites.into_iter().map(SiteAnswer::from).collect(),
+        sites: replica.sites.into_iter().map(site).collect(),
     }))
 }
 
@@ -242,14 +292,18 @@ fn index(status: IndexStatus) -> IndexAnswer {
     IndexAnswer { collection, field, state, records_built }
 }
 
-impl From<SiteStatus> for SiteAnswer {
-    fn from(status: SiteStatus) -> Self {
+impl SiteAnswer {
+    /// What the replica knows of it, with when this site last heard of each.
+    pub(crate) fn of(status: SiteStatus, heard: &BTreeMap<SiteId, HeardAt>) -> Self {
+        let heard = heard.get(&status.site);
         Self {
             site: status.site.to_string(),
             name: status.name,
             role: status.role.to_string(),
             connected: status.connected,
-            last_heard: status.receipt_ms.and_then(rfc3339),
+            last_heard: heard.and_then(|at| rfc3339(at.any_ms)),
+            last_confirmed: heard.and_then(|at| rfc3339(at.receipt_ms?)),
+            last_receipt: status.receipt_ms.and_then(rfc3339),
             lacks: status.lacks,
             lacks_of_ours: status.lacks_of_ours,
             ahead: status.ahead,
@@ -273,17 +327,21 @@ pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<Members
         connected: member.connected,
         this_site: member.site == status.site,
     };
-    let name = |by: SiteId| {
-        let member = status.sites.iter().find(|member| member.site == by);
-        member.map_or_else(|| by.to_string(), |member| member.name.clone())
-    };
+    let names = status.names();
     let revoked = status.revoked.iter().map(|revoked| RevokedAnswer {
         site: revoked.site.to_string(),
         name: revoked.name.clone(),
-        by: name(revoked.by),
+        by: name_of(revoked.by, &names),
     });
     let revoked = revoked.collect();
-    Ok(Json(MembersAnswer { members: status.sites.into_iter().map(member).collect(), revoked }))
+    let former = status.former.iter().map(|(former, now)| FormerAnswer {
+        site: former.to_string(),
+        name: name_of(*former, &names),
+        now: now.to_string(),
+    });
+    let former = former.collect();
+    let members = status.sites.into_iter().map(member).collect();
+    Ok(Json(MembersAnswer { members, revoked, former }))
 }
 
 /// What the network layer knows of other sites.
@@ -300,6 +358,7 @@ pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnsw
         site: peer.peer.to_string(),
         name: name(&peer),
         member: peer.member,
+        inviter: false,
         connected: peer.connected,
         address: peer.address.map(|address| address.to_string()),
         outbound: peer.outbound,
@@ -308,7 +367,44 @@ pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnsw
         dial_error: peer.dial_error,
         known_addresses: peer.known_addresses.iter().map(ToString::to_string).collect(),
     };
-    Ok(Json(PeersAnswer { peers: handle.peers().await?.into_iter().map(peer).collect() }))
+    let standing = StandingAnswer::of(handle.standing().await?, &names);
+    let mut peers: Vec<_> = handle.peers().await?.into_iter().map(peer).collect();
+    note_inviter(&mut peers, &standing);
+    Ok(Json(PeersAnswer { peers, standing }))
+}
+
+/// The site that made this one's ticket is looked for as well.
+fn note_inviter(peers: &mut Vec<PeerAnswer>, standing: &StandingAnswer) {
+    let StandingAnswer { by, by_name, attempts, error, addresses, .. } = standing;
+    let Some(inviter) = by.clone().filter(|_| !addresses.is_empty()) else { return };
+    let known = peers.iter().position(|peer| peer.site == inviter);
+    let place = known.unwrap_or_else(|| {
+        peers.push(PeerAnswer {
+            site: inviter,
+            name: by_name.clone(),
+            member: false,
+            inviter: true,
+            connected: false,
+            address: None,
+            outbound: None,
+            round_trip_ms: None,
+            dial_failures: 0,
+            dial_error: None,
+            known_addresses: Vec::new(),
+        });
+        peers.len() - 1
+    });
+    let peer = &mut peers[place];
+    peer.inviter = true;
+    peer.dial_failures = peer.dial_failures.max(u32::try_from(*attempts).unwrap_or(u32::MAX));
+    if error.is_some() {
+        peer.dial_error.clone_from(error);
+    }
+    for address in addresses {
+        if !peer.known_addresses.contains(address) {
+            peer.known_addresses.push(address.clone());
+        }
+    }
 }
 
 /// A moment in ms since 1970 as text; `None` where the year has more than four digits.

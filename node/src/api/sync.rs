@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Code};
 use super::extract::JsonBody;
 use super::history::name_of;
-use super::log::find_site;
+use super::sites::find_member;
 use crate::handle::Handle;
 use crate::sync::{Direction, PeerSync};
 
@@ -90,11 +90,14 @@ pub(crate) async fn sync(
         return Err(ApiError::new(Code::Stopped, "the node is not running, so it has no links")
             .hint("start it with `branchline run`, or carry a bundle: `branchline bundle OUT`"));
     }
-    let names = handle.names().await?;
-    let own = handle.replica_status().await?.site;
+    let status = handle.replica_status().await?;
+    let (names, own) = (status.names(), status.site);
     let sites: BTreeSet<_> = match request.peer {
-        Some(peer) => BTreeSet::from([find_site(&peer, &names)?]),
-        None => names.keys().copied().filter(|site| *site != own).collect(),
+        Some(peer) => BTreeSet::from([find_member(&handle, &peer).await?]),
+        None => {
+            let members = status.sites.iter().map(|member| member.site);
+            members.filter(|site| *site != own).collect()
+        }
     };
     if sites.contains(&own) {
         return Err(bad("a site does not sync with itself".to_owned()));

@@ -24,6 +24,7 @@ impl Driver {
         let receipt_count = self.replica.receipt_count();
         self.receipts
             .send_if_modified(|count| std::mem::replace(count, receipt_count) != receipt_count);
+        self.note_receipts();
         self.drop_used_ticket();
     }
 
@@ -126,9 +127,14 @@ impl Driver {
 
     fn note(&mut self, notice: Notice) {
         match &notice {
-            Notice::Joined { .. } => self.known.send_modify(|known| known.join_refused = None),
-            Notice::NotAdmitted { reason, .. } => {
-                self.known.send_modify(|known| known.join_refused = Some(reason.clone()));
+            Notice::Joined { .. } => self.others.joining_ends(),
+            Notice::NotAdmitted { by, reason } => {
+                self.others.refused(*by, reason.clone(), Self::now(self.started));
+            }
+            Notice::Copies { site } => {
+                // It has lines of its own.
+                self.note_copies(*site, Vec::new());
+                return;
             }
             Notice::Void { .. } => {
                 self.metrics.entries_void.inc();
@@ -156,6 +162,7 @@ fn subject(notice: &Notice) -> Subject {
         Notice::Void { author, .. } => Subject::Site(author.site),
         Notice::Fork { .. } => Subject::Forks,
         Notice::Refused { from, .. } => Subject::Site(*from),
+        Notice::Copies { site } => Subject::Site(*site),
         Notice::SpaceEntered { .. }
         | Notice::MemberAdmitted { .. }
         | Notice::MemberRevoked { .. } => Subject::Members,
@@ -185,6 +192,7 @@ fn log(notice: Notice) {
         Notice::Fork { author, seq, kept_ours } => {
             error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
         }
+        Notice::Copies { site } => error!(%site, "two copies of one site are running"),
         Notice::EntryLost { author, seq } => {
             let site = author.site;
             error!(%site, seq, "the journal's copy of an entry is damaged, the peers are asked for it");

@@ -69,6 +69,7 @@ impl Driver {
             Event::Response { from, id, body } => {
                 self.note_answer(id);
                 self.note_heard(&from);
+                self.note_answered(&from);
                 self.feed_from(&from, |from| Input::Response { from, id, body })?;
                 // The next pull goes out before anything else of the group is taken in.
                 self.act();
@@ -85,15 +86,24 @@ impl Driver {
                 keep(&mut self.introductions, number, token, INTRODUCTIONS_MAX);
                 self.feed_from(&from, |from| Input::Introduction { from, token: number, body })
             }
+            Event::Copies { peer, addresses } => {
+                if let Some(site) = SiteId::from_peer_id(&peer) {
+                    let addresses = addresses.iter().map(ToString::to_string).collect();
+                    self.note_copies(site, addresses);
+                }
+                Ok(())
+            }
             Event::Stranger { peer } => {
                 debug!(%peer, "a stranger answers where a member was");
                 self.feed_from(&peer, Input::Stranger)
             }
             Event::IntroductionAnswer { from, id: _, body } => {
+                self.others.reached();
                 self.feed_from(&from, |from| Input::IntroductionAnswer { from, body })
             }
             Event::IntroductionFailed { to, id: _, reason } => {
                 debug!(peer = %to, %reason, "the introduction failed");
+                self.note_unreached(&to, &reason);
                 Ok(())
             }
         }

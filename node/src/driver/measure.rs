@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::replica::{Status, WriteError, Written};
+use branchline_crdt::replica::{WriteError, Written};
 use libp2p::PeerId;
 
-use super::Driver;
 use super::events::keep;
-use crate::clock::wall_ms;
+use super::{Driver, Seen};
 
 /// Pulls that wait for an answer, over all members; each ends in an answer or a failure.
 const PULLS_MAX: usize = 4096;
 
 /// What the replica's thread knows.
 pub(crate) struct Measured {
-    pub(crate) status: Status,
+    pub(crate) seen: Seen,
     /// By member.
     pub(crate) passed: BTreeMap<SiteId, Passed>,
 }
@@ -28,8 +27,6 @@ pub(crate) struct Passed {
     pub(crate) pulled: u64,
     /// Entries that it asked for and was sent.
     pub(crate) pushed: u64,
-    /// When anything last came from it, in ms since 1970.
-    pub(crate) heard_ms: Option<i64>,
 }
 
 impl Driver {
@@ -40,7 +37,7 @@ impl Driver {
             passed.pulled += exchange.pulled;
             passed.pushed += exchange.pushed;
         }
-        Measured { status: self.replica.status(), passed }
+        Measured { seen: self.seen(), passed }
     }
 
     /// A member's last link ends, and with it what the replica has counted of it.
@@ -50,13 +47,6 @@ impl Driver {
         let passed = self.passed.entry(site).or_default();
         passed.pulled += exchange.pulled;
         passed.pushed += exchange.pushed;
-    }
-
-    /// Something came from a member.
-    pub(super) fn note_heard(&mut self, peer: &PeerId) {
-        if let Some(site) = SiteId::from_peer_id(peer) {
-            self.passed.entry(site).or_default().heard_ms = Some(wall_ms());
-        }
     }
 
     pub(super) fn note_pull(&mut self, id: u64) {

@@ -1,12 +1,13 @@
 //! The one thread that drives the replica: messages in, groups of them committed together, outputs acted upon.
 //!
 //! `events`: what the network tells; `actions`: what the replica wants done; `prepare`: what other threads do for it;
-//! `intake`: what takes many turns; `measure`: what is noted of all this.
+//! `intake`: what takes many turns; `measure`: what is noted of all this; `others`: and of the other sites.
 
 mod actions;
 mod events;
 mod intake;
 mod measure;
+mod others;
 pub(crate) mod prepare;
 
 use std::collections::BTreeMap;
@@ -33,14 +34,17 @@ use tracing::{error, info, warn};
 
 use crate::clock::wall_ms;
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
+use crate::heard::Heard;
 use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 use crate::network::{Event, IntroductionToken, NetworkHandle, ResponseToken};
-use crate::site::SiteFolder;
+use crate::others::Others;
+use crate::site::{HEARD_FILE, SiteFolder};
 use crate::storage::Storage;
 
 use intake::Intake;
 pub(crate) use measure::{Measured, Passed};
+pub(crate) use others::Seen;
 
 /// Messages that wait for the replica. Writers wait for room, the network stops reading from peers.
 pub(crate) const QUEUE_MAX: usize = 1024;
@@ -67,6 +71,8 @@ pub(crate) enum Message {
     /// Answers, and does nothing else.
     Ping(oneshot::Sender<()>),
     Status(oneshot::Sender<Status>),
+    /// To be called with the driver, between two messages: it takes no more than moments.
+    Look(Box<dyn FnOnce(&Driver) + Send>),
     /// For those who watch the node.
     Measure(oneshot::Sender<Measured>),
     /// The private spaces that are held.
@@ -150,6 +156,7 @@ pub(crate) struct Driver {
     pulls: BTreeMap<u64, Instant>,
     /// By member, over all links since the start but for what the one that lasts has counted.
     passed: BTreeMap<SiteId, Passed>,
+    others: Others,
     /// Whether a ticket may lie in the folder: until this site is a member.
     keeps_ticket: bool,
     log_limit: LogLimit,
@@ -173,6 +180,8 @@ impl Driver {
         external: Vec<Multiaddr>,
         started: Instant,
     ) -> Self {
+        let heard = folder.path().join(HEARD_FILE);
+        let others = Others::new(Heard::load(&heard, Self::now(started)));
         Self {
             replica,
             network: None,
@@ -192,6 +201,7 @@ impl Driver {
             gossip: BTreeMap::new(),
             pulls: BTreeMap::new(),
             passed: BTreeMap::new(),
+            others,
             keeps_ticket: true,
             log_limit: LogLimit::new(started),
             rebuilds: 0,
@@ -234,6 +244,9 @@ impl Driver {
                 Flow::Stop => break,
             }
         }
+        let heard = self.folder.path().join(HEARD_FILE);
+        let members = others::member_sites(&self.replica);
+        self.others.heard.close(heard, &members, Self::now(self.started));
         if let Err(error) = self.replica.into_store().close() {
             warn!(%error, "the tables were not written out, the next start replays more");
         }
@@ -307,6 +320,7 @@ impl Driver {
             Message::Ping(reply) => {
                 let _ = reply.send(());
             }
+            Message::Look(look) => look(self),
             Message::Measure(reply) => {
                 let _ = reply.send(self.measure());
             }
@@ -325,7 +339,7 @@ impl Driver {
                 let _ = reply.send(joined);
                 if is_kept {
                     self.keeps_ticket = true;
-                    self.known.send_modify(|known| known.join_refused = None);
+                    self.others.joining_ends();
                     self.feed(Input::Join(ticket))?;
                 }
             }
@@ -365,6 +379,7 @@ impl Driver {
                     warn!(%about, lines, "further lines were left out");
                 }
                 self.feed(Input::Tick)?;
+                self.tick_others();
             }
             Message::Stop => return Ok(Flow::Stop),
         }

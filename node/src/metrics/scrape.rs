@@ -18,10 +18,11 @@ use tokio::task::spawn_blocking;
 
 use super::PREFIX;
 use super::process::Process;
-use crate::driver::{Measured, Message};
+use crate::driver::{Measured, Message, Seen};
 use crate::feed::FeedMeasured;
 use crate::handle::{Content, Handle, Stopped, content};
 use crate::network::PeerInfo;
+use crate::others::Standing;
 use crate::storage::{Reader, Sizes, disk};
 
 /// What one scrape asked for, besides what is recorded.
@@ -49,6 +50,11 @@ struct Stored {
 struct Peer {
     site: String,
     name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: String,
 }
 
 impl Handle {
@@ -102,6 +108,7 @@ impl Asked {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", version);
         self.of_replica(&mut registry);
+        self.of_standing(&mut registry);
         self.of_storage(&mut registry);
         self.of_peers(&mut registry);
         let FeedMeasured { consumers, lag_bytes } = &self.feed;
@@ -114,7 +121,7 @@ impl Asked {
     }
 
     fn of_replica(&self, registry: &mut Registry) {
-        let status = &self.measured.status;
+        let status = &self.measured.seen.status;
         let applied = status.entries.saturating_sub(status.entries_unapplied);
         for (name, help, value) in [
             ("members", "Members of the network", status.sites.len() as u64),
@@ -127,6 +134,30 @@ impl Asked {
         ] {
             gauge(registry, name, help, Some(value));
         }
+    }
+
+    /// How this site stands, and what is noticed of copies.
+    fn of_standing(&self, registry: &mut Registry) {
+        let Seen { standing, copies, .. } = &self.measured.seen;
+        let (state, attempts) = match standing {
+            Standing::Member => ("member", 0),
+            Standing::NoNetwork => ("no_network", 0),
+            Standing::NotAdmitted { unreached, .. } => {
+                ("not_admitted", unreached.as_ref().map_or(0, |unreached| unreached.attempts))
+            }
+            Standing::Refused(_) => ("refused", 0),
+            Standing::Revoked { .. } => ("revoked", 0),
+        };
+        let family: Family<State, Gauge<f64, AtomicU64>> = Family::default();
+        for known in ["member", "no_network", "not_admitted", "refused", "revoked"] {
+            let value = f64::from(u8::from(known == state));
+            family.get_or_create(&State { state: known.to_owned() }).set(value);
+        }
+        registry.register("standing", "How this site stands in its network", family);
+        let help = "Vain attempts to reach a member with the ticket";
+        gauge(registry, "join_failures", help, Some(attempts));
+        let help = "Sites of which two copies run at the same time";
+        gauge(registry, "sites_copied", help, Some(copies.len() as u64));
     }
 
     fn of_storage(&self, registry: &mut Registry) {
@@ -150,7 +181,7 @@ impl Asked {
     }
 
     fn of_peers(&self, registry: &mut Registry) {
-        let Measured { status, passed } = &self.measured;
+        let Measured { seen: Seen { status, heard, .. }, passed } = &self.measured;
         let others = || status.sites.iter().filter(|site| site.site != status.site);
         let known: BTreeMap<SiteId, &PeerInfo> = self
             .peers
@@ -162,13 +193,13 @@ impl Asked {
         let lag = |site: &SiteStatus| site.lacks.map(|lacks| lacks as f64);
         let ahead = |site: &SiteStatus| site.ahead.map(|ahead| ahead as f64);
         let receipt = |site: &SiteStatus| site.receipt_ms.map(seconds);
-        let heard = |site: &SiteStatus| passed.get(&site.site)?.heard_ms.map(seconds);
+        let heard = |site: &SiteStatus| heard.get(&site.site).map(|at| seconds(at.any_ms));
         let round_trip =
             |site: &SiteStatus| known.get(&site.site)?.round_trip_ms.map(|ms| ms / 1000.0);
         let failures = |site: &SiteStatus| Some(f64::from(known.get(&site.site)?.dial_failures));
         let of_site: [(&str, &str, Option<Unit>, OfSite<'_>); 7] = [
             ("peer_connected", "Whether the member is connected", None, &connected),
-            ("peer_lag_entries", "Entries held here that it lacks", None, &lag),
+            ("peer_lag_entries", "Entries held here that it has not confirmed", None, &lag),
             ("peer_ahead_entries", "Entries that it holds and that lack here", None, &ahead),
             ("peer_receipt_timestamp", "When it said what it holds", SECONDS, &receipt),
             ("peer_heard_timestamp", "When anything came from it", SECONDS, &heard),

@@ -53,11 +53,12 @@ pub enum Command {
         body: Vec<u8>,
     },
     /// Introduces this site to a peer, member or not, dialling it if it is not connected. Ends in
-    /// [`Event::IntroductionAnswer`] or [`Event::IntroductionFailed`].
+    /// [`Event::IntroductionAnswer`] or [`Event::IntroductionFailed`]. With addresses it is a site that is to let this one
+    /// in, as any member can: the configured peers are asked as well, each with an end of its own.
     Introduce {
         /// Who must answer; anybody else at the addresses is refused.
         to: PeerId,
-        /// Where to find it.
+        /// Where to find it, besides what is configured, remembered and seen nearby.
         addresses: Vec<Multiaddr>,
         /// The caller's number, given back with the outcome.
         id: u64,
@@ -175,6 +176,13 @@ pub enum Event {
         token: IntroductionToken,
         /// What it says. Trust nothing in it.
         body: Vec<u8>,
+    },
+    /// Two processes take turns in speaking for one peer: copies of one site, with one key.
+    Copies {
+        /// The peer.
+        peer: PeerId,
+        /// Where they are; temporary addresses if they dialled.
+        addresses: [Multiaddr; 2],
     },
     /// Where this site looked for a member it found somebody else, who is connected as a stranger, for a while.
     Stranger {

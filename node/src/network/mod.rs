@@ -42,6 +42,7 @@ mod members_only;
 mod on_command;
 mod on_event;
 mod peer_book;
+mod processes;
 mod redial;
 mod swarm;
 mod task;

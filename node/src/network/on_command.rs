@@ -12,10 +12,12 @@ use super::interface::{
     Command, Event, IntroductionFailure, IntroductionToken, PeerInfo, RequestFailure,
     ResponseToken, Verdict,
 };
-use super::task::{Introduction, Task, dial_error};
+use super::task::{DIAL_ADDRESSES_MAX, Introduction, Task, dial_error};
 
 /// Introductions under way at once. People make them, one at a time.
 const INTRODUCTIONS_MAX: usize = 16;
+/// Those of them to one peer that wait for a connection: an address that swallows packets keeps each for seconds.
+const INTRODUCTIONS_DIALLING_MAX: usize = 4;
 
 impl Task {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -27,6 +29,9 @@ impl Task {
             Command::Request { to, id, body } => self.request(to, id, body),
             Command::Respond { token, body } => self.respond(token, body),
             Command::Introduce { to, addresses, id, body } => {
+                if !addresses.is_empty() {
+                    self.introduce_to_configured(to, id, &body);
+                }
                 self.introduce(Introduction { to, id, body }, addresses)
             }
             Command::RespondIntroduction { token, body } => self.respond_introduction(token, body),
@@ -54,6 +59,7 @@ impl Task {
         }
         for peer in removed {
             self.redial.forget(&peer);
+            self.processes.forget(&peer);
             if self.book.remove_peer(&peer) {
                 self.book_changed();
             }
@@ -139,20 +145,39 @@ impl Task {
         }
     }
 
+    /// Asks those to let this site in whom the operator has named.
+    fn introduce_to_configured(&mut self, asked: PeerId, id: u64, body: &[u8]) {
+        let own = *self.swarm.local_peer_id();
+        let others = self.configured.keys().filter(|peer| **peer != asked && **peer != own);
+        for to in others.copied().collect::<Vec<_>>() {
+            self.introduce(Introduction { to, id, body: body.to_vec() }, Vec::new());
+        }
+    }
+
     fn introduce(&mut self, introduction: Introduction, addresses: Vec<Multiaddr>) {
         let to = introduction.to;
         let (bytes, bytes_max) = (introduction.body.len(), self.limits.introduction_bytes);
         let in_flight = self.introductions.len() + self.introductions_dialling.len();
+        let waiting = self.introductions_dialling.values();
+        let dialling = waiting.filter(|other| other.to == to).count();
         let reason = if bytes > bytes_max {
             RequestFailure::TooLarge { bytes, bytes_max }.into()
         } else if in_flight >= INTRODUCTIONS_MAX {
             RequestFailure::Busy { in_flight }.into()
+        } else if dialling >= INTRODUCTIONS_DIALLING_MAX {
+            RequestFailure::Busy { in_flight: dialling }.into()
         } else if self.swarm.is_connected(&to) {
             self.send_introduction(introduction);
             return;
         } else {
             let dialable = |address| address::dialable(address, &to);
-            let addresses = addresses.into_iter().filter_map(dialable).collect();
+            let mut addresses: Vec<_> = addresses.into_iter().filter_map(dialable).collect();
+            for address in self.addresses_to_dial(&to) {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            addresses.truncate(DIAL_ADDRESSES_MAX);
             match self.dial(to, addresses, PeerCondition::Always) {
                 Ok(connection) => {
                     self.introductions_dialling.insert(connection, introduction);

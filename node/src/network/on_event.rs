@@ -20,6 +20,8 @@ type Message = request_response::Message<Vec<u8>, Vec<u8>>;
 
 /// Two sites that dial each other at the same time have both connections, one each way, within this.
 const SIMULTANEOUS: Duration = Duration::from_secs(2);
+/// How long a peer that dialled again may take to name its process: a round trip, on a slow link.
+const NAMING: Duration = Duration::from_secs(1);
 
 impl Task {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<ProtocolsEvent>) {
@@ -124,11 +126,13 @@ impl Task {
         let is_leftover =
             |older: &Connection| older.outbound == outbound || older.since.elapsed() > SIMULTANEOUS;
         let is_again = link.connections.iter().any(is_leftover);
+        let id = connection.id;
         link.connections.push(connection);
         if is_again {
-            // A peer dials only when it knows of no connection: it has restarted, or lost the old one.
+            // A peer dials only when it knows of no connection: it has restarted, or lost the old one. Or it is a copy,
+            // which shows by the process that it names.
             tracing::debug!(%peer, "a connected peer has dialled again");
-            self.begin_anew(peer);
+            self.dialled_again.insert(id, (peer, Instant::now() + NAMING));
             return;
         }
         let connections_max =
@@ -144,7 +148,7 @@ impl Task {
     /// Closes all connections of a peer of which one is a leftover: the protocols keep state for each peer that began
     /// with the old connection. Both sides dial again after their usual pauses, so that two machines that run one site
     /// by mistake do not do this in a tight loop.
-    fn begin_anew(&mut self, peer: PeerId) {
+    pub(super) fn begin_anew(&mut self, peer: PeerId) {
         // An error says that they are closed already.
         self.swarm.disconnect_peer_id(peer).ok();
     }
@@ -155,14 +159,25 @@ impl Task {
         for connection in link.connections.iter_mut().filter(|connection| connection.id == id) {
             connection.process = Some(process);
         }
+        let address = link.connections.iter().find(|connection| connection.id == id);
+        let address = address.map(|connection| connection.address.clone());
         let mut processes = link.connections.iter().filter_map(|connection| connection.process);
-        if processes.any(|other| other != process) {
+        let is_other = processes.any(|other| other != process);
+        let now = Instant::now();
+        let copies = address.and_then(|address| self.processes.seen(peer, process, address, now));
+        if let Some(addresses) = copies {
+            self.emit(Event::Copies { peer, addresses });
+        }
+        if is_other {
             tracing::debug!(%peer, "a connected peer has restarted");
+        }
+        if self.dialled_again.remove(&id).is_some() || is_other {
             self.begin_anew(peer);
         }
     }
 
     fn on_closed(&mut self, peer: PeerId, id: ConnectionId) {
+        self.dialled_again.remove(&id);
         let Some(link) = self.links.get_mut(&peer) else {
             // A stranger leaves; if it is a member by now, it is dialled as one.
             self.dial_if_wanted(peer);

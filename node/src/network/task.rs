@@ -16,6 +16,7 @@ use super::address;
 use super::config::NetworkLimits;
 use super::interface::{Command, Event};
 use super::peer_book::PeerBook;
+use super::processes::Processes;
 use super::redial::Redial;
 use super::swarm::Protocols;
 use super::topics::OwnTopics;
@@ -67,6 +68,9 @@ pub(super) struct Task {
     pub(super) introductions: HashMap<OutboundRequestId, (PeerId, u64)>,
     pub(super) introductions_dialling: BTreeMap<ConnectionId, Introduction>,
     pub(super) redial: Redial,
+    pub(super) processes: Processes,
+    /// Connections that are to be closed with all others of their peer, once it has named its process or until then.
+    pub(super) dialled_again: BTreeMap<ConnectionId, (PeerId, Instant)>,
     pub(super) configured: BTreeMap<PeerId, Vec<Multiaddr>>,
     pub(super) book: PeerBook,
     /// Who announces itself on the local network, member or not; never saved.
@@ -97,6 +101,8 @@ impl Task {
             introductions: HashMap::new(),
             introductions_dialling: BTreeMap::new(),
             redial: Redial::default(),
+            processes: Processes::default(),
+            dialled_again: BTreeMap::new(),
             configured,
             book,
             nearby: PeerBook::default(),
@@ -140,12 +146,17 @@ impl Task {
     fn wake_at(&self) -> Option<Instant> {
         let redial = self.may_redial().then(|| self.redial.next_due()).flatten();
         let strangers = self.swarm.behaviour().members.next_deadline();
-        [redial, strangers, self.save_at].into_iter().flatten().min()
+        let dialled_again = self.dialled_again.values().map(|(_, at)| *at).min();
+        [redial, strangers, dialled_again, self.save_at].into_iter().flatten().min()
     }
 
     fn on_time(&mut self, now: Instant) {
         for connection in self.swarm.behaviour_mut().members.expired(now) {
             self.swarm.close_connection(connection);
+        }
+        let unnamed = self.dialled_again.extract_if(.., |_, (_, at)| *at <= now);
+        for (_, (peer, _)) in unnamed.collect::<Vec<_>>() {
+            self.begin_anew(peer);
         }
         while self.may_redial()
             && let Some(peer) = self.redial.take_due(now)
@@ -340,15 +351,22 @@ impl Task {
 pub(super) fn dial_error(error: &DialError) -> String {
     match error {
         DialError::Transport(failures) => {
-            let texts =
-                failures.iter().map(|(address, error)| format!("{address}: {}", innermost(error)));
+            let texts = failures.iter().map(|(address, error)| {
+                // Whose address it is stands beside it wherever this is shown.
+                let (address, _) = address::split_peer(address.clone());
+                let error = innermost(error);
+                format!("{address}: {}", error.trim_end_matches([':', ' ']))
+            });
             texts.collect::<Vec<_>>().join("; ")
+        }
+        DialError::WrongPeerId { obtained, address } => {
+            let (address, _) = address::split_peer(address.clone());
+            format!("{address}: {obtained} answers there")
         }
         DialError::LocalPeerId { .. }
         | DialError::NoAddresses
         | DialError::DialPeerConditionFalse(_)
         | DialError::Aborted
-        | DialError::WrongPeerId { .. }
         | DialError::Denied { .. } => error.to_string(),
     }
 }

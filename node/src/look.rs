@@ -1,0 +1,42 @@
+//! What a program asks the replica's thread that takes it moments.
+
+use std::collections::BTreeMap;
+
+use branchline_crdt::ids::{SiteId, SpaceId};
+use branchline_crdt::receipt::Receipt;
+
+use crate::driver::{Driver, Message};
+use crate::handle::{Handle, Stopped};
+use crate::heard::HeardAt;
+use crate::others::Standing;
+
+impl Handle {
+    /// Has the replica's thread look at what it holds: for moments, since everything else waits.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Driver) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        self.ask(|reply| {
+            Message::Look(Box::new(|driver| {
+                // Nobody may be waiting any more.
+                let _ = reply.send(look(driver));
+            }))
+        })
+        .await
+    }
+
+    /// When each other site was last heard, by this machine's clock.
+    pub async fn heard(&self) -> Result<BTreeMap<SiteId, HeardAt>, Stopped> {
+        self.look(Driver::heard).await
+    }
+
+    /// The latest receipt of each site in a space of records.
+    pub async fn receipts_of(&self, space: SpaceId) -> Result<BTreeMap<SiteId, Receipt>, Stopped> {
+        self.look(move |driver| driver.replica().receipts_of(space)).await
+    }
+
+    /// How this site stands in its network.
+    pub async fn standing(&self) -> Result<Standing, Stopped> {
+        Ok(self.look(Driver::seen).await?.standing)
+    }
+}
