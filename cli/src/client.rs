@@ -128,6 +128,11 @@ impl Client {
         Self { space, ..self }
     }
 
+    /// The space that requests are about; `None`: `main`.
+    pub(crate) fn space(&self) -> Option<&str> {
+        self.space.as_deref()
+    }
+
     /// The port at which the running node serves its API to other programs.
     pub(crate) fn port(&self) -> Option<SocketAddr> {
         match &self.link {

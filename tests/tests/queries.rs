@@ -19,10 +19,9 @@ fn head(folder: &std::path::Path) -> Office {
     let sales: String = (0..RECORDS).map(sale).collect();
     let file = folder.join("sales.csv");
     std::fs::write(&file, format!("id,branch,price,quantity\n{sales}")).unwrap();
-    let types = ["--types", "branch=string,price=decimal,quantity=integer", "--write-schema"];
     head.start();
     let file = file.to_str().unwrap();
-    head.run([&["import", "sales", file, "--id", "id"], &types[..]].concat()).ok();
+    head.run(["import", "sales", file, "--id", "id"]).ok();
     head
 }
 

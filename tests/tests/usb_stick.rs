@@ -129,7 +129,7 @@ fn a_merge_that_broke_off_goes_on_where_it_was() {
     let csv = rows(folder.path(), 30_000);
     head.run(["import", "rows", csv.to_str().unwrap(), "--id", "id"]).ok();
     let path = stick.to_str().unwrap();
-    let told = json(&head.run(["--json", "bundle", path]).ok());
+    let told = json(&head.run(["--json", "bundle", path, "--force"]).ok());
     let whole = std::fs::read(&stick).unwrap();
     assert_eq!(told["bytes"], whole.len());
     // The last piece is lost.
@@ -154,7 +154,7 @@ fn a_stick_on_which_something_went_wrong_is_refused_with_the_reason() {
     let stick = folder.path().join("stick");
     carry(&north, &head, &stick);
     head.run(["put", "products", "tea", "{}"]).ok();
-    head.run(["bundle", stick.to_str().unwrap()]).ok();
+    head.run(["bundle", stick.to_str().unwrap(), "--force"]).ok();
     let whole = std::fs::read(&stick).unwrap();
     let other = Office::init(PROGRAM, &folder.path().join("elsewhere"), "head", true);
     let bad = folder.path().join("bad");

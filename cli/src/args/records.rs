@@ -94,14 +94,17 @@ pub(crate) struct ImportArgs {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
-    /// Kinds of fields that the collection's schema does not tell; others are inferred
+    /// Kinds of fields that the collection's schema does not declare; others are inferred
     #[arg(long, value_name = "NAME=KIND,...", value_delimiter = ',', value_parser = parse_type)]
     pub(crate) types: Vec<(String, Kind)>,
     /// Bring deleted records back, with the fields of the input and no others; they are set aside otherwise
     #[arg(long)]
     pub(crate) undelete: bool,
-    /// Write the kinds as the collection's schema first
+    /// Do not declare the schema of a collection that has none
     #[arg(long)]
+    pub(crate) no_schema: bool,
+    /// What said so before it was the rule
+    #[arg(long, hide = true)]
     pub(crate) write_schema: bool,
 }
 

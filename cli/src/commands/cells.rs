@@ -91,6 +91,33 @@ impl CellWriter {
     }
 }
 
+/// What a cell of such a file says of a record's field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cell<'a> {
+    /// The record has none.
+    Absent,
+    /// It is null.
+    Null,
+    /// It is what the text says.
+    Text(&'a str),
+}
+
+impl<'a> Cell<'a> {
+    /// Reads a cell. `is_quoted`: it stands in quotes.
+    pub(crate) fn of(cell: &'a str, is_quoted: bool) -> Self {
+        match cell {
+            "" if !is_quoted => Self::Absent,
+            NULL => Self::Null,
+            cell => Self::Text(unmarked(cell)),
+        }
+    }
+}
+
+/// What a cell with a name or an id means.
+pub(crate) fn unmarked(cell: &str) -> &str {
+    cell.strip_prefix(MARK).unwrap_or(cell)
+}
+
 /// Whether a spreadsheet takes a text for a number: `-12.50` is one, and no formula.
 fn is_number(text: &str) -> bool {
     let unsigned = text.strip_prefix('-').unwrap_or(text);

@@ -7,6 +7,8 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cells {
     pub(crate) cells: Vec<String>,
+    /// The cells that are empty and stand in quotes, from 0.
+    pub(crate) quoted_empty: Vec<usize>,
     /// Whether a quote stands within a cell that does not begin with one.
     pub(crate) has_loose_quote: bool,
 }
@@ -140,6 +142,9 @@ impl RowParser {
                 self.row.has_loose_quote = true;
             }
         }
+        if self.place == Place::Closed && self.cell.is_empty() {
+            self.row.quoted_empty.push(self.row.cells.len());
+        }
         self.row.cells.push(std::mem::take(&mut self.cell));
         self.place = Place::Start;
         Ok(())
@@ -170,6 +175,7 @@ mod tests {
         assert_eq!(cells(r#""","""","#), ["", "\"", ""]);
         assert_eq!(cells(r#""C:\dir\",x"#), [r"C:\dir\", "x"]);
         assert_eq!(cells(""), [""]);
+        assert_eq!(one_line(r#","",x"#, ',').unwrap().quoted_empty, [1]);
         assert_eq!(one_line("a;b,c;\"d;\"", ';').unwrap().cells, ["a", "b,c", "d;"]);
     }
 

@@ -6,7 +6,7 @@ use branchline_crdt::record::Kind;
 use serde_json::Value;
 
 use super::booleans::{Booleans, boolean};
-use super::infer::{Guess, of_cell};
+use super::infer::{Guess, Inferred, of_cell};
 use super::numbers::{DecimalMark, Numbers, Style, Verdict};
 
 /// What is known of a column so far.
@@ -47,6 +47,15 @@ impl ColumnGuess {
         self.guess.observe(cell);
         self.numbers.observe(cell);
         self.booleans.observe(cell);
+    }
+
+    /// Takes a text into account that is there and empty.
+    pub(crate) fn observe_empty_text(&mut self) {
+        self.is_empty = false;
+        self.guess.observe_text("");
+        // No number, and neither yes nor no.
+        self.numbers.observe("\"");
+        self.booleans.observe("\"");
     }
 
     fn column(&self, asked: Option<DecimalMark>) -> Column {
@@ -101,6 +110,11 @@ pub(crate) fn columns(guesses: &[ColumnGuess], asked: Option<DecimalMark>) -> Ve
 impl Column {
     pub(crate) fn has_decimal_comma(&self) -> bool {
         self.style.is_some_and(|style| style.mark == DecimalMark::Comma)
+    }
+
+    /// What its values say of its kind.
+    pub(crate) fn inferred(&self) -> Inferred {
+        if self.is_empty { Inferred::Nothing } else { Inferred::Kind(self.kind) }
     }
 
     /// Reads a cell as a value of this kind, which is the schema's where that has one.

@@ -23,6 +23,8 @@ pub(crate) struct CsvRow {
     pub(crate) cells: Result<Vec<String>, String>,
     /// What is odd about a row that keeps the rules: it may have swallowed others.
     pub(crate) doubt: Option<String>,
+    /// The cells that are empty and stand in quotes, from 0.
+    pub(crate) quoted_empty: Vec<usize>,
 }
 
 /// Reads rows.
@@ -84,10 +86,10 @@ impl<R: BufRead> CsvRows<R> {
         }
         self.in_doubt = false;
         match row {
-            Ok(Cells { cells, .. }) => match self.count_error(cells.len()) {
+            Ok(row) => match self.count_error(row.cells.len()) {
                 None => {
                     let doubt = self.doubt(lines);
-                    Ok(Some(CsvRow { doubt, ..self.take(lines, cells) }))
+                    Ok(Some(CsvRow { doubt, ..self.take(lines, row) }))
                 }
                 // Its quotes are right, unless one of its lines is a row of its own.
                 Some(error) => match self.clean_within(lines)? {
@@ -232,7 +234,8 @@ impl<R: BufRead> CsvRows<R> {
         })
     }
 
-    fn take(&mut self, lines: usize, cells: Vec<String>) -> CsvRow {
+    fn take(&mut self, lines: usize, row: Cells) -> CsvRow {
+        let Cells { cells, quoted_empty, has_loose_quote: _ } = row;
         let (raw, bad_line) = self.raw(lines);
         let cells = match bad_line {
             None => Ok(cells),
@@ -244,11 +247,11 @@ impl<R: BufRead> CsvRows<R> {
                 ))
             }
         };
-        CsvRow { raw, cells, doubt: None }
+        CsvRow { raw, cells, doubt: None, quoted_empty }
     }
 
     fn refuse(&mut self, lines: usize, error: String) -> CsvRow {
-        CsvRow { raw: self.raw(lines).0, cells: Err(error), doubt: None }
+        CsvRow { raw: self.raw(lines).0, cells: Err(error), doubt: None, quoted_empty: Vec::new() }
     }
 
     /// Sets lines aside as one; those behind them may be a part of them.

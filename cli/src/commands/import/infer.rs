@@ -1,9 +1,35 @@
-//! Which kinds the columns of a file have, and what a cell becomes.
+//! Which kinds the fields of an input have by their values, and what a cell becomes. A kind never changes once it is
+//! declared, so what is in doubt is text.
 
 use std::collections::BTreeMap;
 
-use branchline_crdt::record::{self, Kind};
-use serde_json::{Map, Value};
+use branchline_crdt::record::{self, Kind, is_plain_decimal};
+use serde_json::{Map, Number, Value};
+
+/// What the values of a field say of its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Inferred {
+    /// There is none, or nothing but null.
+    #[default]
+    Nothing,
+    /// They are all of this kind.
+    Kind(Kind),
+    /// They are JSON strings, all of which are decimals.
+    DecimalText,
+    /// They are JSON of several kinds.
+    Mixed,
+}
+
+impl Inferred {
+    /// The kind that all of them have.
+    pub(crate) fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Kind(kind) => Some(kind),
+            Self::DecimalText => Some(Kind::String),
+            Self::Nothing | Self::Mixed => None,
+        }
+    }
+}
 
 /// What all values of one column have in common so far.
 #[derive(Clone, Copy, Debug)]
@@ -12,22 +38,28 @@ pub(crate) struct Guess {
     integer: bool,
     boolean: bool,
     decimal: bool,
+    timestamp: bool,
 }
 
 impl Guess {
     pub(crate) fn new() -> Self {
-        Self { any: false, integer: true, boolean: true, decimal: true }
+        Self { any: false, integer: true, boolean: true, decimal: true, timestamp: true }
     }
 
     /// Takes one cell into account; empty ones say nothing.
     pub(crate) fn observe(&mut self, cell: &str) {
-        if cell.is_empty() {
-            return;
+        if !cell.is_empty() {
+            self.observe_text(cell);
         }
+    }
+
+    /// Takes a text into account, which may be empty.
+    pub(crate) fn observe_text(&mut self, text: &str) {
         self.any = true;
-        self.integer &= is_integer(cell);
-        self.boolean &= matches!(cell, "true" | "false");
-        self.decimal &= is_plain_decimal(cell);
+        self.integer &= is_integer(text);
+        self.boolean &= matches!(text, "true" | "false");
+        self.decimal &= is_plain_decimal(text);
+        self.timestamp &= is_moment(text);
     }
 
     /// The kind that holds every value exactly.
@@ -37,6 +69,7 @@ impl Guess {
             Self { integer: true, .. } => Kind::Integer,
             Self { boolean: true, .. } => Kind::Boolean,
             Self { decimal: true, .. } => Kind::Decimal,
+            Self { timestamp: true, .. } => Kind::Timestamp,
             Self { .. } => Kind::String,
         }
     }
@@ -47,56 +80,71 @@ fn is_integer(text: &str) -> bool {
     text.parse::<i64>().is_ok_and(|number| number.to_string() == text)
 }
 
-/// `74.69`, `-0.5`, `100`: digits with at most one point between them, and no zeros that a number would lose.
-fn is_plain_decimal(text: &str) -> bool {
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let whole = unsigned.split('.').next().unwrap_or_default();
-    let leading_zero = whole.len() > 1 && whole.starts_with('0');
-    !leading_zero && is_decimal(text)
+/// `2026-01-31T12:00:00Z`, with at most three digits behind the second: a moment of which nothing is lost. A date alone, or
+/// the offset of a clock, would be.
+fn is_moment(text: &str) -> bool {
+    let is_like = |pattern: &str| {
+        text.len() == pattern.len()
+            && text.bytes().zip(pattern.bytes()).all(|(byte, like)| match like {
+                b'0' => byte.is_ascii_digit(),
+                like => byte == like,
+            })
+    };
+    let is_written_so = [
+        "0000-00-00T00:00:00Z",
+        "0000-00-00T00:00:00.0Z",
+        "0000-00-00T00:00:00.00Z",
+        "0000-00-00T00:00:00.000Z",
+    ]
+    .into_iter()
+    .any(is_like);
+    // A leap second would be kept as the second before it.
+    is_written_so && !text[17..].starts_with("60") && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 fn is_decimal(text: &str) -> bool {
     Kind::Decimal.accepts(&record::Value::Str(text.to_owned()))
 }
 
-/// What a field of a JSON lines file holds in all its lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum JsonGuess {
-    /// Nothing but null so far.
-    #[default]
-    Nothing,
-    /// This kind.
-    Kind(Kind),
-    /// Several kinds: the schema leaves the field out.
-    Mixed,
-}
+/// What a field of a JSON input holds in all its records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct JsonGuess(Inferred);
 
 impl JsonGuess {
     pub(crate) fn observe(&mut self, value: &Value) {
-        let kind = match value {
+        let found = match value {
             Value::Null => return,
-            Value::Bool(_) => Kind::Boolean,
-            Value::Number(number) if number.is_i64() => Kind::Integer,
-            Value::Number(_) => Kind::Float,
-            Value::String(_) => Kind::String,
-            Value::Array(_) => Kind::List,
-            Value::Object(_) => Kind::Map,
+            Value::Bool(_) => Inferred::Kind(Kind::Boolean),
+            Value::Number(number) => of_number(number),
+            Value::String(text) if is_plain_decimal(text) => Inferred::DecimalText,
+            Value::String(_) => Inferred::Kind(Kind::String),
+            Value::Array(_) => Inferred::Kind(Kind::List),
+            Value::Object(_) => Inferred::Kind(Kind::Map),
         };
-        *self = match *self {
-            Self::Nothing => Self::Kind(kind),
-            Self::Kind(Kind::Integer | Kind::Float) if kind == Kind::Float => Self::Kind(kind),
-            Self::Kind(Kind::Float) if kind == Kind::Integer => *self,
-            Self::Kind(known) if known == kind => *self,
-            Self::Kind(_) | Self::Mixed => Self::Mixed,
+        let (integer, decimal) = (Inferred::Kind(Kind::Integer), Inferred::Kind(Kind::Decimal));
+        let text = Inferred::Kind(Kind::String);
+        self.0 = match (self.0, found) {
+            (Inferred::Nothing, found) => found,
+            (known, found) if known == found => known,
+            (known, found) if [known, found] == [integer, decimal] => decimal,
+            (known, found) if [known, found] == [decimal, integer] => decimal,
+            (Inferred::DecimalText, found) if found == text => text,
+            (known, Inferred::DecimalText) if known == text => text,
+            (_, _) => Inferred::Mixed,
         };
     }
 
-    pub(crate) fn kind(self) -> Option<Kind> {
-        match self {
-            Self::Kind(kind) => Some(kind),
-            Self::Nothing | Self::Mixed => None,
-        }
+    pub(crate) fn inferred(self) -> Inferred {
+        self.0
     }
+}
+
+/// A number that is no integer of 64 bits is a decimal, if one has room for it.
+fn of_number(number: &Number) -> Inferred {
+    if number.is_i64() {
+        return Inferred::Kind(Kind::Integer);
+    }
+    if is_decimal(&number.to_string()) { Inferred::Kind(Kind::Decimal) } else { Inferred::Mixed }
 }
 
 /// The kinds of fields by name.
@@ -104,10 +152,14 @@ pub(crate) type Kinds = BTreeMap<String, Kind>;
 
 /// The kinds that a schema declares for fields of the record itself.
 pub(crate) fn kinds_of_schema(schema: &Map<String, Value>) -> Kinds {
-    let kind = |(name, spec): (&String, &Value)| {
-        // `KIND`, perhaps with `required` or `indexed` behind it.
-        let kind = spec.as_str()?.split(' ').next()?.parse().ok()?;
-        Some((name.clone(), kind))
+    let kind = |(path, spec): (&String, &Value)| {
+        // What a path leads through is a map.
+        let kind = match path.split_once('.') {
+            Some((name, _)) => return Some((name.to_owned(), Kind::Map)),
+            // `KIND`, perhaps with `required` or `indexed` behind it.
+            None => spec.as_str()?.split(' ').next()?.parse().ok()?,
+        };
+        Some((path.clone(), kind))
     };
     schema.iter().filter_map(kind).collect()
 }
@@ -116,7 +168,9 @@ pub(crate) fn kinds_of_schema(schema: &Map<String, Value>) -> Kinds {
 pub(crate) fn of_cell(name: &str, kind: Kind, cell: &str) -> Result<Value, String> {
     let wrong = || format!("{name} is {cell:?}, expected {kind}");
     match kind {
-        Kind::String | Kind::Text | Kind::Timestamp | Kind::Bytes => Ok(cell.into()),
+        // A moment that no calendar names is written as its milliseconds.
+        Kind::Timestamp => Ok(cell.parse::<i64>().map_or_else(|_| cell.into(), Value::from)),
+        Kind::String | Kind::Text | Kind::Bytes => Ok(cell.into()),
         Kind::Integer | Kind::Counter => cell.parse::<i64>().map(Value::from).map_err(|_| wrong()),
         Kind::Float => match cell.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number.into()),
@@ -141,6 +195,10 @@ pub(crate) fn of_json(kind: Option<Kind>, value: Value) -> Value {
     match (kind, value) {
         (Some(Kind::Decimal), Value::Number(number)) => {
             record::decimal_of(number.as_str()).map_or(Value::Number(number), Value::String)
+        }
+        (Some(Kind::String | Kind::Text), Value::Number(number)) => number.to_string().into(),
+        (Some(Kind::Float), Value::Number(number)) => {
+            number.as_f64().map_or(Value::Number(number), Value::from)
         }
         (_, value) => value,
     }
@@ -177,7 +235,17 @@ mod tests {
             (&["true", "1"], Kind::String),
             (&["True"], Kind::String),
             (&[" 7"], Kind::String),
+            (&["+49 30 1234"], Kind::String),
+            (&["00501", "10001"], Kind::String),
             (&["2019-01-05"], Kind::String),
+            (&["05/01/2019"], Kind::String),
+            (&["2019-01-05T10:00:00Z", "2019-01-05T10:00:00.123Z"], Kind::Timestamp),
+            (&["2019-01-05T10:00:00"], Kind::String),
+            (&["2019-01-05T10:00:00+01:00"], Kind::String),
+            (&["2019-01-05T10:00:00.1234Z"], Kind::String),
+            (&["2019-02-30T10:00:00Z"], Kind::String),
+            (&["2016-12-31T23:59:60Z"], Kind::String),
+            (&["2019-01-05T10:00:00Z", "soon"], Kind::String),
             (&["", ""], Kind::String),
             (&[], Kind::String),
         ] {
@@ -206,23 +274,38 @@ mod tests {
     }
 
     #[test]
-    fn json_fields_of_several_kinds_are_left_out() {
-        let guess = |values: &[Value]| {
+    fn json_says_its_kinds_and_money_is_no_float() {
+        let guess = |values: &str| {
+            let values: Vec<Value> = serde_json::from_str(values).unwrap();
             let mut guess = JsonGuess::default();
             values.iter().for_each(|value| guess.observe(value));
-            guess.kind()
+            guess.inferred()
         };
-        assert_eq!(guess(&[json!(1), json!(null)]), Some(Kind::Integer));
-        assert_eq!(guess(&[json!(1), json!(1.5), json!(2)]), Some(Kind::Float));
-        assert_eq!(guess(&[json!(1), json!("1")]), None);
-        assert_eq!(guess(&[json!(null)]), None);
+        for (values, inferred) in [
+            ("[1, null]", Inferred::Kind(Kind::Integer)),
+            ("[1, 1.10, 2]", Inferred::Kind(Kind::Decimal)),
+            ("[1.5, 1]", Inferred::Kind(Kind::Decimal)),
+            ("[1, 18446744073709551616]", Inferred::Kind(Kind::Decimal)),
+            ("[1e400]", Inferred::Mixed),
+            ("[1, \"1\"]", Inferred::Mixed),
+            ("[\"1.50\", \"2\"]", Inferred::DecimalText),
+            ("[\"1.50\", \"n/a\", \"2\"]", Inferred::Kind(Kind::String)),
+            ("[\"007\"]", Inferred::Kind(Kind::String)),
+            ("[[1]]", Inferred::Kind(Kind::List)),
+            ("[null]", Inferred::Nothing),
+        ] {
+            assert_eq!(guess(values), inferred, "{values}");
+        }
     }
 
     #[test]
     fn a_schema_tells_kinds() {
-        let schema = json!({"price": "decimal required", "stock": "counter", "odd": 1});
+        let schema = json!({
+            "price": "decimal required", "stock": "counter", "odd": 1, "address.city": "string",
+        });
         let kinds = kinds_of_schema(schema.as_object().unwrap());
-        let expected = [("price".to_owned(), Kind::Decimal), ("stock".to_owned(), Kind::Counter)];
+        let expected = [("price", Kind::Decimal), ("stock", Kind::Counter), ("address", Kind::Map)];
+        let expected = expected.map(|(name, kind)| (name.to_owned(), kind));
         assert_eq!(kinds, Kinds::from(expected));
     }
 }

@@ -1,14 +1,15 @@
 //! `import`: records from a CSV or JSON input. Importing the same again changes nothing.
 //!
 //! A file for each step: [`input`] opens a file or copies a pipe, [`encoding`] and [`lines`] make text of it, [`reading`]
-//! and [`dialect`] recognise what it is, [`csv`] and [`json`] read its rows, [`survey`] finds the kinds of its fields with
-//! [`columns`], [`source`] makes records of its rows, [`batches`] sends them, and [`rejected`] keeps what is none.
+//! and [`dialect`] recognise what it is, [`csv`] and [`json`] read its rows, [`survey`] infers the kinds of its fields with
+//! [`columns`], [`plan`] and [`declare`] decide about them and declare the first schema, [`source`] makes records of its rows, [`batches`] sends them, and [`rejected`] keeps what is none.
 
 mod batches;
 mod booleans;
 mod cells;
 mod columns;
 mod csv;
+mod declare;
 mod dialect;
 mod encoding;
 mod ids;
@@ -17,8 +18,12 @@ mod input;
 mod json;
 mod lines;
 mod numbers;
+mod plan;
 mod reading;
 mod rejected;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod round_trip;
 mod rows;
 mod source;
 mod survey;
@@ -29,19 +34,17 @@ mod tests;
 use std::path::Path;
 
 use axum::http::Method;
-use branchline_crdt::record::Kind;
 use branchline_node::api::{Code, ErrorDetail, ImportAnswer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::schema;
 use crate::Context;
 use crate::args::ImportArgs;
 use crate::client::{Client, collection_path};
 use crate::error::CliError;
 use crate::output::{self, counted};
 use batches::{Batch, Batches};
-use infer::{Kinds, kinds_of_schema};
+use declare::Outcome;
 use input::Input;
 pub(crate) use reading::ReadArgs;
 use rejected::{Kept, Rejected};
@@ -50,25 +53,18 @@ use survey::Survey;
 
 /// Imports a file or a pipe.
 pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliError> {
-    let ImportArgs { collection, file, id, read, types, undelete, write_schema } = args;
+    let ImportArgs { collection, file, id, read, types, undelete, no_schema, write_schema } = args;
+    if write_schema {
+        return Err(CliError::usage("--write-schema is no more").hint(
+            "leave it out: the first import into a collection declares its schema, unless --no-schema says not to",
+        ));
+    }
     let client = &context.client;
     let (input, survey) = open(&file, &read, &id)?;
-    let declared = schema_of(client, &collection).await?;
     tell_reading(&survey);
-    let kinds = kinds(&survey, types, declared.as_ref(), write_schema)?;
-    match (write_schema, declared) {
-        (true, None) => {
-            let schema = kinds.iter().map(|(name, kind)| (name.clone(), kind.as_str().into()));
-            schema::write(client, &collection, &schema.collect()).await?;
-            let fields = counted(kinds.len() as u64, "field");
-            output::note(format_args!("the schema of {collection} has {fields} now"));
-        }
-        (true, Some(_)) => {
-            output::note(format_args!("{collection} has a schema already, which stays as it is"));
-        }
-        (false, _) => {}
-    }
-    let source = Source::open(&input, &survey, &kinds)?;
+    let (plan, outcome) = declare::plan(context, &collection, &survey, &types, !no_schema).await?;
+    declare::tell(context, &collection, &plan, &outcome);
+    let source = Source::open(&input, &survey, &plan.kinds)?;
     let query = if undelete { "?undelete=true" } else { "" };
     let import = Import {
         client,
@@ -78,7 +74,8 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliEr
         bar: progress_bar(input.bytes()),
     };
     let import = import.all(Batches::new(source)).await?;
-    import.finish(context.json, &survey)
+    let declared = (outcome == Outcome::Declared).then_some(&plan.schema);
+    import.finish(context.json, &survey, declared)
 }
 
 /// Opens an input and reads it once.
@@ -108,7 +105,8 @@ fn tell_reading(survey: &Survey) {
 /// `None` where the file as a whole cannot be imported. For programs that check files, and for tests.
 pub fn read_import(path: &Path, id: &str) -> Option<Vec<ReadRow>> {
     let (input, survey) = open(path, &ReadArgs::default(), id).ok()?;
-    let mut source = Source::open(&input, &survey, &survey.kinds).ok()?;
+    let kinds = survey.kinds();
+    let mut source = Source::open(&input, &survey, &kinds).ok()?;
     let mut rows = Vec::new();
     while let Some(row) = source.next().ok()? {
         rows.push(row.record);
@@ -118,54 +116,6 @@ pub fn read_import(path: &Path, id: &str) -> Option<Vec<ReadRow>> {
 
 /// A row's id and fields, or why it is no record.
 pub type ReadRow = Result<(String, Map<String, Value>), String>;
-
-async fn schema_of(
-    client: &Client,
-    collection: &str,
-) -> Result<Option<Map<String, Value>>, CliError> {
-    match client.get(&collection_path("schemas", collection, "")?).await {
-        Ok(schema) => Ok(Some(schema)),
-        Err(error) if error.is(Code::SchemaNotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The kind of each field: by the schema, else by `--types`, else by its values.
-fn kinds(
-    survey: &Survey,
-    types: Vec<(String, Kind)>,
-    schema: Option<&Map<String, Value>>,
-    write_schema: bool,
-) -> Result<Kinds, CliError> {
-    let declared = schema.map(kinds_of_schema).unwrap_or_default();
-    let mut kinds = survey.kinds.clone();
-    for (name, kind) in types {
-        if !survey.fields.contains(&name) {
-            let fields = survey.fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(CliError::usage(format!(
-                "--types names {name:?}, which the file does not have"
-            ))
-            .hint(format!("it has {fields}")));
-        }
-        // Without a schema these would become plain strings and integers.
-        let needs_schema =
-            matches!(kind, Kind::Counter | Kind::Text | Kind::Timestamp | Kind::Bytes);
-        let will_be_declared = write_schema && schema.is_none();
-        if needs_schema && !will_be_declared && !declared.contains_key(&name) {
-            return Err(CliError::usage(format!("only a schema can make {name} a {kind}")).hint(
-                match schema {
-                    None => {
-                        "add --write-schema, or write a schema with `branchline schema apply FILE`"
-                    }
-                    Some(_) => "add the field to the schema with `branchline schema apply FILE`",
-                },
-            ));
-        }
-        kinds.insert(name, kind);
-    }
-    kinds.extend(declared.into_iter().filter(|(name, _)| survey.fields.contains(name)));
-    Ok(kinds)
-}
 
 fn progress_bar(bytes: u64) -> ProgressBar {
     // Shown only where stderr is a terminal.
@@ -227,7 +177,12 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn finish(self, as_json: bool, survey: &Survey) -> Result<(), CliError> {
+    fn finish(
+        self,
+        as_json: bool,
+        survey: &Survey,
+        declared: Option<&Map<String, Value>>,
+    ) -> Result<(), CliError> {
         self.bar.finish_and_clear();
         let ImportAnswer { created_or_changed, unchanged, .. } = self.done;
         let (rejected, doubtful) = (self.rejected.count(), self.rejected.doubts());
@@ -245,6 +200,7 @@ impl Import<'_> {
                 "rejected_file": kept.as_ref().map(|kept| shown(&kept.rows)),
                 "reasons_file": kept.as_ref().map(|kept| shown(&kept.reasons)),
                 "read_as": survey.json(),
+                "declared": declared,
             }))?;
         } else {
             output::line(format_args!(

@@ -12,8 +12,8 @@ use super::input::{Input, InputReader};
 use super::json::{JsonRow, JsonRows};
 use super::reading::Form;
 use super::rows::RawRow;
-use super::survey::{Survey, open_csv, open_json, unreadable};
-use crate::commands::cells::ID_COLUMN;
+use super::survey::{Survey, cell, open_csv, open_json, unreadable};
+use crate::commands::cells::{Cell, ID_COLUMN, unmarked};
 use crate::error::CliError;
 
 /// A row of the input.
@@ -76,7 +76,8 @@ impl<'a> Source<'a> {
             Rows::Csv(rows) => {
                 let row = rows.next().map_err(|error| unreadable(self.input, &error))?;
                 Ok(row.map(|row| {
-                    let record = row.cells.and_then(|cells| self.of_cells(&cells));
+                    let record =
+                        row.cells.and_then(|cells| self.of_cells(&cells, &row.quoted_empty));
                     Row { raw: row.raw, record, doubt: row.doubt }
                 }))
             }
@@ -90,19 +91,32 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn of_cells(&self, cells: &[String]) -> Result<(String, Map<String, Value>), String> {
+    fn of_cells(
+        &self,
+        cells: &[String],
+        quoted_empty: &[usize],
+    ) -> Result<(String, Map<String, Value>), String> {
         let table = &self.survey.table;
         let mut fields = Map::new();
-        for ((name, column), cell) in table.header.iter().zip(&table.columns).zip(cells) {
-            if let Some(kind) = self.kinds.get(name)
-                && !cell.is_empty()
-            {
-                fields.insert(name.clone(), column.value(name, *kind, cell)?);
-            }
+        for (index, (name, column)) in table.header.iter().zip(&table.columns).enumerate() {
+            let Some(text) = cells.get(index).filter(|_| name != ID_COLUMN && !name.is_empty())
+            else {
+                continue;
+            };
+            let value = match cell(table.is_export, text, quoted_empty.contains(&index)) {
+                Cell::Absent => continue,
+                Cell::Null => Value::Null,
+                Cell::Text(text) => {
+                    let Some(kind) = self.kinds.get(name) else { continue };
+                    column.value(name, *kind, text)?
+                }
+            };
+            fields.insert(name.clone(), value);
         }
         let part = |name: &String| {
             let index = table.header.iter().position(|column| column == name);
-            Ok(Cow::from(index.and_then(|index| cells.get(index)).map_or("", String::as_str)))
+            let text = index.and_then(|index| cells.get(index)).map_or("", String::as_str);
+            Ok(Cow::from(if table.is_export { unmarked(text) } else { text }))
         };
         Ok((self.id(part)?, fields))
     }

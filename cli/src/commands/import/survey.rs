@@ -1,6 +1,6 @@
 //! The first reading of a whole input: its header and the kinds of its fields.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -8,12 +8,12 @@ use super::columns::{Column, ColumnGuess, columns};
 use super::csv::{CsvRows, Shape};
 use super::dialect::{Dialect, column_name};
 use super::ids;
-use super::infer::{JsonGuess, Kinds};
+use super::infer::{Inferred, JsonGuess, Kinds};
 use super::input::{Input, InputReader};
 use super::json::{JsonForm, JsonRows, Values};
 use super::lines::{Lines, LinesError};
 use super::reading::{Form, Reading};
-use crate::commands::cells::ID_COLUMN;
+use crate::commands::cells::{Cell, ID_COLUMN, unmarked};
 use crate::error::CliError;
 use crate::output;
 
@@ -25,10 +25,8 @@ pub(crate) struct Survey {
     pub(crate) table: Table,
     /// The columns or fields that make the record's id.
     pub(crate) id: Vec<String>,
-    /// The kind that each field has by its values. A field of JSON may have none.
-    pub(crate) kinds: Kinds,
-    /// All fields that there are.
-    pub(crate) fields: BTreeSet<String>,
+    /// What each field's values say of its kind.
+    pub(crate) inferred: BTreeMap<String, Inferred>,
 }
 
 /// The columns of a CSV input.
@@ -37,6 +35,8 @@ pub(crate) struct Table {
     /// Their names. One that has no name has no values.
     pub(crate) header: Vec<String>,
     pub(crate) columns: Vec<Column>,
+    /// Whether `export` wrote it: then its cells say more than their text.
+    pub(crate) is_export: bool,
     /// Cells that a row has at least: columns behind it have no name.
     pub(crate) columns_min: usize,
     /// Bytes up to the end of the header row.
@@ -51,6 +51,17 @@ impl Survey {
             Form::Csv(dialect) => of_csv(input, reading, dialect, id),
             Form::Json(form) => of_json(input, reading, form, id),
         }
+    }
+
+    /// Returns the kinds that the values alone say.
+    pub(crate) fn kinds(&self) -> Kinds {
+        let kind = |(name, inferred): (&String, &Inferred)| Some((name.clone(), inferred.kind()?));
+        self.inferred.iter().filter_map(kind).collect()
+    }
+
+    /// Whether the input is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.reading.form, Form::Json(_))
     }
 
     /// Whether there are numbers with a decimal comma.
@@ -78,6 +89,7 @@ impl Survey {
 /// The header of a CSV input.
 pub(crate) struct Header {
     pub(crate) names: Vec<String>,
+    is_export: bool,
     /// Bytes and lines up to the end of its row.
     bytes: u64,
     lines: u64,
@@ -102,9 +114,13 @@ pub(crate) fn open_csv<'a>(
         let line = header.raw.line;
         CliError::failed(format!("the header row of {name}, on line {line}, is wrong: {error}"))
     })?;
-    let names = cells.iter().map(|cell| column_name(cell)).collect();
+    let is_export = cells.iter().any(|cell| cell == ID_COLUMN);
+    let name = |cell: &String| {
+        if is_export { unmarked(cell).to_owned() } else { column_name(cell) }
+    };
+    let names = cells.iter().map(name).collect();
     let bytes = rows.passed();
-    Ok((rows, Header { names, bytes, lines }))
+    Ok((rows, Header { names, is_export, bytes, lines }))
 }
 
 /// Opens the records of a JSON input.
@@ -125,7 +141,7 @@ pub(crate) fn unreadable(input: &Input, error: &LinesError) -> CliError {
 
 fn of_csv(input: &Input, reading: Reading, dialect: Dialect, id: &str) -> Result<Survey, CliError> {
     let (mut rows, header) = open_csv(input, reading, dialect)?;
-    let Header { names: header, bytes: head_bytes, lines: head_lines } = header;
+    let Header { names: header, is_export, bytes: head_bytes, lines: head_lines } = header;
     let id = ids::columns(id, header.iter().map(String::as_str));
     check_header(&input.name, &header, &id)?;
     let columns_min = header.iter().rposition(|name| !name.is_empty()).map_or(0, |index| index + 1);
@@ -133,8 +149,14 @@ fn of_csv(input: &Input, reading: Reading, dialect: Dialect, id: &str) -> Result
     let mut guesses = vec![ColumnGuess::new(); header.len()];
     while let Some(row) = rows.next().map_err(|error| unreadable(input, &error))? {
         // Rows that will be set aside say nothing of the others.
-        let Ok(cells) = row.cells else { continue };
-        guesses.iter_mut().zip(&cells).for_each(|(guess, cell)| guess.observe(cell));
+        let Ok(cells) = &row.cells else { continue };
+        for (index, (guess, text)) in guesses.iter_mut().zip(cells).enumerate() {
+            match cell(is_export, text, row.quoted_empty.contains(&index)) {
+                Cell::Absent | Cell::Null => {}
+                Cell::Text("") => guess.observe_empty_text(),
+                Cell::Text(text) => guess.observe(text),
+            }
+        }
     }
     let columns = columns(&guesses, reading.decimal);
     let unnamed =
@@ -147,10 +169,17 @@ fn of_csv(input: &Input, reading: Reading, dialect: Dialect, id: &str) -> Result
     }
     let named =
         header.iter().zip(&columns).filter(|(name, _)| !name.is_empty() && *name != ID_COLUMN);
-    let kinds: Kinds = named.map(|(name, column)| (name.clone(), column.kind)).collect();
-    let fields = kinds.keys().cloned().collect();
-    let table = Table { header, columns, columns_min, head_bytes, head_lines };
-    Ok(Survey { reading, table, id, kinds, fields })
+    let inferred = named.map(|(name, column)| (name.clone(), column.inferred())).collect();
+    let table = Table { header, columns, is_export, columns_min, head_bytes, head_lines };
+    Ok(Survey { reading, table, id, inferred })
+}
+
+/// What a cell says. `is_quoted`: it is empty and stands in quotes.
+pub(crate) fn cell(is_export: bool, text: &str, is_quoted: bool) -> Cell<'_> {
+    if is_export {
+        return Cell::of(text, is_quoted);
+    }
+    if text.is_empty() { Cell::Absent } else { Cell::Text(text) }
 }
 
 fn check_header(name: &str, header: &[String], id: &[String]) -> Result<(), CliError> {
@@ -195,10 +224,8 @@ fn of_json(input: &Input, reading: Reading, form: JsonForm, id: &str) -> Result<
             }
         }
     }
-    let fields: BTreeSet<String> = guesses.keys().cloned().collect();
-    let names = fields.iter().map(String::as_str).chain([ID_COLUMN]);
+    let names = guesses.keys().map(String::as_str).chain([ID_COLUMN]);
     let id = ids::columns(id, names);
-    let kind = |(name, guess): (String, JsonGuess)| Some((name, guess.kind()?));
-    let kinds = guesses.into_iter().filter_map(kind).collect();
-    Ok(Survey { reading, table: Table::default(), id, kinds, fields })
+    let inferred = guesses.into_iter().map(|(name, guess)| (name, guess.inferred())).collect();
+    Ok(Survey { reading, table: Table::default(), id, inferred })
 }

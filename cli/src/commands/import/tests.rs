@@ -33,7 +33,7 @@ fn read(
 ) -> Result<Read, String> {
     let (folder, path) = file(name, bytes);
     let (input, survey) = super::open(&path, args, id).map_err(|error| error.message())?;
-    let mut kinds = survey.kinds.clone();
+    let mut kinds = survey.kinds();
     if as_text {
         kinds.values_mut().for_each(|kind| *kind = Kind::String);
     }
@@ -302,7 +302,8 @@ proptest! {
         let read = super::open(&path, &ReadArgs::default(), "id");
         prop_assume!(read.is_ok());
         let (input, survey) = read.map_err(|error| TestCaseError::fail(error.message()))?;
-        let mut source = Source::open(&input, &survey, &survey.kinds).map_err(|error| TestCaseError::fail(error.message()))?;
+        let kinds = survey.kinds();
+        let mut source = Source::open(&input, &survey, &kinds).map_err(|error| TestCaseError::fail(error.message()))?;
         let mut rest = text.as_str();
         while let Some(row) = source.next().map_err(|error| TestCaseError::fail(error.message()))? {
             let bytes = String::from_utf8(row.raw.bytes).unwrap();
