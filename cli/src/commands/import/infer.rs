@@ -198,7 +198,8 @@ pub(crate) fn of_json(kind: Option<Kind>, value: Value) -> Value {
         }
         (Some(Kind::String | Kind::Text), Value::Number(number)) => number.to_string().into(),
         (Some(Kind::Float), Value::Number(number)) => {
-            number.as_f64().map_or(Value::Number(number), Value::from)
+            let nearest = number.as_str().parse().ok().filter(|float: &f64| float.is_finite());
+            nearest.map_or(Value::Number(number), Value::from)
         }
         (_, value) => value,
     }
