@@ -97,13 +97,16 @@ pub fn in_order(journal: &impl ReadStore, space: SpaceId) -> Result<Vec<Entry>, 
     Ok(entries)
 }
 
+/// An entry, and the records that it changes, each as collection and id.
+pub type WithRecords = (LoggedEntry, Vec<(String, String)>);
+
 /// The entries of a space that a person may mean, with the records that each changes: more than one where only the
 /// beginning of an incarnation is given.
 pub fn named(
     journal: &impl ReadStore,
     space: SpaceId,
     text: &EntryText,
-) -> Result<Vec<(LoggedEntry, Vec<(String, String)>)>, StoreError> {
+) -> Result<Vec<WithRecords>, StoreError> {
     let mut found = Vec::new();
     for author in Logs::load(journal, space)?.rows.into_keys() {
         let entry = EntryId { author, seq: text.seq };

@@ -313,7 +313,8 @@ fn records_from_before_a_schema_are_found_until_they_are_written_again() {
     }
     let root = pair.replicas[0].network().unwrap();
     let why = |pair: &Pair| {
-        let causes = causes(pair.replicas[0].store(), root, pair.site(0), []).unwrap();
+        let causes =
+            causes(pair.replicas[0].store(), root, pair.site(0), [], &BTreeMap::new()).unwrap();
         causes.get(&(Reason::SchemaMismatch, pair.site(0))).map(|cause| cause.detail.clone())
     };
     assert_eq!(why(&pair), Some(Some("5 of sales".to_owned())));

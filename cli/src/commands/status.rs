@@ -165,7 +165,7 @@ pub(super) fn copies_told(copies: &CopiesAnswer) -> String {
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
         ..10_240 => format!("{bytes} B"),
-        ..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        10_240..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }

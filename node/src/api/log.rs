@@ -7,7 +7,7 @@ use branchline_crdt::entry::EntryId;
 use branchline_crdt::entry::text::{EntryText, MEMBERSHIP};
 use branchline_crdt::frontier::Known;
 use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
-use branchline_crdt::log::{self, LoggedEntry};
+use branchline_crdt::log::{self, LoggedEntry, WithRecords};
 use branchline_crdt::store::Position;
 use branchline_crdt::tables::logs::Fate;
 use branchline_crdt::why::{self, Cause, Reason};
@@ -167,7 +167,7 @@ pub(crate) async fn log(
     let spaces = space_names(root);
     if let Some(entry) = entry {
         let named = named(&handle, &entry).await?;
-        let answer = |(entry, records): (LoggedEntry, Vec<(String, String)>)| EntryAnswer {
+        let answer = |(entry, records): WithRecords| EntryAnswer {
             records: records.iter().take(RECORDS_NAMED_MAX).map(record_name).collect(),
             ..entry_answer(entry, &spaces, &names)
         };
@@ -193,10 +193,7 @@ pub(crate) async fn log(
 }
 
 /// The entries that a person names, with the records that each changes; at least one.
-async fn named(
-    handle: &Handle,
-    text: &str,
-) -> Result<Vec<(LoggedEntry, Vec<(String, String)>)>, ApiError> {
+async fn named(handle: &Handle, text: &str) -> Result<Vec<WithRecords>, ApiError> {
     let entry: EntryText =
         text.parse().map_err(|error| ApiError::of(Code::BadParameter, &error))?;
     let root = handle.root()?;

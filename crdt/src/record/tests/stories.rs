@@ -32,7 +32,7 @@ fn two_offices_that_create_the_same_record_merge_field_by_field() {
         "address": {"city": "Graz", "visits": 1},
     }));
     b.put(json!({
-        "name": "bolt", "stock": 7, "notes": "xyz", "lines": [2],
+        "name": "nut", "stock": 7, "notes": "xyz", "lines": [2],
         "address": {"visits": 2},
     }));
     meet(&mut a, &mut b);
