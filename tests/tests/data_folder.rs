@@ -38,7 +38,13 @@ fn a_start_and_other_commands_wait_for_a_command_that_has_the_folder() {
     let log = head.log_path();
     eventually("the start waits", || fs::read_to_string(&log).unwrap().contains("waits for it"));
     lock.unlock().unwrap();
-    eventually("the node runs", || put(&head, "tea").code == 0);
+    // A command before that could take the folder first.
+    eventually("the node runs", || {
+        let run = fs::read(head.data.join("run.json")).unwrap();
+        let run: serde_json::Value = serde_json::from_slice(&run).unwrap_or_default();
+        run["pid"] == head.pid() && run["api"].is_string()
+    });
+    put(&head, "tea").ok();
     let error = head.run(["run"]).fails(1);
     assert!(error.contains("in use") && error.contains(&head.pid().to_string()), "{error}");
     assert_eq!(head.stop(), 0);

@@ -25,7 +25,7 @@ pub(crate) async fn show(context: &Context, collection: Option<String>) -> Resul
         return output::json(&schemas);
     }
     let text = serde_json::to_string_pretty(&schemas).map_err(std::io::Error::from)?;
-    output::line(text)
+    output::lines(text)
 }
 
 /// The schemas of all collections.

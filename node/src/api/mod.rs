@@ -174,7 +174,7 @@ pub(crate) async fn serve(
     server::serve(doors, metrics::measured(guarded, recorded), token, shutdown).await;
 }
 
-/// The paths and what they do, without the guard that [`serve`] puts before them: for programs that hold the
+/// The paths and what they do, without the guard that a running node puts before them: for programs that hold the
 /// [`Handle`] anyway.
 pub fn router(handle: Handle) -> Router {
     let (router, _) = routes().split_for_parts();

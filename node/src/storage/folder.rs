@@ -203,6 +203,13 @@ impl DataFolder {
     }
 }
 
+impl Drop for DataFolder {
+    /// Closing alone would leave the lock with a process that another thread is just starting.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
+}
+
 fn lock(path: &Path) -> Result<DataFolder, FolderError> {
     let io_error = |source| FolderError::Io { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
