@@ -1,8 +1,10 @@
 //! What can be said on the command line; `records` has what is said of records.
 
 mod entries;
+mod files;
 mod records;
 mod settle;
+mod space;
 mod token;
 
 use std::env;
@@ -20,11 +22,13 @@ use libp2p::Multiaddr;
 use crate::commands::check::Thresholds;
 
 pub(crate) use entries::{LogArgs, MembersArgs};
+pub(crate) use files::{BackupCommand, BundleArgs};
 pub(crate) use records::{
     ExportArgs, FileFormat, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand, SummaryArgs,
     WatchArgs,
 };
 pub(crate) use settle::SettleArgs;
+pub(crate) use space::SpaceCommand;
 pub(crate) use token::TokenCommand;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
@@ -325,50 +329,6 @@ pub(crate) enum SiteCommand {
     Token(TokenCommand),
 }
 
-#[derive(Subcommand)]
-pub(crate) enum SpaceCommand {
-    /// Make a space that only this site is in, as its admin
-    Create {
-        /// Its name: letters a to z, digits, - and _
-        name: String,
-    },
-    /// Let a site into a space, or let it do more or less there
-    Grant {
-        /// The space
-        space: String,
-        /// The site's name or id
-        site: String,
-        /// What it may do there: reader, writer or admin
-        #[arg(default_value_t = Role::Writer)]
-        role: Role,
-    },
-    /// Shut a site out of a space for good
-    Revoke {
-        /// The space
-        space: String,
-        /// The site's name or id
-        site: String,
-        /// Do not ask whether that is meant
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Leave a space for good, once another site of it holds what this one wrote
-    Leave {
-        /// The space
-        space: String,
-        /// Do not ask whether that is meant
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Show the spaces that this site is in
-    List,
-    /// Show one space, and who holds what of it
-    Show {
-        /// The space
-        space: String,
-    },
-}
-
 impl Command {
     /// Whether it is about the records or entries of a space.
     pub(crate) fn is_of_space(&self) -> bool {
@@ -478,38 +438,6 @@ pub(crate) struct InviteArgs {
     /// Write the ticket to this new file, which only its owner can read, instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-}
-
-#[derive(clap::Args)]
-pub(crate) struct BundleArgs {
-    /// The file; - writes to stdout
-    pub(crate) out: PathBuf,
-    /// Only what the site lacks that printed this file with `frontier`
-    #[arg(long, value_name = "FRONTIER-FILE", conflicts_with = "for_site")]
-    pub(crate) since: Option<PathBuf>,
-    /// Only what this site lacks by its latest receipt: a name or id
-    #[arg(long = "for", value_name = "SITE")]
-    pub(crate) for_site: Option<String>,
-    /// Overwrite the file if it exists
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum BackupCommand {
-    /// Write a backup, also while the node runs; it holds the site's secret key
-    Create {
-        /// The file; - writes to stdout
-        out: PathBuf,
-        /// Overwrite the file if it exists
-        #[arg(long)]
-        force: bool,
-    },
-    /// Make the site anew in an empty data folder
-    Restore {
-        /// The backup
-        backup: PathBuf,
-    },
 }
 
 /// `90s`, `30m`, `24h`, `7d`.
