@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use branchline_node::api::Code;
 use branchline_tests::openapi::{Document, Exchange, Operation};
-use branchline_tests::{Office, client, converge};
+use branchline_tests::{Office, client, converge, eventually};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
@@ -89,12 +89,18 @@ fn every_operation_answers_as_described() {
     }
     write(&mut asker, &head);
     converge(&[&head, &north]);
+    eventually("north's receipt has come", || {
+        let why = head.get("/v1/status/why");
+        why["causes"].as_array().unwrap().iter().all(|cause| cause["reason"] != "never_heard")
+    });
     disagree(&head, &mut north);
     let why = asker.get(&head, "/v1/status/why");
     assert_eq!(why["in_step"], false, "{why}");
     let unsent = asker.get(&head, "/v1/unsent?site=north");
     assert!(unsent["nowhere_else"]["records"].as_u64() > Some(0), "{unsent}");
-    let entry = why["causes"][0]["first_entry"].as_str().unwrap();
+    let causes = why["causes"].as_array().unwrap();
+    let entry = causes.iter().find_map(|cause| cause["first_entry"].as_str());
+    let entry = entry.unwrap_or_else(|| panic!("no cause names an entry: {why}"));
     assert_eq!(asker.get(&head, &format!("/v1/log?entry={entry}"))["entries"][0]["entry"], entry);
     north.start();
     converge(&[&head, &north]);
