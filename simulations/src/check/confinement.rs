@@ -6,7 +6,7 @@
 //! tells strangers is tested there.)
 
 use branchline_crdt::codec;
-use branchline_crdt::protocol::Welcome;
+use branchline_crdt::protocol::{Answer, Outcome, Welcome};
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
@@ -55,9 +55,16 @@ pub fn is_refusal(message: &Message) -> bool {
             Ok(Welcome::Revoked(_)) => true,
             Ok(Welcome::Member { .. } | Welcome::FormerKeys(_)) | Err(_) => false,
         },
-        Message::Gossip { .. }
-        | Message::Request { .. }
-        | Message::Response { .. }
-        | Message::Introduction { .. } => false,
+        Message::Response { body } => {
+            codec::decode("answer to a pull", body).is_ok_and(is_bare_refusal)
+        }
+        Message::Gossip { .. } | Message::Request { .. } | Message::Introduction { .. } => false,
     }
+}
+
+/// Returns whether an answer to a pull that came before its sender was known to be out says that and no more.
+fn is_bare_refusal(answer: Answer) -> bool {
+    let Answer { outcome, receipts, forks, invitations } = answer;
+    let is_refused = matches!(outcome, Outcome::UnknownSpace | Outcome::Revoked(_));
+    is_refused && receipts.is_empty() && forks.is_empty() && invitations.is_empty()
 }

@@ -65,7 +65,8 @@ pub(crate) async fn plan(
 /// Takes the record's id for a text, unless the collection holds or declares it otherwise: behind 999 may come A1.
 fn read_as_text(id: &str, inferred: &mut BTreeMap<String, Inferred>, known: &mut Known) {
     let is_text = |kind: &String| matches!(kind.as_str(), "string" | "decimal" | "null");
-    let is_declared = known.declared.as_ref().is_some_and(|declared| declared.contains_key(id));
+    let declared = known.declared.as_ref().and_then(|declared| declared.get(id));
+    let is_declared = declared.is_some_and(|kind| *kind != Kind::String);
     let is_other = known.held.get(id).is_some_and(|held| !held.keys().all(is_text));
     if let Some(kind @ Inferred::Kind(_)) = inferred.get_mut(id)
         && !is_declared
