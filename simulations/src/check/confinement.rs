@@ -55,7 +55,7 @@ pub fn is_refusal(message: &Message) -> bool {
             Ok(Welcome::Revoked(_)) => true,
             Ok(Welcome::Member { .. } | Welcome::FormerKeys(_)) | Err(_) => false,
         },
-        Message::Response { body } => {
+        Message::Response { body, .. } => {
             codec::decode("answer to a pull", body).is_ok_and(is_bare_refusal)
         }
         Message::Gossip { .. } | Message::Request { .. } | Message::Introduction { .. } => false,

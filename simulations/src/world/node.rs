@@ -146,7 +146,10 @@ impl World {
             Output::Request { to, id, body } => self.request(office, &to, id, body),
             Output::Prepare(job) => self.sites[office].to_prepare.push_back(job),
             Output::Respond { token, body } => {
-                if let Some((to, id)) = self.sites[office].requests.take(token) {
+                // A site that is out is cut off first, whatever it had asked for before.
+                if let Some((to, id)) = self.sites[office].requests.take(token)
+                    && self.sites[office].connected_member(&self.site_id(to)).is_some()
+                {
                     self.send(office, to, Message::Response { id, body });
                 }
             }
