@@ -1,0 +1,5 @@
+//! Connectors: what stands between an office's node and the systems that the office has already.
+//!
+//! [`sql`] keeps tables of a database and collections of the node in step.
+
+pub mod sql;

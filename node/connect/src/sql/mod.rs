@@ -1,0 +1,18 @@
+//! SQL bridges: tables of an office's own database, kept in step with collections, in either or both directions.
+//!
+//! A row's way into the network (*capture*): a trigger notes which row changed ([`database`]); the worker reads the
+//! notes and the rows in one snapshot, compares each row with its *view*, what the node knows the row to hold, and
+//! writes the difference as edits of records. A record's way into the table (*apply*): the feed tells which record
+//! changed, the worker compares it with the view and writes the difference, never over a row that is not as its view.
+//!
+//! | file | step |
+//! |---|---|
+//! | `config` | `[[bridge]]` of `branchline.toml` |
+//! | `shape` | a table as the database's catalogue has it |
+//! | `cell`, `database` | rows as text, and what is asked of each of the three databases |
+//! | `postgres`, `mariadb`, `sqlite` | how each of them does it |
+
+pub mod cell;
+pub mod config;
+pub mod database;
+pub mod shape;
