@@ -2,11 +2,13 @@
 
 use lru::LruCache;
 
-use crate::entry::{Body, Entry, Header};
+use crate::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite};
+use crate::ids::SpaceId;
 use crate::record::{ActorBytes, RecordChange};
 use crate::replica::FRAME_ENTRY;
 use crate::store::{Position, ReadStore, StoreError};
-use crate::tables::records::{ChangeAt, Changes, RecordKey};
+use crate::tables::logs::{self, EntryRow};
+use crate::tables::records::{self, ChangeAt, Changes, RecordKey};
 use crate::tables::{ReadTables, row};
 
 /// An entry of the journal. A frame that holds something else counts as damaged.
@@ -16,6 +18,43 @@ pub fn read_entry(journal: &impl ReadStore, at: Position) -> Result<Entry, Store
     let bytes = frame.strip_prefix(&[FRAME_ENTRY]);
     let bytes = bytes.ok_or_else(|| damaged("an entry was expected".to_owned()))?;
     Entry::decode(bytes).map_err(|error| damaged(error.to_string()))
+}
+
+/// A change that a transaction made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeChange {
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id.
+    pub id: String,
+    /// The change's hash: the record as the change left it is [`crate::record::Version::of_heads`] of it.
+    pub hash: [u8; 32],
+}
+
+/// The changes that the transaction of an origin made, in the order of its edits, from one reading of its entry: for
+/// those who asked for it and were not there when it was answered. `None`: nothing is written under the origin.
+pub fn made_by(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    origin: &Origin,
+) -> Result<Option<Vec<MadeChange>>, StoreError> {
+    let held: Option<EntryId> = row(journal, "origin", &records::origin(space, origin))?;
+    let Some(EntryId { author, seq }) = held else { return Ok(None) };
+    let entry: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
+    let lost = || StoreError::Tables { reason: "the entry of an origin has no row".to_owned() };
+    let at = Position(entry.ok_or_else(lost)?.position);
+    let damaged = |reason: &str| StoreError::Damaged { position: at, reason: reason.to_owned() };
+    let Ok(Body::Transactions(transactions)) = read_entry(journal, at)?.body() else {
+        return Err(damaged("an entry with changes of records was expected"));
+    };
+    let mut transactions = transactions.into_iter();
+    let made = transactions.find(|transaction| transaction.origin.as_ref() == Some(origin));
+    let made = made.ok_or_else(|| damaged("the transaction of an origin is not in its entry"))?;
+    let change = |RecordWrite { collection, id, change }| {
+        let hash = change.hash();
+        MadeChange { collection, id, hash }
+    };
+    Ok(Some(made.changes.into_iter().map(change).collect()))
 }
 
 /// Where all of a record's changes are, in the order in which they were applied.

@@ -4,11 +4,12 @@ use super::check::{self, CheckedChange, ParsedChange, RecordChange};
 use super::edit::{self, Edit, EditError};
 use super::fault::Verdict;
 use super::hidden;
-use super::history::{History, Inconsistent};
+use super::history::{Clock, History, Inconsistent};
 use super::operation::ActorBytes;
 use super::saved;
 use super::schema::Schema;
 use super::summary::{self, Summary};
+use super::version::Version;
 use super::view::{self, Conflict, View};
 use crate::codec::DecodeError;
 
@@ -119,6 +120,55 @@ impl Document {
         made.map(|(change, parsed)| self.take_edit(change, parsed)).transpose()
     }
 
+    /// As [`Document::edit`], by someone who saw the record as it was at `seen`: the change is concurrent to all that was
+    /// not there, but for the actor's own changes. The history must be whole.
+    pub(crate) fn edit_on(
+        &mut self,
+        seen: &Document,
+        actor: ActorBytes,
+        time_ms: i64,
+        edit: &Edit,
+        schema: Option<&Schema>,
+    ) -> Result<Option<Edited>, EditError> {
+        let made = edit::make_on(&seen.history, &self.history, actor, time_ms, edit, schema)?;
+        made.map(|(change, parsed)| self.take_edit(change, parsed)).transpose()
+    }
+
+    /// Whether the record is of this version.
+    pub(crate) fn is_of(&self, version: &Version) -> bool {
+        Version::of_heads(self.history.heads()) == *version
+    }
+
+    /// Whether all changes are known, and not only what is live of them.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.history.is_whole()
+    }
+
+    /// How far a version goes: the changes that it has; the history must be whole. The error: the beginning of the hash
+    /// of a change that the record does not have.
+    pub(crate) fn reach(&self, version: &Version) -> Result<Reach, [u8; 16]> {
+        let found = |it: &[u8; 16]| self.history.beginning_with(it).ok_or(*it);
+        let hashes = version.beginnings().iter().map(found).collect::<Result<_, _>>()?;
+        let heads = self.history.latest_of(&hashes);
+        Ok(Reach { clock: self.history.clock(&heads), heads })
+    }
+
+    /// As [`Document::extend`], if the change is within `reach`. Whether that has come to its end.
+    pub(crate) fn extend_to(
+        &mut self,
+        reach: &Reach,
+        actor: ActorBytes,
+        change: &RecordChange,
+    ) -> Result<bool, Unreadable> {
+        let refused = |fault| Unreadable::Refused(Verdict::Fault(fault));
+        let parsed = change.parse(actor).map_err(refused)?;
+        if reach.clock.get(&actor).is_some_and(|max| parsed.change.end_op() <= *max) {
+            let checked = self.checked(parsed).map_err(Unreadable::Refused)?;
+            self.apply(checked)?;
+        }
+        Ok(self.history.has_heads(&reach.heads))
+    }
+
     /// Applies a change that was made for this state.
     pub(super) fn take_edit(
         &mut self,
@@ -132,10 +182,10 @@ impl Document {
             Ok(parsed.change.clone())
         );
         // The author judges as everyone will: nothing is signed that others refuse.
-        let operations = parsed.operations();
+        let (hash, operations) = (parsed.change.hash, parsed.operations());
         let checked = self.checked(parsed)?;
         self.apply(checked)?;
-        Ok(Edited { change, operations })
+        Ok(Edited { change, hash, operations })
     }
 
     /// The one verdict on a change by `actor`: it depends on the change and its ancestors alone,
@@ -202,6 +252,20 @@ impl Document {
     }
 }
 
+/// The changes of a version; see [`Document::reach`].
+pub(crate) struct Reach {
+    /// Ascending.
+    heads: Vec<[u8; 32]>,
+    clock: Clock,
+}
+
+impl Reach {
+    /// Whether it is that of a record that nobody has written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+}
+
 /// A change was accepted.
 #[derive(Debug)]
 pub struct Judged {
@@ -221,6 +285,8 @@ impl Judged {
 pub struct Edited {
     /// The change.
     pub change: RecordChange,
+    /// Its hash.
+    pub hash: [u8; 32],
     /// The number of its operations.
     pub operations: usize,
 }

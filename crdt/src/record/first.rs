@@ -89,7 +89,8 @@ pub fn begin(
     let made = edit::make(&History::new(), actor, time_ms, edit, schema)?;
     let Some((change, parsed)) = made else { return Ok(None) };
     if let Some(first) = First::of(&parsed) {
-        let edited = Edited { change, operations: first.operations };
+        let hash = parsed.change.hash;
+        let edited = Edited { change, hash, operations: first.operations };
         return Ok(Some((edited, Begun::First(first))));
     }
     let mut document = Document::empty();

@@ -2,6 +2,7 @@
 
 use super::history::{Clock, History, Object};
 use super::limits::DELETED_FIELD;
+use super::live::Live;
 use super::operation::{ObjectId, OpId};
 use super::value::Value;
 use super::view::{self, Conflict, ConflictValue};
@@ -19,14 +20,32 @@ fn deletions(history: &History) -> Vec<OpId> {
     live.filter(|id| view::value(history, *id) == Value::Bool(true)).collect()
 }
 
-/// Whether a record is deleted, and a head does not know of that.
+/// Whether a live value was written by a later change of the one who deleted the record, which revives what it knows to
+/// be deleted: so it was made for a version without the deletion.
+fn is_of_older(history: &History, deletion: OpId, id: OpId) -> bool {
+    let is_later = |(start_op, _): (u64, i64)| start_op > deletion.counter;
+    id.actor == deletion.actor && history.start_of(id).is_some_and(is_later)
+}
+
+/// Whether a record is deleted, and a head does not know of that, or there are values of someone who did not see it.
 pub(super) fn hides_edits(history: &History) -> bool {
-    if history.heads.len() < 2 {
-        return false;
-    }
     let deletions = deletions(history);
     let knows = |clock: &Clock| deletions.iter().any(|id| contains(clock, *id));
-    !deletions.is_empty() && !history.heads.values().all(knows)
+    if deletions.is_empty() {
+        return false;
+    }
+    if !history.heads.values().all(knows) {
+        return true;
+    }
+    let goes_on = |id: &&OpId| history.tip(id.actor).is_some_and(|tip| tip.end_op > id.counter);
+    let by_deleters: Vec<OpId> = deletions.iter().filter(goes_on).copied().collect();
+    let is_hidden = |id: OpId| by_deleters.iter().any(|it| is_of_older(history, *it, id));
+    let Some(Object::Map(fields)) = history.object(ObjectId::Root) else { return false };
+    !by_deleters.is_empty()
+        && fields
+            .values()
+            .flat_map(Live::iter)
+            .any(|id| newest_in(history, id, &is_hidden).is_some())
 }
 
 /// What stands in a deleted record that nobody who deleted it knew: first the deletion, under `_deleted`, then the
@@ -40,7 +59,10 @@ pub(super) fn hidden_edits(history: &History) -> Vec<Conflict> {
     let knowing = history.heads.values();
     let knowing: Vec<&Clock> =
         knowing.filter(|clock| deletions.iter().any(|id| contains(clock, *id))).collect();
-    let is_hidden = |id: OpId| !knowing.iter().any(|clock| contains(clock, id));
+    let is_hidden = |id: OpId| {
+        !knowing.iter().any(|clock| contains(clock, id))
+            || deletions.iter().any(|deletion| is_of_older(history, *deletion, id))
+    };
     let told = |id: OpId, of: OpId| ConflictValue {
         value: view::value(history, of),
         actor: id.actor.0,

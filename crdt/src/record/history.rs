@@ -189,6 +189,46 @@ impl History {
         clock
     }
 
+    /// The change whose hash begins so; `None`: the history, which must be whole, has none.
+    pub(super) fn beginning_with(&self, beginning: &[u8; 16]) -> Option<[u8; 32]> {
+        let mut least = [0; 32];
+        least[..beginning.len()].copy_from_slice(beginning);
+        let (hash, meta) = self.changes.as_ref()?.range(least..).next()?;
+        (hash.starts_with(beginning) && !meta.is_genesis).then_some(*hash)
+    }
+
+    /// The hash of the actor's last change, which only a whole history knows.
+    pub(super) fn tip_hash(&self, actor: ActorBytes) -> Option<[u8; 32]> {
+        let last = OpId { counter: self.tip(actor)?.end_op, actor };
+        let mut changes = self.changes.as_ref()?.iter();
+        changes.find(|(_, meta)| meta.last == last).map(|(hash, _)| *hash)
+    }
+
+    /// Those of the changes, ascending, that no other of them builds on; the history must be whole.
+    pub(super) fn latest_of(&self, hashes: &BTreeSet<[u8; 32]>) -> Vec<[u8; 32]> {
+        let mut seen = BTreeSet::new();
+        let mut pending: Vec<[u8; 32]> =
+            hashes.iter().flat_map(|hash| self.deps(hash)).copied().collect();
+        while let Some(hash) = pending.pop() {
+            if seen.insert(hash) {
+                pending.extend(self.deps(&hash));
+            }
+        }
+        hashes.difference(&seen).copied().collect()
+    }
+
+    fn deps(&self, hash: &[u8; 32]) -> &[[u8; 32]] {
+        let meta = self.changes.as_ref().and_then(|changes| changes.get(hash));
+        meta.map_or(&[], |meta| &meta.deps)
+    }
+
+    /// Whether operations among `of` removed a value.
+    pub(super) fn is_removed(&self, id: OpId, of: &Clock) -> bool {
+        let removed_by = self.values.get(&id).map(|stored| &stored.removed_by[..]);
+        let is_among = |id: &OpId| of.get(&id.actor).is_some_and(|max| id.counter <= *max);
+        removed_by.is_some_and(|ids| ids.iter().any(is_among))
+    }
+
     /// Whether the record has the change of this hash.
     pub(crate) fn presence(&self, hash: &[u8; 32]) -> Presence {
         if self.heads.contains_key(hash) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
 
 use super::view::View;
 
@@ -13,8 +14,9 @@ const HEAD_BYTES: usize = 16;
 const HEADS_MAX: usize = 1024;
 
 /// Which changes of a record one has seen: the beginnings of its heads. Sites that have the same changes of a record
-/// name the same version. As text it is hex, with `-` between the heads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// name the same version. As text it is hex, with `-` between the heads. The version without heads, which has no text, is
+/// that of a record that nobody has written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version(Vec<[u8; HEAD_BYTES]>);
 
 /// What a record must be for an edit of it to be made, as its writer has read it.
@@ -40,12 +42,24 @@ impl Version {
     /// The version that a view is of.
     #[must_use]
     pub fn of(view: &View) -> Self {
+        Self::of_heads(&view.heads)
+    }
+
+    /// The version that these changes, with all that they build on, make: one that has the hash of an edit is the record
+    /// as that edit left it.
+    #[must_use]
+    pub fn of_heads<'a>(heads: impl IntoIterator<Item = &'a [u8; 32]>) -> Self {
         let begin = |head: &[u8; 32]| {
             let mut begin = [0; HEAD_BYTES];
             begin.copy_from_slice(&head[..HEAD_BYTES]);
             begin
         };
-        Self(view.heads.iter().map(begin).collect())
+        Self(heads.into_iter().map(begin).collect())
+    }
+
+    /// The beginnings of its heads' hashes.
+    pub(super) fn beginnings(&self) -> &[[u8; HEAD_BYTES]] {
+        &self.0
     }
 }
 

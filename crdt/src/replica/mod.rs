@@ -45,6 +45,7 @@ mod stage;
 mod status;
 mod sync;
 mod vacancy;
+mod versions;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -57,7 +58,7 @@ use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
 use crate::membership::{Genesis, Members, Role, Ticket};
 use crate::prepare::{Job, Prepared};
 use crate::protocol::Gossip;
-use crate::record::{Drafted, Edit, Expected, Schema};
+use crate::record::{Drafted, Edit, Expected, Schema, Version};
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
@@ -118,6 +119,10 @@ pub struct RecordEdit {
     pub edit: Edit,
     /// What the record must be for that; `None`: whatever it is.
     pub expected: Option<Expected>,
+    /// The version that the edit was made for, by someone who had not seen what changed since: the two merge as edits of
+    /// two sites do. Fields that both have written are in conflict, also where it was this site that wrote them since;
+    /// counters add up; of a record that was deleted since it is a hidden edit. `None`: the edit is of the record as it is.
+    pub builds_on: Option<Version>,
     /// The edit as the record's first, if it was made beforehand.
     pub drafted: Option<Drafted>,
 }
@@ -125,7 +130,8 @@ pub struct RecordEdit {
 impl RecordEdit {
     /// An edit of a record, whatever it is.
     pub fn new(collection: impl Into<String>, id: impl Into<String>, edit: Edit) -> Self {
-        Self { collection: collection.into(), id: id.into(), edit, expected: None, drafted: None }
+        let (collection, id) = (collection.into(), id.into());
+        Self { collection, id, edit, expected: None, builds_on: None, drafted: None }
     }
 }
 

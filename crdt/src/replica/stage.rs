@@ -90,7 +90,8 @@ pub(super) struct Pending {
 
 /// What a local transaction did, before it is durable.
 pub(super) struct StagedWrite {
-    pub(super) records_changed: usize,
+    /// Of the changes that its edits made.
+    pub(super) hashes: Vec<Option<[u8; 32]>>,
     pub(super) written_in: WrittenIn,
     pub(super) is_repeat: bool,
 }
@@ -248,13 +249,14 @@ impl Stage {
 
     /// What the writer of a sealed group is told.
     pub(super) fn written(&self, staged: StagedWrite) -> Written {
-        let StagedWrite { records_changed, written_in, is_repeat } = staged;
+        let StagedWrite { hashes: changes, written_in, is_repeat } = staged;
+        let records_changed = changes.iter().flatten().count();
         let entry = match written_in {
             WrittenIn::Nothing => None,
             WrittenIn::Group(transaction) => self.sealed_in(transaction),
             WrittenIn::Entry(entry) => Some(entry),
         };
-        Written { records_changed, entry, is_repeat }
+        Written { records_changed, changes, entry, is_repeat }
     }
 
     fn sealed_in(&self, transaction: usize) -> Option<EntryId> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
+
 use super::stage::{Mark, Pending, Place, StagedChange, StagedRecord, StagedWrite, WrittenIn};
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
@@ -9,8 +11,8 @@ use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{NetworkId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
-    ActorBytes, Begun, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError, View,
-    begin, check_collection, check_record_id, validate_schema_edit,
+    ActorBytes, Begun, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError,
+    Version, View, begin, check_collection, check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -22,10 +24,13 @@ use crate::tables::row;
 const TRANSACTION_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - 1024 * 1024;
 
 /// What a transaction did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Records that are different now. 0 where everything was as asked before, or the origin is a repeat.
+    /// Edits that changed something. 0 where everything was as asked before, or the origin is a repeat.
     pub records_changed: usize,
+    /// The hash of the change that each edit made, in their order; `None`: there was nothing to change. Empty if the origin is
+    /// a repeat: [`crate::changes::made_by`] tells then.
+    pub changes: Vec<Option<[u8; 32]>>,
     /// The entry that holds it; `None` where everything was as asked before.
     pub entry: Option<EntryId>,
     /// Whether the origin is a repeat: it was all written before.
@@ -124,6 +129,20 @@ pub enum WriteError {
         /// What it is; of one that nobody has written it has no heads.
         found: Box<View>,
     },
+    /// The edit builds on a version that the record does not have here.
+    #[error(
+        "record {collection}/{id} has no change that begins with {} at this site, and the edit builds on it: expected a \
+         version that was read here; read the record and build on what it is now",
+        HEXLOWER.encode(missing)
+    )]
+    UnknownVersion {
+        /// Its collection.
+        collection: String,
+        /// Its id.
+        id: String,
+        /// How the hash of the change begins.
+        missing: [u8; 16],
+    },
     /// The record cannot be read at this site.
     #[error("record {collection}/{id} cannot be read at this site: {reason}")]
     Unreadable {
@@ -143,9 +162,16 @@ pub enum WriteError {
 }
 
 /// A write stops for its own fault, or with the store.
-enum Stop {
+pub(super) enum Stop {
     Write(WriteError),
     Store(StoreError),
+}
+
+/// What one edit made.
+struct StagedEdit {
+    write: RecordWrite,
+    hash: [u8; 32],
+    operations: usize,
 }
 
 impl Stop {
@@ -215,18 +241,21 @@ impl<S: Store> Replica<S> {
         let space = root.main_space();
         self.demand_role(root, Role::Writer, "records")?;
         if let Some(before) = self.written_before(root, space, &transaction)? {
-            return Ok(StagedWrite { records_changed: 0, written_in: before, is_repeat: true });
+            return Ok(StagedWrite { hashes: Vec::new(), written_in: before, is_repeat: true });
         }
         let (mut changes, mut operations) = (Vec::new(), 0);
         let number = self.stage.transactions.len();
         let edit_count = transaction.edits.len();
+        let mut hashes = Vec::with_capacity(edit_count);
         for (edit, nth) in transaction.edits.into_iter().zip(0..) {
             let place = Place::Local { transaction: number, change: changes.len() as u32 };
             let staged = self.stage_edit(space, edit, place, mark);
             let staged =
                 if edit_count > 1 { staged.map_err(|stop| stop.of_edit(nth)) } else { staged };
-            if let Some((change, count)) = staged? {
-                changes.push(change);
+            let staged = staged?;
+            hashes.push(staged.as_ref().map(|staged| staged.hash));
+            if let Some(StagedEdit { write, operations: count, .. }) = staged {
+                changes.push(write);
                 operations += count;
             }
         }
@@ -250,7 +279,7 @@ impl<S: Store> Replica<S> {
             0 => WrittenIn::Nothing,
             _ => WrittenIn::Group(number),
         };
-        Ok(StagedWrite { records_changed, written_in, is_repeat: false })
+        Ok(StagedWrite { hashes, written_in, is_repeat: false })
     }
 
     fn demand_role(
@@ -323,8 +352,8 @@ impl<S: Store> Replica<S> {
         edit: RecordEdit,
         place: Place,
         mark: &mut Mark,
-    ) -> Result<Option<(RecordWrite, usize)>, Stop> {
-        let RecordEdit { collection, id, edit, expected, drafted } = edit;
+    ) -> Result<Option<StagedEdit>, Stop> {
+        let RecordEdit { collection, id, edit, expected, builds_on, drafted } = edit;
         check_collection(&collection)?;
         check_record_id(&id)?;
         let is_schema = collection == SCHEMA_COLLECTION;
@@ -339,13 +368,18 @@ impl<S: Store> Replica<S> {
         let actor = ActorBytes(self.author.actor());
         let time_ms = self.now.wall_ms;
         let key = RecordKey { space, collection, id };
-        if !is_schema && expected.is_none() && self.is_new(&key)? {
+        let on_nothing = builds_on.as_ref().is_none_or(|version| *version == Version::default());
+        if !is_schema && expected.is_none() && on_nothing && self.is_new(&key)? {
             let begun = match drafted.and_then(|drafted| drafted.begun(actor, schema.as_ref())) {
                 Some(begun) => Some(begun),
                 None => begin(actor, time_ms, &edit, schema.as_deref())?,
             };
             return self.begin_record(key, begun, place, mark);
         }
+        let seen = match &builds_on {
+            Some(version) => self.at_version(&key, version, mark)?,
+            None => None,
+        };
         let record = self.staged_with(&key, mark)?;
         let document = match &mut record.document {
             Ok(document) => document,
@@ -364,16 +398,18 @@ impl<S: Store> Replica<S> {
             }
         }
         let before = (is_schema && !document.is_empty()).then(|| document.view());
-        let Some(edited) = document.edit(actor, time_ms, &edit, schema.as_deref())? else {
-            return Ok(None);
+        let edited = match &seen {
+            Some(seen) => document.edit_on(seen, actor, time_ms, &edit, schema.as_deref())?,
+            None => document.edit(actor, time_ms, &edit, schema.as_deref())?,
         };
-        let Edited { change, operations } = edited;
+        let Some(Edited { change, hash, operations }) = edited else { return Ok(None) };
         // Remembered first, so that a schema which is refused below is rolled back.
         record.changes.push(StagedChange { actor, change: change.clone(), place });
         if is_schema {
             validate_schema_edit(before.as_ref(), &document.view())?;
         }
-        Ok(Some((RecordWrite { collection: key.collection, id: key.id, change }, operations)))
+        let write = RecordWrite { collection: key.collection, id: key.id, change };
+        Ok(Some(StagedEdit { write, hash, operations }))
     }
 
     /// The first edit of a record that nobody has written.
@@ -383,9 +419,9 @@ impl<S: Store> Replica<S> {
         begun: Option<(Edited, Begun)>,
         place: Place,
         mark: &mut Mark,
-    ) -> Result<Option<(RecordWrite, usize)>, Stop> {
+    ) -> Result<Option<StagedEdit>, Stop> {
         let actor = ActorBytes(self.author.actor());
-        let Some((Edited { change, operations }, begun)) = begun else { return Ok(None) };
+        let Some((Edited { change, hash, operations }, begun)) = begun else { return Ok(None) };
         let staged = StagedChange { actor, change: change.clone(), place };
         match begun {
             Begun::First(first) => self.take_first(key.clone(), staged, first),
@@ -395,6 +431,7 @@ impl<S: Store> Replica<S> {
                 self.stage.records.insert(key.clone(), record);
             }
         }
-        Ok(Some((RecordWrite { collection: key.collection, id: key.id, change }, operations)))
+        let write = RecordWrite { collection: key.collection, id: key.id, change };
+        Ok(Some(StagedEdit { write, hash, operations }))
     }
 }

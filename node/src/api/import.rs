@@ -146,6 +146,7 @@ fn is_of_the_whole(error: &WriteError) -> bool {
         | WriteError::InEdit { .. }
         | WriteError::OriginReused
         | WriteError::Unexpected { .. }
+        | WriteError::UnknownVersion { .. }
         | WriteError::Unreadable { .. } => false,
     }
 }

@@ -35,6 +35,7 @@ impl ApiError {
             WriteError::Unexpected { found, .. } => {
                 Self::of(Code::PreconditionFailed, error).current(found)
             }
+            WriteError::UnknownVersion { .. } => Self::of(Code::PreconditionFailed, error),
             WriteError::Unreadable { reason, .. } => {
                 Self::record_unreadable(collection, id, reason)
             }

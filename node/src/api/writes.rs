@@ -291,7 +291,7 @@ fn bad(message: String) -> ApiError {
 
 /// What an edit asks for, in a form that stays the same over versions of this program.
 fn described(edit: &RecordEdit) -> Value {
-    let RecordEdit { collection, id, edit, expected, drafted: _ } = edit;
+    let RecordEdit { collection, id, edit, expected, builds_on, drafted: _ } = edit;
     let what = match edit {
         Edit::Put(fields) => json!(["put", fields]),
         Edit::Merge { patch, create } => json!(["patch", patch, create]),
@@ -308,7 +308,10 @@ fn described(edit: &RecordEdit) -> Value {
             versions.iter().map(|version| Value::String(version.to_string())).collect()
         }
     };
-    json!([collection, id, what, expected])
+    match builds_on {
+        None => json!([collection, id, what, expected]),
+        Some(version) => json!([collection, id, what, expected, version.to_string()]),
+    }
 }
 
 fn refused(error: &WriteError, records: &[(String, String)]) -> ApiError {

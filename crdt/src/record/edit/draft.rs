@@ -41,6 +41,15 @@ struct DraftOperation {
     preds: Vec<OpId>,
 }
 
+/// What a change comes after, but for the genesis that it brings.
+struct Base {
+    deps: BTreeSet<[u8; 32]>,
+    /// The greatest counter of an operation.
+    max_op: u64,
+    /// How many changes the actor made.
+    seq: u64,
+}
+
 /// A change in the making.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
@@ -101,6 +110,72 @@ impl<'a> Draft<'a> {
         actor: ActorBytes,
         time_ms: i64,
     ) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
+        let base = Base {
+            deps: self.history.heads().copied().collect(),
+            max_op: self.history.max_op(),
+            seq: self.history.tip(actor).map_or(0, |tip| tip.seq),
+        };
+        self.build(base, actor, time_ms)
+    }
+
+    /// As [`Draft::finish`], where the draft is of the record as it was, and `whole` is what became of it. The change
+    /// builds on what the draft saw, and on the actor's own last change, which the format asks for. What that removed
+    /// meanwhile cannot be named: who writes such a field again leaves both values there, in conflict.
+    pub(super) fn finish_in(
+        mut self,
+        whole: &History,
+        actor: ActorBytes,
+        time_ms: i64,
+    ) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
+        let own = whole.tip_hash(actor);
+        let hashes = self.history.heads().copied().chain(own).collect();
+        let deps = whole.latest_of(&hashes);
+        let clock = whole.clock(&deps);
+        self.let_go(|id| whole.is_removed(id, &clock));
+        let base = Base {
+            deps: deps.into_iter().collect(),
+            max_op: clock.values().copied().max().unwrap_or(0),
+            seq: whole.tip(actor).map_or(0, |tip| tip.seq),
+        };
+        self.build(base, actor, time_ms)
+    }
+
+    /// Names removed values no longer, and drops the operations that then act on nothing.
+    fn let_go(&mut self, is_removed: impl Fn(OpId) -> bool) {
+        let mut kept = Vec::with_capacity(self.operations.len());
+        // Where each operation comes to stand; nothing refers to one that is dropped, for it makes nothing.
+        let mut moved = Vec::with_capacity(self.operations.len());
+        for mut operation in std::mem::take(&mut self.operations) {
+            moved.push(kept.len());
+            operation.preds.retain(|id| !is_removed(*id));
+            let makes = match operation.action {
+                Action::Put(_) | Action::Make(_) => true,
+                Action::Delete | Action::Increment(_) => false,
+            };
+            if makes || !operation.preds.is_empty() {
+                kept.push(operation);
+            }
+        }
+        let to = |index: &mut usize| *index = moved.get(*index).copied().unwrap_or(*index);
+        for DraftOperation { target, place, .. } in &mut kept {
+            match target {
+                Target::New(index) => to(index),
+                Target::Known(_) => {}
+            }
+            match place {
+                Place::AfterNew(index) => to(index),
+                Place::Field(_) | Place::At(_) | Place::First | Place::After(_) => {}
+            }
+        }
+        self.operations = kept;
+    }
+
+    fn build(
+        self,
+        base: Base,
+        actor: ActorBytes,
+        time_ms: i64,
+    ) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
         if self.operations.is_empty() {
             return Ok(None);
         }
@@ -113,8 +188,7 @@ impl<'a> Draft<'a> {
         if genesis.len() > GENESIS_MAX {
             return Err(EditError::TooManyGenesis { found: genesis.len() });
         }
-        let mut deps: BTreeSet<[u8; 32]> = self.history.heads().copied().collect();
-        let mut max_op = self.history.max_op();
+        let Base { mut deps, mut max_op, seq } = base;
         let mut made = BTreeMap::new();
         for genesis in &genesis {
             max_op = max_op.max(genesis.op_id().counter);
@@ -123,7 +197,7 @@ impl<'a> Draft<'a> {
             made.extend(changes.into_iter().map(|made| (made.operation.id, made)));
         }
         let deps: Vec<[u8; 32]> = deps.into_iter().collect();
-        let seq = self.history.tip(actor).map_or(0, |tip| tip.seq) + 1;
+        let seq = seq + 1;
         let start_op = max_op.saturating_add(1);
         let operations = resolve(self.operations, actor, start_op);
         let body = chunk::build(actor, seq, start_op, time_ms, &deps, &operations);

@@ -22,6 +22,7 @@ use super::view::is_deleted;
 
 pub use error::EditError;
 
+use draft::Draft;
 use fields::{Mode, Writer};
 
 /// What a user asks of one record. The kind of each field is decided by the schema, then by what
@@ -58,6 +59,32 @@ pub(crate) fn make(
     edit: &Edit,
     schema: Option<&Schema>,
 ) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
+    match draft(history, edit, schema)? {
+        Some(draft) => draft.finish(actor, time_ms),
+        None => Ok(None),
+    }
+}
+
+/// As [`make`], by someone who saw the record as it was at `seen`; its `history` must be whole.
+pub(crate) fn make_on(
+    seen: &History,
+    history: &History,
+    actor: ActorBytes,
+    time_ms: i64,
+    edit: &Edit,
+    schema: Option<&Schema>,
+) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
+    match draft(seen, edit, schema)? {
+        Some(draft) => draft.finish_in(history, actor, time_ms),
+        None => Ok(None),
+    }
+}
+
+fn draft<'a>(
+    history: &'a History,
+    edit: &Edit,
+    schema: Option<&'a Schema>,
+) -> Result<Option<Draft<'a>>, EditError> {
     let mut writer = Writer::new(history, schema);
     let is_there = !history.is_empty() && !is_deleted(history);
     match edit {
@@ -99,5 +126,5 @@ pub(crate) fn make(
     if is_write && writer.is_hollow() {
         writer.put_deleted(false);
     }
-    writer.into_draft().finish(actor, time_ms)
+    Ok(Some(writer.into_draft()))
 }

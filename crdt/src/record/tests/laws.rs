@@ -18,8 +18,10 @@ const SCHEMA: &[(&str, &str)] = &[
 ];
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Edit(usize, Edit),
+    /// For one of the versions that the office has had.
+    EditOn(usize, prop::sample::Index, Edit),
     Pull(usize, usize),
 }
 
@@ -62,23 +64,28 @@ fn record() -> impl Strategy<Value = Json> {
     })
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let edit = prop_oneof![
+pub(super) fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
         3 => record().prop_map(|json| Edit::Put(fields(json))),
         5 => record().prop_map(merge),
         2 => record().prop_map(|json| Edit::Import(fields(json))),
         2 => record().prop_map(|json| Edit::Revive(fields(json))),
         1 => Just(Edit::Delete),
         1 => Just(Edit::Undelete),
-    ];
+    ]
+}
+
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        3 => (0usize..3, edit).prop_map(|(who, edit)| Step::Edit(who, edit)),
+        3 => (0usize..3, edit()).prop_map(|(who, edit)| Step::Edit(who, edit)),
+        1 => (0usize..3, any::<prop::sample::Index>(), edit())
+            .prop_map(|(who, at, edit)| Step::EditOn(who, at, edit)),
         1 => (0usize..3, 0usize..3).prop_map(|(to, from)| Step::Pull(to, from)),
     ];
     proptest::collection::vec(step, 1..25)
 }
 
-fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
+pub(super) fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
     let new = |number| match is_declared {
         true => Office::with_schema(number, SCHEMA),
         false => Office::new(number),
@@ -103,6 +110,23 @@ fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
                 }
                 assert_like_automerge(office);
                 repeat(office, edit);
+            }
+            Step::EditOn(who, at, edit) => {
+                let office = &mut offices[*who];
+                let before = office.view();
+                let version = at.get(&office.versions).clone();
+                match office.try_edit_on(&version, edit) {
+                    Ok(true) => {}
+                    Ok(false) => assert_eq!(office.view(), before),
+                    Err(error) => {
+                        assert!(
+                            !matches!(error, crate::record::EditError::Refused(_)),
+                            "{error:?}"
+                        );
+                        assert_eq!(office.view(), before);
+                    }
+                }
+                assert_like_automerge(office);
             }
             Step::Pull(to, from) => {
                 let from = offices[*from].clone();

@@ -6,3 +6,4 @@ mod laws;
 mod numbers;
 mod stories;
 mod support;
+mod versions;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use crate::record::chunk;
 use crate::record::{
     ActorBytes, Begun, Document, Edit, EditError, First, RecordChange, Schema, Value, Verdict,
-    View, automerge_of, begin,
+    Version, View, automerge_of, begin,
 };
 
 /// One change as its author's log carries it.
@@ -27,6 +27,8 @@ pub(super) struct Office {
     pub(super) document: Document,
     pub(super) live: Document,
     pub(super) entries: Vec<Entry>,
+    /// What it has been, from the beginning.
+    pub(super) versions: Vec<Version>,
     pub(super) schema: Option<Schema>,
 }
 
@@ -41,6 +43,7 @@ impl Office {
             document: Document::empty(),
             live: reloaded(&Document::empty()),
             entries: Vec::new(),
+            versions: vec![Version::default()],
             schema: None,
         }
     }
@@ -90,6 +93,51 @@ impl Office {
         }
         self.live = reloaded(&self.live);
         assert_eq!(self.live.save(), self.document.save());
+        self.versions.push(Version::of(&view));
+    }
+
+    /// The record as it was at a version.
+    pub(super) fn seen(&self, version: &Version) -> Document {
+        let reach = self.document.reach(version).unwrap();
+        let mut seen = Document::empty();
+        for entry in &self.entries {
+            seen.extend_to(&reach, entry.actor, &entry.change).unwrap();
+        }
+        assert!(seen.is_of(version));
+        seen
+    }
+
+    /// Edits what was read at a version, and says whether there was something to change.
+    pub(super) fn try_edit_on(
+        &mut self,
+        version: &Version,
+        edit: &Edit,
+    ) -> Result<bool, EditError> {
+        let time_ms = 1_000 + self.entries.len() as i64;
+        let (seen, before) = (self.seen(version), self.document.clone());
+        let schema = self.schema.clone();
+        let edited = self.document.edit_on(&seen, self.actor, time_ms, edit, schema.as_ref())?;
+        let Some(edited) = edited else { return Ok(false) };
+        let entry = Entry { actor: self.actor, change: edited.change };
+        assert_eq!(edited.hash, entry.change.hash());
+        // Whoever holds only what is live judges it alike, or reads the history.
+        if let Err(Verdict::NeedsHistory) = self.live.check(entry.actor, &entry.change) {
+            self.live = before;
+        }
+        let checked = self.live.check(entry.actor, &entry.change).unwrap();
+        self.live.apply(checked).unwrap();
+        self.reload();
+        self.entries.push(entry);
+        Ok(true)
+    }
+
+    pub(super) fn merge_on(&mut self, version: &Version, json: Json) {
+        assert!(self.try_edit_on(version, &merge(json)).unwrap());
+        assert_like_automerge(self);
+    }
+
+    pub(super) fn version(&self) -> Version {
+        Version::of(&self.view())
     }
 
     /// The verdict, which does not depend on whether the history is whole.
@@ -236,10 +284,7 @@ pub(super) fn assert_like_automerge(office: &Office) {
     let mut heads: Vec<[u8; 32]> = automerge.get_heads().iter().map(|head| head.0).collect();
     heads.sort_unstable();
     assert_eq!(view.heads, heads);
-    let mut conflicts = BTreeMap::new();
-    let mut read = read_map(automerge, &automerge::ROOT, "", true, &mut conflicts);
-    read.remove("_deleted");
-    conflicts.remove("_deleted");
+    let (read, conflicts) = read_fields(automerge);
     assert_eq!(view.fields, read);
     let shown: BTreeMap<String, Vec<(Value, [u8; 16])>> = view
         .conflicts
@@ -257,6 +302,15 @@ pub(super) fn assert_like_automerge(office: &Office) {
 }
 
 type Conflicts = BTreeMap<String, Vec<(Value, [u8; 16])>>;
+
+/// What Automerge itself reads: the fields, and the values of those in conflict, the shown one first.
+pub(super) fn read_fields(automerge: &Automerge) -> (BTreeMap<String, Value>, Conflicts) {
+    let mut conflicts = BTreeMap::new();
+    let mut read = read_map(automerge, &automerge::ROOT, "", true, &mut conflicts);
+    read.remove("_deleted");
+    conflicts.remove("_deleted");
+    (read, conflicts)
+}
 
 fn read_map(
     doc: &automerge::Automerge,
