@@ -16,3 +16,4 @@ pub mod cell;
 pub mod config;
 pub mod database;
 pub mod shape;
+pub mod sqlite;

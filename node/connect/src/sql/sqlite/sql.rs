@@ -1,0 +1,257 @@
+//! All SQL for rows, and the one function that quotes names.
+//!
+//! SQLite takes `"name"` for a text where no column is called so, as after a migration has dropped it. Every column is
+//! therefore written with its table (`t."name"`), where that rule does not hold.
+
+use std::fmt::Write as _;
+
+use crate::sql::cell::{Cell, Key};
+use crate::sql::shape::{Bound, ColumnShape, ColumnType};
+
+/// Keys in one statement, and rows read by it.
+pub(super) const KEYS_PER_STATEMENT_MAX: usize = 1000;
+
+/// Rows written by one statement: its text grows with them and is kept by the driver's cache.
+const ROWS_PER_WRITE_MAX: usize = 100;
+
+/// SQLite allows 32,766 parameters.
+const PARAMETERS_MAX: usize = 30_000;
+
+/// How many rows of so many parameters fit one statement.
+pub(super) fn rows_per_write(parameters_per_row: usize) -> usize {
+    (PARAMETERS_MAX / parameters_per_row.max(1)).clamp(1, ROWS_PER_WRITE_MAX)
+}
+
+/// A name, quoted.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text, quoted.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn is_blob(column: &ColumnShape) -> bool {
+    matches!(column.kind, ColumnType::Bytes { .. })
+}
+
+/// A key column's value as the text that [`Key`] has.
+fn key_text(column: &ColumnShape) -> String {
+    let name = quoted(&column.name);
+    if is_blob(column) {
+        format!("lower(hex(t.{name}))")
+    } else {
+        format!("CAST(t.{name} AS TEXT)")
+    }
+}
+
+/// What is read of each row: the key's texts, the cells, whether the filter is true. The filter is given the site as
+/// parameter `?2`.
+fn columns_read(table: &Bound) -> String {
+    let mut list: Vec<String> = table.key_columns().map(key_text).collect();
+    list.extend(table.columns.iter().map(|column| format!("t.{}", quoted(&column.name))));
+    list.push(match &table.filter {
+        // The line's end is for a filter that ends in a comment.
+        Some(filter) => format!("({}\n) IS TRUE", filter_text(filter)),
+        None => "1".to_owned(),
+    });
+    let mut text = String::new();
+    for (number, expression) in list.iter().enumerate() {
+        let comma = if number == 0 { "" } else { ", " };
+        // Names of our own: a column may be called anything.
+        let _ = write!(text, "{comma}{expression} AS c{number}");
+    }
+    text
+}
+
+/// The filter with the site's place made a parameter, with or without quotes around it.
+pub(super) fn filter_text(filter: &str) -> String {
+    filter.replace("'{site}'", "?2").replace("{site}", "?2")
+}
+
+/// The value at a place of the key, out of one element of the JSON array of keys.
+fn key_value(table: &Bound, place: usize, column: &ColumnShape) -> String {
+    let value = match table.key.len() {
+        1 => "j.value".to_owned(),
+        _ => format!("json_extract(j.value, '$[{place}]')"),
+    };
+    if is_blob(column) { format!("unhex({value})") } else { value }
+}
+
+/// The condition that row `t` has the key of element `j`. It is compared as the column's affinity wants it, so that an
+/// index is used; where a collation would take two keys for one, byte by byte as well.
+fn key_equals(table: &Bound, value: impl Fn(usize, &ColumnShape) -> String) -> String {
+    let mut conditions = Vec::new();
+    for (place, column) in table.key_columns().enumerate() {
+        let (name, value) = (quoted(&column.name), value(place, column));
+        conditions.push(format!("t.{name} = {value}"));
+        if column.key_trap.is_some() {
+            conditions.push(format!("t.{name} = {value} COLLATE BINARY"));
+        }
+    }
+    conditions.join(" AND ")
+}
+
+/// The rows of the keys in the JSON array `?1`.
+pub(super) fn rows(table: &Bound) -> String {
+    format!(
+        "SELECT {} FROM json_each(?1) AS j CROSS JOIN {} AS t ON {}",
+        columns_read(table),
+        quoted(&table.table.name),
+        key_equals(table, |place, column| key_value(table, place, column)),
+    )
+}
+
+/// Rows behind the key in `?3` and following, `?1` of them at most. Rows without a key are none.
+pub(super) fn page(table: &Bound, is_first: bool) -> String {
+    let names: Vec<String> =
+        table.key_columns().map(|column| format!("t.{}", quoted(&column.name))).collect();
+    let mut conditions = Vec::new();
+    for (name, column) in names.iter().zip(table.key_columns()) {
+        match (is_blob(column), column.is_nullable) {
+            (true, _) => conditions.push(format!("typeof({name}) = 'blob'")),
+            (false, true) => conditions.push(format!("{name} IS NOT NULL")),
+            (false, false) => {}
+        }
+    }
+    if !is_first {
+        let values: Vec<String> = (0..names.len()).map(|place| format!("?{}", place + 3)).collect();
+        conditions.push(format!("({}) > ({})", names.join(", "), values.join(", ")));
+    }
+    let condition = match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" WHERE {}", conditions.join(" AND ")),
+    };
+    format!(
+        "SELECT {} FROM {} AS t{condition} ORDER BY {} LIMIT ?1",
+        columns_read(table),
+        quoted(&table.table.name),
+        names.join(", "),
+    )
+}
+
+/// A key's values as parameters.
+pub(super) fn key_cells(table: &Bound, key: &Key) -> Vec<Cell> {
+    let cell = |(column, text): (&ColumnShape, &String)| {
+        if !is_blob(column) {
+            return Cell::text(text.clone());
+        }
+        data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_or(Cell::Null, Cell::Bytes)
+    };
+    table.key_columns().zip(&key.0).map(cell).collect()
+}
+
+/// Keys as the JSON array that the statements take.
+pub(super) fn keys_json(keys: &[Key]) -> String {
+    let elements: Vec<serde_json::Value> = keys
+        .iter()
+        .map(|key| match &key.0[..] {
+            [one] => serde_json::Value::String(one.clone()),
+            several => several.iter().cloned().map(serde_json::Value::String).collect(),
+        })
+        .collect();
+    serde_json::Value::Array(elements).to_string()
+}
+
+/// Which of the keys in `?1` have rows: their places in the array.
+pub(super) fn present(table: &Bound) -> String {
+    format!(
+        "SELECT j.key FROM json_each(?1) AS j WHERE EXISTS (SELECT 1 FROM {} AS t WHERE {})",
+        quoted(&table.table.name),
+        key_equals(table, |place, column| key_value(table, place, column)),
+    )
+}
+
+fn placeholders(rows: usize, parameters: usize) -> String {
+    let row = format!("({})", vec!["?"; parameters].join(", "));
+    vec![row; rows].join(", ")
+}
+
+/// Inserts `rows` rows with values for these columns, given row by row. `is_or_abort`: see [`super::write`].
+pub(super) fn insert(table: &Bound, columns: &[usize], rows: usize, is_or_abort: bool) -> String {
+    let name = quoted(&table.table.name);
+    let or_abort = if is_or_abort { " OR ABORT" } else { "" };
+    if columns.is_empty() {
+        return format!("INSERT{or_abort} INTO {name} DEFAULT VALUES");
+    }
+    let names: Vec<String> = names_of(table, columns);
+    let values = placeholders(rows, columns.len());
+    format!("INSERT{or_abort} INTO {name} ({}) VALUES {values}", names.join(", "))
+}
+
+fn names_of(table: &Bound, columns: &[usize]) -> Vec<String> {
+    let name = |index: &usize| table.columns.get(*index).map(|column| quoted(&column.name));
+    columns.iter().filter_map(name).collect()
+}
+
+/// Updates `rows` rows, each given as its key, the values to set and the amounts to add.
+pub(super) fn update(
+    table: &Bound,
+    set: &[usize],
+    add: &[usize],
+    rows: usize,
+    is_or_abort: bool,
+) -> String {
+    let key_length = table.key.len();
+    let mut assignments = Vec::new();
+    for (place, name) in names_of(table, set).iter().enumerate() {
+        assignments.push(format!("{name} = v.c{}", key_length + place));
+    }
+    for (place, name) in names_of(table, add).iter().enumerate() {
+        let amount = format!("v.c{}", key_length + set.len() + place);
+        // SQLite makes a float of a sum that is too large, and a number of a text; abs() of the least number is an
+        // error. The amount is in it so that it is not computed beforehand.
+        assignments.push(format!(
+            "{name} = CASE WHEN typeof(t.{name}) = 'integer' AND typeof(t.{name} + {amount}) = 'integer' \
+             THEN t.{name} + {amount} ELSE abs({amount} * 0 - 9223372036854775807 - 1) END"
+        ));
+    }
+    let parameters = key_length + set.len() + add.len();
+    let columns: Vec<String> = (0..parameters).map(|number| format!("c{number}")).collect();
+    format!(
+        "WITH v({}) AS (VALUES {}) UPDATE{} {} AS t SET {} FROM v WHERE {}",
+        columns.join(", "),
+        placeholders(rows, parameters),
+        if is_or_abort { " OR ABORT" } else { "" },
+        quoted(&table.table.name),
+        assignments.join(", "),
+        key_equals(table, |place, _| format!("v.c{place}")),
+    )
+}
+
+/// Deletes the rows of the keys in `?1`.
+pub(super) fn delete(table: &Bound) -> String {
+    format!("DELETE FROM {} AS t WHERE {}", quoted(&table.table.name), key_is_in(table))
+}
+
+/// Writes `?2` into one column of the rows of the keys in `?1`.
+pub(super) fn mark(table: &Bound, column: &str, value: &str) -> String {
+    format!(
+        "UPDATE {} AS t SET {} = {value} WHERE {}",
+        quoted(&table.table.name),
+        quoted(column),
+        key_is_in(table),
+    )
+}
+
+fn key_is_in(table: &Bound) -> String {
+    let tuple = |suffix: &str| {
+        let names: Vec<String> = table
+            .key_columns()
+            .map(|column| format!("t.{}{suffix}", quoted(&column.name)))
+            .collect();
+        format!("({})", names.join(", "))
+    };
+    let values: Vec<String> = table
+        .key_columns()
+        .enumerate()
+        .map(|(place, column)| key_value(table, place, column))
+        .collect();
+    let keys = format!("(SELECT {} FROM json_each(?1) AS j)", values.join(", "));
+    let mut condition = format!("{} IN {keys}", tuple(""));
+    if table.key_columns().any(|column| column.key_trap.is_some()) {
+        let _ = write!(condition, " AND {} IN {keys}", tuple(" COLLATE BINARY"));
+    }
+    condition
+}

@@ -1,0 +1,158 @@
+//! Rows written by key, in as few statements as there are sets of columns.
+
+use std::collections::BTreeMap;
+
+use super::SqliteDatabase;
+use super::error::error;
+use super::sql::{self, KEYS_PER_STATEMENT_MAX, rows_per_write};
+use crate::sql::cell::{Cell, Key};
+use crate::sql::database::{Class, DbError, Insert, Mark, Update};
+use crate::sql::shape::{Bound, ColumnType};
+
+impl SqliteDatabase {
+    /// Whether statements must say OR ABORT. A constraint of the table may be declared ON CONFLICT REPLACE (or IGNORE),
+    /// and then a plain INSERT of ours would remove another row. OR ABORT overrides that, and also what the
+    /// application's triggers say for themselves, which is why it is not said where it is not needed.
+    async fn is_or_abort(&mut self, table: &Bound) -> Result<bool, DbError> {
+        if let Some(known) = self.conflict_clauses.get(&table.table.name) {
+            return Ok(*known);
+        }
+        let sql = "SELECT m.sql FROM sqlite_master AS m WHERE m.type = 'table' AND m.name = ?1 COLLATE NOCASE";
+        let name = vec![Cell::text(table.table.name.clone())];
+        let found =
+            self.session.fetch(sql, name, |row| sqlx::Row::try_get::<String, _>(row, 0)).await?;
+        let clause = |sql: &String| sql.to_ascii_uppercase().contains("CONFLICT");
+        let is_or_abort = found.iter().any(clause);
+        self.conflict_clauses.insert(table.table.name.clone(), is_or_abort);
+        Ok(is_or_abort)
+    }
+
+    pub(super) async fn insert_rows(
+        &mut self,
+        table: &Bound,
+        rows: &[Insert],
+    ) -> Result<Vec<Key>, DbError> {
+        let is_or_abort = self.is_or_abort(table).await?;
+        let mut there = Vec::new();
+        // Rows with values for the same columns go together.
+        let mut groups: BTreeMap<Vec<usize>, Vec<&Insert>> = BTreeMap::new();
+        for piece in rows.chunks(KEYS_PER_STATEMENT_MAX) {
+            let keys: Vec<Key> = piece.iter().map(|row| row.key.clone()).collect();
+            let present = self.present(table, &keys).await?;
+            for (row, is_present) in piece.iter().zip(present) {
+                if is_present {
+                    there.push(row.key.clone());
+                    continue;
+                }
+                let given = row.row.iter().enumerate().filter(|(_, cell)| cell.is_some());
+                groups.entry(given.map(|(index, _)| index).collect()).or_default().push(row);
+            }
+        }
+        for (columns, rows) in groups {
+            // `DEFAULT VALUES` makes one row.
+            let most = if columns.is_empty() { 1 } else { rows_per_write(columns.len()) };
+            for piece in rows.chunks(most) {
+                let values = piece.iter().flat_map(|row| row.row.iter().flatten().cloned());
+                let sql = sql::insert(table, &columns, piece.len(), is_or_abort);
+                self.session.run(&sql, values.collect()).await?;
+            }
+        }
+        Ok(there)
+    }
+
+    /// For each key, whether it has a row.
+    async fn present(&mut self, table: &Bound, keys: &[Key]) -> Result<Vec<bool>, DbError> {
+        let values = vec![Cell::text(sql::keys_json(keys))];
+        let read = |row: &sqlx::sqlite::SqliteRow| sqlx::Row::try_get::<i64, _>(row, 0);
+        let places = self.session.fetch(&sql::present(table), values, read).await?;
+        let mut present = vec![false; keys.len()];
+        for place in places {
+            if let Some(is_present) = usize::try_from(place).ok().and_then(|at| present.get_mut(at))
+            {
+                *is_present = true;
+            }
+        }
+        Ok(present)
+    }
+
+    pub(super) async fn update_rows(
+        &mut self,
+        table: &Bound,
+        rows: &[Update],
+    ) -> Result<(), DbError> {
+        let is_or_abort = self.is_or_abort(table).await?;
+        // Rows with the same columns to set and to add to go together.
+        let mut groups: BTreeMap<(Vec<usize>, Vec<usize>), Vec<&Update>> = BTreeMap::new();
+        for row in rows {
+            let set: Vec<usize> = row.set.iter().map(|(index, _)| *index).collect();
+            let add: Vec<usize> = row.add.iter().map(|(index, _)| *index).collect();
+            if !set.is_empty() || !add.is_empty() {
+                groups.entry((set, add)).or_default().push(row);
+            }
+        }
+        for ((set, add), rows) in groups {
+            let most = rows_per_write(table.key.len() + set.len() + add.len());
+            for piece in rows.chunks(most) {
+                let mut values = Vec::new();
+                for row in piece {
+                    values.extend(sql::key_cells(table, &row.key));
+                    values.extend(row.set.iter().map(|(_, cell)| cell.clone()));
+                    values.extend(row.add.iter().map(|(_, amount)| Cell::Integer(*amount)));
+                }
+                let sql = sql::update(table, &set, &add, piece.len(), is_or_abort);
+                self.session.run(&sql, values).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete_rows(&mut self, table: &Bound, keys: &[Key]) -> Result<(), DbError> {
+        let sql = sql::delete(table);
+        for piece in keys.chunks(KEYS_PER_STATEMENT_MAX) {
+            self.session.run(&sql, vec![Cell::text(sql::keys_json(piece))]).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn mark_rows(
+        &mut self,
+        table: &Bound,
+        column: &str,
+        rows: &[Mark],
+    ) -> Result<(), DbError> {
+        let kind = self.kind_of(table, column).await?;
+        for is_set in [true, false] {
+            let keys = rows.iter().filter(|row| row.is_set == is_set).map(|row| row.key.clone());
+            let keys: Vec<Key> = keys.collect();
+            let value = match (&kind, is_set) {
+                (ColumnType::Boolean | ColumnType::Integer { .. }, true) => "1",
+                (ColumnType::Boolean | ColumnType::Integer { .. }, false) => "0",
+                // UTC, in the form of SQLite's own functions, which the usual libraries read as well.
+                (_, true) => "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+                (_, false) => "NULL",
+            };
+            let sql = sql::mark(table, column, value);
+            for piece in keys.chunks(KEYS_PER_STATEMENT_MAX) {
+                self.session.run(&sql, vec![Cell::text(sql::keys_json(piece))]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn kind_of(&mut self, table: &Bound, column: &str) -> Result<ColumnType, DbError> {
+        if let Some(known) = table.columns.iter().find(|known| known.name == column) {
+            return Ok(known.kind.clone());
+        }
+        let sql = "SELECT x.type FROM pragma_table_xinfo(?1) AS x WHERE x.name = ?2 COLLATE NOCASE";
+        let names = vec![Cell::text(table.table.name.clone()), Cell::text(column)];
+        let found =
+            self.session.fetch(sql, names, |row| sqlx::Row::try_get::<String, _>(row, 0)).await?;
+        match found.first() {
+            Some(declared) => Ok(super::types::column_type(declared, false).0),
+            None => {
+                let what = format!("no such column: {}.{column}", table.table.name);
+                Err(error(Class::Schema, what))
+            }
+        }
+    }
+}
