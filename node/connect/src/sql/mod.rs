@@ -15,5 +15,6 @@
 pub mod cell;
 pub mod config;
 pub mod database;
+pub mod mariadb;
 pub mod shape;
 pub mod sqlite;

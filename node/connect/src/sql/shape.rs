@@ -199,7 +199,7 @@ pub struct TableShape {
     pub primary_key: Vec<String>,
     /// Unique indexes besides it.
     pub unique: Vec<UniqueIndex>,
-    /// Foreign keys out of the table and into it.
+    /// Foreign keys out of the table and into it; of MariaDB also those further up whose cascades reach the table.
     pub foreign_keys: Vec<ForeignKey>,
     /// Triggers that are not the bridge's.
     pub triggers: Vec<TriggerShape>,
@@ -214,6 +214,25 @@ impl TableShape {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&ColumnShape> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The foreign keys, of this table and of those further up, by whose cascades rows of this table are changed: what
+    /// [`Bound::silent_cascades`] holds where the database fires no triggers for them (MariaDB).
+    #[must_use]
+    pub fn cascades_from_above(&self) -> Vec<ForeignKey> {
+        let mut tables = vec![&self.name];
+        let mut found: Vec<ForeignKey> = Vec::new();
+        let mut next = 0;
+        while let Some(table) = tables.get(next).copied() {
+            next += 1;
+            for key in self.foreign_keys.iter().filter(|key| key.from == *table && key.cascades()) {
+                found.push(key.clone());
+                if !tables.contains(&&key.to) {
+                    tables.push(&key.to);
+                }
+            }
+        }
+        found
     }
 }
 
@@ -238,7 +257,8 @@ pub struct Bound {
     pub is_captured: bool,
     /// Whether a cascade of the table changes rows of the same table, so that the guard would hide them.
     pub cascades_to_itself: bool,
-    /// Foreign keys of captured tables by whose cascades rows of this table are changed without its triggers (MariaDB).
+    /// Foreign keys of this table and of those further up by whose cascades its rows are changed without its triggers: of
+    /// MariaDB [`TableShape::cascades_from_above`], else empty.
     pub silent_cascades: Vec<ForeignKey>,
 }
 
