@@ -1,5 +1,6 @@
 //! What can be said on the command line; `records` has what is said of records.
 
+mod check;
 mod entries;
 mod files;
 mod records;
@@ -19,8 +20,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use libp2p::Multiaddr;
 
-use crate::commands::check::Thresholds;
-
+pub(crate) use check::CheckArgs;
 pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use files::{BackupCommand, BundleArgs};
 pub(crate) use records::{
@@ -320,6 +320,8 @@ pub(crate) enum SiteCommand {
         /// The collection
         collection: Option<String>,
     },
+    /// Let the running node read its configuration file again
+    Reload,
     /// Check everything that is stored
     Verify,
     /// Make the tables anew from the journal
@@ -383,30 +385,12 @@ impl SiteCommand {
             | Self::Merge { .. }
             | Self::Status { why: false }
             | Self::Peers
+            | Self::Reload
             | Self::Verify
             | Self::Rebuild
             | Self::Token(_) => false,
         }
     }
-}
-
-#[derive(clap::Args)]
-pub(crate) struct CheckArgs {
-    /// Entries by which a site differs from this one
-    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(1_000, 10_000))]
-    pub(crate) behind_entries: Thresholds,
-    /// Time since a site that has not confirmed everything last said what it holds, by this site's clock
-    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(86_400, 604_800))]
-    pub(crate) behind_seconds: Thresholds,
-    /// Time since a site that is not connected was last heard, by this site's clock
-    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(86_400, 604_800))]
-    pub(crate) last_contact_seconds: Thresholds,
-    /// Room on the disk
-    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::falling, default_value_t = Thresholds::new(1_024, 256))]
-    pub(crate) disk_free_mib: Thresholds,
-    /// Damaged journal frames
-    #[arg(long, value_name = "WARNING,CRITICAL", value_parser = Thresholds::rising, default_value_t = Thresholds::new(1, 1_000))]
-    pub(crate) damaged: Thresholds,
 }
 
 #[derive(clap::Args)]

@@ -13,7 +13,7 @@ use branchline_node::site::SiteFolder;
 use branchline_node::socket;
 use branchline_node::storage::OpenError;
 use branchline_node::storage::folder::{DataFolder, FOLDER_PATIENCE, FOLDER_PAUSE, FolderError};
-use branchline_node::{Config, Node, Overrides, StartError, api};
+use branchline_node::{Node, StartError, api};
 use futures::future::BoxFuture;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -25,6 +25,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceExt, service_fn};
 
 use crate::error::CliError;
+use crate::extensions::{configuration, extensions};
 
 /// How long one question about a node's health may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,10 +58,15 @@ impl Client {
     pub(crate) async fn connect(data: &Path) -> Result<Self, CliError> {
         let folder = SiteFolder::new(data);
         folder.site()?;
-        let config = Config::load(data, None, Overrides::default())?;
+        let config = match configuration(data) {
+            Ok(config) => config,
+            // A running node goes on by the one that it has.
+            Err(error) => return Self::at_socket(&folder).await?.ok_or_else(|| error.into()),
+        };
         let deadline = Instant::now() + FOLDER_PATIENCE;
         loop {
-            let process = match Node::open(config.clone()).await {
+            let builder = Node::builder(config.clone()).with_all(extensions());
+            let process = match builder.open().await {
                 Ok(node) => {
                     let router = api::router(node.handle());
                     return Ok(Self::new(Link::Opened { node: Box::new(node), router }));

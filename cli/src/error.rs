@@ -231,6 +231,7 @@ impl From<StartError> for CliError {
             | StartError::Store(_)
             | StartError::Network(_)
             | StartError::NoRandomness
+            | StartError::Extension { .. }
             | StartError::Thread { .. } => Self::failed(text_of(&error)),
         }
     }

@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod demo;
 mod error;
+mod extensions;
 mod log_filter;
 mod output;
 mod visible;
@@ -190,6 +191,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Status { why: true } => status::why(context).await,
         SiteCommand::Watch(args) => watch::watch(context, args).await,
         SiteCommand::Digest { collection } => status::digest(context, collection).await,
+        SiteCommand::Reload => maintenance::reload(context).await,
         SiteCommand::Verify => maintenance::verify(context).await,
         SiteCommand::Rebuild => maintenance::rebuild(context).await,
         SiteCommand::Token(TokenCommand::Rotate) => maintenance::rotate_token(context).await,

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use serde::{Deserialize, Serialize};
 
 use crate::api::hosts;
+use crate::extension::{self, Extension, Sections};
 
 /// The file that is read from the data folder where no other is named.
 pub const CONFIG_FILE: &str = "branchline.toml";
@@ -19,8 +21,19 @@ const LOG_DEFAULT: &str = "info";
 pub struct Config {
     /// The data folder.
     pub data: PathBuf,
-    /// The rest.
+    /// The node's own settings.
     pub settings: Settings,
+    /// What extensions read of the file.
+    pub sections: Sections,
+    /// Where it was loaded from; `None`: a program has made it.
+    source: Option<Source>,
+}
+
+/// What a configuration was loaded from, for loading it again.
+#[derive(Clone, Debug, PartialEq)]
+struct Source {
+    file: Option<PathBuf>,
+    overrides: Overrides,
 }
 
 /// What the TOML file may set; every key is optional.
@@ -89,6 +102,31 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Each setting by its key.
+    pub(crate) fn table(&self) -> toml::Table {
+        // All of it can be written as TOML.
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+
+    fn overridden(mut self, overrides: &Overrides) -> Self {
+        let Overrides { listen, external, peers, mdns, api, log, log_format } = overrides;
+        let replace = |setting: &mut Vec<Multiaddr>, by: &Vec<Multiaddr>| {
+            if !by.is_empty() {
+                setting.clone_from(by);
+            }
+        };
+        replace(&mut self.listen, listen);
+        replace(&mut self.external, external);
+        replace(&mut self.peers, peers);
+        self.mdns = mdns.unwrap_or(self.mdns);
+        self.api = api.unwrap_or(self.api);
+        self.log = log.clone().unwrap_or(self.log);
+        self.log_format = log_format.unwrap_or(self.log_format);
+        self
+    }
+}
+
 fn default_listen() -> Vec<Multiaddr> {
     let any = Multiaddr::empty().with(Protocol::Ip4([0, 0, 0, 0].into()));
     let tcp = any.clone().with(Protocol::Tcp(0));
@@ -97,7 +135,7 @@ fn default_listen() -> Vec<Multiaddr> {
 }
 
 /// What the environment or flags may set; `None` leaves the file's word.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// See [`Settings::listen`]; an empty list leaves the file's.
     pub listen: Vec<Multiaddr>,
@@ -134,6 +172,19 @@ pub enum ConfigError {
         /// Where and why.
         source: toml::de::Error,
     },
+    /// A section says what cannot be.
+    #[error("the configuration {path} is wrong in line {line}: {what}", path = path.display())]
+    Section {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What was found and what was expected.
+        what: String,
+    },
+    /// The configuration is a program's own.
+    #[error("this node was not started by a configuration file, so there is none to read again")]
+    NoFile,
     /// Two settings contradict each other, or one cannot be.
     #[error("{what}")]
     Contradiction {
@@ -145,7 +196,12 @@ pub enum ConfigError {
 impl Config {
     /// The defaults for a data folder.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), settings: Settings::default() }
+        Self {
+            data: data.into(),
+            settings: Settings::default(),
+            sections: Sections::default(),
+            source: None,
+        }
     }
 
     /// Reads `file` (or `branchline.toml` in the data folder, if there is one) and puts `overrides` on top. Whether a node
@@ -155,28 +211,48 @@ impl Config {
         file: Option<&Path>,
         overrides: Overrides,
     ) -> Result<Self, ConfigError> {
+        Self::load_with(data, file, overrides, &[])
+    }
+
+    /// The same for a program with extensions, whose sections the file may have. What is in them is for
+    /// [`Extension::check`].
+    pub fn load_with(
+        data: impl Into<PathBuf>,
+        file: Option<&Path>,
+        overrides: Overrides,
+        extensions: &[Arc<dyn Extension>],
+    ) -> Result<Self, ConfigError> {
         let data = data.into();
-        let mut settings = match file {
-            Some(path) => read(path)?,
+        let source = Source { file: file.map(Path::to_owned), overrides };
+        Self::load_from(data, source, extensions)
+    }
+
+    /// Reads again what this was loaded from.
+    pub(crate) fn load_again(
+        &self,
+        extensions: &[Arc<dyn Extension>],
+    ) -> Result<Self, ConfigError> {
+        let source = self.source.clone().ok_or(ConfigError::NoFile)?;
+        Self::load_from(self.data.clone(), source, extensions)
+    }
+
+    fn load_from(
+        data: PathBuf,
+        source: Source,
+        extensions: &[Arc<dyn Extension>],
+    ) -> Result<Self, ConfigError> {
+        let (settings, sections) = match &source.file {
+            Some(path) => read(path, extensions)?,
             None => {
                 let path = data.join(CONFIG_FILE);
-                if path.exists() { read(&path)? } else { Settings::default() }
+                match path.exists() {
+                    true => read(&path, extensions)?,
+                    false => (Settings::default(), Sections::new(path, "")),
+                }
             }
         };
-        let Overrides { listen, external, peers, mdns, api, log, log_format } = overrides;
-        let replace = |setting: &mut Vec<Multiaddr>, by: Vec<Multiaddr>| {
-            if !by.is_empty() {
-                *setting = by;
-            }
-        };
-        replace(&mut settings.listen, listen);
-        replace(&mut settings.external, external);
-        replace(&mut settings.peers, peers);
-        settings.mdns = mdns.unwrap_or(settings.mdns);
-        settings.api = api.unwrap_or(settings.api);
-        settings.log = log.unwrap_or(settings.log);
-        settings.log_format = log_format.unwrap_or(settings.log_format);
-        Ok(Self { data, settings })
+        let settings = settings.overridden(&source.overrides);
+        Ok(Self { data, settings, sections, source: Some(source) })
     }
 
     /// Refuses what no node can run by, or what contradicts itself.
@@ -233,10 +309,16 @@ impl Config {
     }
 }
 
-fn read(path: &Path) -> Result<Settings, ConfigError> {
+fn read(
+    path: &Path,
+    extensions: &[Arc<dyn Extension>],
+) -> Result<(Settings, Sections), ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
+    let sections = Sections::new(path, text);
+    let names = extension::names(extensions);
+    sections.refuse_unknown(&Settings::default().table(), &names)?;
+    Ok((sections.read_other_than(&names)?, sections))
 }
 
 fn is_listenable(address: &Multiaddr) -> bool {
@@ -287,6 +369,10 @@ mod tests {
             ("api_hosts = [\"https://branch.example.org\"]", "expected HOST or HOST:PORT"),
             ("api_hosts = [\"*\"]", "expected HOST or HOST:PORT"),
             ("lisen = []", "unknown field `lisen`"),
+            (
+                "mdns = true\n[[bridge]]\n",
+                "line 2: no part of this program reads the section [bridge]",
+            ),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

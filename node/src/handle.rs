@@ -1,7 +1,7 @@
 //! What a program holds of a running (or opened) node: writes, reads, membership.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use branchline_crdt::entry::EntryId;
@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::wall_ms;
 use crate::drafts;
 use crate::driver::{Driver, Message, Seen};
+use crate::extension::Extensions;
 use crate::feed::{Consumer, Feed, FeedError, Since};
 use crate::heard::HeardAt;
 use crate::metrics::Metrics;
@@ -45,6 +46,8 @@ pub struct Handle {
     pub(crate) token: Arc<Token>,
     /// The root of the private space that it addresses; `None`: `main`.
     pub(crate) root: Option<NetworkId>,
+    /// The node's; they hold handles themselves.
+    pub(crate) extensions: Weak<Extensions>,
 }
 
 /// What changes rarely and everyone may ask for at any time.

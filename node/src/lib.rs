@@ -10,6 +10,8 @@
 #![doc = include_str!("../examples/till.rs")]
 //! ```
 //!
+//! Crates above this one add to a node what they do for it: see [`extension`].
+//!
 //! A consumer of the feed of changes with a durable cursor (`examples/feed.rs`):
 //!
 //! ```no_run
@@ -18,11 +20,13 @@
 
 pub mod api;
 pub mod backup;
+mod builder;
 pub mod bundle;
 pub mod clock;
 pub mod config;
 mod drafts;
 mod driver;
+pub mod extension;
 pub mod feed;
 pub mod handle;
 pub mod heard;
@@ -42,7 +46,9 @@ pub mod sync;
 mod token;
 pub mod whole_file;
 
+pub use builder::Builder;
 pub use config::{Config, ConfigError, LogFormat, Overrides, Settings};
+pub use extension::Extension;
 pub use handle::Handle;
 pub use init::{InitError, InitReport, init};
 pub use node::{Node, StartError};

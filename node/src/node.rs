@@ -10,27 +10,22 @@ use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteId};
 use branchline_crdt::replica::Identity;
 use branchline_crdt::store::StoreError;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use crate::api::hosts::Hosts;
-use crate::api::{self, ApiState, Doors};
+use crate::builder::Builder;
 use crate::clock::{self, WrongClock};
 use crate::config::{Config, ConfigError};
-use crate::driver::{Driver, Message, QUEUE_MAX, TICK, prepare};
+use crate::driver::{Driver, Message, prepare};
+use crate::extension::{ExtensionError, Extensions};
 use crate::feed::Feed;
 use crate::handle::{Handle, Known};
 use crate::metrics::Metrics;
-use crate::network::{self, Command, NetworkConfig, NetworkError, NetworkHandle, NetworkLimits};
-use crate::ports::with_kept_ports;
+use crate::network::{Command, NetworkError, NetworkHandle};
 use crate::rotate;
-use crate::site::{PEERS_FILE, RunFile, SiteError, SiteFolder};
-use crate::socket::{SOCKET_FILE, Socket};
+use crate::site::{RunFile, SiteError, SiteFolder};
 use crate::storage::folder::DataFolder;
-use crate::storage::room::is_full;
-use crate::storage::{OpenError, OpenReport, Options, Reader, Storage, spare};
+use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
 use crate::token::Token;
 
 const MIB: u64 = 1024 * 1024;
@@ -40,18 +35,19 @@ pub struct Node {
     handle: Handle,
     site: SiteId,
     driver: Option<JoinHandle<()>>,
-    running: Option<Running>,
+    pub(crate) extensions: Arc<Extensions>,
+    pub(crate) running: Option<Running>,
 }
 
 /// What a running node has besides an opened one.
-struct Running {
-    api_address: SocketAddr,
-    stop_api: oneshot::Sender<()>,
-    api: tokio::task::JoinHandle<()>,
-    network: NetworkHandle,
-    network_task: tokio::task::JoinHandle<()>,
-    clock: tokio::task::JoinHandle<()>,
-    folder: SiteFolder,
+pub(crate) struct Running {
+    pub(crate) api_address: SocketAddr,
+    pub(crate) stop_api: oneshot::Sender<()>,
+    pub(crate) api: tokio::task::JoinHandle<()>,
+    pub(crate) network: NetworkHandle,
+    pub(crate) network_task: tokio::task::JoinHandle<()>,
+    pub(crate) clock: tokio::task::JoinHandle<()>,
+    pub(crate) folder: SiteFolder,
 }
 
 /// Why a node does not start.
@@ -94,6 +90,14 @@ pub enum StartError {
     /// The machine gives no random bytes.
     #[error("this machine gives no random bytes")]
     NoRandomness,
+    /// An extension cannot work.
+    #[error("{name} cannot start: {source}")]
+    Extension {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: ExtensionError,
+    },
     /// A thread could not be started.
     #[error("a thread could not be started: {source}")]
     Thread {
@@ -103,87 +107,21 @@ pub enum StartError {
 }
 
 impl Node {
+    /// A node that is yet to be started or opened, for programs that add extensions to it.
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+
     /// Starts a node: opens its data, listens, dials, and serves the API.
     ///
     /// Returns when it is ready. Errors leave nothing running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        config.check()?;
-        clock::check()?;
-        let settings = config.settings.clone();
-        let api = TcpListener::bind(settings.api)
-            .await
-            .map_err(|source| StartError::Api { address: settings.api, source })?;
-        let api_address =
-            api.local_addr().map_err(|source| StartError::Api { address: settings.api, source })?;
-        let opened = Opened::open(&config).await?;
-        opened.reader.folder().say_node();
-        let folder = opened.folder.clone();
-        opened.token.read()?;
-        let socket = Socket::listen(folder.path()).map_err(|source| StartError::Socket {
-            path: folder.path().join(SOCKET_FILE),
-            source,
-        })?;
-        clock::warn(settings.listen.iter().chain(&settings.peers));
-
-        let mut run = folder.run_or_set_aside()?;
-        let listen = with_kept_ports(&settings.listen, &run);
-        let (messages, queue) = mpsc::channel(QUEUE_MAX);
-        let network_config = NetworkConfig {
-            keypair: folder.key()?.to_libp2p(),
-            listen,
-            peers: settings.peers.clone(),
-            mdns: settings.mdns,
-            peer_book: folder.path().join(PEERS_FILE),
-            limits: NetworkLimits::default(),
-        };
-        let (network, network_task) = network::start(network_config, messages.clone())?;
-
-        let mut node = match opened.run(Some(network.clone()), (messages.clone(), queue)) {
-            Ok(node) => node,
-            Err(error) => {
-                stop_network(&network, network_task).await;
-                return Err(error);
-            }
-        };
-        let clock = tokio::spawn(tell_time(messages));
-        let (stop_api, stopped) = oneshot::channel::<()>();
-        let doors = Doors { port: api, socket };
-        let hosts = Hosts::new(api_address.port(), &settings.api_hosts);
-        let state = ApiState { handle: node.handle.clone(), hosts };
-        let until = async {
-            // An error means that the node is gone: stop as well.
-            let _ = stopped.await;
-        };
-        let api = tokio::spawn(api::serve(doors, state, until));
-
-        node.handle.await_listening().await;
-        let listening = node.handle.listening();
-        run.keep_ports(&settings.listen, &listening);
-        run = RunFile { api: Some(api_address), pid: Some(std::process::id()), listening, ..run };
-        let kept = folder.keep_run(&run);
-        node.running =
-            Some(Running { api_address, stop_api, api, network, network_task, clock, folder });
-        match kept {
-            // Reading works without it.
-            Err(SiteError::Io { path, source }) if is_full(&source) => {
-                warn!(path = %path.display(), error = %source, "the run file was not updated");
-            }
-            Err(error) => {
-                node.shutdown().await;
-                return Err(error.into());
-            }
-            Ok(()) => {}
-        }
-        spare::keep(&config.data);
-        info!(site = %node.site, api = %api_address, "the node is ready");
-        Ok(node)
+        Self::builder(config).start().await
     }
 
     /// Opens the data of a stopped node, without network and API.
     pub async fn open(config: Config) -> Result<Self, StartError> {
-        let opened = Opened::open(&config).await?;
-        spare::keep(&config.data);
-        opened.run(None, mpsc::channel(QUEUE_MAX))
+        Self::builder(config).open().await
     }
 
     /// What programs use.
@@ -213,6 +151,7 @@ impl Node {
     /// Stops: no new requests, connections closed, everything written out.
     pub async fn shutdown(mut self) {
         let running = self.running.take();
+        self.extensions.stop().await;
         self.handle.feed.stop();
         if let Some(running) = running {
             // Each of these may have stopped by itself already.
@@ -238,7 +177,7 @@ impl Node {
     }
 }
 
-async fn stop_network(network: &NetworkHandle, task: tokio::task::JoinHandle<()>) {
+pub(crate) async fn stop_network(network: &NetworkHandle, task: tokio::task::JoinHandle<()>) {
     // It may have stopped by itself already.
     let _ = network.send(Command::Shutdown).await;
     let abort = task.abort_handle();
@@ -248,18 +187,18 @@ async fn stop_network(network: &NetworkHandle, task: tokio::task::JoinHandle<()>
 }
 
 /// A site whose data is open, before its thread runs.
-struct Opened {
+pub(crate) struct Opened {
     driver: Driver,
-    folder: SiteFolder,
-    reader: Reader,
+    pub(crate) folder: SiteFolder,
+    pub(crate) reader: Reader,
     known: watch::Receiver<Known>,
     metrics: Arc<Metrics>,
-    token: Arc<Token>,
+    pub(crate) token: Arc<Token>,
     site: SiteId,
 }
 
 impl Opened {
-    async fn open(config: &Config) -> Result<Self, StartError> {
+    pub(crate) async fn open(config: &Config) -> Result<Self, StartError> {
         let config = config.clone();
         match tokio::task::spawn_blocking(move || Self::open_blocking(&config)).await {
             Ok(opened) => opened,
@@ -299,10 +238,11 @@ impl Opened {
         Ok(Self { driver, folder, reader, known, metrics, token, site })
     }
 
-    fn run(
+    pub(crate) fn run(
         self,
         network: Option<NetworkHandle>,
         (messages, queue): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+        extensions: Arc<Extensions>,
     ) -> Result<Node, StartError> {
         let Self { driver, reader, known, metrics, token, site, .. } = self;
         let network = network.map(|network| (network, prepare::start(messages.clone())));
@@ -320,11 +260,12 @@ impl Opened {
             metrics,
             token,
             root,
+            extensions: Arc::downgrade(&extensions),
         };
         let thread = std::thread::Builder::new().name("replica".to_owned());
         let thread = thread.spawn(move || driver.run(network, queue));
         let driver = thread.map_err(|source| StartError::Thread { source })?;
-        Ok(Node { handle, site, driver: Some(driver), running: None })
+        Ok(Node { handle, site, driver: Some(driver), extensions, running: None })
     }
 }
 
@@ -374,19 +315,6 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
     Ok(bytes)
 }
 
-async fn tell_time(messages: mpsc::Sender<Message>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        interval.tick().await;
-        match messages.try_send(Message::Tick) {
-            // A full queue has work enough; the next tick will do.
-            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
-        }
-    }
-}
-
 /// How long a task may take to stop.
 const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -403,6 +331,7 @@ mod tests {
     use libp2p::Multiaddr;
 
     use super::*;
+    use crate::driver::QUEUE_MAX;
     use crate::init::init;
     use crate::network::Event;
     use crate::site::SITE_FILES;

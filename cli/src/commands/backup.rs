@@ -5,12 +5,12 @@ use std::path::Path;
 
 use axum::body::Body;
 use axum::http::Method;
+use branchline_node::Node;
 use branchline_node::api::StatusAnswer;
 use branchline_node::backup::{
     self, BackupHeader, BackupPart, BackupReader, BackupWriter, JournalContents,
 };
 use branchline_node::site::SiteFolder;
-use branchline_node::{Config, Node, Overrides};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::json;
@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::Context;
 use crate::args::Global;
 use crate::error::CliError;
+use crate::extensions::{configuration, extensions};
 use crate::output::{self, counted};
 use crate::whole_file::{Readers, WholeFile};
 
@@ -101,7 +102,8 @@ pub(crate) async fn restore(global: &Global, path: &Path) -> Result<(), CliError
     let restored = backup::restore(&mut file, &global.data)
         .map_err(|error| CliError::failed(crate::error::text_of(&error)))?;
     // Opening makes the tables, and shows that the journal is whole.
-    let node = Node::open(Config::load(&global.data, None, Overrides::default())?).await?;
+    let config = configuration(&global.data)?;
+    let node = Node::builder(config).with_all(extensions()).open().await?;
     let status = node.handle().status().await;
     node.shutdown().await;
     let status = status.map_err(|error| CliError::failed(crate::error::text_of(&error)))?;

@@ -2,15 +2,16 @@
 //! have them: 0 all is well, 1 look at it, 2 act now, 3 it cannot be told.
 
 use std::fmt;
-use std::str::FromStr;
 
 use branchline_node::api::{SiteAnswer, SpaceAnswer, SpacesAnswer, StatusAnswer};
+use branchline_node::extension::Severity;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::args::{CheckArgs, Global};
 use crate::client::Client;
-use crate::commands::status::copies_told;
+use crate::commands::status::{copies_told, finding_told};
+use crate::commands::thresholds::Thresholds;
 use crate::error::CliError;
 use crate::output::{self, counted};
 
@@ -19,7 +20,7 @@ const MIB: u64 = 1024 * 1024;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+pub(super) enum State {
     Ok,
     Warning,
     Critical,
@@ -45,76 +46,6 @@ impl fmt::Display for State {
             Self::Critical => "CRITICAL",
             Self::Unknown => "UNKNOWN",
         })
-    }
-}
-
-/// From which number on it is to be looked at, and from which on to be acted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Thresholds {
-    warning: u64,
-    critical: u64,
-}
-
-impl FromStr for Thresholds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("{text:?} are no thresholds, expected WARNING,CRITICAL");
-        let (warning, critical) = text.split_once(',').ok_or_else(expected)?;
-        let number = |text: &str| text.trim().parse().map_err(|_| expected());
-        Ok(Self { warning: number(warning)?, critical: number(critical)? })
-    }
-}
-
-impl fmt::Display for Thresholds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{},{}", self.warning, self.critical)
-    }
-}
-
-impl Thresholds {
-    pub(crate) const fn new(warning: u64, critical: u64) -> Self {
-        Self { warning, critical }
-    }
-
-    /// Reads those of a number that should be small.
-    pub(crate) fn rising(text: &str) -> Result<Self, String> {
-        let found: Self = text.parse()?;
-        found.demand(found.warning <= found.critical, "greater")
-    }
-
-    /// Reads those of a number that should be large.
-    pub(crate) fn falling(text: &str) -> Result<Self, String> {
-        let found: Self = text.parse()?;
-        found.demand(found.warning >= found.critical, "less")
-    }
-
-    fn demand(self, is_in_order: bool, wrong: &str) -> Result<Self, String> {
-        let Self { warning, critical } = self;
-        match is_in_order {
-            true => Ok(self),
-            false => Err(format!(
-                "{warning} warns too late, being {wrong} than {critical}: expected WARNING,CRITICAL"
-            )),
-        }
-    }
-
-    /// Of a number that should be small.
-    fn above(self, number: u64) -> State {
-        match (number >= self.critical, number >= self.warning) {
-            (true, _) => State::Critical,
-            (false, true) => State::Warning,
-            (false, false) => State::Ok,
-        }
-    }
-
-    /// Of a number that should be large.
-    fn below(self, number: u64) -> State {
-        match (number < self.critical, number < self.warning) {
-            (true, _) => State::Critical,
-            (false, true) => State::Warning,
-            (false, false) => State::Ok,
-        }
     }
 }
 
@@ -196,6 +127,14 @@ fn judge(status: &StatusAnswer, spaces: &[SpaceAnswer], args: &CheckArgs, now: T
     if !status.forked.is_empty() {
         let sites = counted(status.forked.len() as u64, "site");
         check.add(State::Warning, format!("{sites} signed different entries under one number"));
+    }
+    for finding in &status.findings {
+        let state = match finding.severity {
+            Severity::Info => continue,
+            Severity::Warning => State::Warning,
+            Severity::Error => State::Critical,
+        };
+        check.add(state, finding_told(finding));
     }
     let damaged = status.damaged_frames.max(status.entries_lost);
     check.measure(args.damaged.above(damaged), || counted(damaged, "damaged journal frame"));
@@ -300,9 +239,7 @@ impl Check {
 
     fn figure(&mut self, name: &str, value: u64, thresholds: Option<Thresholds>) {
         self.figures.push(match thresholds {
-            Some(Thresholds { warning, critical }) => {
-                format!("{name}={value};{warning};{critical}")
-            }
+            Some(thresholds) => thresholds.figure(name, value),
             None => format!("{name}={value}"),
         });
     }
@@ -323,6 +260,7 @@ impl Check {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use branchline_node::extension::Finding;
     use clap::Parser;
 
     use super::*;
@@ -393,6 +331,20 @@ mod tests {
         assert!(line.contains("two copies of north") && line.contains("10.0.0.2"), "{line}");
     }
 
+    #[test]
+    fn what_extensions_find_is_told_and_an_info_is_no_problem() {
+        let found = |severity| {
+            let mut finding = Finding::new(severity, "bridge till", "sees no trigger");
+            finding.since = Some("2026-11-20T12:00:00Z".to_owned());
+            judged(&StatusAnswer { findings: vec![finding], ..status() }, &[])
+        };
+        assert_eq!(found(Severity::Info).0, State::Ok);
+        assert_eq!(found(Severity::Warning).0, State::Warning);
+        let (state, line) = found(Severity::Error);
+        assert_eq!(state, State::Critical);
+        assert!(line.contains("till: sees no trigger, since 2026-11-20T12:00:00Z;"), "{line}");
+    }
+
     fn judged(status: &StatusAnswer, flags: &[&str]) -> (State, String) {
         judged_with(status, &[], flags)
     }
@@ -461,23 +413,5 @@ mod tests {
         let (state, line) = judged_with(&status(), &[shut_out], &flags);
         assert_eq!(state, State::Warning);
         assert!(line.contains("shut out of space tills"), "{line}");
-    }
-
-    #[test]
-    fn thresholds_are_two_numbers() {
-        assert_eq!("3, 5".parse(), Ok(Thresholds::new(3, 5)));
-        for text in ["", "3", "3,", "a,b", "-1,2", "1,2,3"] {
-            assert!(text.parse::<Thresholds>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_warning_comes_before_what_is_critical() {
-        assert!(Thresholds::rising("3,5").is_ok() && Thresholds::rising("3,3").is_ok());
-        assert!(Thresholds::falling("5,3").is_ok() && Thresholds::falling("3,3").is_ok());
-        for refused in [Thresholds::rising("5,3"), Thresholds::falling("3,5")] {
-            let reason = refused.unwrap_err();
-            assert!(reason.contains("warns too late"), "{reason}");
-        }
     }
 }

@@ -1,7 +1,8 @@
-//! `verify`, `rebuild` and `token rotate`.
+//! `verify`, `rebuild`, `reload` and `token rotate`.
 
 use axum::http::Method;
 use branchline_node::api::{RebuildAnswer, VerifyAnswer};
+use branchline_node::extension::Reloaded;
 use serde_json::json;
 
 use crate::Context;
@@ -43,6 +44,24 @@ pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
             counted_entries(report.entries)
         )),
     }
+}
+
+/// Lets the node read its configuration again.
+pub(crate) async fn reload(context: &Context) -> Result<(), CliError> {
+    let reloaded: Reloaded = context.client.ask_patiently("/v1/reload").await?;
+    if context.json {
+        return output::json(&reloaded);
+    }
+    let Reloaded { taken_up, needs_restart } = reloaded;
+    output::line(match taken_up.is_empty() {
+        true => "nothing has changed that can be taken up while the node runs".to_owned(),
+        false => format!("taken up: {}", taken_up.join(", ")),
+    })?;
+    if !needs_restart.is_empty() {
+        let settings = needs_restart.join(", ");
+        output::note(format_args!("changed too, but in use only after a restart: {settings}"));
+    }
+    Ok(())
 }
 
 /// Replaces the API's token.

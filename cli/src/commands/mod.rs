@@ -24,6 +24,7 @@ pub(crate) mod space;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod sync;
+pub(crate) mod thresholds;
 mod ticket;
 pub(crate) mod unsent;
 pub(crate) mod watch;

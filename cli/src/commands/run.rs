@@ -1,20 +1,24 @@
 //! `run`: the node, until it is told to stop.
 
+use std::sync::Arc;
+
 use branchline_node::storage::OpenError;
 use branchline_node::storage::folder::{FOLDER_PATIENCE, FOLDER_PAUSE, FolderError};
-use branchline_node::{Config, LogFormat, Node, Overrides, Settings, StartError};
+use branchline_node::{Config, Extension, LogFormat, Node, Overrides, Settings, StartError};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tracing::info;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::args::{Global, RunArgs};
 use crate::error::CliError;
+use crate::extensions::extensions;
 use crate::log_filter::log_filter;
 use crate::output;
 use crate::visible::LogLines;
 
-/// Runs the node until SIGTERM or Ctrl-C.
+/// Runs the node until SIGTERM or Ctrl-C. SIGHUP lets it read its configuration again.
 pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> {
     let overrides = Overrides {
         listen: args.listen,
@@ -25,17 +29,20 @@ pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> 
         log: args.log,
         log_format: args.log_format,
     };
-    let config = Config::load(&global.data, args.config.as_deref(), overrides)?;
+    let extensions = extensions();
+    let config = Config::load_with(&global.data, args.config.as_deref(), overrides, &extensions)?;
     let settings = config.settings.clone();
-    log(&settings)?;
+    let set_log = log(&settings)?;
     let mut stop = StopSignals::new()?;
+    let mut reload = listen(SignalKind::hangup())?;
     let node = tokio::select! {
-        node = start(config) => node.map_err(|error| CliError::of_start(error, &global.data))?,
+        node = start(config, &extensions, &set_log) => node.map_err(|error| CliError::of_start(error, &global.data))?,
         () = stop.wait() => return Ok(()),
     };
     let result = match tell_ready(global, &settings, &node).await {
         Ok(()) => tokio::select! {
             () = stop.wait() => Ok(()),
+            () = reload_when_told(&node, &mut reload) => Ok(()),
             reason = node.failed() => Err(CliError::failed(format!("the node has failed: {reason}"))
                 .hint("nothing acknowledged is lost: mend the cause and start the node again, it then makes its tables anew")),
         },
@@ -50,12 +57,20 @@ pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> 
 }
 
 /// Starts the node; a command that is just using the data folder is waited for.
-async fn start(config: Config) -> Result<Node, StartError> {
+async fn start(
+    config: Config,
+    extensions: &[Arc<dyn Extension>],
+    set_log: &SetLog,
+) -> Result<Node, StartError> {
     let deadline = Instant::now() + FOLDER_PATIENCE;
     // A command that has just taken the folder over from a node may not have said so yet.
     let (mut was_node, mut has_told) = (false, false);
     loop {
-        match Node::start(config.clone()).await {
+        let set_log = Arc::clone(set_log);
+        let builder = Node::builder(config.clone())
+            .with_all(extensions.iter().cloned())
+            .with_log_filter(move |setting| set_log(setting));
+        match builder.start().await {
             Err(StartError::Open(OpenError::Folder(FolderError::Locked {
                 is_node,
                 process,
@@ -100,6 +115,10 @@ async fn tell_ready(global: &Global, settings: &Settings, node: &Node) -> Result
     Ok(())
 }
 
+fn listen(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(|error| CliError::failed(format!("cannot listen for signals: {error}")))
+}
+
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
@@ -107,10 +126,6 @@ struct StopSignals {
 
 impl StopSignals {
     fn new() -> Result<Self, CliError> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| CliError::failed(format!("cannot listen for signals: {error}")))
-        };
         let terminate = listen(SignalKind::terminate())?;
         Ok(Self { terminate, interrupt: listen(SignalKind::interrupt())? })
     }
@@ -123,16 +138,43 @@ impl StopSignals {
     }
 }
 
-fn log(settings: &Settings) -> Result<(), CliError> {
+/// Changes what is logged, by the setting of the configuration.
+type SetLog = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+fn log(settings: &Settings) -> Result<SetLog, CliError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(log_filter(&settings.log)?)
         .with_writer(|| LogLines)
         .with_ansi(false);
-    match settings.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+    Ok(match settings.log_format {
+        LogFormat::Text => {
+            let lines = lines.with_filter_reloading();
+            let filter = lines.reload_handle();
+            lines.init();
+            setter(filter)
+        }
+        LogFormat::Json => {
+            let lines = lines.json().with_filter_reloading();
+            let filter = lines.reload_handle();
+            lines.init();
+            setter(filter)
+        }
+    })
+}
+
+fn setter<S: 'static>(in_use: reload::Handle<EnvFilter, S>) -> SetLog {
+    Arc::new(move |setting| {
+        let filter = log_filter(setting).map_err(|error| error.message())?;
+        in_use.reload(filter).map_err(|error| error.to_string())
+    })
+}
+
+/// Reads the configuration again at each SIGHUP; what comes of it is logged.
+async fn reload_when_told(node: &Node, hangup: &mut Signal) {
+    let handle = node.handle();
+    while hangup.recv().await.is_some() {
+        let _ = handle.reload().await;
     }
-    Ok(())
 }
 
 /// For commands that open a stopped site: what its storage found amiss.

@@ -3,6 +3,7 @@
 use branchline_node::api::{
     CauseAnswer, CopiesAnswer, DigestAnswer, IndexAnswer, SiteAnswer, StatusAnswer, WhyAnswer,
 };
+use branchline_node::extension::Finding;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Context;
@@ -26,7 +27,26 @@ pub(crate) async fn status(context: &Context) -> Result<(), CliError> {
             status.sites.iter().map(row).collect(),
         )?;
     }
+    if !status.findings.is_empty() {
+        output::line("")?;
+        status.findings.iter().try_for_each(show_finding)?;
+    }
     Ok(())
+}
+
+fn show_finding(finding: &Finding) -> Result<(), CliError> {
+    output::line(format_args!("{}: {}", finding.severity.as_str(), finding_told(finding)))?;
+    match &finding.hint {
+        Some(hint) => output::line(format_args!("  hint: {}", output::visible(hint))),
+        None => Ok(()),
+    }
+}
+
+/// What a person should know, without what to do about it.
+pub(super) fn finding_told(finding: &Finding) -> String {
+    let Finding { about, what, since, .. } = finding;
+    let since = since.as_ref().map_or(String::new(), |since| format!(", since {since}"));
+    output::visible(&format!("{about}: {what}{since}"))
 }
 
 /// Shows what is not in step.

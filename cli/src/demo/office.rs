@@ -70,8 +70,8 @@ impl Office {
     ) -> Result<Self, DemoError> {
         let data = root.join(name);
         init(&data, name, found)?;
-        let settings = Settings { listen, mdns: false, ..Settings::default() };
-        let config = Config { data, settings };
+        let mut config = Config::new(data);
+        config.settings = Settings { listen, mdns: false, ..Settings::default() };
         let node = Node::start(config.clone()).await?;
         Ok(Self { name, handle: node.handle(), sales_made: 0, node, config })
     }

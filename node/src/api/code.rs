@@ -48,7 +48,7 @@ codes! {
     WrongHost = "wrong_host", MISDIRECTED_REQUEST;
     /// A browser sends the request on behalf of another site.
     WrongOrigin = "wrong_origin", FORBIDDEN;
-    /// No such path.
+    /// No such path, or nothing of that name.
     NotFound = "not_found", NOT_FOUND;
     /// The path does not know the method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
@@ -130,6 +130,12 @@ codes! {
     RecordUnreadable = "record_unreadable", INTERNAL_SERVER_ERROR;
     /// The journal could not be written; nothing changed.
     Unwritable = "unwritable", SERVICE_UNAVAILABLE, retryable;
+    /// The configuration is wrong; the one before stays in use.
+    ConfigurationRefused = "configuration_refused", UNPROCESSABLE_ENTITY;
+    /// It cannot be done as things are.
+    Conflict = "conflict", CONFLICT;
+    /// What the request needs besides the node does not answer, for example a database.
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, retryable;
     /// The storage failed.
     StorageFailed = "storage_failed", INTERNAL_SERVER_ERROR, retryable;
     /// The node refuses writes, or does not work: `/readyz` says so.

@@ -67,9 +67,9 @@ impl CurrentAnswer {
     }
 }
 
-/// A request that cannot be done.
+/// A request that cannot be done: answered as an [`ErrorBody`] with the status of its code.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiError {
+pub struct ApiError {
     pub(crate) code: Code,
     message: String,
     hint: Option<String>,
@@ -78,11 +78,13 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+    /// Says what was found and what was expected, for a person.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None, at: None, current: None }
     }
 
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+    /// Says what to do next, for a person.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
@@ -97,12 +99,12 @@ impl ApiError {
     }
 
     /// Says first what it is about.
-    pub(crate) fn about(self, what: &str) -> Self {
+    pub fn about(self, what: &str) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
     /// With the error's own text and that of its sources.
-    pub(crate) fn of(code: Code, error: &dyn Error) -> Self {
+    pub fn of(code: Code, error: &dyn Error) -> Self {
         Self::new(code, text_of(error))
     }
 
@@ -146,7 +148,7 @@ impl ApiError {
 }
 
 /// An error's text, followed by those of its sources that it does not repeat itself.
-pub(crate) fn text_of(error: &dyn Error) -> String {
+pub fn text_of(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

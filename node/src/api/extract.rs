@@ -26,7 +26,7 @@ const LINES_TYPES: [&str; 4] =
     ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"];
 
 /// A body that is one JSON value.
-pub(crate) struct JsonBody<T>(pub(crate) T);
+pub struct JsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
@@ -86,7 +86,7 @@ fn check_content_type(headers: &HeaderMap, expected: &[&str]) -> Result<(), ApiE
 }
 
 /// The parameters of the query. Unknown ones are refused, so that a slip of the pen is noticed.
-pub(crate) struct Params<T>(pub(crate) T);
+pub struct Params<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
@@ -115,7 +115,7 @@ fn without_space(query: &str) -> Result<Uri, ApiError> {
 }
 
 /// The node, in the space that the query names (`space=NAME`), which is otherwise `main`.
-pub(crate) struct InSpace(pub(crate) Handle);
+pub struct InSpace(pub Handle);
 
 impl IntoParams for InSpace {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
@@ -179,7 +179,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Address {
 }
 
 /// What the path names, in the order in which it does.
-pub(crate) struct Named<T>(pub(crate) T);
+pub struct Named<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
     type Rejection = ApiError;
@@ -203,7 +203,7 @@ where
 }
 
 /// How many records a page is to have, by what was asked.
-pub(crate) fn page_records(asked: Option<usize>) -> Result<usize, ApiError> {
+pub fn page_records(asked: Option<usize>) -> Result<usize, ApiError> {
     match asked {
         None => Ok(PAGE_RECORDS),
         Some(limit) if (1..=PAGE_RECORDS_MAX).contains(&limit) => Ok(limit),
@@ -215,7 +215,7 @@ pub(crate) fn page_records(asked: Option<usize>) -> Result<usize, ApiError> {
 }
 
 /// How long to wait, as `30s` or `500ms`, at most `longest`.
-pub(crate) fn wait_time(name: &str, text: &str, longest: Duration) -> Result<Duration, ApiError> {
+pub fn wait_time(name: &str, text: &str, longest: Duration) -> Result<Duration, ApiError> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| time.try_into().ok());
     parsed.filter(|time| *time <= longest).ok_or_else(|| {
         let longest = longest.as_secs();

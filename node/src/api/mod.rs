@@ -26,6 +26,7 @@
 //! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
 //! | `POST /v1/sync` | pulling from and pushing to the peers now |
 //! | `POST /v1/token/rotate` | another bearer token |
+//! | `POST /v1/reload` | the configuration file is read again |
 //! | `POST /v1/backup` | the journal, for a backup of the site |
 //! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
 //!
@@ -35,6 +36,9 @@
 //! data folder; at the socket in the data folder none does.
 //! Errors have one shape,
 //! [`ErrorBody`]; [`Code`] lists them all.
+//!
+//! Crates above the node add paths ([`Routes`](crate::extension::Routes)). Their handlers take from a request what these
+//! take ([`JsonBody`], [`Params`], [`Named`], [`InSpace`]), and answer with an [`ApiError`] where they cannot do it.
 
 mod accept;
 mod answer;
@@ -66,6 +70,7 @@ mod places;
 mod query;
 mod records;
 mod refusals;
+mod reload;
 mod room;
 mod schema_check;
 mod schemas;
@@ -85,6 +90,7 @@ mod unsent;
 mod values;
 mod writes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,9 +103,9 @@ use tokio::net::TcpListener;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::extension::Extensions;
 use crate::handle::Handle;
 use crate::socket::Socket;
-use error::ApiError;
 use hosts::Hosts;
 
 pub use bundle::{BundleRequest, MergeAnswer};
@@ -109,7 +115,8 @@ pub use changes::{
 pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
 pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
 pub use decisions::{DecidedAnswer, MemberChange};
-pub use error::{Code, ErrorBody, ErrorDetail, ErrorPlace};
+pub use error::{ApiError, Code, ErrorBody, ErrorDetail, ErrorPlace, text_of};
+pub use extract::{InSpace, JsonBody, Named, Params, page_records, wait_time};
 pub use history::{
     ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, HolderAnswer, NotShownAnswer,
     RecordReceiptsAnswer,
@@ -177,17 +184,23 @@ pub(crate) async fn serve(
 /// The paths and what they do, without the guard that a running node puts before them: for programs that hold the
 /// [`Handle`] anyway.
 pub fn router(handle: Handle) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (router, described) = routes(handle.extensions.upgrade()).split_for_parts();
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(openapi::document(described))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(handle)
 }
 
+/// The paths of the node itself.
+pub(crate) fn own_paths() -> BTreeSet<String> {
+    routes(None).into_openapi().paths.paths.into_keys().collect()
+}
+
 /// Each path and what it does stand with the handler.
-fn routes() -> OpenApiRouter<Handle> {
-    let bounded = OpenApiRouter::default()
+fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
+    let mut bounded = OpenApiRouter::default()
         .routes(routes!(status::health))
         .routes(routes!(status::ready))
         .routes(routes!(metrics::metrics))
@@ -225,18 +238,22 @@ fn routes() -> OpenApiRouter<Handle> {
         .routes(routes!(changes::changes))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::get, schemas::put))
-        .routes(routes!(schema_check::check))
-        .layer(middleware::from_fn(time_out));
+        .routes(routes!(schema_check::check));
     // These read or write everything that is stored: they take as long as they take.
-    let unbounded = OpenApiRouter::default()
+    let mut unbounded = OpenApiRouter::default()
         .routes(routes!(unsent::unsent))
         .routes(routes!(bundle::bundle))
         .routes(routes!(bundle::merge))
         .routes(routes!(maintenance::backup))
         .routes(routes!(sync::sync))
+        .routes(routes!(reload::reload))
         .routes(routes!(maintenance::verify))
         .routes(routes!(maintenance::rebuild));
-    bounded.merge(unbounded)
+    for added in extensions.iter().flat_map(|extensions| extensions.routes()) {
+        bounded = bounded.merge(added.bounded);
+        unbounded = unbounded.merge(added.unbounded);
+    }
+    bounded.layer(middleware::from_fn(time_out)).merge(unbounded)
 }
 
 async fn time_out(request: Request, next: Next) -> Result<Response, ApiError> {

@@ -1,8 +1,10 @@
 //! The description of the API in OpenAPI 3.1. A route is described where it is handled, and the router is made of these
 //! descriptions, so that neither has what the other lacks.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use axum::Extension;
+use axum::body::Bytes;
 use axum::http::header;
 use axum::response::IntoResponse;
 use utoipa::openapi::path::Operation;
@@ -18,10 +20,15 @@ const DESCRIPTION: &str = "The HTTP API of one site, on loopback and on the Unix
 /// The name of the one way to be let in.
 const TOKEN: &str = "token";
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+/// The description, made when it is first asked for.
+type Document = LazyLock<Bytes, Box<dyn FnOnce() -> Bytes + Send>>;
+
+/// Gives the handler the description of what the router is made of.
+pub(super) fn document(described: OpenApi) -> Extension<Arc<Document>> {
     // These types are described to serde in full: this does not fail.
-    serde_json::to_string(&document()).unwrap_or_default()
-});
+    let write = || serde_json::to_vec(&complete(described)).unwrap_or_default().into();
+    Extension(Arc::new(LazyLock::new(Box::new(write))))
+}
 
 /// This description. Needs no token.
 #[utoipa::path(
@@ -37,12 +44,12 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     ),
     security(()),
 )]
-pub(crate) async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
+pub(crate) async fn openapi(Extension(document): Extension<Arc<Document>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], Bytes::clone(&document))
 }
 
-fn document() -> OpenApi {
-    let mut document = super::routes().into_openapi();
+/// The description with what holds for all paths.
+fn complete(mut document: OpenApi) -> OpenApi {
     let info = InfoBuilder::new().title(TITLE).version(env!("CARGO_PKG_VERSION"));
     document.info = info.description(Some(DESCRIPTION)).build();
     document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, [])]);
@@ -82,7 +89,8 @@ mod tests {
 
     #[test]
     fn every_parameter_says_what_it_may_be() {
-        let document: Value = serde_json::from_str(&DOCUMENT).unwrap_or_default();
+        let Extension(document) = document(super::super::routes(None).into_openapi());
+        let document: Value = serde_json::from_slice(&document).unwrap_or_default();
         let operations =
             document["paths"].as_object().into_iter().flatten().flat_map(|(path, item)| {
                 let methods = item.as_object().into_iter().flatten();

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Code};
 use super::history::name_of;
 use super::standing::{CopiesAnswer, StandingAnswer};
+use crate::extension::Finding;
 use crate::handle::Handle;
 use crate::heard::HeardAt;
 use crate::network::PeerInfo;
@@ -76,6 +77,9 @@ pub struct StatusAnswer {
     /// The names of the private spaces that are held here.
     #[serde(default)]
     pub spaces: Vec<String>,
+    /// What a person should know of what extensions of the node do, the worst first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
 }
 
 /// How far an index is built.
@@ -283,6 +287,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         revoked_by: replica.revoked_by.map(|by| by.to_string()),
         indexes: replica.indexes.into_iter().map(index).collect(),
         spaces: handle.space_names(),
+        findings: handle.findings().await,
         sites: replica.sites.into_iter().map(site).collect(),
     }))
 }

@@ -82,9 +82,14 @@ impl Handle {
         let queued = self.messages.max_capacity() - self.messages.capacity();
         let peers = self.peers().await?;
         let asked = Asked { measured, peers, stored, feed, process, queued };
+        let mut added = Registry::with_prefix(PREFIX);
+        if let Some(extensions) = self.extensions.upgrade() {
+            extensions.metrics(&mut added);
+        }
         let mut text = String::new();
         let encoded = encode_registry(&mut text, &self.metrics.registry)
             .and_then(|()| encode_registry(&mut text, &asked.of_site()))
+            .and_then(|()| encode_registry(&mut text, &added))
             .and_then(|()| encode_registry(&mut text, &asked.of_process()))
             .and_then(|()| encode_eof(&mut text));
         // Writing to a string does not fail.

@@ -1,0 +1,139 @@
+//! Taking up a changed configuration while the node runs: all of it that can be, or nothing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+use utoipa::ToSchema;
+
+use super::open::{Extensions, Opened};
+use super::{ExtensionError, names};
+use crate::config::{Config, ConfigError, Settings};
+use crate::handle::{Handle, Stopped};
+
+/// Sets another log filter, in the syntax of the setting `log`, or says why it is none.
+pub(crate) type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// The setting that can change while a node runs.
+const LOG: &str = "log";
+
+/// What came of reading the configuration again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reloaded {
+    /// Settings and sections that have changed and are in use now.
+    pub taken_up: Vec<String>,
+    /// Settings that have changed and are taken up when the node starts the next time.
+    pub needs_restart: Vec<String>,
+}
+
+/// Why a configuration was not taken up. The one before stays in use.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The folder of a stopped node was opened.
+    #[error("no node runs here: it reads its configuration when it starts")]
+    NotRunning,
+    /// It is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The log filter is none.
+    #[error("{what}")]
+    Log {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An extension cannot work by it.
+    #[error("{name} cannot take up the configuration: {source}")]
+    Extension {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: ExtensionError,
+    },
+    /// The node stopped meanwhile.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl Handle {
+    /// Reads again the configuration file by which the node was started, and takes up what can change while it runs: the
+    /// sections of extensions, and the log filter. After an error all of it is as before.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let extensions = self.extensions.upgrade().ok_or(Stopped { reason: None })?;
+        // Whoever asked may go away before it is done.
+        let reload = tokio::spawn(async move { extensions.reload().await });
+        let reloaded = match reload.await {
+            Ok(reloaded) => reloaded,
+            Err(error) => Err(Stopped { reason: Some(error.to_string()) }.into()),
+        };
+        match &reloaded {
+            Ok(Reloaded { taken_up, needs_restart }) => {
+                info!(?taken_up, ?needs_restart, "the configuration was read again");
+            }
+            Err(error) => warn!(%error, "the configuration was not taken up, the one before stays"),
+        }
+        reloaded
+    }
+}
+
+impl Extensions {
+    async fn reload(self: Arc<Self>) -> Result<Reloaded, ReloadError> {
+        let mut in_use = self.in_use.lock().await;
+        let old = in_use.as_ref().ok_or(ReloadError::NotRunning)?;
+        let mut new = old.load_again(&self.registered)?;
+        new.check()?;
+        self.check(&new)?;
+        let mut reloaded = self.compare(old, &new);
+        let changes_log = reloaded.taken_up.iter().any(|key| key == LOG);
+        if changes_log {
+            self.set_log(&new)?;
+        }
+        if let Err(error) = self.reload_parts(old, &new).await {
+            if changes_log {
+                self.set_log(old)?;
+            }
+            return Err(error);
+        }
+        reloaded.taken_up.sort();
+        // What needs a restart is not in use.
+        let settings = old.settings.clone();
+        let log = if changes_log { new.settings.log } else { settings.log.clone() };
+        new.settings = Settings { log, ..settings };
+        *in_use = Some(new);
+        Ok(reloaded)
+    }
+
+    /// What is different.
+    fn compare(&self, old: &Config, new: &Config) -> Reloaded {
+        let (before, after) = (old.settings.table(), new.settings.table());
+        let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
+        let (taken_up, needs_restart): (Vec<_>, Vec<_>) = changed
+            .map(|(key, _)| key.clone())
+            .partition(|key| key == LOG && self.set_log.is_some());
+        let mut reloaded = Reloaded { taken_up, needs_restart };
+        let section = |name: &&&str| old.sections.section(name) != new.sections.section(name);
+        let sections = names(&self.registered);
+        reloaded.taken_up.extend(sections.iter().filter(section).map(|name| (*name).to_owned()));
+        reloaded
+    }
+
+    fn set_log(&self, config: &Config) -> Result<(), ReloadError> {
+        let set = |set_log: &SetLog| set_log(&config.settings.log);
+        let set = self.set_log.as_ref().map_or(Ok(()), set);
+        set.map_err(|what| ReloadError::Log { what })
+    }
+
+    /// Hands a configuration to the parts; if one refuses it, the others get the old one again.
+    async fn reload_parts(&self, old: &Config, new: &Config) -> Result<(), ReloadError> {
+        let parts = self.parts();
+        for (index, Opened { name, part }) in parts.iter().enumerate() {
+            let Err(source) = part.reload(new).await else { continue };
+            for Opened { name, part } in &parts[..index] {
+                if let Err(error) = part.reload(old).await {
+                    warn!(extension = name, %error, "the configuration before was not taken up again");
+                }
+            }
+            return Err(ReloadError::Extension { name, source });
+        }
+        Ok(())
+    }
+}
