@@ -16,5 +16,6 @@ pub mod cell;
 pub mod config;
 pub mod database;
 pub mod mariadb;
+pub mod postgres;
 pub mod shape;
 pub mod sqlite;

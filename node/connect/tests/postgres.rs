@@ -1,0 +1,5 @@
+//! The driver of PostgreSQL, on a real server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod pg;
+mod servers;

@@ -1,0 +1,106 @@
+//! A PostgreSQL server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Running, command, folder, free_port, give, not_run};
+
+/// A server, its superuser `postgres` without a password.
+pub struct Postgres {
+    _running: Running,
+    programs: PathBuf,
+    port: u16,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// The server that all tests of a binary share.
+    pub fn shared() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
+        SERVER.get_or_init(Self::start).as_ref()
+    }
+
+    /// Starts a server; `None`: PostgreSQL is not installed.
+    pub fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            not_run("PostgreSQL");
+            return None;
+        };
+        let (folder, port) = (folder(), free_port());
+        let user = give(&folder, "postgres").then_some("postgres");
+        let data = folder.join("data");
+        let mut init = command(&programs.join("initdb"), user);
+        init.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
+        let output = init.arg(&data).current_dir(&folder).output().unwrap();
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        let mut server = command(&programs.join("postgres"), user);
+        server.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-p", &port.to_string()]);
+        // Durability is of no use to a test, and subscriptions need the logical level.
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "fsync=off",
+            "full_page_writes=off",
+            "wal_level=logical",
+            "autovacuum=off",
+            "max_connections=200",
+        ] {
+            server.args(["-c", setting]);
+        }
+        let log = folder.join("log");
+        let running = Running::start(&server, "QUIT", &log, Some(&folder));
+        let server = Self { _running: running, programs, port, databases: AtomicU32::new(0) };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !server.psql("postgres", "SELECT 1").status.success() {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            assert!(Instant::now() < deadline, "the server does not start:\n{said}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(server)
+    }
+
+    /// Makes a database of a test's own, with these statements run in it, and returns its name.
+    pub fn database(&self, options: &str, sql: &str) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.run("postgres", &format!("CREATE DATABASE {name} {options}"));
+        self.run(&name, sql);
+        name
+    }
+
+    /// A URL of one of its databases.
+    pub fn url(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// Runs statements as the superuser.
+    pub fn run(&self, database: &str, sql: &str) {
+        let output = self.psql(database, sql);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> std::process::Output {
+        Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .arg(self.url("postgres", database))
+            .output()
+            .unwrap()
+    }
+}
+
+/// The folder of the newest version's programs.
+fn programs() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut found: Vec<(u32, PathBuf)> = versions
+        .filter_map(|version| {
+            let folder = version.ok()?.path();
+            let number = folder.file_name()?.to_str()?.parse().ok()?;
+            let programs = folder.join("bin");
+            Path::new(&programs.join("initdb")).exists().then_some((number, programs))
+        })
+        .collect();
+    found.sort();
+    Some(found.pop()?.1)
+}
