@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::codec::TimeForm;
+
 /// A bridge: one database, and the tables of it that are kept in step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +174,8 @@ pub struct FieldTable {
     pub field: Option<String>,
     /// The field's kind, as schemas name it.
     pub kind: Option<String>,
+    /// How the column holds a time, where its type does not say: `text`, `unix`, `unix-ms` or `julian`.
+    pub form: TimeForm,
     /// The column is left out.
     pub skip: bool,
     /// A field that no column has, with this text; `{site}` is this site's name.

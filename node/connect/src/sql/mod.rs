@@ -9,13 +9,21 @@
 //! |---|---|
 //! | `config` | `[[bridge]]` of `branchline.toml` |
 //! | `shape` | a table as the database's catalogue has it |
+//! | `mapping` | a table's settings and its shape together: which column is which field, or why not |
+//! | `record_id` | how a row's record is called |
+//! | `codec` | a cell as a field's value and back, exactly or not at all |
+//! | `plan` | all of it for a person to read |
 //! | `cell`, `database` | rows as text, and what is asked of each of the three databases |
 //! | `postgres`, `mariadb`, `sqlite` | how each of them does it |
 
 pub mod cell;
+pub mod codec;
 pub mod config;
 pub mod database;
+pub mod mapping;
 pub mod mariadb;
 pub mod postgres;
+pub mod record_id;
 pub mod shape;
 pub mod sqlite;
+pub mod value;
