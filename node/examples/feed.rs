@@ -6,8 +6,8 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use branchline_crdt::feed::Item;
 use branchline_node::feed::{PageBounds, Since};
+use branchline_node::records::Item;
 use branchline_node::{Config, Handle, Node};
 use tokio::time::Instant;
 

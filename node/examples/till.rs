@@ -5,11 +5,9 @@
 use std::error::Error;
 use std::path::Path;
 
-use branchline_crdt::entry::Origin;
-use branchline_crdt::record::Edit;
-use branchline_crdt::replica::{LocalTransaction, RecordEdit, Written};
+use branchline_node::records::{NotWritten, Origin, Written};
 use branchline_node::{Config, Handle, Node, init};
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -33,18 +31,12 @@ pub(crate) async fn sell(
     number: u64,
     product: &str,
     quantity: i64,
-) -> Result<Written, Box<dyn Error>> {
-    let merge = |fields: Value| Edit::Merge {
-        patch: fields.as_object().cloned().unwrap_or_default(),
-        create: true,
-    };
-    let stock = merge(json!({ "stock": { "$inc": -quantity } }));
-    let sale = merge(json!({ "product": product, "quantity": quantity }));
-    let edits = vec![
-        RecordEdit::new("products", product, stock),
-        RecordEdit::new("sales", format!("{}-{number}", till.site()), sale),
-    ];
-    let origin = Some(Origin { source: format!("till {:.40}", till.site().to_string()), number });
-    let mut results = till.write(vec![LocalTransaction { origin, edits }]).await?;
-    Ok(results.remove(0)?)
+) -> Result<Written, NotWritten> {
+    let sale = json!({ "product": product, "quantity": quantity });
+    till.transaction()
+        .origin(Origin { source: format!("till {:.40}", till.site().to_string()), number })
+        .merge("products", product, json!({ "stock": { "$inc": -quantity } }))
+        .merge("sales", &format!("{}-{number}", till.site()), sale)
+        .commit()
+        .await
 }

@@ -107,7 +107,7 @@ impl Handle {
     }
 
     /// Takes a bundle in. `bytes`: the file, in pieces of any size.
-    pub async fn merge<E: std::fmt::Display>(
+    pub async fn merge_bundle<E: std::fmt::Display>(
         &self,
         bytes: impl Stream<Item = Result<impl AsRef<[u8]>, E>> + Send,
     ) -> (MergeReport, Result<(), NotMerged>) {

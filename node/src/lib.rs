@@ -2,7 +2,7 @@
 //! pure [`branchline_crdt::Replica`].
 //!
 //! [`Node::start`] runs a site; [`Node::open`] opens the folder of one that is stopped; [`Handle`] is what programs
-//! use of either.
+//! use of either, and [`records`] has what they write and read with it.
 //!
 //! A till, which sells whether or not there is a line (`examples/till.rs`):
 //!
@@ -38,6 +38,7 @@ pub mod network;
 mod node;
 pub mod others;
 mod ports;
+pub mod records;
 mod rotate;
 pub mod site;
 pub mod socket;

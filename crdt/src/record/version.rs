@@ -63,6 +63,14 @@ impl Version {
     }
 }
 
+impl View {
+    /// The version that it is of.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version::of(self)
+    }
+}
+
 impl Expected {
     /// Whether a record is so. `view`: the record's; of one that nobody has written it has no heads.
     #[must_use]

@@ -150,7 +150,7 @@ pub(crate) async fn merge(
     StreamedBody(body): StreamedBody,
 ) -> Result<Json<MergeAnswer>, ApiError> {
     let mut bytes = body.into_data_stream();
-    let (report, merged) = handle.merge(&mut bytes).await;
+    let (report, merged) = handle.merge_bundle(&mut bytes).await;
     if merged.is_err() {
         // Whoever is still sending would not read the answer.
         let rest = bytes.take_while(|some| std::future::ready(some.is_ok())).for_each(async |_| ());

@@ -1,0 +1,161 @@
+//! Records, as programs write and read them: the methods of [`Handle`] for one record and for several at once, and all
+//! that these take and give.
+//!
+//! ```no_run
+//! # use branchline_node::{Config, Node, records::Origin};
+//! # use serde_json::json;
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::start(Config::new("data")).await?;
+//! let handle = node.handle();
+//! handle.put("products", "tea", json!({ "price": 2, "shelf": "B" })).await?;
+//! let read = handle.get("products", "tea").await?.expect("it was just written");
+//! // Together or not at all, and once however often it is sent.
+//! let origin = Origin { source: "till 7".to_owned(), number: 4711 };
+//! let sold = handle
+//!     .transaction()
+//!     .origin(origin)
+//!     .merge("products", "tea", json!({ "stock": { "$inc": -2 } }))
+//!     .put("sales", "7-4711", json!({ "product": "tea", "quantity": 2 }))
+//!     .commit()
+//!     .await?;
+//! // An edit of what was read: had somebody else set the price meanwhile, both would stand there, in conflict.
+//! handle
+//!     .transaction()
+//!     .merge("products", "tea", json!({ "price": 3 }))
+//!     .builds_on(read.version())
+//!     .commit()
+//!     .await?;
+//! # node.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod transaction;
+
+use branchline_crdt::changes::made_by;
+use serde_json::{Map, Value as Json};
+
+use crate::handle::{Handle, ReadError, Stopped};
+
+pub use branchline_crdt::changes::MadeChange;
+pub use branchline_crdt::entry::{EntryId, Origin};
+pub use branchline_crdt::feed::{BadCursor, Change, Cursor, Item, Told, Values};
+pub use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
+pub use branchline_crdt::record::{
+    BadVersion, Conflict, ConflictValue, Edit, EditError, Expected, FieldSpec, Fields, Kind,
+    NameError, SCHEMA_COLLECTION, Schema, SchemaError, Value, Version, View, decimal_of,
+    fields_into_json,
+};
+pub use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written};
+pub use branchline_crdt::store::{ReadJournal, ReadStore, StoreError};
+pub use branchline_crdt::tables::ReadTables;
+pub use branchline_crdt::tables::records::RecordKey;
+pub use branchline_crdt::{query, read};
+pub use transaction::TransactionBuilder;
+
+/// Why something was not written. Nothing of it shows anywhere, unless the node stopped meanwhile: then it may have been
+/// written, and sending it again under the same origin is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWritten {
+    /// It cannot be written, or not at present.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The node stopped meanwhile.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// What was given for the fields of a record are none.
+    #[error(
+        "the fields of {collection}/{id} are {found}: expected a JSON object, such as {{\"price\": 2}}"
+    )]
+    NoFields {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+        /// What was given.
+        found: &'static str,
+    },
+    /// Something was said of the edit before, and there was none.
+    #[error("{what} of no edit: it stands behind the put, merge, delete or edit that it is about")]
+    NoEdit {
+        /// What was said.
+        what: &'static str,
+    },
+}
+
+impl Handle {
+    /// The record shall have these fields, a JSON object, and no others; see [`Edit::Put`]. Returns when that is durable.
+    ///
+    /// # Errors
+    /// [`NotWritten`].
+    pub async fn put(
+        &self,
+        collection: &str,
+        id: &str,
+        fields: Json,
+    ) -> Result<Written, NotWritten> {
+        self.transaction().put(collection, id, fields).commit().await
+    }
+
+    /// These fields of the record, a JSON object, change and the others stay; a missing record is created. See
+    /// [`Edit::Merge`]. Returns when that is durable.
+    ///
+    /// # Errors
+    /// [`NotWritten`].
+    pub async fn merge(
+        &self,
+        collection: &str,
+        id: &str,
+        fields: Json,
+    ) -> Result<Written, NotWritten> {
+        self.transaction().merge(collection, id, fields).commit().await
+    }
+
+    /// Deletes the record, which keeps what it had. Returns when that is durable.
+    ///
+    /// # Errors
+    /// [`NotWritten`]; a record that is missing or deleted is an error.
+    pub async fn delete(&self, collection: &str, id: &str) -> Result<Written, NotWritten> {
+        self.transaction().delete(collection, id).commit().await
+    }
+
+    /// The record as it is here. `None`: it is missing or deleted.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn get(&self, collection: &str, id: &str) -> Result<Option<View>, ReadError> {
+        let (collection, id) = (collection.to_owned(), id.to_owned());
+        let read = self.read_briefly(move |tables, space| {
+            read::record(tables, &RecordKey { space, collection, id })
+        });
+        Ok(read.await?.filter(|view| !view.deleted))
+    }
+
+    /// Edits of several records, which become visible together or not at all.
+    pub fn transaction(&self) -> TransactionBuilder {
+        TransactionBuilder::new(self.clone())
+    }
+
+    /// The changes that the transaction of an origin made, in the order of its edits: for those whose transaction is a
+    /// repeat. `None`: nothing is written under the origin.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn made_by(&self, origin: Origin) -> Result<Option<Vec<MadeChange>>, ReadError> {
+        self.read(move |reader, space| made_by(reader, space, &origin)).await
+    }
+}
+
+/// The fields of a record, from a JSON object.
+fn fields(collection: &str, id: &str, json: Json) -> Result<Map<String, Json>, NotWritten> {
+    let found = match json {
+        Json::Object(fields) => return Ok(fields),
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a string",
+        Json::Array(_) => "a list",
+    };
+    let (collection, id) = (collection.to_owned(), id.to_owned());
+    Err(NotWritten::NoFields { collection, id, found })
+}

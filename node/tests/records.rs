@@ -1,0 +1,97 @@
+//! Records by the library alone.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use branchline_node::records::{
+    Edit, Expected, NotWritten, Origin, RecordEdit, Value, Version, WriteError,
+};
+use branchline_node::{Config, Handle, Node, init};
+use serde_json::json;
+
+async fn with_node(test: impl AsyncFnOnce(Handle)) {
+    let data = tempfile::tempdir().unwrap();
+    init(data.path(), "till", true).unwrap();
+    let node = Node::open(Config::new(data.path())).await.unwrap();
+    test(node.handle()).await;
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_record_is_written_read_and_deleted() {
+    with_node(async |node| {
+        node.put("products", "tea", json!({"price": 1, "shelf": "B"})).await.unwrap();
+        let written = node.merge("products", "tea", json!({"price": 2})).await.unwrap();
+        let read = node.get("products", "tea").await.unwrap().unwrap();
+        assert_eq!((&read.fields["price"], read.fields.len()), (&Value::Int(2), 2));
+        assert_eq!(read.heads, [written.changes[0].unwrap()]);
+        assert_eq!(read.version(), Version::of_heads(&read.heads));
+        node.delete("products", "tea").await.unwrap();
+        assert_eq!(node.get("products", "tea").await.unwrap(), None);
+        assert_eq!(node.get("products", "rice").await.unwrap(), None);
+        let twice = node.delete("products", "tea").await;
+        assert!(matches!(twice, Err(NotWritten::Write(WriteError::Edit(_)))), "{twice:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_transaction_is_written_once_and_tells_its_changes() {
+    with_node(async |node| {
+        let origin = Origin { source: "till 7".to_owned(), number: 1 };
+        let sell = async || {
+            let undelete = RecordEdit::new("products", "tea", Edit::Undelete);
+            let edits = node.transaction().origin(origin.clone());
+            let edits = edits.merge("products", "tea", json!({"stock": {"$inc": -2}}));
+            edits.edit(undelete).put("sales", "7-1", json!({"product": "tea"})).commit().await
+        };
+        let first = sell().await.unwrap();
+        let told: Vec<bool> = first.changes.iter().map(Option::is_some).collect();
+        assert_eq!(told, [true, false, true]);
+        let again = sell().await.unwrap();
+        assert!(again.is_repeat && again.changes.is_empty() && again.entry == first.entry);
+        let made = node.made_by(origin.clone()).await.unwrap().unwrap();
+        let hashes = made.iter().map(|made| made.hash);
+        assert!(hashes.eq(first.changes.into_iter().flatten()));
+        assert_eq!((made[1].collection.as_str(), made[1].id.as_str()), ("sales", "7-1"));
+        let other = Origin { number: 2, ..origin };
+        assert_eq!(node.made_by(other).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_of_an_older_version_stands_beside_what_came_since() {
+    with_node(async |node| {
+        node.put("products", "tea", json!({"price": 1})).await.unwrap();
+        let seen = node.get("products", "tea").await.unwrap().unwrap().version();
+        node.merge("products", "tea", json!({"price": 2})).await.unwrap();
+        let late = || node.transaction().merge("products", "tea", json!({"price": 3}));
+        let refused = late().expected(Expected::OneOf(vec![seen.clone()])).commit().await;
+        let Err(NotWritten::Write(WriteError::Unexpected { .. })) = refused else {
+            panic!("{refused:?}");
+        };
+        late().builds_on(seen).commit().await.unwrap();
+        let read = node.get("products", "tea").await.unwrap().unwrap();
+        assert_eq!(read.conflicts.len(), 1);
+        let foreign = late().builds_on("00".repeat(16).parse().unwrap()).commit().await;
+        let Err(NotWritten::Write(WriteError::UnknownVersion { .. })) = foreign else {
+            panic!("{foreign:?}");
+        };
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_put_together_wrongly_is_told_and_writes_nothing() {
+    with_node(async |node| {
+        let list = node.put("products", "tea", json!([1])).await.unwrap_err();
+        assert!(list.to_string().starts_with("the fields of products/tea are a list"), "{list}");
+        let edits = node.transaction().expected(Expected::Existing);
+        let nothing = edits.put("products", "tea", json!({})).commit().await.unwrap_err();
+        assert!(matches!(nothing, NotWritten::NoEdit { what: "expected" }), "{nothing}");
+        assert_eq!(node.get("products", "tea").await.unwrap(), None);
+        let empty = node.transaction().commit().await.unwrap();
+        assert_eq!((empty.records_changed, empty.entry), (0, None));
+    })
+    .await;
+}
