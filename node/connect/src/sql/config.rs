@@ -111,6 +111,16 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// As the configuration writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Apply => "apply",
+            Self::Both => "both",
+        }
+    }
+
     /// Whether rows become records.
     #[must_use]
     pub fn captures(self) -> bool {

@@ -15,7 +15,11 @@
 //! | `plan` | all of it for a person to read |
 //! | `cell`, `database` | rows as text, and what is asked of each of the three databases |
 //! | `postgres`, `mariadb`, `sqlite` | how each of them does it |
+//! | `state` | what a bridge remembers durably |
+//! | `worker` | the task that does all of it |
+//! | `bridges` | the bridges of one site |
 
+pub mod bridges;
 pub mod cell;
 pub mod codec;
 pub mod config;
@@ -26,4 +30,6 @@ pub mod postgres;
 pub mod record_id;
 pub mod shape;
 pub mod sqlite;
+pub mod state;
 pub mod value;
+pub mod worker;

@@ -1,0 +1,4 @@
+//! What all connectors share.
+
+pub mod duration;
+pub mod secret;

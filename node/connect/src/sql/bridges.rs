@@ -1,0 +1,293 @@
+//! The bridges of one site: a task for each, and what is asked of it.
+//!
+//! A task connects to its database, binds its tables and works ([`Worker`]). While the database cannot be reached, it
+//! tries again; while a table or a mapping is not as it has to be, it says why.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use branchline_node::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::config::BridgeConfig;
+use super::database::{Database, DbError, Engine};
+use super::mapping::{self, Mapping};
+use super::mariadb::MariaDb;
+use super::postgres::Postgres;
+use super::sqlite::SqliteDatabase;
+use super::state::{State, StateError};
+use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
+use crate::jobs::secret::{self, SecretError};
+use crate::jobs::{duration, duration::BadDuration};
+
+/// Commands that wait for a bridge; more are refused.
+const COMMANDS_MAX: usize = 16;
+/// Pause after the first failure to begin; each further one is twice as long.
+const RETRY: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Why a bridge cannot begin to work.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// A secret is missing.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A duration is none.
+    #[error("poll: {0}")]
+    Poll(#[from] BadDuration),
+    /// The URL is of no database that is known.
+    #[error(
+        "the url of bridge {bridge} begins with {found:?}: expected postgres://, mysql:// or sqlite:"
+    )]
+    Url {
+        /// The bridge.
+        bridge: String,
+        /// What the URL begins with.
+        found: String,
+    },
+    /// The database cannot be reached, or refuses.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// There is no such table.
+    #[error("the database has no table {0}")]
+    NoTable(String),
+    /// Tables cannot be bridged as the configuration has it.
+    #[error("{}", .0.join("; "))]
+    Refused(Vec<String>),
+    /// The bridge's own file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The node holds no such space, or has stopped.
+    #[error("{0}")]
+    Node(String),
+}
+
+/// The bridges of one site.
+pub struct Bridges {
+    node: Handle,
+    folder: PathBuf,
+    running: Mutex<BTreeMap<String, Running>>,
+}
+
+struct Running {
+    config: BridgeConfig,
+    commands: mpsc::Sender<Request>,
+    report: watch::Receiver<Report>,
+    task: JoinHandle<()>,
+}
+
+impl Bridges {
+    /// No bridges yet. `folder`: where each keeps its state.
+    pub fn new(node: Handle, folder: PathBuf) -> Self {
+        Self { node, folder, running: Mutex::default() }
+    }
+
+    /// Brings the bridges to what a configuration says: those that are new or changed are started, those that are gone
+    /// end. Nothing in a database is removed by that.
+    pub async fn take_up(&self, configs: &[BridgeConfig]) {
+        let is_as_before = |name: &String, running: &Running| {
+            configs.iter().any(|config| config.name == *name && *config == running.config)
+        };
+        let ending: Vec<Running> = {
+            let mut running = self.running();
+            let names: Vec<String> = running
+                .iter()
+                .filter(|(name, running)| !is_as_before(name, running))
+                .map(|(name, _)| name.clone())
+                .collect();
+            names.iter().filter_map(|name| running.remove(name)).collect()
+        };
+        end(ending).await;
+        for config in configs {
+            self.running().entry(config.name.clone()).or_insert_with(|| self.start(config.clone()));
+        }
+    }
+
+    /// Ends all bridges, each where it can go on later.
+    pub async fn stop(&self) {
+        let ending = std::mem::take(&mut *self.running());
+        end(ending.into_values().collect()).await;
+    }
+
+    /// How each bridge is, by name.
+    pub fn reports(&self) -> BTreeMap<String, Report> {
+        let running = self.running();
+        running
+            .iter()
+            .map(|(name, bridge)| (name.clone(), bridge.report.borrow().clone()))
+            .collect()
+    }
+
+    /// How a bridge is configured.
+    pub fn config(&self, name: &str) -> Option<BridgeConfig> {
+        self.running().get(name).map(|bridge| bridge.config.clone())
+    }
+
+    /// Asks something of a bridge; `None`: there is none of this name.
+    pub async fn ask(&self, name: &str, command: Command) -> Option<Answer> {
+        let commands = self.running().get(name).map(|bridge| bridge.commands.clone())?;
+        let (reply, answer) = oneshot::channel();
+        let gone = || Wrong::State(format!("bridge {name} has ended: its log tells why"));
+        if commands.send(Request { command, reply }).await.is_err() {
+            return Some(Err(gone()));
+        }
+        Some(answer.await.unwrap_or_else(|_| Err(gone())))
+    }
+
+    /// The files of state, by bridge.
+    pub fn state_files(&self) -> Vec<PathBuf> {
+        self.running().keys().map(|name| state_file(&self.folder, name)).collect()
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, config: BridgeConfig) -> Running {
+        let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+        let (told, report) =
+            watch::channel(Report { state: "starting".to_owned(), ..Report::default() });
+        let beginning = Beginning {
+            config: config.clone(),
+            node: self.node.clone(),
+            state: state_file(&self.folder, &config.name),
+        };
+        let task = tokio::spawn(beginning.run(asked, told));
+        Running { config, commands, report, task }
+    }
+}
+
+async fn end(bridges: Vec<Running>) {
+    for Running { commands, task, .. } in bridges {
+        // A worker ends when nobody can ask it for anything any more.
+        drop(commands);
+        if let Err(error) = task.await {
+            tracing::warn!(%error, "a bridge has ended badly");
+        }
+    }
+}
+
+/// The file that holds the state of a bridge.
+#[must_use]
+pub fn state_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("bridge-{name}.sqlite"))
+}
+
+/// A bridge before it works.
+struct Beginning {
+    config: BridgeConfig,
+    node: Handle,
+    state: PathBuf,
+}
+
+impl Beginning {
+    async fn run(self, mut asked: mpsc::Receiver<Request>, told: watch::Sender<Report>) {
+        let mut pause = RETRY;
+        loop {
+            let error = match self.parts().await {
+                Ok(parts) => return Worker::new(parts, asked, told).run().await,
+                Err(error) => error,
+            };
+            tracing::warn!(bridge = %self.config.name, %error, "the bridge cannot begin");
+            told.send_modify(|report| {
+                if report.state != "retrying" {
+                    report.since_ms = jiff::Timestamp::now().as_millisecond();
+                }
+                "retrying".clone_into(&mut report.state);
+                report.reason = Some(error.to_string());
+            });
+            match tokio::time::timeout(pause, asked.recv()).await {
+                Err(_) => pause = (pause * 2).min(RETRY_MAX),
+                Ok(None) => return,
+                // Whoever asks may have mended it.
+                Ok(Some(request)) => {
+                    let answer = Wrong::State(format!("the bridge cannot begin: {error}"));
+                    let _ = request.reply.send(Err(answer));
+                    pause = RETRY;
+                }
+            }
+        }
+    }
+
+    /// Connects and binds the tables.
+    async fn parts(&self) -> Result<Parts, NotReady> {
+        let node = self.node.in_space(&self.config.space);
+        let node = node.map_err(|error| NotReady::Node(error.to_string()))?;
+        let mut state = State::open(&self.state).await?;
+        let progress = state.progress().await?;
+        let site = match progress.site.is_empty() {
+            false => progress.site,
+            true => {
+                let status = node.replica_status().await;
+                status.map_err(|error| NotReady::Node(error.to_string()))?.name
+            }
+        };
+        let known = state.tables().await?;
+        let known: BTreeMap<String, u32> = known
+            .into_iter()
+            .map(|table| (table.bound.table.to_string(), table.bound.number))
+            .collect();
+        let mut database = connect(&self.config).await?;
+        let mappings = bind(&self.config, database.as_mut(), &site, &known).await?;
+        let poll = duration::parse(&self.config.poll)?;
+        let name = self.config.name.clone();
+        Ok(Parts { name, node, database, state, mappings, poll })
+    }
+}
+
+/// Connects to a bridge's database.
+pub async fn connect(config: &BridgeConfig) -> Result<Box<dyn Database>, NotReady> {
+    let url = secret::complete(&config.url)?;
+    let password = config.password_file.as_deref().map(secret::read).transpose()?;
+    let password = password.as_deref();
+    match engine(config)? {
+        Engine::Postgres => Ok(Box::new(Postgres::connect(&url, password).await?)),
+        Engine::MariaDb => Ok(Box::new(MariaDb::connect(&url, password).await?)),
+        Engine::Sqlite => Ok(Box::new(SqliteDatabase::connect(&url, password).await?)),
+    }
+}
+
+/// Which kind of database a bridge's URL names.
+pub fn engine(config: &BridgeConfig) -> Result<Engine, NotReady> {
+    let (scheme, _) = config.url.split_once(':').unwrap_or((&config.url, ""));
+    match scheme {
+        "postgres" | "postgresql" => Ok(Engine::Postgres),
+        "mysql" | "mariadb" => Ok(Engine::MariaDb),
+        "sqlite" => Ok(Engine::Sqlite),
+        found => Err(NotReady::Url {
+            bridge: config.name.clone(),
+            found: found.chars().take(20).collect(),
+        }),
+    }
+}
+
+/// Binds a bridge's tables. `known`: the numbers that tables have already.
+pub async fn bind(
+    config: &BridgeConfig,
+    database: &mut dyn Database,
+    site: &str,
+    known: &BTreeMap<String, u32>,
+) -> Result<BTreeMap<u32, Mapping>, NotReady> {
+    let mut mappings = BTreeMap::new();
+    let mut refusals = Vec::new();
+    let mut next = known.values().max().map_or(1, |number| number + 1);
+    for table in &config.tables {
+        let shape = database.shape(&table.table).await?;
+        let shape = shape.ok_or_else(|| NotReady::NoTable(table.table.clone()))?;
+        let number = known.get(&shape.name.to_string()).copied().unwrap_or_else(|| {
+            next += 1;
+            next - 1
+        });
+        match mapping::map(table, &shape, database.engine(), site, number).into_result() {
+            Ok(mapping) => {
+                mappings.insert(number, mapping);
+            }
+            Err(found) => refusals.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    if refusals.is_empty() { Ok(mappings) } else { Err(NotReady::Refused(refusals)) }
+}

@@ -1,0 +1,195 @@
+//! How far a bridge has come: its numbers, its plan and its intent.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+
+use super::views::ViewChange;
+use super::{State, StateError};
+
+/// How a bridge was installed, and how far it has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The site's name when the bridge was installed; empty: it is not.
+    pub site: String,
+    /// The secret by which the database knows this bridge.
+    pub token: String,
+    /// The epoch of the database's context.
+    pub epoch: String,
+    /// The server that the context was installed on.
+    pub server: String,
+    /// Write transactions in the database that are known of.
+    pub generation: i64,
+    /// Number of the last transaction that was written in the network.
+    pub batch: i64,
+    /// Number of the last batch that was applied to the database.
+    pub applied: i64,
+    /// The place in the feed behind what is applied or waiting.
+    pub cursor: Option<String>,
+    /// Why the bridge rests until a person has decided; `None`: it works.
+    pub paused: Option<String>,
+}
+
+/// What becomes durable together.
+#[derive(Debug, Default)]
+pub struct Steps<'a> {
+    /// How far it has come then.
+    pub progress: Option<&'a Progress>,
+    /// Views that change.
+    pub views: &'a [ViewChange],
+    /// Records, by table and id, that wait to be applied.
+    pub waiting: &'a [(u32, String)],
+    /// Records that do so no longer.
+    pub done: &'a [(u32, String)],
+    /// Of a table being loaded, by its number: the last key, and how many rows were loaded with it.
+    pub loaded: Option<(u32, &'a str, u64)>,
+}
+
+impl State {
+    /// How far the bridge has come.
+    pub async fn progress(&mut self) -> Result<Progress, StateError> {
+        let sql = "SELECT site, token, epoch, server, generation, batch, applied, cursor, paused FROM bridge";
+        let row = sqlx::query(sql).fetch_one(&mut self.connection).await;
+        let row = row.map_err(|source| self.failed(source))?;
+        let read = || {
+            Ok(Progress {
+                site: row.try_get(0)?,
+                token: row.try_get(1)?,
+                epoch: row.try_get(2)?,
+                server: row.try_get(3)?,
+                generation: row.try_get(4)?,
+                batch: row.try_get(5)?,
+                applied: row.try_get(6)?,
+                cursor: row.try_get(7)?,
+                paused: row.try_get(8)?,
+            })
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// Makes steps durable, all or none.
+    pub async fn keep(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
+        self.begin().await?;
+        self.take(steps).await?;
+        self.end().await
+    }
+
+    /// Makes a plan durable, before it is written under its number.
+    pub async fn keep_plan(
+        &mut self,
+        progress: &Progress,
+        batch: i64,
+        body: &impl Serialize,
+    ) -> Result<(), StateError> {
+        let body = serde_json::to_string(body).map_err(|error| self.damaged(error.to_string()))?;
+        self.begin().await?;
+        self.keep_progress(progress).await?;
+        let sql = "INSERT OR REPLACE INTO plan (batch, body) VALUES (?, ?)";
+        let kept = sqlx::query(sql).bind(batch).bind(body).execute(&mut self.connection).await;
+        kept.map_err(|source| self.failed(source))?;
+        self.end().await
+    }
+
+    /// The plan that was not finished.
+    pub async fn plan<T: DeserializeOwned>(&mut self) -> Result<Option<(i64, T)>, StateError> {
+        let row = sqlx::query("SELECT batch, body FROM plan").fetch_optional(&mut self.connection);
+        let row = row.await;
+        self.numbered(row)
+    }
+
+    /// The plan was written: its views hold.
+    pub async fn finish_plan(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
+        self.begin().await?;
+        self.run("DELETE FROM plan").await?;
+        self.take(steps).await?;
+        self.end().await
+    }
+
+    /// Makes an intent durable, before the database commits the batch of its number.
+    pub async fn keep_intent(&mut self, number: i64, intent: &Intent) -> Result<(), StateError> {
+        let body =
+            serde_json::to_string(intent).map_err(|error| self.damaged(error.to_string()))?;
+        let sql = "INSERT OR REPLACE INTO intent (number, body) VALUES (?, ?)";
+        let kept = sqlx::query(sql).bind(number).bind(body).execute(&mut self.connection).await;
+        kept.map(|_| ()).map_err(|source| self.failed(source))
+    }
+
+    /// The intent of which it is not known whether its batch was committed.
+    pub async fn intent(&mut self) -> Result<Option<(i64, Intent)>, StateError> {
+        let row =
+            sqlx::query("SELECT number, body FROM intent").fetch_optional(&mut self.connection);
+        let row = row.await;
+        self.numbered(row)
+    }
+
+    /// The batch of the intent was committed, and the steps say what holds; or it was not, and they are empty.
+    pub async fn finish_intent(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
+        self.begin().await?;
+        self.run("DELETE FROM intent").await?;
+        self.take(steps).await?;
+        self.end().await
+    }
+
+    /// Forgets plan and intent: a person has said which side holds.
+    pub async fn forget_unfinished(&mut self) -> Result<(), StateError> {
+        self.begin().await?;
+        self.run("DELETE FROM plan").await?;
+        self.run("DELETE FROM intent").await?;
+        self.end().await
+    }
+
+    async fn take(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
+        let Steps { progress, views, waiting, done, loaded } = steps;
+        if let Some(progress) = progress {
+            self.keep_progress(progress).await?;
+        }
+        self.change_views(views).await?;
+        self.wait(waiting).await?;
+        self.is_done(done).await?;
+        if let Some((table, key, rows)) = loaded {
+            self.has_loaded(table, key, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_progress(&mut self, progress: &Progress) -> Result<(), StateError> {
+        let sql = "UPDATE bridge SET site = ?, token = ?, epoch = ?, server = ?, generation = ?, batch = ?, \
+                   applied = ?, cursor = ?, paused = ?";
+        let kept = sqlx::query(sql)
+            .bind(&progress.site)
+            .bind(&progress.token)
+            .bind(&progress.epoch)
+            .bind(&progress.server)
+            .bind(progress.generation)
+            .bind(progress.batch)
+            .bind(progress.applied)
+            .bind(&progress.cursor)
+            .bind(&progress.paused)
+            .execute(&mut self.connection)
+            .await;
+        kept.map(|_| ()).map_err(|source| self.failed(source))
+    }
+
+    fn numbered<T: DeserializeOwned>(
+        &self,
+        row: Result<Option<sqlx::sqlite::SqliteRow>, sqlx::Error>,
+    ) -> Result<Option<(i64, T)>, StateError> {
+        let read = |row: sqlx::sqlite::SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        let read = row.and_then(|row| row.map(read).transpose());
+        let Some((number, body)) = read.map_err(|source| self.failed(source))? else {
+            return Ok(None);
+        };
+        let body: String = body;
+        let body = serde_json::from_str(&body);
+        Ok(Some((number, body.map_err(|error| self.damaged(error.to_string()))?)))
+    }
+}
+
+/// What holds once a batch is committed in the database.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The views of the rows that it wrote.
+    pub views: Vec<ViewChange>,
+    /// The records that need not wait any more.
+    pub done: Vec<(u32, String)>,
+}

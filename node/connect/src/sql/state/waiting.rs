@@ -1,0 +1,45 @@
+//! Records that the feed has told and the tables do not have yet.
+
+use sqlx::Row;
+
+use super::{State, StateError};
+
+impl State {
+    /// Records of a table that wait, at most `limit`; those that were set aside are left out.
+    pub async fn waiting(&mut self, table: u32, limit: usize) -> Result<Vec<String>, StateError> {
+        let sql = "SELECT id FROM waiting w WHERE tbl = ?1 AND NOT EXISTS (SELECT 1 FROM quarantine q \
+                   WHERE q.tbl = ?1 AND q.direction = 'apply' AND q.name = w.id) LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = sqlx::query(sql).bind(table).bind(limit).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(|source| self.failed(source))?;
+        let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<_>, _>>();
+        ids.map_err(|source| self.failed(source))
+    }
+
+    /// How many records of a table wait.
+    pub async fn waiting_count(&mut self, table: u32) -> Result<u64, StateError> {
+        let row = sqlx::query("SELECT count(*) FROM waiting WHERE tbl = ?").bind(table);
+        let row = row.fetch_one(&mut self.connection).await;
+        let count: i64 =
+            row.and_then(|row| row.try_get(0)).map_err(|source| self.failed(source))?;
+        Ok(count.unsigned_abs())
+    }
+
+    pub(super) async fn wait(&mut self, records: &[(u32, String)]) -> Result<(), StateError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let sql = "INSERT OR IGNORE INTO waiting (tbl, id) \
+                   SELECT value ->> 0, value ->> 1 FROM json_each(?)";
+        self.bulk_run(sql, None, &records).await
+    }
+
+    pub(super) async fn is_done(&mut self, records: &[(u32, String)]) -> Result<(), StateError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let sql = "DELETE FROM waiting WHERE (tbl, id) IN \
+                   (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
+        self.bulk_run(sql, None, &records).await
+    }
+}

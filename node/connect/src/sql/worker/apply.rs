@@ -1,0 +1,447 @@
+//! Applying: records that wait become rows, in one transaction of the database together with the batch's number.
+//!
+//! A row is written only where it is as its view says, under its lock: one that the application has changed meanwhile is
+//! left alone until that is drained, and then merges as any two concurrent edits do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use branchline_crdt::query::Filter;
+use branchline_crdt::record::{Version, View as RecordView};
+
+use super::compare::set_aside;
+use super::rows::{cells_of, row_of, was_deleted};
+use super::{Failure, Worker, now_ms};
+use crate::sql::cell::Key;
+use crate::sql::codec::Misfit;
+use crate::sql::config::{Mode, OnLeave};
+use crate::sql::database::{Class, DbError, Engine, Insert, Read, Update};
+use crate::sql::mapping::{Address, Mapping};
+use crate::sql::shape::Bound;
+use crate::sql::state::{Direction, Intent, Phase, Quarantined, Steps, View, ViewChange};
+
+/// Records that are applied at a time: a transaction of some 10 ms.
+const BATCH_MAX: usize = 1_000;
+/// The same of a SQLite file, whose writers wait meanwhile.
+const BATCH_MAX_SQLITE: usize = 500;
+/// Set-aside records that are tried again at a time.
+const RETRIES_MAX: usize = 100;
+
+/// What a record asks of its row.
+#[derive(Clone, Debug)]
+struct Wanted {
+    id: String,
+    key: Key,
+    version: Version,
+    write: Write,
+}
+
+#[derive(Clone, Debug)]
+enum Write {
+    Insert(Insert),
+    Update(Update),
+    Delete,
+}
+
+/// What becomes of a batch.
+#[derive(Default)]
+struct Batch {
+    views: Vec<ViewChange>,
+    done: Vec<(u32, String)>,
+    aside: Vec<Quarantined>,
+    released: BTreeMap<u32, Vec<String>>,
+    rows: BTreeMap<u32, u64>,
+}
+
+impl Worker {
+    /// One batch of waiting records; returns whether there may be more.
+    pub(super) async fn apply(&mut self) -> Result<bool, Failure> {
+        let mut has_more = self.catch_up().await?;
+        let mut batch = Batch::default();
+        let mut wanted: Vec<(Mapping, Vec<Wanted>)> = Vec::new();
+        let mut room = match self.database.engine() {
+            Engine::Sqlite => BATCH_MAX_SQLITE,
+            Engine::Postgres | Engine::MariaDb => BATCH_MAX,
+        };
+        for number in self.order.clone() {
+            let is_ready = self.works(number)
+                && self
+                    .tables
+                    .get(&number)
+                    .is_some_and(|table| matches!(table.phase, Phase::Listing | Phase::Running));
+            let mapping = self.mappings.get(&number).filter(|mapping| mapping.mode.applies());
+            let Some(mapping) = mapping.filter(|_| is_ready && room > 0).cloned() else { continue };
+            let mut ids = self.state.waiting(number, room).await?;
+            has_more |= ids.len() >= room;
+            let due =
+                self.state.due(number, Direction::Apply, now_ms(), RETRIES_MAX.min(room)).await?;
+            ids.extend(due.into_iter().map(|item| item.name));
+            room = room.saturating_sub(ids.len());
+            if ids.is_empty() {
+                continue;
+            }
+            let of_table = self.wanted(&mapping, ids, &mut batch).await?;
+            wanted.push((mapping, of_table));
+        }
+        if wanted.iter().all(|(_, wanted)| wanted.is_empty()) {
+            self.settle(None, batch).await?;
+            return Ok(has_more);
+        }
+        self.write_batch(&wanted, batch).await?;
+        Ok(has_more)
+    }
+
+    /// What records of a table ask of their rows. What asks for nothing is done with.
+    async fn wanted(
+        &mut self,
+        mapping: &Mapping,
+        ids: Vec<String>,
+        batch: &mut Batch,
+    ) -> Result<Vec<Wanted>, Failure> {
+        let number = mapping.bound.number;
+        let views = self.state.views_of_records(number, mapping.bound.key.len(), &ids).await?;
+        let unique: BTreeSet<String> = ids.into_iter().collect();
+        let records = self.records(&mapping.collection, unique.clone()).await?;
+        let filter = self.filter(mapping)?;
+        let mut wanted = Vec::new();
+        for id in unique {
+            let (view, record) = (views.get(&id), records.get(&id));
+            match judge(mapping, filter.as_ref(), &id, view, record) {
+                Ok(Some(row)) => wanted.push(row),
+                Ok(None) => {
+                    // Row and record agree: the row stands for the record as it is now.
+                    if let (Some(view), Some(record)) = (view, record) {
+                        let version = Some(Version::of(record));
+                        if view.version != version {
+                            let view = View { version, ..view.clone() };
+                            batch.views.push(ViewChange::Set(number, view));
+                        }
+                    }
+                    batch.released.entry(number).or_default().push(id.clone());
+                    batch.done.push((number, id));
+                }
+                Err(misfits) => {
+                    batch.done.push((number, id.clone()));
+                    batch.aside.extend(
+                        misfits
+                            .first()
+                            .map(|misfit| set_aside(number, Direction::Apply, id.clone(), misfit)),
+                    );
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn filter(&self, mapping: &Mapping) -> Result<Option<Filter>, Failure> {
+        mapping.filter().map_err(|error| {
+            Failure::Rest(format!(
+                "the filter of table {} cannot be read: {error}; mend it in branchline.toml, then `branchline reload` and \
+                 `branchline bridge resume {}`",
+                mapping.bound.table, self.name
+            ))
+        })
+    }
+
+    /// Writes a batch: intent before commit, so that after a crash the database's number tells whether it holds.
+    async fn write_batch(
+        &mut self,
+        wanted: &[(Mapping, Vec<Wanted>)],
+        mut batch: Batch,
+    ) -> Result<(), Failure> {
+        let number = self.progress.applied + 1;
+        self.begin_write(Some(number)).await?;
+        // Parents before children, and what goes the other way round.
+        for (mapping, rows) in wanted {
+            let present: Vec<&Wanted> =
+                rows.iter().filter(|row| !matches!(row.write, Write::Delete)).collect();
+            self.write_table(mapping, &present, &mut batch).await?;
+        }
+        for (mapping, rows) in wanted.iter().rev() {
+            let gone: Vec<&Wanted> =
+                rows.iter().filter(|row| matches!(row.write, Write::Delete)).collect();
+            self.write_table(mapping, &gone, &mut batch).await?;
+        }
+        self.database.guard(None).await?;
+        self.database.check().await?;
+        let intent = Intent { views: batch.views.clone(), done: batch.done.clone() };
+        self.state.keep_intent(number, &intent).await?;
+        self.database.commit().await?;
+        self.progress.applied = number;
+        self.progress.generation += 1;
+        self.settle(Some(number), batch).await
+    }
+
+    /// Keeps what a batch has come to.
+    async fn settle(&mut self, number: Option<i64>, batch: Batch) -> Result<(), Failure> {
+        let Batch { views, done, aside, released, rows } = batch;
+        let progress = self.progress.clone();
+        let steps =
+            Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
+        if number.is_some() {
+            self.state.finish_intent(steps).await?;
+        } else if !(views.is_empty() && done.is_empty()) {
+            self.state.keep(steps).await?;
+        }
+        for (table, names) in released {
+            self.state.release(table, Direction::Apply, &names).await?;
+        }
+        if !aside.is_empty() {
+            self.state.set_aside(&aside).await?;
+        }
+        let has_written = rows.values().any(|count| *count > 0);
+        for (table, count) in rows {
+            self.counts.of(table).rows_out += count;
+        }
+        if has_written {
+            // A parent that came, or a row that made room, may have been all that was missing.
+            self.state.hasten_blocked().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows of one table, as far as they are as their views say, and reads back what the database made of them.
+    async fn write_table(
+        &mut self,
+        mapping: &Mapping,
+        wanted: &[&Wanted],
+        batch: &mut Batch,
+    ) -> Result<(), Failure> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let bound = &mapping.bound;
+        self.database.guard(Some(bound)).await?;
+        let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
+        let locked = self.database.lock(bound, &keys).await?;
+        let locked: BTreeMap<Key, Read> =
+            locked.into_iter().map(|read| (read.key.clone(), read)).collect();
+        let views = self.state.views(bound.number, &keys).await?;
+        let (mut ready, mut postponed) = (Vec::new(), Vec::new());
+        for wanted in wanted {
+            let (row, view) = (locked.get(&wanted.key), views.get(&wanted.key));
+            let is_as_known = match (row, view) {
+                (None, None) => true,
+                (Some(row), Some(view)) => cells_of(mapping, &row.row) == view.cells,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            match is_as_known {
+                true => ready.push((*wanted).clone()),
+                false if mapping.mode == Mode::Apply => {
+                    let again = rewritten(mapping, wanted, row);
+                    ready.push(again);
+                }
+                false => postponed.push(wanted.key.clone()),
+            }
+        }
+        if !postponed.is_empty() {
+            // Its note may be there already; one more does no harm.
+            self.database.note(bound, &postponed).await?;
+        }
+        let written = self.write_rows(bound, ready, batch).await?;
+        self.read_back(mapping, written, batch).await
+    }
+
+    /// Writes rows; where the database refuses some, in ever smaller parts, until those are found and set aside.
+    async fn write_rows(
+        &mut self,
+        bound: &Bound,
+        rows: Vec<Wanted>,
+        batch: &mut Batch,
+    ) -> Result<Vec<Wanted>, Failure> {
+        let mut written = Vec::new();
+        let mut parts = vec![rows];
+        while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            self.database.savepoint().await?;
+            match self.write_part_of(bound, &part).await {
+                Ok(present) => {
+                    // A row that came meanwhile is the application's: it is drained first.
+                    let present: BTreeSet<Key> = present.into_iter().collect();
+                    if !present.is_empty() {
+                        let keys: Vec<Key> = present.iter().cloned().collect();
+                        self.database.note(bound, &keys).await?;
+                    }
+                    part.retain(|row| !present.contains(&row.key));
+                    written.append(&mut part);
+                }
+                Err(error) if error.class == Class::Row => {
+                    self.database.undo().await?;
+                    if part.len() == 1 {
+                        let item = refused(bound, &part, &error);
+                        batch.done.extend(part.iter().map(|row| (bound.number, row.id.clone())));
+                        batch.aside.extend(item);
+                    } else {
+                        let half = part.split_off(part.len() / 2);
+                        parts.push(half);
+                        parts.push(part);
+                    }
+                }
+                Err(error) if error.class == Class::Schema => {
+                    self.judge(bound.number, error).await?;
+                    return Err(Failure::Refused(format!("table {} stopped", bound.table)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(written)
+    }
+
+    async fn write_part_of(&mut self, bound: &Bound, rows: &[Wanted]) -> Result<Vec<Key>, DbError> {
+        let (mut inserts, mut updates, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            match &row.write {
+                Write::Insert(insert) => inserts.push(insert.clone()),
+                Write::Update(update) => updates.push(update.clone()),
+                Write::Delete => deletes.push(row.key.clone()),
+            }
+        }
+        let mut present = Vec::new();
+        if !inserts.is_empty() {
+            present = self.database.insert(bound, &inserts).await?;
+        }
+        if !updates.is_empty() {
+            self.database.update(bound, &updates).await?;
+        }
+        if !deletes.is_empty() {
+            self.database.delete(bound, &deletes).await?;
+        }
+        let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
+        self.database.forget(bound, &keys).await?;
+        self.database.check().await?;
+        Ok(present)
+    }
+
+    /// What the database made of the rows is their view, so that nothing bounces.
+    async fn read_back(
+        &mut self,
+        mapping: &Mapping,
+        written: Vec<Wanted>,
+        batch: &mut Batch,
+    ) -> Result<(), Failure> {
+        let number = mapping.bound.number;
+        let keys: Vec<Key> = written.iter().map(|row| row.key.clone()).collect();
+        let rows = self.database.rows(&mapping.bound, &keys).await?;
+        let rows: BTreeMap<Key, Read> =
+            rows.into_iter().map(|read| (read.key.clone(), read)).collect();
+        for Wanted { id, key, version, write } in written {
+            let is_done = rows.contains_key(&key) || !matches!(write, Write::Update(_));
+            batch.views.push(match rows.get(&key) {
+                Some(read) => {
+                    let cells = cells_of(mapping, &read.row);
+                    let view = View { key, id: id.clone(), version: Some(version), cells };
+                    ViewChange::Set(number, view)
+                }
+                None => ViewChange::Drop(number, key),
+            });
+            *batch.rows.entry(number).or_default() += 1;
+            batch.released.entry(number).or_default().push(id.clone());
+            // A row that vanished meanwhile is inserted next time.
+            if is_done {
+                batch.done.push((number, id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a record asks of its row; `None`: nothing.
+fn judge(
+    mapping: &Mapping,
+    filter: Option<&Filter>,
+    id: &str,
+    view: Option<&View>,
+    record: Option<&RecordView>,
+) -> Result<Option<Wanted>, Vec<Misfit>> {
+    let record = record.filter(|record| !record.heads.is_empty());
+    let Some(record) = record else {
+        // A row that stands for a record which is not there: a person has said that the collection holds.
+        let gone = |view: &View| {
+            let (id, key, version) = (id.to_owned(), view.key.clone(), Version::default());
+            Wanted { id, key, version, write: Write::Delete }
+        };
+        return Ok(view.map(gone));
+    };
+    let is_in = filter.is_none_or(|filter| filter.matches(&record.fields));
+    let wanted = |key: Key, write| {
+        Some(Wanted { id: id.to_owned(), key, version: Version::of(record), write })
+    };
+    let is_gone = record.deleted || (!is_in && mapping.on_leave == OnLeave::Delete);
+    let Some(view) = view else {
+        if record.deleted || !is_in {
+            return Ok(None);
+        }
+        return match mapping.address(id).map_err(|misfit| vec![misfit])? {
+            Address::Foreign { .. } => Ok(None),
+            Address::Row(key) => {
+                let insert = mapping.insert(&key, &record.fields)?;
+                Ok(wanted(key, Write::Insert(insert)))
+            }
+        };
+    };
+    let key = &view.key;
+    let was_gone = was_deleted(mapping, &view.cells);
+    if is_gone {
+        return Ok(match mapping.mark_deleted(key, true, now_ms()) {
+            None => wanted(key.clone(), Write::Delete),
+            Some(_) if was_gone => None,
+            Some(update) => wanted(key.clone(), Write::Update(update)),
+        });
+    }
+    if !is_in {
+        return Ok(None);
+    }
+    let mut update = mapping.update(key, &record.fields, &row_of(mapping, &view.cells))?;
+    if was_gone && let Some(back) = mapping.mark_deleted(key, false, now_ms()) {
+        update.set.extend(back.set);
+    }
+    let is_empty = update.set.is_empty() && update.add.is_empty();
+    Ok((!is_empty).then(|| wanted(key.clone(), Write::Update(update))).flatten())
+}
+
+/// A row of a table that is only written is not as its view says: what the record says is written over it.
+fn rewritten(mapping: &Mapping, wanted: &Wanted, row: Option<&Read>) -> Wanted {
+    let write = match (&wanted.write, row) {
+        (Write::Insert(insert), Some(row)) => {
+            let cells = insert.row.iter().cloned().enumerate();
+            let set = cells.filter_map(|(index, cell)| {
+                let cell = cell?;
+                let is_key = mapping.bound.key.contains(&index);
+                (!is_key && row.row.get(index) != Some(&cell)).then_some((index, cell))
+            });
+            Write::Update(Update { key: insert.key.clone(), set: set.collect(), add: Vec::new() })
+        }
+        (write, _) => write.clone(),
+    };
+    Wanted { write, ..wanted.clone() }
+}
+
+/// A record whose row the database refuses.
+fn refused(bound: &Bound, part: &[Wanted], error: &DbError) -> Option<Quarantined> {
+    part.first().map(|row| Quarantined {
+        number: 0,
+        table: bound.number,
+        direction: Direction::Apply,
+        name: row.id.clone(),
+        code: error.code.clone(),
+        constraint: error.constraint.clone(),
+        column: error.column.clone(),
+        value: None,
+        message: error.message.clone(),
+        since_ms: now_ms(),
+        tries: 0,
+    })
+}
+
+/// Whether a row, as its view says, has all that its record asks for.
+pub(super) fn agrees(mapping: &Mapping, view: &View, record: Option<&RecordView>) -> bool {
+    let record = record.filter(|record| !record.heads.is_empty());
+    let Some(record) = record else { return false };
+    let is_deleted = was_deleted(mapping, &view.cells);
+    if record.deleted || is_deleted {
+        return record.deleted == is_deleted;
+    }
+    let update = mapping.update(&view.key, &record.fields, &row_of(mapping, &view.cells));
+    update.is_ok_and(|update| update.set.is_empty() && update.add.is_empty())
+}

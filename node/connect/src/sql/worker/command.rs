@@ -1,0 +1,427 @@
+//! What a person asks of a bridge.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
+
+use super::rows::cells_of;
+use super::{Failure, Worker, now_ms};
+use crate::sql::cell::Key;
+use crate::sql::database::DbError;
+use crate::sql::mapping::Mapping;
+use crate::sql::shape::Bound;
+use crate::sql::state::{Phase, StateError};
+
+/// How long a lease lasts that a person has taken for the bridge.
+const LEASE: Duration = Duration::from_secs(60);
+/// Differences that `verify` names; the others are counted.
+const NAMED_MAX: usize = 100;
+/// Rows that are verified at a time.
+const VERIFIED_AT_A_TIME: usize = 1_000;
+
+/// What a person asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Installs what the database needs, and begins to load.
+    Install,
+    /// Rests until [`Command::Resume`].
+    Pause,
+    /// Goes on. Tables that stopped are compared as a whole.
+    Resume,
+    /// One side holds: of one table, or of all.
+    Resync {
+        /// The table.
+        table: Option<String>,
+        /// Which side.
+        from: Side,
+    },
+    /// Compares table, views and records: of one table, or of all.
+    Verify {
+        /// The table.
+        table: Option<String>,
+        /// Whether what differs is carried over.
+        repair: bool,
+    },
+    /// What is set aside.
+    Errors,
+    /// What is set aside is tried again: these numbers, or all.
+    Requeue {
+        /// The numbers.
+        numbers: Option<Vec<i64>>,
+    },
+    /// Removes all from the database, and forgets it.
+    Remove,
+}
+
+/// The side that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The database: its rows are written over the records.
+    Database,
+    /// The collection: its records are written over the rows.
+    Collection,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Wrong {
+    /// There is no such table.
+    #[error("bridge {bridge} has no table {found:?}: expected one of {}", known.join(", "))]
+    Table {
+        /// The bridge.
+        bridge: String,
+        /// What was given.
+        found: String,
+        /// Its tables.
+        known: Vec<String>,
+    },
+    /// It cannot be done as things are.
+    #[error("{0}")]
+    State(String),
+    /// The database refused.
+    #[error("the database refused: {0}")]
+    Database(#[from] DbError),
+    /// The bridge's own file.
+    #[error(transparent)]
+    File(#[from] StateError),
+    /// It failed on the way.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Failure> for Wrong {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Database(error) => Self::Database(error),
+            Failure::State(error) => Self::File(error),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// What was done, as JSON.
+pub type Answer = Result<Json, Wrong>;
+
+/// A command, and where its answer goes.
+pub struct Request {
+    /// What is asked for.
+    pub command: Command,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+impl Worker {
+    /// Carries a command out; returns whether the bridge is over.
+    pub(super) async fn obey(&mut self, request: Request) -> bool {
+        let Request { command, reply } = request;
+        let removes = command == Command::Remove;
+        let answer = self.carry_out(command).await;
+        if answer.is_err() {
+            self.database.roll_back().await;
+        }
+        let is_over = removes && answer.is_ok();
+        // Whoever asked may be gone.
+        let _ = reply.send(answer);
+        is_over
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Answer {
+        match command {
+            Command::Install => self.install().await,
+            Command::Pause => {
+                self.progress.paused = Some("a person has paused it".to_owned());
+                self.keep_progress().await?;
+                Ok(json!({ "paused": true }))
+            }
+            Command::Resume => self.resume().await,
+            Command::Resync { table, from } => self.resync(table.as_deref(), from).await,
+            Command::Verify { table, repair } => self.verify(table.as_deref(), repair).await,
+            Command::Errors => Ok(json!({ "errors": self.errors().await? })),
+            Command::Requeue { numbers } => {
+                let count = self.state.hasten(numbers.as_deref()).await?;
+                Ok(json!({ "requeued": count }))
+            }
+            Command::Remove => self.remove().await,
+        }
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        self.mappings.values().map(|mapping| mapping.bound.clone()).collect()
+    }
+
+    /// The tables that are meant: one, or all.
+    fn meant(&self, table: Option<&str>) -> Result<Vec<Mapping>, Wrong> {
+        let Some(name) = table else { return Ok(self.mappings.values().cloned().collect()) };
+        let is_meant = |mapping: &&Mapping| {
+            mapping.bound.table.name == name || mapping.bound.table.to_string() == name
+        };
+        let found: Vec<Mapping> = self.mappings.values().filter(is_meant).cloned().collect();
+        if found.is_empty() {
+            let known = self.mappings.values().map(|mapping| mapping.bound.table.to_string());
+            return Err(Wrong::Table {
+                bridge: self.name.clone(),
+                found: name.to_owned(),
+                known: known.collect(),
+            });
+        }
+        Ok(found)
+    }
+
+    async fn install(&mut self) -> Answer {
+        self.database.reconnect().await?;
+        let (refusals, _) = self.database.judge().await?;
+        if let Some(refusal) = refusals.first() {
+            return Err(Wrong::State(refusal.clone()));
+        }
+        let before = self.database.context().await?;
+        let is_ours = before.as_ref().is_some_and(|context| {
+            let lease = context.lease.as_ref();
+            lease.is_none_or(|lease| lease.is_expired || lease.token == self.progress.token)
+        });
+        if let Some(lease) = before.as_ref().filter(|_| !is_ours).and_then(|c| c.lease.as_ref()) {
+            return Err(Wrong::State(format!(
+                "site {} works on this database with a bridge of its own: two would carry every change twice; remove that \
+                 one first, or put the tables into one bridge",
+                lease.site
+            )));
+        }
+        self.declare().await?;
+        let bounds = self.bounds();
+        self.database.install(&bounds).await?;
+        let is_known = !self.progress.token.is_empty()
+            && before.as_ref().is_some_and(|context| context.epoch == self.progress.epoch);
+        if !is_known {
+            self.begin_anew().await?;
+        }
+        for bound in &bounds {
+            self.state.keep_table(bound).await?;
+        }
+        self.progress.paused = None;
+        self.keep_progress().await?;
+        self.reread_tables().await?;
+        let tables: Vec<_> = bounds.iter().map(|bound| bound.table.to_string()).collect();
+        Ok(json!({ "installed": tables, "epoch": self.progress.epoch }))
+    }
+
+    /// Another installation: with an epoch and a token of its own, under which nothing was written before.
+    async fn begin_anew(&mut self) -> Result<(), Wrong> {
+        let token = random_hex()?;
+        let site = self.site_name().await?;
+        self.database.take_lease(&site, &token, LEASE, true).await?;
+        let context = self.database.context().await?;
+        let generation = context.map_or(0, |context| context.generation);
+        let generation = generation.max(self.progress.generation) + 1;
+        let epoch = random_hex()?;
+        self.database.adopt(&epoch, generation).await?;
+        let applied = self.database.settled(LEASE).await?;
+        let server = self.database.context().await?.map(|context| context.server);
+        self.state.forget_unfinished().await?;
+        let site = if self.progress.site.is_empty() { site } else { self.progress.site.clone() };
+        self.progress.site = site;
+        self.progress.token = token;
+        self.progress.epoch = epoch;
+        self.progress.server = server.unwrap_or_default();
+        self.progress.generation = generation;
+        self.progress.applied = applied;
+        self.progress.batch = 0;
+        Ok(())
+    }
+
+    async fn site_name(&mut self) -> Result<String, Wrong> {
+        let status = self.node.replica_status().await;
+        status.map(|status| status.name).map_err(|error| Wrong::Failed(error.to_string()))
+    }
+
+    async fn resume(&mut self) -> Answer {
+        if self.progress.token.is_empty() {
+            return Err(Wrong::State(format!(
+                "the bridge is not installed: `branchline bridge install {}`",
+                self.name
+            )));
+        }
+        let stopped: Vec<u32> = self
+            .tables
+            .values()
+            .filter(|table| table.stopped.is_some())
+            .map(|table| table.bound.number)
+            .collect();
+        for number in &stopped {
+            self.state.stop_table(*number, None, now_ms()).await?;
+            self.state.enter(*number, Phase::Loading).await?;
+            if let Some(mapping) = self.mappings.get(number) {
+                self.state.keep_table(&mapping.bound).await?;
+            }
+        }
+        self.progress.paused = None;
+        self.keep_progress().await?;
+        self.reread_tables().await?;
+        self.stamp.clear();
+        Ok(json!({ "resumed": true, "tables_compared": stopped.len() }))
+    }
+
+    async fn resync(&mut self, table: Option<&str>, from: Side) -> Answer {
+        let meant = self.meant(table)?;
+        let cannot = |mapping: &&Mapping| match from {
+            Side::Database => !mapping.mode.captures(),
+            Side::Collection => !mapping.mode.applies(),
+        };
+        if let Some(mapping) = meant.iter().find(cannot) {
+            let (side, mode) = match from {
+                Side::Database => ("database", "apply"),
+                Side::Collection => ("collection", "capture"),
+            };
+            return Err(Wrong::State(format!(
+                "table {} is in mode {mode}, so the {side} cannot be the side that holds",
+                mapping.bound.table
+            )));
+        }
+        self.database.reconnect().await?;
+        self.database.install(&self.bounds()).await?;
+        // Under another token: what was planned before is not written any more.
+        self.begin_anew().await?;
+        for mapping in &meant {
+            let number = mapping.bound.number;
+            self.state.keep_table(&mapping.bound).await?;
+            self.state.stop_table(number, None, now_ms()).await?;
+            self.state.drop_views(number).await?;
+            let phase = match from {
+                Side::Database => Phase::FromDatabase,
+                Side::Collection => Phase::FromCollection,
+            };
+            self.state.enter(number, phase).await?;
+        }
+        self.progress.paused = None;
+        self.keep_progress().await?;
+        self.reread_tables().await?;
+        self.stamp.clear();
+        let tables: Vec<_> = meant.iter().map(|mapping| mapping.bound.table.to_string()).collect();
+        Ok(json!({ "resyncing": tables, "from": from }))
+    }
+
+    async fn errors(&mut self) -> Result<Vec<Json>, Wrong> {
+        let items = self.state.quarantined(None).await?;
+        let shown = items.into_iter().map(|item| {
+            let table = self.mappings.get(&item.table);
+            let table = table.map(|mapping| mapping.bound.table.to_string());
+            json!({
+                "number": item.number,
+                "table": table,
+                "direction": item.direction,
+                "name": item.name,
+                "code": item.code,
+                "constraint": item.constraint,
+                "column": item.column,
+                "value": item.value,
+                "message": item.message,
+                "since_ms": item.since_ms,
+                "tries": item.tries,
+            })
+        });
+        Ok(shown.collect())
+    }
+
+    /// Compares rows with their views, and views with their records.
+    async fn verify(&mut self, table: Option<&str>, repair: bool) -> Answer {
+        let mut answers = Vec::new();
+        for mapping in self.meant(table)? {
+            let bound = &mapping.bound;
+            let (mut rows, mut differing, mut named) = (0_u64, 0_u64, Vec::new());
+            let mut differs = |what: &str, key: String| {
+                differing += 1;
+                if named.len() < NAMED_MAX {
+                    named.push(json!({ "what": what, "name": key }));
+                }
+            };
+            let mut after: Option<Key> = None;
+            loop {
+                self.database.begin_read(std::slice::from_ref(bound)).await?;
+                let page = self.database.page(bound, after.as_ref(), VERIFIED_AT_A_TIME).await?;
+                self.database.end_read().await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.key.clone());
+                let keys: Vec<Key> = page.iter().map(|read| read.key.clone()).collect();
+                let views = self.state.views(bound.number, &keys).await?;
+                for read in &page {
+                    rows += 1;
+                    match views.get(&read.key) {
+                        Some(view) if view.cells == cells_of(&mapping, &read.row) => {}
+                        Some(_) => {
+                            differs("the row is not as the node knows it", read.key.to_text())
+                        }
+                        None if !read.is_captured
+                            || mapping.is_deleted(&read.row).unwrap_or(true) => {}
+                        None => differs("the node does not know the row", read.key.to_text()),
+                    }
+                }
+            }
+            let mut after: Option<Key> = None;
+            loop {
+                let views = self.state.views_behind(
+                    bound.number,
+                    bound.key.len(),
+                    after.as_ref(),
+                    VERIFIED_AT_A_TIME,
+                );
+                let views = views.await?;
+                let Some(last) = views.last() else { break };
+                after = Some(last.key.clone());
+                let ids = views.iter().map(|view| view.id.clone()).collect();
+                let records = self.records(&mapping.collection, ids).await?;
+                let keys: Vec<Key> = views.iter().map(|view| view.key.clone()).collect();
+                for found in self.read_rows(bound, keys).await? {
+                    if found.row.is_none() {
+                        differs("the row is gone", found.key.to_text());
+                    }
+                }
+                for view in &views {
+                    let is_same = super::apply::agrees(&mapping, view, records.get(&view.id));
+                    if !is_same {
+                        differs("row and record differ", view.id.clone());
+                    }
+                }
+            }
+            if repair && differing > 0 {
+                self.state.enter(bound.number, Phase::Loading).await?;
+            }
+            answers.push(json!({
+                "table": bound.table.to_string(),
+                "rows": rows,
+                "differing": differing,
+                "differences": named,
+                "repairing": repair && differing > 0,
+            }));
+        }
+        self.reread_tables().await?;
+        Ok(json!({ "tables": answers }))
+    }
+
+    async fn remove(&mut self) -> Answer {
+        self.database.reconnect().await?;
+        let mut bounds = self.bounds();
+        for table in self.tables.values() {
+            if !bounds.iter().any(|bound| bound.number == table.bound.number) {
+                bounds.push(table.bound.clone());
+            }
+        }
+        self.database.remove(&bounds).await?;
+        for bound in &bounds {
+            self.state.drop_table(bound.number).await?;
+        }
+        self.state.forget_unfinished().await?;
+        self.progress = crate::sql::state::Progress::default();
+        self.keep_progress().await?;
+        let tables: Vec<_> = bounds.iter().map(|bound| bound.table.to_string()).collect();
+        Ok(json!({ "removed": tables }))
+    }
+}
+
+/// 16 random bytes in hex.
+fn random_hex() -> Result<String, Wrong> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|_| Wrong::State("this machine gives no random bytes".to_owned()))?;
+    Ok(data_encoding::HEXLOWER.encode(&bytes))
+}

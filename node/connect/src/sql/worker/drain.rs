@@ -1,0 +1,207 @@
+//! Draining: notes and the rows that they name, read in one snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::compare::Found;
+use super::{Failure, Worker, now_ms};
+use crate::sql::cell::Key;
+use crate::sql::database::{Class, DbError, Engine, Note};
+use crate::sql::shape::Bound;
+use crate::sql::state::{Direction, Phase};
+
+/// Notes that are read at a time: a snapshot of some MB that is over within a fraction of a second.
+const NOTES_MAX: usize = 10_000;
+/// The same of a SQLite file, whose writers wait meanwhile.
+const NOTES_MAX_SQLITE: usize = 2_000;
+/// So many deletions at once are never taken for a mass change.
+const DELETIONS_ALLOWED: u64 = 10;
+/// Set-aside rows that are tried again at a time.
+const RETRIES_MAX: usize = 100;
+
+/// What a snapshot held.
+#[derive(Default)]
+struct Drained {
+    notes: Vec<Note>,
+    /// By table; a key without a row: there is none.
+    found: BTreeMap<u32, Vec<Found>>,
+    /// Tables that were truncated, or of which a key was NULL: all of their rows are looked at.
+    unclear: BTreeSet<u32>,
+}
+
+impl Worker {
+    /// Takes up what notes tell, if there are any; returns whether there may be more.
+    pub(super) async fn drain(&mut self) -> Result<bool, Failure> {
+        if !self.database.has_notes().await? {
+            return Ok(false);
+        }
+        let drained = match self.snapshot().await {
+            Ok(drained) => drained,
+            Err((Some(table), error)) if error.class == Class::Schema => {
+                self.judge(table, error).await?;
+                return Ok(true);
+            }
+            Err((_, error)) => return Err(error.into()),
+        };
+        let Drained { notes, found, unclear } = drained;
+        if notes.is_empty() {
+            return Ok(false);
+        }
+        let has_more = notes.len() >= self.notes_max();
+        let mut planned = Vec::new();
+        for (number, found) in found {
+            if self.is_mass_change(number, &found, has_more).await? {
+                continue;
+            }
+            self.counts.of(number).rows_in += found.len() as u64;
+            let is_loading = self.is_loading(number);
+            planned.extend(self.compare(number, found, is_loading).await?);
+        }
+        self.write(planned).await?;
+        for number in unclear {
+            self.state.enter(number, Phase::Loading).await?;
+        }
+        self.reread_tables().await?;
+        self.delete_notes(&notes).await?;
+        Ok(has_more)
+    }
+
+    fn notes_max(&self) -> usize {
+        match self.database.engine() {
+            Engine::Sqlite => NOTES_MAX_SQLITE,
+            Engine::Postgres | Engine::MariaDb => NOTES_MAX,
+        }
+    }
+
+    /// Reads notes and rows. The error names the table that was being read.
+    async fn snapshot(&mut self) -> Result<Drained, (Option<u32>, DbError)> {
+        let bounds: Vec<Bound> = self.captured().cloned().collect();
+        let whole = |error| (None, error);
+        self.database.begin_read(&bounds).await.map_err(whole)?;
+        let notes = self.database.notes(self.notes_max()).await.map_err(whole)?;
+        let mut keys: BTreeMap<u32, BTreeSet<Key>> = BTreeMap::new();
+        let mut drained = Drained::default();
+        for note in &notes {
+            let Some(bound) = bounds.iter().find(|bound| bound.number == note.table) else {
+                // A table that rests, or is no longer bridged: it is compared as a whole when it goes on.
+                continue;
+            };
+            let key = note.key.as_deref().and_then(|key| Key::from_text(key, bound.key.len()));
+            match key {
+                Some(key) => {
+                    keys.entry(note.table).or_default().insert(key);
+                }
+                None => {
+                    drained.unclear.insert(note.table);
+                }
+            }
+        }
+        for bound in &bounds {
+            let Some(keys) = keys.remove(&bound.number) else { continue };
+            let keys: Vec<Key> = keys.into_iter().collect();
+            let rows = self.database.rows(bound, &keys).await;
+            let rows = rows.map_err(|error| (Some(bound.number), error))?;
+            drained.found.insert(bound.number, Found::of(keys, rows));
+        }
+        self.database.end_read().await.map_err(whole)?;
+        drained.notes = notes;
+        Ok(drained)
+    }
+
+    /// The captured tables that work.
+    fn captured(&self) -> impl Iterator<Item = &Bound> {
+        let bounds = self.mappings.values().map(|mapping| &mapping.bound);
+        bounds.filter(|bound| bound.is_captured && self.works(bound.number))
+    }
+
+    /// Deletes notes whose effect is durable.
+    async fn delete_notes(&mut self, notes: &[Note]) -> Result<(), Failure> {
+        self.begin_write(None).await?;
+        self.database.delete_notes(notes).await?;
+        self.database.commit().await?;
+        self.progress.generation += 1;
+        Ok(())
+    }
+
+    /// Begins a write under the bridge's token and generation.
+    pub(super) async fn begin_write(&mut self, applied: Option<i64>) -> Result<(), Failure> {
+        let (token, generation) = (self.progress.token.clone(), self.progress.generation);
+        if self.database.begin_write(&token, generation, applied).await? {
+            return Ok(());
+        }
+        // Another process has written under this bridge's name since: `open` tells what is the matter.
+        Err(Failure::Leased(
+            "the database's context is not as this node left it: another node works on it, or it was restored".to_owned(),
+        ))
+    }
+
+    /// Whether so many rows of a table were deleted at once that a person has to look; the table stops then.
+    pub(super) async fn is_mass_change(
+        &mut self,
+        number: u32,
+        found: &[Found],
+        has_more: bool,
+    ) -> Result<bool, Failure> {
+        let gone: Vec<Key> = found
+            .iter()
+            .filter(|found| found.row.is_none())
+            .map(|found| found.key.clone())
+            .collect();
+        if gone.len() as u64 <= DELETIONS_ALLOWED {
+            return Ok(false);
+        }
+        let known = self.state.views(number, &gone).await?.len() as u64;
+        let mut deleted = known;
+        // Where most of this part are deletions, so may be what waits behind it.
+        if has_more && known * 2 > found.len() as u64 {
+            deleted = deleted.max(self.database.notes_waiting().await?);
+        }
+        let all = self.state.view_count(number).await?;
+        let Some(mapping) = self.mappings.get(&number) else { return Ok(false) };
+        #[allow(clippy::cast_precision_loss, reason = "a share of some millions")]
+        let is_mass =
+            known > DELETIONS_ALLOWED && deleted as f64 > all as f64 * mapping.mass_change;
+        if is_mass {
+            let what = format!(
+                "{} of {all} rows of {} were deleted at once: decide whether they are to go everywhere \
+                 (`branchline bridge resync {name} {table} --from database`) or to come back \
+                 (`branchline bridge resync {name} {table} --from collection`)",
+                deleted.min(all),
+                mapping.bound.table,
+                name = self.name,
+                table = mapping.bound.table,
+            );
+            self.stop_table(number, &what).await?;
+        }
+        Ok(is_mass)
+    }
+
+    /// Looks again at rows that were set aside and are due.
+    pub(super) async fn retry_captures(&mut self) -> Result<bool, Failure> {
+        let bounds: Vec<Bound> = self.captured().cloned().collect();
+        for bound in bounds {
+            let due =
+                self.state.due(bound.number, Direction::Capture, now_ms(), RETRIES_MAX).await?;
+            let key = |name: &str| Key::from_text(name, bound.key.len());
+            let keys: Vec<Key> = due.iter().filter_map(|item| key(&item.name)).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let found = self.read_rows(&bound, keys).await?;
+            let planned = self.compare(bound.number, found, false).await?;
+            self.write(planned).await?;
+        }
+        Ok(false)
+    }
+
+    /// Reads rows in a snapshot of their own.
+    pub(super) async fn read_rows(
+        &mut self,
+        bound: &Bound,
+        keys: Vec<Key>,
+    ) -> Result<Vec<Found>, Failure> {
+        self.database.begin_read(std::slice::from_ref(bound)).await?;
+        let rows = self.database.rows(bound, &keys).await?;
+        self.database.end_read().await?;
+        Ok(Found::of(keys, rows))
+    }
+}

@@ -1,0 +1,184 @@
+//! What was there before: rows page by page, then rows that are gone, then records. Triggers are in place before, so what
+//! changes meanwhile is noted, and each page is compared like any other rows: going on after a crash doubles nothing.
+
+use std::collections::BTreeSet;
+
+use branchline_crdt::read;
+
+use super::compare::Found;
+use super::rows::cells_of;
+use super::{Failure, Worker};
+use crate::sql::cell::Key;
+use crate::sql::database::{Class, Engine, Read};
+use crate::sql::mapping::Mapping;
+use crate::sql::shape::Bound;
+use crate::sql::state::{Phase, Steps, View, ViewChange};
+
+/// Rows or records that are dealt with at a time.
+const PAGE: usize = 2_000;
+/// The same of a SQLite file, whose writers wait meanwhile.
+const PAGE_SQLITE: usize = 500;
+
+impl Worker {
+    /// One page of each table that is not loaded yet; returns whether there are more.
+    pub(super) async fn load(&mut self) -> Result<bool, Failure> {
+        let mut is_busy = false;
+        let numbers: Vec<u32> = self.tables.keys().copied().collect();
+        for number in numbers {
+            let (Some(mapping), Some(table)) =
+                (self.mappings.get(&number).cloned(), self.tables.get(&number))
+            else {
+                continue;
+            };
+            if table.stopped.is_some() {
+                continue;
+            }
+            is_busy |= match table.phase {
+                Phase::Loading => self.load_rows(&mapping).await?,
+                Phase::Sweeping => self.sweep(&mapping).await?,
+                Phase::FromDatabase => self.rows_hold(&mapping).await?,
+                Phase::Pruning => self.prune(&mapping).await?,
+                Phase::FromCollection => self.records_hold(&mapping).await?,
+                Phase::Clearing => self.clear_rows(&mapping).await?,
+                Phase::Listing => self.list(&mapping).await?,
+                Phase::Running => false,
+            };
+        }
+        Ok(is_busy)
+    }
+
+    fn page_max(&self) -> usize {
+        match self.database.engine() {
+            Engine::Sqlite => PAGE_SQLITE,
+            Engine::Postgres | Engine::MariaDb => PAGE,
+        }
+    }
+
+    async fn load_rows(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let bound = &mapping.bound;
+        let Some(after) = self.tables.get(&bound.number).map(|table| table.loaded_key()) else {
+            return Ok(false);
+        };
+        let rows = match self.page(bound, after.as_ref()).await {
+            Ok(rows) => rows,
+            Err(error) if error.class == Class::Schema => {
+                self.judge(bound.number, error).await?;
+                return Ok(true);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(last) = rows.last().map(|read| read.key.to_text()) else {
+            self.state.enter(bound.number, Phase::Sweeping).await?;
+            self.reread_tables().await?;
+            return Ok(true);
+        };
+        let count = rows.len() as u64;
+        if mapping.mode.captures() {
+            self.counts.of(bound.number).rows_in += count;
+            let keys = rows.iter().map(|read| read.key.clone()).collect();
+            let planned = self.compare(bound.number, Found::of(keys, rows), true).await?;
+            self.write_loaded(planned, (bound.number, &last, count)).await?;
+        } else {
+            let views = self.views_of_rows(mapping, rows).await?;
+            let loaded = Some((bound.number, last.as_str(), count));
+            self.state.keep(Steps { views: &views, loaded, ..Steps::default() }).await?;
+        }
+        self.reread_tables().await?;
+        Ok(true)
+    }
+
+    pub(super) async fn page(
+        &mut self,
+        bound: &Bound,
+        after: Option<&Key>,
+    ) -> Result<Vec<Read>, crate::sql::database::DbError> {
+        let limit = self.page_max();
+        self.database.begin_read(std::slice::from_ref(bound)).await?;
+        let rows = self.database.page(bound, after, limit).await?;
+        self.database.end_read().await?;
+        Ok(rows)
+    }
+
+    /// The rows of a table that is only written: what is there is known, and records are written over it.
+    pub(super) async fn views_of_rows(
+        &mut self,
+        mapping: &Mapping,
+        rows: Vec<Read>,
+    ) -> Result<Vec<ViewChange>, Failure> {
+        let number = mapping.bound.number;
+        let keys: Vec<Key> = rows.iter().map(|read| read.key.clone()).collect();
+        let known = self.state.views(number, &keys).await?;
+        let view = |read: Read| {
+            // A row whose key no record can have is nobody's.
+            let id = mapping.record_id(&read.key).ok()?;
+            let version = known.get(&read.key).and_then(|view| view.version.clone());
+            let cells = cells_of(mapping, &read.row);
+            Some(ViewChange::Set(number, View { key: read.key, id, version, cells }))
+        };
+        Ok(rows.into_iter().filter_map(view).collect())
+    }
+
+    /// Rows that the node knows and the table does not have any more.
+    async fn sweep(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let bound = &mapping.bound;
+        let after = self.tables.get(&bound.number).and_then(|table| table.loaded_key());
+        let limit = self.page_max();
+        let views =
+            self.state.views_behind(bound.number, bound.key.len(), after.as_ref(), limit).await?;
+        let Some(last) = views.last().map(|view| view.key.to_text()) else {
+            self.state.enter(bound.number, Phase::Listing).await?;
+            self.reread_tables().await?;
+            return Ok(true);
+        };
+        let keys: Vec<Key> = views.into_iter().map(|view| view.key).collect();
+        let found = self.read_rows(bound, keys).await?;
+        let gone: Vec<Found> = found.into_iter().filter(|found| found.row.is_none()).collect();
+        if self.is_mass_change(bound.number, &gone, false).await? {
+            return Ok(true);
+        }
+        let loaded = (bound.number, last.as_str(), 0);
+        if mapping.mode.captures() {
+            let planned = self.compare(bound.number, gone, true).await?;
+            self.write_loaded(planned, loaded).await?;
+        } else {
+            let dropped = gone.into_iter().map(|gone| ViewChange::Drop(bound.number, gone.key));
+            let views: Vec<_> = dropped.collect();
+            let loaded = Some(loaded);
+            self.state.keep(Steps { views: &views, loaded, ..Steps::default() }).await?;
+        }
+        self.reread_tables().await?;
+        Ok(true)
+    }
+
+    /// The records that the table is to have.
+    async fn list(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let number = mapping.bound.number;
+        if !mapping.mode.applies() {
+            self.state.enter(number, Phase::Running).await?;
+            self.reread_tables().await?;
+            return Ok(true);
+        }
+        let after = self.tables.get(&number).and_then(|table| table.loaded_to.clone());
+        let collection = mapping.collection.clone();
+        let ids = self.node.read(move |tables, space| {
+            let mut ids = Vec::new();
+            read::each_row(tables, space, &collection, after.as_deref(), |id, _| {
+                ids.push(id.to_owned());
+                Ok(ids.len() < PAGE)
+            })?;
+            Ok(ids)
+        });
+        let ids: Vec<String> = ids.await?;
+        let Some(last) = ids.last().cloned() else {
+            self.state.enter(number, Phase::Running).await?;
+            self.reread_tables().await?;
+            return Ok(true);
+        };
+        let waiting: BTreeSet<(u32, String)> = ids.into_iter().map(|id| (number, id)).collect();
+        let waiting: Vec<_> = waiting.into_iter().collect();
+        let loaded = Some((number, last.as_str(), 0));
+        self.state.keep(Steps { waiting: &waiting, loaded, ..Steps::default() }).await?;
+        self.reread_tables().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,327 @@
+//! One bridge at work: a task that owns the database's connection and the bridge's state, and does one thing at a time.
+//!
+//! | file | step |
+//! |---|---|
+//! | `open` | connects, sees that the database is the one that the node knows, finishes what a crash left |
+//! | `drain` | reads notes and their rows in one snapshot |
+//! | `rows` | rows as views keep them |
+//! | `compare` | what a row asks of its record: row minus view |
+//! | `write` | makes that durable as a plan, writes it in the network, and keeps the new views |
+//! | `listen` | what the feed tells, kept as waiting |
+//! | `apply` | waiting records become rows, in one transaction with the batch's number |
+//! | `load` | the rows and records that were there before |
+//! | `resync` | one side holds, because a person has said so |
+//! | `declare` | the schemas that the collections need |
+//! | `acknowledge` | which captured rows another site has confirmed |
+//! | `command` | what a person asks for |
+//! | `report` | what the worker tells of itself |
+
+mod acknowledge;
+mod apply;
+mod command;
+mod compare;
+mod declare;
+mod drain;
+mod listen;
+mod load;
+mod open;
+mod report;
+mod resync;
+mod rows;
+mod write;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use branchline_node::Handle;
+use branchline_node::feed::{Consumer, FeedError};
+use branchline_node::handle::{ReadError, Stopped};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::database::{Class, Database, DbError};
+use super::mapping::Mapping;
+use super::state::{Phase, Progress, State, StateError, TableState};
+
+pub use command::{Answer, Command, Request, Side, Wrong};
+pub use report::{Report, TableReport};
+
+/// The database is asked so often while there is something to do.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Pause after the first failure; each further one is twice as long.
+const RETRY: Duration = Duration::from_millis(200);
+/// The longest pause between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How often the catalogue is looked at.
+const CATALOGUE_EVERY: Duration = Duration::from_secs(1);
+/// How often what another site has confirmed is looked at.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
+
+/// Why the worker cannot go on as it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The database said so.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The bridge's own file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The node has stopped, or cannot be read.
+    #[error(transparent)]
+    Node(#[from] ReadError),
+    /// The feed cannot be read.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The node refuses to write: it will go on when that has changed.
+    #[error("the node does not take what the bridge captured: {0}")]
+    Refused(String),
+    /// A person has to decide.
+    #[error("{0}")]
+    Rest(String),
+    /// Another node holds the database's lease.
+    #[error("{0}")]
+    Leased(String),
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        Self::Node(stopped.into())
+    }
+}
+
+impl Failure {
+    /// Whether the node is gone, so that there is nothing more to do.
+    fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Node(ReadError::Stopped(_)) | Self::Feed(FeedError::Read(ReadError::Stopped(_)))
+        )
+    }
+}
+
+/// What a bridge is made of.
+pub(crate) struct Parts {
+    /// The bridge's name.
+    pub(crate) name: String,
+    /// The node, in the space of the bridge's collections.
+    pub(crate) node: Handle,
+    /// The database.
+    pub(crate) database: Box<dyn Database>,
+    /// The bridge's durable state.
+    pub(crate) state: State,
+    /// Its tables as configured, by number.
+    pub(crate) mappings: BTreeMap<u32, Mapping>,
+    /// How often the database is looked at.
+    pub(crate) poll: Duration,
+}
+
+/// A bridge at work.
+pub(crate) struct Worker {
+    name: String,
+    node: Handle,
+    database: Box<dyn Database>,
+    state: State,
+    mappings: BTreeMap<u32, Mapping>,
+    poll: Duration,
+    progress: Progress,
+    tables: BTreeMap<u32, TableState>,
+    /// The order in which rows are written, parents first.
+    order: Vec<u32>,
+    feed: Option<Consumer>,
+    stamp: String,
+    catalogue_due: Instant,
+    acknowledge_due: Instant,
+    lease_due: Instant,
+    commands: mpsc::Receiver<Request>,
+    report: watch::Sender<Report>,
+    counts: report::Counts,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        parts: Parts,
+        commands: mpsc::Receiver<Request>,
+        report: watch::Sender<Report>,
+    ) -> Self {
+        let Parts { name, node, database, state, mappings, poll } = parts;
+        let now = Instant::now();
+        Self {
+            name,
+            node,
+            database,
+            state,
+            mappings,
+            poll,
+            progress: Progress::default(),
+            tables: BTreeMap::new(),
+            order: Vec::new(),
+            feed: None,
+            stamp: String::new(),
+            catalogue_due: now,
+            acknowledge_due: now,
+            lease_due: now,
+            commands,
+            report,
+            counts: report::Counts::default(),
+        }
+    }
+
+    /// Works until the node stops or the bridge is removed.
+    pub(crate) async fn run(mut self) {
+        let mut pause = RETRY;
+        loop {
+            let failure = match self.work(&mut pause).await {
+                Ok(()) => break,
+                Err(failure) => failure,
+            };
+            self.database.roll_back().await;
+            self.feed = None;
+            if failure.is_end() {
+                break;
+            }
+            tracing::warn!(bridge = %self.name, error = %failure, "the bridge pauses");
+            let is_over = match failure {
+                Failure::Rest(reason) => self.rest(reason).await,
+                failure => {
+                    self.tell(Some(&failure)).await;
+                    let is_over = self.wait(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                    is_over
+                }
+            };
+            if is_over {
+                break;
+            }
+        }
+        self.state.close().await;
+    }
+
+    /// Rests until a person has decided; returns whether the bridge is over.
+    async fn rest(&mut self, reason: String) -> bool {
+        if self.progress.paused.as_ref() != Some(&reason) {
+            self.progress.paused = Some(reason);
+            if let Err(error) = self.keep_progress().await {
+                tracing::warn!(bridge = %self.name, %error, "that the bridge rests was not kept");
+            }
+        }
+        while self.progress.paused.is_some() {
+            self.tell(None).await;
+            let Some(request) = self.commands.recv().await else { return true };
+            if self.obey(request).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits before the next try, unless a person asks for something; returns whether the bridge is over.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        match tokio::time::timeout(pause, self.commands.recv()).await {
+            Err(_) => false,
+            Ok(None) => true,
+            Ok(Some(request)) => self.obey(request).await,
+        }
+    }
+
+    /// Connects, and goes round until something fails. Returns where the bridge is over.
+    async fn work(&mut self, pause: &mut Duration) -> Result<(), Failure> {
+        self.progress = self.state.progress().await?;
+        self.reread_tables().await?;
+        if let Some(reason) = self.progress.paused.clone() {
+            return Err(Failure::Rest(reason));
+        }
+        self.tell(None).await;
+        self.open().await?;
+        loop {
+            let is_busy = self.round().await?;
+            *pause = RETRY;
+            self.tell(None).await;
+            let idle = if is_busy { BUSY_PAUSE.min(self.poll) } else { self.poll };
+            tokio::select! {
+                request = self.commands.recv() => {
+                    let Some(request) = request else { return Ok(()) };
+                    if self.obey(request).await {
+                        return Ok(());
+                    }
+                    if let Some(reason) = self.progress.paused.clone() {
+                        return Err(Failure::Rest(reason));
+                    }
+                }
+                told = listen::something(&mut self.feed, idle) => {
+                    if let Some(page) = told? {
+                        self.hear(page).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One look at everything; returns whether there is more to do at once.
+    async fn round(&mut self) -> Result<bool, Failure> {
+        self.renew_lease().await?;
+        if Instant::now() >= self.catalogue_due {
+            self.look_at_catalogue().await?;
+            self.catalogue_due = Instant::now() + CATALOGUE_EVERY;
+        }
+        let mut is_busy = self.drain().await?;
+        is_busy |= self.load().await?;
+        is_busy |= self.apply().await?;
+        is_busy |= self.retry_captures().await?;
+        if Instant::now() >= self.acknowledge_due {
+            self.acknowledge().await?;
+            self.acknowledge_due = Instant::now() + ACKNOWLEDGE_EVERY;
+        }
+        Ok(is_busy)
+    }
+
+    async fn keep_progress(&mut self) -> Result<(), StateError> {
+        let progress = self.progress.clone();
+        self.state
+            .keep(super::state::Steps { progress: Some(&progress), ..Default::default() })
+            .await
+    }
+
+    /// A table stops, and the others go on.
+    async fn stop_table(&mut self, number: u32, reason: &str) -> Result<(), Failure> {
+        tracing::warn!(bridge = %self.name, table = number, reason, "a table of the bridge stops");
+        self.state.stop_table(number, Some(reason), now_ms()).await?;
+        self.reread_tables().await
+    }
+
+    async fn reread_tables(&mut self) -> Result<(), Failure> {
+        let tables = self.state.tables().await?;
+        self.tables = tables.into_iter().map(|table| (table.bound.number, table)).collect();
+        Ok(())
+    }
+
+    /// The tables that are captured, are read well enough, and do not rest.
+    fn works(&self, number: u32) -> bool {
+        self.tables.get(&number).is_some_and(|table| table.stopped.is_none())
+    }
+
+    fn is_loading(&self, number: u32) -> bool {
+        let phase = self.tables.get(&number).map(|table| table.phase);
+        matches!(phase, Some(Phase::Loading))
+    }
+
+    /// What an error of the database means for the table that was being worked on: the table stops, or the worker does.
+    async fn judge(&mut self, number: u32, error: DbError) -> Result<(), Failure> {
+        self.database.roll_back().await;
+        match error.class {
+            Class::Schema => {
+                let what = format!(
+                    "the table is not as it was when the bridge was installed: {error}; change the mapping if it has to, \
+                     then `branchline bridge resume {}`",
+                    self.name
+                );
+                self.stop_table(number, &what).await
+            }
+            Class::Transient | Class::Row | Class::Config | Class::Bug => Err(error.into()),
+        }
+    }
+}
+
+/// Now, in ms since 1970.
+pub(super) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

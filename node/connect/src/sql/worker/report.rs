@@ -1,0 +1,167 @@
+//! What a worker tells of itself: for `bridge status`, findings and metrics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{Failure, Worker, now_ms};
+use crate::sql::state::{Phase, StateError};
+
+/// Counting what waits takes some ms where much does, so it is done no more often.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// How a bridge is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `starting`, `running`, `loading`, `retrying` or `paused`.
+    pub state: String,
+    /// Why it does not work, and what to do.
+    pub reason: Option<String>,
+    /// Since when it is so, in ms since 1970.
+    pub since_ms: i64,
+    /// Notes that wait in the database, counted up to 1,000,000.
+    pub notes_waiting: u64,
+    /// Since when there have been notes, in ms since 1970, if there are.
+    pub notes_since_ms: Option<i64>,
+    /// The tables, by number.
+    pub tables: Vec<TableReport>,
+}
+
+/// How a table is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TableReport {
+    /// The table.
+    pub table: String,
+    /// The collection.
+    pub collection: String,
+    /// `capture`, `apply` or `both`.
+    pub mode: String,
+    /// `loading`, `sweeping`, `listing`, `running` or `stopped`.
+    pub state: String,
+    /// Why it stopped, and what to do.
+    pub reason: Option<String>,
+    /// Since when, in ms since 1970.
+    pub since_ms: Option<i64>,
+    /// Rows that were there before and are loaded.
+    pub loaded_rows: u64,
+    /// Rows that were looked at since the node started.
+    pub rows_in: u64,
+    /// Rows that were written since then.
+    pub rows_out: u64,
+    /// Records that wait to be written.
+    pub waiting: u64,
+    /// Rows and records that are set aside.
+    pub quarantined: u64,
+    /// Captured rows that the site which is to confirm them has not confirmed.
+    pub unacknowledged: u64,
+    /// When the oldest of them was captured, in ms since 1970.
+    pub unacknowledged_since_ms: Option<i64>,
+    /// The site that is to confirm them.
+    pub acked_by: Option<String>,
+    /// Since when the bridge could not see changes of the table, in ms since 1970, if it was blind since the start.
+    pub blind_since_ms: Option<i64>,
+}
+
+/// What a worker counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    tables: BTreeMap<u32, Moved>,
+    pub(super) blind_since: BTreeMap<u32, i64>,
+    notes_since_ms: Option<i64>,
+    state: String,
+    since_ms: i64,
+    told: Option<Instant>,
+}
+
+/// Rows that moved since the start.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    pub(super) rows_in: u64,
+    pub(super) rows_out: u64,
+}
+
+impl Counts {
+    pub(super) fn of(&mut self, table: u32) -> &mut Moved {
+        self.tables.entry(table).or_default()
+    }
+}
+
+impl Worker {
+    /// Tells how the bridge is, and why it does not work. What cannot be counted is told with the next report.
+    pub(super) async fn tell(&mut self, failure: Option<&Failure>) {
+        let is_early = self.counts.told.is_some_and(|told| told.elapsed() < TELL_EVERY);
+        let is_same = failure.is_none() && self.progress.paused.is_none();
+        if is_early && is_same && self.counts.state == "running" {
+            return;
+        }
+        match self.report(failure).await {
+            Ok(report) => {
+                self.report.send_replace(report);
+            }
+            Err(error) => {
+                tracing::warn!(bridge = %self.name, %error, "the bridge's state cannot be counted");
+            }
+        }
+        self.counts.told = Some(Instant::now());
+    }
+
+    async fn report(&mut self, failure: Option<&Failure>) -> Result<Report, StateError> {
+        let is_loading = self.tables.values().any(|table| table.phase != Phase::Running);
+        let (state, reason) = match (&self.progress.paused, failure) {
+            (Some(reason), _) => ("paused", Some(reason.clone())),
+            (None, Some(failure)) => ("retrying", Some(failure.to_string())),
+            (None, None) if self.stamp.is_empty() => ("starting", None),
+            (None, None) if is_loading => ("loading", None),
+            (None, None) => ("running", None),
+        };
+        if self.counts.state != state {
+            state.clone_into(&mut self.counts.state);
+            self.counts.since_ms = now_ms();
+        }
+        let notes_waiting =
+            match failure.is_none() && self.progress.paused.is_none() && !self.stamp.is_empty() {
+                true => self.database.notes_waiting().await.unwrap_or_default(),
+                false => 0,
+            };
+        self.counts.notes_since_ms = match (notes_waiting, self.counts.notes_since_ms) {
+            (0, _) => None,
+            (_, Some(since)) => Some(since),
+            (_, None) => Some(now_ms()),
+        };
+        let mut tables = Vec::new();
+        for (number, mapping) in &self.mappings {
+            let known = self.tables.get(number);
+            let stopped = known.and_then(|table| table.stopped.clone());
+            let phase = known.map_or("new", |table| table.phase.as_str());
+            let lagging = self.state.lagging(*number).await?;
+            let moved = self.counts.tables.get(number);
+            tables.push(TableReport {
+                table: mapping.bound.table.to_string(),
+                collection: mapping.collection.clone(),
+                mode: mapping.mode.as_str().to_owned(),
+                state: if stopped.is_some() { "stopped" } else { phase }.to_owned(),
+                since_ms: stopped.as_ref().map(|(_, since)| *since),
+                reason: stopped.map(|(reason, _)| reason),
+                loaded_rows: known.map_or(0, |table| table.loaded_rows),
+                rows_in: moved.map_or(0, |moved| moved.rows_in),
+                rows_out: moved.map_or(0, |moved| moved.rows_out),
+                waiting: self.state.waiting_count(*number).await?,
+                quarantined: self.state.quarantined_count(*number).await?,
+                unacknowledged: lagging.rows,
+                unacknowledged_since_ms: lagging.oldest_ms,
+                acked_by: mapping.acked_by.clone(),
+                blind_since_ms: self.counts.blind_since.get(number).copied(),
+            });
+        }
+        Ok(Report {
+            state: state.to_owned(),
+            reason,
+            since_ms: self.counts.since_ms,
+            notes_waiting,
+            notes_since_ms: self.counts.notes_since_ms,
+            tables,
+        })
+    }
+}

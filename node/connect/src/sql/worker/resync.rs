@@ -1,0 +1,200 @@
+//! One side holds, because a person has said so: after a restore, a copy, or a mass change.
+//!
+//! *From the database*: every row is written over its record, and records without a row are deleted. *From the
+//! collection*: the rows are taken as they are, and every record is written over its row; rows without a record go.
+//! Counters are set to what the side that holds has, so nothing of them is lost or counted twice.
+
+use std::collections::BTreeSet;
+
+use branchline_crdt::read;
+use branchline_crdt::record::{Version, View as RecordView};
+use branchline_crdt::tables::records::RecordKey;
+
+use super::compare::{by_value, set_aside};
+use super::rows::cells_of;
+use super::write::{Change, Planned};
+use super::{Failure, Worker};
+use crate::sql::cell::{Key, Row};
+use crate::sql::codec::Misfit;
+use crate::sql::database::Read;
+use crate::sql::mapping::{Address, Mapping};
+use crate::sql::state::{Direction, Phase, Steps, View, ViewChange};
+
+/// Records that are looked at at a time.
+const PAGE: usize = 2_000;
+
+impl Worker {
+    /// One page of rows, which are written over their records.
+    pub(super) async fn rows_hold(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let number = mapping.bound.number;
+        let Some(rows) = self.next_page(mapping, Phase::Pruning).await? else { return Ok(true) };
+        let Some(last) = rows.last().map(|read| read.key.to_text()) else { return Ok(true) };
+        let count = rows.len() as u64;
+        let ids = rows.iter().filter_map(|read| mapping.record_id(&read.key).ok()).collect();
+        let records = self.records(&mapping.collection, ids).await?;
+        let (mut planned, mut aside) = (Vec::new(), Vec::new());
+        for read in rows.into_iter().filter(|read| read.is_captured) {
+            let Read { key, row, .. } = read;
+            let judged = mapping.record_id(&key).map_err(|misfit| vec![misfit]).and_then(|id| {
+                let record = records.get(&id).filter(|record| !record.heads.is_empty());
+                row_holds(mapping, &key, id, &row, record)
+            });
+            match judged {
+                Ok(plan) => planned.extend(plan),
+                Err(misfits) => aside.extend(
+                    misfits
+                        .first()
+                        .map(|misfit| set_aside(number, Direction::Capture, key.to_text(), misfit)),
+                ),
+            }
+        }
+        if !aside.is_empty() {
+            self.state.set_aside(&aside).await?;
+        }
+        self.write_loaded(planned, (number, &last, count)).await?;
+        self.reread_tables().await?;
+        Ok(true)
+    }
+
+    /// One page of records: those of this table that have no row are deleted.
+    pub(super) async fn prune(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let number = mapping.bound.number;
+        let records = self.next_records(mapping).await?;
+        let Some(last) = records.last().map(|(id, _)| id.clone()) else {
+            self.state.enter(number, Phase::Listing).await?;
+            self.reread_tables().await?;
+            return Ok(true);
+        };
+        let ids: Vec<String> = records.iter().map(|(id, _)| id.clone()).collect();
+        let views = self.state.views_of_records(number, mapping.bound.key.len(), &ids).await?;
+        let mut unseen = Vec::new();
+        for (id, record) in records {
+            if !record.deleted
+                && !views.contains_key(&id)
+                && let Ok(Address::Row(key)) = mapping.address(&id)
+            {
+                unseen.push((key, id, Version::of(&record)));
+            }
+        }
+        // A row that is set aside has no view, and is there.
+        let keys: Vec<Key> = unseen.iter().map(|(key, ..)| key.clone()).collect();
+        let found = self.read_rows(&mapping.bound, keys).await?;
+        let there = found.into_iter().filter(|found| found.row.is_some()).map(|found| found.key);
+        let there: BTreeSet<Key> = there.collect();
+        let gone = unseen.into_iter().filter(|(key, ..)| !there.contains(key));
+        let delete = |(key, id, version): (Key, String, Version)| Planned {
+            table: number,
+            key: key.clone(),
+            id,
+            changes: vec![Change::Delete],
+            builds_on: Some(version),
+            then: ViewChange::Drop(number, key),
+        };
+        let planned: Vec<Planned> = gone.map(delete).collect();
+        self.write_loaded(planned, (number, &last, 0)).await?;
+        self.reread_tables().await?;
+        Ok(true)
+    }
+
+    /// One page of rows, which are taken as they are: records are written over them.
+    pub(super) async fn records_hold(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let number = mapping.bound.number;
+        let Some(rows) = self.next_page(mapping, Phase::Clearing).await? else { return Ok(true) };
+        let Some(last) = rows.last().map(|read| read.key.to_text()) else { return Ok(true) };
+        let count = rows.len() as u64;
+        let views = self.views_of_rows(mapping, rows).await?;
+        let loaded = Some((number, last.as_str(), count));
+        self.state.keep(Steps { views: &views, loaded, ..Steps::default() }).await?;
+        self.reread_tables().await?;
+        Ok(true)
+    }
+
+    /// One page of rows that are known: those without a record are to go.
+    pub(super) async fn clear_rows(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let number = mapping.bound.number;
+        let columns = mapping.bound.key.len();
+        let after = self.tables.get(&number).and_then(|table| table.loaded_key());
+        let views = self.state.views_behind(number, columns, after.as_ref(), PAGE).await?;
+        let Some(last) = views.last().map(|view| view.key.to_text()) else {
+            self.state.enter(number, Phase::Listing).await?;
+            self.reread_tables().await?;
+            return Ok(true);
+        };
+        let ids: BTreeSet<String> = views.iter().map(|view| view.id.clone()).collect();
+        let records = self.records(&mapping.collection, ids.clone()).await?;
+        let is_gone = |id: &String| records.get(id).is_none_or(|r| r.deleted || r.heads.is_empty());
+        let waiting: Vec<(u32, String)> =
+            ids.into_iter().filter(is_gone).map(|id| (number, id)).collect();
+        let loaded = Some((number, last.as_str(), 0));
+        self.state.keep(Steps { waiting: &waiting, loaded, ..Steps::default() }).await?;
+        self.reread_tables().await?;
+        Ok(true)
+    }
+
+    /// The next rows of a table that is being read; where there are none, it enters the next phase.
+    async fn next_page(
+        &mut self,
+        mapping: &Mapping,
+        then: Phase,
+    ) -> Result<Option<Vec<Read>>, Failure> {
+        let number = mapping.bound.number;
+        let after: Option<Key> = self.tables.get(&number).and_then(|table| table.loaded_key());
+        let rows = self.page(&mapping.bound, after.as_ref()).await?;
+        if rows.is_empty() {
+            self.state.enter(number, then).await?;
+            self.reread_tables().await?;
+            return Ok(None);
+        }
+        Ok(Some(rows))
+    }
+
+    /// The next records of a collection that is being read.
+    async fn next_records(
+        &mut self,
+        mapping: &Mapping,
+    ) -> Result<Vec<(String, RecordView)>, Failure> {
+        let table = self.tables.get(&mapping.bound.number);
+        let after = table.and_then(|table| table.loaded_to.clone());
+        let collection = mapping.collection.clone();
+        let read = self.node.read(move |tables, space| {
+            let mut records = Vec::new();
+            read::each_of(tables, space, &collection, after.as_deref(), |id, view| {
+                records.push((RecordKey { space, collection: collection.clone(), id }.id, view));
+                Ok(records.len() < PAGE)
+            })?;
+            Ok(records)
+        });
+        Ok(read.await?)
+    }
+}
+
+/// What makes a record as its row is.
+fn row_holds(
+    mapping: &Mapping,
+    key: &Key,
+    id: String,
+    row: &Row,
+    record: Option<&RecordView>,
+) -> Result<Option<Planned>, Vec<Misfit>> {
+    let number = mapping.bound.number;
+    let is_deleted = mapping.is_deleted(row).map_err(|misfit| vec![misfit])?;
+    let version = record.map(Version::of);
+    let fields = mapping.fields_of(row)?;
+    let changes = match record {
+        None if is_deleted => return Ok(None),
+        None => vec![Change::Import(by_value(fields))],
+        Some(record) if record.deleted && is_deleted => Vec::new(),
+        Some(record) if record.deleted => vec![Change::Revive(by_value(fields))],
+        Some(_) if is_deleted => vec![Change::Delete],
+        // Counters by value: the record's is changed by the difference.
+        Some(_) => vec![Change::Import(by_value(fields))],
+    };
+    let view = View {
+        key: key.clone(),
+        id: id.clone(),
+        version: version.clone(),
+        cells: cells_of(mapping, row),
+    };
+    let then = ViewChange::Set(number, view);
+    Ok(Some(Planned { table: number, key: key.clone(), id, changes, builds_on: version, then }))
+}
