@@ -148,6 +148,11 @@ fn check_queries(pair: &Pair, office: usize) {
         (None, Some("-shelf")),
         (None, Some("-name")),
         (None, Some("shelf")),
+        (Some("at > '2024-01-01T00:00:00Z'"), Some("-at")),
+        (Some("at >= '2024-01-01T00:00:00' and at < '2024-01-01T00:00:00.5Z'"), None),
+        (Some("at in ('2024-01-01T01:00:00.5+01:00', null)"), Some("at")),
+        (None, Some("at")),
+        (None, Some("-at")),
     ] {
         let query = Query::parse(COLLECTION, &schema, filter, order).unwrap();
         let with = found(tables, pair, &query);
@@ -159,10 +164,19 @@ fn some_fields(random: &mut SmallRng) -> Json {
     let mut fields = Map::new();
     let names = ["a", "b", "ba", "b\u{e9}", "b\0", "b\0\0a", ""];
     let prices = ["1", "1.0", "2.50", "-3", "100", "99999999999999999999999999999999999999"];
+    let times = [
+        "2024-01-01T00:00:00Z",
+        "2024-01-01T00:00:00",
+        "2024-01-01T00:00:00.5Z",
+        "2024-01-01T00:00:00.450+00:00",
+        "2024-01-01T02:00:00.5+02:00",
+        "0001-01-01T00:00:00.000000001Z",
+    ];
     for (name, value) in [
         ("name", json!(names[random.random_range(0..names.len())])),
         ("price", json!(prices[random.random_range(0..prices.len())])),
         ("shelf", json!(random.random_range(0..6))),
+        ("at", json!(times[random.random_range(0..times.len())])),
     ] {
         match random.random_range(0..6) {
             0 => {}
@@ -175,7 +189,9 @@ fn some_fields(random: &mut SmallRng) -> Json {
 
 fn some_schema(random: &mut SmallRng) -> Json {
     let mut schema = Map::new();
-    for (name, kind) in [("name", "string"), ("price", "decimal"), ("shelf", "integer")] {
+    for (name, kind) in
+        [("name", "string"), ("price", "decimal"), ("shelf", "integer"), ("at", "datetime")]
+    {
         let indexed = if random.random_range(0..3) > 0 { " indexed" } else { "" };
         schema.insert(name.to_owned(), json!(format!("{kind}{indexed}")));
     }

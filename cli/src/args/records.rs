@@ -16,8 +16,8 @@ rows have one id. A column with a comma in its name stands in quotes, as in --id
 
 const FILTER_HELP: &str = "\
 Only records of which this holds: = != < <= > >=, in (...), starts with, is null, is not null, and, or, not, parentheses.
-Strings, timestamps (RFC 3339) and bytes (base64) stand in quotes; numbers, true, false and null do not. Fields that a
-schema declares are compared by their kinds. For example
+Strings, timestamps and datetimes (RFC 3339) and bytes (base64) stand in quotes; numbers, true, false and null do not.
+Fields that a schema declares are compared by their kinds. For example
 
   price >= 2.50 and (origin.city starts with 'Ya' or shelf in (1, 4)) and note is not null";
 

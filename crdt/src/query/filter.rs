@@ -10,7 +10,7 @@ use super::lexer::Word;
 use super::number::Number;
 use super::parser;
 use super::scalar::Scalar;
-use crate::record::{Fields, Kind, Schema, Whole, Written, timestamp_from_text};
+use crate::record::{Datetime, Fields, Kind, Schema, Whole, Written, timestamp_from_text};
 
 /// Which records a query is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,7 @@ pub(super) enum Literal {
     Bool(bool),
     Number(Number),
     Timestamp(i64),
+    Datetime(Datetime),
     Str(String),
     Bytes(Vec<u8>),
     /// A string for a field of no declared kind, which reads as a moment too.
@@ -170,6 +171,7 @@ impl Literal {
             Some(kind @ Kind::Timestamp) => {
                 timestamp_from_text(text).map(Literal::Timestamp).ok_or(kind)
             }
+            Some(kind @ Kind::Datetime) => text.parse().map(Literal::Datetime).map_err(|_| kind),
             Some(kind @ Kind::Bytes) => {
                 BASE64.decode(text.as_bytes()).map(Literal::Bytes).map_err(|_| kind)
             }
@@ -195,6 +197,7 @@ impl Literal {
                 | Kind::String
                 | Kind::Boolean
                 | Kind::Timestamp
+                | Kind::Datetime
                 | Kind::Bytes
                 | Kind::Text
                 | Kind::List
@@ -218,6 +221,9 @@ impl Literal {
             Kind::Float | Kind::Decimal => "a number without quotes",
             Kind::Boolean => "true or false",
             Kind::Timestamp => "a moment such as '2026-01-31T09:30:00Z'",
+            Kind::Datetime => {
+                "a time such as '2026-01-31T09:30:00.5Z', or without a zone '2026-01-31T09:30:00.5'"
+            }
             Kind::Bytes => "base64 in quotes",
             Kind::List | Kind::Map => "\"is null\" or \"is not null\"",
         }
@@ -230,6 +236,7 @@ impl Literal {
             Literal::Bool(_) => Some("boolean"),
             Literal::Number(_) => Some("number"),
             Literal::Timestamp(_) => Some("timestamp"),
+            Literal::Datetime(_) => Some("datetime"),
             Literal::Str(_) | Literal::StrOrTimestamp(..) => Some("text"),
             Literal::Bytes(_) => Some("bytes"),
         }
@@ -242,6 +249,7 @@ impl Literal {
             Literal::Bool(b) => (Scalar::Bool(*b), None),
             Literal::Number(number) => (Scalar::Number(*number), None),
             Literal::Timestamp(ms) => (Scalar::Timestamp(*ms), None),
+            Literal::Datetime(time) => (Scalar::Datetime(*time), None),
             Literal::Str(text) => (Scalar::Str(text), None),
             Literal::Bytes(bytes) => (Scalar::Bytes(bytes), None),
             Literal::StrOrTimestamp(text, ms) => (Scalar::Str(text), Some(Scalar::Timestamp(*ms))),

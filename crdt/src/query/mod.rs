@@ -9,7 +9,7 @@
 //! | part | how it is written |
 //! |---|---|
 //! | field | `price`, `origin.city`; in backquotes where it has other characters: `` `unit price` `` |
-//! | string, timestamp, bytes | `'Tea'` or `"Tea"`, a quote inside doubled; a timestamp in RFC 3339, bytes in base64 |
+//! | string, timestamp, datetime, bytes | `'Tea'` or `"Tea"`, a quote inside doubled; times in RFC 3339, bytes in base64 |
 //! | number | `7`, `-2.50`, `1e20`, of at most 38 digits |
 //! | others | `true`, `false`, `null` |
 //! | tests | `= != < <= > >=`, `in (…, …)`, `starts with '…'`, `is null`, `is not null` |
@@ -21,6 +21,9 @@
 //! that is missing is null, and null equals null alone.
 //!
 //! Numbers of all kinds are compared exactly. A float counts as the shortest decimal that reads as it, in sums too.
+//!
+//! A datetime without a zone is compared as if it were in UTC, and comes behind the moment with a zone that is equal to it
+//! then ([`crate::record::Datetime`]); the two are not equal.
 //!
 //! Values have one order, whatever their kinds ([`Scalar`]): it decides `<`, the order of a list and of groups, and the
 //! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`];

@@ -1,6 +1,6 @@
 //! Values as they are compared, and their order in bytes.
 
-use crate::record::{Kind, Value, is_decimal};
+use crate::record::{Datetime, Kind, Value, is_decimal};
 
 use super::number::Number;
 
@@ -29,6 +29,8 @@ pub enum Scalar<'a> {
     List,
     /// A map.
     Map,
+    /// The text of a field that is declared as a datetime.
+    Datetime(Datetime),
 }
 
 impl<'a> Scalar<'a> {
@@ -42,6 +44,10 @@ impl<'a> Scalar<'a> {
             Value::Float(n) => Number::of_float(*n).map_or(Scalar::NotANumber, Scalar::Number),
             Value::Str(text) if kind == Some(Kind::Decimal) && is_decimal(text) => {
                 Number::of_decimal(text).map_or(Scalar::Str(text), Scalar::Number)
+            }
+            // One from before the schema may have another form.
+            Value::Str(text) if kind == Some(Kind::Datetime) => {
+                text.parse().map_or(Scalar::Str(text), Scalar::Datetime)
             }
             Value::Str(text) | Value::Text(text) => Scalar::Str(text),
             Value::Bytes(bytes) => Scalar::Bytes(bytes),
@@ -63,6 +69,7 @@ impl<'a> Scalar<'a> {
             Scalar::Bytes(_) => 7,
             Scalar::List => 8,
             Scalar::Map => 9,
+            Scalar::Datetime(_) => 10,
         }
     }
 
@@ -83,6 +90,7 @@ impl<'a> Scalar<'a> {
             Scalar::Timestamp(ms) => {
                 out.extend_from_slice(&(ms.cast_unsigned() ^ (1 << 63)).to_be_bytes());
             }
+            Scalar::Datetime(time) => out.extend_from_slice(&time.key()),
             Scalar::Str(text) => encode_bytes(cut(text.as_bytes(), string_bytes_max), out),
             Scalar::Bytes(bytes) => encode_bytes(cut(bytes, string_bytes_max), out),
         }
@@ -96,6 +104,7 @@ pub(crate) fn encoded_len(bytes: &[u8]) -> Option<usize> {
         2 => Some(2),
         4 => Some(1 + Number::ENCODED_BYTES),
         5 => Some(1 + 8),
+        10 => Some(1 + Datetime::KEY_BYTES),
         6 | 7 => {
             let mut at = 1;
             loop {
@@ -138,6 +147,7 @@ mod tests {
     #[test]
     fn encoded_values_sort_as_they_compare_whatever_follows() {
         let number = |n: i64| Scalar::Number(Number::of_integer(n));
+        let time = |text: &str| Scalar::Datetime(text.parse().unwrap());
         let values = [
             Scalar::Null,
             Scalar::Bool(false),
@@ -161,6 +171,12 @@ mod tests {
             Scalar::Bytes(&[255, 255]),
             Scalar::List,
             Scalar::Map,
+            time("0001-01-01T00:00:00Z"),
+            time("1969-12-31T23:59:59.999999999Z"),
+            time("1970-01-01T00:00:00Z"),
+            time("1970-01-01T00:00:00"),
+            time("1970-01-01T00:00:00.000000001Z"),
+            time("9999-12-31T23:59:59.999999999"),
         ];
         assert!(values.is_sorted_by(|a, b| a < b));
         for (a, b) in values.iter().zip(&values[1..]) {

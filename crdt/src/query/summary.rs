@@ -56,9 +56,12 @@ impl Measure {
     fn is_of(self, kind: Kind) -> bool {
         match kind {
             Kind::Integer | Kind::Float | Kind::Decimal | Kind::Counter => true,
-            Kind::String | Kind::Boolean | Kind::Timestamp | Kind::Bytes | Kind::Text => {
-                matches!(self, Measure::Min | Measure::Max)
-            }
+            Kind::String
+            | Kind::Boolean
+            | Kind::Timestamp
+            | Kind::Datetime
+            | Kind::Bytes
+            | Kind::Text => matches!(self, Measure::Min | Measure::Max),
             Kind::List | Kind::Map => false,
         }
     }

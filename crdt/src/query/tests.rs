@@ -1,6 +1,7 @@
 //! Queries over records in memory.
 
 mod by_index;
+mod datetimes;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ fn products() -> Schema {
         ("stock", "counter"),
         ("weight", "float"),
         ("since", "timestamp"),
+        ("at", "datetime"),
         ("sold", "boolean"),
         ("photo", "bytes"),
         ("tags", "list"),
@@ -64,6 +66,7 @@ fn filters_mean_what_they_say() {
     let fields = json!({
         "name": "Green tea", "price": "2.50", "stock": 7, "weight": 0.1, "sold": true,
         "since": "2026-01-31T09:30:00Z", "photo": "AQID", "tags": ["a"],
+        "at": "2026-01-31T10:30:00.05+01:00",
         "origin": {"city": "O'Hara \"x\""}, "unit price": 3, "note": "10", "gone": null,
     });
     let schema = products();
@@ -83,6 +86,13 @@ fn filters_mean_what_they_say() {
         ("sold = true and not sold != true", true),
         ("since = '2026-01-31T10:30:00+01:00'", true),
         ("since < '2026-02-01T00:00:00Z'", true),
+        ("at = '2026-01-31T09:30:00.050Z' and at = '2026-01-31T10:30:00.05+01:00'", true),
+        ("at > '2026-01-31T09:30:00Z' and at < '2026-01-31T09:30:00.5Z'", true),
+        ("at in ('2026-01-31T09:30:00.05Z', null) and at is not null", true),
+        // Without a zone it is another time, the next one.
+        ("at = '2026-01-31T09:30:00.05'", false),
+        ("at < '2026-01-31T09:30:00.05'", true),
+        ("at > '2026-01-31T09:30:00.049999999'", true),
         ("photo = 'AQID'", true),
         ("tags is null", false),
         ("tags is not null", true),
@@ -164,6 +174,10 @@ fn what_does_not_parse_or_type_is_told_with_its_place() {
         ("sold > false", "false"),
         ("price > null", "null"),
         ("since > '2026'", "'2026'"),
+        ("at > '2026-01-31'", "'2026-01-31'"),
+        ("at > '2026-01-31T24:00:00Z'", "'2026-01-31T24:00:00Z'"),
+        ("at = 1769851800000", "1769851800000"),
+        ("at starts with '2026'", "starts with '2026'"),
         ("photo = '!'", "'!'"),
         ("tags = 'a'", "'a'"),
         ("origin = 'a'", "'a'"),

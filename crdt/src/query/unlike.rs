@@ -14,7 +14,7 @@ pub struct Unlike {
     pub field: String,
     /// The kind of those values.
     pub kind: &'static str,
-    /// What it is compared with: `number`, `text`, `boolean`, `timestamp` or `bytes`.
+    /// What it is compared with: `number`, `text`, `boolean`, `timestamp`, `datetime` or `bytes`.
     pub compared_with: &'static str,
     /// In how many of the records that were looked at and not found.
     pub records: u64,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::datetime::is_datetime;
 use super::value::{Value, is_decimal};
 
 /// The kind of a field. The text forms are stored in schemas and must stay stable.
@@ -22,6 +23,8 @@ pub enum Kind {
     Bytes,
     /// An exact decimal number, kept as text.
     Decimal,
+    /// A time to the nanosecond, in UTC or without a zone, kept as text ([`super::Datetime`]).
+    Datetime,
     /// A number to which concurrent increments add up.
     Counter,
     /// A text in which concurrent edits merge.
@@ -35,8 +38,8 @@ pub enum Kind {
 /// A text that names no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{found:?} is no kind of field; known kinds: string, integer, float, boolean, timestamp, \
-     bytes, decimal, counter, text, list, map"
+    "{found:?} is no kind of field; this version knows string, integer, float, boolean, timestamp, \
+     bytes, decimal, datetime, counter, text, list, map"
 )]
 pub struct UnknownKind {
     /// What stood in a kind's place.
@@ -45,7 +48,7 @@ pub struct UnknownKind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::String,
         Kind::Integer,
         Kind::Float,
@@ -53,6 +56,7 @@ impl Kind {
         Kind::Timestamp,
         Kind::Bytes,
         Kind::Decimal,
+        Kind::Datetime,
         Kind::Counter,
         Kind::Text,
         Kind::List,
@@ -70,6 +74,7 @@ impl Kind {
             Kind::Timestamp => "timestamp",
             Kind::Bytes => "bytes",
             Kind::Decimal => "decimal",
+            Kind::Datetime => "datetime",
             Kind::Counter => "counter",
             Kind::Text => "text",
             Kind::List => "list",
@@ -88,6 +93,7 @@ impl Kind {
             Kind::Timestamp => matches!(value, Value::Timestamp(_)),
             Kind::Bytes => matches!(value, Value::Bytes(_)),
             Kind::Decimal => matches!(value, Value::Str(text) if is_decimal(text)),
+            Kind::Datetime => matches!(value, Value::Str(text) if is_datetime(text)),
             Kind::Counter => matches!(value, Value::Counter(_)),
             Kind::Text => matches!(value, Value::Text(_)),
             Kind::List => matches!(value, Value::List(_)),
@@ -106,7 +112,8 @@ impl Kind {
             | Kind::Boolean
             | Kind::Timestamp
             | Kind::Bytes
-            | Kind::Decimal => true,
+            | Kind::Decimal
+            | Kind::Datetime => true,
             Kind::Counter | Kind::Text | Kind::List | Kind::Map => false,
         }
     }

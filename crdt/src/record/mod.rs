@@ -6,6 +6,7 @@
 
 mod check;
 mod chunk;
+mod datetime;
 mod document;
 mod edit;
 mod export;
@@ -30,6 +31,7 @@ mod written;
 
 pub use check::{CheckedChange, ParsedChange, RecordChange};
 pub use chunk::ChunkFault;
+pub use datetime::{Datetime, DatetimeError};
 pub use document::{Document, Edited, Judged, Unreadable};
 pub use edit::{Edit, EditError};
 pub use export::automerge_of;

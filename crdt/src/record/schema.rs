@@ -146,13 +146,14 @@ pub struct SchemaMismatch<'a> {
 }
 
 impl Schema {
-    /// The schema that a record of `_schema` declares; `None` if the record is deleted or declares none.
+    /// The schema that a record of `_schema` declares; `None` if the record is deleted or declares none. Fields of a kind
+    /// that a newer program knows count as not declared, and the others hold.
     #[must_use]
     pub fn of(view: &View) -> Option<Schema> {
         if view.deleted {
             return None;
         }
-        Schema::from_fields(&view.fields).ok()
+        Schema::read(&view.fields, true).ok()
     }
 
     /// Reads a schema from the fields of its record.
@@ -160,13 +161,21 @@ impl Schema {
     /// # Errors
     /// [`SchemaError`] for the first field that is no declaration.
     pub fn from_fields(fields: &BTreeMap<String, Value>) -> Result<Schema, SchemaError> {
+        Schema::read(fields, false)
+    }
+
+    /// `is_partly`: without the fields of kinds that are unknown here.
+    fn read(fields: &BTreeMap<String, Value>, is_partly: bool) -> Result<Schema, SchemaError> {
         if fields.len() > SCHEMA_FIELDS_MAX {
             return Err(SchemaError::TooMany { found: fields.len() });
         }
         let mut specs = BTreeMap::new();
         for (path, value) in fields {
             check_path(path)?;
-            specs.insert(path.clone(), read_spec(path, value)?);
+            match read_spec(path, value) {
+                Err(SchemaError::Kind { .. }) if is_partly => {}
+                spec => drop(specs.insert(path.clone(), spec?)),
+            }
         }
         let schema = Schema { fields: specs, of_schemas: false };
         schema.check_parents()?;
@@ -310,8 +319,7 @@ pub fn validate_schema_edit(old: Option<&View>, new: &View) -> Result<Schema, Sc
         return Err(SchemaError::TooManyIndexed { found });
     }
     // A record that was no schema (two admins' changes may meet so) restricts nothing.
-    if let Some((view, Ok(mut before))) = old.map(|view| (view, Schema::from_fields(&view.fields)))
-    {
+    if let Some((view, Ok(mut before))) = old.map(|view| (view, Schema::read(&view.fields, true))) {
         before.choose(&schema, view);
         before.check_change(&schema)?;
     }
@@ -383,117 +391,5 @@ fn find<'a>(mut fields: &'a BTreeMap<String, Value>, path: &str) -> Found<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::view::{Conflict, ConflictValue};
-    use super::*;
-
-    fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, Value> {
-        pairs
-            .iter()
-            .map(|(path, spec)| ((*path).to_owned(), Value::Str((*spec).to_owned())))
-            .collect()
-    }
-
-    fn schema(pairs: &[(&str, &str)]) -> Schema {
-        Schema::from_fields(&fields(pairs)).unwrap()
-    }
-
-    #[test]
-    fn a_schema_is_read_back_from_its_record() {
-        let stored = fields(&[
-            ("name", "string required"),
-            ("sku", "string required indexed"),
-            ("price", "decimal indexed"),
-            ("address.city", "text"),
-        ]);
-        let schema = Schema::from_fields(&stored).unwrap();
-        assert_eq!(schema.to_fields(), stored);
-        assert_eq!(schema.kind("address"), Some(Kind::Map));
-        assert_eq!(schema.kind("address.city"), Some(Kind::Text));
-        assert_eq!(schema.kind("addr"), None);
-    }
-
-    #[test]
-    fn what_is_no_declaration_is_refused() {
-        for (path, spec) in [
-            ("a", "number"),
-            ("a", "string optional"),
-            ("a", "string indexed required"),
-            ("a", "list indexed"),
-            ("a", "map required indexed"),
-            ("a..b", "string"),
-            ("_a", "string"),
-            ("", "string"),
-        ] {
-            assert!(Schema::from_fields(&fields(&[(path, spec)])).is_err(), "{path} {spec}");
-        }
-        let under_a_string = fields(&[("a", "string"), ("a.b", "string")]);
-        assert!(matches!(Schema::from_fields(&under_a_string), Err(SchemaError::NotMap { .. })));
-    }
-
-    #[test]
-    fn a_path_that_is_longer_than_a_name_is_refused_with_the_path() {
-        let path = |bytes: usize| format!("{}.{}", "a".repeat(200), "b".repeat(bytes - 201));
-        assert!(Schema::from_fields(&fields(&[(&path(255), "string")])).is_ok());
-        let error = |path: &str| check_declaration(path, &Value::Null).unwrap_err().to_string();
-        assert!([256, 400].map(path).iter().all(|path| error(path).contains(path)));
-        assert!(error(&"é".repeat(100_000)).len() < 2_000);
-    }
-
-    #[test]
-    fn a_kind_never_changes() {
-        let old = schema(&[("a", "string"), ("b.c", "integer")]);
-        assert_eq!(old.check_change(&schema(&[("a", "string required")])), Ok(()));
-        for new in [&[("a", "text")], &[("a.x", "text")], &[("b", "list")]] {
-            assert!(old.check_change(&schema(new)).is_err(), "{new:?}");
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_told_by_field_kind_and_value() {
-        let schema = schema(&[("a", "decimal required"), ("m.n", "integer"), ("t", "text")]);
-        let decimal = Value::Str("1.50".into());
-        let mut record = BTreeMap::from([("a".to_owned(), decimal), ("x".into(), Value::Null)]);
-        assert_eq!(schema.mismatches(&record).count(), 0);
-        let inner = BTreeMap::from([("n".to_owned(), Value::Bool(true))]);
-        record.insert("m".into(), Value::Map(inner));
-        record.insert("t".into(), Value::Null);
-        let found = |record: &BTreeMap<String, Value>| -> Vec<(String, Kind, &'static str)> {
-            let found = schema.mismatches(record);
-            let name = |value: Option<&Value>| value.map_or("nothing", Value::kind_name);
-            found.map(|found| (found.path.to_owned(), found.expected, name(found.found))).collect()
-        };
-        let wrong = |path: &str, expected, found| (path.to_owned(), expected, found);
-        assert_eq!(
-            found(&record),
-            [wrong("m.n", Kind::Integer, "boolean"), wrong("t", Kind::Text, "null")]
-        );
-        record = BTreeMap::from([("m".to_owned(), Value::Int(1))]);
-        assert_eq!(
-            found(&record),
-            [wrong("a", Kind::Decimal, "nothing"), wrong("m", Kind::Map, "integer")]
-        );
-    }
-
-    #[test]
-    fn of_kinds_that_were_declared_apart_either_may_be_chosen() {
-        let view = |declared: &str, others: &[&str]| View {
-            fields: fields(&[("a", declared), ("b", "string")]),
-            deleted: false,
-            conflicts: vec![Conflict {
-                path: "a".to_owned(),
-                values: [declared].iter().chain(others).map(|text| conflicting(text)).collect(),
-            }],
-            heads: Vec::new(),
-        };
-        let old = view("integer", &["decimal required"]);
-        let chosen = |kind: &str| validate_schema_edit(Some(&old), &view(kind, &[])).is_ok();
-        assert!(chosen("decimal") && chosen("decimal indexed") && chosen("integer"));
-        assert!(!chosen("string"));
-    }
-
-    fn conflicting(text: &str) -> ConflictValue {
-        ConflictValue { value: Value::Str(text.to_owned()), actor: [0; 16], time_ms: 0 }
-    }
-}
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -24,7 +24,7 @@ pub enum Value {
     Int(i64),
     /// A floating-point number.
     Float(f64),
-    /// A string that is replaced as a whole. Decimals are kept as such strings.
+    /// A string that is replaced as a whole. Decimals and datetimes are kept as such strings.
     Str(String),
     /// Bytes that are replaced as a whole.
     Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
@@ -148,8 +148,8 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
-/// Where timestamps begin to count.
-const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+/// Where timestamps and datetimes begin to count.
+pub(super) const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// The RFC 3339 text of ms since 1970, in UTC; `None` outside of the years that it can write.
 fn timestamp_to_text(ms: i64) -> Option<String> {

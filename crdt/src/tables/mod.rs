@@ -39,7 +39,7 @@ use crate::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

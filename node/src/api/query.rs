@@ -51,7 +51,7 @@ pub struct UnlikeAnswer {
     pub field: String,
     /// The kind of those values.
     pub kind: String,
-    /// What they are compared with: `number`, `text`, `boolean`, `timestamp` or `bytes`.
+    /// What they are compared with: `number`, `text`, `boolean`, `timestamp`, `datetime` or `bytes`.
     pub compared_with: String,
     /// In how many of the records that were looked at and not found.
     pub records: u64,

@@ -79,6 +79,7 @@ fn schema() -> Schema {
         ("m", "map"),
         ("m.c", "counter"),
         ("m.n.w", "text"),
+        ("k", "datetime"),
     ];
     let field = |(path, kind): (&str, &str)| (path.to_owned(), Value::Str(kind.to_owned()));
     Schema::from_fields(&kinds.into_iter().map(field).collect()).expect("a schema")

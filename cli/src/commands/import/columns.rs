@@ -128,9 +128,13 @@ impl Column {
                 Some(false) => "false".into(),
                 None => cell.into(),
             },
-            Kind::String | Kind::Text | Kind::Timestamp | Kind::Bytes | Kind::List | Kind::Map => {
-                cell.into()
-            }
+            Kind::String
+            | Kind::Text
+            | Kind::Timestamp
+            | Kind::Datetime
+            | Kind::Bytes
+            | Kind::List
+            | Kind::Map => cell.into(),
         };
         of_cell(name, kind, &cell).map_err(|error| match &self.ambiguous {
             Some(_) => format!("{error}; --decimal says what stands before a fraction"),

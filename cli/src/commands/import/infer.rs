@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use branchline_crdt::record::{self, Kind, is_plain_decimal};
+use branchline_crdt::record::{self, Datetime, Kind, is_plain_decimal};
 use serde_json::{Map, Number, Value};
 
 /// What the values of a field say of its kind.
@@ -39,11 +39,23 @@ pub(crate) struct Guess {
     boolean: bool,
     decimal: bool,
     timestamp: bool,
+    /// Times of the kind datetime with a zone.
+    zoned: bool,
+    /// The same without one.
+    local: bool,
 }
 
 impl Guess {
     pub(crate) fn new() -> Self {
-        Self { any: false, integer: true, boolean: true, decimal: true, timestamp: true }
+        Self {
+            any: false,
+            integer: true,
+            boolean: true,
+            decimal: true,
+            timestamp: true,
+            zoned: true,
+            local: true,
+        }
     }
 
     /// Takes one cell into account; empty ones say nothing.
@@ -59,7 +71,10 @@ impl Guess {
         self.integer &= is_integer(text);
         self.boolean &= matches!(text, "true" | "false");
         self.decimal &= is_plain_decimal(text);
-        self.timestamp &= is_moment(text);
+        let time = exact_time(text);
+        self.zoned &= time.is_some_and(|time| !time.is_local());
+        self.local &= time.is_some_and(Datetime::is_local);
+        self.timestamp &= self.zoned && text.len() <= MILLISECONDS_BYTES;
     }
 
     /// The kind that holds every value exactly.
@@ -70,6 +85,7 @@ impl Guess {
             Self { boolean: true, .. } => Kind::Boolean,
             Self { decimal: true, .. } => Kind::Decimal,
             Self { timestamp: true, .. } => Kind::Timestamp,
+            Self { zoned: true, .. } | Self { local: true, .. } => Kind::Datetime,
             Self { .. } => Kind::String,
         }
     }
@@ -80,26 +96,15 @@ fn is_integer(text: &str) -> bool {
     text.parse::<i64>().is_ok_and(|number| number.to_string() == text)
 }
 
-/// `2026-01-31T12:00:00Z`, with at most three digits behind the second: a moment of which nothing is lost. A date alone, or
-/// the offset of a clock, would be.
-fn is_moment(text: &str) -> bool {
-    let is_like = |pattern: &str| {
-        text.len() == pattern.len()
-            && text.bytes().zip(pattern.bytes()).all(|(byte, like)| match like {
-                b'0' => byte.is_ascii_digit(),
-                like => byte == like,
-            })
-    };
-    let is_written_so = [
-        "0000-00-00T00:00:00Z",
-        "0000-00-00T00:00:00.0Z",
-        "0000-00-00T00:00:00.00Z",
-        "0000-00-00T00:00:00.000Z",
-    ]
-    .into_iter()
-    .any(is_like);
-    // A leap second would be kept as the second before it.
-    is_written_so && !text[17..].starts_with("60") && text.parse::<jiff::Timestamp>().is_ok()
+/// How long a time with a zone is of which a timestamp loses nothing.
+const MILLISECONDS_BYTES: usize = "2026-01-31T12:00:00.123Z".len();
+
+/// `2026-01-31T12:00:00.123456Z`, or the same without the Z, with a T and at most nine digits behind the second: a time of
+/// which nothing is lost. A date alone, or the offset of a clock, would be.
+fn exact_time(text: &str) -> Option<Datetime> {
+    let is_written_so = text.as_bytes().get(10) == Some(&b'T') && !text.contains(['z', '+']);
+    let has_offset = text.rfind('-').is_some_and(|at| at > 10);
+    text.parse().ok().filter(|_| is_written_so && !has_offset)
 }
 
 fn is_decimal(text: &str) -> bool {
@@ -170,7 +175,7 @@ pub(crate) fn of_cell(name: &str, kind: Kind, cell: &str) -> Result<Value, Strin
     match kind {
         // A moment that no calendar names is written as its milliseconds.
         Kind::Timestamp => Ok(cell.parse::<i64>().map_or_else(|_| cell.into(), Value::from)),
-        Kind::String | Kind::Text | Kind::Bytes => Ok(cell.into()),
+        Kind::String | Kind::Text | Kind::Bytes | Kind::Datetime => Ok(cell.into()),
         Kind::Integer | Kind::Counter => cell.parse::<i64>().map(Value::from).map_err(|_| wrong()),
         Kind::Float => match cell.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number.into()),
@@ -241,9 +246,18 @@ mod tests {
             (&["2019-01-05"], Kind::String),
             (&["05/01/2019"], Kind::String),
             (&["2019-01-05T10:00:00Z", "2019-01-05T10:00:00.123Z"], Kind::Timestamp),
-            (&["2019-01-05T10:00:00"], Kind::String),
+            (&["2019-01-05T10:00:00.1234Z", "2019-01-05T10:00:00Z"], Kind::Datetime),
+            (&["2019-01-05T10:00:00.123456000Z"], Kind::Datetime),
+            (&["2019-01-05T10:00:00", "", "2019-01-05T10:00:00.5"], Kind::Datetime),
+            (&["2019-01-05T10:00:00", "2019-01-05T10:00:00Z"], Kind::String),
             (&["2019-01-05T10:00:00+01:00"], Kind::String),
-            (&["2019-01-05T10:00:00.1234Z"], Kind::String),
+            (&["2019-01-05T10:00:00.1234-01:00"], Kind::String),
+            (&["2019-01-05 10:00:00.1234"], Kind::String),
+            (&["2019-01-05t10:00:00z"], Kind::String),
+            (&["2019-01-05T10:00:00.1234567890Z"], Kind::String),
+            (&["2019-01-05T10:00"], Kind::String),
+            (&["2019-01-05T24:00:00"], Kind::String),
+            (&["0000-01-05T10:00:00Z"], Kind::String),
             (&["2019-02-30T10:00:00Z"], Kind::String),
             (&["2016-12-31T23:59:60Z"], Kind::String),
             (&["2019-01-05T10:00:00Z", "soon"], Kind::String),

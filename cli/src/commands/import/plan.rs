@@ -105,6 +105,9 @@ impl Plan {
             return;
         };
         self.differ(name, match fits(found, declared) {
+            _ if (found, declared) == (Kind::Datetime, Kind::Timestamp) => {
+                "datetime in this file, and declared as timestamp: digits behind milliseconds are cut off, and times without a zone set aside".to_owned()
+            }
             true => format!("{found} in this file, read as {declared}, as the schema declares"),
             false => format!(
                 "{found} in this file, and declared as {declared}: rows that do not fit are set aside"
@@ -149,7 +152,8 @@ impl Plan {
         // Moments are text, too, until a schema declares them.
         let is_one = |found: Kind| {
             is_read_as(found, held_kinds[0])
-                || (found, held_kinds[0]) == (Kind::Timestamp, Kind::String)
+                || (matches!(found, Kind::Timestamp | Kind::Datetime)
+                    && held_kinds[0] == Kind::String)
         };
         let is_same = is_alike && found.is_none_or(is_one);
         if !is_same {
@@ -183,7 +187,7 @@ fn as_decimal(inferred: Inferred, is_wanted: bool) -> Inferred {
 /// Whether the values of a kind are kept as text where no schema declares them, and compare as text.
 fn is_text_without_schema(kind: Kind) -> bool {
     match kind {
-        Kind::Decimal | Kind::Timestamp | Kind::Bytes => true,
+        Kind::Decimal | Kind::Timestamp | Kind::Datetime | Kind::Bytes => true,
         Kind::String
         | Kind::Text
         | Kind::Integer
@@ -200,6 +204,7 @@ fn is_read_as(found: Kind, kind: Kind) -> bool {
     found == kind
         || match kind {
             Kind::Text | Kind::Timestamp | Kind::Bytes => found == Kind::String,
+            Kind::Datetime => matches!(found, Kind::String | Kind::Timestamp),
             Kind::List | Kind::Map => found == Kind::String,
             Kind::Counter => found == Kind::Integer,
             Kind::Float => matches!(found, Kind::Decimal | Kind::Integer),
@@ -315,6 +320,7 @@ mod tests {
         assert_eq!(of_held(&[("decimal", 2)], Kind::String), (Kind::String, false, true));
         assert_eq!(of_held(&[("float", 2)], Kind::Decimal), (Kind::Float, true, true));
         assert_eq!(of_held(&[("counter", 2)], Kind::Integer), (Kind::Counter, true, true));
+        assert_eq!(of_held(&[("string", 2)], Kind::Datetime), (Kind::String, true, true));
         assert_eq!(of_held(&[("list", 2)], Kind::String), (Kind::List, true, true));
         // Of several kinds nothing is declared that some records could not be.
         assert_eq!(
@@ -338,6 +344,9 @@ mod tests {
             (Kind::String, Kind::Integer, true, false),
             (Kind::Text, Kind::String, false, false),
             (Kind::Counter, Kind::Integer, false, false),
+            (Kind::Datetime, Kind::Timestamp, false, false),
+            (Kind::Datetime, Kind::Integer, true, true),
+            (Kind::Timestamp, Kind::Datetime, true, true),
         ] {
             let plan = plan(&[("price", Inferred::Kind(found))], &[], declared(kind));
             assert_eq!(plan.kinds["price"], kind);

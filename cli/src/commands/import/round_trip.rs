@@ -11,7 +11,7 @@ use super::plan::{Held, Known, Plan};
 use super::{ReadArgs, ReadRow, Source};
 use crate::commands::cells::{CellWriter, ID_COLUMN};
 
-const SCHEMA: [(&str, &str); 15] = [
+const SCHEMA: [(&str, &str); 16] = [
     ("string", "string"),
     ("integer", "integer"),
     ("float", "float"),
@@ -19,6 +19,7 @@ const SCHEMA: [(&str, &str); 15] = [
     ("timestamp", "timestamp"),
     ("bytes", "bytes"),
     ("decimal", "decimal"),
+    ("datetime", "datetime"),
     ("counter", "counter"),
     ("text", "text"),
     ("list", "list"),
@@ -110,6 +111,12 @@ fn of_kind(kind: Kind) -> BoxedStrategy<Value> {
             .prop_map(|bytes| Stored::Bytes(bytes).into_json())
             .boxed(),
         Kind::Decimal => "-?[0-9]{1,19}(\\.[0-9]{1,19})?".prop_map(Value::from).boxed(),
+        Kind::Datetime => {
+            "[0-9]{4}-0[1-9]-[0-2][1-8][T ][01][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]0[0-9]:30)?"
+                .prop_filter("no year 0", |text| !text.starts_with("0000") && !text.starts_with("9999"))
+                .prop_map(Value::from)
+                .boxed()
+        }
         Kind::Counter => (-(1_i64 << 53)..1 << 53).prop_map(Value::from).boxed(),
         Kind::List => prop::collection::vec(free(), 0..3).prop_map(Value::from).boxed(),
         Kind::Map => prop::collection::btree_map("[a-c]", free(), 0..3)

@@ -5,6 +5,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::error::EditError;
 use super::fields::Path;
+use crate::record::datetime::{Datetime, DatetimeError};
 use crate::record::history::Content;
 use crate::record::kind::Kind;
 use crate::record::operation::Shape;
@@ -157,6 +158,10 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
                 decimal.ok_or_else(|| form("a decimal like \"-12.50\" of at most 38 digits"))?,
             )
         }
+        (Kind::Datetime, Json::String(s)) => {
+            let time: Datetime = s.parse().map_err(|e: DatetimeError| form(e.expected()))?;
+            Value::Str(time.to_string())
+        }
         (
             Kind::String
             | Kind::Integer
@@ -165,6 +170,7 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
             | Kind::Timestamp
             | Kind::Bytes
             | Kind::Decimal
+            | Kind::Datetime
             | Kind::Counter
             | Kind::Text
             | Kind::List
