@@ -1,7 +1,7 @@
 //! Backups: a site in one file, taken while its node runs.
 //!
-//! A backup is a [`branchline_crdt::chunks`] file: what it is ([`BackupHeader`], as JSON), the site's small files, the
-//! journal's frames in order, and how many of them. The tables are not in it; they are made anew from the journal. The
+//! A backup is a [`branchline_crdt::chunks`] file: what it is ([`BackupHeader`], as JSON), the site's small files, the files
+//! of extensions, the journal's frames in order, and how many of them. The tables are not in it; they are made anew from the journal. The
 //! journal only grows, so any beginning of it is what the site held at one moment, and writers do not wait.
 //!
 //! Every start writes under a new incarnation. So does a restored site: what it wrote after the backup, and others hold,
@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::handle::{Handle, ReadError};
+use crate::extension::{BackupRefused, Restoring, Snapshot, place};
+use crate::handle::Handle;
 use crate::site::{SiteError, SiteFolder};
 use crate::storage::folder::{DataFolder, FolderError};
 use crate::storage::{OpenError, Options, Reader, Storage};
@@ -32,11 +33,16 @@ pub const FILE: FileKind = FileKind { mark: b"branchline bckup", name: "backup",
 const HEADER: u8 = 1;
 const SITE_FILE: u8 = 2;
 const FRAMES: u8 = 3;
+const STATE: u8 = 4;
 
 /// Bytes of frames in one chunk. While one is read from the disk no write can end, so it is read in a moment.
 const FRAMES_BYTES: usize = 256 * 1024;
 /// What a chunk of frames may mean: one frame of the greatest size, and some.
 const FRAMES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of an extension's file in one chunk.
+const STATE_BYTES: usize = 1024 * 1024;
+/// What a chunk of such a file may mean: that, and the file's name.
+const STATE_BYTES_MAX: usize = STATE_BYTES + 1024;
 /// Chunks that wait for whoever writes them.
 const CHUNKS_WAITING_MAX: usize = 4;
 /// Bytes of a backup that are read at a time.
@@ -76,6 +82,13 @@ pub enum BackupPart {
         /// What it holds.
         content: Vec<u8>,
     },
+    /// The next bytes of a file of an extension.
+    State {
+        /// The extension and the file's name, with `/` between them.
+        name: String,
+        /// Some of what it holds.
+        content: Vec<u8>,
+    },
     /// Frames of the journal.
     Frames(Vec<Vec<u8>>),
     /// The end.
@@ -97,6 +110,12 @@ pub enum BackupError {
     /// The header is none.
     #[error("the backup holds what no backup does: {0}")]
     Header(#[from] serde_json::Error),
+    /// A file has a name that no extension's file can have.
+    #[error("the backup holds what no backup does: a file called {found:?}")]
+    Name {
+        /// The name.
+        found: String,
+    },
     /// A part is of a kind that there is not.
     #[error("the backup holds a part of the unknown kind {found}")]
     Kind {
@@ -179,6 +198,9 @@ impl BackupWriter {
             BackupPart::SiteFile { name, content } => {
                 self.0.chunk(SITE_FILE, &codec::encode(&(name, content)))
             }
+            BackupPart::State { name, content } => {
+                self.0.chunk(STATE, &pack::pack(&codec::encode(&(name, content))))
+            }
             BackupPart::Frames(frames) => self.0.chunk(FRAMES, &pack::pack(&codec::encode(frames))),
             BackupPart::End(contents) => self.0.chunk(END, &codec::encode(contents)),
         })
@@ -212,6 +234,14 @@ impl BackupReader {
                 let (name, content) = codec::decode("file of a site", &content)?;
                 BackupPart::SiteFile { name, content }
             }
+            STATE => {
+                let raw = pack::unpack(&content, STATE_BYTES_MAX)?;
+                let (name, content): (String, _) = codec::decode("file of an extension", &raw)?;
+                match place(&name) {
+                    Some(_) => BackupPart::State { name, content },
+                    None => return Err(BackupError::Name { found: name }),
+                }
+            }
             FRAMES => {
                 let raw = pack::unpack(&content, FRAMES_BYTES_MAX)?;
                 let frames: Vec<Vec<u8>> = codec::decode("frames", &raw)?;
@@ -237,15 +267,22 @@ impl BackupReader {
 }
 
 impl Handle {
-    /// The journal as it is now, as the parts of a backup that hold frames, and its end; the bytes of a backup file
-    /// without a header and without the site's files.
+    /// What extensions keep and the journal, as they are now, as the parts of a backup that hold them, and its end; the bytes
+    /// of a backup file without a header and without the site's files.
     pub async fn backup(
         &self,
-    ) -> Result<impl Stream<Item = Result<Vec<u8>, StoreError>> + Send + 'static, ReadError> {
+    ) -> Result<impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static, BackupRefused> {
         let reader = self.reader.clone();
+        // Before the journal, which so holds all that these know of.
+        let snapshot = match self.extensions.upgrade() {
+            Some(extensions) => Some(extensions.snapshot(reader.path()).await?),
+            None => None,
+        };
         let (chunks, mut waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
         spawn_blocking(move || {
-            if let Err(error) = send_journal(&reader, &chunks) {
+            let (writer, start) = BackupWriter::start();
+            let sending = Sending { writer, chunks: chunks.clone() };
+            if let Err(error) = sending.send(start, &reader, snapshot) {
                 // Nobody may be reading any more.
                 let _ = chunks.blocking_send(Err(error));
             }
@@ -254,41 +291,74 @@ impl Handle {
     }
 }
 
-/// Sends the journal up to where it ends now. Returns early when nobody reads any more.
-fn send_journal(
-    reader: &Reader,
-    chunks: &mpsc::Sender<Result<Vec<u8>, StoreError>>,
-) -> Result<(), StoreError> {
-    let end = reader.journal_end();
-    let (mut writer, start) = BackupWriter::start();
-    let mut contents = JournalContents::default();
-    let mut after: Option<Position> = None;
-    let mut waiting = vec![start];
-    loop {
-        for bytes in waiting.drain(..) {
-            if chunks.blocking_send(Ok(bytes)).is_err() {
+/// A backup on its way to whoever writes it. It is given up when nobody reads any more.
+struct Sending {
+    writer: BackupWriter,
+    chunks: mpsc::Sender<io::Result<Vec<u8>>>,
+}
+
+impl Sending {
+    fn send(
+        mut self,
+        start: Vec<u8>,
+        reader: &Reader,
+        snapshot: Option<Snapshot>,
+    ) -> io::Result<()> {
+        let end = reader.journal_end();
+        self.bytes(start)?;
+        if let Some(snapshot) = snapshot {
+            for (name, path) in &snapshot.files {
+                self.file(name, path)?;
+            }
+        }
+        self.journal(reader, end)
+    }
+
+    /// Sends a file of an extension.
+    fn file(&mut self, name: &str, path: &Path) -> io::Result<()> {
+        let unreadable = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+        };
+        let mut file = fs::File::open(path).map_err(unreadable)?;
+        loop {
+            let mut content = Vec::new();
+            file.by_ref().take(STATE_BYTES as u64).read_to_end(&mut content).map_err(unreadable)?;
+            let is_last = content.len() < STATE_BYTES;
+            self.part(&BackupPart::State { name: name.to_owned(), content })?;
+            if is_last {
                 return Ok(());
             }
         }
-        let page = reader.scan_journal(after, FRAMES_BYTES)?;
-        let known = page.into_iter().filter(|(at, _)| end.is_some_and(|end| *at < end));
-        let (places, frames): (Vec<_>, Vec<_>) = known.unzip();
-        let Some(last) = places.last() else { break };
-        after = Some(*last);
-        contents.frames += frames.len() as u64;
-        contents.bytes += frames.iter().map(Vec::len).sum::<usize>() as u64;
-        waiting.push(part(&mut writer, &BackupPart::Frames(frames))?);
     }
-    let damaged = reader.damaged().into_iter().filter(|at| end.is_some_and(|end| *at < end));
-    contents.damaged = damaged.count() as u64;
-    let end = part(&mut writer, &BackupPart::End(contents))?;
-    let _ = chunks.blocking_send(Ok(end));
-    Ok(())
-}
 
-fn part(writer: &mut BackupWriter, part: &BackupPart) -> Result<Vec<u8>, StoreError> {
-    let unreadable = |error| StoreError::Unreadable { source: io::Error::other(error) };
-    writer.part(part).map_err(|error: BackupError| unreadable(error.to_string()))
+    /// Sends the journal up to `end`, and says that this is the end.
+    fn journal(&mut self, reader: &Reader, end: Option<Position>) -> io::Result<()> {
+        let mut contents = JournalContents::default();
+        let mut after: Option<Position> = None;
+        loop {
+            let page = reader.scan_journal(after, FRAMES_BYTES).map_err(io::Error::other)?;
+            let known = page.into_iter().filter(|(at, _)| end.is_some_and(|end| *at < end));
+            let (places, frames): (Vec<_>, Vec<_>) = known.unzip();
+            let Some(last) = places.last() else { break };
+            after = Some(*last);
+            contents.frames += frames.len() as u64;
+            contents.bytes += frames.iter().map(Vec::len).sum::<usize>() as u64;
+            self.part(&BackupPart::Frames(frames))?;
+        }
+        let damaged = reader.damaged().into_iter().filter(|at| end.is_some_and(|end| *at < end));
+        contents.damaged = damaged.count() as u64;
+        self.part(&BackupPart::End(contents))
+    }
+
+    fn part(&mut self, part: &BackupPart) -> io::Result<()> {
+        let bytes = self.writer.part(part).map_err(io::Error::other)?;
+        self.bytes(bytes)
+    }
+
+    fn bytes(&self, bytes: Vec<u8>) -> io::Result<()> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the backup");
+        self.chunks.blocking_send(Ok(bytes)).map_err(gone)
+    }
 }
 
 /// Makes a site of a backup in a new or empty folder.
@@ -315,9 +385,11 @@ pub fn restore(backup: &mut impl Read, data: &Path) -> Result<Restored, RestoreE
 }
 
 fn restore_into(backup: &mut impl Read, data: &Path) -> Result<Restored, RestoreError> {
+    let io_error = |source| RestoreError::Io { path: data.to_owned(), source };
     let folder = DataFolder::create(data)?;
     let (mut storage, _) = Storage::open_in(folder, Options::default())?;
     let mut reader = BackupReader::default();
+    let mut state = Restoring::new(data);
     let mut piece = vec![0; READ_BYTES];
     let (mut header, mut contents, mut files) = (None, JournalContents::default(), Vec::new());
     loop {
@@ -325,6 +397,9 @@ fn restore_into(backup: &mut impl Read, data: &Path) -> Result<Restored, Restore
             match part {
                 BackupPart::Header(found) => header = Some(found),
                 BackupPart::SiteFile { name, content } => files.push((name, content)),
+                BackupPart::State { name, content } => {
+                    state.write(&name, &content).map_err(io_error)?;
+                }
                 BackupPart::Frames(frames) => {
                     let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
                     storage.append(&frames)?;
@@ -342,6 +417,7 @@ fn restore_into(backup: &mut impl Read, data: &Path) -> Result<Restored, Restore
     let expected = "a header, which says what the backup is of";
     let damaged = || SiteError::Damaged { path: data.to_owned(), expected };
     let header = header.ok_or_else(damaged)?;
+    state.finish(&header.time).map_err(io_error)?;
     SiteFolder::new(data).restore(&header.site, files)?;
     Ok(Restored { header, contents })
 }

@@ -13,6 +13,7 @@
 //! | `peers.json` | 0600 | the peer book |
 //! | `heard.json` | 0600 | when other sites were heard |
 //! | `journal/`, `tables/` | 0700 | see [`crate::storage`] |
+//! | others of small letters | 0700 | what an extension keeps, under its name: see [`crate::extension`] |
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

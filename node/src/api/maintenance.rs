@@ -54,13 +54,14 @@ pub(crate) async fn verify(State(handle): State<Handle>) -> Result<Json<VerifyAn
     }))
 }
 
-/// The journal, for a backup of the site: without header and files, which the owner of the folder adds.
+/// What extensions of the node keep and the journal, for a backup of the site: without header and the site's own files, which
+/// the owner of the folder adds.
 #[utoipa::path(
     post,
     path = "/v1/backup",
     operation_id = "create_backup",
     responses(
-        (status = OK, description = "The journal.", body = Vec<u8>, content_type = BACKUP_TYPE),
+        (status = OK, description = "The parts of the backup.", body = Vec<u8>, content_type = BACKUP_TYPE),
     ),
 )]
 pub(crate) async fn backup(State(handle): State<Handle>) -> Result<Response, ApiError> {

@@ -6,6 +6,7 @@ use branchline_crdt::replica::{InviteError, JoinError, WriteError};
 use branchline_crdt::store::StoreError;
 
 use super::error::{ApiError, Code, ErrorPlace, text_of};
+use crate::extension::BackupRefused;
 use crate::handle::{NoNetwork, NoTicket, NotJoined, ReadError, SpaceNotFound, Stopped};
 
 impl ApiError {
@@ -153,6 +154,13 @@ impl From<ReadError> for ApiError {
             ReadError::Store(error) => error.into(),
             ReadError::Stopped(error) => error.into(),
         }
+    }
+}
+
+impl From<BackupRefused> for ApiError {
+    fn from(error: BackupRefused) -> Self {
+        Self::of(Code::StorageFailed, &error)
+            .hint("copies need as much room on the disk as what is copied; look there first")
     }
 }
 

@@ -13,6 +13,7 @@ mod finding;
 mod open;
 mod reload;
 mod sections;
+mod state;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(crate) use reload::SetLog;
 pub use reload::{ReloadError, Reloaded};
 pub use sections::Sections;
 pub(crate) use sections::names;
+pub use state::BackupRefused;
+pub(crate) use state::{Restoring, Snapshot, place};
 
 /// Why an extension cannot do something.
 pub type ExtensionError = Box<dyn Error + Send + Sync>;

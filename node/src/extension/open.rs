@@ -24,7 +24,7 @@ const FINDINGS_TIMEOUT: Duration = Duration::from_secs(2);
 const FINDINGS_MAX: usize = 100;
 
 /// Names in the data folder that are the node's own.
-const TAKEN: [&str; 6] = ["format", "journal", "lock", "spare", "tables", "ticket"];
+pub(super) const TAKEN: [&str; 6] = ["format", "journal", "lock", "spare", "tables", "ticket"];
 
 /// The extensions of one node.
 pub(crate) struct Extensions {
@@ -34,6 +34,8 @@ pub(crate) struct Extensions {
     pub(super) in_use: Mutex<Option<Config>>,
     /// How the log filter is changed; `None`: only by a restart.
     pub(super) set_log: Option<SetLog>,
+    /// Held while a backup is made.
+    pub(super) backups: Arc<Mutex<()>>,
 }
 
 /// A part, and the extension that it is of.
@@ -76,7 +78,13 @@ impl Extensions {
             };
             return Err(ConfigError::Contradiction { what });
         }
-        Ok(Self { registered, parts: OnceLock::new(), in_use: Mutex::new(None), set_log })
+        Ok(Self {
+            registered,
+            parts: OnceLock::new(),
+            in_use: Mutex::new(None),
+            set_log,
+            backups: Arc::default(),
+        })
     }
 
     /// Refuses a configuration that an extension cannot work by.

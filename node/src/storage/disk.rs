@@ -140,7 +140,7 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 }
 
 /// Creates a folder that only its owner may enter, durably; an existing one is left as it is.
-pub(super) fn create_dir_private(dir: &Path) -> io::Result<()> {
+pub(crate) fn create_dir_private(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }

@@ -8,14 +8,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use branchline_node::extension::{ReloadError, Reloaded};
+use branchline_node::backup::{BackupHeader, BackupPart, BackupReader, BackupWriter};
+use branchline_node::extension::{RESTORED_FILE, ReloadError, Reloaded};
+use branchline_node::site::SiteFolder;
 use branchline_node::{Config, Extension, Node, Overrides, init};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use tally::Tally;
+use tally::{LARGE, Tally};
 
 const OWN: &str = "listen = []\nmdns = false\n";
 const CONFIG: &str = "listen = []\nmdns = false\n\n[[tally]]\nname = \"tea\"\n";
@@ -161,7 +164,7 @@ async fn a_changed_section_is_taken_up_and_a_wrong_one_leaves_the_old_one_runnin
     assert_eq!(ask(&node, "GET", "/v1/tallies/coffee", token).await.1["count"], 1);
 
     for (wrong, part) in [
-        ("[[tally]]\nname = 1\n", "line 5"),
+        ("[[tally]]\nname = 1\n", "line 4"),
         ("[[tally]]\nname = \"milk\"\nimpossible = true\n", "one of them is impossible"),
         ("[[milk]]\n", "the section [milk]"),
         ("cache_mib = 0\n", "at least 1 MiB"),
@@ -200,7 +203,78 @@ async fn a_setting_that_needs_a_restart_is_named_each_time_and_the_log_is_not() 
     configure(data.path(), &format!("{OWN}log = \"loud\"\n"));
     assert!(matches!(handle.reload().await, Err(ReloadError::Log { .. })));
     node.shutdown().await;
+    // Who holds a node keeps its folder.
+    drop(handle);
     let opened = Node::open(load(data.path()).unwrap()).await.unwrap();
     assert!(matches!(opened.handle().reload().await, Err(ReloadError::NotRunning)));
     opened.shutdown().await;
+}
+
+/// The whole backup of a site, as `branchline backup create` makes it.
+async fn backup(node: &Node, data: &Path) -> Vec<u8> {
+    let (mut writer, mut bytes) = BackupWriter::start();
+    let site = node.site().to_string();
+    let time = "2026-11-20T12:00:00Z".to_owned();
+    let header = BackupPart::Header(BackupHeader { site, name: "head".to_owned(), time });
+    bytes.extend(writer.part(&header).unwrap());
+    for (name, content) in SiteFolder::new(data).files().unwrap() {
+        bytes.extend(writer.part(&BackupPart::SiteFile { name, content }).unwrap());
+    }
+    let mut stream = std::pin::pin!(node.handle().backup().await.unwrap());
+    let mut reader = BackupReader::default();
+    while let Some(some) = stream.next().await {
+        reader.push(&some.unwrap());
+        while let Some(part) = reader.next_part().unwrap() {
+            bytes.extend(writer.part(&part).unwrap());
+        }
+    }
+    reader.finish().unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_and_its_restore_bring_the_files_and_a_mark_and_a_rebuild_leaves_them() {
+    let data = site(CONFIG);
+    let node = start(data.path()).await;
+    assert_eq!(ask(&node, "GET", "/v1/tallies/tea", &token(data.path())).await.0, 200);
+    let folder = data.path().join("tally");
+    let large: Vec<u8> = (0..2_500_000_u32).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
+    std::fs::write(folder.join(LARGE), &large).unwrap();
+    // A backup that a crash has interrupted.
+    std::fs::create_dir(folder.join(".backup")).unwrap();
+    std::fs::write(folder.join(".backup/old"), "old").unwrap();
+    node.handle().rebuild().await.unwrap();
+    let bytes = backup(&node, data.path()).await;
+    assert!(!folder.join(".backup").exists() && !folder.join(RESTORED_FILE).exists());
+    node.shutdown().await;
+
+    let restored = tempfile::tempdir().unwrap();
+    branchline_node::backup::restore(&mut bytes.as_slice(), restored.path()).unwrap();
+    let folder = restored.path().join("tally");
+    assert_eq!(std::fs::read(folder.join(LARGE)).unwrap(), large);
+    assert_eq!(
+        std::fs::read_to_string(folder.join(RESTORED_FILE)).unwrap(),
+        "2026-11-20T12:00:00Z"
+    );
+    let node = start(restored.path()).await;
+    let token = &token(restored.path());
+    let finding = &ask(&node, "GET", "/v1/status", token).await.1["findings"][0];
+    assert_eq!(
+        (&finding["severity"], &finding["what"]),
+        (&json!("error"), &json!("come from a backup"))
+    );
+    assert_eq!(ask(&node, "GET", "/v1/tallies/tea", token).await.1["count"], 2);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_site_without_extensions_is_what_it_was() {
+    let data = site(OWN);
+    let config = Config::load(data.path(), None, Overrides::default()).unwrap();
+    let node = Node::open(config).await.unwrap();
+    let bytes = backup(&node, data.path()).await;
+    node.shutdown().await;
+    let restored = tempfile::tempdir().unwrap();
+    branchline_node::backup::restore(&mut bytes.as_slice(), restored.path()).unwrap();
+    assert!(!restored.path().join("tally").exists());
 }

@@ -23,6 +23,8 @@ use utoipa_axum::routes;
 
 /// Where the counts are, in the extension's folder.
 pub(crate) const FILE: &str = "counts.json";
+/// A file of any size beside it.
+pub(crate) const LARGE: &str = "large.bin";
 
 pub(crate) struct Tally;
 
@@ -176,6 +178,10 @@ impl Part for Counting {
 
     fn snapshot<'a>(&'a self, into: &'a Path) -> BoxFuture<'a, Result<(), ExtensionError>> {
         async move {
+            let large = self.0.folder.join(LARGE);
+            if large.exists() {
+                std::fs::copy(large, into.join(LARGE))?;
+            }
             let counts = self.0.counts.lock().unwrap();
             Ok(std::fs::write(into.join(FILE), serde_json::to_vec(&*counts)?)?)
         }

@@ -38,7 +38,7 @@ fn backup(input: &[u8]) {
             };
             assert!(!is_ended, "something comes behind the end");
             match &part {
-                BackupPart::Header(_) | BackupPart::SiteFile { .. } => {}
+                BackupPart::Header(_) | BackupPart::SiteFile { .. } | BackupPart::State { .. } => {}
                 BackupPart::Frames(some) => frames += some.len() as u64,
                 BackupPart::End(contents) => {
                     assert_eq!(contents.frames, frames);
@@ -70,6 +70,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let parts = [
         BackupPart::Header(header),
         BackupPart::SiteFile { name: "site.json".to_owned(), content: b"{}".to_vec() },
+        BackupPart::State { name: "connect/views.db".to_owned(), content: b"rows".to_vec() },
         BackupPart::Frames(frames),
         BackupPart::End(contents),
     ];
