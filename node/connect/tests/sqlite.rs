@@ -2,8 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-#[path = "sqlite/shop.rs"]
-mod shop;
-
+#[path = "sqlite/apply.rs"]
+mod apply;
 #[path = "sqlite/capture.rs"]
 mod capture;
+#[path = "sqlite/context.rs"]
+mod context;
+#[path = "sqlite/drift.rs"]
+mod drift;
+#[path = "sqlite/locks.rs"]
+mod locks;
+#[path = "sqlite/shapes.rs"]
+mod shapes;
+#[path = "sqlite/shop.rs"]
+mod shop;

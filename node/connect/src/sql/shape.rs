@@ -234,6 +234,22 @@ impl TableShape {
         }
         found
     }
+
+    /// All that is unique besides these columns, the primary key included: what [`Bound::unique`] is for a table whose
+    /// rows are named by `key`.
+    #[must_use]
+    pub fn unique_besides(&self, key: &[String]) -> Vec<UniqueIndex> {
+        let primary = UniqueIndex {
+            name: "PRIMARY KEY".to_owned(),
+            columns: self.primary_key.clone(),
+            is_plain: true,
+        };
+        let others = self.unique.iter().cloned().chain([primary]);
+        let is_key = |index: &UniqueIndex| {
+            index.columns.len() == key.len() && index.columns.iter().all(|name| key.contains(name))
+        };
+        others.filter(|index| !index.columns.is_empty() && !is_key(index)).collect()
+    }
 }
 
 /// The part of a table that a bridge works on: all that is needed to write the SQL for it.

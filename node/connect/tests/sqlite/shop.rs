@@ -142,7 +142,8 @@ pub(crate) fn bound(number: u32, shape: &TableShape, key: &[&str]) -> Bound {
         columns,
         filter: None,
         site: "north".to_owned(),
-        unique: shape.unique.clone(),
+        unique: shape
+            .unique_besides(&key.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()),
         is_captured: true,
         cascades_to_itself: false,
         silent_cascades: Vec::new(),

@@ -422,6 +422,7 @@ impl<'a> Build<'a> {
         let columns: Vec<ColumnShape> =
             self.columns.iter().map(|(shape, _)| (*shape).clone()).collect();
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
+        let unique = self.shape.unique_besides(key);
         let key: Vec<usize> = key.iter().map(place).collect::<Option<_>>()?;
         let shape = self.shape;
         let is_captured = self.mode().captures();
@@ -434,7 +435,7 @@ impl<'a> Build<'a> {
             key: if key.is_empty() { return None } else { key },
             filter: self.config.filter.clone().filter(|_| is_captured),
             site: self.site.to_owned(),
-            unique: shape.unique.clone(),
+            unique,
             is_captured,
             cascades_to_itself: shape
                 .foreign_keys

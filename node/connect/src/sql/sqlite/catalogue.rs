@@ -95,7 +95,7 @@ impl SqliteDatabase {
         }
         self.add_columns(&found, &mut shape).await?;
         self.add_unique(&found, &mut shape).await?;
-        self.add_foreign_keys(&found, &mut shape).await?;
+        shape.foreign_keys = self.foreign_keys_of(&found.name).await?;
         self.add_triggers(&found, &mut shape).await?;
         self.add_traps(&found, &mut shape).await?;
         Ok(Some(shape))
@@ -199,14 +199,12 @@ impl SqliteDatabase {
             .any(|step| step.starts_with("SEARCH") && step.matches("=?").count() == columns.len())
     }
 
-    async fn add_foreign_keys(
-        &mut self,
-        found: &Found,
-        shape: &mut TableShape,
-    ) -> Result<(), DbError> {
-        let sql = "SELECT m.name, f.id, f.\"table\", f.\"from\", f.\"to\", f.on_delete, f.on_update \
+    /// The foreign keys out of a table and into it.
+    pub(super) async fn foreign_keys_of(&mut self, name: &str) -> Result<Vec<ForeignKey>, DbError> {
+        let sql = "SELECT m.name, f.id, coalesce((SELECT o.name FROM sqlite_master AS o WHERE o.type = 'table' \
+                   AND o.name = f.\"table\" COLLATE NOCASE), f.\"table\"), f.\"from\", f.\"to\", f.on_delete, f.on_update \
                    FROM sqlite_master AS m CROSS JOIN pragma_foreign_key_list(m.name) AS f \
-                   WHERE m.type = 'table' AND (m.name = ?1 OR f.\"table\" = ?1 COLLATE NOCASE) \
+                   WHERE m.type = 'table' AND (m.name = ?1 COLLATE NOCASE OR f.\"table\" = ?1 COLLATE NOCASE) \
                    ORDER BY m.name, f.id, f.seq";
         let read = |row: &SqliteRow| {
             let table = |name| TableName { schema: None, name };
@@ -222,27 +220,24 @@ impl SqliteDatabase {
                 on_update: row.try_get(6)?,
             })
         };
-        for key in self.session.fetch(sql, vec![Cell::text(found.name.clone())], read).await? {
+        let mut keys: Vec<ForeignKey> = Vec::new();
+        for key in self.session.fetch(sql, vec![Cell::text(name)], read).await? {
             // One row for each column.
-            match shape.foreign_keys.last_mut() {
+            match keys.last_mut() {
                 Some(last) if last.name == key.name => {
                     last.from_columns.extend(key.from_columns);
                     last.to_columns.extend(key.to_columns);
                 }
-                _ => shape.foreign_keys.push(key),
+                _ => keys.push(key),
             }
         }
         // Without columns a foreign key refers to the primary key.
-        for at in 0..shape.foreign_keys.len() {
-            let Some(key) = shape.foreign_keys.get(at) else { continue };
+        for key in &mut keys {
             if key.to_columns.is_empty() {
-                let columns = self.primary_key(&key.to.name.clone()).await?;
-                if let Some(key) = shape.foreign_keys.get_mut(at) {
-                    key.to_columns = columns;
-                }
+                key.to_columns = self.primary_key(&key.to.name).await?;
             }
         }
-        Ok(())
+        Ok(keys)
     }
 
     async fn primary_key(&mut self, table: &str) -> Result<Vec<String>, DbError> {
@@ -258,6 +253,15 @@ impl SqliteDatabase {
             self.session.fetch(sql, vec![Cell::text(found.name.clone())], read).await?;
         for (name, sql) in triggers {
             let event = event_of(&name, &sql);
+            // It would take the whole batch with it, again and again.
+            let bare: String = sql.to_ascii_uppercase().split_whitespace().collect();
+            if bare.contains("RAISE(ROLLBACK") {
+                shape.warnings.push(format!(
+                    "trigger {name} of {} rolls back the whole transaction where it refuses a row, so a row that it refuses \
+                     stops the bridge: let it say RAISE(ABORT, …)",
+                    found.name
+                ));
+            }
             shape.triggers.push(TriggerShape { name, event, is_enabled: true });
         }
         Ok(())

@@ -112,6 +112,8 @@ impl SqliteDatabase {
         applied: Option<i64>,
     ) -> Result<bool, DbError> {
         self.session.check_file()?;
+        self.written.clear();
+        self.written_at_savepoint = 0;
         self.session.run("BEGIN IMMEDIATE", Vec::new()).await?;
         let begun = self.count_write(token, generation, applied).await;
         if !matches!(begun, Ok(true)) {

@@ -13,10 +13,12 @@
 //! | `error` | what a result code means |
 
 mod catalogue;
+mod check;
 mod context;
 mod error;
 mod install;
 mod judge;
+mod owners;
 mod read;
 mod session;
 mod sql;
@@ -50,6 +52,12 @@ pub struct SqliteDatabase {
     note_before: i64,
     /// Whether a table's definition has an ON CONFLICT clause, by the table's name.
     conflict_clauses: BTreeMap<String, bool>,
+    /// Whether there are foreign keys that are checked at the commit; `None`: not known.
+    has_deferred_keys: Option<bool>,
+    /// What the write that is under way has written, if there are.
+    written: Vec<(Bound, Vec<Key>)>,
+    /// How much of it had been written at the savepoint.
+    written_at_savepoint: usize,
     /// `PRAGMA schema_version` as it was last.
     schema: Option<i64>,
 }
@@ -72,8 +80,17 @@ impl SqliteDatabase {
             may_have_notes: true,
             note_before: 0,
             conflict_clauses: BTreeMap::new(),
+            has_deferred_keys: None,
+            written: Vec::new(),
+            written_at_savepoint: 0,
             schema: None,
         })
+    }
+
+    /// The tables may be others than they were.
+    fn forget_schema(&mut self) {
+        self.conflict_clauses.clear();
+        self.has_deferred_keys = None;
     }
 
     fn remember(&mut self, tables: &[Bound]) {
@@ -105,7 +122,7 @@ impl Database for SqliteDatabase {
         self.seen = None;
         self.may_have_notes = true;
         self.schema = None;
-        self.conflict_clauses.clear();
+        self.forget_schema();
         self.session.reopen().await
     }
 
@@ -121,7 +138,7 @@ impl Database for SqliteDatabase {
         let version = self.session.number("PRAGMA schema_version", Vec::new()).await?;
         if version != self.schema {
             self.schema = version;
-            self.conflict_clauses.clear();
+            self.forget_schema();
         }
         Ok(version.unwrap_or(0).to_string())
     }
@@ -267,14 +284,16 @@ impl Database for SqliteDatabase {
     }
 
     async fn check(&mut self) -> Result<(), DbError> {
-        Ok(())
+        self.check_deferred_keys().await
     }
 
     async fn savepoint(&mut self) -> Result<(), DbError> {
+        self.written_at_savepoint = self.written.len();
         self.session.run("SAVEPOINT branchline", Vec::new()).await.map(|_| ())
     }
 
     async fn undo(&mut self) -> Result<(), DbError> {
+        self.written.truncate(self.written_at_savepoint);
         self.session.run("ROLLBACK TO branchline", Vec::new()).await.map(|_| ())
     }
 

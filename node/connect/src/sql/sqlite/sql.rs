@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::sql::cell::{Cell, Key};
-use crate::sql::shape::{Bound, ColumnShape, ColumnType};
+use crate::sql::shape::{Bound, ColumnShape, ColumnType, ForeignKey};
 
 /// Keys in one statement, and rows read by it.
 pub(super) const KEYS_PER_STATEMENT_MAX: usize = 1000;
@@ -142,11 +142,13 @@ pub(super) fn key_cells(table: &Bound, key: &Key) -> Vec<Cell> {
     table.key_columns().zip(&key.0).map(cell).collect()
 }
 
-/// Keys as the JSON array that the statements take.
+/// Keys as the JSON array that the statements take. SQLite cuts a text of JSON at U+0000 and would find another row:
+/// such a key is NULL, which none has.
 pub(super) fn keys_json(keys: &[Key]) -> String {
     let elements: Vec<serde_json::Value> = keys
         .iter()
         .map(|key| match &key.0[..] {
+            values if values.iter().any(|value| value.contains('\0')) => serde_json::Value::Null,
             [one] => serde_json::Value::String(one.clone()),
             several => several.iter().cloned().map(serde_json::Value::String).collect(),
         })
@@ -185,14 +187,8 @@ fn names_of(table: &Bound, columns: &[usize]) -> Vec<String> {
     columns.iter().filter_map(name).collect()
 }
 
-/// Updates `rows` rows, each given as its key, the values to set and the amounts to add.
-pub(super) fn update(
-    table: &Bound,
-    set: &[usize],
-    add: &[usize],
-    rows: usize,
-    is_or_abort: bool,
-) -> String {
+/// What [`update`] assigns: the values and amounts that follow the key among a row's parameters.
+pub(super) fn assignments(table: &Bound, set: &[usize], add: &[usize]) -> Vec<String> {
     let key_length = table.key.len();
     let mut assignments = Vec::new();
     for (place, name) in names_of(table, set).iter().enumerate() {
@@ -207,7 +203,17 @@ pub(super) fn update(
              THEN t.{name} + {amount} ELSE abs({amount} * 0 - 9223372036854775807 - 1) END"
         ));
     }
-    let parameters = key_length + set.len() + add.len();
+    assignments
+}
+
+/// Updates `rows` rows, each given as so many parameters, its key first.
+pub(super) fn update(
+    table: &Bound,
+    assignments: &[String],
+    parameters: usize,
+    rows: usize,
+    is_or_abort: bool,
+) -> String {
     let columns: Vec<String> = (0..parameters).map(|number| format!("c{number}")).collect();
     format!(
         "WITH v({}) AS (VALUES {}) UPDATE{} {} AS t SET {} FROM v WHERE {}",
@@ -220,38 +226,74 @@ pub(super) fn update(
     )
 }
 
-/// Deletes the rows of the keys in `?1`.
-pub(super) fn delete(table: &Bound) -> String {
-    format!("DELETE FROM {} AS t WHERE {}", quoted(&table.table.name), key_is_in(table))
-}
-
-/// Writes `?2` into one column of the rows of the keys in `?1`.
-pub(super) fn mark(table: &Bound, column: &str, value: &str) -> String {
-    format!(
-        "UPDATE {} AS t SET {} = {value} WHERE {}",
-        quoted(&table.table.name),
-        quoted(column),
-        key_is_in(table),
-    )
-}
-
-fn key_is_in(table: &Bound) -> String {
-    let tuple = |suffix: &str| {
-        let names: Vec<String> = table
-            .key_columns()
-            .map(|column| format!("t.{}{suffix}", quoted(&column.name)))
-            .collect();
-        format!("({})", names.join(", "))
-    };
-    let values: Vec<String> = table
-        .key_columns()
-        .enumerate()
-        .map(|(place, column)| key_value(table, place, column))
+/// Deletes `rows` rows, each given as its key. (A key of several columns `IN` a list is looked up by the first alone.)
+pub(super) fn delete(table: &Bound, rows: usize) -> String {
+    let length = table.key.len();
+    let conditions: Vec<String> = (0..rows)
+        .map(|row| key_equals(table, |place, _| format!("?{}", row * length + place + 1)))
+        .map(|condition| format!("({condition})"))
         .collect();
-    let keys = format!("(SELECT {} FROM json_each(?1) AS j)", values.join(", "));
-    let mut condition = format!("{} IN {keys}", tuple(""));
-    if table.key_columns().any(|column| column.key_trap.is_some()) {
-        let _ = write!(condition, " AND {} IN {keys}", tuple(" COLLATE BINARY"));
+    let name = quoted(&table.table.name);
+    format!("DELETE FROM {name} AS t WHERE {}", conditions.join(" OR "))
+}
+
+/// The value of a foreign key's columns in one of the rows of the keys in `?1` that has no parent.
+pub(super) fn without_parent(table: &Bound, key: &ForeignKey) -> Option<String> {
+    let keys = key_equals(table, |place, column| key_value(table, place, column));
+    Some(format!(
+        "SELECT {} FROM json_each(?1) AS j CROSS JOIN {} AS t ON {keys} WHERE {} LIMIT 1",
+        values_text("t", &key.from_columns),
+        quoted(&table.table.name),
+        is_orphan(key, "t")?,
+    ))
+}
+
+/// The same of a child of one of the rows of the keys in `?1`, where the foreign key is to the table's key; other children
+/// are seen at the commit alone.
+pub(super) fn left_children(table: &Bound, key: &ForeignKey) -> Option<String> {
+    if key.to_columns.len() != table.key.len() {
+        return None;
     }
-    condition
+    let mut conditions = Vec::new();
+    for (place, column) in table.key_columns().enumerate() {
+        let at = key.to_columns.iter().position(|name| name.eq_ignore_ascii_case(&column.name))?;
+        let from = quoted(key.from_columns.get(at)?);
+        conditions.push(format!("t.{from} = {}", key_value(table, place, column)));
+    }
+    Some(format!(
+        "SELECT {} FROM json_each(?1) AS j CROSS JOIN {} AS t ON {} WHERE {} LIMIT 1",
+        values_text("t", &key.from_columns),
+        quoted(&key.from.name),
+        conditions.join(" AND "),
+        is_orphan(key, "t")?,
+    ))
+}
+
+fn values_text(row: &str, columns: &[String]) -> String {
+    let text = |column: &String| format!("quote({row}.{})", quoted(column));
+    columns.iter().map(text).collect::<Vec<_>>().join(" || ', ' || ")
+}
+
+fn is_orphan(key: &ForeignKey, row: &str) -> Option<String> {
+    let mut conditions = Vec::new();
+    let mut equal = Vec::new();
+    for (from, to) in key.from_columns.iter().zip(&key.to_columns) {
+        let from = quoted(from);
+        conditions.push(format!("{row}.{from} IS NOT NULL"));
+        equal.push(format!("p.{} = {row}.{from}", quoted(to)));
+    }
+    if equal.is_empty() {
+        return None;
+    }
+    let parent = quoted(&key.to.name);
+    conditions
+        .push(format!("NOT EXISTS (SELECT 1 FROM {parent} AS p WHERE {})", equal.join(" AND ")));
+    Some(conditions.join(" AND "))
+}
+
+/// How many rows a foreign key's parent has with these values.
+pub(super) fn parents(key: &ForeignKey) -> String {
+    let equal = |(place, name): (usize, &String)| format!("p.{} = ?{}", quoted(name), place + 1);
+    let conditions: Vec<String> = key.to_columns.iter().enumerate().map(equal).collect();
+    format!("SELECT count(*) FROM {} AS p WHERE {}", quoted(&key.to.name), conditions.join(" AND "))
 }

@@ -54,9 +54,17 @@ impl SqliteDatabase {
             for piece in rows.chunks(most) {
                 let values = piece.iter().flat_map(|row| row.row.iter().flatten().cloned());
                 let sql = sql::insert(table, &columns, piece.len(), is_or_abort);
-                self.session.run(&sql, values.collect()).await?;
+                let written = match self.session.run(&sql, values.collect()).await {
+                    Ok(written) => written,
+                    Err(refused) => return Err(self.insert_refused(table, piece, refused).await),
+                };
+                if written != piece.len() as u64 {
+                    let what = "the row was not taken: a trigger of the application ignores it";
+                    return Err(error(Class::Row, what));
+                }
             }
         }
+        self.remember_written(table, rows.iter().map(|row| &row.key)).await?;
         Ok(there)
     }
 
@@ -91,27 +99,58 @@ impl SqliteDatabase {
             }
         }
         for ((set, add), rows) in groups {
-            let most = rows_per_write(table.key.len() + set.len() + add.len());
-            for piece in rows.chunks(most) {
+            let parameters = table.key.len() + set.len() + add.len();
+            let assignments = sql::assignments(table, &set, &add);
+            for piece in rows.chunks(rows_per_write(parameters)) {
                 let mut values = Vec::new();
                 for row in piece {
                     values.extend(sql::key_cells(table, &row.key));
                     values.extend(row.set.iter().map(|(_, cell)| cell.clone()));
                     values.extend(row.add.iter().map(|(_, amount)| Cell::Integer(*amount)));
                 }
-                let sql = sql::update(table, &set, &add, piece.len(), is_or_abort);
-                self.session.run(&sql, values).await?;
+                let sql = sql::update(table, &assignments, parameters, piece.len(), is_or_abort);
+                if let Err(refused) = self.session.run(&sql, values).await {
+                    return Err(self.update_refused(table, piece, refused).await);
+                }
             }
         }
-        Ok(())
+        self.remember_written(table, rows.iter().map(|row| &row.key)).await
+    }
+
+    async fn insert_refused(
+        &mut self,
+        table: &Bound,
+        rows: &[&Insert],
+        refused: DbError,
+    ) -> DbError {
+        let [row] = rows else { return refused };
+        let value = |name: &str| {
+            let at = table.columns.iter().position(|column| column.name == name)?;
+            row.row.get(at)?.clone()
+        };
+        self.explained(table, refused, value).await
+    }
+
+    async fn update_refused(
+        &mut self,
+        table: &Bound,
+        rows: &[&Update],
+        refused: DbError,
+    ) -> DbError {
+        let [row] = rows else { return refused };
+        let value = |name: &str| {
+            let at = table.columns.iter().position(|column| column.name == name)?;
+            row.set.iter().find(|(index, _)| *index == at).map(|(_, cell)| cell.clone())
+        };
+        self.explained(table, refused, value).await
     }
 
     pub(super) async fn delete_rows(&mut self, table: &Bound, keys: &[Key]) -> Result<(), DbError> {
-        let sql = sql::delete(table);
-        for piece in keys.chunks(KEYS_PER_STATEMENT_MAX) {
-            self.session.run(&sql, vec![Cell::text(sql::keys_json(piece))]).await?;
+        for piece in keys.chunks(rows_per_write(table.key.len())) {
+            let values = piece.iter().flat_map(|key| sql::key_cells(table, key)).collect();
+            self.session.run(&sql::delete(table, piece.len()), values).await?;
         }
-        Ok(())
+        self.remember_written(table, keys.iter()).await
     }
 
     pub(super) async fn mark_rows(
@@ -131,9 +170,11 @@ impl SqliteDatabase {
                 (_, true) => "strftime('%Y-%m-%d %H:%M:%f', 'now')",
                 (_, false) => "NULL",
             };
-            let sql = sql::mark(table, column, value);
-            for piece in keys.chunks(KEYS_PER_STATEMENT_MAX) {
-                self.session.run(&sql, vec![Cell::text(sql::keys_json(piece))]).await?;
+            let assignment = [format!("{} = {value}", sql::quoted(column))];
+            for piece in keys.chunks(rows_per_write(table.key.len())) {
+                let values = piece.iter().flat_map(|key| sql::key_cells(table, key)).collect();
+                let sql = sql::update(table, &assignment, table.key.len(), piece.len(), false);
+                self.session.run(&sql, values).await?;
             }
         }
         Ok(())
