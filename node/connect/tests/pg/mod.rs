@@ -1,11 +1,12 @@
 //! What the tests of PostgreSQL share.
 
+mod apply;
 mod capture;
 
 use std::time::Duration;
 
 use branchline_connect::sql::cell::{Cell, Key, Row};
-use branchline_connect::sql::database::{Database, DbError, Note, Read};
+use branchline_connect::sql::database::{Class, Database, DbError, Note, Read};
 use branchline_connect::sql::postgres::Postgres;
 use branchline_connect::sql::shape::Bound;
 use sqlx::postgres::PgConnection;
@@ -118,7 +119,6 @@ fn row_of(texts: &[&str]) -> Row {
 /// A session of the application.
 struct App(PgConnection);
 
-#[allow(dead_code)]
 impl App {
     async fn run(&mut self, sql: &str) {
         self.attempt(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -136,7 +136,6 @@ impl App {
 }
 
 /// The code of an error that must come.
-#[allow(dead_code)]
 fn code<T: std::fmt::Debug>(result: Result<T, DbError>) -> String {
     result.unwrap_err().code
 }

@@ -6,7 +6,7 @@
 
 use crate::sql::shape::{Bound, ColumnShape, ColumnType, TableName};
 
-use super::statement::{literal, note_key, quote, table};
+use super::statement::{is_bytes, literal, note_key, quote, table};
 
 /// The context row's table.
 pub(super) const CONTEXT: &str = "branchline_context";
@@ -97,7 +97,8 @@ pub(super) fn for_table(home: &str, bound: &Bound) -> Vec<String> {
         let each = if is_truncate { "STATEMENT" } else { "ROW" };
         sql.push(format!(
             "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER{settings} \
-             AS $branchline${body}$branchline$"
+             AS {}",
+            dollar_quoted(&body)
         ));
         // The right is asked for where a trigger is made, not where it fires.
         sql.push(format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"));
@@ -112,11 +113,34 @@ pub(super) fn for_table(home: &str, bound: &Bound) -> Vec<String> {
     sql
 }
 
+/// A text as SQL that a person can read.
+fn dollar_quoted(text: &str) -> String {
+    let mut tag = "$branchline$".to_owned();
+    while text.contains(&tag) {
+        tag.insert(1, '_');
+    }
+    format!("{tag}{text}{tag}")
+}
+
 /// The settings of a table's functions, as `SET` takes them.
 pub(super) fn settings(bound: &Bound) -> Vec<(&'static str, &'static str)> {
     let mut settings = vec![("search_path", "pg_catalog, pg_temp")];
-    // Whose text is the same whatever the application's session has set. The others cost a little more per row.
-    let is_plain = |column: &ColumnShape| match column.kind {
+    // The others cost a little more per row.
+    if !bound.key_columns().all(is_plain) {
+        settings.extend([
+            ("TimeZone", "'UTC'"),
+            ("DateStyle", "'ISO, YMD'"),
+            ("IntervalStyle", "'iso_8601'"),
+            ("bytea_output", "'hex'"),
+            ("extra_float_digits", "1"),
+        ]);
+    }
+    settings
+}
+
+/// Whether a column's text is the same whatever the application's session has set.
+fn is_plain(column: &ColumnShape) -> bool {
+    match column.kind {
         ColumnType::Integer { .. }
         | ColumnType::Decimal { .. }
         | ColumnType::Boolean
@@ -133,42 +157,22 @@ pub(super) fn settings(bound: &Bound) -> Vec<(&'static str, &'static str)> {
         | ColumnType::Loose
         | ColumnType::Other
         | ColumnType::Refused { .. } => false,
-    };
-    if !bound.key_columns().all(is_plain) {
-        settings.extend([
-            ("TimeZone", "'UTC'"),
-            ("DateStyle", "'ISO, YMD'"),
-            ("IntervalStyle", "'iso_8601'"),
-            ("bytea_output", "'hex'"),
-            ("extra_float_digits", "1"),
-        ]);
     }
-    settings
 }
 
 /// The function of a table's row trigger.
+///
+/// The key is read within a block of its own, since an application's migration can take the key's column away, rename it
+/// or change its type (a session that has called the function before then fails with "type of parameter does not match
+/// that when preparing the plan"): the application must go on writing. The block writes nothing, so that it costs no
+/// transaction id. What is noted after such a change is the key as JSON has it, or else the table as a whole.
 pub(super) fn note_body(home: &str, bound: &Bound) -> String {
     let (outbox, number) = (own(home, OUTBOX), bound.number);
-    let text = |record: &str, column: &ColumnShape| {
-        let name = quote(&column.name);
-        match column.kind {
-            ColumnType::Bytes { .. } => format!("encode({record}.{name}, 'hex')"),
-            _ => format!("{record}.{name}::text"),
-        }
+    let texts = |record: &str, of: fn(&str, &ColumnShape) -> String| {
+        note_key(&bound.key_columns().map(|column| of(record, column)).collect::<Vec<_>>())
     };
-    let key = |record: &str| {
-        let texts: Vec<String> = bound.key_columns().map(|column| text(record, column)).collect();
-        note_key(&texts)
-    };
-    // By bytes, whatever the column's collation takes for equal.
-    let differs: Vec<String> = bound
-        .key_columns()
-        .map(|column| {
-            let (old, new) = (text("OLD", column), text("NEW", column));
-            format!("{old} COLLATE \"C\" IS DISTINCT FROM {new} COLLATE \"C\"")
-        })
-        .collect();
-    let (differs, old, new) = (differs.join(" OR "), key("OLD"), key("NEW"));
+    let (old, new) = (texts("OLD", text), texts("NEW", text));
+    let (old_changed, new_changed) = (texts("OLD", text_of_changed), texts("NEW", text_of_changed));
     // By the table's number, and not within the application's triggers: what those change is the application's.
     let guard = if bound.cascades_to_itself {
         String::new()
@@ -182,18 +186,47 @@ pub(super) fn note_body(home: &str, bound: &Bound) -> String {
     };
     format!(
         "
+DECLARE
+  old_key text; new_key text; is_changed boolean := false;
 BEGIN{guard}
-  IF TG_OP = 'DELETE' THEN
-    INSERT INTO {outbox} (tbl, op, key) VALUES ({number}, 'D', {old});
-    RETURN NULL;
+  BEGIN
+    IF TG_OP <> 'INSERT' THEN old_key := {old}; END IF;
+    IF TG_OP <> 'DELETE' THEN new_key := {new}; END IF;
+  EXCEPTION WHEN OTHERS THEN
+    is_changed := true;
+    IF TG_OP <> 'INSERT' THEN old_key := {old_changed}; END IF;
+    IF TG_OP <> 'DELETE' THEN new_key := {new_changed}; END IF;
+  END;
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND old_key COLLATE \"C\" IS DISTINCT FROM new_key THEN
+    INSERT INTO {outbox} (tbl, op, key)
+    VALUES ({number}, CASE WHEN is_changed AND old_key IS NULL THEN 'T' ELSE 'D' END, old_key);
   END IF;
-  IF TG_OP = 'UPDATE' AND ({differs}) THEN
-    INSERT INTO {outbox} (tbl, op, key) VALUES ({number}, 'D', {old});
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO {outbox} (tbl, op, key)
+    VALUES ({number}, (CASE WHEN is_changed AND new_key IS NULL THEN 'T' ELSE left(TG_OP, 1) END)::\"char\", new_key);
   END IF;
-  INSERT INTO {outbox} (tbl, op, key) VALUES ({number}, left(TG_OP, 1)::\"char\", {new});
   RETURN NULL;
 END "
     )
+}
+
+/// A column of a record as keys have it.
+fn text(record: &str, column: &ColumnShape) -> String {
+    let name = quote(&column.name);
+    match column.kind {
+        ColumnType::Bytes { .. } => format!("encode({record}.{name}, 'hex')"),
+        _ => format!("{record}.{name}::text"),
+    }
+}
+
+/// The same of a table that is not as it was: NULL where the column is gone, or its text would differ.
+fn text_of_changed(record: &str, column: &ColumnShape) -> String {
+    let value = format!("to_jsonb({record}) ->> {}", literal(&column.name));
+    match column.kind {
+        ColumnType::Text { is_padded: true, .. } => format!("rtrim({value})"),
+        _ if is_plain(column) && !is_bytes(column) => format!("({value})"),
+        _ => "NULL::text".to_owned(),
+    }
 }
 
 /// The function of a table's truncate trigger.
