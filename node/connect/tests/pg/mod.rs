@@ -2,6 +2,8 @@
 
 mod apply;
 mod capture;
+mod server;
+mod tables;
 
 use std::time::Duration;
 

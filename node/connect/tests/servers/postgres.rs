@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::{Running, command, folder, free_port, give, not_run};
 
-/// A server, its superuser `postgres` without a password.
+/// A server, its superuser `postgres` without a password; a role `guarded` needs one.
 pub struct Postgres {
     _running: Running,
     programs: PathBuf,
     port: u16,
     databases: AtomicU32,
+    /// The certificate of the authority that signed the server's, of `localhost`; `None`: openssl is not installed.
+    pub ca: Option<PathBuf>,
 }
 
 impl Postgres {
@@ -37,7 +39,21 @@ impl Postgres {
         init.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
         let output = init.arg(&data).current_dir(&folder).output().unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        let rules = data.join("pg_hba.conf");
+        let others = fs::read_to_string(&rules).unwrap();
+        fs::write(&rules, format!("host all guarded 127.0.0.1/32 scram-sha-256\n{others}"))
+            .unwrap();
         let mut server = command(&programs.join("postgres"), user);
+        let ca = certificates(&folder, user);
+        if ca.is_some() {
+            for setting in [
+                "ssl=on".to_owned(),
+                file("ssl_cert_file", &folder, "server.pem"),
+                file("ssl_key_file", &folder, "server.key"),
+            ] {
+                server.args(["-c", &setting]);
+            }
+        }
         server.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-p", &port.to_string()]);
         // Durability is of no use to a test, and subscriptions need the logical level.
         for setting in [
@@ -52,7 +68,7 @@ impl Postgres {
         }
         let log = folder.join("log");
         let running = Running::start(&server, "QUIT", &log, Some(&folder));
-        let server = Self { _running: running, programs, port, databases: AtomicU32::new(0) };
+        let server = Self { _running: running, programs, port, databases: AtomicU32::new(0), ca };
         let deadline = Instant::now() + Duration::from_secs(60);
         while !server.psql("postgres", "SELECT 1").status.success() {
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -73,6 +89,11 @@ impl Postgres {
     /// A URL of one of its databases.
     pub fn url(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// The port of 127.0.0.1 that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Runs statements as the superuser.
@@ -103,4 +124,32 @@ fn programs() -> Option<PathBuf> {
         .collect();
     found.sort();
     Some(found.pop()?.1)
+}
+
+fn file(setting: &str, folder: &Path, name: &str) -> String {
+    format!("{setting}={}", folder.join(name).display())
+}
+
+/// Makes an authority and the certificate of a server at `localhost`.
+fn certificates(folder: &Path, user: Option<&str>) -> Option<PathBuf> {
+    let openssl = Path::new("/usr/bin/openssl");
+    if !openssl.exists() {
+        not_run("openssl (for TLS to PostgreSQL)");
+        return None;
+    }
+    fs::write(folder.join("names"), "subjectAltName=DNS:localhost").unwrap();
+    for arguments in [
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca",
+        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout server.key -out server.csr -subj /CN=localhost",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
+    ] {
+        let mut command = command(openssl, user);
+        let output = command.args(arguments.split(' ')).current_dir(folder).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Some(folder.join("ca.pem"))
 }

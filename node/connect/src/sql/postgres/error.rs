@@ -18,13 +18,17 @@ pub(super) fn of(error: &sqlx::Error) -> DbError {
     match error {
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default().into_owned();
-            let column =
-                error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::column);
+            let full = error.try_downcast_ref::<PgDatabaseError>();
+            let column = full.and_then(PgDatabaseError::column);
+            let message = match full.and_then(PgDatabaseError::detail) {
+                Some(detail) => format!("{}: {}", error.message(), cut(detail)),
+                None => error.message().to_owned(),
+            };
             DbError {
                 class: class(&code),
                 constraint: error.constraint().map(str::to_owned),
                 column: column.map(str::to_owned),
-                message: error.message().to_owned(),
+                message,
                 code,
             }
         }
@@ -42,6 +46,15 @@ pub(super) fn of(error: &sqlx::Error) -> DbError {
             no_code(Class::Transient, format!("no connection to the server: {error}"))
         }
         error => no_code(Class::Bug, error.to_string()),
+    }
+}
+
+/// The values that a detail names may be of any length.
+fn cut(detail: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    match detail.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", detail.get(..end).unwrap_or_default()),
+        None => detail.to_owned(),
     }
 }
 

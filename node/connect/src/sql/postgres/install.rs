@@ -71,8 +71,7 @@ pub(super) fn base(home: &str) -> Vec<String> {
         // It is emptied all the time: cleaned by the number of dead rows, whatever its size.
         format!(
             "ALTER TABLE {outbox} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, \
-             autovacuum_vacuum_insert_scale_factor = 0, autovacuum_analyze_scale_factor = 0, \
-             autovacuum_analyze_threshold = 10000)"
+             autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000)"
         ),
         format!("COMMENT ON TABLE {context} IS {}", literal(COMMENT)),
         format!("COMMENT ON TABLE {outbox} IS {}", literal(COMMENT)),

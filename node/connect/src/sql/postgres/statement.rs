@@ -88,6 +88,13 @@ pub(super) fn key_list(bound: &Bound) -> String {
     bound.key_columns().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
+/// The same to sort by. With the table's name: the name alone would mean the column of the result, which is text.
+fn key_order(bound: &Bound) -> String {
+    let table = table(&bound.table);
+    let columns = bound.key_columns().map(|column| format!("{table}.{}", quote(&column.name)));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
 /// `SELECT` of a table's columns and of whether its filter is true, up to the `WHERE`.
 fn select(bound: &Bound, arguments: &mut Arguments) -> Result<String, DbError> {
     let filter = match &bound.filter {
@@ -113,7 +120,7 @@ pub(super) fn rows(
     let is_key = is_key(bound, keys, &mut arguments)?;
     let lock = if locks {
         // In the key's order, so that two who lock rows wait for each other instead of crossing.
-        format!(" ORDER BY {} FOR UPDATE", key_list(bound))
+        format!(" ORDER BY {} FOR UPDATE", key_order(bound))
     } else {
         String::new()
     };
@@ -151,7 +158,7 @@ pub(super) fn page(
         conditions => format!(" WHERE {}", conditions.join(" AND ")),
     };
     let limit = arguments.number(i64::try_from(limit).unwrap_or(i64::MAX))?;
-    let order = key_list(bound);
+    let order = key_order(bound);
     Ok((format!("{select}{condition} ORDER BY {order} LIMIT {limit}"), arguments))
 }
 
