@@ -8,7 +8,7 @@ use super::install::{OUTBOX, PREFIX, Trigger, body, key};
 use super::text::name;
 use crate::sql::shape::{Bound, ForeignKey, TableName};
 
-/// Tables between a row and the one by whose deletion it goes. Chains that are longer are looked at as a whole.
+/// Foreign keys from a row up to the one by whose deletion it goes. With longer chains the whole table is looked at.
 const LINKS_MAX: usize = 4;
 /// Foreign keys that are followed for one table, so that a dense net of them has an end.
 const PATHS_MAX: usize = 40;
@@ -16,7 +16,7 @@ const PATHS_MAX: usize = 40;
 /// Foreign keys from a table up: the first leaves the table, each next one leaves the table that the last refers to.
 struct Path<'a> {
     links: Vec<&'a ForeignKey>,
-    /// Whether the rows below cannot be found by joins: a table on the way refers to itself, or the chain goes on.
+    /// Whether the rows below are not looked for: a table on the way refers to itself, the chain turns back or is too long.
     is_coarse: bool,
 }
 
@@ -63,94 +63,112 @@ fn climb<'a>(
     paths: &mut Vec<Path<'a>>,
 ) {
     for link in table.silent_cascades.iter().filter(|link| link.from == *from) {
-        if paths.len() >= PATHS_MAX {
-            return;
+        let is_loop = link.from == link.to;
+        // The loops of other tables are followed where those tables are: see `notes`.
+        if paths.len() >= PATHS_MAX || (is_loop && !links.is_empty()) {
+            continue;
         }
-        let is_known = link.to == table.table || links.iter().any(|known| known.from == link.to);
-        let is_own_loop = links.is_empty() && link.to == table.table;
+        let is_circle = link.to == table.table || links.iter().any(|l| l.from == link.to);
+        let has_loop = links.iter().any(|link| loops(table, &link.to).next().is_some());
         links.push(link);
-        let ends = is_known || link.from == link.to || links.len() >= LINKS_MAX;
-        let is_looped = |name: &TableName| {
-            *name != table.table
-                && table
-                    .silent_cascades
-                    .iter()
-                    .any(|other| other.from == *name && other.to == *name)
-        };
-        let is_coarse = (ends && !is_own_loop) || links.iter().any(|link| is_looped(&link.to));
-        paths.push(Path { links: links.clone(), is_coarse });
-        if !ends {
+        let is_end = is_circle || links.len() >= LINKS_MAX;
+        paths.push(Path { links: links.clone(), is_coarse: has_loop || (is_end && !is_loop) });
+        if !is_end {
             climb(table, &link.to, links, paths);
         }
         links.pop();
     }
 }
 
+/// The foreign keys by which a table refers to itself.
+fn loops<'a>(table: &'a Bound, name: &TableName) -> impl Iterator<Item = &'a ForeignKey> {
+    table.silent_cascades.iter().filter(move |link| link.from == *name && link.to == *name)
+}
+
 /// Notes the rows that a parent's row takes with it; `row`: `OLD` or `NEW`.
 fn notes(table: &Bound, path: &Path<'_>, row: &str) -> String {
     let number = table.number;
     let Some((top, below)) = path.links.split_last() else { return String::new() };
-    let refers: Vec<String> = top
-        .from_columns
-        .iter()
-        .zip(&top.to_columns)
-        .map(|(from, to)| format!("{}.{} = {row}.{}", alias(below.len()), name(from), name(to)))
-        .collect();
-    let refers = refers.join(" AND ");
     if path.is_coarse {
-        let from = format!("{} AS {}", name(&top.from.name), alias(below.len()));
-        return format!(
-            "INSERT INTO {OUTBOX} (tbl, op) SELECT {number}, 'T' FROM {from} WHERE {refers} LIMIT 1;"
-        );
+        return format!("INSERT INTO {OUTBOX} (tbl, op) VALUES ({number}, 'T');");
     }
+    let mut with = Vec::new();
     // From the table up to the one that refers to the row.
     let mut from = format!("{} AS {}", name(&table.table.name), alias(0));
     for (i, link) in below.iter().enumerate() {
         let on = joined(link, &alias(i), &alias(i + 1));
         from.push_str(&format!(" JOIN {} AS {} ON {on}", name(&link.to.name), alias(i + 1)));
     }
-    let own: Vec<&ForeignKey> = table
-        .silent_cascades
-        .iter()
-        .filter(|l| l.from == table.table && l.to == table.table)
-        .collect();
-    if own.is_empty() {
-        let key = key(table, &alias(0));
-        return format!(
-            "INSERT INTO {OUTBOX} (tbl, op, k) SELECT {number}, 'L', {key} FROM {from} WHERE {refers};"
-        );
+    let above: Vec<&ForeignKey> = loops(table, &top.to).collect();
+    if top.to == table.table || above.is_empty() {
+        from.push_str(&format!(" WHERE {}", joined(top, &alias(below.len()), row)));
+    } else {
+        let columns = names(top.to_columns.iter().chain(above.iter().flat_map(|l| &l.to_columns)));
+        let first = listed(&columns, row);
+        with.push(closure("branchline_above", &first, "", &columns, &top.to, &above));
+        let on = joined(top, &alias(below.len()), "branchline_above");
+        from.push_str(&format!(" JOIN branchline_above ON {on}"));
     }
-    // The rows that refer to these in turn.
-    let mut columns: Vec<&str> = table.key_columns().map(|column| column.name.as_str()).collect();
-    for column in own.iter().flat_map(|link| &link.to_columns) {
-        if !columns.contains(&column.as_str()) {
-            columns.push(column);
-        }
+    let own: Vec<&ForeignKey> = loops(table, &table.table).collect();
+    let mut rows = alias(0);
+    if !own.is_empty() {
+        // The rows that refer to these in turn.
+        let key = table.key_columns().map(|column| &column.name);
+        let columns = names(key.chain(own.iter().flat_map(|link| &link.to_columns)));
+        let first = listed(&columns, &alias(0));
+        let from_first = format!(" FROM {from}");
+        with.push(closure("branchline_rows", &first, &from_first, &columns, &table.table, &own));
+        "branchline_rows".clone_into(&mut rows);
+        from.clone_from(&rows);
     }
-    let columns: Vec<String> =
-        columns.iter().map(|column| format!("{}.{}", alias(0), name(column))).collect();
-    let columns = columns.join(", ");
-    let on: Vec<String> = own
-        .iter()
-        .map(|link| format!("({})", joined(link, &alias(0), "branchline_rows")))
-        .collect();
-    let key = key(table, "branchline_rows");
+    let with = match with.is_empty() {
+        true => String::new(),
+        false => format!("WITH RECURSIVE {} ", with.join(", ")),
+    };
+    let key = key(table, &rows);
+    format!("INSERT INTO {OUTBOX} (tbl, op, k) {with}SELECT {number}, 'L', {key} FROM {from};")
+}
+
+/// Rows of a table, and those that refer to them in turn.
+fn closure(
+    label: &str,
+    first: &str,
+    from: &str,
+    columns: &[&str],
+    table: &TableName,
+    loops: &[&ForeignKey],
+) -> String {
+    let on: Vec<String> =
+        loops.iter().map(|link| format!("({})", joined(link, "branchline_next", label))).collect();
     format!(
-        "INSERT INTO {OUTBOX} (tbl, op, k)
-  WITH RECURSIVE branchline_rows AS (
-    SELECT {columns} FROM {from} WHERE {refers}
-    UNION SELECT {columns} FROM {} AS {} JOIN branchline_rows ON {})
-  SELECT {number}, 'L', {key} FROM branchline_rows;",
-        name(&table.table.name),
-        alias(0),
+        "{label} AS (SELECT {first}{from} UNION SELECT {} FROM {} AS branchline_next JOIN {label} ON {})",
+        listed(columns, "branchline_next"),
+        name(&table.name),
         on.join(" OR ")
     )
+}
+
+fn names<'a>(columns: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for column in columns {
+        if !names.contains(&column.as_str()) {
+            names.push(column);
+        }
+    }
+    names
+}
+
+fn listed(columns: &[&str], row: &str) -> String {
+    let columns: Vec<String> =
+        columns.iter().map(|column| format!("{row}.{0} AS {0}", name(column))).collect();
+    columns.join(", ")
 }
 
 fn alias(index: usize) -> String {
     format!("branchline_t{index}")
 }
 
+/// The condition that a row of `from` refers to a row of `to`.
 fn joined(link: &ForeignKey, from: &str, to: &str) -> String {
     let on: Vec<String> = link
         .from_columns

@@ -12,8 +12,7 @@ const PACKET_BYTES_MIN: u64 = 8 << 20;
 pub(super) async fn judge(session: &mut Session) -> Result<(Vec<String>, Vec<String>), DbError> {
     let sql = "SELECT VERSION(), CAST(@@log_bin AS CHAR), @@binlog_format, \
         CAST(@@log_bin_trust_function_creators AS CHAR), CAST(@@read_only AS CHAR), \
-        CAST(@@global.max_allowed_packet AS CHAR), CURRENT_USER(), @@character_set_database, \
-        CAST(@@lower_case_table_names AS CHAR)";
+        CAST(@@global.max_allowed_packet AS CHAR), CURRENT_USER()";
     let rows = session.query(sql, Vec::new()).await?;
     let (mut refusals, mut warnings) = (Vec::new(), Vec::new());
     let Some(row) = rows.first() else { return Ok((refusals, warnings)) };
@@ -24,7 +23,7 @@ pub(super) async fn judge(session: &mut Session) -> Result<(Vec<String>, Vec<Str
             OLDEST.0, OLDEST.1
         ));
     }
-    let is_logged = text_or_empty(row, 1)? == "1";
+    let is_logged = is_on(&text_or_empty(row, 1)?);
     if is_logged && text_or_empty(row, 2)? == "STATEMENT" {
         refusals.push(
             "binlog_format is STATEMENT, with which the server refuses what is written in READ COMMITTED (1665): \
@@ -32,14 +31,14 @@ pub(super) async fn judge(session: &mut Session) -> Result<(Vec<String>, Vec<Str
                 .to_owned(),
         );
     }
-    if is_logged && text_or_empty(row, 3)? == "0" && !is_super(session).await? {
+    if is_logged && !is_on(&text_or_empty(row, 3)?) && !is_super(session).await? {
         refusals.push(
             "the server writes a binary log and lets nobody without SUPER make triggers (1419): \
              SET GLOBAL log_bin_trust_function_creators = 1, and in the server's configuration too"
                 .to_owned(),
         );
     }
-    if text_or_empty(row, 4)? != "0" {
+    if is_on(&text_or_empty(row, 4)?) {
         warnings.push(
             "the server is read_only: the bridge waits until it takes writes (a replica is bridged at its primary)"
                 .to_owned(),
@@ -59,6 +58,11 @@ pub(super) async fn judge(session: &mut Session) -> Result<(Vec<String>, Vec<Str
     warnings
         .push("TRUNCATE fires no trigger in MariaDB: bridge verify finds what it took".to_owned());
     Ok((refusals, warnings))
+}
+
+/// Settings that are on or off read `ON` or `1`; `read_only` has other words for on in newer versions.
+fn is_on(setting: &str) -> bool {
+    !matches!(setting, "OFF" | "0" | "")
 }
 
 fn is_new_enough(version: &str) -> bool {

@@ -204,8 +204,9 @@ pub(super) fn behind(table: &Bound, after: Option<&Key>) -> (String, String, Vec
     (order.join(", "), format!("({})", alternatives.join(" OR ")), values)
 }
 
-/// A filter with a `?` for each `{site}`, and how many there are. True or false, never NULL.
+/// A filter with a `?` for each `{site}`, and how many there are. The text 1 or 0, never NULL.
 pub(super) fn filter(table: &Bound) -> (String, usize) {
-    let Some(filter) = &table.filter else { return ("1".to_owned(), 0) };
-    (format!("(({filter}) IS TRUE)").replace("{site}", "?"), filter.matches("{site}").count())
+    let Some(filter) = &table.filter else { return ("'1'".to_owned(), 0) };
+    let condition = format!("CAST((({filter}) IS TRUE) AS CHAR)");
+    (condition.replace("{site}", "?"), filter.matches("{site}").count())
 }
