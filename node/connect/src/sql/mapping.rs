@@ -7,6 +7,8 @@
 mod build;
 mod checks;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::collections::BTreeMap;

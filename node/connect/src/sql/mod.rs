@@ -26,6 +26,7 @@ pub mod config;
 pub mod database;
 pub mod mapping;
 pub mod mariadb;
+pub mod plan;
 pub mod postgres;
 pub mod record_id;
 pub mod shape;
