@@ -42,9 +42,10 @@ pub use branchline_crdt::entry::{EntryId, Origin};
 pub use branchline_crdt::feed::{BadCursor, Change, Cursor, Item, Told, Values};
 pub use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
 pub use branchline_crdt::record::{
-    BadVersion, Conflict, ConflictValue, Edit, EditError, Expected, FieldSpec, Fields, Kind,
-    NameError, SCHEMA_COLLECTION, Schema, SchemaError, Value, Version, View, decimal_of,
-    fields_into_json,
+    BadVersion, Conflict, ConflictValue, DECIMAL_DIGITS_MAX, Datetime, DatetimeError, Edit,
+    EditError, Expected, FIELD_NAME_BYTES_MAX, FieldSpec, Fields, INCREMENT_MAX, Kind, NameError,
+    RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION, Schema, SchemaError, VALUE_BYTES_MAX, Value, Version,
+    View, check_collection, check_record_id, decimal_of, fields_into_json,
 };
 pub use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written};
 pub use branchline_crdt::store::{ReadJournal, ReadStore, StoreError};

@@ -1,8 +1,9 @@
 //! What a bridge would do, for a person to read before it does: column by column, the SQL that would be installed, the
 //! rights that it needs, how it is removed again, and every refusal by name. Nothing is changed by it.
 
+mod text;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,9 @@ use serde_json::Value as Json;
 use super::codec::FieldKind;
 use super::config::{BridgeConfig, Mode, TableConfig};
 use super::database::Engine;
-use super::mapping::{Line, Mapped, Mapping, Refusal, Role, duration, map};
+use super::mapping::{Line, Mapped, Mapping, Refusal, map_as};
 use super::shape::{Bound, TableShape};
+use crate::jobs::duration;
 
 /// What a bridge would do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +76,8 @@ pub struct Statements {
 pub struct Found {
     /// For each table of the configuration its number in the bridge and its shape; `None`: the database has no such table.
     pub tables: Vec<(u32, Option<TableShape>)>,
+    /// The kinds that collections' schemas declare already, by collection and field.
+    pub declared: BTreeMap<String, BTreeMap<String, FieldKind>>,
     /// Why no bridge can work on the database: [`Database::judge`](super::database::Database::judge).
     pub refusals: Vec<String>,
     /// What a person should know of the database.
@@ -104,8 +108,9 @@ impl Plan {
             warnings: found.warnings,
             refusals: found.refusals,
         };
-        plan.refusals.extend(of_bridge(config));
+        plan.refusals.extend(wrong_settings(config));
         let mut mappings = Vec::new();
+        let undeclared = BTreeMap::new();
         for (table, (number, shape)) in config.tables.iter().zip(&found.tables) {
             let Some(shape) = shape else {
                 plan.refuse(
@@ -114,10 +119,11 @@ impl Plan {
                 );
                 continue;
             };
-            let mapped = map(table, shape, engine, site, *number);
+            let declared = found.declared.get(&table.collection).unwrap_or(&undeclared);
+            let mapped = map_as(table, shape, engine, site, *number, declared);
             mappings.extend(plan.table(table, shape, mapped));
         }
-        plan.refusals.extend(of_tables(&mappings));
+        plan.refusals.extend(contradictions(&mappings));
         if plan.is_possible() {
             let bounds: Vec<Bound> = mappings.into_iter().map(|mapping| mapping.bound).collect();
             let Statements { install, grants, remove } = statements(&bounds);
@@ -173,7 +179,8 @@ fn engine_name(engine: Engine) -> &'static str {
 }
 
 /// What is wrong with a bridge's own settings.
-fn of_bridge(config: &BridgeConfig) -> Vec<String> {
+#[must_use]
+pub fn wrong_settings(config: &BridgeConfig) -> Vec<String> {
     let mut refusals = Vec::new();
     let is_plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_');
     if config.name.is_empty() || !config.name.chars().all(is_plain) {
@@ -182,7 +189,7 @@ fn of_bridge(config: &BridgeConfig) -> Vec<String> {
             config.name
         ));
     }
-    if let Err(why) = duration(&config.poll) {
+    if let Err(why) = duration::parse(&config.poll) {
         refusals.push(format!("poll: {why}"));
     }
     if config.tables.is_empty() {
@@ -191,8 +198,9 @@ fn of_bridge(config: &BridgeConfig) -> Vec<String> {
     refusals
 }
 
-/// What tables say that cannot be true of both.
-fn of_tables(mappings: &[Mapping]) -> Vec<String> {
+/// What the tables of one bridge say that cannot be true of both.
+#[must_use]
+pub fn contradictions(mappings: &[Mapping]) -> Vec<String> {
     let mut refusals = Vec::new();
     let mut kinds: BTreeMap<(&str, String), (FieldKind, String)> = BTreeMap::new();
     for (n, mapping) in mappings.iter().enumerate() {
@@ -251,93 +259,6 @@ fn drop_in(config: &BridgeConfig, engine: Engine, group: Option<&str>) -> Option
         return None;
     }
     Some(format!("[Service]\n{}\n", lines.join("\n")))
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "bridge {}: {}, space {}, site {}",
-            self.bridge, self.database, self.space, self.site
-        )?;
-        for table in &self.tables {
-            writeln!(f)?;
-            table.write(f)?;
-        }
-        for (title, texts) in [("To know", &self.warnings), ("Refused", &self.refusals)] {
-            if !texts.is_empty() {
-                writeln!(f, "\n{title}:")?;
-                texts.iter().try_for_each(|text| writeln!(f, "  {text}"))?;
-            }
-        }
-        if !self.is_possible() {
-            return writeln!(f, "\nNothing can be installed so.");
-        }
-        let sections = [
-            ("The rights that the bridge's user needs", &self.grants),
-            ("What `bridge install` runs", &self.install),
-            ("How it is removed, if the node is gone (else: `bridge remove`)", &self.remove),
-        ];
-        for (title, statements) in sections {
-            if !statements.is_empty() {
-                writeln!(f, "\n-- {title}:")?;
-                statements
-                    .iter()
-                    .try_for_each(|sql| writeln!(f, "{};", sql.trim_end().trim_end_matches(';')))?;
-            }
-        }
-        if let Some(drop_in) = &self.drop_in {
-            write!(f, "\nUnder systemd, `systemctl edit branchline` has to say:\n{drop_in}")?;
-        }
-        Ok(())
-    }
-}
-
-impl TablePlan {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, collection, .. } = self;
-        match self.mode {
-            Mode::Capture => write!(f, "table {table} to collection {collection}")?,
-            Mode::Apply => write!(f, "collection {collection} to table {table}")?,
-            Mode::Both => write!(f, "table {table} and collection {collection}, both ways")?,
-        }
-        match &self.record_id {
-            Some(id) => writeln!(f, ", records {id}")?,
-            None => writeln!(f)?,
-        }
-        let head = ["COLUMN", "TYPE", "FIELD", "KIND", "NOTE"].map(str::to_owned);
-        let rows: Vec<[String; 5]> =
-            [head].into_iter().chain(self.columns.iter().map(cells)).collect();
-        let width = |n: usize| {
-            rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max()
-        };
-        let widths: Vec<usize> = (0..5).map(|n| width(n).unwrap_or_default()).collect();
-        for row in &rows {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            writeln!(f, "  {}", cells.join("  ").trim_end())?;
-        }
-        if let Some(schema) = &self.schema {
-            writeln!(f, "  schema: {schema}")?;
-        }
-        Ok(())
-    }
-}
-
-fn cells(line: &Line) -> [String; 5] {
-    let note = match (line.role, &line.note[..]) {
-        (Role::Field, note) => note.to_owned(),
-        (role, "") => role.as_str().to_owned(),
-        (role, note) => format!("{}: {note}", role.as_str()),
-    };
-    let or_line = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-    [
-        or_line(&line.column),
-        or_line(&line.declared),
-        or_line(line.field.as_deref().unwrap_or_default()),
-        or_line(line.kind.map_or("", FieldKind::as_str)),
-        note,
-    ]
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::sql::cell::Cell;
 use crate::sql::config::ZeroDate;
 use crate::sql::database::Engine;
 use crate::sql::shape::ColumnType;
-use crate::sql::value::Value;
+use crate::sql::value::{Datetime, Value};
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const NANOSECONDS: i128 = 1_000_000_000;
@@ -226,12 +226,10 @@ impl Codec {
     fn when_in(&self, value: &Value) -> Result<When, Misfit> {
         let found = match value {
             Value::Timestamp(ms) => When::of_nanoseconds(i128::from(*ms) * 1_000_000),
-            Value::Str(text) if text.contains(':') => {
-                civil::read(text).ok().and_then(|written| match written.offset {
-                    Some(ahead) => When::moment(written.shown, ahead),
-                    None => Some(When { shown: written.shown, is_local: true }),
-                })
-            }
+            Value::Str(text) => text.parse().ok().and_then(|time: Datetime| {
+                let shown = civil::read(&time.to_string()).ok()?.shown;
+                Some(When { shown, is_local: time.is_local() })
+            }),
             _ => None,
         };
         found.ok_or_else(|| self.misfit(value, "a time like 2024-03-10T00:30:00.123456Z"))

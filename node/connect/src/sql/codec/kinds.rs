@@ -222,8 +222,10 @@ pub(super) fn check(
     }
 }
 
+/// Whether all that the column holds are whole numbers of the node. Numbers that the database gives out are, whatever the
+/// column could hold beside them: they begin at 1, and any larger one is set aside.
 fn check_range(min: i128, max: i128, shape: &ColumnShape) -> Result<(), String> {
-    match min >= i64::MIN.into() && max <= i64::MAX.into() {
+    match shape.is_numbered || (min >= i64::MIN.into() && max <= i64::MAX.into()) {
         true => Ok(()),
         false => Err(format!(
             "{} holds up to {max}, and whole numbers of the node end at {}: use the kind decimal",

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sql::shape::Charset;
+use crate::sql::value::Datetime;
 
 fn column(declared: &str, kind: ColumnType) -> ColumnShape {
     ColumnShape {
@@ -122,6 +123,11 @@ fn whole_numbers_keep_to_their_range() {
         options(Engine::MariaDb),
     );
     assert!(refused.unwrap_err().contains("use the kind decimal"));
+    // AUTO_INCREMENT begins at 1.
+    let numbered = ColumnShape { is_numbered: true, ..column("bigint(20) unsigned", UNSIGNED) };
+    assert_eq!(Codec::infer(&numbered, true, &options(Engine::MariaDb)), Ok(FieldKind::Integer));
+    let numbered = Codec::new(&numbered, FieldKind::Integer, options(Engine::MariaDb)).unwrap();
+    unreadable(&numbered, &[Cell::text("9223372036854775808")]);
 }
 
 #[test]
@@ -433,6 +439,12 @@ proptest! {
         ] {
             if let Ok(cell) = codec.to_cell(&Value::Timestamp(ms)) {
                 prop_assert_eq!(codec.to_value(&cell), Ok(Value::Timestamp(ms)), "{:?}", cell);
+            }
+            // Texts of the kind datetime are those that the node itself writes.
+            let exact = Codec { field: FieldKind::Datetime, ..codec };
+            if let Ok(cell) = exact.to_cell(&Value::Timestamp(ms)) {
+                let Ok(Value::Str(text)) = exact.to_value(&cell) else { panic!("{cell:?}") };
+                prop_assert_eq!(text.parse::<Datetime>().map(|time| time.to_string()), Ok(text));
             }
         }
     }

@@ -40,6 +40,12 @@ impl Codec {
             ColumnType::Date => match civil::read_date(text) {
                 Ok(date) => Ok(Value::Str(date.to_string())),
                 Err(Fault::Zero) if self.options.zero_date == ZeroDate::Null => Ok(Value::Null),
+                Err(Fault::Expected(expected)) if self.is_sqlite() => {
+                    let expected = format!(
+                        "{expected}; where it holds times as well, say kind = \"datetime\""
+                    );
+                    Err(self.misfit(cell, &expected))
+                }
                 Err(fault) => Err(self.date_misfit(cell, fault)),
             },
             ColumnType::Time => Ok(Value::Str(civil::without_zeros(text).to_owned())),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 
 use super::checks;
-use super::{Line, Mapped, MappedColumn, Mapping, Refusal, Role, duration, nearest, part};
+use super::{Line, Mapped, MappedColumn, Mapping, Refusal, Role, nearest, part};
+use crate::jobs::duration;
 use crate::sql::codec::{Codec, FieldKind, Options, check_key};
 use crate::sql::config::{FieldConfig, FieldTable, Mode, TableConfig};
 use crate::sql::database::Engine;
@@ -26,7 +27,22 @@ pub fn map(
     site: &str,
     number: u32,
 ) -> Mapped {
+    map_as(config, shape, engine, site, number, &BTreeMap::new())
+}
+
+/// As [`map`], where the collection's schema declares these kinds already: a column takes the kind of its field, unless the
+/// settings say one.
+#[must_use]
+pub fn map_as(
+    config: &TableConfig,
+    shape: &TableShape,
+    engine: Engine,
+    site: &str,
+    number: u32,
+    declared: &BTreeMap<String, FieldKind>,
+) -> Mapped {
     let mut build = Build {
+        declared,
         config,
         shape,
         engine,
@@ -54,6 +70,8 @@ pub(super) struct Build<'a> {
     pub(super) shape: &'a TableShape,
     pub(super) engine: Engine,
     site: &'a str,
+    /// What the collection's schema declares.
+    declared: &'a BTreeMap<String, FieldKind>,
     /// What is configured of columns and constants, by name.
     settings: BTreeMap<&'a str, FieldTable>,
     zone: Option<TimeZone>,
@@ -90,7 +108,8 @@ impl<'a> Build<'a> {
         let template = self.template(&key);
         let bound = self.bound(number, &key)?;
         checks::all(self, template.as_ref(), &bound);
-        let ack_timeout = self.setting("ack_timeout", duration(&self.config.ack_timeout));
+        let ack_timeout = duration::parse(&self.config.ack_timeout);
+        let ack_timeout = self.setting("ack_timeout", ack_timeout.map_err(|bad| bad.to_string()));
         let mass_change = self.setting("mass_change", part(&self.config.mass_change));
         let config = self.config;
         let deleted = |name: &String| bound.columns.iter().position(|column| column.name == *name);
@@ -283,9 +302,12 @@ impl<'a> Build<'a> {
 
     fn field(&mut self, shape: &'a ColumnShape, setting: &FieldTable, is_key: bool) {
         let options = self.options(setting);
-        let field = match &setting.kind {
-            Some(kind) => kind.parse(),
-            None => Codec::infer(shape, is_key, &options),
+        let name = setting.field.clone().unwrap_or_else(|| shape.name.clone());
+        let declared = self.declared.get(&name).filter(|_| !setting.skip).copied();
+        let field = match (&setting.kind, declared) {
+            (Some(kind), _) => kind.parse(),
+            (None, Some(declared)) => Ok(declared),
+            (None, None) => Codec::infer(shape, is_key, &options),
         };
         let codec = field.and_then(|field| {
             if is_key {
@@ -293,7 +315,13 @@ impl<'a> Build<'a> {
             }
             Codec::new(shape, field, options)
         });
-        let name = setting.field.clone().unwrap_or_else(|| shape.name.clone());
+        let codec = codec.map_err(|why| match declared {
+            Some(declared) if setting.kind.is_none() => format!(
+                "the schema of {} declares {name} as {declared}: {why}; or say field = \"NAME\" with another name",
+                self.config.collection
+            ),
+            Some(_) | None => why,
+        });
         let field = (!setting.skip).then_some(name);
         match codec {
             Ok(codec) => {

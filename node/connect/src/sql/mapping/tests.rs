@@ -287,6 +287,24 @@ fn what_the_settings_say_is_read() {
 }
 
 #[test]
+fn a_column_takes_the_kind_that_the_schema_declares() {
+    let declared = |kind| BTreeMap::from([("created_at".to_owned(), kind)]);
+    let text = BRANCH.replace("mode", "zone = \"UTC\"\n mode");
+    let shape = products(Engine::MariaDb);
+    let kind = |declared: &BTreeMap<String, FieldKind>| {
+        let mapped = map_as(&config(&text), &shape, Engine::MariaDb, "north", 1, declared);
+        mapped.into_result().map(|mapping| mapping.kinds()["created_at"])
+    };
+    assert_eq!(kind(&BTreeMap::new()), Ok(FieldKind::Timestamp));
+    assert_eq!(kind(&declared(FieldKind::Datetime)), Ok(FieldKind::Datetime));
+    let refusals = kind(&declared(FieldKind::Integer)).unwrap_err();
+    assert!(
+        refusals[0].why.contains("the schema of products declares created_at as integer"),
+        "{refusals:?}"
+    );
+}
+
+#[test]
 fn plan_shows_every_column_with_what_it_is() {
     let mut shape = products(Engine::MariaDb);
     shape.columns.push(ColumnShape { is_generated: true, ..price("total") });

@@ -1,34 +1,4 @@
-//! Times, parts and names of the configuration.
-
-use std::time::Duration;
-
-/// Reads `100ms`, `90s`, `30m`, `1h`, `7d`.
-///
-/// # Errors
-/// What was found and what is expected.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || {
-        format!(
-            "{text:?} is no time, expected a number with ms, s, m, h or d behind it, such as 100ms"
-        )
-    };
-    let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
-    let (number, unit) = text.split_at_checked(end).ok_or_else(expected)?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(expected()),
-    };
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    match number.checked_mul(unit_ms) {
-        Some(0) => Err(format!("{text:?} is no time at all")),
-        Some(ms) => Ok(Duration::from_millis(ms)),
-        None => Err(format!("{text:?} is too long")),
-    }
-}
+//! Parts and names of the configuration.
 
 /// Reads `20%` as 0.2.
 ///
@@ -64,22 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_parts_have_units() {
-        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        for text in [
-            "",
-            "1",
-            "h",
-            "1 h",
-            "-1s",
-            "1.5s",
-            "0s",
-            "99999999999999999999s",
-            "999999999999999999d",
-        ] {
-            assert!(duration(text).is_err(), "{text}");
-        }
+    fn a_part_is_in_percent() {
         assert_eq!(part("20%"), Ok(0.2));
         assert_eq!(part("0.5%"), Ok(0.005));
         for text in ["", "20", "%", "101%", "-1%", "1e1%", "NaN%", "inf%", "1..2%"] {
