@@ -92,8 +92,8 @@ pub struct Lease {
 /// A note: which row changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Names the note to [`Database::delete_notes`]: PostgreSQL's transaction id (of all notes of the transaction), the
-    /// number elsewhere.
+    /// Names the note to [`Database::delete_notes`]: PostgreSQL's transaction id (of all notes of the transaction, unless
+    /// that was read in parts), the number elsewhere.
     pub id: String,
     /// The table's number.
     pub table: u32,
@@ -228,7 +228,7 @@ pub trait Database: Send {
     async fn begin_read(&mut self, tables: &[Bound]) -> Result<(), DbError>;
 
     /// Notes of the snapshot, at most about `limit`: where more of one PostgreSQL transaction are there, all of that
-    /// transaction's.
+    /// transaction's, up to some ten thousands.
     async fn notes(&mut self, limit: usize) -> Result<Vec<Note>, DbError>;
 
     /// The rows of these keys that exist, in any order. Used within a snapshot and within a write.

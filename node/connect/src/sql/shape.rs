@@ -199,7 +199,7 @@ pub struct TableShape {
     pub primary_key: Vec<String>,
     /// Unique indexes besides it.
     pub unique: Vec<UniqueIndex>,
-    /// Foreign keys out of the table and into it; of MariaDB also those further up whose cascades reach the table.
+    /// Foreign keys out of the table and into it; of servers also those further up whose cascades reach the table.
     pub foreign_keys: Vec<ForeignKey>,
     /// Triggers that are not the bridge's.
     pub triggers: Vec<TriggerShape>,

@@ -1,5 +1,8 @@
 //! Notes: none missing, and none that the application could stumble over.
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use branchline_connect::sql::cell::Key;
 use branchline_connect::sql::database::Database;
 
@@ -48,6 +51,68 @@ async fn a_lower_note_that_commits_later_is_not_skipped() {
     second.run("BEGIN; SAVEPOINT a; INSERT INTO t VALUES (3, ''); ROLLBACK TO a; INSERT INTO t VALUES (4, ''); COMMIT").await;
     first.run("COMMIT").await;
     assert_eq!(bench.drain().await, ["I 1", "I 4"]);
+}
+
+/// B3: small transactions are never parted, and one that no memory should have to hold is.
+#[tokio::test]
+async fn a_huge_transaction_is_taken_in_parts_and_loses_no_note() {
+    let Some(mut bench) = bench("CREATE TABLE t (id int PRIMARY KEY)").await else { return };
+    let t = bench.bound(1, "t").await;
+    bench.install(std::slice::from_ref(&t)).await;
+    let mut app = bench.app().await;
+    app.run("INSERT INTO t VALUES (-1), (-2)").await;
+    app.run("INSERT INTO t SELECT generate_series(1, 120000)").await;
+    app.run("INSERT INTO t VALUES (-3)").await;
+    let (mut parts, mut keys) = (Vec::new(), BTreeSet::new());
+    loop {
+        bench.bridge.begin_read(&[]).await.unwrap();
+        let notes = bench.bridge.notes(10_000).await.unwrap();
+        bench.bridge.end_read().await.unwrap();
+        if notes.is_empty() {
+            break;
+        }
+        if parts.len() == 1 {
+            // What moves meanwhile is not deleted, and comes again.
+            app.run("VACUUM FULL branchline_outbox").await;
+        }
+        bench.write().await;
+        bench.bridge.delete_notes(&notes).await.unwrap();
+        bench.bridge.commit().await.unwrap();
+        parts.push(notes.len());
+        keys.extend(notes.into_iter().map(|note| note.key.unwrap()));
+    }
+    assert_eq!(parts[0], 2);
+    assert!(parts.iter().all(|part| *part <= 50_001), "{parts:?}");
+    assert_eq!(keys.len(), 120_003);
+    assert_eq!(bench.bridge.notes_waiting().await.unwrap(), 0);
+}
+
+/// B12: rows that a subscription of the application's own brings are noted, and its worker does not stumble.
+#[tokio::test]
+async fn rows_that_logical_replication_brings_are_noted() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, w text)";
+    let Some(mut bench) = bench(table).await else { return };
+    let source = bench.server.database("", &format!("{table}; CREATE PUBLICATION p FOR TABLE t"));
+    bench
+        .server
+        .run(&source, "SELECT pg_create_logical_replication_slot('branchline_test', 'pgoutput')");
+    let t = bench.bound(1, "t").await;
+    bench.install(std::slice::from_ref(&t)).await;
+    let mut app = bench.app().await;
+    app.run(&format!(
+        "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port={} user=postgres dbname={source}' PUBLICATION p \
+         WITH (create_slot = false, slot_name = 'branchline_test', copy_data = false)",
+        bench.server.port()
+    ))
+    .await;
+    bench.server.run(&source, "INSERT INTO t VALUES (1, 'a'); UPDATE t SET w = 'b'");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while bench.bridge.notes_waiting().await.unwrap() < 2 {
+        assert!(Instant::now() < deadline, "nothing was noted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(bench.drain().await, ["I 1", "U 1"]);
+    app.run("ALTER SUBSCRIPTION s DISABLE; ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s").await;
 }
 
 /// B13, B42, B10: keys that change, what the application's own triggers make of a row, cascades, TRUNCATE.

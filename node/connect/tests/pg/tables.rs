@@ -111,6 +111,23 @@ async fn a_table_is_described_as_it_is() {
     assert_eq!(parent.foreign_keys.len(), 1);
 }
 
+#[tokio::test]
+async fn cascades_that_come_back_by_way_of_another_table_are_found() {
+    let sql = "CREATE TABLE customer (id int PRIMARY KEY, home int);
+        CREATE TABLE address (id int PRIMARY KEY, customer int REFERENCES customer ON DELETE CASCADE);
+        ALTER TABLE customer ADD FOREIGN KEY (home) REFERENCES address ON DELETE SET NULL;
+        CREATE TABLE phone (id int PRIMARY KEY, customer int REFERENCES customer ON DELETE CASCADE)";
+    let Some(mut bench) = bench(sql).await else { return };
+    for (table, comes_back, keys) in
+        [("customer", true, 3), ("address", true, 2), ("phone", false, 3)]
+    {
+        let shape = bench.bridge.shape(table).await.unwrap().unwrap();
+        let above = shape.cascades_from_above();
+        assert_eq!(above.iter().any(|key| key.to == shape.name), comes_back, "{table}");
+        assert_eq!(shape.foreign_keys.len(), keys, "{table}");
+    }
+}
+
 /// B43, and row security.
 #[tokio::test]
 async fn what_triggers_cannot_see_is_refused_by_name() {

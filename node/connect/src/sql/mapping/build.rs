@@ -11,7 +11,7 @@ use crate::sql::codec::{Codec, FieldKind, Options, check_key};
 use crate::sql::config::{FieldConfig, FieldTable, Mode, TableConfig};
 use crate::sql::database::Engine;
 use crate::sql::record_id::Template;
-use crate::sql::shape::{Bound, ColumnShape, ColumnType, ForeignKey, TableShape};
+use crate::sql::shape::{Bound, ColumnShape, ColumnType, TableShape};
 use crate::sql::value::check_collection;
 
 /// What a site's own name is called in settings.
@@ -454,8 +454,6 @@ impl<'a> Build<'a> {
         let key: Vec<usize> = key.iter().map(place).collect::<Option<_>>()?;
         let shape = self.shape;
         let is_captured = self.mode().captures();
-        let refers_to_itself =
-            |foreign: &&ForeignKey| foreign.from == shape.name && foreign.to == shape.name;
         let is_silent = is_captured && self.engine == Engine::MariaDb;
         Some(Bound {
             number,
@@ -465,11 +463,11 @@ impl<'a> Build<'a> {
             site: self.site.to_owned(),
             unique,
             is_captured,
+            // Also by way of other tables.
             cascades_to_itself: shape
-                .foreign_keys
+                .cascades_from_above()
                 .iter()
-                .filter(refers_to_itself)
-                .any(ForeignKey::cascades),
+                .any(|foreign| foreign.to == shape.name),
             silent_cascades: if is_silent { shape.cascades_from_above() } else { Vec::new() },
             columns,
         })

@@ -67,7 +67,14 @@ SELECT c.relname::text AS name, i.indisprimary AS is_primary,
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = $1::text::oid AND i.indisunique ORDER BY c.relname";
 
+/// The foreign keys of a table, and of those further up by whose cascades its rows change.
 const FOREIGN_KEYS: &str = "\
+WITH RECURSIVE above(relation) AS (
+  SELECT $1::text::oid
+  UNION
+  SELECT f.confrelid FROM above a JOIN pg_constraint f ON f.conrelid = a.relation
+  WHERE f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))
+)
 SELECT f.conname::text AS name, fn.nspname::text AS from_schema, fc.relname::text AS from_name,
   tn.nspname::text AS to_schema, tc.relname::text AS to_name,
   f.confdeltype::text AS on_delete, f.confupdtype::text AS on_update,
@@ -78,7 +85,9 @@ SELECT f.conname::text AS name, fn.nspname::text AS from_schema, fc.relname::tex
 FROM pg_constraint f
 JOIN pg_class fc ON fc.oid = f.conrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
 JOIN pg_class tc ON tc.oid = f.confrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
-WHERE f.contype = 'f' AND f.conparentid = 0 AND $1::text::oid IN (f.conrelid, f.confrelid) ORDER BY f.conname";
+WHERE f.contype = 'f' AND f.conparentid = 0
+AND (f.conrelid IN (SELECT relation FROM above) OR f.confrelid = $1::text::oid)
+ORDER BY f.conrelid <> $1::text::oid, f.confrelid <> $1::text::oid, f.conname";
 
 const TRIGGERS: &str = "\
 SELECT t.tgname::text AS name, t.tgtype::integer AS bits, t.tgenabled::text AS enabled

@@ -16,6 +16,10 @@ use super::statement::{self, is_bytes, table};
 /// How many keys go into one statement. The spike's figures are of this size; more gains nothing.
 pub(super) const PIECE: usize = 1_000;
 
+/// So many notes are read at once at most, some 10 MB: a transaction of more, which the node could not write as one
+/// either, is taken in parts.
+const NOTES_MAX: usize = 50_000;
+
 impl Postgres {
     /// Begins a snapshot, with the tables locked first: TRUNCATE is not seen by snapshots that are older.
     pub(super) async fn begin_snapshot(&mut self, tables: &[Bound]) -> Result<(), DbError> {
@@ -62,11 +66,14 @@ impl Postgres {
         let outbox = own(self.home()?, OUTBOX);
         let mut arguments = Arguments::default();
         let limit = arguments.number(i64::try_from(limit.max(1)).unwrap_or(i64::MAX))?;
+        let most = NOTES_MAX.saturating_add(1);
         let sql = format!(
-            "SELECT xid::text, tbl, op::text, key FROM {outbox} WHERE xid <= \
-             (SELECT f.xid FROM (SELECT xid FROM {outbox} ORDER BY xid LIMIT {limit}) AS f ORDER BY f.xid DESC LIMIT 1)"
+            "SELECT xid::text, tbl, op::text, key, ctid::text FROM {outbox} WHERE xid <= \
+             (SELECT f.xid FROM (SELECT xid FROM {outbox} ORDER BY xid LIMIT {limit}) AS f ORDER BY f.xid DESC LIMIT 1) \
+             ORDER BY xid LIMIT {most}"
         );
-        self.session.map(sql, arguments, note).await
+        let notes = self.session.map(sql, arguments, note).await?;
+        Ok(whole_transactions(notes))
     }
 
     /// The rows of some keys, locked or not.
@@ -100,15 +107,33 @@ impl Postgres {
     }
 }
 
-fn note(row: &PgRow) -> Result<Note, sqlx::Error> {
+/// Notes in the order of their transactions, as far as those are whole. Of a transaction that alone is too large, what was
+/// read, each note named by its place.
+fn whole_transactions(mut notes: Vec<(Note, String)>) -> Vec<Note> {
+    if notes.len() > NOTES_MAX {
+        let cut = notes.last().map(|(note, _)| note.id.clone()).unwrap_or_default();
+        let whole = notes.iter().take_while(|(note, _)| note.id != cut).count();
+        if whole > 0 {
+            notes.truncate(whole);
+        } else {
+            for (note, place) in &mut notes {
+                note.id = format!("{}@{place}", note.id);
+            }
+        }
+    }
+    notes.into_iter().map(|(note, _)| note).collect()
+}
+
+fn note(row: &PgRow) -> Result<(Note, String), sqlx::Error> {
     let operation: String = row.try_get(2)?;
-    Ok(Note {
+    let note = Note {
         id: row.try_get(0)?,
         // Never below 0: only the bridge writes notes.
         table: u32::try_from(row.try_get::<i32, _>(1)?).unwrap_or(0),
         operation: operation.chars().next().unwrap_or('L'),
         key: row.try_get(3)?,
-    })
+    };
+    Ok((note, row.try_get(4)?))
 }
 
 /// A row as it was read; `None` where a column of its key is NULL, so that nothing names it.

@@ -48,15 +48,42 @@ impl Postgres {
         Ok(begun? == 1)
     }
 
-    /// Deletes notes, by their transactions: one that has committed makes no more.
+    /// Deletes notes, by their transactions: one that has committed makes no more. Those of a transaction that was read in
+    /// parts go by their places; should these have changed meanwhile (`VACUUM FULL`), the note stays and comes again.
     pub(super) async fn remove_notes(&mut self, notes: &[Note]) -> Result<(), DbError> {
         let outbox = own(self.home()?, OUTBOX);
-        let transactions: BTreeSet<&str> = notes.iter().map(|note| &*note.id).collect();
-        let transactions: Vec<&str> = transactions.into_iter().collect();
-        for piece in transactions.chunks(PIECE) {
+        let (mut whole, mut parts) = (BTreeSet::new(), Vec::new());
+        for note in notes {
+            match note.id.split_once('@') {
+                Some((transaction, place)) => parts.push((transaction, place, note)),
+                None => {
+                    whole.insert(&*note.id);
+                }
+            }
+        }
+        let whole: Vec<&str> = whole.into_iter().collect();
+        for piece in whole.chunks(PIECE) {
             let mut arguments = Arguments::default();
             let ids = arguments.texts(piece.iter().map(|id| Some((*id).to_owned())).collect())?;
             let sql = format!("DELETE FROM {outbox} WHERE xid = ANY ({ids}::text[]::xid8[])");
+            self.session.count(sql, arguments).await?;
+        }
+        for piece in parts.chunks(PIECE) {
+            let mut arguments = Arguments::default();
+            let text = |text: &str| Some(text.to_owned());
+            let places =
+                arguments.texts(piece.iter().map(|(_, place, _)| text(place)).collect())?;
+            let ids = arguments.texts(piece.iter().map(|(id, _, _)| text(id)).collect())?;
+            let tables = piece.iter().map(|(_, _, note)| i64::from(note.table)).collect();
+            let tables = arguments.numbers(tables)?;
+            let keys =
+                arguments.texts(piece.iter().map(|(_, _, note)| note.key.clone()).collect())?;
+            let sql = format!(
+                "DELETE FROM {outbox} AS o \
+                 USING unnest({places}::text[]::tid[], {ids}::text[]::xid8[], {tables}::bigint[], {keys}::text[]) \
+                 AS u(place, xid, tbl, key) WHERE o.ctid = ANY ({places}::text[]::tid[]) AND o.ctid = u.place \
+                 AND o.xid = u.xid AND o.tbl = u.tbl AND o.key IS NOT DISTINCT FROM u.key"
+            );
             self.session.count(sql, arguments).await?;
         }
         Ok(())
