@@ -84,6 +84,17 @@ async fn a_table_that_is_rebuilt_is_blind_until_it_is_installed_again() {
         bridge.database.blind(&tables).await.unwrap()[0].what,
         "trigger branchline_1_u is missing"
     );
+
+    // Without the outbox the application cannot write: the triggers are there still.
+    till.run("DROP TABLE branchline_outbox").await;
+    till.try_run("DELETE FROM goods").await.unwrap_err();
+    let blind = bridge.database.blind(&tables).await.unwrap();
+    assert!(blind[0].what.contains("branchline_outbox"), "{blind:?}");
+    bridge.database.install(&tables).await.unwrap();
+    // SQLite looks for a trigger's table in the schema as the connection knows it, which a read brings up to date.
+    till.value("SELECT count(*) FROM goods").await;
+    till.run("DELETE FROM goods WHERE id = 3").await;
+    assert_eq!(bridge.drain(&tables).await, ["1 D 3"]);
 }
 
 /// The driver's thread panics when a `SELECT *` meets another process's ALTER TABLE; ours does not ask so, and a dead

@@ -36,6 +36,8 @@ impl Shop {
         let mut till = shop.till(true).await;
         till.run(&format!("PRAGMA journal_mode = {journal_mode}")).await;
         till.run(schema).await;
+        // The last connection has the file for itself while it closes.
+        till.0.close().await.unwrap();
         shop
     }
 

@@ -12,7 +12,7 @@ use super::types::column_type;
 use crate::sql::cell::Cell;
 use crate::sql::database::{Blind, DbError};
 use crate::sql::shape::{
-    Bound, ColumnShape, ForeignKey, TableName, TableShape, TriggerShape, UniqueIndex,
+    Bound, ColumnShape, ColumnType, ForeignKey, TableName, TableShape, TriggerShape, UniqueIndex,
 };
 
 /// A trigger of a bridge: its name, its statement, its table.
@@ -296,6 +296,9 @@ impl SqliteDatabase {
             column.key_trap = match traps.first() {
                 Some((true, _)) => Some("COLLATE NOCASE: 'A' and 'a' are one key".to_owned()),
                 Some((_, true)) => Some("COLLATE RTRIM: 'a' and 'a ' are one key".to_owned()),
+                _ if matches!(column.kind, ColumnType::Float { .. }) => {
+                    Some("floats have no exact text, so a row may not be found by it".to_owned())
+                }
                 _ if column.declared.is_empty() => {
                     Some("no type is declared: 7 and '7' are two keys".to_owned())
                 }

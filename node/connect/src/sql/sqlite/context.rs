@@ -113,7 +113,7 @@ impl SqliteDatabase {
     ) -> Result<bool, DbError> {
         self.session.check_file()?;
         self.written.clear();
-        self.written_at_savepoint = 0;
+        self.savepoint_at = None;
         self.session.run("BEGIN IMMEDIATE", Vec::new()).await?;
         let begun = self.count_write(token, generation, applied).await;
         if !matches!(begun, Ok(true)) {

@@ -56,8 +56,8 @@ pub struct SqliteDatabase {
     has_deferred_keys: Option<bool>,
     /// What the write that is under way has written, if there are.
     written: Vec<(Bound, Vec<Key>)>,
-    /// How much of it had been written at the savepoint.
-    written_at_savepoint: usize,
+    /// How much of it had been written at the savepoint; `None`: there is none.
+    savepoint_at: Option<usize>,
     /// `PRAGMA schema_version` as it was last.
     schema: Option<i64>,
 }
@@ -82,7 +82,7 @@ impl SqliteDatabase {
             conflict_clauses: BTreeMap::new(),
             has_deferred_keys: None,
             written: Vec::new(),
-            written_at_savepoint: 0,
+            savepoint_at: None,
             schema: None,
         })
     }
@@ -288,12 +288,17 @@ impl Database for SqliteDatabase {
     }
 
     async fn savepoint(&mut self) -> Result<(), DbError> {
-        self.written_at_savepoint = self.written.len();
-        self.session.run("SAVEPOINT branchline", Vec::new()).await.map(|_| ())
+        // One at a time: each that is open makes every write of a page dearer.
+        if self.savepoint_at.take().is_some() {
+            self.session.run("RELEASE branchline", Vec::new()).await?;
+        }
+        self.session.run("SAVEPOINT branchline", Vec::new()).await?;
+        self.savepoint_at = Some(self.written.len());
+        Ok(())
     }
 
     async fn undo(&mut self) -> Result<(), DbError> {
-        self.written.truncate(self.written_at_savepoint);
+        self.written.truncate(self.savepoint_at.unwrap_or(0));
         self.session.run("ROLLBACK TO branchline", Vec::new()).await.map(|_| ())
     }
 

@@ -1,7 +1,8 @@
 //! All SQL for rows, and the one function that quotes names.
 //!
 //! SQLite takes `"name"` for a text where no column is called so, as after a migration has dropped it. Every column is
-//! therefore written with its table (`t."name"`), where that rule does not hold.
+//! therefore written with its table (`"goods"."name"`), where that rule does not hold. Tables keep their names, since a
+//! filter may use them; what else is in a statement has names that no table and no column of an application has.
 
 use std::fmt::Write as _;
 
@@ -36,21 +37,26 @@ fn is_blob(column: &ColumnShape) -> bool {
     matches!(column.kind, ColumnType::Bytes { .. })
 }
 
+/// A column with its table.
+fn of(table: &Bound, column: &str) -> String {
+    format!("{}.{}", quoted(&table.table.name), quoted(column))
+}
+
+/// The keys of the JSON array `?1`, one row each. The columns of `json_each` itself (`key`, `value`, `type`, `id`, …) would
+/// meet those of the table in a filter.
+const KEYS: &str = "(SELECT j.value AS branchline_key, j.key AS branchline_place FROM json_each(?1) AS j) AS branchline_keys";
+
 /// A key column's value as the text that [`Key`] has.
-fn key_text(column: &ColumnShape) -> String {
-    let name = quoted(&column.name);
-    if is_blob(column) {
-        format!("lower(hex(t.{name}))")
-    } else {
-        format!("CAST(t.{name} AS TEXT)")
-    }
+fn key_text(table: &Bound, column: &ColumnShape) -> String {
+    let name = of(table, &column.name);
+    if is_blob(column) { format!("lower(hex({name}))") } else { format!("CAST({name} AS TEXT)") }
 }
 
 /// What is read of each row: the key's texts, the cells, whether the filter is true. The filter is given the site as
 /// parameter `?2`.
 fn columns_read(table: &Bound) -> String {
-    let mut list: Vec<String> = table.key_columns().map(key_text).collect();
-    list.extend(table.columns.iter().map(|column| format!("t.{}", quoted(&column.name))));
+    let mut list: Vec<String> = table.key_columns().map(|column| key_text(table, column)).collect();
+    list.extend(table.columns.iter().map(|column| of(table, &column.name)));
     list.push(match &table.filter {
         // The line's end is for a filter that ends in a comment.
         Some(filter) => format!("({}\n) IS TRUE", filter_text(filter)),
@@ -73,21 +79,21 @@ pub(super) fn filter_text(filter: &str) -> String {
 /// The value at a place of the key, out of one element of the JSON array of keys.
 fn key_value(table: &Bound, place: usize, column: &ColumnShape) -> String {
     let value = match table.key.len() {
-        1 => "j.value".to_owned(),
-        _ => format!("json_extract(j.value, '$[{place}]')"),
+        1 => "branchline_key".to_owned(),
+        _ => format!("json_extract(branchline_key, '$[{place}]')"),
     };
     if is_blob(column) { format!("unhex({value})") } else { value }
 }
 
-/// The condition that row `t` has the key of element `j`. It is compared as the column's affinity wants it, so that an
+/// The condition that a row of the table has a key. It is compared as the column's affinity wants it, so that an
 /// index is used; where a collation would take two keys for one, byte by byte as well.
 fn key_equals(table: &Bound, value: impl Fn(usize, &ColumnShape) -> String) -> String {
     let mut conditions = Vec::new();
     for (place, column) in table.key_columns().enumerate() {
-        let (name, value) = (quoted(&column.name), value(place, column));
-        conditions.push(format!("t.{name} = {value}"));
+        let (name, value) = (of(table, &column.name), value(place, column));
+        conditions.push(format!("{name} = {value}"));
         if column.key_trap.is_some() {
-            conditions.push(format!("t.{name} = {value} COLLATE BINARY"));
+            conditions.push(format!("{name} = {value} COLLATE BINARY"));
         }
     }
     conditions.join(" AND ")
@@ -96,7 +102,7 @@ fn key_equals(table: &Bound, value: impl Fn(usize, &ColumnShape) -> String) -> S
 /// The rows of the keys in the JSON array `?1`.
 pub(super) fn rows(table: &Bound) -> String {
     format!(
-        "SELECT {} FROM json_each(?1) AS j CROSS JOIN {} AS t ON {}",
+        "SELECT {} FROM {KEYS} CROSS JOIN {} ON {}",
         columns_read(table),
         quoted(&table.table.name),
         key_equals(table, |place, column| key_value(table, place, column)),
@@ -105,8 +111,7 @@ pub(super) fn rows(table: &Bound) -> String {
 
 /// Rows behind the key in `?3` and following, `?1` of them at most. Rows without a key are none.
 pub(super) fn page(table: &Bound, is_first: bool) -> String {
-    let names: Vec<String> =
-        table.key_columns().map(|column| format!("t.{}", quoted(&column.name))).collect();
+    let names: Vec<String> = table.key_columns().map(|column| of(table, &column.name)).collect();
     let mut conditions = Vec::new();
     for (name, column) in names.iter().zip(table.key_columns()) {
         match (is_blob(column), column.is_nullable) {
@@ -124,7 +129,7 @@ pub(super) fn page(table: &Bound, is_first: bool) -> String {
         false => format!(" WHERE {}", conditions.join(" AND ")),
     };
     format!(
-        "SELECT {} FROM {} AS t{condition} ORDER BY {} LIMIT ?1",
+        "SELECT {} FROM {}{condition} ORDER BY {} LIMIT ?1",
         columns_read(table),
         quoted(&table.table.name),
         names.join(", "),
@@ -159,7 +164,7 @@ pub(super) fn keys_json(keys: &[Key]) -> String {
 /// Which of the keys in `?1` have rows: their places in the array.
 pub(super) fn present(table: &Bound) -> String {
     format!(
-        "SELECT j.key FROM json_each(?1) AS j WHERE EXISTS (SELECT 1 FROM {} AS t WHERE {})",
+        "SELECT branchline_place FROM {KEYS} WHERE EXISTS (SELECT 1 FROM {} WHERE {})",
         quoted(&table.table.name),
         key_equals(table, |place, column| key_value(table, place, column)),
     )
@@ -189,18 +194,18 @@ fn names_of(table: &Bound, columns: &[usize]) -> Vec<String> {
 
 /// What [`update`] assigns: the values and amounts that follow the key among a row's parameters.
 pub(super) fn assignments(table: &Bound, set: &[usize], add: &[usize]) -> Vec<String> {
-    let key_length = table.key.len();
+    let (row, key_length) = (quoted(&table.table.name), table.key.len());
     let mut assignments = Vec::new();
     for (place, name) in names_of(table, set).iter().enumerate() {
-        assignments.push(format!("{name} = v.c{}", key_length + place));
+        assignments.push(format!("{name} = branchline_v.c{}", key_length + place));
     }
     for (place, name) in names_of(table, add).iter().enumerate() {
-        let amount = format!("v.c{}", key_length + set.len() + place);
+        let amount = format!("branchline_v.c{}", key_length + set.len() + place);
         // SQLite makes a float of a sum that is too large, and a number of a text; abs() of the least number is an
         // error. The amount is in it so that it is not computed beforehand.
         assignments.push(format!(
-            "{name} = CASE WHEN typeof(t.{name}) = 'integer' AND typeof(t.{name} + {amount}) = 'integer' \
-             THEN t.{name} + {amount} ELSE abs({amount} * 0 - 9223372036854775807 - 1) END"
+            "{name} = CASE WHEN typeof({row}.{name}) = 'integer' AND typeof({row}.{name} + {amount}) = 'integer' \
+             THEN {row}.{name} + {amount} ELSE abs({amount} * 0 - 9223372036854775807 - 1) END"
         ));
     }
     assignments
@@ -216,13 +221,13 @@ pub(super) fn update(
 ) -> String {
     let columns: Vec<String> = (0..parameters).map(|number| format!("c{number}")).collect();
     format!(
-        "WITH v({}) AS (VALUES {}) UPDATE{} {} AS t SET {} FROM v WHERE {}",
+        "WITH branchline_v({}) AS (VALUES {}) UPDATE{} {} SET {} FROM branchline_v WHERE {}",
         columns.join(", "),
         placeholders(rows, parameters),
         if is_or_abort { " OR ABORT" } else { "" },
         quoted(&table.table.name),
         assignments.join(", "),
-        key_equals(table, |place, _| format!("v.c{place}")),
+        key_equals(table, |place, _| format!("branchline_v.c{place}")),
     )
 }
 
@@ -234,17 +239,17 @@ pub(super) fn delete(table: &Bound, rows: usize) -> String {
         .map(|condition| format!("({condition})"))
         .collect();
     let name = quoted(&table.table.name);
-    format!("DELETE FROM {name} AS t WHERE {}", conditions.join(" OR "))
+    format!("DELETE FROM {name} WHERE {}", conditions.join(" OR "))
 }
 
 /// The value of a foreign key's columns in one of the rows of the keys in `?1` that has no parent.
 pub(super) fn without_parent(table: &Bound, key: &ForeignKey) -> Option<String> {
     let keys = key_equals(table, |place, column| key_value(table, place, column));
     Some(format!(
-        "SELECT {} FROM json_each(?1) AS j CROSS JOIN {} AS t ON {keys} WHERE {} LIMIT 1",
-        values_text("t", &key.from_columns),
+        "SELECT {} FROM {KEYS} CROSS JOIN {} ON {keys} WHERE {} LIMIT 1",
+        values_text(key),
         quoted(&table.table.name),
-        is_orphan(key, "t")?,
+        is_orphan(key)?,
     ))
 }
 
@@ -257,37 +262,43 @@ pub(super) fn left_children(table: &Bound, key: &ForeignKey) -> Option<String> {
     let mut conditions = Vec::new();
     for (place, column) in table.key_columns().enumerate() {
         let at = key.to_columns.iter().position(|name| name.eq_ignore_ascii_case(&column.name))?;
-        let from = quoted(key.from_columns.get(at)?);
-        conditions.push(format!("t.{from} = {}", key_value(table, place, column)));
+        let from = referring(key, key.from_columns.get(at)?);
+        conditions.push(format!("{from} = {}", key_value(table, place, column)));
     }
     Some(format!(
-        "SELECT {} FROM json_each(?1) AS j CROSS JOIN {} AS t ON {} WHERE {} LIMIT 1",
-        values_text("t", &key.from_columns),
+        "SELECT {} FROM {KEYS} CROSS JOIN {} ON {} WHERE {} LIMIT 1",
+        values_text(key),
         quoted(&key.from.name),
         conditions.join(" AND "),
-        is_orphan(key, "t")?,
+        is_orphan(key)?,
     ))
 }
 
-fn values_text(row: &str, columns: &[String]) -> String {
-    let text = |column: &String| format!("quote({row}.{})", quoted(column));
-    columns.iter().map(text).collect::<Vec<_>>().join(" || ', ' || ")
+fn referring(key: &ForeignKey, column: &str) -> String {
+    format!("{}.{}", quoted(&key.from.name), quoted(column))
 }
 
-fn is_orphan(key: &ForeignKey, row: &str) -> Option<String> {
+fn values_text(key: &ForeignKey) -> String {
+    let text = |column: &String| format!("quote({})", referring(key, column));
+    key.from_columns.iter().map(text).collect::<Vec<_>>().join(" || ', ' || ")
+}
+
+fn is_orphan(key: &ForeignKey) -> Option<String> {
     let mut conditions = Vec::new();
     let mut equal = Vec::new();
     for (from, to) in key.from_columns.iter().zip(&key.to_columns) {
-        let from = quoted(from);
-        conditions.push(format!("{row}.{from} IS NOT NULL"));
-        equal.push(format!("p.{} = {row}.{from}", quoted(to)));
+        let from = referring(key, from);
+        conditions.push(format!("{from} IS NOT NULL"));
+        equal.push(format!("branchline_p.{} = {from}", quoted(to)));
     }
     if equal.is_empty() {
         return None;
     }
     let parent = quoted(&key.to.name);
-    conditions
-        .push(format!("NOT EXISTS (SELECT 1 FROM {parent} AS p WHERE {})", equal.join(" AND ")));
+    conditions.push(format!(
+        "NOT EXISTS (SELECT 1 FROM {parent} AS branchline_p WHERE {})",
+        equal.join(" AND ")
+    ));
     Some(conditions.join(" AND "))
 }
 
