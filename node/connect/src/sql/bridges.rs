@@ -9,13 +9,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use branchline_node::Handle;
+use branchline_node::records::{FieldSpec, RecordKey, SCHEMA_COLLECTION, Schema, read};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::codec::FieldKind;
 use super::config::BridgeConfig;
 use super::database::{Database, DbError, Engine};
 use super::mapping::{self, Mapping};
 use super::mariadb::MariaDb;
+use super::plan;
 use super::postgres::Postgres;
 use super::sqlite::SqliteDatabase;
 use super::state::{State, StateError};
@@ -232,7 +235,8 @@ impl Beginning {
             .map(|table| (table.bound.table.to_string(), table.bound.number))
             .collect();
         let mut database = connect(&self.config).await?;
-        let mappings = bind(&self.config, database.as_mut(), &site, &known).await?;
+        let declared = declared(&node, &self.config).await?;
+        let mappings = bind(&self.config, database.as_mut(), &site, &known, &declared).await?;
         let poll = duration::parse(&self.config.poll)?;
         let name = self.config.name.clone();
         Ok(Parts { name, node, database, state, mappings, poll })
@@ -265,15 +269,39 @@ pub fn engine(config: &BridgeConfig) -> Result<Engine, NotReady> {
     }
 }
 
+/// The kinds that schemas declare, by collection and field.
+pub type Declared = BTreeMap<String, BTreeMap<String, FieldKind>>;
+
+/// What the schemas of a bridge's collections declare already.
+pub async fn declared(node: &Handle, config: &BridgeConfig) -> Result<Declared, NotReady> {
+    let mut found = BTreeMap::new();
+    for table in &config.tables {
+        let id = table.collection.clone();
+        let read = node.read(move |tables, space| {
+            let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
+            read::record(tables, &key)
+        });
+        let view = read.await.map_err(|error| NotReady::Node(error.to_string()))?;
+        let schema = view.as_ref().and_then(Schema::of).unwrap_or_default();
+        let kind = |(field, spec): (&String, &FieldSpec)| {
+            Some((field.clone(), spec.kind.as_str().parse().ok()?))
+        };
+        found.insert(table.collection.clone(), schema.fields().iter().filter_map(kind).collect());
+    }
+    Ok(found)
+}
+
 /// Binds a bridge's tables. `known`: the numbers that tables have already.
 pub async fn bind(
     config: &BridgeConfig,
     database: &mut dyn Database,
     site: &str,
     known: &BTreeMap<String, u32>,
+    declared: &Declared,
 ) -> Result<BTreeMap<u32, Mapping>, NotReady> {
-    let mut mappings = BTreeMap::new();
-    let mut refusals = Vec::new();
+    let mut mappings = Vec::new();
+    let mut refusals = plan::wrong_settings(config);
+    let undeclared = BTreeMap::new();
     let mut next = known.values().max().map_or(1, |number| number + 1);
     for table in &config.tables {
         let shape = database.shape(&table.table).await?;
@@ -282,12 +310,16 @@ pub async fn bind(
             next += 1;
             next - 1
         });
-        match mapping::map(table, &shape, database.engine(), site, number).into_result() {
-            Ok(mapping) => {
-                mappings.insert(number, mapping);
-            }
+        let declared = declared.get(&table.collection).unwrap_or(&undeclared);
+        let mapped = mapping::map_as(table, &shape, database.engine(), site, number, declared);
+        match mapped.into_result() {
+            Ok(mapping) => mappings.push(mapping),
             Err(found) => refusals.extend(found.iter().map(ToString::to_string)),
         }
     }
-    if refusals.is_empty() { Ok(mappings) } else { Err(NotReady::Refused(refusals)) }
+    refusals.extend(plan::contradictions(&mappings));
+    if !refusals.is_empty() {
+        return Err(NotReady::Refused(refusals));
+    }
+    Ok(mappings.into_iter().map(|mapping| (mapping.bound.number, mapping)).collect())
 }

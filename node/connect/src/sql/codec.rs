@@ -131,7 +131,7 @@ impl Codec {
                 | ColumnType::Boolean,
                 _,
             ) => self.number_to_value(cell)?,
-            (ColumnType::Json { is_normalised }, _) => self.json_to_value(cell, *is_normalised)?,
+            (ColumnType::Json { .. }, _) => self.json_to_value(cell)?,
             (ColumnType::DateTime { .. }, _) => self.time_to_value(cell)?,
             (ColumnType::Refused { why }, _) => return Err(self.misfit(cell, why)),
             (

@@ -2,6 +2,6 @@
 
 pub use branchline_node::records::query::Filter;
 pub use branchline_node::records::{
-    DECIMAL_DIGITS_MAX, Datetime, FIELD_NAME_BYTES_MAX, Fields, INCREMENT_MAX, Kind,
-    RECORD_ID_BYTES_MAX, Schema, VALUE_BYTES_MAX, Value, check_collection,
+    DECIMAL_DIGITS_MAX, Datetime, FIELD_NAME_BYTES_MAX, Fields, INCREMENT_MAX, RECORD_ID_BYTES_MAX,
+    Schema, VALUE_BYTES_MAX, Value, check_collection,
 };

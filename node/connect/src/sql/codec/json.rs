@@ -13,7 +13,7 @@ use crate::sql::value::Value;
 const EXPONENT_MAX: i64 = 131_072;
 
 impl Codec {
-    pub(super) fn json_to_value(&self, cell: &Cell, _is_normalised: bool) -> Result<Value, Misfit> {
+    pub(super) fn json_to_value(&self, cell: &Cell) -> Result<Value, Misfit> {
         match cell {
             Cell::Text(text) => Ok(Value::Str(text.clone())),
             Cell::Null | Cell::Integer(_) | Cell::Real(_) | Cell::Bytes(_) => {

@@ -300,28 +300,42 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn field(&mut self, shape: &'a ColumnShape, setting: &FieldTable, is_key: bool) {
+    /// The codec of a column that is the field `name`.
+    fn codec(
+        &self,
+        shape: &ColumnShape,
+        name: &str,
+        setting: &FieldTable,
+        is_key: bool,
+    ) -> Result<Codec, String> {
         let options = self.options(setting);
-        let name = setting.field.clone().unwrap_or_else(|| shape.name.clone());
-        let declared = self.declared.get(&name).filter(|_| !setting.skip).copied();
+        let declared = self.declared.get(name).filter(|_| !setting.skip).copied();
         let field = match (&setting.kind, declared) {
-            (Some(kind), _) => kind.parse(),
-            (None, Some(declared)) => Ok(declared),
-            (None, None) => Codec::infer(shape, is_key, &options),
+            (Some(kind), _) => kind.parse()?,
+            (None, Some(declared)) => declared,
+            (None, None) => Codec::infer(shape, is_key, &options)?,
         };
-        let codec = field.and_then(|field| {
-            if is_key {
-                check_key(shape, field, &options)?;
-            }
-            Codec::new(shape, field, options)
-        });
-        let codec = codec.map_err(|why| match declared {
-            Some(declared) if setting.kind.is_none() => format!(
-                "the schema of {} declares {name} as {declared}: {why}; or say field = \"NAME\" with another name",
-                self.config.collection
-            ),
-            Some(_) | None => why,
-        });
+        let fits = if is_key { check_key(shape, field, &options) } else { Ok(()) };
+        let codec = fits.and_then(|()| Codec::new(shape, field, options));
+        let schema = |declared| {
+            format!("the schema of {} declares {name} as {declared}", self.config.collection)
+        };
+        match (codec, declared) {
+            (Ok(_), Some(declared)) if declared != field => Err(format!(
+                "{}, which never changes, and not as {field}: say field = \"NAME\" with another name",
+                schema(declared)
+            )),
+            (Err(why), Some(declared)) if declared == field => Err(format!(
+                "{}: {why}; or say field = \"NAME\" with another name",
+                schema(declared)
+            )),
+            (codec, _) => codec,
+        }
+    }
+
+    fn field(&mut self, shape: &'a ColumnShape, setting: &FieldTable, is_key: bool) {
+        let name = setting.field.clone().unwrap_or_else(|| shape.name.clone());
+        let codec = self.codec(shape, &name, setting, is_key);
         let field = (!setting.skip).then_some(name);
         match codec {
             Ok(codec) => {

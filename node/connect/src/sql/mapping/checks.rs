@@ -3,7 +3,7 @@
 use super::build::Build;
 use crate::sql::config::{Mode, SideEffects};
 use crate::sql::record_id::Template;
-use crate::sql::shape::{Bound, ColumnType, ForeignKey};
+use crate::sql::shape::{Bound, ColumnShape, ColumnType, ForeignKey};
 use crate::sql::value::FIELD_NAME_BYTES_MAX;
 
 /// Checks all that depends on more than one column.
@@ -66,36 +66,49 @@ fn quoted(bound: &Bound) -> String {
 
 /// Numbers that the database gives out are this office's own.
 fn numbering(build: &mut Build<'_>, template: &Template, bound: &Bound) {
-    let numbered = bound.key_columns().find(|column| column.is_numbered).cloned();
-    let names_office = template.has_site() || bound.key_columns().any(|column| !column.is_numbered);
-    let Some(column) = numbered.filter(|_| !names_office) else {
-        let others =
-            build.columns.iter().filter(|(shape, mapped)| shape.is_numbered && !mapped.is_key);
-        let names: Vec<String> = others.map(|(shape, _)| shape.name.clone()).collect();
-        if build.mode().applies() && !names.is_empty() {
-            build.warnings.push(format!(
-                "{}: other offices' numbers will be written into it, beside those that this database gives out",
-                names.join(", ")
-            ));
-        }
-        return;
-    };
-    if build.mode().applies() {
-        build.refuse(
-            &column.name,
-            format!(
-                "this database numbers it, and so does every other office's: their rows would meet this office's. Say record_id \
-                 = \"{{site}}-{{{}}}\", so that only records of this office are applied, or apply to a table whose key holds the \
-                 office as well",
-                column.name
-            ),
-        );
-    } else {
+    let others = build.columns.iter().filter(|(shape, mapped)| shape.is_numbered && !mapped.is_key);
+    let others: Vec<String> = others.map(|(shape, _)| shape.name.clone()).collect();
+    if build.mode().applies() && !others.is_empty() {
         build.warnings.push(format!(
-            "{}: this database numbers it; where more than one office captures such a table, say record_id = \
-             \"{{site}}-{{{}}}\", or their rows become one record",
-            column.name, column.name
+            "{}: other offices' numbers will be written into it, beside those that this database gives out",
+            others.join(", ")
         ));
+    }
+    if template.has_site() {
+        return;
+    }
+    let with_site = format!("record_id = \"{{site}}-{template}\"");
+    let (numbered, rest): (Vec<_>, Vec<_>) =
+        bound.key_columns().partition(|column| column.is_numbered);
+    let names = |columns: &[&ColumnShape]| {
+        columns.iter().map(|column| &column.name[..]).collect::<Vec<_>>().join(", ")
+    };
+    let is_number = |column: &&ColumnShape| matches!(column.kind, ColumnType::Integer { .. });
+    match (&numbered[..], build.mode().applies()) {
+        ([], _) if !rest.iter().all(is_number) => {}
+        ([], _) => build.warnings.push(format!(
+            "{}: each number must mean the same at every office; where it is an office's own, say {with_site}, or the rows of two \
+             offices become one record",
+            names(&rest)
+        )),
+        ([_, ..], true) if rest.is_empty() => build.refuse(
+            &names(&numbered),
+            format!(
+                "this database numbers it, and so does every other office's: their rows would meet this office's. Say {with_site}, \
+                 so that only records of this office are applied, or apply to a table whose key holds the office as well"
+            ),
+        ),
+        ([_, ..], true) => build.warnings.push(format!(
+            "{}: this database numbers it, so {} has to name the office, or other offices' rows meet this office's; else say \
+             {with_site}",
+            names(&numbered),
+            names(&rest)
+        )),
+        ([_, ..], false) => build.warnings.push(format!(
+            "{}: this database numbers it; where more than one office captures such a table, say {with_site}, or their rows become \
+             one record",
+            names(&numbered)
+        )),
     }
 }
 

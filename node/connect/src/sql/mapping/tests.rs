@@ -297,6 +297,16 @@ fn a_column_takes_the_kind_that_the_schema_declares() {
     };
     assert_eq!(kind(&BTreeMap::new()), Ok(FieldKind::Timestamp));
     assert_eq!(kind(&declared(FieldKind::Datetime)), Ok(FieldKind::Datetime));
+    let other = text.replace("[fields]", "[fields]\n created_at = { kind = \"timestamp\" }");
+    let other = map_as(
+        &config(&other),
+        &shape,
+        Engine::MariaDb,
+        "north",
+        1,
+        &declared(FieldKind::Datetime),
+    );
+    assert!(other.refusals[0].why.contains("never changes"), "{:?}", other.refusals);
     let refusals = kind(&declared(FieldKind::Integer)).unwrap_err();
     assert!(
         refusals[0].why.contains("the schema of products declares created_at as integer"),

@@ -85,7 +85,24 @@ fn numbers_that_the_database_gives_out_are_not_applied_from_other_offices() {
     assert!(refusals(&plain("record_id = \"{site}-{id}\""), &shape, Engine::Postgres).is_empty());
     let with_office =
         table("t", &["office", "id"], vec![not_null(text("office")), numbered(integer("id"))]);
-    assert!(refusals(&plain(""), &with_office, Engine::Postgres).is_empty());
+    let warned = |shape: &TableShape| {
+        let mapped = map(&config(&plain("")), shape, Engine::Postgres, "north", 1);
+        assert!(mapped.mapping.is_some(), "{:?}", mapped.refusals);
+        mapped.warnings.join("; ")
+    };
+    assert!(
+        warned(&with_office).contains("office has to name the office"),
+        "{}",
+        warned(&with_office)
+    );
+    // Lines of orders have the numbers of this office's orders.
+    let lines = table(
+        "t",
+        &["order_id", "line"],
+        vec![not_null(integer("order_id")), not_null(integer("line"))],
+    );
+    assert!(warned(&lines).contains("{site}-{order_id}-{line}"), "{}", warned(&lines));
+    assert_eq!(warned(&table("t", &["k"], vec![not_null(text("k"))])), "");
     let captured =
         map(&config(&plain("").replace("both", "capture")), &shape, Engine::Postgres, "north", 1);
     assert!(captured.mapping.is_some() && captured.warnings[0].contains("{site}-{id}"));
