@@ -11,6 +11,9 @@ use crate::sql::value::Value;
 
 /// Greatest power of ten that is written out: PostgreSQL's numbers end there.
 const EXPONENT_MAX: i64 = 131_072;
+/// Longest JSON that is written out to be compared. A field's text is no longer than a MiB, but of `1e131072`, nine bytes,
+/// come 131,073; PostgreSQL gives no such value back as a field could keep it.
+const CANONICAL_BYTES_MAX: usize = 4 << 20;
 
 impl Codec {
     pub(super) fn json_to_value(&self, cell: &Cell) -> Result<Value, Misfit> {
@@ -54,14 +57,15 @@ fn has_nul(json: &Json) -> bool {
     }
 }
 
-/// JSON without what `jsonb` does not keep: the order of names, names that come twice, blanks, powers of ten.
+/// JSON without what `jsonb` does not keep: the order of names, names that come twice, blanks, powers of ten. `None`: it is
+/// no JSON, or too long when it is written out.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let mut to = String::with_capacity(text.len());
-    write(&serde_json::from_str(text).ok()?, &mut to);
+    write(&serde_json::from_str(text).ok()?, &mut to)?;
     Some(to)
 }
 
-fn write(json: &Json, to: &mut String) {
+fn write(json: &Json, to: &mut String) -> Option<()> {
     match json {
         Json::Number(number) => match plain(number.as_str()) {
             Some(plain) => to.push_str(&plain),
@@ -70,7 +74,7 @@ fn write(json: &Json, to: &mut String) {
         Json::Array(items) => {
             to.push('[');
             for item in items {
-                write(item, to);
+                write(item, to)?;
                 to.push(',');
             }
             to.push(']');
@@ -78,15 +82,16 @@ fn write(json: &Json, to: &mut String) {
         Json::Object(fields) => {
             to.push('{');
             for (name, inner) in fields.iter().collect::<BTreeMap<_, _>>() {
-                write(&Json::String(name.clone()), to);
+                write(&Json::String(name.clone()), to)?;
                 to.push(':');
-                write(inner, to);
+                write(inner, to)?;
                 to.push(',');
             }
             to.push('}');
         }
         Json::Null | Json::Bool(_) | Json::String(_) => to.push_str(&json.to_string()),
     }
+    (to.len() <= CANONICAL_BYTES_MAX).then_some(())
 }
 
 /// A number without its power of ten, as `numeric` writes it: `1e2` is `100`, `1.10` keeps its zero. `None`: it is out of
@@ -126,5 +131,6 @@ mod tests {
         assert!(!same("1.10", "1.1") && !same("[1,2]", "[2,1]") && !same("\"1\"", "1"));
         assert_eq!(plain("1e400").map(|text| text.len()), Some(401));
         assert_eq!(plain("1e99999999999999999999"), None);
+        assert_eq!(canonical(&format!("[{}0]", "1e131072,".repeat(100_000))), None);
     }
 }

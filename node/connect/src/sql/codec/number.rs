@@ -266,7 +266,10 @@ impl Codec {
             }
             _ => None,
         };
-        digits.ok_or_else(|| self.misfit(value, "a decimal"))
+        let digits = digits.filter(Digits::is_short_enough);
+        digits.ok_or_else(|| {
+            self.misfit(value, &format!("a decimal of at most {DECIMAL_DIGITS_MAX} digits"))
+        })
     }
 
     fn float_cell(&self, value: &Value) -> Result<Cell, Misfit> {

@@ -219,6 +219,7 @@ fn decimals_are_never_rounded() {
     let unbounded = codec(Engine::Postgres, ColumnType::Decimal { digits: None });
     pairs(&unbounded, &[(Cell::text("1.10"), string("1.10"))]);
     assert!(!unbounded.is_same(&string("1.1"), &string("1.10")));
+    unwritable(&unbounded, &[string(&"9".repeat(39))]);
     unreadable(&unbounded, &[Cell::text(format!("1{}", "0".repeat(38)))]);
     let rounded = codec_of(numeric(5, 2), FieldKind::Decimal, lossy(Engine::Postgres));
     assert_eq!(rounded.to_cell(&string("1.005")), Ok(Cell::text("1.01")));
