@@ -308,3 +308,42 @@ async fn is_present(bridge: &mut Bridge, table: &Bound, rows: &[Insert]) -> usiz
     bridge.generation -= 1;
     there.len()
 }
+
+/// B19: each refusal of a row is one of the row, with what the database says about it, and the write goes on.
+#[tokio::test]
+async fn refused_rows_say_why_and_the_write_goes_on() {
+    let shop = Shop::wal(
+        "CREATE TABLE s (id INTEGER PRIMARY KEY, n INT CONSTRAINT few CHECK (n < 100), d TEXT) STRICT; \
+         CREATE TRIGGER ignores BEFORE INSERT ON s WHEN NEW.n < 0 BEGIN SELECT RAISE(IGNORE); END; \
+         CREATE TRIGGER aborts BEFORE INSERT ON s WHEN NEW.n = 7 BEGIN SELECT RAISE(ABORT, 'not on Sundays'); END",
+    )
+    .await;
+    let mut till = shop.till(false).await;
+    let mut bridge = shop.bridge().await;
+    let table = bridge.bound(1, "s").await;
+    bridge.install(std::slice::from_ref(&table)).await;
+    bridge.begin(None).await;
+    for (n, code, constraint, column, says) in [
+        (Cell::Integer(100), "275", Some("few"), None, "CHECK constraint failed"),
+        (text("many"), "3091", None, Some("n"), "cannot store TEXT value"),
+        (Cell::Integer(7), "1811", None, None, "not on Sundays"),
+        (Cell::Integer(-1), "", None, None, "ignores it"),
+    ] {
+        let row = insert(&table, "1", &[("id", Cell::Integer(1)), ("n", n)]);
+        bridge.database.savepoint().await.unwrap();
+        let refused = bridge.database.insert(&table, &[row]).await.unwrap_err();
+        assert_eq!((refused.class, refused.code.as_str()), (Class::Row, code), "{refused}");
+        assert_eq!(
+            (refused.constraint.as_deref(), refused.column.as_deref()),
+            (constraint, column)
+        );
+        assert!(refused.message.contains(says), "{refused}");
+        bridge.database.undo().await.unwrap();
+    }
+    let row = insert(&table, "1", &[("id", Cell::Integer(1)), ("n", text("42"))]);
+    bridge.database.insert(&table, &[row]).await.unwrap();
+    bridge.database.commit().await.unwrap();
+    assert_eq!(till.value("SELECT typeof(n) || n FROM s").await, "integer42");
+    // Nothing is begun: a commit is no success then.
+    assert_eq!(bridge.database.commit().await.unwrap_err().class, Class::Transient);
+}
