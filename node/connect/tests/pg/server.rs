@@ -266,6 +266,22 @@ async fn a_server_is_judged_and_a_plain_role_with_the_rights_named_can_do_all() 
     bench.bridge.remove(&[t]).await.unwrap();
     assert_eq!(bench.bridge.context().await.unwrap(), None);
 
+    // Or the owner runs what the plan prints, and the bridge's role is no more than a reader and writer.
+    admin.run("SET ROLE postgres; DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN OTHERS THEN NULL; END $$").await;
+    admin.run("GRANT USAGE ON SCHEMA shop TO clerk; GRANT SELECT, UPDATE ON shop.t TO clerk; GRANT CREATE ON SCHEMA public TO shop").await;
+    let url = bench.server.url("clerk", &bench.database);
+    bench.bridge = Postgres::connect(&url, None).await.unwrap();
+    let t = bench.bound(1, "shop.t").await;
+    admin.run("SET ROLE shop").await;
+    for sql in bench.bridge.install_sql(std::slice::from_ref(&t)) {
+        admin.run(&sql).await;
+    }
+    bench.bridge.reconnect().await.unwrap();
+    assert_eq!(bench.bridge.judge().await.unwrap().0, [""; 0]);
+    bench.install(std::slice::from_ref(&t)).await;
+    admin.run("INSERT INTO shop.t VALUES (1, 'a')").await;
+    assert_eq!(bench.drain().await, ["I 1"]);
+
     // Databases whose texts nobody can read, or that cannot hold all of them.
     let ascii = bench.server.database("ENCODING 'SQL_ASCII' TEMPLATE template0", "");
     let mut ascii = Postgres::connect(&bench.server.url("postgres", &ascii), None).await.unwrap();

@@ -37,8 +37,8 @@ pub(super) fn function_name(number: u32, is_truncate: bool) -> String {
     }
 }
 
-/// Context and outbox. Repeatable.
-pub(super) fn base(home: &str) -> Vec<String> {
+/// Context and outbox, for the bridge's role. Repeatable.
+pub(super) fn base(home: &str, user: &str) -> Vec<String> {
     let (context, outbox) = (own(home, CONTEXT), own(home, OUTBOX));
     vec![
         format!(
@@ -73,6 +73,8 @@ pub(super) fn base(home: &str) -> Vec<String> {
             "ALTER TABLE {outbox} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, \
              autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000)"
         ),
+        // Of use where the tables' owner runs this instead of the bridge.
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {context}, {outbox} TO {}", quote(user)),
         format!("COMMENT ON TABLE {context} IS {}", literal(COMMENT)),
         format!("COMMENT ON TABLE {outbox} IS {}", literal(COMMENT)),
     ]

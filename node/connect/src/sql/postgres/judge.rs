@@ -11,6 +11,7 @@ use super::Postgres;
 use super::arguments::Arguments;
 use super::catalogue::get;
 use super::error::of;
+use super::install::CONTEXT;
 use super::session::Session;
 use super::statement::{quote, table};
 
@@ -87,7 +88,8 @@ impl Postgres {
                  GRANT EXECUTE ON FUNCTION pg_control_system() TO {user}"
             ));
         }
-        if self.home.is_some() && !get::<bool>(&row, "may_create")? {
+        let is_installed = self.has_own(CONTEXT).await?;
+        if self.home.is_some() && !is_installed && !get::<bool>(&row, "may_create")? {
             refusals.push(format!(
                 "{user} may not create tables in the schema {home}: GRANT USAGE, CREATE ON SCHEMA {} TO {}",
                 quote(&home),

@@ -78,7 +78,7 @@ impl Database for Postgres {
     fn install_sql(&self, tables: &[Bound]) -> Vec<String> {
         let home = self.home_or_public();
         let captured = tables.iter().filter(|table| table.is_captured);
-        install::base(home)
+        install::base(home, &self.user)
             .into_iter()
             .chain(captured.flat_map(|table| install::for_table(home, table)))
             .collect()

@@ -149,7 +149,7 @@ impl Postgres {
         let home = self.home()?.to_owned();
         let is_whole = self.has_own(OUTBOX).await? && self.read_context().await?.is_some();
         if !is_whole {
-            self.change(install::base(&home)).await?;
+            self.change(install::base(&home, &self.user)).await?;
         }
         for bound in tables.iter().filter(|bound| bound.is_captured) {
             if self.blindness(bound).await?.is_some() {
