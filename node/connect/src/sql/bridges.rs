@@ -22,7 +22,7 @@ use super::plan;
 use super::postgres::Postgres;
 use super::sqlite::SqliteDatabase;
 use super::state::{State, StateError};
-use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
+use super::worker::{Answer, Command, Mistake, Parts, Report, Request, Worker, Wrong};
 use crate::jobs::secret::{self, SecretError};
 use crate::jobs::{duration, duration::BadDuration};
 
@@ -74,6 +74,7 @@ pub struct Bridges {
     node: Handle,
     folder: PathBuf,
     running: Mutex<BTreeMap<String, Running>>,
+    mistake: Option<Mistake>,
 }
 
 struct Running {
@@ -86,7 +87,7 @@ struct Running {
 impl Bridges {
     /// No bridges yet. `folder`: where each keeps its state.
     pub fn new(node: Handle, folder: PathBuf) -> Self {
-        Self { node, folder, running: Mutex::default() }
+        Self { node, folder, running: Mutex::default(), mistake: None }
     }
 
     /// Brings the bridges to what a configuration says: those that are new or changed are started, those that are gone
@@ -114,6 +115,23 @@ impl Bridges {
     pub async fn stop(&self) {
         let ending = std::mem::take(&mut *self.running());
         end(ending.into_values().collect()).await;
+    }
+
+    /// Ends all bridges where they stand, as a crash of the node would.
+    #[doc(hidden)]
+    pub async fn kill(&self) {
+        let ending = std::mem::take(&mut *self.running());
+        for Running { task, .. } in ending.into_values() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// Bridges that make a mistake, for tests that have to find it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_mistake(self, mistake: Option<Mistake>) -> Self {
+        Self { mistake, ..self }
     }
 
     /// How each bridge is, by name.
@@ -158,6 +176,7 @@ impl Bridges {
             config: config.clone(),
             node: self.node.clone(),
             state: state_file(&self.folder, &config.name),
+            mistake: self.mistake,
         };
         let task = tokio::spawn(beginning.run(asked, told));
         Running { config, commands, report, task }
@@ -185,6 +204,7 @@ struct Beginning {
     config: BridgeConfig,
     node: Handle,
     state: PathBuf,
+    mistake: Option<Mistake>,
 }
 
 impl Beginning {
@@ -239,7 +259,8 @@ impl Beginning {
         let mappings = bind(&self.config, database.as_mut(), &site, &known, &declared).await?;
         let poll = duration::parse(&self.config.poll)?;
         let name = self.config.name.clone();
-        Ok(Parts { name, node, database, state, mappings, poll })
+        let mistake = self.mistake;
+        Ok(Parts { name, node, database, state, mappings, poll, mistake })
     }
 }
 

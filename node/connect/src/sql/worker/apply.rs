@@ -10,7 +10,7 @@ use branchline_crdt::record::{Version, View as RecordView};
 
 use super::compare::set_aside;
 use super::rows::{cells_of, row_of, was_deleted};
-use super::{Failure, Worker, now_ms};
+use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::codec::Misfit;
 use crate::sql::config::{Mode, OnLeave};
@@ -226,6 +226,7 @@ impl Worker {
             };
             match is_as_known {
                 true => ready.push((*wanted).clone()),
+                false if self.mistake == Some(Mistake::Blindly) => ready.push((*wanted).clone()),
                 false if mapping.mode == Mode::Apply => {
                     let again = rewritten(mapping, wanted, row);
                     ready.push(again);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::compare::Found;
-use super::{Failure, Worker, now_ms};
+use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::database::{Class, DbError, Engine, Note};
 use crate::sql::shape::Bound;
@@ -47,6 +47,9 @@ impl Worker {
             return Ok(false);
         }
         let has_more = notes.len() >= self.notes_max();
+        if self.mistake == Some(Mistake::NotesFirst) {
+            self.delete_notes(&notes).await?;
+        }
         let mut planned = Vec::new();
         for (number, found) in found {
             if self.is_mass_change(number, &found, has_more).await? {

@@ -113,6 +113,22 @@ pub(crate) struct Parts {
     pub(crate) mappings: BTreeMap<u32, Mapping>,
     /// How often the database is looked at.
     pub(crate) poll: Duration,
+    /// A mistake that it is to make.
+    pub(crate) mistake: Option<Mistake>,
+}
+
+/// A mistake that a bridge can be told to make, so that a test proves that it would be found.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// Notes are deleted before what they tell is durable.
+    NotesFirst,
+    /// Rows are written whether or not they are as their views say.
+    Blindly,
+    /// After a crash a batch counts as not committed.
+    NoIntent,
+    /// After a crash a plan is thrown away, and its number used again.
+    NoPlan,
 }
 
 /// A bridge at work.
@@ -135,6 +151,7 @@ pub(crate) struct Worker {
     commands: mpsc::Receiver<Request>,
     report: watch::Sender<Report>,
     counts: report::Counts,
+    mistake: Option<Mistake>,
 }
 
 impl Worker {
@@ -143,7 +160,7 @@ impl Worker {
         commands: mpsc::Receiver<Request>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let Parts { name, node, database, state, mappings, poll } = parts;
+        let Parts { name, node, database, state, mappings, poll, mistake } = parts;
         let now = Instant::now();
         Self {
             name,
@@ -163,6 +180,7 @@ impl Worker {
             commands,
             report,
             counts: report::Counts::default(),
+            mistake,
         }
     }
 

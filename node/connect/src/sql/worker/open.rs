@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Failure, Worker, now_ms};
+use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::database::Context;
 use crate::sql::shape::TableName;
 use crate::sql::state::{Intent, Phase, Steps};
@@ -117,7 +117,7 @@ impl Worker {
         let Some((number, intent)) = self.state.intent().await? else {
             return Ok(());
         };
-        let is_committed = applied == number;
+        let is_committed = applied == number && self.mistake != Some(Mistake::NoIntent);
         tracing::info!(bridge = %self.name, number, is_committed, "a batch that was under way is finished");
         let Intent { views, done } = if is_committed { intent } else { Intent::default() };
         if is_committed {

@@ -6,7 +6,7 @@ use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Failure, Worker, now_ms};
+use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::state::{Direction, Quarantined, Steps, Unacknowledged, View, ViewChange};
 
@@ -114,6 +114,9 @@ impl Worker {
         };
         tracing::info!(bridge = %self.name, number, rows = part.len(), "a plan that was under way is finished");
         self.progress.batch = number - 1;
+        if self.mistake == Some(Mistake::NoPlan) {
+            return Ok(self.state.forget_unfinished().await?);
+        }
         self.write_part(part, None).await
     }
 
