@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use branchline_connect::sql::bridges::Bridges;
 use branchline_connect::sql::config::BridgeConfig;
+use branchline_crdt::membership::Role;
 use branchline_crdt::read;
 use branchline_crdt::record::Edit;
 use branchline_crdt::record::fields_into_json;
@@ -36,6 +37,25 @@ impl Office {
         config.settings.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
         config.settings.mdns = false;
         Self { node: Node::start(config).await.unwrap(), folder }
+    }
+
+    /// Starts a site that joins another's network.
+    pub(crate) async fn join(other: &Office, name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("node");
+        init(&data, name, false).unwrap();
+        let mut config = Config::new(&data);
+        config.settings.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.settings.mdns = false;
+        let office = Self { node: Node::start(config).await.unwrap(), folder };
+        let lifetime = Duration::from_secs(600);
+        let ticket = other.handle().invite(Role::Writer, lifetime, Vec::new()).await.unwrap();
+        office.handle().join(ticket).await.unwrap();
+        wait_until("the office is a member", || async {
+            office.handle().replica_status().await.unwrap().member
+        })
+        .await;
+        office
     }
 
     pub(crate) fn handle(&self) -> Handle {

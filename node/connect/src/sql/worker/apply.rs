@@ -179,6 +179,7 @@ impl Worker {
             Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
         if number.is_some() {
             self.state.finish_intent(steps).await?;
+            self.kept_generation = progress.generation;
         } else if !(views.is_empty() && done.is_empty()) {
             self.state.keep(steps).await?;
         }

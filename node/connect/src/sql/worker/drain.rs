@@ -18,6 +18,9 @@ const DELETIONS_ALLOWED: u64 = 10;
 /// Set-aside rows that are tried again at a time.
 const RETRIES_MAX: usize = 100;
 
+/// Writes of which the state may not know; what is written with them keeps most in any case.
+pub(super) const UNKEPT_MAX: i64 = 4;
+
 /// What a snapshot held.
 #[derive(Default)]
 struct Drained {
@@ -125,8 +128,12 @@ impl Worker {
         Ok(())
     }
 
-    /// Begins a write under the bridge's token and generation.
+    /// Begins a write under the bridge's token and generation. The state knows all but the last few writes, so that a
+    /// database which is ahead of it by more was written by somebody else.
     pub(super) async fn begin_write(&mut self, applied: Option<i64>) -> Result<(), Failure> {
+        if self.progress.generation - self.kept_generation >= UNKEPT_MAX {
+            self.keep_progress().await?;
+        }
         let (token, generation) = (self.progress.token.clone(), self.progress.generation);
         if self.database.begin_write(&token, generation, applied).await? {
             return Ok(());

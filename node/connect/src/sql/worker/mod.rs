@@ -41,7 +41,7 @@ use tokio::time::Instant;
 
 use super::database::{Class, Database, DbError};
 use super::mapping::Mapping;
-use super::state::{Phase, Progress, State, StateError, TableState};
+use super::state::{Phase, Progress, State, StateError, Steps, TableState};
 
 pub use command::{Answer, Command, Request, Side, Wrong};
 pub use report::{Report, TableReport};
@@ -140,6 +140,8 @@ pub(crate) struct Worker {
     mappings: BTreeMap<u32, Mapping>,
     poll: Duration,
     progress: Progress,
+    /// The generation that the state knows.
+    kept_generation: i64,
     tables: BTreeMap<u32, TableState>,
     /// The order in which rows are written, parents first.
     order: Vec<u32>,
@@ -170,6 +172,7 @@ impl Worker {
             mappings,
             poll,
             progress: Progress::default(),
+            kept_generation: 0,
             tables: BTreeMap::new(),
             order: Vec::new(),
             feed: None,
@@ -294,9 +297,10 @@ impl Worker {
 
     async fn keep_progress(&mut self) -> Result<(), StateError> {
         let progress = self.progress.clone();
-        self.state
-            .keep(super::state::Steps { progress: Some(&progress), ..Default::default() })
-            .await
+        let steps = Steps { progress: Some(&progress), ..Steps::default() };
+        self.state.keep(steps).await?;
+        self.kept_generation = progress.generation;
+        Ok(())
     }
 
     /// A table stops, and the others go on.

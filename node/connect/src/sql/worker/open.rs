@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::drain::UNKEPT_MAX;
 use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::database::Context;
 use crate::sql::shape::TableName;
@@ -16,9 +17,8 @@ const LEASE: Duration = Duration::from_secs(60);
 const LEASE_EVERY: Duration = Duration::from_secs(15);
 /// How long a commit that a crash left under way may take.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
-/// Writes in the database of which the state may not know after a crash: each is followed by one step of the state, and
-/// the deletion of notes by none.
-const GENERATIONS_AHEAD_MAX: i64 = 3;
+/// Writes in the database of which the state may not know after a crash: see [`Worker::begin_write`].
+const GENERATIONS_AHEAD_MAX: i64 = UNKEPT_MAX + 1;
 
 impl Worker {
     /// Connects, and makes sure that work can go on where it ended.
@@ -37,6 +37,7 @@ impl Worker {
         let context = context.ok_or_else(|| self.gone())?;
         self.recognise(&context)?;
         self.progress.generation = context.generation;
+        self.keep_progress().await?;
         self.lease(false).await?;
         self.finish_intent(applied).await?;
         self.finish_plan().await?;

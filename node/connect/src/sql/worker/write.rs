@@ -266,6 +266,7 @@ impl Worker {
         let progress = self.progress.clone();
         let steps = Steps { progress: Some(&progress), views: &views, loaded, ..Steps::default() };
         self.state.finish_plan(steps).await?;
+        self.kept_generation = progress.generation;
         if !unacknowledged.is_empty() {
             self.state.keep_unacknowledged(&unacknowledged).await?;
         }
@@ -283,7 +284,9 @@ impl Worker {
         let views: Vec<_> = part.into_iter().map(|planned| planned.then).collect();
         let progress = self.progress.clone();
         let steps = Steps { progress: Some(&progress), views: &views, loaded, ..Steps::default() };
-        Ok(self.state.finish_plan(steps).await?)
+        self.state.finish_plan(steps).await?;
+        self.kept_generation = progress.generation;
+        Ok(())
     }
 
     /// A row that the node does not take is set aside.
