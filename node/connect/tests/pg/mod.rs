@@ -2,6 +2,7 @@
 
 mod apply;
 mod capture;
+mod history;
 mod server;
 mod tables;
 
