@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::codec::FieldKind;
 use super::config::BridgeConfig;
-use super::database::{Database, DbError, Engine};
+use super::database::{Class, Database, DbError, Engine};
 use super::mapping::{self, Mapping};
 use super::mariadb::MariaDb;
 use super::plan;
@@ -30,6 +30,8 @@ use crate::jobs::{duration, duration::BadDuration};
 const COMMANDS_MAX: usize = 16;
 /// Pause after the first failure to begin; each further one is twice as long.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a changed configuration is tried out before it is taken up all the same.
+const TRY_OUT: Duration = Duration::from_secs(10);
 /// The longest pause between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
@@ -67,6 +69,14 @@ pub enum NotReady {
     /// The node holds no such space, or has stopped.
     #[error("{0}")]
     Node(String),
+    /// Of one of several bridges.
+    #[error("bridge {bridge}: {source}")]
+    Bridge {
+        /// Which.
+        bridge: String,
+        /// Why.
+        source: Box<NotReady>,
+    },
 }
 
 /// The bridges of one site.
@@ -151,12 +161,69 @@ impl Bridges {
     /// Asks something of a bridge; `None`: there is none of this name.
     pub async fn ask(&self, name: &str, command: Command) -> Option<Answer> {
         let commands = self.running().get(name).map(|bridge| bridge.commands.clone())?;
+        let removes = command == Command::Remove;
         let (reply, answer) = oneshot::channel();
         let gone = || Wrong::State(format!("bridge {name} has ended: its log tells why"));
         if commands.send(Request { command, reply }).await.is_err() {
             return Some(Err(gone()));
         }
-        Some(answer.await.unwrap_or_else(|_| Err(gone())))
+        let answer = answer.await.unwrap_or_else(|_| Err(gone()));
+        if removes && answer.is_ok() {
+            self.begin_anew(name).await;
+        }
+        Some(answer)
+    }
+
+    /// A bridge that was removed from its database waits to be installed again.
+    async fn begin_anew(&self, name: &str) {
+        let Some(ended) = self.running().remove(name) else { return };
+        let config = ended.config.clone();
+        end(vec![ended]).await;
+        self.running().entry(name.to_owned()).or_insert_with(|| self.start(config));
+    }
+
+    /// Sees whether a bridge could work by a configuration that is to be taken up. A database that does not answer is no
+    /// reason against it.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub async fn try_out(&self, config: &BridgeConfig) -> Result<(), NotReady> {
+        let tried = async {
+            let (site, known) = self.known(config).await?;
+            let node = self.node.in_space(&config.space);
+            let node = node.map_err(|error| NotReady::Node(error.to_string()))?;
+            let declared = declared(&node, config).await?;
+            let mut database = connect(config).await?;
+            bind(config, database.as_mut(), &site, &known, &declared).await
+        };
+        match tokio::time::timeout(TRY_OUT, tried).await {
+            Ok(Err(NotReady::Database(error))) if error.class == Class::Transient => Ok(()),
+            Ok(tried) => tried.map(drop).map_err(|error| NotReady::Bridge {
+                bridge: config.name.clone(),
+                source: Box::new(error),
+            }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn known(
+        &self,
+        config: &BridgeConfig,
+    ) -> Result<(String, BTreeMap<String, u32>), NotReady> {
+        let path = state_file(&self.folder, &config.name);
+        let mut known = BTreeMap::new();
+        if path.exists() {
+            let mut state = State::open(path).await?;
+            let site = state.progress().await?.site;
+            known = numbers(&mut state).await?;
+            state.close().await;
+            if !site.is_empty() {
+                return Ok((site, known));
+            }
+        }
+        let status = self.node.replica_status().await;
+        let status = status.map_err(|error| NotReady::Node(error.to_string()))?;
+        Ok((status.name, known))
     }
 
     /// The files of state, by bridge.
@@ -199,6 +266,19 @@ pub fn state_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("bridge-{name}.sqlite"))
 }
 
+/// The bridge whose state a file holds; `None`: it is no such file.
+#[must_use]
+pub fn bridge_of_file(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("bridge-")?.strip_suffix(".sqlite").map(str::to_owned)
+}
+
+/// The numbers that a bridge's tables have already.
+pub(super) async fn numbers(state: &mut State) -> Result<BTreeMap<String, u32>, StateError> {
+    let tables = state.tables().await?.into_iter();
+    Ok(tables.map(|table| (table.bound.table.to_string(), table.bound.number)).collect())
+}
+
 /// A bridge before it works.
 struct Beginning {
     config: BridgeConfig,
@@ -227,11 +307,14 @@ impl Beginning {
                 Err(_) => pause = (pause * 2).min(RETRY_MAX),
                 Ok(None) => return,
                 // Whoever asks may have mended it.
-                Ok(Some(request)) => {
-                    let answer = Wrong::State(format!("the bridge cannot begin: {error}"));
-                    let _ = request.reply.send(Err(answer));
-                    pause = RETRY;
-                }
+                Ok(Some(request)) => match self.parts().await {
+                    Ok(parts) => return Worker::new(parts, asked, told).run_after(request).await,
+                    Err(error) => {
+                        let answer = Wrong::State(format!("the bridge cannot begin: {error}"));
+                        let _ = request.reply.send(Err(answer));
+                        pause = RETRY;
+                    }
+                },
             }
         }
     }
@@ -249,11 +332,7 @@ impl Beginning {
                 status.map_err(|error| NotReady::Node(error.to_string()))?.name
             }
         };
-        let known = state.tables().await?;
-        let known: BTreeMap<String, u32> = known
-            .into_iter()
-            .map(|table| (table.bound.table.to_string(), table.bound.number))
-            .collect();
+        let known = numbers(&mut state).await?;
         let mut database = connect(&self.config).await?;
         let declared = declared(&node, &self.config).await?;
         let mappings = bind(&self.config, database.as_mut(), &site, &known, &declared).await?;
@@ -273,6 +352,21 @@ pub async fn connect(config: &BridgeConfig) -> Result<Box<dyn Database>, NotRead
         Engine::Postgres => Ok(Box::new(Postgres::connect(&url, password).await?)),
         Engine::MariaDb => Ok(Box::new(MariaDb::connect(&url, password).await?)),
         Engine::Sqlite => Ok(Box::new(SqliteDatabase::connect(&url, password).await?)),
+    }
+}
+
+/// The database that a URL names, without the user and how it is connected to: two bridges on one would take each other's
+/// notes.
+#[must_use]
+pub fn place(config: &BridgeConfig) -> String {
+    let (scheme, rest) = config.url.split_once(':').unwrap_or((&config.url, ""));
+    let rest = rest.split('?').next().unwrap_or(rest).trim_start_matches("//");
+    match scheme {
+        "sqlite" => {
+            let path = std::fs::canonicalize(rest).unwrap_or_else(|_| PathBuf::from(rest));
+            path.to_string_lossy().into_owned()
+        }
+        _ => rest.rsplit_once('@').map_or(rest, |(_, behind)| behind).to_owned(),
     }
 }
 
@@ -335,7 +429,9 @@ pub async fn bind(
         let mapped = mapping::map_as(table, &shape, database.engine(), site, number, declared);
         match mapped.into_result() {
             Ok(mapping) => mappings.push(mapping),
-            Err(found) => refusals.extend(found.iter().map(ToString::to_string)),
+            Err(found) => {
+                refusals.extend(found.iter().map(|why| format!("table {}, {why}", shape.name)));
+            }
         }
     }
     refusals.extend(plan::contradictions(&mappings));

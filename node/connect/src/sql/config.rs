@@ -5,8 +5,11 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::codec::TimeForm;
@@ -167,13 +170,36 @@ pub enum ZeroDate {
 }
 
 /// How one column is mapped: a field's name, or a table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum FieldConfig {
     /// The field is called so.
     Name(String),
     /// Any of these.
     Table(FieldTable),
+}
+
+/// By hand, so that an error names the key that is wrong.
+impl<'de> Deserialize<'de> for FieldConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = FieldConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a field, or a table like { field = \"price\", kind = \"decimal\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<FieldConfig, E> {
+                Ok(FieldConfig::Name(name.to_owned()))
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<FieldConfig, M::Error> {
+                FieldTable::deserialize(MapAccessDeserializer::new(map)).map(FieldConfig::Table)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// How one column is mapped, in full.

@@ -12,7 +12,7 @@
 //! | `mapping` | a table's settings and its shape together: which column is which field, or why not |
 //! | `record_id` | how a row's record is called |
 //! | `codec` | a cell as a field's value and back, exactly or not at all |
-//! | `plan` | all of it for a person to read |
+//! | `plan`, `survey` | all of it for a person to read; what the database is asked for that |
 //! | `cell`, `database` | rows as text, and what is asked of each of the three databases |
 //! | `postgres`, `mariadb`, `sqlite` | how each of them does it |
 //! | `state` | what a bridge remembers durably |
@@ -32,5 +32,6 @@ pub mod record_id;
 pub mod shape;
 pub mod sqlite;
 pub mod state;
+pub mod survey;
 pub mod value;
 pub mod worker;

@@ -21,6 +21,9 @@ const NAMED_MAX: usize = 100;
 /// Rows that are verified at a time.
 const VERIFIED_AT_A_TIME: usize = 1_000;
 
+/// Why a bridge rests that a person has paused.
+pub const PAUSED: &str = "a person has paused it";
+
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -132,7 +135,7 @@ impl Worker {
         match command {
             Command::Install => self.install().await,
             Command::Pause => {
-                self.progress.paused = Some("a person has paused it".to_owned());
+                self.progress.paused = Some(PAUSED.to_owned());
                 self.keep_progress().await?;
                 Ok(json!({ "paused": true }))
             }

@@ -43,7 +43,7 @@ use super::database::{Class, Database, DbError};
 use super::mapping::Mapping;
 use super::state::{Phase, Progress, State, StateError, Steps, TableState};
 
-pub use command::{Answer, Command, Request, Side, Wrong};
+pub use command::{Answer, Command, PAUSED, Request, Side, Wrong};
 pub use report::{Report, TableReport};
 
 /// The database is asked so often while there is something to do.
@@ -187,6 +187,22 @@ impl Worker {
         }
     }
 
+    /// Carries out what was asked before the bridge could begin, and works.
+    pub(crate) async fn run_after(mut self, request: Request) {
+        if let Err(error) = self.read_state().await {
+            // Whoever asked may be gone.
+            let _ = request.reply.send(Err(error.into()));
+        } else if self.obey(request).await {
+            return self.state.close().await;
+        }
+        self.run().await;
+    }
+
+    async fn read_state(&mut self) -> Result<(), Failure> {
+        self.progress = self.state.progress().await?;
+        self.reread_tables().await
+    }
+
     /// Works until the node stops or the bridge is removed.
     pub(crate) async fn run(mut self) {
         let mut pause = RETRY;
@@ -246,8 +262,7 @@ impl Worker {
 
     /// Connects, and goes round until something fails. Returns where the bridge is over.
     async fn work(&mut self, pause: &mut Duration) -> Result<(), Failure> {
-        self.progress = self.state.progress().await?;
-        self.reread_tables().await?;
+        self.read_state().await?;
         if let Some(reason) = self.progress.paused.clone() {
             return Err(Failure::Rest(reason));
         }

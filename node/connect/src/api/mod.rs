@@ -1,0 +1,104 @@
+//! The bridges in the node's API: what they are, what they would do, and what is asked of them.
+
+mod answers;
+mod commands;
+mod looks;
+
+use std::sync::Arc;
+
+use branchline_node::api::{ApiError, Code};
+use branchline_node::extension::Routes;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::extension::Inner;
+use crate::sql::bridges::NotReady;
+use crate::sql::config::BridgeConfig;
+use crate::sql::database::{Class, DbError};
+use crate::sql::worker::Wrong;
+
+pub(crate) use answers::time;
+pub use answers::{
+    BridgeAnswer, BridgeTableAnswer, BridgesAnswer, DifferenceAnswer, InstalledAnswer,
+    PausedAnswer, RemovedAnswer, RequeueRequest, RequeuedAnswer, ResumedAnswer, ResyncRequest,
+    ResyncingAnswer, SetAsideAnswer, SetAsideItem, VerifiedAnswer, VerifiedTable, VerifyRequest,
+};
+
+/// Parts of a node share this.
+type Shared = Arc<Inner>;
+
+/// The paths.
+pub(crate) fn routes(inner: &Shared) -> Routes {
+    let bounded = OpenApiRouter::default()
+        .routes(routes!(looks::bridges))
+        .routes(routes!(looks::bridge))
+        .routes(routes!(looks::plan))
+        .routes(routes!(looks::errors))
+        .routes(routes!(commands::pause))
+        .routes(routes!(commands::resume))
+        .routes(routes!(commands::requeue));
+    // A busy database lets these wait for its locks, and a large table is read as a whole.
+    let unbounded = OpenApiRouter::default()
+        .routes(routes!(commands::install))
+        .routes(routes!(commands::resync))
+        .routes(routes!(commands::verify))
+        .routes(routes!(commands::remove));
+    Routes {
+        bounded: bounded.with_state(Arc::clone(inner)),
+        unbounded: unbounded.with_state(Arc::clone(inner)),
+    }
+}
+
+/// A bridge as it is configured.
+fn config(inner: &Inner, name: &str) -> Result<BridgeConfig, ApiError> {
+    inner
+        .configs()
+        .into_iter()
+        .find(|config| config.name == name)
+        .ok_or_else(|| unknown(inner, name))
+}
+
+fn unknown(inner: &Inner, name: &str) -> ApiError {
+    let known: Vec<_> = inner.configs().into_iter().map(|config| config.name).collect();
+    let known = match known.is_empty() {
+        true => "there are none".to_owned(),
+        false => format!("expected one of {}", known.join(", ")),
+    };
+    ApiError::new(Code::NotFound, format!("this site has no bridge {name:?}: {known}")).hint(
+        "bridges stand in branchline.toml as [[bridge]]; `branchline reload` takes new ones up",
+    )
+}
+
+fn not_ready(error: &NotReady) -> ApiError {
+    let code = match error {
+        NotReady::Database(error) => return database(error),
+        NotReady::Bridge { source, .. } => return not_ready(source),
+        NotReady::State(_) => Code::StorageFailed,
+        NotReady::Secret(_)
+        | NotReady::Poll(_)
+        | NotReady::Url { .. }
+        | NotReady::NoTable(_)
+        | NotReady::Refused(_)
+        | NotReady::Node(_) => Code::Conflict,
+    };
+    ApiError::of(code, error)
+}
+
+fn wrong(error: &Wrong) -> ApiError {
+    let code = match error {
+        Wrong::Table { .. } => Code::NotFound,
+        Wrong::State(_) | Wrong::Failed(_) => Code::Conflict,
+        Wrong::Database(error) => return database(error),
+        Wrong::File(_) => Code::StorageFailed,
+    };
+    ApiError::of(code, error)
+}
+
+fn database(error: &DbError) -> ApiError {
+    let code = match error.class {
+        Class::Transient => Code::Unavailable,
+        Class::Row | Class::Schema | Class::Config => Code::Conflict,
+        Class::Bug => Code::Internal,
+    };
+    ApiError::new(code, format!("the database says: {error}"))
+}

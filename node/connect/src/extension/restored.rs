@@ -1,0 +1,61 @@
+//! What follows from a restore: the node is back where it was, and the databases most likely are not. Each bridge waits for
+//! a person who says which side holds.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use branchline_node::extension::{ExtensionError, RESTORED_FILE};
+
+use crate::sql::bridges::bridge_of_file;
+use crate::sql::state::{State, Steps};
+
+/// Longest mark that is read: it holds a time.
+const MARK_CHARS_MAX: usize = 64;
+
+/// The bridges' states that are in a folder.
+pub(super) fn states(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let files = match fs::read_dir(folder) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut states = Vec::new();
+    for file in files {
+        let path = file?.path();
+        if bridge_of_file(&path).is_some() {
+            states.push(path);
+        }
+    }
+    states.sort();
+    Ok(states)
+}
+
+/// Lets every bridge whose state comes from a backup begin with a pause, and takes the mark of the restore away.
+pub(super) async fn pause(folder: &Path) -> Result<(), ExtensionError> {
+    let mark = folder.join(RESTORED_FILE);
+    let when = match fs::read_to_string(&mark) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("cannot read {}: {error}", mark.display()).into()),
+    };
+    let when: String =
+        when.lines().next().unwrap_or_default().chars().take(MARK_CHARS_MAX).collect();
+    for path in states(folder)? {
+        let name = bridge_of_file(&path).unwrap_or_default();
+        let mut state = State::open(&path).await?;
+        let mut progress = state.progress().await?;
+        if !progress.token.is_empty() {
+            progress.paused = Some(format!(
+                "the node was restored from a backup of {when}: if the database is as it was then, `branchline bridge resume \
+                 {name}`; else decide which side holds: `branchline bridge resync {name} --from database`, or `--from \
+                 collection` once the other sites have given back what this one lacks (`branchline status`)"
+            ));
+            state.keep(Steps { progress: Some(&progress), ..Steps::default() }).await?;
+        }
+        state.close().await;
+    }
+    // Only now: a crash before this pauses them once more.
+    fs::remove_file(&mark).map_err(|error| format!("cannot remove {}: {error}", mark.display()))?;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! `[[bridge]]` of `branchline.toml`: read as a whole, and refused by file, line, bridge and table.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use branchline_node::ConfigError;
+use branchline_node::extension::Sections;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::jobs::duration;
+use crate::sql::bridges::{engine, place};
+use crate::sql::config::{BridgeConfig, TableConfig};
+use crate::sql::mapping;
+
+/// The section.
+pub(super) const BRIDGE: &str = "bridge";
+/// Longest name of a bridge: it is part of a file's name.
+const NAME_BYTES_MAX: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    #[serde(default)]
+    bridge: Vec<Spanned<BridgeConfig>>,
+}
+
+/// The same, of which nothing is known but where it stands.
+#[derive(Deserialize)]
+struct Places {
+    #[serde(default)]
+    bridge: Vec<Spanned<Place>>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    name: Option<toml::Value>,
+    #[serde(default)]
+    table: Vec<Spanned<TablePlace>>,
+}
+
+#[derive(Deserialize)]
+struct TablePlace {
+    table: Option<toml::Value>,
+}
+
+/// The bridges, as far as they can be read.
+pub(super) fn read(sections: &Sections) -> Result<Vec<BridgeConfig>, ConfigError> {
+    Ok(spanned(sections)?.into_iter().map(Spanned::into_inner).collect())
+}
+
+fn spanned(sections: &Sections) -> Result<Vec<Spanned<BridgeConfig>>, ConfigError> {
+    match sections.read::<Own>(&[BRIDGE]) {
+        Ok(own) => Ok(own.bridge),
+        Err(ConfigError::Parse { path, source }) => {
+            Err(named(sections, &source).unwrap_or(ConfigError::Parse { path, source }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The error, with the bridge and the table that it is about; `None`: it cannot be told.
+fn named(sections: &Sections, error: &toml::de::Error) -> Option<ConfigError> {
+    let place = error.span()?;
+    let places: Places = sections.read(&[BRIDGE]).ok()?;
+    let is_before = |span: Range<usize>| span.start <= place.start;
+    let bridge = places.bridge.iter().rfind(|bridge| is_before(bridge.span()))?.get_ref();
+    let text = |value: &Option<toml::Value>| match value {
+        Some(toml::Value::String(text)) => text.clone(),
+        Some(_) | None => "without a name".to_owned(),
+    };
+    let table = bridge.table.iter().rfind(|table| is_before(table.span()));
+    let table = table.map(|table| format!(", table {}", text(&table.get_ref().table)));
+    let about = format!("bridge {}{}", text(&bridge.name), table.unwrap_or_default());
+    Some(sections.refuse(place, format!("{about}: {}", error.message())))
+}
+
+/// Refuses bridges that cannot be, whatever the databases hold.
+pub(super) fn check(sections: &Sections) -> Result<(), ConfigError> {
+    let mut names: Vec<String> = Vec::new();
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    for spanned in spanned(sections)? {
+        let span = spanned.span();
+        let config = spanned.into_inner();
+        let name = config.name.clone();
+        let refuse = |what: String| Err(sections.refuse(span.clone(), what));
+        if let Err(what) = check_bridge(&config) {
+            return refuse(format!("bridge {name}: {what}"));
+        }
+        if names.contains(&name) {
+            return refuse(format!("bridge {name} is there twice: call one of them otherwise"));
+        }
+        if let Some(other) = places.insert(place(&config), name.clone()) {
+            return refuse(format!(
+                "bridge {name} is on the database of bridge {other}: one bridge looks after a whole database, so give \
+                 that one these tables too"
+            ));
+        }
+        names.push(name);
+    }
+    Ok(())
+}
+
+fn check_bridge(config: &BridgeConfig) -> Result<(), String> {
+    let BridgeConfig { name, poll, tables, .. } = config;
+    let is_plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) {
+        return Err(format!(
+            "its name is {name:?}: expected 1 to {NAME_BYTES_MAX} small letters, digits, - and _"
+        ));
+    }
+    engine(config).map_err(|error| error.to_string())?;
+    duration::parse(poll).map_err(|error| format!("poll: {error}"))?;
+    if tables.is_empty() {
+        return Err("it has no tables: add a [[bridge.table]]".to_owned());
+    }
+    for (n, table) in tables.iter().enumerate() {
+        check_table(table).map_err(|what| format!("table {}: {what}", table.table))?;
+        if tables.iter().take(n).any(|other| other.table == table.table) {
+            return Err(format!("table {} is there twice", table.table));
+        }
+    }
+    Ok(())
+}
+
+fn check_table(table: &TableConfig) -> Result<(), String> {
+    duration::parse(&table.ack_timeout).map_err(|error| format!("ack_timeout: {error}"))?;
+    mapping::part(&table.mass_change).map_err(|error| format!("mass_change: {error}"))?;
+    if table.collection.is_empty() {
+        return Err("collection is empty".to_owned());
+    }
+    if table.acked.is_some() && table.acked_by.is_none() {
+        return Err("acked is given without acked_by: say which site's receipt counts".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const TILL: &str = "mdns = false\n\n[[bridge]]\nname = \"till\"\nurl = \"sqlite:/shop.db\"\n\
+        [[bridge.table]]\ntable = \"sales\"\ncollection = \"sales\"\nmode = \"capture\"\n";
+
+    fn refused(text: &str) -> String {
+        check(&Sections::new("branchline.toml", text)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_bridge_is_read_with_its_defaults() {
+        let sections = Sections::new("branchline.toml", TILL);
+        check(&sections).unwrap();
+        let bridges = read(&sections).unwrap();
+        let [bridge] = &bridges[..] else { panic!("{bridges:?}") };
+        assert_eq!((bridge.name.as_str(), bridge.poll.as_str()), ("till", "100ms"));
+        assert_eq!(bridge.tables.len(), 1);
+        assert!(read(&Sections::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_line_bridge_and_table() {
+        let error = refused(&format!("{TILL}colection = \"x\"\n"));
+        for part in ["branchline.toml", "line 10", "bridge till, table sales", "colection"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let error =
+            refused(&format!("{TILL}[bridge.table.fields]\ncost = {{ kin = \"decimal\" }}\n"));
+        assert!(error.contains("line 11") && error.contains("`kin`"), "{error}");
+        let error = refused(&TILL.replace("[[bridge.table]]", "pol = \"1s\"\n[[bridge.table]]"));
+        assert!(error.contains("line 6") && error.contains("bridge till: "), "{error}");
+        assert!(error.contains("pol"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let other = TILL.replace("mdns = false", "").replace("name = \"till\"", "name = \"erp\"");
+        for (text, part) in [
+            (TILL.replace("\"till\"", "\"Till\""), "\"Till\""),
+            (TILL.replace("sqlite:", "oracle:"), "oracle"),
+            (
+                TILL.replace("[[bridge.table]]", "poll = \"fast\"\n[[bridge.table]]"),
+                "poll: \"fast\"",
+            ),
+            (format!("{TILL}ack_timeout = \"1\"\n"), "ack_timeout: \"1\""),
+            (format!("{TILL}mass_change = \"much\"\n"), "mass_change"),
+            (format!("{TILL}acked = \"acked_at\"\n"), "acked_by"),
+            (format!("{TILL}{}", TILL.replace("mdns = false", "")), "till is there twice"),
+            (format!("{TILL}{other}"), "bridge erp is on the database of bridge till"),
+        ] {
+            let error = refused(&text);
+            assert!(error.contains(part) && error.contains("bridge "), "{part}: {error}");
+        }
+    }
+}
