@@ -1,5 +1,6 @@
 //! What can be said on the command line; `records` has what is said of records.
 
+mod bridge;
 mod check;
 mod entries;
 mod files;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use libp2p::Multiaddr;
 
+pub(crate) use bridge::{BridgeCommand, SideArg};
 pub(crate) use check::CheckArgs;
 pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use files::{BackupCommand, BundleArgs};
@@ -122,6 +124,9 @@ pub(crate) enum Command {
     /// Keep the site in one file, and make it anew from that
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Keep tables of the office's own database in step with collections: PostgreSQL, MariaDB or SQLite
+    #[command(subcommand)]
+    Bridge(BridgeCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -129,10 +134,18 @@ pub(crate) enum Command {
     },
     /// Show three offices, a cut link and a heal on this machine
     Demo {
+        /// Another story: sql, where each office has a SQLite file and an application that knows only SQL
+        story: Option<DemoStory>,
         /// Keep the sites' data in this folder
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum DemoStory {
+    /// Three offices, each with a SQLite file of its own
+    Sql,
 }
 
 #[derive(clap::Args)]
@@ -341,6 +354,7 @@ impl Command {
             | Self::Rotate
             | Self::Check(_)
             | Self::Backup(_)
+            | Self::Bridge(_)
             | Self::Completions { .. }
             | Self::Demo { .. } => false,
         }

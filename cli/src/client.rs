@@ -200,6 +200,17 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
     }
 
+    /// The same, with a body.
+    pub(crate) async fn post_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let bytes = serde_json::to_vec(body).map_err(|error| unreadable(&error))?;
+        let answer = self.send(Method::POST, path, Some(("application/json", bytes))).await?;
+        serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
+    }
+
     /// Sends a request and reads the whole answer.
     pub(crate) async fn send(
         &self,

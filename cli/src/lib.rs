@@ -25,9 +25,9 @@ use args::{
 };
 use client::Client;
 use commands::{
-    backup, bundle, check, conflicts, decisions, export, history, import, init, log, maintenance,
-    members, membership, records, run, schema, schema_check, settle, space, status, summary, sync,
-    unsent, watch,
+    backup, bridge, bundle, check, conflicts, decisions, export, history, import, init, log,
+    maintenance, members, membership, records, run, schema, schema_check, settle, space, status,
+    summary, sync, unsent, watch,
 };
 use error::CliError;
 
@@ -90,17 +90,22 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
             | Command::Run(_)
             | Command::Rotate
             | Command::Backup(_)
+            | Command::Bridge(_)
             | Command::Site(_)
             | Command::Demo { .. } => Err(CliError::failed(error.to_string())),
         };
     }
     match command {
-        Command::Demo { keep } => demo::run(keep),
+        Command::Demo { story, keep } => demo::run(story, keep),
         Command::Init { name, found } => init::init(global, &name, found),
         Command::Rotate => init::rotate(global),
         Command::Completions { shell } => init::completions(shell),
         Command::Run(args) => block_on(run::run(global, args)),
         Command::Check(args) => block_on(check::check(global, args)),
+        Command::Bridge(command) => {
+            run::log_warnings();
+            block_on(bridge::run(global, command))
+        }
         Command::Backup(BackupCommand::Create { out, force }) => {
             run::log_warnings();
             block_on(on_site(global, async |context| {

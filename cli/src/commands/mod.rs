@@ -1,6 +1,7 @@
 //! The commands, one file per family.
 
 pub(crate) mod backup;
+pub(crate) mod bridge;
 pub(crate) mod bundle;
 pub(crate) mod cells;
 pub(crate) mod check;

@@ -31,6 +31,10 @@ pub(super) enum DemoError {
     NotEmpty { path: PathBuf },
     #[error("no link could be laid on loopback: {source}")]
     Link { source: io::Error },
+    #[error("an office's file: {0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("a bridge: {0}")]
+    Bridge(String),
     #[error(transparent)]
     Init(#[from] InitError),
     #[error(transparent)]
@@ -63,6 +67,8 @@ impl From<DemoError> for CliError {
             | DemoError::Products(_)
             | DemoError::Folder { .. }
             | DemoError::Link { .. }
+            | DemoError::Sql(_)
+            | DemoError::Bridge(_)
             | DemoError::Invite(_)
             | DemoError::Join(_)
             | DemoError::Write(_)

@@ -2,7 +2,7 @@
 //!
 //! Three real nodes, with their own data folders, sockets and APIs, live through a day on which the link to one of
 //! them is cut. Every value that is printed is read from the nodes, and what the story claims is checked: the demo
-//! fails if it is not so.
+//! fails if it is not so. [`sql`] is another story: of offices that have databases of their own.
 
 mod check;
 mod error;
@@ -10,11 +10,13 @@ mod link;
 mod office;
 mod products;
 mod screen;
+mod sql;
 mod story;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::args::DemoStory;
 use crate::error::CliError;
 
 use error::DemoError;
@@ -22,12 +24,17 @@ use screen::Screen;
 use story::Story;
 
 /// Tells the story, in folders below `keep` or in a temporary one that is removed at the end.
-pub(crate) fn run(keep: Option<PathBuf>) -> Result<(), CliError> {
+pub(crate) fn run(story: Option<DemoStory>, keep: Option<PathBuf>) -> Result<(), CliError> {
     let coloured = screen::stdout_is_coloured();
-    crate::block_on(async { Ok(tell(keep.as_deref(), &mut io::stdout(), coloured).await?) })
+    crate::block_on(async { Ok(tell(story, keep.as_deref(), &mut io::stdout(), coloured).await?) })
 }
 
-async fn tell(keep: Option<&Path>, out: &mut dyn Write, coloured: bool) -> Result<(), DemoError> {
+async fn tell(
+    story: Option<DemoStory>,
+    keep: Option<&Path>,
+    out: &mut dyn Write,
+    coloured: bool,
+) -> Result<(), DemoError> {
     let mut screen = Screen::new(out, coloured);
     let temporary;
     let root = match keep {
@@ -39,8 +46,14 @@ async fn tell(keep: Option<&Path>, out: &mut dyn Write, coloured: bool) -> Resul
             temporary.path()
         }
     };
+    let story = async {
+        match story {
+            None => Story::tell(&mut screen, root, keep.is_some()).await,
+            Some(DemoStory::Sql) => sql::tell(&mut screen, root).await,
+        }
+    };
     tokio::select! {
-        told = Story::tell(&mut screen, root, keep.is_some()) => told,
+        told = story => told,
         // Where signals cannot be had, Ctrl-C ends the process by itself.
         Ok(()) = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
     }
@@ -62,11 +75,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn the_story_of_three_databases_holds() {
+        let mut out = Vec::new();
+        let told = tell(Some(DemoStory::Sql), None, &mut out, false).await;
+        let text = String::from_utf8(out).unwrap();
+        assert!(told.is_ok() && text.lines().count() <= 66, "{told:?}\n{text}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn the_story_holds_and_its_folders_open_again() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("kept");
         let mut out = Vec::new();
-        tell(Some(&root), &mut out, false).await.unwrap();
+        tell(None, Some(&root), &mut out, false).await.unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.lines().count() <= 66, "{text}");
         for office in ["head", "north", "south"] {
@@ -77,7 +98,7 @@ mod tests {
             assert_eq!(node.handle().status().await.unwrap().conflicts, 0);
             node.shutdown().await;
         }
-        let again = tell(Some(&root), &mut Vec::new(), false).await;
+        let again = tell(None, Some(&root), &mut Vec::new(), false).await;
         assert!(matches!(again, Err(DemoError::NotEmpty { .. })), "{again:?}");
     }
 }
