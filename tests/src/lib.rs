@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod raw_peer;
 pub mod recorder;
 pub mod terminal;
+pub mod till;
 pub mod wire;
 
 /// How long a condition may take to come true on a slow machine.
