@@ -209,15 +209,21 @@ async fn a_deadlock_ends_the_whole_write_and_none_goes_through_behind_it() {
     shop.driver.update(&stock, &[update("tea", &[(1, "ours")], &[])]).await.unwrap();
     // The other has written more, so the server gives up ours.
     till.run("SET innodb_lock_wait_timeout = 20; START TRANSACTION; INSERT INTO log (what) SELECT 'x' FROM seq_1_to_50; UPDATE stock SET qty = 9 WHERE sku = 'mug'").await;
+    let id = till.text("SELECT CONNECTION_ID()").await;
     let waiting = tokio::spawn(async move {
         till.run("UPDATE stock SET qty = 9 WHERE sku = 'tea'").await;
         till.run("COMMIT").await;
         till
     });
     let mut watch = shop.till().await;
-    let waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
-    while watch.text(waits).await == "0" {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let waits = format!(
+        "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = {id}"
+    );
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(15);
+    while watch.text(&waits).await == "0" {
+        assert!(std::time::Instant::now() < deadline, "the application does not wait");
+        // What InnoDB shows is made anew once nobody has asked for 100 ms.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     let error =
         shop.driver.update(&stock, &[update("mug", &[(1, "ours")], &[])]).await.unwrap_err();

@@ -47,7 +47,7 @@ async fn missing_and_changed_triggers_are_seen_and_made_again() {
         assert_eq!(shop.noted().await, ["1 I 1", "1 U 1", "1 D 1"]);
     }
     // An ALTER keeps the triggers.
-    till.run("ALTER TABLE sales ADD COLUMN note TEXT, ENGINE = InnoDB").await;
+    till.run("ALTER TABLE sales ADD COLUMN note TEXT").await;
     assert_eq!(shop.driver.blind(&sales).await.unwrap(), []);
     assert_ne!(shop.driver.stamp(&sales).await.unwrap(), stamp);
     // The epoch is of the first install.
@@ -127,15 +127,70 @@ async fn a_snapshot_is_not_altered_or_truncated_beneath() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].row, cells(&["1", "1"]));
     shop.driver.end_read().await.unwrap();
+    // TRUNCATE fires no trigger, and is seen all the same, once.
+    let tables = std::slice::from_ref(&sales);
+    assert_eq!(shop.driver.blind(tables).await.unwrap(), []);
+    let stamp = shop.driver.stamp(tables).await.unwrap();
     till.run("TRUNCATE sales").await;
+    assert_ne!(shop.driver.stamp(tables).await.unwrap(), stamp);
+    let blind = shop.driver.blind(tables).await.unwrap();
+    assert_eq!(blind[0].what, "table sales was truncated or built anew, and nothing noted it");
+    shop.driver.install(tables).await.unwrap();
+    assert_eq!(shop.driver.blind(tables).await.unwrap(), []);
     assert!(shop.rows(&sales, &keys(&["1"])).await.is_empty());
     // A table that somebody is altering is waited for, 2 s at most.
     till.run("LOCK TABLES sales WRITE").await;
     let error = shop.driver.begin_read(std::slice::from_ref(&sales)).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::Transient, "1205"));
     till.run("UNLOCK TABLES").await;
+    // While a table is being made or altered the catalogue does not say that it is not there.
+    let mut slow = shop.till().await;
+    let making =
+        tokio::spawn(async move { slow.run("CREATE TABLE made AS SELECT SLEEP(4) AS s").await });
+    let mut is_seen = false;
+    loop {
+        match shop.driver.shape("made").await {
+            Ok(None) => assert!(!is_seen, "the table is not gone"),
+            Ok(Some(made)) => {
+                assert_eq!((made.refusals.len(), made.columns.len()), (0, 1));
+                break;
+            }
+            Err(error) => {
+                assert_eq!(error.class, Class::Transient);
+                is_seen = true;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    making.await.unwrap();
+    assert!(shop.driver.shape("made").await.unwrap().is_some());
     shop.driver.begin_read(std::slice::from_ref(&sales)).await.unwrap();
     shop.driver.end_read().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_emptied_partition_and_a_rebuilt_table_are_seen() {
+    let sql = "CREATE TABLE `my sales-1` (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 2; INSERT INTO `my sales-1` VALUES (1), (2);";
+    let Some(mut shop) = shop(sql).await else { return };
+    let sales = [shop.bound("my sales-1", 7).await];
+    shop.install(&sales).await;
+    let mut till = shop.till().await;
+    let quiet =
+        ["ALTER TABLE `my sales-1` ADD COLUMN x INT", "INSERT INTO `my sales-1` (id) VALUES (3)"];
+    let loud = [
+        "ALTER TABLE `my sales-1` TRUNCATE PARTITION p1",
+        "ALTER TABLE `my sales-1` MODIFY x BIGINT",
+    ];
+    for sql in quiet {
+        till.run(sql).await;
+        assert_eq!(shop.driver.blind(&sales).await.unwrap(), [], "{sql}");
+    }
+    for sql in loud {
+        till.run(sql).await;
+        assert_eq!(shop.driver.blind(&sales).await.unwrap().len(), 1, "{sql}");
+        shop.driver.install(&sales).await.unwrap();
+        assert_eq!(shop.driver.blind(&sales).await.unwrap(), []);
+    }
 }
 
 #[tokio::test]

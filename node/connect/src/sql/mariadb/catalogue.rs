@@ -2,10 +2,11 @@
 
 use sqlx::mysql::MySqlRow;
 
+use super::error::plain;
 use super::session::{Parameter, Session, text, text_or_empty};
 use super::text::COLLATE;
 use super::types::{Declared, key_trap, kind};
-use crate::sql::database::DbError;
+use crate::sql::database::{Class, DbError};
 use crate::sql::shape::{
     ColumnShape, ForeignKey, TableName, TableShape, TriggerShape, UniqueIndex,
 };
@@ -26,6 +27,10 @@ pub(super) async fn shape(
     let found = session.query(sql, vec![table.into()]).await?;
     let Some(found) = found.first() else { return Ok(None) };
     let table = text_or_empty(found, 0)?;
+    if text_or_empty(found, 1)? == "BASE TABLE" && text(found, 2)?.is_none() {
+        let message = format!("table {table} cannot be looked at: it is being made or altered");
+        return Err(plain(Class::Transient, message));
+    }
     let (refusals, warnings) = judged(found, &table)?;
     let statistics = statistics(session, &table).await?;
     let (primary_key, unique) = indexes(&statistics)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::mysql::MySqlRow;
 
+use super::identity;
 use super::install::{self, OUTBOX, PREFIX, Trigger};
 use super::session::{Session, text, text_or_empty};
 use super::text::{name, quoted};
@@ -53,7 +54,11 @@ async fn found(session: &mut Session) -> Result<Vec<Found>, DbError> {
 }
 
 /// Installs what is missing.
-pub(super) async fn install(session: &mut Session, tables: &[Bound]) -> Result<(), DbError> {
+pub(super) async fn install(
+    session: &mut Session,
+    database: &str,
+    tables: &[Bound],
+) -> Result<(), DbError> {
     for statement in install::tables() {
         patiently(session, &statement).await?;
     }
@@ -69,7 +74,7 @@ pub(super) async fn install(session: &mut Session, tables: &[Bound]) -> Result<(
         }
         patiently(session, &trigger.create()).await?;
     }
-    Ok(())
+    identity::keep(session, database, tables).await
 }
 
 /// Removes all triggers and tables of bridges.
@@ -124,7 +129,12 @@ async fn patiently(session: &mut Session, statement: &str) -> Result<(), DbError
 }
 
 /// The captured tables whose triggers are not as they should be.
-pub(super) async fn blind(session: &mut Session, tables: &[Bound]) -> Result<Vec<Blind>, DbError> {
+pub(super) async fn blind(
+    session: &mut Session,
+    database: &str,
+    tables: &[Bound],
+) -> Result<Vec<Blind>, DbError> {
+    let others = identity::others(session, database, tables).await?;
     let mut blind = Vec::new();
     let sql = "SELECT '1' FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
     let has_outbox = session.value(sql, vec![OUTBOX.into()]).await?.is_some();
@@ -133,6 +143,10 @@ pub(super) async fn blind(session: &mut Session, tables: &[Bound]) -> Result<Vec
         let mut missing = |what: String| blind.push(Blind { table: table.number, what });
         if !has_outbox {
             missing(format!("table {OUTBOX} is missing"));
+        }
+        if others.contains(&table.number) {
+            let name = &table.table;
+            missing(format!("table {name} was truncated or built anew, and nothing noted it"));
         }
         for trigger in install::of_table(table) {
             let (label, on) = (&trigger.name, &trigger.table);
@@ -151,7 +165,11 @@ pub(super) async fn blind(session: &mut Session, tables: &[Bound]) -> Result<Vec
 }
 
 /// Changes with columns, indexes, triggers, engine and rebuilds of these tables, and with the outbox.
-pub(super) async fn stamp(session: &mut Session, tables: &[Bound]) -> Result<String, DbError> {
+pub(super) async fn stamp(
+    session: &mut Session,
+    database: &str,
+    tables: &[Bound],
+) -> Result<String, DbError> {
     let mut names: Vec<&str> = vec![OUTBOX];
     for table in tables {
         names.push(&table.table.name);
@@ -160,6 +178,9 @@ pub(super) async fn stamp(session: &mut Session, tables: &[Bound]) -> Result<Str
     names.sort_unstable();
     names.dedup();
     let mut stamp = String::new();
+    for (number, identity) in identity::now(session, database, tables).await? {
+        stamp.push_str(&format!("{number}={identity};"));
+    }
     for table in names {
         let rows = session.query(stamp_sql(table), Vec::new()).await?;
         let found = rows.first().map_or(Ok(None), |row| text(row, 0))?;

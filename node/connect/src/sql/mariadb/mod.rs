@@ -7,6 +7,7 @@
 //! | `error` | what an error means, by number |
 //! | `catalogue`, `types`, `judge` | tables, types and server as they are |
 //! | `install`, `cascade`, `installed` | triggers: their text; making, removing and finding them |
+//! | `identity` | which table it is: TRUNCATE makes another of it |
 //! | `context` | epoch, generation, position, lease |
 //! | `read`, `write` | notes and rows |
 
@@ -14,6 +15,7 @@ mod cascade;
 mod catalogue;
 mod context;
 mod error;
+mod identity;
 mod install;
 mod installed;
 mod judge;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::session::Session;
+use self::write::Habits;
 use super::cell::Key;
 use super::database::{
     Blind, Context, Database, DbError, Engine, Insert, Mark, Note, Read, Update,
@@ -41,8 +44,8 @@ pub struct MariaDb {
     database: String,
     /// As `CURRENT_USER()` has it.
     user: String,
-    /// Columns that get the time with every change, by table, as of `stamp`.
-    timed: BTreeMap<String, Vec<String>>,
+    /// What columns do by themselves, by table, as of `stamp`.
+    habits: BTreeMap<String, Habits>,
     stamp: String,
 }
 
@@ -56,18 +59,19 @@ impl MariaDb {
             None => Ok(String::new()),
         };
         let (database, user) = (value(0)?, value(1)?);
-        let (timed, stamp) = (BTreeMap::new(), String::new());
-        Ok(Self { session, database, user, timed, stamp })
+        let (habits, stamp) = (BTreeMap::new(), String::new());
+        Ok(Self { session, database, user, habits, stamp })
     }
 
-    async fn timed(&mut self, table: &Bound) -> Result<Vec<String>, DbError> {
+    async fn habits(&mut self, table: &Bound) -> Result<Habits, DbError> {
         let name = &table.table.name;
-        if let Some(columns) = self.timed.get(name) {
-            return Ok(columns.clone());
+        if let Some(habits) = self.habits.get(name) {
+            return Ok(habits.clone());
         }
-        let columns = write::timed_columns(&mut self.session, name).await?;
-        self.timed.insert(name.clone(), columns.clone());
-        Ok(columns)
+        self.session.in_write()?;
+        let habits = write::habits(&mut self.session, name).await?;
+        self.habits.insert(name.clone(), habits.clone());
+        Ok(habits)
     }
 }
 
@@ -90,7 +94,7 @@ impl Database for MariaDb {
     }
 
     async fn reconnect(&mut self) -> Result<(), DbError> {
-        self.timed.clear();
+        self.habits.clear();
         self.session.reconnect().await
     }
 
@@ -103,20 +107,20 @@ impl Database for MariaDb {
     }
 
     async fn stamp(&mut self, tables: &[Bound]) -> Result<String, DbError> {
-        let stamp = installed::stamp(&mut self.session, tables).await?;
+        let stamp = installed::stamp(&mut self.session, &self.database, tables).await?;
         if self.stamp != stamp {
-            self.timed.clear();
+            self.habits.clear();
             self.stamp.clone_from(&stamp);
         }
         Ok(stamp)
     }
 
     async fn blind(&mut self, tables: &[Bound]) -> Result<Vec<Blind>, DbError> {
-        installed::blind(&mut self.session, tables).await
+        installed::blind(&mut self.session, &self.database, tables).await
     }
 
     async fn install(&mut self, tables: &[Bound]) -> Result<(), DbError> {
-        installed::install(&mut self.session, tables).await
+        installed::install(&mut self.session, &self.database, tables).await
     }
 
     async fn remove(&mut self, tables: &[Bound]) -> Result<(), DbError> {
@@ -213,8 +217,8 @@ impl Database for MariaDb {
     }
 
     async fn update(&mut self, table: &Bound, rows: &[Update]) -> Result<(), DbError> {
-        let kept = self.timed(table).await?;
-        write::update(&mut self.session, table, rows, &kept).await
+        let habits = self.habits(table).await?;
+        write::update(&mut self.session, table, rows, &habits).await
     }
 
     async fn delete(&mut self, table: &Bound, keys: &[Key]) -> Result<(), DbError> {
@@ -222,8 +226,8 @@ impl Database for MariaDb {
     }
 
     async fn mark(&mut self, table: &Bound, column: &str, rows: &[Mark]) -> Result<(), DbError> {
-        let kept = self.timed(table).await?;
-        write::mark(&mut self.session, table, column, rows, &kept).await
+        let habits = self.habits(table).await?;
+        write::mark(&mut self.session, table, column, rows, &habits).await
     }
 
     /// Nothing to do: the guard holds all back but what cascades note, and a trigger cannot write its own table.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::plain;
 use super::install::OUTBOX;
-use super::session::{Parameter, Session, State, text_or_empty};
+use super::session::{Session, State, text_or_empty};
 use super::text::{is_listed, item, list, list_json, name, written};
 use crate::sql::cell::{Cell, Key, hex_of};
 use crate::sql::database::{Class, DbError, Insert, Mark, Note, Update};
@@ -177,7 +177,7 @@ pub(super) async fn update(
     session: &mut Session,
     table: &Bound,
     rows: &[Update],
-    kept: &[String],
+    habits: &Habits,
 ) -> Result<(), DbError> {
     session.in_write()?;
     let mut groups: BTreeMap<(Vec<usize>, Vec<usize>), Vec<Values>> = BTreeMap::new();
@@ -196,7 +196,7 @@ pub(super) async fn update(
         groups.entry((set, add)).or_default().push(values);
     }
     for ((set, add), rows) in groups {
-        let Some(sql) = update_sql(table, &set, &add, kept) else { continue };
+        let Some(sql) = update_sql(table, &set, &add, &habits.timed) else { continue };
         for piece in pieces(rows, |values| values) {
             session.run(sql.clone(), vec![list_json(&piece).into()]).await?;
         }
@@ -263,24 +263,17 @@ pub(super) async fn mark(
     table: &Bound,
     column: &str,
     rows: &[Mark],
-    kept: &[String],
+    habits: &Habits,
 ) -> Result<(), DbError> {
     session.in_write()?;
-    let sql = "SELECT data_type FROM information_schema.columns \
-        WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?";
-    let table_name: Parameter = table.table.name.as_str().into();
-    let Some(kind) = session.value(sql, vec![table_name, column.into()]).await? else {
-        let message = format!("table {} has no column {column}", table.table);
-        return Err(plain(Class::Schema, message));
-    };
-    let (set, cleared) = match kind.as_str() {
-        "datetime" | "timestamp" | "date" => ("UTC_TIMESTAMP(6)", "NULL"),
-        _ => ("1", "0"),
+    let (set, cleared) = match habits.times.iter().any(|time| time == column) {
+        true => ("UTC_TIMESTAMP(6)", "NULL"),
+        false => ("1", "0"),
     };
     let own = name(&table.table.name);
     let is_set = item(table.key.len());
     let mut parts = vec![format!("{own}.{} = IF({is_set} = '1', {set}, {cleared})", name(column))];
-    for kept in kept.iter().filter(|kept| *kept != column) {
+    for kept in habits.timed.iter().filter(|kept| *kept != column) {
         parts.push(format!("{own}.{0} = {own}.{0}", name(kept)));
     }
     let sql = format!(
@@ -301,15 +294,32 @@ pub(super) async fn mark(
     Ok(())
 }
 
-/// The columns of a table that get the time with every change.
-pub(super) async fn timed_columns(
-    session: &mut Session,
-    table: &str,
-) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT column_name FROM information_schema.columns \
-        WHERE table_schema = DATABASE() AND table_name = ? AND extra LIKE '%on update%'";
-    let rows = session.query(sql, vec![table.into()]).await?;
-    rows.iter().map(|row| text_or_empty(row, 0)).collect()
+/// What columns of a table do by themselves.
+#[derive(Clone, Default)]
+pub(super) struct Habits {
+    /// Those that get the time with every change.
+    pub(super) timed: Vec<String>,
+    /// Those that hold a time.
+    times: Vec<String>,
+}
+
+/// Asks the catalogue, which leaves out a table that is being altered: so the table is opened first, and stays as it is
+/// until the write ends.
+pub(super) async fn habits(session: &mut Session, table: &str) -> Result<Habits, DbError> {
+    session.raw(format!("SELECT 1 FROM {} LIMIT 0", name(table))).await?;
+    let sql = "SELECT column_name, data_type, extra FROM information_schema.columns \
+        WHERE table_schema = DATABASE() AND table_name = ?";
+    let mut habits = Habits::default();
+    for row in session.query(sql, vec![table.into()]).await? {
+        let column = text_or_empty(&row, 0)?;
+        if text_or_empty(&row, 2)?.to_lowercase().contains("on update") {
+            habits.timed.push(column.clone());
+        }
+        if matches!(text_or_empty(&row, 1)?.as_str(), "datetime" | "timestamp" | "date") {
+            habits.times.push(column);
+        }
+    }
+    Ok(habits)
 }
 
 /// A cell as the text that [`written`] converts.
