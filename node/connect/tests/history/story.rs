@@ -265,7 +265,7 @@ fn differences(
                     let cents = |text: &str| (text.parse::<f64>().unwrap() * 100.0).round();
                     held.as_str().is_some_and(|held| cents(held).to_bits() == cents(cell).to_bits())
                 }
-                ("qty", Some(cell)) => held.to_string() == *cell,
+                ("qty", Some(cell)) => held.as_i64() == cell.parse().ok(),
                 (_, cell) => held == json!(cell),
             }
         };
