@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 
+use super::unacknowledged::Unacknowledged;
 use super::views::ViewChange;
 use super::{State, StateError};
 
@@ -41,6 +42,8 @@ pub struct Steps<'a> {
     pub waiting: &'a [(u32, String)],
     /// Records that do so no longer.
     pub done: &'a [(u32, String)],
+    /// Captured rows that another site is to confirm.
+    pub unacknowledged: &'a [Unacknowledged],
     /// Of a table being loaded, by its number: the last key, and how many rows were loaded with it.
     pub loaded: Option<(u32, &'a str, u64)>,
 }
@@ -139,13 +142,14 @@ impl State {
     }
 
     async fn take(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
-        let Steps { progress, views, waiting, done, loaded } = steps;
+        let Steps { progress, views, waiting, done, unacknowledged, loaded } = steps;
         if let Some(progress) = progress {
             self.keep_progress(progress).await?;
         }
         self.change_views(views).await?;
         self.wait(waiting).await?;
         self.is_done(done).await?;
+        self.keep_unacknowledged(unacknowledged).await?;
         if let Some((table, key, rows)) = loaded {
             self.has_loaded(table, key, rows).await?;
         }

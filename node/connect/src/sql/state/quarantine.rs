@@ -1,5 +1,7 @@
 //! Rows and records that are set aside, with what refused them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 
@@ -147,6 +149,22 @@ impl State {
              ('23503', '23505', '1062', '1451', '1452', '787', '1555', '2067')",
         )
         .await
+    }
+
+    /// Which of these names are set aside.
+    pub async fn set_aside_of(
+        &mut self,
+        table: u32,
+        direction: Direction,
+        names: &[String],
+    ) -> Result<BTreeSet<String>, StateError> {
+        let names = serde_json::json!(names).to_string();
+        let sql = "SELECT name FROM quarantine WHERE tbl = ? AND direction = ? \
+                   AND name IN (SELECT value FROM json_each(?))";
+        let rows = sqlx::query(sql).bind(table).bind(direction.as_str()).bind(names);
+        let rows = rows.fetch_all(&mut self.connection).await;
+        let names = rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+        names.map_err(|source| self.failed(source))
     }
 
     /// Items that are not set aside any more, by name.

@@ -34,7 +34,13 @@ pub struct Lagging {
 
 impl State {
     /// Rows were captured, each in this entry; earlier entries of theirs need no confirmation any more.
-    pub async fn keep_unacknowledged(&mut self, rows: &[Unacknowledged]) -> Result<(), StateError> {
+    pub(super) async fn keep_unacknowledged(
+        &mut self,
+        rows: &[Unacknowledged],
+    ) -> Result<(), StateError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let bulk: Vec<_> = rows
             .iter()
             .map(|row| {

@@ -146,7 +146,7 @@ impl Worker {
         }
         self.database.forget(&mapping.bound, keys).await?;
         self.database.guard(None).await?;
-        self.database.commit().await?;
+        self.commit().await?;
         self.progress.generation += 1;
         Ok(())
     }

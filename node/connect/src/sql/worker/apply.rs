@@ -62,6 +62,10 @@ impl Worker {
             Engine::Sqlite => BATCH_MAX_SQLITE,
             Engine::Postgres | Engine::MariaDb => BATCH_MAX,
         };
+        if self.single_left > 0 {
+            self.single_left -= 1;
+            room = 1;
+        }
         for number in self.order.clone() {
             let is_ready = self.works(number)
                 && self
@@ -72,9 +76,8 @@ impl Worker {
             let Some(mapping) = mapping.filter(|_| is_ready && room > 0).cloned() else { continue };
             let mut ids = self.state.waiting(number, room).await?;
             has_more |= ids.len() >= room;
-            let due =
-                self.state.due(number, Direction::Apply, now_ms(), RETRIES_MAX.min(room)).await?;
-            ids.extend(due.into_iter().map(|item| item.name));
+            let due = self.due_records(number, room.saturating_sub(ids.len())).await?;
+            ids.extend(due);
             room = room.saturating_sub(ids.len());
             if ids.is_empty() {
                 continue;
@@ -102,9 +105,14 @@ impl Worker {
         let unique: BTreeSet<String> = ids.into_iter().collect();
         let records = self.records(&mapping.collection, unique.clone()).await?;
         let filter = self.filter(mapping)?;
+        let blocked = self.rows_set_aside(number, &views).await?;
         let mut wanted = Vec::new();
         for id in unique {
             let (view, record) = (views.get(&id), records.get(&id));
+            // A row that the application has changed into something that no record can keep is left alone.
+            if view.is_some_and(|view| blocked.contains(&view.key.to_text())) {
+                continue;
+            }
             match judge(mapping, filter.as_ref(), &id, view, record) {
                 Ok(Some(row)) => wanted.push(row),
                 Ok(None) => {
@@ -120,7 +128,6 @@ impl Worker {
                     batch.done.push((number, id));
                 }
                 Err(misfits) => {
-                    batch.done.push((number, id.clone()));
                     batch.aside.extend(
                         misfits
                             .first()
@@ -130,6 +137,29 @@ impl Worker {
             }
         }
         Ok(wanted)
+    }
+
+    /// Set-aside records that are to be tried again.
+    async fn due_records(&mut self, number: u32, room: usize) -> Result<Vec<String>, Failure> {
+        if !self.aside.contains(&number) {
+            return Ok(Vec::new());
+        }
+        let room = room.min(RETRIES_MAX);
+        let due = self.state.due(number, Direction::Apply, now_ms(), room).await?;
+        Ok(due.into_iter().map(|item| item.name).collect())
+    }
+
+    /// The rows of these views that could not be captured as they are.
+    async fn rows_set_aside(
+        &mut self,
+        number: u32,
+        views: &BTreeMap<String, View>,
+    ) -> Result<BTreeSet<String>, Failure> {
+        if !self.aside.contains(&number) {
+            return Ok(BTreeSet::new());
+        }
+        let keys: Vec<String> = views.values().map(|view| view.key.to_text()).collect();
+        Ok(self.state.set_aside_of(number, Direction::Capture, &keys).await?)
     }
 
     fn filter(&self, mapping: &Mapping) -> Result<Option<Filter>, Failure> {
@@ -165,16 +195,44 @@ impl Worker {
         self.database.check().await?;
         let intent = Intent { views: batch.views.clone(), done: batch.done.clone() };
         self.state.keep_intent(number, &intent).await?;
-        self.database.commit().await?;
+        match self.commit().await {
+            Ok(()) => {}
+            // Something that is checked as late as that, and the database does not say of which row.
+            Err(error) if error.class == Class::Row => {
+                return self.commit_refused(wanted, &error).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.progress.applied = number;
         self.progress.generation += 1;
         self.settle(Some(number), batch).await
+    }
+
+    /// A batch was refused as a whole: its records are tried one by one, and one alone is set aside.
+    async fn commit_refused(
+        &mut self,
+        wanted: &[(Mapping, Vec<Wanted>)],
+        error: &DbError,
+    ) -> Result<(), Failure> {
+        self.database.roll_back().await;
+        self.state.finish_intent(Steps::default()).await?;
+        let mut alone = Vec::new();
+        for (mapping, rows) in wanted {
+            alone.extend(rows.iter().map(|row| refused(mapping.bound.number, row, error)));
+        }
+        if alone.len() > 1 {
+            self.single_left = u32::try_from(2 * BATCH_MAX).unwrap_or(u32::MAX);
+            return Ok(());
+        }
+        self.set_aside(&alone).await
     }
 
     /// Keeps what a batch has come to.
     async fn settle(&mut self, number: Option<i64>, batch: Batch) -> Result<(), Failure> {
         let Batch { views, done, aside, released, rows } = batch;
         let progress = self.progress.clone();
+        // Before anything is done with: what is set aside waits as well, so that no crash forgets it.
+        self.set_aside(&aside).await?;
         let steps =
             Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
         if number.is_some() {
@@ -184,10 +242,7 @@ impl Worker {
             self.state.keep(steps).await?;
         }
         for (table, names) in released {
-            self.state.release(table, Direction::Apply, &names).await?;
-        }
-        if !aside.is_empty() {
-            self.state.set_aside(&aside).await?;
+            self.release(table, Direction::Apply, &names).await?;
         }
         let has_written = rows.values().any(|count| *count > 0);
         for (table, count) in rows {
@@ -271,9 +326,8 @@ impl Worker {
                 Err(error) if error.class == Class::Row => {
                     self.database.undo().await?;
                     if part.len() == 1 {
-                        let item = refused(bound, &part, &error);
-                        batch.done.extend(part.iter().map(|row| (bound.number, row.id.clone())));
-                        batch.aside.extend(item);
+                        let items = part.iter().map(|row| refused(bound.number, row, &error));
+                        batch.aside.extend(items);
                     } else {
                         let half = part.split_off(part.len() / 2);
                         parts.push(half);
@@ -420,10 +474,10 @@ fn rewritten(mapping: &Mapping, wanted: &Wanted, row: Option<&Read>) -> Wanted {
 }
 
 /// A record whose row the database refuses.
-fn refused(bound: &Bound, part: &[Wanted], error: &DbError) -> Option<Quarantined> {
-    part.first().map(|row| Quarantined {
+fn refused(table: u32, row: &Wanted, error: &DbError) -> Quarantined {
+    Quarantined {
         number: 0,
-        table: bound.number,
+        table,
         direction: Direction::Apply,
         name: row.id.clone(),
         code: error.code.clone(),
@@ -433,7 +487,7 @@ fn refused(bound: &Bound, part: &[Wanted], error: &DbError) -> Option<Quarantine
         message: error.message.clone(),
         since_ms: now_ms(),
         tries: 0,
-    })
+    }
 }
 
 /// Whether a row, as its view says, has all that its record asks for.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::rows::cells_of;
 use super::{Failure, Worker, now_ms};
 use crate::sql::cell::Key;
-use crate::sql::database::DbError;
+use crate::sql::database::{DbError, Lease};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Phase, StateError};
@@ -23,6 +23,9 @@ const VERIFIED_AT_A_TIME: usize = 1_000;
 
 /// Why a bridge rests that a person has paused.
 pub const PAUSED: &str = "a person has paused it";
+/// How the reason begins for which a bridge rests after the node was restored: what it planned since the backup may be
+/// written under numbers that it would use again.
+pub const RESTORED: &str = "the node was restored from a backup";
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,11 +183,12 @@ impl Worker {
             return Err(Wrong::State(refusal.clone()));
         }
         let before = self.database.context().await?;
-        let is_ours = before.as_ref().is_some_and(|context| {
-            let lease = context.lease.as_ref();
-            lease.is_none_or(|lease| lease.is_expired || lease.token == self.progress.token)
-        });
-        if let Some(lease) = before.as_ref().filter(|_| !is_ours).and_then(|c| c.lease.as_ref()) {
+        let site = self.site_name().await?;
+        let lease = before.as_ref().and_then(|context| context.lease.as_ref());
+        let is_foreign = |lease: &&Lease| {
+            !lease.is_expired && lease.token != self.progress.token && lease.site != site
+        };
+        if let Some(lease) = lease.filter(is_foreign) {
             return Err(Wrong::State(format!(
                 "site {} works on this database with a bridge of its own: two would carry every change twice; remove that \
                  one first, or put the tables into one bridge",
@@ -242,6 +246,13 @@ impl Worker {
         if self.progress.token.is_empty() {
             return Err(Wrong::State(format!(
                 "the bridge is not installed: `branchline bridge install {}`",
+                self.name
+            )));
+        }
+        if self.progress.paused.as_ref().is_some_and(|reason| reason.starts_with(RESTORED)) {
+            return Err(Wrong::State(format!(
+                "{RESTORED}, so a person has to say which side holds: `branchline bridge resync {0} --from database` or \
+                 `--from collection`",
                 self.name
             )));
         }

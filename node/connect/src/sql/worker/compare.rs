@@ -69,10 +69,8 @@ impl Worker {
                 judge.planned(&key, &id, row.as_ref(), known)
             });
             match judged {
-                Ok(plan) => {
-                    fine.push(key.to_text());
-                    planned.extend(plan);
-                }
+                Ok(Some(plan)) => planned.push(plan),
+                Ok(None) => fine.push(key.to_text()),
                 Err(misfits) => aside.extend(
                     misfits
                         .first()
@@ -80,11 +78,31 @@ impl Worker {
                 ),
             }
         }
-        self.state.release(number, Direction::Capture, &fine).await?;
-        if !aside.is_empty() {
-            self.state.set_aside(&aside).await?;
-        }
+        self.release(number, Direction::Capture, &fine).await?;
+        self.set_aside(&aside).await?;
         Ok(planned)
+    }
+
+    /// Sets items aside.
+    pub(super) async fn set_aside(&mut self, items: &[Quarantined]) -> Result<(), Failure> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.aside.extend(items.iter().map(|item| item.table));
+        Ok(self.state.set_aside(items).await?)
+    }
+
+    /// Items are not set aside any more, if they were.
+    pub(super) async fn release(
+        &mut self,
+        table: u32,
+        direction: Direction,
+        names: &[String],
+    ) -> Result<(), Failure> {
+        match self.aside.contains(&table) {
+            true => Ok(self.state.release(table, direction, names).await?),
+            false => Ok(()),
+        }
     }
 
     /// What the node shows of these records.
@@ -176,6 +194,7 @@ impl Judge<'_> {
                 table: mapping.bound.number,
                 key,
                 id: id.to_owned(),
+                is_behind: false,
                 changes,
                 builds_on,
                 then,
@@ -270,7 +289,7 @@ impl Judge<'_> {
         let builds_on = is_at_odds.then(Version::default);
         let is_empty = differing.fields.is_empty() && differing.counters.is_empty();
         let changes = if is_empty { Vec::new() } else { vec![Change::Import(by_value(differing))] };
-        Ok(plan(changes, builds_on, version))
+        Ok(Planned { is_behind: true, ..plan(changes, builds_on, version) })
     }
 }
 

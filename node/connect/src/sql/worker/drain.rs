@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::time::Instant;
+
 use super::compare::Found;
 use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::cell::Key;
@@ -15,6 +17,8 @@ const NOTES_MAX: usize = 10_000;
 const NOTES_MAX_SQLITE: usize = 2_000;
 /// So many deletions at once are never taken for a mass change.
 const DELETIONS_ALLOWED: u64 = 10;
+/// How many times as long as a write took a SQLite file is not written again.
+const TURNS: u32 = 3;
 /// Set-aside rows that are tried again at a time.
 const RETRIES_MAX: usize = 100;
 
@@ -123,8 +127,19 @@ impl Worker {
     async fn delete_notes(&mut self, notes: &[Note]) -> Result<(), Failure> {
         self.begin_write(None).await?;
         self.database.delete_notes(notes).await?;
-        self.database.commit().await?;
+        self.commit().await?;
         self.progress.generation += 1;
+        Ok(())
+    }
+
+    /// Commits a write. A file's application waits, or is refused, while the bridge writes: it then has its turn for
+    /// longer than that took.
+    pub(super) async fn commit(&mut self) -> Result<(), DbError> {
+        self.database.commit().await?;
+        if self.database.engine() == Engine::Sqlite {
+            let now = Instant::now();
+            self.rest_until = now + (now - self.written_since) * TURNS;
+        }
         Ok(())
     }
 
@@ -135,6 +150,7 @@ impl Worker {
             self.keep_progress().await?;
         }
         let (token, generation) = (self.progress.token.clone(), self.progress.generation);
+        self.written_since = Instant::now();
         if self.database.begin_write(&token, generation, applied).await? {
             return Ok(());
         }
@@ -189,6 +205,9 @@ impl Worker {
     pub(super) async fn retry_captures(&mut self) -> Result<bool, Failure> {
         let bounds: Vec<Bound> = self.captured().cloned().collect();
         for bound in bounds {
+            if !self.aside.contains(&bound.number) {
+                continue;
+            }
             let due =
                 self.state.due(bound.number, Direction::Capture, now_ms(), RETRIES_MAX).await?;
             let key = |name: &str| Key::from_text(name, bound.key.len());

@@ -63,7 +63,8 @@ impl Worker {
     async fn list_again(&mut self) -> Result<(), Failure> {
         let applied: Vec<u32> = self.applied_tables().collect();
         for number in applied {
-            if self.tables.get(&number).is_some_and(|table| table.phase == Phase::Running) {
+            let phase = self.tables.get(&number).map(|table| table.phase);
+            if matches!(phase, Some(Phase::Running | Phase::Listing)) {
                 self.state.enter(number, Phase::Listing).await?;
             }
         }
@@ -108,7 +109,7 @@ impl Worker {
         for number in self.applied_tables().collect::<Vec<_>>() {
             let of_table = waiting.iter().filter(|(table, _)| *table == number);
             let names: Vec<String> = of_table.map(|(_, id)| id.clone()).collect();
-            self.state.release(number, Direction::Apply, &names).await?;
+            self.release(number, Direction::Apply, &names).await?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ mod resync;
 mod rows;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use branchline_node::Handle;
@@ -43,7 +43,7 @@ use super::database::{Class, Database, DbError};
 use super::mapping::Mapping;
 use super::state::{Phase, Progress, State, StateError, Steps, TableState};
 
-pub use command::{Answer, Command, PAUSED, Request, Side, Wrong};
+pub use command::{Answer, Command, PAUSED, RESTORED, Request, Side, Wrong};
 pub use report::{Report, TableReport};
 
 /// The database is asked so often while there is something to do.
@@ -150,6 +150,14 @@ pub(crate) struct Worker {
     catalogue_due: Instant,
     acknowledge_due: Instant,
     lease_due: Instant,
+    /// The tables of which something may be set aside.
+    aside: BTreeSet<u32>,
+    /// Batches that are to be of one record each, until it is known which the database refuses as it commits.
+    single_left: u32,
+    /// When a file may be written again, so that its application has its turn.
+    rest_until: Instant,
+    /// When the write at work was begun.
+    written_since: Instant,
     commands: mpsc::Receiver<Request>,
     report: watch::Sender<Report>,
     counts: report::Counts,
@@ -180,6 +188,10 @@ impl Worker {
             catalogue_due: now,
             acknowledge_due: now,
             lease_due: now,
+            aside: BTreeSet::new(),
+            single_left: 0,
+            rest_until: now,
+            written_since: now,
             commands,
             report,
             counts: report::Counts::default(),
@@ -294,6 +306,7 @@ impl Worker {
 
     /// One look at everything; returns whether there is more to do at once.
     async fn round(&mut self) -> Result<bool, Failure> {
+        tokio::time::sleep_until(self.rest_until).await;
         self.renew_lease().await?;
         if Instant::now() >= self.catalogue_due {
             self.look_at_catalogue().await?;
@@ -301,6 +314,7 @@ impl Worker {
         }
         let mut is_busy = self.drain().await?;
         is_busy |= self.load().await?;
+        tokio::time::sleep_until(self.rest_until).await;
         is_busy |= self.apply().await?;
         is_busy |= self.retry_captures().await?;
         if Instant::now() >= self.acknowledge_due {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::drain::UNKEPT_MAX;
 use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::database::Context;
-use crate::sql::shape::TableName;
+use crate::sql::shape::{Bound, TableName};
 use crate::sql::state::{Intent, Phase, Steps};
 
 /// How long the database's lease lasts without being renewed.
@@ -41,6 +41,7 @@ impl Worker {
         self.lease(false).await?;
         self.finish_intent(applied).await?;
         self.finish_plan().await?;
+        self.take_mappings().await?;
         self.stamp.clear();
         self.look_at_catalogue().await?;
         self.order = self.parents_first().await?;
@@ -111,6 +112,42 @@ impl Worker {
 
     pub(super) async fn renew_lease(&mut self) -> Result<(), Failure> {
         if Instant::now() < self.lease_due { Ok(()) } else { self.lease(false).await }
+    }
+
+    /// A table whose mapping has changed is read again as a whole: what was not carried before is a difference now.
+    async fn take_mappings(&mut self) -> Result<(), Failure> {
+        for (number, mapping) in self.mappings.clone() {
+            let Some(table) = self.tables.get(&number) else { continue };
+            let was = &table.bound;
+            if *was == mapping.bound {
+                continue;
+            }
+            let keys = |bound: &Bound| -> Vec<String> {
+                bound.key_columns().map(|column| column.name.clone()).collect()
+            };
+            if keys(was) != keys(&mapping.bound) {
+                return Err(Failure::Rest(format!(
+                    "the key of table {} was {} when the bridge was installed, and is {} in branchline.toml now: put it \
+                     back, or begin anew with `branchline bridge remove {name}` and `branchline bridge install {name}`",
+                    was.table,
+                    keys(was).join(", "),
+                    keys(&mapping.bound).join(", "),
+                    name = self.name
+                )));
+            }
+            let is_settled = matches!(table.phase, Phase::Running | Phase::Listing);
+            self.state.keep_table(&mapping.bound).await?;
+            if is_settled {
+                self.state.enter(number, Phase::Loading).await?;
+            }
+        }
+        self.aside.clear();
+        for number in self.mappings.keys() {
+            if self.state.quarantined_count(*number).await? > 0 {
+                self.aside.insert(*number);
+            }
+        }
+        self.reread_tables().await
     }
 
     /// A batch of which nobody knew whether it was committed: the database's number tells.
@@ -202,10 +239,7 @@ impl Worker {
 }
 
 /// What of a table is not as it was bound, if it matters.
-fn drift(
-    was: &crate::sql::shape::Bound,
-    found: Option<&crate::sql::shape::TableShape>,
-) -> Option<String> {
+fn drift(was: &Bound, found: Option<&crate::sql::shape::TableShape>) -> Option<String> {
     let Some(found) = found else {
         return Some(format!("the table {} is gone", was.table));
     };

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use super::{Failure, Worker, now_ms};
 use crate::sql::state::{Phase, StateError};
 
-/// Counting what waits takes some ms where much does, so it is done no more often.
+/// Reports come no more often.
 const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Counting what waits takes longer where more does: so many times as long passes until the next report.
+const TELL_SHARE: u32 = 20;
 
 /// How a bridge is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,7 +74,7 @@ pub(super) struct Counts {
     notes_since_ms: Option<i64>,
     state: String,
     since_ms: i64,
-    told: Option<Instant>,
+    tell_due: Option<Instant>,
 }
 
 /// Rows that moved since the start.
@@ -91,7 +93,8 @@ impl Counts {
 impl Worker {
     /// Tells how the bridge is, and why it does not work. What cannot be counted is told with the next report.
     pub(super) async fn tell(&mut self, failure: Option<&Failure>) {
-        let is_early = self.counts.told.is_some_and(|told| told.elapsed() < TELL_EVERY);
+        let begun = Instant::now();
+        let is_early = self.counts.tell_due.is_some_and(|due| begun < due);
         let is_same = failure.is_none() && self.progress.paused.is_none();
         if is_early && is_same && self.counts.state == "running" {
             return;
@@ -104,11 +107,12 @@ impl Worker {
                 tracing::warn!(bridge = %self.name, %error, "the bridge's state cannot be counted");
             }
         }
-        self.counts.told = Some(Instant::now());
+        self.counts.tell_due = Some(begun + TELL_EVERY.max(begun.elapsed() * TELL_SHARE));
     }
 
     async fn report(&mut self, failure: Option<&Failure>) -> Result<Report, StateError> {
-        let is_loading = self.tables.values().any(|table| table.phase != Phase::Running);
+        let mapped = self.mappings.keys().filter_map(|number| self.tables.get(number));
+        let is_loading = mapped.into_iter().any(|table| table.phase != Phase::Running);
         let (state, reason) = match (&self.progress.paused, failure) {
             (Some(reason), _) => ("paused", Some(reason.clone())),
             (None, Some(failure)) => ("retrying", Some(failure.to_string())),
@@ -143,7 +147,14 @@ impl Worker {
                 mode: mapping.mode.as_str().to_owned(),
                 state: if stopped.is_some() { "stopped" } else { phase }.to_owned(),
                 since_ms: stopped.as_ref().map(|(_, since)| *since),
-                reason: stopped.map(|(reason, _)| reason),
+                reason: match stopped {
+                    Some((reason, _)) => Some(reason),
+                    None if known.is_none() => Some(format!(
+                        "it is not installed yet: `branchline bridge install {}`",
+                        self.name
+                    )),
+                    None => None,
+                },
                 loaded_rows: known.map_or(0, |table| table.loaded_rows),
                 rows_in: moved.map_or(0, |moved| moved.rows_in),
                 rows_out: moved.map_or(0, |moved| moved.rows_out),

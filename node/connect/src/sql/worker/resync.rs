@@ -48,9 +48,7 @@ impl Worker {
                 ),
             }
         }
-        if !aside.is_empty() {
-            self.state.set_aside(&aside).await?;
-        }
+        self.set_aside(&aside).await?;
         self.write_loaded(planned, (number, &last, count)).await?;
         self.reread_tables().await?;
         Ok(true)
@@ -89,6 +87,7 @@ impl Worker {
             changes: vec![Change::Delete],
             builds_on: Some(version),
             then: ViewChange::Drop(number, key),
+            is_behind: false,
         };
         let planned: Vec<Planned> = gone.map(delete).collect();
         self.write_loaded(planned, (number, &last, 0)).await?;
@@ -196,5 +195,6 @@ fn row_holds(
         cells: cells_of(mapping, row),
     };
     let then = ViewChange::Set(number, view);
-    Ok(Some(Planned { table: number, key: key.clone(), id, changes, builds_on: version, then }))
+    let (table, key, builds_on) = (number, key.clone(), version);
+    Ok(Some(Planned { table, key, id, changes, builds_on, then, is_behind: false }))
 }

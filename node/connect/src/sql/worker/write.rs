@@ -1,5 +1,7 @@
 //! Writing what was captured: a plan, the network, the views.
 
+use std::collections::BTreeMap;
+
 use branchline_crdt::entry::{EntryId, Origin};
 use branchline_crdt::record::{Edit, Version};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written};
@@ -26,6 +28,9 @@ pub(super) struct Planned {
     /// The version of the record that the row stood for.
     pub(super) builds_on: Option<Version>,
     pub(super) then: ViewChange,
+    /// Whether the record may have what the row lacks, so that it has to be applied.
+    #[serde(default)]
+    pub(super) is_behind: bool,
 }
 
 /// One edit of a record.
@@ -240,7 +245,12 @@ impl Worker {
         let mut hashes = hashes.iter();
         let mut views = Vec::with_capacity(part.len());
         let mut unacknowledged = Vec::new();
+        let waiting = behind(&part);
+        let mut written: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for planned in part {
+            if self.aside.contains(&planned.table) {
+                written.entry(planned.table).or_default().push(planned.key.to_text());
+            }
             let made: Vec<_> = hashes.by_ref().take(planned.changes.len()).flatten().collect();
             if let (Some(_), Some(entry)) = (made.last(), entry)
                 && self.wants_receipts(planned.table)
@@ -264,12 +274,20 @@ impl Worker {
             });
         }
         let progress = self.progress.clone();
-        let steps = Steps { progress: Some(&progress), views: &views, loaded, ..Steps::default() };
+        let steps = Steps {
+            progress: Some(&progress),
+            views: &views,
+            waiting: &waiting,
+            unacknowledged: &unacknowledged,
+            loaded,
+            ..Steps::default()
+        };
         self.state.finish_plan(steps).await?;
         self.kept_generation = progress.generation;
-        if !unacknowledged.is_empty() {
-            self.state.keep_unacknowledged(&unacknowledged).await?;
+        for (table, keys) in written {
+            self.release(table, Direction::Capture, &keys).await?;
         }
+
         Ok(())
     }
 
@@ -281,9 +299,16 @@ impl Worker {
         if part.is_empty() && loaded.is_none() {
             return Ok(());
         }
+        let waiting = behind(&part);
         let views: Vec<_> = part.into_iter().map(|planned| planned.then).collect();
         let progress = self.progress.clone();
-        let steps = Steps { progress: Some(&progress), views: &views, loaded, ..Steps::default() };
+        let steps = Steps {
+            progress: Some(&progress),
+            views: &views,
+            waiting: &waiting,
+            loaded,
+            ..Steps::default()
+        };
         self.state.finish_plan(steps).await?;
         self.kept_generation = progress.generation;
         Ok(())
@@ -304,13 +329,19 @@ impl Worker {
             since_ms: now_ms(),
             tries: 0,
         };
-        Ok(self.state.set_aside(&[item]).await?)
+        self.set_aside(&[item]).await
     }
 }
 
 /// An entry's author as text.
 fn author_text(entry: &EntryId) -> Result<String, Failure> {
     serde_json::to_string(&entry.author).map_err(|error| Failure::Refused(error.to_string()))
+}
+
+/// The records that have to be applied to their rows.
+fn behind(part: &[Planned]) -> Vec<(u32, String)> {
+    let behind = part.iter().filter(|planned| planned.is_behind);
+    behind.map(|planned| (planned.table, planned.id.clone())).collect()
 }
 
 /// Splits what rows ask for into transactions that fit.
