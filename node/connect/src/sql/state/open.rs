@@ -99,6 +99,9 @@ impl State {
             return Err(StateError::Newer { path, found, known: FORMAT });
         }
         let mut state = Self { path, connection };
+        // What an earlier connection was about to commit is there, or never will be, before anything is read.
+        state.begin().await?;
+        state.end().await?;
         if found == 0 {
             state.begin().await?;
             let made = sqlx::raw_sql(TABLES).execute(&mut state.connection).await;
