@@ -104,7 +104,8 @@ impl Bridges {
     /// end. Nothing in a database is removed by that.
     pub async fn take_up(&self, configs: &[BridgeConfig]) {
         let is_as_before = |name: &String, running: &Running| {
-            configs.iter().any(|config| config.name == *name && *config == running.config)
+            let is_same = |config: &BridgeConfig| config.name == *name && *config == running.config;
+            configs.iter().any(is_same) && !running.task.is_finished()
         };
         let ending: Vec<Running> = {
             let mut running = self.running();

@@ -73,6 +73,8 @@ pub enum StateError {
 pub struct State {
     path: PathBuf,
     connection: SqliteConnection,
+    /// Whether a step was begun and not ended: an error came between.
+    is_in_step: bool,
 }
 
 impl State {
@@ -86,11 +88,19 @@ impl State {
 
     /// Begins a step: all until [`State::end`] becomes durable together.
     async fn begin(&mut self) -> Result<(), StateError> {
-        self.run("BEGIN IMMEDIATE").await
+        if self.is_in_step {
+            // SQLite may have undone the step by itself.
+            let _ = self.run("ROLLBACK").await;
+        }
+        self.run("BEGIN IMMEDIATE").await?;
+        self.is_in_step = true;
+        Ok(())
     }
 
     async fn end(&mut self) -> Result<(), StateError> {
-        self.run("COMMIT").await
+        self.run("COMMIT").await?;
+        self.is_in_step = false;
+        Ok(())
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), StateError> {

@@ -32,6 +32,7 @@ INSERT INTO bridge (one) VALUES (1);
 CREATE TABLE bridged_table (
   number      INTEGER PRIMARY KEY,
   bound       TEXT NOT NULL,
+  settings    TEXT NOT NULL,
   phase       TEXT NOT NULL,
   loaded_to   TEXT,
   loaded_rows INTEGER NOT NULL DEFAULT 0,
@@ -61,6 +62,7 @@ CREATE TABLE quarantine (
   retry_at  INTEGER NOT NULL,
   UNIQUE (tbl, direction, name)
 );
+CREATE INDEX quarantine_due ON quarantine (tbl, direction, retry_at);
 CREATE TABLE unacknowledged (
   tbl     INTEGER NOT NULL,
   key     TEXT NOT NULL,
@@ -72,6 +74,9 @@ CREATE TABLE unacknowledged (
   PRIMARY KEY (tbl, key)
 ) WITHOUT ROWID;
 CREATE INDEX unacknowledged_entry ON unacknowledged (tbl, author, seq);
+CREATE INDEX unacknowledged_since ON unacknowledged (tbl, since);
+CREATE INDEX unacknowledged_sent ON unacknowledged (tbl, sent_at);
+CREATE INDEX unacknowledged_uncleared ON unacknowledged (tbl) WHERE cleared = 0;
 ";
 
 impl State {
@@ -98,7 +103,7 @@ impl State {
         if found > FORMAT {
             return Err(StateError::Newer { path, found, known: FORMAT });
         }
-        let mut state = Self { path, connection };
+        let mut state = Self { path, connection, is_in_step: false };
         // What an earlier connection was about to commit is there, or never will be, before anything is read.
         state.begin().await?;
         state.end().await?;

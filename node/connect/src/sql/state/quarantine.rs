@@ -143,12 +143,11 @@ impl State {
 
     /// Records that a foreign key or a unique index of the database keeps out are to be tried again: another row may have
     /// been all that was in the way.
-    pub async fn hasten_blocked(&mut self) -> Result<(), StateError> {
-        self.run(
-            "UPDATE quarantine SET retry_at = 0 WHERE direction = 'apply' AND code IN \
-             ('23503', '23505', '1062', '1451', '1452', '787', '1555', '2067')",
-        )
-        .await
+    pub async fn hasten_blocked(&mut self, now_ms: i64) -> Result<(), StateError> {
+        let sql = "UPDATE quarantine SET retry_at = ?1 WHERE direction = 'apply' AND retry_at > ?1 AND code IN \
+                   ('23503', '23505', '1062', '1451', '1452', '787', '1555', '2067')";
+        let done = sqlx::query(sql).bind(now_ms).execute(&mut self.connection).await;
+        done.map(|_| ()).map_err(|source| self.failed(source))
     }
 
     /// Which of these names are set aside.

@@ -11,11 +11,13 @@ use crate::sql::shape::Bound;
 pub enum Phase {
     /// The rows that were there before are being read.
     Loading,
-    /// Rows that are known are looked for in the table.
+    /// Rows are being read again, because changes of the table may have been missed.
+    Comparing,
+    /// The same: rows that are known are looked for in the table.
     Sweeping,
     /// A person has said that the database holds: rows are being read, and written over their records.
     FromDatabase,
-    /// The same: records of which there is no row are being deleted.
+    /// The same: records of which the row is gone are being deleted.
     Pruning,
     /// A person has said that the collection holds: rows are being read, to be written over.
     FromCollection,
@@ -28,8 +30,9 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Loading,
+        Self::Comparing,
         Self::Sweeping,
         Self::FromDatabase,
         Self::Pruning,
@@ -44,6 +47,7 @@ impl Phase {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Loading => "loading",
+            Self::Comparing => "comparing",
             Self::Sweeping => "sweeping",
             Self::FromDatabase => "from-database",
             Self::Pruning => "pruning",
@@ -51,6 +55,17 @@ impl Phase {
             Self::Clearing => "clearing",
             Self::Listing => "listing",
             Self::Running => "running",
+        }
+    }
+
+    /// The phase in which a table is read again as a whole: where a person has said which side holds, that stays so.
+    #[must_use]
+    pub fn again(self) -> Self {
+        match self {
+            Self::Loading => Self::Loading,
+            Self::FromDatabase | Self::Pruning => Self::FromDatabase,
+            Self::FromCollection | Self::Clearing => Self::FromCollection,
+            Self::Comparing | Self::Sweeping | Self::Listing | Self::Running => Self::Comparing,
         }
     }
 
@@ -64,6 +79,8 @@ impl Phase {
 pub struct TableState {
     /// The table as it was installed.
     pub bound: Bound,
+    /// What else its mapping says, as text.
+    pub settings: String,
     /// How far it has come.
     pub phase: Phase,
     /// The last key (while loading and sweeping) or record id (while listing) that was dealt with, as text.
@@ -85,18 +102,18 @@ impl TableState {
 impl State {
     /// The tables, by number.
     pub async fn tables(&mut self) -> Result<Vec<TableState>, StateError> {
-        let sql = "SELECT bound, phase, loaded_to, loaded_rows, stopped, stopped_at FROM bridged_table ORDER BY number";
+        let sql = "SELECT bound, phase, loaded_to, loaded_rows, stopped, stopped_at, settings FROM bridged_table ORDER BY number";
         let rows = sqlx::query(sql).fetch_all(&mut self.connection).await;
         let rows = rows.map_err(|source| self.failed(source))?;
         rows.iter().map(|row| self.table_of(row)).collect()
     }
 
     /// Keeps a table as it is installed and begins to load it, or, where it is known, keeps its new shape alone.
-    pub async fn keep_table(&mut self, bound: &Bound) -> Result<(), StateError> {
+    pub async fn keep_table(&mut self, bound: &Bound, settings: &str) -> Result<(), StateError> {
         let text = serde_json::to_string(bound).map_err(|error| self.damaged(error.to_string()))?;
-        let sql = "INSERT INTO bridged_table (number, bound, phase) VALUES (?, ?, 'loading') \
-                   ON CONFLICT (number) DO UPDATE SET bound = excluded.bound";
-        let kept = sqlx::query(sql).bind(bound.number).bind(text);
+        let sql = "INSERT INTO bridged_table (number, bound, settings, phase) VALUES (?, ?, ?, 'loading') \
+                   ON CONFLICT (number) DO UPDATE SET bound = excluded.bound, settings = excluded.settings";
+        let kept = sqlx::query(sql).bind(bound.number).bind(text).bind(settings);
         let kept = kept.execute(&mut self.connection).await;
         kept.map(|_| ()).map_err(|source| self.failed(source))
     }
@@ -162,6 +179,7 @@ impl State {
         let known = |error: serde_json::Error| self.damaged(error.to_string());
         Ok(TableState {
             bound: serde_json::from_str(&bound).map_err(known)?,
+            settings: row.try_get(6).map_err(failed)?,
             phase: Phase::of(&phase).ok_or_else(|| self.damaged(format!("phase {phase:?}")))?,
             loaded_to: row.try_get(2).map_err(failed)?,
             loaded_rows: loaded_rows.unsigned_abs(),

@@ -4,7 +4,7 @@ use branchline_crdt::entry::EntryId;
 
 use super::{Failure, Worker, now_ms};
 use crate::sql::cell::Key;
-use crate::sql::database::Mark;
+use crate::sql::database::{Class, Mark};
 use crate::sql::mapping::Mapping;
 
 /// Entries that are asked about at a time.
@@ -30,19 +30,31 @@ impl Worker {
             .is_some_and(|mapping| mapping.acked_by.is_some() || mapping.sent.is_some())
     }
 
-    /// Takes up what receipts tell.
-    pub(super) async fn acknowledge(&mut self) -> Result<(), Failure> {
+    /// Takes up what receipts tell; returns whether there is more.
+    pub(super) async fn acknowledge(&mut self) -> Result<bool, Failure> {
+        let mut is_busy = false;
         let numbers: Vec<u32> = self.mappings.keys().copied().collect();
         for number in numbers {
             if !self.wants_receipts(number) || !self.works(number) {
                 continue;
             }
             let Some(mapping) = self.mappings.get(&number).cloned() else { continue };
-            self.clear(&mapping).await?;
-            self.hand_over(&mapping).await?;
-            self.confirm(&mapping).await?;
+            let done = match self.follow_up(&mapping).await {
+                // The column for it is gone.
+                Err(Failure::Database(error)) if error.class == Class::Schema => {
+                    self.judge(number, error).await.map(|()| false)
+                }
+                done => done,
+            };
+            is_busy |= done?;
         }
-        Ok(())
+        Ok(is_busy)
+    }
+
+    async fn follow_up(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        self.clear(mapping).await?;
+        self.hand_over(mapping).await?;
+        self.confirm(mapping).await
     }
 
     /// A row that was edited since is neither sent nor confirmed.
@@ -75,6 +87,10 @@ impl Worker {
             return Ok(());
         }
         self.write_back(mapping, &waiting, Back::Sent).await?;
+        if mapping.acked_by.is_none() {
+            // Nobody is to confirm them.
+            return Ok(self.state.acknowledge(bound.number, &waiting).await?);
+        }
         Ok(self.state.keep_sent(bound.number, &waiting, Some(now_ms())).await?)
     }
 
@@ -84,15 +100,17 @@ impl Worker {
         Ok(sites.iter().any(|site| site.connected && site.site != own))
     }
 
-    async fn confirm(&mut self, mapping: &Mapping) -> Result<(), Failure> {
-        let Some(name) = &mapping.acked_by else { return Ok(()) };
+    /// One piece of what the site has confirmed; returns whether there is more.
+    async fn confirm(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let Some(name) = &mapping.acked_by else { return Ok(false) };
         let names = self.node.names().await?;
         let Some(site) = names.iter().find(|(_, known)| *known == name).map(|(site, _)| *site)
         else {
-            return Ok(());
+            return Ok(false);
         };
         let bound = &mapping.bound;
         let entries = self.state.unacknowledged_entries(bound.number, ENTRIES_MAX).await?;
+        let mut confirmed: Vec<Key> = Vec::new();
         for (author, seq) in entries {
             let Some(entry) = entry_of(&author, seq) else { continue };
             let holders = self.node.holders(entry).await?;
@@ -100,20 +118,20 @@ impl Worker {
                 // Later entries of the same author are not there either.
                 break;
             }
-            loop {
-                let of = (author.as_str(), seq);
-                let keys = self
-                    .state
-                    .unacknowledged_rows(bound.number, bound.key.len(), of, ROWS_MAX)
-                    .await?;
-                if keys.is_empty() {
-                    break;
-                }
-                self.write_back(mapping, &keys, Back::Confirmed).await?;
-                self.state.acknowledge(bound.number, &keys).await?;
+            let (of, room) = ((author.as_str(), seq), ROWS_MAX - confirmed.len());
+            let columns = bound.key.len();
+            confirmed
+                .extend(self.state.unacknowledged_rows(bound.number, columns, of, room).await?);
+            if confirmed.len() >= ROWS_MAX {
+                break;
             }
         }
-        Ok(())
+        if confirmed.is_empty() {
+            return Ok(false);
+        }
+        self.write_back(mapping, &confirmed, Back::Confirmed).await?;
+        self.state.acknowledge(bound.number, &confirmed).await?;
+        Ok(confirmed.len() >= ROWS_MAX)
     }
 
     /// Writes into the columns for it, and into no others; it is no edit.
@@ -127,7 +145,8 @@ impl Worker {
             Back::Cleared => (Some(false), Some(false)),
             Back::Sent => (Some(true), None),
             Back::Lost => (Some(false), None),
-            Back::Confirmed => (None, Some(true)),
+            // What is confirmed was sent.
+            Back::Confirmed => (Some(true), Some(true)),
         };
         let columns = [(&mapping.sent, sent), (&mapping.acked, acked)];
         let columns: Vec<(&String, bool)> = columns

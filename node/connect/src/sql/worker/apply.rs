@@ -26,6 +26,11 @@ const BATCH_MAX_SQLITE: usize = 500;
 /// Set-aside records that are tried again at a time.
 const RETRIES_MAX: usize = 100;
 
+/// How often a row that is not as the node knows it is waited for.
+const POSTPONED_TIMES: u8 = 5;
+/// Rows of which that is counted; beyond it counting begins anew.
+const POSTPONED_MAX: usize = 10_000;
+
 /// What a record asks of its row.
 #[derive(Clone, Debug)]
 struct Wanted {
@@ -250,7 +255,9 @@ impl Worker {
         }
         if has_written {
             // A parent that came, or a row that made room, may have been all that was missing.
-            self.state.hasten_blocked().await?;
+            if !self.aside.is_empty() {
+                self.state.hasten_blocked(now_ms()).await?;
+            }
         }
         Ok(())
     }
@@ -287,15 +294,50 @@ impl Worker {
                     let again = rewritten(mapping, wanted, row);
                     ready.push(again);
                 }
-                false => postponed.push(wanted.key.clone()),
+                false => postponed.push((*wanted).clone()),
             }
         }
+        let postponed = self.postpone(bound, postponed, batch);
         if !postponed.is_empty() {
             // Its note may be there already; one more does no harm.
             self.database.note(bound, &postponed).await?;
         }
         let written = self.write_rows(bound, ready, batch).await?;
         self.read_back(mapping, written, batch).await
+    }
+
+    /// Rows that are not as the node knows them wait until they are drained. One that stays so, because no record stands for
+    /// it as it is, is set aside.
+    fn postpone(&mut self, bound: &Bound, rows: Vec<Wanted>, batch: &mut Batch) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if self.postponed.len() > POSTPONED_MAX {
+            self.postponed.clear();
+        }
+        for row in rows {
+            let times = self.postponed.entry((bound.number, row.key.clone())).or_insert(0);
+            *times += 1;
+            if *times <= POSTPONED_TIMES {
+                keys.push(row.key);
+                continue;
+            }
+            self.postponed.remove(&(bound.number, row.key.clone()));
+            let what = "the row is not what the bridge carries: it is outside of the filter, deleted, or set aside itself; \
+                        the record is written over it once it is as the node knows it, or removed";
+            batch.aside.push(Quarantined {
+                number: 0,
+                table: bound.number,
+                direction: Direction::Apply,
+                name: row.id.clone(),
+                code: String::new(),
+                constraint: None,
+                column: None,
+                value: None,
+                message: what.to_owned(),
+                since_ms: now_ms(),
+                tries: 0,
+            });
+        }
+        keys
     }
 
     /// Writes rows; where the database refuses some, in ever smaller parts, until those are found and set aside.
@@ -316,8 +358,9 @@ impl Worker {
                 Ok(present) => {
                     // A row that came meanwhile is the application's: it is drained first.
                     let present: BTreeSet<Key> = present.into_iter().collect();
-                    if !present.is_empty() {
-                        let keys: Vec<Key> = present.iter().cloned().collect();
+                    let there = part.iter().filter(|row| present.contains(&row.key)).cloned();
+                    let keys = self.postpone(bound, there.collect(), batch);
+                    if !keys.is_empty() {
                         self.database.note(bound, &keys).await?;
                     }
                     part.retain(|row| !present.contains(&row.key));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
+use super::open::settings_of;
 use super::rows::cells_of;
 use super::{Failure, Worker, now_ms};
 use crate::sql::cell::Key;
@@ -26,6 +27,9 @@ pub const PAUSED: &str = "a person has paused it";
 /// How the reason begins for which a bridge rests after the node was restored: what it planned since the backup may be
 /// written under numbers that it would use again.
 pub const RESTORED: &str = "the node was restored from a backup";
+
+/// How the reason begins for which a table rests whose database was restored.
+const UNDECIDED: &str = "a person has to say which side holds";
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,10 +205,17 @@ impl Worker {
         let is_known = !self.progress.token.is_empty()
             && before.as_ref().is_some_and(|context| context.epoch == self.progress.epoch);
         if !is_known {
+            let stale = !self.progress.token.is_empty();
             self.begin_anew().await?;
+            if stale {
+                // What the node knew of the rows may not hold for this database.
+                self.stop_others(&[]).await?;
+            }
         }
         for bound in &bounds {
-            self.state.keep_table(bound).await?;
+            if let Some(mapping) = self.mappings.get(&bound.number) {
+                self.state.keep_table(bound, &settings_of(mapping)).await?;
+            }
         }
         self.progress.paused = None;
         self.keep_progress().await?;
@@ -262,11 +273,25 @@ impl Worker {
             .filter(|table| table.stopped.is_some())
             .map(|table| table.bound.number)
             .collect();
+        let undecided = |number: &&u32| {
+            let table = self.tables.get(number).and_then(|table| table.stopped.as_ref());
+            table.is_some_and(|(reason, _)| reason.starts_with(UNDECIDED))
+        };
+        if let Some(number) = stopped.iter().find(undecided) {
+            let table = self.tables.get(number).map(|table| table.bound.table.to_string());
+            return Err(Wrong::State(format!(
+                "{UNDECIDED} of table {table}: `branchline bridge resync {name} {table} --from database` or \
+                 `--from collection`",
+                table = table.unwrap_or_default(),
+                name = self.name
+            )));
+        }
         for number in &stopped {
             self.state.stop_table(*number, None, now_ms()).await?;
-            self.state.enter(*number, Phase::Loading).await?;
+            let phase = self.tables.get(number).map_or(Phase::Loading, |table| table.phase.again());
+            self.state.enter(*number, phase).await?;
             if let Some(mapping) = self.mappings.get(number) {
-                self.state.keep_table(&mapping.bound).await?;
+                self.state.keep_table(&mapping.bound, &settings_of(mapping)).await?;
             }
         }
         self.progress.paused = None;
@@ -278,11 +303,13 @@ impl Worker {
 
     async fn resync(&mut self, table: Option<&str>, from: Side) -> Answer {
         let meant = self.meant(table)?;
-        let cannot = |mapping: &&Mapping| match from {
-            Side::Database => !mapping.mode.captures(),
-            Side::Collection => !mapping.mode.applies(),
+        let side_of = |mapping: &Mapping| match (mapping.mode.captures(), mapping.mode.applies()) {
+            // A table that goes one way has one side that can hold.
+            (true, false) => Side::Database,
+            (false, _) => Side::Collection,
+            (true, true) => from,
         };
-        if let Some(mapping) = meant.iter().find(cannot) {
+        if let Some(mapping) = meant.iter().find(|m| table.is_some() && side_of(m) != from) {
             let (side, mode) = match from {
                 Side::Database => ("database", "apply"),
                 Side::Collection => ("collection", "capture"),
@@ -293,17 +320,24 @@ impl Worker {
             )));
         }
         self.database.reconnect().await?;
+        let is_known = self.finish_what_is_known().await?;
         self.database.install(&self.bounds()).await?;
         // Under another token: what was planned before is not written any more.
         self.begin_anew().await?;
+        let numbers: Vec<u32> = meant.iter().map(|mapping| mapping.bound.number).collect();
+        if !is_known {
+            self.stop_others(&numbers).await?;
+        }
         for mapping in &meant {
             let number = mapping.bound.number;
-            self.state.keep_table(&mapping.bound).await?;
+            self.state.keep_table(&mapping.bound, &settings_of(mapping)).await?;
             self.state.stop_table(number, None, now_ms()).await?;
-            self.state.drop_views(number).await?;
-            let phase = match from {
+            let phase = match side_of(mapping) {
                 Side::Database => Phase::FromDatabase,
-                Side::Collection => Phase::FromCollection,
+                Side::Collection => {
+                    self.state.drop_views(number).await?;
+                    Phase::FromCollection
+                }
             };
             self.state.enter(number, phase).await?;
         }
@@ -313,6 +347,41 @@ impl Worker {
         self.stamp.clear();
         let tables: Vec<_> = meant.iter().map(|mapping| mapping.bound.table.to_string()).collect();
         Ok(json!({ "resyncing": tables, "from": from }))
+    }
+
+    /// Finishes what was under way, if the database is the one that the node knows; says whether it is.
+    async fn finish_what_is_known(&mut self) -> Result<bool, Wrong> {
+        let Some(context) = self.database.context().await? else { return Ok(false) };
+        let restored = self.progress.paused.as_ref().is_some_and(|why| why.starts_with(RESTORED));
+        if self.progress.token.is_empty() || restored || self.recognise(&context).is_err() {
+            return Ok(false);
+        }
+        let applied = self.database.settled(LEASE).await?;
+        self.progress.generation = context.generation;
+        self.finish_intent(applied).await?;
+        if applied != self.progress.applied {
+            return Ok(false);
+        }
+        self.finish_plan().await?;
+        Ok(true)
+    }
+
+    /// Tables of a database that is not as the node knew it rest, but for those that a person has decided about.
+    async fn stop_others(&mut self, decided: &[u32]) -> Result<(), Wrong> {
+        let undecided: Vec<u32> =
+            self.tables.keys().copied().filter(|number| !decided.contains(number)).collect();
+        for number in undecided {
+            let table = self.tables.get(&number).map(|table| table.bound.table.to_string());
+            let what = format!(
+                "{UNDECIDED} of this table, since database or node were restored: `branchline bridge resync {name} {table} \
+                 --from database` or `--from collection`",
+                name = self.name,
+                table = table.unwrap_or_default()
+            );
+            self.state.stop_table(number, Some(&what), now_ms()).await?;
+        }
+        self.reread_tables().await?;
+        Ok(())
     }
 
     async fn errors(&mut self) -> Result<Vec<Json>, Wrong> {
@@ -398,7 +467,7 @@ impl Worker {
                 }
             }
             if repair && differing > 0 {
-                self.state.enter(bound.number, Phase::Loading).await?;
+                self.compare_again(bound.number).await?;
             }
             answers.push(json!({
                 "table": bound.table.to_string(),

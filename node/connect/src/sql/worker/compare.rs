@@ -246,12 +246,11 @@ impl Judge<'_> {
                         changes.extend(merged(fields));
                         changes.push(Change::Delete);
                     }
+                    // What changed while the row was deleted is told with it.
                     (true, false) => {
-                        changes.push(Change::Undelete);
-                        changes.extend(merged(fields));
+                        changes.push(Change::Revive(by_value(mapping.fields_of(row)?)));
                     }
-                    // What changes in a deleted row is told once it is back.
-                    (true, true) => return Ok(None),
+                    (true, true) => {}
                 }
                 let version = view.version.clone();
                 Ok(Some(plan(changes, version.clone(), set(cells, version))))

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 use super::compare::Found;
+use super::load::PAGE_BYTES;
+use super::rows::was_deleted;
 use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::cell::Key;
+use crate::sql::config::OnLeave;
 use crate::sql::database::{Class, DbError, Engine, Note};
+use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Direction, Phase};
 
@@ -33,6 +37,8 @@ struct Drained {
     found: BTreeMap<u32, Vec<Found>>,
     /// Tables that were truncated, or of which a key was NULL: all of their rows are looked at.
     unclear: BTreeSet<u32>,
+    /// Whether there may be more.
+    has_more: bool,
 }
 
 impl Worker {
@@ -49,16 +55,21 @@ impl Worker {
             }
             Err((_, error)) => return Err(error.into()),
         };
-        let Drained { notes, found, unclear } = drained;
-        if notes.is_empty() {
+        let Drained { notes, found, unclear, has_more } = drained;
+        if notes.is_empty() && !has_more {
             return Ok(false);
         }
-        let has_more = notes.len() >= self.notes_max();
         if self.mistake == Some(Mistake::NotesFirst) {
             self.delete_notes(&notes).await?;
         }
         let mut planned = Vec::new();
-        for (number, found) in found {
+        for (number, mut found) in found {
+            if self.tables.get(&number).is_some_and(|table| table.phase == Phase::FromCollection) {
+                // Rows that are yet to be read are read as they are then.
+                let keys: Vec<Key> = found.iter().map(|found| found.key.clone()).collect();
+                let known = self.state.views(number, &keys).await?;
+                found.retain(|found| known.contains_key(&found.key));
+            }
             if self.is_mass_change(number, &found, has_more).await? {
                 continue;
             }
@@ -68,7 +79,7 @@ impl Worker {
         }
         self.write(planned).await?;
         for number in unclear {
-            self.state.enter(number, Phase::Loading).await?;
+            self.compare_again(number).await?;
         }
         self.reread_tables().await?;
         self.delete_notes(&notes).await?;
@@ -90,6 +101,7 @@ impl Worker {
         let notes = self.database.notes(self.notes_max()).await.map_err(whole)?;
         let mut keys: BTreeMap<u32, BTreeSet<Key>> = BTreeMap::new();
         let mut drained = Drained::default();
+        let (mut bytes, mut unread) = (0, BTreeSet::new());
         for note in &notes {
             let Some(bound) = bounds.iter().find(|bound| bound.number == note.table) else {
                 // A table that rests, or is no longer bridged: it is compared as a whole when it goes on.
@@ -107,11 +119,31 @@ impl Worker {
         }
         for bound in &bounds {
             let Some(keys) = keys.remove(&bound.number) else { continue };
-            let keys: Vec<Key> = keys.into_iter().collect();
-            let rows = self.database.rows(bound, &keys).await;
-            let rows = rows.map_err(|error| (Some(bound.number), error))?;
-            drained.found.insert(bound.number, Found::of(keys, rows));
+            let mut keys: Vec<Key> = keys.into_iter().collect();
+            let mut found = Vec::new();
+            while !keys.is_empty() {
+                if bytes >= PAGE_BYTES {
+                    unread.extend(keys.drain(..).map(|key| (bound.number, key.to_text())));
+                    break;
+                }
+                let room = self.rows_at_a_time(bound.number).min(keys.len());
+                let part: Vec<Key> = keys.drain(..room).collect();
+                let rows = self.database.rows(bound, &part).await;
+                let rows = rows.map_err(|error| (Some(bound.number), error))?;
+                bytes += self.note_size(bound.number, &rows);
+                found.extend(Found::of(part, rows));
+            }
+            drained.found.insert(bound.number, found);
         }
+        // What was not read stays noted; PostgreSQL's notes go by whole transactions.
+        let is_unread = |note: &&Note| {
+            let key = note.key.clone().unwrap_or_default();
+            unread.contains(&(note.table, key))
+        };
+        let kept: BTreeSet<String> =
+            notes.iter().filter(is_unread).map(|note| note.id.clone()).collect();
+        drained.has_more = notes.len() >= self.notes_max() || !unread.is_empty();
+        let notes: Vec<Note> = notes.into_iter().filter(|note| !kept.contains(&note.id)).collect();
         self.database.end_read().await.map_err(whole)?;
         drained.notes = notes;
         Ok(drained)
@@ -161,42 +193,56 @@ impl Worker {
     }
 
     /// Whether so many rows of a table were deleted at once that a person has to look; the table stops then.
-    pub(super) async fn is_mass_change(
+    async fn is_mass_change(
         &mut self,
         number: u32,
         found: &[Found],
         has_more: bool,
     ) -> Result<bool, Failure> {
-        let gone: Vec<Key> = found
-            .iter()
-            .filter(|found| found.row.is_none())
-            .map(|found| found.key.clone())
-            .collect();
+        let Some(mapping) = self.mappings.get(&number).cloned() else { return Ok(false) };
+        let is_gone = |found: &&Found| match &found.row {
+            None => true,
+            Some(read) if !read.is_captured => mapping.on_leave == OnLeave::Delete,
+            Some(read) => mapping.is_deleted(&read.row).unwrap_or(false),
+        };
+        let gone: Vec<Key> = found.iter().filter(is_gone).map(|found| found.key.clone()).collect();
         if gone.len() as u64 <= DELETIONS_ALLOWED {
             return Ok(false);
         }
-        let known = self.state.views(number, &gone).await?.len() as u64;
+        let views = self.state.views(number, &gone).await?;
+        let known =
+            views.values().filter(|view| !was_deleted(&mapping, &view.cells)).count() as u64;
+        if known <= DELETIONS_ALLOWED {
+            return Ok(false);
+        }
         let mut deleted = known;
         // Where most of this part are deletions, so may be what waits behind it.
         if has_more && known * 2 > found.len() as u64 {
             deleted = deleted.max(self.database.notes_waiting().await?);
         }
         let all = self.state.view_count(number).await?;
-        let Some(mapping) = self.mappings.get(&number) else { return Ok(false) };
+        self.stop_if_mass_change(&mapping, deleted.min(all), all).await
+    }
+
+    /// Stops a table of which a larger part was deleted than may be without a person's word.
+    pub(super) async fn stop_if_mass_change(
+        &mut self,
+        mapping: &Mapping,
+        deleted: u64,
+        all: u64,
+    ) -> Result<bool, Failure> {
         #[allow(clippy::cast_precision_loss, reason = "a share of some millions")]
         let is_mass =
-            known > DELETIONS_ALLOWED && deleted as f64 > all as f64 * mapping.mass_change;
+            deleted > DELETIONS_ALLOWED && deleted as f64 > all as f64 * mapping.mass_change;
         if is_mass {
             let what = format!(
-                "{} of {all} rows of {} were deleted at once: decide whether they are to go everywhere \
+                "{deleted} of {all} rows of {table} were deleted at once: decide whether they are to go everywhere \
                  (`branchline bridge resync {name} {table} --from database`) or to come back \
                  (`branchline bridge resync {name} {table} --from collection`)",
-                deleted.min(all),
-                mapping.bound.table,
-                name = self.name,
                 table = mapping.bound.table,
+                name = self.name,
             );
-            self.stop_table(number, &what).await?;
+            self.stop_table(mapping.bound.number, &what).await?;
         }
         Ok(is_mass)
     }

@@ -15,6 +15,9 @@ const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 10
 /// Feed pages are read while at most so many records of a table wait, so that reading does not run far ahead.
 const WAITING_MAX: u64 = 50_000;
 
+/// How often it is looked at whether reading can go on.
+const CATCH_UP_EVERY: Duration = Duration::from_millis(200);
+
 /// Waits for what the feed tells next, at most `patience`.
 pub(super) async fn something(
     feed: &mut Option<Consumer>,
@@ -116,9 +119,13 @@ impl Worker {
 
     /// Reads on in the feed while not much waits; returns whether there may be more.
     pub(super) async fn catch_up(&mut self) -> Result<bool, Failure> {
+        if Instant::now() < self.catch_up_due {
+            return Ok(false);
+        }
         for number in self.applied_tables().collect::<Vec<_>>() {
-            if self.state.waiting_count(number).await? > WAITING_MAX {
-                return Ok(true);
+            if self.works(number) && self.state.waiting_count(number).await? > WAITING_MAX {
+                self.catch_up_due = Instant::now() + CATCH_UP_EVERY;
+                return Ok(false);
             }
         }
         let Some(feed) = &mut self.feed else { return Ok(false) };

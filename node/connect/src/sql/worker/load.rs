@@ -8,7 +8,7 @@ use branchline_crdt::read;
 use super::compare::Found;
 use super::rows::cells_of;
 use super::{Failure, Worker};
-use crate::sql::cell::Key;
+use crate::sql::cell::{Cell, Key};
 use crate::sql::database::{Class, Engine, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
@@ -16,6 +16,10 @@ use crate::sql::state::{Phase, Steps, View, ViewChange};
 
 /// Rows or records that are dealt with at a time.
 const PAGE: usize = 2_000;
+/// Rows of a table whose size is not known yet.
+const FIRST_PAGE: usize = 100;
+/// Bytes of rows that are dealt with at a time, about.
+pub(super) const PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// The same of a SQLite file, whose writers wait meanwhile.
 const PAGE_SQLITE: usize = 500;
 
@@ -34,7 +38,7 @@ impl Worker {
                 continue;
             }
             is_busy |= match table.phase {
-                Phase::Loading => self.load_rows(&mapping).await?,
+                Phase::Loading | Phase::Comparing => self.load_rows(&mapping).await?,
                 Phase::Sweeping => self.sweep(&mapping).await?,
                 Phase::FromDatabase => self.rows_hold(&mapping).await?,
                 Phase::Pruning => self.prune(&mapping).await?,
@@ -54,6 +58,21 @@ impl Worker {
         }
     }
 
+    /// How many rows of a table are read at a time: few at first, then as many as fit some MB.
+    pub(super) fn rows_at_a_time(&self, number: u32) -> usize {
+        self.page_rows.get(&number).copied().unwrap_or(FIRST_PAGE).min(self.page_max())
+    }
+
+    /// Takes note of how large a table's rows are; returns how many bytes these take.
+    pub(super) fn note_size(&mut self, number: u32, rows: &[Read]) -> usize {
+        let bytes: usize = rows.iter().flat_map(|read| &read.row).map(Cell::bytes).sum();
+        if !rows.is_empty() {
+            let each = (bytes / rows.len()).max(1);
+            self.page_rows.insert(number, (PAGE_BYTES / each).clamp(1, PAGE));
+        }
+        bytes
+    }
+
     async fn load_rows(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
         let bound = &mapping.bound;
         let Some(after) = self.tables.get(&bound.number).map(|table| table.loaded_key()) else {
@@ -68,7 +87,9 @@ impl Worker {
             Err(error) => return Err(error.into()),
         };
         let Some(last) = rows.last().map(|read| read.key.to_text()) else {
-            self.state.enter(bound.number, Phase::Sweeping).await?;
+            // At the first time every row that is known was just read.
+            let next = if self.is_loading(bound.number) { Phase::Listing } else { Phase::Sweeping };
+            self.state.enter(bound.number, next).await?;
             self.reread_tables().await?;
             return Ok(true);
         };
@@ -76,7 +97,8 @@ impl Worker {
         if mapping.mode.captures() {
             self.counts.of(bound.number).rows_in += count;
             let keys = rows.iter().map(|read| read.key.clone()).collect();
-            let planned = self.compare(bound.number, Found::of(keys, rows), true).await?;
+            let is_first = self.is_loading(bound.number);
+            let planned = self.compare(bound.number, Found::of(keys, rows), is_first).await?;
             self.write_loaded(planned, (bound.number, &last, count)).await?;
         } else {
             let views = self.views_of_rows(mapping, rows).await?;
@@ -92,10 +114,11 @@ impl Worker {
         bound: &Bound,
         after: Option<&Key>,
     ) -> Result<Vec<Read>, crate::sql::database::DbError> {
-        let limit = self.page_max();
+        let limit = self.rows_at_a_time(bound.number);
         self.database.begin_read(std::slice::from_ref(bound)).await?;
         let rows = self.database.page(bound, after, limit).await?;
         self.database.end_read().await?;
+        self.note_size(bound.number, &rows);
         Ok(rows)
     }
 
@@ -123,6 +146,9 @@ impl Worker {
         let bound = &mapping.bound;
         let after = self.tables.get(&bound.number).and_then(|table| table.loaded_key());
         let limit = self.page_max();
+        if after.is_none() && self.has_lost_most(mapping).await? {
+            return Ok(true);
+        }
         let views =
             self.state.views_behind(bound.number, bound.key.len(), after.as_ref(), limit).await?;
         let Some(last) = views.last().map(|view| view.key.to_text()) else {
@@ -133,9 +159,7 @@ impl Worker {
         let keys: Vec<Key> = views.into_iter().map(|view| view.key).collect();
         let found = self.read_rows(bound, keys).await?;
         let gone: Vec<Found> = found.into_iter().filter(|found| found.row.is_none()).collect();
-        if self.is_mass_change(bound.number, &gone, false).await? {
-            return Ok(true);
-        }
+
         let loaded = (bound.number, last.as_str(), 0);
         if mapping.mode.captures() {
             let planned = self.compare(bound.number, gone, true).await?;
@@ -148,6 +172,27 @@ impl Worker {
         }
         self.reread_tables().await?;
         Ok(true)
+    }
+
+    /// Whether so many rows are gone that a person has to look; the table stops then.
+    async fn has_lost_most(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+        let bound = &mapping.bound;
+        let (mut all, mut gone) = (0, 0);
+        let mut after: Option<Key> = None;
+        loop {
+            let limit = self.page_max();
+            let columns = bound.key.len();
+            let views =
+                self.state.views_behind(bound.number, columns, after.as_ref(), limit).await?;
+            let Some(last) = views.last() else { break };
+            after = Some(last.key.clone());
+            all += views.len() as u64;
+            let keys: Vec<Key> = views.into_iter().map(|view| view.key).collect();
+            let found = self.read_rows(bound, keys).await?;
+            gone += found.iter().filter(|found| found.row.is_none()).count() as u64;
+            self.renew_lease().await?;
+        }
+        self.stop_if_mass_change(mapping, gone, all).await
     }
 
     /// The records that the table is to have.

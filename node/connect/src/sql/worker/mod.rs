@@ -39,6 +39,7 @@ use branchline_node::handle::{ReadError, Stopped};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::cell::Key;
 use super::database::{Class, Database, DbError};
 use super::mapping::Mapping;
 use super::state::{Phase, Progress, State, StateError, Steps, TableState};
@@ -149,9 +150,18 @@ pub(crate) struct Worker {
     stamp: String,
     catalogue_due: Instant,
     acknowledge_due: Instant,
+    catch_up_due: Instant,
     lease_due: Instant,
     /// The tables of which something may be set aside.
     aside: BTreeSet<u32>,
+    /// How many rows of a table are read at a time, by how large they were.
+    page_rows: BTreeMap<u32, usize>,
+    /// Rows that were not as the node knows them when they were to be written, and how often.
+    postponed: BTreeMap<(u32, Key), u8>,
+    /// When records are applied again, after the application held a lock for too long.
+    apply_due: Instant,
+    /// Pause after the next such failure.
+    apply_pause: Duration,
     /// Batches that are to be of one record each, until it is known which the database refuses as it commits.
     single_left: u32,
     /// When a file may be written again, so that its application has its turn.
@@ -187,8 +197,13 @@ impl Worker {
             stamp: String::new(),
             catalogue_due: now,
             acknowledge_due: now,
+            catch_up_due: now,
             lease_due: now,
             aside: BTreeSet::new(),
+            page_rows: BTreeMap::new(),
+            postponed: BTreeMap::new(),
+            apply_due: now,
+            apply_pause: RETRY,
             single_left: 0,
             rest_until: now,
             written_since: now,
@@ -285,7 +300,9 @@ impl Worker {
             *pause = RETRY;
             self.tell(None).await;
             let idle = if is_busy { BUSY_PAUSE.min(self.poll) } else { self.poll };
+            let may_read = Instant::now() >= self.catch_up_due;
             tokio::select! {
+                () = tokio::time::sleep(idle), if !may_read => {}
                 request = self.commands.recv() => {
                     let Some(request) = request else { return Ok(()) };
                     if self.obey(request).await {
@@ -295,7 +312,7 @@ impl Worker {
                         return Err(Failure::Rest(reason));
                     }
                 }
-                told = listen::something(&mut self.feed, idle) => {
+                told = listen::something(&mut self.feed, idle), if may_read => {
                     if let Some(page) = told? {
                         self.hear(page).await?;
                     }
@@ -315,13 +332,39 @@ impl Worker {
         let mut is_busy = self.drain().await?;
         is_busy |= self.load().await?;
         tokio::time::sleep_until(self.rest_until).await;
-        is_busy |= self.apply().await?;
+        is_busy |= self.apply_in_turn().await?;
         is_busy |= self.retry_captures().await?;
         if Instant::now() >= self.acknowledge_due {
-            self.acknowledge().await?;
-            self.acknowledge_due = Instant::now() + ACKNOWLEDGE_EVERY;
+            let has_more = self.acknowledge().await?;
+            self.acknowledge_due = Instant::now();
+            if !has_more {
+                self.acknowledge_due += ACKNOWLEDGE_EVERY;
+            }
+            is_busy |= has_more;
         }
         Ok(is_busy)
+    }
+
+    /// Applies records; where the application holds a lock for too long, capturing goes on meanwhile.
+    async fn apply_in_turn(&mut self) -> Result<bool, Failure> {
+        if Instant::now() < self.apply_due {
+            return Ok(false);
+        }
+        match self.apply().await {
+            Err(Failure::Database(error)) if error.class == Class::Transient => {
+                tracing::debug!(bridge = %self.name, %error, "applying waits");
+                self.database.roll_back().await;
+                self.apply_due = Instant::now() + self.apply_pause;
+                self.apply_pause = (self.apply_pause * 2).min(RETRY_MAX);
+                // A connection that is gone shows here.
+                self.database.has_notes().await?;
+                Ok(false)
+            }
+            applied => {
+                self.apply_pause = RETRY;
+                applied
+            }
+        }
     }
 
     async fn keep_progress(&mut self) -> Result<(), StateError> {
@@ -330,6 +373,14 @@ impl Worker {
         self.state.keep(steps).await?;
         self.kept_generation = progress.generation;
         Ok(())
+    }
+
+    /// A table is read again as a whole.
+    async fn compare_again(&mut self, number: u32) -> Result<(), Failure> {
+        if let Some(table) = self.tables.get(&number) {
+            self.state.enter(number, table.phase.again()).await?;
+        }
+        self.reread_tables().await
     }
 
     /// A table stops, and the others go on.

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::drain::UNKEPT_MAX;
 use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::database::Context;
+use crate::sql::mapping::Mapping;
 use crate::sql::shape::{Bound, TableName};
-use crate::sql::state::{Intent, Phase, Steps};
+use crate::sql::state::{Intent, Steps};
 
 /// How long the database's lease lasts without being renewed.
 const LEASE: Duration = Duration::from_secs(60);
@@ -40,6 +41,15 @@ impl Worker {
         self.keep_progress().await?;
         self.lease(false).await?;
         self.finish_intent(applied).await?;
+        if applied != self.progress.applied {
+            return Err(Failure::Rest(format!(
+                "this node knows {} batches that were applied to the database, and the database has {applied}: one of them was \
+                 restored from a backup; decide which side holds: `branchline bridge resync {name} --from database` or \
+                 `--from collection`",
+                self.progress.applied,
+                name = self.name
+            )));
+        }
         self.finish_plan().await?;
         self.take_mappings().await?;
         self.stamp.clear();
@@ -58,7 +68,7 @@ impl Worker {
     }
 
     /// Sees that the database is the one that the node knows, at the point that it knows.
-    fn recognise(&self, context: &Context) -> Result<(), Failure> {
+    pub(super) fn recognise(&self, context: &Context) -> Result<(), Failure> {
         let known = &self.progress;
         let choose = format!(
             "decide which side holds: `branchline bridge resync {0} --from database` or `--from collection`",
@@ -114,12 +124,16 @@ impl Worker {
         if Instant::now() < self.lease_due { Ok(()) } else { self.lease(false).await }
     }
 
-    /// A table whose mapping has changed is read again as a whole: what was not carried before is a difference now.
+    /// A table whose mapping has changed, or that was not bridged for a while, is read again as a whole: what was not
+    /// carried before is a difference now.
     async fn take_mappings(&mut self) -> Result<(), Failure> {
-        for (number, mapping) in self.mappings.clone() {
-            let Some(table) = self.tables.get(&number) else { continue };
-            let was = &table.bound;
-            if *was == mapping.bound {
+        for (number, table) in self.tables.clone() {
+            let Some(mapping) = self.mappings.get(&number).cloned() else {
+                self.state.enter(number, table.phase.again()).await?;
+                continue;
+            };
+            let (was, settings) = (&table.bound, settings_of(&mapping));
+            if *was == mapping.bound && table.settings == settings {
                 continue;
             }
             let keys = |bound: &Bound| -> Vec<String> {
@@ -135,11 +149,19 @@ impl Worker {
                     name = self.name
                 )));
             }
-            let is_settled = matches!(table.phase, Phase::Running | Phase::Listing);
-            self.state.keep_table(&mapping.bound).await?;
-            if is_settled {
-                self.state.enter(number, Phase::Loading).await?;
+            let found = self.database.shape(&was.table.to_string()).await?;
+            if let Some(what) = drift(was, found.as_ref()) {
+                let what = format!(
+                    "{what}; `branchline bridge plan {0}` shows what that means, then `branchline bridge resume {0}`",
+                    self.name
+                );
+                if table.stopped.is_none() {
+                    self.stop_table(number, &what).await?;
+                }
+                continue;
             }
+            self.state.keep_table(&mapping.bound, &settings).await?;
+            self.state.enter(number, table.phase.again()).await?;
         }
         self.aside.clear();
         for number in self.mappings.keys() {
@@ -151,7 +173,7 @@ impl Worker {
     }
 
     /// A batch of which nobody knew whether it was committed: the database's number tells.
-    async fn finish_intent(&mut self, applied: i64) -> Result<(), Failure> {
+    pub(super) async fn finish_intent(&mut self, applied: i64) -> Result<(), Failure> {
         let Some((number, intent)) = self.state.intent().await? else {
             return Ok(());
         };
@@ -198,7 +220,7 @@ impl Worker {
             let bound = bounds.iter().find(|bound| bound.number == blind.table).cloned();
             let captured: Vec<_> = bound.into_iter().collect();
             self.database.install(&captured).await?;
-            self.state.enter(blind.table, Phase::Loading).await?;
+            self.compare_again(blind.table).await?;
         }
         self.reread_tables().await?;
         self.stamp = self.database.stamp(&bounds).await?;
@@ -236,6 +258,22 @@ impl Worker {
         }
         Ok(order)
     }
+}
+
+/// What of a mapping is not in the bound table, and changes what is carried.
+pub(super) fn settings_of(mapping: &Mapping) -> String {
+    let fields: Vec<_> = mapping.columns.iter().map(|column| &column.field).collect();
+    format!(
+        "{:?} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+        mapping.mode,
+        mapping.collection,
+        fields,
+        mapping.kinds(),
+        mapping.constants,
+        mapping.record_filter,
+        mapping.on_leave,
+        mapping.deleted
+    )
 }
 
 /// What of a table is not as it was bound, if it matters.

@@ -96,7 +96,7 @@ impl Worker {
         let begun = Instant::now();
         let is_early = self.counts.tell_due.is_some_and(|due| begun < due);
         let is_same = failure.is_none() && self.progress.paused.is_none();
-        if is_early && is_same && self.counts.state == "running" {
+        if is_early && is_same {
             return;
         }
         match self.report(failure).await {

@@ -1,14 +1,12 @@
 //! One side holds, because a person has said so: after a restore, a copy, or a mass change.
 //!
-//! *From the database*: every row is written over its record, and records without a row are deleted. *From the
+//! *From the database*: every row is written over its record, and records whose row is gone are deleted. *From the
 //! collection*: the rows are taken as they are, and every record is written over its row; rows without a record go.
 //! Counters are set to what the side that holds has, so nothing of them is lost or counted twice.
 
 use std::collections::BTreeSet;
 
-use branchline_crdt::read;
 use branchline_crdt::record::{Version, View as RecordView};
-use branchline_crdt::tables::records::RecordKey;
 
 use super::compare::{by_value, set_aside};
 use super::rows::cells_of;
@@ -17,7 +15,7 @@ use super::{Failure, Worker};
 use crate::sql::cell::{Key, Row};
 use crate::sql::codec::Misfit;
 use crate::sql::database::Read;
-use crate::sql::mapping::{Address, Mapping};
+use crate::sql::mapping::Mapping;
 use crate::sql::state::{Direction, Phase, Steps, View, ViewChange};
 
 /// Records that are looked at at a time.
@@ -54,43 +52,22 @@ impl Worker {
         Ok(true)
     }
 
-    /// One page of records: those of this table that have no row are deleted.
+    /// One page of rows that were known: records of those that are gone are deleted.
     pub(super) async fn prune(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
-        let number = mapping.bound.number;
-        let records = self.next_records(mapping).await?;
-        let Some(last) = records.last().map(|(id, _)| id.clone()) else {
-            self.state.enter(number, Phase::Listing).await?;
+        let bound = &mapping.bound;
+        let after = self.tables.get(&bound.number).and_then(|table| table.loaded_key());
+        let columns = bound.key.len();
+        let views = self.state.views_behind(bound.number, columns, after.as_ref(), PAGE).await?;
+        let Some(last) = views.last().map(|view| view.key.to_text()) else {
+            self.state.enter(bound.number, Phase::Listing).await?;
             self.reread_tables().await?;
             return Ok(true);
         };
-        let ids: Vec<String> = records.iter().map(|(id, _)| id.clone()).collect();
-        let views = self.state.views_of_records(number, mapping.bound.key.len(), &ids).await?;
-        let mut unseen = Vec::new();
-        for (id, record) in records {
-            if !record.deleted
-                && !views.contains_key(&id)
-                && let Ok(Address::Row(key)) = mapping.address(&id)
-            {
-                unseen.push((key, id, Version::of(&record)));
-            }
-        }
-        // A row that is set aside has no view, and is there.
-        let keys: Vec<Key> = unseen.iter().map(|(key, ..)| key.clone()).collect();
-        let found = self.read_rows(&mapping.bound, keys).await?;
-        let there = found.into_iter().filter(|found| found.row.is_some()).map(|found| found.key);
-        let there: BTreeSet<Key> = there.collect();
-        let gone = unseen.into_iter().filter(|(key, ..)| !there.contains(key));
-        let delete = |(key, id, version): (Key, String, Version)| Planned {
-            table: number,
-            key: key.clone(),
-            id,
-            changes: vec![Change::Delete],
-            builds_on: Some(version),
-            then: ViewChange::Drop(number, key),
-            is_behind: false,
-        };
-        let planned: Vec<Planned> = gone.map(delete).collect();
-        self.write_loaded(planned, (number, &last, 0)).await?;
+        let keys: Vec<Key> = views.iter().map(|view| view.key.clone()).collect();
+        let found = self.read_rows(bound, keys).await?;
+        let gone: Vec<_> = found.into_iter().filter(|found| found.row.is_none()).collect();
+        let planned = self.compare(bound.number, gone, false).await?;
+        self.write_loaded(planned, (bound.number, &last, 0)).await?;
         self.reread_tables().await?;
         Ok(true)
     }
@@ -101,6 +78,15 @@ impl Worker {
         let Some(rows) = self.next_page(mapping, Phase::Clearing).await? else { return Ok(true) };
         let Some(last) = rows.last().map(|read| read.key.to_text()) else { return Ok(true) };
         let count = rows.len() as u64;
+        // Rows that no record stands for, because they are not captured or no record can keep them, are not the bridge's.
+        let keys: Vec<String> = rows.iter().map(|read| read.key.to_text()).collect();
+        let aside = self.state.set_aside_of(number, Direction::Capture, &keys).await?;
+        let is_ours = |read: &Read| {
+            read.is_captured
+                && !aside.contains(&read.key.to_text())
+                && !mapping.is_deleted(&read.row).unwrap_or(true)
+        };
+        let rows = rows.into_iter().filter(is_ours).collect();
         let views = self.views_of_rows(mapping, rows).await?;
         let loaded = Some((number, last.as_str(), count));
         self.state.keep(Steps { views: &views, loaded, ..Steps::default() }).await?;
@@ -145,25 +131,6 @@ impl Worker {
             return Ok(None);
         }
         Ok(Some(rows))
-    }
-
-    /// The next records of a collection that is being read.
-    async fn next_records(
-        &mut self,
-        mapping: &Mapping,
-    ) -> Result<Vec<(String, RecordView)>, Failure> {
-        let table = self.tables.get(&mapping.bound.number);
-        let after = table.and_then(|table| table.loaded_to.clone());
-        let collection = mapping.collection.clone();
-        let read = self.node.read(move |tables, space| {
-            let mut records = Vec::new();
-            read::each_of(tables, space, &collection, after.as_deref(), |id, view| {
-                records.push((RecordKey { space, collection: collection.clone(), id }.id, view));
-                Ok(records.len() < PAGE)
-            })?;
-            Ok(records)
-        });
-        Ok(read.await?)
     }
 }
 

@@ -39,7 +39,6 @@ pub(super) enum Change {
     Import(Map<String, Json>),
     Revive(Map<String, Json>),
     Delete,
-    Undelete,
 }
 
 impl From<Change> for Edit {
@@ -48,7 +47,6 @@ impl From<Change> for Edit {
             Change::Import(fields) => Self::Import(fields),
             Change::Revive(fields) => Self::Revive(fields),
             Change::Delete => Self::Delete,
-            Change::Undelete => Self::Undelete,
         }
     }
 }
@@ -61,7 +59,7 @@ impl Planned {
         };
         let changes = self.changes.iter().map(|change| match change {
             Change::Import(map) | Change::Revive(map) => fields(map),
-            Change::Delete | Change::Undelete => 0,
+            Change::Delete => 0,
         });
         // A change of a record has a head of some hundred bytes.
         self.id.len() + changes.map(|bytes| bytes + 200).sum::<usize>()
@@ -142,11 +140,11 @@ impl Worker {
                     self.progress.batch = number;
                     return self.has_written(part, &hashes, entry, loaded).await;
                 }
-                Sent::Refuses(index, error) => {
+                Sent::Refuses(index, error) if part.len() == 1 => {
                     let refused = part.remove(index.min(part.len() - 1));
                     self.refuse(&refused, &error).await?;
                 }
-                Sent::TooLarge => {
+                Sent::Refuses(..) | Sent::TooLarge => {
                     let half = part.split_off(part.len() / 2);
                     Box::pin(self.write_part(part, None)).await?;
                     part = half;
@@ -296,9 +294,6 @@ impl Worker {
         part: Vec<Planned>,
         loaded: Option<(u32, &str, u64)>,
     ) -> Result<(), Failure> {
-        if part.is_empty() && loaded.is_none() {
-            return Ok(());
-        }
         let waiting = behind(&part);
         let views: Vec<_> = part.into_iter().map(|planned| planned.then).collect();
         let progress = self.progress.clone();
