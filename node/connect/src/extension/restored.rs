@@ -9,6 +9,7 @@ use branchline_node::extension::{ExtensionError, RESTORED_FILE};
 
 use crate::sql::bridges::bridge_of_file;
 use crate::sql::state::{State, Steps};
+use crate::sql::worker::RESTORED;
 
 /// Longest mark that is read: it holds a time.
 const MARK_CHARS_MAX: usize = 64;
@@ -47,8 +48,7 @@ pub(super) async fn pause(folder: &Path) -> Result<(), ExtensionError> {
         let mut progress = state.progress().await?;
         if !progress.token.is_empty() {
             progress.paused = Some(format!(
-                "the node was restored from a backup of {when}: if the database is as it was then, `branchline bridge resume \
-                 {name}`; else decide which side holds: `branchline bridge resync {name} --from database`, or `--from \
+                "{RESTORED} of {when}: decide which side holds: `branchline bridge resync {name} --from database`, or `--from \
                  collection` once the other sites have given back what this one lacks (`branchline status`)"
             ));
             state.keep(Steps { progress: Some(&progress), ..Steps::default() }).await?;
