@@ -111,6 +111,11 @@ fn check_bridge(config: &BridgeConfig) -> Result<(), String> {
         ));
     }
     engine(config).map_err(|error| error.to_string())?;
+    if holds_password(&config.url) {
+        return Err("its url holds a password, which others could read here: put it into a file of its own \
+            (password_file = \"PATH\") or into the node's environment (${NAME} in the url)"
+            .to_owned());
+    }
     duration::parse(poll).map_err(|error| format!("poll: {error}"))?;
     if tables.is_empty() {
         return Err("it has no tables: add a [[bridge.table]]".to_owned());
@@ -122,6 +127,15 @@ fn check_bridge(config: &BridgeConfig) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a password stands in a URL itself.
+fn holds_password(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    let password = user.and_then(|user| user.split_once(':')).map(|(_, password)| password);
+    password.is_some_and(|password| !password.is_empty() && !password.starts_with("${"))
 }
 
 fn check_table(table: &TableConfig) -> Result<(), String> {
@@ -160,6 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_named_and_never_written() {
+        for (url, holds) in [
+            ("postgres://till@db/shop", false),
+            ("postgres://till:${TILL}@db/shop", false),
+            ("postgres://till:${file:/etc/till}@db/shop", false),
+            ("postgres://till:secret@db:5432/shop", true),
+            ("postgres://db:5432/shop", false),
+            ("sqlite:/a:b@c", false),
+        ] {
+            assert_eq!(holds_password(url), holds, "{url}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_by_line_bridge_and_table() {
         let error = refused(&format!("{TILL}colection = \"x\"\n"));
         for part in ["branchline.toml", "line 10", "bridge till, table sales", "colection"] {
@@ -179,6 +207,7 @@ mod tests {
         for (text, part) in [
             (TILL.replace("\"till\"", "\"Till\""), "\"Till\""),
             (TILL.replace("sqlite:", "oracle:"), "oracle"),
+            (TILL.replace("sqlite:/shop.db", "mysql://till:secret@db/shop"), "holds a password"),
             (
                 TILL.replace("[[bridge.table]]", "poll = \"fast\"\n[[bridge.table]]"),
                 "poll: \"fast\"",

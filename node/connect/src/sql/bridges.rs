@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,9 +90,18 @@ pub struct Bridges {
 
 struct Running {
     config: BridgeConfig,
+    secrets: Secrets,
     commands: mpsc::Sender<Request>,
     report: watch::Receiver<Report>,
     task: JoinHandle<()>,
+}
+
+/// A URL with its secrets, and the password of its own file; `None`: one of them is missing.
+type Secrets = Option<(String, Option<String>)>;
+
+fn secrets(config: &BridgeConfig) -> Secrets {
+    let password = config.password_file.as_deref().map(secret::read).transpose().ok()?;
+    Some((secret::complete(&config.url).ok()?, password))
 }
 
 impl Bridges {
@@ -100,11 +110,15 @@ impl Bridges {
         Self { node, folder, running: Mutex::default(), mistake: None }
     }
 
-    /// Brings the bridges to what a configuration says: those that are new or changed are started, those that are gone
-    /// end. Nothing in a database is removed by that.
+    /// Brings the bridges to what a configuration says: those that are new or changed, or have another password, are
+    /// started, those that are gone end. Nothing in a database is removed by that.
     pub async fn take_up(&self, configs: &[BridgeConfig]) {
         let is_as_before = |name: &String, running: &Running| {
-            let is_same = |config: &BridgeConfig| config.name == *name && *config == running.config;
+            let is_same = |config: &BridgeConfig| {
+                config.name == *name
+                    && *config == running.config
+                    && secrets(config) == running.secrets
+            };
             configs.iter().any(is_same) && !running.task.is_finished()
         };
         let ending: Vec<Running> = {
@@ -246,8 +260,9 @@ impl Bridges {
             state: state_file(&self.folder, &config.name),
             mistake: self.mistake,
         };
+        let secrets = secrets(&config);
         let task = tokio::spawn(beginning.run(asked, told));
-        Running { config, commands, report, task }
+        Running { config, secrets, commands, report, task }
     }
 }
 
@@ -291,9 +306,27 @@ struct Beginning {
 impl Beginning {
     async fn run(self, mut asked: mpsc::Receiver<Request>, told: watch::Sender<Report>) {
         let mut pause = RETRY;
+        // What was asked meanwhile: whoever asks may have mended what was in the way.
+        let mut first: Option<Request> = None;
         loop {
-            let error = match self.parts().await {
-                Ok(parts) => return Worker::new(parts, asked, told).run().await,
+            let mut parts = pin!(self.parts());
+            let begun = loop {
+                tokio::select! {
+                    begun = &mut parts => break begun,
+                    request = asked.recv(), if first.is_none() => match request {
+                        None => return,
+                        Some(request) => first = Some(request),
+                    },
+                }
+            };
+            let error = match begun {
+                Ok(parts) => {
+                    let worker = Worker::new(parts, asked, told);
+                    return match first {
+                        Some(request) => worker.run_after(request).await,
+                        None => worker.run().await,
+                    };
+                }
                 Err(error) => error,
             };
             tracing::warn!(bridge = %self.config.name, %error, "the bridge cannot begin");
@@ -304,18 +337,16 @@ impl Beginning {
                 "retrying".clone_into(&mut report.state);
                 report.reason = Some(error.to_string());
             });
+            if let Some(request) = first.take() {
+                let answer = Wrong::State(format!("the bridge cannot begin: {error}"));
+                // Whoever asked may be gone.
+                let _ = request.reply.send(Err(answer));
+                pause = RETRY;
+            }
             match tokio::time::timeout(pause, asked.recv()).await {
                 Err(_) => pause = (pause * 2).min(RETRY_MAX),
                 Ok(None) => return,
-                // Whoever asks may have mended it.
-                Ok(Some(request)) => match self.parts().await {
-                    Ok(parts) => return Worker::new(parts, asked, told).run_after(request).await,
-                    Err(error) => {
-                        let answer = Wrong::State(format!("the bridge cannot begin: {error}"));
-                        let _ = request.reply.send(Err(answer));
-                        pause = RETRY;
-                    }
-                },
+                Ok(Some(request)) => first = Some(request),
             }
         }
     }

@@ -142,8 +142,11 @@ impl Worker {
         match command {
             Command::Install => self.install().await,
             Command::Pause => {
-                self.progress.paused = Some(PAUSED.to_owned());
-                self.keep_progress().await?;
+                // Why it rests already, and what a person has to decide, stays.
+                if self.progress.paused.is_none() {
+                    self.progress.paused = Some(PAUSED.to_owned());
+                    self.keep_progress().await?;
+                }
                 Ok(json!({ "paused": true }))
             }
             Command::Resume => self.resume().await,
