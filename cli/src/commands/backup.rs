@@ -1,5 +1,6 @@
 //! `backup create` and `backup restore`: a site in one file.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -41,11 +42,11 @@ pub(crate) async fn create(
     let answer =
         context.client.stream(Method::POST, "/v1/backup", ("application/json", Body::empty()));
     let journal = answer.await?;
-    let JournalContents { frames, bytes, damaged } = write(file, header, files, journal).await?;
+    let (contents, added) = write(file, header, files, journal).await?;
+    let JournalContents { frames, bytes, damaged } = contents;
     if context.json {
         let file = out.display().to_string();
-        let answer =
-            json!({ "file": file, "frames": frames, "journal_bytes": bytes, "damaged": damaged });
+        let answer = json!({ "file": file, "frames": frames, "journal_bytes": bytes, "damaged": damaged, "files": added });
         return output::result(is_stdout, answer);
     }
     let frames = counted(frames, "frame");
@@ -53,6 +54,10 @@ pub(crate) async fn create(
         is_stdout,
         format_args!("{frames} of the journal, of {bytes} bytes, in {}", out.display()),
     )?;
+    if !added.is_empty() {
+        let names: Vec<_> = added.iter().map(String::as_str).collect();
+        output::note(format_args!("with {}", names.join(", ")));
+    }
     output::note("it holds the site's secret key: keep it as safe as the site itself");
     if damaged > 0 {
         let stretches = counted(damaged, "damaged stretch");
@@ -61,13 +66,14 @@ pub(crate) async fn create(
     Ok(())
 }
 
-/// Writes the file and reads each part of the journal as it comes: what is damaged on the way is noticed here.
+/// Writes the file and reads each part as it comes: what is damaged on the way is noticed here. Returns the names of
+/// extensions' files too.
 async fn write(
     mut file: WholeFile,
     header: BackupHeader,
     files: Vec<(String, Vec<u8>)>,
     journal: Body,
-) -> Result<JournalContents, CliError> {
+) -> Result<(JournalContents, BTreeSet<String>), CliError> {
     let wrong = |error: &dyn std::error::Error| {
         CliError::failed(format!("the backup was not written to its end: {error}"))
     };
@@ -80,12 +86,17 @@ async fn write(
     }
     let mut reader = BackupReader::default();
     let mut contents = JournalContents::default();
+    let mut added = BTreeSet::new();
     let mut journal = journal.into_data_stream();
     while let Some(some) = journal.next().await {
         reader.push(&some.map_err(|error| wrong(&error))?);
         while let Some(part) = reader.next_part().map_err(|error| wrong(&error))? {
-            if let BackupPart::End(end) = &part {
-                contents = *end;
+            match &part {
+                BackupPart::End(end) => contents = *end,
+                BackupPart::State { name, .. } => {
+                    added.insert(name.clone());
+                }
+                BackupPart::Header(_) | BackupPart::SiteFile { .. } | BackupPart::Frames(_) => {}
             }
             let bytes = writer.part(&part).map_err(|error| wrong(&error))?;
             file.write(&bytes)?;
@@ -93,7 +104,7 @@ async fn write(
     }
     reader.finish().map_err(|error| wrong(&error))?;
     file.finish()?;
-    Ok(contents)
+    Ok((contents, added))
 }
 
 /// Makes a site of a backup in the data folder, which holds nothing yet.
