@@ -76,6 +76,79 @@ fn records_are_found_put_in_order_and_summed_up() {
 }
 
 #[test]
+fn exact_times_are_compared_as_time_and_come_out_as_they_went_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = Office::init(PROGRAM, folder.path(), "head", true);
+    head.start();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let schema = file("schema.json", r#"{"calls": {"at": "datetime indexed"}}"#);
+    head.run(["schema", "apply", &schema]).ok();
+    for (id, at) in [
+        ("1", "2024-01-01T00:00:05.50Z"),
+        ("2", "2024-01-01 02:00:05.45+02:00"),
+        ("3", "2024-01-01T00:00:10z"),
+        ("4", "2024-01-01T00:00:05.5"),
+    ] {
+        head.run(["put", "calls", id, &json!({ "at": at }).to_string()]).ok();
+    }
+    let error = head.run(["put", "calls", "5", r#"{"at": "2016-12-31T23:59:60Z"}"#]).fails(1);
+    assert!(error.contains("datetime") && error.contains("leap second"), "{error}");
+    eventually("the index is built", || head.status()["indexes"][0]["state"] == "ready");
+    let listed = |arguments: &[&str]| {
+        let found = lines(&head.run([&["--json", "list", "calls"][..], arguments].concat()).ok());
+        let shown = |record: &Value| record["fields"]["at"].as_str().unwrap().to_owned();
+        found.iter().map(shown).collect::<Vec<_>>()
+    };
+    let times = [
+        "2024-01-01T00:00:05.45Z",
+        "2024-01-01T00:00:05.5Z",
+        "2024-01-01T00:00:05.5",
+        "2024-01-01T00:00:10Z",
+    ];
+    assert_eq!(listed(&["--order", "at"]), times);
+    assert_eq!(
+        listed(&["--where", "at > '2024-01-01T00:00:05.5Z'", "--order", "-at"]),
+        [times[3], times[2]]
+    );
+    assert_eq!(listed(&["--where", "at = '2024-01-01T01:00:05.500+01:00'"]), [times[1]]);
+    let wrong = head.run(["list", "calls", "--where", "at > '2024'"]).fails(2);
+    assert!(wrong.contains("declared as datetime"), "{wrong}");
+    let summary =
+        lines(&head.run(["--json", "summary", "calls", "--min", "at", "--max", "at"]).ok());
+    assert_eq!(
+        (&summary[0]["min"]["at"], &summary[0]["max"]["at"]),
+        (&json!(times[0]), &json!(times[3]))
+    );
+
+    // What is exported changes nothing, and another file with the same moments neither.
+    let out = folder.path().join("out.csv").to_str().unwrap().to_owned();
+    head.run(["export", "calls", "-o", &out]).ok();
+    let again =
+        file("again.csv", "id,at\n1,2024-01-01T01:00:05.500000+01:00\n4,2024-01-01 00:00:05.500\n");
+    for (path, id, records) in [(&out, "_id", 4), (&again, "id", 2)] {
+        let told = head.run(["--json", "import", "calls", path, "--id", id]).ok();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&told["unchanged"], &told["rejected"]), (&json!(records), &json!(0)), "{told}");
+    }
+    // What a first import finds finer than milliseconds, or without a zone, is declared so.
+    let first = file(
+        "first.csv",
+        "id,fine,local,rough,other\n\
+         1,2024-01-01T00:00:00.000001Z,2024-01-01T00:00:00.5,2024-01-01T00:00:00Z,2024-01-01T00:00:00+01:00\n\
+         2,2024-01-01T00:00:00Z,2024-01-01T00:00:00,2024-01-01T00:00:00.123Z,2024-01-01T00:00:00Z\n",
+    );
+    head.run(["import", "first", &first, "--id", "id"]).ok();
+    assert_eq!(
+        head.get("/v1/schemas/first"),
+        json!({"fine": "datetime", "id": "string", "local": "datetime", "rough": "timestamp", "other": "string"})
+    );
+}
+
+#[test]
 fn a_field_that_nobody_knows_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let head = head(folder.path());
