@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use branchline_connect::configured;
-use branchline_connect::sql::bridges::Declared;
+use branchline_connect::sql::bridges::{Declared, NotReady};
 use branchline_connect::sql::config::BridgeConfig;
+use branchline_connect::sql::database::{Class, DbError};
 use branchline_connect::sql::survey;
 use branchline_node::site::{SiteError, SiteFolder};
 use branchline_node::{Config, Overrides};
@@ -99,7 +100,13 @@ fn find(
     Ok((config, bridge))
 }
 
-fn unreachable_database(name: &str, error: &dyn std::error::Error) -> CliError {
-    CliError::failed(format!("bridge {name}: {}", text_of(error)))
-        .hint("see that the database runs, and that url and password_file are right")
+fn unreachable_database(name: &str, error: &NotReady) -> CliError {
+    let is_refused = matches!(error, NotReady::Database(DbError { class: Class::Config, .. }));
+    let hint = match is_refused {
+        true => {
+            "the bridge's user has to be let in, and to see the tables, before anything can be planned"
+        }
+        false => "see that the database runs, and that url and password_file are right",
+    };
+    CliError::failed(format!("bridge {name}: {}", text_of(error))).hint(hint)
 }
