@@ -97,23 +97,23 @@ impl State {
             .disable_statement_logging();
         let failed = |source| StateError::Sqlite { path: path.clone(), source };
         restrict(&path).map_err(|error| failed(sqlx::Error::Io(error)))?;
-        let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-        let row = sqlx::query("PRAGMA user_version").fetch_one(&mut connection).await;
-        let found: i64 = row.and_then(|row| row.try_get(0)).map_err(failed)?;
-        if found > FORMAT {
-            return Err(StateError::Newer { path, found, known: FORMAT });
-        }
+        let connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
         let mut state = Self { path, connection, is_in_step: false };
-        // What an earlier connection was about to commit is there, or never will be, before anything is read.
+        // What an earlier connection was about to commit is there, or never will be, before anything is read; and nobody
+        // else makes the tables meanwhile.
         state.begin().await?;
-        state.end().await?;
+        let row = sqlx::query("PRAGMA user_version").fetch_one(&mut state.connection).await;
+        let found: i64 =
+            row.and_then(|row| row.try_get(0)).map_err(|source| state.failed(source))?;
+        if found > FORMAT {
+            return Err(StateError::Newer { path: state.path, found, known: FORMAT });
+        }
         if found == 0 {
-            state.begin().await?;
             let made = sqlx::raw_sql(TABLES).execute(&mut state.connection).await;
             made.map_err(|source| state.failed(source))?;
             state.run("PRAGMA user_version = 1").await?;
-            state.end().await?;
         }
+        state.end().await?;
         Ok(state)
     }
 
