@@ -6,16 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_crdt::query::Filter;
-use branchline_crdt::record::{Version, View as RecordView};
+use branchline_crdt::record::Version;
 
 use super::compare::set_aside;
-use super::rows::{cells_of, row_of, was_deleted};
+use super::rows::cells_of;
+use super::wanted::{Wanted, Write, judge, refused, rewritten};
 use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::cell::Key;
-use crate::sql::codec::Misfit;
-use crate::sql::config::{Mode, OnLeave};
-use crate::sql::database::{Class, DbError, Engine, Insert, Read, Update};
-use crate::sql::mapping::{Address, Mapping};
+use crate::sql::config::Mode;
+use crate::sql::database::{Class, DbError, Engine, Read};
+use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Direction, Intent, Phase, Quarantined, Steps, View, ViewChange};
 
@@ -30,22 +30,6 @@ const RETRIES_MAX: usize = 100;
 const POSTPONED_TIMES: u8 = 5;
 /// Rows of which that is counted; beyond it counting begins anew.
 const POSTPONED_MAX: usize = 10_000;
-
-/// What a record asks of its row.
-#[derive(Clone, Debug)]
-struct Wanted {
-    id: String,
-    key: Key,
-    version: Version,
-    write: Write,
-}
-
-#[derive(Clone, Debug)]
-enum Write {
-    Insert(Insert),
-    Update(Update),
-    Delete,
-}
 
 /// What becomes of a batch.
 #[derive(Default)]
@@ -443,104 +427,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// What a record asks of its row; `None`: nothing.
-fn judge(
-    mapping: &Mapping,
-    filter: Option<&Filter>,
-    id: &str,
-    view: Option<&View>,
-    record: Option<&RecordView>,
-) -> Result<Option<Wanted>, Vec<Misfit>> {
-    let record = record.filter(|record| !record.heads.is_empty());
-    let Some(record) = record else {
-        // A row that stands for a record which is not there: a person has said that the collection holds.
-        let gone = |view: &View| {
-            let (id, key, version) = (id.to_owned(), view.key.clone(), Version::default());
-            Wanted { id, key, version, write: Write::Delete }
-        };
-        return Ok(view.map(gone));
-    };
-    let is_in = filter.is_none_or(|filter| filter.matches(&record.fields));
-    let wanted = |key: Key, write| {
-        Some(Wanted { id: id.to_owned(), key, version: Version::of(record), write })
-    };
-    let is_gone = record.deleted || (!is_in && mapping.on_leave == OnLeave::Delete);
-    let Some(view) = view else {
-        if record.deleted || !is_in {
-            return Ok(None);
-        }
-        return match mapping.address(id).map_err(|misfit| vec![misfit])? {
-            Address::Foreign { .. } => Ok(None),
-            Address::Row(key) => {
-                let insert = mapping.insert(&key, &record.fields)?;
-                Ok(wanted(key, Write::Insert(insert)))
-            }
-        };
-    };
-    let key = &view.key;
-    let was_gone = was_deleted(mapping, &view.cells);
-    if is_gone {
-        return Ok(match mapping.mark_deleted(key, true, now_ms()) {
-            None => wanted(key.clone(), Write::Delete),
-            Some(_) if was_gone => None,
-            Some(update) => wanted(key.clone(), Write::Update(update)),
-        });
-    }
-    if !is_in {
-        return Ok(None);
-    }
-    let mut update = mapping.update(key, &record.fields, &row_of(mapping, &view.cells))?;
-    if was_gone && let Some(back) = mapping.mark_deleted(key, false, now_ms()) {
-        update.set.extend(back.set);
-    }
-    let is_empty = update.set.is_empty() && update.add.is_empty();
-    Ok((!is_empty).then(|| wanted(key.clone(), Write::Update(update))).flatten())
-}
-
-/// A row of a table that is only written is not as its view says: what the record says is written over it.
-fn rewritten(mapping: &Mapping, wanted: &Wanted, row: Option<&Read>) -> Wanted {
-    let write = match (&wanted.write, row) {
-        (Write::Insert(insert), Some(row)) => {
-            let cells = insert.row.iter().cloned().enumerate();
-            let set = cells.filter_map(|(index, cell)| {
-                let cell = cell?;
-                let is_key = mapping.bound.key.contains(&index);
-                (!is_key && row.row.get(index) != Some(&cell)).then_some((index, cell))
-            });
-            Write::Update(Update { key: insert.key.clone(), set: set.collect(), add: Vec::new() })
-        }
-        (write, _) => write.clone(),
-    };
-    Wanted { write, ..wanted.clone() }
-}
-
-/// A record whose row the database refuses.
-fn refused(table: u32, row: &Wanted, error: &DbError) -> Quarantined {
-    Quarantined {
-        number: 0,
-        table,
-        direction: Direction::Apply,
-        name: row.id.clone(),
-        code: error.code.clone(),
-        constraint: error.constraint.clone(),
-        column: error.column.clone(),
-        value: None,
-        message: error.message.clone(),
-        since_ms: now_ms(),
-        tries: 0,
-    }
-}
-
-/// Whether a row, as its view says, has all that its record asks for.
-pub(super) fn agrees(mapping: &Mapping, view: &View, record: Option<&RecordView>) -> bool {
-    let record = record.filter(|record| !record.heads.is_empty());
-    let Some(record) = record else { return false };
-    let is_deleted = was_deleted(mapping, &view.cells);
-    if record.deleted || is_deleted {
-        return record.deleted == is_deleted;
-    }
-    let update = mapping.update(&view.key, &record.fields, &row_of(mapping, &view.cells));
-    update.is_ok_and(|update| update.set.is_empty() && update.add.is_empty())
 }

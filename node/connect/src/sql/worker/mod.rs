@@ -8,12 +8,14 @@
 //! | `compare` | what a row asks of its record: row minus view |
 //! | `write` | makes that durable as a plan, writes it in the network, and keeps the new views |
 //! | `listen` | what the feed tells, kept as waiting |
+//! | `wanted` | what a record asks of its row |
 //! | `apply` | waiting records become rows, in one transaction with the batch's number |
 //! | `load` | the rows and records that were there before |
 //! | `resync` | one side holds, because a person has said so |
 //! | `declare` | the schemas that the collections need |
 //! | `acknowledge` | which captured rows another site has confirmed |
 //! | `command` | what a person asks for |
+//! | `verify` | compares table, views and records |
 //! | `report` | what the worker tells of itself |
 
 mod acknowledge;
@@ -28,6 +30,8 @@ mod open;
 mod report;
 mod resync;
 mod rows;
+mod verify;
+mod wanted;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

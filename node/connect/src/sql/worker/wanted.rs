@@ -1,0 +1,129 @@
+//! What a record asks of its row: the record minus the row's view.
+
+use branchline_crdt::query::Filter;
+use branchline_crdt::record::{Version, View as RecordView};
+
+use super::now_ms;
+use super::rows::{row_of, was_deleted};
+use crate::sql::cell::Key;
+use crate::sql::codec::Misfit;
+use crate::sql::config::OnLeave;
+use crate::sql::database::{DbError, Insert, Read, Update};
+use crate::sql::mapping::{Address, Mapping};
+use crate::sql::state::{Direction, Quarantined, View};
+
+/// What a record asks of its row.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) id: String,
+    pub(super) key: Key,
+    pub(super) version: Version,
+    pub(super) write: Write,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Write {
+    Insert(Insert),
+    Update(Update),
+    Delete,
+}
+
+/// What a record asks of its row; `None`: nothing.
+pub(super) fn judge(
+    mapping: &Mapping,
+    filter: Option<&Filter>,
+    id: &str,
+    view: Option<&View>,
+    record: Option<&RecordView>,
+) -> Result<Option<Wanted>, Vec<Misfit>> {
+    let record = record.filter(|record| !record.heads.is_empty());
+    let Some(record) = record else {
+        // A row that stands for a record which is not there: a person has said that the collection holds.
+        let gone = |view: &View| {
+            let (id, key, version) = (id.to_owned(), view.key.clone(), Version::default());
+            Wanted { id, key, version, write: Write::Delete }
+        };
+        return Ok(view.map(gone));
+    };
+    let is_in = filter.is_none_or(|filter| filter.matches(&record.fields));
+    let wanted = |key: Key, write| {
+        Some(Wanted { id: id.to_owned(), key, version: Version::of(record), write })
+    };
+    let is_gone = record.deleted || (!is_in && mapping.on_leave == OnLeave::Delete);
+    let Some(view) = view else {
+        if record.deleted || !is_in {
+            return Ok(None);
+        }
+        return match mapping.address(id).map_err(|misfit| vec![misfit])? {
+            Address::Foreign { .. } => Ok(None),
+            Address::Row(key) => {
+                let insert = mapping.insert(&key, &record.fields)?;
+                Ok(wanted(key, Write::Insert(insert)))
+            }
+        };
+    };
+    let key = &view.key;
+    let was_gone = was_deleted(mapping, &view.cells);
+    if is_gone {
+        return Ok(match mapping.mark_deleted(key, true, now_ms()) {
+            None => wanted(key.clone(), Write::Delete),
+            Some(_) if was_gone => None,
+            Some(update) => wanted(key.clone(), Write::Update(update)),
+        });
+    }
+    if !is_in {
+        return Ok(None);
+    }
+    let mut update = mapping.update(key, &record.fields, &row_of(mapping, &view.cells))?;
+    if was_gone && let Some(back) = mapping.mark_deleted(key, false, now_ms()) {
+        update.set.extend(back.set);
+    }
+    let is_empty = update.set.is_empty() && update.add.is_empty();
+    Ok((!is_empty).then(|| wanted(key.clone(), Write::Update(update))).flatten())
+}
+
+/// A row of a table that is only written is not as its view says: what the record says is written over it.
+pub(super) fn rewritten(mapping: &Mapping, wanted: &Wanted, row: Option<&Read>) -> Wanted {
+    let write = match (&wanted.write, row) {
+        (Write::Insert(insert), Some(row)) => {
+            let cells = insert.row.iter().cloned().enumerate();
+            let set = cells.filter_map(|(index, cell)| {
+                let cell = cell?;
+                let is_key = mapping.bound.key.contains(&index);
+                (!is_key && row.row.get(index) != Some(&cell)).then_some((index, cell))
+            });
+            Write::Update(Update { key: insert.key.clone(), set: set.collect(), add: Vec::new() })
+        }
+        (write, _) => write.clone(),
+    };
+    Wanted { write, ..wanted.clone() }
+}
+
+/// A record whose row the database refuses.
+pub(super) fn refused(table: u32, row: &Wanted, error: &DbError) -> Quarantined {
+    Quarantined {
+        number: 0,
+        table,
+        direction: Direction::Apply,
+        name: row.id.clone(),
+        code: error.code.clone(),
+        constraint: error.constraint.clone(),
+        column: error.column.clone(),
+        value: None,
+        message: error.message.clone(),
+        since_ms: now_ms(),
+        tries: 0,
+    }
+}
+
+/// Whether a row, as its view says, has all that its record asks for.
+pub(super) fn agrees(mapping: &Mapping, view: &View, record: Option<&RecordView>) -> bool {
+    let record = record.filter(|record| !record.heads.is_empty());
+    let Some(record) = record else { return false };
+    let is_deleted = was_deleted(mapping, &view.cells);
+    if record.deleted || is_deleted {
+        return record.deleted == is_deleted;
+    }
+    let update = mapping.update(&view.key, &record.fields, &row_of(mapping, &view.cells));
+    update.is_ok_and(|update| update.set.is_empty() && update.add.is_empty())
+}
