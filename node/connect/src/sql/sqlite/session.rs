@@ -115,6 +115,7 @@ impl Session {
         let path = self.path.clone();
         let connection = self.connection()?;
         let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), values);
+        let query = query.persistent(may_be_kept(sql));
         let done = AssertUnwindSafe(query.execute(connection)).catch_unwind().await;
         match done {
             Ok(Ok(done)) => Ok(done.rows_affected()),
@@ -135,6 +136,7 @@ impl Session {
         let path = self.path.clone();
         let connection = self.connection()?;
         let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), values);
+        let query = query.persistent(may_be_kept(sql));
         let reading = async {
             let rows = query.fetch_all(connection).await?;
             rows.iter().map(read).collect::<Result<Vec<T>, sqlx::Error>>()
@@ -187,6 +189,12 @@ impl Session {
         self.abandon();
         of_file(&self.path, error(Class::Transient, "the SQLite driver failed; connecting anew"))
     }
+}
+
+/// Whether a statement may be prepared once and used again. One that is explained is not run, so SQLite does not see that
+/// the table has changed since it was prepared, and reads memory that is given back.
+fn may_be_kept(sql: &str) -> bool {
+    !sql.starts_with("EXPLAIN")
 }
 
 /// Takes `foreign_keys=on|off` out of a url, which is ours.
