@@ -175,6 +175,9 @@ impl Bridges {
 
     /// Asks something of a bridge; `None`: there is none of this name.
     pub async fn ask(&self, name: &str, command: Command) -> Option<Answer> {
+        if command == Command::Resume {
+            self.bind_anew(name).await;
+        }
         let commands = self.running().get(name).map(|bridge| bridge.commands.clone())?;
         let removes = command == Command::Remove;
         let (reply, answer) = oneshot::channel();
@@ -189,7 +192,28 @@ impl Bridges {
         Some(answer)
     }
 
-    /// A bridge that was removed from its database waits to be installed again.
+    /// Before a table goes on that has stopped, it is bound as it is now. Where that cannot be, the bridge goes on with what
+    /// it has, and says of that table what is wrong.
+    async fn bind_anew(&self, name: &str) {
+        let is_stopped = |bridge: &Running| {
+            bridge.report.borrow().tables.iter().any(|table| table.state == "stopped")
+        };
+        let config = {
+            let running = self.running();
+            running
+                .get(name)
+                .filter(|bridge| is_stopped(bridge))
+                .map(|bridge| bridge.config.clone())
+        };
+        let Some(config) = config else { return };
+        match self.try_out(&config).await {
+            Ok(()) => self.begin_anew(name).await,
+            Err(error) => tracing::warn!(bridge = name, %error, "tables are not bound anew"),
+        }
+    }
+
+    /// A bridge ends, and begins as its configuration says: one that was removed from its database waits to be installed
+    /// again.
     async fn begin_anew(&self, name: &str) {
         let Some(ended) = self.running().remove(name) else { return };
         let config = ended.config.clone();

@@ -62,7 +62,10 @@ impl Worker {
             let id = match (view, &row) {
                 (Some(view), _) => Ok(view.id.clone()),
                 (None, Some(read)) => mapping.record_id(&read.key),
-                (None, None) => continue,
+                (None, None) => {
+                    fine.push(key.to_text());
+                    continue;
+                }
             };
             let judged = id.map_err(|misfit| vec![misfit]).and_then(|id| {
                 let known = Known { view, record: records.get(&id) };

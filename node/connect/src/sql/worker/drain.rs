@@ -10,7 +10,7 @@ use super::rows::was_deleted;
 use super::{Failure, Mistake, Worker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::config::OnLeave;
-use crate::sql::database::{Class, DbError, Engine, Note};
+use crate::sql::database::{Class, DbError, Engine, Note, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Direction, Phase};
@@ -200,12 +200,11 @@ impl Worker {
         has_more: bool,
     ) -> Result<bool, Failure> {
         let Some(mapping) = self.mappings.get(&number).cloned() else { return Ok(false) };
-        let is_gone = |found: &&Found| match &found.row {
-            None => true,
-            Some(read) if !read.is_captured => mapping.on_leave == OnLeave::Delete,
-            Some(read) => mapping.is_deleted(&read.row).unwrap_or(false),
-        };
-        let gone: Vec<Key> = found.iter().filter(is_gone).map(|found| found.key.clone()).collect();
+        let gone: Vec<Key> = found
+            .iter()
+            .filter(|found| is_gone(&mapping, found.row.as_ref()))
+            .map(|found| found.key.clone())
+            .collect();
         if gone.len() as u64 <= DELETIONS_ALLOWED {
             return Ok(false);
         }
@@ -278,5 +277,14 @@ impl Worker {
         let rows = self.database.rows(bound, &keys).await?;
         self.database.end_read().await?;
         Ok(Found::of(keys, rows))
+    }
+}
+
+/// Whether a row asks for its record to be deleted.
+pub(super) fn is_gone(mapping: &Mapping, row: Option<&Read>) -> bool {
+    match row {
+        None => true,
+        Some(read) if !read.is_captured => mapping.on_leave == OnLeave::Delete,
+        Some(read) => mapping.is_deleted(&read.row).unwrap_or(false),
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use branchline_crdt::read;
 
 use super::compare::Found;
-use super::rows::cells_of;
+use super::drain::is_gone;
+use super::rows::{cells_of, was_deleted};
 use super::{Failure, Worker};
 use crate::sql::cell::{Cell, Key};
 use crate::sql::database::{Class, Engine, Read};
@@ -78,6 +79,19 @@ impl Worker {
         let Some(after) = self.tables.get(&bound.number).map(|table| table.loaded_key()) else {
             return Ok(false);
         };
+        // Before anything of it goes anywhere: rows that are gone, and rows that are marked as deleted.
+        let is_first = self.is_loading(bound.number);
+        if !is_first && after.is_none() {
+            match self.has_lost_most(mapping).await {
+                Ok(false) => {}
+                Ok(true) => return Ok(true),
+                Err(Failure::Database(error)) if error.class == Class::Schema => {
+                    self.judge(bound.number, error).await?;
+                    return Ok(true);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
         let rows = match self.page(bound, after.as_ref()).await {
             Ok(rows) => rows,
             Err(error) if error.class == Class::Schema => {
@@ -88,7 +102,7 @@ impl Worker {
         };
         let Some(last) = rows.last().map(|read| read.key.to_text()) else {
             // At the first time every row that is known was just read.
-            let next = if self.is_loading(bound.number) { Phase::Listing } else { Phase::Sweeping };
+            let next = if is_first { Phase::Listing } else { Phase::Sweeping };
             self.state.enter(bound.number, next).await?;
             self.reread_tables().await?;
             return Ok(true);
@@ -97,7 +111,6 @@ impl Worker {
         if mapping.mode.captures() {
             self.counts.of(bound.number).rows_in += count;
             let keys = rows.iter().map(|read| read.key.clone()).collect();
-            let is_first = self.is_loading(bound.number);
             let planned = self.compare(bound.number, Found::of(keys, rows), is_first).await?;
             self.write_loaded(planned, (bound.number, &last, count)).await?;
         } else {
@@ -146,9 +159,6 @@ impl Worker {
         let bound = &mapping.bound;
         let after = self.tables.get(&bound.number).and_then(|table| table.loaded_key());
         let limit = self.page_max();
-        if after.is_none() && self.has_lost_most(mapping).await? {
-            return Ok(true);
-        }
         let views =
             self.state.views_behind(bound.number, bound.key.len(), after.as_ref(), limit).await?;
         let Some(last) = views.last().map(|view| view.key.to_text()) else {
@@ -187,9 +197,11 @@ impl Worker {
             let Some(last) = views.last() else { break };
             after = Some(last.key.clone());
             all += views.len() as u64;
-            let keys: Vec<Key> = views.into_iter().map(|view| view.key).collect();
+            let there = views.into_iter().filter(|view| !was_deleted(mapping, &view.cells));
+            let keys: Vec<Key> = there.map(|view| view.key).collect();
             let found = self.read_rows(bound, keys).await?;
-            gone += found.iter().filter(|found| found.row.is_none()).count() as u64;
+            gone +=
+                found.iter().filter(|found| is_gone(mapping, found.row.as_ref())).count() as u64;
             self.renew_lease().await?;
         }
         self.stop_if_mass_change(mapping, gone, all).await

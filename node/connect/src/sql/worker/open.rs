@@ -32,6 +32,9 @@ impl Worker {
                 self.name
             )));
         }
+        if self.database.context().await?.is_none() {
+            return Err(self.gone());
+        }
         // A commit of an earlier connection may still be under way: nothing is judged before it has ended.
         let applied = self.database.settled(SETTLE_PATIENCE).await?;
         let context = self.database.context().await?;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use branchline_crdt::record::{Version, View as RecordView};
 
 use super::compare::{by_value, set_aside};
+use super::drain::is_gone;
 use super::rows::cells_of;
 use super::write::{Change, Planned};
 use super::{Failure, Worker};
@@ -81,10 +82,20 @@ impl Worker {
         // Rows that no record stands for, because they are not captured or no record can keep them, are not the bridge's.
         let keys: Vec<String> = rows.iter().map(|read| read.key.to_text()).collect();
         let aside = self.state.set_aside_of(number, Direction::Capture, &keys).await?;
+        // Those that are deleted while their record is not are to come back.
+        let missed = rows.iter().filter(|read| is_gone(mapping, Some(read)));
+        let ids = missed.filter_map(|read| mapping.record_id(&read.key).ok()).collect();
+        let records = self.records(&mapping.collection, ids).await?;
+        let is_there = |read: &Read| {
+            let record = mapping.record_id(&read.key).ok().and_then(|id| records.get(&id));
+            record.is_some_and(|record| !record.deleted && !record.heads.is_empty())
+        };
         let is_ours = |read: &Read| {
-            read.is_captured
-                && !aside.contains(&read.key.to_text())
-                && !mapping.is_deleted(&read.row).unwrap_or(true)
+            !aside.contains(&read.key.to_text())
+                && match is_gone(mapping, Some(read)) {
+                    true => is_there(read),
+                    false => read.is_captured && mapping.is_deleted(&read.row).is_ok(),
+                }
         };
         let rows = rows.into_iter().filter(is_ours).collect();
         let views = self.views_of_rows(mapping, rows).await?;
