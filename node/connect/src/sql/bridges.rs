@@ -23,7 +23,8 @@ use super::plan;
 use super::postgres::Postgres;
 use super::sqlite::SqliteDatabase;
 use super::state::{State, StateError};
-use super::worker::{Answer, Command, Mistake, Parts, Report, Request, Worker, Wrong};
+use super::worker::trial::Trial;
+use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
 use crate::jobs::secret::{self, SecretError};
 use crate::jobs::{duration, duration::BadDuration};
 
@@ -85,7 +86,7 @@ pub struct Bridges {
     node: Handle,
     folder: PathBuf,
     running: Mutex<BTreeMap<String, Running>>,
-    mistake: Option<Mistake>,
+    trial: Trial,
 }
 
 struct Running {
@@ -107,7 +108,7 @@ fn secrets(config: &BridgeConfig) -> Secrets {
 impl Bridges {
     /// No bridges yet. `folder`: where each keeps its state.
     pub fn new(node: Handle, folder: PathBuf) -> Self {
-        Self { node, folder, running: Mutex::default(), mistake: None }
+        Self { node, folder, running: Mutex::default(), trial: Trial::default() }
     }
 
     /// Brings the bridges to what a configuration says: those that are new or changed, or have another password, are
@@ -152,11 +153,11 @@ impl Bridges {
         }
     }
 
-    /// Bridges that make a mistake, for tests that have to find it.
+    /// Bridges that a test does something to.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_mistake(self, mistake: Option<Mistake>) -> Self {
-        Self { mistake, ..self }
+    pub fn with_trial(self, trial: Trial) -> Self {
+        Self { trial, ..self }
     }
 
     /// How each bridge is, by name.
@@ -282,7 +283,7 @@ impl Bridges {
             config: config.clone(),
             node: self.node.clone(),
             state: state_file(&self.folder, &config.name),
-            mistake: self.mistake,
+            trial: self.trial.clone(),
         };
         let secrets = secrets(&config);
         let task = tokio::spawn(beginning.run(asked, told));
@@ -324,7 +325,7 @@ struct Beginning {
     config: BridgeConfig,
     node: Handle,
     state: PathBuf,
-    mistake: Option<Mistake>,
+    trial: Trial,
 }
 
 impl Beginning {
@@ -394,8 +395,8 @@ impl Beginning {
         let mappings = bind(&self.config, database.as_mut(), &site, &known, &declared).await?;
         let poll = duration::parse(&self.config.poll)?;
         let name = self.config.name.clone();
-        let mistake = self.mistake;
-        Ok(Parts { name, node, database, state, mappings, poll, mistake })
+        let trial = self.trial.clone();
+        Ok(Parts { name, node, database, state, mappings, poll, trial })
     }
 }
 

@@ -13,7 +13,7 @@ mod servers;
 mod application;
 mod story;
 
-use branchline_connect::sql::worker::Mistake;
+use branchline_connect::sql::worker::trial::Mistake;
 use story::{Outcome, World};
 
 /// Histories of each database in a run of all tests.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use branchline_connect::sql::bridges::Bridges;
-use branchline_connect::sql::worker::{Command, Mistake};
+use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::trial::{Mistake, Trial};
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
@@ -19,6 +20,8 @@ use super::servers::postgres::Postgres;
 
 /// How long both sides may take to come to rest on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a bridge may take to come to the step behind which it is killed.
+const STEPS_PATIENCE: Duration = Duration::from_millis(150);
 const SESSIONS: u64 = 3;
 const TRANSACTIONS: u64 = 25;
 /// What each counter begins with.
@@ -117,7 +120,8 @@ impl World {
         settings.insert("table".to_owned(), table.clone().into());
         settings.insert("collection".to_owned(), table.clone().into());
         let config = config(&place.url(), vec![toml::Value::Table(settings)]);
-        let bridges = Bridges::new(self.head.handle(), folder).with_mistake(mistake);
+        let trial = Trial::of(mistake);
+        let bridges = Bridges::new(self.head.handle(), folder).with_trial(trial.clone());
         bridges.take_up(std::slice::from_ref(&config)).await;
         let installed = bridges.ask("shop", Command::Install).await.unwrap();
         installed.map_err(|error| format!("not installed: {error}"))?;
@@ -143,7 +147,11 @@ impl World {
                 }
                 () = pause => {
                     if dice.below(3) == 0 {
+                        // Behind any step, or, where nothing is to be done, at any moment.
+                        trial.stop_after(1 + u32::try_from(dice.below(12)).unwrap());
+                        let _ = tokio::time::timeout(STEPS_PATIENCE, trial.stopped()).await;
                         bridges.kill().await;
+                        trial.stop_after(0);
                         kills += 1;
                         bridges.take_up(std::slice::from_ref(&config)).await;
                     } else {

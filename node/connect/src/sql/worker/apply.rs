@@ -10,8 +10,9 @@ use branchline_crdt::record::Version;
 
 use super::compare::set_aside;
 use super::rows::cells_of;
+use super::trial::Mistake;
 use super::wanted::{Wanted, Write, judge, refused, rewritten};
-use super::{Failure, Mistake, Worker, now_ms};
+use super::{Failure, Worker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::config::Mode;
 use crate::sql::database::{Class, DbError, Engine, Read};
@@ -184,6 +185,7 @@ impl Worker {
         self.database.check().await?;
         let intent = Intent { views: batch.views.clone(), done: batch.done.clone() };
         self.state.keep_intent(number, &intent).await?;
+        self.trial.step().await;
         match self.commit().await {
             Ok(()) => {}
             // Something that is checked as late as that, and the database does not say of which row.
@@ -226,6 +228,7 @@ impl Worker {
             Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
         if number.is_some() {
             self.state.finish_intent(steps).await?;
+            self.trial.step().await;
             self.kept_generation = progress.generation;
         } else if !(views.is_empty() && done.is_empty()) {
             self.state.keep(steps).await?;
@@ -273,7 +276,7 @@ impl Worker {
             };
             match is_as_known {
                 true => ready.push((*wanted).clone()),
-                false if self.mistake == Some(Mistake::Blindly) => ready.push((*wanted).clone()),
+                false if self.trial.makes(Mistake::Blindly) => ready.push((*wanted).clone()),
                 false if mapping.mode == Mode::Apply => {
                     let again = rewritten(mapping, wanted, row);
                     ready.push(again);

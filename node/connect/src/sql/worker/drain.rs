@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::compare::Found;
 use super::load::PAGE_BYTES;
 use super::rows::was_deleted;
-use super::{Failure, Mistake, Worker, now_ms};
+use super::trial::Mistake;
+use super::{Failure, Worker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::config::OnLeave;
 use crate::sql::database::{Class, DbError, Engine, Note, Read};
@@ -55,11 +56,12 @@ impl Worker {
             }
             Err((_, error)) => return Err(error.into()),
         };
+        self.trial.step().await;
         let Drained { notes, found, unclear, has_more } = drained;
         if notes.is_empty() && !has_more {
             return Ok(false);
         }
-        if self.mistake == Some(Mistake::NotesFirst) {
+        if self.trial.makes(Mistake::NotesFirst) {
             self.delete_notes(&notes).await?;
         }
         let mut planned = Vec::new();
@@ -82,7 +84,9 @@ impl Worker {
             self.compare_again(number).await?;
         }
         self.reread_tables().await?;
+        self.trial.step().await;
         self.delete_notes(&notes).await?;
+        self.trial.step().await;
         Ok(has_more)
     }
 
@@ -167,7 +171,9 @@ impl Worker {
     /// Commits a write. A file's application waits, or is refused, while the bridge writes: it then has its turn for
     /// longer than that took.
     pub(super) async fn commit(&mut self) -> Result<(), DbError> {
+        self.trial.step().await;
         self.database.commit().await?;
+        self.trial.step().await;
         if self.database.engine() == Engine::Sqlite {
             let now = Instant::now();
             self.rest_until = now + (now - self.written_since) * TURNS;

@@ -16,6 +16,7 @@
 //! | `acknowledge` | which captured rows another site has confirmed |
 //! | `command` | what a person asks for |
 //! | `verify` | compares table, views and records |
+//! | `trial` | what tests do to it |
 //! | `report` | what the worker tells of itself |
 
 mod acknowledge;
@@ -30,6 +31,7 @@ mod open;
 mod report;
 mod resync;
 mod rows;
+pub mod trial;
 mod verify;
 mod wanted;
 mod write;
@@ -50,6 +52,8 @@ use super::state::{Phase, Progress, State, StateError, Steps, TableState};
 
 pub use command::{Answer, Command, PAUSED, RESTORED, Request, Side, Wrong};
 pub use report::{Report, TableReport};
+
+use trial::Trial;
 
 /// The database is asked so often while there is something to do.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -118,22 +122,8 @@ pub(crate) struct Parts {
     pub(crate) mappings: BTreeMap<u32, Mapping>,
     /// How often the database is looked at.
     pub(crate) poll: Duration,
-    /// A mistake that it is to make.
-    pub(crate) mistake: Option<Mistake>,
-}
-
-/// A mistake that a bridge can be told to make, so that a test proves that it would be found.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
-    /// Notes are deleted before what they tell is durable.
-    NotesFirst,
-    /// Rows are written whether or not they are as their views say.
-    Blindly,
-    /// After a crash a batch counts as not committed.
-    NoIntent,
-    /// After a crash a plan is thrown away, and its number used again.
-    NoPlan,
+    /// What a test does to it.
+    pub(crate) trial: Trial,
 }
 
 /// A bridge at work.
@@ -175,7 +165,7 @@ pub(crate) struct Worker {
     commands: mpsc::Receiver<Request>,
     report: watch::Sender<Report>,
     counts: report::Counts,
-    mistake: Option<Mistake>,
+    trial: Trial,
 }
 
 impl Worker {
@@ -184,7 +174,7 @@ impl Worker {
         commands: mpsc::Receiver<Request>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let Parts { name, node, database, state, mappings, poll, mistake } = parts;
+        let Parts { name, node, database, state, mappings, poll, trial } = parts;
         let now = Instant::now();
         Self {
             name,
@@ -214,7 +204,7 @@ impl Worker {
             commands,
             report,
             counts: report::Counts::default(),
-            mistake,
+            trial,
         }
     }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::drain::UNKEPT_MAX;
-use super::{Failure, Mistake, Worker, now_ms};
+use super::trial::Mistake;
+use super::{Failure, Worker, now_ms};
 use crate::sql::database::Context;
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::{Bound, TableName};
@@ -43,7 +44,9 @@ impl Worker {
         self.progress.generation = context.generation;
         self.keep_progress().await?;
         self.lease(false).await?;
+        self.trial.step().await;
         self.finish_intent(applied).await?;
+        self.trial.step().await;
         if applied != self.progress.applied {
             return Err(Failure::Rest(format!(
                 "this node knows {} batches that were applied to the database, and the database has {applied}: one of them was \
@@ -54,6 +57,7 @@ impl Worker {
             )));
         }
         self.finish_plan().await?;
+        self.trial.step().await;
         self.take_mappings().await?;
         self.stamp.clear();
         self.look_at_catalogue().await?;
@@ -180,7 +184,7 @@ impl Worker {
         let Some((number, intent)) = self.state.intent().await? else {
             return Ok(());
         };
-        let is_committed = applied == number && self.mistake != Some(Mistake::NoIntent);
+        let is_committed = applied == number && !self.trial.makes(Mistake::NoIntent);
         tracing::info!(bridge = %self.name, number, is_committed, "a batch that was under way is finished");
         let Intent { views, done } = if is_committed { intent } else { Intent::default() };
         if is_committed {

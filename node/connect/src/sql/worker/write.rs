@@ -8,7 +8,8 @@ use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Failure, Mistake, Worker, now_ms};
+use super::trial::Mistake;
+use super::{Failure, Worker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::state::{Direction, Quarantined, Steps, Unacknowledged, View, ViewChange};
 
@@ -117,7 +118,7 @@ impl Worker {
         };
         tracing::info!(bridge = %self.name, number, rows = part.len(), "a plan that was under way is finished");
         self.progress.batch = number - 1;
-        if self.mistake == Some(Mistake::NoPlan) {
+        if self.trial.makes(Mistake::NoPlan) {
             return Ok(self.state.forget_unfinished().await?);
         }
         self.write_part(part, None).await
@@ -135,7 +136,10 @@ impl Worker {
                 return self.keep_views(part, loaded).await;
             }
             self.state.keep_plan(&self.progress, number, &part).await?;
-            match self.send(number, &part).await? {
+            self.trial.step().await;
+            let sent = self.send(number, &part).await?;
+            self.trial.step().await;
+            match sent {
                 Sent::Written(hashes, entry) => {
                     self.progress.batch = number;
                     return self.has_written(part, &hashes, entry, loaded).await;
@@ -281,6 +285,7 @@ impl Worker {
             ..Steps::default()
         };
         self.state.finish_plan(steps).await?;
+        self.trial.step().await;
         self.kept_generation = progress.generation;
         for (table, keys) in written {
             self.release(table, Direction::Capture, &keys).await?;
@@ -305,6 +310,7 @@ impl Worker {
             ..Steps::default()
         };
         self.state.finish_plan(steps).await?;
+        self.trial.step().await;
         self.kept_generation = progress.generation;
         Ok(())
     }
