@@ -245,7 +245,7 @@ impl From<FeedError> for ApiError {
     fn from(error: FeedError) -> Self {
         match error {
             FeedError::Cursor(error @ BadCursor::Gone) => Self::of(Code::CursorGone, &error).hint(
-                "what happened since cannot be told: read the records anew, then go on from since=now",
+                "what happened since cannot be told: take the cursor of since=now, read the records anew, then go on from that cursor",
             ),
             FeedError::Cursor(error @ (BadCursor::Text { .. } | BadCursor::Foreign)) => {
                 Self::of(Code::BadCursor, &error)

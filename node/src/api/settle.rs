@@ -104,15 +104,17 @@ impl SettleRequest {
         if let Some(id) = id {
             check_record_id(id)?;
         }
-        let wrong = match () {
-            () if id.is_some() && (filter.is_some() || after.is_some()) => {
-                "id stands with where or after: it names the record"
-            }
-            () if id.is_none() && if_match.is_some() => "if_match stands without id",
-            () if field.is_none() && value.is_some() => "value stands without field",
-            () => return Ok(()),
-        };
-        Err(ApiError::new(Code::BadParameter, wrong))
+        let refuse = |wrong: &str| Err(ApiError::new(Code::BadParameter, wrong));
+        if id.is_some() && (filter.is_some() || after.is_some()) {
+            return refuse("id stands with where or after: it names the record");
+        }
+        if id.is_none() && if_match.is_some() {
+            return refuse("if_match stands without id");
+        }
+        if field.is_none() && value.is_some() {
+            return refuse("value stands without field");
+        }
+        Ok(())
     }
 
     fn choice(&self) -> Result<Choice, ApiError> {
