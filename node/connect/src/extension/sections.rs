@@ -102,7 +102,7 @@ pub(super) fn check(sections: &Sections) -> Result<(), ConfigError> {
 }
 
 fn check_bridge(config: &BridgeConfig) -> Result<(), String> {
-    let BridgeConfig { name, poll, tables, .. } = config;
+    let BridgeConfig { name, poll, notify, tables, .. } = config;
     let is_plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) {
@@ -117,6 +117,10 @@ fn check_bridge(config: &BridgeConfig) -> Result<(), String> {
             .to_owned());
     }
     duration::parse(poll).map_err(|error| format!("poll: {error}"))?;
+    if *notify {
+        return Err("notify: triggers cannot wake a bridge yet, expected false: a smaller poll (20ms) finds changes sooner"
+            .to_owned());
+    }
     if tables.is_empty() {
         return Err("it has no tables: add a [[bridge.table]]".to_owned());
     }
@@ -212,6 +216,7 @@ mod tests {
                 TILL.replace("[[bridge.table]]", "poll = \"fast\"\n[[bridge.table]]"),
                 "poll: \"fast\"",
             ),
+            (TILL.replace("[[bridge.table]]", "notify = true\n[[bridge.table]]"), "notify: "),
             (format!("{TILL}ack_timeout = \"1\"\n"), "ack_timeout: \"1\""),
             (format!("{TILL}mass_change = \"much\"\n"), "mass_change"),
             (format!("{TILL}acked = \"acked_at\"\n"), "acked_by"),

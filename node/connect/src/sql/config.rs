@@ -31,7 +31,7 @@ pub struct BridgeConfig {
     /// How often the database is looked at: `100ms`, `1s`.
     #[serde(default = "poll_default")]
     pub poll: String,
-    /// PostgreSQL: whether triggers wake the bridge while it sleeps (costs commits per second; `poll` needs none of it).
+    /// PostgreSQL: whether triggers are to wake the bridge while it sleeps. Not built yet: only `false` is taken.
     #[serde(default)]
     pub notify: bool,
     /// The tables.
