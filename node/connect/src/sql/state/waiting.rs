@@ -25,6 +25,14 @@ impl State {
         Ok(count.unsigned_abs())
     }
 
+    /// Whether more than so many records of a table wait. Counting all of them would take longer with each that does.
+    pub async fn waits_for_more(&mut self, table: u32, than: u64) -> Result<bool, StateError> {
+        let sql = "SELECT 1 FROM waiting WHERE tbl = ? LIMIT 1 OFFSET ?";
+        let than = i64::try_from(than).unwrap_or(i64::MAX);
+        let row = sqlx::query(sql).bind(table).bind(than).fetch_optional(&mut self.connection);
+        row.await.map(|row| row.is_some()).map_err(|source| self.failed(source))
+    }
+
     pub(super) async fn wait(&mut self, records: &[(u32, String)]) -> Result<(), StateError> {
         if records.is_empty() {
             return Ok(());

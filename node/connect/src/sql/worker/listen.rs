@@ -123,7 +123,7 @@ impl Worker {
             return Ok(false);
         }
         for number in self.applied_tables().collect::<Vec<_>>() {
-            if self.works(number) && self.state.waiting_count(number).await? > WAITING_MAX {
+            if self.works(number) && self.state.waits_for_more(number, WAITING_MAX).await? {
                 self.catch_up_due = Instant::now() + CATCH_UP_EVERY;
                 return Ok(false);
             }

@@ -55,8 +55,9 @@ pub use report::{Report, TableReport};
 
 use trial::Trial;
 
-/// The database is asked so often while there is something to do.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// The database is asked so often while there is something to do: seldom enough that nothing spins. A file's other
+/// writers have their turn by `rest_until`, and servers let others write meanwhile.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// Pause after the first failure; each further one is twice as long.
 const RETRY: Duration = Duration::from_millis(200);
 /// The longest pause between two tries.
