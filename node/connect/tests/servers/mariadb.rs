@@ -101,6 +101,11 @@ impl MariaDb {
         format!("mysql://{user}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The process below which all of the server runs; `None`: it was killed.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(Running::pid)
+    }
+
     /// Runs statements as the superuser, in the session of an application that sets nothing up.
     pub fn run(&self, database: &str, sql: &str) {
         let output = self.client(database, sql);

@@ -85,6 +85,11 @@ impl Running {
             .unwrap();
         Self { shell, pipe: Some(writer) }
     }
+
+    /// The process below which all of the server runs.
+    pub fn pid(&self) -> u32 {
+        self.shell.id()
+    }
 }
 
 impl Drop for Running {

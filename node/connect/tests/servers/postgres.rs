@@ -11,7 +11,7 @@ use super::{Running, command, folder, free_port, give, not_run};
 
 /// A server, its superuser `postgres` without a password; a role `guarded` needs one.
 pub struct Postgres {
-    _running: Running,
+    running: Running,
     programs: PathBuf,
     port: u16,
     databases: AtomicU32,
@@ -28,6 +28,11 @@ impl Postgres {
 
     /// Starts a server; `None`: PostgreSQL is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with settings of its own.
+    pub fn start_with(settings: &[&str]) -> Option<Self> {
         let Some(programs) = programs() else {
             not_run("PostgreSQL");
             return None;
@@ -63,12 +68,15 @@ impl Postgres {
             "wal_level=logical",
             "autovacuum=off",
             "max_connections=200",
-        ] {
+        ]
+        .iter()
+        .chain(settings)
+        {
             server.args(["-c", setting]);
         }
         let log = folder.join("log");
         let running = Running::start(&server, "QUIT", &log, Some(&folder));
-        let server = Self { _running: running, programs, port, databases: AtomicU32::new(0), ca };
+        let server = Self { running, programs, port, databases: AtomicU32::new(0), ca };
         let deadline = Instant::now() + Duration::from_secs(60);
         while !server.psql("postgres", "SELECT 1").status.success() {
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -94,6 +102,11 @@ impl Postgres {
     /// The port of 127.0.0.1 that it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The process below which all of the server runs.
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
     }
 
     /// Runs statements as the superuser.

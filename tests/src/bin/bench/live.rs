@@ -68,7 +68,8 @@ pub(crate) async fn node(folder: &Path, name: &str) -> Node {
     Node::start(config).await.expect("a node")
 }
 
-async fn pair(folder: &Path) -> (Node, Node) {
+/// Two nodes of one network in this process.
+pub(crate) async fn pair(folder: &Path) -> (Node, Node) {
     let (head, branch) = (node(folder, "head").await, node(folder, "branch").await);
     let day = Duration::from_secs(24 * 60 * 60);
     let ticket = head.handle().invite(Role::Writer, day, vec![]).await.expect("a ticket");

@@ -21,9 +21,11 @@ mod reconnect;
 mod records;
 mod report;
 mod site;
+mod sql;
 mod writing;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use branchline_tests::Office;
 use clap::{Parser, ValueEnum};
@@ -48,6 +50,12 @@ struct Args {
     /// What else does the same work in the same run
     #[arg(long, value_enum)]
     against: Option<Against>,
+    /// Databases of the jobs that need one; all that are installed if none is named
+    #[arg(long, value_enum)]
+    database: Vec<sql::Engine>,
+    /// Seconds in which nothing is sold, after which the first sale is measured
+    #[arg(long, default_value_t = 60)]
+    silence: u64,
     /// The program to measure; `branchline` beside this one if not given
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -84,6 +92,14 @@ enum Job {
     Query,
     /// Subscribers hear of what is written
     Feed,
+    /// Rows of a database become records, by a bridge
+    SqlCapture,
+    /// Records become rows of a database, by a bridge
+    SqlApply,
+    /// What the triggers of a bridge cost an application
+    SqlTrigger,
+    /// From a commit in a branch's database until head office can read the row in its own
+    SqlLag,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,6 +115,8 @@ pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
     pub(crate) report: Report,
     pub(crate) against_postgres: bool,
+    pub(crate) databases: Vec<sql::Engine>,
+    pub(crate) silence: Duration,
     program: PathBuf,
     folder: TempDir,
     folders: usize,
@@ -137,6 +155,11 @@ fn main() {
         runs: args.runs as usize,
         runtime: Runtime::new().expect("a runtime"),
         report: Report::new(),
+        databases: match args.database.is_empty() {
+            true => sql::Engine::value_variants().to_vec(),
+            false => args.database,
+        },
+        silence: Duration::from_secs(args.silence),
         against_postgres: args.against == Some(Against::Postgres),
         program,
         folder: folder.expect("a folder"),
@@ -158,6 +181,10 @@ fn main() {
             Job::Read => reading::run(&mut bench),
             Job::Query => query::run(&mut bench),
             Job::Feed => feed::run(&mut bench),
+            Job::SqlCapture => sql::capture::run(&mut bench),
+            Job::SqlApply => sql::apply::run(&mut bench),
+            Job::SqlTrigger => sql::trigger::run(&mut bench),
+            Job::SqlLag => sql::lag::run(&mut bench),
         }
     }
     println!("{}", bench.report.table());
