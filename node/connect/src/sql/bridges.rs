@@ -3,6 +3,8 @@
 //! A task connects to its database, binds its tables and works ([`Worker`]). While the database cannot be reached, it
 //! tries again; while a table or a mapping is not as it has to be, it says why.
 
+mod bind;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -10,16 +12,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use branchline_node::Handle;
-use branchline_node::records::{FieldSpec, RecordKey, SCHEMA_COLLECTION, Schema, read};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::codec::FieldKind;
+pub use bind::{Declared, bind, declared};
+
 use super::config::BridgeConfig;
 use super::database::{Class, Database, DbError, Engine};
-use super::mapping::{self, Mapping};
 use super::mariadb::MariaDb;
-use super::plan;
 use super::postgres::Postgres;
 use super::sqlite::SqliteDatabase;
 use super::state::{State, StateError};
@@ -392,11 +392,13 @@ impl Beginning {
         let known = numbers(&mut state).await?;
         let mut database = connect(&self.config).await?;
         let declared = declared(&node, &self.config).await?;
-        let mappings = bind(&self.config, database.as_mut(), &site, &known, &declared).await?;
+        let config = &self.config;
+        let tables = bind::what_can_be(config, database.as_mut(), &site, &known, &declared).await?;
+        let (mappings, unbound) = tables;
         let poll = duration::parse(&self.config.poll)?;
         let name = self.config.name.clone();
         let trial = self.trial.clone();
-        Ok(Parts { name, node, database, state, mappings, poll, trial })
+        Ok(Parts { name, node, database, state, mappings, unbound, poll, trial })
     }
 }
 
@@ -439,61 +441,4 @@ pub fn engine(config: &BridgeConfig) -> Result<Engine, NotReady> {
             found: found.chars().take(20).collect(),
         }),
     }
-}
-
-/// The kinds that schemas declare, by collection and field.
-pub type Declared = BTreeMap<String, BTreeMap<String, FieldKind>>;
-
-/// What the schemas of a bridge's collections declare already.
-pub async fn declared(node: &Handle, config: &BridgeConfig) -> Result<Declared, NotReady> {
-    let mut found = BTreeMap::new();
-    for table in &config.tables {
-        let id = table.collection.clone();
-        let read = node.read(move |tables, space| {
-            let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
-            read::record(tables, &key)
-        });
-        let view = read.await.map_err(|error| NotReady::Node(error.to_string()))?;
-        let schema = view.as_ref().and_then(Schema::of).unwrap_or_default();
-        let kind = |(field, spec): (&String, &FieldSpec)| {
-            Some((field.clone(), spec.kind.as_str().parse().ok()?))
-        };
-        found.insert(table.collection.clone(), schema.fields().iter().filter_map(kind).collect());
-    }
-    Ok(found)
-}
-
-/// Binds a bridge's tables. `known`: the numbers that tables have already.
-pub async fn bind(
-    config: &BridgeConfig,
-    database: &mut dyn Database,
-    site: &str,
-    known: &BTreeMap<String, u32>,
-    declared: &Declared,
-) -> Result<BTreeMap<u32, Mapping>, NotReady> {
-    let mut mappings = Vec::new();
-    let mut refusals = plan::wrong_settings(config);
-    let undeclared = BTreeMap::new();
-    let mut next = known.values().max().map_or(1, |number| number + 1);
-    for table in &config.tables {
-        let shape = database.shape(&table.table).await?;
-        let shape = shape.ok_or_else(|| NotReady::NoTable(table.table.clone()))?;
-        let number = known.get(&shape.name.to_string()).copied().unwrap_or_else(|| {
-            next += 1;
-            next - 1
-        });
-        let declared = declared.get(&table.collection).unwrap_or(&undeclared);
-        let mapped = mapping::map_as(table, &shape, database.engine(), site, number, declared);
-        match mapped.into_result() {
-            Ok(mapping) => mappings.push(mapping),
-            Err(found) => {
-                refusals.extend(found.iter().map(|why| format!("table {}, {why}", shape.name)));
-            }
-        }
-    }
-    refusals.extend(plan::contradictions(&mappings));
-    if !refusals.is_empty() {
-        return Err(NotReady::Refused(refusals));
-    }
-    Ok(mappings.into_iter().map(|mapping| (mapping.bound.number, mapping)).collect())
 }

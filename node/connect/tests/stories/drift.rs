@@ -141,3 +141,40 @@ async fn a_table_that_is_gone_deletes_no_record_and_is_compared_when_it_is_back(
     shop.runs().await;
     shop.is_at_rest().await;
 }
+
+const SALES: &str =
+    "table = \"sales\"\ncollection = \"sales\"\nmode = \"both\"\nrecord_id = \"{site}-{id}\"";
+
+/// A restart of the node while a table is away: the others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_cannot_be_bound_at_the_start_holds_up_no_other() {
+    const TWO: &str = "
+        CREATE TABLE stock (sku TEXT NOT NULL PRIMARY KEY, name TEXT, price TEXT, qty INTEGER NOT NULL);
+        INSERT INTO stock VALUES ('tea', 'Tea', '1.10', 10);
+        CREATE TABLE sales (id INTEGER NOT NULL PRIMARY KEY, total INTEGER NOT NULL);
+        INSERT INTO sales VALUES (1, 5), (2, 6);
+    ";
+    let shop = Shop::open(TWO, &[BOTH, SALES]).await;
+    let total = async |id: &str| {
+        let fields = shop.office.fields("sales", id).await;
+        fields.map_or(json!(null), |fields| fields["total"].clone())
+    };
+    wait_until("it is loaded", || async { total("head-2").await == json!(6) }).await;
+    shop.is_at_rest().await;
+    shop.stop().await;
+    shop.sql("ALTER TABLE sales RENAME TO sales_away").await;
+    shop.reload(&[BOTH, SALES]).await;
+    shop.sql("UPDATE stock SET qty = 9 WHERE sku = 'tea'").await;
+    shop.becomes("tea", "qty", json!(9)).await;
+    let why = shop.stops("sales").await;
+    assert!(why.contains("no table sales") && why.contains("resume shop"), "{why}");
+    shop.ask(Command::Resume).await;
+    shop.stops("sales").await;
+    assert_eq!(total("head-1").await, json!(5));
+    shop.sql("UPDATE sales_away SET total = 7 WHERE id = 1").await;
+    shop.sql("ALTER TABLE sales_away RENAME TO sales").await;
+    shop.ask(Command::Resume).await;
+    wait_until("the table is compared", || async { total("head-1").await == json!(7) }).await;
+    shop.runs().await;
+    shop.is_at_rest().await;
+}

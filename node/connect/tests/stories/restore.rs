@@ -247,3 +247,24 @@ async fn a_file_that_was_copied_with_its_bridge_is_told_from_the_first() {
     shop.sql("UPDATE stock SET qty = 9 WHERE sku = 'tea'").await;
     shop.becomes("tea", "qty", json!(9)).await;
 }
+
+/// B48: while it works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_another_node_has_taken_is_respected_until_it_runs_out() {
+    let shop = Shop::usual().await;
+    shop.is_at_rest().await;
+    shop.sql(
+        "UPDATE branchline_context SET lease_site = 'other', lease_token = 'x', \
+         lease_until = (unixepoch('subsec') + 8) * 1000",
+    )
+    .await;
+    shop.sql("UPDATE stock SET qty = 9 WHERE sku = 'tea'").await;
+    wait_until("it says whose it is", || async {
+        shop.report().reason.is_some_and(|why| why.contains("site other works on this database"))
+    })
+    .await;
+    assert_eq!(shop.rows("SELECT lease_site FROM branchline_context").await, ["other"]);
+    shop.becomes("tea", "qty", json!(9)).await;
+    shop.runs().await;
+    shop.is_at_rest().await;
+}

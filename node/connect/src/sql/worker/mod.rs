@@ -121,6 +121,8 @@ pub(crate) struct Parts {
     pub(crate) state: State,
     /// Its tables as configured, by number.
     pub(crate) mappings: BTreeMap<u32, Mapping>,
+    /// Tables that cannot be bound as they are now, and why.
+    pub(crate) unbound: BTreeMap<u32, String>,
     /// How often the database is looked at.
     pub(crate) poll: Duration,
     /// What a test does to it.
@@ -134,6 +136,7 @@ pub(crate) struct Worker {
     database: Box<dyn Database>,
     state: State,
     mappings: BTreeMap<u32, Mapping>,
+    unbound: BTreeMap<u32, String>,
     poll: Duration,
     progress: Progress,
     /// The generation that the state knows.
@@ -175,7 +178,7 @@ impl Worker {
         commands: mpsc::Receiver<Request>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let Parts { name, node, database, state, mappings, poll, trial } = parts;
+        let Parts { name, node, database, state, mappings, unbound, poll, trial } = parts;
         let now = Instant::now();
         Self {
             name,
@@ -183,6 +186,7 @@ impl Worker {
             database,
             state,
             mappings,
+            unbound,
             poll,
             progress: Progress::default(),
             kept_generation: 0,

@@ -137,6 +137,11 @@ impl Worker {
         for (number, table) in self.tables.clone() {
             let Some(mapping) = self.mappings.get(&number).cloned() else {
                 self.state.enter(number, table.phase.again()).await?;
+                if let Some(why) = self.unbound.get(&number).cloned()
+                    && table.stopped.is_none()
+                {
+                    self.stop_table(number, &why).await?;
+                }
                 continue;
             };
             let (was, settings) = (&table.bound, settings_of(&mapping));

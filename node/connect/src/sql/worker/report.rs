@@ -166,6 +166,16 @@ impl Worker {
                 blind_since_ms: self.counts.blind_since.get(number).copied(),
             });
         }
+        for (number, why) in &self.unbound {
+            let Some(known) = self.tables.get(number) else { continue };
+            tables.push(TableReport {
+                table: known.bound.table.to_string(),
+                state: "stopped".to_owned(),
+                reason: Some(why.clone()),
+                since_ms: known.stopped.as_ref().map(|(_, since)| *since),
+                ..TableReport::default()
+            });
+        }
         Ok(Report {
             state: state.to_owned(),
             reason,
