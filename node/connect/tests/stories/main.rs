@@ -12,6 +12,7 @@ mod filter;
 mod load;
 mod mass;
 mod receipts;
+mod repair;
 mod restore;
 mod settings;
 mod shop;
