@@ -81,3 +81,47 @@ async fn rows_become_records_and_records_rows() {
     let left = "SELECT name FROM sqlite_master WHERE name LIKE 'branchline%'";
     assert_eq!(office.rows(&file, left).await, [""; 0]);
 }
+
+/// A table of sales, whose rows are marked where they are deleted.
+fn sales(settings: &str) -> toml::Value {
+    let table = "table = \"sales\"\n collection = \"sales\"\n deleted = \"deleted_at\"\n";
+    toml::from_str(&format!("{table}{settings}")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_marked_as_deleted_goes_with_its_last_edit_and_is_kept_elsewhere_too() {
+    let head = Office::start("head").await;
+    let branch = Office::join(&head, "north").await;
+    let there = "CREATE TABLE sales (office TEXT NOT NULL, id INTEGER NOT NULL, paid TEXT, deleted_at DATETIME, \
+        PRIMARY KEY (office, id))";
+    let here = "CREATE TABLE sales (id INTEGER PRIMARY KEY AUTOINCREMENT, paid TEXT, deleted_at DATETIME); \
+        INSERT INTO sales VALUES (1, '5', NULL), (2, '6', '2024-05-01 10:00:00+02:00')";
+    let there = head.sqlite("head", there).await;
+    let here = branch.sqlite("till", here).await;
+    let applied = "mode = \"apply\"\n key = [\"office\", \"id\"]\n record_id = \"{office}-{id}\"";
+    let captured = "mode = \"capture\"\n record_id = \"{site}-{id}\"\n [fields]\n office = { constant = \"{site}\" }";
+    let heads = head.bridges(&there, vec![sales(applied)]).await;
+    heads.ask("shop", Command::Install).await.unwrap().unwrap();
+    let branches = branch.bridges(&here, vec![sales(captured)]).await;
+    wait_until("the branch knows the schema", || async {
+        branches.ask("shop", Command::Install).await.unwrap().is_ok()
+    })
+    .await;
+    let rows = "SELECT office, id, paid, deleted_at IS NOT NULL FROM sales ORDER BY id";
+    wait_until("what was there is there, deleted or not", || async {
+        head.rows(&there, rows).await == ["north|1|5|0", "north|2|6|1"]
+    })
+    .await;
+    let till = "UPDATE sales SET paid = '7', deleted_at = '2024-05-01 11:00:00+02:00' WHERE id = 1";
+    branch.execute(&here, till).await;
+    branch.execute(&here, "INSERT INTO sales VALUES (3, '8', '2024-05-01 12:00:00+02:00')").await;
+    wait_until("the last edit goes with the deletion", || async {
+        head.rows(&there, rows).await == ["north|1|7|1", "north|2|6|1", "north|3|8|1"]
+    })
+    .await;
+    branch.execute(&here, "UPDATE sales SET deleted_at = NULL WHERE id = 2").await;
+    wait_until("a row comes back", || async {
+        head.rows(&there, rows).await == ["north|1|7|1", "north|2|6|0", "north|3|8|1"]
+    })
+    .await;
+}

@@ -219,11 +219,24 @@ impl Judge<'_> {
                 Ok(Some(plan(changes, view.version.clone(), drop())))
             }
             (None, Some(row)) => {
-                if mapping.is_deleted(row).map_err(one)? {
+                let record = record.filter(|record| !record.heads.is_empty());
+                let is_deleted = mapping.is_deleted(row).map_err(one)?;
+                if is_deleted && record.is_some_and(|record| !record.deleted) {
+                    // Others have it: it comes back.
                     return Ok(None);
                 }
-                let fields = mapping.fields_of(row)?;
+                let mut fields = mapping.fields_of(row)?;
                 let cells = cells_of(mapping, row);
+                if is_deleted {
+                    if self.is_loading && waits_for_owner(mapping) {
+                        fields.counters.clear();
+                    }
+                    let changes = match record {
+                        None => vec![Change::Import(by_value(fields)), Change::Delete],
+                        Some(_) => Vec::new(),
+                    };
+                    return Ok(Some(plan(changes, None, set(cells, record.map(Version::of)))));
+                }
                 let plan =
                     |changes, builds_on, version| plan(changes, builds_on, set(cells, version));
                 self.first_seen(row, fields, record, plan).map(Some).map_err(one)
@@ -269,7 +282,6 @@ impl Judge<'_> {
         record: Option<&RecordView>,
         plan: impl FnOnce(Vec<Change>, Option<Version>, Option<Version>) -> Planned,
     ) -> Result<Planned, Misfit> {
-        let record = record.filter(|record| !record.heads.is_empty());
         let waits = waits_for_owner(self.mapping);
         let Some(record) = record else {
             // Where several offices load the same row, the counters of its owner count.

@@ -51,8 +51,12 @@ pub(super) fn judge(
     };
     let is_gone = record.deleted || (!is_in && mapping.on_leave == OnLeave::Delete);
     let Some(view) = view else {
-        if record.deleted || !is_in {
+        if !is_in {
             return Ok(None);
+        }
+        if record.deleted {
+            let insert = deleted_insert(mapping, id, record);
+            return Ok(insert.and_then(|insert| wanted(insert.key.clone(), Write::Insert(insert))));
         }
         return match mapping.address(id).map_err(|misfit| vec![misfit])? {
             Address::Foreign { .. } => Ok(None),
@@ -68,7 +72,17 @@ pub(super) fn judge(
         return Ok(match mapping.mark_deleted(key, true, now_ms()) {
             None => wanted(key.clone(), Write::Delete),
             Some(_) if was_gone => None,
-            Some(update) => wanted(key.clone(), Write::Update(update)),
+            Some(mark) => {
+                // What was edited last goes with it, as far as the columns can hold it.
+                let update = mapping.update(key, &record.fields, &row_of(mapping, &view.cells));
+                let mut update = update.ok().filter(|_| is_in).unwrap_or(Update {
+                    key: key.clone(),
+                    set: Vec::new(),
+                    add: Vec::new(),
+                });
+                update.set.extend(mark.set);
+                wanted(key.clone(), Write::Update(update))
+            }
         });
     }
     if !is_in {
@@ -80,6 +94,18 @@ pub(super) fn judge(
     }
     let is_empty = update.set.is_empty() && update.add.is_empty();
     Ok((!is_empty).then(|| wanted(key.clone(), Write::Update(update))).flatten())
+}
+
+/// The row of a record that was deleted before its row was written: tables that keep deleted rows, keep it as well. `None`:
+/// this one does not, or cannot hold it, which is no loss.
+fn deleted_insert(mapping: &Mapping, id: &str, record: &RecordView) -> Option<Insert> {
+    let Address::Row(key) = mapping.address(id).ok()? else { return None };
+    let mark = mapping.mark_deleted(&key, true, now_ms())?;
+    let mut insert = mapping.insert(&key, &record.fields).ok()?;
+    for (index, cell) in mark.set {
+        *insert.row.get_mut(index)? = Some(cell);
+    }
+    Some(insert)
 }
 
 /// A row of a table that is only written is not as its view says: what the record says is written over it.
