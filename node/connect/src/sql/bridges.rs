@@ -176,8 +176,10 @@ impl Bridges {
 
     /// Asks something of a bridge; `None`: there is none of this name.
     pub async fn ask(&self, name: &str, command: Command) -> Option<Answer> {
-        if command == Command::Resume {
-            self.bind_anew(name).await;
+        // Before it is installed, schemas may have come that say what kinds its fields have.
+        let is_new = command == Command::Install;
+        if is_new || command == Command::Resume {
+            self.bind_anew(name, is_new).await;
         }
         let commands = self.running().get(name).map(|bridge| bridge.commands.clone())?;
         let removes = command == Command::Remove;
@@ -195,17 +197,13 @@ impl Bridges {
 
     /// Before a table goes on that has stopped, it is bound as it is now. Where that cannot be, the bridge goes on with what
     /// it has, and says of that table what is wrong.
-    async fn bind_anew(&self, name: &str) {
-        let is_stopped = |bridge: &Running| {
-            bridge.report.borrow().tables.iter().any(|table| table.state == "stopped")
+    async fn bind_anew(&self, name: &str, is_new: bool) {
+        let is_due = |bridge: &&Running| {
+            let report = bridge.report.borrow();
+            let is_any_stopped = report.tables.iter().any(|table| table.state == "stopped");
+            is_any_stopped || (is_new && report.state != "running")
         };
-        let config = {
-            let running = self.running();
-            running
-                .get(name)
-                .filter(|bridge| is_stopped(bridge))
-                .map(|bridge| bridge.config.clone())
-        };
+        let config = self.running().get(name).filter(is_due).map(|bridge| bridge.config.clone());
         let Some(config) = config else { return };
         match self.try_out(&config).await {
             Ok(()) => self.begin_anew(name).await,
