@@ -11,7 +11,9 @@ use super::{Running, command, folder, free_port, give, not_run};
 
 /// A server, its superuser `postgres` without a password; a role `guarded` needs one.
 pub struct Postgres {
-    running: Running,
+    running: Option<Running>,
+    server: Command,
+    folder: PathBuf,
     programs: PathBuf,
     port: u16,
     databases: AtomicU32,
@@ -74,16 +76,45 @@ impl Postgres {
         {
             server.args(["-c", setting]);
         }
-        let log = folder.join("log");
-        let running = Running::start(&server, "QUIT", &log, Some(&folder));
-        let server = Self { running, programs, port, databases: AtomicU32::new(0), ca };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !server.psql("postgres", "SELECT 1").status.success() {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            assert!(Instant::now() < deadline, "the server does not start:\n{said}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let databases = AtomicU32::new(0);
+        let mut server = Self { running: None, server, folder, programs, port, databases, ca };
+        server.restart();
         Some(server)
+    }
+
+    /// Kills the server, if it runs, and starts it.
+    pub fn restart(&mut self) {
+        self.kill();
+        let log = self.folder.join("log");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let folder = Some(self.folder.as_path());
+            let running = Running::start(&self.server, "QUIT", &log, folder);
+            let is_up = loop {
+                if self.psql("postgres", "SELECT 1").status.success() {
+                    break true;
+                }
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                // Sessions of the server that was killed have not noticed yet.
+                if said.contains("pre-existing shared memory block") {
+                    break false;
+                }
+                assert!(Instant::now() < deadline, "the server does not start:\n{said}");
+                std::thread::sleep(Duration::from_millis(50));
+            };
+            if is_up {
+                self.running = Some(running);
+                return;
+            }
+            running.crash();
+        }
+    }
+
+    /// Kills the server.
+    pub fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.crash();
+        }
     }
 
     /// Makes a database of a test's own, with these statements run in it, and returns its name.
@@ -106,7 +137,7 @@ impl Postgres {
 
     /// The process below which all of the server runs.
     pub fn pid(&self) -> u32 {
-        self.running.pid()
+        self.running.as_ref().unwrap().pid()
     }
 
     /// Runs statements as the superuser.
@@ -121,6 +152,13 @@ impl Postgres {
             .arg(self.url("postgres", database))
             .output()
             .unwrap()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.running.take();
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
