@@ -17,7 +17,7 @@ pub(super) const ROWS: usize = 1_000;
 
 /// A server, or a folder of files. Commits wait for the disk unless a session says otherwise.
 pub(super) enum Server {
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
     MariaDb(MariaDb),
     Sqlite(PathBuf),
 }
@@ -37,7 +37,7 @@ impl Server {
         Some(match engine {
             Engine::Postgres => {
                 let settings = ["fsync=on", "full_page_writes=on", "autovacuum=on"];
-                Self::Postgres(Postgres::start_with(&settings)?)
+                Self::Postgres(Box::new(Postgres::start_with(&settings)?))
             }
             Engine::MariaDb => Self::MariaDb(MariaDb::start_with(&[
                 "--innodb-flush-log-at-trx-commit=1",
