@@ -4,10 +4,6 @@
 //!
 //! An [`Extension`] is what a program registers. Opened at a site it makes a [`Part`], which works with that site's
 //! [`Handle`] until the node stops.
-//!
-//! ```
-
-//! ```
 
 mod finding;
 mod open;

@@ -1,6 +1,6 @@
 //! The bridges of one site: a task for each, and what is asked of it.
 //!
-//! A task connects to its database, binds its tables and works ([`Worker`]). While the database cannot be reached, it
+//! A task connects to its database, binds its tables and works ([`super::worker`]). While the database cannot be reached, it
 //! tries again; while a table or a mapping is not as it has to be, it says why.
 
 mod bind;

@@ -1,8 +1,8 @@
 //! What a bridge asks of a database, in steps that its worker puts together.
 //!
 //! One worker owns one [`Database`], with one connection, and asks one thing at a time: drain and apply take turns, so
-//! the views are exact without locks. After an error the transaction is gone; after [`Class::Transient`] and
-//! [`Class::Refused`] the connection may be too, and [`Database::reconnect`] makes sure.
+//! the views are exact without locks. After an error the transaction is gone; after
+//! [`Class::Transient`] the connection may be too, and [`Database::reconnect`] makes sure.
 //!
 //! Every write transaction of a bridge adds one to the `generation` of its context row, which the node keeps as well:
 //! that is how a restored or copied database is told from the one that the node knows.
