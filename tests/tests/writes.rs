@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use branchline_tests::wire::Wire;
@@ -178,17 +179,21 @@ fn who_waits_is_refused_before_the_write_or_told_that_it_is_written() {
     let poll = format!(
         "GET /v1/changes?since=now&wait=50s HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
-    let polls: Vec<_> = (0..128)
-        .map(|_| {
-            let mut wire = Wire::to(address);
-            wire.send(poll.as_bytes());
-            wire
-        })
-        .collect();
+    let waiting = || {
+        let mut wire = Wire::to(address);
+        wire.send(poll.as_bytes());
+        wire
+    };
+    let polls = RefCell::new((0..128).map(|_| waiting()).collect::<Vec<_>>());
     let path = format!("{TEA}?wait=site:north&timeout=1s");
     eventually("as many wait as may", || {
         let answer = put(&head, &path, &[("if-match", "\"x\"")], &json!({"n": "late"}));
-        code(answer) == (503, "too_many_waiting".to_owned())
+        let is_full = code(answer) == (503, "too_many_waiting".to_owned());
+        if !is_full {
+            // On a busy machine some connections make room for others before they are heard.
+            polls.borrow_mut().push(waiting());
+        }
+        is_full
     });
     assert_eq!(code(put(&head, &path, &[], &json!({"n": "late"}))).0, 503);
     assert_eq!(head.get(TEA)["n"], 0, "what is refused is not written");
