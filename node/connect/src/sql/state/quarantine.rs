@@ -56,6 +56,26 @@ pub struct Quarantined {
     pub tries: u32,
 }
 
+impl Quarantined {
+    /// Something that is set aside now, for the first time. `message`: what was found, what was expected, what to do.
+    #[must_use]
+    pub fn new(table: u32, direction: Direction, name: String, message: String) -> Self {
+        Self {
+            number: 0,
+            table,
+            direction,
+            name,
+            code: String::new(),
+            constraint: None,
+            column: None,
+            value: None,
+            message,
+            since_ms: jiff::Timestamp::now().as_millisecond(),
+            tries: 0,
+        }
+    }
+}
+
 /// Set-aside items that are read at a time.
 pub(crate) const QUARANTINED_MAX: i64 = 10_000;
 /// Pause before the second try; each further one is twice as long.

@@ -240,11 +240,9 @@ impl Worker {
         for (table, count) in rows {
             self.counts.of(table).rows_out += count;
         }
-        if has_written {
+        if has_written && !self.aside.is_empty() {
             // A parent that came, or a row that made room, may have been all that was missing.
-            if !self.aside.is_empty() {
-                self.state.hasten_blocked(now_ms()).await?;
-            }
+            self.state.hasten_blocked(now_ms()).await?;
         }
         Ok(())
     }
@@ -310,19 +308,8 @@ impl Worker {
             self.postponed.remove(&(bound.number, row.key.clone()));
             let what = "the row is not what the bridge carries: it is outside of the filter, deleted, or set aside itself; \
                         the record is written over it once it is as the node knows it, or removed";
-            batch.aside.push(Quarantined {
-                number: 0,
-                table: bound.number,
-                direction: Direction::Apply,
-                name: row.id.clone(),
-                code: String::new(),
-                constraint: None,
-                column: None,
-                value: None,
-                message: what.to_owned(),
-                since_ms: now_ms(),
-                tries: 0,
-            });
+            let (number, what) = (bound.number, what.to_owned());
+            batch.aside.push(Quarantined::new(number, Direction::Apply, row.id, what));
         }
         keys
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::rows::{cells_of, column_of, has_counters, row_of, unlike, was_deleted};
 use super::write::{Change, Planned};
-use super::{Failure, Worker, now_ms};
+use super::{Failure, Worker};
 use crate::sql::cell::{Cell, Key, Row};
 use crate::sql::codec::Misfit;
 use crate::sql::config::OnLeave;
@@ -151,17 +151,9 @@ pub(super) fn set_aside(
     misfit: &Misfit,
 ) -> Quarantined {
     Quarantined {
-        number: 0,
-        table,
-        direction,
-        name,
-        code: String::new(),
-        constraint: None,
         column: Some(misfit.column.clone()),
         value: Some(misfit.found.clone()),
-        message: misfit.to_string(),
-        since_ms: now_ms(),
-        tries: 0,
+        ..Quarantined::new(table, direction, name, misfit.to_string())
     }
 }
 

@@ -253,7 +253,7 @@ impl Worker {
     }
 
     /// Looks again at rows that were set aside and are due.
-    pub(super) async fn retry_captures(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn retry_captures(&mut self) -> Result<(), Failure> {
         let bounds: Vec<Bound> = self.captured().cloned().collect();
         for bound in bounds {
             if !self.aside.contains(&bound.number) {
@@ -270,7 +270,7 @@ impl Worker {
             let planned = self.compare(bound.number, found, false).await?;
             self.write(planned).await?;
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Reads rows in a snapshot of their own.

@@ -1,8 +1,6 @@
 //! What was there before: rows page by page, then rows that are gone, then records. Triggers are in place before, so what
 //! changes meanwhile is noted, and each page is compared like any other rows: going on after a crash doubles nothing.
 
-use std::collections::BTreeSet;
-
 use branchline_crdt::read;
 
 use super::compare::Found;
@@ -10,13 +8,13 @@ use super::drain::is_gone;
 use super::rows::{cells_of, was_deleted};
 use super::{Failure, Worker};
 use crate::sql::cell::{Cell, Key};
-use crate::sql::database::{Class, Engine, Read};
+use crate::sql::database::{Class, DbError, Engine, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Phase, Steps, View, ViewChange};
 
 /// Rows or records that are dealt with at a time.
-const PAGE: usize = 2_000;
+pub(super) const PAGE: usize = 2_000;
 /// Rows of a table whose size is not known yet.
 const FIRST_PAGE: usize = 100;
 /// Bytes of rows that are dealt with at a time, about.
@@ -40,9 +38,8 @@ impl Worker {
             }
             is_busy |= match table.phase {
                 Phase::Loading | Phase::Comparing => self.load_rows(&mapping).await?,
-                Phase::Sweeping => self.sweep(&mapping).await?,
+                Phase::Sweeping | Phase::Pruning => self.sweep(&mapping).await?,
                 Phase::FromDatabase => self.rows_hold(&mapping).await?,
-                Phase::Pruning => self.prune(&mapping).await?,
                 Phase::FromCollection => self.records_hold(&mapping).await?,
                 Phase::Clearing => self.clear_rows(&mapping).await?,
                 Phase::Listing => self.list(&mapping).await?,
@@ -103,8 +100,7 @@ impl Worker {
         let Some(last) = rows.last().map(|read| read.key.to_text()) else {
             // At the first time every row that is known was just read.
             let next = if is_first { Phase::Listing } else { Phase::Sweeping };
-            self.state.enter(bound.number, next).await?;
-            self.reread_tables().await?;
+            self.enter(bound.number, next).await?;
             return Ok(true);
         };
         let count = rows.len() as u64;
@@ -126,7 +122,7 @@ impl Worker {
         &mut self,
         bound: &Bound,
         after: Option<&Key>,
-    ) -> Result<Vec<Read>, crate::sql::database::DbError> {
+    ) -> Result<Vec<Read>, DbError> {
         let limit = self.rows_at_a_time(bound.number);
         self.database.begin_read(std::slice::from_ref(bound)).await?;
         let rows = self.database.page(bound, after, limit).await?;
@@ -162,17 +158,15 @@ impl Worker {
         let views =
             self.state.views_behind(bound.number, bound.key.len(), after.as_ref(), limit).await?;
         let Some(last) = views.last().map(|view| view.key.to_text()) else {
-            self.state.enter(bound.number, Phase::Listing).await?;
-            self.reread_tables().await?;
+            self.enter(bound.number, Phase::Listing).await?;
             return Ok(true);
         };
         let keys: Vec<Key> = views.into_iter().map(|view| view.key).collect();
         let found = self.read_rows(bound, keys).await?;
         let gone: Vec<Found> = found.into_iter().filter(|found| found.row.is_none()).collect();
-
         let loaded = (bound.number, last.as_str(), 0);
         if mapping.mode.captures() {
-            let planned = self.compare(bound.number, gone, true).await?;
+            let planned = self.compare(bound.number, gone, false).await?;
             self.write_loaded(planned, loaded).await?;
         } else {
             let dropped = gone.into_iter().map(|gone| ViewChange::Drop(bound.number, gone.key));
@@ -211,8 +205,7 @@ impl Worker {
     async fn list(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
         let number = mapping.bound.number;
         if !mapping.mode.applies() {
-            self.state.enter(number, Phase::Running).await?;
-            self.reread_tables().await?;
+            self.enter(number, Phase::Running).await?;
             return Ok(true);
         }
         let after = self.tables.get(&number).and_then(|table| table.loaded_to.clone());
@@ -227,12 +220,10 @@ impl Worker {
         });
         let ids: Vec<String> = ids.await?;
         let Some(last) = ids.last().cloned() else {
-            self.state.enter(number, Phase::Running).await?;
-            self.reread_tables().await?;
+            self.enter(number, Phase::Running).await?;
             return Ok(true);
         };
-        let waiting: BTreeSet<(u32, String)> = ids.into_iter().map(|id| (number, id)).collect();
-        let waiting: Vec<_> = waiting.into_iter().collect();
+        let waiting: Vec<(u32, String)> = ids.into_iter().map(|id| (number, id)).collect();
         let loaded = Some((number, last.as_str(), 0));
         self.state.keep(Steps { waiting: &waiting, loaded, ..Steps::default() }).await?;
         self.reread_tables().await?;

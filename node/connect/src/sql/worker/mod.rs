@@ -332,7 +332,7 @@ impl Worker {
         is_busy |= self.load().await?;
         tokio::time::sleep_until(self.rest_until).await;
         is_busy |= self.apply_in_turn().await?;
-        is_busy |= self.retry_captures().await?;
+        self.retry_captures().await?;
         if Instant::now() >= self.acknowledge_due {
             let has_more = self.acknowledge().await?;
             self.acknowledge_due = Instant::now();
@@ -374,12 +374,18 @@ impl Worker {
         Ok(())
     }
 
+    /// A table comes to another phase.
+    async fn enter(&mut self, number: u32, phase: Phase) -> Result<(), Failure> {
+        self.state.enter(number, phase).await?;
+        self.reread_tables().await
+    }
+
     /// A table is read again as a whole.
     async fn compare_again(&mut self, number: u32) -> Result<(), Failure> {
-        if let Some(table) = self.tables.get(&number) {
-            self.state.enter(number, table.phase.again()).await?;
+        match self.tables.get(&number).map(|table| table.phase.again()) {
+            Some(phase) => self.enter(number, phase).await,
+            None => Ok(()),
         }
-        self.reread_tables().await
     }
 
     /// A table stops, and the others go on.

@@ -1,6 +1,6 @@
 //! One side holds, because a person has said so: after a restore, a copy, or a mass change.
 //!
-//! *From the database*: every row is written over its record, and records whose row is gone are deleted. *From the
+//! *From the database*: every row is written over its record, and records whose row is gone are deleted (`load`). *From the
 //! collection*: the rows are taken as they are, and every record is written over its row; rows without a record go.
 //! Counters are set to what the side that holds has, so nothing of them is lost or counted twice.
 
@@ -10,6 +10,7 @@ use branchline_crdt::record::{Version, View as RecordView};
 
 use super::compare::{by_value, set_aside};
 use super::drain::is_gone;
+use super::load::PAGE;
 use super::rows::cells_of;
 use super::write::{Change, Planned};
 use super::{Failure, Worker};
@@ -18,9 +19,6 @@ use crate::sql::codec::Misfit;
 use crate::sql::database::Read;
 use crate::sql::mapping::Mapping;
 use crate::sql::state::{Direction, Phase, Steps, View, ViewChange};
-
-/// Records that are looked at at a time.
-const PAGE: usize = 2_000;
 
 impl Worker {
     /// One page of rows, which are written over their records.
@@ -49,26 +47,6 @@ impl Worker {
         }
         self.set_aside(&aside).await?;
         self.write_loaded(planned, (number, &last, count)).await?;
-        self.reread_tables().await?;
-        Ok(true)
-    }
-
-    /// One page of rows that were known: records of those that are gone are deleted.
-    pub(super) async fn prune(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
-        let bound = &mapping.bound;
-        let after = self.tables.get(&bound.number).and_then(|table| table.loaded_key());
-        let columns = bound.key.len();
-        let views = self.state.views_behind(bound.number, columns, after.as_ref(), PAGE).await?;
-        let Some(last) = views.last().map(|view| view.key.to_text()) else {
-            self.state.enter(bound.number, Phase::Listing).await?;
-            self.reread_tables().await?;
-            return Ok(true);
-        };
-        let keys: Vec<Key> = views.iter().map(|view| view.key.clone()).collect();
-        let found = self.read_rows(bound, keys).await?;
-        let gone: Vec<_> = found.into_iter().filter(|found| found.row.is_none()).collect();
-        let planned = self.compare(bound.number, gone, false).await?;
-        self.write_loaded(planned, (bound.number, &last, 0)).await?;
         self.reread_tables().await?;
         Ok(true)
     }
@@ -112,8 +90,7 @@ impl Worker {
         let after = self.tables.get(&number).and_then(|table| table.loaded_key());
         let views = self.state.views_behind(number, columns, after.as_ref(), PAGE).await?;
         let Some(last) = views.last().map(|view| view.key.to_text()) else {
-            self.state.enter(number, Phase::Listing).await?;
-            self.reread_tables().await?;
+            self.enter(number, Phase::Listing).await?;
             return Ok(true);
         };
         let ids: BTreeSet<String> = views.iter().map(|view| view.id.clone()).collect();
@@ -137,8 +114,7 @@ impl Worker {
         let after: Option<Key> = self.tables.get(&number).and_then(|table| table.loaded_key());
         let rows = self.page(&mapping.bound, after.as_ref()).await?;
         if rows.is_empty() {
-            self.state.enter(number, then).await?;
-            self.reread_tables().await?;
+            self.enter(number, then).await?;
             return Ok(None);
         }
         Ok(Some(rows))

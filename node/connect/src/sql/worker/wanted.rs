@@ -128,17 +128,10 @@ pub(super) fn rewritten(mapping: &Mapping, wanted: &Wanted, row: Option<&Read>) 
 /// A record whose row the database refuses.
 pub(super) fn refused(table: u32, row: &Wanted, error: &DbError) -> Quarantined {
     Quarantined {
-        number: 0,
-        table,
-        direction: Direction::Apply,
-        name: row.id.clone(),
         code: error.code.clone(),
         constraint: error.constraint.clone(),
         column: error.column.clone(),
-        value: None,
-        message: error.message.clone(),
-        since_ms: now_ms(),
-        tries: 0,
+        ..Quarantined::new(table, Direction::Apply, row.id.clone(), error.message.clone())
     }
 }
 

@@ -317,19 +317,8 @@ impl Worker {
 
     /// A row that the node does not take is set aside.
     async fn refuse(&mut self, refused: &Planned, error: &WriteError) -> Result<(), Failure> {
-        let item = Quarantined {
-            number: 0,
-            table: refused.table,
-            direction: Direction::Capture,
-            name: refused.key.to_text(),
-            code: String::new(),
-            constraint: None,
-            column: None,
-            value: None,
-            message: error.to_string(),
-            since_ms: now_ms(),
-            tries: 0,
-        };
+        let (name, direction) = (refused.key.to_text(), Direction::Capture);
+        let item = Quarantined::new(refused.table, direction, name, error.to_string());
         self.set_aside(&[item]).await
     }
 }
