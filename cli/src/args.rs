@@ -26,8 +26,8 @@ pub(crate) use check::CheckArgs;
 pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use files::{BackupCommand, BundleArgs};
 pub(crate) use records::{
-    ExportArgs, FileFormat, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand, SummaryArgs,
-    WatchArgs,
+    ExportArgs, FileFormat, GetArgs, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand,
+    SummaryArgs, WatchArgs,
 };
 pub(crate) use settle::SettleArgs;
 pub(crate) use space::SpaceCommand;
@@ -215,11 +215,8 @@ pub(crate) enum SiteCommand {
     /// Share records with some sites alone
     #[command(subcommand)]
     Space(SpaceCommand),
-    /// Show a record
-    Get {
-        #[command(flatten)]
-        record: RecordArgs,
-    },
+    /// Show a record, or write its Automerge document to a file
+    Get(GetArgs),
     /// Give a record these fields and no others
     Put {
         #[command(flatten)]
@@ -336,7 +333,11 @@ pub(crate) enum SiteCommand {
     /// Let the running node read its configuration file again
     Reload,
     /// Check everything that is stored
-    Verify,
+    Verify {
+        /// And that Automerge reads in each record's document what is shown
+        #[arg(long)]
+        documents: bool,
+    },
     /// Make the tables anew from the journal
     Rebuild,
     /// Change the token that programs send to the API's port
@@ -364,7 +365,7 @@ impl Command {
 impl SiteCommand {
     fn is_of_space(&self) -> bool {
         match self {
-            Self::Get { .. }
+            Self::Get(_)
             | Self::Put { .. }
             | Self::Patch { .. }
             | Self::Delete { .. }
@@ -400,7 +401,7 @@ impl SiteCommand {
             | Self::Status { why: false }
             | Self::Peers
             | Self::Reload
-            | Self::Verify
+            | Self::Verify { .. }
             | Self::Rebuild
             | Self::Token(_) => false,
         }

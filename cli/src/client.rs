@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, Response, Uri, header};
+use axum::http::{HeaderMap, Method, Request, Response, Uri, header};
 use branchline_crdt::record::{check_collection, check_record_id};
 use branchline_node::site::SiteFolder;
 use branchline_node::socket;
@@ -219,7 +219,7 @@ impl Client {
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<Vec<u8>, CliError> {
         let body = body.map(|(content_type, bytes)| (content_type, Body::from(bytes)));
-        read(self.exchange(method, path, body).await?).await
+        read(self.exchange(method, path, None, body).await?).await
     }
 
     /// Sends a request whose body, a content type and bytes, and whose answer may be of any length and take any time.
@@ -229,9 +229,25 @@ impl Client {
         path: &str,
         body: (&str, Body),
     ) -> Result<Body, CliError> {
-        let response = self.exchange(method, path, Some(body)).await?;
+        let response = self.exchange(method, path, None, Some(body)).await?;
         match response.status().is_success() {
             true => Ok(response.into_body()),
+            false => Err(read(response).await.err().unwrap_or_else(CliError::told)),
+        }
+    }
+
+    /// Fetches what lies at a path in the form of a content type, of any length.
+    pub(crate) async fn fetch(
+        &self,
+        path: &str,
+        accept: &str,
+    ) -> Result<(HeaderMap, Body), CliError> {
+        let response = self.exchange(Method::GET, path, Some(accept), None).await?;
+        match response.status().is_success() {
+            true => {
+                let (head, body) = response.into_parts();
+                Ok((head.headers, body))
+            }
             false => Err(read(response).await.err().unwrap_or_else(CliError::told)),
         }
     }
@@ -246,6 +262,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
+        accept: Option<&str>,
         body: Option<(&str, Body)>,
     ) -> Result<Response<Body>, CliError> {
         let path = match &self.space {
@@ -256,6 +273,9 @@ impl Client {
             None => path.to_owned(),
         };
         let mut request = Request::builder().method(method);
+        if let Some(accept) = accept {
+            request = request.header(header::ACCEPT, accept);
+        }
         let body = match body {
             Some((content_type, body)) => {
                 request = request.header(header::CONTENT_TYPE, content_type);

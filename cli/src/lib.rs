@@ -25,9 +25,9 @@ use args::{
 };
 use client::Client;
 use commands::{
-    backup, bridge, bundle, check, conflicts, decisions, export, history, import, init, log,
-    maintenance, members, membership, records, run, schema, schema_check, settle, space, status,
-    summary, sync, unsent, watch,
+    backup, bridge, bundle, check, conflicts, decisions, document, export, history, import, init,
+    log, maintenance, members, membership, records, run, schema, schema_check, settle, space,
+    status, summary, sync, unsent, watch,
 };
 use error::CliError;
 
@@ -163,7 +163,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Space(command) => space::run(context, command).await,
         SiteCommand::Peers => membership::peers(context).await,
         SiteCommand::Put { record, fields } => records::put(context, &record, &fields).await,
-        SiteCommand::Get { record } => records::get(context, &record).await,
+        SiteCommand::Get(args) => document::get(context, args).await,
         SiteCommand::Patch { record, fields } => records::patch(context, &record, &fields).await,
         SiteCommand::Delete { record } => records::delete(context, &record).await,
         SiteCommand::Undelete { record } => records::undelete(context, &record).await,
@@ -197,7 +197,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Watch(args) => watch::watch(context, args).await,
         SiteCommand::Digest { collection } => status::digest(context, collection).await,
         SiteCommand::Reload => maintenance::reload(context).await,
-        SiteCommand::Verify => maintenance::verify(context).await,
+        SiteCommand::Verify { documents } => maintenance::verify(context, documents).await,
         SiteCommand::Rebuild => maintenance::rebuild(context).await,
         SiteCommand::Token(TokenCommand::Rotate) => maintenance::rotate_token(context).await,
     }

@@ -6,11 +6,12 @@ use data_encoding::HEXLOWER;
 
 use crate::changes::{self, ChangeReader};
 use crate::codec;
-use crate::entry::EntryId;
 use crate::entry::text::EntryText;
+use crate::entry::{EntryId, Header};
 use crate::ids::Author;
 use crate::record::{
-    ActorBytes, DELETED_FIELD, Document, Fault, ParsedChange, Unreadable, Value, Verdict, View,
+    ActorBytes, DELETED_FIELD, Document, Fault, ParsedChange, RecordChange, Unreadable, Value,
+    Verdict, View,
 };
 use crate::store::{ReadStore, StoreError};
 use crate::tables::records::{RecordKey, RecordRow};
@@ -57,10 +58,24 @@ pub struct Steps {
 
 /// A change of the record.
 struct Known {
-    author: Author,
-    seq: u64,
-    hash: [u8; 32],
+    link: Link,
     parsed: ParsedChange,
+}
+
+/// What names a change of a record, and what it builds on.
+pub(crate) struct Link {
+    pub(crate) author: Author,
+    pub(crate) seq: u64,
+    pub(crate) hash: [u8; 32],
+    pub(crate) deps: Vec<[u8; 32]>,
+}
+
+impl Link {
+    /// Of a change that lies in an entry of `author`.
+    pub(crate) fn new(header: &Header, change: &RecordChange, parsed: &ParsedChange) -> Self {
+        let Header { author, seq, .. } = *header;
+        Self { author, seq, hash: change.hash(), deps: parsed.deps().to_vec() }
+    }
 }
 
 /// Why there is no history.
@@ -72,6 +87,14 @@ pub enum HistoryError {
     /// The changes do not fit together: a fault of this program or of its disk.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// The change that was named is not there, or is not one.
+    #[error(transparent)]
+    Named(#[from] NotNamed),
+}
+
+/// Why a text names no change of a record.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotNamed {
     /// No change begins with what was given.
     #[error("the record has no change, and no entry, {found:?}; `branchline history` lists them")]
     NoChange {
@@ -135,21 +158,22 @@ pub fn diff(
     to: Option<&str>,
 ) -> Result<Option<Vec<FieldChange>>, HistoryError> {
     let Some(changes) = changes_of(journal, key)? else { return Ok(None) };
-    let all: BTreeSet<_> = changes.iter().map(|known| known.hash).collect();
+    let all: BTreeSet<_> = changes.iter().map(|known| known.link.hash).collect();
+    let links = || changes.iter().map(|known| &known.link);
     let before = match from {
-        Some(from) => ancestors(&changes, named(&changes, from)?),
+        Some(from) => ancestors(links(), [named(links(), from)?]),
         None => {
-            let last = changes.last().map(|known| known.hash);
+            let last = changes.last().map(|known| known.link.hash);
             all.iter().filter(|hash| Some(**hash) != last).copied().collect()
         }
     };
     let after = match to {
-        Some(to) => ancestors(&changes, named(&changes, to)?),
+        Some(to) => ancestors(links(), [named(links(), to)?]),
         None => all,
     };
     let view = |of: BTreeSet<[u8; 32]>| -> Result<View, HistoryError> {
         let mut document = Document::empty();
-        for known in changes.iter().filter(|known| of.contains(&known.hash)) {
+        for known in changes.iter().filter(|known| of.contains(&known.link.hash)) {
             apply(&mut document, known)?;
         }
         Ok(document.view())
@@ -190,9 +214,8 @@ fn changes_of(
     let mut changes = Vec::new();
     for place in changes::places(journal, key, &row.changes)? {
         let (header, change) = reader.at(place)?;
-        let (author, seq) = (header.author, header.seq);
-        let parsed = change.parse(ActorBytes(author.actor()))?;
-        changes.push(Known { author, seq, hash: change.hash(), parsed });
+        let parsed = change.parse(ActorBytes(header.author.actor()))?;
+        changes.push(Known { link: Link::new(header, change, &parsed), parsed });
     }
     Ok(Some(changes))
 }
@@ -203,7 +226,7 @@ fn apply(document: &mut Document, known: &Known) -> Result<(), HistoryError> {
 }
 
 fn step(known: &Known, before: &View, after: &View) -> Step {
-    let Known { author, seq, hash, parsed } = known;
+    let Known { link: Link { author, seq, hash, .. }, parsed } = known;
     let (actor, time_ms) = (author.actor(), parsed.time_ms());
     let is_old = |path: &str, value: &Value| {
         let conflicts = before.conflicts.iter().filter(|conflict| conflict.path == path);
@@ -232,40 +255,46 @@ fn size(step: &Step) -> usize {
 }
 
 /// The one change whose hash begins so, or the last one of the entry that is named.
-fn named(changes: &[Known], text: &str) -> Result<[u8; 32], HistoryError> {
+pub(crate) fn named<'a>(
+    changes: impl Iterator<Item = &'a Link>,
+    text: &str,
+) -> Result<[u8; 32], NotNamed> {
     let found = || text.to_owned();
     let entry = text.parse::<EntryText>().ok().filter(|entry| !entry.is_of_membership);
     let wanted = text.to_ascii_lowercase();
-    let is_meant = |known: &&Known| match &entry {
-        Some(entry) => entry.may_be(EntryId { author: known.author, seq: known.seq }),
-        None => HEXLOWER.encode(&known.hash).starts_with(&wanted),
+    let is_meant = |link: &&Link| match &entry {
+        Some(entry) => entry.may_be(EntryId { author: link.author, seq: link.seq }),
+        None => HEXLOWER.encode(&link.hash).starts_with(&wanted),
     };
-    let meant: Vec<_> = changes.iter().filter(is_meant).collect();
-    let authors: BTreeSet<_> = meant.iter().map(|known| known.author).collect();
+    let meant: Vec<_> = changes.filter(is_meant).collect();
+    let authors: BTreeSet<_> = meant.iter().map(|link| link.author).collect();
     match meant[..] {
         [.., last] if entry.is_some() && authors.len() == 1 => Ok(last.hash),
         [one] if !text.is_empty() => Ok(one.hash),
-        [] | [_] => Err(HistoryError::NoChange { found: found() }),
-        [..] => Err(HistoryError::Ambiguous { found: found(), count: meant.len() }),
+        [] | [_] => Err(NotNamed::NoChange { found: found() }),
+        [..] => Err(NotNamed::Ambiguous { found: found(), count: meant.len() }),
     }
 }
 
-/// A change and all that it builds on.
-fn ancestors(changes: &[Known], of: [u8; 32]) -> BTreeSet<[u8; 32]> {
-    let by_hash: BTreeMap<_, _> = changes.iter().map(|known| (known.hash, known)).collect();
-    let (mut found, mut pending) = (BTreeSet::new(), vec![of]);
+/// Changes and all that they build on.
+pub(crate) fn ancestors<'a>(
+    changes: impl Iterator<Item = &'a Link>,
+    of: impl IntoIterator<Item = [u8; 32]>,
+) -> BTreeSet<[u8; 32]> {
+    let by_hash: BTreeMap<_, _> = changes.map(|link| (link.hash, link)).collect();
+    let (mut found, mut pending) = (BTreeSet::new(), Vec::from_iter(of));
     while let Some(hash) = pending.pop() {
         // What is not among the changes is a genesis.
-        let Some(known) = by_hash.get(&hash) else { continue };
+        let Some(link) = by_hash.get(&hash) else { continue };
         if found.insert(hash) {
-            pending.extend(known.parsed.deps());
+            pending.extend(&link.deps);
         }
     }
     found
 }
 
 /// What two views of a record show differently, by path.
-fn compare(before: &View, after: &View) -> Vec<FieldChange> {
+pub(crate) fn compare(before: &View, after: &View) -> Vec<FieldChange> {
     let mut found = Vec::new();
     if before.deleted != after.deleted {
         let told = |deleted: bool| Some(Value::Bool(deleted));

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod chunks;
 pub mod codec;
 pub mod digest;
+pub mod documents;
 pub mod entry;
 pub mod feed;
 pub mod frontier;

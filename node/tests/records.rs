@@ -3,7 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use branchline_node::records::{
-    Edit, Expected, NotWritten, Origin, RecordEdit, Value, Version, WriteError,
+    DocumentError, Edit, Expected, NoDocument, NotWritten, Origin, RecordEdit, Value, Version,
+    WriteError,
 };
 use branchline_node::{Config, Handle, Node, init};
 use serde_json::json;
@@ -77,6 +78,32 @@ async fn an_edit_of_an_older_version_stands_beside_what_came_since() {
         let Err(NotWritten::Write(WriteError::UnknownVersion { .. })) = foreign else {
             panic!("{foreign:?}");
         };
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_is_given_as_an_automerge_document() {
+    with_node(async |node| {
+        node.put("products", "tea", json!({"price": 1})).await.unwrap();
+        let seen = node.get("products", "tea").await.unwrap().unwrap().version();
+        node.merge("products", "tea", json!({"price": 2})).await.unwrap();
+        node.delete("products", "tea").await.unwrap();
+        let whole = node.document("products", "tea").await.unwrap().unwrap();
+        let then = node.document_at("products", "tea", &seen).await.unwrap().unwrap();
+        assert_eq!(then.version, seen);
+        assert!(whole.version != seen && whole.bytes != then.bytes);
+        // What Automerge's files begin with, and that it is a document and no change.
+        assert_eq!((&then.bytes[..4], then.bytes[8]), (&[0x85, 0x6f, 0x4a, 0x83][..], 0));
+        assert_eq!(node.document("products", "rice").await.unwrap(), None);
+        let unknown = "00".repeat(16).parse().unwrap();
+        let unknown = node.document_at("products", "tea", &unknown).await;
+        let Err(NoDocument::Document(DocumentError::NoVersion { .. })) = unknown else {
+            panic!("{unknown:?}");
+        };
+        let page = node.verify_documents(None).await.unwrap();
+        assert_eq!((page.report.records, page.records_total, page.next), (1, 1, None));
+        assert!(page.report.is_sound(), "{:?}", page.report);
     })
     .await;
 }

@@ -198,6 +198,7 @@ fn read(asker: &mut Asker, head: &Office) {
         ("/v1/schemas/nothing", "schema_not_found"),
         ("/v1/schemas/nothing/check", "schema_not_found"),
         ("/v1/records/products/nothing/history", "record_not_found"),
+        ("/v1/records/products/tea?at=nothing", "bad_parameter"),
     ] {
         asker.refused(head, "GET", path, Value::Null, code);
     }
@@ -250,7 +251,9 @@ fn carry(asker: &mut Asker, head: &Office) {
     assert_eq!(asker.send(head, "POST", "/v1/merge", bundle).status, 200);
     let bundle = ("application/octet-stream", b"no bundle".to_vec());
     assert_eq!(asker.send(head, "POST", "/v1/merge", bundle).status, 400);
-    for path in ["/v1/backup", "/v1/verify", "/v1/rebuild"] {
+    let nowhere = "/v1/verify/documents?after=nowhere";
+    asker.refused(head, "POST", nowhere, Value::Null, "bad_cursor");
+    for path in ["/v1/backup", "/v1/verify", "/v1/verify/documents", "/v1/rebuild"] {
         asker.ask(head, "POST", path, Value::Null);
     }
 }

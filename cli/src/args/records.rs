@@ -29,6 +29,22 @@ pub(crate) struct RecordArgs {
     pub(crate) id: String,
 }
 
+#[derive(clap::Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
+    /// As it was: at a version (the API's ETag), or as a change left it, by the beginning of its hash or its entry, as
+    /// `history` prints them
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) at: Option<String>,
+    /// Write its Automerge document to this file, deleted or not, with the whole history; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) automerge: Option<PathBuf>,
+    /// Overwrite the file if it exists
+    #[arg(long, requires = "automerge")]
+    pub(crate) force: bool,
+}
+
 /// Records of a list where nothing else is said.
 pub(crate) const LISTED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 

@@ -5,18 +5,34 @@ use branchline_node::api::{RebuildAnswer, VerifyAnswer};
 use branchline_node::extension::Reloaded;
 use serde_json::json;
 
+use super::document;
 use crate::Context;
 use crate::error::CliError;
 use crate::output::{self, counted, counted_entries};
 
-/// Checks everything that is stored.
-pub(crate) async fn verify(context: &Context) -> Result<(), CliError> {
-    let report: VerifyAnswer = context.client.ask_patiently("/v1/verify").await?;
+/// Checks everything that is stored, and on request that Automerge reads the same.
+pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<(), CliError> {
+    let mut report: VerifyAnswer = context.client.ask_patiently("/v1/verify").await?;
+    let documents = match with_documents {
+        true => Some(document::verify(context).await?),
+        false => None,
+    };
+    if let Some(found) = &documents {
+        report.sound &= found.is_sound();
+        report.fault_count += found.fault_count;
+        report.faults.extend_from_slice(&found.faults);
+    }
     let (entries, records) = (counted_entries(report.entries), counted(report.records, "record"));
     if context.json {
-        output::json(&report)?;
+        let mut told = json!(report);
+        if let Some(found) = &documents {
+            told["documents"] = json!(found);
+        }
+        output::json(&told)?;
     } else if report.sound {
-        output::line(format_args!("sound: {entries}, {records}"))?;
+        let alike = documents.as_ref().map(|found| counted(found.records, "record"));
+        let alike = alike.map(|read| format!("; Automerge reads {read} alike"));
+        output::line(format_args!("sound: {entries}, {records}{}", alike.unwrap_or_default()))?;
     } else {
         report.faults.iter().try_for_each(output::line)?;
         let untold = report.fault_count.saturating_sub(report.faults.len() as u64);
@@ -24,6 +40,7 @@ pub(crate) async fn verify(context: &Context) -> Result<(), CliError> {
             output::line(format_args!("and {} more", counted(untold, "fault")))?;
         }
     }
+    documents.iter().for_each(document::tell_left_out);
     match report.sound {
         true => Ok(()),
         false => {

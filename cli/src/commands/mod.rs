@@ -7,6 +7,7 @@ pub(crate) mod cells;
 pub(crate) mod check;
 pub(crate) mod conflicts;
 pub(crate) mod decisions;
+pub(crate) mod document;
 pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod import;

@@ -16,9 +16,13 @@ use crate::client::{Client, collection_path, query, record_path};
 use crate::error::CliError;
 use crate::output;
 
-pub(crate) async fn get(context: &Context, record: &RecordArgs) -> Result<(), CliError> {
+pub(crate) async fn get(
+    context: &Context,
+    record: &RecordArgs,
+    at: Option<&str>,
+) -> Result<(), CliError> {
     let path = record_path(&record.collection, &record.id)?;
-    show(context, &context.client.get(&path).await?)
+    show(context, &context.client.get(&format!("{path}{}", query(&[("at", at)]))).await?)
 }
 
 pub(crate) async fn put(

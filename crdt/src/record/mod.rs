@@ -35,6 +35,10 @@ pub use datetime::{Datetime, DatetimeError};
 pub use document::{Document, Edited, Judged, Unreadable};
 pub use edit::{Edit, EditError};
 pub use export::automerge_of;
+pub(crate) use export::{
+    heads as heads_of_automerge, load as load_automerge, save as save_automerge,
+    view_of as view_of_automerge,
+};
 pub use fault::{Fault, OperationFault, Verdict};
 pub use first::{Begun, Drafted, First, begin};
 pub use genesis::{Genesis, GenesisFault, GenesisKind};

@@ -1,5 +1,6 @@
 //! Versions of records, by which a writer says what it has read.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -55,6 +56,16 @@ impl Version {
             begin
         };
         Self(heads.into_iter().map(begin).collect())
+    }
+
+    /// Its heads, each one of these hashes; `None`: one of them is not.
+    pub(crate) fn heads_among(&self, hashes: &BTreeSet<[u8; 32]>) -> Option<Vec<[u8; 32]>> {
+        let found = |beginning: &[u8; HEAD_BYTES]| {
+            let mut least = [0; 32];
+            least[..HEAD_BYTES].copy_from_slice(beginning);
+            hashes.range(least..).next().filter(|hash| hash.starts_with(beginning)).copied()
+        };
+        self.0.iter().map(found).collect()
     }
 
     /// The beginnings of its heads' hashes.

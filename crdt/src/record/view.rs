@@ -12,7 +12,7 @@ use super::value::Value;
 
 /// How many values of conflicts a view lists; the digest is of all. Merging makes a few. Whoever wants to can write
 /// tens of thousands at once, each with a path of 4 KiB, and everyone would have to keep them.
-const CONFLICT_VALUES_MAX: usize = 2_000;
+pub(super) const CONFLICT_VALUES_MAX: usize = 2_000;
 
 /// Fields by name, without `_deleted`.
 pub type Fields = BTreeMap<String, Value>;

@@ -145,6 +145,11 @@ impl RecordKey {
     }
 }
 
+/// What the record rows of all spaces begin with.
+pub const ALL: &[u8] = b"d";
+/// What the rows of the collections of all spaces begin with.
+pub const ALL_COLLECTIONS: &[u8] = b"c";
+
 /// What the record rows of a collection begin with.
 pub fn records(space: SpaceId, collection: &str) -> Vec<u8> {
     collection_prefix(b'd', space, collection)

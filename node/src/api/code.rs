@@ -128,6 +128,8 @@ codes! {
     BundleRefused = "bundle_refused", CONFLICT;
     /// The record cannot be read at this site.
     RecordUnreadable = "record_unreadable", INTERNAL_SERVER_ERROR;
+    /// The record has more history than an Automerge document is made of.
+    DocumentTooLarge = "document_too_large", UNPROCESSABLE_ENTITY;
     /// The journal could not be written; nothing changed.
     Unwritable = "unwritable", SERVICE_UNAVAILABLE, retryable;
     /// The configuration is wrong; the one before stays in use.

@@ -39,6 +39,8 @@ pub struct ChangeAnswer {
     pub site_name: String,
     /// The site's incarnation, in hex.
     pub incarnation: String,
+    /// As whom it stands in the record's Automerge document, in hex: the actor of that incarnation.
+    pub actor: String,
     /// The number of its entry in the log of that incarnation.
     pub seq: u64,
     /// Its entry, as `branchline log` takes it.
@@ -216,6 +218,7 @@ fn change(step: Step, names: &BTreeMap<SiteId, String>) -> ChangeAnswer {
         site: author.site.to_string(),
         site_name: name_of(author.site, names),
         incarnation: HEXLOWER.encode(&author.incarnation.0),
+        actor: HEXLOWER.encode(&author.actor()),
         seq,
         entry: EntryId { author, seq }.to_string(),
         fields: fields.into_iter().map(field).collect(),
@@ -234,7 +237,7 @@ pub(crate) fn name_of(site: SiteId, names: &BTreeMap<SiteId, String>) -> String 
     names.get(&site).cloned().unwrap_or_else(|| site.to_string())
 }
 
-fn never_written(address: &Address) -> ApiError {
+pub(super) fn never_written(address: &Address) -> ApiError {
     let Address { collection, id } = address;
     ApiError::new(Code::RecordNotFound, format!("nobody has written record {collection}/{id}"))
         .hint(format!("`branchline list {collection}` shows the records that there are"))
@@ -244,8 +247,6 @@ fn not_told(error: HistoryError) -> ApiError {
     match error {
         HistoryError::Store(error) => error.into(),
         HistoryError::Unreadable(_) => ApiError::of(Code::RecordUnreadable, &error),
-        HistoryError::NoChange { .. } | HistoryError::Ambiguous { .. } => {
-            ApiError::of(Code::BadParameter, &error)
-        }
+        HistoryError::Named(error) => ApiError::of(Code::BadParameter, &error),
     }
 }

@@ -8,7 +8,7 @@
 //! | `GET /v1/status`, `/v1/members`, `/v1/peers` | what the site knows of itself and the others |
 //! | `POST /v1/invites`, `/v1/join` | tickets |
 //! | `GET POST /v1/spaces`, `GET /v1/spaces/{space}`, `PUT DELETE …/sites/{site}`, `POST …/leave` | private spaces |
-//! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record |
+//! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record; also, with its history, as an Automerge document |
 //! | `POST /v1/records/{collection}/{id}/undelete` | a deleted record comes back |
 //! | `GET /v1/records/{collection}/{id}/history`, `/diff`, `/receipts` | what became of a record, and who holds it |
 //! | `GET /v1/records/{collection}` | records, page by page, by filter and order ([`branchline_crdt::query`]) |
@@ -28,7 +28,7 @@
 //! | `POST /v1/token/rotate` | another bearer token |
 //! | `POST /v1/reload` | the configuration file is read again |
 //! | `POST /v1/backup` | the journal, for a backup of the site |
-//! | `POST /v1/verify`, `/v1/rebuild` | checking and mending the storage |
+//! | `POST /v1/verify`, `/v1/verify/documents`, `/v1/rebuild` | checking and mending the storage |
 //!
 //! Whatever is about records, their changes and entries takes `space=NAME` in the query: of which space.
 //!
@@ -51,6 +51,7 @@ mod code;
 mod collections;
 mod conflicts;
 mod decisions;
+mod documents;
 mod error;
 mod events;
 mod extract;
@@ -115,6 +116,7 @@ pub use changes::{
 pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
 pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
 pub use decisions::{DecidedAnswer, MemberChange};
+pub use documents::{AUTOMERGE, DocumentsAnswer};
 pub use error::{ApiError, Code, ErrorBody, ErrorDetail, ErrorPlace, text_of};
 pub use extract::{InSpace, JsonBody, Named, Params, page_records, wait_time};
 pub use history::{
@@ -248,6 +250,7 @@ fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
         .routes(routes!(sync::sync))
         .routes(routes!(reload::reload))
         .routes(routes!(maintenance::verify))
+        .routes(routes!(documents::verify))
         .routes(routes!(maintenance::rebuild));
     for added in extensions.iter().flat_map(|extensions| extensions.routes()) {
         bounded = bounded.merge(added.bounded);

@@ -15,8 +15,10 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::conflicts::{self, ConflictAnswer, Naming};
+use super::documents;
 use super::error::{ApiError, Code};
 use super::extract::{Address, InSpace, JsonBody, Params};
+use super::history::never_written;
 use super::page;
 use super::writes::{Asked, Done, WriteParams};
 use crate::handle::Handle;
@@ -67,9 +69,13 @@ pub(crate) struct Meta {
     /// Whether to tell versions and conflicts as well.
     #[serde(default)]
     meta: bool,
+    /// As it was at a version that an ETag named, or as a change left it: the change's hash, the beginning of it, or its
+    /// entry.
+    at: Option<String>,
 }
 
-/// A record.
+/// A record: its fields, or with `Accept: application/vnd.automerge` its Automerge document with all history, also of one
+/// that is deleted.
 #[utoipa::path(
     get,
     path = "/v1/records/{collection}/{id}",
@@ -88,7 +94,7 @@ pub(crate) struct Meta {
         (
             status = OK,
             description = "The record.",
-            body = RecordBody,
+            content((RecordBody = "application/json"), (Vec<u8> = "application/vnd.automerge")),
             headers(("etag" = String, description = "Its version.")),
         ),
         (
@@ -101,19 +107,48 @@ pub(crate) struct Meta {
 pub(crate) async fn get(
     InSpace(handle): InSpace,
     address: Address,
-    Params(Meta { meta }): Params<Meta>,
+    Params(Meta { meta, at }): Params<Meta>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let view = view(&handle, &address).await?;
-    let tag = entity_tag(&view)?;
-    if names_version(&headers, &tag) {
+    let answer = match documents::is_wanted(&headers) {
+        true => documents::answer(&handle, &address, at, &headers).await?,
+        false => fields(&handle, &address, Meta { meta, at }, &headers).await?,
+    };
+    // One version of a record has two forms.
+    Ok(([(header::VARY, header::ACCEPT.as_str())], answer).into_response())
+}
+
+async fn fields(
+    handle: &Handle,
+    address: &Address,
+    Meta { meta, at }: Meta,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let view = match at {
+        None => view(handle, address).await?,
+        Some(at) => view_as_of(handle, address, at).await?,
+    };
+    let tag = entity_tag(&view.version())?;
+    if names_version(headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    show(&handle, &address, meta, view).await
+    show(handle, address, meta, view).await
+}
+
+/// The view of a record that was not deleted then.
+async fn view_as_of(handle: &Handle, address: &Address, at: String) -> Result<View, ApiError> {
+    let Address { collection, id } = address;
+    let view = handle.view_as_of(collection, id, at).await?;
+    let view = view.ok_or_else(|| never_written(address))?;
+    if view.deleted {
+        let message = format!("record {collection}/{id} was deleted then");
+        return Err(ApiError::new(Code::RecordNotFound, message));
+    }
+    Ok(view)
 }
 
 /// Returns whether `If-None-Match` names the version: the client has it already.
-fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+pub(super) fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     tags.any(|found| {
@@ -270,7 +305,7 @@ pub(crate) async fn view(handle: &Handle, address: &Address) -> Result<View, Api
 }
 
 /// The view of a record that exists, deleted or not.
-async fn view_written(handle: &Handle, address: &Address) -> Result<View, ApiError> {
+pub(super) async fn view_written(handle: &Handle, address: &Address) -> Result<View, ApiError> {
     let Address { collection, id } = address.clone();
     let read = handle.read_briefly(move |tables, space| {
         let key = RecordKey { space, collection, id };
@@ -299,7 +334,7 @@ async fn show(
     meta: bool,
     view: View,
 ) -> Result<Response, ApiError> {
-    let tag = entity_tag(&view)?;
+    let tag = entity_tag(&view.version())?;
     let body = match meta {
         false => RecordBody::Fields(page::fields(view)),
         true => {
@@ -314,7 +349,7 @@ async fn show(
 }
 
 /// Names the version of a record.
-fn entity_tag(view: &View) -> Result<HeaderValue, ApiError> {
-    HeaderValue::try_from(format!("\"{}\"", Version::of(view)))
+pub(super) fn entity_tag(version: &Version) -> Result<HeaderValue, ApiError> {
+    HeaderValue::try_from(format!("\"{version}\""))
         .map_err(|error| ApiError::of(Code::Internal, &error))
 }

@@ -1,5 +1,6 @@
 //! What the errors of the node come to in an answer: codes, and hints at what to do next.
 
+use branchline_crdt::documents::DocumentError;
 use branchline_crdt::query::{PageError, QueryError, SummaryError};
 use branchline_crdt::record::{EditError, NameError};
 use branchline_crdt::replica::{InviteError, JoinError, WriteError};
@@ -8,6 +9,7 @@ use branchline_crdt::store::StoreError;
 use super::error::{ApiError, Code, ErrorPlace, text_of};
 use crate::extension::BackupRefused;
 use crate::handle::{NoNetwork, NoTicket, NotJoined, ReadError, SpaceNotFound, Stopped};
+use crate::records::NoDocument;
 
 impl ApiError {
     fn role(message: String) -> Self {
@@ -74,6 +76,26 @@ impl ApiError {
             | EditError::Required { .. }
             | EditError::TooDeep { .. }
             | EditError::Refused(_) => Self::of(Code::EditRefused, error),
+        }
+    }
+}
+
+impl From<NoDocument> for ApiError {
+    fn from(error: NoDocument) -> Self {
+        let error = match error {
+            NoDocument::Document(error) => error,
+            NoDocument::Read(error) => return error.into(),
+        };
+        match error {
+            DocumentError::Store(error) => error.into(),
+            DocumentError::Unreadable { collection, id, reason } => {
+                Self::record_unreadable(&collection, &id, &reason)
+            }
+            error @ DocumentError::TooLarge { .. } => Self::of(Code::DocumentTooLarge, &error)
+                .hint("its fields can be read; a new record with them begins a new history"),
+            error @ DocumentError::NoVersion { .. } => Self::of(Code::BadParameter, &error)
+                .hint("`branchline history` lists the changes that are here"),
+            error @ DocumentError::NotNamed(_) => Self::of(Code::BadParameter, &error),
         }
     }
 }

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod document;
 mod transaction;
 
 use branchline_crdt::changes::made_by;
@@ -38,6 +39,9 @@ use serde_json::{Map, Value as Json};
 use crate::handle::{Handle, ReadError, Stopped};
 
 pub use branchline_crdt::changes::MadeChange;
+pub use branchline_crdt::documents::{
+    DocumentError, DocumentsPage, DocumentsReport, RecordDocument,
+};
 pub use branchline_crdt::entry::{EntryId, Origin};
 pub use branchline_crdt::feed::{BadCursor, Change, Cursor, Item, Told, Values};
 pub use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
@@ -52,6 +56,7 @@ pub use branchline_crdt::store::{ReadJournal, ReadStore, StoreError};
 pub use branchline_crdt::tables::ReadTables;
 pub use branchline_crdt::tables::records::RecordKey;
 pub use branchline_crdt::{query, read};
+pub use document::NoDocument;
 pub use transaction::TransactionBuilder;
 
 /// Why something was not written. Nothing of it shows anywhere, unless the node stopped meanwhile: then it may have been

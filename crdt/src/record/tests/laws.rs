@@ -5,7 +5,7 @@ use automerge::{ActorId, AutoCommit, ObjId, ObjType, ReadDoc, ScalarValue};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::support::{Entry, Office, actor, assert_like_automerge, fields, merge};
+use super::support::{Entry, Office, actor, assert_goes_out, assert_like_automerge, fields, merge};
 use crate::record::chunk;
 use crate::record::{Edit, RecordChange, View};
 
@@ -210,6 +210,7 @@ proptest! {
         prop_assert_eq!(&office.view(), &views[0]);
         prop_assert_eq!(office.document.save(), offices[0].document.save());
         assert_like_automerge(&office);
+        assert_goes_out(&office);
     }
 
     #[test]
@@ -244,6 +245,7 @@ proptest! {
             .collect();
         let mut office = deliver(&entries, &keys);
         assert_like_automerge(&office);
+        assert_goes_out(&office);
         prop_assert_eq!(office.document.save(), deliver(&entries, &[0]).document.save());
         // What is read from such a record can be edited like any other.
         for edit in [Edit::Put(fields(office.json())), merge(json!({"a": 1, "b": [1], "c": {}}))] {

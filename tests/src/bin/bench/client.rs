@@ -44,9 +44,21 @@ impl Client {
 
     /// The body of the answer to a request that must succeed.
     pub(crate) async fn ask(&mut self, method: Method, path: &str, body: Vec<u8>) -> Bytes {
+        self.ask_for("*/*", method, path, body).await
+    }
+
+    /// The same, for an answer of a content type.
+    pub(crate) async fn ask_for(
+        &mut self,
+        accept: &str,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Bytes {
         let request = Request::builder()
             .method(method)
             .uri(path)
+            .header(header::ACCEPT, accept)
             .header(header::HOST, self.address.to_string())
             .header(header::AUTHORIZATION, &self.authorization)
             .header(header::CONTENT_TYPE, "application/json")

@@ -8,6 +8,7 @@
 mod backlog;
 mod carry;
 mod client;
+mod documents;
 mod feed;
 mod heal;
 mod hot;
@@ -92,6 +93,8 @@ enum Job {
     Query,
     /// Subscribers hear of what is written
     Feed,
+    /// Records go out as Automerge documents, and are held to what Automerge reads
+    Documents,
     /// Rows of a database become records, by a bridge
     SqlCapture,
     /// Records become rows of a database, by a bridge
@@ -181,6 +184,7 @@ fn main() {
             Job::Read => reading::run(&mut bench),
             Job::Query => query::run(&mut bench),
             Job::Feed => feed::run(&mut bench),
+            Job::Documents => documents::run(&mut bench),
             Job::SqlCapture => sql::capture::run(&mut bench),
             Job::SqlApply => sql::apply::run(&mut bench),
             Job::SqlTrigger => sql::trigger::run(&mut bench),
