@@ -133,7 +133,7 @@ pub(crate) struct RecentEntries {
 }
 
 struct RecentEntry {
-    actor: ActorBytes,
+    id: EntryId,
     changes: Vec<RecordChange>,
     bytes: usize,
 }
@@ -154,19 +154,30 @@ impl RecentEntries {
         journal: &impl ReadStore,
         place: ChangeAt,
     ) -> Result<(ActorBytes, &RecordChange, usize), StoreError> {
+        let (entry, change, decoded) = self.in_entry(journal, place)?;
+        Ok((ActorBytes(entry.author.actor()), change, decoded))
+    }
+
+    /// As [`RecentEntries::at`], with the entry that the change lies in.
+    pub(crate) fn in_entry(
+        &mut self,
+        journal: &impl ReadStore,
+        place: ChangeAt,
+    ) -> Result<(EntryId, &RecordChange, usize), StoreError> {
         let mut decoded = 0;
         if !self.entries.contains(&place.position) {
             let ReadEntry { header, changes, .. } = ReadEntry::read(journal, place.position)?;
             decoded = changes.len();
             let bytes = changes.iter().map(|change| CHANGE_OVERHEAD_BYTES + change.body.len());
-            let (actor, bytes) = (ActorBytes(header.author.actor()), bytes.sum());
+            let (id, bytes) = (EntryId { author: header.author, seq: header.seq }, bytes.sum());
             self.make_room(bytes);
             self.bytes += bytes;
-            self.entries.push(place.position, RecentEntry { actor, changes, bytes });
+            self.entries.push(place.position, RecentEntry { id, changes, bytes });
         }
-        let found = self.entries.get(&place.position).and_then(|entry| {
-            Some((entry.actor, entry.changes.get(place.index as usize)?, decoded))
-        });
+        let found = self
+            .entries
+            .get(&place.position)
+            .and_then(|entry| Some((entry.id, entry.changes.get(place.index as usize)?, decoded)));
         let reason = || "a row names a change that its entry does not hold".to_owned();
         found.ok_or_else(|| StoreError::Tables { reason: reason() })
     }

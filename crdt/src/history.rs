@@ -6,8 +6,8 @@ use data_encoding::HEXLOWER;
 
 use crate::changes::{self, ChangeReader};
 use crate::codec;
+use crate::entry::EntryId;
 use crate::entry::text::EntryText;
-use crate::entry::{EntryId, Header};
 use crate::ids::Author;
 use crate::record::{
     ActorBytes, DELETED_FIELD, Document, Fault, ParsedChange, RecordChange, Unreadable, Value,
@@ -71,9 +71,9 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Of a change that lies in an entry of `author`.
-    pub(crate) fn new(header: &Header, change: &RecordChange, parsed: &ParsedChange) -> Self {
-        let Header { author, seq, .. } = *header;
+    /// Of a change that lies in an entry.
+    pub(crate) fn new(entry: EntryId, change: &RecordChange, parsed: &ParsedChange) -> Self {
+        let EntryId { author, seq } = entry;
         Self { author, seq, hash: change.hash(), deps: parsed.deps().to_vec() }
     }
 }
@@ -214,8 +214,9 @@ fn changes_of(
     let mut changes = Vec::new();
     for place in changes::places(journal, key, &row.changes)? {
         let (header, change) = reader.at(place)?;
-        let parsed = change.parse(ActorBytes(header.author.actor()))?;
-        changes.push(Known { link: Link::new(header, change, &parsed), parsed });
+        let entry = EntryId { author: header.author, seq: header.seq };
+        let parsed = change.parse(ActorBytes(entry.author.actor()))?;
+        changes.push(Known { link: Link::new(entry, change, &parsed), parsed });
     }
     Ok(Some(changes))
 }

@@ -9,7 +9,7 @@ mod verify;
 
 use std::collections::BTreeSet;
 
-use crate::changes::{self, ChangeReader};
+use crate::changes::{self, RecentEntries};
 use crate::history::{Link, NotNamed, ancestors, named};
 use crate::read;
 use crate::record::{ActorBytes, Document, RecordChange, Unreadable, Verdict, Version, View};
@@ -137,11 +137,12 @@ impl Held {
         }
         let Some(value) = journal.get(&key.record()).map_err(failed)? else { return Ok(None) };
         let row = RecordRow::decode(&value).map_err(failed)?;
-        Self::of_row(journal, key, &row).map(Some)
+        Self::of_row(journal, &mut RecentEntries::new(), key, &row).map(Some)
     }
 
     fn of_row(
         journal: &impl ReadStore,
+        entries: &mut RecentEntries,
         key: &RecordKey,
         row: &RecordRow<'_>,
     ) -> Result<Self, DocumentError> {
@@ -149,17 +150,16 @@ impl Held {
         let heads = row.view().map_err(failed)?.heads;
         let mut held = Self { links: Vec::new(), changes: Vec::new(), heads };
         let (mut bytes, mut operations) = (0, 0);
-        let mut reader = ChangeReader::new(journal);
         for place in changes::places(journal, key, &row.changes).map_err(failed)? {
-            let (header, change) = reader.at(place).map_err(failed)?;
+            let (entry, change, _) = entries.in_entry(journal, place).map_err(failed)?;
             bytes += change.body.len();
             demand(key, "bytes of changes", bytes, DOCUMENT_CHANGES_BYTES_MAX)?;
             let parsed = change
-                .parse(ActorBytes(header.author.actor()))
+                .parse(ActorBytes(entry.author.actor()))
                 .map_err(|fault| unreadable(key, Unreadable::Refused(Verdict::Fault(fault))))?;
             operations += parsed.operations();
             demand(key, "operations", operations, DOCUMENT_OPERATIONS_MAX)?;
-            held.links.push(Link::new(header, change, &parsed));
+            held.links.push(Link::new(entry, change, &parsed));
             held.changes.push(change.clone());
         }
         Ok(held)

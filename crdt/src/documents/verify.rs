@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{DocumentError, Held};
+use crate::changes::RecentEntries;
 use crate::history::compare;
 use crate::record::view_of_automerge;
 use crate::record::{Unreadable, Value, View, automerge_of, load_automerge, save_automerge};
@@ -12,10 +13,10 @@ use crate::store::{ReadStore, StoreError};
 use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
 use crate::tables::{ReadTables, decode_row, walk, walk_by};
 
-/// Records of a page: a second's work, or little more.
-const PAGE_RECORDS: u64 = 1_000;
+/// Records of a page: a second's work, or little more. Entries that changed several of them are decoded once for all.
+const PAGE_RECORDS: u64 = 4_000;
 /// Changes of the records of a page, after which it ends as well.
-const PAGE_CHANGES: u64 = 20_000;
+const PAGE_CHANGES: u64 = 40_000;
 /// Records that are named one by one; the rest are only counted.
 const NAMED_MAX: usize = 100;
 /// Rows that are read at a time.
@@ -92,9 +93,10 @@ pub fn verify_documents(
 ) -> Result<DocumentsPage, StoreError> {
     let mut report = DocumentsReport::default();
     let (mut changes, mut next) = (0, None);
+    let mut entries = RecentEntries::new();
     walk_by(journal, STEP_ROWS, records::ALL, after, |at, row| {
         match records::record_of_key(at) {
-            Some(key) => changes += verify(journal, &key, row, &mut report)?,
+            Some(key) => changes += verify(journal, &mut entries, &key, row, &mut report)?,
             None => report.fault("the key of a record is broken".to_owned()),
         }
         let is_full = report.records >= PAGE_RECORDS || changes >= PAGE_CHANGES;
@@ -107,18 +109,19 @@ pub fn verify_documents(
 /// Compares one record. How many changes it has.
 fn verify(
     journal: &impl ReadStore,
+    entries: &mut RecentEntries,
     key: &RecordKey,
     row: &[u8],
     report: &mut DocumentsReport,
 ) -> Result<u64, StoreError> {
-    let mut found = difference(journal, key, row);
+    let mut found = difference(journal, entries, key, row);
     // The tables may have been made anew meanwhile.
     if let Err(_) | Ok((_, Some(_))) = found
         && let now = journal.get(&key.record())?
         && now.as_deref() != Some(row)
     {
         let Some(now) = now else { return Ok(0) };
-        found = difference(journal, key, &now);
+        found = difference(journal, entries, key, &now);
     }
     let RecordKey { collection, id, .. } = key;
     match found {
@@ -145,13 +148,14 @@ fn verify(
 /// What Automerge reads otherwise in a record, if anything, and how many changes the record has.
 fn difference(
     journal: &impl ReadStore,
+    entries: &mut RecentEntries,
     key: &RecordKey,
     row: &[u8],
 ) -> Result<(u64, Option<String>), DocumentError> {
     let failed = |error| super::failed(key, error);
     let unreadable = |error: Unreadable| super::unreadable(key, error);
     let row = RecordRow::decode(row).map_err(failed)?;
-    let held = Held::of_row(journal, key, &row)?;
+    let held = Held::of_row(journal, entries, key, &row)?;
     let made = automerge_of(&held.changes).map_err(unreadable)?;
     // What goes out is what is saved.
     let saved = save_automerge(&made).map_err(unreadable)?;
