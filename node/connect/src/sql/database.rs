@@ -219,6 +219,11 @@ pub trait Database: Send {
     /// Whether there may be notes; far cheaper than reading them. On SQLite also whether anything was written since.
     async fn has_notes(&mut self) -> Result<bool, DbError>;
 
+    /// For how long no other connection was seen to write; `None`: it cannot be seen (servers).
+    fn quiet_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// How many notes wait, counted up to 1,000,000.
     async fn notes_waiting(&mut self) -> Result<u64, DbError>;
 

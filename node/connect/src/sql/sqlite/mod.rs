@@ -26,7 +26,7 @@ mod types;
 mod write;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -46,6 +46,8 @@ pub struct SqliteDatabase {
     key_lengths: BTreeMap<u32, usize>,
     /// `PRAGMA data_version` as it was last: it moves when another connection has committed.
     seen: Option<i64>,
+    /// When another connection was last seen to have written; at first, when the file was opened.
+    others_wrote: Instant,
     /// Whether notes may be there though it has not moved: left over, or made by our own writes.
     may_have_notes: bool,
     /// The greatest number of a note before the write that is under way.
@@ -77,6 +79,7 @@ impl SqliteDatabase {
             session: Session::open(url).await?,
             key_lengths: BTreeMap::new(),
             seen: None,
+            others_wrote: Instant::now(),
             may_have_notes: true,
             note_before: 0,
             conflict_clauses: BTreeMap::new(),
@@ -185,7 +188,9 @@ impl Database for SqliteDatabase {
     async fn has_notes(&mut self) -> Result<bool, DbError> {
         self.session.check_file()?;
         let version = self.session.number("PRAGMA data_version", Vec::new()).await?;
-        if version == self.seen && !self.may_have_notes {
+        if version != self.seen {
+            self.others_wrote = Instant::now();
+        } else if !self.may_have_notes {
             return Ok(false);
         }
         // Asked after the version: what is committed in between moves it again.
@@ -193,6 +198,10 @@ impl Database for SqliteDatabase {
         self.may_have_notes = self.session.number(sql, Vec::new()).await? == Some(1);
         self.seen = version;
         Ok(self.may_have_notes)
+    }
+
+    fn quiet_for(&self) -> Option<Duration> {
+        Some(self.others_wrote.elapsed())
     }
 
     async fn notes_waiting(&mut self) -> Result<u64, DbError> {

@@ -54,6 +54,20 @@ pub enum StateError {
         /// What was found where.
         what: String,
     },
+    /// It was written by a program of before the first release.
+    #[error(
+        "the bridge's state {path} has format {found}, this program needs {known}: remove the file, then \
+         `branchline bridge install` and `branchline bridge resync` begin the bridge from the rows and records that are there",
+        path = path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The one that is needed.
+        known: i64,
+    },
     /// It was written by a newer program.
     #[error(
         "the bridge's state {path} has format {found}, this program knows formats up to {known}: use a newer Branchline",

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 use super::{State, StateError};
 
 /// Number of the file's format, in `PRAGMA user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// How long another process that looks at the file may keep it locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Memory for pages of the file, in KiB: the views of the rows that change.
@@ -44,12 +44,12 @@ CREATE TABLE view (
   key     TEXT NOT NULL,
   id      TEXT NOT NULL,
   version TEXT NOT NULL,
-  cells   TEXT NOT NULL,
+  cells   BLOB NOT NULL,
   PRIMARY KEY (tbl, key)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX view_id ON view (tbl, id);
-CREATE TABLE plan (batch INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE intent (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE plan (batch INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE intent (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE waiting (tbl INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (tbl, id)) WITHOUT ROWID;
 CREATE TABLE quarantine (
   number    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -108,10 +108,13 @@ impl State {
         if found > FORMAT {
             return Err(StateError::Newer { path: state.path, found, known: FORMAT });
         }
+        if (1..FORMAT).contains(&found) {
+            return Err(StateError::Older { path: state.path, found, known: FORMAT });
+        }
         if found == 0 {
             let made = sqlx::raw_sql(TABLES).execute(&mut state.connection).await;
             made.map_err(|source| state.failed(source))?;
-            state.run("PRAGMA user_version = 1").await?;
+            state.run("PRAGMA user_version = 2").await?;
         }
         state.end().await?;
         Ok(state)

@@ -1,5 +1,6 @@
 //! How far a bridge has come: its numbers, its plan and its intent.
 
+use branchline_crdt::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -84,7 +85,7 @@ impl State {
         batch: i64,
         body: &impl Serialize,
     ) -> Result<(), StateError> {
-        let body = serde_json::to_string(body).map_err(|error| self.damaged(error.to_string()))?;
+        let body = codec::encode(body);
         self.begin().await?;
         self.keep_progress(progress).await?;
         let sql = "INSERT OR REPLACE INTO plan (batch, body) VALUES (?, ?)";
@@ -110,8 +111,7 @@ impl State {
 
     /// Makes an intent durable, before the database commits the batch of its number.
     pub async fn keep_intent(&mut self, number: i64, intent: &Intent) -> Result<(), StateError> {
-        let body =
-            serde_json::to_string(intent).map_err(|error| self.damaged(error.to_string()))?;
+        let body = codec::encode(intent);
         let sql = "INSERT OR REPLACE INTO intent (number, body) VALUES (?, ?)";
         let kept = sqlx::query(sql).bind(number).bind(body).execute(&mut self.connection).await;
         kept.map(|_| ()).map_err(|source| self.failed(source))
@@ -183,8 +183,8 @@ impl State {
         let Some((number, body)) = read.map_err(|source| self.failed(source))? else {
             return Ok(None);
         };
-        let body: String = body;
-        let body = serde_json::from_str(&body);
+        let body: Vec<u8> = body;
+        let body = codec::decode("plan or intent", &body);
         Ok(Some((number, body.map_err(|error| self.damaged(error.to_string()))?)))
     }
 }

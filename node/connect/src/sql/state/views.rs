@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use branchline_crdt::codec;
 use branchline_crdt::record::Version;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{State, StateError};
 use crate::sql::cell::{Cell, Key};
@@ -27,22 +28,13 @@ pub struct View {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ViewChange {
     /// The row is this now.
-    #[serde(rename = "set")]
     Set(u32, View),
     /// There is no such row.
-    #[serde(rename = "drop")]
     Drop(u32, Key),
 }
 
-/// A view as the bulk statement takes it.
-#[derive(Serialize)]
-struct Bulk {
-    t: u32,
-    k: String,
-    i: String,
-    v: String,
-    c: String,
-}
+/// Views that one statement writes.
+const VIEWS_PER_STATEMENT: usize = 100;
 
 impl State {
     /// The views of these keys of a table.
@@ -116,7 +108,7 @@ impl State {
         let mut gone: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for change in changes {
             match change {
-                ViewChange::Set(table, view) => set.push(self.bulk(*table, view)?),
+                ViewChange::Set(table, view) => set.push((*table, view)),
                 ViewChange::Drop(table, key) => {
                     gone.entry(*table).or_default().push(key.to_text());
                 }
@@ -126,12 +118,27 @@ impl State {
             let sql = "DELETE FROM view WHERE tbl = ? AND key IN (SELECT value FROM json_each(?))";
             self.bulk_run(sql, Some(table), &keys).await?;
         }
-        if !set.is_empty() {
-            let sql = "INSERT OR REPLACE INTO view (tbl, key, id, version, cells) \
-                       SELECT value ->> 't', value ->> 'k', value ->> 'i', value ->> 'v', value ->> 'c' FROM json_each(?)";
-            self.bulk_run(sql, None, &set).await?;
+        for views in set.chunks(VIEWS_PER_STATEMENT) {
+            self.set_views(views).await?;
         }
         Ok(())
+    }
+
+    async fn set_views(&mut self, views: &[(u32, &View)]) -> Result<(), StateError> {
+        let rows = vec!["(?, ?, ?, ?, ?)"; views.len()].join(", ");
+        let sql =
+            format!("INSERT OR REPLACE INTO view (tbl, key, id, version, cells) VALUES {rows}");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (table, view) in views {
+            query = query
+                .bind(*table)
+                .bind(view.key.to_text())
+                .bind(&view.id)
+                .bind(version::to_text(view.version.as_ref()))
+                .bind(codec::encode(&view.cells));
+        }
+        let done = query.execute(&mut self.connection).await;
+        done.map(|_| ()).map_err(|source| self.failed(source))
     }
 
     pub(super) async fn bulk_run(
@@ -149,17 +156,6 @@ impl State {
         };
         let done = query.bind(items).execute(&mut self.connection).await;
         done.map(|_| ()).map_err(|source| self.failed(source))
-    }
-
-    fn bulk(&self, table: u32, view: &View) -> Result<Bulk, StateError> {
-        let cells = serde_json::to_string(&view.cells);
-        Ok(Bulk {
-            t: table,
-            k: view.key.to_text(),
-            i: view.id.clone(),
-            v: version::to_text(view.version.as_ref()),
-            c: cells.map_err(|error| self.damaged(error.to_string()))?,
-        })
     }
 
     async fn read_views(
@@ -185,12 +181,12 @@ impl State {
         key_columns: usize,
     ) -> Result<View, StateError> {
         let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-        let read: Result<(String, String, String, String), sqlx::Error> = read();
+        let read: Result<(String, String, String, Vec<u8>), sqlx::Error> = read();
         let (key, id, version, cells) = read.map_err(|source| self.failed(source))?;
         let view = || {
             let key = Key::from_text(&key, key_columns)?;
             let version = version::from_text(&version)?;
-            let cells = serde_json::from_str(&cells).ok()?;
+            let cells = codec::decode("cells of a row", &cells).ok()?;
             Some(View { key, id: id.clone(), version, cells })
         };
         view().ok_or_else(|| self.damaged(format!("the view of row {key} cannot be read")))

@@ -1,5 +1,7 @@
 //! Records that the feed has told and the tables do not have yet.
 
+use std::collections::BTreeMap;
+
 use sqlx::Row;
 
 use super::{State, StateError};
@@ -46,8 +48,16 @@ impl State {
         if records.is_empty() {
             return Ok(());
         }
-        let sql = "DELETE FROM waiting WHERE (tbl, id) IN \
-                   (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
-        self.bulk_run(sql, None, &records).await
+        let mut ids: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+        for (table, id) in records {
+            ids.entry(*table).or_default().push(id);
+        }
+        for (table, ids) in ids {
+            // By table: pairs `IN` a list are looked up by the first of them alone.
+            let sql =
+                "DELETE FROM waiting WHERE tbl = ? AND id IN (SELECT value FROM json_each(?))";
+            self.bulk_run(sql, Some(table), &ids).await?;
+        }
+        Ok(())
     }
 }

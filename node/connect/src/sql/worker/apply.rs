@@ -260,10 +260,38 @@ impl Worker {
         let bound = &mapping.bound;
         self.database.guard(Some(bound)).await?;
         let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
+        let views = self.state.views(bound.number, &keys).await?;
+        // Of a row that nobody knows, its insertion by key tells whether it is there after all.
+        let is_new =
+            |row: &Wanted| matches!(row.write, Write::Insert(_)) && !views.contains_key(&row.key);
+        let rows = wanted.iter().map(|wanted| (*wanted).clone());
+        let (new, mut known): (Vec<Wanted>, Vec<Wanted>) = rows.partition(is_new);
+        let (mut written, there) = self.write_rows(bound, new, batch).await?;
+        known.extend(there);
+        let known = self.as_known(mapping, known, &views, batch).await?;
+        let (more, there) = self.write_rows(bound, known, batch).await?;
+        // A row that came meanwhile is the application's: it is drained first.
+        self.postpone(bound, there, batch).await?;
+        written.extend(more);
+        self.read_back(mapping, written, batch).await
+    }
+
+    /// Of rows that are to be written, under their locks, those that are as their views say.
+    async fn as_known(
+        &mut self,
+        mapping: &Mapping,
+        wanted: Vec<Wanted>,
+        views: &BTreeMap<Key, View>,
+        batch: &mut Batch,
+    ) -> Result<Vec<Wanted>, Failure> {
+        if wanted.is_empty() {
+            return Ok(wanted);
+        }
+        let bound = &mapping.bound;
+        let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         let locked = self.database.lock(bound, &keys).await?;
         let locked: BTreeMap<Key, Read> =
             locked.into_iter().map(|read| (read.key.clone(), read)).collect();
-        let views = self.state.views(bound.number, &keys).await?;
         let (mut ready, mut postponed) = (Vec::new(), Vec::new());
         for wanted in wanted {
             let (row, view) = (locked.get(&wanted.key), views.get(&wanted.key));
@@ -273,27 +301,26 @@ impl Worker {
                 (Some(_), None) | (None, Some(_)) => false,
             };
             match is_as_known {
-                true => ready.push((*wanted).clone()),
-                false if self.trial.makes(Mistake::Blindly) => ready.push((*wanted).clone()),
+                true => ready.push(wanted),
+                false if self.trial.makes(Mistake::Blindly) => ready.push(wanted),
                 false if mapping.mode == Mode::Apply => {
-                    let again = rewritten(mapping, wanted, row);
-                    ready.push(again);
+                    ready.push(rewritten(mapping, &wanted, row));
                 }
-                false => postponed.push((*wanted).clone()),
+                false => postponed.push(wanted),
             }
         }
-        let postponed = self.postpone(bound, postponed, batch);
-        if !postponed.is_empty() {
-            // Its note may be there already; one more does no harm.
-            self.database.note(bound, &postponed).await?;
-        }
-        let written = self.write_rows(bound, ready, batch).await?;
-        self.read_back(mapping, written, batch).await
+        self.postpone(bound, postponed, batch).await?;
+        Ok(ready)
     }
 
     /// Rows that are not as the node knows them wait until they are drained. One that stays so, because no record stands for
     /// it as it is, is set aside.
-    fn postpone(&mut self, bound: &Bound, rows: Vec<Wanted>, batch: &mut Batch) -> Vec<Key> {
+    async fn postpone(
+        &mut self,
+        bound: &Bound,
+        rows: Vec<Wanted>,
+        batch: &mut Batch,
+    ) -> Result<(), Failure> {
         let mut keys = Vec::new();
         if self.postponed.len() > POSTPONED_MAX {
             self.postponed.clear();
@@ -311,17 +338,22 @@ impl Worker {
             let (number, what) = (bound.number, what.to_owned());
             batch.aside.push(Quarantined::new(number, Direction::Apply, row.id, what));
         }
-        keys
+        if !keys.is_empty() {
+            // Its note may be there already; one more does no harm.
+            self.database.note(bound, &keys).await?;
+        }
+        Ok(())
     }
 
-    /// Writes rows; where the database refuses some, in ever smaller parts, until those are found and set aside.
+    /// Writes rows; where the database refuses some, in ever smaller parts, until those are found and set aside. Returns those
+    /// that were written, and those that were to be inserted and are there already.
     async fn write_rows(
         &mut self,
         bound: &Bound,
         rows: Vec<Wanted>,
         batch: &mut Batch,
-    ) -> Result<Vec<Wanted>, Failure> {
-        let mut written = Vec::new();
+    ) -> Result<(Vec<Wanted>, Vec<Wanted>), Failure> {
+        let (mut written, mut there) = (Vec::new(), Vec::new());
         let mut parts = vec![rows];
         while let Some(mut part) = parts.pop() {
             if part.is_empty() {
@@ -330,15 +362,11 @@ impl Worker {
             self.database.savepoint().await?;
             match self.write_part_of(bound, &part).await {
                 Ok(present) => {
-                    // A row that came meanwhile is the application's: it is drained first.
                     let present: BTreeSet<Key> = present.into_iter().collect();
-                    let there = part.iter().filter(|row| present.contains(&row.key)).cloned();
-                    let keys = self.postpone(bound, there.collect(), batch);
-                    if !keys.is_empty() {
-                        self.database.note(bound, &keys).await?;
+                    for row in part {
+                        let to = if present.contains(&row.key) { &mut there } else { &mut written };
+                        to.push(row);
                     }
-                    part.retain(|row| !present.contains(&row.key));
-                    written.append(&mut part);
                 }
                 Err(error) if error.class == Class::Row => {
                     self.database.undo().await?;
@@ -358,7 +386,7 @@ impl Worker {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(written)
+        Ok((written, there))
     }
 
     async fn write_part_of(&mut self, bound: &Bound, rows: &[Wanted]) -> Result<Vec<Key>, DbError> {

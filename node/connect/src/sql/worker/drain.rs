@@ -1,6 +1,7 @@
 //! Draining: notes and the rows that they name, read in one snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -22,8 +23,13 @@ const NOTES_MAX: usize = 10_000;
 const NOTES_MAX_SQLITE: usize = 2_000;
 /// So many deletions at once are never taken for a mass change.
 const DELETIONS_ALLOWED: u64 = 10;
-/// How many times as long as a write took a SQLite file is not written again.
+/// How many times as long as a write took a SQLite file is not written again while its application writes: one in four of
+/// the application's writes meets the bridge's then, and waits for some ms, or is refused where it does not wait.
 const TURNS: u32 = 3;
+/// The same while the application is quiet: its next write is through by its second or third try.
+const TURNS_QUIET: u32 = 1;
+/// How long ago an application's last write must be for it to be quiet.
+const QUIET: Duration = Duration::from_secs(10);
 /// Set-aside rows that are tried again at a time.
 const RETRIES_MAX: usize = 100;
 
@@ -176,7 +182,9 @@ impl Worker {
         self.trial.step().await;
         if self.database.engine() == Engine::Sqlite {
             let now = Instant::now();
-            self.rest_until = now + (now - self.written_since) * TURNS;
+            let is_quiet = self.database.quiet_for().is_some_and(|quiet| quiet > QUIET);
+            let turns = if is_quiet { TURNS_QUIET } else { TURNS };
+            self.rest_until = now + (now - self.written_since) * turns;
         }
         Ok(())
     }

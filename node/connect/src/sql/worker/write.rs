@@ -25,12 +25,12 @@ pub(super) struct Planned {
     pub(super) key: Key,
     pub(super) id: String,
     /// In order; none: only the view changes.
+    #[serde(with = "changes_text")]
     pub(super) changes: Vec<Change>,
     /// The version of the record that the row stood for.
     pub(super) builds_on: Option<Version>,
     pub(super) then: ViewChange,
     /// Whether the record may have what the row lacks, so that it has to be applied.
-    #[serde(default)]
     pub(super) is_behind: bool,
 }
 
@@ -354,4 +354,19 @@ fn parts(planned: Vec<Planned>) -> Vec<Vec<Planned>> {
         }
     }
     parts
+}
+
+/// Changes as JSON, since what fields hold has no other form that is read back.
+mod changes_text {
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    use super::Change;
+
+    pub(super) fn serialize<S: Serializer>(changes: &[Change], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&serde_json::to_string(changes).map_err(ser::Error::custom)?)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Change>, D::Error> {
+        serde_json::from_str(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
 }
