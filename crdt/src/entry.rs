@@ -10,16 +10,17 @@
 //! The hash of an entry is BLAKE3 (`branchline 1 entry`) over header bytes and signature, so it covers the payload
 //! through the header's payload hash. Entries are stored and forwarded as they were signed, byte for byte.
 
+mod body;
 mod outline;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
 
+pub use body::{Body, MalformedBody, Origin, RecordWrite, Transaction};
+
 use crate::codec::{self, DecodeError};
 use crate::ids::{Author, EntryHash, NetworkId, Signature, SiteKey, SpaceId};
-use crate::membership::Operation;
-use crate::pack::{self, UnpackError};
-use crate::record::{Genesis, RecordChange};
+use crate::pack;
 
 /// The envelope never changes; a number other than this is no entry.
 const ENVELOPE_VERSION: u8 = 1;
@@ -89,71 +90,6 @@ pub struct PayloadInfo {
     pub bytes: u32,
 }
 
-/// An unpacked payload of format 1. The order of variants is part of the format.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Body {
-    /// Changes to records; the only kind in an ordinary space.
-    Transactions(Vec<Transaction>),
-    /// Changes to membership; the only kind in the membership space.
-    Membership(Vec<Operation>),
-}
-
-/// Changes that become visible together or not at all.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Transaction {
-    /// Recognises a repeat.
-    pub origin: Option<Origin>,
-    /// In the order in which they were made.
-    pub changes: Vec<RecordWrite>,
-}
-
-impl Transaction {
-    /// At least as many bytes as it takes encoded, a few more for each number.
-    pub fn bytes_max(&self) -> usize {
-        const NUMBER_BYTES_MAX: usize = 9;
-        let text = |text: &String| NUMBER_BYTES_MAX + text.len();
-        let genesis =
-            |genesis: &Genesis| 2 * NUMBER_BYTES_MAX + genesis.path.iter().map(text).sum::<usize>();
-        let change = |write: &RecordWrite| {
-            let RecordChange { genesis: all, body } = &write.change;
-            let genesis: usize = all.iter().map(genesis).sum();
-            text(&write.collection) + text(&write.id) + genesis + 2 * NUMBER_BYTES_MAX + body.len()
-        };
-        let origin = self.origin.as_ref().map_or(0, |origin| text(&origin.source));
-        3 * NUMBER_BYTES_MAX + origin + self.changes.iter().map(change).sum::<usize>()
-    }
-}
-
-/// One change and the record that it belongs to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RecordWrite {
-    /// Collection of the record.
-    pub collection: String,
-    /// Id of the record within the collection.
-    pub id: String,
-    /// The change.
-    pub change: RecordChange,
-}
-
-/// An idempotency token: the same origin is written once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Origin {
-    /// Who numbers, at most [`limits::ORIGIN_SOURCE_BYTES_MAX`] bytes. Where it has a `#`, what follows tells what
-    /// was asked, and asking something else under the same number is refused.
-    pub source: String,
-    /// The number.
-    pub number: u64,
-}
-
-impl Origin {
-    /// Of a source that asks under keys (`KEY#REQUEST`), what stands before the request, `#` included: under one
-    /// number it is followed by one request only.
-    pub(crate) fn key(&self) -> Option<Self> {
-        let (key, _) = self.source.split_once('#')?;
-        Some(Self { source: format!("{key}#"), number: self.number })
-    }
-}
-
 /// Names an entry within a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryId {
@@ -205,23 +141,6 @@ pub enum MalformedEntry {
     /// The payload is not the one that was signed.
     #[error("the payload does not match its hash and length in the header")]
     Payload,
-}
-
-/// Why a payload is not one of the format: the author's fault, the entry is void.
-#[derive(Debug, thiserror::Error)]
-pub enum MalformedBody {
-    /// It does not unpack.
-    #[error(transparent)]
-    Unpack(#[from] UnpackError),
-    /// It does not decode.
-    #[error(transparent)]
-    Layout(#[from] DecodeError),
-    /// It breaks a limit.
-    #[error("the payload is wrong: {reason}")]
-    Limit {
-        /// Which limit.
-        reason: &'static str,
-    },
 }
 
 /// Room for what an envelope has beside its header and payload.
@@ -406,39 +325,6 @@ impl Header {
         }
         if self.past.iter().chain(&self.membership_past).any(|tip| tip.seq == 0) {
             return Err("tips are numbered from 1");
-        }
-        Ok(())
-    }
-}
-
-impl Body {
-    /// About how many bytes it takes encoded.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Transactions(transactions) => {
-                transactions.iter().map(Transaction::bytes_max).sum()
-            }
-            Self::Membership(operations) => size_of_val(&operations[..]),
-        }
-    }
-
-    fn check(&self) -> Result<(), &'static str> {
-        let count = match self {
-            Self::Transactions(transactions) => {
-                if transactions.iter().any(|transaction| transaction.changes.is_empty()) {
-                    return Err("a transaction has at least one change");
-                }
-                let origins =
-                    transactions.iter().filter_map(|transaction| transaction.origin.as_ref());
-                if origins.into_iter().any(|o| o.source.len() > limits::ORIGIN_SOURCE_BYTES_MAX) {
-                    return Err("the name of an origin's source is too long");
-                }
-                transactions.iter().map(|transaction| transaction.changes.len()).sum()
-            }
-            Self::Membership(operations) => operations.len(),
-        };
-        if count > limits::CHANGES_MAX {
-            return Err("it has too many changes");
         }
         Ok(())
     }

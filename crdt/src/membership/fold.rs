@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::standing::{Docket, Recorded, Sites, Standing};
-use super::{Admission, Cut, Genesis, Operation, Revocation, Role, check_site_name};
+use super::{Admission, Cut, Genesis, Operation, Revocation, Role};
 use crate::entry::Entry;
 use crate::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SpaceId};
 
@@ -28,61 +28,6 @@ pub struct Revoked {
     pub name: String,
     /// The admin who revoked it.
     pub by: SiteId,
-}
-
-/// Why an admission would not make a member.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAdmitted {
-    /// The grant is for other sites.
-    #[error("the ticket is for network {found}, this is network {expected}")]
-    OtherNetwork {
-        /// The network of the grant.
-        found: NetworkId,
-        /// The network asked.
-        expected: NetworkId,
-    },
-    /// A signature is wrong.
-    #[error("the ticket's signatures do not hold")]
-    Forged,
-    /// The issuer may not invite.
-    #[error("the ticket was issued by {issuer}, which is no admin of this network")]
-    IssuerNotAdmin {
-        /// Who signed the grant.
-        issuer: SiteId,
-    },
-    /// Tickets serve once.
-    #[error("the ticket was used before, by site {used_by}")]
-    Used {
-        /// The site that it admitted.
-        used_by: SiteId,
-    },
-    /// A revoked site stays out.
-    #[error("this site was revoked by {by}: it can join only anew, with another data folder")]
-    Revoked {
-        /// The admin who revoked it.
-        by: SiteId,
-    },
-    /// A site goes on under the key that replaced this one.
-    #[error(
-        "the key of this site was replaced: the site is {by} now; restore a backup from after that, or join with another \
-         data folder"
-    )]
-    Replaced {
-        /// The site by its new key.
-        by: SiteId,
-    },
-    /// The name cannot be shown.
-    #[error("the site's name is not usable")]
-    Name,
-}
-
-/// Whether an admission makes a new member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admitting {
-    /// It would.
-    New,
-    /// The site is a member already.
-    AlreadyMember,
 }
 
 /// What orders entries: one more than the greatest depth in an entry's past, so that a follower always comes later;
@@ -170,6 +115,11 @@ impl Members {
     /// The site that a site's key was replaced by.
     pub fn successor(&self, site: &SiteId) -> Option<SiteId> {
         self.rotated.get(site).copied()
+    }
+
+    /// The site that a ticket admitted.
+    pub(super) fn admitted_by(&self, ticket: &SiteId) -> Option<SiteId> {
+        self.used_tickets.get(ticket).copied()
     }
 
     /// All member sites.
@@ -481,40 +431,6 @@ impl Members {
         for (ticket, site) in docket.used_tickets(new) {
             self.used_tickets.entry(ticket).or_insert(site);
         }
-    }
-
-    /// Whether `admission`, its signatures apart, would make a member now.
-    fn judge_admission(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
-        let grant = &admission.grant;
-        check_site_name(&admission.name).map_err(|_| NotAdmitted::Name)?;
-        if let Some(Revoked { by, .. }) = self.revoked.get(&admission.site) {
-            return Err(NotAdmitted::Revoked { by: *by });
-        }
-        if let Some(by) = self.successor(&admission.site) {
-            return Err(NotAdmitted::Replaced { by });
-        }
-        if !self.has_role(&grant.issuer, Role::Admin) {
-            return Err(NotAdmitted::IssuerNotAdmin { issuer: grant.issuer });
-        }
-        match self.used_tickets.get(&grant.ticket) {
-            Some(used_by) if *used_by == admission.site => Ok(Admitting::AlreadyMember),
-            Some(used_by) => Err(NotAdmitted::Used { used_by: *used_by }),
-            None if self.members.contains_key(&admission.site) => Ok(Admitting::AlreadyMember),
-            None => Ok(Admitting::New),
-        }
-    }
-
-    /// Whether an admission that a stranger presents makes it a member. The grant's expiry is for the caller,
-    /// who has a clock.
-    pub fn examine(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
-        if admission.grant.network != self.network {
-            let (found, expected) = (admission.grant.network, self.network);
-            return Err(NotAdmitted::OtherNetwork { found, expected });
-        }
-        if !admission.is_signed(self.network) {
-            return Err(NotAdmitted::Forged);
-        }
-        self.judge_admission(admission)
     }
 }
 

@@ -25,6 +25,7 @@
 //!
 //! In the membership space entries are held whether or not they count, so that everyone judges by the same ones.
 
+mod admitting;
 mod change;
 mod fold;
 mod former_keys;
@@ -36,8 +37,9 @@ mod ticket;
 
 use serde::{Deserialize, Serialize};
 
+pub use admitting::{Admitting, NotAdmitted};
 pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
-pub use fold::{Admitting, Member, Members, NotAdmitted, Revoked};
+pub use fold::{Member, Members, Revoked};
 pub use former_keys::{FORMER_KEYS_MAX, FormerKey};
 pub use history::{MembershipEvent, MembershipStep, history};
 pub(crate) use space::admission_to_space;

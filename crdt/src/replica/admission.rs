@@ -1,37 +1,17 @@
-//! Becoming a member, and letting others become one.
+//! Tickets, and the network and members that a site knows by its own entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::accept::{Acceptance, Origin};
-use super::former_keys::former_keys_in;
-use super::stage::After;
-use super::{Network, Notice, Output, Replica};
-use crate::codec;
-use crate::entry::Entry;
-use crate::ids::{NetworkId, SiteId, SiteKey};
-use crate::membership::{
-    Admission, Admitting, FormerKey, Genesis, Grant, Members, NotAdmitted, Operation, Revoked,
-    Role, Ticket,
-};
-use crate::prepare::PreparedEntry;
-use crate::protocol::{
-    INTRODUCTION_BYTES_MAX, Introduction, WELCOME_BYTES_MAX, Welcome, count_fitting, pack_entries,
-    topic, unpack_entries,
-};
-use crate::store::{Store, StoreError};
-use crate::tables::logs::Fate;
-
 use super::logs::Logs;
 use super::receipts::Receipts;
-
-/// How often a ticket is presented until someone answers.
-const PRESENT_INTERVAL_MS: u64 = 2_000;
-/// How long after a refusal it is presented again: an admin may yet learn of the inviter.
-const PRESENT_AGAIN_MS: u64 = 60_000;
-
-/// Characters of a refusal that are kept and shown: it is the other side's text.
-const REFUSAL_CHARS_MAX: usize = 300;
+use super::{Network, Notice, Output, Replica};
+use crate::entry::Entry;
+use crate::ids::{NetworkId, SiteId, SiteKey};
+use crate::membership::{Genesis, Grant, Members, Revoked, Role, Ticket};
+use crate::protocol::{count_fitting, topic};
+use crate::store::{Store, StoreError};
+use crate::tables::logs::Fate;
 
 /// Why no ticket was made.
 #[derive(Debug, thiserror::Error)]
@@ -196,39 +176,6 @@ impl<S: Store> Replica<S> {
         self.network.as_ref()?.ticket.as_ref().filter(|_| self.has_ticket_to_present())
     }
 
-    /// Presents the ticket, if this site still needs to.
-    pub(super) fn present_ticket(&mut self) -> Result<(), StoreError> {
-        let now = self.now.monotonic_ms;
-        if !self.has_ticket_to_present() || self.timers.introduce_ms > now {
-            return Ok(());
-        }
-        let own = self.site();
-        let Some(Network { ticket: Some(ticket), .. }) = &self.network else { return Ok(()) };
-        self.timers.introduce_ms = now + PRESENT_INTERVAL_MS;
-        let admission = Box::new(Admission::sign(ticket, own, &self.identity.name));
-        let body = codec::encode(&Introduction::Ticket(admission));
-        let addresses = ticket.addresses.clone();
-        self.outputs.push_back(Output::Introduce { to: ticket.inviter, addresses, body });
-        Ok(())
-    }
-
-    /// Shows a member that does not know of it that this site is one.
-    pub(super) fn introduce_to(&mut self, to: SiteId) -> Result<(), StoreError> {
-        let Some(network) = self.network() else { return Ok(()) };
-        let now = self.now.monotonic_ms;
-        if self.peers.get_mut(&to).is_some_and(|peer| !peer.is_to_be_shown(now)) {
-            return Ok(());
-        }
-        let mut entries = self.membership_entries(network, false)?;
-        // The other side lacks what is newest.
-        let kept = count_fitting(sizes(&entries).rev(), INTRODUCTION_BYTES_MAX);
-        let entries = entries.split_off(entries.len() - kept);
-        let packed = pack_entries(&entries);
-        let body = codec::encode(&Introduction::Entries { network, packed });
-        self.outputs.push_back(Output::Introduce { to, addresses: Vec::new(), body });
-        Ok(())
-    }
-
     /// The membership entries that are held of a root, in journal order; only the applied ones if asked.
     fn membership_entries(
         &self,
@@ -280,219 +227,15 @@ impl<S: Store> Replica<S> {
         Ok(entries)
     }
 
-    /// Another site presents itself.
-    pub(super) fn introduced(
-        &mut self,
-        from: SiteId,
-        token: u64,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        let Ok(introduction) = codec::decode::<Introduction>("introduction", body) else {
-            self.refuse(token, "the introduction cannot be read");
-            return Ok(());
-        };
-        let own = self.site();
-        let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
-        let is_own = |network: NetworkId| self.network() == Some(network);
-        let can_take_up = match &introduction {
-            Introduction::Ticket(admission) => is_own(admission.grant.network) && is_member,
-            // They may say that whoever revoked this site could not.
-            Introduction::Entries { network, .. } => {
-                is_own(*network) && (is_member || self.revoked_by().is_some())
-            }
-            Introduction::FormerKeys(_) => is_member && self.revoked_by().is_none(),
-        };
-        if !can_take_up {
-            self.refuse(token, "this site cannot let anyone into that network");
-            return Ok(());
-        }
-        match introduction {
-            Introduction::Ticket(admission) => self.take_up(from, token, *admission),
-            Introduction::Entries { network, packed } => {
-                let entries = unpack_entries(&packed).unwrap_or_default();
-                let former = former_keys_in(&entries, from);
-                for entry in entries {
-                    // Strangers bring what counts, and nothing that is only held to be judged.
-                    let header = &entry.header;
-                    let (space, author, seq) = (header.space, header.author, header.seq);
-                    if self.members().is_some_and(|m| m.allowed(space, author, seq).is_some()) {
-                        self.take_membership_entry(network, entry)?;
-                    }
-                }
-                self.stage.after.push(After::Welcome { token, to: from, former });
-            }
-            Introduction::FormerKeys(former) => self.shown_former_keys(from, token, &former),
-        }
-        Ok(())
-    }
-
-    fn take_up(&mut self, from: SiteId, token: u64, admission: Admission) {
-        let verdict = match admission.site == from {
-            true => self.may_take_up(&admission),
-            false => Err("the ticket was taken up by another site".to_owned()),
-        };
-        match verdict {
-            Ok(admitting) => {
-                if admitting == Admitting::New {
-                    let root = admission.grant.network;
-                    self.stage.operations.push((root, Operation::Admit(admission)));
-                }
-                self.stage.after.push(After::Welcome { token, to: from, former: Vec::new() });
-            }
-            Err(reason) => self.refuse(token, &reason),
-        }
-    }
-
-    /// Whether a site may become a member by a ticket now, or why not.
-    pub(super) fn may_take_up(&self, admission: &Admission) -> Result<Admitting, String> {
-        let Some(members) = self.members() else {
-            return Err("this site has no network".to_owned());
-        };
-        match members.examine(admission) {
-            Ok(Admitting::AlreadyMember) => Ok(Admitting::AlreadyMember),
-            Ok(Admitting::New) if admission.grant.expires_ms < self.now.wall_ms => {
-                Err("the ticket has expired, ask for a new one".to_owned())
-            }
-            Ok(Admitting::New) if self.is_taken_up(admission) => {
-                Err(NotAdmitted::Used { used_by: admission.site }.to_string())
-            }
-            Ok(Admitting::New) => Ok(Admitting::New),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Whether another site takes the same grant up in this very group.
-    fn is_taken_up(&self, admission: &Admission) -> bool {
-        self.stage.operations.iter().any(|(_, operation)| match operation {
-            Operation::Admit(other) => {
-                other.grant.ticket == admission.grant.ticket && other.site != admission.site
-            }
-            Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Rotate(_) => false,
-        })
-    }
-
-    fn take_membership_entry(&mut self, root: NetworkId, entry: Entry) -> Result<bool, StoreError> {
-        if entry.header.space != root.membership_space() {
-            return Ok(false);
-        }
-        let acceptance =
-            self.accept(PreparedEntry::unread(entry), Origin::Peer { by_gossip: false })?;
-        Ok(acceptance == Acceptance::Staged)
-    }
-
-    /// Takes membership entries of a root in. Each round admits the authors of entries that the next one can accept.
-    pub(super) fn take_membership_entries(
-        &mut self,
+    /// The last of them that fit.
+    pub(super) fn last_membership_entries(
+        &self,
         root: NetworkId,
-        entries: &[Entry],
-    ) -> Result<(), StoreError> {
-        loop {
-            let mut progress = false;
-            for entry in entries {
-                progress |= self.take_membership_entry(root, entry.clone())?;
-            }
-            if !progress || !self.commit()? {
-                return Ok(());
-            }
-        }
-    }
-
-    pub(super) fn refuse(&mut self, token: u64, reason: &str) {
-        let body = codec::encode(&Welcome::Refused(reason.to_owned()));
-        self.outputs.push_back(Output::AnswerIntroduction { token, body });
-    }
-
-    /// Answers an introduction by what is durable now.
-    pub(super) fn welcome(
-        &mut self,
-        token: u64,
-        to: SiteId,
-        former: &[FormerKey],
-    ) -> Result<(), StoreError> {
-        if self.show_revocation(token, to, former) {
-            return Ok(());
-        }
-        if let Some(by) = self.members().and_then(|members| members.successor(&to)) {
-            // Its folder is a copy from before, or a backup.
-            self.refuse(token, &NotAdmitted::Replaced { by }.to_string());
-            return Ok(());
-        }
-        let members = self.members().filter(|members| members.get(&to).is_some());
-        let Some(genesis) = members.and_then(Members::genesis).cloned() else {
-            self.refuse(token, "this site knows of no admission of yours");
-            return Ok(());
-        };
-        let entries = self.first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
-        let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
-        let body = codec::encode(&welcome);
-        self.outputs.push_back(Output::AnswerIntroduction { token, body });
-        Ok(())
-    }
-
-    /// The answer to this site's introduction.
-    pub(super) fn welcomed(&mut self, from: SiteId, body: &[u8]) -> Result<(), StoreError> {
-        let (genesis, packed) = match codec::decode("welcome", body) {
-            Ok(Welcome::Member { genesis, entries }) => (genesis, entries),
-            Ok(Welcome::FormerKeys(former)) => {
-                if !self.goes_on_for(from, &former) {
-                    let reason = "it goes on for no member by the keys that it shows".to_owned();
-                    self.notice(Notice::Refused { from, reason });
-                }
-                return Ok(());
-            }
-            Ok(Welcome::Refused(reason)) => {
-                self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
-                let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
-                let is_member = self.members().is_some_and(|m| m.get(&from).is_some());
-                self.notice(match is_member || self.has_ticket_to_present() {
-                    true => Notice::NotAdmitted { by: from, reason },
-                    // A stranger, where a member was looked for.
-                    false => Notice::Refused { from, reason },
-                });
-                return Ok(());
-            }
-            Ok(Welcome::Revoked(revocation)) => {
-                let was_known = self.revoked_by().is_some();
-                let root = revocation.network;
-                if !self.take_revocation(from, root, &revocation)? {
-                    let reason = "what it showed as this site's revocation is none".to_owned();
-                    self.notice(Notice::Refused { from, reason });
-                } else if !was_known {
-                    self.notice(Notice::Revoked { by: revocation.issuer });
-                }
-                self.tell_members();
-                return Ok(());
-            }
-            Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok(());
-            }
-        };
-        let Some(id) = self.network() else { return Ok(()) };
-        if genesis.network() != id {
-            let reason = "its genesis document is another network's".to_owned();
-            self.notice(Notice::Refused { from, reason });
-            return Ok(());
-        }
-        let own = self.site();
-        let was_member = self.members().is_some_and(|members| members.get(&own).is_some());
-        if self.genesis().is_none() {
-            self.stage.genesis = Some(genesis);
-            self.commit()?;
-        }
-        self.take_membership_entries(id, &unpack_entries(&packed).unwrap_or_default())?;
-        let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
-        if is_member && !was_member {
-            self.notice(Notice::Joined { network: id, by: from });
-        }
-        if is_member && let Some(network) = &mut self.network {
-            network.ticket = None;
-        }
-        Ok(())
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.membership_entries(root, false)?;
+        let kept = count_fitting(sizes(&entries).rev(), bytes_max);
+        Ok(entries.split_off(entries.len() - kept))
     }
 }
 

@@ -1,0 +1,90 @@
+//! Whether an admission makes a member.
+
+use super::{Admission, Members, Revoked, Role, check_site_name};
+use crate::ids::{NetworkId, SiteId};
+
+/// Why an admission would not make a member.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The grant is for other sites.
+    #[error("the ticket is for network {found}, this is network {expected}")]
+    OtherNetwork {
+        /// The network of the grant.
+        found: NetworkId,
+        /// The network asked.
+        expected: NetworkId,
+    },
+    /// A signature is wrong.
+    #[error("the ticket's signatures do not hold")]
+    Forged,
+    /// The issuer may not invite.
+    #[error("the ticket was issued by {issuer}, which is no admin of this network")]
+    IssuerNotAdmin {
+        /// Who signed the grant.
+        issuer: SiteId,
+    },
+    /// Tickets serve once.
+    #[error("the ticket was used before, by site {used_by}")]
+    Used {
+        /// The site that it admitted.
+        used_by: SiteId,
+    },
+    /// A revoked site stays out.
+    #[error("this site was revoked by {by}: it can join only anew, with another data folder")]
+    Revoked {
+        /// The admin who revoked it.
+        by: SiteId,
+    },
+    /// A site goes on under the key that replaced this one.
+    #[error(
+        "the key of this site was replaced: the site is {by} now; restore a backup from after that, or join with another \
+         data folder"
+    )]
+    Replaced {
+        /// The site by its new key.
+        by: SiteId,
+    },
+    /// The name cannot be shown.
+    #[error("the site's name is not usable")]
+    Name,
+}
+
+/// Whether an admission makes a new member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitting {
+    /// It would.
+    New,
+    /// The site is a member already.
+    AlreadyMember,
+}
+
+impl Members {
+    /// Whether an admission that a stranger presents makes it a member. The grant's expiry is for the caller,
+    /// who has a clock.
+    pub fn examine(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
+        let Admission { grant, site, name, .. } = admission;
+        if grant.network != self.network() {
+            let (found, expected) = (grant.network, self.network());
+            return Err(NotAdmitted::OtherNetwork { found, expected });
+        }
+        if !admission.is_signed(self.network()) {
+            return Err(NotAdmitted::Forged);
+        }
+        check_site_name(name).map_err(|_| NotAdmitted::Name)?;
+        if let Some(Revoked { by, .. }) = self.revoked().get(site) {
+            return Err(NotAdmitted::Revoked { by: *by });
+        }
+        if let Some(by) = self.successor(site) {
+            return Err(NotAdmitted::Replaced { by });
+        }
+        if !self.has_role(&grant.issuer, Role::Admin) {
+            return Err(NotAdmitted::IssuerNotAdmin { issuer: grant.issuer });
+        }
+        match self.admitted_by(&grant.ticket) {
+            Some(used_by) if used_by == *site => Ok(Admitting::AlreadyMember),
+            Some(used_by) => Err(NotAdmitted::Used { used_by }),
+            None if self.get(site).is_some() => Ok(Admitting::AlreadyMember),
+            None => Ok(Admitting::New),
+        }
+    }
+}
