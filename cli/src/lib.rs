@@ -10,9 +10,9 @@ mod demo;
 mod error;
 mod extensions;
 mod log_filter;
+mod out_file;
 mod output;
 mod visible;
-mod whole_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
-//! Files that appear under their name when they are whole, durably, for their owner only.
+//! Files that appear under their name when they are whole, durably.
 //!
-//! A file `NAME` is written as `NAME.new` beside it and renamed: so do all small files of a data folder come to be.
+//! A file `NAME` is written as `NAME.new` beside it and renamed: so do all small files of a data folder come to be, and what
+//! commands write for their user.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -11,6 +12,15 @@ use std::path::{Path, PathBuf};
 pub(crate) const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 /// What a file is called until it is whole, behind its name.
 const ASIDE: &str = ".new";
+
+/// Who may read a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner alone: it holds a key, or entries.
+    Owner,
+    /// Those whom the process's umask lets.
+    Umask,
+}
 
 /// A file in the making. Dropped before it is whole, it leaves nothing.
 #[derive(Debug)]
@@ -25,7 +35,10 @@ pub struct WholeFile {
 impl WholeFile {
     /// Begins the file `out` under another name beside it. What stands at `out` stays until [`WholeFile::finish`]; it is
     /// refused if it is anything but a file.
-    pub fn create(out: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Those of the file system; [`io::ErrorKind::ResourceBusy`] where another process writes the file now.
+    pub fn create(out: &Path, readers: Readers) -> io::Result<Self> {
         match fs::symlink_metadata(out) {
             Ok(found) => refuse_no_file(&found)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -35,15 +48,44 @@ impl WholeFile {
         aside.push(ASIDE);
         let aside = PathBuf::from(aside);
         remove_left(&aside)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        let mode = match readers {
+            Readers::Owner => 0o600,
+            Readers::Umask => 0o666,
+        };
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside)?;
         // Some network file systems have no locks: two writers of one file are then not kept apart.
         let _ = file.try_lock();
         Ok(Self { out: out.to_owned(), aside, file, is_whole: false })
     }
 
-    /// Gives the file its name, once all of it is durable.
+    /// Gives the file its name, once all of it is durable. What had the name is gone.
+    ///
+    /// # Errors
+    /// Those of the file system.
     pub fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
+        self.rename()
+    }
+
+    /// Gives the file its name, once all of it is durable, if nothing has the name by then.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`], and those of the file system.
+    pub fn finish_new(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        match fs::hard_link(&self.aside, &self.out) {
+            // The other name goes when this is dropped.
+            Ok(()) => sync_folder_of(&self.out),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // The file systems of sticks know no second names.
+            Err(_) if fs::symlink_metadata(&self.out).is_ok() => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            Err(_) => self.rename(),
+        }
+    }
+
+    fn rename(&mut self) -> io::Result<()> {
         fs::rename(&self.aside, &self.out)?;
         self.is_whole = true;
         sync_folder_of(&self.out)
@@ -70,8 +112,11 @@ impl Drop for WholeFile {
 }
 
 /// Replaces `path` by a file of mode 0600 with this content: after a crash there is the old or the new.
+///
+/// # Errors
+/// As [`WholeFile::create`] and [`WholeFile::finish`].
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = WholeFile::create(path)?;
+    let mut file = WholeFile::create(path, Readers::Owner)?;
     file.write_all(content)?;
     file.finish()
 }
@@ -148,7 +193,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let mut unfinished = WholeFile::create(&path).unwrap();
+        let mut unfinished = WholeFile::create(&path, Readers::Owner).unwrap();
         unfinished.write_all(b"half").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         drop(unfinished);
@@ -184,7 +229,7 @@ mod tests {
     fn a_device_or_folder_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
         for path in [Path::new("/dev/null"), folder.path()] {
-            WholeFile::create(path).unwrap_err();
+            WholeFile::create(path, Readers::Owner).unwrap_err();
         }
     }
 
@@ -192,12 +237,32 @@ mod tests {
     fn two_writers_of_one_file_are_kept_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let mut first = WholeFile::create(&path).unwrap();
-        let error = WholeFile::create(&path).unwrap_err();
+        let mut first = WholeFile::create(&path, Readers::Owner).unwrap();
+        let error = WholeFile::create(&path, Readers::Owner).unwrap_err();
         assert!(error.to_string().contains("another process"), "{error}");
         first.write_all(b"first").unwrap();
         first.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"first");
-        WholeFile::create(&path).unwrap();
+        WholeFile::create(&path, Readers::Owner).unwrap();
+    }
+
+    #[test]
+    fn a_new_file_takes_the_place_of_none_that_came_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut first = WholeFile::create(&path, Readers::Umask).unwrap();
+        first.write_all(b"first").unwrap();
+        first.finish_new().unwrap();
+        assert_eq!(
+            (fs::read(&path).unwrap(), names(folder.path())),
+            (b"first".to_vec(), vec!["file".to_owned()])
+        );
+        let mut second = WholeFile::create(&path, Readers::Umask).unwrap();
+        second.write_all(b"second").unwrap();
+        assert_eq!(second.finish_new().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            (fs::read(&path).unwrap(), names(folder.path())),
+            (b"first".to_vec(), vec!["file".to_owned()])
+        );
     }
 }

@@ -20,8 +20,8 @@ use crate::Context;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::extensions::{configuration, extensions};
+use crate::out_file::{OutFile, Readers};
 use crate::output::{self, counted};
-use crate::whole_file::{Readers, WholeFile};
 
 /// Writes a backup of the site.
 pub(crate) async fn create(
@@ -30,7 +30,7 @@ pub(crate) async fn create(
     out: &Path,
     force: bool,
 ) -> Result<(), CliError> {
-    let file = WholeFile::create(out, Readers::Owner, force)?;
+    let file = OutFile::create(out, Readers::Owner, force)?;
     let is_stdout = file.is_stdout();
     let status: StatusAnswer = context.client.get("/v1/status").await?;
     let header = BackupHeader {
@@ -69,7 +69,7 @@ pub(crate) async fn create(
 /// Writes the file and reads each part as it comes: what is damaged on the way is noticed here. Returns the names of
 /// extensions' files too.
 async fn write(
-    mut file: WholeFile,
+    mut file: OutFile,
     header: BackupHeader,
     files: Vec<(String, Vec<u8>)>,
     journal: Body,

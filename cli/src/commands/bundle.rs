@@ -18,8 +18,8 @@ use crate::Context;
 use crate::args::BundleArgs;
 use crate::client::Client;
 use crate::error::CliError;
+use crate::out_file::{OutFile, Readers};
 use crate::output::{self, counted, counted_entries};
-use crate::whole_file::{Readers, WholeFile};
 
 /// Longest frontier file that is read: that of some 10,000 logs.
 const FRONTIER_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -27,7 +27,7 @@ const FRONTIER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Writes a bundle.
 pub(crate) async fn bundle(context: &Context, args: BundleArgs) -> Result<(), CliError> {
     let BundleArgs { out, since, for_site, force } = args;
-    let file = WholeFile::create(&out, Readers::Owner, force)?;
+    let file = OutFile::create(&out, Readers::Owner, force)?;
     let is_stdout = file.is_stdout();
     let since = since.as_deref().map(read_frontier).transpose()?;
     let body = request(&BundleRequest { since, for_site })?;
@@ -67,7 +67,7 @@ fn request(request: &BundleRequest) -> Result<(&'static str, Body), CliError> {
 }
 
 /// Writes an answer to a file, and reads each piece of it: what is damaged on the way is noticed here.
-async fn write_whole(mut file: WholeFile, answer: Body) -> Result<(Contents, u64), CliError> {
+async fn write_whole(mut file: OutFile, answer: Body) -> Result<(Contents, u64), CliError> {
     let wrong = |error: &dyn std::error::Error| {
         CliError::failed(format!("the bundle was not written to its end: {error}"))
     };

@@ -14,8 +14,8 @@ use crate::Context;
 use crate::args::{GetArgs, RecordArgs};
 use crate::client::{query, record_path};
 use crate::error::CliError;
+use crate::out_file::{OutFile, Readers};
 use crate::output::{self, counted};
-use crate::whole_file::{Readers, WholeFile};
 
 /// Shows a record, or writes its Automerge document to a file.
 pub(crate) async fn get(context: &Context, args: GetArgs) -> Result<(), CliError> {
@@ -34,7 +34,7 @@ async fn write(
     force: bool,
 ) -> Result<(), CliError> {
     let path = format!("{}{}", record_path(&record.collection, &record.id)?, query(&[("at", at)]));
-    let mut file = WholeFile::create(out, Readers::Umask, force)?;
+    let mut file = OutFile::create(out, Readers::Umask, force)?;
     let is_stdout = file.is_stdout();
     let (headers, body) = context.client.fetch(&path, AUTOMERGE).await?;
     let (mut body, mut bytes) = (body.into_data_stream(), 0);

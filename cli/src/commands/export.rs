@@ -12,8 +12,8 @@ use crate::Context;
 use crate::args::{ExportArgs, FileFormat};
 use crate::client::{Client, collection_path};
 use crate::error::CliError;
+use crate::out_file::{OutFile, Readers};
 use crate::output;
-use crate::whole_file::{Readers, WholeFile};
 
 /// Collections that are named where another was meant.
 const COLLECTIONS_NAMED_MAX: usize = 10;
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: ExportArgs) -> Result<(), CliEr
         return Err(CliError::usage("--safe is for CSV: nothing runs what is in JSON"));
     }
     demand_known(&context.client, &collection).await?;
-    let target = WholeFile::create(path, Readers::Umask, force)?;
+    let target = OutFile::create(path, Readers::Umask, force)?;
     let mut export = Export { context, collection: &collection, target };
     let (count, formulas) = match format {
         FileFormat::Csv => export.csv(safe).await?,
@@ -85,7 +85,7 @@ async fn demand_known(client: &Client, collection: &str) -> Result<(), CliError>
 struct Export<'a> {
     context: &'a Context,
     collection: &'a str,
-    target: WholeFile,
+    target: OutFile,
 }
 
 impl Export<'_> {

@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::open::{Extensions, Opened, TAKEN};
 use super::{ExtensionError, RESTORED_FILE};
 use crate::storage::disk::create_dir_private;
-use crate::whole_file::{self, WholeFile};
+use crate::whole_file::{self, Readers, WholeFile};
 
 /// Where the copies are while a backup is made, in each extension's folder. One that a crash has left is removed.
 const COPIES: &str = ".backup";
@@ -127,7 +127,8 @@ impl<'a> Restoring<'a> {
             let (extension, file) = place(name).ok_or_else(refused)?;
             let folder = self.data.join(extension);
             create_dir_private(&folder)?;
-            self.open = Some((name.to_owned(), WholeFile::create(&folder.join(file))?));
+            self.open =
+                Some((name.to_owned(), WholeFile::create(&folder.join(file), Readers::Owner)?));
             self.folders.insert(folder);
         }
         match &mut self.open {

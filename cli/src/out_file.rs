@@ -1,11 +1,11 @@
-//! Files that appear under their name when they are whole, and never in place of another by accident.
+//! Where a command writes: a file that appears when it is whole, and never in place of another by accident, or a pipe.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+pub(crate) use branchline_node::whole_file::Readers;
+use branchline_node::whole_file::WholeFile;
 
 use crate::error::CliError;
 use crate::{output, visible};
@@ -13,29 +13,20 @@ use crate::{output, visible};
 /// Bytes that are gathered before they are written: few calls for rows of some hundred bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Who may read a new file.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Readers {
-    /// Its owner alone: it holds a key, or entries.
-    Owner,
-    /// Those whom the process's umask lets.
-    Umask,
-}
-
 /// A file in the making. Dropped before it is whole, it leaves nothing.
-pub(crate) struct WholeFile {
+pub(crate) struct OutFile {
     out: PathBuf,
     place: Place,
 }
 
 enum Place {
     /// Under another name beside its own. `replaces`: what has the name may go.
-    Aside { file: BufWriter<NamedTempFile>, replaces: bool },
+    Aside { file: BufWriter<WholeFile>, replaces: bool },
     /// Standard output, a pipe or a device, where nothing can be taken back or overwritten.
     Through(BufWriter<Box<dyn Write>>),
 }
 
-impl WholeFile {
+impl OutFile {
     /// Begins the file `out`; `-` is standard output. A file that exists is refused without `force`.
     pub(crate) fn create(out: &Path, readers: Readers, force: bool) -> Result<Self, CliError> {
         let buffered = |through| Place::Through(BufWriter::with_capacity(BUFFER_BYTES, through));
@@ -47,18 +38,7 @@ impl WholeFile {
             buffered(visible::at_terminal(opened))
         } else {
             refuse_existing(out, force)?;
-            let mode = match readers {
-                Readers::Owner => 0o600,
-                Readers::Umask => 0o666,
-            };
-            let mut name = out.file_name().unwrap_or_default().to_owned();
-            name.push(".");
-            let file = tempfile::Builder::new()
-                .prefix(&name)
-                .suffix(".partial")
-                .permissions(Permissions::from_mode(mode))
-                .tempfile_in(folder_of(out))
-                .map_err(failed)?;
+            let file = WholeFile::create(out, readers).map_err(failed)?;
             Place::Aside { file: BufWriter::with_capacity(BUFFER_BYTES, file), replaces: force }
         };
         Ok(Self { out: out.to_owned(), place })
@@ -84,21 +64,15 @@ impl WholeFile {
             Place::Aside { file, replaces } => (file, replaces),
         };
         let file = file.into_inner().map_err(|error| failed(&out, error.into_error()))?;
-        file.as_file().sync_all().map_err(|error| failed(&out, error))?;
-        if replaces {
-            file.persist(&out).map_err(|error| failed(&out, error.error))?;
-        } else if let Err(error) = file.persist_noclobber(&out) {
-            // It came meanwhile; or the file system of a stick knows no such renaming.
-            refuse_existing(&out, false)?;
-            error.file.persist(&out).map_err(|error| failed(&out, error.error))?;
-        }
-        // A stick's file system may not know how to make a name durable; the file is there all the same.
-        let _ = File::open(folder_of(&out)).and_then(|folder| folder.sync_all());
-        Ok(())
+        let finished = if replaces { file.finish() } else { file.finish_new() };
+        finished.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&out),
+            _ => failed(&out, error),
+        })
     }
 }
 
-impl Write for WholeFile {
+impl Write for OutFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.place {
             Place::Aside { file, .. } => file.write(bytes),
@@ -129,21 +103,20 @@ fn is_through(out: &Path) -> bool {
     is_open_file || fs::metadata(out).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
 }
 
-fn folder_of(out: &Path) -> &Path {
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
-}
-
 fn refuse_existing(out: &Path, force: bool) -> Result<(), CliError> {
-    let name = out.display();
     match fs::symlink_metadata(out) {
-        Ok(meta) if meta.is_dir() => {
-            Err(CliError::failed(format!("{name} is a folder, expected the name of a file")))
-        }
-        Ok(_) if !force => Err(CliError::failed(format!("{name} exists already"))
-            .hint("choose another name, or overwrite it with --force")),
+        Ok(meta) if meta.is_dir() => Err(CliError::failed(format!(
+            "{} is a folder, expected the name of a file",
+            out.display()
+        ))),
+        Ok(_) if !force => Err(exists(out)),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+fn exists(out: &Path) -> CliError {
+    CliError::failed(format!("{} exists already", out.display()))
+        .hint("choose another name, or overwrite it with --force")
 }
 
 #[cfg(test)]
@@ -156,23 +129,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         let names = || fs::read_dir(folder.path()).unwrap().count();
-        let mut first = WholeFile::create(&out, Readers::Owner, false).unwrap();
-        let mut second = WholeFile::create(&out, Readers::Umask, false).unwrap();
+        let mut first = OutFile::create(&out, Readers::Owner, false).unwrap();
         first.write(b"first").unwrap();
-        second.write(b"second").unwrap();
         assert!(!out.exists());
-        first.finish().unwrap();
-        assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
         // What came meanwhile stays.
-        assert!(second.finish().unwrap_err().message().contains("--force"));
-        assert_eq!(fs::read(&out).unwrap(), b"first");
-        assert!(WholeFile::create(&out, Readers::Owner, false).is_err());
-        drop(WholeFile::create(&out, Readers::Owner, true).unwrap());
-        assert_eq!((fs::read(&out).unwrap(), names()), (b"first".to_vec(), 1));
-        let mut third = WholeFile::create(&out, Readers::Owner, true).unwrap();
-        third.write(b"third").unwrap();
-        third.finish().unwrap();
-        assert_eq!((fs::read(&out).unwrap(), names()), (b"third".to_vec(), 1));
-        assert!(WholeFile::create(folder.path(), Readers::Owner, true).is_err());
+        fs::write(&out, "meanwhile").unwrap();
+        assert!(first.finish().unwrap_err().message().contains("--force"));
+        assert_eq!((fs::read(&out).unwrap(), names()), (b"meanwhile".to_vec(), 1));
+        assert!(OutFile::create(&out, Readers::Owner, false).is_err());
+        drop(OutFile::create(&out, Readers::Owner, true).unwrap());
+        assert_eq!((fs::read(&out).unwrap(), names()), (b"meanwhile".to_vec(), 1));
+        let mut second = OutFile::create(&out, Readers::Owner, true).unwrap();
+        second.write(b"second").unwrap();
+        second.finish().unwrap();
+        assert_eq!((fs::read(&out).unwrap(), names()), (b"second".to_vec(), 1));
+        assert!(OutFile::create(folder.path(), Readers::Owner, true).is_err());
     }
 }
