@@ -37,6 +37,8 @@ pub struct Misfits {
     pub records: Vec<Misfit>,
     /// Records that were looked at and are not deleted.
     pub looked_at: usize,
+    /// Records that were looked at, deleted ones too.
+    pub read: usize,
     /// The id behind which the next page begins; `None`: this is the last.
     pub next: Option<String>,
 }
@@ -59,19 +61,19 @@ pub fn misfits(
     after: Option<&str>,
     bounds: Bounds,
 ) -> Result<Misfits, StoreError> {
-    let mut found = Misfits { records: Vec::new(), looked_at: 0, next: None };
+    let mut found = Misfits { records: Vec::new(), looked_at: 0, read: 0, next: None };
     let paths = schema.fields().keys();
     let names: BTreeSet<&str> = paths.filter_map(|path| path.split('.').next()).collect();
     if names.is_empty() {
         return Ok(found);
     }
-    let (mut last, mut rows) = (None, 0);
+    let mut last = None;
     read::each_row(tables, space, collection, after, |id, row| {
-        if rows >= bounds.looked_at || found.records.len() >= bounds.records {
+        if found.read >= bounds.looked_at || found.records.len() >= bounds.records {
             found.next = last.take();
             return Ok(false);
         }
-        rows += 1;
+        found.read += 1;
         last = Some(id.to_owned());
         let Some(record) = row.fields(&names)? else { return Ok(true) };
         found.looked_at += 1;

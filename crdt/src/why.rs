@@ -14,12 +14,10 @@ use crate::replica::logs::Logs;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate};
 use crate::tables::records::{self, RecordRow};
-use crate::tables::{SCAN_ROWS, decode_row, walk};
+use crate::tables::{decode_row, walk};
 
 /// Records that are told apart for one reason and site.
 const RECORDS_MAX: usize = 10_000;
-/// Records that are held against their schemas: some seconds.
-const CHECKED_MAX: usize = 2_000_000;
 /// Entries that are read for one reason and site to name their records.
 const ENTRIES_READ_MAX: u64 = 1_000;
 
@@ -60,18 +58,32 @@ pub struct Cause {
     entries_read: u64,
 }
 
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What is not in step.
+    pub causes: Causes,
+    /// Collections of which only some records were held against the schema, because there are too many.
+    pub partly_checked: Vec<String>,
+}
+
 /// All that is not in step, by reason and by the site that is behind, ahead or not heard, or whose entries they are.
 pub type Causes = BTreeMap<(Reason, SiteId), Cause>;
 
 /// Finds out what is not in step: between `own`, this site, and the other `members`, by their receipts, and at this
-/// site. Reads the rows of all entries, which takes a second for some hundred thousand.
+/// site. Reads the rows of all entries, which takes a second for some hundred thousand, and those of at most
+/// `records_max` records for each question that takes them.
+///
+/// # Errors
+/// [`StoreError`].
 pub fn causes(
     journal: &impl ReadStore,
     network: NetworkId,
     own: SiteId,
     members: impl IntoIterator<Item = SiteId>,
     receipts: &BTreeMap<SiteId, Receipt>,
-) -> Result<Causes, StoreError> {
+    records_max: usize,
+) -> Result<Found, StoreError> {
     let mut causes = Causes::new();
     let space = network.main_space();
     let logs = Logs::load(journal, space)?;
@@ -99,10 +111,11 @@ pub fn causes(
     for space in [network.membership_space(), space] {
         fates(journal, space, &holes, &mut damaged, &mut causes)?;
     }
-    name_damaged(journal, space, &damaged, &mut causes)?;
+    name_damaged(journal, space, &damaged, records_max, &mut causes)?;
     unreadable(journal, space, own, &mut causes)?;
-    off_schema(journal, space, own, &mut causes)?;
-    Ok(causes)
+    let (cause, partly_checked) = off_schema(journal, space, records_max)?;
+    causes.extend(cause.map(|cause| ((Reason::SchemaMismatch, own), cause)));
+    Ok(Found { causes, partly_checked })
 }
 
 impl Cause {
@@ -208,18 +221,26 @@ fn fates(
     })
 }
 
-/// Names the records of damaged entries by the places of their last changes. Reads the rows of all records, where
-/// anything is damaged.
+/// Names the records of damaged entries by the places of their last changes. Reads the rows of records, where anything
+/// is damaged.
 fn name_damaged(
     journal: &impl ReadStore,
     space: SpaceId,
     damaged: &BTreeMap<u64, SiteId>,
+    records_max: usize,
     causes: &mut Causes,
 ) -> Result<(), StoreError> {
     if damaged.is_empty() {
         return Ok(());
     }
+    let mut read = 0;
     walk(journal, &records::records_of_space(space), None, |key, value| {
+        if read == records_max {
+            let damaged = causes.iter_mut().filter(|((reason, _), _)| *reason == Reason::Damaged);
+            damaged.for_each(|(_, cause)| cause.has_more_records = true);
+            return Ok(false);
+        }
+        read += 1;
         let row = RecordRow::decode(value)?;
         let sites = row.changes.last.iter().filter_map(|place| damaged.get(&place.position));
         for site in sites {
@@ -249,39 +270,34 @@ fn unreadable(
     })
 }
 
-/// Records that do not fit their schemas, and how many they are in each collection.
+/// Records that do not fit their schemas, and how many they are in each collection; beside it the collections that were
+/// not read to their end. Each has an equal share of what is left of `records_max`.
 fn off_schema(
     journal: &impl ReadStore,
     space: SpaceId,
-    own: SiteId,
-    causes: &mut Causes,
-) -> Result<(), StoreError> {
-    let mut room = CHECKED_MAX;
-    let mut told = Vec::new();
-    let mut cause = Cause::default();
+    records_max: usize,
+) -> Result<(Option<Cause>, Vec<String>), StoreError> {
+    let mut declared = Vec::new();
     for collection in read::collections(journal, space)?.into_keys() {
-        let Some(schema) = read::schema(journal, space, &collection)? else { continue };
-        let (mut count, mut after) = (0, None);
-        loop {
-            let bounds =
-                Bounds { records: SCAN_ROWS, bytes: usize::MAX, looked_at: room, sorted: 0 };
-            let page = misfits(journal, (space, &collection), &schema, after.as_deref(), bounds)?;
-            room -= page.looked_at;
-            count += page.records.len();
-            page.records.into_iter().for_each(|misfit| cause.add(collection.clone(), misfit.id));
-            after = page.next;
-            cause.has_more_records |= room == 0 && after.is_some();
-            if room == 0 || after.is_none() {
-                break;
-            }
-        }
+        let schema = read::schema(journal, space, &collection)?;
+        declared.extend(schema.map(|schema| (collection, schema)));
+    }
+    let (mut left, mut room) = (declared.len(), records_max);
+    let (mut counts, mut partly_checked, mut cause) = (Vec::new(), Vec::new(), Cause::default());
+    for (collection, schema) in declared {
+        let looked_at = (room / left).max(1);
+        let bounds = Bounds { records: looked_at, bytes: usize::MAX, looked_at, sorted: 0 };
+        let page = misfits(journal, (space, &collection), &schema, None, bounds)?;
+        (left, room) = (left - 1, room.saturating_sub(page.read));
+        let count = page.records.len();
+        page.records.into_iter().for_each(|misfit| cause.add(collection.clone(), misfit.id));
+        cause.has_more_records |= page.next.is_some() && count > 0;
         if count > 0 {
-            told.push(format!("{count} of {collection}"));
+            let at_least = if page.next.is_some() { "at least " } else { "" };
+            counts.push(format!("{at_least}{count} of {collection}"));
         }
+        partly_checked.extend(page.next.map(|_| collection));
     }
-    if !told.is_empty() {
-        cause.detail = Some(told.join(", "));
-        causes.insert((Reason::SchemaMismatch, own), cause);
-    }
-    Ok(())
+    let cause = (!counts.is_empty()).then(|| Cause { detail: Some(counts.join(", ")), ..cause });
+    Ok((cause, partly_checked))
 }

@@ -315,12 +315,16 @@ fn records_from_before_a_schema_are_found_until_they_are_written_again() {
         assert_eq!(found, ids(&all));
     }
     let root = pair.replicas[0].network().unwrap();
-    let why = |pair: &Pair| {
-        let causes =
-            causes(pair.replicas[0].store(), root, pair.site(0), [], &BTreeMap::new()).unwrap();
-        causes.get(&(Reason::SchemaMismatch, pair.site(0))).map(|cause| cause.detail.clone())
+    let why = |pair: &Pair, records_max| {
+        let (tables, own) = (pair.replicas[0].store(), pair.site(0));
+        let found = causes(tables, root, own, [], &BTreeMap::new(), records_max).unwrap();
+        let cause = found.causes.get(&(Reason::SchemaMismatch, own));
+        (cause.and_then(|cause| cause.detail.clone()), found.partly_checked)
     };
-    assert_eq!(why(&pair), Some(Some("5 of sales".to_owned())));
+    assert_eq!(why(&pair, 6), (Some("5 of sales".to_owned()), Vec::new()));
+    // Of a collection that is too large it says what it saw, and that this was not all.
+    let partly = vec!["sales".to_owned()];
+    assert_eq!(why(&pair, 4), (Some("at least 3 of sales".to_owned()), partly.clone()));
     for n in 0..6 {
         import(
             &mut pair,
@@ -329,5 +333,7 @@ fn records_from_before_a_schema_are_found_until_they_are_written_again() {
             json!({"total": format!("{n}.50"), "branch": "B"}),
         );
     }
-    assert_eq!((page(&pair, None, bounds(10, 10)).records, why(&pair)), (Vec::new(), None));
+    assert_eq!(page(&pair, None, bounds(10, 10)).records, Vec::new());
+    assert_eq!(why(&pair, 6), (None, Vec::new()));
+    assert_eq!(why(&pair, 4), (None, partly));
 }

@@ -265,9 +265,9 @@ fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
             |notice: &Notice| matches!(notice, Notice::Void { author, .. } if *author == liar);
         assert!(world.notices(office).iter().any(void), "office {office}");
         let why = |store: &SimulatedStore, _| {
-            why::causes(store, network, world.site_id(office), [], &BTreeMap::new())
+            why::causes(store, network, world.site_id(office), [], &BTreeMap::new(), 1000)
         };
-        let causes = world.read(office, why).unwrap();
+        let causes = world.read(office, why).unwrap().causes;
         let told = causes[&(Reason::Void, liar.site)].detail.as_deref().unwrap();
         assert!(told.starts_with("record ") && told.contains("/x: "), "{told}");
     }

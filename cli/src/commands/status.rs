@@ -55,10 +55,17 @@ pub(crate) async fn why(context: &Context) -> Result<(), CliError> {
     if context.json {
         return output::json(&answer);
     }
-    if answer.in_step {
+    let WhyAnswer { in_step, causes, partly_checked } = answer;
+    for collection in partly_checked {
+        output::note(format_args!(
+            "{collection} is large, only its first records were held against its schema; \
+             `branchline schema check {collection}` looks at all"
+        ));
+    }
+    if in_step {
         return output::line("all in step");
     }
-    for (number, cause) in answer.causes.iter().enumerate() {
+    for (number, cause) in causes.iter().enumerate() {
         if number > 0 {
             output::line("")?;
         }

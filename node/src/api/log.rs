@@ -18,6 +18,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, Code};
 use super::extract::{InSpace, Params, page_records};
 use super::history::name_of;
+use super::page;
+use super::query::turn;
 use super::sites::find_keys;
 use super::status::rfc3339;
 use crate::handle::Handle;
@@ -101,6 +103,10 @@ pub struct WhyAnswer {
     pub in_step: bool,
     /// What is not in step, by reason and site.
     pub causes: Vec<CauseAnswer>,
+    /// Collections of which only the first records were held against their schema here, because there are too many:
+    /// `GET /v1/schemas/{collection}/check` looks at all.
+    #[serde(default)]
+    pub partly_checked: Vec<String>,
 }
 
 /// What is not in step for one reason at one site.
@@ -309,12 +315,15 @@ pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, Api
     let members: Vec<_> = handle.sites().await?.into_iter().map(|site| site.site).collect();
     let own = handle.site();
     let receipts = handle.receipts_of(root.main_space()).await?;
+    let records_max = page::bounds(0).looked_at;
+    let turn = turn().await?;
     let read = handle.read(move |journal, _| {
+        let _turn = turn;
         let refusal = journal.refusal();
-        Ok((why::causes(journal, root, own, members, &receipts)?, refusal))
+        Ok((why::causes(journal, root, own, members, &receipts, records_max)?, refusal))
     });
-    let (found, refusal) = read.await?;
-    let mut causes: Vec<_> = found
+    let (why::Found { causes, partly_checked }, refusal) = read.await?;
+    let mut causes: Vec<_> = causes
         .into_iter()
         .map(|((reason, site), cause)| cause_answer(reason, site, cause, &names))
         .collect();
@@ -330,7 +339,7 @@ pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, Api
         has_more_records: false,
         detail,
     }));
-    Ok(Json(WhyAnswer { in_step: causes.is_empty(), causes }))
+    Ok(Json(WhyAnswer { in_step: causes.is_empty(), causes, partly_checked }))
 }
 
 fn cause_answer(

@@ -96,7 +96,7 @@ pub(crate) async fn check(
         let schema = read::schema(tables, space, &collection)?.unwrap_or_default();
         misfits::misfits(tables, (space, &collection), &schema, after.as_deref(), bounds)
     });
-    let misfits::Misfits { records, looked_at, next } = read.await?;
+    let misfits::Misfits { records, looked_at, next, .. } = read.await?;
     let records = records.into_iter().map(misfit).collect();
     Ok(Json(SchemaCheckAnswer { records, looked_at, next }))
 }
