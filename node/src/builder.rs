@@ -176,3 +176,56 @@ async fn tell_time(messages: mpsc::Sender<Message>) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use branchline_crdt::membership::Role;
+    use futures::poll;
+
+    use super::*;
+    use crate::init::init;
+    use crate::network::Event;
+
+    #[tokio::test]
+    async fn a_ticket_asked_for_right_after_the_start_waits_for_the_addresses() {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path(), "head", true).unwrap();
+        let mut config = Config::new(data.path());
+        config.settings.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        let opened = Opened::open(&config).await.unwrap();
+        let network_config = NetworkConfig {
+            keypair: opened.folder.key().unwrap().to_libp2p(),
+            listen: config.settings.listen.clone(),
+            peers: Vec::new(),
+            mdns: false,
+            peer_book: data.path().join(PEERS_FILE),
+            limits: NetworkLimits::default(),
+        };
+        // What the network says is held back here.
+        let (said, mut heard) = mpsc::channel::<Message>(QUEUE_MAX);
+        let (network, network_task) = network::start(network_config, said).unwrap();
+        let (messages, queue) = mpsc::channel(QUEUE_MAX);
+        let extensions = Arc::new(Extensions::new(Vec::new(), None).unwrap());
+        let queues = (messages.clone(), queue);
+        let node = opened.run(Some(network.clone()), queues, extensions).unwrap();
+        let handle = node.handle();
+        let lifetime = Duration::from_secs(60);
+        let mut invited = Box::pin(handle.invite(Role::Writer, lifetime, Vec::new()));
+        assert!(poll!(&mut invited).is_pending());
+        loop {
+            let said = heard.recv().await.unwrap();
+            let is_address = matches!(said, Message::Network(Event::Listening(_)));
+            messages.send(said).await.unwrap();
+            if is_address {
+                break;
+            }
+        }
+        let ticket = invited.await.unwrap();
+        assert_eq!(ticket.addresses.len(), 1, "{:?}", ticket.addresses);
+        stop_network(&network, network_task).await;
+        node.shutdown().await;
+    }
+}
