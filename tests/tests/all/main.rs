@@ -27,6 +27,8 @@ mod offices;
 mod openapi;
 mod queries;
 mod revocation;
+mod schemas;
+mod settle;
 mod spaces;
 mod terminal;
 mod usb_stick;

@@ -321,6 +321,56 @@ fn what_is_not_described_is_not_there() {
     }
 }
 
+/// Whoever makes a client of the description, and a gateway that enforces it, rely on its bounds.
+#[test]
+fn what_the_description_excludes_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = Office::init(PROGRAM, folder.path(), "head", true);
+    head.start();
+    head.run(["put", "_schema", "products", r#"{"price": "decimal"}"#]).ok();
+    head.run(["put", "products", "tea", r#"{"price": "2.50"}"#]).ok();
+    let document = Document::of(&head);
+    let (address, token) = head.api();
+    let client = client();
+    let ask = |path: &str, query: &[(&str, &str)]| {
+        let mut asked = reqwest::Url::parse(&format!("http://{address}{path}")).unwrap();
+        if !query.is_empty() {
+            asked.query_pairs_mut().extend_pairs(query);
+        }
+        client.get(asked).bearer_auth(&token).send().unwrap().status().as_u16()
+    };
+    let (mut refused, mut wrong) = (0, Vec::new());
+    for (_, path) in document.operations().iter().filter(|(method, _)| method == "get") {
+        let place = path.replace("{collection}", "products").replace("{id}", "tea");
+        if place.contains('{') || ask(&place, &[]) != 200 {
+            continue;
+        }
+        let parameters = document.json()["paths"][path]["get"]["parameters"].as_array().cloned();
+        let parameters = parameters.unwrap_or_default();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            let number = |bound: &str| schema[bound].as_i64();
+            let beyond = [
+                number("maxLength").map(|max| "a".repeat(max as usize + 1)),
+                number("minimum").map(|min| (min - 1).to_string()),
+                number("maximum").map(|max| (max + 1).to_string()),
+                schema["pattern"].is_string().then(|| "\u{1}".to_owned()),
+                (schema["type"] == "boolean").then(|| "perhaps".to_owned()),
+            ];
+            for value in beyond.into_iter().flatten() {
+                let status = ask(&place, &[(name, &value)]);
+                refused += 1;
+                if !(400..500).contains(&status) {
+                    let shown: String = value.chars().take(20).collect();
+                    wrong.push(format!("{path}?{name}={shown:?}: {status}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(refused > 60, "only {refused} values were tried");
+}
+
 #[test]
 fn the_description_holds_together() {
     let folder = tempfile::tempdir().unwrap();
