@@ -1,11 +1,13 @@
 //! What values the parameters of requests may have, as the API's description says it: patterns, lengths and ranges. One
 //! name means one thing, wherever it stands.
 
+use branchline_crdt::membership::SITE_NAME_BYTES_MAX;
 use branchline_crdt::query::TEXT_BYTES_MAX;
 use branchline_crdt::record::{COLLECTION_BYTES_MAX, RECORD_ID_BYTES_MAX};
 use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
+use super::extract::CURSOR_CHARS_MAX;
 use super::writes::KEY_BYTES_MAX;
 use super::{PAGE_RECORDS, PAGE_RECORDS_MAX};
 
@@ -26,12 +28,10 @@ const ENTRY: &str = "^(_network/)?[0-9A-Fa-f]{4,16}/[0-9]+$";
 /// A place in a list, or an entry.
 const BEFORE: &str = "^([0-9]+|(_network/)?[0-9A-Fa-f]{4,16}/[0-9]+)$";
 const ENTRY_CHARS_MAX: usize = 46;
-/// Longest id of a site or space, and longest name in characters.
-const NAME_CHARS_MAX: usize = 64;
+/// Longest name, and longest id of a site or space.
+const NAME_CHARS_MAX: usize = SITE_NAME_BYTES_MAX;
 /// Longest cursor of the feed.
 const FEED_CURSOR_CHARS_MAX: usize = 1026;
-/// Longest cursor of a list, which holds what the records are in order by.
-const CURSOR_CHARS_MAX: usize = 16 * 1024;
 /// Longest list of versions that is of use.
 const TAGS_CHARS_MAX: usize = 8 * 1024;
 const TIME_CHARS_MAX: usize = 16;

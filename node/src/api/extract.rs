@@ -214,6 +214,22 @@ pub fn page_records(asked: Option<usize>) -> Result<usize, ApiError> {
     }
 }
 
+/// Longest cursor of a list, which holds what the records are in order by: 16 fields of 512 bytes at most, in base64.
+pub(super) const CURSOR_CHARS_MAX: usize = 16 * 1024;
+
+/// Where a page is to begin: the `next` of the page before, an id or a cursor.
+pub(super) fn page_after(asked: Option<String>) -> Result<Option<String>, ApiError> {
+    let is_place =
+        |text: &String| text.len() <= CURSOR_CHARS_MAX && !text.contains(char::is_control);
+    match asked {
+        Some(text) if !is_place(&text) => {
+            let message = "after is no place in the list, expected the `next` of the page before";
+            Err(ApiError::new(Code::BadParameter, message))
+        }
+        Some(_) | None => Ok(asked),
+    }
+}
+
 /// How long to wait, as `30s` or `500ms`, at most `longest`.
 pub fn wait_time(name: &str, text: &str, longest: Duration) -> Result<Duration, ApiError> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| time.try_into().ok());

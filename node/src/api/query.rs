@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
-use super::extract::{Collection, InSpace, Params, page_records};
+use super::extract::{Collection, InSpace, Params, page_after, page_records};
 use super::page;
 
 /// Queries that are worked on at a time; others wait for their turn. Each may keep a core busy for seconds.
@@ -155,6 +155,7 @@ pub(crate) async fn list(
     Params(params): Params<ListParams>,
 ) -> Result<Json<ListAnswer>, ApiError> {
     let limit = page_records(params.limit)?;
+    let params = ListParams { after: page_after(params.after)?, ..params };
     let is_plain = params.r#where.is_none() && params.order.is_none();
     let turn = if is_plain { None } else { Some(turn().await?) };
     let read = handle.read(move |tables, space| {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
-use super::extract::{Collection, InSpace, Params, page_records};
+use super::extract::{Collection, InSpace, Params, page_after, page_records};
 use super::query::turn;
 use super::{page, schemas};
 
@@ -88,6 +88,7 @@ pub(crate) async fn check(
     Params(SchemaCheckParams { limit, after }): Params<SchemaCheckParams>,
 ) -> Result<Json<SchemaCheckAnswer>, ApiError> {
     let bounds = page::bounds(page_records(limit)?);
+    let after = page_after(after)?;
     // Says that there is none.
     let _schema = schemas::show(&handle, collection.clone()).await?;
     let turn = turn().await?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code};
-use super::extract::{Address, Collection, InSpace, JsonBody, Params, page_records};
+use super::extract::{Address, Collection, InSpace, JsonBody, Params, page_after, page_records};
 use super::page;
 use super::records;
 use super::writes::{Asked, WriteParams};
@@ -47,8 +47,9 @@ pub(crate) async fn list(
     Params(params): Params<SchemasParams>,
 ) -> Result<Json<SchemasAnswer>, ApiError> {
     let limit = page_records(params.limit)?;
+    let after = page_after(params.after)?;
     let read = handle.read(move |tables, space| {
-        let (by_id, after) = (Query::default(), params.after.map(Cursor::behind));
+        let (by_id, after) = (Query::default(), after.map(Cursor::behind));
         let bounds = page::bounds(limit);
         Ok(query::page(tables, space, SCHEMA_COLLECTION, &by_id, after.as_ref(), bounds))
     });

@@ -148,7 +148,9 @@ fn what_is_written_while_many_are_settled_is_never_overwritten() {
             }
             written
         });
-        head.run(["settle", "products", "--take-site", "north"]).ok();
+        let settled = head.run(["settle", "products", "--take-site", "north"]);
+        println!("{}", settled.stderr);
+        settled.ok();
         is_settled.store(true, Ordering::Relaxed);
         till.join().unwrap()
     });
