@@ -14,6 +14,7 @@ mod crash_kills;
 mod data_folder;
 mod disk_faults;
 mod disk_flips;
+mod documents;
 mod feed;
 mod files;
 mod hostile_http;

@@ -1,7 +1,5 @@
 //! Automerge documents on their way out: by the command line, by HTTP, and what is said where one cannot be had.
 
-#![allow(missing_docs)]
-
 use std::fs;
 use std::path::Path;
 
@@ -15,7 +13,8 @@ use branchline_tests::{Office, client, converge};
 use reqwest::blocking::Response;
 use serde_json::{Value, json};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_branchline-under-test");
+use crate::PROGRAM;
+
 const TEA: &str = "/v1/records/products/tea";
 const AUTOMERGE: &str = "application/vnd.automerge";
 
