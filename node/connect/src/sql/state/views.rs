@@ -33,6 +33,9 @@ pub enum ViewChange {
     Drop(u32, Key),
 }
 
+const BY_KEY: &str = "SELECT key, id, version, cells FROM view WHERE tbl = ? AND key IN (SELECT value FROM json_each(?))";
+// Left to itself SQLite reads all views of the table.
+const BY_RECORD: &str = "SELECT key, id, version, cells FROM view INDEXED BY view_id WHERE tbl = ? AND id IN (SELECT value FROM json_each(?))";
 /// Views that one statement writes.
 const VIEWS_PER_STATEMENT: usize = 100;
 
@@ -44,9 +47,8 @@ impl State {
         keys: &[Key],
     ) -> Result<BTreeMap<Key, View>, StateError> {
         let keys_text: Vec<_> = keys.iter().map(Key::to_text).collect();
-        let sql = "SELECT key, id, version, cells FROM view WHERE tbl = ? AND key IN (SELECT value FROM json_each(?))";
         let views =
-            self.read_views(sql, table, &keys_text, keys.first().map_or(1, |key| key.0.len()));
+            self.read_views(BY_KEY, table, &keys_text, keys.first().map_or(1, |key| key.0.len()));
         Ok(views.await?.into_iter().map(|view| (view.key.clone(), view)).collect())
     }
 
@@ -57,8 +59,7 @@ impl State {
         key_columns: usize,
         ids: &[String],
     ) -> Result<BTreeMap<String, View>, StateError> {
-        let sql = "SELECT key, id, version, cells FROM view WHERE tbl = ? AND id IN (SELECT value FROM json_each(?))";
-        let views = self.read_views(sql, table, ids, key_columns).await?;
+        let views = self.read_views(BY_RECORD, table, ids, key_columns).await?;
         Ok(views.into_iter().map(|view| (view.id.clone(), view)).collect())
     }
 
@@ -218,5 +219,30 @@ mod version {
     ) -> Result<Option<Version>, D::Error> {
         let text = String::deserialize(from)?;
         from_text(&text).ok_or_else(|| D::Error::custom("no version of a record"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sql::state::waiting::IS_DONE;
+
+    /// How SQLite finds what a statement names.
+    async fn search(state: &mut State, sql: &str) -> String {
+        let explained = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+        let explained = explained.bind(1).bind("[]").persistent(false);
+        let steps = explained.fetch_all(&mut state.connection).await.unwrap();
+        steps.first().unwrap().get(3)
+    }
+
+    #[tokio::test]
+    async fn what_a_batch_names_is_found_without_reading_all_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = State::open(folder.path().join("state.sqlite")).await.unwrap();
+        for (sql, by) in [(BY_KEY, "key=?"), (BY_RECORD, "id=?"), (IS_DONE, "id=?")] {
+            let search = search(&mut state, sql).await;
+            assert!(search.contains(&format!("(tbl=? AND {by})")), "{search} of {sql}");
+        }
     }
 }

@@ -6,6 +6,10 @@ use sqlx::Row;
 
 use super::{State, StateError};
 
+// By table: pairs `IN` a list are looked up by the first of them alone.
+pub(super) const IS_DONE: &str =
+    "DELETE FROM waiting WHERE tbl = ? AND id IN (SELECT value FROM json_each(?))";
+
 impl State {
     /// Records of a table that wait, at most `limit`; those that were set aside are left out.
     pub async fn waiting(&mut self, table: u32, limit: usize) -> Result<Vec<String>, StateError> {
@@ -53,10 +57,7 @@ impl State {
             ids.entry(*table).or_default().push(id);
         }
         for (table, ids) in ids {
-            // By table: pairs `IN` a list are looked up by the first of them alone.
-            let sql =
-                "DELETE FROM waiting WHERE tbl = ? AND id IN (SELECT value FROM json_each(?))";
-            self.bulk_run(sql, Some(table), &ids).await?;
+            self.bulk_run(IS_DONE, Some(table), &ids).await?;
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ use crate::sql::state::{Direction, Phase, Steps};
 const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 1024 };
 /// Feed pages are read while at most so many records of a table wait, so that reading does not run far ahead.
 const WAITING_MAX: u64 = 50_000;
+/// They are counted again after so many more, since counting takes longer with each that waits.
+const COUNT_EVERY: usize = 10_000;
 
 /// How often it is looked at whether reading can go on.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(200);
@@ -105,6 +107,7 @@ impl Worker {
             return Ok(());
         }
         let waiting: Vec<(u32, String)> = waiting.into_iter().collect();
+        self.uncounted += waiting.len();
         let progress = self.progress.clone();
         let steps = Steps { progress: Some(&progress), waiting: &waiting, ..Steps::default() };
         self.state.keep(steps).await?;
@@ -122,11 +125,14 @@ impl Worker {
         if Instant::now() < self.catch_up_due {
             return Ok(false);
         }
-        for number in self.applied_tables().collect::<Vec<_>>() {
-            if self.works(number) && self.state.waits_for_more(number, WAITING_MAX).await? {
-                self.catch_up_due = Instant::now() + CATCH_UP_EVERY;
-                return Ok(false);
+        if self.uncounted >= COUNT_EVERY {
+            for number in self.applied_tables().collect::<Vec<_>>() {
+                if self.works(number) && self.state.waits_for_more(number, WAITING_MAX).await? {
+                    self.catch_up_due = Instant::now() + CATCH_UP_EVERY;
+                    return Ok(false);
+                }
             }
+            self.uncounted = 0;
         }
         let Some(feed) = &mut self.feed else { return Ok(false) };
         let page = feed.page(PAGE).await?;

@@ -149,6 +149,8 @@ pub(crate) struct Worker {
     catalogue_due: Instant,
     acknowledge_due: Instant,
     catch_up_due: Instant,
+    /// Records that came to wait since those that wait were counted.
+    uncounted: usize,
     lease_due: Instant,
     /// The tables of which something may be set aside.
     aside: BTreeSet<u32>,
@@ -197,6 +199,7 @@ impl Worker {
             catalogue_due: now,
             acknowledge_due: now,
             catch_up_due: now,
+            uncounted: 0,
             lease_due: now,
             aside: BTreeSet::new(),
             page_rows: BTreeMap::new(),
