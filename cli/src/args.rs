@@ -26,8 +26,8 @@ pub(crate) use check::CheckArgs;
 pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use files::{BackupCommand, BundleArgs};
 pub(crate) use records::{
-    ExportArgs, FileFormat, GetArgs, ImportArgs, LISTED, ListArgs, RecordArgs, SchemaCommand,
-    SummaryArgs, WatchArgs,
+    ExportArgs, FileFormat, GetArgs, ImportArgs, LISTED, ListArgs, MergeDocumentArgs, RecordArgs,
+    SchemaCommand, SummaryArgs, WatchArgs,
 };
 pub(crate) use settle::SettleArgs;
 pub(crate) use space::SpaceCommand;
@@ -247,6 +247,8 @@ pub(crate) enum SiteCommand {
         #[command(flatten)]
         record: RecordArgs,
     },
+    /// Take in an Automerge document of a record, which another program has edited
+    MergeDocument(MergeDocumentArgs),
     /// List the records of a collection
     List(ListArgs),
     /// Count the records of a collection, and sum them up, by group
@@ -370,6 +372,7 @@ impl SiteCommand {
             | Self::Patch { .. }
             | Self::Delete { .. }
             | Self::Undelete { .. }
+            | Self::MergeDocument(_)
             | Self::List(_)
             | Self::Summary(_)
             | Self::Count { .. }

@@ -26,8 +26,8 @@ use args::{
 use client::Client;
 use commands::{
     backup, bridge, bundle, check, conflicts, decisions, document, export, history, import, init,
-    log, maintenance, members, membership, records, run, schema, schema_check, settle, space,
-    status, summary, sync, unsent, watch,
+    log, maintenance, members, membership, merge_document, records, run, schema, schema_check,
+    settle, space, status, summary, sync, unsent, watch,
 };
 use error::CliError;
 
@@ -167,6 +167,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Patch { record, fields } => records::patch(context, &record, &fields).await,
         SiteCommand::Delete { record } => records::delete(context, &record).await,
         SiteCommand::Undelete { record } => records::undelete(context, &record).await,
+        SiteCommand::MergeDocument(args) => merge_document::run(context, args).await,
         SiteCommand::List(args) => records::list(context, args).await,
         SiteCommand::Summary(args) => summary::summary(context, &args).await,
         SiteCommand::Count { collection } => records::count(context, &collection).await,

@@ -2,7 +2,7 @@
 
 use lru::LruCache;
 
-use crate::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite};
+use crate::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite, Transaction};
 use crate::ids::SpaceId;
 use crate::record::{ActorBytes, RecordChange};
 use crate::replica::FRAME_ENTRY;
@@ -39,22 +39,34 @@ pub fn made_by(
     origin: &Origin,
 ) -> Result<Option<Vec<MadeChange>>, StoreError> {
     let held: Option<EntryId> = row(journal, "origin", &records::origin(space, origin))?;
-    let Some(EntryId { author, seq }) = held else { return Ok(None) };
-    let entry: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
-    let lost = || StoreError::Tables { reason: "the entry of an origin has no row".to_owned() };
-    let at = Position(entry.ok_or_else(lost)?.position);
-    let damaged = |reason: &str| StoreError::Damaged { position: at, reason: reason.to_owned() };
-    let Ok(Body::Transactions(transactions)) = read_entry(journal, at)?.body() else {
-        return Err(damaged("an entry with changes of records was expected"));
-    };
-    let mut transactions = transactions.into_iter();
+    let Some(held) = held else { return Ok(None) };
+    let mut transactions = transactions_of(journal, space, held)?.into_iter();
     let made = transactions.find(|transaction| transaction.origin.as_ref() == Some(origin));
-    let made = made.ok_or_else(|| damaged("the transaction of an origin is not in its entry"))?;
+    let lost = "the entry of an origin does not hold its transaction".to_owned();
+    let made = made.ok_or(StoreError::Tables { reason: lost })?;
     let change = |RecordWrite { collection, id, change }| {
         let hash = change.hash();
         MadeChange { collection, id, hash }
     };
     Ok(Some(made.changes.into_iter().map(change).collect()))
+}
+
+/// The transactions of an entry that an origin names.
+pub(crate) fn transactions_of(
+    journal: &impl ReadStore,
+    space: SpaceId,
+    EntryId { author, seq }: EntryId,
+) -> Result<Vec<Transaction>, StoreError> {
+    let entry: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
+    let lost = || StoreError::Tables { reason: "the entry of an origin has no row".to_owned() };
+    let position = Position(entry.ok_or_else(lost)?.position);
+    match read_entry(journal, position)?.body() {
+        Ok(Body::Transactions(transactions)) => Ok(transactions),
+        Ok(Body::Membership(_)) | Err(_) => {
+            let reason = "an entry with changes of records was expected".to_owned();
+            Err(StoreError::Damaged { position, reason })
+        }
+    }
 }
 
 /// Where all of a record's changes are, in the order in which they were applied.

@@ -4,8 +4,13 @@
 
 use std::time::Duration;
 
+use automerge::ROOT;
+use automerge::transaction::Transactable as _;
 use branchline_node::{Config, Node, init};
+use serde_json::json;
 
+#[path = "../examples/document.rs"]
+mod document;
 #[path = "../examples/feed.rs"]
 mod feed;
 #[path = "../examples/till.rs"]
@@ -34,5 +39,27 @@ async fn a_till_sells_once_and_a_consumer_goes_on_where_it_was() {
     assert!(seen().await.is_empty());
     till::sell(&handle, 2, "tea", 3).await.unwrap();
     assert!(seen().await[0].contains("-5"));
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_program_takes_a_record_works_on_it_and_gives_it_back() {
+    let data = tempfile::tempdir().unwrap();
+    init(data.path(), "office", true).unwrap();
+    let node = Node::open(Config::new(data.path())).await.unwrap();
+    let office = node.handle();
+    let tea = json!({"price": 2, "stock": {"$inc": 10}});
+    office.merge("products", "tea", tea).await.unwrap();
+    let merged = document::work(&office, |tea| {
+        tea.put(ROOT, "price", 3)?;
+        tea.increment(ROOT, "stock", -1)
+    });
+    let merged = merged.await.unwrap();
+    let read = office.get("products", "tea").await.unwrap().unwrap();
+    // The record's own: what it was written with, and the counter that all sites share.
+    assert_eq!((merged.taken, merged.known), (1, 2));
+    assert_eq!(merged.version, Some(read.version()));
+    let fields = branchline_node::records::fields_into_json(read.fields);
+    assert_eq!(serde_json::Value::from(fields), json!({"price": 3, "stock": 9}));
     node.shutdown().await;
 }

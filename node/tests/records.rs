@@ -2,9 +2,11 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use automerge::transaction::Transactable;
+use automerge::{AutoCommit, ROOT, ScalarValue};
 use branchline_node::records::{
-    DocumentError, Edit, Expected, NoDocument, NotWritten, Origin, RecordEdit, Value, Version,
-    WriteError,
+    DocumentError, DocumentFault, DocumentNotMerged, DocumentRefused, Edit, Expected, MergeOptions,
+    NoDocument, NotWritten, Origin, RecordEdit, Value, Version, WriteError,
 };
 use branchline_node::{Config, Handle, Node, init};
 use serde_json::json;
@@ -121,4 +123,55 @@ async fn what_is_put_together_wrongly_is_told_and_writes_nothing() {
         assert_eq!((empty.records_changed, empty.entry), (0, None));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_document_is_taken_in_once_also_after_a_restart_and_wholly_or_not_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    init(data.path(), "office", true).unwrap();
+    let mut doc = AutoCommit::new();
+    doc.put(ROOT, "stock", ScalarValue::counter(5)).unwrap();
+    let open = async || Node::open(Config::new(data.path())).await.unwrap();
+    let node = open().await;
+    let handle = node.handle();
+    let options = |is_new| MergeOptions { is_new, ..MergeOptions::default() };
+    let missing = handle.merge_document("products", "tea", doc.save(), options(false)).await;
+    let is_missing = matches!(&missing, Err(DocumentNotMerged::Write(WriteError::Document(error)))
+        if matches!(**error, DocumentRefused::Missing));
+    assert!(is_missing, "{missing:?}");
+    let merged = handle.merge_document("products", "tea", doc.save(), options(true)).await.unwrap();
+    assert_eq!((merged.taken, merged.known), (1, 0));
+    let again = handle.merge_document("products", "tea", doc.save(), options(false)).await.unwrap();
+    assert_eq!((again.taken, again.known), (0, 1));
+    // The same document is another record's edits too.
+    let other = handle.merge_document("products", "rice", doc.save(), options(true)).await.unwrap();
+    assert_eq!((other.taken, other.known), (1, 0));
+    drop(handle);
+    node.shutdown().await;
+    let node = open().await;
+    let handle = node.handle();
+    doc.increment(ROOT, "stock", 1).unwrap();
+    doc.commit();
+    doc.increment(ROOT, "stock", 1).unwrap();
+    let stale = MergeOptions { is_new: false, expected: Some(Expected::OneOf(Vec::new())) };
+    let refused = handle.merge_document("products", "tea", doc.save(), stale).await;
+    let is_refused =
+        matches!(&refused, Err(DocumentNotMerged::Write(WriteError::Unexpected { .. })));
+    assert!(is_refused, "{refused:?}");
+    let merged = handle.merge_document("products", "tea", doc.save(), options(false)).await;
+    assert_eq!(merged.unwrap().taken, 2);
+    let stock = async |handle: &Handle| {
+        handle.get("products", "tea").await.unwrap().unwrap().fields["stock"].clone()
+    };
+    assert_eq!(stock(&handle).await, Value::Counter(7));
+    // The second change is refused, and so nothing of the first is there.
+    doc.increment(ROOT, "stock", 1).unwrap();
+    doc.commit();
+    doc.delete(ROOT, "stock").unwrap();
+    let refused = handle.merge_document("products", "tea", doc.save(), options(false)).await;
+    assert!(refused.is_err());
+    assert_eq!(stock(&handle).await, Value::Counter(7));
+    let none = handle.merge_document("products", "tea", b"tea".to_vec(), options(false)).await;
+    assert!(matches!(none, Err(DocumentNotMerged::Document(DocumentFault::NoDocument))));
+    node.shutdown().await;
 }

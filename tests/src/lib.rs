@@ -118,7 +118,7 @@ impl Office {
     pub fn run_with<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
-        input: &str,
+        input: &(impl AsRef<[u8]> + ?Sized),
     ) -> Ran {
         let mut child = self
             .command(arguments)
@@ -129,7 +129,7 @@ impl Office {
             .expect("the program runs");
         let mut stdin = child.stdin.take().expect("standard input");
         // A command that does not read its input closes it.
-        let _ = stdin.write_all(input.as_bytes());
+        let _ = stdin.write_all(input.as_ref());
         drop(stdin);
         Ran::of(child.wait_with_output().expect("the command ends"))
     }

@@ -45,6 +45,17 @@ pub(crate) struct GetArgs {
     pub(crate) force: bool,
 }
 
+#[derive(clap::Args)]
+pub(crate) struct MergeDocumentArgs {
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
+    /// The document; `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Make a new record of it
+    #[arg(long)]
+    pub(crate) new: bool,
+}
+
 /// Records of a list where nothing else is said.
 pub(crate) const LISTED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 

@@ -16,6 +16,7 @@ pub(crate) mod log;
 pub(crate) mod maintenance;
 pub(crate) mod members;
 pub(crate) mod membership;
+pub(crate) mod merge_document;
 mod merge_file;
 pub(crate) mod records;
 pub(crate) mod run;

@@ -4,7 +4,7 @@ use super::check::{self, CheckedChange, ParsedChange, RecordChange};
 use super::edit::{self, Edit, EditError};
 use super::fault::Verdict;
 use super::hidden;
-use super::history::{Clock, History, Inconsistent};
+use super::history::{Clock, History, Inconsistent, Presence};
 use super::operation::ActorBytes;
 use super::saved;
 use super::schema::Schema;
@@ -144,6 +144,14 @@ impl Document {
         self.history.is_whole()
     }
 
+    /// Whether the record has a change, or what all sites share that is made of one. The history must be whole.
+    pub(crate) fn has_change(&self, hash: &[u8; 32]) -> bool {
+        match self.history.presence(hash) {
+            Presence::Here | Presence::Genesis => true,
+            Presence::Absent | Presence::Unknown => false,
+        }
+    }
+
     /// How far a version goes: the changes that it has; the history must be whole. The error: the beginning of the hash
     /// of a change that the record does not have.
     pub(crate) fn reach(&self, version: &Version) -> Result<Reach, [u8; 16]> {
@@ -167,6 +175,10 @@ impl Document {
             self.apply(checked)?;
         }
         Ok(self.history.has_heads(&reach.heads))
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     /// Applies a change that was made for this state.

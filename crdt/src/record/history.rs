@@ -222,6 +222,34 @@ impl History {
         meta.map_or(&[], |meta| &meta.deps)
     }
 
+    /// What a change that builds on these, which are here, names as its dependencies: those of them that no other builds on.
+    /// And they with all their ancestors. The history must be whole.
+    pub(super) fn base(&self, hashes: &BTreeSet<[u8; 32]>) -> (Vec<[u8; 32]>, Clock) {
+        // Mostly all the others are behind the newest one.
+        let all_within = |clock: &Clock| hashes.iter().all(|hash| self.is_within(hash, clock));
+        for hash in hashes {
+            if let Some(clock) = self.heads.get(hash).filter(|clock| all_within(clock)) {
+                return (vec![*hash], clock.clone());
+            }
+        }
+        let deps = self.latest_of(hashes);
+        let clock = self.clock(&deps);
+        (deps, clock)
+    }
+
+    fn is_within(&self, hash: &[u8; 32], clock: &Clock) -> bool {
+        let meta = self.changes.as_ref().and_then(|changes| changes.get(hash));
+        meta.is_some_and(|meta| {
+            clock.get(&meta.last.actor).is_some_and(|max| meta.last.counter <= *max)
+        })
+    }
+
+    /// The genesis that a change is, if it is one.
+    pub(super) fn genesis_of(&self, hash: &[u8; 32]) -> Option<&Genesis> {
+        let meta = self.changes.as_ref()?.get(hash)?;
+        self.genesis.get(&meta.last.actor).filter(|_| meta.is_genesis)
+    }
+
     /// Whether operations among `of` removed a value.
     pub(super) fn is_removed(&self, id: OpId, of: &Clock) -> bool {
         let removed_by = self.values.get(&id).map(|stored| &stored.removed_by[..]);
@@ -292,6 +320,11 @@ impl History {
     /// Whether the value was made by a genesis that is here.
     pub(crate) fn is_of_genesis(&self, id: OpId) -> bool {
         self.genesis.contains_key(&id.actor)
+    }
+
+    /// Whether an actor is that of a genesis that is here.
+    pub(super) fn is_of_genesis_actor(&self, actor: ActorBytes) -> bool {
+        self.genesis.contains_key(&actor)
     }
 
     /// How deep the object lies below the record, which is 0.

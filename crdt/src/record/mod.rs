@@ -12,6 +12,7 @@ mod edit;
 mod export;
 mod fault;
 mod first;
+mod foreign;
 mod genesis;
 mod hidden;
 mod history;
@@ -41,6 +42,11 @@ pub(crate) use export::{
 };
 pub use fault::{Fault, OperationFault, Verdict};
 pub use first::{Begun, Drafted, First, begin};
+pub use foreign::{
+    DOCUMENT_BYTES_MAX, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, DocumentFault,
+    DocumentRefused, ForeignDocument, INFLATED_BYTES_MAX, MISFITS_MAX, Merge, Misfit, MisfitReason,
+    merge_document,
+};
 pub use genesis::{Genesis, GenesisFault, GenesisKind};
 pub use history::Inconsistent;
 pub use kind::{Kind, UnknownKind};

@@ -1,6 +1,6 @@
 //! What happens to a replica.
 
-use super::Decision;
+use super::{Decision, DocumentMerge};
 use crate::entry::Origin;
 use crate::ids::{SiteId, SpaceId};
 use crate::membership::Ticket;
@@ -54,6 +54,15 @@ pub enum Input {
         space: Option<SpaceId>,
         /// The transactions.
         transactions: Vec<LocalTransaction>,
+    },
+    /// A document to be taken in, wholly or not at all.
+    MergeDocument {
+        /// Comes back in [`Output::Written`], with one result, whose changes are those that were new.
+        id: u64,
+        /// The space of records that it is for; `None`: `main`.
+        space: Option<SpaceId>,
+        /// The document, and where it belongs.
+        merge: Box<DocumentMerge>,
     },
     /// A member is connected.
     PeerUp(SiteId),

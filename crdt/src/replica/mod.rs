@@ -10,10 +10,10 @@
 //! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
-//! One file per step: `input` and `output` (what goes in and comes out), `write` (local edits), `intake` (answers with
-//! entries from others), `foresight` (what these make of records, found out beforehand), `accept` (one such entry),
-//! `stage` and `made` (what a group has changed so far), `history` (of a record, from the journal), `commit` (seal,
-//! append), `rows` (what the tables then show), `sync`, `peer`, `serve` and `gossip` (what is sent), `spaces` (and to
+//! One file per step: `input` and `output` (what goes in and comes out), `write` (local edits), `foreign` (documents that
+//! other programs edited), `intake` (answers with entries from others), `foresight` (what these make of records, found out
+//! beforehand), `accept` (one such entry), `stage` and `made` (what a group has changed so far), `history` (of a record,
+//! from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`, `peer`, `serve` and `gossip` (what is sent), `spaces` (and to
 //! whom), `merge` (bundles), `admission` (tickets, and who the members are), `introduction` (who presents itself),
 //! `former_keys`, `decision` (what a member may decide), `administration` (how it does), `receipts`, `forks`, `copies`,
 //! `repair`, `replay`.
@@ -25,6 +25,7 @@ mod commit;
 mod copies;
 mod decision;
 pub(crate) mod documents;
+mod foreign;
 mod foresight;
 mod forks;
 mod former_keys;
@@ -68,6 +69,7 @@ pub use accept::Refusal;
 pub use admission::{InviteError, JoinError};
 pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
 pub use decision::{Decision, DecisionError, SpaceDecision};
+pub use foreign::DocumentMerge;
 pub use input::{Input, LocalTransaction, RecordEdit};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use output::{Notice, Output, Validation};
@@ -194,6 +196,7 @@ impl<S: Store> Replica<S> {
     fn take(&mut self, input: Input) -> Result<(), StoreError> {
         match input {
             Input::Write { id, space, transactions } => self.write(id, space, transactions),
+            Input::MergeDocument { id, space, merge } => self.merge_document(id, space, *merge),
             Input::PeerUp(site) => self.peer_up(site),
             Input::PeerDown(site) => {
                 self.peers.remove(&site);

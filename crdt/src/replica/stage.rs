@@ -35,7 +35,7 @@ const ENOUGH_MADE: usize = 4096;
 /// Entries of others in one group: each repeat is looked up among them.
 const STAGED_ENTRIES_MAX: usize = 1024;
 /// Bytes of entries in one group, far below what one append to the journal takes.
-const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(super) const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What one group of inputs has changed so far.
 #[derive(Default)]

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
-use super::stage::{Mark, Pending, Place, StagedChange, StagedRecord, StagedWrite, WrittenIn};
+use super::stage::{
+    Mark, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedRecord, StagedWrite, WrittenIn,
+};
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{NetworkId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
-    ActorBytes, Begun, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema, SchemaError,
-    Version, View, begin, check_collection, check_record_id, validate_schema_edit,
+    ActorBytes, Begun, DocumentRefused, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema,
+    SchemaError, Version, View, begin, check_collection, check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -92,6 +94,24 @@ pub enum WriteError {
         limits::OPERATIONS_MAX
     )]
     TooLarge {
+        /// Bytes found.
+        bytes: usize,
+        /// Changes found.
+        changes: usize,
+        /// Operations found.
+        operations: usize,
+    },
+    /// A document that another program edited does not fit the record.
+    #[error(transparent)]
+    Document(#[from] Box<DocumentRefused>),
+    /// The edits of a document must fit one group of entries.
+    #[error(
+        "what is new in the document takes {bytes} bytes, {changes} changes and {operations} operations; at most \
+         {STAGED_BYTES_MAX} bytes, {} changes and {} operations are taken in at once: an earlier copy of it has less",
+        limits::CHANGES_MAX,
+        limits::OPERATIONS_MAX
+    )]
+    DocumentTooLarge {
         /// Bytes found.
         bytes: usize,
         /// Changes found.
@@ -233,13 +253,8 @@ impl<S: Store> Replica<S> {
         transaction: LocalTransaction,
         mark: &mut Mark,
     ) -> Result<StagedWrite, Stop> {
-        let network = self.network().ok_or(WriteError::NoNetwork)?;
-        let root = match space {
-            Some(space) => self.root_of(space).ok_or(WriteError::UnknownSpace)?,
-            None => network,
-        };
+        let root = self.writable_root(space)?;
         let space = root.main_space();
-        self.demand_role(root, Role::Writer, "records")?;
         if let Some(before) = self.written_before(root, space, &transaction)? {
             return Ok(StagedWrite { hashes: Vec::new(), written_in: before, is_repeat: true });
         }
@@ -280,6 +295,17 @@ impl<S: Store> Replica<S> {
             _ => WrittenIn::Group(number),
         };
         Ok(StagedWrite { hashes, written_in, is_repeat: false })
+    }
+
+    /// The root of a space whose records this site may write.
+    pub(super) fn writable_root(&self, space: Option<SpaceId>) -> Result<NetworkId, WriteError> {
+        let network = self.network().ok_or(WriteError::NoNetwork)?;
+        let root = match space {
+            Some(space) => self.root_of(space).ok_or(WriteError::UnknownSpace)?,
+            None => network,
+        };
+        self.demand_role(root, Role::Writer, "records")?;
+        Ok(root)
     }
 
     fn demand_role(

@@ -90,6 +90,8 @@ codes! {
     SchemaNotFound = "schema_not_found", NOT_FOUND;
     /// The edit does not fit the record or its schema.
     EditRefused = "edit_refused", UNPROCESSABLE_ENTITY;
+    /// What was to be taken in is no Automerge document, or one that does not fit the record.
+    DocumentRefused = "document_refused", UNPROCESSABLE_ENTITY;
     /// The record is not of the version that the request expects.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
     /// Something else was asked under the idempotency key.

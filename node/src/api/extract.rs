@@ -13,6 +13,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::{IntoParams, PartialSchema};
 
 use super::body::{self, is_gzip};
+use super::documents::AUTOMERGE;
 use super::error::{ApiError, Code};
 use super::object::Object;
 use super::values;
@@ -56,6 +57,18 @@ impl<S: Send + Sync> FromRequest<S> for LinesBody {
     }
 }
 
+/// A body that is an Automerge document.
+pub(crate) struct DocumentBody(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for DocumentBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        check_content_type(request.headers(), &[AUTOMERGE])?;
+        Ok(Self(body::read(request).await?))
+    }
+}
+
 /// A body of any length that is read as it arrives.
 pub(crate) struct StreamedBody(pub(crate) Body);
 
@@ -79,10 +92,11 @@ fn check_content_type(headers: &HeaderMap, expected: &[&str]) -> Result<(), ApiE
     if expected.iter().any(|expected| essence.eq_ignore_ascii_case(expected)) {
         return Ok(());
     }
+    let first = expected.first().copied().unwrap_or_default();
+    let hint = format!("with curl: -H 'content-type: {first}'");
     let expected = expected.join(" or ");
     let message = format!("the body's content type is {essence:?}, expected {expected}");
-    Err(ApiError::new(Code::UnsupportedMediaType, message)
-        .hint("with curl: -H 'content-type: application/json'"))
+    Err(ApiError::new(Code::UnsupportedMediaType, message).hint(hint))
 }
 
 /// The parameters of the query. Unknown ones are refused, so that a slip of the pen is noticed.

@@ -142,6 +142,8 @@ fn is_of_the_whole(error: &WriteError) -> bool {
         | WriteError::Edit(_)
         | WriteError::Schema(_)
         | WriteError::TooLarge { .. }
+        | WriteError::Document(_)
+        | WriteError::DocumentTooLarge { .. }
         | WriteError::Origin { .. }
         | WriteError::InEdit { .. }
         | WriteError::OriginReused

@@ -62,6 +62,7 @@ mod log;
 mod maintenance;
 mod membership;
 mod membership_history;
+mod merge_document;
 mod metrics;
 mod object;
 mod one_shape;
@@ -128,6 +129,7 @@ pub use log::{CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, Wh
 pub use maintenance::{RebuildAnswer, VerifyAnswer};
 pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
 pub use membership_history::{MemberStep, MembersHistoryAnswer};
+pub use merge_document::DocumentAnswer;
 pub use page::PAGE_BYTES;
 pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer, UnlikeAnswer};
 pub use records::RecordAnswer;
@@ -225,6 +227,7 @@ fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
         .routes(routes!(query::list))
         .routes(routes!(records::get, records::put, records::patch, records::delete))
         .routes(routes!(records::undelete))
+        .routes(routes!(merge_document::merge_document))
         .routes(routes!(history::history))
         .routes(routes!(history::diff))
         .routes(routes!(history::receipts))

@@ -2,14 +2,14 @@
 
 use branchline_crdt::documents::DocumentError;
 use branchline_crdt::query::{PageError, QueryError, SummaryError};
-use branchline_crdt::record::{EditError, NameError};
+use branchline_crdt::record::{DocumentRefused, EditError, NameError};
 use branchline_crdt::replica::{InviteError, JoinError, WriteError};
 use branchline_crdt::store::StoreError;
 
 use super::error::{ApiError, Code, ErrorPlace, text_of};
 use crate::extension::BackupRefused;
 use crate::handle::{NoNetwork, NoTicket, NotJoined, ReadError, SpaceNotFound, Stopped};
-use crate::records::NoDocument;
+use crate::records::{DocumentNotMerged, NoDocument};
 
 impl ApiError {
     fn role(message: String) -> Self {
@@ -30,7 +30,10 @@ impl ApiError {
             WriteError::Name(_) => Self::of(Code::BadName, error),
             WriteError::Edit(edit) => Self::of_edit(edit, error, collection, id),
             WriteError::Schema(_) => Self::of(Code::SchemaRefused, error),
-            WriteError::TooLarge { .. } => Self::of(Code::TransactionTooLarge, error),
+            WriteError::TooLarge { .. } | WriteError::DocumentTooLarge { .. } => {
+                Self::of(Code::TransactionTooLarge, error)
+            }
+            WriteError::Document(document) => Self::of_document(document),
             WriteError::Origin { .. } => Self::of(Code::BadParameter, error),
             WriteError::OriginReused => Self::of(Code::IdempotencyKeyReused, error)
                 .hint("give every request an Idempotency-Key of its own, and repeat one unchanged"),
@@ -44,6 +47,29 @@ impl ApiError {
             }
             WriteError::Unwritable { .. } => Self::of(Code::Unwritable, error)
                 .hint("make room on the disk, or mend it, and try again"),
+        }
+    }
+
+    /// Why a document was not taken in.
+    fn of_document(error: &DocumentRefused) -> Self {
+        match error {
+            DocumentRefused::Missing => Self::of(Code::RecordNotFound, error)
+                .hint("`branchline merge-document --new`, or ?new=true, makes a new record of it"),
+            DocumentRefused::Change { source: EditError::Unreadable(_), .. }
+            | DocumentRefused::Forgotten { .. } => Self::of(Code::RecordUnreadable, error),
+            DocumentRefused::TooManyOperations { .. } | DocumentRefused::TooManyGenesis { .. } => {
+                Self::of(Code::TransactionTooLarge, error)
+            }
+            DocumentRefused::Exists
+            | DocumentRefused::Stranger
+            | DocumentRefused::OfSchema
+            | DocumentRefused::NoEdits
+            | DocumentRefused::Forged { .. }
+            | DocumentRefused::Lacks { .. }
+            | DocumentRefused::Doubled { .. }
+            | DocumentRefused::Misfits { .. }
+            | DocumentRefused::Broken { .. }
+            | DocumentRefused::Change { .. } => Self::of(Code::DocumentRefused, error),
         }
     }
 
@@ -166,6 +192,16 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         Self::of(Code::StorageFailed, &error)
             .hint("`branchline verify` tells what is damaged, `branchline rebuild` mends tables")
+    }
+}
+
+impl From<DocumentNotMerged> for ApiError {
+    fn from(error: DocumentNotMerged) -> Self {
+        match error {
+            DocumentNotMerged::Document(error) => Self::of(Code::DocumentRefused, &error),
+            DocumentNotMerged::Write(error) => Self::of_write(&error, "", ""),
+            DocumentNotMerged::Stopped(error) => error.into(),
+        }
     }
 }
 

@@ -99,6 +99,13 @@ pub(crate) struct WriteParams {
     timeout: Option<String>,
 }
 
+impl WriteParams {
+    /// The same, of a write that shows no record.
+    pub(super) fn waiting(wait: Option<String>, timeout: Option<String>) -> Self {
+        Self { meta: false, wait, timeout }
+    }
+}
+
 /// What a write did, and what became of the wait for others.
 pub(crate) struct Done {
     pub(super) written: Written,
@@ -145,18 +152,32 @@ impl Asked {
         params: &WriteParams,
         edits: Vec<RecordEdit>,
     ) -> Result<Done, ApiError> {
-        let wait = self.wait_for(handle, params).await?;
-        // What can be refused is refused before anything is written.
-        let _waiting = wait.as_ref().map(|_| self.room.wait()).transpose()?;
         let origin = self.origin(handle.site(), &edits)?;
         let records: Vec<_> =
             edits.iter().map(|edit| (edit.collection.clone(), edit.id.clone())).collect();
-        let results = handle.write(vec![LocalTransaction { origin, edits }]).await?;
-        let written = match results.into_iter().next() {
-            Some(Ok(written)) => written,
-            Some(Err(error)) => return Err(refused(&error, &records)),
-            None => return Err(ApiError::new(Code::Internal, "the write was not answered")),
+        let write = async {
+            let results = handle.write(vec![LocalTransaction { origin, edits }]).await?;
+            match results.into_iter().next() {
+                Some(Ok(written)) => Ok(written),
+                Some(Err(error)) => Err(refused(&error, &records)),
+                None => Err(ApiError::new(Code::Internal, "the write was not answered")),
+            }
         };
+        self.await_held(handle, params, records.clone(), write).await
+    }
+
+    /// Awaits a write of these records, and others if that is asked for.
+    pub(super) async fn await_held(
+        &self,
+        handle: &Handle,
+        params: &WriteParams,
+        records: Vec<(String, String)>,
+        write: impl Future<Output = Result<Written, ApiError>>,
+    ) -> Result<Done, ApiError> {
+        let wait = self.wait_for(handle, params).await?;
+        // What can be refused is refused before anything is written.
+        let _waiting = wait.as_ref().map(|_| self.room.wait()).transpose()?;
+        let written = write.await?;
         let received = match wait {
             None => None,
             Some((wait, deadline)) => {

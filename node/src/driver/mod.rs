@@ -21,8 +21,8 @@ use branchline_crdt::ids::{NetworkId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
 use branchline_crdt::replica::{
-    Decision, DecisionError, Exchange, Input, LocalTransaction, MergeError, MergePiece, Merged,
-    Now, SpaceStatus, Status, WriteError, Written,
+    Decision, DecisionError, DocumentMerge, Exchange, Input, LocalTransaction, MergeError,
+    MergePiece, Merged, Now, SpaceStatus, Status, WriteError, Written,
 };
 use branchline_crdt::store::StoreError;
 use branchline_crdt::verify::{VerifyReport, verify};
@@ -65,6 +65,14 @@ pub(crate) enum Message {
         /// The space of records that they are for; `None`: `main`.
         space: Option<SpaceId>,
         transactions: Vec<LocalTransaction>,
+        arrived: Instant,
+        reply: WriteReply,
+    },
+    /// Takes a document in; answered as a write of one transaction.
+    MergeDocument {
+        /// The space of records that it is for; `None`: `main`.
+        space: Option<SpaceId>,
+        merge: Box<DocumentMerge>,
         arrived: Instant,
         reply: WriteReply,
     },
@@ -312,6 +320,11 @@ impl Driver {
                 let id = self.number();
                 self.writes.insert(id, (arrived, reply));
                 self.feed(Input::Write { id, space, transactions })?;
+            }
+            Message::MergeDocument { space, merge, arrived, reply } => {
+                let id = self.number();
+                self.writes.insert(id, (arrived, reply));
+                self.feed(Input::MergeDocument { id, space, merge })?;
             }
             Message::Status(reply) => {
                 // Nobody may be waiting any more; that is no fault. The same holds for all replies.

@@ -31,6 +31,7 @@
 //! ```
 
 mod document;
+mod merge_document;
 mod transaction;
 
 use branchline_crdt::changes::made_by;
@@ -46,10 +47,11 @@ pub use branchline_crdt::entry::{EntryId, Origin};
 pub use branchline_crdt::feed::{BadCursor, Change, Cursor, Item, Told, Values};
 pub use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
 pub use branchline_crdt::record::{
-    BadVersion, Conflict, ConflictValue, DECIMAL_DIGITS_MAX, Datetime, DatetimeError, Edit,
-    EditError, Expected, FIELD_NAME_BYTES_MAX, FieldSpec, Fields, INCREMENT_MAX, Kind, NameError,
-    RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION, Schema, SchemaError, VALUE_BYTES_MAX, Value, Version,
-    View, check_collection, check_record_id, decimal_of, fields_into_json,
+    BadVersion, Conflict, ConflictValue, DECIMAL_DIGITS_MAX, DOCUMENT_BYTES_MAX, Datetime,
+    DatetimeError, DocumentFault, DocumentRefused, Edit, EditError, Expected, FIELD_NAME_BYTES_MAX,
+    FieldSpec, Fields, INCREMENT_MAX, Kind, NameError, RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION,
+    Schema, SchemaError, VALUE_BYTES_MAX, Value, Version, View, check_collection, check_record_id,
+    decimal_of, fields_into_json,
 };
 pub use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written};
 pub use branchline_crdt::store::{ReadJournal, ReadStore, StoreError};
@@ -57,6 +59,7 @@ pub use branchline_crdt::tables::ReadTables;
 pub use branchline_crdt::tables::records::RecordKey;
 pub use branchline_crdt::{query, read};
 pub use document::NoDocument;
+pub use merge_document::{DocumentNotMerged, MergeOptions, MergedDocument};
 pub use transaction::TransactionBuilder;
 
 /// Why something was not written. Nothing of it shows anywhere, unless the node stopped meanwhile: then it may have been
@@ -130,11 +133,7 @@ impl Handle {
     /// # Errors
     /// [`ReadError`].
     pub async fn get(&self, collection: &str, id: &str) -> Result<Option<View>, ReadError> {
-        let (collection, id) = (collection.to_owned(), id.to_owned());
-        let read = self.read_briefly(move |tables, space| {
-            read::record(tables, &RecordKey { space, collection, id })
-        });
-        Ok(read.await?.filter(|view| !view.deleted))
+        Ok(self.view(collection, id).await?.filter(|view| !view.deleted))
     }
 
     /// Edits of several records, which become visible together or not at all.

@@ -25,7 +25,8 @@ pub(crate) struct Story {
 
 /// Who writes what is mutated.
 pub(crate) const LIAR: ActorBytes = ActorBytes([2; 16]);
-const OTHER: ActorBytes = ActorBytes([1; 16]);
+/// Who else writes.
+pub(crate) const OTHER: ActorBytes = ActorBytes([1; 16]);
 
 /// The record.
 pub(crate) fn story() -> &'static Story {
@@ -33,7 +34,7 @@ pub(crate) fn story() -> &'static Story {
     STORY.get_or_init(make)
 }
 
-fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     let fields = [("stock", "counter"), ("notes", "text")];
     let field = |(path, kind): (&str, &str)| (path.to_owned(), Value::Str(kind.to_owned()));
     Schema::from_fields(&fields.into_iter().map(field).collect()).expect("a schema")

@@ -23,6 +23,7 @@ mod operations;
 mod records;
 #[cfg(feature = "node")]
 mod storage;
+mod uploads;
 
 use peak_alloc::PeakAlloc;
 
@@ -62,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     changes::CHANGE,
     changes::DOCUMENT,
     operations::OPERATIONS,
+    uploads::UPLOAD,
     members::REPLICA,
     bundles::BUNDLE,
     members::MEMBERSHIP,

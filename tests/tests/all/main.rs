@@ -22,6 +22,7 @@ mod hostile_peer;
 mod import;
 mod inspect;
 mod local_access;
+mod merge_document;
 mod metrics;
 mod network_links;
 mod offices;

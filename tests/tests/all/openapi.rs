@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use automerge::transaction::Transactable as _;
 use branchline_node::api::Code;
 use branchline_tests::openapi::{Document, Exchange, Operation};
 use branchline_tests::till::Till;
@@ -131,6 +132,13 @@ fn write(asker: &mut Asker, head: &Office) {
     asker.ask(head, "DELETE", tea, Value::Null);
     asker.refused(head, "GET", tea, Value::Null, "record_not_found");
     asker.ask(head, "POST", &format!("{tea}/undelete"), Value::Null);
+    let mut document = automerge::AutoCommit::new();
+    document.put(automerge::ROOT, "price", "1.20").unwrap();
+    let document = ("application/vnd.automerge", document.save());
+    let rice = "/v1/records/products/rice/document";
+    assert_eq!(asker.send(head, "POST", rice, document.clone()).status, 404);
+    assert_eq!(asker.send(head, "POST", &format!("{rice}?new=true"), document).status, 200);
+    asker.refused(head, "POST", rice, json!({}), "unsupported_media_type");
     asker.refused(head, "PUT", tea, json!([]), "bad_json");
     asker.refused(head, "PUT", "/v1/records/Products/1", json!({}), "bad_name");
     asker.refused(head, "PUT", tea, json!({"price": [1]}), "edit_refused");

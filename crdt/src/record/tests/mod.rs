@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod datetimes;
+mod editors;
+mod foreign;
+mod foreign_hostile;
+mod foreign_laws;
 mod format;
 mod hostile;
 mod laws;

@@ -96,6 +96,15 @@ impl Office {
         self.versions.push(Version::of(&view));
     }
 
+    /// Takes over a document to which its own changes were added.
+    pub(super) fn take_over(&mut self, document: Document, changes: Vec<RecordChange>) {
+        self.live = document.clone();
+        self.document = document;
+        self.reload();
+        let actor = self.actor;
+        self.entries.extend(changes.into_iter().map(|change| Entry { actor, change }));
+    }
+
     /// The record as it was at a version.
     pub(super) fn seen(&self, version: &Version) -> Document {
         let reach = self.document.reach(version).unwrap();

@@ -55,13 +55,28 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Bytes {
+        self.exchange(accept, method, path, ("application/json", body)).await
+    }
+
+    /// The answer to a POST of a body of a content type.
+    pub(crate) async fn send(&mut self, content_type: &str, path: &str, body: Vec<u8>) -> Bytes {
+        self.exchange("*/*", Method::POST, path, (content_type, body)).await
+    }
+
+    async fn exchange(
+        &mut self,
+        accept: &str,
+        method: Method,
+        path: &str,
+        (content_type, body): (&str, Vec<u8>),
+    ) -> Bytes {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::ACCEPT, accept)
             .header(header::HOST, self.address.to_string())
             .header(header::AUTHORIZATION, &self.authorization)
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, content_type)
             .body(Full::new(Bytes::from(body)))
             .expect("a request");
         if self.requests.ready().await.is_err() {

@@ -1,7 +1,9 @@
-//! Records go out as Automerge documents, and all of them are held to what Automerge reads. A real process.
+//! Records go out as Automerge documents and come back edited, and all of them are held to what Automerge reads. A real process.
 
 use std::time::Instant;
 
+use automerge::transaction::Transactable;
+use automerge::{AutoCommit, ROOT};
 use branchline_node::api::AUTOMERGE;
 use branchline_tests::Office;
 use branchline_tests::process::Gauge;
@@ -27,6 +29,9 @@ pub(crate) fn run(bench: &mut Bench) {
         });
         let runs: Vec<Figures> = (0..bench.runs).map(|_| out(bench, &office)).collect();
         let form = format!("out of a record with {changes} changes");
+        bench.report.add(&Work { job: "documents", form: &form, records: 1, by: "process" }, &runs);
+        let runs: Vec<Figures> = (0..bench.runs).map(|_| back(bench, &office)).collect();
+        let form = format!("back of a record with {changes} changes");
         bench.report.add(&Work { job: "documents", form: &form, records: 1, by: "process" }, &runs);
         office.stop();
     }
@@ -71,6 +76,34 @@ fn out(bench: &Bench, office: &Office) -> Figures {
     vec![
         ("out_ms", took.as_secs_f64() * 1_000.0),
         ("document_kib", bytes as f64 / 1_024.0),
+        ("more_memory_mib", after.peak_kib.saturating_sub(before.memory_kib) as f64 / 1_024.0),
+    ]
+}
+
+/// A record that was edited in two fields comes back.
+fn back(bench: &Bench, office: &Office) -> Figures {
+    let path = format!("/v1/records/{COLLECTION}/{RECORD}");
+    let document = bench.runtime.block_on(async {
+        let mut client = Client::connect(office).await;
+        client.ask_for(AUTOMERGE, Method::GET, &path, Vec::new()).await
+    });
+    let mut document = AutoCommit::load(&document).expect("a document");
+    document.put(ROOT, "total_cents", 1).expect("a field");
+    document.increment(ROOT, "stock", 1).expect("a counter");
+    let bytes = document.save();
+    Gauge::reset_peak(office.pid());
+    let before = Gauge::of(office.pid());
+    let (took, answer) = bench.runtime.block_on(async {
+        let mut client = Client::connect(office).await;
+        let started = Instant::now();
+        let answer = client.send(AUTOMERGE, &format!("{path}/document"), bytes).await;
+        (started.elapsed(), answer)
+    });
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!(answer["taken"], 1, "{answer}");
+    let after = Gauge::of(office.pid());
+    vec![
+        ("back_ms", took.as_secs_f64() * 1_000.0),
         ("more_memory_mib", after.peak_kib.saturating_sub(before.memory_kib) as f64 / 1_024.0),
     ]
 }

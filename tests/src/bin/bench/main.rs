@@ -93,7 +93,7 @@ enum Job {
     Query,
     /// Subscribers hear of what is written
     Feed,
-    /// Records go out as Automerge documents, and are held to what Automerge reads
+    /// Records go out as Automerge documents, come back edited, and are held to what Automerge reads
     Documents,
     /// Rows of a database become records, by a bridge
     SqlCapture,

@@ -193,6 +193,8 @@ impl Worker {
             | WriteError::Name(_)
             | WriteError::Edit(_)
             | WriteError::Schema(_)
+            | WriteError::Document(_)
+            | WriteError::DocumentTooLarge { .. }
             | WriteError::Unexpected { .. }
             | WriteError::UnknownVersion { .. }
             | WriteError::Unreadable { .. } => Ok(Sent::Refuses(index.unwrap_or(0), error)),

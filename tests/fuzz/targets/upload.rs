@@ -1,0 +1,3 @@
+#![no_main]
+
+branchline_fuzz::fuzz!("upload");
