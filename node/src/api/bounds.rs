@@ -24,6 +24,8 @@ const SINCE: &str = "^(start|now|c1[A-Za-z0-9_-]+)$";
 const FEED_CURSOR: &str = "^c1[A-Za-z0-9_-]+$";
 /// A hash or the beginning of it, or an entry.
 const CHANGE: &str = "^([0-9a-f]+|[0-9A-Fa-f]{4,16}/[0-9]+)$";
+/// A version, which is hashes with `-` between them, or a [`CHANGE`].
+const VERSION: &str = "^([0-9a-f]+(-[0-9a-f]{64})*|[0-9A-Fa-f]{4,16}/[0-9]+)$";
 const ENTRY: &str = "^(_network/)?[0-9A-Fa-f]{4,16}/[0-9]+$";
 /// A place in a list, or an entry.
 const BEFORE: &str = "^([0-9]+|(_network/)?[0-9A-Fa-f]{4,16}/[0-9]+)$";
@@ -65,6 +67,7 @@ fn schema(parameter: &Parameter, is_read: bool) -> Option<Object> {
         "wait" => text(WAIT_FOR, NAME_CHARS_MAX + "received:".len()),
         "timeout" => text(TIME, TIME_CHARS_MAX),
         "from" | "to" => text(CHANGE, 64),
+        "at" => text(VERSION, TAGS_CHARS_MAX),
         "If-Match" => text(ENTITY_TAGS, TAGS_CHARS_MAX),
         "If-None-Match" if is_read => text(ENTITY_TAGS, TAGS_CHARS_MAX),
         "If-None-Match" => ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["*"])),
