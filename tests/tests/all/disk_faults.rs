@@ -59,7 +59,11 @@ fn assert_refused(office: &Office, expected: &str) {
     let refused = office.get("/v1/status")["writes_refused"].clone();
     assert!(refused.as_str().is_some_and(|reason| reason.contains(expected)), "{refused}");
     assert!(office.run(["status"]).ok().contains("refused"));
-    // Readiness is red, and says no more to those without a token; the node is there all the same.
+}
+
+/// Readiness is red, and says no more to those without a token; the node is there all the same.
+#[track_caller]
+fn assert_not_ready(office: &Office, expected: &str) {
     let (status, answer) = without_token(office, "/readyz");
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("not_ready")), "{answer}");
@@ -131,6 +135,7 @@ fn a_full_disk_refuses_writes_serves_reads_and_takes_up_again() {
 
     let ballast = fill(&disk, 4);
     assert_refused(&head, "6 MiB are kept");
+    assert_not_ready(&head, "6 MiB are kept");
     assert_has(&head, &["before"]);
     fs::remove_file(&ballast).unwrap();
     put_ok(&head, "between");
@@ -139,6 +144,7 @@ fn a_full_disk_refuses_writes_serves_reads_and_takes_up_again() {
     // Now another program takes the reserve too.
     let ballast = fill(&disk, 0);
     assert_refused(&head, "0 MiB left");
+    assert_not_ready(&head, "0 MiB left");
     assert_has(&head, &["before", "between"]);
     // However it ended on the full disk, and however often: it starts, for reading, and says where there is no room.
     let mut ballasts = vec![ballast];
@@ -152,6 +158,7 @@ fn a_full_disk_refuses_writes_serves_reads_and_takes_up_again() {
         ballasts.push(fill(&disk, 0));
         head.start();
         assert_refused(&head, "0 MiB left");
+        assert_not_ready(&head, "0 MiB left");
         assert_refused(&head, &disk.0.display().to_string());
         assert_has(&head, &["before", "between"]);
         let log = fs::read_to_string(head.log_path()).unwrap();
@@ -213,6 +220,10 @@ fn a_journal_that_cannot_be_synced_or_written_refuses_writes_until_it_can() {
         fault.on(call, errno, "/journal/");
         assert_refused(&head, expected);
         assert_refused(&head, expected);
+        if errno != ENOSPC {
+            // The disk has room: as far as can be seen without a write, it takes one again.
+            assert_not_ready(&head, expected);
+        }
         assert_has(&head, &["before"]);
         fault.off();
         // One that changes something: only what is appended shows that the disk takes appends again.
