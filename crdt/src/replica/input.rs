@@ -48,7 +48,7 @@ pub struct LocalTransaction {
 pub enum Input {
     /// Local transactions, each judged on its own.
     Write {
-        /// Comes back in [`Output::Written`].
+        /// Comes back in [`Output::Written`](super::Output::Written).
         id: u64,
         /// The space of records that they are for; `None`: `main`.
         space: Option<SpaceId>,
@@ -57,7 +57,8 @@ pub enum Input {
     },
     /// A document to be taken in, wholly or not at all.
     MergeDocument {
-        /// Comes back in [`Output::Written`], with one result, whose changes are those that were new.
+        /// Comes back in [`Output::Written`](super::Output::Written), with one result, whose changes are those that were
+        /// new.
         id: u64,
         /// The space of records that it is for; `None`: `main`.
         space: Option<SpaceId>,
@@ -72,7 +73,7 @@ pub enum Input {
     Gossip {
         /// The member that handed it on.
         from: SiteId,
-        /// Comes back in [`Output::Validate`].
+        /// Comes back in [`Output::Validate`](super::Output::Validate).
         token: u64,
         /// A [`crate::protocol::Gossip`].
         data: Vec<u8>,
@@ -81,12 +82,12 @@ pub enum Input {
     Request {
         /// The member.
         from: SiteId,
-        /// Comes back in [`Output::Respond`].
+        /// Comes back in [`Output::Respond`](super::Output::Respond).
         token: u64,
         /// A [`crate::protocol::Request`].
         body: Vec<u8>,
     },
-    /// A member answered [`Output::Request`].
+    /// A member answered [`Output::Request`](super::Output::Request).
     Response {
         /// The member.
         from: SiteId,
@@ -95,10 +96,10 @@ pub enum Input {
         /// A [`crate::protocol::Answer`].
         body: Vec<u8>,
     },
-    /// [`Output::Prepare`] is done. Always fed, or handed to [`Replica::begin_taking`] instead, and for one member in the
-    /// order of the outputs.
+    /// [`Output::Prepare`](super::Output::Prepare) is done. Always fed, or handed to
+    /// [`Replica::begin_taking`](super::Replica::begin_taking) instead, and for one member in the order of the outputs.
     Prepared(Prepared),
-    /// [`Output::Request`] was not answered.
+    /// [`Output::Request`](super::Output::Request) was not answered.
     RequestFailed {
         /// The member.
         to: SiteId,
@@ -111,12 +112,12 @@ pub enum Input {
     Introduction {
         /// The site, as the connection proves it.
         from: SiteId,
-        /// Comes back in [`Output::AnswerIntroduction`].
+        /// Comes back in [`Output::AnswerIntroduction`](super::Output::AnswerIntroduction).
         token: u64,
         /// A [`crate::protocol::Introduction`].
         body: Vec<u8>,
     },
-    /// The answer to [`Output::Introduce`].
+    /// The answer to [`Output::Introduce`](super::Output::Introduce).
     IntroductionAnswer {
         /// Who answered.
         from: SiteId,
@@ -129,7 +130,7 @@ pub enum Input {
     Join(Box<Ticket>),
     /// A decision of a member, from the user.
     Decide {
-        /// Comes back in [`Output::Decided`].
+        /// Comes back in [`Output::Decided`](super::Output::Decided).
         id: u64,
         /// The decision.
         decision: Decision,

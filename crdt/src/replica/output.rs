@@ -9,21 +9,22 @@ use crate::prepare::Job;
 /// What a replica wants done. In order.
 #[derive(Debug)]
 pub enum Output {
-    /// The answer to [`Input::Write`]; what it says is durable.
+    /// The answer to [`Input::Write`](super::Input::Write); what it says is durable.
     Written {
         /// The write's id.
         id: u64,
         /// One result per transaction, in order.
         results: Vec<Result<Written, WriteError>>,
     },
-    /// The answer to [`Input::Decide`]; what it says is durable.
+    /// The answer to [`Input::Decide`](super::Input::Decide); what it says is durable.
     Decided {
         /// The decision's id.
         id: u64,
         /// Whether it was made.
         result: Result<(), DecisionError>,
     },
-    /// Ask a member; the answer comes as [`Input::Response`] or [`Input::RequestFailed`].
+    /// Ask a member; the answer comes as [`Input::Response`](super::Input::Response) or
+    /// [`Input::RequestFailed`](super::Input::RequestFailed).
     Request {
         /// The member.
         to: SiteId,
@@ -32,12 +33,12 @@ pub enum Output {
         /// The message.
         body: Vec<u8>,
     },
-    /// Do this, on any thread, and feed what it comes to as [`Input::Prepared`]. At most two for each connected member
-    /// and space are not done.
+    /// Do this, on any thread, and feed what it comes to as [`Input::Prepared`](super::Input::Prepared). At most two for
+    /// each connected member and space are not done.
     Prepare(Job),
     /// Answer a request.
     Respond {
-        /// Of [`Input::Request`].
+        /// Of [`Input::Request`](super::Input::Request).
         token: u64,
         /// The message.
         body: Vec<u8>,
@@ -53,7 +54,7 @@ pub enum Output {
     },
     /// Answer an introduction.
     AnswerIntroduction {
-        /// Of [`Input::Introduction`].
+        /// Of [`Input::Introduction`](super::Input::Introduction).
         token: u64,
         /// The message.
         body: Vec<u8>,
@@ -69,7 +70,7 @@ pub enum Output {
     },
     /// What to do with a gossip message of another's.
     Validate {
-        /// Of [`Input::Gossip`].
+        /// Of [`Input::Gossip`](super::Input::Gossip).
         token: u64,
         /// The judgement.
         verdict: Validation,
