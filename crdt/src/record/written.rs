@@ -1,7 +1,12 @@
-//! Numbers as they are written, digit by digit: what a field of each kind makes of them, exactly or not at all.
+//! Numbers and times as they are written: what a field of each kind makes of them, exactly or not at all.
 
+use super::datetime::{Datetime, DatetimeError};
+use super::kind::Kind;
 use super::limits::DECIMAL_DIGITS_MAX;
-use super::value::is_decimal;
+use super::value::{Value, is_decimal, timestamp_from_text};
+
+/// The form of a decimal, for errors.
+pub(crate) const DECIMAL_FORM: &str = "a decimal like \"-12.50\" of at most 38 digits";
 
 /// Decimals of so many digits are told apart by floats of 64 bits, unless those are very small.
 const FLOAT_DIGITS: usize = 15;
@@ -36,6 +41,32 @@ pub(crate) enum Whole {
 pub(crate) struct Significant {
     pub(crate) digits: String,
     pub(crate) power: i64,
+}
+
+/// A text as a field of a kind that is replaced as a whole has it; the error is the form that was expected. `None`: no
+/// value of the kind is written as a text, or in another form elsewhere.
+pub(crate) fn of_text(kind: Kind, text: &str) -> Option<Result<Value, &'static str>> {
+    match kind {
+        Kind::String => Some(Ok(Value::Str(text.to_owned()))),
+        Kind::Decimal if is_decimal(text) => Some(Ok(Value::Str(text.to_owned()))),
+        Kind::Decimal => Some(Err(DECIMAL_FORM)),
+        Kind::Timestamp => {
+            let time = timestamp_from_text(text).map(Value::Timestamp);
+            Some(time.ok_or("an RFC 3339 timestamp like \"2026-01-31T12:00:00Z\""))
+        }
+        Kind::Datetime => {
+            let time = text.parse::<Datetime>().map(|time| Value::Str(time.to_string()));
+            Some(time.map_err(|error: DatetimeError| error.expected()))
+        }
+        Kind::Integer
+        | Kind::Float
+        | Kind::Boolean
+        | Kind::Bytes
+        | Kind::Counter
+        | Kind::Text
+        | Kind::List
+        | Kind::Map => None,
+    }
 }
 
 impl<'t> Written<'t> {

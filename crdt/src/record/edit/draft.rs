@@ -1,15 +1,15 @@
 //! A change in the making: operations that may refer to each other before they have ids.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use smol_str::SmolStr;
 
 use super::error::EditError;
+use super::finish::{Base, finish};
 use crate::record::check::{ParsedChange, RecordChange};
-use crate::record::chunk::{self, Decoded};
 use crate::record::genesis::{Genesis, GenesisKind};
 use crate::record::history::History;
-use crate::record::limits::{CHANGE_BYTES_MAX, GENESIS_MAX, OPERATIONS_MAX};
+use crate::record::limits::OPERATIONS_MAX;
 use crate::record::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation};
 
 /// An object that is there, or that an operation of the draft makes.
@@ -39,15 +39,6 @@ struct DraftOperation {
     place: Place,
     action: Action,
     preds: Vec<OpId>,
-}
-
-/// What a change comes after, but for the genesis that it brings.
-struct Base {
-    deps: BTreeSet<[u8; 32]>,
-    /// The greatest counter of an operation.
-    max_op: u64,
-    /// How many changes the actor made.
-    seq: u64,
 }
 
 /// A change in the making.
@@ -129,8 +120,7 @@ impl<'a> Draft<'a> {
     ) -> Result<Option<(RecordChange, ParsedChange)>, EditError> {
         let own = whole.tip_hash(actor);
         let hashes = self.history.heads().copied().chain(own).collect();
-        let deps = whole.latest_of(&hashes);
-        let clock = whole.clock(&deps);
+        let (deps, clock) = whole.base(&hashes);
         self.let_go(|id| whole.is_removed(id, &clock));
         let base = Base {
             deps: deps.into_iter().collect(),
@@ -183,31 +173,9 @@ impl<'a> Draft<'a> {
         if found > OPERATIONS_MAX {
             return Err(EditError::TooManyOperations { found });
         }
-        let around: BTreeSet<Genesis> = self.genesis.iter().filter_map(Genesis::parent).collect();
-        let genesis: Vec<Genesis> = self.genesis.difference(&around).cloned().collect();
-        if genesis.len() > GENESIS_MAX {
-            return Err(EditError::TooManyGenesis { found: genesis.len() });
-        }
-        let Base { mut deps, mut max_op, seq } = base;
-        let mut made = BTreeMap::new();
-        for genesis in &genesis {
-            max_op = max_op.max(genesis.op_id().counter);
-            let changes = genesis.changes();
-            deps.extend(changes.last().map(|own| own.hash));
-            made.extend(changes.into_iter().map(|made| (made.operation.id, made)));
-        }
-        let deps: Vec<[u8; 32]> = deps.into_iter().collect();
-        let seq = seq + 1;
-        let start_op = max_op.saturating_add(1);
-        let operations = resolve(self.operations, actor, start_op);
-        let body = chunk::build(actor, seq, start_op, time_ms, &deps, &operations);
-        if body.len() > CHANGE_BYTES_MAX {
-            return Err(EditError::TooLarge { found: body.len() });
-        }
-        let hash = chunk::hash(&body);
-        let change = Decoded { hash, actor, seq, start_op, time_ms, deps, operations };
-        let parsed = ParsedChange { change, genesis: made.into_values().collect() };
-        Ok(Some((RecordChange { genesis, body }, parsed)))
+        let Self { operations, genesis, .. } = self;
+        let ids = |start_op| resolve(operations, actor, start_op);
+        finish(base, &genesis, actor, time_ms, ids).map(Some)
     }
 }
 

@@ -5,12 +5,13 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::error::EditError;
 use super::fields::Path;
-use crate::record::datetime::{Datetime, DatetimeError};
 use crate::record::history::Content;
 use crate::record::kind::Kind;
 use crate::record::operation::Shape;
-use crate::record::value::{Value, is_decimal, timestamp_from_text};
-use crate::record::written::{Whole, decimal_of, exact_float, nearest_float, whole};
+use crate::record::value::{Value, timestamp_from_text};
+use crate::record::written::{
+    DECIMAL_FORM, Whole, decimal_of, exact_float, nearest_float, of_text, whole,
+};
 
 /// What a field shall hold.
 #[derive(Debug)]
@@ -124,6 +125,11 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
         expected: kind.as_str(),
         found: kind_name(json),
     };
+    if let Json::String(text) = json
+        && let Some(read) = of_text(kind, text)
+    {
+        return Ok(Wanted::Register(read.map_err(form)?));
+    }
     let register = match (kind, json) {
         (Kind::Counter, Json::Number(n)) => {
             return Ok(Wanted::Counter(integer(n, path, wrong_kind)?));
@@ -131,7 +137,6 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
         (Kind::Text, Json::String(s)) => return Ok(Wanted::Text(s)),
         (Kind::List, Json::Array(items)) => return Ok(Wanted::List(items)),
         (Kind::Map, Json::Object(fields)) => return Ok(Wanted::Map(fields)),
-        (Kind::String, Json::String(s)) => Value::Str(s.clone()),
         (Kind::Integer, Json::Number(n)) => Value::Int(integer(n, path, wrong_kind)?),
         (Kind::Float, Json::Number(n)) => {
             Value::Float(nearest_float(n.as_str()).ok_or_else(|| EditError::FloatRange {
@@ -140,27 +145,12 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
             })?)
         }
         (Kind::Boolean, Json::Bool(b)) => Value::Bool(*b),
-        (Kind::Timestamp, Json::String(s)) => Value::Timestamp(
-            timestamp_from_text(s)
-                .ok_or_else(|| form("an RFC 3339 timestamp like \"2026-01-31T12:00:00Z\""))?,
-        ),
         (Kind::Timestamp, Json::Number(n)) => Value::Timestamp(integer(n, path, wrong_kind)?),
         (Kind::Bytes, Json::String(s)) => Value::Bytes(
             BASE64.decode(s.as_bytes()).map_err(|_| form("standard base64 with padding"))?,
         ),
-        (Kind::Decimal, Json::String(_) | Json::Number(_)) => {
-            let decimal = match json {
-                Json::Number(n) => decimal_of(n.as_str()),
-                Json::String(s) if is_decimal(s) => Some(s.clone()),
-                _ => None,
-            };
-            Value::Str(
-                decimal.ok_or_else(|| form("a decimal like \"-12.50\" of at most 38 digits"))?,
-            )
-        }
-        (Kind::Datetime, Json::String(s)) => {
-            let time: Datetime = s.parse().map_err(|e: DatetimeError| form(e.expected()))?;
-            Value::Str(time.to_string())
+        (Kind::Decimal, Json::Number(n)) => {
+            Value::Str(decimal_of(n.as_str()).ok_or_else(|| form(DECIMAL_FORM))?)
         }
         (
             Kind::String

@@ -10,6 +10,7 @@ mod draft;
 mod elements;
 mod error;
 mod fields;
+pub(super) mod finish;
 mod json;
 
 use serde_json::{Map, Value as Json};

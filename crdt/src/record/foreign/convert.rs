@@ -1,11 +1,10 @@
 //! Values of other programs, as the kinds that a schema declares have them. Nothing is rounded: what does not fit exactly
 //! does not fit.
 
-use super::super::datetime::{Datetime, DatetimeError};
 use super::super::kind::Kind;
 use super::super::limits::INCREMENT_MAX;
-use super::super::value::{Value, is_decimal, timestamp_from_text};
-use super::super::written::{Whole, whole};
+use super::super::value::Value;
+use super::super::written::{self, Whole, whole};
 use super::fault::MisfitReason;
 
 /// How much of a bad value an error shows, in characters.
@@ -38,31 +37,17 @@ pub(super) fn of_text(kind: Kind, text: &str) -> Result<Value, MisfitReason> {
         found: text.chars().take(SHOWN_CHARACTERS).collect(),
         form,
     };
-    match kind {
-        Kind::String => Ok(Value::Str(text.to_owned())),
-        Kind::Integer => match whole(text) {
-            Whole::Is(n) => Ok(Value::Int(n)),
-            Whole::TooLarge | Whole::Broken => {
-                Err(form("a whole number of at most 64 bits like \"-12\""))
-            }
-        },
-        Kind::Decimal if is_decimal(text) => Ok(Value::Str(text.to_owned())),
-        Kind::Decimal => Err(form("a decimal like \"-12.50\" of at most 38 digits")),
-        Kind::Timestamp => timestamp_from_text(text)
-            .map(Value::Timestamp)
-            .ok_or_else(|| form("an RFC 3339 timestamp like \"2026-01-31T12:00:00Z\"")),
-        Kind::Datetime => {
-            let time = text.parse::<Datetime>();
-            let time = time.map_err(|error: DatetimeError| form(error.expected()))?;
-            Ok(Value::Str(time.to_string()))
+    if let Some(read) = written::of_text(kind, text) {
+        return read.map_err(form);
+    }
+    if kind != Kind::Integer {
+        return Err(MisfitReason::Kind { expected: kind, found: "string" });
+    }
+    match whole(text) {
+        Whole::Is(n) => Ok(Value::Int(n)),
+        Whole::TooLarge | Whole::Broken => {
+            Err(form("a whole number of at most 64 bits like \"-12\""))
         }
-        Kind::Float
-        | Kind::Boolean
-        | Kind::Bytes
-        | Kind::Counter
-        | Kind::Text
-        | Kind::List
-        | Kind::Map => Err(MisfitReason::Kind { expected: kind, found: "string" }),
     }
 }
 

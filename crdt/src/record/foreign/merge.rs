@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::check::{ParsedChange, RecordChange};
-use super::super::chunk::{self, Decoded};
+use super::super::chunk;
 use super::super::document::{Document, Edited};
 use super::super::edit::EditError;
+use super::super::edit::finish::{Base, finish};
 use super::super::fault::{Fault, Verdict};
-use super::super::genesis::Genesis;
 use super::super::history::{History, Presence};
 use super::super::kind::Kind;
-use super::super::limits::{CHANGE_BYTES_MAX, COUNTER_MAX, GENESIS_MAX, OPERATIONS_MAX};
+use super::super::limits::{COUNTER_MAX, OPERATIONS_MAX};
 use super::super::operation::{Action, ActorBytes, Key, ObjectId};
 use super::super::schema::Schema;
 use super::super::value::Value;
@@ -282,17 +282,18 @@ impl<'m> Scene<'m> {
             return Ok(None);
         }
         let refused = |source| DocumentRefused::Change { hash: change.hash, source };
-        let (own, parsed) = self.build(history, new, deps)?;
+        let (own, parsed) = self.build(history, change.hash, new, deps)?;
         let edited = record.take_edit(own, parsed).map_err(refused)?;
         self.own_tip = Some(edited.hash);
         self.known.hashes.insert(change.hash, vec![edited.hash]);
         Ok(Some(edited))
     }
 
-    /// Gives the operations their ids and builds the change.
+    /// Gives the operations their ids and builds the change that becomes of the document's change of this hash.
     fn build(
         &mut self,
         history: &History,
+        hash: [u8; 32],
         new: New,
         deps: Vec<[u8; 32]>,
     ) -> Result<(RecordChange, ParsedChange), DocumentRefused> {
@@ -300,50 +301,38 @@ impl<'m> Scene<'m> {
         if operations.len() > OPERATIONS_MAX {
             return Err(DocumentRefused::TooManyOperations { found: operations.len() });
         }
-        let around: BTreeSet<Genesis> = genesis.iter().filter_map(Genesis::parent).collect();
-        let genesis: Vec<Genesis> = genesis.difference(&around).cloned().collect();
-        if genesis.len() > GENESIS_MAX {
-            return Err(DocumentRefused::TooManyGenesis { found: genesis.len() });
-        }
-        let mut deps: BTreeSet<[u8; 32]> = deps.into_iter().collect();
-        let mut max_op = clock.values().copied().max().unwrap_or(0);
-        let mut made = BTreeMap::new();
-        for genesis in &genesis {
-            max_op = max_op.max(genesis.op_id().counter);
-            let changes = genesis.changes();
-            deps.extend(changes.last().map(|own| own.hash));
-            made.extend(changes.into_iter().map(|made| (made.operation.id, made)));
-        }
-        let start_op = max_op + 1;
-        for operation in &mut operations {
-            operation.id = settled(operation.id, start_op);
-            if let ObjectId::Made(id) = &mut operation.object {
-                *id = settled(*id, start_op);
+        let base = Base {
+            deps: deps.into_iter().collect(),
+            max_op: clock.values().copied().max().unwrap_or(0),
+            seq: history.tip(self.actor).map_or(0, |tip| tip.seq),
+        };
+        let (actor, time_ms, known) = (self.actor, self.request.time_ms, &mut self.known);
+        let built = finish(base, &genesis, actor, time_ms, |start_op| {
+            for operation in &mut operations {
+                operation.id = settled(operation.id, start_op);
+                if let ObjectId::Made(id) = &mut operation.object {
+                    *id = settled(*id, start_op);
+                }
+                if let Key::Element(id) = &mut operation.key {
+                    *id = settled(*id, start_op);
+                }
+                operation.preds.iter_mut().for_each(|id| *id = settled(*id, start_op));
+                operation.preds.sort_unstable();
             }
-            if let Key::Element(id) = &mut operation.key {
-                *id = settled(*id, start_op);
-            }
-            operation.preds.iter_mut().for_each(|id| *id = settled(*id, start_op));
-            operation.preds.sort_unstable();
-        }
-        self.known.settle(start_op);
-        let deps: Vec<[u8; 32]> = deps.into_iter().collect();
-        let (actor, time_ms) = (self.actor, self.request.time_ms);
-        let seq = history.tip(actor).map_or(0, |tip| tip.seq) + 1;
-        let body = chunk::build(actor, seq, start_op, time_ms, &deps, &operations);
-        let hash = chunk::hash(&body);
-        let refused = |source| DocumentRefused::Change { hash, source };
-        if body.len() > CHANGE_BYTES_MAX {
-            return Err(refused(EditError::TooLarge { found: body.len() }));
-        }
-        let change = Decoded { hash, actor, seq, start_op, time_ms, deps, operations };
-        let found = change.end_op();
+            known.settle(start_op);
+            operations
+        });
+        let refused = |source| match source {
+            EditError::TooManyGenesis { found } => DocumentRefused::TooManyGenesis { found },
+            source => DocumentRefused::Change { hash, source },
+        };
+        let (change, parsed) = built.map_err(refused)?;
+        let found = parsed.change.end_op();
         if found > COUNTER_MAX {
             let verdict = Verdict::Fault(Fault::Counter { found });
             return Err(refused(EditError::Refused(verdict)));
         }
-        let parsed = ParsedChange { change, genesis: made.into_values().collect() };
-        Ok((RecordChange { genesis, body }, parsed))
+        Ok((change, parsed))
     }
 
     /// The kind of the field at a path.
