@@ -18,7 +18,7 @@ use branchline_crdt::tables::records::RecordKey;
 use branchline_crdt::verify::VerifyReport;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::wall_ms;
 use crate::drafts;
@@ -46,8 +46,6 @@ pub struct Handle {
     pub(crate) token: Arc<Token>,
     /// The root of the private space that it addresses; `None`: `main`.
     pub(crate) root: Option<NetworkId>,
-    /// One document of another program is read at a time: what that takes is bounded for one.
-    pub(crate) documents: Arc<Semaphore>,
     /// The node's; they hold handles themselves.
     pub(crate) extensions: Weak<Extensions>,
 }

@@ -260,7 +260,6 @@ impl Opened {
             metrics,
             token,
             root,
-            documents: Arc::new(tokio::sync::Semaphore::new(1)),
             extensions: Arc::downgrade(&extensions),
         };
         let thread = std::thread::Builder::new().name("replica".to_owned());

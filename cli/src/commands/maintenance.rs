@@ -24,11 +24,11 @@ pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<()
     }
     let (entries, records) = (counted_entries(report.entries), counted(report.records, "record"));
     if context.json {
-        let mut told = json!(report);
+        let mut answer = json!(report);
         if let Some(found) = &documents {
-            told["documents"] = json!(found);
+            answer["documents"] = json!(found);
         }
-        output::json(&told)?;
+        output::json(&answer)?;
     } else if report.sound {
         let alike = documents.as_ref().map(|found| counted(found.records, "record"));
         let alike = alike.map(|read| format!("; Automerge reads {read} alike"));

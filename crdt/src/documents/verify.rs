@@ -44,7 +44,7 @@ pub struct DocumentsReport {
 pub struct DocumentsPage {
     /// What was found in it.
     pub report: DocumentsReport,
-    /// All records that there are, for whoever shows how far it is.
+    /// All records that there are, to show how far it is.
     pub records_total: u64,
     /// Where the next page begins; `None`: this is the last.
     pub next: Option<Vec<u8>>,
@@ -115,7 +115,7 @@ fn verify(
     report: &mut DocumentsReport,
 ) -> Result<u64, StoreError> {
     let mut found = difference(journal, entries, key, row);
-    // The tables may have been made anew meanwhile.
+    // The tables may have been rebuilt meanwhile.
     if let Err(_) | Ok((_, Some(_))) = found
         && let now = journal.get(&key.record())?
         && now.as_deref() != Some(row)
@@ -162,11 +162,11 @@ fn difference(
     let loaded = load_automerge(&saved).map_err(unreadable)?;
     let read = view_of_automerge(&loaded).map_err(unreadable)?;
     let shown = row.view().map_err(failed)?;
-    Ok((held.changes.len() as u64, told(&shown, &read)))
+    Ok((held.changes.len() as u64, first_difference(&shown, &read)))
 }
 
 /// The first thing that two views of a record do not have in common, in words.
-fn told(shown: &View, read: &View) -> Option<String> {
+fn first_difference(shown: &View, read: &View) -> Option<String> {
     if shown == read {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::record::Version;
 use data_encoding::HEXLOWER;
@@ -13,7 +13,7 @@ use super::accept::prefers;
 use super::error::{ApiError, Code};
 use super::extract::{Address, Params};
 use super::history::never_written;
-use super::records::{entity_tag, names_version, view_written};
+use super::records::{entity_tag, not_modified, view_written};
 use crate::handle::Handle;
 use crate::records::{DocumentsPage, DocumentsReport};
 
@@ -33,14 +33,10 @@ pub(super) async fn answer(
     at: Option<String>,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let known = |tag: &HeaderValue| {
-        let answer = || (StatusCode::NOT_MODIFIED, [(header::ETAG, tag.clone())]).into_response();
-        names_version(headers, tag).then(answer)
-    };
     if at.is_none() {
         // The version alone takes no time.
         let tag = entity_tag(&Version::of(&view_written(handle, address).await?))?;
-        if let Some(answer) = known(&tag) {
+        if let Some(answer) = not_modified(headers, &tag) {
             return Ok(answer);
         }
     }
@@ -48,7 +44,7 @@ pub(super) async fn answer(
     let document = handle.document_as_of(collection, id, at).await?;
     let document = document.ok_or_else(|| never_written(address))?;
     let tag = entity_tag(&document.version)?;
-    Ok(known(&tag).unwrap_or_else(|| {
+    Ok(not_modified(headers, &tag).unwrap_or_else(|| {
         let kind = HeaderValue::from_static(AUTOMERGE);
         ([(header::ETAG, tag), (header::CONTENT_TYPE, kind)], document.bytes).into_response()
     }))

@@ -1,14 +1,15 @@
 //! A document that another program edited, taken into a record.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::documents::AUTOMERGE;
-use super::error::{ApiError, Code};
+use super::error::ApiError;
 use super::extract::{Address, DocumentBody, InSpace, Params};
+use super::records::{entity_tag, view_written};
 use super::writes::{Asked, WriteParams};
 use crate::records::MergeOptions;
 
@@ -71,12 +72,12 @@ pub(crate) async fn merge_document(
     Params(DocumentParams { new, wait, timeout }): Params<DocumentParams>,
     DocumentBody(bytes): DocumentBody,
 ) -> Result<Response, ApiError> {
-    let Address { collection, id } = address;
+    let Address { collection, id } = &address;
     let options = MergeOptions { is_new: new, expected: asked.expected()? };
     let params = WriteParams::waiting(wait, timeout);
     let mut known = 0;
     let write = async {
-        let merged = handle.take_document(&collection, &id, bytes.into(), options).await;
+        let merged = handle.take_document(collection, id, bytes.into(), options).await;
         let (written, count) = merged.map_err(ApiError::from)?;
         known = count - written.changes.len();
         Ok(written)
@@ -85,12 +86,9 @@ pub(crate) async fn merge_document(
     let done = asked.await_held(&handle, &params, records, write).await?;
     let taken = done.written.changes.len();
     let shown = async {
-        let view = handle.view(&collection, &id).await?;
-        let view = view.ok_or_else(|| ApiError::record_not_found(&collection, &id))?;
-        let version = view.version().to_string();
-        let tag = HeaderValue::try_from(format!("\"{version}\""));
-        let tag = tag.map_err(|error| ApiError::of(Code::Internal, &error))?;
-        let answer = Json(DocumentAnswer { version, taken, known });
+        let version = view_written(&handle, &address).await?.version();
+        let tag = entity_tag(&version)?;
+        let answer = Json(DocumentAnswer { version: version.to_string(), taken, known });
         Ok((StatusCode::OK, [(header::ETAG, tag)], answer).into_response())
     };
     Ok(done.answer(shown.await))

@@ -129,8 +129,8 @@ async fn fields(
         Some(at) => view_as_of(handle, address, at).await?,
     };
     let tag = entity_tag(&view.version())?;
-    if names_version(headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    if let Some(answer) = not_modified(headers, &tag) {
+        return Ok(answer);
     }
     show(handle, address, meta, view).await
 }
@@ -147,13 +147,18 @@ async fn view_as_of(handle: &Handle, address: &Address, at: String) -> Result<Vi
     Ok(view)
 }
 
-/// Returns whether `If-None-Match` names the version: the client has it already.
-pub(super) fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+/// The answer where `If-None-Match` names the version: the client has it already.
+pub(super) fn not_modified(headers: &HeaderMap, tag: &HeaderValue) -> Option<Response> {
+    let answer = || (StatusCode::NOT_MODIFIED, [(header::ETAG, tag.clone())]).into_response();
+    names_version(headers, tag).then(answer)
+}
+
+fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     tags.any(|found| {
         let found = found.trim_ascii();
-        // A weak tag is compared as a strong one here: what is told is the same byte for byte.
+        // A weak tag is compared as a strong one here: the answer is the same byte for byte.
         found == b"*" || found.strip_prefix(b"W/").unwrap_or(found) == tag.as_bytes()
     })
 }

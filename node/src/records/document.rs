@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::handle::{Handle, ReadError, Stopped};
 use crate::storage::Reader;
 
-/// Documents that are made at a time, in the whole process; others wait. Each may take half a GiB of memory and keep a core
-/// busy for seconds.
+/// Documents that are made or read at a time, in the whole process; others wait. Each may take half a GiB of memory and keep
+/// a core busy for seconds.
 const DOCUMENTS_AT_ONCE: usize = 1;
 static TURNS: Semaphore = Semaphore::const_new(DOCUMENTS_AT_ONCE);
 
@@ -96,7 +96,7 @@ impl Handle {
         }
     }
 
-    /// Reads a record's history when its turn has come. Whoever asked may be gone by then, but not the turn.
+    /// Reads a record's history when its turn has come. The client may be gone by then; the turn is not.
     async fn in_turn<T: Send + 'static>(
         &self,
         collection: &str,
@@ -104,7 +104,7 @@ impl Handle {
         read: impl FnOnce(&Reader, &RecordKey) -> Result<T, DocumentError> + Send + 'static,
     ) -> Result<T, NoDocument> {
         let (collection, id) = (collection.to_owned(), id.to_owned());
-        let turn = turn().await?;
+        let turn = turn().await.map_err(ReadError::from)?;
         let done = self.read(move |reader, space| {
             let done = read(reader, &RecordKey { space, collection, id });
             drop(turn);
@@ -114,7 +114,8 @@ impl Handle {
     }
 }
 
-async fn turn() -> Result<SemaphorePermit<'static>, ReadError> {
+/// Waits for a place among the documents that are made or read.
+pub(super) async fn turn() -> Result<SemaphorePermit<'static>, Stopped> {
     let turn = TURNS.acquire().await;
-    turn.map_err(|error| Stopped { reason: Some(error.to_string()) }.into())
+    turn.map_err(|error| Stopped { reason: Some(error.to_string()) })
 }

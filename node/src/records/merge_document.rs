@@ -7,6 +7,7 @@ use branchline_crdt::record::{DocumentFault, Expected, ForeignDocument, Version,
 use branchline_crdt::replica::{DocumentMerge, WriteError, Written};
 use branchline_crdt::tables::records::RecordKey;
 
+use super::document::turn;
 use crate::driver::Message;
 use crate::handle::{Handle, ReadError, Stopped};
 
@@ -76,10 +77,11 @@ impl Handle {
         options: MergeOptions,
     ) -> Result<(Written, usize), DocumentNotMerged> {
         let arrived = Instant::now();
-        let stopped = |error: &dyn std::error::Error| Stopped { reason: Some(error.to_string()) };
-        let turn = self.documents.acquire().await.map_err(|error| stopped(&error))?;
-        let read = tokio::task::spawn_blocking(move || ForeignDocument::read(&bytes)).await;
-        let document = read.map_err(|error| stopped(&error))??;
+        let turn = turn().await?;
+        // The client may be gone before it is read; the turn is not.
+        let read = tokio::task::spawn_blocking(move || (ForeignDocument::read(&bytes), turn)).await;
+        let (document, turn) = read.map_err(|error| Stopped { reason: Some(error.to_string()) })?;
+        let document = document?;
         let count = document.change_count();
         let MergeOptions { is_new, expected } = options;
         let (collection, id) = (collection.to_owned(), id.to_owned());

@@ -72,8 +72,8 @@ fn a_document_goes_out_whole_by_the_command_and_by_http() {
     let (mut head, north) = met(folder.path());
     let out = folder.path().join("tea.automerge");
     let out = out.to_str().unwrap();
-    let told = head.run(["get", "products", "tea", "--automerge", out]).ok();
-    assert!(told.contains("products/tea in") && told.contains("tea.automerge"), "{told}");
+    let printed = head.run(["get", "products", "tea", "--automerge", out]).ok();
+    assert!(printed.contains("products/tea in") && printed.contains("tea.automerge"), "{printed}");
     let bytes = fs::read(out).unwrap();
     let document = load(&bytes);
     assert_eq!(text(&document, "stock"), "Counter: 35");
@@ -106,9 +106,10 @@ fn a_document_goes_out_whole_by_the_command_and_by_http() {
     assert_eq!(head.stop(), 0);
     let ran = head.command(["get", "products", "tea", "--automerge", "-"]).output().unwrap();
     assert_eq!((ran.status.code(), ran.stdout), (Some(0), bytes));
-    let told = head.run(["--json", "get", "products", "tea", "--automerge", out, "--force"]).ok();
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(format!("\"{}\"", told["version"].as_str().unwrap()), tag);
+    let printed =
+        head.run(["--json", "get", "products", "tea", "--automerge", out, "--force"]).ok();
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(format!("\"{}\"", printed["version"].as_str().unwrap()), tag);
 }
 
 #[test]
@@ -220,21 +221,21 @@ fn verify_compares_every_record_with_automerge_and_names_a_planted_difference() 
         head.run(["put", "products", &number.to_string(), r#"{"price": "9.90"}"#]).ok();
     }
     head.run(["delete", "products", "0"]).ok();
-    let told = head.run(["verify", "--documents"]).ok();
-    assert!(told.contains("Automerge reads 21 records alike"), "{told}");
+    let printed = head.run(["verify", "--documents"]).ok();
+    assert!(printed.contains("Automerge reads 21 records alike"), "{printed}");
     converge(&[&head, &north]);
     assert_eq!((head.stop(), north.stop()), (0, 0));
-    let told = north.run(["--json", "verify", "--documents"]).ok();
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told["sound"], &told["documents"]["records"]), (&json!(true), &json!(21)));
+    let printed = north.run(["--json", "verify", "--documents"]).ok();
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((&printed["sound"], &printed["documents"]["records"]), (&json!(true), &json!(21)));
 
     plant(&head.data, "tea", "7");
     let ran = head.run(["verify", "--documents"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("record products/tea: "), "{ran:?}");
     assert!(!ran.stdout.contains("products/7"), "{ran:?}");
-    let told = head.run(["--json", "verify", "--documents"]);
-    let json: Value = serde_json::from_str(&told.stdout).unwrap();
+    let printed = head.run(["--json", "verify", "--documents"]);
+    let json: Value = serde_json::from_str(&printed.stdout).unwrap();
     assert_eq!((&json["sound"], &json["documents"]["fault_count"]), (&json!(false), &json!(1)));
     head.run(["rebuild"]).ok();
     head.run(["verify", "--documents"]).ok();

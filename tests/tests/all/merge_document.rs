@@ -63,8 +63,8 @@ fn a_document_becomes_a_record_and_is_edited_further() {
     fs::write(&file, doc.save()).unwrap();
     let error = head.run(["merge-document", "products", "tea", path]).fails(1);
     assert!(error.contains("the record does not exist") && error.contains("--new"), "{error}");
-    let told = head.run(["merge-document", "products", "tea", path, "--new"]).ok();
-    assert!(told.starts_with("1 edit taken in, 0 changes known; version "), "{told}");
+    let printed = head.run(["merge-document", "products", "tea", path, "--new"]).ok();
+    assert!(printed.starts_with("1 edit taken in, 0 changes known; version "), "{printed}");
     assert!(merge(&head, &file).starts_with("0 edits taken in, 1 change known"));
     doc.put(ROOT, "price", 2).unwrap();
     let ran = head.run_with(["--json", "merge-document", "products", "tea", "-"], &doc.save()).ok();
