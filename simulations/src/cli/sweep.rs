@@ -1,6 +1,7 @@
 //! `sweep`: many runs in parallel, and what they found together.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -21,6 +22,8 @@ use crate::trace::NoTrace;
 
 /// Failures listed; more of them seldom tell more.
 const FAILURES_SHOWN: usize = 10;
+/// How often a sweep that nobody looks on at says how far it is.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Most runs of one sweep: each is a place in a list.
 const RUNS_MAX: u64 = 10_000_000;
 
@@ -113,17 +116,32 @@ fn run_all(runs: &[(&Asked, u64)], jobs: usize, limits: Limits) -> Totals {
             });
         }
         drop(sender);
+        let mut said = Instant::now();
         for (place, result) in results {
-            totals.add(place, runs[place], result);
+            let failure = totals.add(place, runs[place], result);
             bar.inc(1);
-            if totals.failed > 0 {
+            if let Some(failure) = failure {
+                // At once: a sweep of hours may be stopped before its totals.
+                say(&bar, &failure.to_string());
                 bar.set_message(format!("{} failed", totals.failed));
                 stop.fetch_or(limits.fail_fast, Ordering::Relaxed);
+            }
+            if bar.is_hidden() && said.elapsed() >= SAID_EVERY {
+                said = Instant::now();
+                say(
+                    &bar,
+                    &format!("{} of {} runs, {} failed", totals.runs, runs.len(), totals.failed),
+                );
             }
         }
     });
     bar.finish_and_clear();
     totals
+}
+
+/// A line on stderr, above the bar where there is one.
+fn say(bar: &ProgressBar, text: &str) {
+    bar.suspend(|| eprintln!("{text}"));
 }
 
 /// A bar on stderr, where a person looks on.
@@ -135,12 +153,19 @@ fn progress(runs: u64) -> ProgressBar {
 }
 
 impl Totals {
-    fn add(&mut self, place: usize, run: (&Asked, u64), result: Result<Outcome, Panicked>) {
+    /// What failed in it, if anything did.
+    fn add(
+        &mut self,
+        place: usize,
+        run: (&Asked, u64),
+        result: Result<Outcome, Panicked>,
+    ) -> Option<Failure> {
         self.runs += 1;
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(panicked) => {
-                return self.fail(place, run, format!("the run panicked: {}", panicked.message));
+                let what = format!("the run panicked: {}", panicked.message);
+                return Some(self.fail(place, run, what));
             }
         };
         let figures = &outcome.figures;
@@ -156,17 +181,24 @@ impl Totals {
         self.converge_ms_max = self.converge_ms_max.max(figures.converge_ms.unwrap_or_default());
         self.converge_rounds_max =
             self.converge_rounds_max.max(figures.converge_rounds.unwrap_or_default());
-        if let Some(violation) = outcome.violations.first() {
-            let number = violation.invariant.number();
-            self.fail(place, run, format!("promise {number}: {}", violation.what));
-        }
+        let violation = outcome.violations.first()?;
+        let what = format!("promise {}: {}", violation.invariant.number(), violation.what);
+        Some(self.fail(place, run, what))
     }
 
-    fn fail(&mut self, place: usize, (asked, seed): (&Asked, u64), what: String) {
+    fn fail(&mut self, place: usize, (asked, seed): (&Asked, u64), what: String) -> Failure {
         self.failed += 1;
-        self.failures.push(Failure { place, what, reproduce: asked.command("run", seed) });
+        let failure = Failure { place, what, reproduce: asked.command("run", seed) };
+        self.failures.push(failure.clone());
         self.failures.sort();
         self.failures.truncate(FAILURES_SHOWN);
+        failure
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "    {}\n      reproduce: {}", self.what, self.reproduce)
     }
 }
 
@@ -199,7 +231,7 @@ fn print(totals: &Totals, asked: u64) -> Result<(), CliError> {
         line("\n  first failures")?;
     }
     for failure in &totals.failures {
-        line(format_args!("    {}\n      reproduce: {}", failure.what, failure.reproduce))?;
+        line(failure)?;
     }
     Ok(())
 }
