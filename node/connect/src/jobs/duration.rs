@@ -29,10 +29,56 @@ pub fn parse(text: &str) -> Result<Duration, BadDuration> {
     }
 }
 
+/// Writes a duration, in the greatest unit that divides it.
+#[must_use]
+pub fn text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if duration.subsec_nanos() > 0 || seconds == 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    for (unit, name) in [(86_400, "d"), (3_600, "h"), (60, "m")] {
+        if seconds.is_multiple_of(unit) {
+            return format!("{}{name}", seconds / unit);
+        }
+    }
+    format!("{seconds}s")
+}
+
+/// For `#[serde(with)]`: a [`Duration`] that is written as text.
+pub mod written {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is no text, or no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        super::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::text(*duration))
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for written in ["0ms", "250ms", "1500ms", "30s", "90s", "5m", "1h", "2d"] {
+            assert_eq!(text(parse(written).unwrap()), written);
+        }
+        assert_eq!(text(parse("60s").unwrap()), "1m");
+    }
 
     #[test]
     fn durations_have_a_number_and_a_unit() {
