@@ -23,9 +23,9 @@ use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 
 use crate::api;
+use crate::jobs::store;
 use crate::sql::bridges::Bridges;
 use crate::sql::config::BridgeConfig;
-use crate::sql::state::State;
 
 /// The connectors, for [`branchline_node::Node::builder`].
 #[must_use]
@@ -159,10 +159,7 @@ impl Part for Connectors {
             for file in restored::states(&self.0.context.folder)? {
                 let name = file.file_name().unwrap_or_default();
                 // Another connection than the worker's: what is copied is the state at one moment.
-                let mut state = State::open(&file).await?;
-                let copied = state.copy_to(&into.join(name)).await;
-                state.close().await;
-                copied?;
+                store::copy(&file, &into.join(name)).await?;
             }
             Ok(())
         }

@@ -8,10 +8,9 @@ use branchline_node::extension::Sections;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::jobs::duration;
+use crate::jobs::{duration, part};
 use crate::sql::bridges::{engine, place};
 use crate::sql::config::{BridgeConfig, TableConfig};
-use crate::sql::mapping;
 
 /// The section.
 pub(super) const BRIDGE: &str = "bridge";
@@ -144,7 +143,7 @@ fn holds_password(url: &str) -> bool {
 
 fn check_table(table: &TableConfig) -> Result<(), String> {
     duration::parse(&table.ack_timeout).map_err(|error| format!("ack_timeout: {error}"))?;
-    mapping::part(&table.mass_change).map_err(|error| format!("mass_change: {error}"))?;
+    part::part(&table.mass_change).map_err(|error| format!("mass_change: {error}"))?;
     if table.collection.is_empty() {
         return Err("collection is empty".to_owned());
     }

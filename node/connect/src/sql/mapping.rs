@@ -21,7 +21,6 @@ use serde_json::{Map, Value as Json};
 pub use build::{map, map_as};
 pub use rows::{Address, Difference, RecordFields};
 pub(in crate::sql) use units::nearest;
-pub use units::part;
 
 use super::codec::{Codec, FieldKind};
 use super::config::{Mode, OnLeave, SideEffects};

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 
 use super::checks;
-use super::{Line, Mapped, MappedColumn, Mapping, Refusal, Role, nearest, part};
+use super::{Line, Mapped, MappedColumn, Mapping, Refusal, Role, nearest};
 use crate::jobs::duration;
+use crate::jobs::part::part;
 use crate::sql::codec::{Codec, FieldKind, Options, check_key};
 use crate::sql::config::{FieldConfig, FieldTable, Mode, TableConfig};
 use crate::sql::database::Engine;

@@ -25,100 +25,18 @@ mod unacknowledged;
 mod views;
 mod waiting;
 
-use std::path::PathBuf;
-
-use sqlx::sqlite::SqliteConnection;
-
 pub use progress::{Intent, Progress, Steps};
 pub use quarantine::{Direction, Quarantined};
 pub use tables::{Phase, TableState};
 pub use unacknowledged::{Lagging, Unacknowledged};
 pub use views::{View, ViewChange};
 
+use crate::jobs::store::Store;
+
 /// Why the state cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The file cannot be read or written.
-    #[error("the bridge's state {path} cannot be used: {source}", path = path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// It holds something that this program did not write.
-    #[error("the bridge's state {path} is damaged: {what}", path = path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found where.
-        what: String,
-    },
-    /// It was written by a program of before the first release.
-    #[error(
-        "the bridge's state {path} has format {found}, this program needs {known}: remove the file, then \
-         `branchline bridge install` and `branchline bridge resync` begin the bridge from the rows and records that are there",
-        path = path.display()
-    )]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The one that is needed.
-        known: i64,
-    },
-    /// It was written by a newer program.
-    #[error(
-        "the bridge's state {path} has format {found}, this program knows formats up to {known}: use a newer Branchline",
-        path = path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The newest known.
-        known: i64,
-    },
-}
+pub use crate::jobs::store::StoreError as StateError;
 
 /// The durable state of one bridge.
 pub struct State {
-    path: PathBuf,
-    connection: SqliteConnection,
-    /// Whether a step was begun and not ended: an error came between.
-    is_in_step: bool,
-}
-
-impl State {
-    fn failed(&self, source: sqlx::Error) -> StateError {
-        StateError::Sqlite { path: self.path.clone(), source }
-    }
-
-    fn damaged(&self, what: impl Into<String>) -> StateError {
-        StateError::Damaged { path: self.path.clone(), what: what.into() }
-    }
-
-    /// Begins a step: all until [`State::end`] becomes durable together.
-    async fn begin(&mut self) -> Result<(), StateError> {
-        if self.is_in_step {
-            // SQLite may have undone the step by itself.
-            let _ = self.run("ROLLBACK").await;
-        }
-        self.run("BEGIN IMMEDIATE").await?;
-        self.is_in_step = true;
-        Ok(())
-    }
-
-    async fn end(&mut self) -> Result<(), StateError> {
-        self.run("COMMIT").await?;
-        self.is_in_step = false;
-        Ok(())
-    }
-
-    async fn run(&mut self, sql: &'static str) -> Result<(), StateError> {
-        let done = sqlx::query(sql).execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
-    }
+    store: Store,
 }

@@ -53,8 +53,8 @@ impl State {
     /// How far the bridge has come.
     pub async fn progress(&mut self) -> Result<Progress, StateError> {
         let sql = "SELECT site, token, epoch, server, generation, batch, applied, cursor, paused FROM bridge";
-        let row = sqlx::query(sql).fetch_one(&mut self.connection).await;
-        let row = row.map_err(|source| self.failed(source))?;
+        let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
+        let row = row.map_err(|source| self.store.failed(source))?;
         let read = || {
             Ok(Progress {
                 site: row.try_get(0)?,
@@ -68,14 +68,14 @@ impl State {
                 paused: row.try_get(8)?,
             })
         };
-        read().map_err(|source| self.failed(source))
+        read().map_err(|source| self.store.failed(source))
     }
 
     /// Makes steps durable, all or none.
     pub async fn keep(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
-        self.begin().await?;
+        self.store.begin().await?;
         self.take(steps).await?;
-        self.end().await
+        self.store.end().await
     }
 
     /// Makes a plan durable, before it is written under its number.
@@ -86,59 +86,60 @@ impl State {
         body: &impl Serialize,
     ) -> Result<(), StateError> {
         let body = codec::encode(body);
-        self.begin().await?;
+        self.store.begin().await?;
         self.keep_progress(progress).await?;
         let sql = "INSERT OR REPLACE INTO plan (batch, body) VALUES (?, ?)";
-        let kept = sqlx::query(sql).bind(batch).bind(body).execute(&mut self.connection).await;
-        kept.map_err(|source| self.failed(source))?;
-        self.end().await
+        let kept = sqlx::query(sql).bind(batch).bind(body).execute(self.store.connection()).await;
+        kept.map_err(|source| self.store.failed(source))?;
+        self.store.end().await
     }
 
     /// The plan that was not finished.
     pub async fn plan<T: DeserializeOwned>(&mut self) -> Result<Option<(i64, T)>, StateError> {
-        let row = sqlx::query("SELECT batch, body FROM plan").fetch_optional(&mut self.connection);
+        let row =
+            sqlx::query("SELECT batch, body FROM plan").fetch_optional(self.store.connection());
         let row = row.await;
         self.numbered(row)
     }
 
     /// The plan was written: its views hold.
     pub async fn finish_plan(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
-        self.begin().await?;
-        self.run("DELETE FROM plan").await?;
+        self.store.begin().await?;
+        self.store.run("DELETE FROM plan").await?;
         self.take(steps).await?;
-        self.end().await
+        self.store.end().await
     }
 
     /// Makes an intent durable, before the database commits the batch of its number.
     pub async fn keep_intent(&mut self, number: i64, intent: &Intent) -> Result<(), StateError> {
         let body = codec::encode(intent);
         let sql = "INSERT OR REPLACE INTO intent (number, body) VALUES (?, ?)";
-        let kept = sqlx::query(sql).bind(number).bind(body).execute(&mut self.connection).await;
-        kept.map(|_| ()).map_err(|source| self.failed(source))
+        let kept = sqlx::query(sql).bind(number).bind(body).execute(self.store.connection()).await;
+        kept.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     /// The intent of which it is not known whether its batch was committed.
     pub async fn intent(&mut self) -> Result<Option<(i64, Intent)>, StateError> {
         let row =
-            sqlx::query("SELECT number, body FROM intent").fetch_optional(&mut self.connection);
+            sqlx::query("SELECT number, body FROM intent").fetch_optional(self.store.connection());
         let row = row.await;
         self.numbered(row)
     }
 
     /// The batch of the intent was committed, and the steps say what holds; or it was not, and they are empty.
     pub async fn finish_intent(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
-        self.begin().await?;
-        self.run("DELETE FROM intent").await?;
+        self.store.begin().await?;
+        self.store.run("DELETE FROM intent").await?;
         self.take(steps).await?;
-        self.end().await
+        self.store.end().await
     }
 
     /// Forgets plan and intent: a person has said which side holds.
     pub async fn forget_unfinished(&mut self) -> Result<(), StateError> {
-        self.begin().await?;
-        self.run("DELETE FROM plan").await?;
-        self.run("DELETE FROM intent").await?;
-        self.end().await
+        self.store.begin().await?;
+        self.store.run("DELETE FROM plan").await?;
+        self.store.run("DELETE FROM intent").await?;
+        self.store.end().await
     }
 
     async fn take(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
@@ -169,9 +170,9 @@ impl State {
             .bind(progress.applied)
             .bind(&progress.cursor)
             .bind(&progress.paused)
-            .execute(&mut self.connection)
+            .execute(self.store.connection())
             .await;
-        kept.map(|_| ()).map_err(|source| self.failed(source))
+        kept.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     fn numbered<T: DeserializeOwned>(
@@ -180,12 +181,12 @@ impl State {
     ) -> Result<Option<(i64, T)>, StateError> {
         let read = |row: sqlx::sqlite::SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
         let read = row.and_then(|row| row.map(read).transpose());
-        let Some((number, body)) = read.map_err(|source| self.failed(source))? else {
+        let Some((number, body)) = read.map_err(|source| self.store.failed(source))? else {
             return Ok(None);
         };
         let body: Vec<u8> = body;
         let body = codec::decode("plan or intent", &body);
-        Ok(Some((number, body.map_err(|error| self.damaged(error.to_string()))?)))
+        Ok(Some((number, body.map_err(|error| self.store.damaged(error.to_string()))?)))
     }
 }
 

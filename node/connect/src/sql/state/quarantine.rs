@@ -86,7 +86,7 @@ const RETRY_MS_MAX: i64 = 300_000;
 impl State {
     /// Sets items aside. One that was set aside before keeps its number, its first error and since when.
     pub async fn set_aside(&mut self, items: &[Quarantined]) -> Result<(), StateError> {
-        self.begin().await?;
+        self.store.begin().await?;
         for item in items {
             let before = self.quarantined_row(item).await?;
             let tries = before.as_ref().map_or(1, |before| before.tries.saturating_add(1));
@@ -95,7 +95,8 @@ impl State {
             // Another error under the same name is another fault; the same one keeps its beginning.
             let since_ms = before.as_ref().map_or(now_ms, |before| before.since_ms);
             let kept = Quarantined { tries, since_ms, ..item.clone() };
-            let body = serde_json::to_string(&kept).map_err(|e| self.damaged(e.to_string()))?;
+            let body =
+                serde_json::to_string(&kept).map_err(|e| self.store.damaged(e.to_string()))?;
             let sql = "INSERT INTO quarantine (tbl, direction, name, code, body, since, retry_at) VALUES (?, ?, ?, ?, ?, ?, ?) \
                        ON CONFLICT (tbl, direction, name) DO UPDATE SET \
                        code = excluded.code, body = excluded.body, retry_at = excluded.retry_at";
@@ -107,11 +108,11 @@ impl State {
                 .bind(body)
                 .bind(since_ms)
                 .bind(now_ms.saturating_add(pause))
-                .execute(&mut self.connection)
+                .execute(self.store.connection())
                 .await;
-            done.map_err(|source| self.failed(source))?;
+            done.map_err(|source| self.store.failed(source))?;
         }
-        self.end().await
+        self.store.end().await
     }
 
     /// What is set aside, by number; of one table or of all.
@@ -121,17 +122,17 @@ impl State {
     ) -> Result<Vec<Quarantined>, StateError> {
         let sql = "SELECT number, body FROM quarantine WHERE ?1 IS NULL OR tbl = ?1 ORDER BY number LIMIT ?2";
         let rows = sqlx::query(sql).bind(table).bind(QUARANTINED_MAX);
-        let rows = rows.fetch_all(&mut self.connection).await;
-        let rows = rows.map_err(|source| self.failed(source))?;
+        let rows = rows.fetch_all(self.store.connection()).await;
+        let rows = rows.map_err(|source| self.store.failed(source))?;
         rows.iter().map(|row| self.quarantined_of(row)).collect()
     }
 
     /// How much of a table is set aside.
     pub async fn quarantined_count(&mut self, table: u32) -> Result<u64, StateError> {
         let row = sqlx::query("SELECT count(*) FROM quarantine WHERE tbl = ?").bind(table);
-        let row = row.fetch_one(&mut self.connection).await;
+        let row = row.fetch_one(self.store.connection()).await;
         let count: i64 =
-            row.and_then(|row| row.try_get(0)).map_err(|source| self.failed(source))?;
+            row.and_then(|row| row.try_get(0)).map_err(|source| self.store.failed(source))?;
         Ok(count.unsigned_abs())
     }
 
@@ -147,8 +148,8 @@ impl State {
                    ORDER BY retry_at LIMIT ?";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = sqlx::query(sql).bind(table).bind(direction.as_str()).bind(now_ms).bind(limit);
-        let rows = rows.fetch_all(&mut self.connection).await;
-        let rows = rows.map_err(|source| self.failed(source))?;
+        let rows = rows.fetch_all(self.store.connection()).await;
+        let rows = rows.map_err(|source| self.store.failed(source))?;
         rows.iter().map(|row| self.quarantined_of(row)).collect()
     }
 
@@ -157,8 +158,8 @@ impl State {
         let numbers = numbers.map(|numbers| serde_json::json!(numbers).to_string());
         let sql = "UPDATE quarantine SET retry_at = 0 \
                    WHERE ?1 IS NULL OR number IN (SELECT value FROM json_each(?1))";
-        let done = sqlx::query(sql).bind(numbers).execute(&mut self.connection).await;
-        done.map(|done| done.rows_affected()).map_err(|source| self.failed(source))
+        let done = sqlx::query(sql).bind(numbers).execute(self.store.connection()).await;
+        done.map(|done| done.rows_affected()).map_err(|source| self.store.failed(source))
     }
 
     /// Records that a foreign key or a unique index of the database keeps out are to be tried again: another row may have
@@ -166,8 +167,8 @@ impl State {
     pub async fn hasten_blocked(&mut self, now_ms: i64) -> Result<(), StateError> {
         let sql = "UPDATE quarantine SET retry_at = ?1 WHERE direction = 'apply' AND retry_at > ?1 AND code IN \
                    ('23503', '23505', '1062', '1451', '1452', '787', '1555', '2067')";
-        let done = sqlx::query(sql).bind(now_ms).execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = sqlx::query(sql).bind(now_ms).execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     /// Which of these names are set aside.
@@ -181,9 +182,9 @@ impl State {
         let sql = "SELECT name FROM quarantine WHERE tbl = ? AND direction = ? \
                    AND name IN (SELECT value FROM json_each(?))";
         let rows = sqlx::query(sql).bind(table).bind(direction.as_str()).bind(names);
-        let rows = rows.fetch_all(&mut self.connection).await;
+        let rows = rows.fetch_all(self.store.connection()).await;
         let names = rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
-        names.map_err(|source| self.failed(source))
+        names.map_err(|source| self.store.failed(source))
     }
 
     /// Items that are not set aside any more, by name.
@@ -214,16 +215,16 @@ impl State {
         let sql =
             "SELECT number, body FROM quarantine WHERE tbl = ? AND direction = ? AND name = ?";
         let row = sqlx::query(sql).bind(item.table).bind(item.direction.as_str()).bind(&item.name);
-        let row = row.fetch_optional(&mut self.connection).await;
-        let row = row.map_err(|source| self.failed(source))?;
+        let row = row.fetch_optional(self.store.connection()).await;
+        let row = row.map_err(|source| self.store.failed(source))?;
         row.map(|row| self.quarantined_of(&row)).transpose()
     }
 
     fn quarantined_of(&self, row: &sqlx::sqlite::SqliteRow) -> Result<Quarantined, StateError> {
-        let number: i64 = row.try_get(0).map_err(|source| self.failed(source))?;
-        let body: String = row.try_get(1).map_err(|source| self.failed(source))?;
+        let number: i64 = row.try_get(0).map_err(|source| self.store.failed(source))?;
+        let body: String = row.try_get(1).map_err(|source| self.store.failed(source))?;
         let item: Quarantined =
-            serde_json::from_str(&body).map_err(|error| self.damaged(error.to_string()))?;
+            serde_json::from_str(&body).map_err(|error| self.store.damaged(error.to_string()))?;
         Ok(Quarantined { number, ..item })
     }
 }

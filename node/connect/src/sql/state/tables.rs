@@ -103,24 +103,25 @@ impl State {
     /// The tables, by number.
     pub async fn tables(&mut self) -> Result<Vec<TableState>, StateError> {
         let sql = "SELECT bound, phase, loaded_to, loaded_rows, stopped, stopped_at, settings FROM bridged_table ORDER BY number";
-        let rows = sqlx::query(sql).fetch_all(&mut self.connection).await;
-        let rows = rows.map_err(|source| self.failed(source))?;
+        let rows = sqlx::query(sql).fetch_all(self.store.connection()).await;
+        let rows = rows.map_err(|source| self.store.failed(source))?;
         rows.iter().map(|row| self.table_of(row)).collect()
     }
 
     /// Keeps a table as it is installed and begins to load it, or, where it is known, keeps its new shape alone.
     pub async fn keep_table(&mut self, bound: &Bound, settings: &str) -> Result<(), StateError> {
-        let text = serde_json::to_string(bound).map_err(|error| self.damaged(error.to_string()))?;
+        let text =
+            serde_json::to_string(bound).map_err(|error| self.store.damaged(error.to_string()))?;
         let sql = "INSERT INTO bridged_table (number, bound, settings, phase) VALUES (?, ?, ?, 'loading') \
                    ON CONFLICT (number) DO UPDATE SET bound = excluded.bound, settings = excluded.settings";
         let kept = sqlx::query(sql).bind(bound.number).bind(text).bind(settings);
-        let kept = kept.execute(&mut self.connection).await;
-        kept.map(|_| ()).map_err(|source| self.failed(source))
+        let kept = kept.execute(self.store.connection()).await;
+        kept.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     /// Forgets a table with all that is known of it.
     pub async fn drop_table(&mut self, number: u32) -> Result<(), StateError> {
-        self.begin().await?;
+        self.store.begin().await?;
         for sql in [
             "DELETE FROM bridged_table WHERE number = ?",
             "DELETE FROM view WHERE tbl = ?",
@@ -128,18 +129,18 @@ impl State {
             "DELETE FROM quarantine WHERE tbl = ?",
             "DELETE FROM unacknowledged WHERE tbl = ?",
         ] {
-            let done = sqlx::query(sql).bind(number).execute(&mut self.connection).await;
-            done.map_err(|source| self.failed(source))?;
+            let done = sqlx::query(sql).bind(number).execute(self.store.connection()).await;
+            done.map_err(|source| self.store.failed(source))?;
         }
-        self.end().await
+        self.store.end().await
     }
 
     /// A table has come to another phase.
     pub async fn enter(&mut self, table: u32, phase: Phase) -> Result<(), StateError> {
         let sql = "UPDATE bridged_table SET phase = ?, loaded_to = NULL WHERE number = ?";
         let done = sqlx::query(sql).bind(phase.as_str()).bind(table);
-        let done = done.execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = done.execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     /// A table stops, or (`None`) goes on. `now_ms`: since 1970.
@@ -152,8 +153,8 @@ impl State {
         let sql = "UPDATE bridged_table SET stopped = ?1, stopped_at = CASE WHEN ?1 IS NULL THEN NULL ELSE ?2 END \
                    WHERE number = ?3";
         let done = sqlx::query(sql).bind(reason).bind(now_ms).bind(table);
-        let done = done.execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = done.execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     pub(super) async fn has_loaded(
@@ -165,22 +166,23 @@ impl State {
         let sql = "UPDATE bridged_table SET loaded_to = ?, loaded_rows = loaded_rows + ? WHERE number = ?";
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         let done = sqlx::query(sql).bind(to).bind(rows).bind(table);
-        let done = done.execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = done.execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     fn table_of(&self, row: &sqlx::sqlite::SqliteRow) -> Result<TableState, StateError> {
-        let failed = |source| self.failed(source);
+        let failed = |source| self.store.failed(source);
         let bound: String = row.try_get(0).map_err(failed)?;
         let phase: String = row.try_get(1).map_err(failed)?;
         let stopped: Option<String> = row.try_get(4).map_err(failed)?;
         let stopped_at: Option<i64> = row.try_get(5).map_err(failed)?;
         let loaded_rows: i64 = row.try_get(3).map_err(failed)?;
-        let known = |error: serde_json::Error| self.damaged(error.to_string());
+        let known = |error: serde_json::Error| self.store.damaged(error.to_string());
         Ok(TableState {
             bound: serde_json::from_str(&bound).map_err(known)?,
             settings: row.try_get(6).map_err(failed)?,
-            phase: Phase::of(&phase).ok_or_else(|| self.damaged(format!("phase {phase:?}")))?,
+            phase: Phase::of(&phase)
+                .ok_or_else(|| self.store.damaged(format!("phase {phase:?}")))?,
             loaded_to: row.try_get(2).map_err(failed)?,
             loaded_rows: loaded_rows.unsigned_abs(),
             stopped: stopped.zip(stopped_at),

@@ -57,9 +57,10 @@ impl State {
     pub async fn lagging(&mut self, table: u32) -> Result<Lagging, StateError> {
         let row = sqlx::query("SELECT count(*), min(since) FROM unacknowledged WHERE tbl = ?")
             .bind(table);
-        let row = row.fetch_one(&mut self.connection).await;
+        let row = row.fetch_one(self.store.connection()).await;
         let read = row.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let (rows, oldest_ms): (i64, Option<i64>) = read.map_err(|source| self.failed(source))?;
+        let (rows, oldest_ms): (i64, Option<i64>) =
+            read.map_err(|source| self.store.failed(source))?;
         Ok(Lagging { rows: rows.unsigned_abs(), oldest_ms })
     }
 
@@ -71,10 +72,11 @@ impl State {
     ) -> Result<Vec<(String, i64)>, StateError> {
         let sql = "SELECT author, seq FROM unacknowledged WHERE tbl = ? GROUP BY author, seq ORDER BY min(since), seq LIMIT ?";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = sqlx::query(sql).bind(table).bind(limit).fetch_all(&mut self.connection).await;
+        let rows =
+            sqlx::query(sql).bind(table).bind(limit).fetch_all(self.store.connection()).await;
         let read = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
         let rows = rows.and_then(|rows| rows.iter().map(read).collect::<Result<Vec<_>, _>>());
-        rows.map_err(|source| self.failed(source))
+        rows.map_err(|source| self.store.failed(source))
     }
 
     /// The unconfirmed rows of an entry, at most `limit`.
@@ -88,7 +90,7 @@ impl State {
         let sql = "SELECT key FROM unacknowledged WHERE tbl = ? AND author = ? AND seq = ? LIMIT ?";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = sqlx::query(sql).bind(table).bind(author).bind(seq).bind(limit);
-        let rows = rows.fetch_all(&mut self.connection).await;
+        let rows = rows.fetch_all(self.store.connection()).await;
         self.keys_of(rows, key_columns)
     }
 
@@ -104,7 +106,7 @@ impl State {
                    AND ((?2 IS NULL AND sent_at IS NULL) OR sent_at <= ?2) LIMIT ?3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = sqlx::query(sql).bind(table).bind(sent_before_ms).bind(limit);
-        let rows = rows.fetch_all(&mut self.connection).await;
+        let rows = rows.fetch_all(self.store.connection()).await;
         self.keys_of(rows, key_columns)
     }
 
@@ -117,7 +119,8 @@ impl State {
     ) -> Result<Vec<Key>, StateError> {
         let sql = "SELECT key FROM unacknowledged WHERE tbl = ? AND cleared = 0 LIMIT ?";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = sqlx::query(sql).bind(table).bind(limit).fetch_all(&mut self.connection).await;
+        let rows =
+            sqlx::query(sql).bind(table).bind(limit).fetch_all(self.store.connection()).await;
         self.keys_of(rows, key_columns)
     }
 
@@ -139,8 +142,8 @@ impl State {
         let keys = serde_json::json!(keys).to_string();
         let sql = "UPDATE unacknowledged SET sent_at = ? WHERE tbl = ? AND key IN (SELECT value FROM json_each(?))";
         let done = sqlx::query(sql).bind(sent_ms).bind(table).bind(keys);
-        let done = done.execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = done.execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     /// Rows are confirmed.
@@ -156,11 +159,11 @@ impl State {
         rows: Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error>,
         key_columns: usize,
     ) -> Result<Vec<Key>, StateError> {
-        let rows = rows.map_err(|source| self.failed(source))?;
+        let rows = rows.map_err(|source| self.store.failed(source))?;
         let key = |row: &sqlx::sqlite::SqliteRow| {
-            let text: String = row.try_get(0).map_err(|source| self.failed(source))?;
+            let text: String = row.try_get(0).map_err(|source| self.store.failed(source))?;
             let key = Key::from_text(&text, key_columns);
-            key.ok_or_else(|| self.damaged(format!("the key {text} of an unconfirmed row")))
+            key.ok_or_else(|| self.store.damaged(format!("the key {text} of an unconfirmed row")))
         };
         rows.iter().map(key).collect()
     }

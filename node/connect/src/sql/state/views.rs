@@ -76,32 +76,32 @@ impl State {
         let rows = match after {
             Some(after) => {
                 let query = sqlx::query(sql).bind(table).bind(after.to_text()).bind(limit);
-                query.fetch_all(&mut self.connection).await
+                query.fetch_all(self.store.connection()).await
             }
             None => {
                 let sql =
                     "SELECT key, id, version, cells FROM view WHERE tbl = ? ORDER BY key LIMIT ?";
-                sqlx::query(sql).bind(table).bind(limit).fetch_all(&mut self.connection).await
+                sqlx::query(sql).bind(table).bind(limit).fetch_all(self.store.connection()).await
             }
         };
-        let rows = rows.map_err(|source| self.failed(source))?;
+        let rows = rows.map_err(|source| self.store.failed(source))?;
         rows.iter().map(|row| self.view_of(row, key_columns)).collect()
     }
 
     /// How many rows of a table the node knows.
     pub async fn view_count(&mut self, table: u32) -> Result<u64, StateError> {
         let row = sqlx::query("SELECT count(*) FROM view WHERE tbl = ?").bind(table);
-        let row = row.fetch_one(&mut self.connection).await;
+        let row = row.fetch_one(self.store.connection()).await;
         let count: i64 =
-            row.and_then(|row| row.try_get(0)).map_err(|source| self.failed(source))?;
+            row.and_then(|row| row.try_get(0)).map_err(|source| self.store.failed(source))?;
         Ok(count.unsigned_abs())
     }
 
     /// Forgets the views of a table.
     pub async fn drop_views(&mut self, table: u32) -> Result<(), StateError> {
         let done = sqlx::query("DELETE FROM view WHERE tbl = ?").bind(table);
-        let done = done.execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = done.execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     pub(super) async fn change_views(&mut self, changes: &[ViewChange]) -> Result<(), StateError> {
@@ -138,8 +138,8 @@ impl State {
                 .bind(version::to_text(view.version.as_ref()))
                 .bind(codec::encode(&view.cells));
         }
-        let done = query.execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = query.execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     pub(super) async fn bulk_run(
@@ -149,14 +149,14 @@ impl State {
         items: &impl Serialize,
     ) -> Result<(), StateError> {
         let items =
-            serde_json::to_string(items).map_err(|error| self.damaged(error.to_string()))?;
+            serde_json::to_string(items).map_err(|error| self.store.damaged(error.to_string()))?;
         let query = sqlx::query(sql);
         let query = match table {
             Some(table) => query.bind(table),
             None => query,
         };
-        let done = query.bind(items).execute(&mut self.connection).await;
-        done.map(|_| ()).map_err(|source| self.failed(source))
+        let done = query.bind(items).execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|source| self.store.failed(source))
     }
 
     async fn read_views(
@@ -170,9 +170,10 @@ impl State {
             return Ok(Vec::new());
         }
         let names =
-            serde_json::to_string(names).map_err(|error| self.damaged(error.to_string()))?;
-        let rows = sqlx::query(sql).bind(table).bind(names).fetch_all(&mut self.connection).await;
-        let rows = rows.map_err(|source| self.failed(source))?;
+            serde_json::to_string(names).map_err(|error| self.store.damaged(error.to_string()))?;
+        let rows =
+            sqlx::query(sql).bind(table).bind(names).fetch_all(self.store.connection()).await;
+        let rows = rows.map_err(|source| self.store.failed(source))?;
         rows.iter().map(|row| self.view_of(row, key_columns)).collect()
     }
 
@@ -183,14 +184,14 @@ impl State {
     ) -> Result<View, StateError> {
         let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
         let read: Result<(String, String, String, Vec<u8>), sqlx::Error> = read();
-        let (key, id, version, cells) = read.map_err(|source| self.failed(source))?;
+        let (key, id, version, cells) = read.map_err(|source| self.store.failed(source))?;
         let view = || {
             let key = Key::from_text(&key, key_columns)?;
             let version = version::from_text(&version)?;
             let cells = codec::decode("cells of a row", &cells).ok()?;
             Some(View { key, id: id.clone(), version, cells })
         };
-        view().ok_or_else(|| self.damaged(format!("the view of row {key} cannot be read")))
+        view().ok_or_else(|| self.store.damaged(format!("the view of row {key} cannot be read")))
     }
 }
 
@@ -232,7 +233,7 @@ mod tests {
     async fn search(state: &mut State, sql: &str) -> String {
         let explained = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
         let explained = explained.bind(1).bind("[]").persistent(false);
-        let steps = explained.fetch_all(&mut state.connection).await.unwrap();
+        let steps = explained.fetch_all(state.store.connection()).await.unwrap();
         steps.first().unwrap().get(3)
     }
 

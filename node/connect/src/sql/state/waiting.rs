@@ -16,18 +16,19 @@ impl State {
         let sql = "SELECT id FROM waiting w WHERE tbl = ?1 AND NOT EXISTS (SELECT 1 FROM quarantine q \
                    WHERE q.tbl = ?1 AND q.direction = 'apply' AND q.name = w.id) LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = sqlx::query(sql).bind(table).bind(limit).fetch_all(&mut self.connection).await;
-        let rows = rows.map_err(|source| self.failed(source))?;
+        let rows =
+            sqlx::query(sql).bind(table).bind(limit).fetch_all(self.store.connection()).await;
+        let rows = rows.map_err(|source| self.store.failed(source))?;
         let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<_>, _>>();
-        ids.map_err(|source| self.failed(source))
+        ids.map_err(|source| self.store.failed(source))
     }
 
     /// How many records of a table wait.
     pub async fn waiting_count(&mut self, table: u32) -> Result<u64, StateError> {
         let row = sqlx::query("SELECT count(*) FROM waiting WHERE tbl = ?").bind(table);
-        let row = row.fetch_one(&mut self.connection).await;
+        let row = row.fetch_one(self.store.connection()).await;
         let count: i64 =
-            row.and_then(|row| row.try_get(0)).map_err(|source| self.failed(source))?;
+            row.and_then(|row| row.try_get(0)).map_err(|source| self.store.failed(source))?;
         Ok(count.unsigned_abs())
     }
 
@@ -35,8 +36,8 @@ impl State {
     pub async fn waits_for_more(&mut self, table: u32, than: u64) -> Result<bool, StateError> {
         let sql = "SELECT 1 FROM waiting WHERE tbl = ? LIMIT 1 OFFSET ?";
         let than = i64::try_from(than).unwrap_or(i64::MAX);
-        let row = sqlx::query(sql).bind(table).bind(than).fetch_optional(&mut self.connection);
-        row.await.map(|row| row.is_some()).map_err(|source| self.failed(source))
+        let row = sqlx::query(sql).bind(table).bind(than).fetch_optional(self.store.connection());
+        row.await.map(|row| row.is_some()).map_err(|source| self.store.failed(source))
     }
 
     pub(super) async fn wait(&mut self, records: &[(u32, String)]) -> Result<(), StateError> {
