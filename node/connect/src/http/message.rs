@@ -52,7 +52,7 @@ impl std::fmt::Debug for Request {
 }
 
 /// What came back: an answer that says that the request succeeded.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// 200 to 299.
     pub status: u16,
@@ -65,6 +65,13 @@ pub struct Answer {
     /// What was asked, for errors.
     pub(super) about: String,
     pub(super) redactor: Redactor,
+}
+
+/// Headers and body may hold secrets.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer {} to {}", self.status, self.redactor.redact(&self.about))
+    }
 }
 
 impl Answer {

@@ -255,18 +255,16 @@ mod tests {
         assert_eq!(other.width().1, 8);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nobody_is_asked_who_wants_to_be_left_alone() {
+    #[tokio::test]
+    async fn c24_nobody_is_asked_who_wants_to_be_left_alone() {
         let limiter = Limiter::shared("blocked", None, 4);
         limiter.overloaded(Some(Duration::from_secs(20)));
-        let before = Instant::now();
-        limiter.permit(PATIENCE).await.unwrap();
-        assert!(before.elapsed() >= Duration::from_secs(20));
-        limiter.overloaded(Some(Duration::from_secs(600)));
         // A shorter pause takes nothing back.
         limiter.block(Duration::from_secs(1));
-        let blocked = limiter.permit(PATIENCE).await.err().unwrap();
-        assert!(blocked.pause > Duration::from_secs(590), "{blocked:?}");
+        let mut patient = std::pin::pin!(limiter.permit(PATIENCE));
+        assert!(poll!(&mut patient).is_pending());
+        let blocked = limiter.permit(Duration::from_secs(2)).await.err().unwrap();
+        assert!(blocked.pause > Duration::from_secs(10), "{blocked:?}");
     }
 
     #[tokio::test]

@@ -72,11 +72,17 @@ impl Grant {
         refresh_token: Option<&str>,
     ) -> Result<Granted, Denied> {
         let now = Timestamp::now();
-        let outgoing =
-            self.outgoing(refresh_token, now).map_err(|what| denied(Class::Permanent, what))?;
+        let outgoing = self
+            .outgoing(refresh_token, now)
+            .map_err(|what| denied(Class::Authentication, what))?;
         let incoming = exchange.ask(outgoing).await.map_err(|broken| {
             let what = redactor.redact(&broken.what);
-            let denied = denied(broken.class, format!("no token from {}: {what}", self.place()));
+            // What no token can be asked for with is wrong for every item alike.
+            let class = match broken.class {
+                Class::Transient => Class::Transient,
+                Class::Permanent | Class::Authentication => Class::Authentication,
+            };
+            let denied = denied(class, format!("no token from {}: {what}", self.place()));
             Denied { is_unknown: broken.done == Done::Unknown, ..denied }
         })?;
         let (status, body) = (incoming.status, &incoming.body);

@@ -218,3 +218,52 @@ pub(super) fn sign_in(folder: &Path, key: &str, refresh_token: String) -> SignIn
     let name = format!("token-{}", key.get(..32).unwrap_or(key));
     SignIn { refresh_token, kept: Kept::new(folder, &name) }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use reqwest::Url;
+
+    use super::super::grant::Client;
+    use super::*;
+    use crate::http::allow::Allow;
+    use crate::http::exchange::Bounds;
+    use crate::http::resolve::System;
+
+    fn keeper(token: Token) -> Arc<Keeper> {
+        let grant = Grant {
+            // Never reached.
+            url: Url::parse("http://127.0.0.1:9/token").unwrap(),
+            client_id: "me".to_owned(),
+            client: Client::Open,
+            scope: None,
+            params: BTreeMap::new(),
+        };
+        let current = Current { token: Some(token), unsaved: None };
+        Arc::new(Keeper { grant, sign_in: None, current: tokio::sync::Mutex::new(current) })
+    }
+
+    #[tokio::test]
+    async fn c13_a_token_in_the_second_half_of_its_life_serves_while_no_other_can_be_had() {
+        let bounds = Bounds { timeout: PATIENCE, idle: PATIENCE, body_max: 1000 };
+        let exchange = Arc::new(Exchange::new(Allow::default(), Arc::new(System), bounds).unwrap());
+        let redactor = Redactor::default();
+        let now = Instant::now();
+        let token =
+            |ends_at| Token { access_token: "old-token".to_owned(), renew_at: Some(now), ends_at };
+        let lasting = keeper(token(Some(now + PATIENCE)));
+        assert_eq!(lasting.token(&exchange, &redactor).await.unwrap(), "old-token");
+        assert!(
+            lasting.current.lock().await.fresh(Instant::now()).is_some(),
+            "not asked for at once again"
+        );
+        let ended = keeper(token(Some(now)));
+        assert_eq!(
+            ended.token(&exchange, &redactor).await.unwrap_err().class,
+            Class::Authentication
+        );
+        lasting.refused("old-token").await;
+        lasting.token(&exchange, &redactor).await.unwrap_err();
+        assert_eq!(redactor.redact("old-token"), "***");
+    }
+}
