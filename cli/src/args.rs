@@ -2,6 +2,7 @@
 
 mod bridge;
 mod check;
+mod connectors;
 mod entries;
 mod files;
 mod records;
@@ -23,6 +24,7 @@ use libp2p::Multiaddr;
 
 pub(crate) use bridge::{BridgeCommand, SideArg};
 pub(crate) use check::CheckArgs;
+pub(crate) use connectors::{ConnectorCommand, JobsCommand, SourceCommand};
 pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use files::{BackupCommand, BundleArgs};
 pub(crate) use records::{
@@ -124,9 +126,8 @@ pub(crate) enum Command {
     /// Keep the site in one file, and make it anew from that
     #[command(subcommand)]
     Backup(BackupCommand),
-    /// Keep tables of the office's own database in step with collections: PostgreSQL, MariaDB or SQLite
-    #[command(subcommand)]
-    Bridge(BridgeCommand),
+    #[command(flatten)]
+    Connector(ConnectorCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -357,7 +358,7 @@ impl Command {
             | Self::Rotate
             | Self::Check(_)
             | Self::Backup(_)
-            | Self::Bridge(_)
+            | Self::Connector(_)
             | Self::Completions { .. }
             | Self::Demo { .. } => false,
         }

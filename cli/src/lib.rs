@@ -25,9 +25,9 @@ use args::{
 };
 use client::Client;
 use commands::{
-    backup, bridge, bundle, check, conflicts, decisions, document, export, history, import, init,
-    log, maintenance, members, membership, merge_document, records, run, schema, schema_check,
-    settle, space, status, summary, sync, unsent, watch,
+    backup, bundle, check, conflicts, connectors, decisions, document, export, history, import,
+    init, log, maintenance, members, membership, merge_document, records, run, schema,
+    schema_check, settle, space, status, summary, sync, unsent, watch,
 };
 use error::CliError;
 
@@ -90,7 +90,7 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
             | Command::Run(_)
             | Command::Rotate
             | Command::Backup(_)
-            | Command::Bridge(_)
+            | Command::Connector(_)
             | Command::Site(_)
             | Command::Demo { .. } => Err(CliError::failed(error.to_string())),
         };
@@ -102,9 +102,9 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Completions { shell } => init::completions(shell),
         Command::Run(args) => block_on(run::run(global, args)),
         Command::Check(args) => block_on(check::check(global, args)),
-        Command::Bridge(command) => {
+        Command::Connector(command) => {
             run::log_warnings();
-            block_on(bridge::run(global, command))
+            block_on(connectors::run(global, command))
         }
         Command::Backup(BackupCommand::Create { out, force }) => {
             run::log_warnings();

@@ -1,8 +1,10 @@
-//! The bridges in the node's API: what they are, what they would do, and what is asked of them.
+//! The connectors in the node's API: what they are, what they would do, and what is asked of them.
 
 mod answers;
 mod commands;
+mod jobs;
 mod looks;
+mod sources;
 
 use std::sync::Arc;
 
@@ -24,6 +26,12 @@ pub use answers::{
     ResyncingAnswer, SetAsideAnswer, SetAsideItem, VerifiedAnswer, VerifiedTable, VerifyRequest,
 };
 
+pub use jobs::{JobAnswer, JobsAnswer};
+pub use sources::{
+    JobTaken, SourceAnswer, SourceErrorItem, SourceErrorsAnswer, SourceHistoryAnswer, SourcePaused,
+    SourceRunRequest, SourcesAnswer, TenureAnswer,
+};
+
 /// Parts of a node share this.
 type Shared = Arc<Inner>;
 
@@ -36,7 +44,18 @@ pub(crate) fn routes(inner: &Shared) -> Routes {
         .routes(routes!(looks::errors))
         .routes(routes!(commands::pause))
         .routes(routes!(commands::resume))
-        .routes(routes!(commands::requeue));
+        .routes(routes!(commands::requeue))
+        .routes(routes!(sources::sources))
+        .routes(routes!(sources::source))
+        .routes(routes!(sources::history))
+        .routes(routes!(sources::errors))
+        .routes(routes!(sources::run))
+        .routes(routes!(sources::pause))
+        .routes(routes!(sources::resume))
+        .routes(routes!(sources::takeover))
+        .routes(routes!(jobs::jobs))
+        .routes(routes!(jobs::job))
+        .routes(routes!(jobs::cancel));
     // A busy database lets these wait for its locks, and a large table is read as a whole.
     let unbounded = OpenApiRouter::default()
         .routes(routes!(commands::install))

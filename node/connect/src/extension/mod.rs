@@ -1,16 +1,18 @@
-//! What the connectors add to a node: `[[bridge]]` in its configuration, paths of its API, metrics, findings, and the
-//! bridges' states in its backups.
+//! What the connectors add to a node: `[[bridge]]` and `[[source]]` in its configuration, paths of its API, metrics, findings,
+//! and their states in its backups.
 //!
 //! | file | what |
 //! |---|---|
-//! | `sections` | reads and judges `[[bridge]]` |
+//! | `sections` | reads and judges the configuration |
 //! | `restored` | what follows from a restore |
-//! | `findings`, `metrics` | what the bridges' reports mean for people, and for programs |
+//! | `findings`, `metrics`, `source_findings`, `source_metrics` | what the reports mean for people, and for programs |
 
 mod findings;
 mod metrics;
 mod restored;
 mod sections;
+mod source_findings;
+mod source_metrics;
 
 use std::io;
 use std::path::Path;
@@ -23,14 +25,24 @@ use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 
 use crate::api;
+use crate::jobs::board::Jobs;
 use crate::jobs::store;
+use crate::kinds::Kinds;
+use crate::source::config::SourceConfig;
+use crate::source::sources::{SourceError, Sources};
 use crate::sql::bridges::Bridges;
 use crate::sql::config::BridgeConfig;
 
 /// The connectors, for [`branchline_node::Node::builder`].
 #[must_use]
 pub fn extension() -> Arc<dyn Extension> {
-    Arc::new(Connect)
+    extension_with(Kinds::default())
+}
+
+/// The connectors, with kinds of sources and sinks that the program has besides.
+#[must_use]
+pub fn extension_with(kinds: Kinds) -> Arc<dyn Extension> {
+    Arc::new(Connect { kinds: Arc::new(kinds) })
 }
 
 /// The bridges that a configuration has, whether or not it is sound in other respects.
@@ -38,10 +50,12 @@ pub fn extension() -> Arc<dyn Extension> {
 /// # Errors
 /// A section cannot be read; the error names file, line and bridge.
 pub fn configured(config: &Config) -> Result<Vec<BridgeConfig>, ConfigError> {
-    sections::read(&config.sections)
+    sections::bridge::read(&config.sections)
 }
 
-struct Connect;
+struct Connect {
+    kinds: Arc<Kinds>,
+}
 
 impl Extension for Connect {
     fn name(&self) -> &'static str {
@@ -49,19 +63,34 @@ impl Extension for Connect {
     }
 
     fn sections(&self) -> &'static [&'static str] {
-        &[sections::BRIDGE]
+        &[sections::bridge::BRIDGE, sections::source::SOURCE]
     }
 
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
-        sections::check(&config.sections)
+        sections::bridge::check(&config.sections)?;
+        sections::source::check(&config.sections)
     }
 
     fn open(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Part>, ExtensionError>> {
         async move {
+            make_folder(&context.folder)?;
             // What is wrong with it, a node that is to run has been told; other commands work without.
-            let configs = configured(&context.config).unwrap_or_default();
-            let bridges = Bridges::new(context.handle.clone(), context.folder.clone());
-            let inner = Inner { bridges, context, work: Mutex::new(Work { configs, runs: false }) };
+            let bridge_configs = configured(&context.config).unwrap_or_default();
+            let source_configs =
+                sections::source::read(&context.config.sections).unwrap_or_default();
+            let (handle, folder) = (context.handle.clone(), context.folder.clone());
+            let jobs = Arc::new(Jobs::open(&folder).await?);
+            let inner = Inner {
+                bridges: Bridges::new(handle.clone(), folder.clone()),
+                sources: Sources::new(handle, folder, Arc::clone(&jobs), Arc::clone(&self.kinds)),
+                jobs,
+                context,
+                work: Mutex::new(Work {
+                    bridges: bridge_configs,
+                    sources: source_configs,
+                    runs: false,
+                }),
+            };
             Ok(Arc::new(Connectors(Arc::new(inner))) as Arc<dyn Part>)
         }
         .boxed()
@@ -71,13 +100,17 @@ impl Extension for Connect {
 /// The connectors of one site.
 pub(crate) struct Inner {
     pub(crate) bridges: Bridges,
+    pub(crate) sources: Sources,
+    pub(crate) jobs: Arc<Jobs>,
     pub(crate) context: Context,
     work: Mutex<Work>,
 }
 
 /// What the connectors are to do.
+#[derive(Clone)]
 struct Work {
-    configs: Vec<BridgeConfig>,
+    bridges: Vec<BridgeConfig>,
+    sources: Vec<SourceConfig>,
     /// Whether the node runs.
     runs: bool,
 }
@@ -89,21 +122,24 @@ impl Inner {
 
     /// The bridges as they are configured.
     pub(crate) fn configs(&self) -> Vec<BridgeConfig> {
-        self.work().configs.clone()
+        self.work().bridges.clone()
     }
 
-    /// Whether the node runs, and with it the bridges.
+    /// The sources as they are configured.
+    pub(crate) fn source_configs(&self) -> Vec<SourceConfig> {
+        self.work().sources.clone()
+    }
+
+    /// Whether the node runs, and with it the connectors.
     pub(crate) fn runs(&self) -> bool {
         self.work().runs
     }
 
-    async fn take_up(&self, configs: Vec<BridgeConfig>) -> Result<(), ExtensionError> {
-        if !configs.is_empty() {
-            make_folder(&self.context.folder)?;
-            restored::pause(&self.context.folder).await?;
-        }
-        self.bridges.take_up(&configs).await;
-        *self.work() = Work { configs, runs: true };
+    async fn take_up(&self, work: Work) -> Result<(), ExtensionError> {
+        restored::pause(&self.context.folder).await?;
+        self.bridges.take_up(&work.bridges).await;
+        self.sources.take_up(&work.sources).await;
+        *self.work() = Work { runs: true, ..work };
         Ok(())
     }
 }
@@ -123,34 +159,50 @@ impl Part for Connectors {
     }
 
     fn start(&self) -> BoxFuture<'_, Result<(), ExtensionError>> {
-        async { self.0.take_up(self.0.configs()).await }.boxed()
+        async {
+            let work = self.0.work().clone();
+            self.0.take_up(work).await
+        }
+        .boxed()
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
-        self.0.bridges.stop().boxed()
+        async {
+            self.0.bridges.stop().await;
+            self.0.sources.stop().await;
+        }
+        .boxed()
     }
 
     fn reload<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<(), ExtensionError>> {
         async move {
-            let configs = configured(config)?;
-            let before = self.0.configs();
-            for config in configs.iter().filter(|config| !before.contains(config)) {
+            let (bridges, sources) =
+                (configured(config)?, sections::source::read(&config.sections)?);
+            let before = self.0.work().clone();
+            for config in bridges.iter().filter(|config| !before.bridges.contains(config)) {
                 self.0.bridges.try_out(config).await?;
             }
-            self.0.take_up(configs).await
+            for config in sources.iter().filter(|config| !before.sources.contains(config)) {
+                let tried = self.0.sources.try_out(config);
+                tried.map_err(|error: SourceError| format!("source {}: {error}", config.name))?;
+            }
+            self.0.take_up(Work { bridges, sources, runs: true }).await
         }
         .boxed()
     }
 
     fn metrics(&self, registry: &mut Registry) {
         metrics::register(registry, &self.0.bridges.reports());
+        source_metrics::register(registry, &self.0.sources.reports());
     }
 
     fn findings(&self) -> BoxFuture<'_, Vec<Finding>> {
-        let findings = match self.0.runs() {
-            true => findings::of(&self.0.bridges.reports()),
-            false => Vec::new(),
-        };
+        let mut findings = Vec::new();
+        if self.0.runs() {
+            findings.extend(findings::of(&self.0.bridges.reports()));
+            let configs = self.0.source_configs();
+            findings.extend(source_findings::of(&configs, &self.0.sources.reports()));
+        }
         std::future::ready(findings).boxed()
     }
 
@@ -158,9 +210,10 @@ impl Part for Connectors {
         async move {
             for file in restored::states(&self.0.context.folder)? {
                 let name = file.file_name().unwrap_or_default();
-                // Another connection than the worker's: what is copied is the state at one moment.
+                // Another connection than the connector's: what is copied is the state at one moment.
                 store::copy(&file, &into.join(name)).await?;
             }
+            self.0.jobs.copy_to(into).await?;
             Ok(())
         }
         .boxed()

@@ -14,7 +14,7 @@ use crate::sql::worker::RESTORED;
 /// Longest mark that is read: it holds a time.
 const MARK_CHARS_MAX: usize = 64;
 
-/// The bridges' states that are in a folder.
+/// The states of connectors that are in a folder.
 pub(super) fn states(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let files = match fs::read_dir(folder) {
         Ok(files) => files,
@@ -24,12 +24,17 @@ pub(super) fn states(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut states = Vec::new();
     for file in files {
         let path = file?.path();
-        if bridge_of_file(&path).is_some() {
+        if bridge_of_file(&path).is_some() || is_of_source(&path) {
             states.push(path);
         }
     }
     states.sort();
     Ok(states)
+}
+
+fn is_of_source(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("source-") && name.ends_with(".sqlite")
 }
 
 /// Lets every bridge whose state comes from a backup begin with a pause, and takes the mark of the restore away.
@@ -43,7 +48,8 @@ pub(super) async fn pause(folder: &Path) -> Result<(), ExtensionError> {
     let when: String =
         when.lines().next().unwrap_or_default().chars().take(MARK_CHARS_MAX).collect();
     for path in states(folder)? {
-        let name = bridge_of_file(&path).unwrap_or_default();
+        // A source goes on: where its runs stand is among the records, which were restored with it.
+        let Some(name) = bridge_of_file(&path) else { continue };
         let mut state = State::open(&path).await?;
         let mut progress = state.progress().await?;
         if !progress.token.is_empty() {

@@ -132,6 +132,22 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// As [`Template::with_secrets`], with nothing in the places of the secrets: to judge a text where they are not.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn without_secrets(text: &str) -> Result<Self, BadTemplate> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once("${") {
+            let (_, after) = behind.split_once('}').ok_or(SecretError::Open)?;
+            pieces.extend(Self::parse(before)?.pieces);
+            rest = after;
+        }
+        pieces.extend(Self::parse(rest)?.pieces);
+        Ok(Self { pieces })
+    }
+
     /// The names of its places, each as often as it is there.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {

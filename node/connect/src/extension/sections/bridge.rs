@@ -1,21 +1,19 @@
 //! `[[bridge]]` of `branchline.toml`: read as a whole, and refused by file, line, bridge and table.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use branchline_node::ConfigError;
 use branchline_node::extension::Sections;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::{last_before, name_of};
 use crate::jobs::{duration, part};
 use crate::sql::bridges::{engine, place};
 use crate::sql::config::{BridgeConfig, TableConfig};
 
 /// The section.
-pub(super) const BRIDGE: &str = "bridge";
-/// Longest name of a bridge: it is part of a file's name.
-const NAME_BYTES_MAX: usize = 64;
+pub(in crate::extension) const BRIDGE: &str = "bridge";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +42,7 @@ struct TablePlace {
 }
 
 /// The bridges, as far as they can be read.
-pub(super) fn read(sections: &Sections) -> Result<Vec<BridgeConfig>, ConfigError> {
+pub(in crate::extension) fn read(sections: &Sections) -> Result<Vec<BridgeConfig>, ConfigError> {
     Ok(spanned(sections)?.into_iter().map(Spanned::into_inner).collect())
 }
 
@@ -62,20 +60,15 @@ fn spanned(sections: &Sections) -> Result<Vec<Spanned<BridgeConfig>>, ConfigErro
 fn named(sections: &Sections, error: &toml::de::Error) -> Option<ConfigError> {
     let place = error.span()?;
     let places: Places = sections.read(&[BRIDGE]).ok()?;
-    let is_before = |span: Range<usize>| span.start <= place.start;
-    let bridge = places.bridge.iter().rfind(|bridge| is_before(bridge.span()))?.get_ref();
-    let text = |value: &Option<toml::Value>| match value {
-        Some(toml::Value::String(text)) => text.clone(),
-        Some(_) | None => "without a name".to_owned(),
-    };
-    let table = bridge.table.iter().rfind(|table| is_before(table.span()));
-    let table = table.map(|table| format!(", table {}", text(&table.get_ref().table)));
-    let about = format!("bridge {}{}", text(&bridge.name), table.unwrap_or_default());
+    let bridge = last_before(&places.bridge, &place)?;
+    let table = last_before(&bridge.table, &place);
+    let table = table.map(|table| format!(", table {}", name_of(&table.table)));
+    let about = format!("bridge {}{}", name_of(&bridge.name), table.unwrap_or_default());
     Some(sections.refuse(place, format!("{about}: {}", error.message())))
 }
 
 /// Refuses bridges that cannot be, whatever the databases hold.
-pub(super) fn check(sections: &Sections) -> Result<(), ConfigError> {
+pub(in crate::extension) fn check(sections: &Sections) -> Result<(), ConfigError> {
     let mut names: Vec<String> = Vec::new();
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     for spanned in spanned(sections)? {
@@ -102,13 +95,7 @@ pub(super) fn check(sections: &Sections) -> Result<(), ConfigError> {
 
 fn check_bridge(config: &BridgeConfig) -> Result<(), String> {
     let BridgeConfig { name, poll, notify, tables, .. } = config;
-    let is_plain =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) {
-        return Err(format!(
-            "its name is {name:?}: expected 1 to {NAME_BYTES_MAX} small letters, digits, - and _"
-        ));
-    }
+    super::check_name(name)?;
     engine(config).map_err(|error| error.to_string())?;
     if holds_password(&config.url) {
         return Err("its url holds a password, which others could read here: put it into a file of its own \

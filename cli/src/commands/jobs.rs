@@ -1,0 +1,121 @@
+//! `jobs`: runs that wait, are at work, and have ended.
+
+use std::time::Duration;
+
+use branchline_connect::api::{JobAnswer, JobsAnswer};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::connectors::say;
+use crate::Context;
+use crate::args::JobsCommand;
+use crate::error::CliError;
+use crate::output::{self, visible};
+
+/// How often a job that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Does what is asked.
+pub(crate) async fn ask(context: &Context, command: JobsCommand) -> Result<(), CliError> {
+    match command {
+        JobsCommand::List { open } => list(context, open).await,
+        JobsCommand::Show { id, wait: true } => wait(context, id).await,
+        JobsCommand::Show { id, wait: false } => {
+            let job: JobAnswer = context.client.get(&path(id, "")).await?;
+            show(context, &job)
+        }
+        JobsCommand::Cancel { id } => {
+            let job: JobAnswer = context.client.post(&path(id, "/cancel"), &json!({})).await?;
+            let said = match job.state.as_str() {
+                "cancelled" => format!("job {id} is cancelled"),
+                _ => format!("job {id} ends where it leaves everything as it was"),
+            };
+            say(context, &job, said)
+        }
+    }
+}
+
+fn path(id: u64, behind: &str) -> String {
+    format!("/v1/jobs/{id}{behind}")
+}
+
+async fn list(context: &Context, only_open: bool) -> Result<(), CliError> {
+    let mut answer: JobsAnswer = context.client.get("/v1/jobs").await?;
+    answer.jobs.retain(|job| !only_open || !is_end(job));
+    if context.json {
+        return output::json(&answer);
+    }
+    if answer.jobs.is_empty() {
+        output::note("there are no jobs");
+        return Ok(());
+    }
+    let row = |job: JobAnswer| {
+        let done = progress(&job);
+        let asked = job.asked_at.unwrap_or_default();
+        let reason = job.reason.unwrap_or_default();
+        [job.id.to_string(), job.connector, job.state, asked, done, visible(&reason)]
+    };
+    let rows = answer.jobs.into_iter().map(row).collect();
+    output::table(["ID", "CONNECTOR", "STATE", "ASKED FOR", "DONE", "REASON"], rows)
+}
+
+fn show(context: &Context, job: &JobAnswer) -> Result<(), CliError> {
+    if context.json {
+        return output::json(job);
+    }
+    output::line(format_args!("job {} of {}: {}", job.id, job.connector, job.state))?;
+    if let Some(reason) = &job.reason {
+        output::line(format_args!("  {}", visible(reason)))?;
+    }
+    let times =
+        [("asked for", &job.asked_at), ("began", &job.started_at), ("ended", &job.ended_at)];
+    for (what, time) in times {
+        if let Some(time) = time {
+            output::line(format_args!("  {what} at {time}"))?;
+        }
+    }
+    let done = progress(job);
+    if !done.is_empty() {
+        output::line(format_args!("  {done} items"))?;
+    }
+    if let Some(result) = job.result.as_ref().filter(|result| !result.is_null()) {
+        output::line(format_args!("  {}", output::cell(result)))?;
+    }
+    Ok(())
+}
+
+/// Waits for the end of a job; fails if it does.
+pub(crate) async fn wait(context: &Context, id: u64) -> Result<(), CliError> {
+    // Shown only where stderr is a terminal.
+    let style = ProgressStyle::with_template("{spinner} {msg} {pos} items, {per_sec}");
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let job = loop {
+        let job: JobAnswer =
+            context.client.get(&path(id, "")).await.inspect_err(|_| bar.finish_and_clear())?;
+        if is_end(&job) {
+            break job;
+        }
+        bar.set_message(format!("job {id} {}", job.state));
+        bar.set_position(job.done);
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    bar.finish_and_clear();
+    show(context, &job)?;
+    match job.state.as_str() {
+        "completed" => Ok(()),
+        state => Err(CliError::failed(format!("job {id} is {state}"))),
+    }
+}
+
+fn is_end(job: &JobAnswer) -> bool {
+    matches!(job.state.as_str(), "completed" | "failed" | "cancelled")
+}
+
+fn progress(job: &JobAnswer) -> String {
+    match (job.done, job.total) {
+        (0, None) => String::new(),
+        (done, None) => done.to_string(),
+        (done, Some(total)) => format!("{done} of {total}"),
+    }
+}

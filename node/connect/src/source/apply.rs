@@ -1,0 +1,296 @@
+//! Writes what a run has found, all of it visible at once; a run too large for that in parts, its own record last.
+
+use std::collections::BTreeMap;
+
+use branchline_node::Handle;
+use branchline_node::handle::ReadError;
+use branchline_node::records::{
+    Edit, LocalTransaction, NotWritten, RecordEdit, RecordKey, View, WriteError, read,
+};
+use serde_json::Value as Json;
+
+use super::RefusedItem;
+use super::compare::{self, Status, Version};
+use super::history::{Counts, History};
+use super::runner::Failure;
+use super::spool::{Run, Spool};
+
+/// Objects, ids and records looked at at a time.
+const PAGE: u32 = 500;
+/// About how many bytes of JSON one part has at the most: a transaction has up to 3 MiB, and fields their names.
+const PART_BYTES: usize = 2 * 1024 * 1024;
+/// Records of a part: a transaction has up to 16,384 changes.
+const PART_RECORDS: usize = 8_000;
+
+/// What a run writes to.
+pub(super) struct Target<'a> {
+    pub(super) node: &'a Handle,
+    pub(super) collection: &'a str,
+    pub(super) history: &'a History,
+    /// The part of the active records that may become inactive without a person's word.
+    pub(super) guard: f64,
+}
+
+/// The edits of a run, on their way.
+struct Parts<'a> {
+    target: &'a Target<'a>,
+    run: &'a Run,
+    edits: Vec<RecordEdit>,
+    bytes: usize,
+    counts: Counts,
+    refused: Vec<RefusedItem>,
+}
+
+/// Writes what differs; returns what that was. `next_since`: from when on the next run asks.
+pub(super) async fn apply(
+    target: &Target<'_>,
+    spool: &mut Spool,
+    run: &Run,
+    next_since: jiff::Timestamp,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Counts, Failure> {
+    let (listed, gone) = spool.counts().await?;
+    // Where an item could not even be named, it is not known what was not listed.
+    let is_whole = run.is_full && !run.has_nameless;
+    if is_whole {
+        guard(target, spool, run, listed).await?;
+    }
+    let version = Version { number: run.number, started: run.started };
+    let counts = Counts {
+        listed,
+        pages: run.pages,
+        duplicates: run.duplicates,
+        refused: run.refused,
+        ..Counts::default()
+    };
+    let mut parts = Parts { target, run, edits: Vec::new(), bytes: 0, counts, refused: Vec::new() };
+    let (mut after, mut done) = (String::new(), 0_u64);
+    loop {
+        let objects = spool.objects(&after, PAGE).await?;
+        let Some(last) = objects.last() else { break };
+        after.clone_from(&last.id);
+        done = done.saturating_add(objects.len() as u64);
+        let views = views(target, objects.iter().map(|object| object.id.clone())).await?;
+        for object in &objects {
+            if let Some(fields) = compare::of_object(object, views.get(&object.id), version) {
+                parts.counts.updated += 1;
+                parts.add(object.id.clone(), fields).await?;
+            }
+        }
+        progress(done, listed.saturating_add(gone));
+    }
+    after.clear();
+    loop {
+        let page = spool.gone(&after, PAGE).await?;
+        let Some((last, ..)) = page.last() else { break };
+        after.clone_from(last);
+        let views = views(target, page.iter().map(|(id, ..)| id.clone())).await?;
+        for (id, was_gone_before, is_listed) in page {
+            let Some(view) = views.get(&id).filter(|view| !view.deleted) else { continue };
+            if Status::of(view) == Status::Deleted || (is_listed && was_gone_before) {
+                continue;
+            }
+            if is_listed && parts.revives(spool, &id, view).await? {
+                continue;
+            }
+            parts.counts.deleted += 1;
+            parts.add(id, compare::of_gone(Status::Deleted, version)).await?;
+        }
+    }
+    if is_whole {
+        let mut after = None;
+        loop {
+            let page = active(target, after).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for id in unlisted(spool, &page).await? {
+                parts.counts.inactive += 1;
+                parts.add(id, compare::of_gone(Status::Inactive, version)).await?;
+            }
+        }
+    }
+    if run.is_dry {
+        return Ok(parts.counts);
+    }
+    let counts = parts.end(next_since).await?;
+    spool.add_refused(&counts.1, run.number).await?;
+    Ok(counts.0)
+}
+
+/// Refuses a full run that would let too many records become inactive: most likely the provider listed too little.
+async fn guard(
+    target: &Target<'_>,
+    spool: &mut Spool,
+    run: &Run,
+    listed: u64,
+) -> Result<(), Failure> {
+    let (mut active_count, mut gone) = (0_u64, 0_u64);
+    let mut after = None;
+    loop {
+        let page = active(target, after).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        active_count += page.iter().filter(|(_, is_active)| *is_active).count() as u64;
+        gone += unlisted(spool, &page).await?.len() as u64;
+    }
+    let most = active_count as f64 * target.guard;
+    if gone as f64 > most && !run.is_accepted {
+        return Err(Failure::Refused(format!(
+            "it listed {listed} objects, and {gone} of {active_count} active records would become inactive, more than \
+             inactive_guard allows: if that is right, `branchline source run NAME --full --accept`"
+        )));
+    }
+    Ok(())
+}
+
+/// The active ones among the records of a page that the run has not met in any way.
+async fn unlisted(spool: &mut Spool, page: &[(String, bool)]) -> Result<Vec<String>, Failure> {
+    let ids: Vec<&str> =
+        page.iter().filter(|(_, is_active)| *is_active).map(|(id, _)| id.as_str()).collect();
+    let listed = spool.listed(&ids).await?;
+    let is_unlisted = |id: &&str| {
+        let met = listed.get(*id).copied().unwrap_or_default();
+        !met.is_object && !met.is_gone && !met.is_refused
+    };
+    Ok(ids.iter().filter(|id| is_unlisted(id)).map(|id| (*id).to_owned()).collect())
+}
+
+/// The records behind one, by id, and of each whether it is an active one of this source.
+async fn active(
+    target: &Target<'_>,
+    after: Option<String>,
+) -> Result<Vec<(String, bool)>, ReadError> {
+    let collection = target.collection.to_owned();
+    target
+        .node
+        .read(move |reader, space| {
+            let mut page = Vec::new();
+            read::each_of(reader, space, &collection, after.as_deref(), |id, view| {
+                let is_of_source = view.fields.contains_key("external_id");
+                let is_active =
+                    !view.deleted && is_of_source && Status::of(&view) == Status::Active;
+                page.push((id, is_active));
+                Ok(page.len() < PAGE as usize)
+            })?;
+            Ok(page)
+        })
+        .await
+}
+
+/// Records by id, those that there are.
+async fn views(
+    target: &Target<'_>,
+    ids: impl Iterator<Item = String>,
+) -> Result<BTreeMap<String, View>, ReadError> {
+    let collection = target.collection.to_owned();
+    let ids: Vec<String> = ids.collect();
+    target
+        .node
+        .read(move |reader, space| {
+            let mut views = BTreeMap::new();
+            for id in ids {
+                let key = RecordKey { space, collection: collection.clone(), id };
+                if let Some(view) = read::record(reader, &key)? {
+                    views.insert(key.id, view);
+                }
+            }
+            Ok(views)
+        })
+        .await
+}
+
+impl Parts<'_> {
+    /// Whether an object that is listed and said to be gone is later than its record: then it came back.
+    async fn revives(&self, spool: &mut Spool, id: &str, view: &View) -> Result<bool, Failure> {
+        let objects = spool.object(id).await?;
+        Ok(objects.is_some_and(|object| compare::is_later(&object, view)))
+    }
+
+    async fn add(
+        &mut self,
+        id: String,
+        fields: serde_json::Map<String, Json>,
+    ) -> Result<(), Failure> {
+        if self.run.is_dry {
+            return Ok(());
+        }
+        let bytes: usize = fields.iter().map(|(name, value)| name.len() + value_bytes(value)).sum();
+        if self.bytes.saturating_add(bytes) > PART_BYTES || self.edits.len() >= PART_RECORDS {
+            self.flush(None).await?;
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.edits.push(compare::edit(self.target.collection, &id, fields));
+        Ok(())
+    }
+
+    /// Writes the last part with the run's own record.
+    async fn end(
+        mut self,
+        next_since: jiff::Timestamp,
+    ) -> Result<(Counts, Vec<RefusedItem>), Failure> {
+        self.flush(Some(next_since)).await?;
+        Ok((self.counts, self.refused))
+    }
+
+    async fn flush(&mut self, last: Option<jiff::Timestamp>) -> Result<(), Failure> {
+        let mut edits = std::mem::take(&mut self.edits);
+        self.bytes = 0;
+        // An item that the collection does not take is left out, and said: what is wrong with it is no reason against others.
+        loop {
+            let mut all = edits.clone();
+            if let Some(next_since) = last {
+                let Target { history, .. } = self.target;
+                let Json::Object(row) = history.completed(self.counts, next_since) else {
+                    return Ok(());
+                };
+                let edit = Edit::Merge { patch: row, create: true };
+                all.push(RecordEdit::new(history.collection(), history.id(self.run.number), edit));
+            }
+            if all.is_empty() {
+                return Ok(());
+            }
+            let is_alone = all.len() == 1;
+            let transaction = LocalTransaction { origin: None, edits: all };
+            let result =
+                self.target.node.write(vec![transaction]).await.map_err(NotWritten::from)?.pop();
+            let error = match result {
+                Some(Ok(_)) | None => return Ok(()),
+                Some(Err(error)) => error,
+            };
+            match error {
+                WriteError::InEdit { number, error } if number < edits.len() => {
+                    self.refuse(edits.remove(number), &error);
+                }
+                WriteError::Edit(_) | WriteError::Schema(_) if is_alone && !edits.is_empty() => {
+                    self.refuse(edits.remove(0), &error);
+                }
+                WriteError::TooLarge { .. } if edits.len() > 1 => {
+                    // Rare: JSON told less than the change takes.
+                    let rest = edits.split_off(edits.len() / 2);
+                    self.edits = edits;
+                    Box::pin(self.flush(None)).await?;
+                    edits = rest;
+                }
+                error => return Err(NotWritten::from(error).into()),
+            }
+        }
+    }
+
+    fn refuse(&mut self, edit: RecordEdit, error: &WriteError) {
+        self.counts.updated = self.counts.updated.saturating_sub(1);
+        self.counts.refused += 1;
+        self.refused.push(RefusedItem { id: Some(edit.id), what: error.to_string() });
+    }
+}
+
+/// About how many bytes a value takes.
+fn value_bytes(value: &Json) -> usize {
+    match value {
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(value_bytes).sum(),
+        Json::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => 8,
+    }
+}

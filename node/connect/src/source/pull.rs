@@ -1,0 +1,140 @@
+//! Reads all that a run asks for into the spool, page by page. Nothing is written to the records yet.
+
+use tokio::time::sleep;
+
+use super::runner::Failure;
+use super::spool::{Phase, Run, Spool};
+use super::{Ask, Source};
+use crate::jobs::board::{JobState, Jobs};
+use crate::jobs::fault::{Class, Fault};
+use crate::jobs::retry::RetryConfig;
+
+/// Pages of one list, at the most: a provider with more is one whose paging never ends.
+const PAGES_MAX: u64 = 1_000_000;
+
+/// What a run needs while it reads.
+pub(super) struct Pull<'a> {
+    pub(super) source: &'a mut dyn Source,
+    pub(super) spool: &'a mut Spool,
+    pub(super) jobs: &'a Jobs,
+    pub(super) retry: &'a RetryConfig,
+}
+
+impl Pull<'_> {
+    /// Reads on from where the run is, to the end of both lists.
+    pub(super) async fn read(&mut self, run: &mut Run) -> Result<(), Failure> {
+        while run.phase != Phase::Applying {
+            if self.jobs.is_cancelled(run.job) {
+                return Err(Failure::Cancelled);
+            }
+            if run.pages >= PAGES_MAX {
+                return Err(Failure::Refused(format!(
+                    "{PAGES_MAX} pages were read and there is a next one still: the provider's paging does not end"
+                )));
+            }
+            match run.phase {
+                Phase::Objects => self.read_objects(run).await?,
+                Phase::Deletions => self.read_deletions(run).await?,
+                Phase::Applying => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_objects(&mut self, run: &mut Run) -> Result<(), Failure> {
+        let ask = Ask { since: run.since, place: run.place.clone() };
+        let page = loop {
+            match self.source.page(&ask).await {
+                Ok(page) => break page,
+                Err(fault) => self.wait(run, fault).await?,
+            }
+        };
+        if run.provider_started.is_none() {
+            run.provider_started = page.provider_time;
+        }
+        let next = self.unless_circle(run, page.next).await?;
+        run.pages += 1;
+        run.refused += page.refused.len() as u64;
+        run.has_nameless |= page.refused.iter().any(|item| item.id.is_none());
+        (run.phase, run.place) = match next {
+            Some(next) => (Phase::Objects, Some(next)),
+            None => (Phase::Deletions, None),
+        };
+        self.spool.add_refused(&page.refused, run.number).await?;
+        run.objects += page.objects.len() as u64;
+        run.duplicates += self.spool.add_objects(&page.objects, run).await?;
+        self.goes_on(run).await
+    }
+
+    async fn read_deletions(&mut self, run: &mut Run) -> Result<(), Failure> {
+        let ask = Ask { since: run.since, place: run.place.clone() };
+        let page = loop {
+            match self.source.deleted(&ask).await {
+                Ok(page) => break page,
+                Err(fault) => self.wait(run, fault).await?,
+            }
+        };
+        let next = self.unless_circle(run, page.next).await?;
+        run.pages += 1;
+        (run.phase, run.place) = match next {
+            Some(next) => (Phase::Deletions, Some(next)),
+            None => (Phase::Applying, None),
+        };
+        self.spool.add_gone(&page.ids, run).await?;
+        self.goes_on(run).await
+    }
+
+    /// The place of the next page, which no page of this list may have had before.
+    async fn unless_circle(
+        &mut self,
+        run: &Run,
+        next: Option<String>,
+    ) -> Result<Option<String>, Failure> {
+        let Some(next) = next else { return Ok(None) };
+        match self.spool.knows_place(run.phase, &next).await? {
+            false => Ok(Some(next)),
+            true => Err(Failure::Refused(format!(
+                "after {} pages the provider names a page that was read before as the next: its paging goes in a circle",
+                run.pages + 1
+            ))),
+        }
+    }
+
+    async fn goes_on(&mut self, run: &mut Run) -> Result<(), Failure> {
+        self.jobs.progress(run.job, run.objects, None);
+        if std::mem::take(&mut run.tries) > 0 {
+            self.jobs.set(run.job, JobState::Running, "").await?;
+        }
+        Ok(())
+    }
+
+    /// Waits before the next try, or gives up.
+    async fn wait(&mut self, run: &mut Run, fault: Fault) -> Result<(), Failure> {
+        run.tries = run.tries.saturating_add(1);
+        if fault.class != Class::Transient || run.tries >= self.retry.attempts {
+            return Err(Failure::Fault { fault, tries: run.tries });
+        }
+        let pause = self.retry.pause(run.tries, fault.retry_after);
+        let note = format!(
+            "try {} of {} in {} s: {fault}",
+            run.tries + 1,
+            self.retry.attempts,
+            pause.as_secs()
+        );
+        tracing::warn!(run = run.number, %fault, "the provider cannot be asked; trying again");
+        self.jobs.set(run.job, JobState::BackingOff, &note).await?;
+        let mut changes = self.jobs.changes();
+        let deadline = sleep(pause);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                () = &mut deadline => return Ok(()),
+                changed = changes.changed() => {
+                    if changed.is_err() || self.jobs.is_cancelled(run.job) {
+                        return Err(Failure::Cancelled);
+                    }
+                }
+            }
+        }
+    }
+}
