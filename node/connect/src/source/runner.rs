@@ -129,7 +129,7 @@ struct Seen {
 }
 
 /// Under what it is remembered.
-const SEEN: &str = "schedules-seen";
+pub const SEEN: &str = "schedules-seen";
 
 /// What a runner works with.
 pub(super) struct Runner {
