@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use branchline_connect::api::{JobAnswer, JobsAnswer};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::connectors::say;
 use crate::Context;
@@ -78,10 +78,23 @@ fn show(context: &Context, job: &JobAnswer) -> Result<(), CliError> {
     if !done.is_empty() {
         output::line(format_args!("  {done} items"))?;
     }
-    if let Some(result) = job.result.as_ref().filter(|result| !result.is_null()) {
-        output::line(format_args!("  {}", output::cell(result)))?;
+    match &job.result {
+        Some(result) => {
+            figures(result).iter().try_for_each(|line| output::line(format_args!("  {line}")))
+        }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What came of a job: figures by name, those within others too.
+fn figures(result: &Value) -> Vec<String> {
+    let Value::Object(fields) = result else { return Vec::new() };
+    let of = |(name, value): (&String, &Value)| match value {
+        Value::Object(_) => figures(value),
+        Value::Null => Vec::new(),
+        other => vec![format!("{name}: {}", visible(&output::cell(other)))],
+    };
+    fields.iter().flat_map(of).collect()
 }
 
 /// Waits for the end of a job; fails if it does.

@@ -151,11 +151,13 @@ impl Template {
     /// The names of its places, each as often as it is there.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
-        let name = |piece| match piece {
-            &Piece::Place(ref name) => Some(name.as_str()),
-            Piece::Text(_) => None,
-        };
-        self.pieces.iter().filter_map(name).collect()
+        self.pieces
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Place(name) => Some(name.as_str()),
+                Piece::Text(_) => None,
+            })
+            .collect()
     }
 
     /// The text with values in its places, as they are.

@@ -109,14 +109,14 @@ pub struct SinceConfig {
     /// How much earlier than the start of the last good run, for what the provider committed late.
     #[serde(default = "overlap_default")]
     pub overlap: String,
-    /// What `{since}` is on a first or full run, as it is sent.
+    /// What `{since}` is on a first or full run, as it is sent. Default: 1970, in the format.
     #[serde(default)]
-    pub first: String,
+    pub first: Option<String>,
 }
 
 impl Default for SinceConfig {
     fn default() -> Self {
-        Self { format: rfc3339(), overlap: overlap_default(), first: String::new() }
+        Self { format: rfc3339(), overlap: overlap_default(), first: None }
     }
 }
 

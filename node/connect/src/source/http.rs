@@ -16,9 +16,6 @@ use crate::jobs::schedule::{BadSchedule, zone_of};
 use crate::jobs::secret::{self, Redactor};
 use crate::jobs::template::{BadTemplate, Template};
 
-/// Longest data of an object: a value of a record is no longer.
-const DATA_BYTES_MAX: usize = 1 << 20;
-
 /// Why a source cannot work as it is configured.
 #[derive(Debug, thiserror::Error)]
 pub enum BadSource {
@@ -235,12 +232,6 @@ impl Lists {
         branchline_node::records::check_record_id(&id)
             .map_err(|error| nameless(error.to_string()))?;
         let named = |what: String| RefusedItem { id: Some(id.clone()), what };
-        if data.len() > DATA_BYTES_MAX {
-            return Err(named(format!(
-                "{} bytes of JSON, expected at most {DATA_BYTES_MAX}",
-                data.len()
-            )));
-        }
         let updated_at = match &self.updated_at {
             None => None,
             Some(filter) => match updated_at.and_then(|outputs| filter.one(outputs)) {

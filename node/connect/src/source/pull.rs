@@ -1,14 +1,17 @@
 //! Reads all that a run asks for into the spool, page by page. Nothing is written to the records yet.
 
+use branchline_node::records::check_record_id;
 use tokio::time::sleep;
 
 use super::runner::Failure;
 use super::spool::{Phase, Run, Spool};
-use super::{Ask, Source};
+use super::{Ask, Object, RefusedItem, Source};
 use crate::jobs::board::{JobState, Jobs};
 use crate::jobs::fault::{Class, Fault};
 use crate::jobs::retry::RetryConfig;
 
+/// Longest data of an object: a value of a record is no longer.
+const DATA_BYTES_MAX: usize = 1 << 20;
 /// Pages of one list, at the most: a provider with more is one whose paging never ends.
 const PAGES_MAX: u64 = 1_000_000;
 
@@ -53,16 +56,18 @@ impl Pull<'_> {
             run.provider_started = page.provider_time;
         }
         let next = self.unless_circle(run, page.next).await?;
+        let (objects, mut refused) = judged(page.objects);
+        refused.extend(page.refused);
         run.pages += 1;
-        run.refused += page.refused.len() as u64;
-        run.has_nameless |= page.refused.iter().any(|item| item.id.is_none());
+        run.refused += refused.len() as u64;
+        run.has_nameless |= refused.iter().any(|item| item.id.is_none());
         (run.phase, run.place) = match next {
             Some(next) => (Phase::Objects, Some(next)),
             None => (Phase::Deletions, None),
         };
-        self.spool.add_refused(&page.refused, run.number).await?;
-        run.objects += page.objects.len() as u64;
-        run.duplicates += self.spool.add_objects(&page.objects, run).await?;
+        self.spool.add_refused(&refused, run.number).await?;
+        run.objects += objects.len() as u64;
+        run.duplicates += self.spool.add_objects(&objects, run).await?;
         self.goes_on(run).await
     }
 
@@ -137,4 +142,30 @@ impl Pull<'_> {
             }
         }
     }
+}
+
+/// The objects that can be kept, and what is wrong with the others.
+fn judged(objects: Vec<Object>) -> (Vec<Object>, Vec<RefusedItem>) {
+    let mut refused = Vec::new();
+    let mut kept = Vec::with_capacity(objects.len());
+    for object in objects {
+        match wrong_with(&object) {
+            None => kept.push(object),
+            Some(item) => refused.push(item),
+        }
+    }
+    (kept, refused)
+}
+
+fn wrong_with(object: &Object) -> Option<RefusedItem> {
+    let Object { id, data, .. } = object;
+    if let Err(error) = check_record_id(id) {
+        return Some(RefusedItem { id: None, what: error.to_string() });
+    }
+    let named = |what: String| Some(RefusedItem { id: Some(id.clone()), what });
+    if data.len() > DATA_BYTES_MAX {
+        return named(format!("{} bytes of JSON, expected at most {DATA_BYTES_MAX}", data.len()));
+    }
+    let read = serde_json::from_str::<serde::de::IgnoredAny>(data);
+    read.err().and_then(|error| named(format!("its data is no JSON: {error}")))
 }

@@ -14,7 +14,7 @@ use crate::jobs::duration::{self, BadDuration};
 pub struct Since {
     form: Form,
     overlap: Duration,
-    first: String,
+    first: Option<String>,
     zone: TimeZone,
 }
 
@@ -79,14 +79,19 @@ impl Since {
     /// Always earlier than the moment or equal to it: parts that cannot be written are cut off.
     #[must_use]
     pub fn write(&self, since: Option<Timestamp>) -> String {
-        let Some(since) = since else { return self.first.clone() };
+        let since = match (since, &self.first) {
+            (Some(since), _) => since,
+            (None, Some(first)) => return first.clone(),
+            (None, None) => Timestamp::UNIX_EPOCH,
+        };
         match &self.form {
             Form::Rfc3339 => since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             Form::Epoch => since.as_second().to_string(),
             Form::EpochMs => since.as_millisecond().to_string(),
             Form::Pattern(pattern) => {
                 let zoned = since.to_zoned(self.zone.clone());
-                jiff::fmt::strtime::format(pattern, &zoned).unwrap_or_else(|_| self.first.clone())
+                // It was tried when the source was made.
+                jiff::fmt::strtime::format(pattern, &zoned).unwrap_or_default()
             }
         }
     }
@@ -100,7 +105,7 @@ mod tests {
     fn since(format: &str, zone: &str) -> Since {
         let config = SinceConfig {
             format: format.to_owned(),
-            first: "2000-01-01".to_owned(),
+            first: Some("2000-01-01".to_owned()),
             ..SinceConfig::default()
         };
         Since::new(&config, TimeZone::get(zone).unwrap()).unwrap()
@@ -121,6 +126,8 @@ mod tests {
         // A date that has begun there only.
         assert_eq!(since("date", "America/New_York").write(at), "2026-06-30");
         assert_eq!(since("rfc3339", "UTC").write(None), "2000-01-01");
+        let epoch = Since::new(&SinceConfig::default(), TimeZone::UTC).unwrap();
+        assert_eq!(epoch.write(None), "1970-01-01T00:00:00Z");
     }
 
     #[test]

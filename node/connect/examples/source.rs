@@ -1,0 +1,55 @@
+//! A source of a program's own: a folder into which a scale drops one file for each weighing.
+//!
+//! `cargo run -p branchline-connect --example source -- DATA-FOLDER`, with this in DATA-FOLDER/branchline.toml:
+//!
+//! ```toml
+//! [[source]]
+//! name = "scale"
+//! kind = "folder"
+//! schedule = "*/5 * * * *"
+//! collection = "weighings"
+//! options = { path = "/var/spool/scale" }
+//! ```
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use branchline_connect::Kinds;
+use branchline_connect::jobs::fault::{Class, Fault};
+use branchline_connect::source::{Ask, Object, Page, Source};
+use branchline_node::{Config, Node, Overrides};
+
+/// The files of one folder: `4711.json` is the object 4711.
+struct Folder(PathBuf);
+
+#[async_trait]
+impl Source for Folder {
+    async fn page(&mut self, _: &Ask) -> Result<Page, Fault> {
+        // The folder may be on a share that comes back: the run is tried again.
+        let away = |error: std::io::Error| Fault::unsent(Class::Transient, error.to_string());
+        let mut page = Page::default();
+        for entry in std::fs::read_dir(&self.0).map_err(away)? {
+            let path = entry.map_err(away)?.path();
+            let Some(id) = path.file_stem().and_then(|name| name.to_str()) else { continue };
+            let data = std::fs::read_to_string(&path).map_err(away)?;
+            let (id, fields) = (id.to_owned(), serde_json::Map::new());
+            page.objects.push(Object { id, data, updated_at: None, fields });
+        }
+        Ok(page)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let data = std::env::args().nth(1).ok_or("usage: source DATA-FOLDER")?;
+    let kinds = Kinds::default().with_source("folder", |config| {
+        let path = config.options.get("path").and_then(|path| path.as_str());
+        Ok(Box::new(Folder(path.ok_or("options.path: expected the path of a folder")?.into())))
+    });
+    let extensions = vec![branchline_connect::extension_with(kinds)];
+    let config = Config::load_with(data, None, Overrides::default(), &extensions)?;
+    let node = Node::builder(config).with_all(extensions).start().await?;
+    tokio::signal::ctrl_c().await?;
+    node.shutdown().await;
+    Ok(())
+}
