@@ -267,9 +267,13 @@ impl Runner {
         self.say_job(job.id);
         self.jobs.set(job.id, JobState::Running, "").await?;
         let mut run = match self.run_of(job, order).await? {
-            Some(run) => run,
-            // It had ended, and only the job's end was not written down yet.
-            None => return Ok(self.jobs.set(job.id, JobState::Completed, "").await?),
+            Begun::Run(run) => run,
+            // It had ended, and only that was not written down yet.
+            Begun::Over(run, state) => {
+                self.jobs.end(job.id, state, "", &json!({ "run": run.number })).await?;
+                let good = if state == JobState::Completed { self.good(&run) } else { None };
+                return Ok(self.spool.end(good.as_ref()).await?);
+            }
         };
         let result = self.run(&mut run).await;
         let is_good = result.is_ok();
@@ -288,6 +292,9 @@ impl Runner {
             }
             Err(failure) => self.fail(job, &run, failure).await?,
         }
+        // Last: what comes before can be done once more by what stands here.
+        let good = if is_good { self.good(&run) } else { None };
+        self.spool.end(good.as_ref()).await?;
         let now_ms = Timestamp::now().as_millisecond();
         let counts = result.as_ref().copied().unwrap_or_default();
         self.report.send_modify(|report| {
@@ -316,23 +323,28 @@ impl Runner {
         Ok(())
     }
 
-    /// The run that a job is: one that was broken off, or a new one. `None`: it was completed already.
-    async fn run_of(&mut self, job: &Job, order: Order) -> Result<Option<Run>, Failure> {
+    /// The run that a job is: one that was broken off, or a new one.
+    async fn run_of(&mut self, job: &Job, order: Order) -> Result<Begun, Failure> {
         let history = self.history();
         if let Some(run) = self.spool.run().await? {
             let status = if run.is_dry { None } else { history.status(run.number).await? };
-            if run.job == job.id && status.as_deref() == Some("completed") {
-                self.spool.end(self.good(&run).as_ref()).await?;
-                return Ok(None);
+            let is_same = run.job == job.id;
+            match status.as_deref() {
+                Some("completed") if is_same => return Ok(Begun::Over(run, JobState::Completed)),
+                Some("completed") => self.spool.end(self.good(&run).as_ref()).await?,
+                Some("failed") if is_same => return Ok(Begun::Over(run, JobState::Failed)),
+                None if is_same && !run.is_dry => {
+                    history.begin(run.number, run.is_full, run.started).await?;
+                    return Ok(Begun::Run(run));
+                }
+                Some(_) | None if is_same => return Ok(Begun::Run(run)),
+                // Its job is gone; what it has read is of no use to this one.
+                Some("in_progress") => {
+                    history.fail(run.number, "it was broken off").await?;
+                    self.spool.end(None).await?;
+                }
+                Some(_) | None => self.spool.end(None).await?,
             }
-            if run.job == job.id {
-                return Ok(Some(run));
-            }
-            // Its job is gone; what it has read is of no use to this one.
-            if status.as_deref() == Some("in_progress") {
-                history.fail(run.number, "it was broken off").await?;
-            }
-            self.spool.end(None).await?;
         }
         let known = self.spool.recall::<LastGood>(LAST_GOOD).await?;
         let last = history.last(known.as_ref().map_or(0, |good| good.number)).await?;
@@ -359,11 +371,12 @@ impl Runner {
             refused: 0,
             has_nameless: false,
         };
+        // First: a number that is in the history belongs to a run that is known here.
+        self.spool.begin(&run).await?;
         if !run.is_dry {
             history.begin(number, is_full, started).await?;
         }
-        self.spool.begin(&run).await?;
-        Ok(Some(run))
+        Ok(Begun::Run(run))
     }
 
     async fn run(&mut self, run: &mut Run) -> Result<Counts, Failure> {
@@ -392,7 +405,6 @@ impl Runner {
         let (jobs, job) = (&self.jobs, run.job);
         let progress = |done, total| jobs.progress(job, done, Some(total));
         let counts = apply(&target, &mut self.spool, run, next_since, progress).await?;
-        self.spool.end(good.as_ref()).await?;
         Ok(counts)
     }
 
@@ -410,7 +422,6 @@ impl Runner {
         if !run.is_dry {
             self.history().fail(run.number, &text).await?;
         }
-        self.spool.end(None).await?;
         let state = match failure {
             Failure::Cancelled => JobState::Cancelled,
             _ => JobState::Failed,
@@ -438,6 +449,14 @@ impl Runner {
             is_new
         });
     }
+}
+
+/// What a job begins with.
+enum Begun {
+    /// A run, which may have read something already.
+    Run(Run),
+    /// A run that has ended so.
+    Over(Run, JobState),
 }
 
 fn order_of(job: &Job) -> Result<Order, serde_json::Error> {
