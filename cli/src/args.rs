@@ -4,7 +4,9 @@ mod bridge;
 mod check;
 mod connectors;
 mod entries;
+mod events;
 mod files;
+mod links;
 mod records;
 mod settle;
 mod space;
@@ -13,7 +15,6 @@ mod token;
 use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use branchline_crdt::membership::Role;
 use branchline_node::LogFormat;
@@ -26,7 +27,9 @@ pub(crate) use bridge::{BridgeCommand, SideArg};
 pub(crate) use check::CheckArgs;
 pub(crate) use connectors::{ConnectorCommand, JobsCommand, SourceCommand};
 pub(crate) use entries::{LogArgs, MembersArgs};
+pub(crate) use events::EventsCommand;
 pub(crate) use files::{BackupCommand, BundleArgs};
+pub(crate) use links::{InviteArgs, SyncArgs};
 pub(crate) use records::{
     ExportArgs, FileFormat, GetArgs, ImportArgs, LISTED, ListArgs, MergeDocumentArgs, RecordArgs,
     SchemaCommand, SummaryArgs, WatchArgs,
@@ -266,6 +269,9 @@ pub(crate) enum SiteCommand {
     /// Show or change schemas
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// Store, load and follow events, which are never changed
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Show fields with more than one concurrent value
     Conflicts {
         /// Only of this collection
@@ -380,6 +386,7 @@ impl SiteCommand {
             | Self::Import(_)
             | Self::Export(_)
             | Self::Schema(_)
+            | Self::Events(_)
             | Self::Conflicts { .. }
             | Self::Settle(_)
             | Self::History { .. }
@@ -412,56 +419,6 @@ impl SiteCommand {
     }
 }
 
-#[derive(clap::Args)]
-pub(crate) struct SyncArgs {
-    /// Only with this site: its name or id; all others if not given
-    pub(crate) peer: Option<String>,
-    /// Done once the others have got what this site holds
-    #[arg(long, conflicts_with = "pull")]
-    pub(crate) push: bool,
-    /// Done once this site has got what the others hold
-    #[arg(long)]
-    pub(crate) pull: bool,
-    /// How long to try: 90s, 30m
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
-    pub(crate) timeout: Duration,
-}
-
-#[derive(clap::Args)]
-pub(crate) struct InviteArgs {
-    /// What the new site may do: reader, writer or admin
-    #[arg(long, default_value_t = Role::Writer)]
-    pub(crate) role: Role,
-    /// How long the ticket is good: 90s, 30m, 24h, 7d
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
-    pub(crate) expires: Duration,
-    /// Address at which the new site is to look for this one; all known ones if not given; repeatable
-    #[arg(long, value_name = "MULTIADDR")]
-    pub(crate) address: Vec<Multiaddr>,
-    /// Write the ticket to this new file, which only its owner can read, instead of stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-}
-
-/// `90s`, `30m`, `24h`, `7d`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is no time, expected a number with s, m, h or d behind it");
-    let (number, seconds) = match text.char_indices().last() {
-        Some((end, 's')) => (&text[..end], 1),
-        Some((end, 'm')) => (&text[..end], 60),
-        Some((end, 'h')) => (&text[..end], 3600),
-        Some((end, 'd')) => (&text[..end], 24 * 3600),
-        Some(_) | None => return Err(expected()),
-    };
-    let number = Some(number).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let number: u64 = number.and_then(|text| text.parse().ok()).ok_or_else(expected)?;
-    match number.checked_mul(seconds) {
-        Some(0) => Err("a ticket that is good for no time serves nobody".to_owned()),
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => Err(format!("{text:?} is too long")),
-    }
-}
-
 fn parse_api(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     let parsed = numeric.as_deref().unwrap_or(text).parse();
@@ -479,18 +436,6 @@ mod tests {
     fn the_command_line_does_not_contradict_itself() {
         Args::command().debug_assert();
         NodeArgs::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_a_number_and_a_unit() {
-        for (text, seconds) in [("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800)] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in
-            ["", "h", "24", "-1h", "+1h", "1.5h", "1w", "0d", "1 h", "9999999999999999d", "ü"]
-        {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]

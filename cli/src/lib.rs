@@ -25,8 +25,8 @@ use args::{
 };
 use client::Client;
 use commands::{
-    backup, bundle, check, conflicts, connectors, decisions, document, export, history, import,
-    init, log, maintenance, members, membership, merge_document, records, run, schema,
+    backup, bundle, check, conflicts, connectors, decisions, document, events, export, history,
+    import, init, log, maintenance, members, membership, merge_document, records, run, schema,
     schema_check, settle, space, status, summary, sync, unsent, watch,
 };
 use error::CliError;
@@ -180,6 +180,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Schema(SchemaCommand::Check { collection, limit }) => {
             schema_check::check(context, collection, limit).await
         }
+        SiteCommand::Events(command) => events::run(context, command).await,
         SiteCommand::Conflicts { collection, id, deleted } => {
             conflicts::conflicts(context, collection, id, deleted).await
         }

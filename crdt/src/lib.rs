@@ -13,6 +13,7 @@ pub mod codec;
 pub mod digest;
 pub mod documents;
 pub mod entry;
+pub mod events;
 pub mod feed;
 pub mod frontier;
 pub mod history;

@@ -9,7 +9,7 @@ use crate::entry::Entry;
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::query::Field;
 use crate::read;
-use crate::record::View;
+use crate::record::{Summary, View};
 use crate::replica::FRAME_ENTRY;
 use crate::store::{Store, StoreError};
 use crate::tables::indexes::{self, IndexRow, IndexState};
@@ -108,7 +108,7 @@ fn verify_records(
         };
         let name = format!("{}/{}", key.collection, key.id);
         let row = RecordRow::decode(value);
-        match row.and_then(|row| row.document()).map(|document| document.summary()) {
+        match row.and_then(|row| summary_of(&row)) {
             Ok(Some(summary)) => {
                 report.records += 1;
                 let total = totals.entry(key.collection.clone()).or_default();
@@ -138,6 +138,13 @@ fn verify_records(
         report.fault(format!("collection {name} has records but no totals"));
     }
     Ok(())
+}
+
+/// A record in short, by all its changes; deleted or not as it is shown.
+fn summary_of(row: &RecordRow<'_>) -> Result<Option<Summary>, StoreError> {
+    let Some(whole) = row.document()?.summary() else { return Ok(None) };
+    let deleted = if row.first.is_some() { row.view()?.deleted } else { whole.deleted };
+    Ok(Some(Summary { deleted, ..whole }))
 }
 
 /// Every row of an index must follow from its record; so a whole index has as many rows as there are records.

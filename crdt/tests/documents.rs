@@ -236,8 +236,9 @@ fn a_difference_that_is_planted_is_seen_and_named() {
     };
 
     // What is live is that of the change before.
-    let planted =
-        plant(&pair, "tea", |row| RecordRow { changes: row.changes, live: before.live }.encode());
+    let planted = plant(&pair, "tea", |row| {
+        RecordRow { changes: row.changes, live: before.live, first: None }.encode()
+    });
     let fault = one(verify_all(&planted));
     assert_eq!(fault, "record products/tea: price is integer 1 here, Automerge reads integer 2");
     let error = document(&planted, &key(&pair, "tea"), None).unwrap_err();
@@ -246,7 +247,7 @@ fn a_difference_that_is_planted_is_seen_and_named() {
     // The last change is not among those that are named.
     let planted = plant(&pair, "tea", |row| {
         let changes = Changes { last: row.changes.last[..1].to_vec(), ..row.changes };
-        RecordRow { changes, live: row.live }.encode()
+        RecordRow { changes, live: row.live, first: None }.encode()
     });
     let fault = one(verify_all(&planted));
     assert_eq!(fault, "record products/tea: price is integer 2 here, Automerge reads integer 1");
@@ -254,7 +255,7 @@ fn a_difference_that_is_planted_is_seen_and_named() {
     // The first one is not.
     let planted = plant(&pair, "tea", |row| {
         let changes = Changes { last: row.changes.last[1..].to_vec(), ..row.changes };
-        RecordRow { changes, live: row.live }.encode()
+        RecordRow { changes, live: row.live, first: None }.encode()
     });
     let fault = one(verify_all(&planted));
     assert!(fault.starts_with("record products/tea cannot be read") && fault.contains("missing"));

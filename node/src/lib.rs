@@ -17,6 +17,13 @@
 //! ```no_run
 #![doc = include_str!("../examples/feed.rs")]
 //! ```
+//!
+//! Events that are stored once and never changed, name by name of an event-sync kit (`examples/events.rs`, which
+//! `docs/events.md` explains):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/events.rs")]
+//! ```
 
 pub mod api;
 pub mod backup;
@@ -26,6 +33,7 @@ pub mod clock;
 pub mod config;
 mod drafts;
 mod driver;
+pub mod events;
 pub mod extension;
 pub mod feed;
 pub mod handle;

@@ -108,12 +108,12 @@ pub fn alter_digest(world: &mut World, office: Office) {
 /// Gives a record of an office another field, which nobody signed.
 pub fn alter_value(world: &mut World, office: Office) {
     alter_first(world, office, records::records_of_space, |value| {
-        let RecordRow { changes, live } = RecordRow::decode(value).ok()?;
+        let RecordRow { changes, live, first } = RecordRow::decode(value).ok()?;
         let mut document = Document::load(live).ok()?;
         let patch = serde_json::Map::from_iter([("unsigned".to_owned(), 1.into())]);
         let edit = Edit::Merge { patch, create: true };
         document.edit(ActorBytes([9; 16]), 0, &edit, None).ok()??;
-        Some(codec::encode(&RecordRow { changes, live: &document.save() }))
+        Some(codec::encode(&RecordRow { changes, live: &document.save(), first }))
     });
 }
 

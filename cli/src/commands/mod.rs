@@ -9,6 +9,7 @@ pub(crate) mod conflicts;
 pub(crate) mod connectors;
 pub(crate) mod decisions;
 pub(crate) mod document;
+pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod import;

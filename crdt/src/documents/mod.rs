@@ -147,7 +147,7 @@ impl Held {
         row: &RecordRow<'_>,
     ) -> Result<Self, DocumentError> {
         let failed = |error| failed(key, error);
-        let heads = row.view().map_err(failed)?.heads;
+        let heads = row.whole_view().map_err(failed)?.heads;
         let mut held = Self { links: Vec::new(), changes: Vec::new(), heads };
         let (mut bytes, mut operations) = (0, 0);
         for place in changes::places(journal, key, &row.changes).map_err(failed)? {

@@ -161,7 +161,7 @@ fn difference(
     let saved = save_automerge(&made).map_err(unreadable)?;
     let loaded = load_automerge(&saved).map_err(unreadable)?;
     let read = view_of_automerge(&loaded).map_err(unreadable)?;
-    let shown = row.view().map_err(failed)?;
+    let shown = row.whole_view().map_err(failed)?;
     Ok((held.changes.len() as u64, first_difference(&shown, &read)))
 }
 

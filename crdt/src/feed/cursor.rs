@@ -11,6 +11,7 @@ use crate::entry::PAYLOAD_FORMAT;
 use crate::ids::{SiteId, SpaceId};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
 use crate::tables::logs::{self, Versions};
+use crate::tables::records::ChangeAt;
 use crate::tables::{ReadTables, row};
 
 /// What a cursor's text begins with; the number changes with its layout.
@@ -151,6 +152,27 @@ impl Cursor {
         Ok(Self { feed, seen, owed: Owed::default() })
     }
 
+    /// Behind one change.
+    pub(crate) fn behind_change(
+        feed: FeedId,
+        journal: &impl ReadJournal,
+        at: ChangeAt,
+    ) -> Result<Self, StoreError> {
+        let place = Place { position: Position(at.position), index: at.index };
+        let check = match journal.read(place.position) {
+            Ok(frame) => check_of(&frame),
+            Err(StoreError::Damaged { .. }) => [0; 8],
+            Err(error) => return Err(error),
+        };
+        Ok(Self { feed, seen: Some(Seen { place, check }), owed: Owed::default() })
+    }
+
+    /// The feed that it is of.
+    #[must_use]
+    pub fn feed(&self) -> FeedId {
+        self.feed
+    }
+
     /// The last place that was seen; `None`: nothing was.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
@@ -184,7 +206,7 @@ impl Cursor {
     }
 
     /// Whether the journal holds what the cursor says was seen.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         feed: FeedId,
         journal: &impl ReadJournal,

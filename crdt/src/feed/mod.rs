@@ -12,6 +12,7 @@
 //! | entries lay behind a damaged stretch when the tables were made anew, and come again from a peer | their changes again, at the journal's end |
 //! | a fork is proven | an [`Item::Fork`]: what the site wrote from that number on may have been undone, and what others built on it |
 //! | an entry is void | nothing: it has no effects |
+//! | an event is changed, by a site that does not keep them ([`crate::events`]) | a change behind which the event is as before |
 //! | a backup of the site is restored | a cursor from within the backup goes on, a later one is refused ([`BadCursor::Gone`]) |
 //!
 //! So whoever keeps a copy by the values `after` has, after reading to the end, what the site shows; and by

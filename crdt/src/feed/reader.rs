@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use super::cursor::{HOLES_MAX, Hole, Seen, check_of, payload_format};
 use super::values::Records;
-use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told};
+use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told, Values};
 use crate::codec;
 use crate::entry::{Body, Entry, EntryId, RecordWrite};
 use crate::ids::SpaceId;
-use crate::record::ActorBytes;
+use crate::read;
+use crate::record::{ActorBytes, RecordChange};
 use crate::replica::{FRAME_ENTRY, FRAME_FORK};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate, ForkRow};
 use crate::tables::records::{ChangeAt, RecordKey};
-use crate::tables::{SCAN_ROWS, row};
+use crate::tables::{ReadTables, SCAN_ROWS, row};
 
 /// Journal bytes read at a time.
 const STEP_BYTES: usize = 256 * 1024;
@@ -64,6 +65,8 @@ pub struct Reader {
     records: Records,
     /// How many forks were known: one more makes history anew.
     fork_count: usize,
+    /// Whether collections are of events, as far as that was asked for the page.
+    events: BTreeMap<String, bool>,
 }
 
 impl Reader {
@@ -77,7 +80,8 @@ impl Reader {
     ) -> Result<Self, NotOpened> {
         cursor.check(feed, store)??;
         let (after, records) = (cursor.place(), Records::new());
-        Ok(Self { space, collection, cursor, after, records, fork_count: 0 })
+        let events = BTreeMap::new();
+        Ok(Self { space, collection, cursor, after, records, fork_count: 0, events })
     }
 
     /// The consumer's place.
@@ -93,6 +97,7 @@ impl Reader {
     /// somewhere between its last page and the next: go on with a new one.
     pub fn read(&mut self, store: &impl ReadStore, bounds: PageBounds) -> Result<Page, StoreError> {
         let went_back = self.prepare(store)?;
+        self.events.clear();
         let mut page = Filling { told: Vec::new(), bytes: 0, bounds };
         let mut is_end = false;
         if let Some(applied) = store.applied()? {
@@ -268,7 +273,12 @@ impl Reader {
                 }
                 let RecordWrite { collection, id, change } = write.clone();
                 let key = RecordKey { space: self.space, collection, id };
-                let values = self.records.values(store, &key, actor, &change, at)?;
+                let mut values = self.records.values(store, &key, actor, &change, at)?;
+                if let Ok(Values { before: Some(_), .. }) = &values
+                    && self.is_of_events(store, &key.collection)?
+                {
+                    values = of_event(store, &key, actor, &change, values)?;
+                }
                 let change = Change {
                     key,
                     hash: change.hash(),
@@ -291,9 +301,41 @@ impl Reader {
         Ok(true)
     }
 
+    /// Whether a collection is one of events now.
+    fn is_of_events(
+        &mut self,
+        tables: &impl ReadTables,
+        collection: &str,
+    ) -> Result<bool, StoreError> {
+        if let Some(known) = self.events.get(collection) {
+            return Ok(*known);
+        }
+        let schema = read::schema(tables, self.space, collection)?;
+        let is_of_events = schema.is_some_and(|schema| schema.is_of_events());
+        self.events.insert(collection.to_owned(), is_of_events);
+        Ok(is_of_events)
+    }
+
     fn wants(&self, collection: &str) -> bool {
         self.collection.as_ref().is_none_or(|wanted| wanted == collection)
     }
+}
+
+/// What a change of an event, which is never shown, or a first change of it from another site is told as: the event as it
+/// is shown now.
+fn of_event(
+    tables: &impl ReadTables,
+    key: &RecordKey,
+    actor: ActorBytes,
+    change: &RecordChange,
+    values: Result<Values, String>,
+) -> Result<Result<Values, String>, StoreError> {
+    let Some(shown) = read::record(tables, key)? else { return Ok(values) };
+    let is_first = change.parse(actor).is_ok_and(|parsed| parsed.is_first());
+    Ok(values.map(|Values { before, .. }| match is_first {
+        true => Values { before, after: shown },
+        false => Values { before: Some(shown.clone()), after: shown },
+    }))
 }
 
 /// A page that is being filled.

@@ -54,7 +54,7 @@ fn store(schema: &Schema, records: impl IntoIterator<Item = (String, Json)>) -> 
     let rows = records.into_iter().map(|(id, fields)| {
         let live = view(schema, fields).0.save();
         let key = RecordKey { space: SPACE, collection: "products".to_owned(), id };
-        let row = RecordRow { changes: Changes::default(), live: &live };
+        let row = RecordRow { changes: Changes::default(), live: &live, first: None };
         (key.record(), Some(codec::encode(&row)))
     });
     store.apply(rows.collect(), None).unwrap();

@@ -82,6 +82,13 @@ impl ParsedChange {
         self.change.time_ms
     }
 
+    /// Whether it builds on no change of its record: what all sites share is none.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        let is_shared = |dep: &[u8; 32]| self.genesis.iter().any(|made| made.hash == *dep);
+        self.change.deps.iter().all(is_shared)
+    }
+
     /// The number of its operations.
     #[must_use]
     pub fn operations(&self) -> usize {

@@ -117,6 +117,10 @@ impl Drafted {
         edit: &Edit,
         schema: Option<Arc<Schema>>,
     ) -> Option<Drafted> {
+        // What becomes of an event is decided by its id, too.
+        if schema.as_ref().is_some_and(|schema| schema.is_of_events()) {
+            return None;
+        }
         match begin(actor, time_ms, edit, schema.as_deref()) {
             Ok(Some((edited, Begun::First(first)))) => {
                 Some(Drafted { actor, schema, edited, first })

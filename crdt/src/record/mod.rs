@@ -9,6 +9,7 @@ mod chunk;
 mod datetime;
 mod document;
 mod edit;
+mod event;
 mod export;
 mod fault;
 mod first;
@@ -35,6 +36,8 @@ pub use chunk::ChunkFault;
 pub use datetime::{Datetime, DatetimeError};
 pub use document::{Document, Edited, Judged, Unreadable};
 pub use edit::{Edit, EditError};
+pub(crate) use event::{AGGREGATE_ID, DATA, METADATA, TYPE, is_event};
+pub use event::{EVENT_NAME_BYTES_MAX, EventFault, event_fields};
 pub use export::automerge_of;
 pub(crate) use export::{
     heads as heads_of_automerge, load as load_automerge, save as save_automerge,

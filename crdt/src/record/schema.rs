@@ -1,5 +1,7 @@
 //! Schemas: which kinds the fields of one collection have.
 
+mod events;
+
 use std::collections::BTreeMap;
 
 use super::kind::{Kind, UnknownKind};
@@ -27,10 +29,14 @@ pub struct FieldSpec {
 /// the dotted path (`address.city`), its value the string `KIND`, with `required` or `indexed` or both behind it, so that the
 /// changes of two admins merge field by field. What a path passes through is a map, declared or
 /// not. Fields that no schema declares are allowed and kept.
+///
+/// A collection of events is marked by the field `events` with the text `append-only`, for which `true` may be written.
+/// Programs that do not know the mark leave it out, as they do with a kind that they do not know, and heed the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
     fields: BTreeMap<String, FieldSpec>,
     of_schemas: bool,
+    events: bool,
 }
 
 /// Why fields are no schema, or a schema no successor of another.
@@ -132,6 +138,41 @@ pub enum SchemaError {
         /// The kind that was asked for.
         new: Kind,
     },
+    /// A field of a collection of events is declared otherwise than events have it.
+    #[error(
+        "{path:?} is declared as {found:?}; in a collection of events it is {expected:?}, or left out to be declared so"
+    )]
+    EventField {
+        /// The path.
+        path: String,
+        /// Its declaration; empty: there is none.
+        found: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// A collection of events declares a field that events do not have.
+    #[error(
+        "{path:?} is declared in a collection of events, which have \"type\", \"aggregate_id\", \"data\" and \"metadata\" \
+         alone: put it into the data"
+    )]
+    NoEventField {
+        /// The path.
+        path: String,
+    },
+    /// A collection that holds records becomes one of events, or one of events becomes another.
+    #[error(
+        "{collection} holds records, so {}: declare a collection with another name",
+        match events {
+            true => "it cannot become a collection of events",
+            false => "it stays a collection of events, as no event may be changed",
+        }
+    )]
+    EventsFixed {
+        /// The collection.
+        collection: String,
+        /// Whether it was to become one of events.
+        events: bool,
+    },
 }
 
 /// A field of a record that does not fit a schema.
@@ -143,6 +184,15 @@ pub struct SchemaMismatch<'a> {
     pub expected: Kind,
     /// What it holds; `None` or null: it is required and missing.
     pub found: Option<&'a Value>,
+}
+
+impl FieldSpec {
+    /// As it stands in the schema's record.
+    fn to_value(self) -> Value {
+        let required = if self.required { " required" } else { "" };
+        let indexed = if self.indexed { " indexed" } else { "" };
+        Value::Str(format!("{}{required}{indexed}", self.kind))
+    }
 }
 
 impl Schema {
@@ -170,15 +220,22 @@ impl Schema {
             return Err(SchemaError::TooMany { found: fields.len() });
         }
         let mut specs = BTreeMap::new();
+        let events = events::are_marked(fields);
         for (path, value) in fields {
+            if events && path == events::MARK {
+                continue;
+            }
             check_path(path)?;
             match read_spec(path, value) {
                 Err(SchemaError::Kind { .. }) if is_partly => {}
                 spec => drop(specs.insert(path.clone(), spec?)),
             }
         }
-        let schema = Schema { fields: specs, of_schemas: false };
+        let schema = Schema { fields: specs, of_schemas: false, events };
         schema.check_parents()?;
+        if events && !is_partly {
+            schema.check_events()?;
+        }
         Ok(schema)
     }
 
@@ -186,20 +243,14 @@ impl Schema {
     /// declaration.
     #[must_use]
     pub fn of_schemas() -> Schema {
-        Schema { fields: BTreeMap::new(), of_schemas: true }
+        Schema { of_schemas: true, ..Schema::default() }
     }
 
     /// The fields of the schema's record.
     #[must_use]
     pub fn to_fields(&self) -> BTreeMap<String, Value> {
-        self.fields
-            .iter()
-            .map(|(path, spec)| {
-                let required = if spec.required { " required" } else { "" };
-                let indexed = if spec.indexed { " indexed" } else { "" };
-                (path.clone(), Value::Str(format!("{}{required}{indexed}", spec.kind)))
-            })
-            .collect()
+        let fields = self.fields.iter().map(|(path, spec)| (path.clone(), spec.to_value()));
+        fields.chain(self.events_mark()).collect()
     }
 
     /// The declared fields by dotted path.
@@ -328,6 +379,9 @@ pub fn validate_schema_edit(old: Option<&View>, new: &View) -> Result<Schema, Sc
 
 /// Checks one field of a schema's record.
 pub(crate) fn check_declaration(path: &str, value: &Value) -> Result<(), SchemaError> {
+    if events::is_mark(path, value) {
+        return Ok(());
+    }
     check_path(path)?;
     read_spec(path, value)?;
     Ok(())

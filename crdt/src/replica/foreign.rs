@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::Replica;
+use super::events::refused;
 use super::stage::{
     Mark, NotTaken, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedWrite, WrittenIn,
 };
@@ -17,8 +18,8 @@ use crate::changes;
 use crate::entry::{Body, EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{NetworkId, SpaceId};
 use crate::record::{
-    ActorBytes, DocumentRefused, Edited, Expected, ForeignDocument, Merge, RecordChange,
-    SCHEMA_COLLECTION, check_collection, check_record_id, merge_document,
+    ActorBytes, DocumentRefused, Edited, EventFault, Expected, ForeignDocument, Merge,
+    RecordChange, SCHEMA_COLLECTION, check_collection, check_record_id, merge_document,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::logs::{self, ActorRow, Fate};
@@ -91,6 +92,9 @@ impl<S: Store> Replica<S> {
         }
         let schema = self.schema(space, &collection)?;
         let key = RecordKey { space, collection, id };
+        if schema.as_ref().is_some_and(|schema| schema.is_of_events()) {
+            return Err(refused(&key, EventFault::Document));
+        }
         self.stage_whole(&key, mark)?;
         let record = self.staged_with(&key, mark)?;
         let Ok(whole) = &record.document else {

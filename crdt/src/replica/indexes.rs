@@ -1,21 +1,27 @@
 //! Declared indexes: rows that follow the record rows in the same batch, built in steps while the site works.
 //!
 //! - `round`: the rows of an index that is being built, in their order.
+//!
+//! Which collections are of events is known here too: of an event the indexes follow what is shown. Where a collection
+//! that has records becomes one of events, as sites can declare and write apart from each other, its indexes are built
+//! anew, and on the way the events that were changed before are given the rows of such events.
 
 mod round;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
+use super::rows::marks_of_event;
 use super::status::IndexStatus;
 use crate::codec;
+use crate::events::Firsts;
 use crate::ids::SpaceId;
 use crate::query::{self, Field};
 use crate::read;
 use crate::record::{SCHEMA_COLLECTION, Schema, View};
 use crate::store::{RowWrite, Store, StoreError};
 use crate::tables::indexes::{self, IndexRow, IndexState};
-use crate::tables::records::RecordKey;
+use crate::tables::records::{self, RecordKey, RecordRow};
 use crate::tables::{ReadTables, decode_row, walk};
 use round::Round;
 
@@ -33,6 +39,10 @@ pub(super) struct Move {
 #[derive(Default)]
 pub(super) struct Indexes {
     spaces: BTreeMap<SpaceId, BTreeMap<String, Vec<(Field, IndexState)>>>,
+    /// The collections of events.
+    events: BTreeMap<SpaceId, BTreeSet<String>>,
+    /// Those that were of events until the group that is being shown.
+    ended: Vec<(SpaceId, String)>,
     /// What is in memory of the one that is being built.
     round: Option<Round>,
 }
@@ -49,7 +59,37 @@ impl Indexes {
             }
             Ok(true)
         })?;
+        found.load_events(tables)?;
         Ok(found)
+    }
+
+    /// Reads which collections are of events.
+    fn load_events(&mut self, tables: &impl ReadTables) -> Result<(), StoreError> {
+        let mut spaces = Vec::new();
+        walk(tables, records::ALL_COLLECTIONS, None, |key, _| {
+            let is_schemas = records::collection_of_key(key).as_deref() == Some(SCHEMA_COLLECTION);
+            spaces.extend(records::space_of_key(key).filter(|_| is_schemas));
+            Ok(true)
+        })?;
+        for space in spaces {
+            read::each_of(tables, space, SCHEMA_COLLECTION, None, |collection, view| {
+                if Schema::of(&view).is_some_and(|schema| schema.is_of_events()) {
+                    self.events.entry(space).or_default().insert(collection);
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a record is an event.
+    pub(super) fn is_of_events(&self, key: &RecordKey) -> bool {
+        self.events.get(&key.space).is_some_and(|events| events.contains(&key.collection))
+    }
+
+    /// Takes the collections that were of events until now.
+    pub(super) fn take_ended(&mut self) -> Vec<(SpaceId, String)> {
+        std::mem::take(&mut self.ended)
     }
 
     fn of(&self, space: SpaceId, collection: &str) -> &[(Field, IndexState)] {
@@ -117,9 +157,19 @@ impl Indexes {
         let declared: Vec<Field> = schema.map(query::indexed_fields).unwrap_or_default();
         // It may be of one that is dropped.
         self.round = None;
+        let is_of_events = schema.is_some_and(Schema::is_of_events);
+        let events = self.events.entry(space).or_default();
+        let is_changed = match is_of_events {
+            true => events.insert(collection.to_owned()),
+            false => events.remove(collection),
+        };
+        if is_changed && !is_of_events {
+            self.ended.push((space, collection.to_owned()));
+        }
         let known = self.of_mut(space, collection);
         for (field, state) in known.iter_mut() {
-            if !declared.contains(field) && *state != IndexState::Dropping {
+            let is_kept = declared.contains(field) && !is_changed;
+            if !is_kept && *state != IndexState::Dropping {
                 *state = IndexState::Dropping;
                 rows.push(index_row(space, collection, field, state));
             }
@@ -205,8 +255,16 @@ impl<S: Store> Replica<S> {
         records: u64,
     ) -> Result<(), StoreError> {
         let round = self.indexes.round.take().filter(|it| it.is_of(space, collection, field));
-        let mut round = round.unwrap_or_else(|| Round::new(space, collection, field, after));
-        if !round.gather(&self.store, STEP_ROWS)? {
+        let events = self.indexes.events.get(&space);
+        let is_of_events = events.is_some_and(|events| events.contains(collection));
+        let new = || Round::new(space, collection, field, after, is_of_events);
+        let mut round = round.unwrap_or_else(new);
+        let is_gathered = round.gather(&self.store, STEP_ROWS)?;
+        let changed = round.take_changed();
+        if !changed.is_empty() {
+            self.show_as_events(space, collection, field, changed)?;
+        }
+        if !is_gathered {
             self.indexes.round = Some(round);
             return Ok(());
         }
@@ -228,6 +286,41 @@ impl<S: Store> Replica<S> {
         }
         self.indexes.round = (!round.is_over()).then_some(round);
         Ok(())
+    }
+
+    /// Gives events that were changed before their collection became one of events the rows of such events, and the row
+    /// of the index that is being built.
+    fn show_as_events(
+        &mut self,
+        space: SpaceId,
+        collection: &str,
+        field: &Field,
+        ids: Vec<String>,
+    ) -> Result<(), StoreError> {
+        let mut rows: Vec<RowWrite> = Vec::new();
+        let mut totals = read::collection(&self.store, space, collection)?;
+        for id in ids {
+            let key = RecordKey { space, collection: collection.to_owned(), id };
+            let Some(stored) = self.store.get(&key.record())? else { continue };
+            let stored = RecordRow::decode(&stored)?;
+            let event = match Firsts::stored(&self.store, &key, Some(&stored)) {
+                Ok(event) => event,
+                // It is shown as it is until the journal is mended and the tables are made anew.
+                Err(StoreError::Damaged { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let was_deleted = stored.view()?.deleted;
+            let first = event.saved();
+            let row = RecordRow { first: first.as_deref(), ..stored };
+            let view = row.view()?;
+            totals.move_one(was_deleted, view.deleted);
+            let entry = |fields| indexes::entry(space, collection, field, &key.id, fields);
+            rows.extend(view.live_fields().map(entry).map(|entry| (entry, Some(Vec::new()))));
+            rows.push((key.record(), Some(row.encode())));
+            rows.extend(marks_of_event(&key, &event));
+        }
+        rows.push((records::collection(space, collection), Some(codec::encode(&totals))));
+        self.store.apply(rows, None)
     }
 
     fn drop_from_index(

@@ -10,7 +10,7 @@
 //! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
-//! One file per step: `input` and `output` (what goes in and comes out), `write` (local edits), `foreign` (documents that
+//! One file per step: `input` and `output` (what goes in and comes out), `write` (local edits), `events` (of which there are none), `foreign` (documents that
 //! other programs edited), `intake` (answers with entries from others), `foresight` (what these make of records, found out
 //! beforehand), `accept` (one such entry), `stage` and `made` (what a group has changed so far), `history` (of a record,
 //! from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`, `peer`, `serve` and `gossip` (what is sent), `spaces` (and to
@@ -25,6 +25,7 @@ mod commit;
 mod copies;
 mod decision;
 pub(crate) mod documents;
+mod events;
 mod foreign;
 mod foresight;
 mod forks;

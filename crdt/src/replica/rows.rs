@@ -9,12 +9,13 @@ use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::digest::record_hash;
 use crate::entry::EntryId;
+use crate::events::Firsts;
 use crate::ids::SpaceId;
 use crate::read;
 use crate::record::{SCHEMA_COLLECTION, Summary};
-use crate::store::{Position, RowWrite, Store, StoreError};
+use crate::store::{Position, ReadStore, RowWrite, Store, StoreError};
 use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
-use crate::tables::records::{self, Changes, CollectionRow, RecordKey, RecordRow};
+use crate::tables::records::{self, ChangeAt, Changes, CollectionRow, RecordKey, RecordRow};
 
 impl<S: Store> Replica<S> {
     /// The rows of a group whose entries are at `positions`, and the same in memory. `applied`: how far the journal
@@ -66,12 +67,25 @@ impl<S: Store> Replica<S> {
             let Some(made) = made else { continue };
             forget_foreseen(&mut self.foresight, key);
             let totals = totals.of(&self.store, key)?;
+            let is_first = made.before.is_none() && made.changes.len() == 1;
+            let (mut before, mut after) = (made.before, Some(made.summary));
+            let event = match self.indexes.is_of_events(key) && !is_first {
+                true => {
+                    let told = (&mut before, &mut after);
+                    Some(event_rows(&self.store, key, &made.changes, &places, told, rows)?)
+                }
+                false => None,
+            };
             places.add(key, std::mem::take(&mut made.changes), &mut made.places, rows)?;
-            count(totals, key, made.before.as_ref(), Some(&made.summary));
-            mark_conflict(key, made.before.as_ref(), Some(&made.summary), rows);
-            let row = RecordRow { changes: std::mem::take(&mut made.places), live: &made.saved };
+            count(totals, key, before.as_ref(), after.as_ref());
+            if event.is_none() {
+                mark_conflict(key, made.before.as_ref(), Some(&made.summary), rows);
+            }
+            let first = event.as_ref().and_then(Firsts::saved);
+            let changes = std::mem::take(&mut made.places);
+            let row = RecordRow { changes, live: &made.saved, first: first.as_deref() };
             if self.indexes.concerns(key) {
-                let moves = match made.moves.take() {
+                let moves = match made.moves.take().filter(|_| event.is_none()) {
                     Some(moves) => moves,
                     None => {
                         let is_new = made.before.is_none();
@@ -89,21 +103,37 @@ impl<S: Store> Replica<S> {
             }
             forget_foreseen(&mut self.foresight, key);
             let totals = totals.of(&self.store, key)?;
+            let is_first = record.before.is_none() && record.changes.len() == 1;
+            let is_event = self.indexes.is_of_events(key) && !is_first && record.document.is_ok();
+            let (mut shown_before, mut shown) = (record.before, None);
+            if let Ok(document) = &record.document {
+                shown = document.summary();
+            }
+            let event = match is_event {
+                true => {
+                    let told = (&mut shown_before, &mut shown);
+                    Some(event_rows(&self.store, key, &record.changes, &places, told, rows)?)
+                }
+                false => None,
+            };
             places.add(key, std::mem::take(&mut record.changes), &mut record.places, rows)?;
             match &mut record.document {
                 Ok(document) => {
                     let after = document.summary();
-                    count(totals, key, record.before.as_ref(), after.as_ref());
-                    let live = document.save();
-                    let row = RecordRow { changes: record.places.clone(), live: &live };
+                    count(totals, key, shown_before.as_ref(), shown.as_ref());
+                    let (live, first) = (document.save(), event.as_ref().and_then(Firsts::saved));
+                    let changes = record.places.clone();
+                    let row = RecordRow { changes, live: &live, first: first.as_deref() };
                     rows.push((key.record(), Some(row.encode())));
                     if self.indexes.concerns(key) {
                         let before = read::record(&self.store, key)?;
-                        let view = document.view();
+                        let view = event.as_ref().map_or_else(|| document.view(), Firsts::view);
                         let moves = self.indexes.follow(key, before.as_ref(), &view, rows);
                         self.indexes.make(key, moves, rows);
                     }
-                    mark_conflict(key, record.before.as_ref(), after.as_ref(), rows);
+                    if event.is_none() {
+                        mark_conflict(key, record.before.as_ref(), after.as_ref(), rows);
+                    }
                     record.before = after;
                 }
                 Err(reason) => {
@@ -114,9 +144,35 @@ impl<S: Store> Replica<S> {
                 }
             }
         }
+        for (space, collection) in self.indexes.take_ended() {
+            self.show_as_records(space, &collection, &mut totals, rows)?;
+        }
         rows.extend(totals.rows());
         self.outputs.extend(notices.into_iter().map(Output::Notice));
         Ok(())
+    }
+
+    /// Shows the records of a collection that is one of events no more by all their changes. No program of today writes
+    /// such a schema where there are records.
+    fn show_as_records(
+        &self,
+        space: SpaceId,
+        collection: &str,
+        totals: &mut Totals,
+        rows: &mut Vec<RowWrite>,
+    ) -> Result<(), StoreError> {
+        read::each_row(&self.store, space, collection, None, |id, row| {
+            let key = RecordKey { space, collection: collection.to_owned(), id: id.to_owned() };
+            let is_staged =
+                self.stage.made.contains_key(&key) || self.stage.records.contains_key(&key);
+            if row.first.is_some() && !is_staged {
+                let is_deleted = (row.view()?.deleted, row.whole_view()?.deleted);
+                totals.of(&self.store, &key)?.move_one(is_deleted.0, is_deleted.1);
+                rows.push((key.record(), Some(RecordRow { first: None, ..row }.encode())));
+                rows.push((key.altered(), None));
+            }
+            Ok(true)
+        })
     }
 }
 
@@ -197,6 +253,12 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
+    /// Where a change of the group is.
+    fn of(&self, key: &RecordKey, staged: &StagedChange) -> Result<ChangeAt, StoreError> {
+        let at = staged.place.resolve(self.positions, self.sealed);
+        at.ok_or_else(|| lost_place(key))
+    }
+
     /// Adds a record's changes of the group to the places of its changes.
     fn add(
         &self,
@@ -206,13 +268,48 @@ impl Places<'_> {
         rows: &mut Vec<RowWrite>,
     ) -> Result<(), StoreError> {
         for staged in changes {
-            let at = staged.place.resolve(self.positions, self.sealed);
-            places.push(at.ok_or_else(|| lost_place(key))?, |number, full| {
+            places.push(self.of(key, &staged)?, |number, full| {
                 rows.push((key.changes(number), Some(codec::encode(&full))));
             });
         }
         Ok(())
     }
+}
+
+/// An event of which the group has more than the first change, by its first changes, and the rows that tell of the others.
+/// Whether it is deleted, before and after, is told by what is shown of it.
+fn event_rows(
+    store: &impl ReadStore,
+    key: &RecordKey,
+    changes: &[StagedChange],
+    places: &Places<'_>,
+    (before, after): (&mut Option<Summary>, &mut Option<Summary>),
+    rows: &mut Vec<RowWrite>,
+) -> Result<Firsts, StoreError> {
+    let stored = store.get(&key.record())?;
+    let stored = stored.as_deref().map(RecordRow::decode).transpose()?;
+    if let (Some(before), Some(stored)) = (before, &stored) {
+        before.deleted = stored.view()?.deleted;
+    }
+    let mut event = Firsts::stored(store, key, stored.as_ref())?;
+    for staged in changes {
+        event.add(staged.actor, &staged.change, places.of(key, staged)?);
+    }
+    if let (Some(after), Some(shown)) = (after, event.summary()) {
+        after.deleted = shown.deleted;
+    }
+    rows.extend(marks_of_event(key, &event));
+    Ok(event)
+}
+
+/// The rows that mark conflicts and changes of an event.
+pub(super) fn marks_of_event(key: &RecordKey, event: &Firsts) -> [RowWrite; 3] {
+    let is_conflicted = event.summary().is_some_and(|summary| summary.conflicted);
+    [
+        (key.conflict(), is_conflicted.then(Vec::new)),
+        (key.hidden(), None),
+        (key.altered(), event.altered().map(|altered| codec::encode(&altered))),
+    ]
 }
 
 fn mark_conflict(

@@ -13,8 +13,9 @@ use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{NetworkId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
-    ActorBytes, Begun, DocumentRefused, EditError, Edited, NameError, SCHEMA_COLLECTION, Schema,
-    SchemaError, Version, View, begin, check_collection, check_record_id, validate_schema_edit,
+    ActorBytes, Begun, DocumentRefused, EditError, Edited, EventFault, NameError,
+    SCHEMA_COLLECTION, Schema, SchemaError, Version, View, begin, check_collection,
+    check_record_id, validate_schema_edit,
 };
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -118,6 +119,16 @@ pub enum WriteError {
         changes: usize,
         /// Operations found.
         operations: usize,
+    },
+    /// A collection of events does not take it.
+    #[error("event {collection}/{id}: {fault}")]
+    Event {
+        /// The collection.
+        collection: String,
+        /// The event's id.
+        id: String,
+        /// Why.
+        fault: EventFault,
     },
     /// The origin cannot be one.
     #[error(
@@ -379,7 +390,7 @@ impl<S: Store> Replica<S> {
         place: Place,
         mark: &mut Mark,
     ) -> Result<Option<StagedEdit>, Stop> {
-        let RecordEdit { collection, id, edit, expected, builds_on, drafted } = edit;
+        let RecordEdit { collection, id, mut edit, expected, builds_on, drafted } = edit;
         check_collection(&collection)?;
         check_record_id(&id)?;
         let is_schema = collection == SCHEMA_COLLECTION;
@@ -387,6 +398,7 @@ impl<S: Store> Replica<S> {
             let root = self.root_of(space).ok_or(WriteError::UnknownSpace)?;
             self.demand_role(root, Role::Admin, "schemas")?;
             check_collection(&id)?;
+            edit = edit.of_schema();
             Some(Arc::new(Schema::of_schemas()))
         } else {
             self.schema(space, &collection)?
@@ -394,6 +406,12 @@ impl<S: Store> Replica<S> {
         let actor = ActorBytes(self.author.actor());
         let time_ms = self.now.wall_ms;
         let key = RecordKey { space, collection, id };
+        if schema.as_ref().is_some_and(|schema| schema.is_of_events()) {
+            match self.edit_of_event(&key, edit, expected.as_ref(), mark)? {
+                Some(stored) => edit = stored,
+                None => return Ok(None),
+            }
+        }
         let on_nothing = builds_on.as_ref().is_none_or(|version| *version == Version::default());
         if !is_schema && expected.is_none() && on_nothing && self.is_new(&key)? {
             let begun = match drafted.and_then(|drafted| drafted.begun(actor, schema.as_ref())) {
@@ -432,7 +450,9 @@ impl<S: Store> Replica<S> {
         // Remembered first, so that a schema which is refused below is rolled back.
         record.changes.push(StagedChange { actor, change: change.clone(), place });
         if is_schema {
-            validate_schema_edit(before.as_ref(), &document.view())?;
+            let after = document.view();
+            validate_schema_edit(before.as_ref(), &after)?;
+            self.check_events_fixed(&key, before.as_ref(), &after)?;
         }
         let write = RecordWrite { collection: key.collection, id: key.id, change };
         Ok(Some(StagedEdit { write, hash, operations }))

@@ -11,6 +11,7 @@
 //! | `h` | space 16, collection, 0, record id, number 4 | where [`records::CHANGES_IN_ROW`] of its changes are | records |
 //! | `i` | space 16, collection, 0, field, 0, value, record id | empty: the record has that value | indexes |
 //! | `j` | space 16, collection, 0, field | [`indexes::IndexRow`]: an index, and how far it is built | indexes |
+//! | `k` | space 16, collection, 0, record id | [`records::AlteredRow`]: an event that was changed after it was written | records |
 //! | `l` | space 16, author 40 | [`logs::LogRow`]: the tip of a log | logs |
 //! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
 //! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
@@ -39,7 +40,7 @@ use crate::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

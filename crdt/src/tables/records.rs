@@ -33,6 +33,15 @@ pub struct CollectionRow {
     pub digest: Digest,
 }
 
+impl CollectionRow {
+    /// Counts a record as one that is deleted, or not, that was counted otherwise perhaps.
+    pub(crate) fn move_one(&mut self, was_deleted: bool, is_deleted: bool) {
+        let before = if was_deleted { &mut self.deleted } else { &mut self.live };
+        *before = before.saturating_sub(1);
+        *(if is_deleted { &mut self.deleted } else { &mut self.live }) += 1;
+    }
+}
+
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordRow<'a> {
@@ -41,6 +50,19 @@ pub struct RecordRow<'a> {
     /// What is live of it: [`crate::record::Document::save`].
     #[serde(borrow, with = "serde_bytes")]
     pub live: &'a [u8],
+    /// Of an event with more than one change: what is live of it without those that build on others, which are not
+    /// shown.
+    #[serde(borrow, with = "serde_bytes")]
+    pub first: Option<&'a [u8]>,
+}
+
+/// An event that somebody changed after it was written; the changes are kept and not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlteredRow {
+    /// How many such changes it has.
+    pub count: u64,
+    /// Where the first of them is, as this site took them in.
+    pub first: ChangeAt,
 }
 
 impl<'a> RecordRow<'a> {
@@ -51,22 +73,34 @@ impl<'a> RecordRow<'a> {
 
     /// The row's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode_sized(self, CHANGES_BYTES + self.live.len())
+        codec::encode_sized(
+            self,
+            CHANGES_BYTES + self.live.len() + self.first.map_or(0, <[u8]>::len),
+        )
     }
 
-    /// What is live of the record.
+    /// What is live of the record, by all its changes.
     pub fn document(&self) -> Result<Document, StoreError> {
         Document::load(self.live).map_err(broken)
     }
 
     /// The record as it is read.
     pub fn view(&self) -> Result<View, StoreError> {
+        View::of_saved(self.shown()).map_err(broken)
+    }
+
+    /// The record by all its changes, also where an event is shown without some.
+    pub fn whole_view(&self) -> Result<View, StoreError> {
         View::of_saved(self.live).map_err(broken)
+    }
+
+    fn shown(&self) -> &'a [u8] {
+        self.first.unwrap_or(self.live)
     }
 
     /// The fields of those names alone; `None` if the record is deleted.
     pub fn fields(&self, names: &BTreeSet<&str>) -> Result<Option<Fields>, StoreError> {
-        View::fields_of_saved(self.live, names).map_err(broken)
+        View::fields_of_saved(self.shown(), names).map_err(broken)
     }
 }
 
@@ -99,6 +133,11 @@ pub struct ChangeAt {
 }
 
 impl Changes {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        CHANGES_IN_ROW * self.rows as usize + self.last.len()
+    }
+
     /// Adds a change. The rows that are full by now are for `full`, with their numbers.
     pub fn push(&mut self, at: ChangeAt, mut full: impl FnMut(u32, &[ChangeAt])) {
         self.last.push(at);
@@ -131,6 +170,11 @@ impl RecordKey {
     /// Key of the row that marks edits that a deletion hides.
     pub fn hidden(&self) -> Vec<u8> {
         self.key(b'y')
+    }
+
+    /// Key of the [`AlteredRow`].
+    pub fn altered(&self) -> Vec<u8> {
+        self.key(b'k')
     }
 
     /// Key of the row that tells why a record cannot be read.
@@ -170,6 +214,16 @@ pub fn hidden_of_space(space: SpaceId) -> Vec<u8> {
     space_prefix(b'y', space)
 }
 
+/// What the rows of the altered events of a space begin with.
+pub fn altered_of_space(space: SpaceId) -> Vec<u8> {
+    space_prefix(b'k', space)
+}
+
+/// What the rows of the altered events of a collection begin with.
+pub fn altered(space: SpaceId, collection: &str) -> Vec<u8> {
+    collection_prefix(b'k', space, collection)
+}
+
 /// What the marks of unreadable records of a space begin with.
 pub fn unreadable_of_space(space: SpaceId) -> Vec<u8> {
     space_prefix(b'u', space)
@@ -192,9 +246,14 @@ pub fn collection_of_key(key: &[u8]) -> Option<String> {
     String::from_utf8(key.get(17..)?.to_vec()).ok()
 }
 
-/// The record in the key of a record, conflict, hidden or unreadable row.
+/// The space in a row's key.
+pub fn space_of_key(key: &[u8]) -> Option<SpaceId> {
+    Some(SpaceId(key.get(1..17)?.try_into().ok()?))
+}
+
+/// The record in the key of a record, altered, conflict, hidden or unreadable row.
 pub fn record_of_key(key: &[u8]) -> Option<RecordKey> {
-    let space = SpaceId(key.get(1..17)?.try_into().ok()?);
+    let space = space_of_key(key)?;
     let rest = key.get(17..)?;
     let end = rest.iter().position(|byte| *byte == 0)?;
     let collection = String::from_utf8(rest[..end].to_vec()).ok()?;
@@ -235,7 +294,7 @@ mod tests {
     fn a_record_is_read_back_from_its_keys() {
         let (collection, id) = ("products".to_owned(), "tea/0 ü".to_owned());
         let key = RecordKey { space: SpaceId([4; 16]), collection, id };
-        for bytes in [key.record(), key.conflict(), key.hidden(), key.unreadable()] {
+        for bytes in [key.record(), key.altered(), key.conflict(), key.hidden(), key.unreadable()] {
             assert_eq!(record_of_key(&bytes), Some(key.clone()));
         }
         assert!(key.record().starts_with(&records(key.space, "products")));

@@ -3,7 +3,7 @@
 
 use branchline_crdt::membership::SITE_NAME_BYTES_MAX;
 use branchline_crdt::query::TEXT_BYTES_MAX;
-use branchline_crdt::record::{COLLECTION_BYTES_MAX, RECORD_ID_BYTES_MAX};
+use branchline_crdt::record::{COLLECTION_BYTES_MAX, EVENT_NAME_BYTES_MAX, RECORD_ID_BYTES_MAX};
 use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
@@ -12,6 +12,7 @@ use super::writes::KEY_BYTES_MAX;
 use super::{PAGE_RECORDS, PAGE_RECORDS_MAX};
 
 const COLLECTION: &str = "^(_schema|[a-z][a-z0-9_-]*)$";
+const ANY: &str = "^";
 const NO_CONTROL_CHARACTERS: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
 /// A word of some letters, or an id: a peer's, or in hex.
 const SPACE: &str = "^[a-z0-9][a-z0-9_-]*$";
@@ -52,6 +53,7 @@ fn schema(parameter: &Parameter, is_read: bool) -> Option<Object> {
     let schema = match parameter.name.as_str() {
         "collection" => text(COLLECTION, COLLECTION_BYTES_MAX),
         "id" => text(NO_CONTROL_CHARACTERS, RECORD_ID_BYTES_MAX),
+        "aggregate_id" => text(ANY, EVENT_NAME_BYTES_MAX),
         "space" => text(SPACE, NAME_CHARS_MAX),
         "site" => text(NO_CONTROL_CHARACTERS, NAME_CHARS_MAX),
         "limit" => number(1, PAGE_RECORDS_MAX as u64).default(Some(PAGE_RECORDS.into())),

@@ -13,12 +13,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::accept::prefers;
 use super::error::{ApiError, Code};
-use super::events::events;
+use super::events::{self, events};
 use super::extract::{InSpace, Params, page_records, wait_time};
 use super::page;
-use super::room::Room;
+use super::room::{Room, Waiting};
 use super::status::rfc3339;
-use crate::feed::{FeedError, PageBounds, Since, WAIT_MAX};
+use crate::feed::{Consumer, FeedError, PageBounds, Since, WAIT_MAX};
 
 /// Bytes of values on a page, about. At least one change is on it.
 const PAGE_VALUES_BYTES: usize = 4 * 1024 * 1024;
@@ -161,14 +161,8 @@ pub(crate) async fn changes(
     if let Some(collection) = &params.collection {
         check_collection(collection)?;
     }
-    let as_events = prefers(&headers, EVENT_STREAM, JSON);
-    let resumed = headers.get(LAST_EVENT_ID).filter(|_| as_events);
-    let since = match resumed {
-        Some(id) => Some(String::from_utf8_lossy(id.as_bytes()).into_owned()),
-        None => params.since,
-    };
-    let since = since.map_or(Ok(Since::Start), |text| text.parse::<Since>());
-    let since = since.map_err(FeedError::from)?;
+    let as_events = wants_events(&headers);
+    let since = since(&headers, params.since)?;
     let bounds =
         PageBounds { items_max: page_records(params.limit)?, bytes_max: PAGE_VALUES_BYTES };
     let wait = params.wait.as_deref().map(|text| wait_time("wait", text, WAIT_MAX)).transpose()?;
@@ -178,14 +172,7 @@ pub(crate) async fn changes(
     }
     let mut consumer = handle.follow(since, params.collection).await?;
     if as_events {
-        let body = Body::from_stream(events(consumer, waiting));
-        let headers = [
-            (header::CONTENT_TYPE, EVENT_STREAM),
-            (header::CACHE_CONTROL, "no-store"),
-            // Proxies like nginx would otherwise keep events back until there are many.
-            (HeaderName::from_static("x-accel-buffering"), "no"),
-        ];
-        return Ok((headers, body).into_response());
+        return Ok(event_stream(consumer, events::changes, waiting));
     }
     let page = match wait {
         None => consumer.page(bounds).await?,
@@ -195,6 +182,38 @@ pub(crate) async fn changes(
     let (items, cursor, more) = (items.join(","), page.cursor, !page.is_end);
     let body = format!(r#"{{"changes":[{items}],"cursor":"{cursor}","more":{more}}}"#);
     Ok(([(header::CONTENT_TYPE, JSON)], body).into_response())
+}
+
+/// Whether a client asks for server-sent events.
+pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+    prefers(headers, EVENT_STREAM, JSON)
+}
+
+/// Where a client begins: where its stream broke off, or where its query says.
+pub(super) fn since(headers: &HeaderMap, asked: Option<String>) -> Result<Since, ApiError> {
+    let resumed = headers.get(LAST_EVENT_ID).filter(|_| wants_events(headers));
+    let since = match resumed {
+        Some(id) => Some(String::from_utf8_lossy(id.as_bytes()).into_owned()),
+        None => asked,
+    };
+    let since = since.map_or(Ok(Since::Start), |text| text.parse::<Since>());
+    Ok(since.map_err(FeedError::from)?)
+}
+
+/// What a consumer is told, without end.
+pub(super) fn event_stream(
+    consumer: Consumer,
+    frames: events::Frames,
+    waiting: Option<Waiting>,
+) -> Response {
+    let body = Body::from_stream(events(consumer, frames, waiting));
+    let headers = [
+        (header::CONTENT_TYPE, EVENT_STREAM),
+        (header::CACHE_CONTROL, "no-store"),
+        // Proxies like nginx would otherwise keep events back until there are many.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, body).into_response()
 }
 
 /// An item as JSON.

@@ -90,6 +90,12 @@ codes! {
     SchemaNotFound = "schema_not_found", NOT_FOUND;
     /// The edit does not fit the record or its schema.
     EditRefused = "edit_refused", UNPROCESSABLE_ENTITY;
+    /// Another event has the id, or an event was to be changed or deleted.
+    EventExists = "event_exists", CONFLICT;
+    /// The collection is not one of events.
+    NoEvents = "no_events", CONFLICT;
+    /// The index that leads to the events is being built.
+    IndexBuilding = "index_building", SERVICE_UNAVAILABLE, retryable;
     /// What was to be taken in is no Automerge document, or one that does not fit the record.
     DocumentRefused = "document_refused", UNPROCESSABLE_ENTITY;
     /// The record is not of the version that the request expects.

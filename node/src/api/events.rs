@@ -28,9 +28,13 @@ const RETRY_MS: u64 = 1000;
 const PAUSE: Duration = Duration::from_millis(500);
 const FAILURES_MAX: u32 = 240;
 
+/// Writes what is sent of a page.
+pub(super) type Frames = fn(&FeedPage) -> String;
+
 /// One client's stream.
 struct Events {
     consumer: Consumer,
+    frames: Frames,
     failures: u32,
     /// Held while the stream lasts.
     _waiting: Option<Waiting>,
@@ -39,12 +43,13 @@ struct Events {
 /// The events behind the consumer's place, without end. The stream ends with the node, and after an `error` event.
 pub(super) fn events(
     consumer: Consumer,
+    frames: Frames,
     waiting: Option<Waiting>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
     // A consumer that begins now knows where that is, though nothing has happened yet.
     let first = format!("retry: {RETRY_MS}\nid: {}\n\n", consumer.cursor());
     let first = stream::once(async move { Ok(Bytes::from(first)) });
-    let events = Events { consumer, failures: 0, _waiting: waiting };
+    let events = Events { consumer, frames, failures: 0, _waiting: waiting };
     let rest = stream::unfold(Some(events), async |events| {
         let mut events = events?;
         let (text, goes_on) = events.next().await?;
@@ -60,7 +65,7 @@ impl Events {
             let error = match self.consumer.next_page(BOUNDS, Instant::now() + HEARTBEAT).await {
                 Ok(page) => {
                     self.failures = 0;
-                    return Some((frames(&page), true));
+                    return Some(((self.frames)(&page), true));
                 }
                 Err(FeedError::Read(ReadError::Stopped(_))) => return None,
                 Err(error) => error,
@@ -77,15 +82,25 @@ impl Events {
     }
 }
 
-fn frames(page: &FeedPage) -> String {
+/// All that the feed tells, as events that are called `change`.
+pub(super) fn changes(page: &FeedPage) -> String {
     let mut text = String::new();
     for item in &page.items {
-        let (id, data) = (item.cursor_text(), item.text(text_of));
-        // Writing to a string does not fail.
-        let _ = write!(text, "id: {id}\nevent: change\ndata: {data}\n\n");
+        push(&mut text, item.cursor_text(), "change", item.text(text_of));
     }
     if page.items.is_empty() {
-        let _ = write!(text, ": alive\nid: {}\n\n", page.cursor);
+        push_heartbeat(&mut text, page);
     }
     text
+}
+
+/// One event.
+pub(super) fn push(text: &mut String, id: &str, name: &str, data: &str) {
+    // Writing to a string does not fail.
+    let _ = write!(text, "id: {id}\nevent: {name}\ndata: {data}\n\n");
+}
+
+/// Says that the connection is there, and where the consumer is.
+pub(super) fn push_heartbeat(text: &mut String, page: &FeedPage) {
+    let _ = write!(text, ": alive\nid: {}\n\n", page.cursor);
 }

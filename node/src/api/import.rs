@@ -143,6 +143,7 @@ fn is_of_the_whole(error: &WriteError) -> bool {
         | WriteError::Schema(_)
         | WriteError::TooLarge { .. }
         | WriteError::Document(_)
+        | WriteError::Event { .. }
         | WriteError::DocumentTooLarge { .. }
         | WriteError::Origin { .. }
         | WriteError::InEdit { .. }

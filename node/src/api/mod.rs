@@ -20,6 +20,7 @@
 //! | `GET /v1/unsent` | what other sites have not confirmed yet |
 //! | `GET /v1/members/history` | what became of the members |
 //! | `GET /v1/changes` | every change of every record: as a page, a long poll, or server-sent events |
+//! | `GET POST /v1/events/{collection}`, `GET …/latest`, `…/altered` | events, which are never changed |
 //! | `GET /v1/conflicts` | fields with more than one value |
 //! | `POST /v1/conflicts/settle` | one of the values is written anew |
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}`, `GET …/check` | schemas, and the records that do not fit them |
@@ -53,6 +54,7 @@ mod conflicts;
 mod decisions;
 mod documents;
 mod error;
+mod event_log;
 mod events;
 mod extract;
 mod history;
@@ -119,6 +121,10 @@ pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
 pub use decisions::{DecidedAnswer, MemberChange};
 pub use documents::{AUTOMERGE, DocumentsAnswer};
 pub use error::{ApiError, Code, ErrorBody, ErrorDetail, ErrorPlace, text_of};
+pub use event_log::{
+    AlteredAnswer, AlteredEvent, ContentAnswer, EventAnswer, EventRequest, EventsAnswer,
+    StoreRequest, StoredAnswer, VersionAnswer,
+};
 pub use extract::{InSpace, JsonBody, Named, Params, page_records, wait_time};
 pub use history::{
     ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, HolderAnswer, NotShownAnswer,
@@ -142,7 +148,7 @@ pub use status::{
     FormerAnswer, IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer,
     SiteAnswer, StatusAnswer,
 };
-pub use sync::{PeerSyncAnswer, SyncAnswer, SyncRequest};
+pub use sync::{HeldAnswer, PeerSyncAnswer, SyncAnswer, SyncRequest};
 pub use transactions::{
     EditRequest, EntryName, Operation, RecordVersion, TransactionAnswer, TransactionRequest,
 };
@@ -241,6 +247,9 @@ fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
         .routes(routes!(conflicts::conflicts))
         .routes(routes!(settle::settle))
         .routes(routes!(changes::changes))
+        .routes(routes!(event_log::load, event_log::store))
+        .routes(routes!(event_log::latest))
+        .routes(routes!(event_log::altered))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::get, schemas::put))
         .routes(routes!(schema_check::check));

@@ -2,12 +2,14 @@
 
 use branchline_crdt::documents::DocumentError;
 use branchline_crdt::query::{PageError, QueryError, SummaryError};
-use branchline_crdt::record::{DocumentRefused, EditError, NameError};
+use branchline_crdt::record::{DocumentRefused, EditError, EventFault, NameError};
 use branchline_crdt::replica::{InviteError, JoinError, WriteError};
 use branchline_crdt::store::StoreError;
 
 use super::error::{ApiError, Code, ErrorPlace, text_of};
+use crate::events::{NotLoaded, NotRead};
 use crate::extension::BackupRefused;
+use crate::feed::FeedError;
 use crate::handle::{NoNetwork, NoTicket, NotJoined, ReadError, SpaceNotFound, Stopped};
 use crate::records::{DocumentNotMerged, NoDocument};
 
@@ -34,6 +36,7 @@ impl ApiError {
                 Self::of(Code::TransactionTooLarge, error)
             }
             WriteError::Document(document) => Self::of_document(document),
+            WriteError::Event { fault, .. } => Self::of_event(fault, error),
             WriteError::Origin { .. } => Self::of(Code::BadParameter, error),
             WriteError::OriginReused => Self::of(Code::IdempotencyKeyReused, error)
                 .hint("give every request an Idempotency-Key of its own, and repeat one unchanged"),
@@ -47,6 +50,23 @@ impl ApiError {
             }
             WriteError::Unwritable { .. } => Self::of(Code::Unwritable, error)
                 .hint("make room on the disk, or mend it, and try again"),
+        }
+    }
+
+    /// Why a collection of events does not take something.
+    fn of_event(fault: &EventFault, error: &WriteError) -> Self {
+        match fault {
+            EventFault::Exists | EventFault::Edited | EventFault::Deleted => {
+                Self::of(Code::EventExists, error)
+            }
+            EventFault::Document => Self::of(Code::DocumentRefused, error),
+            EventFault::Field { .. }
+            | EventFault::Missing { .. }
+            | EventFault::Name { .. }
+            | EventFault::Id { .. }
+            | EventFault::NotJson { .. }
+            | EventFault::TooLarge { .. } => Self::of(Code::EditRefused, error)
+                .hint("`branchline events store` takes data and metadata as JSON"),
         }
     }
 
@@ -162,6 +182,26 @@ impl From<SummaryError> for ApiError {
                 )
             }
             SummaryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotRead> for ApiError {
+    fn from(error: NotRead) -> Self {
+        let error = match error {
+            NotRead::Load(error) => error,
+            NotRead::Feed(error) => return error.into(),
+        };
+        match error {
+            NotLoaded::NoEvents { .. } => Self::of(Code::NoEvents, &error).hint(
+                r#"an admin declares an empty collection as one of events: {"COLLECTION": {"events": true}} for `branchline schema apply`"#,
+            ),
+            NotLoaded::Building { .. } => Self::of(Code::IndexBuilding, &error)
+                .hint("`branchline status` tells how far it is; try again then"),
+            NotLoaded::TooMany { .. } => Self::of(Code::QueryTooLarge, &error)
+                .hint("load all events since a version, and keep those of the aggregate"),
+            NotLoaded::Version(error) => FeedError::from(error).into(),
+            NotLoaded::Store(error) => error.into(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the site knows of itself and of the others.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use axum::Json;
@@ -77,7 +78,7 @@ pub struct StatusAnswer {
     /// The names of the private spaces that are held here.
     #[serde(default)]
     pub spaces: Vec<String>,
-    /// What a person should know of what extensions of the node do, the worst first.
+    /// What a person should know of what extensions of the node do, and of events that somebody changed, the worst first.
     #[serde(default)]
     pub findings: Vec<Finding>,
 }
@@ -287,9 +288,18 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         revoked_by: replica.revoked_by.map(|by| by.to_string()),
         indexes: replica.indexes.into_iter().map(index).collect(),
         spaces: handle.space_names(),
-        findings: handle.findings().await,
+        findings: findings(&handle).await,
         sites: replica.sites.into_iter().map(site).collect(),
     }))
+}
+
+/// What extensions find, and events that somebody changed.
+async fn findings(handle: &Handle) -> Vec<Finding> {
+    let mut found = handle.findings().await;
+    // Where it cannot be read, the rest of the status says so.
+    found.extend(handle.altered_events().await.unwrap_or_default());
+    found.sort_by_key(|finding| Reverse(finding.severity));
+    found
 }
 
 fn index(status: IndexStatus) -> IndexAnswer {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,8 +13,9 @@ use super::error::{ApiError, Code};
 use super::extract::JsonBody;
 use super::history::name_of;
 use super::sites::find_member;
+use super::status::rfc3339;
 use crate::handle::Handle;
-use crate::sync::{Direction, PeerSync};
+use crate::sync::{Direction, PeerSync, SyncFrontier};
 
 /// How long is tried where nothing is asked for.
 const PATIENCE_SECONDS: u64 = 30;
@@ -42,6 +44,36 @@ pub struct SyncAnswer {
     pub peers: Vec<PeerSyncAnswer>,
     /// Records that have conflicts now and had none.
     pub conflicts_new: u64,
+    /// The first 100 of them, as `collection/id`.
+    #[serde(default)]
+    pub conflicts: Vec<String>,
+    /// Entries that came, from all peers.
+    #[serde(default)]
+    pub pulled: u64,
+    /// Entries that peers asked for, all together.
+    #[serde(default)]
+    pub pushed: u64,
+    /// Why it is not done with every peer, one line for each that it is not done with.
+    #[serde(default)]
+    pub errors: Vec<String>,
+    /// When it began, by this site's clock, in RFC 3339.
+    #[serde(default)]
+    pub started: Option<String>,
+    /// How long it took.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// What this site holds of `main` at the end.
+    #[serde(default)]
+    pub frontier: Option<HeldAnswer>,
+}
+
+/// What a site holds of `main`, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeldAnswer {
+    /// A digest of its frontier, in hex: equal where the same entries are held.
+    pub digest: String,
+    /// How many logs the frontier lists; `/v1/frontier` lists those of this site.
+    pub logs: u64,
 }
 
 /// What came of it with one peer.
@@ -59,6 +91,10 @@ pub struct PeerSyncAnswer {
     pub duration_ms: u64,
     /// Why it is not done; `None`: it is.
     pub error: Option<String>,
+    /// What it holds: the same as this site when the two were found in step, else what its latest receipt says. `None`: it
+    /// has never said.
+    #[serde(default)]
+    pub frontier: Option<HeldAnswer>,
 }
 
 /// Pulls from and pushes to the peers now.
@@ -108,12 +144,36 @@ pub(crate) async fn sync(
         site_name: name_of(peer.site, &names),
         pulled: peer.pulled,
         pushed: peer.pushed,
-        duration_ms: u64::try_from(peer.duration.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: ms(peer.duration),
         error: peer.error,
+        frontier: peer.frontier.map(held),
+    };
+    let error = |peer: &PeerSync| {
+        let error = peer.error.as_ref()?;
+        Some(format!("{}: {error}", name_of(peer.site, &names)))
     };
     Ok(Json(SyncAnswer {
         complete: report.peers.iter().all(|peer| peer.error.is_none()),
+        pulled: report.pulled(),
+        pushed: report.pushed(),
+        errors: report.peers.iter().filter_map(error).collect(),
         peers: report.peers.into_iter().map(peer).collect(),
         conflicts_new: report.conflicts_new,
+        conflicts: report
+            .conflicts
+            .iter()
+            .map(|key| format!("{}/{}", key.collection, key.id))
+            .collect(),
+        started: rfc3339(report.started_ms),
+        duration_ms: ms(report.duration),
+        frontier: report.frontier.map(held),
     }))
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn held(frontier: SyncFrontier) -> HeldAnswer {
+    HeldAnswer { digest: HEXLOWER.encode(&frontier.digest), logs: frontier.logs }
 }

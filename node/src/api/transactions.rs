@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use branchline_crdt::entry::EntryId;
 use branchline_crdt::entry::limits::CHANGES_MAX;
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, Version};
@@ -90,6 +91,17 @@ pub struct EntryName {
     pub seq: u64,
 }
 
+impl EntryName {
+    /// Of an entry.
+    pub(super) fn of(entry: EntryId) -> Self {
+        Self {
+            site: entry.author.site.to_string(),
+            incarnation: HEXLOWER.encode(&entry.author.incarnation.0),
+            seq: entry.seq,
+        }
+    }
+}
+
 /// A record's version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordVersion {
@@ -148,11 +160,7 @@ async fn show(
     records: Vec<(String, String)>,
 ) -> Result<Response, ApiError> {
     let Done { written, received } = done;
-    let entry = written.entry.map(|entry| EntryName {
-        site: entry.author.site.to_string(),
-        incarnation: HEXLOWER.encode(&entry.author.incarnation.0),
-        seq: entry.seq,
-    });
+    let entry = written.entry.map(EntryName::of);
     let answer = TransactionAnswer {
         records_changed: written.records_changed as u64,
         entry,

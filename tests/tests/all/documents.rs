@@ -259,7 +259,8 @@ fn plant(data: &Path, id: &str, other: &str) {
     let (row_bytes, live) =
         (storage.get(&row).unwrap().unwrap(), storage.get(&live).unwrap().unwrap());
     let changes = RecordRow::decode(&row_bytes).unwrap().changes;
-    let planted = RecordRow { changes, live: RecordRow::decode(&live).unwrap().live }.encode();
+    let planted =
+        RecordRow { changes, live: RecordRow::decode(&live).unwrap().live, first: None }.encode();
     storage.apply(vec![(row, Some(planted))], None).unwrap();
     assert!(read::record(&storage, &key(id)).unwrap().is_some());
     storage.close().unwrap();

@@ -15,6 +15,7 @@ mod data_folder;
 mod disk_faults;
 mod disk_flips;
 mod documents;
+mod events;
 mod feed;
 mod files;
 mod hostile_http;

@@ -89,6 +89,7 @@ fn every_operation_answers_as_described() {
         asker.get(&head, path);
     }
     write(&mut asker, &head);
+    events(&mut asker, &head);
     converge(&[&head, &north]);
     eventually("north's receipt has come", || {
         let why = head.get("/v1/status/why");
@@ -153,6 +154,35 @@ fn write(asker: &mut Asker, head: &Office) {
     let lines = "{\"id\":\"2\",\"fields\":{\"quantity\":2}}\n{\"id\":\"3\"}\n";
     let lines = ("application/x-ndjson", lines.as_bytes().to_vec());
     assert_eq!(asker.send(head, "POST", "/v1/import/sales", lines).status, 200);
+}
+
+fn events(asker: &mut Asker, head: &Office) {
+    let path = "/v1/events/ledger";
+    let event = |amount: &str| json!({"id": "1", "type": "paid", "aggregate_id": "order 7", "data": {"amount": amount}});
+    let store = json!({"events": [event("12.50")]});
+    asker.refused(head, "POST", path, store.clone(), "no_events");
+    asker.ask(head, "PUT", "/v1/schemas/ledger", json!({"events": true}));
+    asker.ask(head, "POST", path, store);
+    asker.refused(head, "POST", path, json!({"events": [event("9")]}), "event_exists");
+    asker.refused(head, "POST", path, json!({"events": []}), "bad_parameter");
+    asker.refused(head, "DELETE", "/v1/records/ledger/1", Value::Null, "event_exists");
+    let wrong = json!({"type": "paid", "aggregate_id": "order 7"});
+    asker.refused(head, "PUT", "/v1/records/ledger/2", wrong, "edit_refused");
+    asker.refused(head, "PUT", "/v1/schemas/ledger", json!({}), "schema_refused");
+    let page = asker.get(head, &format!("{path}?limit=5"));
+    assert_eq!(page["events"][0]["data"], json!({"amount": "12.50"}), "{page}");
+    eventually("the index is built", || {
+        let status = head.get("/v1/status");
+        let indexes = status["indexes"].as_array().unwrap();
+        indexes.iter().any(|index| index["collection"] == "ledger" && index["state"] == "ready")
+    });
+    let page = asker.get(head, &format!("{path}?aggregate_id=order%207&since=start"));
+    assert_eq!(page["events"].as_array().unwrap().len(), 1, "{page}");
+    asker.get(head, &format!("{path}/latest"));
+    asker.get(head, &format!("{path}/altered?limit=5"));
+    asker.refused(head, "GET", &format!("{path}?since=nowhere"), Value::Null, "bad_cursor");
+    let wait = format!("{path}?aggregate_id=order%207&wait=1s");
+    asker.refused(head, "GET", &wait, Value::Null, "bad_parameter");
 }
 
 /// Two prices for the same product. Leaves north stopped.

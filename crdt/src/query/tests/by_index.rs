@@ -24,7 +24,7 @@ fn write(store: &mut MemoryStore, names: &mut BTreeMap<String, String>, id: Stri
         indexes::entry(SPACE, "products", &field, &key.id, &fields)
     };
     let live = view(&schema, json!({"name": name})).0.save();
-    let row = RecordRow { changes: Changes::default(), live: &live };
+    let row = RecordRow { changes: Changes::default(), live: &live, first: None };
     let mut rows = vec![(key.record(), Some(codec::encode(&row)))];
     let after = entry(&name);
     rows.extend(names.insert(key.id.clone(), name).map(|before| (entry(&before), None)));

@@ -52,6 +52,22 @@ pub enum Edit {
     Undelete,
 }
 
+impl Edit {
+    /// The same edit of a schema, with what may be left out of it: see [`Schema::completed`].
+    #[must_use]
+    pub(crate) fn of_schema(self) -> Edit {
+        match self {
+            Edit::Put(fields) => Edit::Put(Schema::completed(fields)),
+            Edit::Import(fields) => Edit::Import(Schema::completed(fields)),
+            Edit::Revive(fields) => Edit::Revive(Schema::completed(fields)),
+            Edit::Merge { patch, create } => {
+                Edit::Merge { patch: Schema::completed(patch), create }
+            }
+            edit @ (Edit::Delete | Edit::Undelete) => edit,
+        }
+    }
+}
+
 /// Makes the change that `edit` asks for, and says what it reads as. `None`: there is nothing to change.
 pub(crate) fn make(
     history: &History,

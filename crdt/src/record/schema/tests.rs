@@ -125,3 +125,40 @@ fn fields_of_a_newer_programs_kind_are_left_out_and_the_others_hold() {
     assert!(validate_schema_edit(Some(&newer), &view(&[("stock", "integer")])).is_err());
     assert!(Schema::of(&view(&[("a", "string"), ("a.b", "epoch"), ("a.c", "text")])).is_none());
 }
+
+#[test]
+fn a_collection_of_events_is_marked_and_declares_all_that_events_have() {
+    let json = |json: serde_json::Value| match json {
+        serde_json::Value::Object(fields) => fields,
+        other => unreachable!("{other} is no object"),
+    };
+    let text = |json: &serde_json::Value| Value::Str(json.as_str().unwrap().to_owned());
+    let stored = |fields: serde_json::Value| -> BTreeMap<String, Value> {
+        let fields = Schema::completed(json(fields));
+        fields.iter().map(|(path, spec)| (path.clone(), text(spec))).collect()
+    };
+    let marked = stored(serde_json::json!({"events": true}));
+    assert_eq!(marked["events"], Value::Str("append-only".into()));
+    let events = Schema::from_fields(&marked).unwrap();
+    assert!(events.is_of_events() && events.fields()["aggregate_id"].indexed);
+    assert_eq!(events.to_fields(), marked);
+    assert_eq!(stored(serde_json::json!({"events": "append-only"})), marked);
+    // A field may be called so.
+    let other = Schema::from_fields(&stored(serde_json::json!({"events": "list"}))).unwrap();
+    assert!(!other.is_of_events() && other.fields().len() == 1);
+    for (wrong, expected) in [
+        (serde_json::json!({"events": true, "aggregate_id": "string"}), "aggregate_id"),
+        (serde_json::json!({"events": true, "data": "map"}), "data"),
+        (serde_json::json!({"events": true, "shop": "string"}), "shop"),
+    ] {
+        let error = Schema::from_fields(&stored(wrong)).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// As programs before the mark read it: a kind that they do not know.
+#[test]
+fn the_mark_is_no_kind_so_that_older_programs_leave_it_out_and_heed_the_rest() {
+    let error = "append-only".parse::<Kind>().unwrap_err();
+    assert_eq!(error.found, "append-only");
+}

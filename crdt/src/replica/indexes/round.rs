@@ -35,6 +35,10 @@ pub(super) struct Round {
     /// The last record that was looked at.
     record: Option<String>,
     is_gathered: bool,
+    /// Whether the collection is one of events.
+    is_of_events: bool,
+    /// Events that were changed before their collection became one of events. They are left out.
+    changed: Vec<String>,
 }
 
 impl Round {
@@ -44,6 +48,7 @@ impl Round {
         collection: &str,
         field: &Field,
         after: Option<Vec<u8>>,
+        is_of_events: bool,
     ) -> Round {
         Round {
             space,
@@ -56,6 +61,8 @@ impl Round {
             bytes_max: BYTES_MAX,
             record: None,
             is_gathered: false,
+            is_of_events,
+            changed: Vec::new(),
         }
     }
 
@@ -78,7 +85,9 @@ impl Round {
         let begin = self.record.clone();
         let mut count = 0;
         read::each_row(tables, space, &collection, begin.as_deref(), |id, row| {
-            if let Some(fields) = row.fields(&names)? {
+            if self.is_of_events && row.changes.count() > 1 && row.first.is_none() {
+                self.changed.push(id.to_owned());
+            } else if let Some(fields) = row.fields(&names)? {
                 self.add(indexes::entry_rest(&field, id, &fields));
             }
             count += 1;
@@ -90,6 +99,11 @@ impl Round {
         })?;
         self.is_gathered = count < records_max;
         Ok(self.is_gathered)
+    }
+
+    /// Takes out the events that were met which were changed before their collection became one of events.
+    pub(super) fn take_changed(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.changed)
     }
 
     fn add(&mut self, row: Vec<u8>) {
@@ -174,7 +188,7 @@ mod tests {
             let mut after = None;
             loop {
                 let field = Field { path: "f".to_owned(), kind: None };
-                let mut round = Round::new(SpaceId([0; 16]), "c", &field, after);
+                let mut round = Round::new(SpaceId([0; 16]), "c", &field, after, false);
                 round.bytes_max = room * row_bytes(&row(0, 0));
                 let mut next = 0;
                 loop {

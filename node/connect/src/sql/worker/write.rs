@@ -194,6 +194,7 @@ impl Worker {
             | WriteError::Edit(_)
             | WriteError::Schema(_)
             | WriteError::Document(_)
+            | WriteError::Event { .. }
             | WriteError::DocumentTooLarge { .. }
             | WriteError::Unexpected { .. }
             | WriteError::UnknownVersion { .. }
