@@ -131,16 +131,13 @@ impl Pull<'_> {
         let mut changes = self.jobs.changes();
         let deadline = sleep(pause);
         tokio::pin!(deadline);
-        loop {
+        while !self.jobs.is_cancelled(run.job) {
             tokio::select! {
                 () = &mut deadline => return Ok(()),
-                changed = changes.changed() => {
-                    if changed.is_err() || self.jobs.is_cancelled(run.job) {
-                        return Err(Failure::Cancelled);
-                    }
-                }
+                changed = changes.changed() => if changed.is_err() { break },
             }
         }
+        Err(Failure::Cancelled)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use branchline_connect::jobs::board::JobState;
+use branchline_node::records::{ReadTables, RecordKey, SpaceId, StoreError, Value, read};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -15,13 +16,22 @@ fn id(n: usize) -> String {
     format!("{n:02}")
 }
 
-/// The versions of the run that changed each account last, together.
+/// The versions of the run that changed each account last, all read at one moment: what the node was given before its source
+/// was ended may be on its way still.
 async fn versions(puller: &Puller) -> Vec<u64> {
-    let mut versions = Vec::new();
-    for n in 0..ACCOUNTS {
-        versions.push(puller.account(&id(n)).await["sync_version"].as_u64().unwrap_or(0));
-    }
-    versions
+    let read = |tables: &dyn ReadTables, space: SpaceId| {
+        let version = |n: usize| {
+            let key = RecordKey { space, collection: "accounts".to_owned(), id: id(n) };
+            let view = read::record(tables, &key)?;
+            let version = view.as_ref().and_then(|view| view.fields.get("sync_version"));
+            Ok(match version {
+                Some(Value::Int(version)) => version.unsigned_abs(),
+                Some(_) | None => 0,
+            })
+        };
+        (0..ACCOUNTS).map(version).collect::<Result<Vec<u64>, StoreError>>()
+    };
+    puller.office.handle().read_briefly(read).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
