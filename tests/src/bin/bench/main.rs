@@ -22,6 +22,7 @@ mod reconnect;
 mod records;
 mod report;
 mod site;
+mod source;
 mod sql;
 mod writing;
 
@@ -95,6 +96,8 @@ enum Job {
     Feed,
     /// Records go out as Automerge documents, come back edited, and are held to what Automerge reads
     Documents,
+    /// A source pulls a provider's accounts
+    Source,
     /// Rows of a database become records, by a bridge
     SqlCapture,
     /// Records become rows of a database, by a bridge
@@ -185,6 +188,7 @@ fn main() {
             Job::Query => query::run(&mut bench),
             Job::Feed => feed::run(&mut bench),
             Job::Documents => documents::run(&mut bench),
+            Job::Source => source::run(&mut bench),
             Job::SqlCapture => sql::capture::run(&mut bench),
             Job::SqlApply => sql::apply::run(&mut bench),
             Job::SqlTrigger => sql::trigger::run(&mut bench),
