@@ -32,6 +32,7 @@ mod queries;
 mod revocation;
 mod schemas;
 mod settle;
+mod source_commands;
 mod spaces;
 mod terminal;
 mod usb_stick;

@@ -1,5 +1,7 @@
 //! `/v1/openapi.json` says what the API does: no less, no more, and nothing else.
 
+mod connectors;
+
 use std::collections::BTreeSet;
 
 use automerge::transaction::Transactable as _;
@@ -109,7 +111,8 @@ fn every_operation_answers_as_described() {
     read(&mut asker, &head);
     settle(&mut asker, &head);
     carry(&mut asker, &head);
-    bridge(&mut asker, &head);
+    connectors::bridge(&mut asker, &head);
+    connectors::source(&mut asker, &head);
 
     asker.ask(&head, "POST", "/v1/sync", json!({"peer": "north"}));
     asker.ask(&head, "POST", "/v1/token/rotate", Value::Null);
@@ -293,47 +296,6 @@ fn carry(asker: &mut Asker, head: &Office) {
     for path in ["/v1/backup", "/v1/verify", "/v1/verify/documents", "/v1/rebuild"] {
         asker.ask(head, "POST", path, Value::Null);
     }
-}
-
-/// A table of a till's, and back out.
-fn bridge(asker: &mut Asker, head: &Office) {
-    asker.get(head, "/v1/bridges");
-    let sql = "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO customers VALUES (1, 'Ann')";
-    let till = Till::new(&head.data.join("shop.db"), sql);
-    let text = format!(
-        "[[bridge]]\nname = \"till\"\nurl = \"{}\"\n[[bridge.table]]\ntable = \"customers\"\n\
-         collection = \"customers\"\nmode = \"both\"\nrecord_id = \"{{site}}-{{id}}\"\n",
-        till.url()
-    );
-    std::fs::write(head.data.join("branchline.toml"), text).unwrap();
-    asker.ask(head, "POST", "/v1/reload", Value::Null);
-    let path = "/v1/bridges/till";
-    let plan = asker.get(head, &format!("{path}/plan"));
-    assert_eq!(plan["refusals"], json!([]), "{plan}");
-    asker.ask(head, "POST", &format!("{path}/install"), Value::Null);
-    eventually("the bridge has loaded", || head.get(path)["state"] == "running");
-    assert_eq!(asker.get(head, "/v1/bridges")["bridges"][0]["tables"][0]["state"], "running");
-    asker.get(head, path);
-    for (command, body) in [
-        ("pause", Value::Null),
-        ("resume", Value::Null),
-        ("verify", json!({"table": "customers"})),
-        ("requeue", json!({})),
-        ("resync", json!({"from": "database"})),
-    ] {
-        asker.ask(head, "POST", &format!("{path}/{command}"), body);
-    }
-    asker.get(head, &format!("{path}/errors"));
-    for (command, body, code) in [
-        ("till/resync", json!({"from": "nowhere"}), "bad_parameter"),
-        ("till/verify", json!({"table": "nothing"}), "not_found"),
-        ("till/verify", json!({"tables": []}), "bad_json"),
-        ("erp/pause", Value::Null, "not_found"),
-    ] {
-        asker.refused(head, "POST", &format!("/v1/bridges/{command}"), body, code);
-    }
-    asker.refused(head, "GET", "/v1/bridges/erp", Value::Null, "not_found");
-    asker.ask(head, "POST", &format!("{path}/remove"), Value::Null);
 }
 
 #[test]

@@ -1,15 +1,13 @@
 //! A source pulls a provider's accounts: all of them, then nothing new, then a hundredth changed. A real process, and a
 //! provider over HTTP in this one.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Instant;
 
 use branchline_tests::Office;
 use branchline_tests::process::{Gauge, cpu_seconds};
+use branchline_tests::web::Web;
 use serde_json::json;
 
 use crate::Bench;
@@ -22,7 +20,7 @@ const FORMS: [&str; 3] = ["first full run", "unchanged full run", "1 % changed"]
 
 /// Accounts of some 300 bytes, by number.
 struct Provider {
-    address: SocketAddr,
+    web: Web,
     state: Arc<State>,
 }
 
@@ -85,58 +83,25 @@ fn entries(office: &Office) -> f64 {
 impl Provider {
     fn start(accounts: u64) -> Self {
         let state = Arc::new(State { accounts, ..State::default() });
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                thread::spawn(move || serve(&stream, &state));
-            }
+        let web = Web::start(move |asked| {
+            let cursor = asked.path.split("cursor=").nth(1).and_then(|number| number.parse().ok());
+            let body = page(&shared, cursor.unwrap_or(0));
+            shared.requests.fetch_add(1, Ordering::Relaxed);
+            shared.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+            (200, body)
         });
-        Self { address, state }
+        Self { web, state }
     }
 
     fn config(&self) -> String {
-        let address = self.address;
+        let address = self.web.url();
         format!(
             "mdns = false\n[[source]]\nname = \"crm\"\ncollection = \"accounts\"\nallow = [\"127.0.0.1\"]\n[source.request]\n\
-             url = \"http://{address}/accounts?since={{since}}\"\nitems = \".accounts[]\"\nid = \".id\"\n\
+             url = \"{address}/accounts?since={{since}}\"\nitems = \".accounts[]\"\nid = \".id\"\n\
              updated_at = \".updated_at\"\npage = {{ kind = \"cursor\", next = \".next\", param = \"cursor\" }}\n\
              [source.fields]\nsegment = \".data.segment\"\n"
         )
-    }
-}
-
-/// Answers on one connection until it is closed.
-fn serve(stream: &TcpStream, state: &State) {
-    let mut lines = BufReader::new(stream).lines();
-    loop {
-        let Some(Ok(request)) = lines.next() else { return };
-        for line in lines.by_ref() {
-            match line {
-                Ok(line) if line.is_empty() => break,
-                Ok(_) => {}
-                Err(_) => return,
-            }
-        }
-        let path = request.split(' ').nth(1).unwrap_or_default();
-        let cursor = path.split("cursor=").nth(1).and_then(|number| number.parse().ok());
-        let body = page(state, cursor.unwrap_or(0));
-        state.requests.fetch_add(1, Ordering::Relaxed);
-        state.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        let mut stream = stream;
-        if stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body.as_bytes()))
-            .is_err()
-        {
-            return;
-        }
     }
 }
 
