@@ -64,6 +64,9 @@ pub struct SourceConfig {
     /// Most requests in a time: `5/s`, `100/m`.
     #[serde(default)]
     pub rate: Option<String>,
+    /// Most pages of one run: a provider that has more is taken to be one whose list never ends.
+    #[serde(default = "pages_max_default")]
+    pub pages_max: u64,
     /// How often a request that fails for the time being is tried before the run fails.
     #[serde(default = "retry_default")]
     pub retry: RetryConfig,
@@ -208,6 +211,11 @@ fn main_space() -> String {
 
 fn inactive_guard_default() -> String {
     "20%".to_owned()
+}
+
+/// Ten million objects on pages of a hundred.
+fn pages_max_default() -> u64 {
+    100_000
 }
 
 /// An outage of some minutes is waited for; the next run is the answer to a longer one.

@@ -12,15 +12,14 @@ use crate::jobs::retry::RetryConfig;
 
 /// Longest data of an object: a value of a record is no longer.
 const DATA_BYTES_MAX: usize = 1 << 20;
-/// Pages of one list, at the most: a provider with more is one whose paging never ends.
-const PAGES_MAX: u64 = 1_000_000;
-
 /// What a run needs while it reads.
 pub(super) struct Pull<'a> {
     pub(super) source: &'a mut dyn Source,
     pub(super) spool: &'a mut Spool,
     pub(super) jobs: &'a Jobs,
     pub(super) retry: &'a RetryConfig,
+    /// Most pages.
+    pub(super) pages_max: u64,
 }
 
 impl Pull<'_> {
@@ -30,9 +29,10 @@ impl Pull<'_> {
             if self.jobs.is_cancelled(run.job) {
                 return Err(Failure::Cancelled);
             }
-            if run.pages >= PAGES_MAX {
+            if run.pages >= self.pages_max {
                 return Err(Failure::Refused(format!(
-                    "{PAGES_MAX} pages were read and there is a next one still: the provider's paging does not end"
+                    "{} pages were read and there is a next one still: does the provider's list end? pages_max allows more",
+                    run.pages
                 )));
             }
             match run.phase {

@@ -381,7 +381,13 @@ impl Runner {
 
     async fn run(&mut self, run: &mut Run) -> Result<Counts, Failure> {
         let Self { source, spool, jobs, config, .. } = self;
-        let mut pull = Pull { source: source.as_mut(), spool, jobs, retry: &config.retry };
+        let mut pull = Pull {
+            source: source.as_mut(),
+            spool,
+            jobs,
+            retry: &config.retry,
+            pages_max: config.pages_max,
+        };
         pull.read(run).await?;
         // Whoever took over meanwhile has newer news.
         if let Some(site) = self.superseded_by().await? {

@@ -59,6 +59,24 @@ async fn c10_paging_that_goes_in_a_circle_is_a_failed_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn c10_a_list_that_never_ends_is_a_failed_run() {
+    let puller = Puller::start_with(|text| text.replace("allow =", "pages_max = 7\nallow =")).await;
+    // Behind each page there is one more.
+    puller.provider.has().moves = Some(|accounts| {
+        for _ in 0..2 {
+            let id = format!("{:06}", accounts.accounts.len());
+            accounts.accounts.insert(id, ("2026-03-01T08:01:00Z".to_owned(), String::new()));
+        }
+    });
+    for id in ["000000", "000001", "000002"] {
+        puller.provider.set(id, 1, "");
+    }
+    let why = puller.fails(RUN).await;
+    assert!(why.contains("7 pages") && why.contains("pages_max"), "{why}");
+    assert_eq!(puller.account("000000").await, json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn items_that_cannot_be_kept_are_set_aside_and_the_others_come() {
     let puller = Puller::start().await;
     for id in ["a", "b", "c"] {
