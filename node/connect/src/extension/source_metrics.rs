@@ -66,11 +66,7 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
         "1 where the source waits or runs, 0 where it rests, failed or tries again",
         works,
     );
-    registry.register(
-        "source_lag_seconds",
-        "Time since the last good run ended, since the node started",
-        lag,
-    );
+    registry.register("source_lag_seconds", "Time since the last good run ended", lag);
     registry.register("source_refused", "Items of the last run that could not be kept", refused);
     registry.register("source_runs", "Runs since the node started", runs);
     registry.register(

@@ -111,6 +111,15 @@ impl History {
         Ok(view.and_then(|view| text(&view, "status").map(str::to_owned)))
     }
 
+    /// When a run ended; `None`: it has not, or has no record.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    pub async fn ended(&self, number: u64) -> Result<Option<Timestamp>, ReadError> {
+        let view = self.node.get(&self.collection, &self.id(number)).await?;
+        Ok(view.and_then(|view| text(&view, "completed_at").and_then(|at| at.parse().ok())))
+    }
+
     /// The latest runs, up to `limit`.
     ///
     /// # Errors

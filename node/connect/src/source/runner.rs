@@ -152,6 +152,9 @@ pub(super) struct Runner {
 impl Runner {
     /// Works until the task is ended. It can be ended anywhere: what a run has read and written so far is on disk.
     pub(super) async fn work(mut self) {
+        if let Err(error) = self.recall_last_good().await {
+            tracing::warn!(source = %self.config.name, %error, "when the last good run ended is not known");
+        }
         loop {
             if let Err(error) = self.look().await {
                 tracing::warn!(source = %self.config.name, %error, "the source cannot work");
@@ -178,6 +181,15 @@ impl Runner {
                 () = sleep(patience) => {}
             }
         }
+    }
+
+    /// Finds out when the last good run ended, for those who watch.
+    async fn recall_last_good(&mut self) -> Result<(), Failure> {
+        let Some(good) = self.spool.recall::<LastGood>(LAST_GOOD).await? else { return Ok(()) };
+        let ended = self.history().ended(good.number).await?;
+        self.report
+            .send_modify(|report| report.last_good_ms = ended.map(Timestamp::as_millisecond));
+        Ok(())
     }
 
     /// Carries out what is due and what was asked for.
