@@ -113,7 +113,7 @@ async fn a_site_whose_state_is_lost_goes_on_from_the_history() {
     puller.pull(RUN).await;
     assert_eq!(puller.provider.asked()[0], "/accounts?since=2026-03-01T08%3A55%3A00Z&limit=100");
     assert_eq!(puller.row(3).await["status"], "completed");
-    // Whoever watches it knows how long ago that was, also after a restart.
+    // Who watches it knows how long ago that was, also after a restart.
     puller.restart().await;
     wait_until("the last good run is known", || async {
         puller.sources.reports()["crm"].last_good_ms.is_some()
