@@ -14,7 +14,6 @@ mod sections;
 mod source_findings;
 mod source_metrics;
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,7 +72,6 @@ impl Extension for Connect {
 
     fn open(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Part>, ExtensionError>> {
         async move {
-            make_folder(&context.folder)?;
             // What is wrong with it, a node that is to run has been told; other commands work without.
             let bridge_configs = configured(&context.config).unwrap_or_default();
             let source_configs =
@@ -136,19 +134,15 @@ impl Inner {
     }
 
     async fn take_up(&self, work: Work) -> Result<(), ExtensionError> {
+        if !(work.bridges.is_empty() && work.sources.is_empty()) {
+            store::private_folder(&self.context.folder)?;
+        }
         restored::pause(&self.context.folder).await?;
         self.bridges.take_up(&work.bridges).await;
         self.sources.take_up(&work.sources).await;
         *self.work() = Work { runs: true, ..work };
         Ok(())
     }
-}
-
-/// Makes a folder for its owner alone: views hold what the tables hold.
-fn make_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
 struct Connectors(Arc<Inner>);

@@ -2,7 +2,7 @@
 //! asked for is carried out after a restart, and one that was broken off is seen.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex as StdMutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use tokio::sync::{Mutex, watch};
 
-use super::store::{Form, Store, StoreError};
+use super::store::{Form, Store, StoreError, private_folder};
 
 /// Jobs that are done and still listed: some weeks of a handful of connectors.
 const DONE_KEPT: i64 = 1_000;
@@ -131,6 +131,9 @@ pub enum JobError {
     /// The file cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The folder cannot be made.
+    #[error("the folder {path} cannot be made: {1}", path = .0.display())]
+    Folder(PathBuf, std::io::Error),
     /// Too many wait.
     #[error(
         "{WAITING_MAX} jobs of {connector} wait already: `branchline jobs list` shows them, `jobs cancel ID` ends one"
@@ -154,7 +157,9 @@ pub enum JobError {
 
 /// The jobs of a site.
 pub struct Jobs {
-    store: Mutex<Store>,
+    folder: PathBuf,
+    /// The file, once there is one: a site without connectors has none.
+    store: Mutex<Option<Store>>,
     /// Of those at work: how far they are, and whether a person wants them to end.
     at_work: StdMutex<BTreeMap<u64, AtWork>>,
     changes: watch::Sender<u64>,
@@ -167,17 +172,18 @@ struct AtWork {
 }
 
 impl Jobs {
-    /// Opens the list in a folder. Jobs that were at work when the node stopped wait again.
+    /// Opens the list in a folder, if there is one already. Jobs that were at work when the node stopped wait again.
     ///
     /// # Errors
     /// The file cannot be used.
     pub async fn open(folder: &Path) -> Result<Self, JobError> {
-        let mut store = Store::open(folder.join(FILE), &FORM).await?;
-        let sql = "UPDATE job SET state = 'waiting', note = 'the node stopped while it was at work' \
-            WHERE state IN ('running', 'backing-off')";
-        store.run(sql).await?;
+        let store = match folder.join(FILE).exists() {
+            true => Some(opened(folder).await?),
+            false => None,
+        };
         let (changes, _) = watch::channel(0);
-        Ok(Self { store: Mutex::new(store), at_work: StdMutex::default(), changes })
+        let folder = folder.to_owned();
+        Ok(Self { folder, store: Mutex::new(store), at_work: StdMutex::default(), changes })
     }
 
     /// Asks for a job. It is durable when this returns.
@@ -186,6 +192,14 @@ impl Jobs {
     /// [`JobError::Full`], or the file cannot be used.
     pub async fn ask(&self, connector: &str, order: &Value) -> Result<u64, JobError> {
         let mut store = self.store.lock().await;
+        let store = match &mut *store {
+            Some(store) => store,
+            none => {
+                private_folder(&self.folder)
+                    .map_err(|error| JobError::Folder(self.folder.clone(), error))?;
+                none.insert(opened(&self.folder).await?)
+            }
+        };
         let sql = "SELECT count(*) FROM job WHERE connector = ? AND state = 'waiting'";
         let row = sqlx::query(sql).bind(connector).fetch_one(store.connection()).await;
         let waiting: i64 = row.and_then(|row| row.try_get(0)).map_err(|e| store.failed(e))?;
@@ -203,7 +217,6 @@ impl Jobs {
         let sql = "DELETE FROM job WHERE state IN ('failed', 'completed', 'cancelled') AND id <= ?";
         let done = sqlx::query(sql).bind(id - DONE_KEPT).execute(store.connection()).await;
         done.map_err(|e| store.failed(e))?;
-        drop(store);
         self.change();
         Ok(id.unsigned_abs())
     }
@@ -214,10 +227,11 @@ impl Jobs {
     /// The file cannot be used.
     pub async fn next(&self, connector: &str) -> Result<Option<Job>, JobError> {
         let mut store = self.store.lock().await;
+        let Some(store) = &mut *store else { return Ok(None) };
         let sql = "SELECT * FROM job WHERE connector = ? AND state = 'waiting' ORDER BY id LIMIT 1";
         let row = sqlx::query(sql).bind(connector).fetch_optional(store.connection()).await;
         let row = row.map_err(|e| store.failed(e))?;
-        row.map(|row| self.read(&store, &row)).transpose().map_err(JobError::from)
+        row.map(|row| self.read(store, &row)).transpose().map_err(JobError::from)
     }
 
     /// A job comes to a state, with a note of why.
@@ -250,6 +264,7 @@ impl Jobs {
         result: Option<String>,
     ) -> Result<(), JobError> {
         let mut store = self.store.lock().await;
+        let Some(store) = &mut *store else { return Err(JobError::Unknown(id)) };
         let sql = "UPDATE job SET state = ?1, note = ?2, result = coalesce(?3, result), \
             begun_ms = CASE WHEN ?1 = 'running' THEN coalesce(begun_ms, ?4) ELSE begun_ms END, \
             ended_ms = CASE WHEN ?5 THEN ?4 ELSE NULL END WHERE id = ?6";
@@ -263,7 +278,6 @@ impl Jobs {
             .execute(store.connection())
             .await;
         done.map_err(|e| store.failed(e))?;
-        drop(store);
         match state.is_end() {
             true => drop(self.at_work().remove(&id)),
             false => drop(self.at_work().entry(id).or_default()),
@@ -289,10 +303,11 @@ impl Jobs {
     /// The file cannot be used.
     pub async fn list(&self) -> Result<Vec<Job>, JobError> {
         let mut store = self.store.lock().await;
+        let Some(store) = &mut *store else { return Ok(Vec::new()) };
         let sql = "SELECT * FROM job ORDER BY id DESC";
         let rows = sqlx::query(sql).fetch_all(store.connection()).await;
         let rows = rows.map_err(|e| store.failed(e))?;
-        rows.iter().map(|row| Ok(self.read(&store, row)?)).collect()
+        rows.iter().map(|row| Ok(self.read(store, row)?)).collect()
     }
 
     /// A job.
@@ -301,10 +316,11 @@ impl Jobs {
     /// [`JobError::Unknown`], or the file cannot be used.
     pub async fn show(&self, id: u64) -> Result<Job, JobError> {
         let mut store = self.store.lock().await;
+        let Some(store) = &mut *store else { return Err(JobError::Unknown(id)) };
         let row = sqlx::query("SELECT * FROM job WHERE id = ?").bind(signed(id));
         let row = row.fetch_optional(store.connection()).await.map_err(|e| store.failed(e))?;
         match row {
-            Some(row) => Ok(self.read(&store, &row)?),
+            Some(row) => Ok(self.read(store, &row)?),
             None => Err(JobError::Unknown(id)),
         }
     }
@@ -337,7 +353,10 @@ impl Jobs {
     /// # Errors
     /// The file cannot be read, or the copy not be written.
     pub async fn copy_to(&self, folder: &Path) -> Result<(), JobError> {
-        Ok(self.store.lock().await.copy_to(&folder.join(FILE)).await?)
+        match &mut *self.store.lock().await {
+            Some(store) => Ok(store.copy_to(&folder.join(FILE)).await?),
+            None => Ok(()),
+        }
     }
 
     fn at_work(&self) -> MutexGuard<'_, BTreeMap<u64, AtWork>> {
@@ -373,6 +392,14 @@ impl Jobs {
     }
 }
 
+async fn opened(folder: &Path) -> Result<Store, StoreError> {
+    let mut store = Store::open(folder.join(FILE), &FORM).await?;
+    let sql = "UPDATE job SET state = 'waiting', note = 'the node stopped while it was at work' \
+        WHERE state IN ('running', 'backing-off')";
+    store.run(sql).await?;
+    Ok(store)
+}
+
 /// The file's name.
 pub const FILE: &str = "jobs.sqlite";
 
@@ -395,6 +422,8 @@ mod tests {
     async fn a_job_that_was_asked_for_or_broken_off_waits_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let jobs = Jobs::open(folder.path()).await.unwrap();
+        assert_eq!(jobs.list().await.unwrap(), []);
+        assert!(!folder.path().join(FILE).exists(), "a site without jobs has no file of them");
         let first = jobs.ask("source crm", &json!({ "full": true })).await.unwrap();
         let second = jobs.ask("source crm", &json!({})).await.unwrap();
         let other = jobs.ask("sink erp", &json!({})).await.unwrap();

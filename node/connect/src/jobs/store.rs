@@ -228,6 +228,16 @@ pub async fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     copied.map(drop).map_err(failed)
 }
 
+/// Makes a folder for its owner alone, for files like these.
+///
+/// # Errors
+/// It cannot be made.
+pub fn private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
 /// Makes the file for its owner alone, before anything is in it. SQLite gives its companions the same mode.
 fn restrict(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
