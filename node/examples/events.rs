@@ -104,6 +104,12 @@ pub(crate) async fn push_only(office: &Handle, peer: &Handle) -> Outcome<bool> {
     Ok(result.peers.iter().all(|peer| peer.error.is_none()))
 }
 
+pub(crate) async fn pull_only(office: &Handle, peer: &Handle) -> Outcome<bool> {
+    let peers = BTreeSet::from([peer.site()]);
+    let result = office.sync(peers, Direction::Pull, Duration::from_secs(30)).await?;
+    Ok(result.peers.iter().all(|peer| peer.error.is_none()))
+}
+
 pub(crate) async fn filter(office: &Handle) -> Outcome<()> {
     // What only some sites are to hold lies in a space of theirs.
     let tills = office.in_space("tills")?;

@@ -96,6 +96,7 @@ async fn what_the_page_on_events_shows_name_by_name_works() {
     let result = events::sync(&head_office, &north_office).await.unwrap();
     assert!(result.peers[0].error.is_none() && result.peers[0].frontier == result.frontier);
     assert!(events::push_only(&head_office, &north_office).await.unwrap());
+    assert!(events::pull_only(&head_office, &north_office).await.unwrap());
     assert_eq!(events::subscribe(&north_office, None).await.unwrap().id, "7-1");
     assert_eq!(events::batches(&north_office, None).await.unwrap(), 3);
     let retried = NewEvent::new("11-1", "paid", "order 11", json!(1));

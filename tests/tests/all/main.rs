@@ -29,6 +29,7 @@ mod network_links;
 mod offices;
 mod openapi;
 mod queries;
+mod recipes;
 mod revocation;
 mod schemas;
 mod settle;

@@ -1,0 +1,167 @@
+//! The page of recipes does what it says: each is run as it stands there, by a shell, against running nodes, databases
+//! and servers.
+
+mod page;
+mod server;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use branchline_tests::{Office, converge, eventually};
+use serde_json::{Value, json};
+
+use crate::PROGRAM;
+use page::{Step, headings, placed, recipe};
+use server::serve;
+
+/// Head and north, in a folder in which the page's commands are run.
+struct Kitchen {
+    folder: tempfile::TempDir,
+    head: Office,
+    north: Office,
+}
+
+impl Kitchen {
+    /// Both run and are connected; what `environment` names is in that of their nodes.
+    fn new(environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut head = Office::init(PROGRAM, folder.path(), "head", true);
+        let mut north = Office::init(PROGRAM, folder.path(), "north", false);
+        for office in [&mut head, &mut north] {
+            let mut run = office.command(["run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+            run.envs(environment.iter().copied());
+            office.start_by(run);
+        }
+        north.join(&head);
+        converge(&[&head, &north]);
+        Self { folder, head, north }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Does what a recipe says, and returns what its commands print. `servers`: what stands in the place of the servers
+    /// that it names.
+    #[track_caller]
+    fn cook(&self, heading: &str, servers: &[(&str, String)]) -> String {
+        let bin = self.path().join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        let program = bin.join("branchline");
+        if !program.exists() {
+            std::os::unix::fs::symlink(PROGRAM, &program).unwrap();
+        }
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let mut printed = String::new();
+        for step in recipe(heading) {
+            match step {
+                Step::Configuration { site, toml } => {
+                    let toml = placed(&toml, self.path(), servers);
+                    // The servers are on this machine, which has to be said.
+                    let toml = allowed(&toml, !servers.is_empty());
+                    fs::write(self.path().join(site).join("branchline.toml"), toml).unwrap();
+                }
+                Step::Commands(script) => {
+                    let script = placed(&script, self.path(), servers);
+                    let ran = Command::new("bash")
+                        .args(["-c", &format!("set -euo pipefail\n{script}")])
+                        .current_dir(self.path())
+                        .env("PATH", &path)
+                        .output()
+                        .expect("bash runs");
+                    let output = String::from_utf8_lossy(&ran.stdout).into_owned();
+                    let errors = String::from_utf8_lossy(&ran.stderr);
+                    assert!(ran.status.success(), "{script}\n{output}\n{errors}");
+                    printed.push_str(&output);
+                }
+            }
+        }
+        printed
+    }
+}
+
+/// The same with this machine's addresses allowed to each source and sink.
+fn allowed(toml: &str, is_remote: bool) -> String {
+    if !is_remote {
+        return toml.to_owned();
+    }
+    let allow = |text: String, section: &str| {
+        text.replace(section, &format!("{section}\nallow = [\"127.0.0.1\"]"))
+    };
+    allow(allow(toml.to_owned(), "[[source]]"), "[[sink]]")
+}
+
+fn rows(folder: &Path, file: &str, sql: &str) -> String {
+    let ran = Command::new("sqlite3").current_dir(folder).args([file, sql]).output().unwrap();
+    String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+}
+
+fn is_there(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        eprintln!("NOT RUN: {program} is not installed");
+    }
+    found
+}
+
+#[test]
+fn every_recipe_of_the_page_is_run() {
+    assert_eq!(
+        headings(),
+        [
+            "Branch sales to head office",
+            "An account list every night",
+            "An event log shared by offices",
+        ]
+    );
+}
+
+#[test]
+fn sales_of_a_branch_come_into_the_database_of_head_office() {
+    if !is_there("sqlite3") {
+        return;
+    }
+    let kitchen = Kitchen::new(&[]);
+    kitchen.cook("Branch sales to head office", &[]);
+    eventually("the sale is in head office's table", || {
+        rows(kitchen.path(), "office.db", "SELECT * FROM sales") == "north|1|tea|2.50"
+    });
+}
+
+#[test]
+fn accounts_of_a_provider_become_records_in_a_run_that_the_history_names() {
+    let kitchen = Kitchen::new(&[("CRM_TOKEN", "s3cret-token")]);
+    let crm = serve(|asked| {
+        if asked.authorization != "Bearer s3cret-token" {
+            return (401, json!({"error": "who are you"}));
+        }
+        let account = |id: u32, segment: &str| json!({"id": id, "updated_at": "2026-01-02T03:04:05Z", "segment": segment, "limit": 12.5});
+        match asked.path.contains("cursor=") {
+            false => {
+                (200, json!({"accounts": [account(1, "retail"), account(2, "food")], "next": "x"}))
+            }
+            true => (200, json!({"accounts": [account(3, "retail")], "next": null})),
+        }
+    });
+    let printed = kitchen.cook("An account list every night", &[("https://crm.example.com", crm)]);
+    assert!(printed.contains("completed"), "{printed}");
+    converge(&[&kitchen.head, &kitchen.north]);
+    assert_eq!(kitchen.north.count("accounts"), 3);
+    let listed = kitchen.north.run(["--json", "list", "accounts", "--where", "segment = 'retail'"]);
+    assert_eq!(listed.ok().lines().count(), 2);
+}
+
+#[test]
+fn an_event_log_is_shared_and_followed_behind_a_version() {
+    let kitchen = Kitchen::new(&[]);
+    let printed = kitchen.cook("An event log shared by offices", &[]);
+    let followed: Value = serde_json::from_str(printed.trim().lines().last().unwrap()).unwrap();
+    assert_eq!((&followed["id"], &followed["type"]), (&json!("north-2"), &json!("shipped")));
+    assert!(printed.contains("paid"), "{printed}");
+    for office in [&kitchen.head, &kitchen.north] {
+        let loaded = office.run(["--json", "events", "load", "ledger"]).ok();
+        assert_eq!(loaded.lines().count(), 3, "{loaded}");
+        assert!(loaded.contains(r#""total":12.50"#), "{loaded}");
+    }
+}
