@@ -25,7 +25,7 @@ use libp2p::Multiaddr;
 
 pub(crate) use bridge::{BridgeCommand, SideArg};
 pub(crate) use check::CheckArgs;
-pub(crate) use connectors::{ConnectorCommand, JobsCommand, SourceCommand};
+pub(crate) use connectors::{ConnectorCommand, JobsCommand, SinkCommand, SourceCommand};
 pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use events::EventsCommand;
 pub(crate) use files::{BackupCommand, BundleArgs};

@@ -1,6 +1,7 @@
 //! What can be said of connectors.
 
 use clap::Subcommand;
+use clap::builder::TypedValueParser;
 
 use super::BridgeCommand;
 
@@ -12,6 +13,9 @@ pub(crate) enum ConnectorCommand {
     /// Pull a third party's objects into a collection
     #[command(subcommand)]
     Source(SourceCommand),
+    /// Push what is made of records to a third party, and keep it in step
+    #[command(subcommand)]
+    Sink(SinkCommand),
     /// Look at the runs of sources and sinks: those that wait, are at work, and have ended
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -71,6 +75,112 @@ pub(crate) enum SourceCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SinkCommand {
+    /// Show the sinks of this site
+    List,
+    /// Show what a sink sends, and what it would push now; sends nothing
+    Plan {
+        /// The sink's name in branchline.toml
+        name: String,
+        /// Show so many items
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000).map(small))]
+        items: usize,
+    },
+    /// Push now what waits, or look at everything; prints the job's number
+    Run {
+        /// The sink's name in branchline.toml
+        name: String,
+        /// Look at all groups, whatever has changed, and try again what was refused
+        #[arg(long)]
+        full: bool,
+        /// Show what would be sent, and send nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Let a changed configuration push more items than ask_over allows
+        #[arg(long)]
+        yes: bool,
+        /// Wait for its end; exits with 1 if it fails
+        #[arg(long)]
+        wait: bool,
+        /// Of a dry run, show so many items
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000).map(small))]
+        items: usize,
+    },
+    /// Show how sinks are: state, what waits, what was refused, and since when
+    Status {
+        /// Only this sink
+        name: Option<String>,
+    },
+    /// Show groups: touched and synced when, remote id, digest, attempts and last error
+    Groups {
+        /// The sink
+        name: String,
+        /// Only those that wait to be sent
+        #[arg(long, conflicts_with = "failed")]
+        dirty: bool,
+        /// Only those that were refused
+        #[arg(long)]
+        failed: bool,
+        /// Behind this id
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000).map(small))]
+        limit: usize,
+    },
+    /// Let a sink rest; what is under way comes to its end
+    Pause {
+        /// The sink
+        name: String,
+    },
+    /// Let a sink go on
+    Resume {
+        /// The sink
+        name: String,
+    },
+    /// Show what was refused, and why
+    Errors {
+        /// The sink
+        name: String,
+    },
+    /// Try again what was refused
+    Requeue {
+        /// The sink
+        name: String,
+        /// The groups, as `errors` has them
+        #[arg(value_name = "ID", required_unless_present_any = ["all", "since", "until"])]
+        ids: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Those that were refused at this time or later: 2026-11-29T08:00:00Z
+        #[arg(long, value_name = "T", conflicts_with = "ids")]
+        since: Option<String>,
+        /// Those that were refused before this time
+        #[arg(long, value_name = "T", conflicts_with = "ids")]
+        until: Option<String>,
+    },
+    /// Show the last runs
+    History {
+        /// The sink
+        name: String,
+    },
+    /// Run a sink here that another site ran; that one stops when it hears of it
+    Takeover {
+        /// The sink
+        name: String,
+        /// Do not ask whether that is meant
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A number that is small by its range.
+fn small(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[derive(Subcommand)]

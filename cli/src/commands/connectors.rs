@@ -1,8 +1,8 @@
-//! `bridge`, `source` and `jobs`: what stands between the site and the systems that the office has.
+//! `bridge`, `source`, `sink` and `jobs`: what stands between the site and the systems that the office has.
 
 use serde::Serialize;
 
-use super::{bridge, jobs, source};
+use super::{bridge, jobs, sink, source};
 use crate::Context;
 use crate::args::{ConnectorCommand, Global};
 use crate::error::CliError;
@@ -14,6 +14,9 @@ pub(crate) async fn run(global: &Global, command: ConnectorCommand) -> Result<()
         ConnectorCommand::Bridge(command) => bridge::run(global, command).await,
         ConnectorCommand::Source(command) => {
             crate::on_site(global, async |context| source::ask(context, command).await).await
+        }
+        ConnectorCommand::Sink(command) => {
+            crate::on_site(global, async |context| sink::ask(context, command).await).await
         }
         ConnectorCommand::Jobs(command) => {
             crate::on_site(global, async |context| jobs::ask(context, command).await).await

@@ -26,6 +26,7 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod schema_check;
 pub(crate) mod settle;
+pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod space;
 pub(crate) mod status;

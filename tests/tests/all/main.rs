@@ -33,6 +33,7 @@ mod recipes;
 mod revocation;
 mod schemas;
 mod settle;
+mod sink_commands;
 mod source_commands;
 mod spaces;
 mod terminal;

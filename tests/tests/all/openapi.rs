@@ -113,6 +113,7 @@ fn every_operation_answers_as_described() {
     carry(&mut asker, &head);
     connectors::bridge(&mut asker, &head);
     connectors::source(&mut asker, &head);
+    connectors::sink(&mut asker, &head);
 
     asker.ask(&head, "POST", "/v1/sync", json!({"peer": "north"}));
     asker.ask(&head, "POST", "/v1/token/rotate", Value::Null);

@@ -4,6 +4,7 @@ mod answers;
 mod commands;
 mod jobs;
 mod looks;
+mod sinks;
 mod sources;
 
 use std::sync::Arc;
@@ -27,6 +28,11 @@ pub use answers::{
 };
 
 pub use jobs::{JobAnswer, JobsAnswer};
+pub use sinks::{
+    SinkAnswer, SinkGroupAnswer, SinkGroupsAnswer, SinkHistoryAnswer, SinkItemAnswer,
+    SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer, SinkRequestAnswer, SinkRequeueRequest,
+    SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest, SinkTakenAnswer, SinksAnswer,
+};
 pub use sources::{
     JobTaken, SourceAnswer, SourceErrorItem, SourceErrorsAnswer, SourceHistoryAnswer, SourcePaused,
     SourceRunRequest, SourcesAnswer, TenureAnswer,
@@ -62,9 +68,10 @@ pub(crate) fn routes(inner: &Shared) -> Routes {
         .routes(routes!(commands::resync))
         .routes(routes!(commands::verify))
         .routes(routes!(commands::remove));
+    let sinks = sinks::routes(inner);
     Routes {
-        bounded: bounded.with_state(Arc::clone(inner)),
-        unbounded: unbounded.with_state(Arc::clone(inner)),
+        bounded: bounded.with_state(Arc::clone(inner)).merge(sinks.bounded),
+        unbounded: unbounded.with_state(Arc::clone(inner)).merge(sinks.unbounded),
     }
 }
 

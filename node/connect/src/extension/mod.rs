@@ -1,16 +1,18 @@
-//! What the connectors add to a node: `[[bridge]]` and `[[source]]` in its configuration, paths of its API, metrics, findings,
+//! What the connectors add to a node: `[[bridge]]`, `[[source]]` and `[[sink]]` in its configuration, paths of its API, metrics, findings,
 //! and their states in its backups.
 //!
 //! | file | what |
 //! |---|---|
 //! | `sections` | reads and judges the configuration |
 //! | `restored` | what follows from a restore |
-//! | `findings`, `metrics`, `source_findings`, `source_metrics` | what the reports mean for people, and for programs |
+//! | `findings`, `metrics`, and those of `source_` and `sink_` | what the reports mean for people, and for programs |
 
 mod findings;
 mod metrics;
 mod restored;
 mod sections;
+mod sink_findings;
+mod sink_metrics;
 mod source_findings;
 mod source_metrics;
 
@@ -27,6 +29,8 @@ use crate::api;
 use crate::jobs::board::Jobs;
 use crate::jobs::store;
 use crate::kinds::Kinds;
+use crate::sink::config::SinkConfig;
+use crate::sink::sinks::Sinks;
 use crate::source::config::SourceConfig;
 use crate::source::sources::{SourceError, Sources};
 use crate::sql::bridges::Bridges;
@@ -62,12 +66,13 @@ impl Extension for Connect {
     }
 
     fn sections(&self) -> &'static [&'static str] {
-        &[sections::bridge::BRIDGE, sections::source::SOURCE]
+        &[sections::bridge::BRIDGE, sections::source::SOURCE, sections::sink::SINK]
     }
 
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
         sections::bridge::check(&config.sections)?;
-        sections::source::check(&config.sections)
+        sections::source::check(&config.sections)?;
+        sections::sink::check(&config.sections)
     }
 
     fn open(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Part>, ExtensionError>> {
@@ -76,16 +81,24 @@ impl Extension for Connect {
             let bridge_configs = configured(&context.config).unwrap_or_default();
             let source_configs =
                 sections::source::read(&context.config.sections).unwrap_or_default();
+            let sink_configs = sections::sink::read(&context.config.sections).unwrap_or_default();
             let (handle, folder) = (context.handle.clone(), context.folder.clone());
             let jobs = Arc::new(Jobs::open(&folder).await?);
             let inner = Inner {
                 bridges: Bridges::new(handle.clone(), folder.clone()),
+                sinks: Sinks::new(
+                    handle.clone(),
+                    folder.clone(),
+                    Arc::clone(&jobs),
+                    Arc::clone(&self.kinds),
+                ),
                 sources: Sources::new(handle, folder, Arc::clone(&jobs), Arc::clone(&self.kinds)),
                 jobs,
                 context,
                 work: Mutex::new(Work {
                     bridges: bridge_configs,
                     sources: source_configs,
+                    sinks: sink_configs,
                     runs: false,
                 }),
             };
@@ -99,6 +112,7 @@ impl Extension for Connect {
 pub(crate) struct Inner {
     pub(crate) bridges: Bridges,
     pub(crate) sources: Sources,
+    pub(crate) sinks: Sinks,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) context: Context,
     work: Mutex<Work>,
@@ -109,6 +123,7 @@ pub(crate) struct Inner {
 struct Work {
     bridges: Vec<BridgeConfig>,
     sources: Vec<SourceConfig>,
+    sinks: Vec<SinkConfig>,
     /// Whether the node runs.
     runs: bool,
 }
@@ -128,6 +143,11 @@ impl Inner {
         self.work().sources.clone()
     }
 
+    /// The sinks as they are configured.
+    pub(crate) fn sink_configs(&self) -> Vec<SinkConfig> {
+        self.work().sinks.clone()
+    }
+
     /// Whether the node runs, and with it the connectors.
     pub(crate) fn runs(&self) -> bool {
         self.work().runs
@@ -140,6 +160,7 @@ impl Inner {
         restored::pause(&self.context.folder).await?;
         self.bridges.take_up(&work.bridges).await;
         self.sources.take_up(&work.sources).await;
+        self.sinks.take_up(&work.sinks).await;
         *self.work() = Work { runs: true, ..work };
         Ok(())
     }
@@ -164,6 +185,7 @@ impl Part for Connectors {
         async {
             self.0.bridges.stop().await;
             self.0.sources.stop().await;
+            self.0.sinks.stop().await;
         }
         .boxed()
     }
@@ -172,6 +194,7 @@ impl Part for Connectors {
         async move {
             let (bridges, sources) =
                 (configured(config)?, sections::source::read(&config.sections)?);
+            let sinks = sections::sink::read(&config.sections)?;
             let before = self.0.work().clone();
             for config in bridges.iter().filter(|config| !before.bridges.contains(config)) {
                 self.0.bridges.try_out(config).await?;
@@ -180,7 +203,11 @@ impl Part for Connectors {
                 let tried = self.0.sources.try_out(config);
                 tried.map_err(|error: SourceError| format!("source {}: {error}", config.name))?;
             }
-            self.0.take_up(Work { bridges, sources, runs: true }).await
+            for config in sinks.iter().filter(|config| !before.sinks.contains(config)) {
+                let tried = self.0.sinks.try_out(config);
+                tried.map_err(|error| format!("sink {}: {error}", config.name))?;
+            }
+            self.0.take_up(Work { bridges, sources, sinks, runs: true }).await
         }
         .boxed()
     }
@@ -188,6 +215,7 @@ impl Part for Connectors {
     fn metrics(&self, registry: &mut Registry) {
         metrics::register(registry, &self.0.bridges.reports());
         source_metrics::register(registry, &self.0.sources.reports());
+        sink_metrics::register(registry, &self.0.sinks.reports());
     }
 
     fn findings(&self) -> BoxFuture<'_, Vec<Finding>> {
@@ -196,6 +224,7 @@ impl Part for Connectors {
             findings.extend(findings::of(&self.0.bridges.reports()));
             let configs = self.0.source_configs();
             findings.extend(source_findings::of(&configs, &self.0.sources.reports()));
+            findings.extend(sink_findings::of(&self.0.sinks.reports()));
         }
         std::future::ready(findings).boxed()
     }

@@ -90,3 +90,51 @@ pub(super) fn source(asker: &mut Asker, head: &Office) {
         asker.refused(head, method, &path, body, code);
     }
 }
+
+/// Orders that are pushed to an ERP.
+pub(super) fn sink(asker: &mut Asker, head: &Office) {
+    asker.get(head, "/v1/sinks");
+    let erp = Web::start(|asked| match asked.body.contains("A-2") {
+        true => (422, json!({"error": "no"}).to_string()),
+        false => (201, json!({"id": 7}).to_string()),
+    });
+    let text = format!(
+        "[[sink]]\nname = \"erp\"\nkind = \"http\"\ncollection = \"erp_orders\"\nas = \"order\"\n\
+         translate = '{{ ref: .order.ref }}'\nallow = [\"127.0.0.1\"]\nretry = {{ attempts = 1 }}\n\
+         [sink.create]\nmethod = \"POST\"\nurl = \"{}/orders\"\nremote_id = \".id\"\n",
+        erp.url()
+    );
+    std::fs::write(head.data.join("branchline.toml"), text).unwrap();
+    for (id, fields) in [("1", r#"{"ref": "A-1"}"#), ("2", r#"{"ref": "A-2"}"#)] {
+        head.run(["put", "erp_orders", id, fields]).ok();
+    }
+    asker.ask(head, "POST", "/v1/reload", Value::Null);
+    let path = "/v1/sinks/erp";
+    eventually("one is there, and one set aside", || {
+        let sink = head.get(path);
+        sink["created"] == 1 && sink["set_aside"] == 1
+    });
+    assert_eq!(asker.get(head, path)["term"], 1);
+    assert_eq!(asker.get(head, &format!("{path}/plan?items=3"))["groups"], 2);
+    let groups = asker.get(head, &format!("{path}/groups?which=all&limit=1"));
+    assert_eq!((&groups["groups"][0]["remote_id"], &groups["next"]), (&json!("7"), &json!("1")));
+    assert_eq!(asker.get(head, &format!("{path}/errors"))["groups"][0]["attempts"], 1);
+    asker.ask(head, "POST", &format!("{path}/requeue"), json!({"ids": ["2"]}));
+    let taken = asker.ask(head, "POST", &format!("{path}/run"), json!({"full": true}));
+    let job = format!("/v1/jobs/{}", taken["job"]);
+    eventually("the run has ended", || head.get(&job)["state"] == "completed");
+    asker.get(head, &format!("{path}/history"));
+    for command in ["takeover", "pause", "resume"] {
+        asker.ask(head, "POST", &format!("{path}/{command}"), Value::Null);
+    }
+    asker.get(head, "/v1/sinks");
+    for (method, path, body, code) in [
+        ("GET", format!("{path}/groups?which=some"), Value::Null, "bad_parameter"),
+        ("GET", format!("{path}/plan?items=0"), Value::Null, "bad_parameter"),
+        ("POST", format!("{path}/requeue"), json!({"since": "today"}), "bad_parameter"),
+        ("POST", format!("{path}/run"), json!({"whole": true}), "bad_json"),
+        ("GET", "/v1/sinks/crm".to_owned(), Value::Null, "not_found"),
+    ] {
+        asker.refused(head, method, &path, body, code);
+    }
+}

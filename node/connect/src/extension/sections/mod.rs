@@ -1,6 +1,7 @@
 //! The sections of `branchline.toml` that are the connectors': read as a whole, and refused by file, line and name.
 
 pub(super) mod bridge;
+pub(super) mod sink;
 pub(super) mod source;
 
 use std::ops::Range;

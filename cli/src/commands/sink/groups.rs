@@ -1,0 +1,91 @@
+//! `sink groups` and `sink errors`.
+
+use branchline_connect::api::{SinkGroupAnswer, SinkGroupsAnswer};
+
+use super::path;
+use crate::Context;
+use crate::client::encoded;
+use crate::error::CliError;
+use crate::output::{self, visible};
+
+/// Items that `errors` shows.
+const ERRORS_SHOWN: usize = 1_000;
+
+/// Lists groups.
+pub(super) async fn list(
+    context: &Context,
+    name: &str,
+    which: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(), CliError> {
+    let after = after.map_or(String::new(), |after| format!("&after={}", encoded(after)));
+    let query = format!("/groups?which={which}&limit={limit}{after}");
+    let answer: SinkGroupsAnswer = context.client.get(&path(name, &query)).await?;
+    if context.json {
+        return output::json(&answer);
+    }
+    if answer.groups.is_empty() {
+        output::note("there are none");
+        return Ok(());
+    }
+    let header =
+        ["ID", "STATE", "REMOTE ID", "TOUCHED", "SYNCED", "DIGEST", "ATTEMPTS", "LAST ERROR"];
+    let row = |group: SinkGroupAnswer| {
+        let state = match group.outcome_unknown {
+            true => format!("{}, outcome unknown", group.state.replace('-', " ")),
+            false => group.state.replace('-', " "),
+        };
+        let digest = group.digest.unwrap_or_default().chars().take(12).collect();
+        let error = visible(&group.last_error.unwrap_or_default());
+        [
+            visible(&group.id),
+            state,
+            visible(&group.remote_id.unwrap_or_default()),
+            group.touched_at.unwrap_or_default(),
+            group.synced_at.unwrap_or_default(),
+            digest,
+            group.attempts.to_string(),
+            error,
+        ]
+    };
+    output::table(header, answer.groups.into_iter().map(row).collect())?;
+    if let Some(next) = answer.next {
+        output::note(format_args!("there are more: --after {next}"));
+    }
+    Ok(())
+}
+
+/// Shows what was refused.
+pub(super) async fn errors(context: &Context, name: &str) -> Result<(), CliError> {
+    let query = format!("/errors?limit={ERRORS_SHOWN}");
+    let answer: SinkGroupsAnswer = context.client.get(&path(name, &query)).await?;
+    if context.json {
+        return output::json(&answer);
+    }
+    if answer.groups.is_empty() {
+        output::note("nothing is set aside");
+        return Ok(());
+    }
+    for group in &answer.groups {
+        let tries = match group.attempts {
+            1 => "refused once".to_owned(),
+            attempts => format!("refused {attempts} times"),
+        };
+        let last = group.failed_at.as_deref().map_or(String::new(), |at| format!(", last at {at}"));
+        let next = match &group.next_try {
+            Some(next) => format!(", tried again at {next}"),
+            None => ", waits for a change or `requeue`".to_owned(),
+        };
+        output::line(format_args!("{}  {tries}{last}{next}", visible(&group.id)))?;
+        let error = group.last_error.as_deref().unwrap_or_default();
+        output::line(format_args!("   {}", visible(error)))?;
+    }
+    if answer.next.is_some() {
+        output::note("there are more: `branchline sink groups --failed` has pages");
+    }
+    output::note(format_args!(
+        "\n`branchline sink requeue {name} ID` (or --all) tries them again at once"
+    ));
+    Ok(())
+}

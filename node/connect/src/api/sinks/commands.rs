@@ -1,0 +1,107 @@
+//! What is asked of sinks.
+
+use axum::Json;
+use axum::extract::State;
+use branchline_node::api::{ApiError, Code, JsonBody, Named};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::super::Shared;
+use super::answers::{
+    SinkJobAnswer, SinkPausedAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunRequest,
+    SinkTakenAnswer,
+};
+use super::ask;
+use crate::sink::worker::{Command, Requeue, RunOrder};
+
+/// Looks now at all groups that wait, or at all there are. It is carried out also after a restart.
+#[utoipa::path(
+    post,
+    path = "/v1/sinks/{name}/run",
+    operation_id = "run_sink",
+    params(("name" = String, Path, description = "The sink.")),
+    request_body = SinkRunRequest,
+    responses((status = OK, description = "The job that was taken.", body = SinkJobAnswer)),
+)]
+pub(super) async fn run(
+    State(inner): State<Shared>,
+    Named(name): Named<String>,
+    JsonBody(request): JsonBody<SinkRunRequest>,
+) -> Result<Json<SinkJobAnswer>, ApiError> {
+    let SinkRunRequest { full, yes } = request;
+    ask(&inner, &name, Command::Run(RunOrder { full, yes })).await.map(Json)
+}
+
+/// Lets a sink rest until it is resumed. What is under way comes to its end.
+#[utoipa::path(
+    post,
+    path = "/v1/sinks/{name}/pause",
+    operation_id = "pause_sink",
+    params(("name" = String, Path, description = "The sink.")),
+    responses((status = OK, description = "It rests, also after a restart.", body = SinkPausedAnswer)),
+)]
+pub(super) async fn pause(
+    State(inner): State<Shared>,
+    Named(name): Named<String>,
+) -> Result<Json<SinkPausedAnswer>, ApiError> {
+    let _: Value = ask(&inner, &name, Command::Pause).await?;
+    Ok(Json(SinkPausedAnswer { paused: true }))
+}
+
+/// Lets a sink go on, and tries at once what waits for the service.
+#[utoipa::path(
+    post,
+    path = "/v1/sinks/{name}/resume",
+    operation_id = "resume_sink",
+    params(("name" = String, Path, description = "The sink.")),
+    responses((status = OK, description = "It goes on.", body = SinkPausedAnswer)),
+)]
+pub(super) async fn resume(
+    State(inner): State<Shared>,
+    Named(name): Named<String>,
+) -> Result<Json<SinkPausedAnswer>, ApiError> {
+    let _: Value = ask(&inner, &name, Command::Resume).await?;
+    Ok(Json(SinkPausedAnswer { paused: false }))
+}
+
+/// Tries again what was refused.
+#[utoipa::path(
+    post,
+    path = "/v1/sinks/{name}/requeue",
+    operation_id = "requeue_sink",
+    params(("name" = String, Path, description = "The sink.")),
+    request_body = SinkRequeueRequest,
+    responses((status = OK, description = "How many there are.", body = SinkRequeuedAnswer)),
+)]
+pub(super) async fn requeue(
+    State(inner): State<Shared>,
+    Named(name): Named<String>,
+    JsonBody(request): JsonBody<SinkRequeueRequest>,
+) -> Result<Json<SinkRequeuedAnswer>, ApiError> {
+    let SinkRequeueRequest { ids, since, until } = request;
+    let since_ms = since.as_deref().map(|text| moment("since", text)).transpose()?;
+    let until_ms = until.as_deref().map(|text| moment("until", text)).transpose()?;
+    ask(&inner, &name, Command::Requeue(Requeue { ids, since_ms, until_ms })).await.map(Json)
+}
+
+fn moment(what: &str, text: &str) -> Result<i64, ApiError> {
+    text.parse::<Timestamp>().map(Timestamp::as_millisecond).map_err(|_| {
+        let message = format!("{what} is {text:?}, expected a time like 2026-11-29T08:00:00Z");
+        ApiError::new(Code::BadParameter, message)
+    })
+}
+
+/// Lets this site run a sink that another one ran; that one stops when it hears of it, and until then both push.
+#[utoipa::path(
+    post,
+    path = "/v1/sinks/{name}/takeover",
+    operation_id = "take_over_sink",
+    params(("name" = String, Path, description = "The sink.")),
+    responses((status = OK, description = "This site runs it.", body = SinkTakenAnswer)),
+)]
+pub(super) async fn takeover(
+    State(inner): State<Shared>,
+    Named(name): Named<String>,
+) -> Result<Json<SinkTakenAnswer>, ApiError> {
+    ask(&inner, &name, Command::TakeOver).await.map(Json)
+}

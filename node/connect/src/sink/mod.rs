@@ -1,0 +1,37 @@
+//! Sinks: what is made of groups of records, pushed to a third party.
+//!
+//! A *group* is a primary record with those that belong to it. Its *representation* is what a jq expression makes of them.
+//! A change of any of them makes the group dirty; the sink looks at it again, and sends the representation if it is another
+//! than the one that the third party has. What is known of the third party stands in a collection of the network, so that
+//! another site can take the sink over.
+//!
+//! | file | step |
+//! |---|---|
+//! | `config`, `check` | `[[sink]]` of the configuration |
+//! | `shape` | what a group is made of |
+//! | `state` | which groups are dirty, and what they depend on, at this site |
+//! | `gather`, `look` | the records of a group |
+//! | `delivered` | what is known of a group at the remote, in the network |
+//! | `push` | one group's way: representation, digest, request, confirmation |
+//! | `item` | what a [`Sink`] is asked to do |
+//! | `http` | the kind that is described by URLs and expressions |
+//! | `worker` | one sink at work |
+//! | `survey` | what a sink would push |
+//! | `sinks` | the sinks of a site |
+
+pub mod check;
+pub mod config;
+pub mod delivered;
+pub mod gather;
+mod http;
+mod item;
+pub mod look;
+mod push;
+pub mod shape;
+pub mod sinks;
+pub mod state;
+pub mod survey;
+pub mod trial;
+pub mod worker;
+
+pub use item::{Abilities, Item, MakeSink, RemoteId, Sink};

@@ -1,0 +1,178 @@
+//! What was there before: the sink begins with it, and comes back to it where its configuration has changed, where a person
+//! asks for all, or where its place in the feed is gone. First come the records that name their primary one, so that no
+//! group is looked at before all of it is known.
+
+use branchline_node::records::read;
+
+use super::{Failure, Worker, now_ms};
+use crate::sink::delivered::{self, Delivered};
+use crate::sink::shape::{at, ids_of};
+use crate::sink::state::Phase;
+use crate::sink::survey::{Counting, Surveyor};
+
+/// Records that are listed at a time.
+const PAGE: usize = 1_000;
+
+impl Worker {
+    /// One page of what was there before; returns whether there is more to do at once.
+    pub(super) async fn list(&mut self) -> Result<bool, Failure> {
+        match self.progress.phase {
+            Phase::New => self.list_from_the_beginning().await?,
+            Phase::Links(index) => self.list_links(index).await?,
+            Phase::Primaries => {
+                let collection = self.shape.collection.clone();
+                self.list_groups(collection, Phase::Delivered).await?;
+            }
+            Phase::Delivered => {
+                let collection = delivered::collection(&self.config.name);
+                self.note_expression(&collection).await?;
+                self.list_groups(collection, Phase::Counting).await?;
+            }
+            Phase::Counting => self.count_what_changed().await?,
+            Phase::Running => return Ok(false),
+        }
+        self.due_at_ms = Some(0);
+        Ok(true)
+    }
+
+    async fn list_from_the_beginning(&mut self) -> Result<(), Failure> {
+        // What changes from here on is told by the feed.
+        let consumer = self.node.follow(branchline_node::feed::Since::Now, None).await?;
+        self.progress.cursor = Some(consumer.cursor().to_string());
+        self.feed = Some(consumer);
+        self.progress.phase = Phase::Links(0);
+        self.progress.listed_to = None;
+        self.progress.touch += 1;
+        self.state.begin().await?;
+        self.state.forget_links().await?;
+        self.state.touch_all(self.progress.touch, now_ms()).await?;
+        self.state.keep(&self.progress).await?;
+        self.state.end().await?;
+        Ok(())
+    }
+
+    /// The records of one relation that name their primary one.
+    async fn list_links(&mut self, index: usize) -> Result<(), Failure> {
+        let Some((index, relation, path)) = self.shape.by().find(|(of, ..)| *of >= index) else {
+            return self.enter(Phase::Primaries).await;
+        };
+        let (name, collection, path) =
+            (relation.name.clone(), relation.collection.clone(), path.clone());
+        let after = self.progress.listed_to.clone();
+        let page = self.node.read(move |tables, space| {
+            let mut page = Vec::new();
+            read::each_of(tables, space, &collection, after.as_deref(), |id, view| {
+                let value = view.live_fields().and_then(|fields| at(fields, &path));
+                page.push((id, value.map(ids_of).unwrap_or_default()));
+                Ok(page.len() < PAGE)
+            })?;
+            Ok(page)
+        });
+        let page: Vec<(String, Vec<String>)> = page.await?;
+        let Some((last, _)) = page.last() else {
+            return self.enter(Phase::Links(index + 1)).await;
+        };
+        self.progress.listed_to = Some(last.clone());
+        self.state.begin().await?;
+        for (id, targets) in &page {
+            self.state.link(&name, id, targets).await?;
+        }
+        self.state.keep(&self.progress).await?;
+        self.state.end().await?;
+        self.counts.listed += page.len() as u64;
+        Ok(())
+    }
+
+    /// The groups that records of a collection stand for, by their ids.
+    async fn list_groups(&mut self, collection: String, next: Phase) -> Result<(), Failure> {
+        let after = self.progress.listed_to.clone();
+        let page = self.node.read(move |tables, space| {
+            let mut page = Vec::new();
+            read::each_row(tables, space, &collection, after.as_deref(), |id, _| {
+                page.push(id.to_owned());
+                Ok(page.len() < PAGE)
+            })?;
+            Ok(page)
+        });
+        let page: Vec<String> = page.await?;
+        let Some(last) = page.last() else { return self.enter(next).await };
+        self.progress.listed_to = Some(last.clone());
+        self.state.begin().await?;
+        for id in &page {
+            self.state.touch(id, self.progress.touch, now_ms()).await?;
+        }
+        self.state.keep(&self.progress).await?;
+        self.state.end().await?;
+        self.counts.listed += page.len() as u64;
+        Ok(())
+    }
+
+    /// A site that begins with what another has pushed: if that was made by another expression, the configuration counts as
+    /// changed.
+    async fn note_expression(&mut self, collection: &str) -> Result<(), Failure> {
+        if !self.progress.expression.is_empty() {
+            return Ok(());
+        }
+        let (collection, now) = (collection.to_owned(), self.config.expression());
+        let after = self.progress.listed_to.clone();
+        let read = self.node.read(move |tables, space| {
+            let mut other = None;
+            let mut left = PAGE;
+            read::each_of(tables, space, &collection, after.as_deref(), |_, view| {
+                left -= 1;
+                let known = Delivered::of(&view).filter(|known| known.remote_id.is_some());
+                other = known.and_then(|known| known.expression).filter(|made_by| *made_by != now);
+                Ok(other.is_none() && left > 0)
+            })?;
+            Ok(other)
+        });
+        if let Some(other) = read.await? {
+            self.progress.expression = other;
+        }
+        Ok(())
+    }
+
+    async fn enter(&mut self, phase: Phase) -> Result<(), Failure> {
+        self.progress.phase = phase;
+        self.progress.listed_to = None;
+        Ok(self.state.keep(&self.progress).await?)
+    }
+
+    /// Where the configuration was another before: what it would push now. Above a number a person is asked.
+    async fn count_what_changed(&mut self) -> Result<(), Failure> {
+        let expression = self.config.expression();
+        let before = self.progress.expression.clone();
+        let is_new =
+            before.is_empty() || before == expression || self.progress.agreed == expression;
+        if !is_new {
+            let Some(pusher) = self.pusher.clone() else { return Ok(()) };
+            let mut counting = Counting::default();
+            let mut after: Option<String> = None;
+            let mut surveyor =
+                Surveyor { shape: self.shape.clone(), node: self.node.clone(), pusher };
+            loop {
+                let page = surveyor.page(&mut self.state, after.as_deref(), |_| ()).await?;
+                let Some(last) = page.last else { break };
+                counting.add(&page.counting);
+                after = Some(last);
+                if let Ok(request) = self.commands.try_recv() {
+                    self.obey(request).await;
+                    if let Some(reason) = self.progress.paused.clone() {
+                        return Err(Failure::Rest(reason));
+                    }
+                }
+            }
+            let (pushes, groups) = (counting.pushes(), counting.groups);
+            if pushes > self.config.ask_over {
+                let name = &self.config.name;
+                return Err(Failure::Rest(format!(
+                    "its configuration has changed, and would push {pushes} of {groups} items: `branchline sink plan {name}` \
+                     shows them, `branchline sink run {name} --yes` sends them"
+                )));
+            }
+        }
+        self.progress.expression.clone_from(&expression);
+        self.progress.agreed = expression;
+        self.enter(Phase::Running).await
+    }
+}
