@@ -102,6 +102,18 @@ pub(crate) enum SinkCommand {
         /// Let a changed configuration push more items than ask_over allows
         #[arg(long)]
         yes: bool,
+        /// Of kind weaviate: send the objects of this collection alone, whatever the server has
+        #[arg(long, value_name = "COLLECTION", conflicts_with_all = ["full", "edges"])]
+        entity: Option<String>,
+        /// Of kind weaviate: send edges alone, whatever the server has
+        #[arg(long, conflicts_with = "full")]
+        edges: bool,
+        /// Of edges: at most so many
+        #[arg(long, value_name = "N", requires = "edges")]
+        limit: Option<u64>,
+        /// Of edges: those behind so many, in the order of their names and ends
+        #[arg(long, value_name = "M", requires = "edges", default_value_t = 0)]
+        offset: u64,
         /// Wait for its end; exits with 1 if it fails
         #[arg(long)]
         wait: bool,

@@ -28,8 +28,8 @@ pub(crate) async fn ask(context: &Context, command: SinkCommand) -> Result<(), C
         SinkCommand::Run { name, dry_run: true, items, .. } => {
             plan::dry_run(context, &name, items).await
         }
-        SinkCommand::Run { name, full, yes, wait, .. } => {
-            let request = SinkRunRequest { full, yes };
+        SinkCommand::Run { name, full, yes, wait, entity, edges, limit, offset, .. } => {
+            let request = SinkRunRequest { full, yes, entity, edges, limit, offset };
             let taken: SinkJobAnswer = context.client.post(&path(&name, "/run"), &request).await?;
             if wait {
                 return jobs::wait(context, taken.job).await;

@@ -3,6 +3,7 @@
 use super::config::SinkConfig;
 use super::shape::Shape;
 use super::sinks::HTTP;
+use super::weaviate::WEAVIATE;
 use crate::jobs::duration;
 use crate::jobs::jq::Filter;
 use crate::jobs::template::Template;
@@ -25,6 +26,19 @@ pub fn check(config: &SinkConfig) -> Result<(), String> {
             "its name is {name:?}: expected 1 to {NAME_BYTES_MAX} small letters, digits, - and _"
         ));
     }
+    if config.kind == WEAVIATE {
+        return check_weaviate(config);
+    }
+    if config.url.is_some()
+        || config.batch.is_some()
+        || !config.objects.is_empty()
+        || !config.edges.is_empty()
+    {
+        return Err(format!(
+            "url, batch, [[sink.object]] and [[sink.edge]] are of kind {WEAVIATE:?}, and its kind is {:?}",
+            config.kind
+        ));
+    }
     if config.translate.trim().is_empty() {
         return Err("it has no translate: say what an object is made of (jq)".to_owned());
     }
@@ -39,6 +53,27 @@ pub fn check(config: &SinkConfig) -> Result<(), String> {
         HTTP => check_http(config),
         _ => Ok(()),
     }
+}
+
+fn check_weaviate(config: &SinkConfig) -> Result<(), String> {
+    let is_other = !config.collection.is_empty()
+        || !config.translate.is_empty()
+        || !config.related.is_empty()
+        || config.filter.is_some()
+        || config.watch.is_some()
+        || config.create.is_some()
+        || config.update.is_some()
+        || config.delete.is_some()
+        || config.initialise.is_some();
+    if is_other {
+        return Err(format!(
+            "its kind is {WEAVIATE:?}, whose collections and translate stand in [[sink.object]]: it takes no collection, \
+             translate, related, where, watch, [sink.create], [sink.update], [sink.delete] and [sink.initialise] of its own"
+        ));
+    }
+    config.service().check()?;
+    config.retry.check()?;
+    config.weaviate().check()
 }
 
 fn check_http(config: &SinkConfig) -> Result<(), String> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::{AuthConfig, ServiceConfig};
 use crate::jobs::duration;
 use crate::jobs::retry::RetryConfig;
+use crate::sink::weaviate::config::{BATCH, EdgeConfig, ObjectConfig, WeaviateConfig};
 
 /// A sink: groups of records, and the service that is to hold what is made of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,6 +95,21 @@ pub struct SinkConfig {
     /// What is read before an object is created.
     #[serde(default)]
     pub initialise: Option<InitialiseConfig>,
+    /// Of kind `weaviate`: where the server is.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Of kind `weaviate`: objects, or edges, of one request.
+    #[serde(default)]
+    pub batch: Option<usize>,
+    /// Of kind `weaviate`: the pause between two requests.
+    #[serde(default, with = "duration::written")]
+    pub delay: Duration,
+    /// Of kind `weaviate`: collections of which each record is an object.
+    #[serde(default, rename = "object")]
+    pub objects: Vec<ObjectConfig>,
+    /// Of kind `weaviate`: fields that name another record.
+    #[serde(default, rename = "edge")]
+    pub edges: Vec<EdgeConfig>,
 }
 
 /// Records of one collection that belong to a group.
@@ -194,6 +210,18 @@ impl SinkConfig {
     #[must_use]
     pub fn primary(&self) -> &str {
         self.alias.as_deref().unwrap_or(&self.collection)
+    }
+
+    /// What of it is about Weaviate.
+    #[must_use]
+    pub fn weaviate(&self) -> WeaviateConfig {
+        WeaviateConfig {
+            url: self.url.clone().unwrap_or_default(),
+            batch: self.batch.unwrap_or(BATCH),
+            delay: self.delay,
+            objects: self.objects.clone(),
+            edges: self.edges.clone(),
+        }
     }
 
     /// What of it is about the service as such.

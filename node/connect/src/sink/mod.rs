@@ -18,6 +18,7 @@
 //! | `worker` | one sink at work |
 //! | `survey` | what a sink would push |
 //! | `sinks` | the sinks of a site |
+//! | `weaviate` | the kind that keeps objects and edges in Weaviate |
 
 pub mod check;
 pub mod config;
@@ -32,6 +33,7 @@ pub mod sinks;
 pub mod state;
 pub mod survey;
 pub mod trial;
+pub mod weaviate;
 pub mod worker;
 
 pub use item::{Abilities, Item, MakeSink, RemoteId, Sink};

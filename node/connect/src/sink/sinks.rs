@@ -20,6 +20,7 @@ use super::shape::Shape;
 use super::state::{Phase, State};
 use super::survey::{Counting, Planned, SurveyError, Surveyor};
 use super::trial::Trial;
+use super::weaviate::{self, WEAVIATE};
 use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
 use crate::jobs::board::Jobs;
 use crate::jobs::jq::{BadFilter, Filter};
@@ -205,6 +206,10 @@ impl Sinks {
         config: &SinkConfig,
         items_max: usize,
     ) -> Result<(Counting, Vec<Planned>), NotReady> {
+        if config.kind == WEAVIATE {
+            let node = self.maker.node.in_space(&config.space)?;
+            return weaviate::plan(config, &node, &self.maker.folder, items_max).await;
+        }
         let (shape, node, make_pusher) = self.maker.parts(config)?;
         let mut state = State::open(state_file(&self.maker.folder, &config.name)).await?;
         let planned = async {
@@ -276,6 +281,9 @@ pub fn state_file(folder: &Path, name: &str) -> PathBuf {
 /// The sink whose state a file holds; `None`: it is no such file.
 #[must_use]
 pub fn sink_of_file(path: &Path) -> Option<String> {
+    if let Some(name) = weaviate::sink_of_file(path) {
+        return Some(name);
+    }
     let name = path.file_name()?.to_str()?;
     name.strip_prefix("sink-")?.strip_suffix(".sqlite").map(str::to_owned)
 }
@@ -285,6 +293,9 @@ pub fn sink_of_file(path: &Path) -> Option<String> {
 /// # Errors
 /// Its file cannot be used.
 pub async fn pause(path: &Path, reason: String) -> Result<(), StoreError> {
+    if weaviate::sink_of_file(path).is_some() {
+        return weaviate::pause(path, reason).await;
+    }
     let mut state = State::open(path).await?;
     let mut progress = state.progress().await?;
     progress.paused = Some(reason);
@@ -346,10 +357,17 @@ impl Beginning {
         let mut pause = RETRY;
         let since_ms = jiff::Timestamp::now().as_millisecond();
         loop {
-            let error = match self.parts().await {
-                Ok(parts) => return Worker::new(parts, asked, told).run().await,
-                Err(error) => error.to_string(),
+            let error = match self.config.kind == WEAVIATE {
+                true => match self.weaviate().await {
+                    Ok(parts) => return weaviate::Worker::new(parts, asked, told).run().await,
+                    Err(error) => error.to_string(),
+                },
+                false => match self.parts().await {
+                    Ok(parts) => return Worker::new(parts, asked, told).run().await,
+                    Err(error) => error.to_string(),
+                },
             };
+
             tracing::warn!(sink = %self.config.name, %error, "the sink cannot begin");
             told.send_replace(Report {
                 state: "failed".to_owned(),
@@ -366,6 +384,11 @@ impl Beginning {
                 }
             }
         }
+    }
+
+    async fn weaviate(&self) -> Result<weaviate::Parts, NotReady> {
+        let node = self.maker.node.in_space(&self.config.space)?;
+        weaviate::parts(&self.config, node, &self.maker.folder, Arc::clone(&self.maker.jobs)).await
     }
 
     async fn parts(&self) -> Result<Parts, NotReady> {

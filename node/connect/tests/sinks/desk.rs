@@ -98,7 +98,7 @@ impl Desk {
     }
 
     pub(crate) async fn run(&self, full: bool, yes: bool) -> u64 {
-        let answer = self.ask(Command::Run(RunOrder { full, yes })).await;
+        let answer = self.ask(Command::Run(RunOrder { full, yes, part: None })).await;
         answer["job"].as_u64().unwrap()
     }
 

@@ -257,13 +257,23 @@ pub struct SinkRunAnswer {
 }
 
 /// Which run is asked for.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinkRunRequest {
     /// Whether all groups are looked at, whatever has changed, and what was refused is tried again.
     pub full: bool,
     /// Whether a person agrees to what a changed configuration pushes.
     pub yes: bool,
+    /// Of a sink of kind `weaviate`: the objects of this collection alone, whatever the server has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// Of a sink of kind `weaviate`: edges alone, whatever the server has.
+    pub edges: bool,
+    /// Of these at most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Of these those behind so many, in the order of their names and ends.
+    pub offset: u64,
 }
 
 /// The job that was taken.

@@ -12,7 +12,7 @@ use super::answers::{
     SinkTakenAnswer,
 };
 use super::ask;
-use crate::sink::worker::{Command, Requeue, RunOrder};
+use crate::sink::worker::{Command, Requeue, RunOrder, RunPart};
 
 /// Looks now at all groups that wait, or at all there are. It is carried out also after a restart.
 #[utoipa::path(
@@ -28,8 +28,12 @@ pub(super) async fn run(
     Named(name): Named<String>,
     JsonBody(request): JsonBody<SinkRunRequest>,
 ) -> Result<Json<SinkJobAnswer>, ApiError> {
-    let SinkRunRequest { full, yes } = request;
-    ask(&inner, &name, Command::Run(RunOrder { full, yes })).await.map(Json)
+    let SinkRunRequest { full, yes, entity, edges, limit, offset } = request;
+    let part = match entity {
+        Some(collection) => Some(RunPart::Entity(collection)),
+        None => edges.then_some(RunPart::Edges { limit, offset }),
+    };
+    ask(&inner, &name, Command::Run(RunOrder { full, yes, part })).await.map(Json)
 }
 
 /// Lets a sink rest until it is resumed. What is under way comes to its end.

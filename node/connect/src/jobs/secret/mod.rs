@@ -36,7 +36,7 @@ pub enum SecretError {
     Open,
 }
 
-/// A setting that is or names a secret. Neither `Debug` nor serde shows it.
+/// A setting that is or names a secret. Neither `Debug` nor serde shows one that is.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SecretText(String);
@@ -87,7 +87,10 @@ impl std::fmt::Debug for SecretText {
 
 impl Serialize for SecretText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
+        // What only names a secret is none.
+        let name = self.0.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+        let is_named = name.is_some_and(|name| !name.contains('$'));
+        serializer.serialize_str(if is_named { &self.0 } else { "***" })
     }
 }
 

@@ -49,12 +49,42 @@ pub enum Command {
 }
 
 /// A run that a person asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOrder {
     /// Whether everything is looked at.
     pub full: bool,
     /// Whether a person agrees to what a changed configuration pushes.
     pub yes: bool,
+    /// Of kind `weaviate`: a part of it.
+    pub part: Option<RunPart>,
+}
+
+/// A part of what a sink of kind `weaviate` sends, sent once more whatever the server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunPart {
+    /// The objects of one collection.
+    Entity(String),
+    /// Edges, in the order of their names and ends.
+    Edges {
+        /// At most so many.
+        limit: Option<u64>,
+        /// Behind so many.
+        offset: u64,
+    },
+}
+
+impl RunOrder {
+    /// The order of its job.
+    #[must_use]
+    pub fn json(&self) -> Json {
+        match &self.part {
+            None => json!({ "full": self.full }),
+            Some(RunPart::Entity(collection)) => json!({ "entity": collection }),
+            Some(RunPart::Edges { limit, offset }) => {
+                json!({ "edges": true, "limit": limit, "offset": offset })
+            }
+        }
+    }
 }
 
 /// Which of what was refused is tried again.
@@ -183,7 +213,11 @@ impl Worker {
         if let Some(reason) = &self.progress.paused {
             return Err(Wrong::State(format!("the sink rests: {reason}")));
         }
-        let id = self.jobs.ask(&self.connector(), &json!({ "full": order.full })).await?;
+        if order.part.is_some() {
+            let what = "--entity and --edges are of sinks of kind \"weaviate\"";
+            return Err(Wrong::State(what.to_owned()));
+        }
+        let id = self.jobs.ask(&self.connector(), &order.json()).await?;
         Ok(json!({ "job": id }))
     }
 

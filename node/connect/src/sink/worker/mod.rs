@@ -42,7 +42,7 @@ use crate::jobs::store::StoreError;
 use crate::jobs::tenure::TenureError;
 
 pub use command::{
-    Answer, Command, GroupAnswer, PAUSED, RESTORED, Request, Requeue, RunOrder, Wrong,
+    Answer, Command, GroupAnswer, PAUSED, RESTORED, Request, Requeue, RunOrder, RunPart, Wrong,
 };
 pub use report::{Faults, Report};
 

@@ -1,0 +1,140 @@
+//! What else a person asks for.
+
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use super::{BackOff, Failure, Worker, now_ms};
+use crate::jobs::tenure::Tenure;
+use crate::sink::delivered::Delivered;
+use crate::sink::weaviate::state::{ObjectRow, RunRow};
+use crate::sink::worker::{
+    Answer, Command, GroupAnswer, PAUSED, Request, Requeue, RunOrder, Wrong,
+};
+
+impl From<Failure> for Wrong {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::State(error) => Self::File(error),
+            Failure::Jobs(error) => Self::Jobs(error),
+            Failure::Tenure(error) => Self::Tenure(error),
+            failure => Self::Failed(failure.to_string()),
+        }
+    }
+}
+
+impl Worker {
+    /// Carries a command out.
+    pub(super) async fn obey(&mut self, request: Request) {
+        let answer = self.carry_out(request.command).await;
+        // Whoever asked may be gone.
+        let _ = request.reply.send(answer);
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Answer {
+        match command {
+            Command::Pause => {
+                if self.progress.paused.is_none() {
+                    self.progress.paused = Some(PAUSED.to_owned());
+                    self.state.keep(&self.progress).await?;
+                }
+                Ok(json!({ "paused": true }))
+            }
+            Command::Resume => {
+                self.progress.paused = None;
+                self.back_off = BackOff::default();
+                self.state.keep(&self.progress).await?;
+                self.state.hurry(now_ms()).await?;
+                Ok(json!({ "resumed": true }))
+            }
+            Command::Run(order) => self.order(order).await,
+            Command::Requeue(requeue) => self.requeue(&requeue).await,
+            Command::Groups { which, after, limit } => {
+                let after = after.as_deref().map(split);
+                let rows = self.state.objects(which, after, limit).await?;
+                let groups: Vec<GroupAnswer> =
+                    rows.into_iter().map(|row| self.group(row)).collect();
+                Ok(json!({ "groups": groups }))
+            }
+            Command::History { limit } => {
+                let runs = self.state.runs(limit).await?;
+                Ok(json!({ "runs": runs.iter().map(run).collect::<Vec<_>>() }))
+            }
+            Command::TakeOver => {
+                let key = self.connector();
+                let before = Tenure::look(&self.node, &key).await?;
+                let now = Tenure::take_over(&self.node, &key).await?;
+                let other =
+                    before.filter(|before| !before.is_of(&self.node)).map(|before| before.site);
+                if other.is_some() {
+                    // What the other site has sent since is sent once more, over it.
+                    self.progress.listing = Some(0);
+                    self.state.keep(&self.progress).await?;
+                }
+                Ok(json!({ "term": now.term, "from": other }))
+            }
+        }
+    }
+
+    async fn order(&mut self, order: RunOrder) -> Answer {
+        if let Some(reason) = &self.progress.paused {
+            return Err(Wrong::State(format!("the sink rests: {reason}")));
+        }
+        let id = self.jobs.ask(&self.connector(), &order.json()).await?;
+        Ok(json!({ "job": id }))
+    }
+
+    async fn requeue(&mut self, requeue: &Requeue) -> Answer {
+        let times = (requeue.since_ms.unwrap_or(i64::MIN), requeue.until_ms.unwrap_or(i64::MAX));
+        let mut requeued = 0;
+        for id in &requeue.ids {
+            requeued += self.state.requeue(Some(split(id)), times, now_ms()).await?;
+        }
+        if requeue.ids.is_empty() {
+            requeued = self.state.requeue(None, times, now_ms()).await?;
+        }
+        Ok(json!({ "requeued": requeued }))
+    }
+
+    fn group(&self, row: ObjectRow) -> GroupAnswer {
+        let class = self.config.object(&row.collection).map(|object| object.class.as_str());
+        let names = self.names.zip(class).filter(|_| row.is_confirmed);
+        let time = |ms: Option<i64>| {
+            ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()).map(|at| at.to_string())
+        };
+        GroupAnswer {
+            id: format!("{}/{}", row.collection, row.id),
+            touched_ms: row.touched_ms,
+            dirty: row.due_ms.is_some(),
+            set_aside: row.error.is_some(),
+            due_ms: row.due_ms,
+            known: Delivered {
+                remote_id: names.map(|(names, class)| names.object(class, &row.id).to_string()),
+                digest: row.digest,
+                synced_at: time(row.synced_ms),
+                attempts: row.attempts,
+                error: row.error,
+                failed_at: time(row.failed_ms),
+                ..Delivered::default()
+            },
+        }
+    }
+}
+
+/// Objects are called by collection and record: `orders/7`.
+fn split(id: &str) -> (&str, &str) {
+    id.split_once('/').unwrap_or((id, ""))
+}
+
+fn run(row: &RunRow) -> Json {
+    let totals: Json = serde_json::from_str(&row.counted).unwrap_or_default();
+    json!({
+        "number": row.number,
+        "kind": row.kind,
+        "began_ms": row.began_ms,
+        "ended_ms": row.ended_ms,
+        "status": row.status,
+        "counted": totals.get("counted").cloned().unwrap_or_else(|| json!({})),
+        "totals": totals,
+        "error": row.error,
+    })
+}

@@ -1,0 +1,177 @@
+//! What is there, and what changes: which records are dirty.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use branchline_node::feed::{Consumer, FeedError, FeedPage, PageBounds, Since};
+use branchline_node::records::{Item, read};
+use data_encoding::HEXLOWER;
+use tokio::time::Instant;
+
+use super::{Failure, Worker, now_ms};
+use crate::jobs::digest::digest;
+use crate::jobs::tenure::CONNECTORS;
+
+/// What is taken from the feed at a time.
+const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 1024 };
+/// Records that are listed at a time.
+const LIST: usize = 1_000;
+
+/// Waits for what the feed says next, at most `patience`.
+pub(super) async fn something(
+    feed: &mut Option<Consumer>,
+    patience: Duration,
+) -> Result<Option<FeedPage>, FeedError> {
+    match feed {
+        Some(feed) => feed.next_page(PAGE, Instant::now() + patience).await.map(Some),
+        None => {
+            tokio::time::sleep(patience).await;
+            Ok(None)
+        }
+    }
+}
+
+impl Worker {
+    /// Begins where the sink was before; with everything where it has other settings, and as with a new one where it has
+    /// another server.
+    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
+        self.state.break_runs_off(now_ms()).await?;
+        self.run = None;
+        let settings = self.settings();
+        if self.progress.settings != settings {
+            let server = |settings: &str| settings.split(' ').next().map(str::to_owned);
+            if !self.progress.settings.is_empty()
+                && server(&self.progress.settings) != server(&settings)
+            {
+                self.state.forget_remote().await?;
+            }
+            self.progress.settings = settings;
+            return self.list_again(None, false).await;
+        }
+        if self.progress.listing.is_some() || self.progress.cursor.is_none() {
+            return self.list_again(None, false).await;
+        }
+        let since = self.progress.cursor.as_deref().map(str::parse::<Since>);
+        let Some(Ok(since)) = since else { return self.list_again(None, false).await };
+        match self.node.follow(since, None).await {
+            Ok(consumer) => {
+                self.feed = Some(consumer);
+                Ok(())
+            }
+            // The node was restored, or its history made anew: everything is looked at again.
+            Err(FeedError::Cursor(_)) => self.list_again(None, false).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Which server, and what is sent to it.
+    fn settings(&self) -> String {
+        let hash =
+            |value: serde_json::Value| HEXLOWER.encode(digest(&value).get(..8).unwrap_or_default());
+        let what = serde_json::to_value((&self.config.objects, &self.config.edges));
+        format!("{} {}", hash(self.config.url.clone().into()), hash(what.unwrap_or_default()))
+    }
+
+    /// Everything is looked at again, or one collection; `is_forced`: and sent, whatever the server has.
+    pub(super) async fn list_again(
+        &mut self,
+        one: Option<usize>,
+        is_forced: bool,
+    ) -> Result<(), Failure> {
+        // What changes from here on the feed says.
+        if self.feed.is_none() || self.progress.listing.is_none() {
+            let consumer = self.node.follow(Since::Now, None).await?;
+            // A place that was followed to stays behind: what is told twice is looked at twice.
+            if one.is_none() || self.progress.cursor.is_none() {
+                self.progress.cursor = Some(consumer.cursor().to_string());
+                self.feed = Some(consumer);
+            }
+        }
+        self.progress.listing = Some(one.unwrap_or(0));
+        self.progress.listed_to = None;
+        self.counts.listing_end = one.map_or(self.config.objects.len(), |index| index + 1);
+        self.counts.is_forced = is_forced;
+        self.counts.listed = 0;
+        self.state.begin().await?;
+        let first = one.unwrap_or(0);
+        for index in first..self.counts.listing_end {
+            let collection = self.config.objects.get(index).map(|object| object.collection.clone());
+            let Some(collection) = collection else { continue };
+            self.state.touch_known(&collection, is_forced, now_ms()).await?;
+        }
+        self.state.keep(&self.progress).await?;
+        Ok(self.state.end().await?)
+    }
+
+    /// One page of what is there; returns whether there is more to do at once.
+    pub(super) async fn list(&mut self) -> Result<bool, Failure> {
+        let Some(index) = self.progress.listing else { return Ok(false) };
+        let object = self.config.objects.get(index).filter(|_| index < self.counts.listing_end);
+        let Some(collection) = object.map(|object| object.collection.clone()) else {
+            self.progress.listing = None;
+            self.state.keep(&self.progress).await?;
+            return Ok(true);
+        };
+        let (of, after) = (collection.clone(), self.progress.listed_to.clone());
+        let page = self.node.read(move |tables, space| {
+            let mut page = Vec::new();
+            read::each_row(tables, space, &of, after.as_deref(), |id, _| {
+                page.push(id.to_owned());
+                Ok(page.len() < LIST)
+            })?;
+            Ok(page)
+        });
+        let page: Vec<String> = page.await?;
+        self.state.begin().await?;
+        for id in &page {
+            self.state.touch(&collection, id, self.counts.is_forced, now_ms()).await?;
+        }
+        match page.last() {
+            Some(last) => self.progress.listed_to = Some(last.clone()),
+            None => {
+                self.progress.listing = Some(index + 1);
+                self.progress.listed_to = None;
+            }
+        }
+        self.state.keep(&self.progress).await?;
+        self.state.end().await?;
+        self.counts.listed += page.len() as u64;
+        Ok(true)
+    }
+
+    /// Makes dirty what a page says, together with the place behind it.
+    pub(super) async fn hear(&mut self, page: FeedPage) -> Result<(), Failure> {
+        let mut changed: BTreeSet<(String, String)> = BTreeSet::new();
+        let (mut is_forked, mut may_be_superseded) = (false, false);
+        for item in &page.items {
+            match &item.told.item {
+                Item::Change(change) => {
+                    let key = &change.key;
+                    if self.config.object(&key.collection).is_some() {
+                        changed.insert((key.collection.clone(), key.id.clone()));
+                    }
+                    may_be_superseded |= key.collection == CONNECTORS && key.id == self.connector();
+                }
+                Item::Fork { .. } => is_forked = true,
+            }
+        }
+        self.progress.cursor = Some(page.cursor.to_string());
+        if may_be_superseded {
+            self.check_tenure().await?;
+        }
+        if is_forked {
+            // What was said before may not hold any more.
+            return self.list_again(None, false).await;
+        }
+        if changed.is_empty() {
+            // Nothing is lost if a crash comes first: the same is read again.
+            return Ok(());
+        }
+        self.state.begin().await?;
+        for (collection, id) in &changed {
+            self.state.touch(collection, id, false, now_ms()).await?;
+        }
+        self.state.keep(&self.progress).await?;
+        Ok(self.state.end().await?)
+    }
+}

@@ -1,0 +1,160 @@
+//! What the sink says of itself, and what it counts.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{Failure, Worker, now_ms};
+use crate::jobs::store::StoreError;
+use crate::sink::state::Counted;
+use crate::sink::worker::{Faults, Report};
+
+/// Reports come no more often.
+const SAY_EVERY: Duration = Duration::from_millis(250);
+/// Counting takes longer where there is more: so many times as long passes until the next report.
+const SAY_SHARE: u32 = 20;
+/// As many batches of a job are listed one by one: the last.
+const BATCHES_MAX: usize = 100;
+
+/// What became of items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Part {
+    pub(super) items: u64,
+    pub(super) confirmed: u64,
+    pub(super) refused: u64,
+    /// Sent, and nobody knows: sent again.
+    pub(super) unknown: u64,
+    pub(super) requests: u64,
+}
+
+impl Part {
+    fn add(&mut self, other: Self) {
+        self.items += other.items;
+        self.confirmed += other.confirmed;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.requests += other.requests;
+    }
+}
+
+/// One batch.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Batch {
+    what: &'static str,
+    of: String,
+    #[serde(flatten)]
+    part: Part,
+}
+
+/// What came of a job, by batch and in all.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Totals {
+    pub(super) objects: Part,
+    pub(super) edges: Part,
+    pub(super) counted: Counted,
+    pub(super) batches: u64,
+    pub(super) last_batches: Vec<Batch>,
+}
+
+/// What a sink counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) counted: Counted,
+    pub(super) faults: Faults,
+    pub(super) listed: u64,
+    pub(super) listing_end: usize,
+    pub(super) is_forced: bool,
+    state: String,
+    since_ms: i64,
+    say_due: Option<Instant>,
+}
+
+impl Worker {
+    /// Something came of an object.
+    pub(super) fn count(&mut self, add: impl Fn(&mut Counted)) {
+        add(&mut self.counts.counted);
+        if let Some(run) = &mut self.run {
+            add(&mut run.totals.counted);
+        }
+        if let Some(job) = &mut self.job {
+            add(&mut job.totals.counted);
+        }
+    }
+
+    /// A batch is done.
+    pub(super) fn note(&mut self, what: &'static str, of: &str, part: Part) {
+        let Part { items, confirmed, refused, unknown, requests } = part;
+        tracing::info!(sink = %self.name, what, of, items, confirmed, refused, unknown, requests, "a batch is done");
+        let both = [
+            self.run.as_mut().map(|run| &mut run.totals),
+            self.job.as_mut().map(|job| &mut job.totals),
+        ];
+        for totals in both.into_iter().flatten() {
+            match what {
+                "edges" => totals.edges.add(part),
+                _ => totals.objects.add(part),
+            }
+            totals.batches += 1;
+            if totals.last_batches.len() == BATCHES_MAX {
+                totals.last_batches.remove(0);
+            }
+            totals.last_batches.push(Batch { what, of: of.to_owned(), part });
+        }
+    }
+
+    /// Says how the sink is, and why it does not work.
+    pub(super) async fn say(&mut self, failure: Option<&Failure>) {
+        let begun = Instant::now();
+        let (state, reason) = self.state_now(failure);
+        let is_early = self.counts.say_due.is_some_and(|due| begun < due);
+        if is_early && self.counts.state == state {
+            return;
+        }
+        if self.counts.state != state {
+            state.clone_into(&mut self.counts.state);
+            self.counts.since_ms = now_ms();
+        }
+        match self.counted(state, reason).await {
+            Ok(report) => {
+                self.report.send_replace(report);
+            }
+            Err(error) => {
+                tracing::warn!(sink = %self.name, %error, "the sink's state cannot be counted");
+            }
+        }
+        self.counts.say_due = Some(begun + SAY_EVERY.max(begun.elapsed() * SAY_SHARE));
+    }
+
+    fn state_now(&self, failure: Option<&Failure>) -> (&'static str, Option<String>) {
+        match (&self.progress.paused, failure) {
+            (Some(reason), _) => ("paused", Some(reason.clone())),
+            (None, Some(Failure::Superseded(what))) => ("superseded", Some(what.clone())),
+            (None, Some(failure)) => ("failed", Some(failure.to_string())),
+            (None, None) if self.back_off.failures > 0 => {
+                ("backing off", Some(self.back_off.reason.clone()))
+            }
+            (None, None) if self.progress.listing.is_some() => ("listing", None),
+            (None, None) if self.run.is_some() => ("running", None),
+            (None, None) => ("waiting", None),
+        }
+    }
+
+    async fn counted(&mut self, state: &str, reason: Option<String>) -> Result<Report, StoreError> {
+        let counts = self.state.counts().await?;
+        Ok(Report {
+            state: state.to_owned(),
+            reason,
+            since_ms: self.counts.since_ms,
+            until_ms: (state == "backing off").then_some(self.back_off.until_ms),
+            term: self.term,
+            groups: counts.objects,
+            dirty: counts.dirty + counts.edges - counts.edges_confirmed,
+            quarantined: counts.aside,
+            waiting_since_ms: counts.since_ms,
+            listed: if state == "listing" { self.counts.listed } else { 0 },
+            counted: self.counts.counted,
+            faults: self.counts.faults,
+        })
+    }
+}
