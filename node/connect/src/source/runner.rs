@@ -185,6 +185,13 @@ impl Runner {
 
     /// Finds out when the last good run ended, for those who watch.
     async fn recall_last_good(&mut self) -> Result<(), Failure> {
+        // All of it was done but for this file's own end.
+        if let Some(run) = self.spool.run().await?
+            && !run.is_dry
+            && self.jobs.show(run.job).await.is_ok_and(|job| job.state == JobState::Completed)
+        {
+            self.spool.end(self.good(&run).as_ref()).await?;
+        }
         let Some(good) = self.spool.recall::<LastGood>(LAST_GOOD).await? else { return Ok(()) };
         let ended = self.history().ended(good.number).await?;
         self.report
