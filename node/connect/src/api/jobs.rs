@@ -111,7 +111,7 @@ pub(super) fn wrong(error: &JobError) -> ApiError {
         JobError::Unknown(_) => Code::NotFound,
         JobError::Ended { .. } => Code::Conflict,
         JobError::Full { .. } => Code::TooManyWaiting,
-        JobError::Store(_) | JobError::Folder(..) => Code::StorageFailed,
+        JobError::Store(_) => Code::StorageFailed,
     };
     ApiError::of(code, error)
 }

@@ -310,7 +310,7 @@ fn config(inner: &Shared, name: &str) -> Result<SourceConfig, ApiError> {
 fn wrong(error: &SourceError) -> ApiError {
     let code = match error {
         SourceError::Space(_) => Code::NotFound,
-        SourceError::Store(_) | SourceError::Folder(..) => Code::StorageFailed,
+        SourceError::Store(_) => Code::StorageFailed,
         SourceError::Job(error) => return super::jobs::wrong(error),
         SourceError::Read(_) | SourceError::Tenure(_) => Code::Unavailable,
         SourceError::Config(_)

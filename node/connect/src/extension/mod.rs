@@ -154,9 +154,6 @@ impl Inner {
     }
 
     async fn take_up(&self, work: Work) -> Result<(), ExtensionError> {
-        if !(work.bridges.is_empty() && work.sources.is_empty()) {
-            store::private_folder(&self.context.folder)?;
-        }
         restored::pause(&self.context.folder).await?;
         self.bridges.take_up(&work.bridges).await;
         self.sources.take_up(&work.sources).await;

@@ -12,7 +12,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use tokio::sync::{Mutex, watch};
 
-use super::store::{Form, Store, StoreError, private_folder};
+use super::store::{Form, Store, StoreError};
 
 /// Jobs that are done and still listed: some weeks of a handful of connectors.
 const DONE_KEPT: i64 = 1_000;
@@ -131,9 +131,6 @@ pub enum JobError {
     /// The file cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The folder cannot be made.
-    #[error("the folder {path} cannot be made: {1}", path = .0.display())]
-    Folder(PathBuf, std::io::Error),
     /// Too many wait.
     #[error(
         "{WAITING_MAX} jobs of {connector} wait already: `branchline jobs list` shows them, `jobs cancel ID` ends one"
@@ -194,11 +191,7 @@ impl Jobs {
         let mut store = self.store.lock().await;
         let store = match &mut *store {
             Some(store) => store,
-            none => {
-                private_folder(&self.folder)
-                    .map_err(|error| JobError::Folder(self.folder.clone(), error))?;
-                none.insert(opened(&self.folder).await?)
-            }
+            none => none.insert(opened(&self.folder).await?),
         };
         let sql = "SELECT count(*) FROM job WHERE connector = ? AND state = 'waiting'";
         let row = sqlx::query(sql).bind(connector).fetch_one(store.connection()).await;

@@ -88,7 +88,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a file, or begins one. The folder must exist.
+    /// Opens a file, or begins one. A folder that is missing is made, for its owner alone.
     ///
     /// # Errors
     /// The file cannot be used, or a program of another format has written it.
@@ -104,6 +104,8 @@ impl Store {
             .pragma("cache_size", CACHE_KIB)
             .disable_statement_logging();
         let failed = |source| StoreError::Sqlite { what: form.what, path: path.clone(), source };
+        let folder = path.parent().filter(|folder| !folder.exists()).map_or(Ok(()), private_folder);
+        folder.map_err(|error| failed(sqlx::Error::Io(error)))?;
         restrict(&path).map_err(|error| failed(sqlx::Error::Io(error)))?;
         let connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
         let mut store = Self { form, path, connection, is_in_step: false };
@@ -228,14 +230,10 @@ pub async fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     copied.map(drop).map_err(failed)
 }
 
-/// Makes a folder for its owner alone, for files like these.
-///
-/// # Errors
-/// It cannot be made.
-pub fn private_folder(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+/// Makes a folder for its owner alone: what connectors remember is as private as the records.
+fn private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Makes the file for its owner alone, before anything is in it. SQLite gives its companions the same mode.

@@ -18,7 +18,7 @@ use super::spool::{PAUSED, Refused, Spool};
 use super::timing::{BadTiming, Timing};
 use super::{Kinds, Source};
 use crate::jobs::board::{JobError, JobState, Jobs};
-use crate::jobs::store::{StoreError, private_folder};
+use crate::jobs::store::StoreError;
 use crate::jobs::tenure::{Tenure, TenureError};
 
 /// What a person's pause is called.
@@ -47,9 +47,6 @@ pub enum SourceError {
     /// The node holds no such space.
     #[error(transparent)]
     Space(#[from] SpaceNotFound),
-    /// The folder of its file.
-    #[error("the folder {path} cannot be made: {1}", path = .0.display())]
-    Folder(PathBuf, std::io::Error),
     /// Its file.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -272,8 +269,6 @@ impl Sources {
     }
 
     async fn spool(&self, config: &SourceConfig) -> Result<Spool, SourceError> {
-        let folder = private_folder(&self.folder);
-        folder.map_err(|error| SourceError::Folder(self.folder.clone(), error))?;
         Ok(Spool::open(state_file(&self.folder, &config.name)).await?)
     }
 
