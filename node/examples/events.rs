@@ -1,6 +1,7 @@
 //! Events: what `docs/events.md` shows, name by name, as one program.
 //!
 //! `cargo run -p branchline-node --example events -- DATA-FOLDER`, where the folder is of a site that may write schemas.
+#![allow(dead_code, reason = "the page and its tests run each of these by itself")]
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

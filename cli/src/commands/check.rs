@@ -275,7 +275,7 @@ mod tests {
             | Command::Rotate
             | Command::Site(_)
             | Command::Backup(_)
-            | Command::Bridge(_)
+            | Command::Connector(_)
             | Command::Completions { .. }
             | Command::Demo { .. } => unreachable!("check was asked for"),
         }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use automerge::transaction::Transactable as _;
 use branchline_node::api::Code;
 use branchline_tests::openapi::{Document, Exchange, Operation};
-use branchline_tests::till::Till;
 use branchline_tests::{Office, client, converge, eventually};
 use serde_json::{Value, json};
 

@@ -68,7 +68,7 @@ fn pull(office: &Office, provider: &Provider) -> Figures {
     vec![
         ("seconds", took),
         ("cpu_s", cpu_seconds(office.pid()).expect("the node runs") - cpu_before),
-        ("updated", counts["updated"].as_f64().expect("a number")),
+        ("updated", counts["updated"].as_u64().expect("a number") as f64),
         ("entries", entries(office) - entries_before),
         ("requests", requests.load(Ordering::Relaxed) as f64),
         ("mib_read", bytes.load(Ordering::Relaxed) as f64 / 1_048_576.0),
@@ -77,7 +77,7 @@ fn pull(office: &Office, provider: &Provider) -> Figures {
 }
 
 fn entries(office: &Office) -> f64 {
-    office.status()["entries"].as_f64().unwrap_or_default()
+    office.status()["entries"].as_u64().unwrap_or_default() as f64
 }
 
 impl Provider {

@@ -242,7 +242,8 @@ pub(super) mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_its_place() {
         example("http://x").check().unwrap();
-        let cases: [(fn(&mut WeaviateConfig), &str); 10] = [
+        type Change = fn(&mut WeaviateConfig);
+        let cases: [(Change, &str); 10] = [
             (|config| config.url.clear(), "url is missing"),
             (|config| config.batch = 0, "batch is 0"),
             (|config| config.objects.clear(), "no [[sink.object]]"),
