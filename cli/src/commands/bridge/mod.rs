@@ -10,6 +10,7 @@ use branchline_connect::api::{
 };
 use serde_json::json;
 
+use super::connectors::say;
 use crate::Context;
 use crate::args::{BridgeCommand, Global, SideArg};
 use crate::client::encoded;
@@ -41,7 +42,7 @@ async fn ask(context: &Context, command: BridgeCommand) -> Result<(), CliError> 
                 context.client.post(&path(&name, "/pause"), &json!({})).await?;
             let said =
                 format!("bridge {name} rests; what the application changes is noted meanwhile");
-            tell(context, &answer, said)
+            say(context, &answer, said)
         }
         BridgeCommand::Resume { name } => {
             let answer: ResumedAnswer =
@@ -51,7 +52,7 @@ async fn ask(context: &Context, command: BridgeCommand) -> Result<(), CliError> 
                 number => format!(", and compares {}", counted(number, "table")),
             };
             let said = format!("bridge {name} goes on{compared}");
-            tell(context, &answer, said)
+            say(context, &answer, said)
         }
         BridgeCommand::Resync { name, table, from, yes } => {
             resync(context, &name, table, from, yes).await
@@ -72,18 +73,11 @@ fn path(name: &str, behind: &str) -> String {
     format!("/v1/bridges/{}{behind}", encoded(name))
 }
 
-fn tell(context: &Context, answer: &impl serde::Serialize, said: String) -> Result<(), CliError> {
-    match context.json {
-        true => output::json(answer),
-        false => output::line(said),
-    }
-}
-
 async fn install(context: &Context, name: &str) -> Result<(), CliError> {
     let answer: InstalledAnswer =
         context.client.post_patiently(&path(name, "/install"), &json!({})).await?;
     let tables = answer.installed.join(", ");
-    tell(context, &answer, format!("bridge {name} is installed for {tables}"))?;
+    say(context, &answer, format!("bridge {name} is installed for {tables}"))?;
     output::note(format_args!(
         "`branchline bridge status {name}` shows how far it has loaded them"
     ));
@@ -110,7 +104,7 @@ async fn resync(
     let answer: ResyncingAnswer =
         context.client.post_patiently(&path(name, "/resync"), &request).await?;
     let tables = answer.resyncing.join(", ");
-    tell(context, &answer, format!("{tables}: made equal to the {}", answer.from))?;
+    say(context, &answer, format!("{tables}: made equal to the {}", answer.from))?;
     output::note(format_args!("`branchline bridge status {name}` shows how far it is"));
     Ok(())
 }
@@ -123,7 +117,7 @@ async fn remove(context: &Context, name: &str, yes: bool) -> Result<(), CliError
     let answer: RemovedAnswer =
         context.client.post_patiently(&path(name, "/remove"), &json!({})).await?;
     let tables = answer.removed.join(", ");
-    tell(
+    say(
         context,
         &answer,
         format!("bridge {name} is removed from {tables}; rows and records stay"),

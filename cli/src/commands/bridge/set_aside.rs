@@ -2,8 +2,9 @@
 
 use branchline_connect::api::{RequeueRequest, RequeuedAnswer, SetAsideAnswer, SetAsideItem};
 
-use super::{path, tell};
+use super::path;
 use crate::Context;
+use crate::commands::connectors::say;
 use crate::error::CliError;
 use crate::output::{self, counted, visible};
 
@@ -60,7 +61,7 @@ pub(crate) async fn requeue(
     let answer: RequeuedAnswer =
         context.client.post(&path(name, "/requeue"), &RequeueRequest { numbers }).await?;
     let again = counted(answer.requeued, "error");
-    tell(context, &answer, format!("{again} tried again at once"))?;
+    say(context, &answer, format!("{again} tried again at once"))?;
     match asked {
         Some(asked) if asked as u64 > answer.requeued => {
             Err(CliError::failed("some of these numbers are not set aside (any more)")

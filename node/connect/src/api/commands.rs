@@ -156,6 +156,9 @@ pub(super) async fn ask(inner: &Shared, name: &str, command: Command) -> Result<
     let answer = tokio::spawn(async move { task.bridges.ask(&asked, command).await }).await;
     match answer.map_err(|error| ApiError::of(Code::Internal, &error))? {
         Some(answer) => answer.map_err(|error| wrong(&error)),
-        None => Err(unknown(inner, name)),
+        None => {
+            let configs = inner.configs();
+            Err(unknown("bridge", configs.iter().map(|config| config.name.as_str()), name))
+        }
     }
 }

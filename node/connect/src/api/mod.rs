@@ -77,22 +77,31 @@ pub(crate) fn routes(inner: &Shared) -> Routes {
 
 /// A bridge as it is configured.
 fn config(inner: &Inner, name: &str) -> Result<BridgeConfig, ApiError> {
-    inner
-        .configs()
-        .into_iter()
-        .find(|config| config.name == name)
-        .ok_or_else(|| unknown(inner, name))
+    configured("bridge", inner.configs(), |config| &config.name, name)
 }
 
-fn unknown(inner: &Inner, name: &str) -> ApiError {
-    let known: Vec<_> = inner.configs().into_iter().map(|config| config.name).collect();
+/// The connector of a kind that is called so.
+fn configured<T>(
+    kind: &str,
+    configs: Vec<T>,
+    name_of: impl Fn(&T) -> &str,
+    name: &str,
+) -> Result<T, ApiError> {
+    let unknown = unknown(kind, configs.iter().map(&name_of), name);
+    configs.into_iter().find(|config| name_of(config) == name).ok_or(unknown)
+}
+
+/// There is no connector of a kind that is called so; there are these.
+fn unknown<'n>(kind: &str, known: impl Iterator<Item = &'n str>, name: &str) -> ApiError {
+    let known: Vec<&str> = known.collect();
     let known = match known.is_empty() {
         true => "there are none".to_owned(),
         false => format!("expected one of {}", known.join(", ")),
     };
-    ApiError::new(Code::NotFound, format!("this site has no bridge {name:?}: {known}")).hint(
-        "bridges stand in branchline.toml as [[bridge]]; `branchline reload` takes new ones up",
-    )
+    let message = format!("this site has no {kind} {name:?}: {known}");
+    ApiError::new(Code::NotFound, message).hint(format!(
+        "{kind}s stand in branchline.toml as [[{kind}]]; `branchline reload` takes new ones up"
+    ))
 }
 
 fn not_ready(error: &NotReady) -> ApiError {

@@ -292,19 +292,7 @@ impl SourceAnswer {
 }
 
 fn config(inner: &Shared, name: &str) -> Result<SourceConfig, ApiError> {
-    let configs = inner.source_configs();
-    if let Some(config) = configs.iter().find(|config| config.name == name) {
-        return Ok(config.clone());
-    }
-    let known: Vec<_> = configs.into_iter().map(|config| config.name).collect();
-    let known = match known.is_empty() {
-        true => "there are none".to_owned(),
-        false => format!("expected one of {}", known.join(", ")),
-    };
-    let message = format!("this site has no source {name:?}: {known}");
-    Err(ApiError::new(Code::NotFound, message).hint(
-        "sources stand in branchline.toml as [[source]]; `branchline reload` takes new ones up",
-    ))
+    super::configured("source", inner.source_configs(), |config| &config.name, name)
 }
 
 fn wrong(error: &SourceError) -> ApiError {

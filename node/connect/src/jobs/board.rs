@@ -279,10 +279,9 @@ impl Jobs {
         Ok(())
     }
 
-    /// Says how far a job is. Kept in memory.
+    /// Says how far a job is. Kept in memory, and no reason for any connector to look at its jobs.
     pub fn progress(&self, id: u64, done: u64, total: Option<u64>) {
         self.at_work().entry(id).or_default().progress = Progress { done, total };
-        self.change();
     }
 
     /// Whether a person has asked for the end of a job.
@@ -336,7 +335,7 @@ impl Jobs {
         self.show(id).await
     }
 
-    /// Changes whenever a job does.
+    /// Changes whenever a job is asked for, comes to another state, or is to end.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

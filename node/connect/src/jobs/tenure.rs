@@ -6,7 +6,7 @@
 //! other, the one that the record shows in the end goes on.
 
 use branchline_node::Handle;
-use branchline_node::handle::ReadError;
+use branchline_node::handle::{ReadError, Stopped};
 use branchline_node::records::{Expected, NotWritten, Value, Version, View, WriteError};
 use jiff::Timestamp;
 use serde_json::json;
@@ -95,6 +95,16 @@ impl Tenure {
         Ok(next)
     }
 
+    /// What the site is called for people.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn site_name(&self, node: &Handle) -> Result<String, Stopped> {
+        let names = node.names().await?;
+        let of = names.into_iter().find(|(site, _)| site.to_string() == self.site);
+        Ok(of.map_or_else(|| self.site.clone(), |(_, name)| name))
+    }
+
     /// Whether it is this site that runs it.
     #[must_use]
     pub fn is_of(&self, node: &Handle) -> bool {
@@ -115,19 +125,25 @@ impl Tenure {
     }
 
     fn of(key: &str, view: &View) -> Result<Self, TenureError> {
-        let text = |name: &str| match view.fields.get(name) {
-            Some(Value::Str(text) | Value::Text(text)) => Some(text.clone()),
-            Some(_) | None => None,
-        };
-        let holder = text("holder").unwrap_or_default();
+        let holder = text(view, "holder").unwrap_or_default();
         let (term, site) = holder.split_once(' ').unwrap_or_default();
         match term.parse() {
-            Ok(term) if !site.is_empty() => {
-                Ok(Self { site: site.to_owned(), term, since: text("since").unwrap_or_default() })
-            }
+            Ok(term) if !site.is_empty() => Ok(Self {
+                site: site.to_owned(),
+                term,
+                since: text(view, "since").unwrap_or_default().to_owned(),
+            }),
             Ok(_) | Err(_) => {
                 Err(TenureError::Unreadable { key: key.to_owned(), found: format!("{holder:?}") })
             }
         }
+    }
+}
+
+/// The text that a field of a record holds; `None`: it holds none.
+pub(crate) fn text<'a>(view: &'a View, name: &str) -> Option<&'a str> {
+    match view.fields.get(name) {
+        Some(Value::Str(text) | Value::Text(text)) => Some(text),
+        Some(_) | None => None,
     }
 }

@@ -1,12 +1,13 @@
 //! What becomes of one object's record.
 
-use branchline_node::records::{Edit, RecordEdit, Value, View, fields_into_json};
+use branchline_node::records::{Edit, RecordEdit, View, fields_into_json};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use super::history::written;
 use super::spool::Spooled;
 use crate::jobs::digest::digest;
+use crate::jobs::tenure::text;
 
 /// The run that compares.
 #[derive(Clone, Copy, Debug)]
@@ -158,16 +159,11 @@ fn is_same_value(found: &Json, value: &Json) -> bool {
     }
 }
 
-fn text<'a>(view: &'a View, name: &str) -> Option<&'a str> {
-    match view.fields.get(name) {
-        Some(Value::Str(text) | Value::Text(text)) => Some(text),
-        Some(_) | None => None,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use branchline_node::records::Value;
+
     use super::*;
 
     const NOW: Version = Version { number: 7, started: Timestamp::UNIX_EPOCH };

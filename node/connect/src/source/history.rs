@@ -4,11 +4,12 @@
 
 use branchline_node::Handle;
 use branchline_node::handle::ReadError;
-use branchline_node::records::{NotWritten, RecordKey, Value, View, read};
+use branchline_node::records::{NotWritten, RecordKey, View, read};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::spool::LastGood;
+use crate::jobs::tenure::text;
 
 /// What came of a run, in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -204,13 +205,6 @@ pub(super) async fn view(
         read::record(tables, &RecordKey { space, collection, id })
     })
     .await
-}
-
-fn text<'a>(view: &'a View, name: &str) -> Option<&'a str> {
-    match view.fields.get(name) {
-        Some(Value::Str(text) | Value::Text(text)) => Some(text),
-        Some(_) | None => None,
-    }
 }
 
 /// A moment, as records hold it.

@@ -2,18 +2,17 @@
 //! and servers.
 
 mod page;
-mod server;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use branchline_tests::web::Web;
 use branchline_tests::{Office, converge, eventually};
 use serde_json::{Value, json};
 
 use crate::PROGRAM;
 use page::{Step, headings, placed, recipe};
-use server::serve;
 
 /// Head and north, in a folder in which the page's commands are run.
 struct Kitchen {
@@ -132,19 +131,21 @@ fn sales_of_a_branch_come_into_the_database_of_head_office() {
 #[test]
 fn accounts_of_a_provider_become_records_in_a_run_that_the_history_names() {
     let kitchen = Kitchen::new(&[("CRM_TOKEN", "s3cret-token")]);
-    let crm = serve(|asked| {
-        if asked.authorization != "Bearer s3cret-token" {
-            return (401, json!({"error": "who are you"}));
-        }
+    let crm = Web::start(|asked| {
         let account = |id: u32, segment: &str| json!({"id": id, "updated_at": "2026-01-02T03:04:05Z", "segment": segment, "limit": 12.5});
-        match asked.path.contains("cursor=") {
+        let (status, answer) = match asked.path.contains("cursor=") {
+            _ if asked.header("authorization") != Some("Bearer s3cret-token") => {
+                (401, json!({"error": "who are you"}))
+            }
             false => {
                 (200, json!({"accounts": [account(1, "retail"), account(2, "food")], "next": "x"}))
             }
             true => (200, json!({"accounts": [account(3, "retail")], "next": null})),
-        }
+        };
+        (status, answer.to_string())
     });
-    let printed = kitchen.cook("An account list every night", &[("https://crm.example.com", crm)]);
+    let printed =
+        kitchen.cook("An account list every night", &[("https://crm.example.com", crm.url())]);
     assert!(printed.contains("completed"), "{printed}");
     converge(&[&kitchen.head, &kitchen.north]);
     assert_eq!(kitchen.north.count("accounts"), 3);

@@ -45,18 +45,7 @@ pub(super) fn routes(inner: &Shared) -> Routes {
 
 /// A sink as it is configured.
 fn config(inner: &Shared, name: &str) -> Result<SinkConfig, ApiError> {
-    let configs = inner.sink_configs();
-    if let Some(config) = configs.iter().find(|config| config.name == name) {
-        return Ok(config.clone());
-    }
-    let known: Vec<_> = configs.into_iter().map(|config| config.name).collect();
-    let known = match known.is_empty() {
-        true => "there are none".to_owned(),
-        false => format!("expected one of {}", known.join(", ")),
-    };
-    let message = format!("this site has no sink {name:?}: {known}");
-    Err(ApiError::new(Code::NotFound, message)
-        .hint("sinks stand in branchline.toml as [[sink]]; `branchline reload` takes new ones up"))
+    super::configured("sink", inner.sink_configs(), |config| &config.name, name)
 }
 
 /// Refuses what needs sinks at work, where no node runs.

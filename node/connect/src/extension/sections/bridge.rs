@@ -15,14 +15,7 @@ use crate::sql::config::{BridgeConfig, TableConfig};
 /// The section.
 pub(in crate::extension) const BRIDGE: &str = "bridge";
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Own {
-    #[serde(default)]
-    bridge: Vec<Spanned<BridgeConfig>>,
-}
-
-/// The same, of which nothing is known but where it stands.
+/// The bridges, of which nothing is known but where they stand.
 #[derive(Deserialize)]
 struct Places {
     #[serde(default)]
@@ -47,13 +40,7 @@ pub(in crate::extension) fn read(sections: &Sections) -> Result<Vec<BridgeConfig
 }
 
 fn spanned(sections: &Sections) -> Result<Vec<Spanned<BridgeConfig>>, ConfigError> {
-    match sections.read::<Own>(&[BRIDGE]) {
-        Ok(own) => Ok(own.bridge),
-        Err(ConfigError::Parse { path, source }) => {
-            Err(named(sections, &source).unwrap_or(ConfigError::Parse { path, source }))
-        }
-        Err(error) => Err(error),
-    }
+    super::spanned(sections, BRIDGE, |error| named(sections, error))
 }
 
 /// The error, with the bridge and the table that it is about; `None`: it cannot be told.

@@ -2,77 +2,25 @@
 
 use branchline_node::ConfigError;
 use branchline_node::extension::Sections;
-use serde::Deserialize;
 use toml::Spanned;
 
-use super::{last_before, name_of};
+use super::{check_each, named, spanned};
 use crate::sink::check;
 use crate::sink::config::SinkConfig;
 
 /// The section.
 pub(in crate::extension) const SINK: &str = "sink";
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Own {
-    #[serde(default)]
-    sink: Vec<Spanned<SinkConfig>>,
-}
-
-/// The same, of which nothing is known but where it stands.
-#[derive(Deserialize)]
-struct Places {
-    #[serde(default)]
-    sink: Vec<Spanned<Place>>,
-}
-
-#[derive(Deserialize)]
-struct Place {
-    name: Option<toml::Value>,
-}
-
 /// The sinks, as far as they can be read.
 pub(in crate::extension) fn read(sections: &Sections) -> Result<Vec<SinkConfig>, ConfigError> {
-    Ok(spanned(sections)?.into_iter().map(Spanned::into_inner).collect())
-}
-
-fn spanned(sections: &Sections) -> Result<Vec<Spanned<SinkConfig>>, ConfigError> {
-    match sections.read::<Own>(&[SINK]) {
-        Ok(own) => Ok(own.sink),
-        Err(ConfigError::Parse { path, source }) => {
-            Err(named(sections, &source).unwrap_or(ConfigError::Parse { path, source }))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The error, with the sink that it is about; `None`: that cannot be said.
-fn named(sections: &Sections, error: &toml::de::Error) -> Option<ConfigError> {
-    let place = error.span()?;
-    let places: Places = sections.read(&[SINK]).ok()?;
-    let sink = last_before(&places.sink, &place)?;
-    Some(sections.refuse(place, format!("sink {}: {}", name_of(&sink.name), error.message())))
+    let read = spanned(sections, SINK, |error| named(sections, SINK, error))?;
+    Ok(read.into_iter().map(Spanned::into_inner).collect())
 }
 
 /// Refuses sinks that cannot be, whatever records and services hold. Secrets are not looked at: they may be there only where
 /// the node runs.
 pub(in crate::extension) fn check(sections: &Sections) -> Result<(), ConfigError> {
-    let mut names: Vec<String> = Vec::new();
-    for spanned in spanned(sections)? {
-        let span = spanned.span();
-        let config = spanned.into_inner();
-        let name = config.name.clone();
-        let refuse =
-            |what: String| Err(sections.refuse(span.clone(), format!("sink {name}{what}")));
-        if let Err(what) = check::check(&config) {
-            return refuse(format!(": {what}"));
-        }
-        if names.contains(&name) {
-            return refuse(" is there twice: call one of them otherwise".to_owned());
-        }
-        names.push(name);
-    }
-    Ok(())
+    check_each(sections, SINK, |config: &SinkConfig| &config.name, check::check)
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 use branchline_node::ConfigError;
 use branchline_node::extension::Sections;
 use branchline_node::records::check_collection;
-use serde::Deserialize;
 use toml::Spanned;
 
-use super::{last_before, name_of};
+use super::{check_each, named, spanned};
 use crate::source::config::{HTTP, SourceConfig};
 use crate::source::timing::Timing;
 use crate::source::{BadSource, HttpSource};
@@ -24,67 +23,16 @@ const OWN_FIELDS: [&str; 7] = [
     "sync_version",
 ];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Own {
-    #[serde(default)]
-    source: Vec<Spanned<SourceConfig>>,
-}
-
-/// The same, of which nothing is known but where it stands.
-#[derive(Deserialize)]
-struct Places {
-    #[serde(default)]
-    source: Vec<Spanned<Place>>,
-}
-
-#[derive(Deserialize)]
-struct Place {
-    name: Option<toml::Value>,
-}
-
 /// The sources, as far as they can be read.
 pub(in crate::extension) fn read(sections: &Sections) -> Result<Vec<SourceConfig>, ConfigError> {
-    Ok(spanned(sections)?.into_iter().map(Spanned::into_inner).collect())
-}
-
-fn spanned(sections: &Sections) -> Result<Vec<Spanned<SourceConfig>>, ConfigError> {
-    match sections.read::<Own>(&[SOURCE]) {
-        Ok(own) => Ok(own.source),
-        Err(ConfigError::Parse { path, source }) => {
-            Err(named(sections, &source).unwrap_or(ConfigError::Parse { path, source }))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The error, with the source that it is about; `None`: that cannot be said.
-fn named(sections: &Sections, error: &toml::de::Error) -> Option<ConfigError> {
-    let place = error.span()?;
-    let places: Places = sections.read(&[SOURCE]).ok()?;
-    let source = last_before(&places.source, &place)?;
-    Some(sections.refuse(place, format!("source {}: {}", name_of(&source.name), error.message())))
+    let read = spanned(sections, SOURCE, |error| named(sections, SOURCE, error))?;
+    Ok(read.into_iter().map(Spanned::into_inner).collect())
 }
 
 /// Refuses sources that cannot be, whatever their providers say. Secrets are not looked at: they may be there only where the
 /// node runs.
 pub(in crate::extension) fn check(sections: &Sections) -> Result<(), ConfigError> {
-    let mut names: Vec<String> = Vec::new();
-    for spanned in spanned(sections)? {
-        let span = spanned.span();
-        let config = spanned.into_inner();
-        let name = config.name.clone();
-        let refuse =
-            |what: String| Err(sections.refuse(span.clone(), format!("source {name}{what}")));
-        if let Err(what) = check_source(&config) {
-            return refuse(format!(": {what}"));
-        }
-        if names.contains(&name) {
-            return refuse(" is there twice: call one of them otherwise".to_owned());
-        }
-        names.push(name);
-    }
-    Ok(())
+    check_each(sections, SOURCE, |config: &SourceConfig| &config.name, check_source)
 }
 
 fn check_source(config: &SourceConfig) -> Result<(), String> {

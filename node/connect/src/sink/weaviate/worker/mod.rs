@@ -340,9 +340,7 @@ impl Worker {
         if tenure.is_of(&self.node) {
             return Ok(());
         }
-        let names = self.node.names().await?;
-        let of = names.iter().find(|(site, _)| site.to_string() == tenure.site);
-        let site = of.map_or(tenure.site.clone(), |(_, name)| name.clone());
+        let site = tenure.site_name(&self.node).await?;
         let name = &self.name;
         Err(Failure::Superseded(format!(
             "{site} runs this sink since {}; `branchline sink takeover {name}` takes it over to this site",
