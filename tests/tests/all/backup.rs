@@ -78,6 +78,40 @@ fn a_site_restored_from_a_backup_of_its_busy_hours_rejoins_without_a_fork() {
 }
 
 #[test]
+fn a_request_repeated_after_a_restore_is_not_done_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("head.backup");
+    let (mut head, north) = Office::pair(PROGRAM, folder.path());
+    head.run(["put", "products", "tea", r#"{"stock": {"$inc": 10}}"#]).ok();
+    head.run(["backup", "create", backup.to_str().unwrap()]).ok();
+    let sell = |office: &Office| {
+        let (address, token) = office.api();
+        let request = client().patch(format!("http://{address}/v1/records/products/tea"));
+        let request = request.bearer_auth(token).header("idempotency-key", "sale-1");
+        let request = request.header("content-type", "application/merge-patch+json");
+        let answer = request.body(r#"{"stock": {"$inc": -1}}"#).send().expect("an answer");
+        assert!(answer.status().is_success(), "{answer:?}");
+        answer.headers().contains_key("idempotency-replayed")
+    };
+    assert!(!sell(&head));
+    converge(&[&head, &north]);
+
+    // The disk is lost. The backup is older than the sale, which north has.
+    head.kill();
+    std::fs::remove_dir_all(&head.data).unwrap();
+    head.run(["backup", "restore", backup.to_str().unwrap()]).ok();
+    let tea = json(&head.run(["get", "products", "tea"]).ok());
+    assert_eq!(tea["stock"], 10, "it is not in the backup: {tea}");
+    head.start();
+    converge(&[&head, &north]);
+    assert!(sell(&head), "the sale is known again");
+    converge(&[&head, &north]);
+    for office in [&head, &north] {
+        assert_eq!(office.get("/v1/records/products/tea")["stock"], 9);
+    }
+}
+
+#[test]
 fn a_backup_of_a_stopped_site_is_private_and_restores_to_the_same() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

@@ -56,6 +56,7 @@ impl Events {
         let response = request.header("last-event-id", since).send().unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["x-accel-buffering"], "no", "a proxy holds nothing back");
         let mut events = Self { lines: BufReader::new(response).lines(), last_id: String::new() };
         events.block();
         events

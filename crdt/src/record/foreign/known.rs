@@ -49,8 +49,9 @@ impl Place {
 pub(super) struct Known {
     /// What foreign operations that write a value became.
     own: BTreeMap<ForeignId, OpId>,
-    /// Elements that were removed here and written there: the ones that stand for them now.
-    elements: BTreeMap<ForeignId, OpId>,
+    /// Elements that were removed here and written there: the ones that stand for them, in the order in which they were
+    /// made or found.
+    elements: BTreeMap<ForeignId, Vec<OpId>>,
     /// Texts that stand for values.
     pub(super) texts: BTreeMap<ForeignId, Text>,
     /// What operations that became nothing of their own are, because all sites share it.
@@ -96,9 +97,15 @@ impl Known {
         self.own.get(&id).copied().or_else(is)
     }
 
-    /// The element that stands for a foreign one.
-    pub(super) fn element(&self, foreign: &ForeignDocument, id: ForeignId) -> Option<OpId> {
-        self.elements.get(&id).copied().or_else(|| self.own(foreign, id))
+    /// The element that stands for a foreign one, for a change that may name those for which `is_seen` holds.
+    pub(super) fn element(
+        &self,
+        foreign: &ForeignDocument,
+        id: ForeignId,
+        is_seen: impl Fn(OpId) -> bool,
+    ) -> Option<OpId> {
+        let mut instead = self.elements.get(&id).into_iter().flatten().copied();
+        instead.rfind(|id| is_seen(*id)).or_else(|| self.own(foreign, id))
     }
 
     /// Notes what a foreign operation became. `false`: there was one of this id.
@@ -114,7 +121,7 @@ impl Known {
 
     pub(super) fn note_element(&mut self, id: ForeignId, own: OpId) {
         self.unsettled.push(Unsettled::Element(id));
-        self.elements.insert(id, own);
+        self.elements.entry(id).or_default().push(own);
     }
 
     /// Notes that a text that stands for a value was made, or is written to by the change.
@@ -133,7 +140,9 @@ impl Known {
         for unsettled in std::mem::take(&mut self.unsettled) {
             match unsettled {
                 Unsettled::Own(id) => self.own.get_mut(&id).map(settle),
-                Unsettled::Element(id) => self.elements.get_mut(&id).map(settle),
+                Unsettled::Element(id) => {
+                    self.elements.get_mut(&id).map(|ids| ids.iter_mut().for_each(settle))
+                }
                 Unsettled::Place(id) => {
                     let place = self.places.remove(&ObjectId::Made(id));
                     let id = ObjectId::Made(settled(id, start_op));

@@ -13,7 +13,7 @@ use super::super::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
 use super::super::value::Value;
 use super::convert;
 use super::fault::{DocumentRefused, Misfit, MisfitReason};
-use super::known::Place;
+use super::known::{Place, unsettled_index};
 use super::merge::Scene;
 use super::read::{
     ForeignAction, ForeignChange, ForeignId, ForeignKey, ForeignObject, ForeignOperation,
@@ -163,7 +163,8 @@ impl<'a, 'm> Translation<'a, 'm> {
             }
             ForeignKey::Head if is_sequence && operation.insert => Key::Head,
             ForeignKey::Element(id) if is_sequence => {
-                let element = self.scene.known.element(self.scene.foreign, *id);
+                let is_seen = |own| self.is_seen(own);
+                let element = self.scene.known.element(self.scene.foreign, *id, is_seen);
                 Key::Element(element.ok_or_else(|| self.broken("it acts on no element"))?)
             }
             ForeignKey::Field(_) | ForeignKey::Head | ForeignKey::Element(_) => {
@@ -351,6 +352,15 @@ impl<'a, 'm> Translation<'a, 'm> {
     fn check_amount(&mut self, target: &Target<'_>, found: i64) {
         if found.unsigned_abs() > INCREMENT_MAX.unsigned_abs() {
             self.misfit(&target.path(), MisfitReason::Amount { found });
+        }
+    }
+
+    /// Whether an operation of the record is one that the change may name: its own, or one of its ancestors'.
+    fn is_seen(&self, id: OpId) -> bool {
+        match &self.making {
+            Making::New(new) => new.contains(id) || unsettled_index(id).is_some(),
+            // What it names was found when it was made.
+            Making::Again(_) => true,
         }
     }
 

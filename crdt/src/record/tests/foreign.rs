@@ -308,6 +308,26 @@ fn an_element_that_was_removed_here_and_written_there_comes_back() {
 }
 
 #[test]
+fn an_element_that_came_back_elsewhere_is_none_to_a_change_that_has_not_seen_it() {
+    let mut a = site(json!({"lines": [1]}));
+    let (mut one, mut two) = (a.lend(EDITOR), a.lend(OTHER));
+    let lines = object(&one, &ROOT, "lines");
+    let mut b = a.clone();
+    b.office.actor = super::support::actor(2);
+    b.office.merge(json!({"lines": []}));
+    one.put(&lines, 0, 11).unwrap();
+    b.take(&one.save(), false).unwrap();
+    assert_eq!(b.json()["lines"], json!([11]));
+    two.insert(&lines, 1, 2).unwrap();
+    two.merge(&mut one).unwrap();
+    a.pull(&b);
+    a.take(&two.save(), false).unwrap();
+    let mut found = a.json()["lines"].as_array().cloned().unwrap();
+    found.sort_by_key(Json::as_u64);
+    assert_eq!(found, [json!(2), json!(11)]);
+}
+
+#[test]
 fn changes_that_claim_to_be_a_sites_are_refused() {
     let mut a = site(json!({"price": 1}));
     let mut doc = a.lend(&[2; 16]);
