@@ -9,6 +9,8 @@ mod backup;
 mod bad_input;
 mod bridge_commands;
 mod bridge_scene;
+mod connector_kills;
+mod connector_restore;
 mod crash_every_write;
 mod crash_kills;
 mod data_folder;

@@ -154,7 +154,7 @@ impl Inner {
     }
 
     async fn take_up(&self, work: Work) -> Result<(), ExtensionError> {
-        restored::pause(&self.context.folder).await?;
+        restored::pause(&self.context.folder, &work.sources, &work.sinks).await?;
         self.bridges.take_up(&work.bridges).await;
         self.sources.take_up(&work.sources).await;
         self.sinks.take_up(&work.sinks).await;

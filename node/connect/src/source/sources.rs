@@ -300,3 +300,21 @@ async fn end(sources: Vec<Running>) {
 pub fn state_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("source-{name}.sqlite"))
 }
+
+/// The source whose state a file holds; `None`: it is no such file.
+#[must_use]
+pub fn source_of_file(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("source-")?.strip_suffix(".sqlite").map(str::to_owned)
+}
+
+/// Lets a source begin with a pause.
+///
+/// # Errors
+/// Its file cannot be used.
+pub async fn pause(path: &Path, why: &str) -> Result<(), StoreError> {
+    let mut spool = Spool::open(path).await?;
+    let paused = spool.remember(PAUSED, &why).await;
+    spool.close().await;
+    paused
+}
