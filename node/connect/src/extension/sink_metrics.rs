@@ -58,12 +58,7 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
         }
         skipped.get_or_create(&of).inc_by(counted.unchanged);
         retries.get_or_create(&of).inc_by(counted.retried);
-        let faults = &report.faults;
-        for (class, number) in [
-            ("transient", faults.transient),
-            ("permanent", faults.permanent),
-            ("authentication", faults.authentication),
-        ] {
+        for (class, number) in report.faults.by_class() {
             errors.get_or_create(&Errors { sink: sink.clone(), class }).inc_by(number);
         }
     }

@@ -29,6 +29,12 @@ struct Records {
     change: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Errors {
+    source: String,
+    class: &'static str,
+}
+
 /// Adds what the reports hold. Nothing is added where there are no sources.
 pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Report>) {
     if reports.is_empty() {
@@ -40,6 +46,9 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
     let refused = Family::<OfSource, Gauge>::default();
     let runs = Family::<Runs, Counter>::default();
     let records = Family::<Records, Counter>::default();
+    let unchanged = Family::<OfSource, Counter>::default();
+    let retries = Family::<OfSource, Counter>::default();
+    let errors = Family::<Errors, Counter>::default();
     for (source, report) in reports {
         let of = OfSource { source: source.clone() };
         let is_at_work =
@@ -51,6 +60,11 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
         refused.get_or_create(&of).set(i64::try_from(report.counts.refused).unwrap_or(i64::MAX));
         for (result, count) in [("completed", report.runs.0), ("failed", report.runs.1)] {
             runs.get_or_create(&Runs { source: source.clone(), result }).inc_by(count);
+        }
+        unchanged.get_or_create(&of).inc_by(report.unchanged);
+        retries.get_or_create(&of).inc_by(report.retries);
+        for (class, count) in report.faults.by_class() {
+            errors.get_or_create(&Errors { source: source.clone(), class }).inc_by(count);
         }
         let counts = [
             ("updated", report.counts.updated),
@@ -74,4 +88,11 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
         "Records that runs changed since the node started",
         records,
     );
+    registry.register(
+        "source_unchanged",
+        "Objects that good runs listed and that changed no record, by their digest",
+        unchanged,
+    );
+    registry.register("source_retries", "Requests that were tried again", retries);
+    registry.register("source_errors", "Requests that failed, by class", errors);
 }

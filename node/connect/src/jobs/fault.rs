@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What a failed request means for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -22,6 +24,38 @@ impl Class {
             Self::Permanent => "permanent",
             Self::Authentication => "authentication",
         }
+    }
+}
+
+/// What failed, by what it means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Faults {
+    /// The remote, or the way to it, was out of order.
+    pub transient: u64,
+    /// Requests, or items, were refused.
+    pub permanent: u64,
+    /// The remote did not accept this office.
+    pub authentication: u64,
+}
+
+impl Faults {
+    /// One more.
+    pub fn count(&mut self, class: Class) {
+        let number = match class {
+            Class::Transient => &mut self.transient,
+            Class::Permanent => &mut self.permanent,
+            Class::Authentication => &mut self.authentication,
+        };
+        *number = number.saturating_add(1);
+    }
+
+    /// Each number with the name of its class.
+    pub fn by_class(self) -> [(&'static str, u64); 3] {
+        [
+            (Class::Transient.as_str(), self.transient),
+            (Class::Permanent.as_str(), self.permanent),
+            (Class::Authentication.as_str(), self.authentication),
+        ]
     }
 }
 
@@ -65,6 +99,14 @@ impl Fault {
     pub fn answer(class: Class, status: u16, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { class, message, status: Some(status), retry_after: None, done: Done::Unknown }
+    }
+}
+
+/// What the system says is worth another try: a disk, a share or a link that comes back.
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        let (class, message) = (Class::Transient, error.to_string());
+        Self { class, message, status: None, retry_after: None, done: Done::Unknown }
     }
 }
 

@@ -30,6 +30,14 @@ pub struct Counts {
     pub pages: u64,
 }
 
+impl Counts {
+    /// Objects that said what their records say already.
+    #[must_use]
+    pub fn unchanged(&self) -> u64 {
+        self.listed.saturating_sub(self.updated)
+    }
+}
+
 /// The history of one source.
 #[derive(Clone)]
 pub struct History {

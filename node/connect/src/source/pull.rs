@@ -1,9 +1,10 @@
 //! Reads all that a run asks for into the spool, page by page. Nothing is written to the records yet.
 
 use branchline_node::records::check_record_id;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::runner::Failure;
+use super::runner::{Failure, Report};
 use super::spool::{Phase, Run, Spool};
 use super::{Ask, Object, RefusedItem, Source};
 use crate::jobs::board::{JobState, Jobs};
@@ -12,11 +13,14 @@ use crate::jobs::retry::RetryConfig;
 
 /// Longest data of an object: a value of a record is no longer.
 const DATA_BYTES_MAX: usize = 1 << 20;
+
 /// What a run needs while it reads.
 pub(super) struct Pull<'a> {
     pub(super) source: &'a mut dyn Source,
     pub(super) spool: &'a mut Spool,
     pub(super) jobs: &'a Jobs,
+    /// Where failed requests are counted.
+    pub(super) report: &'a watch::Sender<Report>,
     pub(super) retry: &'a RetryConfig,
     /// Most pages.
     pub(super) pages_max: u64,
@@ -116,6 +120,7 @@ impl Pull<'_> {
     /// Waits before the next try, or gives up.
     async fn wait(&mut self, run: &mut Run, fault: Fault) -> Result<(), Failure> {
         run.tries = run.tries.saturating_add(1);
+        self.report.send_modify(|report| report.faults.count(fault.class));
         if fault.class != Class::Transient || run.tries >= self.retry.attempts {
             return Err(Failure::Fault { fault, tries: run.tries });
         }
@@ -128,6 +133,7 @@ impl Pull<'_> {
         );
         tracing::warn!(run = run.number, %fault, "the provider cannot be asked; trying again");
         self.jobs.set(run.job, JobState::BackingOff, &note).await?;
+        self.report.send_modify(|report| report.retries = report.retries.saturating_add(1));
         let mut changes = self.jobs.changes();
         let deadline = sleep(pause);
         tokio::pin!(deadline);

@@ -19,7 +19,7 @@ use super::since::Since;
 use super::spool::{LAST_GOOD, LastGood, PAUSED, Phase, Run, Spool};
 use super::{Source, moment};
 use crate::jobs::board::{Job, JobError, JobState, Jobs};
-use crate::jobs::fault::Fault;
+use crate::jobs::fault::{Fault, Faults};
 use crate::jobs::schedule::Schedule;
 use crate::jobs::store::StoreError;
 use crate::jobs::tenure::{Tenure, TenureError};
@@ -103,6 +103,12 @@ pub struct Report {
     pub runs: (u64, u64),
     /// What they came to.
     pub counts: Counts,
+    /// Objects that good runs listed, and that said nothing new.
+    pub unchanged: u64,
+    /// Requests that were tried again.
+    pub retries: u64,
+    /// Requests that failed.
+    pub faults: Faults,
 }
 
 impl Default for Report {
@@ -117,6 +123,9 @@ impl Default for Report {
             last_good_ms: None,
             runs: (0, 0),
             counts: Counts::default(),
+            unchanged: 0,
+            retries: 0,
+            faults: Faults::default(),
         }
     }
 }
@@ -330,6 +339,7 @@ impl Runner {
                 report.counts.deleted += counts.deleted;
                 report.counts.inactive += counts.inactive;
                 report.counts.refused = counts.refused;
+                report.unchanged += counts.unchanged();
             } else {
                 report.runs.1 += 1;
             }
@@ -399,8 +409,9 @@ impl Runner {
     }
 
     async fn run(&mut self, run: &mut Run) -> Result<Counts, Failure> {
-        let Self { source, spool, jobs, config, .. } = self;
+        let Self { source, spool, jobs, config, report, .. } = self;
         let mut pull = Pull {
+            report,
             source: source.as_mut(),
             spool,
             jobs,

@@ -3,6 +3,7 @@
 // Gauges are floats, and the status's counts are compared with them.
 #![allow(clippy::disallowed_methods)]
 
+mod connectors;
 mod exposition;
 
 use std::collections::BTreeSet;

@@ -44,7 +44,9 @@ use crate::jobs::tenure::TenureError;
 pub use command::{
     Answer, Command, GroupAnswer, PAUSED, RESTORED, Request, Requeue, RunOrder, RunPart, Wrong,
 };
-pub use report::{Faults, Report};
+pub use report::Report;
+
+pub use crate::jobs::fault::Faults;
 
 /// Pause after the first failure of the sink itself; each further one is twice as long.
 const RETRY: Duration = Duration::from_millis(200);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Failure, Worker, now_ms};
+use crate::jobs::fault::Faults;
 use crate::jobs::store::StoreError;
 use crate::sink::state::{Counted, Phase};
 
@@ -41,17 +42,6 @@ pub struct Report {
     pub counted: Counted,
     /// What failed since then.
     pub faults: Faults,
-}
-
-/// What failed, by what it means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Faults {
-    /// The remote, or the way to it, was out of order.
-    pub transient: u64,
-    /// Items were refused.
-    pub permanent: u64,
-    /// The remote did not accept this office.
-    pub authentication: u64,
 }
 
 /// What a sink counts.
