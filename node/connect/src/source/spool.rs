@@ -2,18 +2,20 @@
 //!
 //! The file also remembers the source between runs: its last good run, the last list of deletions, whether it is paused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{Object, RefusedItem, moment};
 use crate::jobs::store::{Form, Store, StoreError};
 
+/// Objects that are written by one statement.
+const ROWS: usize = 100;
 /// Items that could not be kept, and are listed; the others are counted.
 const REFUSED_KEPT: i64 = 1_000;
 
@@ -202,20 +204,17 @@ impl Spool {
     pub async fn add_objects(&mut self, objects: &[Object], run: &Run) -> Result<u64, StoreError> {
         self.store.begin().await?;
         let mut known: u64 = 0;
-        for object in objects {
-            let there = sqlx::query("SELECT 1 FROM object WHERE id = ?").bind(&object.id);
-            let there = there.fetch_optional(self.store.connection()).await;
-            let is_there = there.map_err(|error| self.store.failed(error))?.is_some();
-            known = known.saturating_add(u64::from(is_there));
-            let sql =
-                "INSERT OR REPLACE INTO object (id, data, updated_at, fields) VALUES (?, ?, ?, ?)";
-            let done = sqlx::query(sql)
-                .bind(&object.id)
-                .bind(&object.data)
-                .bind(&object.updated_at)
-                .bind(Value::Object(object.fields.clone()).to_string())
-                .execute(self.store.connection())
-                .await;
+        for rows in objects.chunks(ROWS) {
+            known = known.saturating_add(self.known(rows).await?);
+            let mut insert = QueryBuilder::<Sqlite>::new(
+                "INSERT OR REPLACE INTO object (id, data, updated_at, fields) ",
+            );
+            insert.push_values(rows, |mut row, object| {
+                let fields = Value::Object(object.fields.clone()).to_string();
+                row.push_bind(&object.id).push_bind(&object.data);
+                row.push_bind(&object.updated_at).push_bind(fields);
+            });
+            let done = insert.build().execute(self.store.connection()).await;
             done.map_err(|error| self.store.failed(error))?;
         }
         let run = Run { duplicates: run.duplicates.saturating_add(known), ..run.clone() };
@@ -224,14 +223,27 @@ impl Spool {
         Ok(known)
     }
 
+    /// How many of some objects are there already, or come more than once among them.
+    async fn known(&mut self, objects: &[Object]) -> Result<u64, StoreError> {
+        let ids: BTreeSet<&str> = objects.iter().map(|object| object.id.as_str()).collect();
+        let repeated = objects.len().saturating_sub(ids.len()) as u64;
+        let ids = serde_json::to_string(&ids);
+        let ids = ids.map_err(|error| self.store.damaged(error.to_string()))?;
+        let sql = "SELECT count(*) FROM json_each(?) JOIN object ON object.id = value";
+        let row = sqlx::query(sql).bind(ids).fetch_one(self.store.connection()).await;
+        let there: i64 =
+            row.and_then(|row| row.try_get(0)).map_err(|error| self.store.failed(error))?;
+        Ok(there.unsigned_abs().saturating_add(repeated))
+    }
+
     /// Keeps a page of ids that are gone together with how far the run is then.
     pub async fn add_gone(&mut self, ids: &[String], run: &Run) -> Result<(), StoreError> {
         self.store.begin().await?;
-        for id in ids {
-            let done = sqlx::query("INSERT OR IGNORE INTO gone (id) VALUES (?)").bind(id);
-            let done = done.execute(self.store.connection()).await;
-            done.map_err(|error| self.store.failed(error))?;
-        }
+        let ids = serde_json::to_string(ids);
+        let ids = ids.map_err(|error| self.store.damaged(error.to_string()))?;
+        let sql = "INSERT OR IGNORE INTO gone (id) SELECT value FROM json_each(?)";
+        let done = sqlx::query(sql).bind(ids).execute(self.store.connection()).await;
+        done.map_err(|error| self.store.failed(error))?;
         self.move_on(run).await?;
         self.store.end().await
     }
