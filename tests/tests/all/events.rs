@@ -199,3 +199,73 @@ fn events_come_to_a_client_of_the_api_as_they_are_stored() {
     });
     assert!(!read.contains("shelf"), "{read}");
 }
+
+/// A configuration that has each setting of connectors that the page names.
+const SETTINGS: &str = r#"
+[[bridge]]
+name = "till"
+url = "sqlite:/srv/till.db"
+poll = "200ms"
+[[bridge.table]]
+table = "sales"
+collection = "sales"
+mode = "capture"
+where = "state = 'sent'"
+
+[[source]]
+name = "crm"
+collection = "accounts"
+schedule = "0 2 * * *"
+full_schedule = "0 3 * * 0"
+retry = { attempts = 3 }
+[source.request]
+url = "https://crm.example.com/accounts?since={since}"
+items = ".[]"
+id = ".id"
+
+[[sink]]
+name = "erp"
+kind = "http"
+collection = "orders"
+translate = "{ ref: .orders.ref }"
+where = "state = 'sent'"
+retry = { attempts = 3 }
+timeout = "10s"
+idle = "5s"
+[sink.create]
+method = "PUT"
+url = "https://erp.example.com/orders/{ref}"
+
+[[sink]]
+name = "search"
+kind = "weaviate"
+url = "https://weaviate.example.com"
+batch = 50
+[[sink.object]]
+collection = "orders"
+class = "Order"
+translate = "{ ref }"
+"#;
+
+#[test]
+fn each_setting_of_connectors_that_the_page_names_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = Office::init(PROGRAM, folder.path(), "head", true);
+    std::fs::write(head.data.join("branchline.toml"), SETTINGS).unwrap();
+    let extensions = vec![branchline_connect::extension()];
+    let read =
+        branchline_node::Config::load_with(&head.data, None, Default::default(), &extensions);
+    read.expect("a sound configuration");
+    let page = include_str!("../../../node/docs/events.md");
+    let table =
+        page.split("| of connectors |").nth(1).expect("the table").split("\n\n").next().unwrap();
+    let mut named = Vec::new();
+    for line in table.lines().skip(2) {
+        let cell = line.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        named.extend(cell.split('`').skip(1).step_by(2));
+    }
+    assert!(named.len() > 8, "{named:?}");
+    for name in named.into_iter().filter(|name| !["weaviate", "/metrics"].contains(name)) {
+        assert!(SETTINGS.contains(&format!("\n{name} = ")), "{name}");
+    }
+}
