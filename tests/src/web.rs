@@ -76,12 +76,12 @@ fn serve(stream: &TcpStream, answer: &Answer) -> Option<()> {
     reader.read_exact(&mut body).ok()?;
     let body = String::from_utf8(body).ok()?;
     let (status, body) = answer(&Asked { method, path, headers, body });
-    let head = format!(
-        "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+    let answer = format!(
+        "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         if status < 400 { "OK" } else { "No" },
         body.len()
     );
+    // At once: a body behind its head would wait until the head is acknowledged.
     let mut stream = stream;
-    stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(body.as_bytes()).ok()
+    stream.write_all(answer.as_bytes()).ok()
 }

@@ -21,6 +21,7 @@ mod reading;
 mod reconnect;
 mod records;
 mod report;
+mod sink;
 mod site;
 mod source;
 mod sql;
@@ -98,6 +99,8 @@ enum Job {
     Documents,
     /// A source pulls a provider's accounts
     Source,
+    /// A sink pushes orders with what belongs to them
+    Sink,
     /// Rows of a database become records, by a bridge
     SqlCapture,
     /// Records become rows of a database, by a bridge
@@ -189,6 +192,7 @@ fn main() {
             Job::Feed => feed::run(&mut bench),
             Job::Documents => documents::run(&mut bench),
             Job::Source => source::run(&mut bench),
+            Job::Sink => sink::run(&mut bench),
             Job::SqlCapture => sql::capture::run(&mut bench),
             Job::SqlApply => sql::apply::run(&mut bench),
             Job::SqlTrigger => sql::trigger::run(&mut bench),
