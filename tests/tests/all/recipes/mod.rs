@@ -3,9 +3,11 @@
 
 mod page;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use branchline_tests::web::Web;
 use branchline_tests::{Office, converge, eventually};
@@ -111,6 +113,7 @@ fn every_recipe_of_the_page_is_run() {
         [
             "Branch sales to head office",
             "An account list every night",
+            "Orders to an ERP",
             "An event log shared by offices",
         ]
     );
@@ -151,6 +154,53 @@ fn accounts_of_a_provider_become_records_in_a_run_that_the_history_names() {
     assert_eq!(kitchen.north.count("accounts"), 3);
     let listed = kitchen.north.run(["--json", "list", "accounts", "--where", "segment = 'retail'"]);
     assert_eq!(listed.ok().lines().count(), 2);
+}
+
+#[test]
+fn orders_of_a_branch_are_pushed_to_an_erp_with_what_belongs_to_them() {
+    let kitchen = Kitchen::new(&[("ERP_TOKEN", "s3cret-token")]);
+    let orders = Arc::new(Mutex::new(BTreeMap::<String, Value>::new()));
+    let kept = Arc::clone(&orders);
+    let erp = Web::start(move |asked| {
+        let mut kept = kept.lock().unwrap();
+        let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+        let (status, answer) = match (asked.method.as_str(), asked.path.strip_prefix("/orders/")) {
+            _ if asked.header("authorization") != Some("Bearer s3cret-token") => {
+                (401, json!({"error": "who are you"}))
+            }
+            ("POST", None) => {
+                let id = (kept.len() + 100).to_string();
+                kept.insert(id.clone(), body);
+                (201, json!({"id": id}))
+            }
+            ("PUT", Some(id)) => {
+                kept.insert(id.to_owned(), body);
+                (200, json!({}))
+            }
+            ("DELETE", Some(id)) => {
+                kept.remove(id);
+                (200, json!({}))
+            }
+            _ => (200, json!({"items": []})),
+        };
+        (status, answer.to_string())
+    });
+    let printed = kitchen.cook("Orders to an ERP", &[("https://erp.example.com", erp.url())]);
+    assert!(printed.contains("synced") && printed.contains("0 items tried again"), "{printed}");
+    let order = |country: &str| {
+        let lines = json!([{"sku": "tea", "qty": 2}]);
+        json!({"ref": "A-7", "country": country, "seller": "Ana", "lines": lines})
+    };
+    let is_there = |order: &Value| orders.lock().unwrap().get("100") == Some(order);
+    eventually("the order is there", || is_there(&order("ES")));
+    kitchen.north.run(["put", "billing", "b7", r#"{"order_id": "7", "country": "PT"}"#]).ok();
+    kitchen.north.run(["put", "orders", "8", r#"{"ref": "A-8", "state": "new"}"#]).ok();
+    eventually("it follows", || is_there(&order("PT")));
+    eventually("the other order has come", || kitchen.head.has("orders", "8"));
+    kitchen.head.run(["sink", "run", "erp", "--wait"]).ok();
+    assert_eq!(orders.lock().unwrap().len(), 1, "one that is not sent does not count");
+    kitchen.north.run(["delete", "orders", "7"]).ok();
+    eventually("it is gone", || orders.lock().unwrap().is_empty());
 }
 
 #[test]
