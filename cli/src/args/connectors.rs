@@ -42,6 +42,11 @@ pub(crate) enum SourceCommand {
         #[arg(long)]
         wait: bool,
     },
+    /// Show what a source asks for and when, and what to know of it; asks for nothing
+    Plan {
+        /// The source's name in branchline.toml
+        name: String,
+    },
     /// Show how sources are: state, last and next run, and which site runs them
     Status {
         /// Only this source
@@ -120,6 +125,14 @@ pub(crate) enum SinkCommand {
         /// Of a dry run, show so many items
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000).map(small))]
         items: usize,
+    },
+    /// Read objects back and compare them with what was delivered; exits with 1 if others have changed any
+    Verify {
+        /// The sink
+        name: String,
+        /// Send those that differ once more
+        #[arg(long)]
+        repair: bool,
     },
     /// Show how sinks are: state, what waits, what was refused, and since when
     Status {

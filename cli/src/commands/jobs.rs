@@ -97,8 +97,23 @@ fn figures(result: &Value) -> Vec<String> {
     fields.iter().flat_map(of).collect()
 }
 
-/// Waits for the end of a job; fails if it does.
+/// Waits for the end of a job, and shows it; fails if it does.
 pub(crate) async fn wait(context: &Context, id: u64) -> Result<(), CliError> {
+    let job = ended(context, id).await?;
+    show(context, &job)?;
+    well(&job)
+}
+
+/// Fails where a job that has ended has not ended well.
+pub(crate) fn well(job: &JobAnswer) -> Result<(), CliError> {
+    match job.state.as_str() {
+        "completed" => Ok(()),
+        state => Err(CliError::failed(format!("job {} is {state}", job.id))),
+    }
+}
+
+/// Waits for the end of a job.
+pub(crate) async fn ended(context: &Context, id: u64) -> Result<JobAnswer, CliError> {
     // Shown only where stderr is a terminal.
     let style = ProgressStyle::with_template("{spinner} {msg} {pos} items, {per_sec}");
     let bar = ProgressBar::new_spinner();
@@ -114,11 +129,7 @@ pub(crate) async fn wait(context: &Context, id: u64) -> Result<(), CliError> {
         tokio::time::sleep(LOOK_EVERY).await;
     };
     bar.finish_and_clear();
-    show(context, &job)?;
-    match job.state.as_str() {
-        "completed" => Ok(()),
-        state => Err(CliError::failed(format!("job {id} is {state}"))),
-    }
+    Ok(job)
 }
 
 fn is_end(job: &JobAnswer) -> bool {

@@ -11,11 +11,12 @@
 //! options = { path = "/var/spool/scale" }
 //! ```
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use branchline_connect::Kinds;
-use branchline_connect::jobs::fault::{Class, Fault};
+use branchline_connect::jobs::fault::Fault;
 use branchline_connect::source::{Ask, Object, Page, Source};
 use branchline_node::{Config, Node, Overrides};
 
@@ -25,13 +26,12 @@ struct Folder(PathBuf);
 #[async_trait]
 impl Source for Folder {
     async fn page(&mut self, _: &Ask) -> Result<Page, Fault> {
-        // The folder may be on a share that comes back: the run is tried again.
-        let away = |error: std::io::Error| Fault::unsent(Class::Transient, error.to_string());
         let mut page = Page::default();
-        for entry in std::fs::read_dir(&self.0).map_err(away)? {
-            let path = entry.map_err(away)?.path();
+        // The folder may be on a share that comes back: an error of the system is tried again.
+        for entry in std::fs::read_dir(&self.0)? {
+            let path = entry?.path();
             let Some(id) = path.file_stem().and_then(|name| name.to_str()) else { continue };
-            let data = std::fs::read_to_string(&path).map_err(away)?;
+            let data = std::fs::read_to_string(&path)?;
             let (id, fields) = (id.to_owned(), serde_json::Map::new());
             page.objects.push(Object { id, data, updated_at: None, fields });
         }
@@ -39,16 +39,20 @@ impl Source for Folder {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let data = std::env::args().nth(1).ok_or("usage: source DATA-FOLDER")?;
+/// Starts a node that has sources of this kind.
+pub(crate) async fn start(data: PathBuf) -> Result<Node, Box<dyn Error>> {
     let kinds = Kinds::default().with_source("folder", |config| {
         let path = config.options.get("path").and_then(|path| path.as_str());
         Ok(Box::new(Folder(path.ok_or("options.path: expected the path of a folder")?.into())))
     });
     let extensions = vec![branchline_connect::extension_with(kinds)];
     let config = Config::load_with(data, None, Overrides::default(), &extensions)?;
-    let node = Node::builder(config).with_all(extensions).start().await?;
+    Ok(Node::builder(config).with_all(extensions).start().await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let node = start(std::env::args().nth(1).ok_or("usage: source DATA-FOLDER")?.into()).await?;
     tokio::signal::ctrl_c().await?;
     node.shutdown().await;
     Ok(())

@@ -145,3 +145,33 @@ fn mistakes_are_named_and_change_nothing() {
     let unknown = office.run(["sink", "run", "crm"]);
     assert!(unknown.code != 0 && unknown.stderr.contains("erp"), "{}", unknown.stderr);
 }
+
+#[test]
+fn a_plan_needs_no_node_that_runs_and_knows_what_was_written_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut office = Office::init(PROGRAM, folder.path(), "head", true);
+    let (erp, orders) = erp();
+    configured(&office, &erp);
+    let put = |office: &Office, id: &str| {
+        let billing = json!({ "order_id": id, "country": "ES" }).to_string();
+        office.run(["put", "billing", &format!("b{id}"), &billing]).ok();
+        office.run(["put", "orders", id, &json!({ "ref": format!("A-{id}") }).to_string()]).ok();
+    };
+    put(&office, "1");
+    let plan = office.run(["sink", "plan", "erp"]).ok();
+    assert!(plan.contains("create: POST"), "{plan}");
+    assert!(plan.contains("would push 1 of 1 item: 1 to create"), "{plan}");
+    assert!(plan.contains(r#""country":"ES""#), "{plan}");
+    office.start();
+    eventually("it is there", || orders.lock().unwrap().len() == 1);
+    eventually("that is known", || json_of(&office, &["sink", "status", "erp"])["dirty"] == 0);
+    assert_eq!(office.stop(), 0);
+    put(&office, "2");
+    let plan = office.run(["sink", "plan", "erp"]).ok();
+    assert!(plan.contains("would push 1 of 2 items: 1 to create"), "{plan}");
+    assert!(plan.contains("1 unchanged"), "{plan}");
+    let files = std::fs::read_dir(office.data.join("connect")).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("plan")), "{names:?}");
+    assert_eq!(orders.lock().unwrap().len(), 1, "a plan sends nothing");
+}

@@ -51,7 +51,9 @@ fn the_first_steps_of_the_page_work_as_they_stand() {
         let words = command.split_whitespace().skip(1);
         said.push(office.run(words).ok());
     }
-    let [_, dry, pulled, history, listed] = &said[..] else { panic!("{said:?}") };
+    let [_, plan, dry, pulled, history, listed] = &said[..] else { panic!("{said:?}") };
+    assert!(plan.contains("objects: GET") && plan.contains("next run at"), "{plan}");
+    assert!(!plan.contains("s3cret"), "{plan}");
     assert!(dry.contains("updated: 5") && pulled.contains("updated: 5"), "{said:?}");
     assert!(history.contains("completed") && !history.contains("\n2 "), "{history}");
     assert_eq!(listed.matches("  active  ").count(), 5, "{listed}");
@@ -85,6 +87,25 @@ fn mistakes_are_named_and_change_nothing() {
     office.run(["source", "run", "crm", "--wait"]).ok();
     let unknown = office.run(["source", "run", "erp"]);
     assert!(unknown.code != 0 && unknown.stderr.contains("crm"), "{}", unknown.stderr);
+}
+
+#[test]
+fn c4_a_plan_warns_of_a_source_that_misses_changes_whether_or_not_the_node_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut office = Office::init(PROGRAM, folder.path(), "head", true);
+    configured(&office, &provider());
+    let good = office.run(["source", "plan", "crm"]).ok();
+    assert!(!good.contains("created"), "{good}");
+    let file = office.data.join("branchline.toml");
+    let text =
+        std::fs::read_to_string(&file).unwrap().replace("since={since}", "created_after={since}");
+    std::fs::write(&file, text.replace("\".updated_at\"", "\".created_at\"")).unwrap();
+    let stopped = office.run(["source", "plan", "crm"]).ok();
+    office.start();
+    for plan in [stopped, office.run(["source", "plan", "crm"]).ok()] {
+        assert!(plan.contains("created_after asks for what was created since"), "{plan}");
+        assert!(plan.contains("`.updated_at // .created_at`"), "{plan}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod groups;
 mod plan;
 mod status;
+mod verify;
 
 use branchline_connect::api::{
     SinkJobAnswer, SinkPausedAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunRequest,
@@ -25,6 +26,7 @@ pub(crate) async fn ask(context: &Context, command: SinkCommand) -> Result<(), C
         SinkCommand::Status { name } => status::status(context, name.as_deref()).await,
         SinkCommand::History { name } => status::history(context, &name).await,
         SinkCommand::Plan { name, items } => plan::plan(context, &name, items).await,
+        SinkCommand::Verify { name, repair } => verify::verify(context, &name, repair).await,
         SinkCommand::Run { name, dry_run: true, items, .. } => {
             plan::dry_run(context, &name, items).await
         }

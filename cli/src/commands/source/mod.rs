@@ -1,5 +1,6 @@
 //! `source`: a third party's objects, pulled into a collection.
 
+mod plan;
 mod status;
 
 use branchline_connect::api::{
@@ -19,6 +20,7 @@ use crate::output::{self, visible};
 pub(crate) async fn ask(context: &Context, command: SourceCommand) -> Result<(), CliError> {
     match command {
         SourceCommand::List => status::list(context).await,
+        SourceCommand::Plan { name } => plan::plan(context, &name).await,
         SourceCommand::Status { name } => status::status(context, name.as_deref()).await,
         SourceCommand::History { name } => status::history(context, &name).await,
         SourceCommand::Run { name, full, dry_run, accept, wait } => {

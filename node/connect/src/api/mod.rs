@@ -31,11 +31,12 @@ pub use jobs::{JobAnswer, JobsAnswer};
 pub use sinks::{
     SinkAnswer, SinkGroupAnswer, SinkGroupsAnswer, SinkHistoryAnswer, SinkItemAnswer,
     SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer, SinkRequestAnswer, SinkRequeueRequest,
-    SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest, SinkTakenAnswer, SinksAnswer,
+    SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest, SinkTakenAnswer, SinkVerifyRequest,
+    SinksAnswer,
 };
 pub use sources::{
     JobTaken, SourceAnswer, SourceErrorItem, SourceErrorsAnswer, SourceHistoryAnswer, SourcePaused,
-    SourceRunRequest, SourcesAnswer, TenureAnswer,
+    SourcePlanAnswer, SourceRequestAnswer, SourceRunRequest, SourcesAnswer, TenureAnswer,
 };
 
 /// Parts of a node share this.
@@ -53,6 +54,7 @@ pub(crate) fn routes(inner: &Shared) -> Routes {
         .routes(routes!(commands::requeue))
         .routes(routes!(sources::sources))
         .routes(routes!(sources::source))
+        .routes(routes!(sources::plan))
         .routes(routes!(sources::history))
         .routes(routes!(sources::errors))
         .routes(routes!(sources::run))

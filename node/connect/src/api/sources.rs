@@ -10,8 +10,10 @@ use utoipa::ToSchema;
 use super::{Shared, time};
 use crate::jobs::tenure::Tenure;
 use crate::source::config::SourceConfig;
+use crate::source::remarks::remarks;
 use crate::source::runner::{Order, Report};
 use crate::source::sources::{BY_A_PERSON, SourceError};
+use crate::source::timing::Timing;
 
 /// Runs that a history shows.
 const RUNS_SHOWN: usize = 100;
@@ -54,6 +56,42 @@ pub struct SourceAnswer {
     pub term: Option<u64>,
     /// Items of the last run that could not be kept.
     pub refused: u64,
+}
+
+/// What a source asks for, and when.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SourcePlanAnswer {
+    /// The source.
+    pub name: String,
+    /// `http`, or a kind that the program has registered.
+    pub kind: String,
+    /// The collection that it fills.
+    pub collection: String,
+    /// The collection of its runs.
+    pub history: String,
+    /// What it asks for, as it is configured: secrets are not filled in.
+    pub requests: Vec<SourceRequestAnswer>,
+    /// The fields of its records that the configuration adds.
+    pub fields: Vec<String>,
+    /// When runs are due, as a cron expression.
+    pub schedule: Option<String>,
+    /// When full runs are.
+    pub full_schedule: Option<String>,
+    /// When the next one is due.
+    pub next_run: Option<String>,
+    /// What a person should know of it.
+    pub remarks: Vec<String>,
+}
+
+/// A request as it is configured.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SourceRequestAnswer {
+    /// `objects` or `deletions`.
+    pub what: String,
+    /// The method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
 }
 
 /// What a run is asked to be.
@@ -153,6 +191,42 @@ pub(super) async fn source(
     let report = inner.sources.reports().remove(&name);
     let tenure = inner.sources.tenure(&config).await.map_err(|error| wrong(&error))?;
     Ok(Json(SourceAnswer::of(&config, report, tenure)))
+}
+
+/// What a source asks for, and what a person should know of it. Asks for nothing.
+#[utoipa::path(
+    get,
+    path = "/v1/sources/{name}/plan",
+    operation_id = "plan_source",
+    params(("name" = String, Path, description = "The source.")),
+    responses((status = OK, description = "What it asks for, and when.", body = SourcePlanAnswer)),
+)]
+pub(super) async fn plan(
+    State(inner): State<Shared>,
+    Named(name): Named<String>,
+) -> Result<Json<SourcePlanAnswer>, ApiError> {
+    let config = config(&inner, &name)?;
+    let timing = Timing::of(&config).map_err(|error| wrong(&error.into()))?;
+    let next = timing.next(jiff::Timestamp::now());
+    let request = |what: &str, method: &str, url: &str| SourceRequestAnswer {
+        what: what.to_owned(),
+        method: method.to_owned(),
+        url: url.to_owned(),
+    };
+    let objects = config.request.as_ref().map(|of| request("objects", &of.method, &of.url));
+    let deletions = config.deleted.as_ref().map(|of| request("deletions", "GET", &of.url));
+    Ok(Json(SourcePlanAnswer {
+        requests: objects.into_iter().chain(deletions).collect(),
+        fields: config.fields.keys().cloned().collect(),
+        next_run: next.map(jiff::Timestamp::as_millisecond).and_then(time),
+        remarks: remarks(&config),
+        name: config.name,
+        kind: config.kind,
+        collection: config.collection,
+        history: config.history,
+        schedule: config.schedule,
+        full_schedule: config.full_schedule,
+    }))
 }
 
 /// The latest runs of a source, from all sites.

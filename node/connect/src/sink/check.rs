@@ -64,11 +64,12 @@ fn check_weaviate(config: &SinkConfig) -> Result<(), String> {
         || config.create.is_some()
         || config.update.is_some()
         || config.delete.is_some()
-        || config.initialise.is_some();
+        || config.initialise.is_some()
+        || config.read.is_some();
     if is_other {
         return Err(format!(
             "its kind is {WEAVIATE:?}, whose collections and translate stand in [[sink.object]]: it takes no collection, \
-             translate, related, where, watch, [sink.create], [sink.update], [sink.delete] and [sink.initialise] of its own"
+             translate, related, where, watch, [sink.create], [sink.update], [sink.delete], [sink.initialise] and [sink.read] of its own"
         ));
     }
     config.service().check()?;
@@ -128,6 +129,11 @@ fn check_http(config: &SinkConfig) -> Result<(), String> {
         }
     }
     urls.extend(config.initialise.as_ref().map(|get| ("[sink.initialise] url", get.url.as_str())));
+    if let Some(read) = &config.read {
+        urls.push(("[sink.read] url", &read.url));
+        let object = read.object.as_deref().map(Filter::compile).transpose();
+        object.map_err(|error| format!("[sink.read] object: {error}"))?;
+    }
     urls.into_iter().try_for_each(|(place, url)| check_url(place, url))
 }
 
@@ -168,6 +174,12 @@ pub fn remarks(config: &SinkConfig) -> Vec<String> {
         if config.update.is_none() {
             remarks.push("without [sink.update] objects are created and never changed".to_owned());
         }
+        if config.read.is_none() {
+            remarks.push(
+                "without [sink.read] nobody finds what others change at the service: `sink verify` reads objects back"
+                    .to_owned(),
+            );
+        }
         if config.delete.is_none() {
             remarks
                 .push("without [sink.delete] what is deleted here stays at the service".to_owned());
@@ -189,6 +201,7 @@ pub fn remarks(config: &SinkConfig) -> Vec<String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::sink::config::ReadConfig;
     use crate::sink::shape::tests::example;
 
     #[test]
@@ -214,6 +227,13 @@ mod tests {
             ),
             (with(&|of| of.delete.as_mut().unwrap().method = "PATCH".to_owned()), "archived"),
             (with(&|of| of.delete.as_mut().unwrap().body = Some("{".to_owned())), "no JSON"),
+            (
+                with(&|of| {
+                    let (url, headers) = ("https://x/{remote_id}".to_owned(), Default::default());
+                    of.read = Some(ReadConfig { url, headers, object: Some(".a[".to_owned()) });
+                }),
+                "[sink.read] object",
+            ),
             (with(&|of| of.rate = Some("fast".to_owned())), "rate: "),
             (with(&|of| of.retry.attempts = 0), "attempts is 0"),
         ] {

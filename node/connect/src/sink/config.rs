@@ -88,13 +88,16 @@ pub struct SinkConfig {
     pub create: Option<CreateConfig>,
     /// How it is updated. Without it objects are created and never changed.
     #[serde(default)]
-    pub update: Option<RequestConfig>,
+    pub update: Option<UpdateConfig>,
     /// How it is deleted. Without it what is deleted here stays there.
     #[serde(default)]
     pub delete: Option<DeleteConfig>,
     /// What is read before an object is created.
     #[serde(default)]
     pub initialise: Option<InitialiseConfig>,
+    /// How an object is read back, to find what others have changed.
+    #[serde(default)]
+    pub read: Option<ReadConfig>,
     /// Of kind `weaviate`: where the server is.
     #[serde(default)]
     pub url: Option<String>,
@@ -143,10 +146,10 @@ pub enum OnLeave {
     Delete,
 }
 
-/// A request that has the representation as its body.
+/// How an object is updated: the representation is the body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RequestConfig {
+pub struct UpdateConfig {
     /// `POST`, `PUT` or `PATCH`.
     pub method: String,
     /// Where to: `{remote_id}`, and what the representation has in braces.
@@ -154,6 +157,10 @@ pub struct RequestConfig {
     /// Headers of this request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Whether the `ETag` of the last answer goes along as `If-Match`, so that the service refuses to write over what
+    /// others have changed.
+    #[serde(default)]
+    pub if_match: bool,
 }
 
 /// How an object is created.
@@ -203,6 +210,20 @@ pub struct InitialiseConfig {
     /// Headers of this request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+}
+
+/// How an object is read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadConfig {
+    /// Where it is: `{remote_id}`, and what the representation has in braces.
+    pub url: String,
+    /// Headers of this request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// jq that finds in the answer what the representation is to be found in. Default: all of it.
+    #[serde(default)]
+    pub object: Option<String>,
 }
 
 impl SinkConfig {

@@ -27,6 +27,9 @@ pub struct Delivered {
     /// The digest of the representation that it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The version of the object, where the remote says it and minds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// The digest of the watched values that it was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watched: Option<String>,
@@ -143,6 +146,7 @@ impl Delivered {
     /// The remote has confirmed the object.
     pub fn confirm(&mut self, digest: String, watched: Option<String>, expression: &str) {
         self.digest = Some(digest);
+        self.etag = None;
         self.watched = watched;
         self.expression = Some(expression.to_owned());
         self.synced_at = Some(now());
@@ -161,6 +165,16 @@ impl Delivered {
             expression: Some(expression.to_owned()),
             ..Self::default()
         };
+    }
+
+    /// The remote has something else than what it confirmed: it is sent once more, and created if it `is_gone`.
+    pub fn doubt(&mut self, is_gone: bool) {
+        (self.digest, self.etag) = (None, None);
+        if is_gone {
+            self.remote_id = None;
+            // Its creation is another request than the one before.
+            self.sequence += 1;
+        }
     }
 
     /// What was refused is so no more.

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use reqwest::header::{ETAG, IF_MATCH};
 use serde_json::{Map, Value as Json};
 
 use super::config::{CreateConfig, DeleteConfig, SinkConfig};
-use super::item::{Abilities, Item, RemoteId, Sink};
+use super::item::{Abilities, Item, RemoteId, Sink, Stored};
+use super::push::PRECONDITION_FAILED;
 use crate::http::{Answer, Method, NotUsable, Request, Service};
 use crate::jobs::fault::{Class, Done, Fault};
 use crate::jobs::jq::{BadFilter, Filter};
@@ -72,6 +74,9 @@ pub(crate) struct HttpSink {
     update: Option<Call>,
     delete: Option<Call>,
     initialise: Option<Call>,
+    read: Option<(Call, Option<Filter>)>,
+    /// Whether versions of objects are minded.
+    if_match: bool,
 }
 
 /// A request as it is configured.
@@ -188,6 +193,11 @@ impl HttpSink {
             .initialise
             .as_ref()
             .map(|get| reader.call("[sink.initialise]", ("GET", "GET"), &get.url, &get.headers));
+        let read = config.read.as_ref().map(|read| {
+            let call = reader.call("[sink.read]", ("GET", "GET"), &read.url, &read.headers)?;
+            let object = read.object.as_ref().map(|text| filter("[sink.read] object", text));
+            Ok::<_, NotMade>((call, object.transpose()?))
+        });
         Ok(Self {
             create: call,
             remote_id,
@@ -195,6 +205,8 @@ impl HttpSink {
             update: update.transpose()?,
             delete: config.delete.as_ref().map(|delete| reader.delete(delete)).transpose()?,
             initialise: initialise.transpose()?,
+            read: read.transpose()?,
+            if_match: config.update.as_ref().is_some_and(|update| update.if_match),
             service,
         })
     }
@@ -222,6 +234,8 @@ impl HttpSink {
         if let Some(item) = item {
             headers.push((KEY_HEADER.to_owned(), item.key.clone()));
             headers.push((TERM_HEADER.to_owned(), item.fence.to_string()));
+            let etag = item.etag.iter().map(|etag| (IF_MATCH.to_string(), etag.clone()));
+            headers.extend(etag);
             body = match (&call.body, &call.method) {
                 (Some(body), _) => Some(body.to_string()),
                 (None, method) if *method == Method::DELETE => None,
@@ -234,14 +248,16 @@ impl HttpSink {
 
 #[async_trait]
 impl Sink for HttpSink {
-    async fn create(&self, item: &Item) -> Result<RemoteId, Fault> {
+    async fn create(&self, item: &Item) -> Result<Stored, Fault> {
         let answer = self.send(&self.create, &item.representation, None, Some(item)).await?;
-        let Some(filter) = &self.remote_id else { return Ok(RemoteId(item.group.clone())) };
-        let found = id_in(&answer, filter).await?;
-        found.ok_or_else(|| {
-            let what = format!("it has no id by {}", filter.text());
-            answer.fault(Class::Permanent, what)
-        })
+        let id = match &self.remote_id {
+            None => RemoteId(item.group.clone()),
+            Some(filter) => id_in(&answer, filter).await?.ok_or_else(|| {
+                let what = format!("it has no id by {}", filter.text());
+                answer.fault(Class::Permanent, what)
+            })?,
+        };
+        Ok(Stored { id, etag: self.etag(&answer) })
     }
 
     async fn lookup(&self, item: &Item) -> Result<Option<RemoteId>, Fault> {
@@ -253,10 +269,19 @@ impl Sink for HttpSink {
         }
     }
 
-    async fn update(&self, id: &RemoteId, item: &Item) -> Result<(), Fault> {
-        let Some(call) = &self.update else { return Ok(()) };
+    async fn update(&self, id: &RemoteId, item: &Item) -> Result<Stored, Fault> {
+        let Some(call) = &self.update else { return Ok(id.clone().into()) };
+        let sent = self.send(call, &item.representation, Some(id), Some(item)).await;
+        let answer = sent.map_err(|fault| match (fault.status, &item.etag) {
+            (Some(PRECONDITION_FAILED), Some(_)) => {
+                let what = "somebody has changed the object at the service since it was sent, and `requeue` writes over that";
+                Fault { message: format!("{what}: {}", fault.message), ..fault }
+            }
+            _ => fault,
+        })?;
         // A page for people is no confirmation.
-        self.send(call, &item.representation, Some(id), Some(item)).await?.expect_json()
+        answer.expect_json()?;
+        Ok(Stored { id: id.clone(), etag: self.etag(&answer) })
     }
 
     async fn delete(&self, id: &RemoteId, item: &Item) -> Result<(), Fault> {
@@ -273,14 +298,36 @@ impl Sink for HttpSink {
         answer.json().map(Some)
     }
 
+    async fn read(&self, id: &RemoteId, item: &Item) -> Result<Option<Json>, Fault> {
+        let Some((call, object)) = &self.read else { return Ok(None) };
+        let answer = match self.send(call, &item.representation, Some(id), None).await {
+            Err(fault) if is_gone(&fault) => return Ok(None),
+            answer => answer?,
+        };
+        let Some(object) = object else { return answer.json().map(Some) };
+        let outputs = object.run(answer.json()?).await;
+        let outputs = outputs.map_err(|error| answer.fault(Class::Permanent, error.to_string()))?;
+        // Where an empty list means that there is none.
+        Ok(outputs.into_iter().next().filter(|object| !object.is_null()))
+    }
+
     fn abilities(&self) -> Abilities {
         Abilities {
+            read: self.read.is_some(),
             lookup: self.lookup.is_some(),
             repeat: self.create.method == Method::PUT,
             update: self.update.is_some(),
             delete: self.delete.is_some(),
             initial: self.initialise.is_some(),
         }
+    }
+}
+
+impl HttpSink {
+    /// The version of an object by an answer, where it is minded and says that two of the same version are the same.
+    fn etag(&self, answer: &Answer) -> Option<String> {
+        let etag = answer.headers.get(ETAG).filter(|_| self.if_match)?.to_str().ok()?;
+        (!etag.starts_with("W/")).then(|| etag.to_owned())
     }
 }
 

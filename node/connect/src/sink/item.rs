@@ -21,7 +21,7 @@ pub trait Sink: Send + Sync {
     ///
     /// # Errors
     /// Its class says whether it is tried again, and `done` whether the object may be there all the same.
-    async fn create(&self, item: &Item) -> Result<RemoteId, Fault>;
+    async fn create(&self, item: &Item) -> Result<Stored, Fault>;
 
     /// Looks for the object of an item that may have been created; `None`: there is none.
     ///
@@ -36,7 +36,7 @@ pub trait Sink: Send + Sync {
     ///
     /// # Errors
     /// As with [`Sink::create`].
-    async fn update(&self, id: &RemoteId, item: &Item) -> Result<(), Fault>;
+    async fn update(&self, id: &RemoteId, item: &Item) -> Result<Stored, Fault>;
 
     /// Deletes an object, or archives it. One that is gone already is no error. The item has no representation.
     ///
@@ -50,6 +50,15 @@ pub trait Sink: Send + Sync {
     /// As with [`Sink::create`].
     async fn initial(&self, values: &Map<String, Value>) -> Result<Option<Value>, Fault> {
         let _ = values;
+        Ok(None)
+    }
+
+    /// Reads an object back, as what the item's representation is to be found in; `None`: it is gone.
+    ///
+    /// # Errors
+    /// As with [`Sink::create`].
+    async fn read(&self, id: &RemoteId, item: &Item) -> Result<Option<Value>, Fault> {
+        let _ = (id, item);
         Ok(None)
     }
 
@@ -72,11 +81,20 @@ pub struct Abilities {
     pub delete: bool,
     /// [`Sink::initial`] is to be asked.
     pub initial: bool,
+    /// [`Sink::read`] reads objects back.
+    pub read: bool,
 }
 
 impl Default for Abilities {
     fn default() -> Self {
-        Self { lookup: false, repeat: false, update: true, delete: true, initial: false }
+        Self {
+            lookup: false,
+            repeat: false,
+            update: true,
+            delete: true,
+            initial: false,
+            read: false,
+        }
     }
 }
 
@@ -91,8 +109,26 @@ pub struct Item {
     pub key: String,
     /// How often the sink was taken over by another site, from 1: of two that send, the lower is out of date.
     pub fence: u64,
+    /// Of an update: the version that the object has as far as is known. The service is to refuse the update (status 412)
+    /// where it has another by now.
+    pub etag: Option<String>,
 }
 
 /// What an object is called at the third party.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RemoteId(pub String);
+
+/// An object that the third party has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What it is called there.
+    pub id: RemoteId,
+    /// The version that it has there, where the third party says it and minds it.
+    pub etag: Option<String>,
+}
+
+impl From<RemoteId> for Stored {
+    fn from(id: RemoteId) -> Self {
+        Self { id, etag: None }
+    }
+}

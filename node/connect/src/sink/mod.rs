@@ -10,6 +10,7 @@
 //! | `config`, `check` | `[[sink]]` of the configuration |
 //! | `shape` | what a group is made of |
 //! | `state` | which groups are dirty, and what they depend on, at this site |
+//! | `fresh` | the records that there are |
 //! | `gather`, `look` | the records of a group |
 //! | `delivered` | what is known of a group at the remote, in the network |
 //! | `push` | one group's way: representation, digest, request, confirmation |
@@ -17,12 +18,14 @@
 //! | `http` | the kind that is described by URLs and expressions |
 //! | `worker` | one sink at work |
 //! | `survey` | what a sink would push |
+//! | `verify` | what others have changed at the remote |
 //! | `sinks` | the sinks of a site |
 //! | `weaviate` | the kind that keeps objects and edges in Weaviate |
 
 pub mod check;
 pub mod config;
 pub mod delivered;
+mod fresh;
 pub mod gather;
 mod http;
 mod item;
@@ -33,7 +36,8 @@ pub mod sinks;
 pub mod state;
 pub mod survey;
 pub mod trial;
+pub mod verify;
 pub mod weaviate;
 pub mod worker;
 
-pub use item::{Abilities, Item, MakeSink, RemoteId, Sink};
+pub use item::{Abilities, Item, MakeSink, RemoteId, Sink, Stored};

@@ -16,12 +16,15 @@ use tokio::sync::Semaphore;
 
 use super::delivered::{Delivered, hex};
 use super::gather::{Gathered, Input, Stand};
-use super::item::{Abilities, Item, RemoteId, Sink};
+use super::item::{Abilities, Item, RemoteId, Sink, Stored};
 use super::state::Due;
 use super::trial::{Mistake, Trial};
 use crate::jobs::fault::{Class, Done, Fault};
 use crate::jobs::jq::Filter;
 use crate::jobs::tenure::{Tenure, TenureError};
+
+/// The status of an answer to an update of an object that has another version by now.
+pub(super) const PRECONDITION_FAILED: u16 = 412;
 
 /// What pushes need of the sink.
 pub(crate) struct Pusher {
@@ -204,7 +207,7 @@ impl Pusher {
     }
 
     /// Makes the representation.
-    async fn made(&self, input: &Input, known: &Delivered) -> Result<Made, String> {
+    pub(super) async fn made(&self, input: &Input, known: &Delivered) -> Result<Made, String> {
         let mut values = input.values.clone();
         if self.sink.abilities().initial {
             let initial = known.initial.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -237,9 +240,10 @@ impl Pusher {
         let created = self.sink.create(&self.item(job, made.representation, key)).await;
         self.trial.step().await;
         match created {
-            Ok(RemoteId(id)) => {
+            Ok(Stored { id: RemoteId(id), etag }) => {
                 known.remote_id = Some(id);
                 known.confirm(made.digest, made.watched, &self.expression);
+                known.etag = etag;
                 self.write(job, known).await?;
                 self.trial.step().await;
                 Ok(Outcome::Created)
@@ -293,9 +297,13 @@ impl Pusher {
             return Ok(Outcome::Created);
         }
         let key = known.key(&self.name, &job.due.id, &made.digest);
-        self.sink.update(id, &self.item(job, made.representation, key)).await?;
+        // Who requeues a group wants it sent, whatever others have made of the object.
+        let etag = known.etag.clone().filter(|_| job.due.forced < 2);
+        let item = Item { etag, ..self.item(job, made.representation, key) };
+        let stored = self.sink.update(id, &item).await?;
         self.trial.step().await;
         known.confirm(made.digest, made.watched, &self.expression);
+        known.etag = stored.etag;
         self.write(job, known).await?;
         self.trial.step().await;
         Ok(Outcome::Updated)
@@ -333,7 +341,8 @@ impl Pusher {
     }
 
     fn item(&self, job: &Job, representation: Json, key: String) -> Item {
-        Item { group: job.due.id.clone(), representation, key, fence: self.term }
+        let group = job.due.id.clone();
+        Item { group, representation, key, fence: self.term, etag: None }
     }
 
     async fn write(&self, job: &Job, known: &Delivered) -> Result<(), NotWritten> {
@@ -373,9 +382,11 @@ impl Pusher {
                 let abilities = self.sink.abilities();
                 // Without a way to find out, sending it once more may double it: a person decides.
                 let is_unknown = known.pending.is_some() && !abilities.lookup && !abilities.repeat;
+                // Nor is what others have changed written over by trying again.
+                let is_edited = fault.status == Some(PRECONDITION_FAILED);
                 let refused = self.refuse(job, known, digest, &fault.message).await;
                 match refused {
-                    Ok(attempts) if attempts < self.attempts_max && !is_unknown => {
+                    Ok(attempts) if attempts < self.attempts_max && !is_unknown && !is_edited => {
                         Outcome::Refused(attempts)
                     }
                     Ok(_) => Outcome::Aside,

@@ -12,7 +12,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::config::SinkConfig;
-use super::delivered;
 use super::http::HttpSink;
 use super::item::Sink;
 use super::push::Pusher;
@@ -22,6 +21,7 @@ use super::survey::{Counting, Planned, SurveyError, Surveyor};
 use super::trial::Trial;
 use super::weaviate::{self, WEAVIATE};
 use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
+use super::{delivered, fresh};
 use crate::jobs::board::Jobs;
 use crate::jobs::jq::{BadFilter, Filter};
 use crate::jobs::secret;
@@ -197,6 +197,21 @@ impl Sinks {
         Some(answer.await.unwrap_or_else(|_| Err(gone())))
     }
 
+    /// Has all objects of a sink read back and compared with what was delivered, as a job. `repair`: what differs is sent
+    /// once more.
+    ///
+    /// # Errors
+    /// It rests, or the job cannot be taken.
+    pub async fn verify(&self, config: &SinkConfig, repair: bool) -> Result<u64, Wrong> {
+        let report = self.reports().remove(&config.name).unwrap_or_default();
+        if matches!(report.state.as_str(), "paused" | "superseded" | "failed") {
+            let reason = report.reason.unwrap_or_default();
+            return Err(Wrong::State(format!("the sink rests: {reason}")));
+        }
+        let order = super::worker::verify_order(repair);
+        Ok(self.maker.jobs.ask(&format!("sink {}", config.name), &order).await?)
+    }
+
     /// What a sink would push now, and the first `items_max` of it. Sends nothing.
     ///
     /// # Errors
@@ -210,41 +225,60 @@ impl Sinks {
             let node = self.maker.node.in_space(&config.space)?;
             return weaviate::plan(config, &node, &self.maker.folder, items_max).await;
         }
-        let (shape, node, make_pusher) = self.maker.parts(config)?;
         let mut state = State::open(state_file(&self.maker.folder, &config.name)).await?;
-        let planned = async {
-            let progress = state.progress().await?;
-            let is_listed = match progress.phase {
-                Phase::Counting => true,
-                Phase::Running => progress.expression == config.expression(),
-                Phase::New | Phase::Links(_) | Phase::Primaries | Phase::Delivered => false,
-            };
-            if !is_listed {
-                let name = &config.name;
-                return Err(NotReady::Early(format!(
-                    "sink {name} has not looked at all records yet: `branchline sink status {name}` shows how far it is"
-                )));
-            }
-            let (pusher, shape) = (Arc::new(make_pusher(0)), Arc::new(shape));
-            let mut surveyor = Surveyor { shape, node, pusher };
-            let (mut counting, mut items) = (Counting::default(), Vec::new());
-            let mut after: Option<String> = None;
-            loop {
-                let visit = |planned| {
-                    if items.len() < items_max {
-                        items.push(planned);
-                    }
-                };
-                let page = surveyor.page(&mut state, after.as_deref(), visit).await?;
-                let Some(last) = page.last else { break };
-                counting.add(&page.counting);
-                after = Some(last);
-            }
-            Ok((counting, items))
+        let planned = match is_listed(&mut state, config).await {
+            Ok(()) => self.survey(config, &mut state, items_max).await,
+            Err(early) => Err(early),
         };
-        let planned = planned.await;
         state.close().await;
         planned
+    }
+
+    /// The same where no sink works: all records are looked at for it.
+    ///
+    /// # Errors
+    /// It cannot work as it is configured.
+    pub async fn plan_at_rest(
+        &self,
+        config: &SinkConfig,
+        items_max: usize,
+    ) -> Result<(Counting, Vec<Planned>), NotReady> {
+        let (shape, node, _) = self.maker.parts(config)?;
+        let file = self.maker.folder.join(format!("plan-{}.sqlite", config.name));
+        let planned = match fresh::listed(&file, &config.name, &shape, &node).await {
+            Ok(mut state) => {
+                let planned = self.survey(config, &mut state, items_max).await;
+                state.close().await;
+                planned
+            }
+            Err(error) => Err(error.into()),
+        };
+        fresh::remove(&file);
+        planned
+    }
+
+    async fn survey(
+        &self,
+        config: &SinkConfig,
+        state: &mut State,
+        items_max: usize,
+    ) -> Result<(Counting, Vec<Planned>), NotReady> {
+        let (shape, node, make_pusher) = self.maker.parts(config)?;
+        let (pusher, shape) = (Arc::new(make_pusher(0)), Arc::new(shape));
+        let mut surveyor = Surveyor { shape, node, pusher };
+        let (mut counting, mut items) = (Counting::default(), Vec::new());
+        let mut after: Option<String> = None;
+        loop {
+            let visit = |planned| {
+                if items.len() < items_max {
+                    items.push(planned);
+                }
+            };
+            let page = surveyor.page(state, after.as_deref(), visit).await?;
+            let Some(last) = page.last else { return Ok((counting, items)) };
+            counting.add(&page.counting);
+            after = Some(last);
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
@@ -260,6 +294,23 @@ impl Sinks {
         let task = tokio::spawn(beginning.run(asked, told));
         Running { config, secrets, commands, report, task }
     }
+}
+
+/// Refuses a plan by a state that does not know all records yet.
+async fn is_listed(state: &mut State, config: &SinkConfig) -> Result<(), NotReady> {
+    let progress = state.progress().await?;
+    let is_listed = match progress.phase {
+        Phase::Counting => true,
+        Phase::Running => progress.expression == config.expression(),
+        Phase::New | Phase::Links(_) | Phase::Primaries | Phase::Delivered => false,
+    };
+    if is_listed {
+        return Ok(());
+    }
+    let name = &config.name;
+    Err(NotReady::Early(format!(
+        "sink {name} has not looked at all records yet: `branchline sink status {name}` shows how far it is"
+    )))
 }
 
 async fn end(sinks: Vec<Running>) {

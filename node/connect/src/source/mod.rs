@@ -8,6 +8,7 @@
 //! | file | a run's step |
 //! |---|---|
 //! | `config`, `timing`, `since` | what is configured, when runs are due, and from when on objects are asked for |
+//! | `remarks` | what a person should know of a source before it works |
 //! | `http`, `paging` | the provider's pages over HTTP: the [`Source`] that the configuration describes |
 //! | `spool` | what has been read so far, on disk |
 //! | `pull` | reads everything |
@@ -24,6 +25,7 @@ mod http;
 mod moment;
 mod paging;
 mod pull;
+pub mod remarks;
 pub mod runner;
 pub mod since;
 pub mod sources;

@@ -13,3 +13,4 @@ mod remote;
 mod settings;
 mod steps;
 mod takeover;
+mod verify;

@@ -38,6 +38,7 @@ pub(crate) struct Call {
     pub(crate) key: Option<String>,
     pub(crate) term: Option<String>,
     pub(crate) authorization: Option<String>,
+    pub(crate) if_match: Option<String>,
     pub(crate) body: Json,
 }
 
@@ -132,6 +133,16 @@ impl Remote {
         object
     }
 
+    /// Somebody else changes an object, or takes it away.
+    pub(crate) fn edit(&self, reference: &str, change: impl FnOnce(&mut Option<Json>)) {
+        let mut inner = self.inner();
+        let found = inner.objects.iter().find(|(_, object)| object["ref"] == reference);
+        let id = found.map(|(id, _)| id.clone()).unwrap();
+        let mut object = inner.objects.remove(&id);
+        change(&mut object);
+        inner.objects.extend(object.map(|object| (id, object)));
+    }
+
     pub(crate) fn at_work_max(&self) -> usize {
         self.inner().at_work_max
     }
@@ -155,6 +166,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         key: text("idempotency-key"),
         term: text("branchline-term"),
         authorization: text("authorization"),
+        if_match: text("if-match"),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
     let fault = {
@@ -197,7 +209,13 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         }
         Some(Fault::Hold(_)) | None => {
             let (status, body) = inner.carry_out(&call);
-            json_answer(status, &body)
+            let id = body["id"].as_str().or_else(|| call.path.strip_prefix("/orders/"));
+            let etag = id.and_then(|id| Some(version(inner.objects.get(id)?)));
+            let mut answer = json_answer(status, &body);
+            if let Some(etag) = etag {
+                answer.headers_mut().insert(header::ETAG, etag.parse().unwrap());
+            }
+            answer
         }
     }
 }
@@ -218,7 +236,17 @@ fn json_answer(status: u16, body: &Json) -> Response {
     answer
 }
 
+/// The version of an object: what it is.
+fn version(object: &Json) -> String {
+    format!("\"{}\"", object.to_string().replace('"', "'"))
+}
+
 impl Inner {
+    fn has_another_version(&self, call: &Call, id: &str) -> bool {
+        let now = self.objects.get(id).map(version);
+        call.if_match.is_some() && call.if_match != now
+    }
+
     fn carry_out(&mut self, call: &Call) -> (u16, Json) {
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let id = path.strip_prefix("/orders/").map(str::to_owned);
@@ -233,6 +261,12 @@ impl Inner {
                 let found = self.objects.iter().filter(|(_, object)| object["ref"] == wanted);
                 let items: Vec<_> = found.map(|(id, _)| json!({ "id": id })).collect();
                 (200, json!({ "items": items }))
+            }
+            ("GET", Some(id)) if self.objects.contains_key(&id) => {
+                (200, json!({ "order": self.objects[&id] }))
+            }
+            ("PUT", Some(id)) if self.has_another_version(call, &id) => {
+                (412, json!({ "error": "another version" }))
             }
             ("PUT", Some(id)) if path.contains("/upsert") || self.objects.contains_key(&id) => {
                 self.objects.insert(id, call.body.clone());

@@ -61,6 +61,7 @@ pub(super) fn source(asker: &mut Asker, head: &Office) {
     std::fs::write(head.data.join("branchline.toml"), text).unwrap();
     asker.ask(head, "POST", "/v1/reload", Value::Null);
     let path = "/v1/sources/crm";
+    assert_eq!(asker.get(head, &format!("{path}/plan"))["requests"][0]["what"], "objects");
     let taken = asker.ask(head, "POST", &format!("{path}/run"), json!({"full": true}));
     let job = format!("/v1/jobs/{}", taken["job"]);
     eventually("the run has ended", || head.get(&job)["state"] == "completed");
@@ -86,6 +87,7 @@ pub(super) fn source(asker: &mut Asker, head: &Office) {
         ("GET", "/v1/jobs/99".to_owned(), Value::Null, "not_found"),
         ("GET", "/v1/jobs/first".to_owned(), Value::Null, "bad_parameter"),
         ("GET", "/v1/sources/erp".to_owned(), Value::Null, "not_found"),
+        ("GET", "/v1/sources/erp/plan".to_owned(), Value::Null, "not_found"),
     ] {
         asker.refused(head, method, &path, body, code);
     }
@@ -101,7 +103,8 @@ pub(super) fn sink(asker: &mut Asker, head: &Office) {
     let text = format!(
         "[[sink]]\nname = \"erp\"\nkind = \"http\"\ncollection = \"erp_orders\"\nas = \"order\"\n\
          translate = '{{ ref: .order.ref }}'\nallow = [\"127.0.0.1\"]\nretry = {{ attempts = 1 }}\n\
-         [sink.create]\nmethod = \"POST\"\nurl = \"{}/orders\"\nremote_id = \".id\"\n",
+         [sink.create]\nmethod = \"POST\"\nurl = \"{0}/orders\"\nremote_id = \".id\"\n\
+         [sink.read]\nurl = \"{0}/orders/{{remote_id}}\"\n",
         erp.url()
     );
     std::fs::write(head.data.join("branchline.toml"), text).unwrap();
@@ -124,6 +127,10 @@ pub(super) fn sink(asker: &mut Asker, head: &Office) {
     let job = format!("/v1/jobs/{}", taken["job"]);
     eventually("the run has ended", || head.get(&job)["state"] == "completed");
     asker.get(head, &format!("{path}/history"));
+    let taken = asker.ask(head, "POST", &format!("{path}/verify"), json!({"repair": false}));
+    let job = format!("/v1/jobs/{}", taken["job"]);
+    eventually("all is read back", || head.get(&job)["state"] == "completed");
+    assert_eq!(asker.get(head, &job)["result"]["differ"], 1);
     for command in ["takeover", "pause", "resume"] {
         asker.ask(head, "POST", &format!("{path}/{command}"), Value::Null);
     }
@@ -133,6 +140,7 @@ pub(super) fn sink(asker: &mut Asker, head: &Office) {
         ("GET", format!("{path}/plan?items=0"), Value::Null, "bad_parameter"),
         ("POST", format!("{path}/requeue"), json!({"since": "today"}), "bad_parameter"),
         ("POST", format!("{path}/run"), json!({"whole": true}), "bad_json"),
+        ("POST", format!("{path}/verify"), json!({"mend": true}), "bad_json"),
         ("GET", "/v1/sinks/crm".to_owned(), Value::Null, "not_found"),
     ] {
         asker.refused(head, method, &path, body, code);

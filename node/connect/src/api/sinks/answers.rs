@@ -130,7 +130,7 @@ pub struct SinkPlanAnswer {
 /// A request as it is configured.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SinkRequestAnswer {
-    /// `create`, `lookup`, `update`, `delete` or `initialise`.
+    /// `initialise`, `lookup`, `create`, `update`, `delete` or `read`.
     pub what: String,
     /// The method.
     pub method: String,
@@ -274,6 +274,14 @@ pub struct SinkRunRequest {
     pub limit: Option<u64>,
     /// Of these those behind so many, in the order of their names and ends.
     pub offset: u64,
+}
+
+/// What becomes of objects that differ.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinkVerifyRequest {
+    /// Whether they are sent once more.
+    pub repair: bool,
 }
 
 /// The job that was taken.

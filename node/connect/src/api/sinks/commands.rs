@@ -9,9 +9,11 @@ use serde_json::Value;
 use super::super::Shared;
 use super::answers::{
     SinkJobAnswer, SinkPausedAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunRequest,
-    SinkTakenAnswer,
+    SinkTakenAnswer, SinkVerifyRequest,
 };
-use super::ask;
+use super::{ask, config, demand_run, wrong};
+use crate::sink::sinks::HTTP;
+use crate::sink::weaviate::WEAVIATE;
 use crate::sink::worker::{Command, Requeue, RunOrder, RunPart};
 
 /// Looks now at all groups that wait, or at all there are. It is carried out also after a restart.
@@ -34,6 +36,32 @@ pub(super) async fn run(
         None => edges.then_some(RunPart::Edges { limit, offset }),
     };
     ask(&inner, &name, Command::Run(RunOrder { full, yes, part })).await.map(Json)
+}
+
+/// Reads all objects of a sink back and compares them with what was delivered: what others have changed is found. It is
+/// carried out also after a restart.
+#[utoipa::path(
+    post,
+    path = "/v1/sinks/{name}/verify",
+    operation_id = "verify_sink",
+    params(("name" = String, Path, description = "The sink.")),
+    request_body = SinkVerifyRequest,
+    responses((status = OK, description = "The job that was taken; its result says what differs.", body = SinkJobAnswer)),
+)]
+pub(super) async fn verify(
+    State(inner): State<Shared>,
+    Named(name): Named<String>,
+    JsonBody(request): JsonBody<SinkVerifyRequest>,
+) -> Result<Json<SinkJobAnswer>, ApiError> {
+    let config = config(&inner, &name)?;
+    demand_run(&inner)?;
+    if config.kind == WEAVIATE || (config.kind == HTTP && config.read.is_none()) {
+        let message = format!("the objects of sink {name} cannot be read back");
+        let hint = "[sink.read] in branchline.toml says how, for sinks of kind \"http\"";
+        return Err(ApiError::new(Code::Conflict, message).hint(hint));
+    }
+    let job = inner.sinks.verify(&config, request.repair).await.map_err(|error| wrong(&error))?;
+    Ok(Json(SinkJobAnswer { job }))
 }
 
 /// Lets a sink rest until it is resumed. What is under way comes to its end.

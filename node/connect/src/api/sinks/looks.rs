@@ -16,6 +16,7 @@ use super::{ask, config, demand_run, not_ready};
 use crate::sink::check::remarks;
 use crate::sink::config::SinkConfig;
 use crate::sink::state::{Counted, Which};
+use crate::sink::weaviate::WEAVIATE;
 use crate::sink::worker::{Command, GroupAnswer};
 
 /// Groups of a page.
@@ -89,9 +90,15 @@ pub(super) async fn plan(
     Params(params): Params<PlanParams>,
 ) -> Result<Json<SinkPlanAnswer>, ApiError> {
     let config = config(&inner, &name)?;
-    demand_run(&inner)?;
     let items_max = bounded("items", params.items, ITEMS, ITEMS_MAX)?;
-    let planned = inner.sinks.plan(&config, items_max).await;
+    if config.kind == WEAVIATE {
+        // What it remembers of the server is behind what was written since.
+        demand_run(&inner)?;
+    }
+    let planned = match inner.runs() {
+        true => inner.sinks.plan(&config, items_max).await,
+        false => inner.sinks.plan_at_rest(&config, items_max).await,
+    };
     let (counting, items) = planned.map_err(|error| not_ready(&error))?;
     let related = config.related.iter().map(|related| related.name().to_owned());
     Ok(Json(SinkPlanAnswer {
@@ -125,6 +132,7 @@ fn requests(config: &SinkConfig) -> Vec<SinkRequestAnswer> {
     }
     requests.extend(config.update.as_ref().map(|to| request("update", &to.method, &to.url)));
     requests.extend(config.delete.as_ref().map(|to| request("delete", &to.method, &to.url)));
+    requests.extend(config.read.as_ref().map(|read| request("read", "GET", &read.url)));
     requests
 }
 

@@ -19,7 +19,8 @@ use crate::sink::worker::{Command, Wrong};
 pub use answers::{
     SinkAnswer, SinkGroupAnswer, SinkGroupsAnswer, SinkHistoryAnswer, SinkItemAnswer,
     SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer, SinkRequestAnswer, SinkRequeueRequest,
-    SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest, SinkTakenAnswer, SinksAnswer,
+    SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest, SinkTakenAnswer, SinkVerifyRequest,
+    SinksAnswer,
 };
 
 /// The paths.
@@ -31,6 +32,7 @@ pub(super) fn routes(inner: &Shared) -> Routes {
         .routes(routes!(looks::errors))
         .routes(routes!(looks::history))
         .routes(routes!(commands::run))
+        .routes(routes!(commands::verify))
         .routes(routes!(commands::pause))
         .routes(routes!(commands::resume))
         .routes(routes!(commands::takeover));

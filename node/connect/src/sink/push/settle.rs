@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::{Job, Outcome, Pusher, Stop};
 use crate::jobs::fault::{Class, Done, Fault};
 use crate::sink::delivered::{Delivered, Pending};
-use crate::sink::item::RemoteId;
+use crate::sink::item::{RemoteId, Stored};
 use crate::sink::trial::Mistake;
 
 impl Pusher {
@@ -28,7 +28,7 @@ impl Pusher {
             let item = self.item(job, sent.unwrap_or_else(|| now.clone()), key);
             let found = self.sink.lookup(&item).await?;
             self.trial.step().await;
-            return self.found(job, known, &pending, found).await;
+            return self.found(job, known, &pending, found.map(Stored::from)).await;
         }
         if job.due.forced > 1 && !abilities.repeat && !pending.is_fresh() {
             // A person has looked, and wants it sent.
@@ -51,7 +51,7 @@ impl Pusher {
         let created = self.sink.create(&self.item(job, sent, key)).await;
         self.trial.step().await;
         match created {
-            Ok(id) => self.found(job, known, &pending, Some(id)).await,
+            Ok(stored) => self.found(job, known, &pending, Some(stored)).await,
             Err(fault) => {
                 if fault.done == Done::No && fault.class == Class::Permanent {
                     known.pending = None;
@@ -67,18 +67,19 @@ impl Pusher {
         job: &Job,
         known: &mut Delivered,
         pending: &Pending,
-        found: Option<RemoteId>,
+        found: Option<Stored>,
     ) -> Result<Option<RemoteId>, Stop> {
         match &found {
-            Some(RemoteId(id)) => {
+            Some(Stored { id: RemoteId(id), etag }) => {
                 known.remote_id = Some(id.clone());
                 known.confirm(pending.digest.clone(), pending.watched.clone(), &self.expression);
+                known.etag.clone_from(etag);
             }
             None => known.pending = None,
         }
         let written = self.write(job, known).await;
         written.map_err(|error| Stop::from(Outcome::Unwritten(error)))?;
         self.trial.step().await;
-        Ok(found)
+        Ok(found.map(|stored| stored.id))
     }
 }

@@ -97,6 +97,16 @@ impl State {
         done.map(|_| ()).map_err(|error| self.store.failed(error))
     }
 
+    /// A group that is dirty is sent if it differs, also for what is not watched.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn force(&mut self, id: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE grp SET forced = max(forced, 1) WHERE id = ? AND due_ms IS NOT NULL";
+        let done = sqlx::query(sql).bind(id).execute(self.store.connection()).await;
+        done.map(|_| ()).map_err(|error| self.store.failed(error))
+    }
+
     /// The groups that used a record are dirty.
     ///
     /// # Errors

@@ -154,6 +154,12 @@ impl State {
         Ok(Self { store: Store::open(path, &FORM).await? })
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
     /// Begins a step: all until [`State::end`] becomes durable together.
     ///
     /// # Errors

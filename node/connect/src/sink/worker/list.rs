@@ -6,12 +6,9 @@ use branchline_node::records::read;
 
 use super::{Failure, Worker, now_ms};
 use crate::sink::delivered::{self, Delivered};
-use crate::sink::shape::{at, ids_of};
+use crate::sink::fresh::{self, PAGE};
 use crate::sink::state::Phase;
 use crate::sink::survey::{Counting, Surveyor};
-
-/// Records that are listed at a time.
-const PAGE: usize = 1_000;
 
 impl Worker {
     /// One page of what was there before; returns whether there is more to do at once.
@@ -56,19 +53,9 @@ impl Worker {
         let Some((index, relation, path)) = self.shape.by().find(|(of, ..)| *of >= index) else {
             return self.enter(Phase::Primaries).await;
         };
-        let (name, collection, path) =
-            (relation.name.clone(), relation.collection.clone(), path.clone());
+        let name = relation.name.clone();
         let after = self.progress.listed_to.clone();
-        let page = self.node.read(move |tables, space| {
-            let mut page = Vec::new();
-            read::each_of(tables, space, &collection, after.as_deref(), |id, view| {
-                let value = view.live_fields().and_then(|fields| at(fields, &path));
-                page.push((id, value.map(ids_of).unwrap_or_default()));
-                Ok(page.len() < PAGE)
-            })?;
-            Ok(page)
-        });
-        let page: Vec<(String, Vec<String>)> = page.await?;
+        let page = fresh::links(&self.node, &relation.collection, path, after).await?;
         let Some((last, _)) = page.last() else {
             return self.enter(Phase::Links(index + 1)).await;
         };
@@ -86,15 +73,7 @@ impl Worker {
     /// The groups that records of a collection stand for, by their ids.
     async fn list_groups(&mut self, collection: String, next: Phase) -> Result<(), Failure> {
         let after = self.progress.listed_to.clone();
-        let page = self.node.read(move |tables, space| {
-            let mut page = Vec::new();
-            read::each_row(tables, space, &collection, after.as_deref(), |id, _| {
-                page.push(id.to_owned());
-                Ok(page.len() < PAGE)
-            })?;
-            Ok(page)
-        });
-        let page: Vec<String> = page.await?;
+        let page = fresh::ids(&self.node, &collection, after).await?;
         let Some(last) = page.last() else { return self.enter(next).await };
         self.progress.listed_to = Some(last.clone());
         self.state.begin().await?;

@@ -7,6 +7,7 @@
 //! | `fill` | reads groups that are due, and has them pushed |
 //! | `take` | what came of the pushes |
 //! | `runs` | what a run is, and the jobs that people ask for |
+//! | `verify` | the job that reads back what the remote has |
 //! | `command` | what a person asks for |
 //! | `report` | what the sink says of itself |
 
@@ -17,6 +18,7 @@ mod listen;
 mod report;
 mod runs;
 mod take;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub use command::{
     Answer, Command, GroupAnswer, PAUSED, RESTORED, Request, Requeue, RunOrder, RunPart, Wrong,
 };
 pub use report::Report;
+pub use verify::order as verify_order;
 
 pub use crate::jobs::fault::Faults;
 
@@ -147,6 +150,9 @@ pub(crate) struct Worker {
     run: Option<runs::Run>,
     /// The job that a person has asked for, and that is at work.
     job: Option<runs::AtWork>,
+    /// The one that reads back, and its task.
+    verifying: Option<verify::Verifying>,
+    verifiers: JoinSet<verify::Ended>,
     commands: mpsc::Receiver<Request>,
     report: watch::Sender<Report>,
     counts: report::Counts,
@@ -207,6 +213,8 @@ impl Worker {
             due_at_ms: Some(0),
             run: None,
             job: None,
+            verifying: None,
+            verifiers: JoinSet::new(),
             commands,
             report,
             counts: report::Counts::default(),
@@ -222,6 +230,7 @@ impl Worker {
                 Err(failure) => failure,
             };
             self.feed = None;
+            self.break_verifying_off().await;
             self.finish_pushes().await;
             if failure.is_end() {
                 break;
@@ -240,6 +249,7 @@ impl Worker {
                 break;
             }
         }
+        self.break_verifying_off().await;
         self.finish_pushes().await;
         self.state.close().await;
     }
@@ -314,6 +324,9 @@ impl Worker {
                 }
                 Some(done) = self.pushes.join_next(), if !self.pushes.is_empty() => {
                     self.take_all(done).await?;
+                }
+                Some(ended) = self.verifiers.join_next(), if !self.verifiers.is_empty() => {
+                    self.take_verified(ended).await?;
                 }
                 told = listen::something(&mut self.feed, sleep), if !is_listing => {
                     if let Some(page) = told? {

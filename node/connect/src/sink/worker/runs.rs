@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Failure, Worker, now_ms};
+use super::{Failure, Worker, now_ms, verify};
 use crate::jobs::board::JobState;
 use crate::sink::state::{Counted, Phase};
 
@@ -119,6 +119,9 @@ impl Worker {
             return Ok(());
         }
         let Some(job) = self.jobs.next(&self.connector()).await? else { return Ok(()) };
+        if verify::is_meant(&job) {
+            return self.begin_to_verify(&job).await;
+        }
         let is_full = job.order.get("full").and_then(serde_json::Value::as_bool) == Some(true);
         self.jobs.set(job.id, JobState::Running, "").await?;
         self.back_off = super::BackOff::default();
