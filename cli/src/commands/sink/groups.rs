@@ -1,6 +1,6 @@
 //! `sink groups` and `sink errors`.
 
-use branchline_connect::api::{SinkGroupAnswer, SinkGroupsAnswer};
+use branchline_connect::api::{SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer};
 
 use super::path;
 use crate::Context;
@@ -25,7 +25,7 @@ pub(super) async fn list(
     if context.json {
         return output::json(&answer);
     }
-    if answer.groups.is_empty() {
+    if answer.groups.is_empty() && answer.edges.is_empty() {
         output::note("there are none");
         return Ok(());
     }
@@ -49,7 +49,16 @@ pub(super) async fn list(
             error,
         ]
     };
-    output::table(header, answer.groups.into_iter().map(row).collect())?;
+    if !answer.groups.is_empty() {
+        output::table(header, answer.groups.into_iter().map(row).collect())?;
+    }
+    if !answer.edges.is_empty() {
+        let header = ["EDGE", "ATTEMPTS", "LAST ERROR"];
+        let row = |edge: SinkEdgeAnswer| {
+            [visible(&edge.id), edge.attempts.to_string(), visible(&edge.last_error)]
+        };
+        output::table(header, answer.edges.into_iter().map(row).collect())?;
+    }
     if let Some(next) = answer.next {
         output::note(format_args!("there are more: --after {next}"));
     }
@@ -63,23 +72,18 @@ pub(super) async fn errors(context: &Context, name: &str) -> Result<(), CliError
     if context.json {
         return output::json(&answer);
     }
-    if answer.groups.is_empty() {
+    if answer.groups.is_empty() && answer.edges.is_empty() {
         output::note("nothing is set aside");
         return Ok(());
     }
     for group in &answer.groups {
-        let tries = match group.attempts {
-            1 => "refused once".to_owned(),
-            attempts => format!("refused {attempts} times"),
-        };
-        let last = group.failed_at.as_deref().map_or(String::new(), |at| format!(", last at {at}"));
-        let next = match &group.next_try {
-            Some(next) => format!(", tried again at {next}"),
-            None => ", waits for a change or `requeue`".to_owned(),
-        };
-        output::line(format_args!("{}  {tries}{last}{next}", visible(&group.id)))?;
         let error = group.last_error.as_deref().unwrap_or_default();
-        output::line(format_args!("   {}", visible(error)))?;
+        let (last, next) = (group.failed_at.as_deref(), group.next_try.as_deref());
+        refused(&group.id, group.attempts, last, next, error)?;
+    }
+    for edge in &answer.edges {
+        let (last, next) = (edge.failed_at.as_deref(), edge.next_try.as_deref());
+        refused(&edge.id, edge.attempts, last, next, &edge.last_error)?;
     }
     if answer.next.is_some() {
         output::note("there are more: `branchline sink groups --failed` has pages");
@@ -88,4 +92,25 @@ pub(super) async fn errors(context: &Context, name: &str) -> Result<(), CliError
         "\n`branchline sink requeue {name} ID` (or --all) tries them again at once"
     ));
     Ok(())
+}
+
+/// Shows one thing that was refused.
+fn refused(
+    id: &str,
+    attempts: u32,
+    last: Option<&str>,
+    next: Option<&str>,
+    error: &str,
+) -> Result<(), CliError> {
+    let tries = match attempts {
+        1 => "refused once".to_owned(),
+        attempts => format!("refused {attempts} times"),
+    };
+    let last = last.map_or(String::new(), |at| format!(", last at {at}"));
+    let next = match next {
+        Some(next) => format!(", tried again at {next}"),
+        None => ", waits for a change or `requeue`".to_owned(),
+    };
+    output::line(format_args!("{}  {tries}{last}{next}", visible(id)))?;
+    output::line(format_args!("   {}", visible(error)))
 }

@@ -84,12 +84,18 @@ async fn takeover(context: &Context, name: &str, yes: bool) -> Result<(), CliErr
     output::demand_yes(yes, question)?;
     let answer: SinkTakenAnswer = context.client.post(&path(name, "/takeover"), &json!({})).await?;
     say(context, &answer, format!("this site runs sink {name}, term {}", answer.term))?;
-    if let Some(from) = &answer.from {
-        output::note(format_args!(
+    let Some(from) = &answer.from else { return Ok(()) };
+    match answer.sends_all {
+        true => output::note(format_args!(
+            "all objects and edges are sent once more, over those that are there, and what was deleted here is deleted there: \
+             `branchline sink status {name}` shows how far it is; {from} may send still until it hears of this, after which \
+             `branchline sink run {name} --full` puts right what it has sent meanwhile"
+        )),
+        false => output::note(format_args!(
             "{from} may push still until it hears of this: its requests say Branchline-Term: {}, those of this site {}",
             answer.term.saturating_sub(1),
             answer.term
-        ));
+        )),
     }
     Ok(())
 }

@@ -19,8 +19,18 @@ pub(super) async fn plan(context: &Context, name: &str, items: usize) -> Result<
         "sink {name} pushes one object for each record of {}",
         answer.collection
     ))?;
-    output::line(format_args!("  records in translate: {}", answer.names.join(", ")))?;
-    output::lines(format_args!("  translate: {}", visible(&answer.translate)))?;
+    for class in &answer.classes {
+        let (collection, class_name) = (visible(&class.collection), visible(&class.class));
+        output::line(format_args!("  {collection}: objects of class {class_name}"))?;
+        output::lines(format_args!("    translate: {}", visible(&class.translate)))?;
+        for edge in &class.edges {
+            output::line(format_args!("    edge {}", visible(edge)))?;
+        }
+    }
+    if answer.classes.is_empty() {
+        output::line(format_args!("  records in translate: {}", answer.names.join(", ")))?;
+        output::lines(format_args!("  translate: {}", visible(&answer.translate)))?;
+    }
     for request in &answer.requests {
         let (what, method, url) = (&request.what, &request.method, visible(&request.url));
         output::line(format_args!("  {what}: {method} {url}"))?;

@@ -29,10 +29,10 @@ pub use answers::{
 
 pub use jobs::{JobAnswer, JobsAnswer};
 pub use sinks::{
-    SinkAnswer, SinkGroupAnswer, SinkGroupsAnswer, SinkHistoryAnswer, SinkItemAnswer,
-    SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer, SinkRequestAnswer, SinkRequeueRequest,
-    SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest, SinkTakenAnswer, SinkVerifyRequest,
-    SinksAnswer,
+    SinkAnswer, SinkClassAnswer, SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer,
+    SinkHistoryAnswer, SinkItemAnswer, SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer,
+    SinkRequestAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest,
+    SinkTakenAnswer, SinkVerifyRequest, SinksAnswer,
 };
 pub use sources::{
     JobTaken, SourceAnswer, SourceErrorItem, SourceErrorsAnswer, SourceHistoryAnswer, SourcePaused,

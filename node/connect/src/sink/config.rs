@@ -233,6 +233,17 @@ impl SinkConfig {
         self.alias.as_deref().unwrap_or(&self.collection)
     }
 
+    /// The collections of which each record is an object, for people.
+    #[must_use]
+    pub fn collections(&self) -> String {
+        let of_objects: Vec<&str> =
+            self.objects.iter().map(|object| object.collection.as_str()).collect();
+        match of_objects.is_empty() {
+            true => self.collection.clone(),
+            false => of_objects.join(", "),
+        }
+    }
+
     /// What of it is about Weaviate.
     #[must_use]
     pub fn weaviate(&self) -> WeaviateConfig {

@@ -152,6 +152,10 @@ impl Sinks {
     /// # Errors
     /// What is wrong with it.
     pub fn try_out(&self, config: &SinkConfig) -> Result<(), NotReady> {
+        if config.kind == WEAVIATE {
+            self.maker.node.in_space(&config.space)?;
+            return weaviate::made(config, &self.maker.folder).map(drop);
+        }
         self.maker.parts(config).map(drop)
     }
 

@@ -8,6 +8,8 @@ use super::super::time;
 use crate::jobs::tenure::Tenure;
 use crate::sink::config::SinkConfig;
 use crate::sink::survey::Planned;
+use crate::sink::weaviate::answer::EdgeAnswer;
+use crate::sink::weaviate::config::ObjectConfig;
 use crate::sink::worker::{GroupAnswer, Report};
 
 /// The sinks of a site.
@@ -24,7 +26,7 @@ pub struct SinkAnswer {
     pub name: String,
     /// `http`, or a kind that the program has registered.
     pub kind: String,
-    /// The collection of its primary records.
+    /// The collection of its primary records; of kind `weaviate` all that it has.
     pub collection: String,
     /// The space of its collections.
     pub space: String,
@@ -73,7 +75,7 @@ impl SinkAnswer {
         Self {
             name: config.name.clone(),
             kind: config.kind.clone(),
-            collection: config.collection.clone(),
+            collection: config.collections(),
             space: config.space.clone(),
             state,
             reason: report.reason,
@@ -107,6 +109,9 @@ pub struct SinkPlanAnswer {
     pub names: Vec<String>,
     /// The jq expression.
     pub translate: String,
+    /// Of kind `weaviate`: what each collection's records are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<SinkClassAnswer>,
     /// What it sends, as it is configured: secrets are not filled in.
     pub requests: Vec<SinkRequestAnswer>,
     /// What a person should know of it.
@@ -127,10 +132,39 @@ pub struct SinkPlanAnswer {
     pub items: Vec<SinkItemAnswer>,
 }
 
+/// What the records of a collection are in Weaviate.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SinkClassAnswer {
+    /// The collection.
+    pub collection: String,
+    /// The class of the objects.
+    pub class: String,
+    /// The jq expression that makes their properties.
+    pub translate: String,
+    /// The edges that begin there, by property: `hasCustomer: customer_id to customers`.
+    pub edges: Vec<String>,
+}
+
+impl SinkClassAnswer {
+    pub(super) fn of(config: &SinkConfig) -> Vec<Self> {
+        let edges = |collection: &str| {
+            let of = config.edges.iter().filter(|edge| edge.collection == collection);
+            of.map(|edge| format!("{}: {} to {}", edge.property, edge.field, edge.to)).collect()
+        };
+        let class = |object: &ObjectConfig| Self {
+            collection: object.collection.clone(),
+            class: object.class.clone(),
+            translate: object.translate.clone(),
+            edges: edges(&object.collection),
+        };
+        config.objects.iter().map(class).collect()
+    }
+}
+
 /// A request as it is configured.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SinkRequestAnswer {
-    /// `initialise`, `lookup`, `create`, `update`, `delete` or `read`.
+    /// `initialise`, `lookup`, `create`, `update`, `delete` or `read`; of kind `weaviate` `objects`, `edges` or `delete`.
     pub what: String,
     /// The method.
     pub method: String,
@@ -163,8 +197,48 @@ impl From<Planned> for SinkItemAnswer {
 pub struct SinkGroupsAnswer {
     /// By id.
     pub groups: Vec<SinkGroupAnswer>,
+    /// Of a sink of kind `weaviate`: the edges that were refused, behind all objects that were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<SinkEdgeAnswer>,
     /// The `after` of the next page; absent: there are no more.
     pub next: Option<String>,
+}
+
+/// An edge that was refused.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SinkEdgeAnswer {
+    /// What it is called where it is to be tried again: `orders/7:hasCustomer:customers/12`.
+    pub id: String,
+    /// The object where it begins, by collection and record.
+    pub object: String,
+    /// The property that it is.
+    pub property: String,
+    /// The object where it leads.
+    pub target: String,
+    /// How often it was refused.
+    pub attempts: u32,
+    /// Why it was refused last.
+    pub last_error: String,
+    /// When it was refused last.
+    pub failed_at: Option<String>,
+    /// When it is tried next by itself; absent: it waits for a change of its object, or a person.
+    pub next_try: Option<String>,
+}
+
+impl From<EdgeAnswer> for SinkEdgeAnswer {
+    fn from(edge: EdgeAnswer) -> Self {
+        let EdgeAnswer { id, object, property, target, attempts, error, failed_ms, due_ms } = edge;
+        Self {
+            id,
+            object,
+            property,
+            target,
+            attempts,
+            last_error: error,
+            failed_at: failed_ms.and_then(time),
+            next_try: due_ms.and_then(time),
+        }
+    }
 }
 
 /// A group of a sink.
@@ -324,4 +398,7 @@ pub struct SinkTakenAnswer {
     pub term: u64,
     /// The site that ran it before, if that was another.
     pub from: Option<String>,
+    /// Whether everything is sent once more: of kind `weaviate`, as only the other site's file says what the server has.
+    #[serde(default)]
+    pub sends_all: bool,
 }

@@ -9,14 +9,16 @@ use utoipa::IntoParams;
 
 use super::super::{Shared, time};
 use super::answers::{
-    SinkAnswer, SinkGroupAnswer, SinkGroupsAnswer, SinkHistoryAnswer, SinkItemAnswer,
-    SinkPlanAnswer, SinkRequestAnswer, SinkRunAnswer, SinksAnswer,
+    SinkAnswer, SinkClassAnswer, SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer,
+    SinkHistoryAnswer, SinkItemAnswer, SinkPlanAnswer, SinkRequestAnswer, SinkRunAnswer,
+    SinksAnswer,
 };
 use super::{ask, config, demand_run, not_ready};
 use crate::sink::check::remarks;
 use crate::sink::config::SinkConfig;
 use crate::sink::state::{Counted, Which};
 use crate::sink::weaviate::WEAVIATE;
+use crate::sink::weaviate::answer::EdgeAnswer;
 use crate::sink::worker::{Command, GroupAnswer};
 
 /// Groups of a page.
@@ -101,8 +103,10 @@ pub(super) async fn plan(
     };
     let (counting, items) = planned.map_err(|error| not_ready(&error))?;
     let related = config.related.iter().map(|related| related.name().to_owned());
+    let primary = (config.kind != WEAVIATE).then(|| config.primary().to_owned());
     Ok(Json(SinkPlanAnswer {
-        names: [config.primary().to_owned()].into_iter().chain(related).collect(),
+        names: primary.into_iter().chain(related).collect(),
+        classes: SinkClassAnswer::of(&config),
         requests: requests(&config),
         remarks: remarks(&config),
         groups: counting.groups,
@@ -112,8 +116,8 @@ pub(super) async fn plan(
         unchanged: counting.unchanged,
         set_aside: counting.aside,
         items: items.into_iter().map(SinkItemAnswer::from).collect(),
+        collection: config.collections(),
         name: config.name,
-        collection: config.collection,
         translate: config.translate,
     }))
 }
@@ -125,6 +129,12 @@ fn requests(config: &SinkConfig) -> Vec<SinkRequestAnswer> {
         url: url.to_owned(),
     };
     let mut requests = Vec::new();
+    if let Some(url) = &config.url {
+        let url = url.trim_end_matches('/').trim_end_matches("/v1");
+        requests.push(request("objects", "POST", &format!("{url}/v1/batch/objects")));
+        requests.push(request("edges", "POST", &format!("{url}/v1/batch/references")));
+        requests.push(request("delete", "DELETE", &format!("{url}/v1/objects/{{class}}/{{id}}")));
+    }
     requests.extend(config.initialise.as_ref().map(|get| request("initialise", "GET", &get.url)));
     if let Some(create) = &config.create {
         requests.extend(create.lookup.as_ref().map(|url| request("lookup", "GET", url)));
@@ -199,13 +209,19 @@ async fn page(
     #[derive(Deserialize)]
     struct Page {
         groups: Vec<GroupAnswer>,
+        #[serde(default)]
+        edges: Vec<EdgeAnswer>,
+        #[serde(default)]
+        next: Option<String>,
     }
     let limit = bounded("limit", params.limit, GROUPS, GROUPS_MAX)?;
     let command = Command::Groups { which, after: params.after, limit };
-    let Page { groups } = ask(inner, name, command).await?;
-    let next = groups.last().filter(|_| groups.len() == limit).map(|group| group.id.clone());
+    let Page { groups, edges, next } = ask(inner, name, command).await?;
+    let full = groups.last().filter(|_| groups.len() == limit);
+    let next = next.or_else(|| full.map(|group| group.id.clone()));
     let groups = groups.into_iter().map(SinkGroupAnswer::from).collect();
-    Ok(Json(SinkGroupsAnswer { groups, next }))
+    let edges = edges.into_iter().map(SinkEdgeAnswer::from).collect();
+    Ok(Json(SinkGroupsAnswer { groups, edges, next }))
 }
 
 fn bounded(

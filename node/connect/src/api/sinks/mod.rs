@@ -17,10 +17,10 @@ use crate::sink::sinks::NotReady;
 use crate::sink::worker::{Command, Wrong};
 
 pub use answers::{
-    SinkAnswer, SinkGroupAnswer, SinkGroupsAnswer, SinkHistoryAnswer, SinkItemAnswer,
-    SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer, SinkRequestAnswer, SinkRequeueRequest,
-    SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest, SinkTakenAnswer, SinkVerifyRequest,
-    SinksAnswer,
+    SinkAnswer, SinkClassAnswer, SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer,
+    SinkHistoryAnswer, SinkItemAnswer, SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer,
+    SinkRequestAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest,
+    SinkTakenAnswer, SinkVerifyRequest, SinksAnswer,
 };
 
 /// The paths.

@@ -29,7 +29,11 @@ impl From<Fault> for NotFit {
 
 /// The classes, as the server has them.
 #[derive(Debug, Default)]
-pub(super) struct Classes(BTreeMap<String, ClassThere>);
+pub(super) struct Classes {
+    there: BTreeMap<String, ClassThere>,
+    /// How many of them were made just now.
+    made: usize,
+}
 
 impl Classes {
     /// Makes what is missing, and sees that what is there fits.
@@ -73,10 +77,11 @@ impl Classes {
                     plain.push(NewProperty::Plain { name, kind });
                 }
                 remote.make_class(&object.class, object.vectorizer.as_deref(), &plain).await?;
+                self.made += 1;
                 remote.class(&object.class).await?.unwrap_or_default()
             }
         };
-        self.0.insert(object.class, there);
+        self.there.insert(object.class, there);
         Ok(())
     }
 
@@ -89,7 +94,7 @@ impl Classes {
         new: &NewProperty<'_>,
     ) -> Result<(), NotFit> {
         let there = |classes: &Self| {
-            classes.0.get(class).and_then(|class| class.properties.get(name).cloned())
+            classes.there.get(class).and_then(|class| class.properties.get(name).cloned())
         };
         match there(self) {
             Some(there) if there.kinds.iter().any(|there| there == kind) => Ok(()),
@@ -101,15 +106,20 @@ impl Classes {
             None => {
                 remote.add_property(class, new).await?;
                 let found = remote.class(class).await?.unwrap_or_default();
-                self.0.insert(class.to_owned(), found);
+                self.there.insert(class.to_owned(), found);
                 Ok(())
             }
         }
     }
 
+    /// Whether all of them were made just now, so that nothing can be there.
+    pub(super) fn are_new(&self) -> bool {
+        self.made == self.there.len()
+    }
+
     /// Whether the server itself keeps edges apart.
     pub(super) fn is_unique(&self, class: &str, property: &str) -> bool {
-        let class = self.0.get(class).and_then(|class| class.properties.get(property));
+        let class = self.there.get(class).and_then(|class| class.properties.get(property));
         class.is_some_and(|property| property.is_unique)
     }
 
@@ -119,7 +129,7 @@ impl Classes {
         class: &str,
         properties: &Map<String, Json>,
     ) -> Result<Vec<(String, Kind)>, String> {
-        let known = self.0.get(class).map(|class| &class.properties);
+        let known = self.there.get(class).map(|class| &class.properties);
         let mut missing = Vec::new();
         for (name, value) in properties {
             if known.is_some_and(|known| known.contains_key(name)) {
@@ -163,7 +173,7 @@ impl Classes {
         if let Some(there) = remote.class(class).await? {
             let names: BTreeSet<&String> = there.properties.keys().collect();
             refused.retain(|name, _| !names.contains(name));
-            self.0.insert(class.to_owned(), there);
+            self.there.insert(class.to_owned(), there);
         }
         Ok(refused)
     }

@@ -76,6 +76,13 @@ impl EdgeConfig {
     pub fn name(&self) -> String {
         format!("{}.{}", self.collection, self.property)
     }
+
+    /// What is before the first end's id, and between the ids, in what people call one of these edges:
+    /// `orders/7:hasCustomer:customers/12`.
+    #[must_use]
+    pub fn parts(&self) -> (String, String) {
+        (format!("{}/", self.collection), format!(":{}:{}/", self.property, self.to))
+    }
 }
 
 impl WeaviateConfig {

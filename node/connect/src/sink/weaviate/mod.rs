@@ -2,7 +2,8 @@
 //! edges between them.
 //!
 //! An object's id is made of network, class and record, so that one that is sent twice is there once, whichever site sends it.
-//! Nothing but this site's own file says what the server has: where that is lost, all is sent once more.
+//! Nothing but this site's own file says what the server has: where that is lost, and at a site that takes over, all is sent
+//! once more, and what was deleted here is deleted there.
 //!
 //! Edges come after their objects, and only between objects that the server has confirmed: it takes edges to nowhere without
 //! a word. Where it keeps equal edges apart they go out in batches; elsewhere an object's edges replace those that it has.
@@ -17,7 +18,9 @@
 //! | `remote`, `batch` | requests, and answers that are good in parts |
 //! | `state` | what waits, and what is confirmed |
 //! | `worker` | one sink at work |
+//! | `answer` | what people are shown of it |
 
+pub mod answer;
 mod batch;
 mod classes;
 pub mod config;
@@ -65,23 +68,25 @@ pub fn sink_of_file(path: &Path) -> Option<String> {
     name.strip_prefix("sink-")?.strip_suffix(".weaviate.sqlite").map(str::to_owned)
 }
 
-/// Lets a sink of this kind begin with a pause.
+/// Lets a sink of this kind begin with a pause, and then with everything: its file may be older than what the server has.
 pub(super) async fn pause(path: &Path, reason: String) -> Result<(), StoreError> {
     let mut state = state::State::open(path).await?;
     let mut progress = state.progress().await?;
     progress.paused = Some(reason);
+    (progress.listing, progress.is_forced) = (Some(0), true);
     state.keep(&progress).await?;
     state.close().await;
     Ok(())
 }
 
-/// What a sink is made of. `node`: in the sink's space; `folder`: where it keeps its state.
-pub(super) async fn parts(
-    config: &SinkConfig,
-    node: Handle,
-    folder: &Path,
-    jobs: Arc<Jobs>,
-) -> Result<Parts, NotReady> {
+/// What a sink asks, and what makes its objects, by collection.
+pub(super) struct Made {
+    remote: remote::Remote,
+    filters: BTreeMap<String, Filter>,
+}
+
+/// Makes of a configuration what can be made without asking anybody. `folder`: where the sink keeps its state.
+pub(super) fn made(config: &SinkConfig, folder: &Path) -> Result<Made, NotReady> {
     let weaviate = config.weaviate();
     weaviate.check().map_err(NotReady::Config)?;
     let service = Service::new(&format!("sink {}", config.name), &config.service(), folder);
@@ -102,12 +107,24 @@ pub(super) async fn parts(
     for object in &weaviate.objects {
         filters.insert(object.collection.clone(), Filter::compile(&object.translate)?);
     }
+    Ok(Made { remote: remote::Remote::new(service, &url, headers), filters })
+}
+
+/// What a sink is made of. `node`: in the sink's space; `folder`: where it keeps its state.
+pub(super) async fn parts(
+    config: &SinkConfig,
+    node: Handle,
+    folder: &Path,
+    jobs: Arc<Jobs>,
+) -> Result<Parts, NotReady> {
+    let Made { remote, filters } = made(config, folder)?;
     let state = state::State::open(state::file(folder, &config.name)).await?;
     Ok(Parts {
         name: config.name.clone(),
-        remote: remote::Remote::new(service, &url, headers),
-        config: weaviate,
+        remote,
+        config: config.weaviate(),
         retry: config.retry.clone(),
+        ask_over: config.ask_over,
         filters,
         node,
         state,

@@ -1,14 +1,17 @@
 //! What a sink to Weaviate would send. Asks the server for nothing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use branchline_node::Handle;
+use branchline_node::handle::ReadError;
 use serde_json::Value as Json;
 
-use super::config::{EdgeConfig, WeaviateConfig};
+use super::config::WeaviateConfig;
 use super::prepare::{Stand, prepare};
 use super::state::{self, ObjectRow, State, Which};
 use crate::jobs::jq::Filter;
+use crate::jobs::store::StoreError;
 use crate::sink::config::SinkConfig;
 use crate::sink::look::LookError;
 use crate::sink::sinks::NotReady;
@@ -26,30 +29,60 @@ pub(in crate::sink) async fn plan(
 ) -> Result<(Counting, Vec<Planned>), NotReady> {
     let weaviate = config.weaviate();
     weaviate.check().map_err(NotReady::Config)?;
+    let mut filters = BTreeMap::new();
+    for object in &weaviate.objects {
+        filters.insert(object.collection.clone(), Filter::compile(&object.translate)?);
+    }
     let mut state = State::open(state::file(folder, &config.name)).await?;
-    let planned = look(&config.name, &weaviate, node, &mut state, items_max).await;
+    let progress = state.progress().await?;
+    let planned = match progress.listing.is_some() || progress.settings.is_empty() {
+        true => Err(NotReady::Early(format!(
+            "sink {name} has not looked at all records yet: `branchline sink status {name}` shows how far it is",
+            name = config.name
+        ))),
+        false => {
+            let looked = look(&weaviate, &filters, node, &mut state, items_max).await;
+            looked.map_err(NotReady::from)
+        }
+    };
     state.close().await;
     planned
 }
 
-async fn look(
-    name: &str,
+/// Why it cannot be said what would be sent.
+#[derive(Debug)]
+pub(super) enum NotLooked {
+    Node(ReadError),
+    State(StoreError),
+}
+
+impl From<StoreError> for NotLooked {
+    fn from(error: StoreError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<NotLooked> for NotReady {
+    fn from(error: NotLooked) -> Self {
+        match error {
+            NotLooked::Node(error) => SurveyError::Look(LookError::Read(error)).into(),
+            NotLooked::State(error) => error.into(),
+        }
+    }
+}
+
+/// Looks at all records that are known. `filters`: by collection.
+pub(super) async fn look(
     config: &WeaviateConfig,
+    filters: &BTreeMap<String, Filter>,
     node: &Handle,
     state: &mut State,
     items_max: usize,
-) -> Result<(Counting, Vec<Planned>), NotReady> {
-    let progress = state.progress().await?;
-    if progress.listing.is_some() || progress.settings.is_empty() {
-        return Err(NotReady::Early(format!(
-            "sink {name} has not looked at all records yet: `branchline sink status {name}` shows how far it is"
-        )));
-    }
+) -> Result<(Counting, Vec<Planned>), NotLooked> {
     let (mut counting, mut items) = (Counting::default(), Vec::new());
     for index in 0..config.objects.len() {
         let Some(object) = config.objects.get(index).cloned() else { continue };
-        let filter = Filter::compile(&object.translate)?;
-        let edges: Vec<EdgeConfig> = config.edges_from(&object.collection).cloned().collect();
+        let Some(filter) = filters.get(&object.collection) else { continue };
         let mut after = String::new();
         loop {
             let rows = state.objects(Which::All, Some((&object.collection, &after)), PAGE).await?;
@@ -58,8 +91,8 @@ async fn look(
             let Some(last) = rows.last() else { break };
             after.clone_from(&last.id);
             let ids = rows.iter().map(|row| row.id.clone()).collect();
-            let stands = prepare(node, &object.collection, &filter, &edges, ids).await;
-            let stands = stands.map_err(|error| SurveyError::Look(LookError::Read(error)))?;
+            let stands = prepare(node, config, &object, filter, ids).await;
+            let stands = stands.map_err(NotLooked::Node)?;
             for (row, stand) in rows.into_iter().zip(stands) {
                 let planned = planned(row, stand, &mut counting);
                 if let Some(planned) = planned

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use branchline_node::Handle;
 use branchline_node::handle::ReadError;
 use branchline_node::records::{Fields, RecordKey, fields_into_json, read};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
-use super::config::EdgeConfig;
+use super::classes::ends;
+use super::config::{EdgeConfig, ObjectConfig, WeaviateConfig};
 use crate::jobs::digest::digest;
 use crate::jobs::jq::Filter;
 use crate::sink::shape::{at, ids_of};
@@ -31,6 +32,7 @@ pub(super) enum Stand {
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) properties: Map<String, Json>,
+    /// Of all that it is there: its class, its properties, and where its edges lead.
     pub(super) digest: String,
     /// For each edge of the collection, in order: the records that it leads to.
     pub(super) targets: Vec<BTreeSet<String>>,
@@ -39,12 +41,17 @@ pub(super) struct Made {
 /// Reads records of a collection, and makes of each what it is to be.
 pub(super) async fn prepare(
     node: &Handle,
-    collection: &str,
+    config: &WeaviateConfig,
+    of: &ObjectConfig,
     translate: &Filter,
-    edges: &[EdgeConfig],
     ids: Vec<String>,
 ) -> Result<Vec<Stand>, ReadError> {
-    let of = collection.to_owned();
+    let edges: Vec<&EdgeConfig> = config.edges_from(&of.collection).collect();
+    let place = json!([
+        of.class,
+        edges.iter().map(|edge| (&edge.property, ends(config, edge))).collect::<Vec<_>>()
+    ]);
+    let of = of.collection.clone();
     let read = node.read(move |tables, space| {
         let one = |id: String| {
             let key = RecordKey { space, collection: of.clone(), id };
@@ -68,7 +75,7 @@ pub(super) async fn prepare(
     let mut made = made.map(|(outputs, targets)| {
         let output = outputs.and_then(|outputs| translate.one(outputs));
         match output {
-            Ok(output) => object(output, targets),
+            Ok(output) => object(output, targets, &place),
             Err(error) => Stand::Impossible(error.to_string()),
         }
     });
@@ -85,7 +92,8 @@ fn targets_of(fields: &Fields, edge: &EdgeConfig) -> BTreeSet<String> {
     at(fields, &path).map(ids_of).unwrap_or_default().into_iter().collect()
 }
 
-fn object(output: Json, targets: Vec<BTreeSet<String>>) -> Stand {
+/// `place`: what else makes it another object than before.
+fn object(output: Json, targets: Vec<BTreeSet<String>>, place: &Json) -> Stand {
     let Json::Object(mut properties) = output else {
         return Stand::Impossible(
             "translate makes no object of it: expected { name, … }".to_owned(),
@@ -100,7 +108,8 @@ fn object(output: Json, targets: Vec<BTreeSet<String>>) -> Stand {
     if object.to_string().len() > OBJECT_BYTES_MAX {
         return Stand::Impossible(format!("it is larger than {OBJECT_BYTES_MAX} bytes"));
     }
-    let digest = data_encoding::HEXLOWER.encode(&digest(&object));
+    let whole = json!([place, object]);
+    let digest = data_encoding::HEXLOWER.encode(&digest(&whole));
     let Json::Object(properties) = object else { return Stand::Gone };
     Stand::Made(Made { properties, digest, targets })
 }

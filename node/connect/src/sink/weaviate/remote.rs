@@ -191,13 +191,9 @@ impl Remote {
         let body = json!({ "objects": items });
         let answer = self.ask(Method::POST, "batch/objects", Some(&body)).await?;
         let replies: Vec<ItemReply> = answer.json()?;
-        let by_id: BTreeMap<String, Fate> = replies
-            .iter()
-            .filter_map(|reply| Some((reply.id.as_ref()?.to_ascii_lowercase(), reply.fate())))
-            .collect();
-        let fate =
-            |object: &Object| by_id.get(&object.id.to_string()).cloned().unwrap_or(Fate::Unknown);
-        Ok(objects.iter().map(fate).collect())
+        let name = |reply: &ItemReply| reply.id.as_ref().map(|id| id.to_ascii_lowercase());
+        let sent = objects.iter().map(|object| object.id.to_string());
+        Ok(fates(sent.collect(), replies.iter().map(|reply| (name(reply), reply.fate())).collect()))
     }
 
     /// Adds edges. One fate each, in order. Where the server does not keep them apart, one that is there is there twice then.
@@ -210,16 +206,12 @@ impl Remote {
             let from = format!("{}/{}", beacon(&edge.from.0, edge.from.1), edge.property);
             (from, beacon(&edge.to.0, edge.to.1))
         };
-        let items: Vec<Json> =
-            edges.iter().map(ends).map(|(from, to)| json!({ "from": from, "to": to })).collect();
+        let sent: Vec<(String, String)> = edges.iter().map(ends).collect();
+        let items = sent.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
         let answer = self.ask(Method::POST, "batch/references", Some(&Json::Array(items))).await?;
         let replies: Vec<ItemReply> = answer.json()?;
-        let by_ends: BTreeMap<(String, String), Fate> = replies
-            .iter()
-            .filter_map(|reply| Some(((reply.from.clone()?, reply.to.clone()?), reply.fate())))
-            .collect();
-        let fate = |edge: &Edge| by_ends.get(&ends(edge)).cloned().unwrap_or(Fate::Unknown);
-        Ok(edges.iter().map(fate).collect())
+        let name = |reply: &ItemReply| reply.from.clone().zip(reply.to.clone());
+        Ok(fates(sent, replies.iter().map(|reply| (name(reply), reply.fate())).collect()))
     }
 
     /// Makes these the only edges of one property of an object.
@@ -235,11 +227,11 @@ impl Remote {
         self.ask(Method::PUT, &path, Some(&body)).await.map(drop)
     }
 
-    /// Deletes an object. One that is not there is no error.
-    pub(super) async fn delete(&self, class: &str, id: Uuid) -> Result<(), Fault> {
+    /// Deletes an object, and says whether there was one.
+    pub(super) async fn delete(&self, class: &str, id: Uuid) -> Result<bool, Fault> {
         match self.ask(Method::DELETE, &format!("objects/{class}/{id}"), None).await {
-            Err(fault) if fault.status == Some(404) => Ok(()),
-            answer => answer.map(drop),
+            Err(fault) if fault.status == Some(404) => Ok(false),
+            answer => answer.map(|_| true),
         }
     }
 
@@ -248,11 +240,59 @@ impl Remote {
         let url = format!("{}/{}", self.base, path.join("/"));
         let body = body.map(Json::to_string);
         let request = Request { method, url, headers: self.headers.clone(), body };
-        self.service.send(request).await
+        let answer = self.service.send(request).await;
+        answer.map_err(|fault| match (fault.class, fault.status) {
+            // Rights are of who asks, not of what is sent.
+            (Class::Permanent, Some(403)) => Fault { class: Class::Authentication, ..fault },
+            _ => fault,
+        })
     }
+}
+
+/// What an answer says of each item that was sent: by its place, since one that failed need not be named there. An answer
+/// that speaks of others, or of more or fewer, counts for those that it names.
+fn fates<N: Ord>(sent: Vec<N>, replies: Vec<(Option<N>, Fate)>) -> Vec<Fate> {
+    let is_same =
+        |(sent, (name, _)): (&N, &(Option<N>, Fate))| name.as_ref().is_none_or(|name| name == sent);
+    if sent.len() == replies.len() && sent.iter().zip(&replies).all(is_same) {
+        return replies.into_iter().map(|(_, fate)| fate).collect();
+    }
+    let named = replies.into_iter().filter_map(|(name, fate)| Some((name?, fate)));
+    let by_name: BTreeMap<N, Fate> = named.collect();
+    sent.iter().map(|name| by_name.get(name).cloned().unwrap_or(Fate::Unknown)).collect()
 }
 
 /// Whether a fault is about what was sent, so that a part of it may be taken.
 pub(super) fn is_about_items(fault: &Fault) -> bool {
     fault.class == Class::Permanent || fault.status == Some(500)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c23_an_answer_counts_for_the_items_that_it_speaks_of() {
+        let refused = || Fate::Refused("no".to_owned());
+        for (replies, expected) in [
+            // One that failed is not named.
+            (
+                vec![(Some(1), Fate::Confirmed), (None, refused()), (Some(3), Fate::Confirmed)],
+                [Fate::Confirmed, refused(), Fate::Confirmed],
+            ),
+            // Another order.
+            (
+                vec![(Some(3), Fate::Confirmed), (Some(2), refused()), (Some(1), Fate::Confirmed)],
+                [Fate::Confirmed, refused(), Fate::Confirmed],
+            ),
+            // Of one nothing is said, and which one was refused cannot be known.
+            (
+                vec![(Some(1), Fate::Confirmed), (None, refused())],
+                [Fate::Confirmed, Fate::Unknown, Fate::Unknown],
+            ),
+            (Vec::new(), [Fate::Unknown, Fate::Unknown, Fate::Unknown]),
+        ] {
+            assert_eq!(fates(vec![1, 2, 3], replies), expected);
+        }
+    }
 }

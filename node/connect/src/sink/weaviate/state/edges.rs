@@ -1,7 +1,7 @@
 //! A row for each edge that a record wants, or that the server has and no record wants any more.
 //!
 //! States, which stay as they are: 0 wanted, 1 confirmed, 2 there and not wanted any more, 3 there and wanted while its target
-//! is gone.
+//! is gone. One that is not confirmed and was `sent` may be there.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +27,8 @@ pub(in crate::sink::weaviate) struct EdgeRow {
     pub(in crate::sink::weaviate) to: String,
     /// How often the server has failed or refused it in a row.
     pub(in crate::sink::weaviate) tries: u32,
+    /// How often it has refused it.
+    pub(in crate::sink::weaviate) attempts: u32,
 }
 
 /// Both ends are confirmed as they are now.
@@ -57,14 +59,16 @@ impl State {
             let read = (|| Ok((row.try_get(0)?, row.try_get(1)?)))();
             let (id, state): (String, i64) = read.map_err(|error| self.store.failed(error))?;
             if !to.contains(&id) && state != 2 {
-                let sql = "UPDATE edge SET state = 2 WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3 AND state IN (1, 3)";
+                // One of which nobody knows what became may be there.
+                let sql = "UPDATE edge SET state = 2, due_ms = 0, tries = 0, attempts = 0, error = NULL, failed_ms = NULL \
+                    WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3 AND (state IN (1, 3) OR sent = 1)";
                 self.of_edge(sql, edge, from, &id).await?;
-                let sql = "DELETE FROM edge WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3 AND state = 0";
+                let sql = "DELETE FROM edge WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3 AND state = 0 AND sent = 0";
                 self.of_edge(sql, edge, from, &id).await?;
             }
             if to.contains(&id) && state == 2 {
-                let sql =
-                    "UPDATE edge SET state = 1 WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3";
+                let sql = "UPDATE edge SET state = CASE WHEN sent = 1 THEN 0 ELSE 1 END \
+                    WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3";
                 self.of_edge(sql, edge, from, &id).await?;
             }
             known.insert(id);
@@ -97,7 +101,8 @@ impl State {
         let sql = "DELETE FROM edge WHERE edge = ? AND from_id = ? AND state = 2";
         let done = sqlx::query(sql).bind(edge).bind(from).execute(self.store.connection()).await;
         done.map_err(|error| self.store.failed(error))?;
-        let sql = "UPDATE edge SET state = 0, due_ms = 0, tries = 0, error = NULL WHERE edge = ? AND from_id = ?";
+        let sql = "UPDATE edge SET state = 0, sent = 0, due_ms = 0, tries = 0, attempts = 0, error = NULL, failed_ms = NULL \
+            WHERE edge = ? AND from_id = ?";
         let done = sqlx::query(sql).bind(edge).bind(from).execute(self.store.connection()).await;
         done.map(drop).map_err(|error| self.store.failed(error))
     }
@@ -119,7 +124,8 @@ impl State {
         edge: &str,
         to: &str,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE edge SET state = 3 WHERE edge = ? AND to_id = ? AND state = 1";
+        let sql = "UPDATE edge SET state = 3, due_ms = 0, tries = 0, attempts = 0, error = NULL, failed_ms = NULL \
+            WHERE edge = ? AND to_id = ? AND (state = 1 OR (state = 0 AND sent = 1))";
         let done = sqlx::query(sql).bind(edge).bind(to).execute(self.store.connection()).await;
         done.map(drop).map_err(|error| self.store.failed(error))
     }
@@ -132,7 +138,7 @@ impl State {
         limit: usize,
     ) -> Result<Vec<EdgeRow>, StoreError> {
         let sql = between_confirmed!(
-            "SELECT e.from_id, e.to_id, e.tries",
+            "SELECT e.from_id, e.to_id, e.tries, e.attempts",
             "e.state = 0 AND e.due_ms <= ?4 AND NOT EXISTS (SELECT 1 FROM edge g WHERE g.edge = e.edge \
              AND g.from_id = e.from_id AND g.state IN (2, 3)) ORDER BY e.due_ms, e.from_id, e.to_id LIMIT ?5"
         );
@@ -146,7 +152,7 @@ impl State {
         now_ms: i64,
         limit: usize,
     ) -> Result<Vec<EdgeRow>, StoreError> {
-        let sql = "SELECT e.from_id, min(e.to_id), max(e.tries) FROM edge e JOIN object f ON f.collection = ? \
+        let sql = "SELECT e.from_id, min(e.to_id), max(e.tries), max(e.attempts) FROM edge e JOIN object f ON f.collection = ? \
             AND f.id = e.from_id AND f.confirmed = 1 AND f.due_ms IS NULL WHERE e.edge = ? AND e.state IN (2, 3) \
             AND e.due_ms <= ? GROUP BY e.from_id ORDER BY e.from_id LIMIT ?";
         let rows = sqlx::query(sql)
@@ -180,7 +186,8 @@ impl State {
     fn read(&self, rows: Result<Vec<SqliteRow>, sqlx::Error>) -> Result<Vec<EdgeRow>, StoreError> {
         let rows = rows.map_err(|error| self.store.failed(error))?;
         let row = |row: &SqliteRow| {
-            Ok(EdgeRow { from: row.try_get(0)?, to: row.try_get(1)?, tries: row.try_get(2)? })
+            let (from, to) = (row.try_get(0)?, row.try_get(1)?);
+            Ok(EdgeRow { from, to, tries: row.try_get(2)?, attempts: row.try_get(3)? })
         };
         rows.iter().map(row).collect::<Result<_, _>>().map_err(|error| self.store.failed(error))
     }
@@ -202,6 +209,36 @@ impl State {
         ids.map_err(|error| self.store.failed(error))
     }
 
+    /// These are about to be sent: from here on the server may have them.
+    pub(in crate::sink::weaviate) async fn edges_go_out(
+        &mut self,
+        edge: &str,
+        rows: &[EdgeRow],
+    ) -> Result<(), StoreError> {
+        self.begin().await?;
+        for row in rows {
+            let sql = "UPDATE edge SET sent = 1 WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3 AND state = 0";
+            self.of_edge(sql, edge, &row.from, &row.to).await?;
+        }
+        self.end().await
+    }
+
+    /// All edges of these objects are about to be replaced by those that are wanted.
+    pub(in crate::sink::weaviate) async fn objects_edges_go_out(
+        &mut self,
+        edge: &str,
+        rows: &[EdgeRow],
+    ) -> Result<(), StoreError> {
+        self.begin().await?;
+        for row in rows {
+            let sql = "UPDATE edge SET sent = 1 WHERE edge = ? AND from_id = ? AND state = 0";
+            let done = sqlx::query(sql).bind(edge).bind(&row.from);
+            let done = done.execute(self.store.connection()).await;
+            done.map_err(|error| self.store.failed(error))?;
+        }
+        self.end().await
+    }
+
     /// The server has an edge.
     pub(in crate::sink::weaviate) async fn confirm_edge(
         &mut self,
@@ -209,7 +246,7 @@ impl State {
         from: &str,
         to: &str,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE edge SET state = 1, due_ms = 0, tries = 0, error = NULL \
+        let sql = "UPDATE edge SET state = 1, sent = 0, due_ms = 0, tries = 0, attempts = 0, error = NULL, failed_ms = NULL \
             WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3";
         self.of_edge(sql, edge, from, to).await
     }
@@ -228,18 +265,15 @@ impl State {
         Ok(())
     }
 
-    /// The server has failed or refused an edge: it is tried again then.
+    /// The server has failed an edge: it is tried again then.
     pub(in crate::sink::weaviate) async fn put_off_edge(
         &mut self,
         edge: &str,
         row: &EdgeRow,
-        error: Option<&str>,
         due_ms: i64,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE edge SET due_ms = ?4, tries = tries + 1, error = coalesce(?5, error) \
-            WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3";
-        let done =
-            sqlx::query(sql).bind(edge).bind(&row.from).bind(&row.to).bind(due_ms).bind(error);
+        let sql = "UPDATE edge SET due_ms = ?4, tries = tries + 1 WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3";
+        let done = sqlx::query(sql).bind(edge).bind(&row.from).bind(&row.to).bind(due_ms);
         let done = done.execute(self.store.connection()).await;
         done.map(drop).map_err(|error| self.store.failed(error))
     }
@@ -250,7 +284,8 @@ impl State {
         limit: Option<u64>,
         offset: u64,
     ) -> Result<u64, StoreError> {
-        let sql = "UPDATE edge SET state = 0, due_ms = 0, tries = 0, error = NULL WHERE (edge, from_id, to_id) IN \
+        let sql = "UPDATE edge SET sent = max(sent, state), state = 0, due_ms = 0, tries = 0, attempts = 0, error = NULL, \
+            failed_ms = NULL WHERE (edge, from_id, to_id) IN \
             (SELECT edge, from_id, to_id FROM edge WHERE state IN (0, 1) ORDER BY edge, from_id, to_id LIMIT ? OFFSET ?)";
         let limit = limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1);
         let done = sqlx::query(sql).bind(limit).bind(i64::try_from(offset).unwrap_or(i64::MAX));
@@ -262,7 +297,9 @@ impl State {
     pub(in crate::sink::weaviate) async fn next_edge_due(
         &mut self,
     ) -> Result<Option<i64>, StoreError> {
-        let row = sqlx::query("SELECT min(due_ms) FROM edge WHERE state <> 1 AND due_ms > 0");
+        // The greatest number is of those that wait for a change or a person.
+        let sql = "SELECT min(due_ms) FROM edge WHERE state <> 1 AND due_ms > 0 AND due_ms < 9223372036854775807";
+        let row = sqlx::query(sql);
         let row = row.fetch_one(self.store.connection()).await;
         row.and_then(|row| row.try_get(0)).map_err(|error| self.store.failed(error))
     }

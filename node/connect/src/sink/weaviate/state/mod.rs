@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `objects` | a row for each record |
 //! | `edges` | a row for each edge that a record wants |
+//! | `refused` | edges that the server has refused |
 
 mod edges;
 mod objects;
+mod refused;
 #[cfg(test)]
 mod tests;
 
@@ -20,17 +22,21 @@ use crate::jobs::store::{Form, Store, StoreError};
 pub(super) use crate::sink::state::Which;
 pub(super) use edges::{EdgeRow, Way};
 pub(super) use objects::{Due, ObjectRow};
+pub(super) use refused::{Meant, RefusedEdge};
 
 const FORM: Form = Form {
     what: "the sink's state",
-    format: 1,
+    format: 2,
     tables: "
 CREATE TABLE sink (
   one       INTEGER PRIMARY KEY CHECK (one = 1),
   cursor    TEXT,
   listing   INTEGER,
   listed_to TEXT,
+  forced    INTEGER NOT NULL DEFAULT 0,
   settings  TEXT NOT NULL DEFAULT '',
+  asks      INTEGER NOT NULL DEFAULT 0,
+  agreed    TEXT NOT NULL DEFAULT '',
   paused    TEXT
 );
 INSERT INTO sink (one) VALUES (1);
@@ -41,6 +47,7 @@ CREATE TABLE object (
   since_ms   INTEGER NOT NULL,
   due_ms     INTEGER,
   forced     INTEGER NOT NULL DEFAULT 0,
+  sent       INTEGER NOT NULL DEFAULT 0,
   confirmed  INTEGER NOT NULL DEFAULT 0,
   digest     TEXT,
   synced_ms  INTEGER,
@@ -57,13 +64,17 @@ CREATE TABLE edge (
   from_id   TEXT    NOT NULL,
   to_id     TEXT    NOT NULL,
   state     INTEGER NOT NULL,
+  sent      INTEGER NOT NULL DEFAULT 0,
   due_ms    INTEGER NOT NULL DEFAULT 0,
   tries     INTEGER NOT NULL DEFAULT 0,
+  attempts  INTEGER NOT NULL DEFAULT 0,
   error     TEXT,
+  failed_ms INTEGER,
   PRIMARY KEY (edge, from_id, to_id)
 ) WITHOUT ROWID;
 CREATE INDEX edge_to ON edge (edge, to_id);
 CREATE INDEX edge_open ON edge (edge, state, due_ms, from_id, to_id) WHERE state <> 1;
+CREATE INDEX edge_error ON edge (edge, from_id, to_id) WHERE error IS NOT NULL;
 CREATE TABLE run (
   number   INTEGER PRIMARY KEY AUTOINCREMENT,
   kind     TEXT    NOT NULL,
@@ -89,8 +100,14 @@ pub(super) struct Progress {
     pub(super) listing: Option<usize>,
     /// The last record that was listed.
     pub(super) listed_to: Option<String>,
+    /// Whether what is listed is sent, or deleted, whatever is known of the server.
+    pub(super) is_forced: bool,
     /// Of which settings the objects are; empty: nothing was begun.
     pub(super) settings: String,
+    /// Whether it is to be counted, before anything is sent, what these settings would send that were others before.
+    pub(super) asks: bool,
+    /// The settings that a person has agreed to, whatever they send.
+    pub(super) agreed: String,
     /// Why it rests, where a person has to let it go on.
     pub(super) paused: Option<String>,
 }
@@ -141,7 +158,8 @@ impl State {
 
     /// How far the sink has come.
     pub(super) async fn progress(&mut self) -> Result<Progress, StoreError> {
-        let sql = "SELECT cursor, listing, listed_to, settings, paused FROM sink";
+        let sql =
+            "SELECT cursor, listing, listed_to, forced, settings, asks, agreed, paused FROM sink";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
         let row = row.map_err(|error| self.store.failed(error))?;
         let failed = |error| self.store.failed(error);
@@ -150,21 +168,28 @@ impl State {
             cursor: row.try_get(0).map_err(failed)?,
             listing: listing.and_then(|index| usize::try_from(index).ok()),
             listed_to: row.try_get(2).map_err(failed)?,
-            settings: row.try_get(3).map_err(failed)?,
-            paused: row.try_get(4).map_err(failed)?,
+            is_forced: row.try_get(3).map_err(failed)?,
+            settings: row.try_get(4).map_err(failed)?,
+            asks: row.try_get(5).map_err(failed)?,
+            agreed: row.try_get(6).map_err(failed)?,
+            paused: row.try_get(7).map_err(failed)?,
         })
     }
 
     /// Keeps how far it has come.
     pub(super) async fn keep(&mut self, progress: &Progress) -> Result<(), StoreError> {
-        let Progress { cursor, listing, listed_to, settings, paused } = progress;
-        let sql =
-            "UPDATE sink SET cursor = ?, listing = ?, listed_to = ?, settings = ?, paused = ?";
+        let Progress { cursor, listing, listed_to, is_forced, settings, asks, agreed, paused } =
+            progress;
+        let sql = "UPDATE sink SET cursor = ?, listing = ?, listed_to = ?, forced = ?, settings = ?, asks = ?, agreed = ?, \
+            paused = ?";
         let kept = sqlx::query(sql)
             .bind(cursor)
             .bind(listing.map(|index| i64::try_from(index).unwrap_or(i64::MAX)))
             .bind(listed_to)
+            .bind(is_forced)
             .bind(settings)
+            .bind(asks)
+            .bind(agreed)
             .bind(paused)
             .execute(self.store.connection())
             .await;
@@ -187,9 +212,11 @@ impl State {
 
     /// It is another server now: nothing is confirmed.
     pub(super) async fn forget_remote(&mut self) -> Result<(), StoreError> {
-        self.store.run("UPDATE object SET confirmed = 0, digest = NULL, synced_ms = NULL").await?;
+        let sql = "UPDATE object SET sent = 0, confirmed = 0, digest = NULL, synced_ms = NULL";
+        self.store.run(sql).await?;
         self.store.run("DELETE FROM edge WHERE state = 2").await?;
-        self.store.run("UPDATE edge SET state = 0, due_ms = 0, tries = 0, error = NULL").await
+        let sql = "UPDATE edge SET state = 0, sent = 0, due_ms = 0, tries = 0, attempts = 0, error = NULL, failed_ms = NULL";
+        self.store.run(sql).await
     }
 
     /// A run begins. One that is still under way was broken off.

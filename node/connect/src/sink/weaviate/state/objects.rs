@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{State, Which};
 use crate::jobs::store::StoreError;
+use crate::sink::weaviate::config::EdgeConfig;
 
 /// A record that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(in crate::sink::weaviate) struct Due {
     /// The digest of what the server has confirmed.
     pub(in crate::sink::weaviate) digest: Option<String>,
     pub(in crate::sink::weaviate) is_confirmed: bool,
+    /// The server may have it: it was sent.
+    pub(in crate::sink::weaviate) is_sent: bool,
     /// A person wants it sent whatever the server has.
     pub(in crate::sink::weaviate) is_forced: bool,
     /// How often the server has failed it in a row, without refusing it.
@@ -38,11 +41,16 @@ pub(in crate::sink::weaviate) struct ObjectRow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::sink::weaviate) struct Counts {
     pub(in crate::sink::weaviate) objects: u64,
+    /// Objects that are to be sent, those that were refused included.
     pub(in crate::sink::weaviate) dirty: u64,
+    /// Objects that were refused.
     pub(in crate::sink::weaviate) aside: u64,
+    /// Since when the object that has waited longest waits.
     pub(in crate::sink::weaviate) since_ms: Option<i64>,
+    /// Edges that are to be sent or taken back, those that were refused included.
     pub(in crate::sink::weaviate) edges: u64,
-    pub(in crate::sink::weaviate) edges_confirmed: u64,
+    /// Edges that were refused.
+    pub(in crate::sink::weaviate) edges_aside: u64,
 }
 
 impl State {
@@ -70,7 +78,7 @@ impl State {
         now_ms: i64,
         limit: usize,
     ) -> Result<Vec<Due>, StoreError> {
-        let sql = "SELECT id, digest, confirmed, forced, tries FROM object WHERE collection = ? AND due_ms <= ? \
+        let sql = "SELECT id, digest, confirmed, sent, forced, tries FROM object WHERE collection = ? AND due_ms <= ? \
             ORDER BY due_ms, id LIMIT ?";
         let rows = sqlx::query(sql)
             .bind(collection)
@@ -84,11 +92,24 @@ impl State {
                 id: row.try_get(0)?,
                 digest: row.try_get(1)?,
                 is_confirmed: row.try_get(2)?,
-                is_forced: row.try_get(3)?,
-                tries: row.try_get(4)?,
+                is_sent: row.try_get(3)?,
+                is_forced: row.try_get(4)?,
+                tries: row.try_get(5)?,
             })
         };
         rows.iter().map(due).collect::<Result<_, _>>().map_err(|error| self.store.failed(error))
+    }
+
+    /// It is about to be sent: from here on the server may have it.
+    pub(in crate::sink::weaviate) async fn goes_out(
+        &mut self,
+        collection: &str,
+        id: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE object SET sent = 1 WHERE collection = ?1 AND id = ?2";
+        let done =
+            sqlx::query(sql).bind(collection).bind(id).execute(self.store.connection()).await;
+        done.map(drop).map_err(|error| self.store.failed(error))
     }
 
     /// When the next record is due; `None`: none will be by itself.
@@ -185,7 +206,10 @@ impl State {
     pub(in crate::sink::weaviate) async fn hurry(&mut self, now_ms: i64) -> Result<(), StoreError> {
         let sql = "UPDATE object SET due_ms = ?1 WHERE due_ms > ?1";
         let done = sqlx::query(sql).bind(now_ms).execute(self.store.connection()).await;
-        done.map(drop).map_err(|error| self.store.failed(error))
+        done.map_err(|error| self.store.failed(error))?;
+        self.store
+            .run("UPDATE edge SET due_ms = 0 WHERE due_ms > 0 AND due_ms < 9223372036854775807")
+            .await
     }
 
     /// What was refused is due again: this record, or all that were refused within these times.
@@ -236,24 +260,42 @@ impl State {
         rows.iter().map(object).collect::<Result<_, _>>().map_err(|error| self.store.failed(error))
     }
 
-    /// How many there are.
-    pub(in crate::sink::weaviate) async fn counts(&mut self) -> Result<Counts, StoreError> {
-        let sql = "SELECT count(*), count(due_ms), count(error), \
-            min(CASE WHEN due_ms IS NOT NULL AND error IS NULL THEN since_ms END), \
-            (SELECT count(*) FROM edge WHERE state <> 2), (SELECT count(*) FROM edge WHERE state = 1) FROM object";
+    /// How many there are. `edges`: all that are configured.
+    pub(in crate::sink::weaviate) async fn counts(
+        &mut self,
+        edges: &[EdgeConfig],
+    ) -> Result<Counts, StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(due_ms IS NOT NULL OR error IS NOT NULL), 0), count(error), \
+            min(CASE WHEN due_ms IS NOT NULL AND error IS NULL THEN since_ms END) FROM object";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
         let row = row.map_err(|error| self.store.failed(error))?;
         let failed = |error| self.store.failed(error);
         let number =
             |index: usize| row.try_get::<i64, _>(index).map(i64::unsigned_abs).map_err(failed);
-        Ok(Counts {
+        let mut counts = Counts {
             objects: number(0)?,
             dirty: number(1)?,
             aside: number(2)?,
             since_ms: row.try_get(3).map_err(failed)?,
-            edges: number(4)?,
-            edges_confirmed: number(5)?,
-        })
+            ..Counts::default()
+        };
+        for edge in edges {
+            // One that leads to no record waits for that, and is not to be sent.
+            let sql = "SELECT count(*), count(error) FROM edge e WHERE edge = ?1 AND state <> 1 AND (state IN (2, 3) \
+                OR error IS NOT NULL OR EXISTS (SELECT 1 FROM object WHERE collection = ?2 AND id = e.to_id))";
+            let row = sqlx::query(sql)
+                .bind(edge.name())
+                .bind(&edge.to)
+                .fetch_one(self.store.connection())
+                .await;
+            let row = row.map_err(|error| self.store.failed(error))?;
+            let failed = |error| self.store.failed(error);
+            let number =
+                |index: usize| row.try_get::<i64, _>(index).map(i64::unsigned_abs).map_err(failed);
+            counts.edges += number(0)?;
+            counts.edges_aside += number(1)?;
+        }
+        Ok(counts)
     }
 }
 

@@ -6,10 +6,14 @@ use serde_json::{Value as Json, json};
 use super::{BackOff, Failure, Worker, now_ms};
 use crate::jobs::tenure::Tenure;
 use crate::sink::delivered::Delivered;
-use crate::sink::weaviate::state::{ObjectRow, RunRow};
+use crate::sink::weaviate::answer::EdgeAnswer;
+use crate::sink::weaviate::state::{Meant, ObjectRow, RefusedEdge, RunRow, Which};
 use crate::sink::worker::{
     Answer, Command, GroupAnswer, PAUSED, Request, Requeue, RunOrder, Wrong,
 };
+
+/// How the place of a page begins that begins with edges; objects have a slash in theirs.
+const EDGES_BEHIND: &str = "edges+";
 
 impl From<Failure> for Wrong {
     fn from(failure: Failure) -> Self {
@@ -49,11 +53,29 @@ impl Worker {
             Command::Run(order) => self.order(order).await,
             Command::Requeue(requeue) => self.requeue(&requeue).await,
             Command::Groups { which, after, limit } => {
-                let after = after.as_deref().map(split);
-                let rows = self.state.objects(which, after, limit).await?;
+                let refused = after.as_deref().and_then(|after| after.strip_prefix(EDGES_BEHIND));
+                let offset = refused.and_then(|number| number.parse().ok());
+                let mut rows = Vec::new();
+                if offset.is_none() {
+                    rows = self.state.objects(which, after.as_deref().map(split), limit).await?;
+                }
+                let (left, offset) = (limit - rows.len().min(limit), offset.unwrap_or(0));
+                let mut edges = Vec::new();
+                if which == Which::Failed && left > 0 {
+                    edges = self.state.refused_edges(offset, left).await?;
+                }
+                let next = match edges.len() {
+                    0 if rows.len() == limit => {
+                        rows.last().map(|row| format!("{}/{}", row.collection, row.id))
+                    }
+                    length if length == left => Some(format!("{EDGES_BEHIND}{}", offset + length)),
+                    _ => None,
+                };
                 let groups: Vec<GroupAnswer> =
                     rows.into_iter().map(|row| self.group(row)).collect();
-                Ok(json!({ "groups": groups }))
+                let edges: Vec<EdgeAnswer> =
+                    edges.into_iter().filter_map(|edge| self.edge(edge)).collect();
+                Ok(json!({ "groups": groups, "edges": edges, "next": next }))
             }
             Command::History { limit } => {
                 let runs = self.state.runs(limit).await?;
@@ -62,20 +84,32 @@ impl Worker {
             Command::TakeOver => {
                 let key = self.connector();
                 let before = Tenure::look(&self.node, &key).await?;
-                let now = Tenure::take_over(&self.node, &key).await?;
                 let other =
                     before.filter(|before| !before.is_of(&self.node)).map(|before| before.site);
                 if other.is_some() {
-                    // What the other site has sent since is sent once more, over it.
-                    self.progress.listing = Some(0);
+                    // Also where this is broken off behind the next step.
+                    (self.progress.listing, self.progress.is_forced) = (Some(0), true);
                     self.state.keep(&self.progress).await?;
                 }
-                Ok(json!({ "term": now.term, "from": other }))
+                let now = Tenure::take_over(&self.node, &key).await?;
+                if other.is_some() {
+                    // What the other site has sent, or would have deleted, only its own file says: all is sent once more over
+                    // what is there, and what was deleted here is deleted there.
+                    self.list_again(None, true).await?;
+                }
+                Ok(json!({ "term": now.term, "from": other, "sends_all": other.is_some() }))
             }
         }
     }
 
     async fn order(&mut self, order: RunOrder) -> Answer {
+        if order.yes {
+            self.progress.agreed = self.settings();
+            if self.progress.asks {
+                self.progress.paused = None;
+            }
+            self.state.keep(&self.progress).await?;
+        }
         if let Some(reason) = &self.progress.paused {
             return Err(Wrong::State(format!("the sink rests: {reason}")));
         }
@@ -88,11 +122,45 @@ impl Worker {
         let mut requeued = 0;
         for id in &requeue.ids {
             requeued += self.state.requeue(Some(split(id)), times, now_ms()).await?;
+            requeued += self.requeue_edges(Some(id), times).await?;
         }
         if requeue.ids.is_empty() {
             requeued = self.state.requeue(None, times, now_ms()).await?;
+            requeued += self.requeue_edges(None, times).await?;
         }
         Ok(json!({ "requeued": requeued }))
+    }
+
+    async fn requeue_edges(
+        &mut self,
+        name: Option<&str>,
+        times: (i64, i64),
+    ) -> Result<u64, Failure> {
+        let mut requeued = 0;
+        for edge in &self.config.edges {
+            let (before, between) = edge.parts();
+            let meant = Meant { name, parts: (&before, &between), times };
+            requeued += self.state.requeue_edges(&edge.name(), meant).await?;
+        }
+        self.edges_due = true;
+        Ok(requeued)
+    }
+
+    /// An edge for people; `None`: it is not configured any more.
+    fn edge(&self, refused: RefusedEdge) -> Option<EdgeAnswer> {
+        let edge = self.config.edges.iter().find(|edge| edge.name() == refused.edge)?;
+        let (before, between) = edge.parts();
+        let RefusedEdge { from, to, attempts, error, failed_ms, due_ms, .. } = refused;
+        Some(EdgeAnswer {
+            id: format!("{before}{from}{between}{to}"),
+            object: format!("{before}{from}"),
+            property: edge.property.clone(),
+            target: format!("{}/{to}", edge.to),
+            attempts,
+            error,
+            failed_ms,
+            due_ms,
+        })
     }
 
     fn group(&self, row: ObjectRow) -> GroupAnswer {

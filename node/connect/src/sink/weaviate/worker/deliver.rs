@@ -43,19 +43,19 @@ impl Worker {
     }
 
     async fn objects(&mut self, object: ObjectConfig, due: Vec<Due>) -> Result<(), Failure> {
-        let ObjectConfig { collection, class, .. } = object;
+        let ObjectConfig { collection, class, .. } = object.clone();
         let Some(filter) = self.filters.get(&collection).cloned() else { return Ok(()) };
         let edges: Vec<EdgeConfig> = self.config.edges_from(&collection).cloned().collect();
         let ids = due.iter().map(|due| due.id.clone()).collect();
-        let stands = prepare(&self.node, &collection, &filter, &edges, ids).await?;
+        let stands = prepare(&self.node, &self.config, &object, &filter, ids).await?;
         let Some(names) = self.names else { return Err(Failure::NoNetwork) };
         let mut sending = Vec::new();
         let mut gone = Vec::new();
         self.state.begin().await?;
         for (due, stand) in due.into_iter().zip(stands) {
             match stand {
-                // Of what another site has sent before nothing is known here.
-                Stand::Gone if due.is_confirmed || due.is_forced || self.term > 1 => {
+                // One that is forced may be there by what another site has sent, or an earlier file of this one.
+                Stand::Gone if due.is_confirmed || due.is_sent || due.is_forced => {
                     let id = names.object(&class, &due.id);
                     gone.push((due, id));
                 }
@@ -73,6 +73,9 @@ impl Worker {
                         self.state.settle(&collection, &due.id).await?;
                         self.count(|counted| counted.unchanged += 1);
                         continue;
+                    }
+                    if !due.is_sent {
+                        self.state.goes_out(&collection, &due.id).await?;
                     }
                     let id = names.object(&class, &due.id);
                     let properties = made.properties.clone();
@@ -209,14 +212,14 @@ impl Worker {
             edges.push((edge.name(), edge.collection.clone(), edge.to.clone()));
         }
         for (due, id) in gone {
-            match self.remote.delete(class, id).await {
-                Ok(()) => {}
+            let was_there = match self.remote.delete(class, id).await {
+                Ok(was_there) => was_there,
                 Err(fault) if fault.class == Class::Permanent => {
                     self.refuse(collection, &due, &fault.message).await?;
                     continue;
                 }
                 Err(fault) => return self.failed(fault),
-            }
+            };
             self.state.begin().await?;
             for (name, from, to) in &edges {
                 if from == collection {
@@ -228,7 +231,9 @@ impl Worker {
             }
             self.state.forget(collection, &due.id).await?;
             self.state.end().await?;
-            self.count(|counted| counted.deleted += 1);
+            if was_there {
+                self.count(|counted| counted.deleted += 1);
+            }
             self.pace();
         }
         Ok(())

@@ -65,6 +65,7 @@ impl Worker {
             to: (to.clone(), names.object(&to, &row.to)),
         };
         let items: Vec<Edge> = rows.iter().map(sending).collect();
+        self.state.edges_go_out(way.edge, &rows).await?;
         let remote = &self.remote;
         let post = |part: Vec<Edge>| async move { remote.add_edges(&part).await };
         let sent = batch::send(&items, post).await;
@@ -79,11 +80,14 @@ impl Worker {
                 }
                 Fate::Refused(what) => {
                     totals.refused += 1;
-                    self.put_off(way, row, Some(what)).await?;
+                    self.refuse_edge(way, row, what).await?;
                 }
                 Fate::Unknown => {
                     totals.unknown += 1;
-                    self.put_off(way, row, None).await?;
+                    let pause = self.retry.pause(row.tries.saturating_add(1), None);
+                    self.state.put_off_edge(way.edge, row, later_ms(pause)).await?;
+                    self.count(|counted| counted.retried += 1);
+                    self.counts.faults.transient += 1;
                 }
             }
         }
@@ -112,6 +116,7 @@ impl Worker {
         let (from, to) = (from.to_owned(), to.to_owned());
         let mut totals = super::report::Part::default();
         let mut failed = None;
+        self.state.objects_edges_go_out(way.edge, &rows).await?;
         for row in rows {
             let targets = self.state.targets(way, &row.from).await?;
             let beacons: Vec<_> =
@@ -128,7 +133,7 @@ impl Worker {
                 }
                 Err(fault) if fault.class == Class::Permanent => {
                     totals.refused += 1;
-                    self.put_off(way, &row, Some(&fault.message)).await?;
+                    self.refuse_edge(way, &row, &fault.message).await?;
                 }
                 Err(fault) => {
                     failed = Some(fault);
@@ -147,23 +152,19 @@ impl Worker {
         }
     }
 
-    async fn put_off(
+    /// An edge was refused: tried again some times, and then set aside.
+    async fn refuse_edge(
         &mut self,
         way: Way<'_>,
         row: &EdgeRow,
-        error: Option<&str>,
+        what: &str,
     ) -> Result<(), Failure> {
-        let tries = row.tries.saturating_add(1);
-        let due_ms = match error {
-            // Its object, or a person who runs the edges again, makes it due.
-            Some(_) if tries >= self.retry.attempts => i64::MAX,
-            Some(_) | None => later_ms(self.retry.pause(tries, None)),
-        };
-        self.state.put_off_edge(way.edge, row, error, due_ms).await?;
-        match error {
-            Some(_) => self.counts.faults.permanent += 1,
-            None => self.counts.faults.transient += 1,
-        }
+        let attempts = row.attempts.saturating_add(1);
+        let due_ms =
+            (attempts < self.retry.attempts).then(|| later_ms(self.retry.pause(attempts, None)));
+        self.state.refuse_edge(way.edge, row, what, due_ms, now_ms()).await?;
+        self.count(|counted| counted.refused += 1);
+        self.counts.faults.permanent += 1;
         Ok(())
     }
 }

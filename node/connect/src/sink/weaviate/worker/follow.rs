@@ -11,9 +11,12 @@ use tokio::time::Instant;
 use super::{Failure, Worker, now_ms};
 use crate::jobs::digest::digest;
 use crate::jobs::tenure::CONNECTORS;
+use crate::sink::weaviate::plan::look;
 
 /// What is taken from the feed at a time.
 const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 1024 };
+/// Pages of the feed that a run waits for: writers may be faster than the sink reads.
+const CATCH_UP_MAX: usize = 10_000;
 /// Records that are listed at a time.
 const LIST: usize = 1_000;
 
@@ -40,16 +43,20 @@ impl Worker {
         let settings = self.settings();
         if self.progress.settings != settings {
             let server = |settings: &str| settings.split(' ').next().map(str::to_owned);
-            if !self.progress.settings.is_empty()
-                && server(&self.progress.settings) != server(&settings)
-            {
+            let is_known = server(&self.progress.settings) == server(&settings);
+            if !is_known && !self.progress.settings.is_empty() {
                 self.state.forget_remote().await?;
             }
+            self.state.keep_edges(&self.config.edges).await?;
+            self.progress.asks = is_known;
             self.progress.settings = settings;
-            return self.list_again(None, false).await;
+            // What was deleted here may be there, by what another site has sent, or an earlier file of this one; but not in
+            // classes that were made just now.
+            let is_forced = !is_known && !self.classes.are_new();
+            return self.list_again(None, is_forced || self.progress.is_forced).await;
         }
         if self.progress.listing.is_some() || self.progress.cursor.is_none() {
-            return self.list_again(None, false).await;
+            return self.list_again(None, self.progress.is_forced).await;
         }
         let since = self.progress.cursor.as_deref().map(str::parse::<Since>);
         let Some(Ok(since)) = since else { return self.list_again(None, false).await };
@@ -64,8 +71,28 @@ impl Worker {
         }
     }
 
+    /// Where the configuration was another before: what it would send now. Above a number a person is asked.
+    pub(super) async fn ask_first(&mut self) -> Result<(), Failure> {
+        if !self.progress.asks {
+            return Ok(());
+        }
+        if self.progress.agreed != self.progress.settings {
+            let looked = look(&self.config, &self.filters, &self.node, &mut self.state, 0).await?;
+            let (sends, objects) = (looked.0.pushes(), looked.0.groups);
+            if sends > self.ask_over {
+                let name = &self.name;
+                return Err(Failure::Rest(format!(
+                    "its configuration has changed, and would send {sends} of {objects} objects: `branchline sink plan {name}` \
+                     shows them, `branchline sink run {name} --yes` sends them"
+                )));
+            }
+        }
+        self.progress.asks = false;
+        Ok(self.state.keep(&self.progress).await?)
+    }
+
     /// Which server, and what is sent to it.
-    fn settings(&self) -> String {
+    pub(super) fn settings(&self) -> String {
         let hash =
             |value: serde_json::Value| HEXLOWER.encode(digest(&value).get(..8).unwrap_or_default());
         let what = serde_json::to_value((&self.config.objects, &self.config.edges));
@@ -89,6 +116,7 @@ impl Worker {
         }
         self.progress.listing = Some(one.unwrap_or(0));
         self.progress.listed_to = None;
+        self.progress.is_forced = is_forced && one.is_none();
         self.counts.listing_end = one.map_or(self.config.objects.len(), |index| index + 1);
         self.counts.is_forced = is_forced;
         self.counts.listed = 0;
@@ -109,6 +137,7 @@ impl Worker {
         let object = self.config.objects.get(index).filter(|_| index < self.counts.listing_end);
         let Some(collection) = object.map(|object| object.collection.clone()) else {
             self.progress.listing = None;
+            self.progress.is_forced = false;
             self.state.keep(&self.progress).await?;
             return Ok(true);
         };
@@ -137,6 +166,20 @@ impl Worker {
         self.state.end().await?;
         self.counts.listed += page.len() as u64;
         Ok(true)
+    }
+
+    /// Hears all that the feed has by now.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Failure> {
+        for _ in 0..CATCH_UP_MAX {
+            let Some(feed) = &mut self.feed else { break };
+            let page = feed.page(PAGE).await?;
+            let is_end = page.is_end;
+            self.hear(page).await?;
+            if is_end {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Makes dirty what a page says, together with the place behind it.

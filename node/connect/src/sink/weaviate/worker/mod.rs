@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use super::classes::{Classes, NotFit};
 use super::config::WeaviateConfig;
 use super::names::Names;
+use super::plan::NotLooked;
 use super::remote::Remote;
 use super::state::{Progress, State};
 use crate::jobs::board::{JobError, Jobs};
@@ -85,6 +86,15 @@ impl From<Stopped> for Failure {
     }
 }
 
+impl From<NotLooked> for Failure {
+    fn from(error: NotLooked) -> Self {
+        match error {
+            NotLooked::Node(error) => Self::Node(error),
+            NotLooked::State(error) => Self::State(error),
+        }
+    }
+}
+
 impl From<NotFit> for Failure {
     fn from(error: NotFit) -> Self {
         match error {
@@ -114,6 +124,8 @@ pub(in crate::sink) struct Parts {
     pub(super) name: String,
     pub(super) config: WeaviateConfig,
     pub(super) retry: RetryConfig,
+    /// What a changed configuration may send without a person's yes.
+    pub(super) ask_over: u64,
     /// By collection.
     pub(super) filters: BTreeMap<String, Filter>,
     /// The node, in the space of the sink's collections.
@@ -128,6 +140,7 @@ pub(in crate::sink) struct Worker {
     name: String,
     config: WeaviateConfig,
     retry: RetryConfig,
+    ask_over: u64,
     filters: BTreeMap<String, Filter>,
     node: Handle,
     state: State,
@@ -182,11 +195,12 @@ impl Worker {
         commands: mpsc::Receiver<Request>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let Parts { name, config, retry, filters, node, state, jobs, remote } = parts;
+        let Parts { name, config, retry, ask_over, filters, node, state, jobs, remote } = parts;
         Self {
             name,
             config,
             retry,
+            ask_over,
             filters,
             node,
             state,
@@ -223,6 +237,13 @@ impl Worker {
             tracing::warn!(sink = %self.name, error = %failure, "the sink pauses");
             let is_over = match failure {
                 Failure::Rest(reason) => self.rest(reason).await,
+                Failure::Remote(fault) if fault.class == Class::Authentication => {
+                    let (name, what) = (&self.name, &fault.message);
+                    let reason = format!(
+                        "the server does not accept this office: {what}; see to the credential, then `branchline sink resume {name}`"
+                    );
+                    self.rest(reason).await
+                }
                 Failure::Remote(fault) if fault.class == Class::Transient => {
                     self.back_off.fail(&self.retry, &fault.message, fault.retry_after);
                     self.say(None).await;
@@ -287,7 +308,10 @@ impl Worker {
             let is_listing = self.progress.listing.is_some();
             let is_busy = match is_listing {
                 true => self.list().await?,
-                false => self.deliver().await?,
+                false => {
+                    self.ask_first().await?;
+                    self.deliver().await?
+                }
             };
             self.follow_orders(is_busy).await?;
             *pause = RETRY;

@@ -54,11 +54,14 @@ impl Worker {
             self.list_again(Some(index), true).await?;
         } else if flag("edges") {
             kind = "edges";
+            self.catch_up().await?;
             self.state.want_again(number("limit"), number("offset").unwrap_or(0)).await?;
         } else if flag("full") {
             kind = "full";
             self.list_again(None, true).await?;
         } else {
+            // What was written before the run was asked for belongs to it.
+            self.catch_up().await?;
             self.state.hurry(now_ms()).await?;
         }
         self.edges_due = true;
@@ -102,8 +105,8 @@ impl Worker {
         }
         let done = job.totals.objects.items + job.totals.edges.items + job.totals.counted.unchanged;
         if job.total == 0 {
-            let counts = self.state.counts().await?;
-            job.total = counts.dirty + counts.edges - counts.edges_confirmed;
+            let counts = self.state.counts(&self.config.edges).await?;
+            job.total = counts.dirty + counts.edges;
         }
         self.jobs.progress(job.id, done, Some(job.total.max(done)));
         Ok(())
@@ -111,9 +114,9 @@ impl Worker {
 
     /// Whether nothing waits but what was refused, or what has no other end yet.
     async fn is_done(&mut self) -> Result<bool, Failure> {
-        let waits = self.state.counts().await?.since_ms.is_some();
-        let edge = self.state.next_edge_due().await?.is_some_and(|due| due < i64::MAX);
+        let object = self.state.counts(&self.config.edges).await?.since_ms.is_some();
+        let edge = self.state.next_edge_due().await?.is_some();
         let between = self.next_at > tokio::time::Instant::now();
-        Ok(!waits && !edge && !self.edges_due && !between)
+        Ok(!object && !edge && !self.edges_due && !between)
     }
 }

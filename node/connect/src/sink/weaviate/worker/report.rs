@@ -132,7 +132,7 @@ impl Worker {
             (None, Some(Failure::Superseded(what))) => ("superseded", Some(what.clone())),
             (None, Some(failure)) => ("failed", Some(failure.to_string())),
             (None, None) if self.back_off.failures > 0 => {
-                ("backing off", Some(self.back_off.reason.clone()))
+                ("backing-off", Some(self.back_off.reason.clone()))
             }
             (None, None) if self.progress.listing.is_some() => ("listing", None),
             (None, None) if self.run.is_some() => ("running", None),
@@ -141,16 +141,16 @@ impl Worker {
     }
 
     async fn counted(&mut self, state: &str, reason: Option<String>) -> Result<Report, StoreError> {
-        let counts = self.state.counts().await?;
+        let counts = self.state.counts(&self.config.edges).await?;
         Ok(Report {
             state: state.to_owned(),
             reason,
             since_ms: self.counts.since_ms,
-            until_ms: (state == "backing off").then_some(self.back_off.until_ms),
+            until_ms: (state == "backing-off").then_some(self.back_off.until_ms),
             term: self.term,
             groups: counts.objects,
-            dirty: counts.dirty + counts.edges - counts.edges_confirmed,
-            quarantined: counts.aside,
+            dirty: counts.dirty + counts.edges,
+            quarantined: counts.aside + counts.edges_aside,
             waiting_since_ms: counts.since_ms,
             listed: if state == "listing" { self.counts.listed } else { 0 },
             counted: self.counts.counted,
