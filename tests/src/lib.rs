@@ -20,6 +20,7 @@ pub mod raw_peer;
 pub mod recorder;
 pub mod terminal;
 pub mod till;
+pub mod weaviate;
 pub mod web;
 pub mod wire;
 
