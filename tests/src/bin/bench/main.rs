@@ -25,6 +25,7 @@ mod sink;
 mod site;
 mod source;
 mod sql;
+mod weaviate;
 mod writing;
 
 use std::path::{Path, PathBuf};
@@ -101,6 +102,8 @@ enum Job {
     Source,
     /// A sink pushes orders with what belongs to them
     Sink,
+    /// A sink keeps records in a Weaviate
+    Weaviate,
     /// Rows of a database become records, by a bridge
     SqlCapture,
     /// Records become rows of a database, by a bridge
@@ -193,6 +196,7 @@ fn main() {
             Job::Documents => documents::run(&mut bench),
             Job::Source => source::run(&mut bench),
             Job::Sink => sink::run(&mut bench),
+            Job::Weaviate => weaviate::run(&mut bench),
             Job::SqlCapture => sql::capture::run(&mut bench),
             Job::SqlApply => sql::apply::run(&mut bench),
             Job::SqlTrigger => sql::trigger::run(&mut bench),
