@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use branchline_tests::weaviate::Server;
 use branchline_tests::web::Web;
 use branchline_tests::{Office, converge, eventually};
 use serde_json::{Value, json};
@@ -114,6 +115,7 @@ fn every_recipe_of_the_page_is_run() {
             "Branch sales to head office",
             "An account list every night",
             "Orders to an ERP",
+            "Search in Weaviate",
             "An event log shared by offices",
         ]
     );
@@ -201,6 +203,24 @@ fn orders_of_a_branch_are_pushed_to_an_erp_with_what_belongs_to_them() {
     assert_eq!(orders.lock().unwrap().len(), 1, "one that is not sent does not count");
     kitchen.north.run(["delete", "orders", "7"]).ok();
     eventually("it is gone", || orders.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_catalogue_can_be_searched_in_weaviate() {
+    let kitchen = Kitchen::new(&[("WEAVIATE_KEY", "s3cret-key")]);
+    let weaviate = Server::start_with_key("s3cret-key");
+    let printed =
+        kitchen.cook("Search in Weaviate", &[("https://weaviate.example.com", weaviate.url())]);
+    assert!(printed.contains("products/sencha"), "{printed}");
+    eventually("what has changed since is there", || {
+        let there = weaviate.there();
+        let objects: Vec<_> = there.objects.iter().collect();
+        let [((class, _), sencha)] = objects[..] else { return false };
+        class == "Product" && sencha["price"] == json!(13.0) && there.edges_in_all() == 0
+    });
+    let there = weaviate.there();
+    assert_eq!(there.classes["Product"]["since"]["dataType"], json!(["date"]));
+    assert_eq!(there.classes["Product"]["hasSupplier"]["dataType"], json!(["Supplier"]));
 }
 
 #[test]
