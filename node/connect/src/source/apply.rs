@@ -35,7 +35,8 @@ pub(super) struct Target<'a> {
 struct Parts<'a> {
     target: &'a Target<'a>,
     run: &'a Run,
-    edits: Vec<RecordEdit>,
+    /// Ids, and fields as JSON: a fraction of what the edits take.
+    edits: Vec<(String, String)>,
     bytes: usize,
     counts: Counts,
     refused: Vec<RefusedItem>,
@@ -214,12 +215,13 @@ impl Parts<'_> {
         if self.run.is_dry {
             return Ok(());
         }
-        let bytes: usize = fields.iter().map(|(name, value)| name.len() + value_bytes(value)).sum();
+        let fields = Json::Object(fields).to_string();
+        let bytes = fields.len();
         if self.bytes.saturating_add(bytes) > PART_BYTES || self.edits.len() >= PART_RECORDS {
             self.flush(None).await?;
         }
         self.bytes = self.bytes.saturating_add(bytes);
-        self.edits.push(compare::edit(self.target.collection, &id, fields));
+        self.edits.push((id, fields));
         Ok(())
     }
 
@@ -237,7 +239,10 @@ impl Parts<'_> {
         self.bytes = 0;
         // An item that the collection does not take is left out, and said: what is wrong with it is no reason against others.
         loop {
-            let mut all = edits.clone();
+            let mut all = Vec::with_capacity(edits.len().saturating_add(1));
+            for (id, fields) in &edits {
+                all.push(self.edit(id, fields)?);
+            }
             if let Some(next_since) = last {
                 let Target { history, .. } = self.target;
                 let Json::Object(row) = history.completed(self.counts, next_since) else {
@@ -276,21 +281,16 @@ impl Parts<'_> {
         }
     }
 
-    fn refuse(&mut self, edit: RecordEdit, error: &WriteError) {
+    fn edit(&self, id: &str, fields: &str) -> Result<RecordEdit, Failure> {
+        // They were written by this run.
+        let fields = serde_json::from_str(fields);
+        let fields = fields.map_err(|error| Failure::Refused(format!("object {id}: {error}")))?;
+        Ok(compare::edit(self.target.collection, id, fields))
+    }
+
+    fn refuse(&mut self, (id, _): (String, String), error: &WriteError) {
         self.counts.updated = self.counts.updated.saturating_sub(1);
         self.counts.refused += 1;
-        self.refused.push(RefusedItem { id: Some(edit.id), what: error.to_string() });
-    }
-}
-
-/// About how many bytes a value takes.
-fn value_bytes(value: &Json) -> usize {
-    match value {
-        Json::String(text) => text.len(),
-        Json::Array(items) => items.iter().map(value_bytes).sum(),
-        Json::Object(fields) => {
-            fields.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
-        }
-        Json::Null | Json::Bool(_) | Json::Number(_) => 8,
+        self.refused.push(RefusedItem { id: Some(id), what: error.to_string() });
     }
 }
