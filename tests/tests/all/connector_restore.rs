@@ -75,8 +75,8 @@ fn after_a_restore_sinks_and_sources_wait_and_nothing_is_doubled() {
     put(&head, "1", "new");
     put(&head, "2", "new");
     head.run(["source", "run", "crm", "--wait"]).ok();
-    eventually("both are there", || orders.lock().unwrap().len() == 2);
-    eventually("that is known", || head.get("/v1/sinks/erp")["dirty"] == 0);
+    head.run(["sink", "run", "erp", "--wait"]).ok();
+    assert_eq!(orders.lock().unwrap().len(), 2);
     head.run(["backup", "create", backup]).ok();
 
     // What the backup does not know: a change, an order, a run, and another sink.
@@ -87,8 +87,8 @@ fn after_a_restore_sinks_and_sources_wait_and_nothing_is_doubled() {
     put(&head, "3", "new");
     head.run(["source", "run", "crm", "--full", "--wait"]).ok();
     for (name, orders) in [("erp", &orders), ("shop", &sold)] {
-        eventually(&format!("{name} has three"), || orders.lock().unwrap().len() == 3);
-        eventually("that is known", || head.get(&format!("/v1/sinks/{name}"))["dirty"] == 0);
+        head.run(["sink", "run", name, "--wait"]).ok();
+        assert_eq!(orders.lock().unwrap().len(), 3, "{name}");
     }
     converge(&[&head, &north]);
     let before = (orders.lock().unwrap().clone(), sold.lock().unwrap().clone());
