@@ -16,7 +16,7 @@ pub(crate) enum ConnectorCommand {
     /// Push what is made of records to a third party, and keep it in step
     #[command(subcommand)]
     Sink(SinkCommand),
-    /// Look at the runs of sources and sinks: those that wait, are at work, and have ended
+    /// Look at the runs of sources and sinks, and at bridges' loads: those that wait, are at work, and have ended
     #[command(subcommand)]
     Jobs(JobsCommand),
 }

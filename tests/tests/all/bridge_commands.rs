@@ -83,6 +83,39 @@ fn a_plan_needs_no_node_shows_everything_and_changes_nothing() {
 }
 
 #[test]
+fn what_is_read_as_a_whole_is_a_job_that_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut office, _till) = bridged(folder.path());
+    let jobs = |office: &Office| {
+        let listed = json(&office.run(["--json", "jobs", "list"]).ok());
+        let of = |job: &Value| (job["connector"] == "bridge till").then(|| job.clone());
+        listed["jobs"].as_array().unwrap().iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let ended = |office: &Office, count: usize| {
+        eventually(&format!("{count} jobs have ended"), || {
+            let jobs = jobs(office);
+            jobs.len() == count && jobs.iter().all(|job| job["state"] == "completed")
+        });
+    };
+    ended(&office, 1);
+    let load = &jobs(&office)[0];
+    assert_eq!(
+        (&load["order"]["tables"][0], &load["result"]["rows"]),
+        (&"products".into(), &1.into()),
+        "{load}"
+    );
+    office.run(["bridge", "resync", "till", "--from", "database", "--yes"]).ok();
+    ended(&office, 2);
+    // One that the node did not come to end is ended by the next.
+    office.kill();
+    office.start();
+    until_state(&office, "running");
+    ended(&office, 2);
+    let listed = office.run(["jobs", "list"]).ok();
+    assert!(listed.contains("bridge till"), "{listed}");
+}
+
+#[test]
 fn rows_and_records_follow_each_other_and_what_is_refused_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let (office, till) = bridged(folder.path());

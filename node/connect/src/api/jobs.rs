@@ -22,7 +22,7 @@ pub struct JobsAnswer {
 pub struct JobAnswer {
     /// Its number.
     pub id: u64,
-    /// Whose it is: `source crm`, `sink netsuite`.
+    /// Whose it is: `source crm`, `sink netsuite`, `bridge till`.
     pub connector: String,
     /// What was asked for.
     pub order: Value,
@@ -62,7 +62,7 @@ impl JobAnswer {
     }
 }
 
-/// The jobs of this site: runs that wait, are at work, and have ended.
+/// The jobs of this site: runs, and bridges' reading of whole tables, that wait, are at work, and have ended.
 #[utoipa::path(
     get,
     path = "/v1/jobs",

@@ -85,7 +85,7 @@ impl Extension for Connect {
             let (handle, folder) = (context.handle.clone(), context.folder.clone());
             let jobs = Arc::new(Jobs::open(&folder).await?);
             let inner = Inner {
-                bridges: Bridges::new(handle.clone(), folder.clone()),
+                bridges: Bridges::new(handle.clone(), folder.clone()).with_jobs(Arc::clone(&jobs)),
                 sinks: Sinks::new(
                     handle.clone(),
                     folder.clone(),

@@ -96,7 +96,7 @@ impl JobState {
 pub struct Job {
     /// Its number, from 1.
     pub id: u64,
-    /// Whose it is: `source crm`, `sink netsuite`.
+    /// Whose it is: `source crm`, `sink netsuite`, `bridge till`.
     pub connector: String,
     /// What was asked for.
     pub order: Value,
@@ -387,7 +387,7 @@ impl Jobs {
 async fn opened(folder: &Path) -> Result<Store, StoreError> {
     let mut store = Store::open(folder.join(FILE), &FORM).await?;
     let sql = "UPDATE job SET state = 'waiting', note = 'the node stopped while it was at work' \
-        WHERE state IN ('running', 'backing-off')";
+        WHERE state IN ('running', 'backing-off', 'paused')";
     store.run(sql).await?;
     Ok(store)
 }
@@ -422,6 +422,7 @@ mod tests {
         assert_eq!((first, second, other), (1, 2, 3));
         jobs.set(first, JobState::Running, "").await.unwrap();
         jobs.progress(first, 10, Some(100));
+        jobs.set(other, JobState::Paused, "a person has to see to it").await.unwrap();
         let shown = jobs.show(first).await.unwrap();
         assert_eq!(shown.progress, Progress { done: 10, total: Some(100) });
         assert!(shown.begun_ms.is_some() && shown.ended_ms.is_none());
@@ -430,6 +431,7 @@ mod tests {
         let next = jobs.next("source crm").await.unwrap().unwrap();
         assert_eq!((next.id, &next.order), (first, &json!({ "full": true })));
         assert!(next.note.contains("stopped"), "{next:?}");
+        assert_eq!(jobs.next("sink erp").await.unwrap().map(|job| job.id), Some(other));
         jobs.end(first, JobState::Completed, "", &json!({ "updated": 3 })).await.unwrap();
         assert_eq!(jobs.next("source crm").await.unwrap().unwrap().id, second);
         let shown = jobs.show(first).await.unwrap();

@@ -8,7 +8,7 @@ mod bind;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use branchline_node::Handle;
@@ -25,6 +25,7 @@ use super::sqlite::SqliteDatabase;
 use super::state::{State, StateError};
 use super::worker::trial::Trial;
 use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
+use crate::jobs::board::Jobs;
 use crate::jobs::secret::{self, SecretError};
 use crate::jobs::{duration, duration::BadDuration};
 
@@ -86,6 +87,7 @@ pub struct Bridges {
     node: Handle,
     folder: PathBuf,
     running: Mutex<BTreeMap<String, Running>>,
+    jobs: Option<Arc<Jobs>>,
     trial: Trial,
 }
 
@@ -108,7 +110,7 @@ fn secrets(config: &BridgeConfig) -> Secrets {
 impl Bridges {
     /// No bridges yet. `folder`: where each keeps its state.
     pub fn new(node: Handle, folder: PathBuf) -> Self {
-        Self { node, folder, running: Mutex::default(), trial: Trial::default() }
+        Self { node, folder, running: Mutex::default(), jobs: None, trial: Trial::default() }
     }
 
     /// Brings the bridges to what a configuration says: those that are new or changed, or have another password, are
@@ -151,6 +153,12 @@ impl Bridges {
             task.abort();
             let _ = task.await;
         }
+    }
+
+    /// Bridges whose loads are jobs that people see.
+    #[must_use]
+    pub fn with_jobs(self, jobs: Arc<Jobs>) -> Self {
+        Self { jobs: Some(jobs), ..self }
     }
 
     /// Bridges that a test does something to.
@@ -281,6 +289,7 @@ impl Bridges {
             config: config.clone(),
             node: self.node.clone(),
             state: state_file(&self.folder, &config.name),
+            jobs: self.jobs.clone(),
             trial: self.trial.clone(),
         };
         let secrets = secrets(&config);
@@ -323,6 +332,7 @@ struct Beginning {
     config: BridgeConfig,
     node: Handle,
     state: PathBuf,
+    jobs: Option<Arc<Jobs>>,
     trial: Trial,
 }
 
@@ -395,8 +405,8 @@ impl Beginning {
         let (mappings, unbound) = tables;
         let poll = duration::parse(&self.config.poll)?;
         let name = self.config.name.clone();
-        let trial = self.trial.clone();
-        Ok(Parts { name, node, database, state, mappings, unbound, poll, trial })
+        let (jobs, trial) = (self.jobs.clone(), self.trial.clone());
+        Ok(Parts { name, node, database, state, mappings, unbound, poll, jobs, trial })
     }
 }
 

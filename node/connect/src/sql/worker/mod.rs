@@ -11,6 +11,7 @@
 //! | `wanted` | what a record asks of its row |
 //! | `apply` | waiting records become rows, in one transaction with the batch's number |
 //! | `load` | the rows and records that were there before |
+//! | `job` | that as a job that people see |
 //! | `resync` | one side holds, because a person has said so |
 //! | `declare` | the schemas that the collections need |
 //! | `acknowledge` | which captured rows another site has confirmed |
@@ -25,6 +26,7 @@ mod command;
 mod compare;
 mod declare;
 mod drain;
+mod job;
 mod listen;
 mod load;
 mod open;
@@ -37,6 +39,7 @@ mod wanted;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use branchline_node::Handle;
@@ -49,6 +52,7 @@ use super::cell::Key;
 use super::database::{Class, Database, DbError};
 use super::mapping::Mapping;
 use super::state::{Phase, Progress, State, StateError, Steps, TableState};
+use crate::jobs::board::Jobs;
 
 pub use command::{Answer, Command, PAUSED, RESTORED, Request, Side, Wrong};
 pub use report::{Report, TableReport};
@@ -125,6 +129,8 @@ pub(crate) struct Parts {
     pub(crate) unbound: BTreeMap<u32, String>,
     /// How often the database is looked at.
     pub(crate) poll: Duration,
+    /// The jobs of the site; `None`: it is nobody's to see.
+    pub(crate) jobs: Option<Arc<Jobs>>,
     /// What a test does to it.
     pub(crate) trial: Trial,
 }
@@ -171,6 +177,9 @@ pub(crate) struct Worker {
     commands: mpsc::Receiver<Request>,
     report: watch::Sender<Report>,
     counts: report::Counts,
+    jobs: Option<Arc<Jobs>>,
+    /// The job of the tables that are read as a whole.
+    job: job::TableJob,
     trial: Trial,
 }
 
@@ -180,7 +189,7 @@ impl Worker {
         commands: mpsc::Receiver<Request>,
         report: watch::Sender<Report>,
     ) -> Self {
-        let Parts { name, node, database, state, mappings, unbound, poll, trial } = parts;
+        let Parts { name, node, database, state, mappings, unbound, poll, jobs, trial } = parts;
         let now = Instant::now();
         Self {
             name,
@@ -212,6 +221,8 @@ impl Worker {
             commands,
             report,
             counts: report::Counts::default(),
+            jobs,
+            job: job::TableJob::default(),
             trial,
         }
     }
@@ -246,6 +257,7 @@ impl Worker {
                 break;
             }
             tracing::warn!(bridge = %self.name, error = %failure, "the bridge pauses");
+            self.hold_job(&failure).await;
             let is_over = match failure {
                 Failure::Rest(reason) => self.rest(reason).await,
                 failure => {
@@ -332,7 +344,9 @@ impl Worker {
             self.catalogue_due = Instant::now() + CATALOGUE_EVERY;
         }
         let mut is_busy = self.drain().await?;
+        self.follow_job().await;
         is_busy |= self.load().await?;
+        self.follow_job().await;
         tokio::time::sleep_until(self.rest_until).await;
         is_busy |= self.apply_in_turn().await?;
         self.retry_captures().await?;
