@@ -53,10 +53,10 @@ pub(super) async fn apply(
     let (listed, gone) = spool.counts().await?;
     // Where an item could not even be named, it is not known what was not listed.
     let is_whole = run.is_full && !run.has_nameless;
-    if is_whole {
-        guard(target, spool, run, listed).await?;
-    }
     let version = Version { number: run.number, started: run.started };
+    if is_whole {
+        guard(target, spool, run, version, listed).await?;
+    }
     let counts = Counts {
         listed,
         pages: run.pages,
@@ -73,9 +73,13 @@ pub(super) async fn apply(
         done = done.saturating_add(objects.len() as u64);
         let views = views(target, objects.iter().map(|object| object.id.clone())).await?;
         for object in &objects {
-            if let Some(fields) = compare::of_object(object, views.get(&object.id), version) {
+            let view = views.get(&object.id);
+            if let Some(fields) = compare::of_object(object, view, version) {
                 parts.counts.updated += 1;
                 parts.add(object.id.clone(), fields).await?;
+            } else if view.is_some_and(|view| version.has_changed(view)) {
+                // A part that was written before the run was broken off.
+                parts.counts.updated += 1;
             }
         }
         progress(done, listed.saturating_add(gone));
@@ -88,7 +92,11 @@ pub(super) async fn apply(
         let views = views(target, page.iter().map(|(id, ..)| id.clone())).await?;
         for (id, was_gone_before, is_listed) in page {
             let Some(view) = views.get(&id).filter(|view| !view.deleted) else { continue };
-            if Status::of(view) == Status::Deleted || (is_listed && was_gone_before) {
+            if Status::of(view) == Status::Deleted {
+                parts.counts.deleted += u64::from(version.has_changed(view));
+                continue;
+            }
+            if is_listed && was_gone_before {
                 continue;
             }
             if is_listed && parts.revives(spool, &id, view).await? {
@@ -101,9 +109,11 @@ pub(super) async fn apply(
     if is_whole {
         let mut after = None;
         loop {
-            let page = active(target, after).await?;
+            let page = active(target, after, version).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
+            let before = page.iter().filter(|(_, stand)| *stand == Stand::InactiveByThis);
+            parts.counts.inactive += before.count() as u64;
             for id in unlisted(spool, &page).await? {
                 parts.counts.inactive += 1;
                 parts.add(id, compare::of_gone(Status::Inactive, version)).await?;
@@ -123,15 +133,16 @@ async fn guard(
     target: &Target<'_>,
     spool: &mut Spool,
     run: &Run,
+    version: Version,
     listed: u64,
 ) -> Result<(), Failure> {
     let (mut active_count, mut gone) = (0_u64, 0_u64);
     let mut after = None;
     loop {
-        let page = active(target, after).await?;
+        let page = active(target, after, version).await?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
-        active_count += page.iter().filter(|(_, is_active)| *is_active).count() as u64;
+        active_count += page.iter().filter(|(_, stand)| *stand == Stand::Active).count() as u64;
         gone += unlisted(spool, &page).await?.len() as u64;
     }
     let most = active_count as f64 * target.guard;
@@ -145,9 +156,9 @@ async fn guard(
 }
 
 /// The active ones among the records of a page that the run has not met in any way.
-async fn unlisted(spool: &mut Spool, page: &[(String, bool)]) -> Result<Vec<String>, Failure> {
-    let ids: Vec<&str> =
-        page.iter().filter(|(_, is_active)| *is_active).map(|(id, _)| id.as_str()).collect();
+async fn unlisted(spool: &mut Spool, page: &[(String, Stand)]) -> Result<Vec<String>, Failure> {
+    let active = page.iter().filter(|(_, stand)| *stand == Stand::Active);
+    let ids: Vec<&str> = active.map(|(id, _)| id.as_str()).collect();
     let listed = spool.listed(&ids).await?;
     let is_unlisted = |id: &&str| {
         let met = listed.get(*id).copied().unwrap_or_default();
@@ -156,11 +167,23 @@ async fn unlisted(spool: &mut Spool, page: &[(String, bool)]) -> Result<Vec<Stri
     Ok(ids.iter().filter(|id| is_unlisted(id)).map(|id| (*id).to_owned()).collect())
 }
 
-/// The records behind one, by id, and of each whether it is an active one of this source.
+/// How a record stands before the end of a full run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    /// It is an active one of this source.
+    Active,
+    /// The run itself has let it become inactive, before it was broken off.
+    InactiveByThis,
+    /// Anything else.
+    Other,
+}
+
+/// The records behind one, by id, and how each stands.
 async fn active(
     target: &Target<'_>,
     after: Option<String>,
-) -> Result<Vec<(String, bool)>, ReadError> {
+    version: Version,
+) -> Result<Vec<(String, Stand)>, ReadError> {
     let collection = target.collection.to_owned();
     target
         .node
@@ -168,9 +191,13 @@ async fn active(
             let mut page = Vec::new();
             read::each_of(reader, space, &collection, after.as_deref(), |id, view| {
                 let is_of_source = view.fields.contains_key("external_id");
-                let is_active =
-                    !view.deleted && is_of_source && Status::of(&view) == Status::Active;
-                page.push((id, is_active));
+                let stand = match Status::of(&view) {
+                    _ if view.deleted || !is_of_source => Stand::Other,
+                    Status::Active => Stand::Active,
+                    Status::Inactive if version.has_changed(&view) => Stand::InactiveByThis,
+                    Status::Inactive | Status::Deleted => Stand::Other,
+                };
+                page.push((id, stand));
                 Ok(page.len() < PAGE as usize)
             })?;
             Ok(page)

@@ -1,6 +1,6 @@
 //! What becomes of one object's record.
 
-use branchline_node::records::{Edit, RecordEdit, View, fields_into_json};
+use branchline_node::records::{Edit, RecordEdit, Value, View, fields_into_json};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
@@ -16,6 +16,15 @@ pub(super) struct Version {
     pub(super) number: u64,
     /// When it began.
     pub(super) started: Timestamp,
+}
+
+impl Version {
+    /// Whether this run has changed a record last: one that writes its parts may be broken off between them.
+    pub(super) fn has_changed(self, view: &View) -> bool {
+        let number = i64::try_from(self.number).unwrap_or(i64::MAX);
+        let version = view.fields.get("sync_version");
+        self.number > 0 && matches!(version, Some(Value::Int(found)) if *found == number)
+    }
 }
 
 /// A record's state, as far as the source is concerned.
@@ -162,8 +171,6 @@ fn is_same_value(found: &Json, value: &Json) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use branchline_node::records::Value;
-
     use super::*;
 
     const NOW: Version = Version { number: 7, started: Timestamp::UNIX_EPOCH };

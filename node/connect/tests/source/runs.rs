@@ -282,3 +282,32 @@ async fn a_run_too_large_for_one_entry_comes_in_parts_and_its_row_last() {
     assert_eq!(changed.iter().filter(|key| key.starts_with("accounts/")).count(), 5_000);
     assert_eq!(puller.row(1).await["accounts_updated"], 5_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_broken_off_between_its_parts_counts_what_it_wrote_before() {
+    let puller = Puller::start().await;
+    for id in ["a", "b", "c", "d", "e", "f", "g"] {
+        puller.provider.set(id, 1, "");
+    }
+    puller.pull(RUN).await;
+    for id in ["a", "b"] {
+        puller.provider.set(id, 2, ",\"n\":2");
+    }
+    puller.provider.delete("c");
+    puller.provider.has().accounts.remove("d");
+    // The first part of run 2, as it was written before the node died.
+    let data =
+        |id: &str| format!("{{\"id\":\"{id}\",\"updated_at\":\"2026-03-01T08:02:00Z\",\"n\":2}}");
+    let office = &puller.office;
+    office.merge("accounts", "a", json!({ "data": data("a"), "sync_version": 2 })).await;
+    office.merge("accounts", "c", json!({ "status": "deleted", "sync_version": 2 })).await;
+    office.merge("accounts", "d", json!({ "status": "inactive", "sync_version": 2 })).await;
+    puller.pull(FULL).await;
+    let row = puller.row(2).await;
+    let counts = ["accounts_updated", "accounts_deleted", "accounts_inactive"];
+    assert_eq!(counts.map(|name| row[name].clone()), [json!(2), json!(1), json!(1)], "{row}");
+    assert_eq!(puller.account("b").await["sync_version"], 2);
+    puller.pull(FULL).await;
+    let row = puller.row(3).await;
+    assert_eq!(counts.map(|name| row[name].clone()), [json!(0), json!(0), json!(0)], "{row}");
+}
