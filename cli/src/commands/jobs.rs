@@ -90,7 +90,10 @@ fn show(context: &Context, job: &JobAnswer) -> Result<(), CliError> {
 fn figures(result: &Value) -> Vec<String> {
     let Value::Object(fields) = result else { return Vec::new() };
     let of = |(name, value): (&String, &Value)| match value {
-        Value::Object(_) => figures(value),
+        Value::Object(_) => figures(value).iter().map(|line| format!("{name} {line}")).collect(),
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_object) => {
+            items.iter().map(|item| format!("{name}: {}", figures(item).join(", "))).collect()
+        }
         Value::Null => Vec::new(),
         other => vec![format!("{name}: {}", visible(&output::cell(other)))],
     };

@@ -16,15 +16,18 @@
 //! | `push` | one group's way: representation, digest, request, confirmation |
 //! | `item` | what a [`Sink`] is asked to do |
 //! | `http` | the kind that is described by URLs and expressions |
+//! | `task` | what the task of a sink does, whatever it sends; `failure`, `back_off`: why it does not go on |
 //! | `worker` | one sink at work |
 //! | `survey` | what a sink would push |
 //! | `verify` | what others have changed at the remote |
 //! | `sinks` | the sinks of a site |
 //! | `weaviate` | the kind that keeps objects and edges in Weaviate |
 
+mod back_off;
 pub mod check;
 pub mod config;
 pub mod delivered;
+mod failure;
 mod fresh;
 pub mod gather;
 mod http;
@@ -35,6 +38,7 @@ pub mod shape;
 pub mod sinks;
 pub mod state;
 pub mod survey;
+mod task;
 pub mod trial;
 pub mod verify;
 pub mod weaviate;

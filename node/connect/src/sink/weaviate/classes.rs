@@ -76,7 +76,17 @@ impl Classes {
                 for (name, kind) in &object.properties {
                     plain.push(NewProperty::Plain { name, kind });
                 }
-                remote.make_class(&object.class, object.vectorizer.as_deref(), &plain).await?;
+                let made = remote.make_class(&object.class, object.vectorizer.as_deref(), &plain);
+                made.await.map_err(|fault| match fault.status {
+                    Some(404 | 405) => Fault {
+                        message: format!(
+                            "there is no Weaviate at url, which is without a path as a rule: http://weaviate:8080; {}",
+                            fault.message
+                        ),
+                        ..fault
+                    },
+                    _ => fault,
+                })?;
                 self.made += 1;
                 remote.class(&object.class).await?.unwrap_or_default()
             }
@@ -100,7 +110,7 @@ impl Classes {
             Some(there) if there.kinds.iter().any(|there| there == kind) => Ok(()),
             Some(there) => Err(NotFit::Other(format!(
                 "the property {name} of the class {class} is there as {}, expected {kind}: a type never changes, so call the \
-                 property otherwise or give what is there",
+                 property otherwise in branchline.toml, or name the type that is there",
                 there.kinds.join(", ")
             ))),
             None => {

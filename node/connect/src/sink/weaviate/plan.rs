@@ -126,6 +126,11 @@ fn planned(row: ObjectRow, stand: Stand, counting: &mut Counting) -> Option<Plan
             counting.unchanged += 1;
             None
         }
+        // It was refused as it is, and is tried again some times at most.
+        Stand::Made(_) if row.error.is_some() => {
+            counting.aside += 1;
+            Some(Planned { id, action: "set aside", representation: None, error: row.error })
+        }
         Stand::Made(made) => {
             let action = if row.is_confirmed { "update" } else { "create" };
             match row.is_confirmed {

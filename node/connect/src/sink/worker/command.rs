@@ -11,6 +11,7 @@ use crate::jobs::store::StoreError;
 use crate::jobs::tenure::{Tenure, TenureError};
 use crate::sink::delivered::{self, Delivered};
 use crate::sink::state::{GroupRow, Phase, RunRow, Which};
+use crate::sink::task::demand_tenure;
 
 /// Why a sink rests that a person has paused.
 pub const PAUSED: &str = "paused by a person";
@@ -164,13 +165,7 @@ impl Worker {
     }
 
     /// Carries a command out.
-    pub(super) async fn obey(&mut self, request: Request) {
-        let answer = self.carry_out(request.command).await;
-        // Whoever asked may be gone.
-        let _ = request.reply.send(answer);
-    }
-
-    async fn carry_out(&mut self, command: Command) -> Answer {
+    pub(super) async fn carry_out(&mut self, command: Command) -> Answer {
         match command {
             Command::Pause => {
                 if self.progress.paused.is_none() {
@@ -297,13 +292,8 @@ impl Worker {
         self.counts.term = tenure.term;
         if !tenure.is_of(&self.node) {
             self.pusher = None;
-            let site = tenure.site_name(&self.node).await?;
-            let name = &self.config.name;
-            return Err(Failure::Superseded(format!(
-                "{site} runs this sink since {}; `branchline sink takeover {name}` takes it over to this site",
-                tenure.since
-            )));
         }
+        demand_tenure(&self.node, &self.config.name, &tenure).await?;
         if self.pusher.as_ref().is_none_or(|pusher| pusher.term != tenure.term) {
             self.pusher = Some(std::sync::Arc::new((self.make_pusher)(tenure.term)));
         }

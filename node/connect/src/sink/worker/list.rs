@@ -9,6 +9,7 @@ use crate::sink::delivered::{self, Delivered};
 use crate::sink::fresh::{self, PAGE};
 use crate::sink::state::Phase;
 use crate::sink::survey::{Counting, Surveyor};
+use crate::sink::task::Task;
 
 impl Worker {
     /// One page of what was there before; returns whether there is more to do at once.

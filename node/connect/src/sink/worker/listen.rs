@@ -2,35 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use branchline_node::feed::{Consumer, FeedError, FeedPage, PageBounds, Since};
+use branchline_node::feed::{FeedError, FeedPage, Since};
 use branchline_node::records::{Item, RecordKey, read};
-use tokio::time::Instant;
 
 use super::{Failure, Worker, now_ms};
 use crate::jobs::tenure::CONNECTORS;
 use crate::sink::shape::{Shape, at, ids_of};
 use crate::sink::state::Phase;
-
-/// What is taken from the feed at a time.
-const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 1024 };
-/// Pages of the feed that a run waits for: writers may be faster than the sink reads.
-const CATCH_UP_MAX: usize = 10_000;
-
-/// Waits for what the feed tells next, at most `patience`.
-pub(super) async fn something(
-    feed: &mut Option<Consumer>,
-    patience: Duration,
-) -> Result<Option<FeedPage>, FeedError> {
-    match feed {
-        Some(feed) => feed.next_page(PAGE, Instant::now() + patience).await.map(Some),
-        None => {
-            tokio::time::sleep(patience).await;
-            Ok(None)
-        }
-    }
-}
+use crate::sink::task::{CATCH_UP_MAX, PAGE};
 
 impl Worker {
     /// Follows the feed from where it was followed to.

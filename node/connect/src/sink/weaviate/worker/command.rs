@@ -8,33 +8,14 @@ use crate::jobs::tenure::Tenure;
 use crate::sink::delivered::Delivered;
 use crate::sink::weaviate::answer::EdgeAnswer;
 use crate::sink::weaviate::state::{Meant, ObjectRow, RefusedEdge, RunRow, Which};
-use crate::sink::worker::{
-    Answer, Command, GroupAnswer, PAUSED, Request, Requeue, RunOrder, Wrong,
-};
+use crate::sink::worker::{Answer, Command, GroupAnswer, PAUSED, Requeue, RunOrder, Wrong};
 
 /// How the place of a page begins that begins with edges; objects have a slash in theirs.
 const EDGES_BEHIND: &str = "edges+";
 
-impl From<Failure> for Wrong {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::State(error) => Self::File(error),
-            Failure::Jobs(error) => Self::Jobs(error),
-            Failure::Tenure(error) => Self::Tenure(error),
-            failure => Self::Failed(failure.to_string()),
-        }
-    }
-}
-
 impl Worker {
     /// Carries a command out.
-    pub(super) async fn obey(&mut self, request: Request) {
-        let answer = self.carry_out(request.command).await;
-        // Whoever asked may be gone.
-        let _ = request.reply.send(answer);
-    }
-
-    async fn carry_out(&mut self, command: Command) -> Answer {
+    pub(super) async fn carry_out(&mut self, command: Command) -> Answer {
         match command {
             Command::Pause => {
                 if self.progress.paused.is_none() {

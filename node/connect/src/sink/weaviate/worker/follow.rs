@@ -1,38 +1,17 @@
 //! What is there, and what changes: which records are dirty.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use branchline_node::feed::{Consumer, FeedError, FeedPage, PageBounds, Since};
-use branchline_node::records::{Item, read};
+use branchline_node::feed::{FeedError, FeedPage, Since};
+use branchline_node::records::Item;
 use data_encoding::HEXLOWER;
-use tokio::time::Instant;
 
 use super::{Failure, Worker, now_ms};
 use crate::jobs::digest::digest;
 use crate::jobs::tenure::CONNECTORS;
+use crate::sink::fresh;
+use crate::sink::task::{CATCH_UP_MAX, PAGE};
 use crate::sink::weaviate::plan::look;
-
-/// What is taken from the feed at a time.
-const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 1024 };
-/// Pages of the feed that a run waits for: writers may be faster than the sink reads.
-const CATCH_UP_MAX: usize = 10_000;
-/// Records that are listed at a time.
-const LIST: usize = 1_000;
-
-/// Waits for what the feed says next, at most `patience`.
-pub(super) async fn something(
-    feed: &mut Option<Consumer>,
-    patience: Duration,
-) -> Result<Option<FeedPage>, FeedError> {
-    match feed {
-        Some(feed) => feed.next_page(PAGE, Instant::now() + patience).await.map(Some),
-        None => {
-            tokio::time::sleep(patience).await;
-            Ok(None)
-        }
-    }
-}
 
 impl Worker {
     /// Begins where the sink was before; with everything where it has other settings, and as with a new one where it has
@@ -141,16 +120,7 @@ impl Worker {
             self.state.keep(&self.progress).await?;
             return Ok(true);
         };
-        let (of, after) = (collection.clone(), self.progress.listed_to.clone());
-        let page = self.node.read(move |tables, space| {
-            let mut page = Vec::new();
-            read::each_row(tables, space, &of, after.as_deref(), |id, _| {
-                page.push(id.to_owned());
-                Ok(page.len() < LIST)
-            })?;
-            Ok(page)
-        });
-        let page: Vec<String> = page.await?;
+        let page = fresh::ids(&self.node, &collection, self.progress.listed_to.clone()).await?;
         self.state.begin().await?;
         for id in &page {
             self.state.touch(&collection, id, self.counts.is_forced, now_ms()).await?;

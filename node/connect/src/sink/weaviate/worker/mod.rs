@@ -21,9 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use branchline_node::Handle;
-use branchline_node::feed::{Consumer, FeedError};
-use branchline_node::handle::{ReadError, Stopped};
-use branchline_node::records::NotWritten;
+use branchline_node::feed::Consumer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -33,58 +31,16 @@ use super::names::Names;
 use super::plan::NotLooked;
 use super::remote::Remote;
 use super::state::{Progress, State};
-use crate::jobs::board::{JobError, Jobs};
-use crate::jobs::fault::{Class, Fault};
+use crate::jobs::board::Jobs;
+use crate::jobs::fault::Class;
 use crate::jobs::jq::Filter;
 use crate::jobs::retry::RetryConfig;
 use crate::jobs::store::StoreError;
-use crate::jobs::tenure::{Tenure, TenureError};
-use crate::sink::worker::{Report, Request};
-
-/// Pause after the first failure of the sink itself; each further one is twice as long.
-const RETRY: Duration = Duration::from_millis(200);
-/// The longest pause between two tries.
-const RETRY_MAX: Duration = Duration::from_secs(30);
-/// The sink looks after itself so often, whatever happens.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Why the sink cannot go on as it is.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// The sink's own file.
-    #[error(transparent)]
-    State(#[from] StoreError),
-    /// The node has stopped, or cannot be read.
-    #[error(transparent)]
-    Node(#[from] ReadError),
-    /// The feed cannot be read.
-    #[error(transparent)]
-    Feed(#[from] FeedError),
-    /// Who runs the sink cannot be read, or not be settled.
-    #[error(transparent)]
-    Tenure(#[from] TenureError),
-    /// The list of jobs.
-    #[error(transparent)]
-    Jobs(#[from] JobError),
-    /// The server does not do what it has to before anything is sent.
-    #[error(transparent)]
-    Remote(#[from] Fault),
-    /// A person has to decide.
-    #[error("{0}")]
-    Rest(String),
-    /// Another site runs the sink.
-    #[error("{0}")]
-    Superseded(String),
-    /// This site is of no network yet.
-    #[error("this site is of no network yet: objects are called by its network")]
-    NoNetwork,
-}
-
-impl From<Stopped> for Failure {
-    fn from(stopped: Stopped) -> Self {
-        Self::Node(stopped.into())
-    }
-}
+use crate::jobs::tenure::Tenure;
+use crate::sink::back_off::BackOff;
+use crate::sink::failure::Failure;
+use crate::sink::task::{self, LOOK_EVERY, RETRY, Task, demand_tenure, now_ms};
+use crate::sink::worker::{Answer, Command, Report, Request};
 
 impl From<NotLooked> for Failure {
     fn from(error: NotLooked) -> Self {
@@ -92,30 +48,6 @@ impl From<NotLooked> for Failure {
             NotLooked::Node(error) => Self::Node(error),
             NotLooked::State(error) => Self::State(error),
         }
-    }
-}
-
-impl From<NotFit> for Failure {
-    fn from(error: NotFit) -> Self {
-        match error {
-            NotFit::Fault(fault) => Self::Remote(fault),
-            NotFit::Other(what) => Self::Rest(what),
-        }
-    }
-}
-
-impl Failure {
-    /// Whether the node is gone, so that there is nothing more to do.
-    fn is_end(&self) -> bool {
-        matches!(
-            self,
-            Self::Node(ReadError::Stopped(_))
-                | Self::Feed(FeedError::Read(ReadError::Stopped(_)))
-                | Self::Tenure(
-                    TenureError::Read(ReadError::Stopped(_))
-                        | TenureError::Write(NotWritten::Stopped(_))
-                )
-        )
     }
 }
 
@@ -164,28 +96,59 @@ pub(in crate::sink) struct Worker {
     counts: report::Counts,
 }
 
-/// How long the sink leaves the server alone.
-#[derive(Debug, Default)]
-struct BackOff {
-    /// Failures in a row.
-    failures: u32,
-    until: Option<Instant>,
-    until_ms: i64,
-    reason: String,
-}
-
-impl BackOff {
-    fn fail(&mut self, retry: &RetryConfig, reason: &str, asked: Option<Duration>) {
-        self.failures = self.failures.saturating_add(1);
-        let pause = retry.pause(self.failures, asked);
-        self.until = Some(Instant::now() + pause);
-        self.until_ms = later_ms(pause);
-        reason.clone_into(&mut self.reason);
+impl Task for Worker {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    fn left(&self) -> Option<Duration> {
-        let left = self.until?.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
+    fn commands(&mut self) -> &mut mpsc::Receiver<Request> {
+        &mut self.commands
+    }
+
+    fn paused(&mut self) -> &mut Option<String> {
+        &mut self.progress.paused
+    }
+
+    async fn keep(&mut self) -> Result<(), StoreError> {
+        self.state.keep(&self.progress).await
+    }
+
+    async fn work(&mut self, pause: &mut Duration) -> Result<(), Failure> {
+        match self.go_round(pause).await {
+            Err(Failure::Remote(fault)) if fault.class == Class::Authentication => {
+                let (name, what) = (&self.name, &fault.message);
+                Err(Failure::Rest(format!(
+                    "the server does not accept this office: {what}; see to the credential, then `branchline sink resume {name}`"
+                )))
+            }
+            ended => ended,
+        }
+    }
+
+    async fn answer_to(&mut self, command: Command) -> Answer {
+        self.carry_out(command).await
+    }
+
+    async fn report_on(&mut self, failure: Option<&Failure>) {
+        self.say(failure).await;
+    }
+
+    async fn let_go(&mut self) {
+        self.feed = None;
+    }
+
+    async fn close(self) {
+        self.state.close().await;
+    }
+
+    fn backs_off(&mut self, failure: &Failure) -> Option<Duration> {
+        match failure {
+            Failure::Remote(fault) if fault.class == Class::Transient => {
+                self.back_off.fail(&self.retry, &fault.message, fault.retry_after);
+                Some(self.back_off.left().unwrap_or(RETRY))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -223,76 +186,12 @@ impl Worker {
     }
 
     /// Works until the node stops or nobody can ask the sink for anything any more.
-    pub(in crate::sink) async fn run(mut self) {
-        let mut pause = RETRY;
-        loop {
-            let failure = match self.work(&mut pause).await {
-                Ok(()) => break,
-                Err(failure) => failure,
-            };
-            self.feed = None;
-            if failure.is_end() {
-                break;
-            }
-            tracing::warn!(sink = %self.name, error = %failure, "the sink pauses");
-            let is_over = match failure {
-                Failure::Rest(reason) => self.rest(reason).await,
-                Failure::Remote(fault) if fault.class == Class::Authentication => {
-                    let (name, what) = (&self.name, &fault.message);
-                    let reason = format!(
-                        "the server does not accept this office: {what}; see to the credential, then `branchline sink resume {name}`"
-                    );
-                    self.rest(reason).await
-                }
-                Failure::Remote(fault) if fault.class == Class::Transient => {
-                    self.back_off.fail(&self.retry, &fault.message, fault.retry_after);
-                    self.say(None).await;
-                    self.wait(self.back_off.left().unwrap_or(RETRY)).await
-                }
-                failure => {
-                    self.say(Some(&failure)).await;
-                    let is_over = self.wait(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
-                    is_over
-                }
-            };
-            if is_over {
-                break;
-            }
-        }
-        self.state.close().await;
+    pub(in crate::sink) async fn run(self) {
+        task::run(self).await;
     }
 
-    /// Rests until a person lets the sink go on; returns whether it is over.
-    async fn rest(&mut self, reason: String) -> bool {
-        if self.progress.paused.as_ref() != Some(&reason) {
-            self.progress.paused = Some(reason);
-            if let Err(error) = self.state.keep(&self.progress).await {
-                tracing::warn!(sink = %self.name, %error, "that the sink rests was not kept");
-            }
-        }
-        while self.progress.paused.is_some() {
-            self.say(None).await;
-            let Some(request) = self.commands.recv().await else { return true };
-            self.obey(request).await;
-        }
-        false
-    }
-
-    /// Waits before the next try, unless a person asks for something; returns whether the sink is over.
-    async fn wait(&mut self, pause: Duration) -> bool {
-        match tokio::time::timeout(pause, self.commands.recv()).await {
-            Err(_) => false,
-            Ok(None) => true,
-            Ok(Some(request)) => {
-                self.obey(request).await;
-                false
-            }
-        }
-    }
-
-    /// Sees that this site runs the sink, and goes round until something fails. Returns where the sink is over.
-    async fn work(&mut self, pause: &mut Duration) -> Result<(), Failure> {
+    /// Sees that this site runs the sink and that the classes are there, and goes round until something fails.
+    async fn go_round(&mut self, pause: &mut Duration) -> Result<(), Failure> {
         self.progress = self.state.progress().await?;
         if let Some(reason) = self.progress.paused.clone() {
             return Err(Failure::Rest(reason));
@@ -300,7 +199,10 @@ impl Worker {
         self.check_tenure().await?;
         let network = self.node.network_id().ok_or(Failure::NoNetwork)?;
         self.names = Some(Names::new(&network.to_string()));
-        self.classes = Classes::fit(&self.remote, &self.config).await?;
+        self.classes = match Classes::fit(&self.remote, &self.config).await {
+            Ok(classes) => classes,
+            Err(unfit) => return Err(self.unfit(unfit)),
+        };
         self.begin().await?;
         let mut jobs = self.jobs.changes();
         loop {
@@ -326,13 +228,26 @@ impl Worker {
                         return Err(Failure::Rest(reason));
                     }
                 }
-                heard = follow::something(&mut self.feed, sleep), if !is_listing => {
+                heard = task::something(&mut self.feed, sleep), if !is_listing => {
                     if let Some(page) = heard? {
                         self.hear(page).await?;
                     }
                 }
                 () = tokio::time::sleep(sleep), if is_listing => {}
                 _ = jobs.changed() => {}
+            }
+        }
+    }
+
+    /// What follows where the classes are not as they should be.
+    fn unfit(&self, unfit: NotFit) -> Failure {
+        match unfit {
+            NotFit::Fault(fault) => Failure::Remote(fault),
+            NotFit::Other(what) => {
+                let name = &self.name;
+                Failure::Rest(format!(
+                    "{what}; then `branchline reload` and `branchline sink resume {name}`"
+                ))
             }
         }
     }
@@ -361,20 +276,8 @@ impl Worker {
     async fn check_tenure(&mut self) -> Result<(), Failure> {
         let tenure = Tenure::look_or_begin(&self.node, &self.connector()).await?;
         self.term = tenure.term;
-        if tenure.is_of(&self.node) {
-            return Ok(());
-        }
-        let site = tenure.site_name(&self.node).await?;
-        let name = &self.name;
-        Err(Failure::Superseded(format!(
-            "{site} runs this sink since {}; `branchline sink takeover {name}` takes it over to this site",
-            tenure.since
-        )))
+        demand_tenure(&self.node, &self.name, &tenure).await
     }
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }
 
 fn later_ms(pause: Duration) -> i64 {
