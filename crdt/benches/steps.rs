@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
 use branchline_crdt::pack;
 use branchline_crdt::record::{ActorBytes, Document, Edit, First, RecordChange, View, begin};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -58,9 +58,9 @@ fn transaction(number: usize) -> Transaction {
 }
 
 fn draft() -> Draft {
-    let network = NetworkId([3; 32]);
+    let network = RealmId([3; 32]);
     Draft {
-        network,
+        realm: network,
         space: network.main_space(),
         author: author().1,
         seq: 1,

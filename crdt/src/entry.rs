@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use body::{Body, MalformedBody, Origin, RecordWrite, Transaction};
 
 use crate::codec::{self, DecodeError};
-use crate::ids::{Author, EntryHash, NetworkId, Signature, SiteKey, SpaceId};
+use crate::ids::{Author, EntryHash, RealmId, Signature, SiteKey, SpaceId};
 use crate::pack;
 
 /// The envelope never changes; a number other than this is no entry.
@@ -59,7 +59,7 @@ pub struct Tip {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The network that the entry is for.
-    pub network: NetworkId,
+    pub realm: RealmId,
     /// The space that the entry is in.
     pub space: SpaceId,
     /// Who writes.
@@ -160,7 +160,7 @@ struct Envelope<'a> {
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// See [`Header::network`].
-    pub network: NetworkId,
+    pub realm: RealmId,
     /// See [`Header::space`].
     pub space: SpaceId,
     /// See [`Header::author`].
@@ -187,7 +187,7 @@ impl Draft {
     pub(crate) fn sign_as(self, format: u8, body: &Body, key: &SiteKey) -> Entry {
         let payload = pack::pack(&codec::encode_sized(body, body.bytes()));
         let header = Header {
-            network: self.network,
+            realm: self.realm,
             space: self.space,
             author: self.author,
             seq: self.seq,
@@ -319,7 +319,7 @@ impl Header {
         if self.past.iter().any(|tip| tip.author == self.author) {
             return Err("its own log is not part of its past list");
         }
-        let membership = self.space == self.network.membership_space();
+        let membership = self.space == self.realm.membership_space();
         if membership && !self.membership_past.is_empty() {
             return Err("an entry of the membership space has one past list");
         }
@@ -347,10 +347,10 @@ mod tests {
     use crate::ids::{Incarnation, SiteId};
 
     fn draft(key: &SiteKey) -> Draft {
-        let network = NetworkId([1; 32]);
+        let realm = RealmId([1; 32]);
         Draft {
-            network,
-            space: network.main_space(),
+            realm,
+            space: realm.main_space(),
             author: Author { site: key.site(), incarnation: Incarnation([2; 8]) },
             seq: 1,
             previous: EntryHash::NONE,

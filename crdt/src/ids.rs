@@ -125,12 +125,13 @@ macro_rules! hash_id {
 }
 
 hash_id!(
-    /// The sites that trust one genesis document: the hash of that document.
-    NetworkId,
+    /// A network, or a private space within one: the hash of the document that it begins with, which all of its sites trust.
+    RealmId,
     32
 );
 hash_id!(
-    /// What is shared with whom. Opaque, so that a name is not told to sites outside the space.
+    /// The logs that a realm has of one kind: of membership entries, or of entries that change records. Opaque, so that a
+    /// name is not shown to sites outside the realm.
     SpaceId,
     16
 );
@@ -140,13 +141,18 @@ hash_id!(
     32
 );
 
-impl NetworkId {
-    /// The reserved space in which membership lives; every member holds it.
+impl RealmId {
+    /// Both of its spaces: membership first, without which records cannot be judged.
+    pub fn spaces(&self) -> [SpaceId; 2] {
+        [self.membership_space(), self.main_space()]
+    }
+
+    /// The logs in which its membership is decided.
     pub fn membership_space(&self) -> SpaceId {
         self.space("_network")
     }
 
-    /// The default space, of which every member is part.
+    /// The logs of its records.
     pub fn main_space(&self) -> SpaceId {
         self.space("main")
     }

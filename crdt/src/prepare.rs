@@ -262,7 +262,7 @@ mod tests {
 
     use super::*;
     use crate::entry::{Draft, Transaction};
-    use crate::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+    use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
     use crate::protocol::pack_entries;
     use crate::record::{Document, Edit};
 
@@ -284,10 +284,10 @@ mod tests {
         };
         let origin = Some(Origin { source: "till".to_owned(), number: 7 });
         let transaction = Transaction { origin, changes: (0..3).map(write).collect() };
-        let network = NetworkId([1; 32]);
+        let realm = RealmId([1; 32]);
         let draft = Draft {
-            network,
-            space: network.main_space(),
+            realm,
+            space: realm.main_space(),
             author,
             seq: 1,
             previous: EntryHash::NONE,

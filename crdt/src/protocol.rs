@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
 use crate::frontier::{Known, Parts};
-use crate::ids::{Author, NetworkId, SpaceId};
+use crate::ids::{Author, RealmId, SpaceId};
 use crate::membership::{Admission, FormerKey, Genesis, Revocation, SpaceDocument};
 use crate::receipt::Receipt;
 use crate::tables::logs::ForkRow;
@@ -158,7 +158,7 @@ pub enum Introduction {
     /// It was admitted elsewhere.
     Entries {
         /// The network that it means.
-        network: NetworkId,
+        network: RealmId,
         /// The membership entries that say so, see [`pack_entries`].
         #[serde(with = "serde_bytes")]
         packed: Vec<u8>,
@@ -187,7 +187,7 @@ pub enum Welcome {
 }
 
 /// The gossip topic of one of the network's own spaces: opaque to whoever does not know the network.
-pub fn topic(network: NetworkId, space: SpaceId) -> String {
+pub fn topic(network: RealmId, space: SpaceId) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("branchline 1 gossip topic");
     hasher.update(&network.0);
     hasher.update(&space.0);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::ids::{Author, NetworkId, Signature, SiteId, SiteKey, SpaceId};
+use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey, SpaceId};
 
 /// Most logs that one receipt lists: it then fits one gossip message, and a thousand of them fit in memory.
 pub const RECEIPT_LOGS_MAX: usize = 64;
@@ -53,7 +53,7 @@ impl Held {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The network.
-    pub network: NetworkId,
+    pub realm: RealmId,
     /// The space.
     pub space: SpaceId,
     /// Who holds.
@@ -71,7 +71,7 @@ pub struct Receipt {
 impl Receipt {
     /// Signs a receipt.
     pub fn sign(
-        network: NetworkId,
+        realm: RealmId,
         space: SpaceId,
         number: u64,
         held: Held,
@@ -79,26 +79,26 @@ impl Receipt {
         key: &SiteKey,
     ) -> Self {
         let site = key.site();
-        let signature = key.sign(&digest(network, space, site, number, &held, time_ms));
-        Self { network, space, site, number, held, time_ms, signature }
+        let signature = key.sign(&digest(realm, space, site, number, &held, time_ms));
+        Self { realm, space, site, number, held, time_ms, signature }
     }
 
     /// Whether the site signed it.
     pub fn is_signed(&self) -> bool {
-        let Self { network, space, site, number, held, time_ms, signature } = self;
+        let Self { realm, space, site, number, held, time_ms, signature } = self;
         held.logs.len() <= RECEIPT_LOGS_MAX
-            && site.verify(&digest(*network, *space, *site, *number, held, *time_ms), &signature.0)
+            && site.verify(&digest(*realm, *space, *site, *number, held, *time_ms), &signature.0)
     }
 }
 
 fn digest(
-    network: NetworkId,
+    realm: RealmId,
     space: SpaceId,
     site: SiteId,
     number: u64,
     held: &Held,
     time_ms: i64,
 ) -> [u8; 32] {
-    let bytes = codec::encode(&(network, space, site, number, held, time_ms));
+    let bytes = codec::encode(&(realm, space, site, number, held, time_ms));
     blake3::derive_key("branchline 1 receipt", &bytes)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::changes::read_entry;
 use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
 use crate::holders::Compared;
-use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::misfits::misfits;
 use crate::query::Bounds;
 use crate::read;
@@ -78,7 +78,7 @@ pub type Causes = BTreeMap<(Reason, SiteId), Cause>;
 /// [`StoreError`].
 pub fn causes(
     journal: &impl ReadStore,
-    network: NetworkId,
+    network: RealmId,
     own: SiteId,
     members: impl IntoIterator<Item = SiteId>,
     receipts: &BTreeMap<SiteId, Receipt>,

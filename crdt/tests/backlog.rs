@@ -138,8 +138,8 @@ impl Offices {
     }
 
     fn in_step(&self) -> bool {
-        let space = self.head.network().unwrap().main_space();
-        self.head.frontier(space) == self.north.frontier(space)
+        let space = self.head.realms().network().unwrap().main_space();
+        self.head.realms().frontier(space) == self.north.realms().frontier(space)
     }
 
     /// Lets time pass until north holds all, and says how many seconds that took.

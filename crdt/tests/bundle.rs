@@ -60,7 +60,7 @@ fn merge(pair: &mut Pair, office: usize, file: &[u8]) -> Merged {
 
 /// What an office has told of itself.
 fn frontier(pair: &Pair, office: usize) -> Since {
-    let network = pair.replicas[office].network().unwrap();
+    let network = pair.replicas[office].realms().network().unwrap();
     let spaces = [network.membership_space(), network.main_space()];
     let known = |space| (space, log::known(pair.replicas[office].store(), space).unwrap());
     Since::Frontier(pair.site(office), BTreeMap::from(spaces.map(known)))

@@ -138,9 +138,10 @@ fn ignore(pair: &mut Pair, start: u8, id: &str, edits: &[Edit]) {
         Some(RecordWrite { collection: COLLECTION.to_owned(), id: id.to_owned(), change })
     };
     let changes = edits.iter().filter_map(change).collect();
-    let network = pair.replicas[0].network().unwrap();
+    let network = pair.replicas[0].realms().network().unwrap();
     let (space, seq, previous) = (pair.space(), 1, EntryHash::NONE);
-    let draft = Draft { network, space, author, seq, previous, past, membership_past, time_ms: 7 };
+    let draft =
+        Draft { realm: network, space, author, seq, previous, past, membership_past, time_ms: 7 };
     let body = Body::Transactions(vec![Transaction { origin: None, changes }]);
     let entry = draft.sign(&body, &SiteKey::from_seed([2; 32]));
     for office in 0..2 {

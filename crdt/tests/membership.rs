@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_crdt::entry::{Body, Draft, Entry, Tip};
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
 use branchline_crdt::membership::{
     Admission, Cut, FormerKey, Genesis, Grant, Members, Operation, Revocation, Role, RoleChange,
     Rotation, Ticket, Vouch,
@@ -37,7 +37,7 @@ struct Known {
 
 /// A history of sites of which each may say anything, whether or not it may.
 struct History {
-    network: NetworkId,
+    network: RealmId,
     draw: SmallRng,
     entries: Vec<(Entry, Vec<Operation>)>,
     /// The numbers of the entries that each builds on.
@@ -83,7 +83,7 @@ impl History {
         let past =
             tips.values().map(|(_, number)| self.entries[*number].0.tip()).collect::<Vec<Tip>>();
         let draft = Draft {
-            network: self.network,
+            realm: self.network,
             space: self.network.membership_space(),
             author,
             seq: known.own.len() as u64 + 1,
@@ -243,7 +243,7 @@ impl Told {
         let number = self.0.entries.len() - 1;
         let header = self.0.entries[number].0.header.clone();
         let draft = Draft {
-            network: header.network,
+            realm: header.realm,
             space: header.space,
             author: header.author,
             seq: header.seq,

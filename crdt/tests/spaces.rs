@@ -7,7 +7,7 @@ mod pair;
 use branchline_crdt::bundle::Piece;
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey, SpaceId};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Role, SpaceDocument};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Invitation, Outcome, Pull, Request, pack_entries,
@@ -24,7 +24,7 @@ const HEAD: usize = 0;
 const NORTH: usize = 1;
 
 /// Head and north, in step, and a space that head alone is in.
-fn with_space() -> (Pair, NetworkId) {
+fn with_space() -> (Pair, RealmId) {
     let mut pair = Pair::new();
     pair.pass(2_000);
     let name = "tills".to_owned();
@@ -33,8 +33,8 @@ fn with_space() -> (Pair, NetworkId) {
         Input::Decide { id: 1, decision: Decision::CreateSpace { name, nonce: [5; 16] } },
     );
     pair.settle();
-    let root = pair.replicas[HEAD].spaces()[0].root;
-    (pair, root)
+    let realm = pair.replicas[HEAD].spaces()[0].realm;
+    (pair, realm)
 }
 
 /// What an office answers, and asks, when the other sends it a request.
@@ -56,7 +56,7 @@ fn ask(pair: &mut Pair, office: usize, request: &Request) -> (Option<Answer>, Ve
 }
 
 /// An entry of one record by north's hand.
-fn entry(network: NetworkId, space: SpaceId) -> Entry {
+fn entry(network: RealmId, space: SpaceId) -> Entry {
     let key = SiteKey::from_seed([NORTH as u8 + 1; 32]);
     let author = Author { site: key.site(), incarnation: Incarnation([66; 8]) };
     let edit = Edit::Put(json!({"a": 1}).as_object().unwrap().clone());
@@ -66,7 +66,8 @@ fn entry(network: NetworkId, space: SpaceId) -> Entry {
     let transaction = Transaction { origin: None, changes: vec![write] };
     let (past, membership_past) = (Vec::new(), Vec::new());
     let (seq, previous, time_ms) = (1, EntryHash::NONE, 0);
-    let draft = Draft { network, space, author, seq, previous, past, membership_past, time_ms };
+    let draft =
+        Draft { realm: network, space, author, seq, previous, past, membership_past, time_ms };
     draft.sign(&Body::Transactions(vec![transaction]), &key)
 }
 
@@ -83,44 +84,44 @@ fn shows(pair: &Pair, office: usize, space: SpaceId) -> bool {
 
 #[test]
 fn who_guesses_a_space_is_told_what_everybody_is_told_of_none() {
-    let (mut pair, root) = with_space();
+    let (mut pair, realm) = with_space();
     let pull = |space: SpaceId| {
         let have = Have::Frontier { parts: None, known: Vec::new() };
         Request::Pull(Pull { space, have, receipts: [0; 8], shared: [9; 8], bytes_max: u32::MAX })
     };
     let (of_none, _) = ask(&mut pair, HEAD, &pull(SpaceId([1; 16])));
     assert_eq!(of_none, Some(Answer::of(Outcome::UnknownSpace)));
-    for space in [root.main_space(), root.membership_space()] {
+    for space in [realm.main_space(), realm.membership_space()] {
         let (answer, asked) = ask(&mut pair, HEAD, &pull(space));
         assert_eq!(answer, of_none);
         assert_eq!(asked, []);
     }
     // Saying that there is news makes nobody ask back.
-    let told = ask(&mut pair, HEAD, &Request::Tell(Gossip::News(root.main_space())));
+    let told = ask(&mut pair, HEAD, &Request::Tell(Gossip::News(realm.main_space())));
     assert_eq!(told, (Some(Answer::of(Outcome::InStep)), Vec::new()));
     // Nor does a pull of the members invite who is not let in.
-    let network = pair.replicas[HEAD].network().unwrap();
+    let network = pair.replicas[HEAD].realms().network().unwrap();
     let (answer, _) = ask(&mut pair, HEAD, &pull(network.membership_space()));
     assert_eq!(answer.unwrap().invitations, []);
 }
 
 #[test]
 fn what_somebody_writes_into_a_space_that_he_is_not_in_is_refused() {
-    let (mut pair, root) = with_space();
-    let network = pair.replicas[HEAD].network().unwrap();
+    let (mut pair, realm) = with_space();
+    let network = pair.replicas[HEAD].realms().network().unwrap();
     let forgeries = [
-        entry(root, root.main_space()),
+        entry(realm, realm.main_space()),
         // Under the network, of which north is a member, into the space; and the other way round.
-        entry(network, root.main_space()),
-        entry(root, network.main_space()),
-        entry(root, root.membership_space()),
+        entry(network, realm.main_space()),
+        entry(realm, network.main_space()),
+        entry(realm, realm.membership_space()),
     ];
     for forgery in &forgeries {
         let merged = merge(&mut pair, HEAD, Piece::Entries(pack_entries([forgery])));
         assert_eq!((merged.new, merged.known), (0, 0));
         ask(&mut pair, HEAD, &Request::Tell(Gossip::Entry(forgery.bytes().to_vec())));
     }
-    for space in [root.main_space(), network.main_space()] {
+    for space in [realm.main_space(), network.main_space()] {
         assert!(!shows(&pair, HEAD, space));
     }
     assert_eq!(pair.replicas[HEAD].spaces()[0].entries, 0);
@@ -128,8 +129,8 @@ fn what_somebody_writes_into_a_space_that_he_is_not_in_is_refused() {
 
 #[test]
 fn a_space_is_entered_on_proof_alone() {
-    let (mut pair, root) = with_space();
-    let network = pair.replicas[HEAD].network().unwrap();
+    let (mut pair, realm) = with_space();
+    let network = pair.replicas[HEAD].realms().network().unwrap();
     let document = |network| SpaceDocument {
         network,
         name: "trap".to_owned(),
@@ -140,10 +141,10 @@ fn a_space_is_entered_on_proof_alone() {
     let unproven = [
         Invitation { document: document(network), entries: Vec::new() },
         Invitation { document: document(network), entries: vec![1, 2, 3] },
-        Invitation { document: document(NetworkId([8; 32])), entries: Vec::new() },
+        Invitation { document: document(RealmId([8; 32])), entries: Vec::new() },
         Invitation {
             document: document(network),
-            entries: pack_entries(&[entry(root, root.membership_space())]),
+            entries: pack_entries(&[entry(realm, realm.membership_space())]),
         },
     ];
     for invitation in unproven {
@@ -153,8 +154,8 @@ fn a_space_is_entered_on_proof_alone() {
     // The proof is what the space's admin has written, and the link brings it.
     let site = pair.site(NORTH);
     let decision = SpaceDecision::Grant { site, role: Role::Writer };
-    pair.input(HEAD, Input::Decide { id: 2, decision: Decision::InSpace { root, decision } });
+    pair.input(HEAD, Input::Decide { id: 2, decision: Decision::InSpace { realm, decision } });
     pair.settle();
     pair.pass(1_000);
-    assert_eq!(pair.replicas[NORTH].spaces()[0].root, root);
+    assert_eq!(pair.replicas[NORTH].spaces()[0].realm, realm);
 }

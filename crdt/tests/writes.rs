@@ -156,7 +156,9 @@ fn a_repeat_is_recognised_in_the_group_in_which_its_first_arrives() {
 fn receipts_tell_who_holds_an_entry() {
     let mut pair = Pair::new();
     let north = pair.site(1);
-    let holds = |pair: &Pair, entry: EntryId| pair.replicas[0].holders(pair.space(), entry)[&north];
+    let holds = |pair: &Pair, entry: EntryId| {
+        pair.replicas[0].realms().holders(pair.space(), entry)[&north]
+    };
     pair.down();
     let entry = pair.write(0, "tea", json!({"price": 1})).entry.unwrap();
     assert_ne!(holds(&pair, entry), Some(true));
@@ -314,10 +316,10 @@ fn records_from_before_a_schema_are_found_until_they_are_written_again() {
         }
         assert_eq!(found, ids(&all));
     }
-    let root = pair.replicas[0].network().unwrap();
+    let realm = pair.replicas[0].realms().network().unwrap();
     let why = |pair: &Pair, records_max| {
         let (tables, own) = (pair.replicas[0].store(), pair.site(0));
-        let found = causes(tables, root, own, [], &BTreeMap::new(), records_max).unwrap();
+        let found = causes(tables, realm, own, [], &BTreeMap::new(), records_max).unwrap();
         let cause = found.causes.get(&(Reason::SchemaMismatch, own));
         (cause.and_then(|cause| cause.detail.clone()), found.partly_checked)
     };

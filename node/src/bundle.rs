@@ -96,8 +96,8 @@ impl Handle {
             Since::Frontier(site, _) | Since::Receipt(site) => Some(*site),
             Since::Nothing => None,
         };
-        let root = self.root;
-        let begin = self.ask(|reply| Message::BeginBundle { receiver, root, reply }).await?;
+        let realm = self.realm;
+        let begin = self.ask(|reply| Message::BeginBundle { receiver, realm, reply }).await?;
         let begin = begin.ok_or(NoNetwork)?;
         let read = move |reader: &Reader, _| Bundling::new(reader.clone(), begin, &since);
         let bundling = self.read(read).await?;

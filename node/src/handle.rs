@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use branchline_crdt::entry::EntryId;
-use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
+use branchline_crdt::ids::{Author, RealmId, SiteId, SpaceId};
 use branchline_crdt::membership::{MAIN_SPACE, Role, Ticket};
 use branchline_crdt::read;
 use branchline_crdt::replica::{
@@ -45,7 +45,7 @@ pub struct Handle {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) token: Arc<Token>,
     /// The root of the private space that it addresses; `None`: `main`.
-    pub(crate) root: Option<NetworkId>,
+    pub(crate) realm: Option<RealmId>,
     /// The node's; they hold handles themselves.
     pub(crate) extensions: Weak<Extensions>,
 }
@@ -55,7 +55,7 @@ pub struct Handle {
 pub(crate) struct Known {
     /// As whom this site writes.
     pub(crate) author: Option<Author>,
-    pub(crate) network: Option<NetworkId>,
+    pub(crate) network: Option<RealmId>,
     /// The private spaces that are held.
     pub(crate) spaces: Vec<HeldSpace>,
     /// Where a node is to listen.
@@ -198,25 +198,25 @@ impl Handle {
     /// The same node, whose records, changes and entries are those of another space. `name`: the space's name, or its id.
     pub fn in_space(&self, name: &str) -> Result<Self, SpaceNotFound> {
         if name == MAIN_SPACE {
-            return Ok(Self { root: None, ..self.clone() });
+            return Ok(Self { realm: None, ..self.clone() });
         }
         let known = self.known.borrow();
-        let is_meant = |held: &&HeldSpace| held.name == name || held.root.to_string() == name;
+        let is_meant = |held: &&HeldSpace| held.name == name || held.realm.to_string() == name;
         let meant: Vec<_> = known.spaces.iter().filter(is_meant).collect();
         let found = name.to_owned();
         match meant[..] {
-            [space] => Ok(Self { root: Some(space.root), ..self.clone() }),
+            [space] => Ok(Self { realm: Some(space.realm), ..self.clone() }),
             [] => Err(SpaceNotFound::Unknown { found }),
             _ => {
-                let ids = meant.iter().map(|space| space.root.to_string()).collect();
+                let ids = meant.iter().map(|space| space.realm.to_string()).collect();
                 Err(SpaceNotFound::Ambiguous { found, ids })
             }
         }
     }
 
     /// What stands for the network's id in the space that this addresses; in `main` it is that id.
-    pub fn root(&self) -> Result<NetworkId, NoNetwork> {
-        self.root.or_else(|| self.network_id()).ok_or(NoNetwork)
+    pub fn realm(&self) -> Result<RealmId, NoNetwork> {
+        self.realm.or_else(|| self.network_id()).ok_or(NoNetwork)
     }
 
     /// The names of the private spaces that are held here.
@@ -234,11 +234,11 @@ impl Handle {
 
     /// The sites of the space that this addresses.
     pub async fn sites(&self) -> Result<Vec<SiteStatus>, Stopped> {
-        match self.root {
+        match self.realm {
             None => Ok(self.replica_status().await?.sites),
-            Some(root) => {
+            Some(realm) => {
                 let spaces = self.spaces().await?.into_iter();
-                let meant = spaces.filter(|space| space.root == root);
+                let meant = spaces.filter(|space| space.realm == realm);
                 Ok(meant.flat_map(|space| space.sites).collect())
             }
         }
@@ -251,7 +251,7 @@ impl Handle {
     ) -> Result<Vec<Result<Written, WriteError>>, Stopped> {
         let arrived = Instant::now();
         let transactions = self.drafted(transactions).await?;
-        let space = self.root.map(|root| root.main_space());
+        let space = self.realm.map(|realm| realm.main_space());
         self.ask(|reply| Message::Write { space, transactions, arrived, reply }).await?
     }
 
@@ -261,14 +261,15 @@ impl Handle {
         mut transactions: Vec<LocalTransaction>,
     ) -> Result<Vec<LocalTransaction>, Stopped> {
         let author = self.known.borrow().author;
-        let (Some(author), Ok(root)) = (author, self.root()) else { return Ok(transactions) };
+        let (Some(author), Ok(realm)) = (author, self.realm()) else { return Ok(transactions) };
         if !drafts::are_worthwhile(&transactions) {
             return Ok(transactions);
         }
         let reader = self.reader.clone();
         let draft = move || {
             // Where the tables cannot be read, the replica says so.
-            let _ = drafts::draft(&mut transactions, author, wall_ms(), &reader, root.main_space());
+            let _ =
+                drafts::draft(&mut transactions, author, wall_ms(), &reader, realm.main_space());
             transactions
         };
         let drafted = tokio::task::spawn_blocking(draft).await;
@@ -280,7 +281,7 @@ impl Handle {
         &self,
         read: impl FnOnce(&Reader, SpaceId) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let space = self.root()?.main_space();
+        let space = self.realm()?.main_space();
         let reader = self.reader.clone();
         match tokio::task::spawn_blocking(move || read(&reader, space)).await {
             Ok(result) => Ok(result?),
@@ -294,7 +295,7 @@ impl Handle {
         &self,
         read: impl FnOnce(&dyn ReadTables, SpaceId) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let space = self.root()?.main_space();
+        let space = self.realm()?.main_space();
         if let Some(moment) = self.reader.moment() {
             return Ok(read(&moment, space)?);
         }
@@ -316,7 +317,7 @@ impl Handle {
         &self,
         entry: EntryId,
     ) -> Result<BTreeMap<SiteId, Option<bool>>, ReadError> {
-        let space = self.root()?.main_space();
+        let space = self.realm()?.main_space();
         Ok(self.ask(|reply| Message::Holders { space, entry, reply }).await?)
     }
 
@@ -331,12 +332,12 @@ impl Handle {
         since: Since,
         collection: Option<String>,
     ) -> Result<Consumer, FeedError> {
-        let space = self.root().map_err(ReadError::from)?.main_space();
+        let space = self.realm().map_err(ReadError::from)?.main_space();
         self.feed.open(space, since, collection).await
     }
 
     /// The network, once known.
-    pub fn network_id(&self) -> Option<NetworkId> {
+    pub fn network_id(&self) -> Option<RealmId> {
         self.known.borrow().network
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use branchline_crdt::ids::{NetworkId, SiteId};
+use branchline_crdt::ids::{RealmId, SiteId};
 use branchline_crdt::membership::Genesis;
 use branchline_crdt::store::StoreError;
 use tracing::warn;
@@ -37,7 +37,7 @@ pub struct InitReport {
     /// The new site.
     pub site: SiteId,
     /// The network that it founded.
-    pub network: Option<NetworkId>,
+    pub network: Option<RealmId>,
 }
 
 /// Makes a site in a new data folder, and a network with it if `found`.
@@ -70,14 +70,14 @@ fn found_network(
     locked: DataFolder,
     site: SiteId,
     name: &str,
-) -> Result<NetworkId, InitError> {
+) -> Result<RealmId, InitError> {
     let founders = vec![(site, name.to_owned())];
     let genesis = Genesis { founders, time_ms: wall_ms(), nonce: random_bytes()? };
     let network = genesis.network();
     let mut replica = open_replica(folder, locked, Options::default(), Instant::now())?.0;
     replica.found(genesis);
     replica.commit().map_err(StartError::from)?;
-    match replica.network() == Some(network) {
+    match replica.realms().network() == Some(network) {
         true => Ok(network),
         false => {
             let reason = "the network's genesis was not kept; check the disk and its free space, then try again";

@@ -32,7 +32,7 @@ impl Handle {
 
     /// The latest receipt of each site in a space of records.
     pub async fn receipts_of(&self, space: SpaceId) -> Result<BTreeMap<SiteId, Receipt>, Stopped> {
-        self.look(move |driver| driver.replica().receipts_of(space)).await
+        self.look(move |driver| driver.replica().realms().receipts_of(space)).await
     }
 
     /// How this site stands in its network.

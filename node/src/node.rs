@@ -226,7 +226,7 @@ impl Opened {
         let reader = replica.store().reader();
         let site = replica.site();
         let author = Some(replica.author());
-        let (network, spaces) = (replica.network(), replica.private_spaces());
+        let (network, spaces) = (replica.realms().network(), replica.realms().private_spaces());
         let listen = config.settings.listen.clone();
         let start = Known { author, network, spaces, listen, ..Known::default() };
         let (sender, known) = watch::channel(start);
@@ -249,7 +249,7 @@ impl Opened {
         let sends = network.as_ref().map(|(network, _)| network.clone());
         let feed = Feed::new(reader.clone(), site);
         let receipts = driver.receipts();
-        let root = None;
+        let realm = None;
         let handle = Handle {
             messages,
             reader,
@@ -259,7 +259,7 @@ impl Opened {
             receipts,
             metrics,
             token,
-            root,
+            realm,
             extensions: Arc::downgrade(&extensions),
         };
         let thread = std::thread::Builder::new().name("replica".to_owned());

@@ -48,8 +48,8 @@ pub fn rotate(data: &Path) -> Result<RotateReport, RotateError> {
     let mut replica = open_replica(&folder, locked, Options::default(), started)?.0;
     let next = folder.next_key().map_err(StartError::from)?;
     let to = next.site();
-    if replica.members().and_then(|members| members.successor(&from)) != Some(to) {
-        let decision = replica.rotation_to(&next);
+    if replica.realms().members().and_then(|members| members.successor(&from)) != Some(to) {
+        let decision = replica.realms().rotation_to(&next);
         decide(&mut replica, decision, started)?;
     }
     folder.take_next_key(to).map_err(StartError::from)?;
@@ -75,7 +75,8 @@ fn decide(
 /// Goes on where [`rotate`] was cut off: takes the new key over if the network knows the site by that. Says whether it
 /// did, so that the site is to be opened anew.
 pub(crate) fn finish(folder: &SiteFolder, replica: &Replica<Storage>) -> Result<bool, StartError> {
-    let successor = replica.members().and_then(|members| members.successor(&replica.site()));
+    let successor =
+        replica.realms().members().and_then(|members| members.successor(&replica.site()));
     let Some(successor) = successor else { return Ok(false) };
     let is_taken = folder.take_next_key(successor)?;
     if is_taken {
@@ -108,7 +109,7 @@ mod tests {
         let RotateReport { from, to } = rotate(data.path()).unwrap();
         assert_eq!((from, folder.key().unwrap().site()), (old, to));
         let replica = open(&folder);
-        let members = replica.members().unwrap();
+        let members = replica.realms().members().unwrap();
         assert_eq!(members.seniority(), [old, to]);
         assert_eq!(members.all().keys().collect::<Vec<_>>(), [&to]);
         assert_eq!(members.get(&to).unwrap().name, "head");

@@ -192,15 +192,15 @@ struct Frontiers {
 impl Frontiers {
     fn of(driver: &Driver) -> Self {
         let replica = driver.replica();
-        let Some(space) = replica.network().map(|network| network.main_space()) else {
+        let Some(space) = replica.realms().network().map(|network| network.main_space()) else {
             return Self::default();
         };
-        let own = replica.frontier(space).map(|frontier| SyncFrontier {
+        let own = replica.realms().frontier(space).map(|frontier| SyncFrontier {
             digest: frontier.digest(),
             logs: frontier.tips().count() as u64,
         });
         // One that is damaged holds less than its receipt once said, and says so.
-        let receipts = replica.receipts_of(space).into_iter();
+        let receipts = replica.realms().receipts_of(space).into_iter();
         let sound = receipts.filter(|(_, receipt)| !receipt.held.is_damaged());
         let held = sound.map(|(site, receipt)| {
             let held = receipt.held;

@@ -8,7 +8,7 @@ use branchline_crdt::codec;
 use branchline_crdt::entry::{
     Body, Draft, Entry, Header, PAYLOAD_FORMAT, PayloadInfo, RecordWrite, Transaction,
 };
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
 use branchline_crdt::membership::FormerKey;
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{
@@ -65,7 +65,7 @@ impl Liar {
                 let key = world.key(self.office).clone();
                 let entries = [
                     forged(network, &key, author, "forged", 1),
-                    forged(NetworkId([8; 32]), &key, self.author(world), "foreign", 1),
+                    forged(RealmId([8; 32]), &key, self.author(world), "foreign", 1),
                 ];
                 entries.iter().for_each(|entry| self.tell(world, network, &told, entry));
             }
@@ -87,7 +87,7 @@ impl Liar {
         Author { site: world.site_id(self.office), incarnation: self.life() }
     }
 
-    fn equivocate(&mut self, world: &mut World, network: NetworkId, told: &[Office]) {
+    fn equivocate(&mut self, world: &mut World, network: RealmId, told: &[Office]) {
         let author = self.author(world);
         let key = world.key(self.office).clone();
         let id = format!("lie-{}", self.count);
@@ -102,7 +102,7 @@ impl Liar {
         }
     }
 
-    fn bomb(&mut self, world: &mut World, network: NetworkId, told: &[Office]) {
+    fn bomb(&mut self, world: &mut World, network: RealmId, told: &[Office]) {
         let bomb = pack::pack(&vec![0; BOMB_BYTES]);
         let author = self.author(world);
         let entry =
@@ -126,7 +126,7 @@ impl Liar {
     }
 
     /// Tells an entry by gossip, and once more in an answer where one is awaited.
-    fn tell(&self, world: &mut World, network: NetworkId, told: &[Office], entry: &Entry) {
+    fn tell(&self, world: &mut World, network: RealmId, told: &[Office], entry: &Entry) {
         for peer in told {
             let gossip = Gossip::Entry(entry.bytes().to_vec());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
@@ -140,7 +140,7 @@ impl Liar {
         }
     }
 
-    fn send_gossip(&self, world: &mut World, network: NetworkId, to: Office, data: Vec<u8>) {
+    fn send_gossip(&self, world: &mut World, network: RealmId, to: Office, data: Vec<u8>) {
         let topic = topic(network, network.main_space());
         world.send(self.office, to, Message::Gossip { topic, data });
     }
@@ -186,7 +186,7 @@ pub fn leak(world: &mut World, from: Office, stranger: Office) {
 }
 
 /// An entry as the holder of `key` may sign it, with one record written in it.
-pub fn forged(network: NetworkId, key: &SiteKey, author: Author, id: &str, value: i64) -> Entry {
+pub fn forged(network: RealmId, key: &SiteKey, author: Author, id: &str, value: i64) -> Entry {
     let fields = match json!({"value": value}) {
         serde_json::Value::Object(fields) => fields,
         _ => serde_json::Map::new(),
@@ -198,7 +198,7 @@ pub fn forged(network: NetworkId, key: &SiteKey, author: Author, id: &str, value
 }
 
 /// An entry whose change is none.
-fn malformed(network: NetworkId, key: &SiteKey, author: Author, count: u64) -> Entry {
+fn malformed(network: RealmId, key: &SiteKey, author: Author, count: u64) -> Entry {
     let mut bytes = vec![0x85, 0x6f, 0x4a, 0x83];
     bytes.extend((0..count % 60).map(|byte| byte.to_le_bytes()[0].wrapping_mul(37)));
     let garbage = RecordChange { genesis: Vec::new(), body: bytes };
@@ -207,7 +207,7 @@ fn malformed(network: NetworkId, key: &SiteKey, author: Author, count: u64) -> E
 
 /// The bytes of a rightly signed first entry with this payload, said to be of this format.
 pub fn with_payload(
-    network: NetworkId,
+    network: RealmId,
     key: &SiteKey,
     author: Author,
     format: u8,
@@ -216,7 +216,7 @@ pub fn with_payload(
     let Draft { space, seq, previous, past, membership_past, time_ms, .. } = draft(network, author);
     let info = PayloadInfo::new(format, &payload);
     let header = codec::encode(&Header {
-        network,
+        realm: network,
         space,
         author,
         seq,
@@ -232,9 +232,9 @@ pub fn with_payload(
 }
 
 /// The first entry of an author, without a past.
-pub fn draft(network: NetworkId, author: Author) -> Draft {
+pub fn draft(network: RealmId, author: Author) -> Draft {
     Draft {
-        network,
+        realm: network,
         space: network.main_space(),
         author,
         seq: 1,

@@ -83,7 +83,7 @@ fn filter(victim: Office, forks: bool, swallows: impl Fn(&Entry) -> bool + 'stat
 pub fn swallow_log(victim: Office, site: SiteId) -> Tamper {
     filter(victim, false, move |entry| {
         let header = &entry.header;
-        header.author.site == site && header.space == header.network.main_space()
+        header.author.site == site && header.space == header.realm.main_space()
     })
 }
 
@@ -127,7 +127,9 @@ pub fn leave_out(world: &mut World, office: Office) {
 
 /// Puts the last entry of each revoked site into an office's journal.
 pub fn keep_revoked(world: &mut World, office: Office) {
-    let Some(members) = world.replica(office).and_then(|replica| replica.members()) else { return };
+    let Some(members) = world.replica(office).and_then(|replica| replica.realms().members()) else {
+        return;
+    };
     let out = |other: &Office| members.revoked().contains_key(&world.site_id(*other));
     let revoked: Vec<_> = (0..world.office_count()).filter(out).collect();
     for other in revoked {

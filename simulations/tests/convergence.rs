@@ -175,7 +175,10 @@ fn an_office_may_write_before_its_admission_reaches_it() {
     world.link(0, 1);
     world.link(0, late);
     world.run_ms(SETTLE_MS);
-    assert!(world.replica(late).unwrap().role().is_none(), "the ticket was lost with the process");
+    assert!(
+        world.replica(late).unwrap().realms().role().is_none(),
+        "the ticket was lost with the process"
+    );
     world.join(0, late, Role::Writer);
     world.run_ms(SETTLE_MS);
     assert_eq!(field(&world, 1, "x", "a"), Some(Value::Int(1)));
@@ -193,7 +196,7 @@ fn a_member_admitted_elsewhere_introduces_itself() {
     world.write(late, "products", "x", put(json!({"a": 1}))).unwrap();
     world.link(1, late);
     let introduction = world.replica(late).unwrap().site();
-    assert!(world.replica(1).unwrap().members().unwrap().get(&introduction).is_none());
+    assert!(world.replica(1).unwrap().realms().members().unwrap().get(&introduction).is_none());
     world.present(late, 1);
     world.run_ms(SETTLE_MS);
     assert_eq!(field(&world, 1, "x", "a"), Some(Value::Int(1)));
@@ -357,7 +360,7 @@ fn a_list_shows_live_records_by_id() {
     }
     world.write(0, "products", "b", Edit::Delete).unwrap();
     let replica = world.replica(0).unwrap();
-    let space = replica.network().unwrap().main_space();
+    let space = replica.realms().network().unwrap().main_space();
     let ids = |after, limit| -> Vec<String> {
         let page = read::list(replica.store(), space, "products", after, limit).unwrap();
         page.into_iter().map(|(id, _)| id).collect()

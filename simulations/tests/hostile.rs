@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
-use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteKey};
 use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, Value};
 use branchline_crdt::replica::{Input, Notice};
@@ -51,7 +51,7 @@ fn join(world: &mut World) {
 }
 
 /// An entry as the holder of `key` may sign it, with one record written in it.
-fn forge(network: NetworkId, key: &SiteKey, author: Author, id: &str, value: i64) -> Entry {
+fn forge(network: RealmId, key: &SiteKey, author: Author, id: &str, value: i64) -> Entry {
     let mut document = Document::empty();
     let edit = put(json!({"value": value}));
     let change = document.edit(ActorBytes(author.actor()), 0, &edit, None).unwrap().unwrap().change;
@@ -59,7 +59,7 @@ fn forge(network: NetworkId, key: &SiteKey, author: Author, id: &str, value: i64
 }
 
 fn forge_change(
-    network: NetworkId,
+    network: RealmId,
     key: &SiteKey,
     author: Author,
     id: &str,
@@ -234,7 +234,7 @@ fn forged_authors_and_signatures_are_refused() {
     hand(&mut world, 0, 1, &forge(network, &stranger, unknown, "x", 1));
     // Another network.
     let key = world.key(2).clone();
-    hand(&mut world, 0, 1, &forge(NetworkId([8; 32]), &key, south, "x", 1));
+    hand(&mut world, 0, 1, &forge(RealmId([8; 32]), &key, south, "x", 1));
     assert_eq!(
         refusals(&world, 0)[1],
         "an entry of another network, or of a space that this site does not hold"
@@ -313,7 +313,7 @@ fn a_ticket_serves_once() {
         world.input(office, Input::Join(Box::new(ticket.clone())));
         world.run_ms(3_000);
     }
-    let members = world.replica(0).unwrap().members().unwrap();
+    let members = world.replica(0).unwrap().realms().members().unwrap();
     assert!(members.get(&world.site_id(first)).is_some());
     assert!(members.get(&world.site_id(second)).is_none());
     let refused = world.notices(second).iter().any(|notice| {

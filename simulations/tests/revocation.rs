@@ -63,12 +63,12 @@ fn revoke(world: &mut World, by: usize, office: usize) -> Result<(), DecisionErr
 }
 
 fn is_member(world: &World, at: usize, office: usize) -> bool {
-    let members = world.replica(at).unwrap().members().unwrap();
+    let members = world.replica(at).unwrap().realms().members().unwrap();
     members.get(&world.site_id(office)).is_some()
 }
 
 fn revoked_by(world: &World, office: usize) -> Option<usize> {
-    let by = world.replica(office).unwrap().revoked_by()?;
+    let by = world.replica(office).unwrap().realms().revoked_by()?;
     (0..world.office_count()).find(|office| world.site_id(*office) == by)
 }
 
@@ -77,8 +77,8 @@ fn assert_equal(world: &World, offices: &[usize]) {
     let network = world.network().unwrap();
     let state = |office: usize| {
         let replica = world.replica(office).unwrap();
-        let frontier = |space| format!("{:?}", replica.frontier(space).unwrap());
-        let members = replica.members().unwrap();
+        let frontier = |space| format!("{:?}", replica.realms().frontier(space).unwrap());
+        let members = replica.realms().members().unwrap();
         (
             frontier(network.membership_space()),
             frontier(network.main_space()),
@@ -138,8 +138,8 @@ fn a_revoked_site_learns_nothing_of_what_comes_after() {
     assert!(!shows(&world, 3, "secret"));
     let network = world.network().unwrap();
     let membership = network.membership_space();
-    let held = world.replica(3).unwrap().frontier(membership).unwrap();
-    assert_ne!(Some(held), world.replica(0).unwrap().frontier(membership));
+    let held = world.replica(3).unwrap().realms().frontier(membership).unwrap();
+    assert_ne!(Some(held), world.replica(0).unwrap().realms().frontier(membership));
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// How far an office holds each log of the records.
 fn held(world: &World, office: usize) -> BTreeMap<Author, u64> {
     let replica = world.replica(office).unwrap();
-    let frontier = replica.frontier(world.network().unwrap().main_space()).unwrap();
+    let frontier = replica.realms().frontier(world.network().unwrap().main_space()).unwrap();
     frontier.tips().map(|tip| (tip.author, tip.seq)).collect()
 }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use branchline_crdt::codec;
-use branchline_crdt::ids::{NetworkId, SiteId, SiteKey};
+use branchline_crdt::ids::{RealmId, SiteId, SiteKey};
 use branchline_crdt::membership::{FORMER_KEYS_MAX, FormerKey, Role};
 use branchline_crdt::protocol::{Introduction, Welcome};
 use branchline_crdt::record::Edit;
@@ -60,7 +60,7 @@ fn offices() -> World {
 
 /// The members as an office knows them, with their names.
 fn members(world: &World, office: usize) -> Vec<(SiteId, String)> {
-    let members = world.replica(office).unwrap().members().unwrap();
+    let members = world.replica(office).unwrap().realms().members().unwrap();
     members.all().iter().map(|(site, member)| (*site, member.name.clone())).collect()
 }
 
@@ -258,12 +258,12 @@ fn a_stranger_is_let_in_by_the_words_of_a_members_keys_alone() {
     let south = world.key(2).clone();
     let frontier = |world: &World| {
         let space = network.membership_space();
-        world.replica(0).unwrap().frontier(space)
+        world.replica(0).unwrap().realms().frontier(space)
     };
     let before = frontier(&world);
     let mine = FormerKey::sign(network, &key(5), site);
     let forged = FormerKey { site: south.site(), word: mine.word };
-    let elsewhere = FormerKey::sign(NetworkId([8; 32]), &south, site);
+    let elsewhere = FormerKey::sign(RealmId([8; 32]), &south, site);
     let for_another = FormerKey::sign(network, &south, key(6).site());
     // Longer than anyone replaces keys between two words of each other.
     let keys: Vec<_> = (0..=FORMER_KEYS_MAX as u8).map(|number| key(100 + number)).collect();
@@ -308,7 +308,7 @@ fn who_replaced_its_key_before_it_knew_that_it_was_revoked_is_told() {
     write(&mut world, 3, "by-west");
     part(&mut world, &[&[0, 1, 2, 3]]);
     world.run_ms(SETTLE_MS);
-    assert_eq!(world.replica(3).unwrap().revoked_by(), Some(world.site_id(0)));
+    assert_eq!(world.replica(3).unwrap().realms().revoked_by(), Some(world.site_id(0)));
     assert!((0..3).all(|office| !shows(&world, office, "by-west")));
 }
 

@@ -13,7 +13,7 @@ use crate::codec;
 use crate::entry::{self, Entry};
 use crate::frontier::Known;
 use crate::holders::{self, Compared};
-use crate::ids::{Author, EntryHash, NetworkId, SiteId, SpaceId};
+use crate::ids::{Author, EntryHash, RealmId, SiteId, SpaceId};
 use crate::membership::{Admission, Genesis, SpaceDocument};
 use crate::protocol::{INVITATIONS_BYTES_MAX, Invitation, pack_entries};
 use crate::receipt::Receipt;
@@ -37,7 +37,7 @@ pub enum Since {
 #[derive(Clone, Debug)]
 pub struct Begin {
     /// The network.
-    pub network: NetworkId,
+    pub network: RealmId,
     /// The site that makes the bundle.
     pub maker: SiteId,
     /// How it takes up its ticket, if it is no member yet.
@@ -96,9 +96,9 @@ impl<J: ReadStore> Bundling<J> {
         let of_network = OfRoot::read(&journal, network, since)?;
         of_network.add_to(&mut parts, &mut told, &mut contents);
         for document in private {
-            let root = document.root();
-            let of_space = OfRoot::read(&journal, root, since)?;
-            let entries = pack_entries(&proof(&journal, root.membership_space())?);
+            let realm = document.realm();
+            let of_space = OfRoot::read(&journal, realm, since)?;
+            let entries = pack_entries(&proof(&journal, realm.membership_space())?);
             let invitation = Invitation { document, entries };
             parts.push_back(Part::Chunk(SPACE, codec::encode(&invitation)));
             of_space.add_to(&mut parts, &mut told, &mut contents);
@@ -169,7 +169,7 @@ impl<J: ReadStore> Bundling<J> {
         if self.left_out.is_empty() {
             return false;
         }
-        let membership = header.network.membership_space();
+        let membership = header.realm.membership_space();
         let own = header.past.iter().map(|tip| (header.space, tip));
         let mut past = own.chain(header.membership_past.iter().map(|tip| (membership, tip)));
         past.any(|(space, tip)| {
@@ -179,7 +179,7 @@ impl<J: ReadStore> Bundling<J> {
 }
 
 impl OfRoot {
-    fn read(journal: &impl ReadStore, root: NetworkId, since: &Since) -> Result<Self, StoreError> {
+    fn read(journal: &impl ReadStore, realm: RealmId, since: &Since) -> Result<Self, StoreError> {
         let (mut told, mut forks) = (Vec::new(), Vec::new());
         let mut entries = |space| -> Result<Part, StoreError> {
             let logs = Logs::load(journal, space)?;
@@ -193,9 +193,9 @@ impl OfRoot {
             Ok(Part::Entries(space, walk))
         };
         // The members are read last, so that those are among them who wrote what is read before.
-        let records = entries(root.main_space())?;
-        let membership = entries(root.membership_space())?;
-        let receipts = holders::receipts(journal, root.main_space())?.into_values().collect();
+        let records = entries(realm.main_space())?;
+        let membership = entries(realm.membership_space())?;
+        let receipts = holders::receipts(journal, realm.main_space())?.into_values().collect();
         Ok(Self { told, membership, forks, records, receipts })
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::chunks::{ChunkError, ChunkReader, END, FileKind};
 use crate::codec::{self, DecodeError};
 use crate::frontier::Known;
-use crate::ids::{NetworkId, SiteId, SpaceId};
+use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::membership::{Admission, Genesis};
 use crate::prepare::Job;
 use crate::protocol::Invitation;
@@ -44,7 +44,7 @@ const SPACE: u8 = 7;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// The network that it is of.
-    pub network: NetworkId,
+    pub network: RealmId,
     /// The site that made it.
     pub maker: SiteId,
     /// When, in ms since 1970 by that site's clock.

@@ -71,13 +71,13 @@ impl FromStr for Version {
 mod tests {
     use super::*;
     use crate::feed::FeedId;
-    use crate::ids::{NetworkId, SiteKey};
+    use crate::ids::{RealmId, SiteKey};
     use crate::memory::MemoryStore;
     use crate::store::Store;
     use crate::tables::records::ChangeAt;
 
     fn feed(seed: u8) -> FeedId {
-        FeedId::new(SiteKey::from_seed([seed; 32]).site(), NetworkId([1; 32]).main_space())
+        FeedId::new(SiteKey::from_seed([seed; 32]).site(), RealmId([1; 32]).main_space())
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn store() -> (MemoryStore, FeedId, SpaceId) {
         replica.handle(Input::Write { id: 1, space: None, transactions }, now).unwrap();
         replica.commit().unwrap();
     }
-    let space = replica.network().unwrap().main_space();
+    let space = replica.realms().network().unwrap().main_space();
     (replica.into_store(), FeedId::new(site, space), space)
 }
 

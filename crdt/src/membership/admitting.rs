@@ -1,7 +1,7 @@
 //! Whether an admission makes a member.
 
 use super::{Admission, Members, Revoked, Role, check_site_name};
-use crate::ids::{NetworkId, SiteId};
+use crate::ids::{RealmId, SiteId};
 
 /// Why an admission would not make a member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,9 +10,9 @@ pub enum NotAdmitted {
     #[error("the ticket is for network {found}, this is network {expected}")]
     OtherNetwork {
         /// The network of the grant.
-        found: NetworkId,
+        found: RealmId,
         /// The network asked.
-        expected: NetworkId,
+        expected: RealmId,
     },
     /// A signature is wrong.
     #[error("the ticket's signatures do not hold")]
@@ -63,11 +63,11 @@ impl Members {
     /// who has a clock.
     pub fn examine(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
         let Admission { grant, site, name, .. } = admission;
-        if grant.network != self.network() {
-            let (found, expected) = (grant.network, self.network());
+        if grant.realm != self.realm() {
+            let (found, expected) = (grant.realm, self.realm());
             return Err(NotAdmitted::OtherNetwork { found, expected });
         }
-        if !admission.is_signed(self.network()) {
+        if !admission.is_signed(self.realm()) {
             return Err(NotAdmitted::Forged);
         }
         check_site_name(name).map_err(|_| NotAdmitted::Name)?;

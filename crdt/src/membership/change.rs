@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FormerKey, Role};
 use crate::codec;
-use crate::ids::{Author, Incarnation, NetworkId, Signature, SiteId, SiteKey, SpaceId};
+use crate::ids::{Author, Incarnation, RealmId, Signature, SiteId, SiteKey, SpaceId};
 
 /// How far a site's logs count: the last number of each. Of a log that is not listed nothing does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Cut {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
     /// Of which network.
-    pub network: NetworkId,
+    pub realm: RealmId,
     /// Who is shut out.
     pub site: SiteId,
     /// What the admin held of it.
@@ -58,21 +58,21 @@ pub struct Revocation {
 
 impl Revocation {
     /// Revokes.
-    pub fn sign(network: NetworkId, site: SiteId, held: Cut, issuer: &SiteKey) -> Self {
+    pub fn sign(realm: RealmId, site: SiteId, held: Cut, issuer: &SiteKey) -> Self {
         let issuer_site = issuer.site();
-        let signature = issuer.sign(&revocation_digest(network, site, &held, issuer_site));
-        Self { network, site, held, issuer: issuer_site, signature }
+        let signature = issuer.sign(&revocation_digest(realm, site, &held, issuer_site));
+        Self { realm, site, held, issuer: issuer_site, signature }
     }
 
     /// Whether the admin signed it for `network`.
-    pub fn is_signed(&self, network: NetworkId) -> bool {
-        let digest = revocation_digest(self.network, self.site, &self.held, self.issuer);
-        self.network == network && self.issuer.verify(&digest, &self.signature.0)
+    pub fn is_signed(&self, realm: RealmId) -> bool {
+        let digest = revocation_digest(self.realm, self.site, &self.held, self.issuer);
+        self.realm == realm && self.issuer.verify(&digest, &self.signature.0)
     }
 }
 
-fn revocation_digest(network: NetworkId, site: SiteId, held: &Cut, issuer: SiteId) -> [u8; 32] {
-    let bytes = codec::encode(&(network, site, held, issuer));
+fn revocation_digest(realm: RealmId, site: SiteId, held: &Cut, issuer: SiteId) -> [u8; 32] {
+    let bytes = codec::encode(&(realm, site, held, issuer));
     blake3::derive_key("branchline 1 revocation", &bytes)
 }
 
@@ -94,14 +94,14 @@ pub struct Rotation {
 
 impl Rotation {
     /// The new key's consent.
-    pub fn consent(network: NetworkId, from: SiteId, to: &SiteKey) -> Signature {
-        to.sign(&rotation_digest(network, from, to.site()))
+    pub fn consent(realm: RealmId, from: SiteId, to: &SiteKey) -> Signature {
+        to.sign(&rotation_digest(realm, from, to.site()))
     }
 
     /// Whether the new key consents, and the old one says so by itself.
-    pub fn is_signed(&self, network: NetworkId) -> bool {
-        let digest = rotation_digest(network, self.from, self.to);
-        self.to.verify(&digest, &self.consent.0) && self.former_key().is_signed(network, self.to)
+    pub fn is_signed(&self, realm: RealmId) -> bool {
+        let digest = rotation_digest(realm, self.from, self.to);
+        self.to.verify(&digest, &self.consent.0) && self.former_key().is_signed(realm, self.to)
     }
 
     pub(crate) fn former_key(&self) -> FormerKey {
@@ -110,8 +110,8 @@ impl Rotation {
 }
 
 /// What both keys of a rotation sign.
-pub(super) fn rotation_digest(network: NetworkId, from: SiteId, to: SiteId) -> [u8; 32] {
-    blake3::derive_key("branchline 1 rotation", &codec::encode(&(network, from, to)))
+pub(super) fn rotation_digest(realm: RealmId, from: SiteId, to: SiteId) -> [u8; 32] {
+    blake3::derive_key("branchline 1 rotation", &codec::encode(&(realm, from, to)))
 }
 
 /// What an admin decides that a member may do from now on.

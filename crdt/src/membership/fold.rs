@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::standing::{Docket, Recorded, Sites, Standing};
 use super::{Admission, Cut, Genesis, Operation, Revocation, Role};
 use crate::entry::Entry;
-use crate::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SpaceId};
+use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SpaceId};
 
 /// One member of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ struct Past {
 /// The members of one network as one replica knows them.
 #[derive(Clone, Debug)]
 pub struct Members {
-    network: NetworkId,
+    realm: RealmId,
     genesis: Option<Genesis>,
     entries: BTreeMap<Place, Recorded>,
     pasts: BTreeMap<EntryHash, Past>,
@@ -67,9 +67,9 @@ pub struct Members {
 
 impl Members {
     /// No member is known before the genesis document is.
-    pub fn new(network: NetworkId, genesis: Option<Genesis>) -> Self {
+    pub fn new(realm: RealmId, genesis: Option<Genesis>) -> Self {
         let mut members = Self {
-            network,
+            realm,
             genesis,
             entries: BTreeMap::new(),
             pasts: BTreeMap::new(),
@@ -88,8 +88,8 @@ impl Members {
     }
 
     /// The network.
-    pub fn network(&self) -> NetworkId {
-        self.network
+    pub fn realm(&self) -> RealmId {
+        self.realm
     }
 
     /// The document that it began with, once known.
@@ -233,7 +233,7 @@ impl Members {
         // A site that waits for its admission to count may find that it does.
         let mut are_new = self.sites.len() == self.ever.len();
         for (entry, mut operations) in entries {
-            operations.retain(|operation| operation.is_signed(self.network));
+            operations.retain(|operation| operation.is_signed(self.realm));
             are_new &= self.are_new(&operations);
             places.push(self.record(entry, operations));
         }

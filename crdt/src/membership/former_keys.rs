@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::rotation_digest;
 use super::{Members, Operation, Revocation};
-use crate::ids::{NetworkId, Signature, SiteId, SiteKey};
+use crate::ids::{RealmId, Signature, SiteId, SiteKey};
 
 /// Former keys that a site shows, the newest: as often it may have replaced its key since another heard of it.
 pub const FORMER_KEYS_MAX: usize = 64;
@@ -23,14 +23,14 @@ pub struct FormerKey {
 
 impl FormerKey {
     /// Gives the word of `from` for the key of `to`.
-    pub fn sign(network: NetworkId, from: &SiteKey, to: SiteId) -> Self {
+    pub fn sign(realm: RealmId, from: &SiteKey, to: SiteId) -> Self {
         let site = from.site();
-        Self { site, word: from.sign(&rotation_digest(network, site, to)) }
+        Self { site, word: from.sign(&rotation_digest(realm, site, to)) }
     }
 
     /// Whether it is the former key's word for the key of `to`.
-    pub fn is_signed(&self, network: NetworkId, to: SiteId) -> bool {
-        self.site.verify(&rotation_digest(network, self.site, to), &self.word.0)
+    pub fn is_signed(&self, realm: RealmId, to: SiteId) -> bool {
+        self.site.verify(&rotation_digest(realm, self.site, to), &self.word.0)
     }
 }
 
@@ -68,7 +68,7 @@ impl Members {
             if self.ever(&key).is_some() {
                 break;
             }
-            if !older.is_signed(self.network(), key) {
+            if !older.is_signed(self.realm(), key) {
                 return None;
             }
             key = older.site;

@@ -2,7 +2,7 @@
 
 use super::{Admission, Genesis, Members, Operation, Role};
 use crate::entry::{Body, Entry, EntryId};
-use crate::ids::{NetworkId, SiteId};
+use crate::ids::{RealmId, SiteId};
 
 /// One thing that was done to the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub enum MembershipEvent {
 
 /// Tells what became of the members of `root`, from the document that it began with and its membership entries in the
 /// order in which they were taken in.
-pub fn history(root: NetworkId, genesis: &Genesis, entries: &[Entry]) -> Vec<MembershipStep> {
-    let mut members = Members::new(root, Some(genesis.clone()));
+pub fn history(realm: RealmId, genesis: &Genesis, entries: &[Entry]) -> Vec<MembershipStep> {
+    let mut members = Members::new(realm, Some(genesis.clone()));
     let founded = |(site, _): &(SiteId, String)| MembershipStep {
         entry: None,
         time_ms: genesis.time_ms,
@@ -167,7 +167,7 @@ mod tests {
             let own = entries.iter().rev().find(|entry| entry.header.author == author);
             let other = entries.iter().rev().find(|entry| entry.header.author != author);
             let draft = Draft {
-                network,
+                realm: network,
                 space: network.membership_space(),
                 author,
                 seq: own.map_or(1, |entry| entry.header.seq + 1),

@@ -47,7 +47,7 @@ pub use space::{BadSpaceName, MAIN_SPACE, SPACE_NAME_BYTES_MAX, SpaceDocument, c
 pub use ticket::{Ticket, TicketError};
 
 use crate::codec;
-use crate::ids::{NetworkId, Signature, SiteId, SiteKey};
+use crate::ids::{RealmId, Signature, SiteId, SiteKey};
 
 /// Longest name of a site, in bytes.
 pub const SITE_NAME_BYTES_MAX: usize = 64;
@@ -65,8 +65,8 @@ pub struct Genesis {
 
 impl Genesis {
     /// The network that trusts this document.
-    pub fn network(&self) -> NetworkId {
-        NetworkId(blake3::derive_key("branchline 1 genesis", &codec::encode(self)))
+    pub fn network(&self) -> RealmId {
+        RealmId(blake3::derive_key("branchline 1 genesis", &codec::encode(self)))
     }
 }
 
@@ -116,7 +116,7 @@ impl std::str::FromStr for Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The network that it opens.
-    pub network: NetworkId,
+    pub realm: RealmId,
     /// The public half of the ticket's secret; also the ticket's id.
     pub ticket: SiteId,
     /// What the new member may do.
@@ -132,33 +132,32 @@ pub struct Grant {
 impl Grant {
     /// Signs a grant for the ticket whose public half is `ticket`.
     pub fn sign(
-        network: NetworkId,
+        realm: RealmId,
         ticket: SiteId,
         role: Role,
         expires_ms: i64,
         issuer: &SiteKey,
     ) -> Self {
         let issuer_site = issuer.site();
-        let digest = grant_digest(network, ticket, role, expires_ms, issuer_site);
+        let digest = grant_digest(realm, ticket, role, expires_ms, issuer_site);
         let signature = issuer.sign(&digest);
-        Self { network, ticket, role, expires_ms, issuer: issuer_site, signature }
+        Self { realm, ticket, role, expires_ms, issuer: issuer_site, signature }
     }
 
     fn is_signed(&self) -> bool {
-        let digest =
-            grant_digest(self.network, self.ticket, self.role, self.expires_ms, self.issuer);
+        let digest = grant_digest(self.realm, self.ticket, self.role, self.expires_ms, self.issuer);
         self.issuer.verify(&digest, &self.signature.0)
     }
 }
 
 fn grant_digest(
-    network: NetworkId,
+    realm: RealmId,
     ticket: SiteId,
     role: Role,
     expires_ms: i64,
     issuer: SiteId,
 ) -> [u8; 32] {
-    let bytes = codec::encode(&(network, ticket, role, expires_ms, issuer));
+    let bytes = codec::encode(&(realm, ticket, role, expires_ms, issuer));
     blake3::derive_key("branchline 1 grant", &bytes)
 }
 
@@ -188,9 +187,9 @@ impl Admission {
     }
 
     /// Whether grant and admission bear the right signatures for `network`.
-    pub fn is_signed(&self, network: NetworkId) -> bool {
+    pub fn is_signed(&self, realm: RealmId) -> bool {
         let digest = admission_digest(&self.grant, self.site, &self.name);
-        self.grant.network == network
+        self.grant.realm == realm
             && self.grant.is_signed()
             && self.grant.ticket.verify(&digest, &self.signature.0)
     }
@@ -224,11 +223,11 @@ pub enum Operation {
 
 impl Operation {
     /// Whether the signatures that it bears of itself are right.
-    pub(crate) fn is_signed(&self, network: NetworkId) -> bool {
+    pub(crate) fn is_signed(&self, realm: RealmId) -> bool {
         match self {
-            Self::Admit(admission) => admission.is_signed(network),
-            Self::Revoke(revocation) => revocation.is_signed(network),
-            Self::Rotate(rotation) => rotation.is_signed(network),
+            Self::Admit(admission) => admission.is_signed(realm),
+            Self::Revoke(revocation) => revocation.is_signed(realm),
+            Self::Rotate(rotation) => rotation.is_signed(realm),
             Self::ChangeRole(_) | Self::Rename { .. } | Self::Vouch(_) => true,
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admission, Genesis, Grant, Members, Role, Ticket};
 use crate::codec;
-use crate::ids::{NetworkId, SiteId, SiteKey};
+use crate::ids::{RealmId, SiteId, SiteKey};
 
 /// Longest name of a space, in bytes.
 pub const SPACE_NAME_BYTES_MAX: usize = 64;
@@ -20,7 +20,7 @@ pub const MAIN_SPACE: &str = "main";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpaceDocument {
     /// The network whose members may share it.
-    pub network: NetworkId,
+    pub network: RealmId,
     /// Its name for people. Two sites may give one name to two spaces.
     pub name: String,
     /// The site that made it: its first admin.
@@ -33,31 +33,31 @@ pub struct SpaceDocument {
 
 impl SpaceDocument {
     /// What stands for the network's id within the space.
-    pub fn root(&self) -> NetworkId {
-        NetworkId(blake3::derive_key("branchline 1 space document", &codec::encode(self)))
+    pub fn realm(&self) -> RealmId {
+        RealmId(blake3::derive_key("branchline 1 space document", &codec::encode(self)))
     }
 
     /// The sites of the space before anything is known but this.
     pub(crate) fn members(&self) -> Members {
         let founders = vec![(self.creator, self.name.clone())];
         let genesis = Genesis { founders, time_ms: self.time_ms, nonce: self.nonce };
-        Members::new(self.root(), Some(genesis))
+        Members::new(self.realm(), Some(genesis))
     }
 }
 
 /// The admission of a member of the network to a space, by an admin of it. Nobody but `issuer` can know the secret of
 /// the ticket that this takes, so it admits no other site.
 pub(crate) fn admission_to_space(
-    root: NetworkId,
+    realm: RealmId,
     site: SiteId,
     name: &str,
     role: Role,
     issuer: &SiteKey,
 ) -> Admission {
-    let bytes = codec::encode(&(issuer.seed(), root, site));
+    let bytes = codec::encode(&(issuer.seed(), realm, site));
     let secret =
         SiteKey::from_seed(blake3::derive_key("branchline 1 ticket within a space", &bytes));
-    let grant = Grant::sign(root, secret.site(), role, i64::MAX, issuer);
+    let grant = Grant::sign(realm, secret.site(), role, i64::MAX, issuer);
     let ticket = Ticket { grant, secret, inviter: issuer.site(), addresses: Vec::new() };
     Admission::sign(&ticket, site, name)
 }
@@ -103,13 +103,13 @@ mod tests {
     fn an_admission_to_a_space_is_good_for_that_space_and_site_alone() {
         let issuer = SiteKey::from_seed([1; 32]);
         let site = SiteKey::from_seed([2; 32]).site();
-        let (root, other) = (NetworkId([3; 32]), NetworkId([4; 32]));
-        let admission = admission_to_space(root, site, "north", Role::Writer, &issuer);
-        assert!(admission.is_signed(root));
+        let (realm, other) = (RealmId([3; 32]), RealmId([4; 32]));
+        let admission = admission_to_space(realm, site, "north", Role::Writer, &issuer);
+        assert!(admission.is_signed(realm));
         assert!(!admission.is_signed(other));
         let of_other = admission_to_space(other, site, "north", Role::Writer, &issuer);
         assert_ne!(admission.grant.ticket, of_other.grant.ticket);
         let stolen = Admission { site: issuer.site(), ..admission };
-        assert!(!stolen.is_signed(root));
+        assert!(!stolen.is_signed(realm));
     }
 }

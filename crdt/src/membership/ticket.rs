@@ -102,13 +102,13 @@ impl FromStr for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::NetworkId;
+    use crate::ids::RealmId;
     use crate::membership::Role;
 
     fn ticket() -> Ticket {
         let admin = SiteKey::from_seed([1; 32]);
         let secret = SiteKey::from_seed([2; 32]);
-        let grant = Grant::sign(NetworkId([3; 32]), secret.site(), Role::Writer, 9, &admin);
+        let grant = Grant::sign(RealmId([3; 32]), secret.site(), Role::Writer, 9, &admin);
         let addresses = vec!["/ip4/127.0.0.1/tcp/4001".to_owned()];
         Ticket { grant, secret, inviter: admin.site(), addresses }
     }

@@ -22,7 +22,7 @@ use super::ANSWER_BYTES_MAX;
 use crate::codec::{self, DecodeError};
 use crate::entry::limits::{ENTRY_BYTES_MAX, PAST_TIPS_MAX};
 use crate::entry::{Entry, Header, MalformedEntry, PayloadInfo, Tip};
-use crate::ids::{Author, EntryHash, NetworkId, Signature, SpaceId};
+use crate::ids::{Author, EntryHash, RealmId, Signature, SpaceId};
 use crate::pack::{self, UnpackError};
 
 /// Most bytes that packed entries mean, and that their columns have: more than an answer or a welcome holds.
@@ -82,7 +82,7 @@ struct Columns<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Log {
-    network: NetworkId,
+    realm: RealmId,
     space: SpaceId,
     author: Author,
 }
@@ -173,8 +173,8 @@ struct Packing {
 impl Packing {
     fn add(&mut self, entry: &Entry) {
         let header = &entry.header;
-        let Header { network, space, author, seq, .. } = *header;
-        let log = self.place(Log { network, space, author });
+        let Header { realm, space, author, seq, .. } = *header;
+        let log = self.place(Log { realm, space, author });
         let payload = entry.payload();
         let item = Item {
             log,
@@ -191,17 +191,17 @@ impl Packing {
         if item.tells_previous {
             self.dense.extend(header.previous.0);
         }
-        self.add_tips(network, space, &header.past);
-        self.add_tips(network, network.membership_space(), &header.membership_past);
+        self.add_tips(realm, space, &header.past);
+        self.add_tips(realm, realm.membership_space(), &header.membership_past);
         self.dense.extend(entry.signature.0);
         let column = if item.payload_is_dense { &mut self.dense } else { &mut self.payloads };
         column.extend_from_slice(payload);
         self.seen.add(log, entry);
     }
 
-    fn add_tips(&mut self, network: NetworkId, space: SpaceId, tips: &[Tip]) {
+    fn add_tips(&mut self, realm: RealmId, space: SpaceId, tips: &[Tip]) {
         for tip in tips {
-            let log = self.place(Log { network, space, author: tip.author });
+            let log = self.place(Log { realm, space, author: tip.author });
             let tells_hash = self.seen.hash(log, tip.seq) != Some(tip.hash);
             self.tips.extend(codec::encode(&PastTip { log, seq: tip.seq, tells_hash }));
             if tells_hash {
@@ -261,7 +261,7 @@ impl Unpacking<'_> {
     fn entry(&mut self) -> Result<Entry, UnpackEntriesError> {
         let item: Item = self.items.value()?;
         let log = item.log;
-        let Log { network, space, author } = self.log(log)?;
+        let Log { realm, space, author } = self.log(log)?;
         let seq = self.seen.next_seq(log).wrapping_add(item.seq_step);
         let previous = match item.tells_previous {
             true => Some(EntryHash(self.dense.array()?)),
@@ -276,7 +276,7 @@ impl Unpacking<'_> {
         let payload = column.take(item.payload_bytes as usize)?;
         let info = PayloadInfo::new(item.format, payload);
         let header = Header {
-            network,
+            realm,
             space,
             author,
             seq,

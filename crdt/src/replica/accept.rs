@@ -199,7 +199,7 @@ impl<S: Store> Replica<S> {
         let row = LogRow { seq: header.seq, hash: entry.hash, applied, applied_hash, predecessor };
         self.stage.logs.insert((header.space, header.author), row);
         if fate != Fate::Held {
-            let membership = header.network.membership_space();
+            let membership = header.realm.membership_space();
             let past = header.past.iter().map(|tip| (header.space, tip));
             for (of, tip) in past.chain(header.membership_past.iter().map(|t| (membership, t))) {
                 let covered = self.stage.covered.entry((header.space, of, tip.author)).or_insert(0);
@@ -212,27 +212,28 @@ impl<S: Store> Replica<S> {
 
     /// What speaks against any entry of this author in this space.
     fn judge_author(&self, header: &Header) -> Result<Option<Acceptance>, StoreError> {
-        let root = header.network;
-        let Some(members) = self.members_of(root) else {
+        let realm = header.realm;
+        let Some(members) = self.realms.members_of(realm) else {
             return Ok(Some(Acceptance::Refused(Refusal::Network)));
         };
-        if self.root_of(header.space) != Some(root) {
+        if self.realms.realm_of(header.space) != Some(realm) {
             return Ok(Some(Acceptance::Refused(Refusal::Space)));
         }
         let ever = members.ever(&header.author.site);
-        if header.space == root.membership_space() {
+        if header.space == realm.membership_space() {
             // Whether it counts is for the fold to say.
             return Ok(ever.is_none().then_some(Acceptance::NotReady));
         }
         let allowed = members.allowed(header.space, header.author, header.seq);
-        let is_out = self.revoked_by().is_some() || self.revoked_from(root).is_some();
+        let is_out =
+            self.realms.revoked_by().is_some() || self.realms.revoked_from(realm).is_some();
         if allowed >= Some(Role::Writer) && !is_out {
             return Ok(None);
         }
         // What lets it count may be on its way: an admission, a vouch, another role.
         let mut is_final = ever == Some(Role::Reader);
         for tip in &header.membership_past {
-            let space = root.membership_space();
+            let space = realm.membership_space();
             is_final &= self.held_hash(space, tip.author, tip.seq)?.is_some();
         }
         Ok(Some(match is_final {
@@ -277,7 +278,7 @@ impl<S: Store> Replica<S> {
 
     /// Whether all that an entry names as its past is held.
     fn past(&self, header: &Header, origin: Origin) -> Result<Past, StoreError> {
-        let membership = header.network.membership_space();
+        let membership = header.realm.membership_space();
         let own = header.past.iter().map(|tip| (header.space, tip));
         let by_gossip = origin == Origin::Peer { by_gossip: true };
         let mut past = Past::Held;
@@ -286,7 +287,7 @@ impl<S: Store> Replica<S> {
             if held == Some(tip.hash) {
                 continue;
             }
-            let forked = self.spaces.get(&space).and_then(|logs| logs.forks.get(&tip.author));
+            let forked = self.realms.logs(space).and_then(|logs| logs.forks.get(&tip.author));
             match forked.map(ForkRow::rank) {
                 // Which branch it names cannot be told, and gossip may have come before the one that stands.
                 Some((seq, _)) if tip.seq > seq && held.is_none() && by_gossip => {
@@ -309,7 +310,7 @@ impl<S: Store> Replica<S> {
         if !is_known || tip.is_some_and(|row| row.applied < row.seq) {
             return true;
         }
-        let membership = header.network.membership_space();
+        let membership = header.realm.membership_space();
         let beyond = |space, tip: &Tip| {
             self.log(space, tip.author).is_some_and(|row| row.applied < tip.seq.min(row.seq))
         };
@@ -326,7 +327,7 @@ impl<S: Store> Replica<S> {
         past: Past,
     ) -> Result<Option<(Fate, Vec<entry::Origin>)>, StoreError> {
         let header = &entry.header;
-        let membership = header.space == header.network.membership_space();
+        let membership = header.space == header.realm.membership_space();
         let fate = match content {
             Ok(Content::Records { origins, changes }) if !membership => {
                 self.stage.foreseen = self.foresight.take_if(|it| it.is_of(entry));
@@ -407,7 +408,7 @@ impl<S: Store> Replica<S> {
     /// way, so that nothing is void for want of one.
     fn may_write(&self, header: &Header, key: &RecordKey) -> bool {
         let role = || {
-            let members = self.members();
+            let members = self.realms.members();
             members.and_then(|members| members.allowed(header.space, header.author, header.seq))
         };
         key.collection != SCHEMA_COLLECTION

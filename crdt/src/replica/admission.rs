@@ -1,14 +1,11 @@
 //! Tickets, and the network and members that a site knows by its own entries.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use super::logs::Logs;
-use super::receipts::Receipts;
-use super::{Network, Notice, Output, Replica};
+use super::{Notice, Output, Replica};
 use crate::entry::Entry;
-use crate::ids::{NetworkId, SiteId, SiteKey};
-use crate::membership::{Genesis, Grant, Members, Revoked, Role, Ticket};
+use crate::ids::{RealmId, SiteId, SiteKey};
+use crate::membership::{Genesis, Grant, Revoked, Role, Ticket};
 use crate::protocol::{count_fitting, topic};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -36,9 +33,9 @@ pub enum JoinError {
     )]
     OtherNetwork {
         /// The site's network.
-        own: NetworkId,
+        own: RealmId,
         /// The ticket's.
-        found: NetworkId,
+        found: RealmId,
     },
     /// The ticket has expired.
     #[error("the ticket has expired, ask for a new one (`branchline invite`)")]
@@ -62,8 +59,8 @@ impl<S: Store> Replica<S> {
         secret: SiteKey,
         addresses: Vec<String>,
     ) -> Result<Ticket, InviteError> {
-        let network = self.network().ok_or(InviteError::NoMember)?;
-        let member = self.members().and_then(|members| members.get(&self.site()));
+        let network = self.realms.network().ok_or(InviteError::NoMember)?;
+        let member = self.realms.members().and_then(|members| members.get(&self.site()));
         match member.ok_or(InviteError::NoMember)?.role {
             Role::Admin => {}
             role @ (Role::Reader | Role::Writer) => return Err(InviteError::Role { role }),
@@ -74,11 +71,11 @@ impl<S: Store> Replica<S> {
 
     /// Whether this site could join with a ticket.
     pub fn may_join(&self, ticket: &Ticket, wall_ms: i64) -> Result<(), JoinError> {
-        let found = ticket.grant.network;
-        if let Some(own) = self.network().filter(|own| *own != found) {
+        let found = ticket.grant.realm;
+        if let Some(own) = self.realms.network().filter(|own| *own != found) {
             return Err(JoinError::OtherNetwork { own, found });
         }
-        if self.members().is_some_and(|members| members.get(&self.site()).is_some()) {
+        if self.realms.members().is_some_and(|members| members.get(&self.site()).is_some()) {
             return Err(JoinError::Member);
         }
         if ticket.grant.expires_ms < wall_ms { Err(JoinError::Expired) } else { Ok(()) }
@@ -89,8 +86,8 @@ impl<S: Store> Replica<S> {
         if self.may_join(&ticket, self.now.wall_ms).is_err() {
             return Ok(());
         }
-        let genesis = self.genesis().cloned();
-        self.enter_network(ticket.grant.network, genesis, Some(ticket));
+        let genesis = self.realms.genesis().cloned();
+        self.enter_network(ticket.grant.realm, genesis, Some(ticket));
         self.load_spaces()?;
         self.load_members(None)?;
         self.tell_members();
@@ -101,31 +98,21 @@ impl<S: Store> Replica<S> {
     /// Knows its network from now on.
     pub(super) fn enter_network(
         &mut self,
-        id: NetworkId,
+        id: RealmId,
         genesis: Option<Genesis>,
         ticket: Option<Ticket>,
     ) {
-        let members = Arc::new(Members::new(id, genesis));
-        self.network = Some(Network { id, members, ticket, gone_on: BTreeMap::new() });
-        if self.roots.values().any(|root| *root == id) {
-            return;
-        }
-        self.hold(id);
-        for space in [id.membership_space(), id.main_space()] {
-            self.outputs.push_back(Output::Subscribe(topic(id, space)));
+        if self.realms.enter_network(id, genesis, ticket) {
+            for space in id.spaces() {
+                self.outputs.push_back(Output::Subscribe(topic(id, space)));
+            }
         }
     }
 
     /// Says who the members are: to a site that was revoked, nobody. It comes before all that waits to be said, so that
     /// nothing of it goes to whoever is out by now.
     pub(super) fn tell_members(&mut self) {
-        let is_revoked = self.revoked_by().is_some();
-        if let Some(Network { members, gone_on, .. }) = &mut self.network {
-            gone_on.retain(|member, _| members.get(member).is_some());
-            let sites = match is_revoked {
-                true => BTreeSet::new(),
-                false => members.all().keys().chain(gone_on.values()).copied().collect(),
-            };
+        if let Some(sites) = self.realms.admitted() {
             self.outputs.retain(|output| !matches!(output, Output::Members(_)));
             self.outputs.push_front(Output::Members(sites));
         }
@@ -133,8 +120,7 @@ impl<S: Store> Replica<S> {
 
     /// Says who came and who went, and forgets what was kept of whoever went. `before`: who the members were.
     pub(super) fn tell_of_changes(&mut self, before: &BTreeSet<SiteId>) {
-        let Some(Network { members, .. }) = &self.network else { return };
-        let members = members.clone();
+        let Some(members) = self.realms.shared_members() else { return };
         let own = self.site();
         for (site, member) in members.all().iter().filter(|(site, _)| !before.contains(site)) {
             if *site != own {
@@ -150,41 +136,23 @@ impl<S: Store> Replica<S> {
                 });
             }
         }
-        for receipts in self.receipts.values_mut() {
-            receipts.retain(|site| members.get(site).is_some());
-        }
+        self.realms.retain_receipts_of_members();
     }
 
     /// Reads the logs and receipts of the network's spaces.
     pub(super) fn load_spaces(&mut self) -> Result<(), StoreError> {
-        for (space, logs) in &mut self.spaces {
-            *logs = Logs::load(&self.store, *space)?;
-            self.receipts.insert(*space, Receipts::load(&self.store, *space)?);
-        }
-        Ok(())
-    }
-
-    /// Whether this site holds a ticket and is no member yet.
-    pub(super) fn has_ticket_to_present(&self) -> bool {
-        self.network.as_ref().is_some_and(|network| {
-            network.ticket.is_some() && network.members.get(&self.author.site).is_none()
-        })
-    }
-
-    /// The ticket that this site holds, until it is a member.
-    pub fn ticket(&self) -> Option<&Ticket> {
-        self.network.as_ref()?.ticket.as_ref().filter(|_| self.has_ticket_to_present())
+        self.realms.load(&self.store)
     }
 
     /// The membership entries that are held of a root, in journal order; only the applied ones if asked.
     fn membership_entries(
         &self,
-        root: NetworkId,
+        realm: RealmId,
         applied_only: bool,
     ) -> Result<Vec<Entry>, StoreError> {
-        let space = root.membership_space();
+        let space = realm.membership_space();
         let mut positions = Vec::new();
-        for (author, log) in self.spaces.get(&space).iter().flat_map(|logs| &logs.rows) {
+        for (author, log) in self.realms.logs(space).into_iter().flat_map(|logs| &logs.rows) {
             for seq in 1..=log.seq {
                 let row = self.entry_row(space, *author, seq)?;
                 let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);
@@ -198,19 +166,11 @@ impl<S: Store> Replica<S> {
 
     /// Members from the entries of the membership space: the last step of opening.
     pub(super) fn load_members(&mut self, beside: Option<&Self>) -> Result<(), StoreError> {
-        let held = |replica: &Self| {
-            let network = replica.network()?;
-            Some((network, replica.frontier(network.membership_space())?))
-        };
-        if let Some(Network { members, .. }) = beside.and_then(|other| other.network.as_ref())
-            && beside.and_then(held) == held(self)
-            && let Some(network) = &mut self.network
-        {
-            network.members = members.clone();
+        if beside.is_some_and(|other| self.realms.share_members(&other.realms)) {
             return Ok(());
         }
-        for root in self.roots.values().copied().collect::<BTreeSet<_>>() {
-            let entries = self.membership_entries(root, true)?;
+        for realm in self.realms.ids() {
+            let entries = self.membership_entries(realm, true)?;
             self.learn_members(entries.iter())?;
         }
         Ok(())
@@ -219,10 +179,10 @@ impl<S: Store> Replica<S> {
     /// The first membership entries of a root that fit into so many bytes.
     pub(super) fn first_membership_entries(
         &self,
-        root: NetworkId,
+        realm: RealmId,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.membership_entries(root, false)?;
+        let mut entries = self.membership_entries(realm, false)?;
         entries.truncate(count_fitting(sizes(&entries), bytes_max));
         Ok(entries)
     }
@@ -230,10 +190,10 @@ impl<S: Store> Replica<S> {
     /// The last of them that fit.
     pub(super) fn last_membership_entries(
         &self,
-        root: NetworkId,
+        realm: RealmId,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.membership_entries(root, false)?;
+        let mut entries = self.membership_entries(realm, false)?;
         let kept = count_fitting(sizes(&entries).rev(), bytes_max);
         Ok(entries.split_off(entries.len() - kept))
     }

@@ -2,17 +2,15 @@
 //! the rows follow, and only then does anyone hear of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::documents::Kept;
 use super::logs::Logs;
-use super::spaces::operations_of;
 use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
 use super::write::WriteError;
 use super::{DecisionError, Output, Replica, Validation};
 use crate::codec;
 use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
-use crate::ids::{Author, EntryHash, NetworkId, SpaceId};
+use crate::ids::{Author, EntryHash, RealmId, SpaceId};
 use crate::membership::{Genesis, Operation};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
@@ -75,19 +73,19 @@ impl<S: Store> Replica<S> {
     /// Makes entries of the local transactions and operations.
     fn seal(&mut self) -> Named {
         let mut named = Named::new();
-        let mut operations: BTreeMap<NetworkId, Vec<Operation>> = BTreeMap::new();
-        for (root, operation) in std::mem::take(&mut self.stage.operations) {
-            operations.entry(root).or_default().push(operation);
+        let mut operations: BTreeMap<RealmId, Vec<Operation>> = BTreeMap::new();
+        for (realm, operation) in std::mem::take(&mut self.stage.operations) {
+            operations.entry(realm).or_default().push(operation);
         }
-        for (root, operations) in operations {
-            let space = root.membership_space();
-            self.seal_entry(root, space, Body::Membership(operations), &mut named);
+        for (realm, operations) in operations {
+            let space = realm.membership_space();
+            self.seal_entry(realm, space, Body::Membership(operations), &mut named);
         }
         let transactions = std::mem::take(&mut self.stage.transactions);
-        for (root, transactions) in split(transactions) {
-            let space = root.main_space();
+        for (realm, transactions) in split(transactions) {
+            let space = realm.main_space();
             let counts: Vec<u32> = transactions.iter().map(|t| t.changes.len() as u32).collect();
-            self.seal_entry(root, space, Body::Transactions(transactions), &mut named);
+            self.seal_entry(realm, space, Body::Transactions(transactions), &mut named);
             let entry = self.stage.entries.len() - 1;
             let mut first = 0;
             for count in counts {
@@ -98,8 +96,8 @@ impl<S: Store> Replica<S> {
         named
     }
 
-    fn seal_entry(&mut self, network: NetworkId, space: SpaceId, body: Body, named: &mut Named) {
-        let membership = network.membership_space();
+    fn seal_entry(&mut self, realm: RealmId, space: SpaceId, body: Body, named: &mut Named) {
+        let membership = realm.membership_space();
         let mut past = self.name(space, space, named);
         let mut membership_past = match space == membership {
             true => Vec::new(),
@@ -114,10 +112,10 @@ impl<S: Store> Replica<S> {
                 true => Body::Membership(Vec::new()),
                 false => Body::Transactions(Vec::new()),
             };
-            self.seal_with(network, space, past, membership_past, &empty);
+            self.seal_with(realm, space, past, membership_past, &empty);
             (past, membership_past) = (rest, membership_rest);
         }
-        self.seal_with(network, space, past, membership_past, &body);
+        self.seal_with(realm, space, past, membership_past, &body);
     }
 
     /// The tips of the logs of space `of` that the next own entry in `space` has to name, so that all that is held
@@ -134,7 +132,7 @@ impl<S: Store> Replica<S> {
 
     /// How far entries in `space` name a log of space `of`, as the group sees it.
     fn covered(&self, space: SpaceId, of: SpaceId, author: Author) -> u64 {
-        let logs = self.spaces.get(&space);
+        let logs = self.realms.logs(space);
         let known = logs.and_then(|logs| logs.covered.get(&(of, author)));
         let staged = self.stage.covered.get(&(space, of, author));
         known.max(staged).copied().unwrap_or(0)
@@ -142,7 +140,7 @@ impl<S: Store> Replica<S> {
 
     fn seal_with(
         &mut self,
-        network: NetworkId,
+        realm: RealmId,
         space: SpaceId,
         past: Vec<Tip>,
         membership_past: Vec<Tip>,
@@ -150,7 +148,7 @@ impl<S: Store> Replica<S> {
     ) {
         let tip = self.log(space, self.author);
         let draft = Draft {
-            network,
+            realm,
             space,
             author: self.author,
             seq: tip.map_or(1, |row| row.seq + 1),
@@ -171,7 +169,7 @@ impl<S: Store> Replica<S> {
 
     /// The tips of the logs of space `of`, as the group sees them, that are not in the past of own entries in `space`.
     fn unnamed(&self, space: SpaceId, of: SpaceId, named: &Named) -> Vec<Tip> {
-        let (Some(own), Some(logs)) = (self.spaces.get(&space), self.spaces.get(&of)) else {
+        let (Some(own), Some(logs)) = (self.realms.logs(space), self.realms.logs(of)) else {
             return Vec::new();
         };
         let mut before = own.named.clone();
@@ -192,17 +190,17 @@ impl<S: Store> Replica<S> {
     /// What the rows now say, in memory.
     pub(super) fn remember(&mut self, named: &Named) -> Result<(), StoreError> {
         for ((space, author), row) in &self.stage.logs {
-            if let Some(logs) = self.spaces.get_mut(space) {
+            if let Some(logs) = self.realms.logs_mut(*space) {
                 logs.rows.insert(*author, *row);
             }
         }
         for ((space, of, author), seq) in named {
-            if let Some(logs) = self.spaces.get_mut(space) {
+            if let Some(logs) = self.realms.logs_mut(*space) {
                 logs.named.insert((*of, *author), *seq);
             }
         }
         for ((space, of, author), seq) in std::mem::take(&mut self.stage.covered) {
-            if let Some(logs) = self.spaces.get_mut(&space) {
+            if let Some(logs) = self.realms.logs_mut(space) {
                 let covered = logs.covered.entry((of, author)).or_insert(0);
                 *covered = seq.max(*covered);
             }
@@ -288,7 +286,7 @@ impl<S: Store> Replica<S> {
     /// Takes over a genesis document whose hash was checked.
     pub(super) fn learn_genesis(&mut self, genesis: Genesis) {
         let network = genesis.network();
-        let ticket = self.network.take().and_then(|network| network.ticket);
+        let ticket = self.realms.take_ticket();
         self.enter_network(network, Some(genesis), ticket);
         self.tell_members();
     }
@@ -299,44 +297,40 @@ impl<S: Store> Replica<S> {
         &mut self,
         entries: impl Iterator<Item = &'a Entry>,
     ) -> Result<(), StoreError> {
-        let mut of_roots: BTreeMap<NetworkId, Vec<&Entry>> = BTreeMap::new();
+        let mut of_realms: BTreeMap<RealmId, Vec<&Entry>> = BTreeMap::new();
         for entry in entries {
-            let root = entry.header.network;
-            if entry.header.space == root.membership_space() {
-                of_roots.entry(root).or_default().push(entry);
+            let realm = entry.header.realm;
+            if entry.header.space == realm.membership_space() {
+                of_realms.entry(realm).or_default().push(entry);
             }
         }
-        for (root, entries) in of_roots {
-            match self.network() == Some(root) {
+        for (realm, entries) in of_realms {
+            match self.realms.is_network(realm) {
                 true => self.learn_network_members(&entries)?,
-                false => self.learn_space_members(root, &entries)?,
+                false => self.learn_space_members(realm, &entries)?,
             }
         }
         Ok(())
     }
 
     fn learn_network_members(&mut self, entries: &[&Entry]) -> Result<(), StoreError> {
-        let Some(network) = &mut self.network else { return Ok(()) };
-        let (root, main) = (network.id, network.id.main_space());
-        let before = network.members.sites();
-        let members = Arc::make_mut(&mut network.members);
-        if !members.extend(entries.iter().filter_map(|entry| operations_of(entry))) {
-            return Ok(());
-        }
-        self.set_told_revoked_by(root, None)?;
+        let network = self.realms.network().and_then(|network| self.realms.get_mut(network));
+        let learnt = network.and_then(|network| network.learn(entries.iter().copied()));
+        let (Some(network), Some(before)) = (self.realms.network(), learnt) else { return Ok(()) };
+        self.set_told_revoked_by(network, None)?;
         self.tell_of_changes(&before);
         self.tell_members();
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
-            self.pull(peer, main);
+            self.pull(peer, network.main_space());
         }
         Ok(())
     }
 }
 
 /// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow, each with the root of its space.
-fn split(transactions: Vec<Pending>) -> Vec<(NetworkId, Vec<Transaction>)> {
-    let mut entries: Vec<(NetworkId, Vec<Transaction>)> = Vec::new();
+fn split(transactions: Vec<Pending>) -> Vec<(RealmId, Vec<Transaction>)> {
+    let mut entries: Vec<(RealmId, Vec<Transaction>)> = Vec::new();
     let (mut bytes, mut changes, mut operations) = (0, 0, 0);
     for pending in transactions {
         bytes += pending.bytes;
@@ -346,12 +340,14 @@ fn split(transactions: Vec<Pending>) -> Vec<(NetworkId, Vec<Transaction>)> {
             && changes <= limits::CHANGES_MAX
             && operations <= limits::OPERATIONS_MAX;
         match entries.last_mut() {
-            Some((root, entry)) if fits && *root == pending.root => entry.push(pending.transaction),
+            Some((realm, entry)) if fits && *realm == pending.realm => {
+                entry.push(pending.transaction)
+            }
             Some(_) | None => {
                 bytes = pending.bytes;
                 changes = pending.transaction.changes.len();
                 operations = pending.operations;
-                entries.push((pending.root, vec![pending.transaction]));
+                entries.push((pending.realm, vec![pending.transaction]));
             }
         }
     }

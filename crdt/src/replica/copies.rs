@@ -95,17 +95,17 @@ impl<S: Store> Replica<S> {
 mod tests {
     use super::*;
     use crate::entry::{PayloadInfo, Tip};
-    use crate::ids::{EntryHash, NetworkId};
+    use crate::ids::{EntryHash, RealmId};
 
     fn life(number: u8) -> Author {
         Author { site: SiteId([1; 32]), incarnation: Incarnation([number; 8]) }
     }
 
     fn header(author: Author, names: &[Author]) -> Header {
-        let network = NetworkId([3; 32]);
+        let network = RealmId([3; 32]);
         let tip = |author: &Author| Tip { author: *author, seq: 1, hash: EntryHash([1; 32]) };
         Header {
-            network,
+            realm: network,
             space: network.main_space(),
             author,
             seq: 1,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{NetworkId, Signature, SiteId};
+use crate::ids::{RealmId, Signature, SiteId};
 use crate::membership::{BadSiteName, BadSpaceName, Role};
 
 /// A decision of a member.
@@ -34,7 +34,7 @@ pub enum Decision {
         to: SiteId,
         /// The new key's [`Rotation::consent`](crate::membership::Rotation::consent), for the network and each private
         /// space that the site is in.
-        consents: BTreeMap<NetworkId, Signature>,
+        consents: BTreeMap<RealmId, Signature>,
     },
     /// There is a private space, of which only this site knows and is an admin.
     CreateSpace {
@@ -46,7 +46,7 @@ pub enum Decision {
     /// About a private space.
     InSpace {
         /// Its root.
-        root: NetworkId,
+        realm: RealmId,
         /// What is decided.
         decision: SpaceDecision,
     },

@@ -16,7 +16,7 @@ use super::stage::{
 use super::write::{Stop, WriteError};
 use crate::changes;
 use crate::entry::{Body, EntryId, Origin, RecordWrite, Transaction, limits};
-use crate::ids::{NetworkId, SpaceId};
+use crate::ids::{RealmId, SpaceId};
 use crate::record::{
     ActorBytes, DocumentRefused, Edited, EventFault, Expected, ForeignDocument, Merge,
     RecordChange, SCHEMA_COLLECTION, check_collection, check_record_id, merge_document,
@@ -83,8 +83,8 @@ impl<S: Store> Replica<S> {
         mark: &mut Mark,
     ) -> Result<StagedWrite, Stop> {
         let DocumentMerge { collection, id, document, is_new, expected } = request;
-        let root = self.writable_root(space)?;
-        let space = root.main_space();
+        let realm = self.writable_realm(space)?;
+        let space = realm.main_space();
         check_collection(&collection)?;
         check_record_id(&id)?;
         if collection == SCHEMA_COLLECTION {
@@ -110,7 +110,7 @@ impl<S: Store> Replica<S> {
         }
         let unknown: Vec<[u8; 32]> =
             document.hashes().filter(|hash| !whole.has_change(hash)).copied().collect();
-        let taken = self.taken_before(root, &key, &unknown)?;
+        let taken = self.taken_before(realm, &key, &unknown)?;
         let sites = self.sites_among(&document)?;
         let actor = ActorBytes(self.author.actor());
         let request = Merge {
@@ -128,13 +128,13 @@ impl<S: Store> Replica<S> {
         };
         let edits = merge_document(whole, &request)
             .map_err(|error| WriteError::Document(Box::new(error)))?;
-        self.stage_edits(root, &key, actor, edits)
+        self.stage_edits(realm, &key, actor, edits)
     }
 
     /// Stages what was made of the changes of a document that were new, each as a transaction.
     fn stage_edits(
         &mut self,
-        root: NetworkId,
+        realm: RealmId,
         key: &RecordKey,
         actor: ActorBytes,
         edits: Vec<([u8; 32], Edited)>,
@@ -151,7 +151,12 @@ impl<S: Store> Replica<S> {
             bytes += size;
             operations += edited.operations;
             hashes.push(Some(edited.hash));
-            pending.push(Pending { root, transaction, bytes: size, operations: edited.operations });
+            pending.push(Pending {
+                realm,
+                transaction,
+                bytes: size,
+                operations: edited.operations,
+            });
         }
         let changes = pending.len();
         if bytes > STAGED_BYTES_MAX
@@ -194,7 +199,7 @@ impl<S: Store> Replica<S> {
     /// What became of those of a document's changes that were taken into the record before.
     fn taken_before(
         &self,
-        root: NetworkId,
+        realm: RealmId,
         key: &RecordKey,
         changes: &[[u8; 32]],
     ) -> Result<BTreeMap<[u8; 32], RecordChange>, Stop> {
@@ -209,7 +214,7 @@ impl<S: Store> Replica<S> {
                 taken.insert(*hash, write.change.clone());
             }
         };
-        let pending = self.stage.transactions.iter().filter(|pending| pending.root == root);
+        let pending = self.stage.transactions.iter().filter(|pending| pending.realm == realm);
         pending.for_each(|pending| note(&pending.transaction));
         for staged in &self.stage.entries {
             let is_of_space =

@@ -18,7 +18,7 @@ impl ForkRow {
     /// The proof from two headers, or `None` if they are none.
     pub fn new(one: (Header, Signature), other: (Header, Signature)) -> Option<Self> {
         let hash = |(header, signature): &(Header, Signature)| header.entry_hash(signature);
-        let same = |header: &Header| (header.network, header.space, header.author, header.seq);
+        let same = |header: &Header| (header.realm, header.space, header.author, header.seq);
         let proven = same(&one.0) == same(&other.0)
             && hash(&one) != hash(&other)
             && [&one, &other].iter().all(|(header, signature)| header.is_signed(signature));
@@ -67,10 +67,11 @@ impl<S: Store> Replica<S> {
         let Some(fork) = ForkRow::new(fork.kept, fork.dropped) else { return Ok(()) };
         let header = &fork.kept.0;
         let (author, seq) = (header.author, header.seq);
-        let root = self.root_of(space).filter(|root| *root == header.network);
-        let members = root.filter(|_| header.space == space).and_then(|root| self.members_of(root));
+        let realm = self.realms.realm_of(space).filter(|realm| *realm == header.realm);
+        let members =
+            realm.filter(|_| header.space == space).and_then(|realm| self.realms.members_of(realm));
         let is_member = members.is_some_and(|members| members.ever(&author.site).is_some());
-        let Some(logs) = self.spaces.get(&space).filter(|_| is_member) else {
+        let Some(logs) = self.realms.logs(space).filter(|_| is_member) else {
             return Ok(());
         };
         // Of several forks of a log the first counts, and at one number the lowest hash.
@@ -89,7 +90,7 @@ impl<S: Store> Replica<S> {
         };
         let rows = vec![(logs::fork(space, author), Some(content))];
         self.store.apply(rows, positions.last().copied())?;
-        if let Some(logs) = self.spaces.get_mut(&space) {
+        if let Some(logs) = self.realms.logs_mut(space) {
             logs.forks.insert(author, fork);
         }
         self.notice(Notice::Fork { author, seq, kept_ours });
@@ -106,20 +107,24 @@ impl<S: Store> Replica<S> {
     /// Whether an entry is known not to stand.
     pub(super) fn is_dropped(&self, entry: &Entry) -> bool {
         let header = &entry.header;
-        let fork = self.spaces.get(&header.space).and_then(|logs| logs.forks.get(&header.author));
+        let fork = self.realms.logs(header.space).and_then(|logs| logs.forks.get(&header.author));
         fork.is_some_and(|fork| header.seq == fork.kept.0.seq && entry.hash > fork.rank().1)
     }
 
     /// Rebuilds the tables where they show what a fork dropped: a crash may come between the proof and the rebuild.
     pub(super) fn rebuild_if_dropped_shows(&mut self) -> Result<(), StoreError> {
-        for (space, logs) in &self.spaces {
+        if self.shows_dropped()? { self.rebuild(&mut |_| ()) } else { Ok(()) }
+    }
+
+    fn shows_dropped(&self) -> Result<bool, StoreError> {
+        for (space, logs) in self.realms.all_logs() {
             for (author, fork) in &logs.forks {
                 let (seq, kept) = fork.rank();
-                if self.held_hash(*space, *author, seq)?.is_some_and(|held| held != kept) {
-                    return self.rebuild(&mut |_| ());
+                if self.held_hash(space, *author, seq)?.is_some_and(|held| held != kept) {
+                    return Ok(true);
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 }

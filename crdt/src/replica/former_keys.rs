@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::iter::successors;
 
-use super::spaces::operations_of;
-use super::{Network, Output, Replica};
+use super::realms::operations_of;
+use super::{Output, Replica};
 use crate::codec;
 use crate::entry::Entry;
 use crate::ids::SiteId;
@@ -31,7 +31,7 @@ pub(super) fn former_keys_in(entries: &[Entry], site: SiteId) -> Vec<FormerKey> 
 impl<S: Store> Replica<S> {
     /// A site answers where a member was looked for, and is none: shows it who this site was.
     pub(super) fn found_stranger(&mut self, site: SiteId) {
-        let is_shut_out = self.revoked_by().is_some();
+        let is_shut_out = self.realms.revoked_by().is_some();
         let Some(former) = self.own_former_keys().filter(|_| !is_shut_out) else { return };
         let body = codec::encode(&Introduction::FormerKeys(former));
         self.outputs.push_back(Output::Introduce { to: site, addresses: Vec::new(), body });
@@ -57,7 +57,8 @@ impl<S: Store> Replica<S> {
         site: SiteId,
         former: &[FormerKey],
     ) -> bool {
-        let revocation = self.members().and_then(|members| members.revocation_of(site, former));
+        let revocation =
+            self.realms.members().and_then(|members| members.revocation_of(site, former));
         let Some(revocation) = revocation.cloned() else { return false };
         let body = codec::encode(&Welcome::Revoked(Box::new(revocation)));
         self.outputs.push_back(Output::AnswerIntroduction { token, body });
@@ -66,10 +67,8 @@ impl<S: Store> Replica<S> {
 
     /// Lets a site in as the member that it goes on for, by what it shows. Says whether it is one.
     pub(super) fn goes_on_for(&mut self, site: SiteId, former: &[FormerKey]) -> bool {
-        let Some(Network { members, gone_on, .. }) = &mut self.network else { return false };
-        let Some(member) = members.goes_on_for(site, former) else { return false };
-        // Of several that show the word of one member the last counts: there are no more than members.
-        if member != site && gone_on.insert(member, site) != Some(site) {
+        let Some(is_new) = self.realms.let_go_on(site, former) else { return false };
+        if is_new {
             self.tell_members();
         }
         true
@@ -77,7 +76,7 @@ impl<S: Store> Replica<S> {
 
     /// The keys that this site had, if it is a member.
     fn own_former_keys(&self) -> Option<Vec<FormerKey>> {
-        let (own, members) = (self.site(), self.members()?);
+        let (own, members) = (self.site(), self.realms.members()?);
         members.get(&own).map(|_| members.former_keys(own))
     }
 }

@@ -80,8 +80,8 @@ impl<S: Store> Replica<S> {
                 return Ok(Validation::Reject);
             }
         };
-        let root = entry.header.network;
-        if token.is_some() && self.network() != Some(root) {
+        let realm = entry.header.realm;
+        if token.is_some() && !self.realms.is_network(realm) {
             // Nothing of a private space is handed on to everybody.
             self.notice(Notice::Refused { from, reason: Refusal::Network.to_string() });
             return Ok(Validation::Reject);
@@ -90,8 +90,8 @@ impl<S: Store> Replica<S> {
         Ok(match self.take_entry(from, PreparedEntry::unread(entry), by_gossip)? {
             Acceptance::Staged | Acceptance::Repeat => Validation::Accept,
             Acceptance::NotReady => {
-                self.pull(from, root.membership_space());
-                self.pull(from, root.main_space());
+                self.pull(from, realm.membership_space());
+                self.pull(from, realm.main_space());
                 Validation::Ignore
             }
             Acceptance::Fork { .. } => Validation::Ignore,
@@ -108,13 +108,19 @@ impl<S: Store> Replica<S> {
         space: SpaceId,
         tip: &Tip,
     ) -> Result<Option<Validation>, StoreError> {
-        let root =
-            self.root_of(space).filter(|root| token.is_none() || self.network() == Some(*root));
-        let Some(root) = root else { return Ok(Some(Validation::Ignore)) };
+        let realm = self
+            .realms
+            .realm_of(space)
+            .filter(|realm| token.is_none() || self.realms.is_network(*realm));
+        let Some(realm) = realm else { return Ok(Some(Validation::Ignore)) };
         if self.held_hash(space, tip.author, tip.seq)?.is_some() {
             return Ok(Some(Validation::Accept));
         }
-        if self.members_of(root).is_none_or(|members| members.get(&tip.author.site).is_none()) {
+        if self
+            .realms
+            .members_of(realm)
+            .is_none_or(|members| members.get(&tip.author.site).is_none())
+        {
             return Ok(Some(Validation::Ignore));
         }
         self.pull(from, space);
@@ -161,10 +167,10 @@ impl<S: Store> Replica<S> {
     }
 
     fn hand_on_announcements(&mut self) {
-        let spaces = &self.spaces;
+        let realms = &self.realms;
         let outputs = &mut self.outputs;
         self.announced.waiting.retain(|(space, author), (seq, token)| {
-            let row = spaces.get(space).and_then(|logs| logs.rows.get(author));
+            let row = realms.logs(*space).and_then(|logs| logs.rows.get(author));
             let held = row.is_some_and(|row| row.seq >= *seq);
             if held {
                 let verdict = Validation::Accept;

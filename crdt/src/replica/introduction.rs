@@ -3,10 +3,10 @@
 use super::accept::{Acceptance, Origin};
 use super::former_keys::former_keys_in;
 use super::stage::After;
-use super::{Network, Notice, Output, Replica};
+use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::entry::Entry;
-use crate::ids::{NetworkId, SiteId};
+use crate::ids::{RealmId, SiteId};
 use crate::membership::{Admission, Admitting, FormerKey, Members, NotAdmitted, Operation};
 use crate::prepare::PreparedEntry;
 use crate::protocol::{
@@ -24,11 +24,10 @@ impl<S: Store> Replica<S> {
     /// Presents the ticket, if this site still needs to.
     pub(super) fn present_ticket(&mut self) -> Result<(), StoreError> {
         let now = self.now.monotonic_ms;
-        if !self.has_ticket_to_present() || self.timers.introduce_ms > now {
-            return Ok(());
-        }
         let own = self.site();
-        let Some(Network { ticket: Some(ticket), .. }) = &self.network else { return Ok(()) };
+        let Some(ticket) = self.realms.ticket().filter(|_| self.timers.introduce_ms <= now) else {
+            return Ok(());
+        };
         self.timers.introduce_ms = now + PRESENT_INTERVAL_MS;
         let admission = Box::new(Admission::sign(ticket, own, &self.identity.name));
         let body = codec::encode(&Introduction::Ticket(admission));
@@ -39,7 +38,7 @@ impl<S: Store> Replica<S> {
 
     /// Shows a member that does not know of it that this site is one.
     pub(super) fn introduce_to(&mut self, to: SiteId) -> Result<(), StoreError> {
-        let Some(network) = self.network() else { return Ok(()) };
+        let Some(network) = self.realms.network() else { return Ok(()) };
         let now = self.now.monotonic_ms;
         if self.peers.get_mut(&to).is_some_and(|peer| !peer.is_to_be_shown(now)) {
             return Ok(());
@@ -63,16 +62,15 @@ impl<S: Store> Replica<S> {
             self.refuse(token, "the introduction cannot be read");
             return Ok(());
         };
-        let own = self.site();
-        let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
-        let is_own = |network: NetworkId| self.network() == Some(network);
+        let is_member = self.realms.is_member();
+        let is_own = |network: RealmId| self.realms.is_network(network);
         let can_take_up = match &introduction {
-            Introduction::Ticket(admission) => is_own(admission.grant.network) && is_member,
+            Introduction::Ticket(admission) => is_own(admission.grant.realm) && is_member,
             // They may say that whoever revoked this site could not.
             Introduction::Entries { network, .. } => {
-                is_own(*network) && (is_member || self.revoked_by().is_some())
+                is_own(*network) && (is_member || self.realms.revoked_by().is_some())
             }
-            Introduction::FormerKeys(_) => is_member && self.revoked_by().is_none(),
+            Introduction::FormerKeys(_) => is_member && self.realms.revoked_by().is_none(),
         };
         if !can_take_up {
             self.refuse(token, "this site cannot let anyone into that network");
@@ -87,7 +85,11 @@ impl<S: Store> Replica<S> {
                     // Strangers bring what counts, and nothing that is only held to be judged.
                     let header = &entry.header;
                     let (space, author, seq) = (header.space, header.author, header.seq);
-                    if self.members().is_some_and(|m| m.allowed(space, author, seq).is_some()) {
+                    if self
+                        .realms
+                        .members()
+                        .is_some_and(|m| m.allowed(space, author, seq).is_some())
+                    {
                         self.take_membership_entry(network, entry)?;
                     }
                 }
@@ -106,8 +108,8 @@ impl<S: Store> Replica<S> {
         match verdict {
             Ok(admitting) => {
                 if admitting == Admitting::New {
-                    let root = admission.grant.network;
-                    self.stage.operations.push((root, Operation::Admit(admission)));
+                    let realm = admission.grant.realm;
+                    self.stage.operations.push((realm, Operation::Admit(admission)));
                 }
                 self.stage.after.push(After::Welcome { token, to: from, former: Vec::new() });
             }
@@ -117,7 +119,7 @@ impl<S: Store> Replica<S> {
 
     /// Whether a site may become a member by a ticket now, or why not.
     pub(super) fn may_take_up(&self, admission: &Admission) -> Result<Admitting, String> {
-        let Some(members) = self.members() else {
+        let Some(members) = self.realms.members() else {
             return Err("this site has no network".to_owned());
         };
         match members.examine(admission) {
@@ -147,8 +149,8 @@ impl<S: Store> Replica<S> {
         })
     }
 
-    fn take_membership_entry(&mut self, root: NetworkId, entry: Entry) -> Result<bool, StoreError> {
-        if entry.header.space != root.membership_space() {
+    fn take_membership_entry(&mut self, realm: RealmId, entry: Entry) -> Result<bool, StoreError> {
+        if entry.header.space != realm.membership_space() {
             return Ok(false);
         }
         let acceptance =
@@ -159,13 +161,13 @@ impl<S: Store> Replica<S> {
     /// Takes membership entries of a root in. Each round admits the authors of entries that the next one can accept.
     pub(super) fn take_membership_entries(
         &mut self,
-        root: NetworkId,
+        realm: RealmId,
         entries: &[Entry],
     ) -> Result<(), StoreError> {
         loop {
             let mut progress = false;
             for entry in entries {
-                progress |= self.take_membership_entry(root, entry.clone())?;
+                progress |= self.take_membership_entry(realm, entry.clone())?;
             }
             if !progress || !self.commit()? {
                 return Ok(());
@@ -188,12 +190,12 @@ impl<S: Store> Replica<S> {
         if self.show_revocation(token, to, former) {
             return Ok(());
         }
-        if let Some(by) = self.members().and_then(|members| members.successor(&to)) {
+        if let Some(by) = self.realms.members().and_then(|members| members.successor(&to)) {
             // Its folder is a copy from before, or a backup.
             self.refuse(token, &NotAdmitted::Replaced { by }.to_string());
             return Ok(());
         }
-        let members = self.members().filter(|members| members.get(&to).is_some());
+        let members = self.realms.members().filter(|members| members.get(&to).is_some());
         let Some(genesis) = members.and_then(Members::genesis).cloned() else {
             self.refuse(token, "this site knows of no admission of yours");
             return Ok(());
@@ -219,8 +221,8 @@ impl<S: Store> Replica<S> {
             Ok(Welcome::Refused(reason)) => {
                 self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
                 let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
-                let is_member = self.members().is_some_and(|m| m.get(&from).is_some());
-                self.notice(match is_member || self.has_ticket_to_present() {
+                let is_member = self.realms.is_member_of_network(from);
+                self.notice(match is_member || self.realms.has_ticket_to_present() {
                     true => Notice::NotAdmitted { by: from, reason },
                     // A stranger, where a member was looked for.
                     false => Notice::Refused { from, reason },
@@ -228,9 +230,9 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
             Ok(Welcome::Revoked(revocation)) => {
-                let was_known = self.revoked_by().is_some();
-                let root = revocation.network;
-                if !self.take_revocation(from, root, &revocation)? {
+                let was_known = self.realms.revoked_by().is_some();
+                let realm = revocation.realm;
+                if !self.take_revocation(from, realm, &revocation)? {
                     let reason = "what it showed as this site's revocation is none".to_owned();
                     self.notice(Notice::Refused { from, reason });
                 } else if !was_known {
@@ -244,25 +246,24 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
         };
-        let Some(id) = self.network() else { return Ok(()) };
+        let Some(id) = self.realms.network() else { return Ok(()) };
         if genesis.network() != id {
             let reason = "its genesis document is another network's".to_owned();
             self.notice(Notice::Refused { from, reason });
             return Ok(());
         }
-        let own = self.site();
-        let was_member = self.members().is_some_and(|members| members.get(&own).is_some());
-        if self.genesis().is_none() {
+        let was_member = self.realms.is_member();
+        if self.realms.genesis().is_none() {
             self.stage.genesis = Some(genesis);
             self.commit()?;
         }
         self.take_membership_entries(id, &unpack_entries(&packed).unwrap_or_default())?;
-        let is_member = self.members().is_some_and(|members| members.get(&own).is_some());
+        let is_member = self.realms.is_member();
         if is_member && !was_member {
             self.notice(Notice::Joined { network: id, by: from });
         }
-        if is_member && let Some(network) = &mut self.network {
-            network.ticket = None;
+        if is_member {
+            self.realms.take_ticket();
         }
         Ok(())
     }

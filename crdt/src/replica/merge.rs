@@ -4,7 +4,7 @@ use super::{Notice, Now, Replica};
 use crate::bundle::{Begin, Contents, Header};
 use crate::codec;
 use crate::entry::Header as EntryHeader;
-use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::membership::{Admission, Admitting, Genesis, Operation};
 use crate::prepare::{Prepared, PreparedEntry};
 use crate::protocol::Invitation;
@@ -73,9 +73,9 @@ pub enum MergeError {
     #[error("the bundle is of network {found}, this site belongs to {expected}")]
     OtherNetwork {
         /// The bundle's network.
-        found: NetworkId,
+        found: RealmId,
         /// The site's.
-        expected: NetworkId,
+        expected: RealmId,
     },
     /// The bundle begins behind entries that are not here; nothing was merged.
     #[error("the bundle begins behind entries that this site lacks")]
@@ -151,23 +151,22 @@ impl<S: Store> Replica<S> {
     pub fn begin_bundle(
         &self,
         receiver: Option<SiteId>,
-        root: Option<NetworkId>,
+        realm: Option<RealmId>,
         wall_ms: i64,
     ) -> Option<Begin> {
-        let network = self.network()?;
-        let private = self.private.iter().filter(|(held, space)| {
-            let is_receivers = receiver.is_some_and(|site| self.is_in(space, site));
-            root == Some(**held) || is_receivers
+        let network = self.realms.network()?;
+        let private = self.realms.private().filter(|(document, space)| {
+            let is_receivers = receiver.is_some_and(|site| self.realms.is_in(space, site));
+            realm == Some(document.realm()) || is_receivers
         });
-        let private = private.map(|(_, space)| space.document.clone()).collect();
+        let private = private.map(|(document, _)| document.clone()).collect();
         let (maker, admission) = (self.site(), self.admission());
         Some(Begin { network, maker, admission, private, time_ms: wall_ms })
     }
 
     /// How this site takes up its ticket, if it is no member yet.
     fn admission(&self) -> Option<Admission> {
-        let network = self.network.as_ref().filter(|_| self.has_ticket_to_present())?;
-        let ticket = network.ticket.as_ref()?;
+        let ticket = self.realms.ticket()?;
         Some(Admission::sign(ticket, self.site(), &self.identity.name))
     }
 
@@ -179,7 +178,7 @@ impl<S: Store> Replica<S> {
     }
 
     fn may_merge(&self, header: &Header) -> Result<Merged, MergeError> {
-        let expected = self.network().ok_or(MergeError::NoNetwork)?;
+        let expected = self.realms.network().ok_or(MergeError::NoNetwork)?;
         if header.network != expected {
             return Err(MergeError::OtherNetwork { found: header.network, expected });
         }
@@ -200,26 +199,26 @@ impl<S: Store> Replica<S> {
     }
 
     fn merge_genesis(&mut self, genesis: Genesis) -> Result<Merged, MergeError> {
-        let expected = self.network().ok_or(MergeError::NoNetwork)?;
+        let expected = self.realms.network().ok_or(MergeError::NoNetwork)?;
         let found = genesis.network();
         if found != expected {
             return Err(MergeError::OtherNetwork { found, expected });
         }
-        if self.genesis().is_none() {
+        if self.realms.genesis().is_none() {
             self.stage.genesis = Some(genesis);
         }
         Ok(Merged::default())
     }
 
     fn merge_admission(&mut self, admission: Admission) -> Result<Merged, MergeError> {
-        if !self.is_member() {
+        if !self.realms.is_member() {
             // Nobody can let another in without being in.
             return Ok(Merged::default());
         }
         match self.may_take_up(&admission) {
             Ok(Admitting::New) => {
-                let root = admission.grant.network;
-                self.stage.operations.push((root, Operation::Admit(admission)));
+                let realm = admission.grant.realm;
+                self.stage.operations.push((realm, Operation::Admit(admission)));
             }
             Ok(Admitting::AlreadyMember) => {}
             Err(reason) => return Err(MergeError::TicketRefused { reason }),
@@ -232,7 +231,7 @@ impl<S: Store> Replica<S> {
         maker: SiteId,
         prepared: Prepared,
     ) -> Result<Result<Merged, MergeError>, StoreError> {
-        if self.network().is_none() {
+        if self.realms.network().is_none() {
             return Ok(Err(MergeError::NoNetwork));
         }
         let entries = match prepared.entries {
@@ -242,8 +241,8 @@ impl<S: Store> Replica<S> {
         let mut merged = Merged::default();
         for prepared in entries {
             let header = &prepared.entry.header;
-            if header.space != header.network.membership_space()
-                && !self.is_member()
+            if header.space != header.realm.membership_space()
+                && !self.realms.is_member()
                 && !self.commits_member()?
             {
                 return Ok(Err(MergeError::NotMember));
@@ -277,31 +276,26 @@ impl<S: Store> Replica<S> {
         Ok(Ok(merged))
     }
 
-    fn is_member(&self) -> bool {
-        self.members().is_some_and(|members| members.get(&self.site()).is_some())
-    }
-
     /// Whether this site is a member once what is staged is durable, and makes it so.
     fn commits_member(&mut self) -> Result<bool, StoreError> {
-        Ok(!self.stage.is_empty() && self.commit()? && self.is_member())
+        Ok(!self.stage.is_empty() && self.commit()? && self.realms.is_member())
     }
 
     /// Whether the author of an entry may be a member once what is staged is durable.
     fn waits_for_members(&self, header: &EntryHeader) -> bool {
-        let members = self.members_of(header.network);
+        let members = self.realms.members_of(header.realm);
         let is_known = members.is_some_and(|m| m.get(&header.author.site).is_some());
-        let membership = header.network.membership_space();
+        let membership = header.realm.membership_space();
         let is_staged = || self.stage.logs.keys().any(|(space, _)| *space == membership);
         !is_known && is_staged()
     }
 
     fn has_joined(&mut self, by: SiteId) {
-        if !self.is_member() {
+        if !self.realms.is_member() {
             return;
         }
-        let ticket = self.network.as_mut().and_then(|network| network.ticket.take());
-        if let Some(ticket) = ticket {
-            self.notice(Notice::Joined { network: ticket.grant.network, by });
+        if let Some(ticket) = self.realms.take_ticket() {
+            self.notice(Notice::Joined { network: ticket.grant.realm, by });
         }
     }
 }

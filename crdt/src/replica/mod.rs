@@ -41,6 +41,7 @@ mod made;
 mod merge;
 mod output;
 mod peer;
+mod realms;
 mod receipts;
 mod repair;
 mod replay;
@@ -58,9 +59,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::changes::RecentEntries;
-use crate::frontier::Frontier;
-use crate::ids::{Author, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
-use crate::membership::{Genesis, Members, Role, Ticket};
+use crate::ids::{Author, Incarnation, SiteId, SiteKey, SpaceId};
 use crate::protocol::Gossip;
 use crate::record::Schema;
 use crate::store::{Store, StoreError};
@@ -75,9 +74,9 @@ pub use input::{Input, LocalTransaction, RecordEdit};
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use output::{Notice, Output, Validation};
 pub use peer::Exchange;
+pub use realms::{HeldSpace, Realms};
 pub use receipts::HeardReceipt;
 pub use replay::Progress;
-pub use spaces::HeldSpace;
 pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, Status};
 pub use write::{WriteError, Written};
 
@@ -86,11 +85,8 @@ use documents::Documents;
 use foresight::Foresight;
 use indexes::Indexes;
 use intake::Taking;
-use logs::Logs;
 use peer::Peer;
-use receipts::Receipts;
 use repair::Losses;
-use spaces::PrivateSpace;
 use stage::Stage;
 
 /// The moment of an input, as the caller's clocks show it.
@@ -115,18 +111,6 @@ pub struct Identity {
     pub seed: u64,
 }
 
-/// What a replica knows of the network that it belongs to, or wants to.
-#[derive(Clone, Debug)]
-struct Network {
-    id: NetworkId,
-    /// Shared between replicas of one process where there are thousands; see [`Replica::open_beside`].
-    members: Arc<Members>,
-    /// The ticket to join with, until this site is a member.
-    ticket: Option<Ticket>,
-    /// By member, the site that has shown to go on for it, until the entries say so.
-    gone_on: BTreeMap<SiteId, SiteId>,
-}
-
 /// One site's state machine.
 pub struct Replica<S: Store> {
     store: S,
@@ -134,12 +118,7 @@ pub struct Replica<S: Store> {
     author: Author,
     /// The newest payload format that it applies, and the one that it writes.
     payload_format: u8,
-    network: Option<Network>,
-    spaces: BTreeMap<SpaceId, Logs>,
-    /// What stands for the network's id in each of them.
-    roots: BTreeMap<SpaceId, NetworkId>,
-    /// By root.
-    private: BTreeMap<NetworkId, PrivateSpace>,
+    realms: Realms,
     stage: Stage,
     /// What is found out beforehand of the entry that is taken in next.
     foresight: Option<Foresight>,
@@ -153,14 +132,11 @@ pub struct Replica<S: Store> {
     schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
     indexes: Indexes,
     peers: BTreeMap<SiteId, Peer>,
-    receipts: BTreeMap<SpaceId, Receipts>,
     receipt_count: u64,
     /// See [`Replica::heard_receipts`].
     heard_receipts: BTreeMap<SiteId, HeardReceipt>,
     lives: Lives,
     losses: Losses,
-    /// A member has shown that this site was revoked, by this admin.
-    told_revoked_by: Option<SiteId>,
     /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
     is_unwritable: bool,
     announced: gossip::Announced,
@@ -253,21 +229,9 @@ impl<S: Store> Replica<S> {
         self.author.site
     }
 
-    /// The network, once it is known (a ticket or the genesis document names it).
-    pub fn network(&self) -> Option<NetworkId> {
-        self.network.as_ref().map(|network| network.id)
-    }
-
-    /// The members, once the network is known.
-    pub fn members(&self) -> Option<&Members> {
-        self.network.as_ref().map(|network| &*network.members)
-    }
-
-    /// What this site may do: by its membership, or else by the ticket that it holds.
-    pub fn role(&self) -> Option<Role> {
-        let network = self.network.as_ref()?;
-        let member = network.members.get(&self.author.site).map(|member| member.role);
-        member.or_else(|| network.ticket.as_ref().map(|ticket| ticket.grant.role))
+    /// The network and the private spaces that this site holds, and who is in them.
+    pub fn realms(&self) -> &Realms {
+        &self.realms
     }
 
     /// How many receipts were taken in since the start: whoever waits for one asks again when this has grown.
@@ -279,15 +243,6 @@ impl<S: Store> Replica<S> {
     /// site is silent.
     pub fn heard_receipts(&mut self) -> BTreeMap<SiteId, HeardReceipt> {
         std::mem::take(&mut self.heard_receipts)
-    }
-
-    /// What is held of a space; `None` where the space is not held.
-    pub fn frontier(&self, space: SpaceId) -> Option<Frontier> {
-        self.spaces.get(&space).map(Logs::frontier)
-    }
-
-    fn genesis(&self) -> Option<&Genesis> {
-        self.members()?.genesis()
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{DecisionError, HeldSpace, WriteError, Written};
-use crate::ids::{Author, NetworkId, SiteId};
+use crate::ids::{Author, RealmId, SiteId};
 use crate::prepare::Job;
 
 /// What a replica wants done. In order.
@@ -100,7 +100,7 @@ pub enum Notice {
     /// This site is a member now.
     Joined {
         /// Of this network.
-        network: NetworkId,
+        network: RealmId,
         /// Let in by this site.
         by: SiteId,
     },
@@ -137,7 +137,7 @@ pub enum Notice {
         /// Its name.
         name: String,
         /// Its root.
-        root: NetworkId,
+        realm: RealmId,
     },
     /// An entry is void: its author's software or its author is at fault.
     Void {

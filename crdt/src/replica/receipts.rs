@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Replica, Validation};
 use crate::codec;
-use crate::ids::{NetworkId, SiteId, SpaceId};
+use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::protocol::{Gossip, count_fitting};
 use crate::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
 use crate::store::{Store, StoreError};
@@ -80,18 +80,13 @@ impl Receipts {
 }
 
 impl<S: Store> Replica<S> {
-    /// The latest receipt of each site in a space of records, as far as they have come here.
-    pub fn receipts_of(&self, space: SpaceId) -> BTreeMap<SiteId, Receipt> {
-        self.receipts.get(&space).map(|receipts| receipts.by_site.clone()).unwrap_or_default()
-    }
-
     pub(super) fn receipts_digest(&self, space: SpaceId) -> [u8; 8] {
-        self.receipts.get(&space).map(Receipts::digest).unwrap_or_default()
+        self.realms.receipts(space).map(Receipts::digest).unwrap_or_default()
     }
 
     /// The receipts of a space, where they are not the ones with this digest.
     pub(super) fn receipts_unless(&self, space: SpaceId, digest: &[u8; 8]) -> Vec<Receipt> {
-        match self.receipts.get(&space) {
+        match self.realms.receipts(space) {
             Some(receipts) if receipts.digest() != *digest => receipts.some(self.request_count),
             Some(_) | None => Vec::new(),
         }
@@ -101,7 +96,7 @@ impl<S: Store> Replica<S> {
         if self.timers.receipt_ms.is_some() {
             return;
         }
-        let members = self.members().map_or(0, |members| members.all().len() as u64);
+        let members = self.realms.members().map_or(0, |members| members.all().len() as u64);
         // Any member may come to write.
         let bytes = RECEIPT_BYTES + RECEIPT_LOG_BYTES * members.min(RECEIPT_LOGS_MAX as u64);
         let round_ms = members * bytes * 1000 / RECEIPTS_BYTES_PER_SECOND;
@@ -117,10 +112,10 @@ impl<S: Store> Replica<S> {
 
     /// Keeps a receipt if it is its site's latest. `is_live`: it came by gossip.
     pub(super) fn take_receipt(&mut self, receipt: Receipt, is_live: bool) -> Validation {
-        let root = self.root_of(receipt.space).filter(|root| *root == receipt.network);
-        let members = root.and_then(|root| self.members_of(root));
+        let realm = self.realms.realm_of(receipt.space).filter(|realm| *realm == receipt.realm);
+        let members = realm.and_then(|realm| self.realms.members_of(realm));
         let is_member = members.is_some_and(|members| members.get(&receipt.site).is_some());
-        let Some(receipts) = self.receipts.get_mut(&receipt.space) else {
+        let Some(receipts) = self.realms.receipts_mut(receipt.space) else {
             return Validation::Ignore;
         };
         let known = receipts.by_site.get(&receipt.site).map_or(0, |known| known.number);
@@ -150,10 +145,10 @@ impl<S: Store> Replica<S> {
         }
         self.timers.receipt_ms = None;
         let mut rows = Vec::new();
-        for root in self.roots() {
-            let space = root.main_space();
-            self.issue_receipt(root, space)?;
-            let Some(receipts) = self.receipts.get_mut(&space) else { continue };
+        for realm in self.realms.joined() {
+            let space = realm.main_space();
+            self.issue_receipt(realm, space)?;
+            let Some(receipts) = self.realms.receipts_mut(space) else { continue };
             let unsaved = std::mem::take(&mut receipts.unsaved);
             rows.extend(unsaved.into_iter().filter_map(|site| {
                 let receipt = receipts.by_site.get(&site)?;
@@ -163,20 +158,20 @@ impl<S: Store> Replica<S> {
         if rows.is_empty() { Ok(()) } else { self.store.apply(rows, None) }
     }
 
-    fn issue_receipt(&mut self, root: NetworkId, space: SpaceId) -> Result<(), StoreError> {
+    fn issue_receipt(&mut self, realm: RealmId, space: SpaceId) -> Result<(), StoreError> {
         let site = self.site();
-        if self.members_of(root).is_none_or(|members| members.get(&site).is_none()) {
+        if self.realms.members_of(realm).is_none_or(|members| members.get(&site).is_none()) {
             return Ok(());
         }
         let held = self.held_durably(space)?;
-        let receipts = self.receipts.entry(space).or_default();
+        let Some(receipts) = self.realms.receipts_mut(space) else { return Ok(()) };
         let last = receipts.by_site.get(&site);
         if last.is_some_and(|last| last.held == held) {
             return Ok(());
         }
         let number = last.map_or(1, |last| last.number + 1);
         let key = &self.identity.key;
-        let receipt = Receipt::sign(root, space, number, held, self.now.wall_ms, key);
+        let receipt = Receipt::sign(realm, space, number, held, self.now.wall_ms, key);
         receipts.keep(receipt.clone());
         self.inform(space, &Gossip::Receipt(receipt));
         Ok(())
@@ -184,7 +179,7 @@ impl<S: Store> Replica<S> {
 
     /// What others may rely on: of a log that has lost an entry, only what comes before it.
     fn held_durably(&self, space: SpaceId) -> Result<Held, StoreError> {
-        let Some(logs) = self.spaces.get(&space) else { return Ok(Held::default()) };
+        let Some(logs) = self.realms.logs(space) else { return Ok(Held::default()) };
         let frontier = logs.frontier();
         let durable = frontier.tips().map(|tip| {
             let lost = self.losses.first(space, tip.author);

@@ -106,7 +106,7 @@ impl<'a> Withheld<'a> {
     }
 
     fn is_named(&self, header: &Header) -> bool {
-        let membership = header.network.membership_space();
+        let membership = header.realm.membership_space();
         let lost = |space, tip: &Tip| {
             let first = self.losses.first(space, tip.author);
             first.is_some_and(|first| first <= tip.seq)
@@ -131,7 +131,7 @@ impl<S: Store> Replica<S> {
         let known = std::mem::take(&mut self.losses);
         let holes = self.holes()?;
         let mut claimed = BTreeSet::new();
-        for space in self.spaces.keys().copied().collect::<Vec<_>>() {
+        for space in self.realms.spaces() {
             self.find_losses_in(space, &holes, &mut claimed)?;
         }
         if holes.keys().any(|hole| !claimed.contains(hole)) {
@@ -186,10 +186,12 @@ impl<S: Store> Replica<S> {
         holes: impl Iterator<Item = &'a Position> + Clone,
     ) -> Result<(), StoreError> {
         let mut missing: BTreeSet<Vec<u8>> = BTreeSet::new();
-        missing.extend(self.genesis().map(|genesis| frame(FRAME_GENESIS, &codec::encode(genesis))));
-        let documents = self.private.values().map(|space| &space.document);
+        missing.extend(
+            self.realms.genesis().map(|genesis| frame(FRAME_GENESIS, &codec::encode(genesis))),
+        );
+        let documents = self.realms.private().map(|(document, _)| document);
         missing.extend(documents.map(|document| frame(FRAME_SPACE, &codec::encode(document))));
-        let forks = self.spaces.values().flat_map(|logs| logs.forks.values());
+        let forks = self.realms.all_logs().flat_map(|(_, logs)| logs.forks.values());
         missing.extend(forks.map(|fork| frame(FRAME_FORK, &codec::encode(fork))));
         let mut after = None;
         loop {

@@ -4,6 +4,7 @@ use super::accept::{Acceptance, Origin};
 use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE};
 use super::copies::Lives;
 use super::indexes::Indexes;
+use super::realms::Realms;
 use super::repair::Losses;
 use super::stage::Stage;
 use super::sync::{Random, Timers};
@@ -83,10 +84,7 @@ impl<S: Store> Replica<S> {
             store,
             author,
             payload_format,
-            network: None,
-            spaces: BTreeMap::new(),
-            roots: BTreeMap::new(),
-            private: BTreeMap::new(),
+            realms: Realms::new(author.site),
             stage: Stage::default(),
             foresight: None,
             taking: VecDeque::new(),
@@ -96,12 +94,10 @@ impl<S: Store> Replica<S> {
             schemas: BTreeMap::new(),
             indexes: Indexes::default(),
             peers: BTreeMap::new(),
-            receipts: BTreeMap::new(),
             receipt_count: 0,
             heard_receipts: BTreeMap::new(),
             lives: Lives::default(),
             losses: Losses::default(),
-            told_revoked_by: None,
             is_unwritable: false,
             announced: Announced::default(),
             timers: Timers::default(),
@@ -132,10 +128,10 @@ impl<S: Store> Replica<S> {
     fn load(&mut self, ticket: Option<Ticket>, beside: Option<&Self>) -> Result<(), StoreError> {
         self.indexes = Indexes::load(&self.store)?;
         let genesis: Option<Genesis> = row(&self.store, "genesis document", logs::GENESIS)?;
-        let named = ticket.as_ref().map(|ticket| ticket.grant.network);
+        let named = ticket.as_ref().map(|ticket| ticket.grant.realm);
         let network = genesis.as_ref().map(Genesis::network).or(named);
         if let Some(network) = network {
-            let ticket = ticket.filter(|ticket| ticket.grant.network == network);
+            let ticket = ticket.filter(|ticket| ticket.grant.realm == network);
             self.enter_network(network, genesis, ticket);
             self.load_private()?;
             self.load_spaces()?;
@@ -148,8 +144,8 @@ impl<S: Store> Replica<S> {
 
     fn load_unreadable(&mut self) -> Result<(), StoreError> {
         self.unreadable.clear();
-        for space in self.spaces.keys() {
-            walk(&self.store, &records::unreadable_of_space(*space), None, |key, value| {
+        for space in self.realms.spaces() {
+            walk(&self.store, &records::unreadable_of_space(space), None, |key, value| {
                 if let Some(key) = records::record_of_key(key) {
                     self.unreadable.insert(key, decode_row("unreadable row", value)?);
                 }
@@ -162,19 +158,19 @@ impl<S: Store> Replica<S> {
     /// Empties the tables and makes them anew from the journal. A new incarnation begins, as with a start: where the
     /// journal is damaged, less may be held of this site's own log than others hold.
     pub fn rebuild(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
-        let ticket = self.network.take().and_then(|network| network.ticket);
+        let ticket = self.realms.take_ticket();
+        // What others said of what they hold is in no journal.
+        let receipts = self.realms.clear();
         self.drop_stage();
         self.foresight = None;
         self.documents.clear();
         self.recent.clear();
-        self.spaces.clear();
-        self.roots.clear();
-        self.private.clear();
         self.unreadable.clear();
         self.author.incarnation = Incarnation(self.random.bytes());
         self.store.clear_tables()?;
         self.load(ticket, None)?;
         self.replay(progress)?;
+        self.realms.take_up(receipts);
         self.losses = Losses::default();
         self.find_losses()
     }
@@ -272,7 +268,7 @@ impl<S: Store> Replica<S> {
     fn replay_genesis(&mut self, content: &[u8]) {
         let genesis = codec::decode::<Genesis>("genesis document", content);
         if let Ok(genesis) = genesis
-            && self.genesis().is_none()
+            && self.realms.genesis().is_none()
         {
             self.learn_genesis(genesis.clone());
             self.stage.genesis = Some(genesis);
@@ -281,7 +277,7 @@ impl<S: Store> Replica<S> {
 
     fn replay_space(&mut self, content: &[u8]) {
         if let Ok(document) = codec::decode::<SpaceDocument>("space document", content)
-            && self.members_of(document.root()).is_none()
+            && self.realms.members_of(document.realm()).is_none()
         {
             self.enter_space(document.clone());
             self.stage.spaces.push(document);
@@ -291,12 +287,12 @@ impl<S: Store> Replica<S> {
     fn replay_fork(&mut self, content: &[u8]) -> Result<(), StoreError> {
         let Ok(fork) = codec::decode::<ForkRow>("fork", content) else { return Ok(()) };
         let (space, author) = (fork.kept.0.space, fork.kept.0.author);
-        let known = self.spaces.get(&space).and_then(|logs| logs.forks.get(&author));
+        let known = self.realms.logs(space).and_then(|logs| logs.forks.get(&author));
         if known.is_some_and(|known| known.rank() <= fork.rank()) {
             return Ok(());
         }
         self.store.apply(vec![(logs::fork(space, author), Some(content.to_vec()))], None)?;
-        if let Some(logs) = self.spaces.get_mut(&space) {
+        if let Some(logs) = self.realms.logs_mut(space) {
             logs.forks.insert(author, fork);
         }
         Ok(())
@@ -308,12 +304,12 @@ impl<S: Store> Replica<S> {
         entry: Entry,
         group: &mut Group,
     ) -> Result<(), StoreError> {
-        if self.network().is_none() {
+        if self.realms.network().is_none() {
             // A site may have written before it learnt its genesis document.
-            self.enter_network(entry.header.network, None, None);
+            self.enter_network(entry.header.realm, None, None);
         }
         let header = entry.header.clone();
-        let membership = header.network.membership_space();
+        let membership = header.realm.membership_space();
         match self.accept(PreparedEntry::unread(entry), Origin::Journal)? {
             Acceptance::Staged => group.positions.push(position),
             // Behind a damaged frame, or dropped by a fork: it comes again from a peer, or never.

@@ -31,7 +31,7 @@ impl<S: Store> Replica<S> {
             rows.push((logs::GENESIS.to_vec(), Some(codec::encode(genesis))));
         }
         for document in &self.stage.spaces {
-            rows.push((logs::space(document.root()), Some(codec::encode(document))));
+            rows.push((logs::space(document.realm()), Some(codec::encode(document))));
         }
         for (staged, position) in self.stage.entries.iter().zip(positions) {
             entry_rows(staged, *position, &mut rows);

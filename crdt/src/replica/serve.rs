@@ -32,16 +32,16 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
         };
-        let is_revoked = self.members().is_some_and(|m| m.revoked().contains_key(&from));
-        if is_revoked || !self.shares(from, pull.space) {
-            let revocation = self.revocation_from(pull.space, from);
+        let is_revoked = self.realms.members().is_some_and(|m| m.revoked().contains_key(&from));
+        if is_revoked || !self.realms.shares(from, pull.space) {
+            let revocation = self.realms.revocation_from(pull.space, from);
             let outcome =
                 revocation.map_or(Outcome::UnknownSpace, |r| Outcome::Revoked(Box::new(r)));
             self.respond(token, &Answer::of(outcome));
             return Ok(());
         }
         let (mut answer, entries) = self.answer_to(&pull)?;
-        if self.network().is_some_and(|network| network.membership_space() == pull.space) {
+        if self.realms.network().is_some_and(|network| network.membership_space() == pull.space) {
             answer.invitations = self.invitations_for(from, pull.shared)?;
         }
         if let (Have::Frontier { .. }, Outcome::Entries { until, .. }) =
@@ -66,7 +66,7 @@ impl<S: Store> Replica<S> {
 
     /// The answer, and how many new entries are in it.
     fn answer_to(&self, pull: &Pull) -> Result<(Answer, u64), StoreError> {
-        let Some(logs) = self.spaces.get(&pull.space) else {
+        let Some(logs) = self.realms.logs(pull.space) else {
             return Ok((Answer::of(Outcome::UnknownSpace), 0));
         };
         let mut entries = 0;
@@ -92,7 +92,7 @@ impl<S: Store> Replica<S> {
         parts: Option<&Parts>,
         known: &[Known],
     ) -> Result<(Outcome, u64), StoreError> {
-        let Some(logs) = self.spaces.get(&pull.space) else {
+        let Some(logs) = self.realms.logs(pull.space) else {
             return Ok((Outcome::UnknownSpace, 0));
         };
         let mut lacking = logs.lacking(known);

@@ -6,13 +6,13 @@
 //! to a pull of the network's members, with the proof.
 
 use std::collections::BTreeSet;
-use std::collections::btree_map::Entry as Slot;
 
+use super::realms::{Realm, SharedDigest, digest_of, operations_of};
 use super::{Notice, Output, Replica};
 use crate::codec;
-use crate::entry::{Body, Entry};
-use crate::ids::{NetworkId, SiteId, SpaceId};
-use crate::membership::{Members, Operation, Role, SpaceDocument};
+use crate::entry::Entry;
+use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::membership::{Members, SpaceDocument};
 use crate::protocol::{
     Gossip, INVITATIONS_BYTES_MAX, Invitation, Request, pack_entries, topic, unpack_entries,
 };
@@ -25,27 +25,6 @@ const SPACES_MAX: usize = 1024;
 /// A site that does not take an invitation up is told again after this long.
 const INVITE_AGAIN_MS: u64 = 60_000;
 
-/// A space that some sites share.
-#[derive(Debug)]
-pub(super) struct PrivateSpace {
-    pub(super) document: SpaceDocument,
-    pub(super) members: Members,
-    /// A site of it has shown that this site was shut out, by this admin.
-    pub(super) told_revoked_by: Option<SiteId>,
-}
-
-/// A private space that is held here, as programs address it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldSpace {
-    /// Its name.
-    pub name: String,
-    /// The hash of its document.
-    pub root: NetworkId,
-}
-
-/// Which private spaces two sites share, as one of them knows it.
-pub(super) type SharedDigest = [u8; 8];
-
 /// The invitations that a peer was last sent: by what it said to share, by what it shares, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Invited {
@@ -55,84 +34,9 @@ pub(super) struct Invited {
 }
 
 impl<S: Store> Replica<S> {
-    /// What stands for the network's id in a space that is held here; in the network's own it is that id.
-    pub(super) fn root_of(&self, space: SpaceId) -> Option<NetworkId> {
-        self.roots.get(&space).copied()
-    }
-
-    /// The sites of the spaces with this root.
-    pub fn members_of(&self, root: NetworkId) -> Option<&Members> {
-        match self.network() == Some(root) {
-            true => self.members(),
-            false => self.private.get(&root).map(|space| &space.members),
-        }
-    }
-
-    /// Whether a member of the network may be sent anything of a space, or asked for it.
-    pub(super) fn shares(&self, site: SiteId, space: SpaceId) -> bool {
-        match self.root_of(space) {
-            Some(root) if self.network() == Some(root) => true,
-            Some(root) => self.private.get(&root).is_some_and(|held| self.is_in(held, site)),
-            None => false,
-        }
-    }
-
-    /// Whether a member of the network is in a private space: by its key, or by a former one that it has replaced, for
-    /// it brings the word of that itself.
-    pub(super) fn is_in(&self, space: &PrivateSpace, site: SiteId) -> bool {
-        let is_in = |key: SiteId| space.members.get(&key).is_some();
-        let members = self.members().filter(|members| members.get(&site).is_some());
-        members.is_some_and(|members| members.keys_of(site).any(is_in))
-    }
-
-    /// What this site may do in the space of records with this root; see [`Replica::role`] for the network's.
-    pub(super) fn role_in(&self, root: NetworkId) -> Option<Role> {
-        match self.private.get(&root) {
-            Some(space) => space.members.get(&self.site()).map(|member| member.role),
-            None => self.role().filter(|_| self.network() == Some(root)),
-        }
-    }
-
-    /// Who shut this site out of a private space; itself if it left.
-    pub(super) fn revoked_from(&self, root: NetworkId) -> Option<SiteId> {
-        let space = self.private.get(&root)?;
-        let revoked = space.members.revoked().get(&self.site()).map(|revoked| revoked.by);
-        revoked.or(space.told_revoked_by)
-    }
-
-    /// The network's id, and the root of each private space that this site is in.
-    pub fn roots(&self) -> Vec<NetworkId> {
-        let own = self.site();
-        let private = self.private.iter().filter(|(_, space)| space.members.get(&own).is_some());
-        self.network().into_iter().chain(private.map(|(root, _)| *root)).collect()
-    }
-
-    /// Of them, those that nobody has shown this site to be shut out of.
-    pub(super) fn open_roots(&self) -> Vec<NetworkId> {
-        self.roots().into_iter().filter(|root| self.revoked_from(*root).is_none()).collect()
-    }
-
-    /// All spaces that are held here.
-    pub fn held_spaces(&self) -> Vec<SpaceId> {
-        self.spaces.keys().copied().collect()
-    }
-
-    /// Holds the two spaces of a root from now on.
-    pub(super) fn hold(&mut self, root: NetworkId) {
-        for space in [root.membership_space(), root.main_space()] {
-            self.spaces.entry(space).or_default();
-            self.receipts.entry(space).or_default();
-            self.roots.insert(space, root);
-        }
-    }
-
     /// Knows a private space from now on.
     pub(super) fn enter_space(&mut self, document: SpaceDocument) {
-        let root = document.root();
-        if let Slot::Vacant(vacant) = self.private.entry(root) {
-            let members = document.members();
-            vacant.insert(PrivateSpace { document, members, told_revoked_by: None });
-            self.hold(root);
+        if self.realms.enter_space(document) {
             self.tell_spaces();
         }
     }
@@ -150,42 +54,14 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// The private spaces that are held here.
-    pub fn private_spaces(&self) -> Vec<HeldSpace> {
-        let held = |(root, space): (&NetworkId, &PrivateSpace)| HeldSpace {
-            name: space.document.name.clone(),
-            root: *root,
-        };
-        self.private.iter().map(held).collect()
-    }
-
     /// Says which private spaces are held.
     pub(super) fn tell_spaces(&mut self) {
-        self.outputs.push_back(Output::Spaces(self.private_spaces()));
-    }
-
-    /// Whether a space with this name can be made here.
-    pub(super) fn has_space_named(&self, name: &str) -> bool {
-        self.private.values().any(|space| space.document.name == name)
+        self.outputs.push_back(Output::Spaces(self.realms.private_spaces()));
     }
 
     /// Whether there is room for another private space.
     pub(super) fn has_room_for_space(&self) -> bool {
-        self.private.len() + self.stage.spaces.len() < SPACES_MAX
-    }
-
-    /// The roots of the private spaces that this site and another are in, as far as this one knows.
-    fn shared_with(&self, site: SiteId) -> Vec<NetworkId> {
-        let own = self.site();
-        let both =
-            |space: &PrivateSpace| space.members.get(&own).is_some() && self.is_in(space, site);
-        let shared = self.private.iter().filter(|(_, space)| both(space));
-        shared.map(|(root, _)| *root).collect()
-    }
-
-    /// Which private spaces this site and another share. Says nothing to whom it does not concern.
-    pub(super) fn shared_digest(&self, with: SiteId) -> SharedDigest {
-        digest_of(&self.shared_with(with))
+        self.realms.private().count() + self.stage.spaces.len() < SPACES_MAX
     }
 
     /// What a site that shares private spaces with this one may not know of them: all that it takes to enter them.
@@ -195,8 +71,8 @@ impl<S: Store> Replica<S> {
         site: SiteId,
         said: SharedDigest,
     ) -> Result<Vec<Invitation>, StoreError> {
-        let roots = self.shared_with(site);
-        let shared = digest_of(&roots);
+        let realms = self.realms.shared_with(site);
+        let shared = digest_of(&realms);
         let at_ms = self.now.monotonic_ms;
         let Some(peer) = self.peers.get_mut(&site).filter(|_| shared != said) else {
             return Ok(Vec::new());
@@ -210,8 +86,8 @@ impl<S: Store> Replica<S> {
         }
         peer.invited = Some(Invited { said, shared, at_ms });
         let (mut invitations, mut bytes) = (Vec::new(), 0);
-        for root in roots {
-            let Some(invitation) = self.invitation(root)? else { continue };
+        for realm in realms {
+            let Some(invitation) = self.invitation(realm)? else { continue };
             bytes += invitation.entries.len();
             // The others are told when these are known.
             if bytes > INVITATIONS_BYTES_MAX && !invitations.is_empty() {
@@ -222,11 +98,12 @@ impl<S: Store> Replica<S> {
         Ok(invitations)
     }
 
-    fn invitation(&self, root: NetworkId) -> Result<Option<Invitation>, StoreError> {
-        let Some(space) = self.private.get(&root) else { return Ok(None) };
-        let entries = self.first_membership_entries(root, INVITATIONS_BYTES_MAX)?;
+    fn invitation(&self, realm: RealmId) -> Result<Option<Invitation>, StoreError> {
+        let space = self.realms.get(realm).and_then(Realm::document).cloned();
+        let Some(document) = space else { return Ok(None) };
+        let entries = self.first_membership_entries(realm, INVITATIONS_BYTES_MAX)?;
         let entries = pack_entries(&entries);
-        Ok(Some(Invitation { document: space.document.clone(), entries }))
+        Ok(Some(Invitation { document, entries }))
     }
 
     /// Enters the private spaces that another site shows this one to be in.
@@ -236,9 +113,9 @@ impl<S: Store> Replica<S> {
         invitations: Vec<Invitation>,
     ) -> Result<(), StoreError> {
         for Invitation { document, entries } in invitations {
-            let root = document.root();
+            let realm = document.realm();
             let entries = unpack_entries(&entries).unwrap_or_default();
-            if !self.private.contains_key(&root) {
+            if self.realms.get(realm).is_none() {
                 if let Err(reason) = self.may_enter(&document, &entries) {
                     self.notice(Notice::Refused { from, reason: reason.to_owned() });
                     continue;
@@ -248,17 +125,17 @@ impl<S: Store> Replica<S> {
                 if !self.commit()? {
                     return Ok(());
                 }
-                self.notice(Notice::SpaceEntered { name, root });
+                self.notice(Notice::SpaceEntered { name, realm });
             }
-            self.take_membership_entries(root, &entries)?;
-            self.pull(from, root.membership_space());
-            self.pull(from, root.main_space());
+            self.take_membership_entries(realm, &entries)?;
+            self.pull(from, realm.membership_space());
+            self.pull(from, realm.main_space());
         }
         Ok(())
     }
 
     fn may_enter(&self, document: &SpaceDocument, entries: &[Entry]) -> Result<(), &'static str> {
-        if self.network() != Some(document.network) {
+        if self.realms.network() != Some(document.network) {
             return Err("an invitation to a space of another network");
         }
         if !self.has_room_for_space() {
@@ -274,33 +151,27 @@ impl<S: Store> Replica<S> {
     /// who were let in or shut out, and are connected, are told that there is something to ask for.
     pub(super) fn learn_space_members(
         &mut self,
-        root: NetworkId,
+        realm: RealmId,
         entries: &[&Entry],
     ) -> Result<(), StoreError> {
-        let Some(space) = self.private.get_mut(&root) else { return Ok(()) };
-        let before = space.members.sites();
-        if !space.members.extend(entries.iter().filter_map(|entry| operations_of(entry))) {
-            return Ok(());
-        }
-        let after = space.members.sites();
-        self.set_told_revoked_by(root, None)?;
-        for space in [root.membership_space(), root.main_space()] {
-            if let Some(receipts) = self.receipts.get_mut(&space) {
-                receipts.retain(|site| after.contains(site));
-            }
-        }
-        let Some(network) = self.network() else { return Ok(()) };
+        let learnt =
+            self.realms.get_mut(realm).and_then(|held| held.learn(entries.iter().copied()));
+        let Some(before) = learnt else { return Ok(()) };
+        let after = self.realms.members_of(realm).map(Members::sites).unwrap_or_default();
+        self.set_told_revoked_by(realm, None)?;
+        self.realms.retain_receipts_in(realm);
+        let Some(network) = self.realms.network() else { return Ok(()) };
         let connected: BTreeSet<SiteId> = self.peers.keys().copied().collect();
         for site in connected {
             match (before.contains(&site), after.contains(&site)) {
-                (true, true) => self.pull(site, root.main_space()),
+                (true, true) => self.pull(site, realm.main_space()),
                 (false, true) => {
-                    self.pull(site, root.main_space());
+                    self.pull(site, realm.main_space());
                     self.hint(site, network.membership_space());
                 }
                 (true, false) => {
-                    self.stop_exchange(site, root);
-                    self.hint(site, root.membership_space());
+                    self.stop_exchange(site, realm);
+                    self.hint(site, realm.membership_space());
                 }
                 (false, false) => {}
             }
@@ -310,30 +181,16 @@ impl<S: Store> Replica<S> {
 
     /// As an admin of private spaces, shuts out of them who is no member of the network any more.
     pub(super) fn follow_revocations(&mut self) {
-        let Some(members) = self.members() else { return };
-        let gone: BTreeSet<SiteId> = members.revoked().keys().copied().collect();
-        let own = self.site();
-        let mut revoked = Vec::new();
-        for (root, space) in &self.private {
-            let members = &space.members;
-            for site in gone.iter().filter(|site| members.get(site).is_some()) {
-                if members.has_role(&own, Role::Admin) && members.is_senior(&own, site) {
-                    revoked.push((*root, *site));
-                }
-            }
-        }
-        for (root, site) in revoked {
-            let operation = self.revocation_of(root, site);
-            self.stage.operations.push((root, operation));
-        }
+        let revoked = self.realms.revocations_to_follow(self.decider());
+        self.stage.operations.extend(revoked);
     }
 
     /// Spreads something new of a space: by its topic where all members hold it, and else to each connected site of it.
     pub(super) fn inform(&mut self, space: SpaceId, gossip: &Gossip) {
-        let Some(root) = self.root_of(space) else { return };
-        if self.network() == Some(root) {
+        let Some(realm) = self.realms.realm_of(space) else { return };
+        if self.realms.is_network(realm) {
             self.outputs.push_back(Output::Publish {
-                topic: topic(root, space),
+                topic: topic(realm, space),
                 data: codec::encode(gossip),
             });
             return;
@@ -344,7 +201,7 @@ impl<S: Store> Replica<S> {
             Gossip::Entry(_) | Gossip::News(_) => None,
         };
         let peers = self.peers.keys().copied().filter(|site| Some(*site) != author);
-        let sites: Vec<SiteId> = peers.filter(|site| self.shares(*site, space)).collect();
+        let sites: Vec<SiteId> = peers.filter(|site| self.realms.shares(*site, space)).collect();
         for site in sites {
             self.inform_site(site, space, gossip.clone());
         }
@@ -368,10 +225,10 @@ impl<S: Store> Replica<S> {
     }
 
     /// Asks and tells a site nothing more of the spaces of a root that it is out of; what waits to be said is not.
-    fn stop_exchange(&mut self, with: SiteId, root: NetworkId) {
+    fn stop_exchange(&mut self, with: SiteId, realm: RealmId) {
         let Some(peer) = self.peers.get_mut(&with) else { return };
         let mut ended = Vec::new();
-        for space in [root.membership_space(), root.main_space()] {
+        for space in realm.spaces() {
             peer.waiting.remove(&space);
             ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
             ended.extend(peer.told.remove(&space).and_then(|told| told.in_flight));
@@ -394,31 +251,14 @@ impl<S: Store> Replica<S> {
     }
 }
 
-fn digest_of(roots: &[NetworkId]) -> SharedDigest {
-    let mut digest = SharedDigest::default();
-    if !roots.is_empty() {
-        let hash = blake3::derive_key("branchline 1 shared spaces", &codec::encode(&roots));
-        digest.copy_from_slice(&hash[..8]);
-    }
-    digest
-}
-
 /// Whether membership entries of a space show that a site is in it.
 fn admits(document: &SpaceDocument, entries: &[Entry], site: SiteId) -> bool {
-    let root = document.root();
+    let realm = document.realm();
     let mut members = document.members();
     let of_space = |entry: &&Entry| {
         let header = &entry.header;
-        header.network == root && header.space == root.membership_space() && entry.is_signed()
+        header.realm == realm && header.space == realm.membership_space() && entry.is_signed()
     };
     members.extend(entries.iter().filter(of_space).filter_map(operations_of));
     members.get(&site).is_some()
-}
-
-/// A membership entry with its operations.
-pub(super) fn operations_of(entry: &Entry) -> Option<(&Entry, Vec<Operation>)> {
-    match entry.body() {
-        Ok(Body::Membership(operations)) => Some((entry, operations)),
-        Ok(Body::Transactions(_)) | Err(_) => None,
-    }
 }

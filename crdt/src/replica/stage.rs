@@ -12,7 +12,7 @@ use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
 use super::{Output, Replica};
 use crate::entry::{Entry, EntryId, Origin, Transaction, limits};
-use crate::ids::{Author, NetworkId, SiteId, SpaceId};
+use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
 use crate::prepare::Reading;
 use crate::read;
@@ -54,7 +54,7 @@ pub(super) struct Stage {
     /// Where each of them is, once they are sealed: the number of its entry, and that of its first change there.
     pub(super) sealed: Vec<(usize, u32)>,
     /// Local operations with the root of their space, to be sealed in entries of membership spaces.
-    pub(super) operations: Vec<(NetworkId, Operation)>,
+    pub(super) operations: Vec<(RealmId, Operation)>,
     /// Entries in the order in which the journal will have them.
     pub(super) entries: Vec<StagedEntry>,
     /// Bytes of the entries and transactions above.
@@ -82,7 +82,7 @@ pub(super) struct Stage {
 /// A local transaction, with what it takes of an entry's limits.
 pub(super) struct Pending {
     /// The root of its space.
-    pub(super) root: NetworkId,
+    pub(super) realm: RealmId,
     pub(super) transaction: Transaction,
     pub(super) bytes: usize,
     pub(super) operations: usize,
@@ -422,7 +422,7 @@ impl<S: Store> Replica<S> {
     /// The tip of a log as the group sees it.
     pub(super) fn log(&self, space: SpaceId, author: Author) -> Option<LogRow> {
         let staged = self.stage.logs.get(&(space, author)).copied();
-        staged.or_else(|| self.spaces.get(&space)?.rows.get(&author).copied())
+        staged.or_else(|| self.realms.logs(space)?.rows.get(&author).copied())
     }
 
     /// The schema of a collection as the group sees it.

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::accept::{Acceptance, Origin};
 use super::peer::{Asked, Peer, PullState, Request as Sent};
-use super::spaces::SharedDigest;
+use super::realms::SharedDigest;
 use super::stage::After;
 use super::{Exchange, Notice, Now, Output, Replica};
 use crate::codec;
@@ -71,11 +71,12 @@ impl<S: Store> Replica<S> {
 
     /// What has passed between this site and each connected member.
     pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
-        let roots = self.open_roots().into_iter();
+        let roots = self.realms.open().into_iter();
         let held: Vec<_> =
-            roots.flat_map(|root| [root.membership_space(), root.main_space()]).collect();
+            roots.flat_map(|realm| [realm.membership_space(), realm.main_space()]).collect();
         let exchange = |(site, peer): (&SiteId, &Peer)| {
-            let spaces = held.iter().copied().filter(|space| self.shares(*site, *space)).collect();
+            let spaces =
+                held.iter().copied().filter(|space| self.realms.shares(*site, *space)).collect();
             (*site, Exchange { spaces, ..peer.exchange.clone() })
         };
         self.peers.iter().map(exchange).collect()
@@ -96,18 +97,18 @@ impl<S: Store> Replica<S> {
     }
 
     fn pull_all(&mut self, from: SiteId) {
-        for root in self.roots() {
-            self.pull(from, root.membership_space());
-            self.pull(from, root.main_space());
+        for realm in self.realms.joined() {
+            self.pull(from, realm.membership_space());
+            self.pull(from, realm.main_space());
         }
     }
 
     /// Pulls a space from a connected member that shares it, now or after the pull under way.
     pub(super) fn pull(&mut self, from: SiteId, space: SpaceId) {
-        if !self.shares(from, space) {
+        if !self.realms.shares(from, space) {
             return;
         }
-        let Some(logs) = self.spaces.get(&space) else { return };
+        let Some(logs) = self.realms.logs(space) else { return };
         let digest = Have::Digest(logs.digest());
         let lost = self.losses.of_space(space);
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -130,7 +131,7 @@ impl<S: Store> Replica<S> {
         let state = self.peers.get(&from).and_then(|peer| peer.pulls.get(&space));
         let parts = state.and_then(|state| state.parts.clone());
         let checked = state.map(|state| state.checked.clone()).unwrap_or_default();
-        let Some(logs) = self.spaces.get(&space) else { return Ok(()) };
+        let Some(logs) = self.realms.logs(space) else { return Ok(()) };
         let mut known = logs.known(parts.as_ref());
         let held = known.iter().map(|item| (item.author, item.seq)).collect();
         for item in &mut known {
@@ -146,7 +147,7 @@ impl<S: Store> Replica<S> {
 
     /// Pulls what comes behind the answers under way, if there is room for one more.
     pub(super) fn pull_ahead(&mut self, from: SiteId, space: SpaceId) {
-        let Some(logs) = self.spaces.get(&space) else { return };
+        let Some(logs) = self.realms.logs(space) else { return };
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         let Some(state) = state else { return };
         let Some(assumed) = state.go_on() else { return };
@@ -171,7 +172,7 @@ impl<S: Store> Replica<S> {
         space: SpaceId,
         digests: &[[u8; 8]],
     ) -> Result<(), StoreError> {
-        let logs = self.spaces.get(&space);
+        let logs = self.realms.logs(space);
         let parts = logs.and_then(|logs| Parts::differing(&logs.frontier(), digests));
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         if let Some(state) = state {
@@ -204,13 +205,14 @@ impl<S: Store> Replica<S> {
     }
 
     fn ask(&mut self, from: SiteId, space: SpaceId, have: Have, held: BTreeMap<Author, u64>) {
-        if !self.shares(from, space) {
+        if !self.realms.shares(from, space) {
             return;
         }
         let receipts = self.receipts_digest(space);
         let is_of_members =
-            self.network().is_some_and(|network| network.membership_space() == space);
-        let shared = if is_of_members { self.shared_digest(from) } else { SharedDigest::default() };
+            self.realms.network().is_some_and(|network| network.membership_space() == space);
+        let shared =
+            if is_of_members { self.realms.shared_digest(from) } else { SharedDigest::default() };
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let state = peer.pulls.entry(space).or_default();
         self.request_count += 1;
@@ -287,8 +289,8 @@ impl<S: Store> Replica<S> {
             }
             Outcome::TellFrontier(_) => {}
             Outcome::Revoked(revocation) => {
-                if let Some(root) = self.root_of(space) {
-                    self.take_revocation(from, root, &revocation)?;
+                if let Some(realm) = self.realms.realm_of(space) {
+                    self.take_revocation(from, realm, &revocation)?;
                 }
             }
             Outcome::InStep | Outcome::UnknownSpace => {
@@ -308,7 +310,7 @@ impl<S: Store> Replica<S> {
         packed: Vec<u8>,
         until: Vec<Known>,
     ) {
-        let logs = self.spaces.get(&space);
+        let logs = self.realms.logs(space);
         let staged = &self.stage.logs;
         let held = |author: &Author| {
             let row = staged.get(&(space, *author));
@@ -417,7 +419,7 @@ impl<S: Store> Replica<S> {
         }
         let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
         let retries = pulls.filter(|state| !state.is_busy()).filter_map(|state| state.retry_ms);
-        let introduction = self.has_ticket_to_present().then_some(self.timers.introduce_ms);
+        let introduction = self.realms.has_ticket_to_present().then_some(self.timers.introduce_ms);
         let others = retries.chain(self.timers.receipt_ms).chain(introduction);
         others.fold(self.timers.pull_ms, u64::min)
     }

@@ -10,7 +10,7 @@ use super::stage::{
 use super::{LocalTransaction, RecordEdit, Replica};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
-use crate::ids::{NetworkId, SpaceId};
+use crate::ids::{RealmId, SpaceId};
 use crate::membership::Role;
 use crate::record::{
     ActorBytes, Begun, DocumentRefused, EditError, Edited, EventFault, NameError,
@@ -236,7 +236,8 @@ impl<S: Store> Replica<S> {
         space: Option<SpaceId>,
         transactions: Vec<LocalTransaction>,
     ) -> Result<(), StoreError> {
-        if let Some(space) = space.or_else(|| self.network().map(|root| root.main_space())) {
+        if let Some(space) = space.or_else(|| self.realms.network().map(|realm| realm.main_space()))
+        {
             let edits = transactions.iter().flat_map(|transaction| &transaction.edits);
             let addresses = edits.map(|edit| (edit.collection.as_str(), edit.id.as_str()));
             self.find_vacancy(space, addresses)?;
@@ -264,9 +265,9 @@ impl<S: Store> Replica<S> {
         transaction: LocalTransaction,
         mark: &mut Mark,
     ) -> Result<StagedWrite, Stop> {
-        let root = self.writable_root(space)?;
-        let space = root.main_space();
-        if let Some(before) = self.written_before(root, space, &transaction)? {
+        let realm = self.writable_realm(space)?;
+        let space = realm.main_space();
+        if let Some(before) = self.written_before(realm, space, &transaction)? {
             return Ok(StagedWrite { hashes: Vec::new(), written_in: before, is_repeat: true });
         }
         let (mut changes, mut operations) = (Vec::new(), 0);
@@ -299,7 +300,7 @@ impl<S: Store> Replica<S> {
             }
             self.stage.bytes += bytes;
             self.stage.operation_count += operations;
-            self.stage.transactions.push(Pending { root, transaction, bytes, operations });
+            self.stage.transactions.push(Pending { realm, transaction, bytes, operations });
         }
         let written_in = match records_changed {
             0 => WrittenIn::Nothing,
@@ -309,30 +310,30 @@ impl<S: Store> Replica<S> {
     }
 
     /// The root of a space whose records this site may write.
-    pub(super) fn writable_root(&self, space: Option<SpaceId>) -> Result<NetworkId, WriteError> {
-        let network = self.network().ok_or(WriteError::NoNetwork)?;
-        let root = match space {
-            Some(space) => self.root_of(space).ok_or(WriteError::UnknownSpace)?,
+    pub(super) fn writable_realm(&self, space: Option<SpaceId>) -> Result<RealmId, WriteError> {
+        let network = self.realms.network().ok_or(WriteError::NoNetwork)?;
+        let realm = match space {
+            Some(space) => self.realms.realm_of(space).ok_or(WriteError::UnknownSpace)?,
             None => network,
         };
-        self.demand_role(root, Role::Writer, "records")?;
-        Ok(root)
+        self.demand_role(realm, Role::Writer, "records")?;
+        Ok(realm)
     }
 
     fn demand_role(
         &self,
-        root: NetworkId,
+        realm: RealmId,
         needed: Role,
         what: &'static str,
     ) -> Result<(), WriteError> {
-        if let Some(by) = self.revoked_by() {
-            return Err(WriteError::Revoked { by: self.name_of(by) });
+        if let Some(by) = self.realms.revoked_by() {
+            return Err(WriteError::Revoked { by: self.realms.name_of(by) });
         }
-        if let Some(by) = self.revoked_from(root) {
+        if let Some(by) = self.realms.revoked_from(realm) {
             let left = by == self.site();
-            return Err(WriteError::OutOfSpace { left, by: self.name_of(by) });
+            return Err(WriteError::OutOfSpace { left, by: self.realms.name_of(by) });
         }
-        match self.role_in(root) {
+        match self.realms.role_in(realm) {
             Some(role) if role >= needed => Ok(()),
             Some(role) => Err(WriteError::Role { what, needed, role }),
             None => Err(WriteError::NoNetwork),
@@ -342,7 +343,7 @@ impl<S: Store> Replica<S> {
     /// Where a transaction of the same origin is, if there is one.
     fn written_before(
         &self,
-        root: NetworkId,
+        realm: RealmId,
         space: SpaceId,
         transaction: &LocalTransaction,
     ) -> Result<Option<WrittenIn>, Stop> {
@@ -352,7 +353,7 @@ impl<S: Store> Replica<S> {
         }
         let staged = || {
             let pending = self.stage.transactions.iter().enumerate();
-            let of_space = pending.filter(|(_, pending)| pending.root == root);
+            let of_space = pending.filter(|(_, pending)| pending.realm == realm);
             let local = of_space.filter_map(|(number, pending)| {
                 Some((WrittenIn::Group(number), pending.transaction.origin.as_ref()?))
             });
@@ -395,8 +396,8 @@ impl<S: Store> Replica<S> {
         check_record_id(&id)?;
         let is_schema = collection == SCHEMA_COLLECTION;
         let schema = if is_schema {
-            let root = self.root_of(space).ok_or(WriteError::UnknownSpace)?;
-            self.demand_role(root, Role::Admin, "schemas")?;
+            let realm = self.realms.realm_of(space).ok_or(WriteError::UnknownSpace)?;
+            self.demand_role(realm, Role::Admin, "schemas")?;
             check_collection(&id)?;
             edit = edit.of_schema();
             Some(Arc::new(Schema::of_schemas()))

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Header, Tip};
-use crate::ids::{Author, EntryHash, NetworkId, Signature, SiteId, SpaceId};
+use crate::ids::{Author, EntryHash, RealmId, Signature, SiteId, SpaceId};
 use crate::store::Position;
 
 /// What is known of one log.
@@ -79,9 +79,9 @@ pub const GENESIS: &[u8] = b"g";
 pub const SPACES: &[u8] = b"s";
 
 /// Key of the document of a private space.
-pub fn space(root: NetworkId) -> Vec<u8> {
+pub fn space(realm: RealmId) -> Vec<u8> {
     let mut key = SPACES.to_vec();
-    key.extend_from_slice(&root.0);
+    key.extend_from_slice(&realm.0);
     key
 }
 
@@ -108,9 +108,9 @@ pub fn void_change(hash: &[u8; 32]) -> Vec<u8> {
 }
 
 /// Key of the admin by whom this site was revoked, as another site has shown it.
-pub fn told_revoked_by(root: NetworkId) -> Vec<u8> {
+pub fn told_revoked_by(realm: RealmId) -> Vec<u8> {
     let mut key = vec![b't'];
-    key.extend_from_slice(&root.0);
+    key.extend_from_slice(&realm.0);
     key
 }
 

@@ -78,7 +78,7 @@ impl Pair {
     }
 
     pub(crate) fn space(&self) -> SpaceId {
-        self.replicas[0].network().unwrap().main_space()
+        self.replicas[0].realms().network().unwrap().main_space()
     }
 
     pub(crate) fn up(&mut self) {

@@ -12,7 +12,7 @@ use branchline_crdt::bundle::{BundleError, Since};
 use branchline_crdt::chunks::ChunkError;
 use branchline_crdt::entry::EntryId;
 use branchline_crdt::frontier::Known;
-use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteId};
+use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteId};
 use branchline_crdt::replica::MergeError;
 use data_encoding::HEXLOWER;
 use futures::StreamExt as _;
@@ -90,17 +90,13 @@ pub(crate) async fn bundle(
 }
 
 /// What a frontier file says: of the network, or of a private space.
-fn since(
-    frontier: &FrontierAnswer,
-    handle: &Handle,
-    network: NetworkId,
-) -> Result<Since, ApiError> {
+fn since(frontier: &FrontierAnswer, handle: &Handle, network: RealmId) -> Result<Since, ApiError> {
     let found = &frontier.network;
-    let root = match *found == network.to_string() {
+    let realm = match *found == network.to_string() {
         true => Some(network),
-        false => handle.in_space(found).ok().and_then(|handle| handle.root().ok()),
+        false => handle.in_space(found).ok().and_then(|handle| handle.realm().ok()),
     };
-    let root = root.ok_or_else(|| {
+    let realm = realm.ok_or_else(|| {
         let message = format!("the frontier is of network {found}, this site belongs to {network}");
         ApiError::new(Code::BundleRefused, message)
     })?;
@@ -111,7 +107,7 @@ fn since(
     })?;
     let mut spaces = BTreeMap::new();
     for (name, tips) in &frontier.spaces {
-        let space = space_names(root).into_iter().find(|(known, _)| known == name);
+        let space = space_names(realm).into_iter().find(|(known, _)| known == name);
         // What this site does not hold it cannot bundle.
         let Some((_, space)) = space else { continue };
         let bad =

@@ -184,7 +184,7 @@ pub(crate) async fn receipts(
     address: Address,
 ) -> Result<Json<RecordReceiptsAnswer>, ApiError> {
     let Address { collection, id } = address.clone();
-    let receipts = handle.receipts_of(handle.root()?.main_space()).await?;
+    let receipts = handle.receipts_of(handle.realm()?.main_space()).await?;
     let read = handle.read(move |journal, space| {
         let key = RecordKey { space, collection, id };
         let Some(entries) = history::latest_entries(journal, &key)? else { return Ok(None) };

@@ -6,7 +6,7 @@ use axum::Json;
 use branchline_crdt::entry::EntryId;
 use branchline_crdt::entry::text::{EntryText, MEMBERSHIP};
 use branchline_crdt::frontier::Known;
-use branchline_crdt::ids::{NetworkId, SiteId, SpaceId};
+use branchline_crdt::ids::{RealmId, SiteId, SpaceId};
 use branchline_crdt::log::{self, LoggedEntry, WithRecords};
 use branchline_crdt::store::Position;
 use branchline_crdt::tables::logs::Fate;
@@ -149,8 +149,8 @@ pub(crate) struct LogParams {
 }
 
 /// The names of the two spaces of a root: in a private space the same as in the network.
-pub(crate) fn space_names(root: NetworkId) -> [(&'static str, SpaceId); 2] {
-    [(MEMBERSHIP, root.membership_space()), ("main", root.main_space())]
+pub(crate) fn space_names(realm: RealmId) -> [(&'static str, SpaceId); 2] {
+    [(MEMBERSHIP, realm.membership_space()), ("main", realm.main_space())]
 }
 
 /// The last entries, in the order in which this site took them in.
@@ -166,11 +166,11 @@ pub(crate) async fn log(
     Params(LogParams { site, entry, before, limit }): Params<LogParams>,
 ) -> Result<Json<LogAnswer>, ApiError> {
     let limit = page_records(limit)?;
-    let root = handle.root()?;
+    let realm = handle.realm()?;
     let status = handle.replica_status().await?;
     let names = status.names();
     let sites = site.map(|site| find_keys(&status, &site)).transpose()?;
-    let spaces = space_names(root);
+    let spaces = space_names(realm);
     if let Some(entry) = entry {
         let named = named(&handle, &entry).await?;
         let answer = |(entry, records): WithRecords| EntryAnswer {
@@ -202,8 +202,8 @@ pub(crate) async fn log(
 async fn named(handle: &Handle, text: &str) -> Result<Vec<WithRecords>, ApiError> {
     let entry: EntryText =
         text.parse().map_err(|error| ApiError::of(Code::BadParameter, &error))?;
-    let root = handle.root()?;
-    let space = if entry.is_of_membership { root.membership_space() } else { root.main_space() };
+    let realm = handle.realm()?;
+    let space = if entry.is_of_membership { realm.membership_space() } else { realm.main_space() };
     let found = handle.read(move |journal, _| log::named(journal, space, &entry)).await?;
     if found.is_empty() {
         let message = format!("this site holds no entry {text}");
@@ -277,16 +277,16 @@ fn entry_answer(
     responses((status = OK, description = "The tips.", body = FrontierAnswer)),
 )]
 pub(crate) async fn frontier(InSpace(handle): InSpace) -> Result<Json<FrontierAnswer>, ApiError> {
-    let root = handle.root()?;
+    let realm = handle.realm()?;
     let site = handle.site();
     let read = handle.read(move |tables, _| {
-        let spaces = space_names(root).map(|(name, space)| {
+        let spaces = space_names(realm).map(|(name, space)| {
             let known = log::known(tables, space)?;
             Ok((name.to_owned(), known.into_iter().map(tip_answer).collect()))
         });
         spaces.into_iter().collect()
     });
-    let (network, site) = (root.to_string(), site.to_string());
+    let (network, site) = (realm.to_string(), site.to_string());
     Ok(Json(FrontierAnswer { network, site, spaces: read.await? }))
 }
 
@@ -310,17 +310,17 @@ fn tip_answer(known: Known) -> TipAnswer {
     responses((status = OK, description = "Reasons, sites and records.", body = WhyAnswer)),
 )]
 pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, ApiError> {
-    let root = handle.root()?;
+    let realm = handle.realm()?;
     let names = handle.names().await?;
     let members: Vec<_> = handle.sites().await?.into_iter().map(|site| site.site).collect();
     let own = handle.site();
-    let receipts = handle.receipts_of(root.main_space()).await?;
+    let receipts = handle.receipts_of(realm.main_space()).await?;
     let records_max = page::bounds(0).looked_at;
     let turn = turn().await?;
     let read = handle.read(move |journal, _| {
         let _turn = turn;
         let refusal = journal.refusal();
-        Ok((why::causes(journal, root, own, members, &receipts, records_max)?, refusal))
+        Ok((why::causes(journal, realm, own, members, &receipts, records_max)?, refusal))
     });
     let (why::Found { causes, partly_checked }, refusal) = read.await?;
     let mut causes: Vec<_> = causes

@@ -113,7 +113,7 @@ pub(crate) async fn join(
 ) -> Result<Json<JoinAnswer>, ApiError> {
     let ticket: Ticket =
         request.ticket.parse().map_err(|error| ApiError::of(Code::BadTicket, &error))?;
-    let (network, role) = (ticket.grant.network.to_string(), ticket.grant.role.to_string());
+    let (network, role) = (ticket.grant.realm.to_string(), ticket.grant.role.to_string());
     handle.join(ticket).await?;
     Ok(Json(JoinAnswer { network, role }))
 }

@@ -80,15 +80,15 @@ pub(crate) async fn members_history(
     Params(MembersHistoryParams { before, limit }): Params<MembersHistoryParams>,
 ) -> Result<Json<MembersHistoryAnswer>, ApiError> {
     let limit = page_records(limit)?;
-    let root = handle.root()?;
+    let realm = handle.realm()?;
     let names = handle.names().await?;
     let genesis = handle.look(move |driver| {
-        driver.replica().members_of(root).and_then(|members| members.genesis().cloned())
+        driver.replica().realms().members_of(realm).and_then(|members| members.genesis().cloned())
     });
     let Some(genesis) = genesis.await? else { return Err(ApiError::no_network()) };
-    let read = handle.read(move |journal, _| log::in_order(journal, root.membership_space()));
+    let read = handle.read(move |journal, _| log::in_order(journal, realm.membership_space()));
     let entries = read.await?;
-    let steps = history(root, &genesis, &entries);
+    let steps = history(realm, &genesis, &entries);
     let step_count = steps.len();
     let end = before.map_or(step_count, |before| usize::try_from(before).unwrap_or(step_count));
     let end = end.min(step_count);

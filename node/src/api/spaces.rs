@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use branchline_crdt::ids::NetworkId;
+use branchline_crdt::ids::RealmId;
 use branchline_crdt::membership::Role;
 use branchline_crdt::read;
 use branchline_crdt::replica::{Decision, SpaceDecision, SpaceStatus};
@@ -135,10 +135,10 @@ pub(crate) async fn grant(
 ) -> Result<Json<DecidedAnswer>, ApiError> {
     let role = role.parse::<Role>();
     let role = role.map_err(|error| ApiError::new(Code::BadParameter, text_of(&error)))?;
-    let root = private_root(&handle, &name)?;
+    let realm = private_root(&handle, &name)?;
     let site = find(&handle, &site).await?;
     let decision = SpaceDecision::Grant { site, role };
-    handle.decide(Decision::InSpace { root, decision }).await?;
+    handle.decide(Decision::InSpace { realm, decision }).await?;
     Ok(Json(DecidedAnswer { site: site.to_string() }))
 }
 
@@ -157,10 +157,10 @@ pub(crate) async fn revoke(
     State(handle): State<Handle>,
     Named((name, site)): Named<(String, String)>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
-    let root = private_root(&handle, &name)?;
+    let realm = private_root(&handle, &name)?;
     let site = find(&handle, &site).await?;
     let decision = SpaceDecision::Revoke { site };
-    handle.decide(Decision::InSpace { root, decision }).await?;
+    handle.decide(Decision::InSpace { realm, decision }).await?;
     Ok(Json(DecidedAnswer { site: site.to_string() }))
 }
 
@@ -176,26 +176,26 @@ pub(crate) async fn leave(
     State(handle): State<Handle>,
     Named(name): Named<String>,
 ) -> Result<Json<DecidedAnswer>, ApiError> {
-    let root = private_root(&handle, &name)?;
-    handle.decide(Decision::InSpace { root, decision: SpaceDecision::Leave }).await?;
+    let realm = private_root(&handle, &name)?;
+    handle.decide(Decision::InSpace { realm, decision: SpaceDecision::Leave }).await?;
     Ok(Json(DecidedAnswer { site: handle.site().to_string() }))
 }
 
 /// The root of the private space that is called so, or has that id.
-fn private_root(handle: &Handle, name: &str) -> Result<NetworkId, SpaceNotFound> {
-    let root = handle.in_space(name)?.root;
-    root.ok_or_else(|| SpaceNotFound::Unknown { found: name.to_owned() })
+fn private_root(handle: &Handle, name: &str) -> Result<RealmId, SpaceNotFound> {
+    let realm = handle.in_space(name)?.realm;
+    realm.ok_or_else(|| SpaceNotFound::Unknown { found: name.to_owned() })
 }
 
 /// What the replica knows of it.
 async fn status(handle: &Handle, name: &str) -> Result<SpaceStatus, ApiError> {
-    let root = private_root(handle, name)?;
-    let found = handle.spaces().await?.into_iter().find(|space| space.root == root);
+    let realm = private_root(handle, name)?;
+    let found = handle.spaces().await?.into_iter().find(|space| space.realm == realm);
     found.ok_or_else(|| SpaceNotFound::Unknown { found: name.to_owned() }.into())
 }
 
 async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceAnswer, ApiError> {
-    let id = space.root.to_string();
+    let id = space.realm.to_string();
     let handle = handle.in_space(&id)?;
     let content = handle
         .read(|tables, space| Ok((live_records(tables, space)?, read::digest(tables, space)?)));

@@ -93,7 +93,7 @@ pub(crate) async fn unsent(
     InSpace(handle): InSpace,
     Params(UnsentParams { site }): Params<UnsentParams>,
 ) -> Result<Json<UnsentAnswer>, ApiError> {
-    let space = handle.root()?.main_space();
+    let space = handle.realm()?.main_space();
     let names = handle.names().await?;
     let own = handle.site();
     let others = handle.sites().await?.into_iter().map(|site| site.site);

@@ -15,7 +15,7 @@ impl Driver {
         while let Some(output) = self.replica.output() {
             self.act_on(output);
         }
-        let network = self.replica.network();
+        let network = self.replica.realms().network();
         self.known.send_if_modified(|known| {
             let changed = known.network != network;
             known.network = network;
@@ -31,7 +31,8 @@ impl Driver {
     /// Removes the ticket of a site that is a member, whichever way it learnt so.
     fn drop_used_ticket(&mut self) {
         let site = self.replica.site();
-        let is_member = self.replica.members().is_some_and(|members| members.get(&site).is_some());
+        let is_member =
+            self.replica.realms().members().is_some_and(|members| members.get(&site).is_some());
         if self.keeps_ticket && is_member {
             self.keeps_ticket = false;
             if let Err(error) = self.folder.remove_ticket() {
@@ -175,8 +176,8 @@ fn log(notice: Notice) {
     match notice {
         Notice::Joined { network, by } => info!(%network, %by, "this site is a member now"),
         Notice::NotAdmitted { by, reason } => warn!(%by, reason, "the ticket was refused"),
-        Notice::SpaceEntered { name, root } => {
-            info!(space = name, %root, "this site was let into a space");
+        Notice::SpaceEntered { name, realm } => {
+            info!(space = name, %realm, "this site was let into a space");
         }
         Notice::MemberAdmitted { site, name } => info!(%site, name, "new member"),
         Notice::MemberRevoked { site, name, by } => {

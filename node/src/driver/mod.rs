@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use branchline_crdt::Replica;
 use branchline_crdt::bundle::Begin;
 use branchline_crdt::entry::EntryId;
-use branchline_crdt::ids::{NetworkId, SiteId, SiteKey, SpaceId};
+use branchline_crdt::ids::{RealmId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
 use branchline_crdt::replica::{
@@ -110,7 +110,7 @@ pub(crate) enum Message {
     /// Issues this site's receipt, and says what a bundle begins with; nothing where there is no network.
     BeginBundle {
         receiver: Option<SiteId>,
-        root: Option<NetworkId>,
+        realm: Option<RealmId>,
         reply: oneshot::Sender<Option<Begin>>,
     },
     /// What has passed between this site and each connected member.
@@ -341,7 +341,7 @@ impl Driver {
                 let _ = reply.send(self.replica.spaces());
             }
             Message::Holders { space, entry, reply } => {
-                let _ = reply.send(self.replica.holders(space, entry));
+                let _ = reply.send(self.replica.realms().holders(space, entry));
             }
             Message::Invite { role, lifetime, addresses, reply } => {
                 let _ = reply.send(self.invite(role, lifetime, addresses));
@@ -363,7 +363,7 @@ impl Driver {
             }
             Message::Verify(reply) => {
                 self.replica.commit()?;
-                let report = verify(self.replica.store(), &self.replica.held_spaces());
+                let report = verify(self.replica.store(), &self.replica.realms().spaces());
                 let _ = reply.send(report);
             }
             Message::Rebuild(reply) => {
@@ -371,10 +371,10 @@ impl Driver {
                 let entries = self.rebuild()?;
                 let _ = reply.send(Ok(entries));
             }
-            Message::BeginBundle { receiver, root, reply } => {
+            Message::BeginBundle { receiver, realm, reply } => {
                 self.replica.commit()?;
                 self.replica.issue_receipts_now(Self::now(self.started))?;
-                let _ = reply.send(self.replica.begin_bundle(receiver, root, wall_ms()));
+                let _ = reply.send(self.replica.begin_bundle(receiver, realm, wall_ms()));
             }
             Message::Exchanges(reply) => {
                 let _ = reply.send(self.replica.exchanges());

@@ -38,7 +38,7 @@ impl Driver {
     pub(crate) fn seen(&self) -> Seen {
         let now = Self::now(self.started);
         let status = self.replica.status();
-        let standing = self.others.standing(&status, self.replica.ticket(), now);
+        let standing = self.others.standing(&status, self.replica.realms().ticket(), now);
         let (heard, copies) = (self.others.heard.moments(now), self.others.copies());
         Seen { status, standing, heard, copies }
     }
@@ -77,7 +77,7 @@ impl Driver {
             IntroductionFailure::Failed(RequestFailure::Busy { .. }) => false,
             IntroductionFailure::Failed(_) | IntroductionFailure::Unreachable(_) => true,
         };
-        let Some(ticket) = self.replica.ticket().filter(|_| is_told) else { return };
+        let Some(ticket) = self.replica.realms().ticket().filter(|_| is_told) else { return };
         let inviter = PendingTicket::from(ticket).inviter;
         let error = reason.to_string();
         if self.others.unreached(&error, Self::now(self.started)) {
@@ -109,5 +109,5 @@ impl Driver {
 
 /// Whose silence is kept over restarts.
 pub(super) fn member_sites(replica: &Replica<Storage>) -> BTreeSet<SiteId> {
-    replica.members().map(|members| members.sites()).unwrap_or_default()
+    replica.realms().members().map(|members| members.sites()).unwrap_or_default()
 }

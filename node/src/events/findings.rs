@@ -16,7 +16,7 @@ impl Handle {
     /// The events of all spaces that were changed after they were stored, by collection.
     pub(crate) async fn altered_events(&self) -> Result<Vec<Finding>, ReadError> {
         let mut found = Vec::new();
-        if self.root().is_err() {
+        if self.realm().is_err() {
             return Ok(found);
         }
         found.extend(self.altered_in("").await?);

@@ -86,7 +86,7 @@ impl Handle {
         let MergeOptions { is_new, expected } = options;
         let (collection, id) = (collection.to_owned(), id.to_owned());
         let merge = Box::new(DocumentMerge { collection, id, document, is_new, expected });
-        let space = self.root.map(|root| root.main_space());
+        let space = self.realm.map(|realm| realm.main_space());
         let results =
             self.ask(|reply| Message::MergeDocument { space, merge, arrived, reply }).await??;
         drop(turn);

@@ -45,7 +45,7 @@ pub use branchline_crdt::documents::{
 };
 pub use branchline_crdt::entry::{EntryId, Origin};
 pub use branchline_crdt::feed::{BadCursor, Change, Cursor, Item, Told, Values};
-pub use branchline_crdt::ids::{Author, NetworkId, SiteId, SpaceId};
+pub use branchline_crdt::ids::{Author, RealmId, SiteId, SpaceId};
 pub use branchline_crdt::record::{
     BadVersion, Conflict, ConflictValue, DECIMAL_DIGITS_MAX, DOCUMENT_BYTES_MAX, Datetime,
     DatetimeError, DocumentFault, DocumentRefused, Edit, EditError, Expected, FIELD_NAME_BYTES_MAX,

@@ -23,7 +23,7 @@ impl Check for Bounds {
     fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
         let world = scene.world;
         let Some(replica) = world.replica(office) else { return };
-        let members = replica.members().map_or(0, |members| members.all().len());
+        let members = replica.realms().members().map_or(0, |members| members.all().len());
         let found = replica.footprint();
         let Footprint {
             staged_entries,

@@ -39,7 +39,7 @@ impl Journal {
     /// What is missing before this entry.
     fn lacks(&self, entry: &Entry) -> Option<String> {
         let header = &entry.header;
-        let membership = header.network.membership_space();
+        let membership = header.realm.membership_space();
         if header.seq > 1 {
             let previous =
                 Tip { author: header.author, seq: header.seq - 1, hash: header.previous };
@@ -93,12 +93,12 @@ impl CausalOrder {
 
     fn compare_frontier(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
         let Some(replica) = scene.world.replica(office) else { return };
-        let Some(network) = replica.network() else { return };
+        let Some(network) = replica.realms().network() else { return };
         let name = scene.world.name(office);
         let journal = self.journals.entry(office).or_default();
         let mut frontier = BTreeMap::new();
         for space in [network.main_space(), network.membership_space()] {
-            let tips = replica.frontier(space);
+            let tips = replica.realms().frontier(space);
             let tips = tips.iter().flat_map(|frontier| frontier.tips());
             frontier.extend(tips.map(|tip| ((space, tip.author), tip.seq)));
         }

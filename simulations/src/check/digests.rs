@@ -19,13 +19,14 @@ impl Check for EqualDigests {
     fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
         let world = scene.world;
         let Some(replica) = world.replica(office) else { return };
-        let Some(network) = replica.network() else { return };
+        let Some(network) = replica.realms().network() else { return };
         if replica.status().entries_unapplied > 0 {
             // Its program is too old to show all that it holds.
             return;
         }
         let spaces = [network.main_space(), network.membership_space()];
-        let [Some(main), Some(membership)] = spaces.map(|space| replica.frontier(space)) else {
+        let [Some(main), Some(membership)] = spaces.map(|space| replica.realms().frontier(space))
+        else {
             return;
         };
         let digest = world.digest(office);

@@ -68,10 +68,10 @@ fn read_journal(office: Office, draw: &mut SmallRng, scene: &Scene<'_>, report: 
                 header.seq, header.author
             )
         });
-        let may = replica.members().is_some_and(|members| {
+        let may = replica.realms().members().is_some_and(|members| {
             let allowed = members.allowed(header.space, header.author, header.seq);
             // In the membership space it is held to be judged, whether or not it counts.
-            match header.space == header.network.membership_space() {
+            match header.space == header.realm.membership_space() {
                 true => members.ever(&header.author.site).is_some(),
                 false => allowed >= Some(Role::Writer),
             }
@@ -140,7 +140,7 @@ fn shuffled(entries: Vec<Arc<Entry>>, draw: &mut SmallRng) -> Vec<Arc<Entry>> {
 
 fn is_ready(entry: &Entry, given: &BTreeMap<(SpaceId, Author, u64), EntryHash>) -> bool {
     let header = &entry.header;
-    let membership = header.network.membership_space();
+    let membership = header.realm.membership_space();
     let names = |space, tip: &Tip| given.contains_key(&(space, tip.author, tip.seq));
     (header.seq == 1 || given.contains_key(&(header.space, header.author, header.seq - 1)))
         && header.past.iter().all(|tip| names(header.space, tip))
@@ -197,7 +197,7 @@ fn compare(
     report: &mut Report,
 ) {
     let name = Some(scene.world.name(office));
-    let Some(network) = fresh.network() else { return };
+    let Some(network) = fresh.realms().network() else { return };
     let space = network.main_space();
     let expected = views(fresh.store(), space);
     let found =

@@ -38,12 +38,13 @@ struct Saying {
 
 fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
     let Some(replica) = scene.world.replica(office) else { return };
-    let Some(members) = replica.members().filter(|members| !members.revoked().is_empty()) else {
+    let Some(members) = replica.realms().members().filter(|members| !members.revoked().is_empty())
+    else {
         return;
     };
     let Ok((_, entries)) = frames(replica.store()) else { return };
     let Sayings { revocations, vouches, decided, former } = Sayings::of(&entries);
-    for entry in entries.iter().filter(|e| e.header.space == e.header.network.main_space()) {
+    for entry in entries.iter().filter(|e| e.header.space == e.header.realm.main_space()) {
         let header = &entry.header;
         let site = header.author.site;
         let Some(by) = members.revoked().get(&site).map(|revoked| revoked.by) else { continue };
@@ -87,7 +88,7 @@ impl Sayings {
         let mut pasts: BTreeMap<EntryHash, BTreeSet<EntryHash>> = BTreeMap::new();
         for entry in entries {
             let header = &entry.header;
-            if header.space != header.network.membership_space() {
+            if header.space != header.realm.membership_space() {
                 continue;
             }
             let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);

@@ -89,7 +89,8 @@ impl Run<'_> {
                 for office in offices {
                     self.world.link_with(0, office, self.scenario.quality);
                     self.world.invite(0, office, Role::Writer);
-                    let knows = self.world.replica(office).is_some_and(|r| r.network().is_some());
+                    let knows =
+                        self.world.replica(office).is_some_and(|r| r.realms().network().is_some());
                     if !knows {
                         self.agenda.plan(self.now_ms() + INVITE_AGAIN_MS, Action::Begin(index));
                     }

@@ -70,7 +70,7 @@ impl Counters {
             Observation::Stored { entries, .. } | Observation::Started { entries, .. } => {
                 for (_, entry) in entries {
                     let header = &entry.header;
-                    if header.space == header.network.main_space() {
+                    if header.space == header.realm.main_space() {
                         let newest = self.newest.entry(header.author).or_default();
                         *newest = header.seq.max(*newest);
                     }

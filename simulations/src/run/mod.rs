@@ -304,8 +304,9 @@ impl<'a> Run<'a> {
     fn write(&mut self, office: Office) {
         let is_clock_right = self.world.wall_ms(office) == EPOCH_MS + self.world.time_ms() as i64;
         let follows_clock = self.sabotage == Some(Sabotage::FollowWallClock);
-        let is_member =
-            |world: &World| world.replica(office).is_some_and(|replica| replica.role().is_some());
+        let is_member = |world: &World| {
+            world.replica(office).is_some_and(|replica| replica.realms().role().is_some())
+        };
         if !is_member(&self.world) || (follows_clock && !is_clock_right) {
             return;
         }
@@ -373,7 +374,8 @@ impl<'a> Run<'a> {
     /// Offices that the first one, which nobody can shut out, knows to be out need not come into step, and pass nothing
     /// on: they were revoked, or took a key that another one stands before.
     fn leave_out_revoked(&mut self) {
-        let Some(members) = self.world.replica(0).and_then(|replica| replica.members()) else {
+        let Some(members) = self.world.replica(0).and_then(|replica| replica.realms().members())
+        else {
             return;
         };
         let is_out = |office: &Office| {

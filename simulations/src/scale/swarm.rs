@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use branchline_crdt::entry::{Body, Draft, Tip};
 use branchline_crdt::frontier::{Frontier, Known};
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SiteKey};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey};
 use branchline_crdt::membership::{Admission, Genesis, Grant, Operation, Role, Ticket};
 use branchline_crdt::prepare::Job;
 use branchline_crdt::protocol::{Welcome, pack_entries};
@@ -147,7 +147,7 @@ fn members(count: usize, seed: u64) -> Vec<Replica<SharedStore>> {
     let operations: Vec<_> = tickets.iter().enumerate().skip(1).map(admit).collect();
     let author = Author { site: founder.key.site(), incarnation: Incarnation([1; 8]) };
     let mut draft = Draft {
-        network,
+        realm: network,
         space: network.membership_space(),
         author,
         seq: 0,
@@ -187,7 +187,7 @@ fn members(count: usize, seed: u64) -> Vec<Replica<SharedStore>> {
     (0..count).filter_map(beside).collect()
 }
 
-fn ticket(seed: u64, site: usize, network: NetworkId) -> Ticket {
+fn ticket(seed: u64, site: usize, network: RealmId) -> Ticket {
     let founder = identity(seed, 0).key;
     let secret = SiteKey::from_seed(random::hash(seed, "ticket", &[site as u64]));
     let grant = Grant::sign(network, secret.site(), Role::Writer, i64::MAX, &founder);
@@ -277,8 +277,8 @@ impl Swarm {
     /// Whether every site holds the logs of that many authors, and the same of each.
     pub(super) fn in_step(&self, authors: usize) -> bool {
         let mut frontiers = self.sites.iter().map(|site| {
-            let network = site.replica.network()?;
-            site.replica.frontier(network.main_space())
+            let network = site.replica.realms().network()?;
+            site.replica.realms().frontier(network.main_space())
         });
         let first = frontiers.next().flatten();
         first.as_ref().is_some_and(|frontier| frontier.tips().count() >= authors)
@@ -298,8 +298,8 @@ impl Swarm {
     /// Bytes of the whole frontier as a site tells it, and of everything that two sites say for one to get a single
     /// new entry of the other's by pulling.
     pub(super) fn measure_pull(&mut self) -> (usize, u64) {
-        let Some(network) = self.sites[0].replica.network() else { return (0, 0) };
-        let frontier = self.sites[0].replica.frontier(network.main_space());
+        let Some(network) = self.sites[0].replica.realms().network() else { return (0, 0) };
+        let frontier = self.sites[0].replica.realms().frontier(network.main_space());
         let known = |tip: Tip| Known {
             author: tip.author,
             seq: tip.seq,

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_crdt::Replica;
 use branchline_crdt::entry::Origin;
-use branchline_crdt::ids::{NetworkId, SiteId, SiteKey, SpaceId};
+use branchline_crdt::ids::{RealmId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Genesis, Role};
 use branchline_crdt::read;
 use branchline_crdt::record::{Edit, View};
@@ -177,8 +177,8 @@ impl World {
     }
 
     /// The network, as the first office that runs knows it.
-    pub fn network(&self) -> Option<NetworkId> {
-        self.sites.iter().find_map(|site| site.replica.as_ref()?.network())
+    pub fn network(&self) -> Option<RealmId> {
+        self.sites.iter().find_map(|site| site.replica.as_ref()?.realms().network())
     }
 
     /// The replica of an office that is up.
@@ -374,7 +374,7 @@ impl World {
         let Some(network) = self.network() else { return false };
         let spaces = [network.membership_space(), network.main_space()];
         spaces.iter().all(|space| {
-            let held = |office: &Office| self.replica(*office)?.frontier(*space);
+            let held = |office: &Office| self.replica(*office)?.realms().frontier(*space);
             let first = offices.first().and_then(held);
             first.is_some() && offices.iter().all(|office| held(office) == first)
         })
@@ -400,7 +400,7 @@ impl World {
         read: impl FnOnce(&SimulatedStore, SpaceId) -> Result<T, StoreError>,
     ) -> Option<T> {
         let replica = self.replica(office)?;
-        read(replica.store(), replica.network()?.main_space()).ok()
+        read(replica.store(), replica.realms().network()?.main_space()).ok()
     }
 
     fn number(&mut self) -> u64 {

@@ -115,11 +115,12 @@ impl World {
     pub(super) fn receiver(&self, from: Office, to: Office) -> Receiver {
         let site = self.site_id(to);
         let is_revoked = self.replica(from).is_some_and(|replica| {
-            let members = replica.members().filter(|_| replica.revoked_by().is_none());
+            let members =
+                replica.realms().members().filter(|_| replica.realms().revoked_by().is_none());
             members.is_some_and(|members| members.revoked().contains_key(&site))
         });
         let knows = |office: Office| {
-            let members = self.replica(office).and_then(|replica| replica.members());
+            let members = self.replica(office).and_then(|replica| replica.realms().members());
             members.is_some_and(|members| members.get(&site).is_some())
         };
         // Whoever sent it may be off by now; the first office founded the network.

@@ -180,7 +180,7 @@ impl World {
         let from = self.site_id(office);
         let numbers = [office as u64, u64::from(self.starts(office))];
         let key = SiteKey::from_seed(random::hash(self.seed, "next key", &numbers));
-        let (to, decision) = (key.site(), replica.rotation_to(&key));
+        let (to, decision) = (key.site(), replica.realms().rotation_to(&key));
         let is_decided = matches!(self.decide(office, decision), Some(Ok(())));
         if is_decided {
             self.stop(office, Ending::Orderly);

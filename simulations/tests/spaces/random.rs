@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use branchline_crdt::ids::NetworkId;
+use branchline_crdt::ids::RealmId;
 use branchline_crdt::membership::Role;
 use branchline_crdt::replica::SpaceDecision;
 use branchline_simulations::World;
@@ -41,22 +41,22 @@ fn history(seed: u64) {
     let mut draw = SmallRng::seed_from_u64(seed);
     let mut world = offices(seed);
     let (secrets, leaks) = watch(&mut world);
-    let mut roots: Vec<NetworkId> = Vec::new();
+    let mut roots: Vec<RealmId> = Vec::new();
     for step in 0..60 {
         let office = draw.random_range(0..4);
         let other = draw.random_range(0..4);
-        let root = (!roots.is_empty()).then(|| roots[draw.random_range(0..roots.len())]);
-        match (draw.random_range(0..12), root) {
+        let realm = (!roots.is_empty()).then(|| roots[draw.random_range(0..roots.len())]);
+        match (draw.random_range(0..12), realm) {
             (0, _) if roots.len() < 5 => {
-                let root = create(&mut world, HEAD, &format!("space-{step}"));
-                let ids = [root.0.to_vec(), root.main_space().0.to_vec()];
-                let all = ids.into_iter().chain([root.membership_space().0.to_vec()]);
+                let realm = create(&mut world, HEAD, &format!("space-{step}"));
+                let ids = [realm.0.to_vec(), realm.main_space().0.to_vec()];
+                let all = ids.into_iter().chain([realm.membership_space().0.to_vec()]);
                 secrets.borrow_mut().extend(all.map(|id| (id, BTreeSet::from([HEAD]))));
-                roots.push(root);
+                roots.push(realm);
             }
-            (1..=3, Some(root)) => {
+            (1..=3, Some(realm)) => {
                 let role = [Role::Reader, Role::Writer, Role::Admin][draw.random_range(0..3)];
-                let of_root = roots.iter().position(|known| *known == root).unwrap() * 3;
+                let of_root = roots.iter().position(|known| *known == realm).unwrap() * 3;
                 let before = secrets.borrow()[of_root].1.clone();
                 let allow = |offices: &BTreeSet<usize>| {
                     for (_, allowed) in &mut secrets.borrow_mut()[of_root..of_root + 3] {
@@ -65,20 +65,20 @@ fn history(seed: u64) {
                 };
                 // It may be told while the decision is made.
                 allow(&before.iter().copied().chain([other]).collect());
-                if grant(&mut world, office, root, other, role).is_err() {
+                if grant(&mut world, office, realm, other, role).is_err() {
                     allow(&before);
                 }
             }
-            (4, Some(root)) => {
+            (4, Some(realm)) => {
                 let site = world.site_id(other);
-                let _ = decide(&mut world, office, root, SpaceDecision::Revoke { site });
+                let _ = decide(&mut world, office, realm, SpaceDecision::Revoke { site });
             }
-            (5, Some(root)) => {
-                let _ = decide(&mut world, office, root, SpaceDecision::Leave);
+            (5, Some(realm)) => {
+                let _ = decide(&mut world, office, realm, SpaceDecision::Leave);
             }
-            (6..=8, Some(root)) => {
+            (6..=8, Some(realm)) => {
                 let id = format!("{}", draw.random_range(0..5));
-                let _ = write(&mut world, office, root, &id, json!({"by": office, "at": step}));
+                let _ = write(&mut world, office, realm, &id, json!({"by": office, "at": step}));
             }
             (9, _) => world.unlink(office, other),
             (10, _) if office != other => world.link(office, other),
@@ -93,18 +93,18 @@ fn history(seed: u64) {
     world.link_all(&[HEAD, NORTH, SOUTH, DEPOT]);
     world.run_ms(3 * SETTLE_MS);
     assert!(world.in_step(), "seed {seed}");
-    for root in roots {
+    for realm in roots {
         // Whoever was shut out has been told.
         let is_inside = |office: &usize| {
             let spaces = world.replica(*office).unwrap().spaces();
-            let found = spaces.into_iter().find(|space| space.root == root);
+            let found = spaces.into_iter().find(|space| space.realm == realm);
             found.is_some_and(|space| space.closed_by.is_none() && space.role.is_some())
         };
         let inside: Vec<_> = (0..4).filter(is_inside).collect();
         // On both sides of a cut link the last two may have left.
         let Some(first) = inside.first() else { continue };
-        assert_equal(&world, &inside, root);
-        let members = world.replica(*first).unwrap().members_of(root).unwrap().sites();
+        assert_equal(&world, &inside, realm);
+        let members = world.replica(*first).unwrap().realms().members_of(realm).unwrap().sites();
         let sites: BTreeSet<_> = inside.iter().map(|office| world.site_id(*office)).collect();
         assert_eq!(members, sites, "seed {seed}");
     }

@@ -87,7 +87,7 @@ pub(crate) fn stays_usable(mut head: Replica<MemoryStore>) {
 }
 
 fn members(replica: &Replica<MemoryStore>) -> String {
-    format!("{:?}", replica.members().expect("a network").all())
+    format!("{:?}", replica.realms().members().expect("a network").all())
 }
 
 /// Lets two replicas pull from each other until nothing is left to say.

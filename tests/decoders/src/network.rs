@@ -7,7 +7,7 @@ use branchline_crdt::Replica;
 use branchline_crdt::codec;
 use branchline_crdt::entry::Entry;
 use branchline_crdt::frontier::Known;
-use branchline_crdt::ids::{Author, Incarnation, NetworkId, SiteKey};
+use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteKey};
 use branchline_crdt::membership::{Admission, Genesis, Role, Ticket};
 use branchline_crdt::memory::MemoryStore;
 use branchline_crdt::pack;
@@ -27,7 +27,7 @@ use crate::messages::put;
 
 /// What the harness works with.
 pub(crate) struct Network {
-    pub(crate) id: NetworkId,
+    pub(crate) id: RealmId,
     pub(crate) genesis: Genesis,
     /// The key of the member that lies: a writer.
     pub(crate) liar: SiteKey,
@@ -203,10 +203,10 @@ pub(crate) mod forge {
     use branchline_crdt::ids::EntryHash;
     use serde_bytes::ByteBuf;
 
-    use super::{Author, Incarnation, NetworkId, SiteKey, codec, pack};
+    use super::{Author, Incarnation, RealmId, SiteKey, codec, pack};
 
     /// The header of the first entry of the liar's log in the main space, without a past.
-    pub(crate) fn header(network: NetworkId, key: &SiteKey) -> Header {
+    pub(crate) fn header(network: RealmId, key: &SiteKey) -> Header {
         Header {
             network,
             space: network.main_space(),
@@ -231,13 +231,13 @@ pub(crate) mod forge {
     }
 
     /// The first entry of a log.
-    pub(crate) fn first(network: NetworkId, key: &SiteKey, packed: &[u8]) -> Vec<u8> {
+    pub(crate) fn first(network: RealmId, key: &SiteKey, packed: &[u8]) -> Vec<u8> {
         sign(header(network, key), key, packed)
     }
 
     /// Packs and signs as the first entry of a log.
     #[allow(dead_code)]
-    pub(crate) fn packed(network: NetworkId, key: &SiteKey, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn packed(network: RealmId, key: &SiteKey, payload: &[u8]) -> Vec<u8> {
         first(network, key, &pack::pack(payload))
     }
 }

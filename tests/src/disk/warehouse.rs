@@ -88,7 +88,7 @@ impl Warehouse {
         let now = Now { wall_ms: 0, monotonic_ms: 0 };
         let replica = Replica::open(storage, identity, None, now, &mut |_| {});
         let mut replica = replica.map_err(|error| text(&error))?;
-        if replica.network().is_none() {
+        if replica.realms().network().is_none() {
             replica.found(genesis());
             replica.commit().map_err(|error| text(&error))?;
         }

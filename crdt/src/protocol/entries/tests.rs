@@ -5,7 +5,7 @@ use crate::entry::{Body, Draft, Origin, Transaction};
 use crate::ids::{Incarnation, SiteKey};
 use crate::membership::Operation;
 
-const NETWORK: NetworkId = NetworkId([1; 32]);
+const NETWORK: RealmId = RealmId([1; 32]);
 
 fn author(site: u8, life: u8) -> Author {
     let site = SiteKey::from_seed([site; 32]).site();
@@ -57,7 +57,7 @@ prop_compose! {
         let (author, seq) = (author(site, life), seq.max(1));
         let previous = if seq == 1 { EntryHash::NONE } else { EntryHash([7; 32]) };
         let draft = Draft {
-            network: NETWORK, space, author, seq, previous, past, membership_past, time_ms,
+            realm: NETWORK, space, author, seq, previous, past, membership_past, time_ms,
         };
         (key, draft, body)
     }
@@ -130,7 +130,7 @@ fn chain(count: u64) -> Vec<Entry> {
     let mut previous = EntryHash::NONE;
     let entry = |seq| {
         let draft = Draft {
-            network: NETWORK,
+            realm: NETWORK,
             space: NETWORK.main_space(),
             author: author(1, 1),
             seq,
@@ -205,7 +205,7 @@ fn entries_mean_no_more_than_a_message_holds() {
     let past: Vec<Tip> = many.collect();
     for life in 0..40 {
         let draft = Draft {
-            network: NETWORK,
+            realm: NETWORK,
             space: NETWORK.main_space(),
             author: author(2, life),
             seq: 1,

@@ -52,7 +52,7 @@ pub struct Feed {
 impl Feed {
     fn source<'a>(&self, office: Office, scene: &Scene<'a>) -> Option<Source<'a>> {
         let replica = scene.world.replica(office)?;
-        let space = replica.network()?.main_space();
+        let space = replica.realms().network()?.main_space();
         let feed = FeedId::new(scene.world.site_id(office), space);
         let is_changed = self.changed.contains(&office) || scene.world.damaged_count(office) > 0;
         let name = scene.world.name(office);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Body, Draft, Entry, Tip};
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, NetworkId, SiteId, SiteKey, SpaceId};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Outcome, Pull, Request, topic, unpack_entries,
@@ -29,7 +29,7 @@ struct Traitor {
     world: World,
     key: Keypair,
     node: Multiaddr,
-    network: NetworkId,
+    network: RealmId,
     space: SpaceId,
 }
 
@@ -39,7 +39,7 @@ impl Traitor {
         let key = world.member("south");
         let [node, _] = world.addresses();
         let status = world.head.get("/v1/status");
-        let network = NetworkId(super::stranger::bytes_of(status["network"].as_str().unwrap()));
+        let network = RealmId(super::stranger::bytes_of(status["network"].as_str().unwrap()));
         world.settle();
         Self { world, key, node, network, space: network.main_space() }
     }
@@ -277,8 +277,8 @@ fn forged_and_replayed_entries_change_nothing() {
     let mut traitor = Traitor::new();
     let head = traitor.world.head.get("/v1/status")["site"].as_str().unwrap().to_owned();
     let head = SiteId::from_peer_id(&head.parse().unwrap()).unwrap();
-    let draft = |network: NetworkId, space, site| Draft {
-        network,
+    let draft = |network: RealmId, space, site| Draft {
+        realm: network,
         space,
         author: Author { site, incarnation: Incarnation([5; 8]) },
         seq: 1,
@@ -298,7 +298,7 @@ fn forged_and_replayed_entries_change_nothing() {
     }
     let body = Body::Transactions(body.expect("a write of head's or north's"));
     let nobody = SiteKey::from_seed([3; 32]);
-    let other = NetworkId([4; 32]);
+    let other = RealmId([4; 32]);
     let forged = [
         // In head's name; of another network; of a space that is not there; by a site that nobody knows.
         draft(traitor.network, traitor.space, head).sign(&body, &own),

@@ -5,7 +5,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use branchline_crdt::codec;
-use branchline_crdt::ids::NetworkId;
+use branchline_crdt::ids::RealmId;
 use branchline_crdt::pack;
 use branchline_crdt::protocol::{Introduction, Welcome, pack_entries};
 use branchline_tests::raw_peer::{MEMBER_PROTOCOLS, RawPeer, frame, line, read_line};
@@ -25,7 +25,7 @@ fn garbage(bytes: usize) -> Vec<u8> {
 }
 
 /// An introduction that presents packed membership entries.
-fn introduction(network: NetworkId, packed: Vec<u8>) -> Vec<u8> {
+fn introduction(network: RealmId, packed: Vec<u8>) -> Vec<u8> {
     codec::encode(&Introduction::Entries { network, packed })
 }
 
@@ -67,9 +67,9 @@ async fn ask_everything(node: &Multiaddr, network: [u8; 32]) {
     let admission = Keypair::generate_ed25519();
     let asked = [
         garbage(1_000),
-        introduction(NetworkId([7; 32]), pack_entries([])),
-        introduction(NetworkId(network), pack_entries([])),
-        introduction(NetworkId(network), garbage(400)),
+        introduction(RealmId([7; 32]), pack_entries([])),
+        introduction(RealmId(network), pack_entries([])),
+        introduction(RealmId(network), garbage(400)),
         admission.public().encode_protobuf(),
     ];
     for body in asked {
@@ -191,7 +191,7 @@ fn introductions_without_end_and_at_a_high_rate_keep_no_newcomer_out() {
     let mut world = World::new();
     let [node, _] = world.addresses();
     let status = world.head.get("/v1/status");
-    let network = NetworkId(bytes_of(status["network"].as_str().unwrap()));
+    let network = RealmId(bytes_of(status["network"].as_str().unwrap()));
     let until = Instant::now() + duration();
     let flood = world.runtime.spawn({
         let node = node.clone();
@@ -223,7 +223,7 @@ fn introductions_without_end_and_at_a_high_rate_keep_no_newcomer_out() {
 }
 
 /// Introduces itself in a way of its own until the connection ends; returns how often.
-async fn attack(stranger: &RawPeer, number: usize, network: NetworkId, until: Instant) -> u32 {
+async fn attack(stranger: &RawPeer, number: usize, network: RealmId, until: Instant) -> u32 {
     let mut count = 0;
     while !stranger.is_closed() && Instant::now() < until {
         count += 1;
