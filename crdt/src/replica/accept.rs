@@ -5,6 +5,8 @@
 //! mostly found out before, by [`crate::prepare`]; it counts at its place in this order.
 
 use super::administration::decisions;
+use super::batch::{Batch, Context};
+use super::outbox::Outbox;
 use super::stage::{NotTaken, Place, StagedChange, StagedEntry};
 use super::{Notice, Replica};
 use crate::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
@@ -13,9 +15,8 @@ use crate::membership::Role;
 use crate::prepare::{Content, PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, EntryRow, Fate, ForkRow, LogRow};
+use crate::tables::logs::{self, Fate, ForkRow, LogRow};
 use crate::tables::records::RecordKey;
-use crate::tables::row;
 
 /// Characters kept of why an entry is void, which may name what its author wrote.
 const VOID_REASON_CHARS_MAX: usize = 300;
@@ -78,49 +79,40 @@ enum Past {
     Lacking,
 }
 
-impl<S: Store> Replica<S> {
-    /// Judges one entry and stages it if it is good (or void, which is held as well).
-    pub(super) fn accept(
-        &mut self,
-        entry: PreparedEntry,
-        origin: Origin,
-    ) -> Result<Acceptance, StoreError> {
-        match self.judge_header(&entry, origin)? {
-            Some(acceptance) => Ok(acceptance),
-            None => self.judge_content(entry, origin),
-        }
-    }
-
+impl Batch {
     /// What an entry's header says against it; `None`: it is the next of its log.
-    pub(super) fn judge_header(
+    pub(super) fn judge_header<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         prepared: &PreparedEntry,
         origin: Origin,
     ) -> Result<Option<Acceptance>, StoreError> {
         let entry = &prepared.entry;
         let header = &entry.header;
         if let Origin::Peer { .. } = origin
-            && let Some(acceptance) = self.judge_author(header)?
+            && let Some(acceptance) = self.judge_author(cx, header)?
         {
             return Ok(Some(acceptance));
         }
-        let tip = self.log(header.space, header.author);
+        let tip = self.log(cx, header.space, header.author);
         let (held_seq, held_hash) = tip.map_or((0, EntryHash::NONE), |row| (row.seq, row.hash));
-        if self.is_dropped(entry) {
+        if self.is_dropped(cx, entry) {
             // Known, and known not to stand.
             self.remember_void(entry);
             return Ok(Some(Acceptance::Repeat));
         }
         if header.seq <= held_seq {
-            return Ok(Some(match self.held_hash(header.space, header.author, header.seq)? {
-                Some(held) if held == entry.hash => Acceptance::Repeat,
-                Some(_) if !prepared.is_signed() => Acceptance::Refused(Refusal::Signature),
-                Some(held) => Acceptance::Fork { held },
-                None => Acceptance::NotReady,
-            }));
+            return Ok(Some(
+                match self.held_hash(cx, header.space, header.author, header.seq)? {
+                    Some(held) if held == entry.hash => Acceptance::Repeat,
+                    Some(_) if !prepared.is_signed() => Acceptance::Refused(Refusal::Signature),
+                    Some(held) => Acceptance::Fork { held },
+                    None => Acceptance::NotReady,
+                },
+            ));
         }
         if let Origin::Peer { .. } = origin {
-            if header.author == self.author {
+            if header.author == cx.author {
                 return Ok(Some(Acceptance::Refused(Refusal::NotOurs)));
             }
             if !prepared.is_signed() {
@@ -131,49 +123,32 @@ impl<S: Store> Replica<S> {
         Ok((!is_next).then_some(Acceptance::NotReady))
     }
 
-    /// Judges an entry whose header has nothing against it, and stages it.
-    pub(super) fn judge_content(
-        &mut self,
-        prepared: PreparedEntry,
-        origin: Origin,
-    ) -> Result<Acceptance, StoreError> {
-        let decisions = match origin {
-            Origin::Peer { .. } => decisions(&prepared.entry, self.payload_format),
-            Origin::Journal => None,
-        };
-        let Some(decisions) = decisions else { return self.judge_past(prepared, origin) };
-        if !self.vouch_before(&prepared.entry, decisions)? {
-            return Ok(Acceptance::NotReady);
-        }
-        let acceptance = self.judge_past(prepared, origin)?;
-        // Whatever comes next is judged by those who are members afterwards.
-        Ok(if self.commit()? { acceptance } else { Acceptance::NotReady })
-    }
-
     /// Judges an entry by its past and its content, and stages it.
-    fn judge_past(
+    fn judge_past<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         prepared: PreparedEntry,
         origin: Origin,
     ) -> Result<Acceptance, StoreError> {
         let header = &prepared.entry.header;
-        let tip = self.log(header.space, header.author);
-        let past = self.past(header, origin)?;
+        let tip = self.log(cx, header.space, header.author);
+        let past = self.past(cx, header, origin)?;
         let (entry, judged) = match past {
             Past::Lacking => return Ok(Acceptance::NotReady),
-            Past::Held | Past::NamesDropped if self.is_blocked(header, tip) => {
+            Past::Held | Past::NamesDropped if self.is_blocked(cx, header, tip) => {
                 (prepared.entry, Some((Fate::Held, Vec::new())))
             }
             Past::Held | Past::NamesDropped => {
                 let (entry, content) = prepared.read();
-                let judged = self.apply(&entry, content, past)?;
+                let judged = self.apply(cx, out, &entry, content, past)?;
                 (entry, judged)
             }
         };
         Ok(match judged {
             Some((fate, origins)) => {
                 let by_gossip = origin == Origin::Peer { by_gossip: true };
-                self.stage_entry(StagedEntry { entry, fate, origins, by_gossip });
+                self.stage_entry(cx, StagedEntry { entry, fate, origins, by_gossip });
                 Acceptance::Staged
             }
             None => Acceptance::NotReady,
@@ -181,10 +156,10 @@ impl<S: Store> Replica<S> {
     }
 
     /// Adds an entry to the group, behind all before it.
-    pub(super) fn stage_entry(&mut self, staged: StagedEntry) {
+    pub(super) fn stage_entry<S: Store>(&mut self, cx: Context<'_, S>, staged: StagedEntry) {
         let StagedEntry { entry, fate, .. } = &staged;
         let (header, fate) = (&entry.header, *fate);
-        let before = self.log(header.space, header.author);
+        let before = self.log(cx, header.space, header.author);
         let (applied, applied_hash) = match fate {
             Fate::Applied | Fate::Void => (header.seq, entry.hash),
             Fate::Held => {
@@ -211,12 +186,16 @@ impl<S: Store> Replica<S> {
     }
 
     /// What speaks against any entry of this author in this space.
-    fn judge_author(&self, header: &Header) -> Result<Option<Acceptance>, StoreError> {
+    fn judge_author<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        header: &Header,
+    ) -> Result<Option<Acceptance>, StoreError> {
         let realm = header.realm;
-        let Some(members) = self.realms.members_of(realm) else {
+        let Some(members) = cx.realms.members_of(realm) else {
             return Ok(Some(Acceptance::Refused(Refusal::Network)));
         };
-        if self.realms.realm_of(header.space) != Some(realm) {
+        if cx.realms.realm_of(header.space) != Some(realm) {
             return Ok(Some(Acceptance::Refused(Refusal::Space)));
         }
         let ever = members.ever(&header.author.site);
@@ -225,8 +204,7 @@ impl<S: Store> Replica<S> {
             return Ok(ever.is_none().then_some(Acceptance::NotReady));
         }
         let allowed = members.allowed(header.space, header.author, header.seq);
-        let is_out =
-            self.realms.revoked_by().is_some() || self.realms.revoked_from(realm).is_some();
+        let is_out = cx.realms.revoked_by().is_some() || cx.realms.revoked_from(realm).is_some();
         if allowed >= Some(Role::Writer) && !is_out {
             return Ok(None);
         }
@@ -234,7 +212,7 @@ impl<S: Store> Replica<S> {
         let mut is_final = ever == Some(Role::Reader);
         for tip in &header.membership_past {
             let space = realm.membership_space();
-            is_final &= self.held_hash(space, tip.author, tip.seq)?.is_some();
+            is_final &= self.held_hash(cx, space, tip.author, tip.seq)?.is_some();
         }
         Ok(Some(match is_final {
             true => Acceptance::Refused(Refusal::Role),
@@ -243,13 +221,14 @@ impl<S: Store> Replica<S> {
     }
 
     /// The hash of the entry that is held under a number, if one is.
-    pub(super) fn held_hash(
+    pub(super) fn held_hash<S: Store>(
         &self,
+        cx: Context<'_, S>,
         space: SpaceId,
         author: Author,
         seq: u64,
     ) -> Result<Option<EntryHash>, StoreError> {
-        match self.log(space, author) {
+        match self.log(cx, space, author) {
             None => return Ok(None),
             Some(row) if row.seq < seq => return Ok(None),
             Some(row) if row.seq == seq => return Ok(Some(row.hash)),
@@ -263,31 +242,26 @@ impl<S: Store> Replica<S> {
         if let Some(entry) = same.next() {
             return Ok(Some(entry.hash));
         }
-        Ok(self.entry_row(space, author, seq)?.map(|row| row.hash))
-    }
-
-    /// Where a durable entry is.
-    pub(super) fn entry_row(
-        &self,
-        space: SpaceId,
-        author: Author,
-        seq: u64,
-    ) -> Result<Option<EntryRow>, StoreError> {
-        row(&self.store, "entry row", &logs::entry(space, author, seq))
+        Ok(cx.entry_row(space, author, seq)?.map(|row| row.hash))
     }
 
     /// Whether all that an entry names as its past is held.
-    fn past(&self, header: &Header, origin: Origin) -> Result<Past, StoreError> {
+    fn past<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        header: &Header,
+        origin: Origin,
+    ) -> Result<Past, StoreError> {
         let membership = header.realm.membership_space();
         let own = header.past.iter().map(|tip| (header.space, tip));
         let by_gossip = origin == Origin::Peer { by_gossip: true };
         let mut past = Past::Held;
         for (space, tip) in own.chain(header.membership_past.iter().map(|tip| (membership, tip))) {
-            let held = self.held_hash(space, tip.author, tip.seq)?;
+            let held = self.held_hash(cx, space, tip.author, tip.seq)?;
             if held == Some(tip.hash) {
                 continue;
             }
-            let forked = self.realms.logs(space).and_then(|logs| logs.forks.get(&tip.author));
+            let forked = cx.realms.logs(space).and_then(|logs| logs.forks.get(&tip.author));
             match forked.map(ForkRow::rank) {
                 // Which branch it names cannot be told, and gossip may have come before the one that stands.
                 Some((seq, _)) if tip.seq > seq && held.is_none() && by_gossip => {
@@ -305,14 +279,19 @@ impl<S: Store> Replica<S> {
     }
 
     /// Whether the entry, or anything in its past, is of a payload format that this program does not know.
-    fn is_blocked(&self, header: &Header, tip: Option<LogRow>) -> bool {
-        let is_known = header.payload.format <= self.payload_format;
+    fn is_blocked<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        header: &Header,
+        tip: Option<LogRow>,
+    ) -> bool {
+        let is_known = header.payload.format <= cx.payload_format;
         if !is_known || tip.is_some_and(|row| row.applied < row.seq) {
             return true;
         }
         let membership = header.realm.membership_space();
         let beyond = |space, tip: &Tip| {
-            self.log(space, tip.author).is_some_and(|row| row.applied < tip.seq.min(row.seq))
+            self.log(cx, space, tip.author).is_some_and(|row| row.applied < tip.seq.min(row.seq))
         };
         header.past.iter().any(|tip| beyond(header.space, tip))
             || header.membership_past.iter().any(|tip| beyond(membership, tip))
@@ -320,8 +299,10 @@ impl<S: Store> Replica<S> {
 
     /// Merges an entry's content into the group: `Applied` or `Void`, with the origins of its transactions, or `None`
     /// where something that it builds on is missing.
-    fn apply(
+    fn apply<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         entry: &Entry,
         content: Result<Content, MalformedBody>,
         past: Past,
@@ -331,7 +312,7 @@ impl<S: Store> Replica<S> {
         let fate = match content {
             Ok(Content::Records { origins, changes }) if !membership => {
                 self.stage.foreseen = self.foresight.take_if(|it| it.is_of(entry));
-                let fate = self.apply_changes(header, changes, past);
+                let fate = self.apply_changes(cx, out, header, changes, past);
                 self.stage.foreseen = None;
                 let fate = fate?;
                 if fate == Some(Fate::Void) {
@@ -342,21 +323,23 @@ impl<S: Store> Replica<S> {
             // Members change when the entry is durable.
             Ok(Content::Membership) if membership => Fate::Applied,
             Ok(Content::Records { .. } | Content::Membership) => {
-                self.void(header, "its payload is of a kind that its space does not take")
+                self.void(out, header, "its payload is of a kind that its space does not take")
             }
-            Err(error) => self.void(header, &error.to_string()),
+            Err(error) => self.void(out, header, &error.to_string()),
         };
         Ok(Some((fate, Vec::new())))
     }
 
-    fn apply_changes(
+    fn apply_changes<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         header: &Header,
         changes: Vec<ReadChange>,
         past: Past,
     ) -> Result<Option<Fate>, StoreError> {
         let addresses = changes.iter().map(ReadChange::address);
-        self.find_vacancy(header.space, addresses)?;
+        self.find_vacancy(cx, header.space, addresses)?;
         let mut mark = self.stage.mark();
         let actor = ActorBytes(header.author.actor());
         let entry = self.stage.entries.len();
@@ -365,39 +348,39 @@ impl<S: Store> Replica<S> {
             let (RecordWrite { collection, id, change }, reading) = read.read();
             let key = RecordKey { space: header.space, collection, id };
             if let Err(reason) = check_address(&key) {
-                self.roll_back(mark)?;
-                return Ok(Some(self.void(header, &reason)));
+                self.roll_back(cx, mark)?;
+                return Ok(Some(self.void(out, header, &reason)));
             }
-            if !self.may_write(header, &key) {
-                self.roll_back(mark)?;
+            if !self.may_write(cx, header, &key) {
+                self.roll_back(cx, mark)?;
                 return Ok(None);
             }
             let place = Place::Entry { entry, change: number };
             let staged = StagedChange { actor, change, place };
-            match self.take_change(&key, staged, reading, &mut mark) {
+            match self.take_change(cx, &key, staged, reading, &mut mark) {
                 Ok(count) => operations += count,
                 Err(NotTaken::Store(error)) => return Err(error),
                 // Once a peer has given the entries back that it builds on, it can be judged.
                 Err(NotTaken::Damaged | NotTaken::Verdict(Verdict::NeedsHistory)) => {
-                    self.roll_back(mark)?;
+                    self.roll_back(cx, mark)?;
                     return Ok(None);
                 }
                 Err(NotTaken::Verdict(Verdict::Fault(fault))) => {
-                    self.roll_back(mark)?;
+                    self.roll_back(cx, mark)?;
                     let reason = format!("record {}/{}: {fault}", key.collection, key.id);
-                    return Ok(Some(self.void(header, &reason)));
+                    return Ok(Some(self.void(out, header, &reason)));
                 }
                 Err(NotTaken::Verdict(Verdict::Missing(missing))) => {
-                    self.roll_back(mark)?;
+                    self.roll_back(cx, mark)?;
                     // What is built on a change that never shows can never be ready.
-                    let void = past == Past::NamesDropped || self.is_any_void(&missing)?;
+                    let void = past == Past::NamesDropped || self.is_any_void(cx, &missing)?;
                     let reason = "it builds on an entry that is void, or that a fork dropped";
-                    return Ok(void.then(|| self.void(header, reason)));
+                    return Ok(void.then(|| self.void(out, header, reason)));
                 }
             }
             if operations > limits::OPERATIONS_MAX {
-                self.roll_back(mark)?;
-                return Ok(Some(self.void(header, "it has too many operations")));
+                self.roll_back(cx, mark)?;
+                return Ok(Some(self.void(out, header, "it has too many operations")));
             }
         }
         self.stage.operation_count += operations;
@@ -406,13 +389,13 @@ impl<S: Store> Replica<S> {
 
     /// Whether an author may write a record. Schemas are written by admins; a role that is not known yet may be on its
     /// way, so that nothing is void for want of one.
-    fn may_write(&self, header: &Header, key: &RecordKey) -> bool {
+    fn may_write<S: Store>(&self, cx: Context<'_, S>, header: &Header, key: &RecordKey) -> bool {
         let role = || {
-            let members = self.realms.members();
+            let members = cx.realms.members();
             members.and_then(|members| members.allowed(header.space, header.author, header.seq))
         };
         key.collection != SCHEMA_COLLECTION
-            || header.author.site == self.site()
+            || header.author.site == cx.author.site
             || role() == Some(Role::Admin)
     }
 
@@ -424,10 +407,14 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn is_any_void(&self, changes: &[[u8; 32]]) -> Result<bool, StoreError> {
+    fn is_any_void<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        changes: &[[u8; 32]],
+    ) -> Result<bool, StoreError> {
         for hash in changes {
             if self.stage.void_changes.contains(hash)
-                || self.store.get(&logs::void_change(hash))?.is_some()
+                || cx.store.get(&logs::void_change(hash))?.is_some()
             {
                 return Ok(true);
             }
@@ -435,12 +422,50 @@ impl<S: Store> Replica<S> {
         Ok(false)
     }
 
-    fn void(&mut self, header: &Header, reason: &str) -> Fate {
+    fn void(&mut self, out: &mut Outbox, header: &Header, reason: &str) -> Fate {
         let reason: String = reason.chars().take(VOID_REASON_CHARS_MAX).collect();
         let (author, seq) = (header.author, header.seq);
         self.stage.void_reasons.insert((header.space, author, seq), reason.clone());
-        self.notice(Notice::Void { author, seq, reason });
+        out.notice(Notice::Void { author, seq, reason });
         Fate::Void
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// Judges one entry and stages it if it is good (or void, which is held as well).
+    pub(super) fn accept(
+        &mut self,
+        entry: PreparedEntry,
+        origin: Origin,
+    ) -> Result<Acceptance, StoreError> {
+        let (batch, cx, _) = self.parts();
+        match batch.judge_header(cx, &entry, origin)? {
+            Some(acceptance) => Ok(acceptance),
+            None => self.judge_content(entry, origin),
+        }
+    }
+
+    /// Judges an entry whose header has nothing against it, and stages it.
+    pub(super) fn judge_content(
+        &mut self,
+        prepared: PreparedEntry,
+        origin: Origin,
+    ) -> Result<Acceptance, StoreError> {
+        let decisions = match origin {
+            Origin::Peer { .. } => decisions(&prepared.entry, self.payload_format),
+            Origin::Journal => None,
+        };
+        let Some(decisions) = decisions else {
+            let (batch, cx, outbox) = self.parts();
+            return batch.judge_past(cx, outbox, prepared, origin);
+        };
+        if !self.vouch_before(&prepared.entry, decisions)? {
+            return Ok(Acceptance::NotReady);
+        }
+        let (batch, cx, outbox) = self.parts();
+        let acceptance = batch.judge_past(cx, outbox, prepared, origin)?;
+        // Whatever comes next is judged by those who are members afterwards.
+        Ok(if self.commit()? { acceptance } else { Acceptance::NotReady })
     }
 }
 

@@ -16,7 +16,7 @@ impl<S: Store> Replica<S> {
     pub(super) fn decide(&mut self, id: u64, decision: Decision) -> Result<(), StoreError> {
         self.commit()?;
         let result = self.stage_decision(decision);
-        self.stage.after.push(After::Say(Output::Decided { id, result }));
+        self.batch.stage.after.push(After::Say(Output::Decided { id, result }));
         self.commit()?;
         Ok(())
     }
@@ -35,7 +35,7 @@ impl<S: Store> Replica<S> {
             Decision::Rename { site, name } => (network, self.realms.decide_name(site, name)?),
             Decision::Rotate { to, consents } => {
                 let rotated = self.realms.decide_rotations(by, to, &consents)?;
-                self.stage.operations.extend(rotated);
+                self.batch.stage.operations.extend(rotated);
                 return Ok(());
             }
             Decision::CreateSpace { name, nonce } => return self.stage_space(network, name, nonce),
@@ -43,7 +43,7 @@ impl<S: Store> Replica<S> {
                 (realm, self.realms.decide_in_space(by, realm, decision)?)
             }
         };
-        self.stage.operations.extend(operation.map(|operation| (realm, operation)));
+        self.batch.stage.operations.extend(operation.map(|operation| (realm, operation)));
         Ok(())
     }
 
@@ -67,7 +67,7 @@ impl<S: Store> Replica<S> {
             return Err(DecisionError::TooManySpaces);
         }
         let (creator, time_ms) = (self.site(), self.now.wall_ms);
-        self.stage.spaces.push(SpaceDocument { network, name, creator, time_ms, nonce });
+        self.batch.stage.spaces.push(SpaceDocument { network, name, creator, time_ms, nonce });
         Ok(())
     }
 
@@ -95,7 +95,10 @@ impl<S: Store> Replica<S> {
                 let may_vouch = members.ever(&own).is_some() && (site != own || role.is_some());
                 key = members.successor(&site);
                 if may_count && may_vouch && !is_said {
-                    self.stage.operations.push((realm, Operation::Vouch(Vouch { site, held })));
+                    self.batch
+                        .stage
+                        .operations
+                        .push((realm, Operation::Vouch(Vouch { site, held })));
                 }
             }
         }
@@ -107,7 +110,7 @@ impl<S: Store> Replica<S> {
             let is_said =
                 self.realms.members_of(realm).is_none_or(|m| m.has_vouched(own, site, &held));
             if !is_said {
-                self.stage.operations.push((realm, Operation::Vouch(Vouch { site, held })));
+                self.batch.stage.operations.push((realm, Operation::Vouch(Vouch { site, held })));
             }
         }
         self.commit()

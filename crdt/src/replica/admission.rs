@@ -48,7 +48,7 @@ pub enum JoinError {
 impl<S: Store> Replica<S> {
     /// Begins a network with this document. The caller commits.
     pub fn found(&mut self, genesis: Genesis) {
-        self.stage.genesis = Some(genesis);
+        self.batch.stage.genesis = Some(genesis);
     }
 
     /// A ticket for one new site. `secret` is a fresh random key pair, `expires_ms` in ms since 1970.
@@ -104,7 +104,7 @@ impl<S: Store> Replica<S> {
     ) {
         if self.realms.enter_network(id, genesis, ticket) {
             for space in id.spaces() {
-                self.outputs.push_back(Output::Subscribe(topic(id, space)));
+                self.outbox.push(Output::Subscribe(topic(id, space)));
             }
         }
     }
@@ -113,8 +113,8 @@ impl<S: Store> Replica<S> {
     /// nothing of it goes to whoever is out by now.
     pub(super) fn tell_members(&mut self) {
         if let Some(sites) = self.realms.admitted() {
-            self.outputs.retain(|output| !matches!(output, Output::Members(_)));
-            self.outputs.push_front(Output::Members(sites));
+            let is_former = |output: &Output| matches!(output, Output::Members(_));
+            self.outbox.push_first(Output::Members(sites), is_former);
         }
     }
 
@@ -124,13 +124,14 @@ impl<S: Store> Replica<S> {
         let own = self.site();
         for (site, member) in members.all().iter().filter(|(site, _)| !before.contains(site)) {
             if *site != own {
-                self.notice(Notice::MemberAdmitted { site: *site, name: member.name.clone() });
+                self.outbox
+                    .notice(Notice::MemberAdmitted { site: *site, name: member.name.clone() });
             }
         }
         for site in before.iter().filter(|site| members.get(site).is_none()) {
             self.peers.remove(site);
             if let Some(Revoked { name, by }) = members.revoked().get(site).cloned() {
-                self.notice(match *site == own {
+                self.outbox.notice(match *site == own {
                     true => Notice::Revoked { by },
                     false => Notice::MemberRevoked { site: *site, name, by },
                 });
@@ -154,7 +155,7 @@ impl<S: Store> Replica<S> {
         let mut positions = Vec::new();
         for (author, log) in self.realms.logs(space).into_iter().flat_map(|logs| &logs.rows) {
             for seq in 1..=log.seq {
-                let row = self.entry_row(space, *author, seq)?;
+                let row = self.context().entry_row(space, *author, seq)?;
                 let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);
                 positions.extend(row.map(|row| row.position()));
             }

@@ -86,7 +86,7 @@ impl<S: Store> Replica<S> {
             }
         }
         for site in found {
-            self.notice(Notice::Copies { site });
+            self.outbox.notice(Notice::Copies { site });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Writing to collections of events: what is stored stays as it is.
 
-use super::Replica;
+use super::batch::{Batch, Context};
 use super::stage::Mark;
 use super::write::{Stop, WriteError};
 use crate::events::Firsts;
@@ -11,16 +11,17 @@ use crate::record::{
 use crate::store::{Store, StoreError};
 use crate::tables::records::{ChangeAt, RecordKey, RecordRow};
 
-impl<S: Store> Replica<S> {
+impl Batch {
     /// The edit that stores an event, of one that somebody asks for; `None`: the event is stored already.
-    pub(super) fn edit_of_event(
+    pub(super) fn edit_of_event<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         key: &RecordKey,
         edit: Edit,
         expected: Option<&Expected>,
         mark: &mut Mark,
     ) -> Result<Option<Edit>, Stop> {
-        let shown = if self.is_new(key)? { None } else { self.event(key, mark)? };
+        let shown = if self.is_new(cx, key)? { None } else { self.event(cx, key, mark)? };
         let Some(shown) = shown else {
             return Ok(Some(match edit {
                 Edit::Put(fields)
@@ -54,8 +55,13 @@ impl<S: Store> Replica<S> {
     }
 
     /// The event as it is shown, with what the group has of it; `None`: nobody has written it.
-    fn event(&mut self, key: &RecordKey, mark: &mut Mark) -> Result<Option<View>, Stop> {
-        let record = self.staged_with(key, mark)?;
+    fn event<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        key: &RecordKey,
+        mark: &mut Mark,
+    ) -> Result<Option<View>, Stop> {
+        let record = self.staged_with(cx, key, mark)?;
         let document = record.document.as_ref().map_err(|reason| {
             let (RecordKey { collection, id, .. }, reason) = (key.clone(), reason.clone());
             WriteError::Unreadable { collection, id, reason }
@@ -68,9 +74,9 @@ impl<S: Store> Replica<S> {
         }
         let staged: Vec<_> =
             record.changes.iter().map(|staged| (staged.actor, staged.change.clone())).collect();
-        let stored = self.store.get(&key.record())?;
+        let stored = cx.store.get(&key.record())?;
         let stored = stored.as_deref().map(RecordRow::decode).transpose()?;
-        let mut event = match Firsts::stored(&self.store, key, stored.as_ref()) {
+        let mut event = match Firsts::stored(cx.store, key, stored.as_ref()) {
             Ok(event) => event,
             Err(StoreError::Damaged { reason, .. }) => {
                 let RecordKey { collection, id, .. } = key.clone();
@@ -86,8 +92,9 @@ impl<S: Store> Replica<S> {
     }
 
     /// Whether a collection becomes one of events, or ceases to be one, only while it holds nothing.
-    pub(super) fn check_events_fixed(
+    pub(super) fn check_events_fixed<S: Store>(
         &self,
+        cx: Context<'_, S>,
         key: &RecordKey,
         before: Option<&View>,
         after: &View,
@@ -98,7 +105,7 @@ impl<S: Store> Replica<S> {
             return Ok(());
         }
         let (space, collection) = (key.space, &key.id);
-        let held = read::collection(&self.store, space, collection)?;
+        let held = read::collection(cx.store, space, collection)?;
         let is_of = |key: &&RecordKey| key.space == space && key.collection == *collection;
         let made = self.stage.made.keys().find(is_of);
         let staged = self.stage.records.iter().filter(|(_, record)| !record.changes.is_empty());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::Replica;
+use super::batch::{Batch, Context};
 use super::events::refused;
 use super::stage::{
     Mark, NotTaken, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedWrite, WrittenIn,
@@ -56,18 +56,20 @@ fn origin(key: &RecordKey, change: &[u8; 32]) -> Origin {
     Origin { source, number: 0 }
 }
 
-impl<S: Store> Replica<S> {
-    pub(super) fn merge_document(
+impl Batch {
+    /// Takes a document in, wholly or not at all.
+    pub(super) fn merge_document<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         id: u64,
         space: Option<SpaceId>,
         request: DocumentMerge,
     ) -> Result<(), StoreError> {
         let mut mark = self.stage.mark();
-        let result = match self.stage_document(space, request, &mut mark) {
+        let result = match self.stage_document(cx, space, request, &mut mark) {
             Ok(written) => Ok(written),
             Err(Stop::Write(error)) => {
-                self.roll_back(mark)?;
+                self.roll_back(cx, mark)?;
                 Err(error)
             }
             Err(Stop::Store(error)) => return Err(error),
@@ -76,27 +78,28 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    fn stage_document(
+    fn stage_document<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         space: Option<SpaceId>,
         request: DocumentMerge,
         mark: &mut Mark,
     ) -> Result<StagedWrite, Stop> {
         let DocumentMerge { collection, id, document, is_new, expected } = request;
-        let realm = self.writable_realm(space)?;
+        let realm = cx.realms.writable(space)?;
         let space = realm.main_space();
         check_collection(&collection)?;
         check_record_id(&id)?;
         if collection == SCHEMA_COLLECTION {
             return Err(WriteError::Document(Box::new(DocumentRefused::OfSchema)).into());
         }
-        let schema = self.schema(space, &collection)?;
+        let schema = self.schema(cx, space, &collection)?;
         let key = RecordKey { space, collection, id };
         if schema.as_ref().is_some_and(|schema| schema.is_of_events()) {
             return Err(refused(&key, EventFault::Document));
         }
-        self.stage_whole(&key, mark)?;
-        let record = self.staged_with(&key, mark)?;
+        self.stage_whole(cx, &key, mark)?;
+        let record = self.staged_with(cx, &key, mark)?;
         let Ok(whole) = &record.document else {
             return Err(unreadable(&key, "it is unreadable here").into());
         };
@@ -110,30 +113,31 @@ impl<S: Store> Replica<S> {
         }
         let unknown: Vec<[u8; 32]> =
             document.hashes().filter(|hash| !whole.has_change(hash)).copied().collect();
-        let taken = self.taken_before(realm, &key, &unknown)?;
-        let sites = self.sites_among(&document)?;
-        let actor = ActorBytes(self.author.actor());
+        let taken = self.taken_before(cx, realm, &key, &unknown)?;
+        let sites = self.sites_among(cx, &document)?;
+        let actor = ActorBytes(cx.author.actor());
         let request = Merge {
             document: &document,
             actor,
-            time_ms: self.now.wall_ms,
+            time_ms: cx.now.wall_ms,
             schema: schema.as_deref(),
             is_new,
             is_site: &|actor| sites.contains(&actor),
             taken: &taken,
         };
-        let record = self.staged_with(&key, mark)?;
+        let record = self.staged_with(cx, &key, mark)?;
         let Ok(whole) = &mut record.document else {
             return Err(unreadable(&key, "it is unreadable here").into());
         };
         let edits = merge_document(whole, &request)
             .map_err(|error| WriteError::Document(Box::new(error)))?;
-        self.stage_edits(realm, &key, actor, edits)
+        self.stage_edits(cx, realm, &key, actor, edits)
     }
 
     /// Stages what was made of the changes of a document that were new, each as a transaction.
-    fn stage_edits(
+    fn stage_edits<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         realm: RealmId,
         key: &RecordKey,
         actor: ActorBytes,
@@ -165,7 +169,7 @@ impl<S: Store> Replica<S> {
         {
             return Err(WriteError::DocumentTooLarge { bytes, changes, operations }.into());
         }
-        let record = self.staged(key)?;
+        let record = self.staged(cx, key)?;
         for ((_, edited), number) in edits.into_iter().zip(first..) {
             let place = Place::Local { transaction: number, change: 0 };
             record.changes.push(StagedChange { actor, change: edited.change, place });
@@ -181,11 +185,16 @@ impl<S: Store> Replica<S> {
     }
 
     /// Stages a record with its whole history.
-    fn stage_whole(&mut self, key: &RecordKey, mark: &mut Mark) -> Result<(), Stop> {
-        let record = self.staged_with(key, mark)?;
+    fn stage_whole<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        key: &RecordKey,
+        mark: &mut Mark,
+    ) -> Result<(), Stop> {
+        let record = self.staged_with(cx, key, mark)?;
         match &record.document {
             Ok(document) if document.is_whole() => Ok(()),
-            Ok(_) => self.load_history(key).map_err(|stop| match stop {
+            Ok(_) => self.load_history(cx, key).map_err(|stop| match stop {
                 NotTaken::Damaged | NotTaken::Store(StoreError::Damaged { .. }) => {
                     unreadable(key, "the journal's copy of one of its changes is damaged").into()
                 }
@@ -197,8 +206,9 @@ impl<S: Store> Replica<S> {
     }
 
     /// What became of those of a document's changes that were taken into the record before.
-    fn taken_before(
+    fn taken_before<S: Store>(
         &self,
+        cx: Context<'_, S>,
         realm: RealmId,
         key: &RecordKey,
         changes: &[[u8; 32]],
@@ -229,13 +239,13 @@ impl<S: Store> Replica<S> {
         let mut entries: BTreeSet<EntryId> = BTreeSet::new();
         for origin in origins.keys() {
             entries.extend(row::<EntryId>(
-                &self.store,
+                cx.store,
                 "origin",
                 &records::origin(key.space, origin),
             )?);
         }
         for entry in entries {
-            let read = changes::transactions_of(&self.store, key.space, entry);
+            let read = changes::transactions_of(cx.store, key.space, entry);
             let transactions = read.map_err(|error| match error {
                 StoreError::Damaged { .. } => {
                     let reason =
@@ -252,10 +262,14 @@ impl<S: Store> Replica<S> {
     }
 
     /// The actors of a document that are those of sites, as far as is known here.
-    fn sites_among(&self, document: &ForeignDocument) -> Result<BTreeSet<ActorBytes>, StoreError> {
-        let mut sites = BTreeSet::from([ActorBytes(self.author.actor())]);
+    fn sites_among<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        document: &ForeignDocument,
+    ) -> Result<BTreeSet<ActorBytes>, StoreError> {
+        let mut sites = BTreeSet::from([ActorBytes(cx.author.actor())]);
         for actor in document.site_actors() {
-            let known: Option<ActorRow> = row(&self.store, "actor", &logs::actor(&actor.0))?;
+            let known: Option<ActorRow> = row(cx.store, "actor", &logs::actor(&actor.0))?;
             sites.extend(known.map(|_| actor));
         }
         Ok(sites)

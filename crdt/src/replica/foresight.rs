@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 
 use super::Replica;
 use super::accept::Origin;
+use super::batch::{Batch, Context};
 use super::documents::Kept;
 use super::history::Recall;
 use super::made::Made;
@@ -166,20 +167,22 @@ impl Foresight {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Finds out what an entry makes of its records, as far as there is `room`. True: there is no more to find out.
-    pub(super) fn foresee(
+impl Batch {
+    fn is_foreseen(&self, entry: &Entry) -> bool {
+        self.foresight.as_ref().is_some_and(|foresight| foresight.is_of(entry))
+    }
+
+    /// Goes on with the entry that was begun, as far as there is `room`. True: there is no more to find out.
+    fn foresee<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         prepared: &mut PreparedEntry,
         room: &mut usize,
     ) -> Result<bool, StoreError> {
-        if self.foresight.as_ref().is_none_or(|foresight| !foresight.is_of(&prepared.entry)) {
-            self.foresight = self.begin_foresight(prepared)?;
-        }
         let Some(mut foresight) = self.foresight.take() else { return Ok(true) };
         let changes = prepared.changes_mut();
         while !foresight.todo.is_empty() && *room > 0 {
-            let made = match self.look(&mut foresight, changes, room)? {
+            let made = match self.look(cx, &mut foresight, changes, room)? {
                 Step::On => continue,
                 Step::Made(made, operations) => Some((made, operations)),
                 Step::Left => None,
@@ -191,31 +194,26 @@ impl<S: Store> Replica<S> {
         Ok(is_done)
     }
 
-    /// Begins where an entry is the next of its log; what the group holds of its records is then durable.
-    fn begin_foresight(
+    /// Begins where an entry is the next of its log, and not quick anyway.
+    fn begin_foresight<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         prepared: &mut PreparedEntry,
     ) -> Result<Option<Foresight>, StoreError> {
         let origin = Origin::Peer { by_gossip: false };
-        if prepared.changes().is_empty() || self.judge_header(prepared, origin)?.is_some() {
+        if prepared.changes().is_empty() || self.judge_header(cx, prepared, origin)?.is_some() {
             return Ok(None);
         }
-        let space = prepared.entry.header.space;
-        self.find_vacancy(space, prepared.records())?;
+        self.find_vacancy(cx, prepared.entry.header.space, prepared.records())?;
         let vacancy = self.stage.vacancy.as_ref();
         let is_new = |change: &ReadChange| {
             let (collection, id) = change.address();
             change.is_first() && vacancy.is_some_and(|vacancy| vacancy.has(collection, id))
         };
-        if prepared.changes().iter().all(is_new) {
-            // These are quick.
-            return Ok(None);
+        match prepared.changes().iter().all(is_new) {
+            true => Ok(None),
+            false => Ok(Some(Foresight::new(&prepared.entry, prepared.changes()))),
         }
-        let foresight = Foresight::new(&prepared.entry, prepared.changes());
-        if self.holds_back(&foresight, prepared) {
-            self.commit()?;
-        }
-        Ok(Some(foresight))
     }
 
     /// Whether the group has to be durable before the records of an entry can be looked at.
@@ -236,8 +234,9 @@ impl<S: Store> Replica<S> {
     }
 
     /// One step towards knowing what the next record becomes.
-    fn look(
+    fn look<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         foresight: &mut Foresight,
         changes: &mut [ReadChange],
         room: &mut usize,
@@ -248,15 +247,15 @@ impl<S: Store> Replica<S> {
             if *looks > LOOKS_MAX {
                 return Ok(Step::Left);
             }
-            *work = self.begin_work(&mut part)?;
+            *work = self.begin_work(cx, &mut part)?;
             *room = room.saturating_sub(if work.is_some() { LOAD_COST } else { LEFT_COST });
             return Ok(if work.is_some() { Step::On } else { Step::Left });
         };
         if under_way.recall.is_some() {
-            return self.recall(under_way, &mut part, room);
+            return self.recall(cx, under_way, &mut part, room);
         }
         if part.numbers.len() > under_way.applied {
-            return self.apply_next(under_way, &mut part, room);
+            return self.apply_next(cx, under_way, &mut part, room);
         }
         *room = room.saturating_sub(SAVE_COST);
         let StagedRecord { document: Ok(document), before, places, .. } = &mut under_way.record
@@ -280,16 +279,20 @@ impl<S: Store> Replica<S> {
     }
 
     /// Reads a record, unless there is nothing to find out about it.
-    fn begin_work(&mut self, part: &mut Part<'_>) -> Result<Option<Work>, StoreError> {
+    fn begin_work<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        part: &mut Part<'_>,
+    ) -> Result<Option<Work>, StoreError> {
         let is_left = part.key.collection == SCHEMA_COLLECTION
             || self.unreadable.contains_key(part.key)
             || self.stage.records.contains_key(part.key)
             || self.stage.made.contains_key(part.key)
-            || part.is_first() && self.is_new(part.key)?;
+            || part.is_first() && self.is_new(cx, part.key)?;
         if is_left {
             return Ok(None);
         }
-        let record = self.load_record(part.key)?;
+        let record = self.load_record(cx, part.key)?;
         let mut work = Work { record, before: None, applied: 0, operations: 0, recall: None };
         if !part.is_few {
             let document = work.record.document.as_ref().ok();
@@ -299,7 +302,7 @@ impl<S: Store> Replica<S> {
         }
         let judged = part.parsed(0).and_then(|first| work.record.judge(first));
         if matches!(judged, Some(Err(Verdict::NeedsHistory))) {
-            work.recall = Some(Recall::new(&self.store, part.key, &work.record.places)?);
+            work.recall = Some(Recall::new(cx.store, part.key, &work.record.places)?);
             return Ok(Some(work));
         }
         self.keep(part.key, work.record);
@@ -316,14 +319,15 @@ impl<S: Store> Replica<S> {
     }
 
     /// Reads on in the history of a record.
-    fn recall(
+    fn recall<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         work: &mut Work,
         part: &mut Part<'_>,
         room: &mut usize,
     ) -> Result<Step, StoreError> {
         let Some(recall) = &mut work.recall else { return Ok(Step::On) };
-        let whole = match recall.go_on(&self.store, &mut self.recent, room) {
+        let whole = match recall.go_on(cx.store, &mut self.recent, room) {
             Ok(None) => return Ok(Step::On),
             Ok(Some(Ok(whole))) => whole,
             // Told where it is judged.
@@ -343,8 +347,9 @@ impl<S: Store> Replica<S> {
     }
 
     /// Applies the next change of the entry to a record.
-    fn apply_next(
+    fn apply_next<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         work: &mut Work,
         part: &mut Part<'_>,
         room: &mut usize,
@@ -357,7 +362,7 @@ impl<S: Store> Replica<S> {
         let judged = match document.judge(parsed) {
             Ok(judged) => judged,
             Err(Verdict::NeedsHistory) => {
-                work.recall = Some(Recall::new(&self.store, part.key, &work.record.places)?);
+                work.recall = Some(Recall::new(cx.store, part.key, &work.record.places)?);
                 return Ok(Step::On);
             }
             Err(Verdict::Missing(_) | Verdict::Fault(_)) => return Ok(Step::Left),
@@ -372,5 +377,26 @@ impl<S: Store> Replica<S> {
         work.applied += 1;
         work.operations += operations;
         Ok(Step::On)
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// Finds out what an entry makes of its records, as far as there is `room`. True: there is no more to find out.
+    pub(super) fn foresee(
+        &mut self,
+        prepared: &mut PreparedEntry,
+        room: &mut usize,
+    ) -> Result<bool, StoreError> {
+        let (batch, cx, _) = self.parts();
+        if !batch.is_foreseen(&prepared.entry) {
+            let foresight = batch.begin_foresight(cx, prepared)?;
+            // What the group holds of the entry's records is to be durable first.
+            if foresight.as_ref().is_some_and(|it| batch.holds_back(it, prepared)) {
+                self.commit()?;
+            }
+            self.batch.foresight = foresight;
+        }
+        let (batch, cx, _) = self.parts();
+        batch.foresee(cx, prepared, room)
     }
 }

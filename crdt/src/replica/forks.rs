@@ -4,6 +4,7 @@
 //! at every site; the other and all that its author put behind it are dropped, and the tables are rebuilt without
 //! them. What honest sites wrote on top of dropped changes is void. All other logs carry on.
 
+use super::batch::{Batch, Context};
 use super::commit::{FRAME_FORK, frame};
 use super::logs::Logs;
 use super::{Notice, Replica};
@@ -38,6 +39,15 @@ impl ForkRow {
 /// Bytes of proofs in one answer; the rest travels with later ones, from whoever has it.
 const FORKS_BYTES_MAX: usize = 1024 * 1024;
 
+impl Batch {
+    /// Whether an entry is known not to stand.
+    pub(super) fn is_dropped<S: Store>(&self, cx: Context<'_, S>, entry: &Entry) -> bool {
+        let header = &entry.header;
+        let fork = cx.realms.logs(header.space).and_then(|logs| logs.forks.get(&header.author));
+        fork.is_some_and(|fork| header.seq == fork.kept.0.seq && entry.hash > fork.rank().1)
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// Proofs for an answer to a pull, as many as fit.
     pub(super) fn some_forks(&self, logs: &Logs) -> Vec<ForkRow> {
@@ -51,7 +61,7 @@ impl<S: Store> Replica<S> {
         // What this group holds goes to the journal first, so that the other entry can be read from there.
         self.commit()?;
         let header = &entry.header;
-        let held = self.entry_row(header.space, header.author, header.seq)?;
+        let held = self.context().entry_row(header.space, header.author, header.seq)?;
         let Some(held) = held else { return Ok(()) };
         // A damaged one is no proof; the next pull after its repair finds the fork again.
         let Some(held) = self.read_entry(held.position())? else { return Ok(()) };
@@ -79,7 +89,7 @@ impl<S: Store> Replica<S> {
             return Ok(());
         }
         self.commit()?;
-        let held = self.held_hash(space, author, seq)?;
+        let held = self.batch.held_hash(self.context(), space, author, seq)?;
         let kept_ours = held.is_none_or(|held| held == fork.rank().1);
         let content = codec::encode(&fork);
         let positions = match self.store.append(&[&frame(FRAME_FORK, &content)]) {
@@ -93,7 +103,7 @@ impl<S: Store> Replica<S> {
         if let Some(logs) = self.realms.logs_mut(space) {
             logs.forks.insert(author, fork);
         }
-        self.notice(Notice::Fork { author, seq, kept_ours });
+        self.outbox.notice(Notice::Fork { author, seq, kept_ours });
         if !kept_ours {
             self.rebuild(&mut |_| ())?;
         }
@@ -102,13 +112,6 @@ impl<S: Store> Replica<S> {
             self.pull(peer, space);
         }
         Ok(())
-    }
-
-    /// Whether an entry is known not to stand.
-    pub(super) fn is_dropped(&self, entry: &Entry) -> bool {
-        let header = &entry.header;
-        let fork = self.realms.logs(header.space).and_then(|logs| logs.forks.get(&header.author));
-        fork.is_some_and(|fork| header.seq == fork.kept.0.seq && entry.hash > fork.rank().1)
     }
 
     /// Rebuilds the tables where they show what a fork dropped: a crash may come between the proof and the rebuild.
@@ -120,7 +123,8 @@ impl<S: Store> Replica<S> {
         for (space, logs) in self.realms.all_logs() {
             for (author, fork) in &logs.forks {
                 let (seq, kept) = fork.rank();
-                if self.held_hash(space, *author, seq)?.is_some_and(|held| held != kept) {
+                let held = self.batch.held_hash(self.context(), space, *author, seq)?;
+                if held.is_some_and(|held| held != kept) {
                     return Ok(true);
                 }
             }

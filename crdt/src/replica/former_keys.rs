@@ -34,7 +34,7 @@ impl<S: Store> Replica<S> {
         let is_shut_out = self.realms.revoked_by().is_some();
         let Some(former) = self.own_former_keys().filter(|_| !is_shut_out) else { return };
         let body = codec::encode(&Introduction::FormerKeys(former));
-        self.outputs.push_back(Output::Introduce { to: site, addresses: Vec::new(), body });
+        self.outbox.push(Output::Introduce { to: site, addresses: Vec::new(), body });
     }
 
     /// A site shows who it was, and is told who this one was if it was a member.
@@ -47,7 +47,7 @@ impl<S: Store> Replica<S> {
             return;
         };
         let body = codec::encode(&Welcome::FormerKeys(own));
-        self.outputs.push_back(Output::AnswerIntroduction { token, body });
+        self.outbox.push(Output::AnswerIntroduction { token, body });
     }
 
     /// Shows a site the word by which it was revoked, also under a former key. Says whether there is one.
@@ -61,7 +61,7 @@ impl<S: Store> Replica<S> {
             self.realms.members().and_then(|members| members.revocation_of(site, former));
         let Some(revocation) = revocation.cloned() else { return false };
         let body = codec::encode(&Welcome::Revoked(Box::new(revocation)));
-        self.outputs.push_back(Output::AnswerIntroduction { token, body });
+        self.outbox.push(Output::AnswerIntroduction { token, body });
         true
     }
 

@@ -39,12 +39,12 @@ impl<S: Store> Replica<S> {
         let verdict = match codec::decode("gossip message", data) {
             Ok(gossip) => self.take_gossip(from, Some(token), gossip)?,
             Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
+                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
                 Some(Validation::Reject)
             }
         };
         if let Some(verdict) = verdict {
-            self.stage.after.push(After::Say(Output::Validate { token, verdict }));
+            self.batch.stage.after.push(After::Say(Output::Validate { token, verdict }));
         }
         Ok(())
     }
@@ -76,14 +76,14 @@ impl<S: Store> Replica<S> {
         let entry = match Entry::decode(bytes) {
             Ok(entry) => entry,
             Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
+                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
                 return Ok(Validation::Reject);
             }
         };
         let realm = entry.header.realm;
         if token.is_some() && !self.realms.is_network(realm) {
             // Nothing of a private space is handed on to everybody.
-            self.notice(Notice::Refused { from, reason: Refusal::Network.to_string() });
+            self.outbox.notice(Notice::Refused { from, reason: Refusal::Network.to_string() });
             return Ok(Validation::Reject);
         }
         let by_gossip = token.is_some();
@@ -113,7 +113,7 @@ impl<S: Store> Replica<S> {
             .realm_of(space)
             .filter(|realm| token.is_none() || self.realms.is_network(*realm));
         let Some(realm) = realm else { return Ok(Some(Validation::Ignore)) };
-        if self.held_hash(space, tip.author, tip.seq)?.is_some() {
+        if self.batch.held_hash(self.context(), space, tip.author, tip.seq)?.is_some() {
             return Ok(Some(Validation::Accept));
         }
         if self
@@ -133,7 +133,7 @@ impl<S: Store> Replica<S> {
         }
         if let Some((_, token)) = forgotten {
             let verdict = Validation::Ignore;
-            self.outputs.push_back(Output::Validate { token, verdict });
+            self.outbox.push(Output::Validate { token, verdict });
         }
         Ok(None)
     }
@@ -147,34 +147,34 @@ impl<S: Store> Replica<S> {
             if *by_gossip {
                 newest.remove(&(space, entry.header.author));
             } else if entry.header.author == self.author && small {
-                self.news.push((space, Gossip::Entry(entry.bytes().to_vec())));
+                self.outbox.announce(space, Gossip::Entry(entry.bytes().to_vec()));
             } else {
                 newest.insert((space, entry.header.author), entry.tip());
             }
         }
-        let announced = newest.into_iter();
-        self.news
-            .extend(announced.map(|((space, _), tip)| (space, Gossip::Announce { space, tip })));
+        for ((space, _), tip) in newest {
+            self.outbox.announce(space, Gossip::Announce { space, tip });
+        }
         self.hand_on_announcements();
     }
 
     /// Tells the news when all else is said. One input may commit several times and shut sites out on the way: whom the
     /// news of all of it reaches is judged by what is known after the last.
     pub(super) fn tell_news(&mut self) {
-        for (space, gossip) in std::mem::take(&mut self.news) {
+        for (space, gossip) in self.outbox.take_news() {
             self.inform(space, &gossip);
         }
     }
 
     fn hand_on_announcements(&mut self) {
         let realms = &self.realms;
-        let outputs = &mut self.outputs;
+        let outbox = &mut self.outbox;
         self.announced.waiting.retain(|(space, author), (seq, token)| {
             let row = realms.logs(*space).and_then(|logs| logs.rows.get(author));
             let held = row.is_some_and(|row| row.seq >= *seq);
             if held {
                 let verdict = Validation::Accept;
-                outputs.push_back(Output::Validate { token: *token, verdict });
+                outbox.push(Output::Validate { token: *token, verdict });
             }
             !held
         });

@@ -1,6 +1,6 @@
 //! A record's whole history, read back from the journal: for changes that build on what is no longer live.
 
-use super::Replica;
+use super::batch::{Batch, Context};
 use super::stage::NotTaken;
 use crate::changes::{self, RecentEntries};
 use crate::record::Document;
@@ -52,13 +52,17 @@ impl Recall {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl Batch {
     /// Puts the whole history of a staged record in the place of what is live of it.
-    pub(super) fn load_history(&mut self, key: &RecordKey) -> Result<(), NotTaken> {
+    pub(super) fn load_history<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        key: &RecordKey,
+    ) -> Result<(), NotTaken> {
         let Some(record) = self.stage.records.get_mut(key) else { return Ok(()) };
-        let mut recall = Recall::new(&self.store, key, &record.places)?;
+        let mut recall = Recall::new(cx.store, key, &record.places)?;
         let mut room = usize::MAX;
-        let read = recall.go_on(&self.store, &mut self.recent, &mut room);
+        let read = recall.go_on(cx.store, &mut self.recent, &mut room);
         let read = read.map_err(|error| match error {
             StoreError::Damaged { .. } => NotTaken::Damaged,
             error @ (StoreError::Unwritable { .. }

@@ -228,7 +228,7 @@ fn index_row(space: SpaceId, collection: &str, field: &Field, state: &IndexState
 impl<S: Store> Replica<S> {
     /// Whether [`Input::Tick`](super::Input::Tick) has more to do for indexes at once.
     pub fn is_building_indexes(&self) -> bool {
-        self.indexes.pending().is_some() && !self.store.is_behind()
+        self.batch.indexes.pending().is_some() && !self.store.is_behind()
     }
 
     /// One step towards indexes that are as they are declared.
@@ -236,7 +236,9 @@ impl<S: Store> Replica<S> {
         if self.store.is_behind() {
             return Ok(());
         }
-        let Some((space, collection, field, state)) = self.indexes.pending() else { return Ok(()) };
+        let Some((space, collection, field, state)) = self.batch.indexes.pending() else {
+            return Ok(());
+        };
         match state {
             IndexState::Building { after, records } => {
                 self.add_to_index(space, &collection, &field, after, records)
@@ -254,8 +256,8 @@ impl<S: Store> Replica<S> {
         after: Option<Vec<u8>>,
         records: u64,
     ) -> Result<(), StoreError> {
-        let round = self.indexes.round.take().filter(|it| it.is_of(space, collection, field));
-        let events = self.indexes.events.get(&space);
+        let round = self.batch.indexes.round.take().filter(|it| it.is_of(space, collection, field));
+        let events = self.batch.indexes.events.get(&space);
         let is_of_events = events.is_some_and(|events| events.contains(collection));
         let new = || Round::new(space, collection, field, after, is_of_events);
         let mut round = round.unwrap_or_else(new);
@@ -265,7 +267,7 @@ impl<S: Store> Replica<S> {
             self.show_as_events(space, collection, field, changed)?;
         }
         if !is_gathered {
-            self.indexes.round = Some(round);
+            self.batch.indexes.round = Some(round);
             return Ok(());
         }
         let prefix = indexes::entries(space, collection, &field.path);
@@ -279,12 +281,12 @@ impl<S: Store> Replica<S> {
         };
         rows.push(index_row(space, collection, field, &state));
         self.store.apply(rows, None)?;
-        for (known, known_state) in self.indexes.of_mut(space, collection) {
+        for (known, known_state) in self.batch.indexes.of_mut(space, collection) {
             if known == field {
                 *known_state = state.clone();
             }
         }
-        self.indexes.round = (!round.is_over()).then_some(round);
+        self.batch.indexes.round = (!round.is_over()).then_some(round);
         Ok(())
     }
 
@@ -335,9 +337,9 @@ impl<S: Store> Replica<S> {
         let mut rows: Vec<RowWrite> = found.into_iter().map(|(key, _)| (key, None)).collect();
         if is_last {
             rows.push((indexes::index(space, collection, &field.path), None));
-            self.indexes.of_mut(space, collection).retain(|(known, _)| known != field);
+            self.batch.indexes.of_mut(space, collection).retain(|(known, _)| known != field);
             let schema = read::schema(&self.store, space, collection)?;
-            self.indexes.declare(space, collection, schema.as_ref(), &mut rows);
+            self.batch.indexes.declare(space, collection, schema.as_ref(), &mut rows);
         }
         self.store.apply(rows, None)
     }

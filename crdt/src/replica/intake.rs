@@ -48,7 +48,7 @@ impl<S: Store> Replica<S> {
         let mut judged = Judged::default();
         let entries = entries.unwrap_or_else(|error| {
             judged.refused = true;
-            self.notice(Notice::Refused { from, reason: error.to_string() });
+            self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
             Vec::new()
         });
         let (entries, repeated) = (entries.into(), BTreeMap::new());
@@ -74,7 +74,7 @@ impl<S: Store> Replica<S> {
             if self.foresee(&mut entry, &mut room)? {
                 room = room.saturating_sub(CHANGE_COST * (1 + entry.changes().len()));
                 self.take_next(&mut taking, entry)?;
-                self.foresight = None;
+                self.batch.foresight = None;
             } else {
                 taking.entries.push_front(entry);
             }
@@ -87,7 +87,7 @@ impl<S: Store> Replica<S> {
     /// Forgets the entries that were read for their changes, unless they are wanted again soon.
     pub(super) fn forget_recent(&mut self) {
         if !self.is_taking() {
-            self.recent.clear();
+            self.batch.recent.clear();
         }
     }
 
@@ -136,7 +136,7 @@ impl<S: Store> Replica<S> {
         let Some(state) = state else { return Ok(()) };
         match state.taken(is_cut, judged) {
             Next::Wait => self.pull_ahead(from, space),
-            Next::More => self.stage.after.push(After::PullMore { from, space }),
+            Next::More => self.batch.stage.after.push(After::PullMore { from, space }),
             Next::Retry => self.retry_pull(from, space),
             Next::Done => {
                 self.exchange(from, |exchange| {

@@ -1,6 +1,7 @@
 //! Sites that present themselves to each other: with a ticket, as members that are not known yet, or by former keys.
 
 use super::accept::{Acceptance, Origin};
+use super::batch::{Batch, Context};
 use super::former_keys::former_keys_in;
 use super::stage::After;
 use super::{Notice, Output, Replica};
@@ -20,6 +21,44 @@ const PRESENT_INTERVAL_MS: u64 = 2_000;
 const PRESENT_AGAIN_MS: u64 = 60_000;
 /// Characters of a refusal that are kept and shown: it is the other side's text.
 const REFUSAL_CHARS_MAX: usize = 300;
+impl Batch {
+    /// Whether a site may become a member by a ticket now, or why not.
+    pub(super) fn may_take_up<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        admission: &Admission,
+    ) -> Result<Admitting, String> {
+        let Some(members) = cx.realms.members() else {
+            return Err("this site has no network".to_owned());
+        };
+        match members.examine(admission) {
+            Ok(Admitting::AlreadyMember) => Ok(Admitting::AlreadyMember),
+            Ok(Admitting::New) if admission.grant.expires_ms < cx.now.wall_ms => {
+                Err("the ticket has expired, ask for a new one".to_owned())
+            }
+            Ok(Admitting::New) if self.is_taken_up(admission) => {
+                Err(NotAdmitted::Used { used_by: admission.site }.to_string())
+            }
+            Ok(Admitting::New) => Ok(Admitting::New),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Whether another site takes the same grant up in this very group.
+    fn is_taken_up(&self, admission: &Admission) -> bool {
+        self.stage.operations.iter().any(|(_, operation)| match operation {
+            Operation::Admit(other) => {
+                other.grant.ticket == admission.grant.ticket && other.site != admission.site
+            }
+            Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_)
+            | Operation::Rotate(_) => false,
+        })
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// Presents the ticket, if this site still needs to.
     pub(super) fn present_ticket(&mut self) -> Result<(), StoreError> {
@@ -32,7 +71,7 @@ impl<S: Store> Replica<S> {
         let admission = Box::new(Admission::sign(ticket, own, &self.identity.name));
         let body = codec::encode(&Introduction::Ticket(admission));
         let addresses = ticket.addresses.clone();
-        self.outputs.push_back(Output::Introduce { to: ticket.inviter, addresses, body });
+        self.outbox.push(Output::Introduce { to: ticket.inviter, addresses, body });
         Ok(())
     }
 
@@ -47,7 +86,7 @@ impl<S: Store> Replica<S> {
         let entries = self.last_membership_entries(network, INTRODUCTION_BYTES_MAX)?;
         let packed = pack_entries(&entries);
         let body = codec::encode(&Introduction::Entries { network, packed });
-        self.outputs.push_back(Output::Introduce { to, addresses: Vec::new(), body });
+        self.outbox.push(Output::Introduce { to, addresses: Vec::new(), body });
         Ok(())
     }
 
@@ -93,7 +132,7 @@ impl<S: Store> Replica<S> {
                         self.take_membership_entry(network, entry)?;
                     }
                 }
-                self.stage.after.push(After::Welcome { token, to: from, former });
+                self.batch.stage.after.push(After::Welcome { token, to: from, former });
             }
             Introduction::FormerKeys(former) => self.shown_former_keys(from, token, &former),
         }
@@ -102,51 +141,19 @@ impl<S: Store> Replica<S> {
 
     fn take_up(&mut self, from: SiteId, token: u64, admission: Admission) {
         let verdict = match admission.site == from {
-            true => self.may_take_up(&admission),
+            true => self.batch.may_take_up(self.context(), &admission),
             false => Err("the ticket was taken up by another site".to_owned()),
         };
         match verdict {
             Ok(admitting) => {
                 if admitting == Admitting::New {
                     let realm = admission.grant.realm;
-                    self.stage.operations.push((realm, Operation::Admit(admission)));
+                    self.batch.stage.operations.push((realm, Operation::Admit(admission)));
                 }
-                self.stage.after.push(After::Welcome { token, to: from, former: Vec::new() });
+                self.batch.stage.after.push(After::Welcome { token, to: from, former: Vec::new() });
             }
             Err(reason) => self.refuse(token, &reason),
         }
-    }
-
-    /// Whether a site may become a member by a ticket now, or why not.
-    pub(super) fn may_take_up(&self, admission: &Admission) -> Result<Admitting, String> {
-        let Some(members) = self.realms.members() else {
-            return Err("this site has no network".to_owned());
-        };
-        match members.examine(admission) {
-            Ok(Admitting::AlreadyMember) => Ok(Admitting::AlreadyMember),
-            Ok(Admitting::New) if admission.grant.expires_ms < self.now.wall_ms => {
-                Err("the ticket has expired, ask for a new one".to_owned())
-            }
-            Ok(Admitting::New) if self.is_taken_up(admission) => {
-                Err(NotAdmitted::Used { used_by: admission.site }.to_string())
-            }
-            Ok(Admitting::New) => Ok(Admitting::New),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Whether another site takes the same grant up in this very group.
-    fn is_taken_up(&self, admission: &Admission) -> bool {
-        self.stage.operations.iter().any(|(_, operation)| match operation {
-            Operation::Admit(other) => {
-                other.grant.ticket == admission.grant.ticket && other.site != admission.site
-            }
-            Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Rotate(_) => false,
-        })
     }
 
     fn take_membership_entry(&mut self, realm: RealmId, entry: Entry) -> Result<bool, StoreError> {
@@ -177,7 +184,7 @@ impl<S: Store> Replica<S> {
 
     pub(super) fn refuse(&mut self, token: u64, reason: &str) {
         let body = codec::encode(&Welcome::Refused(reason.to_owned()));
-        self.outputs.push_back(Output::AnswerIntroduction { token, body });
+        self.outbox.push(Output::AnswerIntroduction { token, body });
     }
 
     /// Answers an introduction by what is durable now.
@@ -203,7 +210,7 @@ impl<S: Store> Replica<S> {
         let entries = self.first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
         let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
         let body = codec::encode(&welcome);
-        self.outputs.push_back(Output::AnswerIntroduction { token, body });
+        self.outbox.push(Output::AnswerIntroduction { token, body });
         Ok(())
     }
 
@@ -214,7 +221,7 @@ impl<S: Store> Replica<S> {
             Ok(Welcome::FormerKeys(former)) => {
                 if !self.goes_on_for(from, &former) {
                     let reason = "it goes on for no member by the keys that it shows".to_owned();
-                    self.notice(Notice::Refused { from, reason });
+                    self.outbox.notice(Notice::Refused { from, reason });
                 }
                 return Ok(());
             }
@@ -222,7 +229,7 @@ impl<S: Store> Replica<S> {
                 self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
                 let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
                 let is_member = self.realms.is_member_of_network(from);
-                self.notice(match is_member || self.realms.has_ticket_to_present() {
+                self.outbox.notice(match is_member || self.realms.has_ticket_to_present() {
                     true => Notice::NotAdmitted { by: from, reason },
                     // A stranger, where a member was looked for.
                     false => Notice::Refused { from, reason },
@@ -234,33 +241,33 @@ impl<S: Store> Replica<S> {
                 let realm = revocation.realm;
                 if !self.take_revocation(from, realm, &revocation)? {
                     let reason = "what it showed as this site's revocation is none".to_owned();
-                    self.notice(Notice::Refused { from, reason });
+                    self.outbox.notice(Notice::Refused { from, reason });
                 } else if !was_known {
-                    self.notice(Notice::Revoked { by: revocation.issuer });
+                    self.outbox.notice(Notice::Revoked { by: revocation.issuer });
                 }
                 self.tell_members();
                 return Ok(());
             }
             Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
+                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
                 return Ok(());
             }
         };
         let Some(id) = self.realms.network() else { return Ok(()) };
         if genesis.network() != id {
             let reason = "its genesis document is another network's".to_owned();
-            self.notice(Notice::Refused { from, reason });
+            self.outbox.notice(Notice::Refused { from, reason });
             return Ok(());
         }
         let was_member = self.realms.is_member();
         if self.realms.genesis().is_none() {
-            self.stage.genesis = Some(genesis);
+            self.batch.stage.genesis = Some(genesis);
             self.commit()?;
         }
         self.take_membership_entries(id, &unpack_entries(&packed).unwrap_or_default())?;
         let is_member = self.realms.is_member();
         if is_member && !was_member {
-            self.notice(Notice::Joined { network: id, by: from });
+            self.outbox.notice(Notice::Joined { network: id, by: from });
         }
         if is_member {
             self.realms.take_ticket();

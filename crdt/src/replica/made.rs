@@ -1,11 +1,10 @@
 //! Records of a group that are held as their rows will have them, which takes a tenth of what they take in memory: new
 //! ones, and those of which it was found out beforehand what an entry makes of them.
 
-use super::Replica;
+use super::batch::Batch;
 use super::indexes::Move;
 use super::stage::{StagedChange, StagedRecord};
 use crate::record::{Document, First, Summary};
-use crate::store::Store;
 use crate::tables::records::{Changes, RecordKey};
 
 /// A record as changes of the group leave it.
@@ -42,7 +41,7 @@ impl Made {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl Batch {
     /// Takes in a change whose outcome was found out beforehand, and returns how many operations it means, or the
     /// change if nothing is known of it.
     pub(super) fn take_foreseen(

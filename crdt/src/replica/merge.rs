@@ -1,5 +1,6 @@
 //! Taking a bundle in, piece by piece: judged exactly as what comes over the network.
 
+use super::batch::{Batch, Context};
 use super::{Notice, Now, Replica};
 use crate::bundle::{Begin, Contents, Header};
 use crate::codec;
@@ -103,6 +104,17 @@ pub enum MergeError {
     Unwritable,
 }
 
+impl Batch {
+    /// Whether the author of an entry may be a member once what is staged is durable.
+    fn waits_for_members<S: Store>(&self, cx: Context<'_, S>, header: &EntryHeader) -> bool {
+        let members = cx.realms.members_of(header.realm);
+        let is_known = members.is_some_and(|m| m.get(&header.author.site).is_some());
+        let membership = header.realm.membership_space();
+        let is_staged = || self.stage.logs.keys().any(|(space, _)| *space == membership);
+        !is_known && is_staged()
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// Takes one piece of a bundle in, and makes durable what it brings. `maker`: who made the bundle, by its own word.
     pub fn merge(
@@ -138,7 +150,7 @@ impl<S: Store> Replica<S> {
             Ok(_) => Err(MergeError::Unwritable),
             Err(error) => Err(error),
         };
-        self.foresight = None;
+        self.batch.foresight = None;
         self.has_joined(maker);
         if is_end {
             self.issue_receipts_now(now)?;
@@ -186,7 +198,8 @@ impl<S: Store> Replica<S> {
         for (space, known) in &header.since {
             for item in known {
                 let (author, to) = (item.author, item.seq);
-                let from = self.log(*space, author).map_or(1, |row| row.seq + 1);
+                let row = self.batch.log(self.context(), *space, author);
+                let from = row.map_or(1, |row| row.seq + 1);
                 if from <= to {
                     missing.push(MissingEntries { author, from, to });
                 }
@@ -205,7 +218,7 @@ impl<S: Store> Replica<S> {
             return Err(MergeError::OtherNetwork { found, expected });
         }
         if self.realms.genesis().is_none() {
-            self.stage.genesis = Some(genesis);
+            self.batch.stage.genesis = Some(genesis);
         }
         Ok(Merged::default())
     }
@@ -215,10 +228,10 @@ impl<S: Store> Replica<S> {
             // Nobody can let another in without being in.
             return Ok(Merged::default());
         }
-        match self.may_take_up(&admission) {
+        match self.batch.may_take_up(self.context(), &admission) {
             Ok(Admitting::New) => {
                 let realm = admission.grant.realm;
-                self.stage.operations.push((realm, Operation::Admit(admission)));
+                self.batch.stage.operations.push((realm, Operation::Admit(admission)));
             }
             Ok(Admitting::AlreadyMember) => {}
             Err(reason) => return Err(MergeError::TicketRefused { reason }),
@@ -247,7 +260,7 @@ impl<S: Store> Replica<S> {
             {
                 return Ok(Err(MergeError::NotMember));
             }
-            if self.waits_for_members(&prepared.entry.header) {
+            if self.batch.waits_for_members(self.context(), &prepared.entry.header) {
                 self.commit()?;
             }
             let records = records_of(&prepared);
@@ -278,16 +291,7 @@ impl<S: Store> Replica<S> {
 
     /// Whether this site is a member once what is staged is durable, and makes it so.
     fn commits_member(&mut self) -> Result<bool, StoreError> {
-        Ok(!self.stage.is_empty() && self.commit()? && self.realms.is_member())
-    }
-
-    /// Whether the author of an entry may be a member once what is staged is durable.
-    fn waits_for_members(&self, header: &EntryHeader) -> bool {
-        let members = self.realms.members_of(header.realm);
-        let is_known = members.is_some_and(|m| m.get(&header.author.site).is_some());
-        let membership = header.realm.membership_space();
-        let is_staged = || self.stage.logs.keys().any(|(space, _)| *space == membership);
-        !is_known && is_staged()
+        Ok(!self.batch.stage.is_empty() && self.commit()? && self.realms.is_member())
     }
 
     fn has_joined(&mut self, by: SiteId) {
@@ -295,7 +299,7 @@ impl<S: Store> Replica<S> {
             return;
         }
         if let Some(ticket) = self.realms.take_ticket() {
-            self.notice(Notice::Joined { network: ticket.grant.realm, by });
+            self.outbox.notice(Notice::Joined { network: ticket.grant.realm, by });
         }
     }
 }

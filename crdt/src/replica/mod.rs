@@ -21,6 +21,7 @@
 mod accept;
 mod administration;
 mod admission;
+mod batch;
 mod commit;
 mod copies;
 mod decision;
@@ -39,6 +40,7 @@ mod introduction;
 pub(crate) mod logs;
 mod made;
 mod merge;
+mod outbox;
 mod output;
 mod peer;
 mod realms;
@@ -56,14 +58,9 @@ mod versions;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use crate::changes::RecentEntries;
-use crate::ids::{Author, Incarnation, SiteId, SiteKey, SpaceId};
-use crate::protocol::Gossip;
-use crate::record::Schema;
+use crate::ids::{Author, Incarnation, SiteId, SiteKey};
 use crate::store::{Store, StoreError};
-use crate::tables::records::RecordKey;
 
 pub use accept::Refusal;
 pub use admission::{InviteError, JoinError};
@@ -80,14 +77,12 @@ pub use replay::Progress;
 pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, Status};
 pub use write::{WriteError, Written};
 
+use batch::{Batch, Context};
 use copies::Lives;
-use documents::Documents;
-use foresight::Foresight;
-use indexes::Indexes;
 use intake::Taking;
+use outbox::Outbox;
 use peer::Peer;
 use repair::Losses;
-use stage::Stage;
 
 /// The moment of an input, as the caller's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,18 +114,9 @@ pub struct Replica<S: Store> {
     /// The newest payload format that it applies, and the one that it writes.
     payload_format: u8,
     realms: Realms,
-    stage: Stage,
-    /// What is found out beforehand of the entry that is taken in next.
-    foresight: Option<Foresight>,
+    batch: Batch,
     /// Answers whose entries are being taken in.
     taking: VecDeque<Taking>,
-    documents: Documents,
-    recent: RecentEntries,
-    /// Records that cannot be read here, with the reason; none, as a rule.
-    unreadable: BTreeMap<RecordKey, String>,
-    /// Those that were asked for since a schema was last written.
-    schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
-    indexes: Indexes,
     peers: BTreeMap<SiteId, Peer>,
     receipt_count: u64,
     /// See [`Replica::heard_receipts`].
@@ -143,9 +129,7 @@ pub struct Replica<S: Store> {
     timers: sync::Timers,
     random: sync::Random,
     request_count: u64,
-    outputs: VecDeque<Output>,
-    /// What is told of new entries behind the outputs; see [`Replica::output`].
-    news: Vec<(SpaceId, Gossip)>,
+    outbox: Outbox,
     now: Now,
 }
 
@@ -159,7 +143,7 @@ impl<S: Store> Replica<S> {
 
     /// Ends the group early where it holds too much in memory.
     fn commit_if_large(&mut self) -> Result<(), StoreError> {
-        if self.stage.is_large() {
+        if self.batch.stage.is_large() {
             self.commit()?;
         }
         Ok(())
@@ -167,13 +151,19 @@ impl<S: Store> Replica<S> {
 
     /// Whether what was taken in since the last commit is enough for one: more would let others wait too long.
     pub fn is_group_full(&self) -> bool {
-        self.stage.is_enough()
+        self.batch.stage.is_enough()
     }
 
     fn take(&mut self, input: Input) -> Result<(), StoreError> {
         match input {
-            Input::Write { id, space, transactions } => self.write(id, space, transactions),
-            Input::MergeDocument { id, space, merge } => self.merge_document(id, space, *merge),
+            Input::Write { id, space, transactions } => {
+                let (batch, cx, _) = self.parts();
+                batch.write(cx, id, space, transactions)
+            }
+            Input::MergeDocument { id, space, merge } => {
+                let (batch, cx, _) = self.parts();
+                batch.merge_document(cx, id, space, *merge)
+            }
             Input::PeerUp(site) => self.peer_up(site),
             Input::PeerDown(site) => {
                 self.peers.remove(&site);
@@ -198,10 +188,8 @@ impl<S: Store> Replica<S> {
 
     /// The next thing to do; `None` when all is done.
     pub fn output(&mut self) -> Option<Output> {
-        if self.outputs.is_empty() {
-            self.tell_news();
-        }
-        self.outputs.pop_front()
+        self.tell_news();
+        self.outbox.pop()
     }
 
     /// The storage.
@@ -245,7 +233,28 @@ impl<S: Store> Replica<S> {
         std::mem::take(&mut self.heard_receipts)
     }
 
-    fn notice(&mut self, notice: Notice) {
-        self.outputs.push_back(Output::Notice(notice));
+    /// The batch, with what it is judged by and where it says what the operator should read.
+    fn parts(&mut self) -> (&mut Batch, Context<'_, S>, &mut Outbox) {
+        let cx = Context {
+            store: &self.store,
+            realms: &self.realms,
+            key: &self.identity.key,
+            author: self.author,
+            payload_format: self.payload_format,
+            now: self.now,
+        };
+        (&mut self.batch, cx, &mut self.outbox)
+    }
+
+    /// What a batch is judged by.
+    fn context(&self) -> Context<'_, S> {
+        Context {
+            store: &self.store,
+            realms: &self.realms,
+            key: &self.identity.key,
+            author: self.author,
+            payload_format: self.payload_format,
+            now: self.now,
+        }
     }
 }

@@ -190,7 +190,7 @@ impl<S: Store> Replica<S> {
         if listed.len() > RECEIPT_LOGS_MAX {
             let mut placed = Vec::with_capacity(listed.len());
             for (author, seq) in listed {
-                let at = self.entry_row(space, author, seq)?.map(|row| row.position());
+                let at = self.context().entry_row(space, author, seq)?.map(|row| row.position());
                 placed.push((at, author, seq));
             }
             placed.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));

@@ -140,7 +140,7 @@ impl<S: Store> Replica<S> {
         self.losses.damaged = self.store.damaged();
         for ((space, author), (_, seq)) in self.losses.logs.clone() {
             if known.first(space, author) != Some(seq) {
-                self.notice(Notice::EntryLost { author, seq });
+                self.outbox.notice(Notice::EntryLost { author, seq });
             }
         }
         Ok(())
@@ -223,7 +223,7 @@ impl<S: Store> Replica<S> {
         let budget = ANSWER_BYTES_MAX.min(PULL_BYTES as usize);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for (author, seq) in lost.iter().take(LOST_ASKED_MAX) {
-            let Some(row) = self.entry_row(pull.space, *author, *seq)? else { continue };
+            let Some(row) = self.context().entry_row(pull.space, *author, *seq)? else { continue };
             let Some(entry) = self.read_entry(row.position())? else { continue };
             bytes += entry.bytes().len();
             if !entries.is_empty() && bytes > budget {
@@ -251,7 +251,7 @@ impl<S: Store> Replica<S> {
         let entries = match unpack_entries(packed) {
             Ok(entries) => entries,
             Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
+                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
                 return Ok(());
             }
         };
@@ -263,7 +263,7 @@ impl<S: Store> Replica<S> {
             match self.store.repair(at, &frame(FRAME_ENTRY, entry.bytes())) {
                 Ok(()) => {
                     let (author, seq) = (header.author, header.seq);
-                    self.notice(Notice::EntryRepaired { author, seq, from });
+                    self.outbox.notice(Notice::EntryRepaired { author, seq, from });
                 }
                 // Nothing is worse than before; the next pull asks again.
                 Err(StoreError::Unwritable { .. } | StoreError::Damaged { .. }) => {}

@@ -1,17 +1,15 @@
 //! Opening: the tables catch up with the journal, or are made anew from it.
 
 use super::accept::{Acceptance, Origin};
+use super::batch::Batch;
 use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE};
 use super::copies::Lives;
 use super::indexes::Indexes;
+use super::outbox::Outbox;
 use super::realms::Realms;
 use super::repair::Losses;
-use super::stage::Stage;
 use super::sync::{Random, Timers};
-use super::{
-    BTreeMap, Documents, Identity, Notice, Now, Output, Replica, VecDeque, gossip::Announced,
-};
-use crate::changes::RecentEntries;
+use super::{BTreeMap, Identity, Notice, Now, Output, Replica, VecDeque, gossip::Announced};
 use crate::codec;
 use crate::entry::{Entry, PAYLOAD_FORMAT};
 use crate::ids::{Author, Incarnation, SpaceId};
@@ -85,14 +83,8 @@ impl<S: Store> Replica<S> {
             author,
             payload_format,
             realms: Realms::new(author.site),
-            stage: Stage::default(),
-            foresight: None,
+            batch: Batch::new(Indexes::default()),
             taking: VecDeque::new(),
-            documents: Documents::new(),
-            recent: RecentEntries::new(),
-            unreadable: BTreeMap::new(),
-            schemas: BTreeMap::new(),
-            indexes: Indexes::default(),
             peers: BTreeMap::new(),
             receipt_count: 0,
             heard_receipts: BTreeMap::new(),
@@ -103,8 +95,7 @@ impl<S: Store> Replica<S> {
             timers: Timers::default(),
             random: Random::new(identity.seed),
             request_count: 0,
-            outputs: VecDeque::new(),
-            news: Vec::new(),
+            outbox: Outbox::default(),
             now,
             identity,
         };
@@ -126,7 +117,7 @@ impl<S: Store> Replica<S> {
 
     /// Reads what the tables say into memory.
     fn load(&mut self, ticket: Option<Ticket>, beside: Option<&Self>) -> Result<(), StoreError> {
-        self.indexes = Indexes::load(&self.store)?;
+        self.batch.indexes = Indexes::load(&self.store)?;
         let genesis: Option<Genesis> = row(&self.store, "genesis document", logs::GENESIS)?;
         let named = ticket.as_ref().map(|ticket| ticket.grant.realm);
         let network = genesis.as_ref().map(Genesis::network).or(named);
@@ -143,11 +134,11 @@ impl<S: Store> Replica<S> {
     }
 
     fn load_unreadable(&mut self) -> Result<(), StoreError> {
-        self.unreadable.clear();
+        self.batch.unreadable.clear();
         for space in self.realms.spaces() {
             walk(&self.store, &records::unreadable_of_space(space), None, |key, value| {
                 if let Some(key) = records::record_of_key(key) {
-                    self.unreadable.insert(key, decode_row("unreadable row", value)?);
+                    self.batch.unreadable.insert(key, decode_row("unreadable row", value)?);
                 }
                 Ok(true)
             })?;
@@ -161,11 +152,11 @@ impl<S: Store> Replica<S> {
         let ticket = self.realms.take_ticket();
         // What others said of what they hold is in no journal.
         let receipts = self.realms.clear();
-        self.drop_stage();
-        self.foresight = None;
-        self.documents.clear();
-        self.recent.clear();
-        self.unreadable.clear();
+        self.batch.drop_stage();
+        self.batch.foresight = None;
+        self.batch.documents.clear();
+        self.batch.recent.clear();
+        self.batch.unreadable.clear();
         self.author.incarnation = Incarnation(self.random.bytes());
         self.store.clear_tables()?;
         self.load(ticket, None)?;
@@ -198,8 +189,8 @@ impl<S: Store> Replica<S> {
         let versions = (logs::VERSIONS.to_vec(), Some(codec::encode(&self.versions())));
         self.store.apply(vec![versions], None)?;
         // Whoever became a member on the way is no news; that they are members is said once.
-        self.outputs.retain(|output| {
-            !matches!(
+        self.outbox.drop_where(|output| {
+            matches!(
                 output,
                 Output::Members(_)
                     | Output::Spaces(_)
@@ -271,7 +262,7 @@ impl<S: Store> Replica<S> {
             && self.realms.genesis().is_none()
         {
             self.learn_genesis(genesis.clone());
-            self.stage.genesis = Some(genesis);
+            self.batch.stage.genesis = Some(genesis);
         }
     }
 
@@ -280,7 +271,7 @@ impl<S: Store> Replica<S> {
             && self.realms.members_of(document.realm()).is_none()
         {
             self.enter_space(document.clone());
-            self.stage.spaces.push(document);
+            self.batch.stage.spaces.push(document);
         }
     }
 
@@ -324,7 +315,7 @@ impl<S: Store> Replica<S> {
             group.named.extend(past.map(|tip| ((space, membership, tip.author), tip.seq)));
         }
         // Entries after one of members may be by those whom it admits.
-        match header.space == membership || self.stage.is_large() {
+        match header.space == membership || self.batch.stage.is_large() {
             true => self.show_group(group, Some(position)),
             false => Ok(()),
         }
@@ -337,7 +328,7 @@ impl<S: Store> Replica<S> {
     ) -> Result<(), StoreError> {
         let Group { positions, named } = std::mem::take(group);
         self.show(&positions, applied, &named)?;
-        self.drop_stage_to_cache();
+        self.batch.drop_stage_to_cache();
         Ok(())
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Notice;
+use super::batch::{Batch, Context};
 use super::commit::Named;
 use super::foresight::Foresight;
+use super::outbox::Outbox;
 use super::stage::{Stage, StagedChange, StagedEntry};
-use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::digest::record_hash;
 use crate::entry::EntryId;
@@ -17,15 +19,15 @@ use crate::store::{Position, ReadStore, RowWrite, Store, StoreError};
 use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
 use crate::tables::records::{self, ChangeAt, Changes, CollectionRow, RecordKey, RecordRow};
 
-impl<S: Store> Replica<S> {
-    /// The rows of a group whose entries are at `positions`, and the same in memory. `applied`: how far the journal
-    /// then shows.
-    pub(super) fn show(
+impl Batch {
+    /// The rows of the batch, once its entries are at `positions`.
+    pub(super) fn rows<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         positions: &[Position],
-        applied: Option<Position>,
         named: &Named,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<RowWrite>, StoreError> {
         let mut rows: Vec<RowWrite> = Vec::new();
         if let Some(genesis) = &self.stage.genesis {
             rows.push((logs::GENESIS.to_vec(), Some(codec::encode(genesis))));
@@ -49,13 +51,14 @@ impl<S: Store> Replica<S> {
         for ((space, of, author), seq) in named {
             rows.push((logs::named(*space, *of, *author), Some(codec::encode(seq))));
         }
-        self.record_rows(positions, &mut rows)?;
-        self.store.apply(rows, applied)?;
-        self.remember(named)
+        self.record_rows(cx, out, positions, &mut rows)?;
+        Ok(rows)
     }
 
-    fn record_rows(
+    fn record_rows<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         positions: &[Position],
         rows: &mut Vec<RowWrite>,
     ) -> Result<(), StoreError> {
@@ -66,13 +69,13 @@ impl<S: Store> Replica<S> {
         for (key, made) in made {
             let Some(made) = made else { continue };
             forget_foreseen(&mut self.foresight, key);
-            let totals = totals.of(&self.store, key)?;
+            let totals = totals.of(cx.store, key)?;
             let is_first = made.before.is_none() && made.changes.len() == 1;
             let (mut before, mut after) = (made.before, Some(made.summary));
             let event = match self.indexes.is_of_events(key) && !is_first {
                 true => {
                     let told = (&mut before, &mut after);
-                    Some(event_rows(&self.store, key, &made.changes, &places, told, rows)?)
+                    Some(event_rows(cx.store, key, &made.changes, &places, told, rows)?)
                 }
                 false => None,
             };
@@ -89,7 +92,7 @@ impl<S: Store> Replica<S> {
                     Some(moves) => moves,
                     None => {
                         let is_new = made.before.is_none();
-                        let before = if is_new { None } else { read::record(&self.store, key)? };
+                        let before = if is_new { None } else { read::record(cx.store, key)? };
                         self.indexes.follow(key, before.as_ref(), &row.view()?, rows)
                     }
                 };
@@ -102,7 +105,7 @@ impl<S: Store> Replica<S> {
                 continue;
             }
             forget_foreseen(&mut self.foresight, key);
-            let totals = totals.of(&self.store, key)?;
+            let totals = totals.of(cx.store, key)?;
             let is_first = record.before.is_none() && record.changes.len() == 1;
             let is_event = self.indexes.is_of_events(key) && !is_first && record.document.is_ok();
             let (mut shown_before, mut shown) = (record.before, None);
@@ -112,7 +115,7 @@ impl<S: Store> Replica<S> {
             let event = match is_event {
                 true => {
                     let told = (&mut shown_before, &mut shown);
-                    Some(event_rows(&self.store, key, &record.changes, &places, told, rows)?)
+                    Some(event_rows(cx.store, key, &record.changes, &places, told, rows)?)
                 }
                 false => None,
             };
@@ -126,7 +129,7 @@ impl<S: Store> Replica<S> {
                     let row = RecordRow { changes, live: &live, first: first.as_deref() };
                     rows.push((key.record(), Some(row.encode())));
                     if self.indexes.concerns(key) {
-                        let before = read::record(&self.store, key)?;
+                        let before = read::record(cx.store, key)?;
                         let view = event.as_ref().map_or_else(|| document.view(), Firsts::view);
                         let moves = self.indexes.follow(key, before.as_ref(), &view, rows);
                         self.indexes.make(key, moves, rows);
@@ -145,29 +148,30 @@ impl<S: Store> Replica<S> {
             }
         }
         for (space, collection) in self.indexes.take_ended() {
-            self.show_as_records(space, &collection, &mut totals, rows)?;
+            self.show_as_records(cx, space, &collection, &mut totals, rows)?;
         }
         rows.extend(totals.rows());
-        self.outputs.extend(notices.into_iter().map(Output::Notice));
+        notices.into_iter().for_each(|notice| out.notice(notice));
         Ok(())
     }
 
     /// Shows the records of a collection that is one of events no more by all their changes. No program of today writes
     /// such a schema where there are records.
-    fn show_as_records(
+    fn show_as_records<S: Store>(
         &self,
+        cx: Context<'_, S>,
         space: SpaceId,
         collection: &str,
         totals: &mut Totals,
         rows: &mut Vec<RowWrite>,
     ) -> Result<(), StoreError> {
-        read::each_row(&self.store, space, collection, None, |id, row| {
+        read::each_row(cx.store, space, collection, None, |id, row| {
             let key = RecordKey { space, collection: collection.to_owned(), id: id.to_owned() };
             let is_staged =
                 self.stage.made.contains_key(&key) || self.stage.records.contains_key(&key);
             if row.first.is_some() && !is_staged {
                 let is_deleted = (row.view()?.deleted, row.whole_view()?.deleted);
-                totals.of(&self.store, &key)?.move_one(is_deleted.0, is_deleted.1);
+                totals.of(cx.store, &key)?.move_one(is_deleted.0, is_deleted.1);
                 rows.push((key.record(), Some(RecordRow { first: None, ..row }.encode())));
                 rows.push((key.altered(), None));
             }

@@ -28,7 +28,7 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
             Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
+                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
                 return Ok(());
             }
         };
@@ -61,7 +61,7 @@ impl<S: Store> Replica<S> {
     }
 
     fn respond(&mut self, token: u64, answer: &Answer) {
-        self.outputs.push_back(Output::Respond { token, body: codec::encode(answer) });
+        self.outbox.push(Output::Respond { token, body: codec::encode(answer) });
     }
 
     /// The answer, and how many new entries are in it.
@@ -137,20 +137,21 @@ impl<S: Store> Replica<S> {
         author: Author,
         seq: u64,
     ) -> Result<Option<(Position, Author, u64)>, StoreError> {
-        let row = self.entry_row(space, author, seq)?;
+        let row = self.context().entry_row(space, author, seq)?;
         Ok(row.map(|row| (row.position(), author, seq)))
     }
 
     /// Whether this replica holds a log as far as another does.
     fn holds(&self, space: SpaceId, item: &Known) -> bool {
-        self.log(space, item.author).is_some_and(|row| row.seq >= item.seq)
+        let row = self.batch.log(self.context(), space, item.author);
+        row.is_some_and(|row| row.seq >= item.seq)
     }
 
     /// The logs of which the other side holds another entry under a number that is held here too.
     fn diverged(&self, space: SpaceId, known: &[Known]) -> Result<Vec<Author>, StoreError> {
         let mut diverged = Vec::new();
         for item in known {
-            let held = self.held_hash(space, item.author, item.seq)?;
+            let held = self.batch.held_hash(self.context(), space, item.author, item.seq)?;
             if held.is_some_and(|hash| !item.names(&hash)) {
                 diverged.push(item.author);
             }

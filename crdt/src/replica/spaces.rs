@@ -56,12 +56,12 @@ impl<S: Store> Replica<S> {
 
     /// Says which private spaces are held.
     pub(super) fn tell_spaces(&mut self) {
-        self.outputs.push_back(Output::Spaces(self.realms.private_spaces()));
+        self.outbox.push(Output::Spaces(self.realms.private_spaces()));
     }
 
     /// Whether there is room for another private space.
     pub(super) fn has_room_for_space(&self) -> bool {
-        self.realms.private().count() + self.stage.spaces.len() < SPACES_MAX
+        self.realms.private().count() + self.batch.stage.spaces.len() < SPACES_MAX
     }
 
     /// What a site that shares private spaces with this one may not know of them: all that it takes to enter them.
@@ -117,15 +117,15 @@ impl<S: Store> Replica<S> {
             let entries = unpack_entries(&entries).unwrap_or_default();
             if self.realms.get(realm).is_none() {
                 if let Err(reason) = self.may_enter(&document, &entries) {
-                    self.notice(Notice::Refused { from, reason: reason.to_owned() });
+                    self.outbox.notice(Notice::Refused { from, reason: reason.to_owned() });
                     continue;
                 }
                 let name = document.name.clone();
-                self.stage.spaces.push(document);
+                self.batch.stage.spaces.push(document);
                 if !self.commit()? {
                     return Ok(());
                 }
-                self.notice(Notice::SpaceEntered { name, realm });
+                self.outbox.notice(Notice::SpaceEntered { name, realm });
             }
             self.take_membership_entries(realm, &entries)?;
             self.pull(from, realm.membership_space());
@@ -182,17 +182,15 @@ impl<S: Store> Replica<S> {
     /// As an admin of private spaces, shuts out of them who is no member of the network any more.
     pub(super) fn follow_revocations(&mut self) {
         let revoked = self.realms.revocations_to_follow(self.decider());
-        self.stage.operations.extend(revoked);
+        self.batch.stage.operations.extend(revoked);
     }
 
     /// Spreads something new of a space: by its topic where all members hold it, and else to each connected site of it.
     pub(super) fn inform(&mut self, space: SpaceId, gossip: &Gossip) {
         let Some(realm) = self.realms.realm_of(space) else { return };
         if self.realms.is_network(realm) {
-            self.outputs.push_back(Output::Publish {
-                topic: topic(realm, space),
-                data: codec::encode(gossip),
-            });
+            self.outbox
+                .push(Output::Publish { topic: topic(realm, space), data: codec::encode(gossip) });
             return;
         }
         let author = match gossip {
@@ -221,7 +219,7 @@ impl<S: Store> Replica<S> {
         let id = self.request_count;
         told.in_flight = Some(id);
         let body = codec::encode(&Request::Tell(gossip));
-        self.outputs.push_back(Output::Request { to, id, body });
+        self.outbox.push(Output::Request { to, id, body });
     }
 
     /// Asks and tells a site nothing more of the spaces of a root that it is out of; what waits to be said is not.
@@ -233,8 +231,8 @@ impl<S: Store> Replica<S> {
             ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
             ended.extend(peer.told.remove(&space).and_then(|told| told.in_flight));
         }
-        self.outputs.retain(|output| {
-            !matches!(output, Output::Request { to, id, .. } if *to == with && ended.contains(id))
+        self.outbox.drop_where(|output| {
+            matches!(output, Output::Request { to, id, .. } if *to == with && ended.contains(id))
         });
     }
 

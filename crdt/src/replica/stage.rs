@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::Output;
+use super::batch::{Batch, Context};
 use super::documents::Kept;
 use super::foresight::Foresight;
 use super::made::Made;
 use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
-use super::{Output, Replica};
 use crate::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
@@ -273,16 +274,20 @@ impl Mark {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl Batch {
     /// The record as the group sees it, read from the store on first use.
-    pub(super) fn staged(&mut self, key: &RecordKey) -> Result<&mut StagedRecord, StoreError> {
+    pub(super) fn staged<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        key: &RecordKey,
+    ) -> Result<&mut StagedRecord, StoreError> {
         if key.collection == SCHEMA_COLLECTION {
             self.schemas.clear();
         }
         if !self.stage.records.contains_key(key) {
             let record = match self.stage.made.get_mut(key).and_then(Option::take) {
                 Some(made) => made.load(),
-                None => self.load_record(key)?,
+                None => self.load_record(cx, key)?,
             };
             self.stage.records.insert(key.clone(), record);
         }
@@ -293,22 +298,27 @@ impl<S: Store> Replica<S> {
     }
 
     /// As [`Replica::staged`], and remembers in `mark` where the record stood.
-    pub(super) fn staged_with(
+    pub(super) fn staged_with<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         key: &RecordKey,
         mark: &mut Mark,
     ) -> Result<&mut StagedRecord, StoreError> {
-        let record = self.staged(key)?;
+        let record = self.staged(cx, key)?;
         let count = record.changes.len();
         mark.touch(key, count);
         Ok(record)
     }
 
-    pub(super) fn load_record(&mut self, key: &RecordKey) -> Result<StagedRecord, StoreError> {
+    pub(super) fn load_record<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        key: &RecordKey,
+    ) -> Result<StagedRecord, StoreError> {
         if let Some(Kept { document, changes }) = self.documents.pop(key) {
             return Ok(StagedRecord::stored(Ok(document), changes));
         }
-        let stored = self.store.get(&key.record())?;
+        let stored = cx.store.get(&key.record())?;
         let (document, places) = match &stored {
             Some(value) => {
                 let row = RecordRow::decode(value)?;
@@ -323,13 +333,17 @@ impl<S: Store> Replica<S> {
     }
 
     /// Whether nobody has written a record, as the group sees it.
-    pub(super) fn is_new(&self, key: &RecordKey) -> Result<bool, StoreError> {
+    pub(super) fn is_new<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        key: &RecordKey,
+    ) -> Result<bool, StoreError> {
         let is_known = self.stage.records.contains_key(key)
             || self.stage.made.contains_key(key)
             || self.documents.contains(key)
             || self.unreadable.contains_key(key);
         let is_vacant = || self.stage.vacancy.as_ref().is_some_and(|vacancy| vacancy.holds(key));
-        Ok(!is_known && (is_vacant() || self.store.get(&key.record())?.is_none()))
+        Ok(!is_known && (is_vacant() || cx.store.get(&key.record())?.is_none()))
     }
 
     /// Takes in the first change of a record that [`Replica::is_new`].
@@ -344,8 +358,9 @@ impl<S: Store> Replica<S> {
     ///
     /// Merging can fail only by a fault of this program; the record is then unreadable here, while the change
     /// counts as everywhere else.
-    pub(super) fn take_change(
+    pub(super) fn take_change<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         key: &RecordKey,
         change: StagedChange,
         reading: Option<Reading>,
@@ -357,7 +372,7 @@ impl<S: Store> Replica<S> {
         };
         let reading = reading.unwrap_or_else(|| Reading::of(&change.change, change.actor));
         let parsed = match reading {
-            Reading::First(first) if self.is_new(key)? => {
+            Reading::First(first) if self.is_new(cx, key)? => {
                 let operations = first.operations;
                 self.take_first(key.clone(), change, first);
                 return Ok(operations);
@@ -367,11 +382,11 @@ impl<S: Store> Replica<S> {
         };
         let parsed = parsed.map_err(|fault| NotTaken::Verdict(Verdict::Fault(fault)))?;
         let operations = parsed.operations();
-        let mut record = self.staged_with(key, mark)?;
+        let mut record = self.staged_with(cx, key, mark)?;
         let mut judged = record.judge(&parsed);
         if let Some(Err(Verdict::NeedsHistory)) = judged {
-            self.load_history(key)?;
-            record = self.staged(key)?;
+            self.load_history(cx, key)?;
+            record = self.staged(cx, key)?;
             judged = record.judge(&parsed);
         }
         if let (Ok(document), Some(judged)) = (&mut record.document, judged)
@@ -384,7 +399,11 @@ impl<S: Store> Replica<S> {
     }
 
     /// Puts every record back to where it stood when `mark` first met it.
-    pub(super) fn roll_back(&mut self, mark: Mark) -> Result<(), StoreError> {
+    pub(super) fn roll_back<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        mark: Mark,
+    ) -> Result<(), StoreError> {
         self.schemas.clear();
         // It was of the attempt alone.
         self.stage.foreseen = None;
@@ -403,7 +422,7 @@ impl<S: Store> Replica<S> {
             for change in changes {
                 let parsed = Reading::Parsed(change.change.parse(change.actor));
                 let mut mark = self.stage.mark();
-                match self.take_change(&key, change, Some(parsed), &mut mark) {
+                match self.take_change(cx, &key, change, Some(parsed), &mut mark) {
                     Ok(_) | Err(NotTaken::Verdict(_) | NotTaken::Damaged) => {}
                     Err(NotTaken::Store(error)) => return Err(error),
                 }
@@ -420,14 +439,20 @@ impl<S: Store> Replica<S> {
     }
 
     /// The tip of a log as the group sees it.
-    pub(super) fn log(&self, space: SpaceId, author: Author) -> Option<LogRow> {
+    pub(super) fn log<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        space: SpaceId,
+        author: Author,
+    ) -> Option<LogRow> {
         let staged = self.stage.logs.get(&(space, author)).copied();
-        staged.or_else(|| self.realms.logs(space)?.rows.get(&author).copied())
+        staged.or_else(|| cx.realms.logs(space)?.rows.get(&author).copied())
     }
 
     /// The schema of a collection as the group sees it.
-    pub(super) fn schema(
+    pub(super) fn schema<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         space: SpaceId,
         collection: &str,
     ) -> Result<Option<Arc<Schema>>, StoreError> {
@@ -439,8 +464,10 @@ impl<S: Store> Replica<S> {
         let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
         let is_staged = self.stage.made.contains_key(&key) || self.stage.records.contains_key(&key);
         let schema = match is_staged {
-            true => self.staged(&key)?.document.as_ref().ok().and_then(|d| Schema::of(&d.view())),
-            false => read::schema(&self.store, space, collection)?,
+            true => {
+                self.staged(cx, &key)?.document.as_ref().ok().and_then(|d| Schema::of(&d.view()))
+            }
+            false => read::schema(cx.store, space, collection)?,
         };
         let schema = schema.map(Arc::new);
         self.schemas.entry(space).or_default().insert(key.id, schema.clone());

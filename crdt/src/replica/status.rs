@@ -151,13 +151,13 @@ impl<S: Store> Replica<S> {
     /// What is held in memory now.
     pub fn footprint(&self) -> Footprint {
         Footprint {
-            staged_entries: self.stage.entries.len(),
-            staged_bytes: self.stage.bytes,
-            documents: self.documents.count(),
+            staged_entries: self.batch.stage.entries.len(),
+            staged_bytes: self.batch.stage.bytes,
+            documents: self.batch.documents.count(),
             peers: self.peers.len(),
             pulls: self.peers.values().map(Peer::pull_count).sum(),
             announcements: self.announced.count(),
-            outputs: self.outputs.len() + self.news.len(),
+            outputs: self.outbox.len(),
         }
     }
 
@@ -182,7 +182,7 @@ impl<S: Store> Replica<S> {
             entries_lost: self.losses.count(),
             forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
             sites: sites.unwrap_or_default(),
-            indexes: self.indexes.status(),
+            indexes: self.batch.indexes.status(),
             revoked_by: realms.revoked_by(),
             revoked: realms.revoked_sites(),
             former: realms.members().map(Members::former).unwrap_or_default(),

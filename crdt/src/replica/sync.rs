@@ -136,7 +136,8 @@ impl<S: Store> Replica<S> {
         let held = known.iter().map(|item| (item.author, item.seq)).collect();
         for item in &mut known {
             if let Some(seq) = checked.get(&item.author)
-                && let Some(hash) = self.held_hash(space, item.author, *seq)?
+                && let Some(hash) =
+                    self.batch.held_hash(self.context(), space, item.author, *seq)?
             {
                 *item = Known { seq: *seq, check: hash.short(), ..item.clone() };
             }
@@ -227,7 +228,7 @@ impl<S: Store> Replica<S> {
         state.retry_ms = None;
         let bytes_max = if self.is_unwritable { TRIAL_BYTES } else { PULL_BYTES };
         let pull = Request::Pull(Pull { space, have, receipts, shared, bytes_max });
-        self.outputs.push_back(Output::Request { to: from, id, body: codec::encode(&pull) });
+        self.outbox.push(Output::Request { to: from, id, body: codec::encode(&pull) });
     }
 
     /// Pulls what another site has shown to hold; at once, unless a pull has only just failed to bring it.
@@ -262,12 +263,12 @@ impl<S: Store> Replica<S> {
             return Ok(());
         }
         let Some((space, request)) = self.end_pull(from, id) else { return Ok(()) };
-        self.stage.after.push(After::GoOn { with: from });
+        self.batch.stage.after.push(After::GoOn { with: from });
         let asked = request.asked;
         let answer: Answer = match codec::decode("answer to a pull", body) {
             Ok(answer) => answer,
             Err(error) => {
-                self.notice(Notice::Refused { from, reason: error.to_string() });
+                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
                 return Ok(());
             }
         };
@@ -311,7 +312,7 @@ impl<S: Store> Replica<S> {
         until: Vec<Known>,
     ) {
         let logs = self.realms.logs(space);
-        let staged = &self.stage.logs;
+        let staged = &self.batch.stage.logs;
         let held = |author: &Author| {
             let row = staged.get(&(space, *author));
             let row = row.or_else(|| logs.and_then(|logs| logs.rows.get(author)));
@@ -325,7 +326,7 @@ impl<S: Store> Replica<S> {
             state.halt();
         }
         self.pull_ahead(from, space);
-        self.outputs.push_back(Output::Prepare(Job { from, id, packed }));
+        self.outbox.push(Output::Prepare(Job { from, id, packed }));
     }
 
     /// Takes in one entry that a peer sent, and says how it was judged.
@@ -336,18 +337,20 @@ impl<S: Store> Replica<S> {
         by_gossip: bool,
     ) -> Result<Acceptance, StoreError> {
         let origin = Origin::Peer { by_gossip };
-        let mut against = self.judge_header(&prepared, origin)?;
+        let (batch, cx, _) = self.parts();
+        let mut against = batch.judge_header(cx, &prepared, origin)?;
         if let Some(Acceptance::Fork { .. }) = against {
             self.found_fork(&prepared.entry)?;
             // It may be the one that stands.
-            against = self.judge_header(&prepared, origin)?;
+            let (batch, cx, _) = self.parts();
+            against = batch.judge_header(cx, &prepared, origin)?;
         }
         let acceptance = match against {
             Some(acceptance) => acceptance,
             None => self.judge_content(prepared, origin)?,
         };
         if let Acceptance::Refused(refusal) = &acceptance {
-            self.notice(Notice::Refused { from, reason: refusal.to_string() });
+            self.outbox.notice(Notice::Refused { from, reason: refusal.to_string() });
         }
         Ok(acceptance)
     }
@@ -407,7 +410,7 @@ impl<S: Store> Replica<S> {
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         if let Some(state) = state.filter(|state| state.again) {
             state.again = false;
-            self.stage.after.push(After::Pull { from, space });
+            self.batch.stage.after.push(After::Pull { from, space });
         }
     }
 

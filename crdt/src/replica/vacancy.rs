@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::Replica;
+use super::batch::{Batch, Context};
 use crate::ids::SpaceId;
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
@@ -31,12 +31,13 @@ impl Vacancy {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl Batch {
     /// Looks whether the store has anything between the least and the greatest of these records, by collection and id;
     /// of other collections than theirs nothing is known then. Counts until the group ends: before it, the store does
     /// not change.
-    pub(super) fn find_vacancy<'a>(
+    pub(super) fn find_vacancy<'a, S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         space: SpaceId,
         written: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), StoreError> {
@@ -49,7 +50,7 @@ impl<S: Store> Replica<S> {
         }
         let mut stretches = BTreeMap::new();
         for (collection, (count, least, greatest)) in spans {
-            if count >= RECORDS_MIN && self.is_vacant(space, collection, least, greatest)? {
+            if count >= RECORDS_MIN && self.is_vacant(cx, space, collection, least, greatest)? {
                 stretches.insert(collection.to_owned(), least.to_owned()..=greatest.to_owned());
             }
         }
@@ -57,8 +58,9 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    fn is_vacant(
+    fn is_vacant<S: Store>(
         &self,
+        cx: Context<'_, S>,
         space: SpaceId,
         collection: &str,
         least: &str,
@@ -67,7 +69,7 @@ impl<S: Store> Replica<S> {
         let prefix = records::records(space, collection);
         // The key that follows the greatest one.
         let behind = [&prefix, greatest.as_bytes(), &[0]].concat();
-        let last = self.store.scan_back(&prefix, Some(&behind), 1)?;
+        let last = cx.store.scan_back(&prefix, Some(&behind), 1)?;
         let least = [&prefix, least.as_bytes()].concat();
         Ok(last.first().is_none_or(|(key, _)| *key < least))
     }

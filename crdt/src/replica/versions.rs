@@ -1,6 +1,6 @@
 //! Records as they were at a version, for edits that build on it.
 
-use super::Replica;
+use super::batch::{Batch, Context};
 use super::stage::{Mark, NotTaken};
 use super::write::{Stop, WriteError};
 use crate::changes;
@@ -8,20 +8,21 @@ use crate::record::{Document, Unreadable, Version};
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
-impl<S: Store> Replica<S> {
+impl Batch {
     /// The record as `version` has it, and the staged one with its whole history; `None`: it is of that version, or cannot
     /// be read here.
-    pub(super) fn at_version(
+    pub(super) fn at_version<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         key: &RecordKey,
         version: &Version,
         mark: &mut Mark,
     ) -> Result<Option<Document>, Stop> {
-        let record = self.staged_with(key, mark)?;
+        let record = self.staged_with(cx, key, mark)?;
         match &record.document {
             Ok(document) if document.is_of(version) => return Ok(None),
             Ok(document) if document.is_whole() => {}
-            Ok(_) => self.load_history(key).map_err(|stop| not_loaded(key, stop))?,
+            Ok(_) => self.load_history(cx, key).map_err(|stop| not_loaded(key, stop))?,
             Err(_) => return Ok(None),
         }
         let Some(record) = self.stage.records.get(key) else { return Ok(None) };
@@ -35,8 +36,8 @@ impl<S: Store> Replica<S> {
             return Ok(Some(seen));
         }
         let broken = |error: Unreadable| unreadable(key, error.to_string());
-        for place in changes::places(&self.store, key, &record.places)? {
-            let read = self.recent.at(&self.store, place);
+        for place in changes::places(cx.store, key, &record.places)? {
+            let read = self.recent.at(cx.store, place);
             let (actor, change, _) = read.map_err(|error| not_loaded(key, error.into()))?;
             if seen.extend_to(&reach, actor, change).map_err(broken)? {
                 return Ok(Some(seen));

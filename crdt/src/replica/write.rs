@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
+use super::batch::{Batch, Context};
 use super::stage::{
     Mark, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedRecord, StagedWrite, WrittenIn,
 };
-use super::{LocalTransaction, RecordEdit, Replica};
+use super::{LocalTransaction, RecordEdit};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{RealmId, SpaceId};
@@ -229,26 +230,28 @@ impl<E: Into<WriteError>> From<E> for Stop {
     }
 }
 
-impl<S: Store> Replica<S> {
-    pub(super) fn write(
+impl Batch {
+    /// Takes local transactions in, each on its own.
+    pub(super) fn write<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         id: u64,
         space: Option<SpaceId>,
         transactions: Vec<LocalTransaction>,
     ) -> Result<(), StoreError> {
-        if let Some(space) = space.or_else(|| self.realms.network().map(|realm| realm.main_space()))
-        {
+        let main = || cx.realms.network().map(|network| network.main_space());
+        if let Some(space) = space.or_else(main) {
             let edits = transactions.iter().flat_map(|transaction| &transaction.edits);
             let addresses = edits.map(|edit| (edit.collection.as_str(), edit.id.as_str()));
-            self.find_vacancy(space, addresses)?;
+            self.find_vacancy(cx, space, addresses)?;
         }
         let mut results = Vec::with_capacity(transactions.len());
         for transaction in transactions {
             let mut mark = self.stage.mark();
-            let result = match self.stage_transaction(space, transaction, &mut mark) {
+            let result = match self.stage_transaction(cx, space, transaction, &mut mark) {
                 Ok(written) => Ok(written),
                 Err(Stop::Write(error)) => {
-                    self.roll_back(mark)?;
+                    self.roll_back(cx, mark)?;
                     Err(error)
                 }
                 Err(Stop::Store(error)) => return Err(error),
@@ -259,15 +262,16 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    fn stage_transaction(
+    fn stage_transaction<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         space: Option<SpaceId>,
         transaction: LocalTransaction,
         mark: &mut Mark,
     ) -> Result<StagedWrite, Stop> {
-        let realm = self.writable_realm(space)?;
+        let realm = cx.realms.writable(space)?;
         let space = realm.main_space();
-        if let Some(before) = self.written_before(realm, space, &transaction)? {
+        if let Some(before) = self.written_before(cx, realm, space, &transaction)? {
             return Ok(StagedWrite { hashes: Vec::new(), written_in: before, is_repeat: true });
         }
         let (mut changes, mut operations) = (Vec::new(), 0);
@@ -276,7 +280,7 @@ impl<S: Store> Replica<S> {
         let mut hashes = Vec::with_capacity(edit_count);
         for (edit, nth) in transaction.edits.into_iter().zip(0..) {
             let place = Place::Local { transaction: number, change: changes.len() as u32 };
-            let staged = self.stage_edit(space, edit, place, mark);
+            let staged = self.stage_edit(cx, space, edit, place, mark);
             let staged =
                 if edit_count > 1 { staged.map_err(|stop| stop.of_edit(nth)) } else { staged };
             let staged = staged?;
@@ -309,40 +313,10 @@ impl<S: Store> Replica<S> {
         Ok(StagedWrite { hashes, written_in, is_repeat: false })
     }
 
-    /// The root of a space whose records this site may write.
-    pub(super) fn writable_realm(&self, space: Option<SpaceId>) -> Result<RealmId, WriteError> {
-        let network = self.realms.network().ok_or(WriteError::NoNetwork)?;
-        let realm = match space {
-            Some(space) => self.realms.realm_of(space).ok_or(WriteError::UnknownSpace)?,
-            None => network,
-        };
-        self.demand_role(realm, Role::Writer, "records")?;
-        Ok(realm)
-    }
-
-    fn demand_role(
-        &self,
-        realm: RealmId,
-        needed: Role,
-        what: &'static str,
-    ) -> Result<(), WriteError> {
-        if let Some(by) = self.realms.revoked_by() {
-            return Err(WriteError::Revoked { by: self.realms.name_of(by) });
-        }
-        if let Some(by) = self.realms.revoked_from(realm) {
-            let left = by == self.site();
-            return Err(WriteError::OutOfSpace { left, by: self.realms.name_of(by) });
-        }
-        match self.realms.role_in(realm) {
-            Some(role) if role >= needed => Ok(()),
-            Some(role) => Err(WriteError::Role { what, needed, role }),
-            None => Err(WriteError::NoNetwork),
-        }
-    }
-
     /// Where a transaction of the same origin is, if there is one.
-    fn written_before(
+    fn written_before<S: Store>(
         &self,
+        cx: Context<'_, S>,
         realm: RealmId,
         space: SpaceId,
         transaction: &LocalTransaction,
@@ -371,12 +345,12 @@ impl<S: Store> Replica<S> {
         if let Some((written_in, _)) = staged().find(|(_, staged)| *staged == origin) {
             return Ok(Some(written_in));
         }
-        let held: Option<EntryId> = row(&self.store, "origin", &records::origin(space, origin))?;
+        let held: Option<EntryId> = row(cx.store, "origin", &records::origin(space, origin))?;
         if held.is_none()
             && let Some(key) = origin.key()
         {
             let under_key = |other: &Origin| other.key().as_ref() == Some(&key);
-            let rows = self.store.scan(&records::origin(space, &key), None, 1)?;
+            let rows = cx.store.scan(&records::origin(space, &key), None, 1)?;
             if !rows.is_empty() || staged().any(|(_, staged)| under_key(staged)) {
                 return Err(WriteError::OriginReused.into());
             }
@@ -384,8 +358,9 @@ impl<S: Store> Replica<S> {
         Ok(held.map(WrittenIn::Entry))
     }
 
-    fn stage_edit(
+    fn stage_edit<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         space: SpaceId,
         edit: RecordEdit,
         place: Place,
@@ -396,36 +371,36 @@ impl<S: Store> Replica<S> {
         check_record_id(&id)?;
         let is_schema = collection == SCHEMA_COLLECTION;
         let schema = if is_schema {
-            let realm = self.realms.realm_of(space).ok_or(WriteError::UnknownSpace)?;
-            self.demand_role(realm, Role::Admin, "schemas")?;
+            let realm = cx.realms.realm_of(space).ok_or(WriteError::UnknownSpace)?;
+            cx.realms.require_role(realm, Role::Admin, "schemas")?;
             check_collection(&id)?;
             edit = edit.of_schema();
             Some(Arc::new(Schema::of_schemas()))
         } else {
-            self.schema(space, &collection)?
+            self.schema(cx, space, &collection)?
         };
-        let actor = ActorBytes(self.author.actor());
-        let time_ms = self.now.wall_ms;
+        let actor = ActorBytes(cx.author.actor());
+        let time_ms = cx.now.wall_ms;
         let key = RecordKey { space, collection, id };
         if schema.as_ref().is_some_and(|schema| schema.is_of_events()) {
-            match self.edit_of_event(&key, edit, expected.as_ref(), mark)? {
+            match self.edit_of_event(cx, &key, edit, expected.as_ref(), mark)? {
                 Some(stored) => edit = stored,
                 None => return Ok(None),
             }
         }
         let on_nothing = builds_on.as_ref().is_none_or(|version| *version == Version::default());
-        if !is_schema && expected.is_none() && on_nothing && self.is_new(&key)? {
+        if !is_schema && expected.is_none() && on_nothing && self.is_new(cx, &key)? {
             let begun = match drafted.and_then(|drafted| drafted.begun(actor, schema.as_ref())) {
                 Some(begun) => Some(begun),
                 None => begin(actor, time_ms, &edit, schema.as_deref())?,
             };
-            return self.begin_record(key, begun, place, mark);
+            return self.begin_record(cx, key, begun, place, mark);
         }
         let seen = match &builds_on {
-            Some(version) => self.at_version(&key, version, mark)?,
+            Some(version) => self.at_version(cx, &key, version, mark)?,
             None => None,
         };
-        let record = self.staged_with(&key, mark)?;
+        let record = self.staged_with(cx, &key, mark)?;
         let document = match &mut record.document {
             Ok(document) => document,
             Err(reason) => {
@@ -453,21 +428,22 @@ impl<S: Store> Replica<S> {
         if is_schema {
             let after = document.view();
             validate_schema_edit(before.as_ref(), &after)?;
-            self.check_events_fixed(&key, before.as_ref(), &after)?;
+            self.check_events_fixed(cx, &key, before.as_ref(), &after)?;
         }
         let write = RecordWrite { collection: key.collection, id: key.id, change };
         Ok(Some(StagedEdit { write, hash, operations }))
     }
 
     /// The first edit of a record that nobody has written.
-    fn begin_record(
+    fn begin_record<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         key: RecordKey,
         begun: Option<(Edited, Begun)>,
         place: Place,
         mark: &mut Mark,
     ) -> Result<Option<StagedEdit>, Stop> {
-        let actor = ActorBytes(self.author.actor());
+        let actor = ActorBytes(cx.author.actor());
         let Some((Edited { change, hash, operations }, begun)) = begun else { return Ok(None) };
         let staged = StagedChange { actor, change: change.clone(), place };
         match begun {

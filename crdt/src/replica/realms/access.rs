@@ -4,6 +4,7 @@ use super::{Realm, Realms};
 use crate::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::membership::{Members, Revocation, Role};
+use crate::replica::write::WriteError;
 
 /// Which private spaces two sites share, as one of them knows it.
 pub(in crate::replica) type SharedDigest = [u8; 8];
@@ -100,6 +101,41 @@ impl Realms {
         let mut revoked = members.revoked().keys();
         let key = revoked.find(|former| network.goes_on_as(former, &site))?;
         members.revocation(key).cloned()
+    }
+
+    /// The realm whose records this site may write; `None`: the network's.
+    pub(in crate::replica) fn writable(
+        &self,
+        space: Option<SpaceId>,
+    ) -> Result<RealmId, WriteError> {
+        let network = self.network().ok_or(WriteError::NoNetwork)?;
+        let realm = match space {
+            Some(space) => self.realm_of(space).ok_or(WriteError::UnknownSpace)?,
+            None => network,
+        };
+        self.require_role(realm, Role::Writer, "records")?;
+        Ok(realm)
+    }
+
+    /// Refuses where this site may not write `what`.
+    pub(in crate::replica) fn require_role(
+        &self,
+        realm: RealmId,
+        needed: Role,
+        what: &'static str,
+    ) -> Result<(), WriteError> {
+        if let Some(by) = self.revoked_by() {
+            return Err(WriteError::Revoked { by: self.name_of(by) });
+        }
+        if let Some(by) = self.revoked_from(realm) {
+            let left = by == self.own;
+            return Err(WriteError::OutOfSpace { left, by: self.name_of(by) });
+        }
+        match self.role_in(realm) {
+            Some(role) if role >= needed => Ok(()),
+            Some(role) => Err(WriteError::Role { what, needed, role }),
+            None => Err(WriteError::NoNetwork),
+        }
     }
 
     /// Whether a word that a site of a realm shows says that this one was shut out of it. Whether it counts is for that

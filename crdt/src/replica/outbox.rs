@@ -1,0 +1,110 @@
+//! What a replica wants done, in the order in which it is to be done.
+
+use std::collections::VecDeque;
+
+use super::{Notice, Output};
+use crate::ids::SpaceId;
+use crate::protocol::Gossip;
+
+/// Outputs that wait for the caller.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    outputs: VecDeque<Output>,
+    /// What is said of new entries behind the outputs: whom it reaches is judged when all else is said.
+    news: Vec<(SpaceId, Gossip)>,
+}
+
+impl Outbox {
+    /// Adds what is to be done behind all else.
+    pub(super) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Adds what the operator should read.
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.push(Output::Notice(notice));
+    }
+
+    /// Adds what is to be done before all else, instead of what `replaces` names.
+    pub(super) fn push_first(&mut self, output: Output, replaces: impl Fn(&Output) -> bool) {
+        self.drop_where(replaces);
+        self.outputs.push_front(output);
+    }
+
+    /// Takes back what waits and is not to be done any more.
+    pub(super) fn drop_where(&mut self, is_void: impl Fn(&Output) -> bool) {
+        self.outputs.retain(|output| !is_void(output));
+    }
+
+    /// Adds news of entries.
+    pub(super) fn announce(&mut self, space: SpaceId, gossip: Gossip) {
+        self.news.push((space, gossip));
+    }
+
+    /// Takes the news out, once nothing else waits.
+    pub(super) fn take_news(&mut self) -> Vec<(SpaceId, Gossip)> {
+        if self.outputs.is_empty() { std::mem::take(&mut self.news) } else { Vec::new() }
+    }
+
+    /// The next thing to do.
+    pub(super) fn pop(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// How much waits.
+    pub(super) fn len(&self) -> usize {
+        self.outputs.len() + self.news.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscribed(outbox: &mut Outbox) -> Vec<String> {
+        std::iter::from_fn(|| outbox.pop())
+            .map(|output| match output {
+                Output::Subscribe(topic) => topic,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn subscribe(topic: &str) -> Output {
+        Output::Subscribe(topic.to_owned())
+    }
+
+    #[test]
+    fn outputs_come_in_order_and_what_is_first_replaces_its_like() {
+        let mut outbox = Outbox::default();
+        for topic in ["b", "c", "a"] {
+            outbox.push(subscribe(topic));
+        }
+        let is_a = |output: &Output| matches!(output, Output::Subscribe(topic) if topic == "a");
+        outbox.push_first(subscribe("a"), is_a);
+        assert_eq!(outbox.len(), 3);
+        assert_eq!(subscribed(&mut outbox), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn news_wait_until_all_else_is_done() {
+        let mut outbox = Outbox::default();
+        let space = SpaceId([1; 16]);
+        outbox.announce(space, Gossip::News(space));
+        outbox.push(subscribe("a"));
+        assert!(outbox.take_news().is_empty());
+        assert_eq!(outbox.len(), 2);
+        outbox.pop();
+        assert_eq!(outbox.take_news().len(), 1);
+        assert!(outbox.take_news().is_empty() && outbox.pop().is_none());
+    }
+
+    #[test]
+    fn what_is_void_is_not_done() {
+        let mut outbox = Outbox::default();
+        outbox.push(subscribe("a"));
+        outbox.push(subscribe("b"));
+        outbox.drop_where(|output| matches!(output, Output::Subscribe(topic) if topic == "a"));
+        assert_eq!(subscribed(&mut outbox), ["b"]);
+    }
+}
