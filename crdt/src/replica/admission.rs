@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::batch::Context;
 use super::{Notice, Output, Replica};
 use crate::entry::Entry;
 use crate::ids::{RealmId, SiteId, SiteKey};
@@ -43,6 +44,50 @@ pub enum JoinError {
     /// The site is a member.
     #[error("this site is a member of that network already")]
     Member,
+}
+
+impl<S: Store> Context<'_, S> {
+    /// The membership entries that are held of a root, in journal order; only the applied ones if asked.
+    fn membership_entries(
+        &self,
+        realm: RealmId,
+        applied_only: bool,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let space = realm.membership_space();
+        let mut positions = Vec::new();
+        for (author, log) in self.realms.logs(space).into_iter().flat_map(|logs| &logs.rows) {
+            for seq in 1..=log.seq {
+                let row = self.entry_row(space, *author, seq)?;
+                let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);
+                positions.extend(row.map(|row| row.position()));
+            }
+        }
+        positions.sort();
+        // A damaged one is missed until it is repaired; the others still count.
+        positions.into_iter().filter_map(|at| self.read_entry(at).transpose()).collect()
+    }
+
+    /// The first membership entries of a root that fit into so many bytes.
+    pub(super) fn first_membership_entries(
+        &self,
+        realm: RealmId,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.membership_entries(realm, false)?;
+        entries.truncate(count_fitting(sizes(&entries), bytes_max));
+        Ok(entries)
+    }
+
+    /// The last of them that fit.
+    pub(super) fn last_membership_entries(
+        &self,
+        realm: RealmId,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.membership_entries(realm, false)?;
+        let kept = count_fitting(sizes(&entries).rev(), bytes_max);
+        Ok(entries.split_off(entries.len() - kept))
+    }
 }
 
 impl<S: Store> Replica<S> {
@@ -91,7 +136,7 @@ impl<S: Store> Replica<S> {
         self.load_spaces()?;
         self.load_members(None)?;
         self.tell_members();
-        self.timers.introduce_ms = 0;
+        self.links.timers.introduce_ms = 0;
         self.present_ticket()
     }
 
@@ -129,7 +174,7 @@ impl<S: Store> Replica<S> {
             }
         }
         for site in before.iter().filter(|site| members.get(site).is_none()) {
-            self.peers.remove(site);
+            self.links.peers.remove(site);
             if let Some(Revoked { name, by }) = members.revoked().get(site).cloned() {
                 self.outbox.notice(match *site == own {
                     true => Notice::Revoked { by },
@@ -145,58 +190,16 @@ impl<S: Store> Replica<S> {
         self.realms.load(&self.store)
     }
 
-    /// The membership entries that are held of a root, in journal order; only the applied ones if asked.
-    fn membership_entries(
-        &self,
-        realm: RealmId,
-        applied_only: bool,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let space = realm.membership_space();
-        let mut positions = Vec::new();
-        for (author, log) in self.realms.logs(space).into_iter().flat_map(|logs| &logs.rows) {
-            for seq in 1..=log.seq {
-                let row = self.context().entry_row(space, *author, seq)?;
-                let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);
-                positions.extend(row.map(|row| row.position()));
-            }
-        }
-        positions.sort();
-        // A damaged one is missed until it is repaired; the others still count.
-        positions.into_iter().filter_map(|at| self.read_entry(at).transpose()).collect()
-    }
-
     /// Members from the entries of the membership space: the last step of opening.
     pub(super) fn load_members(&mut self, beside: Option<&Self>) -> Result<(), StoreError> {
         if beside.is_some_and(|other| self.realms.share_members(&other.realms)) {
             return Ok(());
         }
         for realm in self.realms.ids() {
-            let entries = self.membership_entries(realm, true)?;
+            let entries = self.context().membership_entries(realm, true)?;
             self.learn_members(entries.iter())?;
         }
         Ok(())
-    }
-
-    /// The first membership entries of a root that fit into so many bytes.
-    pub(super) fn first_membership_entries(
-        &self,
-        realm: RealmId,
-        bytes_max: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.membership_entries(realm, false)?;
-        entries.truncate(count_fitting(sizes(&entries), bytes_max));
-        Ok(entries)
-    }
-
-    /// The last of them that fit.
-    pub(super) fn last_membership_entries(
-        &self,
-        realm: RealmId,
-        bytes_max: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.membership_entries(realm, false)?;
-        let kept = count_fitting(sizes(&entries).rev(), bytes_max);
-        Ok(entries.split_off(entries.len() - kept))
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Context<'a, S> {
     pub(super) store: &'a S,
     pub(super) realms: &'a Realms,
     pub(super) key: &'a SiteKey,
+    /// The site's own name, as it wishes to be known.
+    pub(super) name: &'a str,
     /// As whom this site writes.
     pub(super) author: Author,
     /// The newest payload format that is applied, and the one that is written.

@@ -213,7 +213,7 @@ impl<S: Store> Replica<S> {
                 true => Ok(Vec::new()),
                 false => self.store.append(&slices),
             };
-            self.is_unwritable = matches!(appended, Err(StoreError::Unwritable { .. }));
+            self.links.is_unwritable = matches!(appended, Err(StoreError::Unwritable { .. }));
             let positions = match appended {
                 Ok(positions) => positions,
                 Err(error @ StoreError::Unwritable { .. }) => {
@@ -284,16 +284,20 @@ impl<S: Store> Replica<S> {
             self.outbox.push(Output::Written { id, results });
         }
         if !stage.entries.is_empty() {
-            self.look_for_copies(&stage.entries);
-            self.spread(&stage.entries);
-            self.receipts_are_due();
+            let (links, cx, _, out) = self.sync();
+            links.look_for_copies(cx, out, &stage.entries);
+            links.spread(cx, out, &stage.entries);
+            links.receipts_are_due(cx);
         }
         for after in stage.after {
             match after {
                 After::Say(output) => self.outbox.push(output),
                 After::Welcome { token, to, former } => self.welcome(token, to, &former)?,
                 After::Pull { from, space } => self.pull(from, space),
-                After::PullMore { from, space } => self.pull_more(from, space)?,
+                After::PullMore { from, space } => {
+                    let (links, cx, batch, out) = self.sync();
+                    links.pull_more(cx, batch, out, from, space)?;
+                }
                 After::GoOn { with } => self.go_on_with(with),
             }
         }
@@ -366,7 +370,7 @@ impl<S: Store> Replica<S> {
         self.set_told_revoked_by(network, None)?;
         self.tell_of_changes(&before);
         self.tell_members();
-        let peers: Vec<_> = self.peers.keys().copied().collect();
+        let peers: Vec<_> = self.links.peers.keys().copied().collect();
         for peer in peers {
             self.pull(peer, network.main_space());
         }

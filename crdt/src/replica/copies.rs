@@ -12,8 +12,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::Notice;
+use super::batch::Context;
+use super::links::Links;
+use super::outbox::Outbox;
 use super::stage::StagedEntry;
-use super::{Notice, Replica};
 use crate::entry::Header;
 use crate::ids::{Author, Incarnation, SiteId};
 use crate::store::Store;
@@ -64,21 +67,26 @@ impl Lives {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl Links {
     /// Looks at entries of others that are durable now.
-    pub(super) fn look_for_copies(&mut self, entries: &[StagedEntry]) {
+    pub(super) fn look_for_copies<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        entries: &[StagedEntry],
+    ) {
         let mut found = BTreeSet::new();
         for StagedEntry { entry, by_gossip, .. } in entries {
             let header = &entry.header;
             let author = header.author;
-            if author == self.author {
+            if author == cx.author {
                 continue;
             }
             let in_step = |count: Option<&u64>| count.is_some_and(|count| *count > 0);
             let mut peers = self.peers.values();
             let is_late = peers.any(|peer| in_step(peer.exchange.in_step.get(&header.space)));
-            let is_own = author.site == self.site();
-            let names_this = is_own && header.past.iter().any(|tip| tip.author == self.author);
+            let is_own = author.site == cx.author.site;
+            let names_this = is_own && header.past.iter().any(|tip| tip.author == cx.author);
             let is_copy = (*by_gossip && (self.lives.is_heard_again(author) || is_own))
                 || (is_late && (self.lives.is_named_back(header) || names_this));
             if is_copy {
@@ -86,7 +94,7 @@ impl<S: Store> Replica<S> {
             }
         }
         for site in found {
-            self.outbox.notice(Notice::Copies { site });
+            out.notice(Notice::Copies { site });
         }
     }
 }

@@ -48,14 +48,14 @@ impl Batch {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Proofs for an answer to a pull, as many as fit.
-    pub(super) fn some_forks(&self, logs: &Logs) -> Vec<ForkRow> {
-        let sizes = logs.forks.values().map(|fork| codec::encode(fork).len());
-        let count = count_fitting(sizes, FORKS_BYTES_MAX);
-        logs.forks.values().take(count).cloned().collect()
-    }
+/// Proofs for an answer to a pull, as many as fit.
+pub(super) fn some_forks(logs: &Logs) -> Vec<ForkRow> {
+    let sizes = logs.forks.values().map(|fork| codec::encode(fork).len());
+    let count = count_fitting(sizes, FORKS_BYTES_MAX);
+    logs.forks.values().take(count).cloned().collect()
+}
 
+impl<S: Store> Replica<S> {
     /// An entry came under the number of another that is held.
     pub(super) fn found_fork(&mut self, entry: &Entry) -> Result<(), StoreError> {
         // What this group holds goes to the journal first, so that the other entry can be read from there.
@@ -64,7 +64,7 @@ impl<S: Store> Replica<S> {
         let held = self.context().entry_row(header.space, header.author, header.seq)?;
         let Some(held) = held else { return Ok(()) };
         // A damaged one is no proof; the next pull after its repair finds the fork again.
-        let Some(held) = self.read_entry(held.position())? else { return Ok(()) };
+        let Some(held) = self.context().read_entry(held.position())? else { return Ok(()) };
         let one = (held.header, held.signature);
         match ForkRow::new(one, (entry.header.clone(), entry.signature)) {
             Some(fork) => self.take_fork(entry.header.space, fork),
@@ -107,7 +107,7 @@ impl<S: Store> Replica<S> {
         if !kept_ours {
             self.rebuild(&mut |_| ())?;
         }
-        let peers: Vec<_> = self.peers.keys().copied().collect();
+        let peers: Vec<_> = self.links.peers.keys().copied().collect();
         for peer in peers {
             self.pull(peer, space);
         }

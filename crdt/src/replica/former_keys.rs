@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::iter::successors;
 
+use super::batch::Context;
 use super::realms::operations_of;
 use super::{Output, Replica};
 use crate::codec;
@@ -28,18 +29,28 @@ pub(super) fn former_keys_in(entries: &[Entry], site: SiteId) -> Vec<FormerKey> 
     keys.take(FORMER_KEYS_MAX).cloned().collect()
 }
 
+impl<S: Store> Context<'_, S> {
+    /// The keys that this site had, if it is a member.
+    fn own_former_keys(&self) -> Option<Vec<FormerKey>> {
+        let (own, members) = (self.author.site, self.realms.members()?);
+        members.get(&own).map(|_| members.former_keys(own))
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// A site answers where a member was looked for, and is none: shows it who this site was.
     pub(super) fn found_stranger(&mut self, site: SiteId) {
         let is_shut_out = self.realms.revoked_by().is_some();
-        let Some(former) = self.own_former_keys().filter(|_| !is_shut_out) else { return };
+        let Some(former) = self.context().own_former_keys().filter(|_| !is_shut_out) else {
+            return;
+        };
         let body = codec::encode(&Introduction::FormerKeys(former));
         self.outbox.push(Output::Introduce { to: site, addresses: Vec::new(), body });
     }
 
     /// A site shows who it was, and is told who this one was if it was a member.
     pub(super) fn shown_former_keys(&mut self, from: SiteId, token: u64, former: &[FormerKey]) {
-        let own = self.own_former_keys().filter(|_| self.goes_on_for(from, former));
+        let own = self.context().own_former_keys().filter(|_| self.goes_on_for(from, former));
         let Some(own) = own else {
             if !self.show_revocation(token, from, former) {
                 self.refuse(token, "this site knows of no admission of yours");
@@ -72,11 +83,5 @@ impl<S: Store> Replica<S> {
             self.tell_members();
         }
         true
-    }
-
-    /// The keys that this site had, if it is a member.
-    fn own_former_keys(&self) -> Option<Vec<FormerKey>> {
-        let (own, members) = (self.site(), self.realms.members()?);
-        members.get(&own).map(|_| members.former_keys(own))
     }
 }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::accept::{Acceptance, Refusal};
+use super::batch::Context;
+use super::links::Links;
+use super::outbox::Outbox;
 use super::stage::{After, StagedEntry};
 use super::{Notice, Output, Replica, Validation};
 use crate::codec;
@@ -25,6 +28,53 @@ impl Announced {
     /// How many wait.
     pub(super) fn count(&self) -> usize {
         self.waiting.len()
+    }
+}
+
+impl Links {
+    /// Prepares the news of a group's entries: own small ones whole, the newest of each other log by name.
+    pub(super) fn spread<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        entries: &[StagedEntry],
+    ) {
+        let mut newest: BTreeMap<(SpaceId, Author), Tip> = BTreeMap::new();
+        for StagedEntry { entry, by_gossip, .. } in entries {
+            let space = entry.header.space;
+            let small = entry.bytes().len() < GOSSIP_BYTES_MAX - 8;
+            if *by_gossip {
+                newest.remove(&(space, entry.header.author));
+            } else if entry.header.author == cx.author && small {
+                out.announce(space, Gossip::Entry(entry.bytes().to_vec()));
+            } else {
+                newest.insert((space, entry.header.author), entry.tip());
+            }
+        }
+        for ((space, _), tip) in newest {
+            out.announce(space, Gossip::Announce { space, tip });
+        }
+        self.hand_on_announcements(cx, out);
+    }
+
+    /// Tells the news when all else is said. One input may commit several times and shut sites out on the way: whom the
+    /// news of all of it reaches is judged by what is known after the last.
+    pub(super) fn tell_news<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox) {
+        for (space, gossip) in out.take_news() {
+            self.inform(cx, out, space, &gossip);
+        }
+    }
+
+    fn hand_on_announcements<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox) {
+        self.announced.waiting.retain(|(space, author), (seq, token)| {
+            let row = cx.realms.logs(*space).and_then(|logs| logs.rows.get(author));
+            let held = row.is_some_and(|row| row.seq >= *seq);
+            if held {
+                let verdict = Validation::Accept;
+                out.push(Output::Validate { token: *token, verdict });
+            }
+            !held
+        });
     }
 }
 
@@ -125,7 +175,7 @@ impl<S: Store> Replica<S> {
         }
         self.pull(from, space);
         let Some(token) = token else { return Ok(None) };
-        let waiting = &mut self.announced.waiting;
+        let waiting = &mut self.links.announced.waiting;
         let mut forgotten = waiting.insert((space, tip.author), (tip.seq, token));
         if waiting.len() > WAITING_MAX {
             let oldest = waiting.iter().min_by_key(|(_, (_, token))| *token).map(|(log, _)| *log);
@@ -136,47 +186,5 @@ impl<S: Store> Replica<S> {
             self.outbox.push(Output::Validate { token, verdict });
         }
         Ok(None)
-    }
-
-    /// Prepares the news of a group's entries: own small ones whole, the newest of each other log by name.
-    pub(super) fn spread(&mut self, entries: &[StagedEntry]) {
-        let mut newest: BTreeMap<(SpaceId, Author), Tip> = BTreeMap::new();
-        for StagedEntry { entry, by_gossip, .. } in entries {
-            let space = entry.header.space;
-            let small = entry.bytes().len() < GOSSIP_BYTES_MAX - 8;
-            if *by_gossip {
-                newest.remove(&(space, entry.header.author));
-            } else if entry.header.author == self.author && small {
-                self.outbox.announce(space, Gossip::Entry(entry.bytes().to_vec()));
-            } else {
-                newest.insert((space, entry.header.author), entry.tip());
-            }
-        }
-        for ((space, _), tip) in newest {
-            self.outbox.announce(space, Gossip::Announce { space, tip });
-        }
-        self.hand_on_announcements();
-    }
-
-    /// Tells the news when all else is said. One input may commit several times and shut sites out on the way: whom the
-    /// news of all of it reaches is judged by what is known after the last.
-    pub(super) fn tell_news(&mut self) {
-        for (space, gossip) in self.outbox.take_news() {
-            self.inform(space, &gossip);
-        }
-    }
-
-    fn hand_on_announcements(&mut self) {
-        let realms = &self.realms;
-        let outbox = &mut self.outbox;
-        self.announced.waiting.retain(|(space, author), (seq, token)| {
-            let row = realms.logs(*space).and_then(|logs| logs.rows.get(author));
-            let held = row.is_some_and(|row| row.seq >= *seq);
-            if held {
-                let verdict = Validation::Accept;
-                outbox.push(Output::Validate { token: *token, verdict });
-            }
-            !held
-        });
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::accept::Acceptance;
+use super::links::Links;
 use super::merge::MergePiece;
 use super::peer::{Answered, Judged, Next};
 use super::stage::After;
@@ -28,6 +29,27 @@ pub(super) struct Taking {
     repeated: BTreeMap<Author, u64>,
 }
 
+impl Links {
+    /// Remembers how far logs that were sent again are the same on both sides, so that the next answer begins there
+    /// and comes to the fork. Says whether that is further than before.
+    fn note_checked(
+        &mut self,
+        from: SiteId,
+        space: SpaceId,
+        repeated: BTreeMap<Author, u64>,
+    ) -> bool {
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        let Some(state) = state else { return false };
+        let mut further = false;
+        for (author, seq) in repeated {
+            let checked = state.checked.entry(author).or_insert(0);
+            further |= seq > *checked;
+            *checked = seq.max(*checked);
+        }
+        further
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// Takes in the entries of an answer at once.
     pub(super) fn take_prepared(&mut self, prepared: Prepared) -> Result<(), StoreError> {
@@ -42,7 +64,7 @@ impl<S: Store> Replica<S> {
     /// caller who has others to serve meanwhile: [`Replica::go_on_taking`] then does it in steps.
     pub fn begin_taking(&mut self, prepared: Prepared) {
         let Prepared { from, id, entries } = prepared;
-        if !self.peers.get(&from).is_some_and(|peer| peer.awaits(id)) {
+        if !self.links.peers.get(&from).is_some_and(|peer| peer.awaits(id)) {
             return;
         }
         let mut judged = Judged::default();
@@ -109,7 +131,7 @@ impl<S: Store> Replica<S> {
         match self.take_entry(*from, entry, false)? {
             Acceptance::Staged => {
                 judged.progress = true;
-                self.exchange(*from, |exchange| exchange.pulled += 1);
+                self.links.exchange(*from, |exchange| exchange.pulled += 1);
             }
             Acceptance::NotReady => judged.not_ready = true,
             Acceptance::Repeat => {
@@ -127,43 +149,30 @@ impl<S: Store> Replica<S> {
 
     fn end_taking(&mut self, taking: Taking) -> Result<(), StoreError> {
         let Taking { from, id, mut judged, mut repeated, .. } = taking;
-        let answered = self.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
+        let answered = self.links.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
         let Some((space, Answered { request, is_cut })) = answered else { return Ok(()) };
         // What came from elsewhere meanwhile says nothing of the peer.
         repeated.retain(|author, seq| request.held.get(author).is_some_and(|held| *seq <= *held));
-        judged.progress |= self.note_checked(from, space, repeated);
-        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        judged.progress |= self.links.note_checked(from, space, repeated);
+        let state = self.links.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         let Some(state) = state else { return Ok(()) };
         match state.taken(is_cut, judged) {
-            Next::Wait => self.pull_ahead(from, space),
+            Next::Wait => {
+                let (links, cx, _, out) = self.sync();
+                links.pull_ahead(cx, out, from, space);
+            }
             Next::More => self.batch.stage.after.push(After::PullMore { from, space }),
-            Next::Retry => self.retry_pull(from, space),
+            Next::Retry => {
+                let (links, cx, ..) = self.sync();
+                links.retry_pull(cx, from, space);
+            }
             Next::Done => {
-                self.exchange(from, |exchange| {
+                self.links.exchange(from, |exchange| {
                     *exchange.pulls_ended.entry(space).or_insert(0) += 1
                 });
                 self.pull_again_if_asked(from, space);
             }
         }
         Ok(())
-    }
-
-    /// Remembers how far logs that were sent again are the same on both sides, so that the next answer begins there
-    /// and comes to the fork. Says whether that is further than before.
-    fn note_checked(
-        &mut self,
-        from: SiteId,
-        space: SpaceId,
-        repeated: BTreeMap<Author, u64>,
-    ) -> bool {
-        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
-        let Some(state) = state else { return false };
-        let mut further = false;
-        for (author, seq) in repeated {
-            let checked = state.checked.entry(author).or_insert(0);
-            further |= seq > *checked;
-            *checked = seq.max(*checked);
-        }
-        further
     }
 }

@@ -3,6 +3,8 @@
 use super::accept::{Acceptance, Origin};
 use super::batch::{Batch, Context};
 use super::former_keys::former_keys_in;
+use super::links::Links;
+use super::outbox::Outbox;
 use super::stage::After;
 use super::{Notice, Output, Replica};
 use crate::codec;
@@ -59,37 +61,48 @@ impl Batch {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl Links {
     /// Presents the ticket, if this site still needs to.
-    pub(super) fn present_ticket(&mut self) -> Result<(), StoreError> {
-        let now = self.now.monotonic_ms;
-        let own = self.site();
-        let Some(ticket) = self.realms.ticket().filter(|_| self.timers.introduce_ms <= now) else {
+    pub(super) fn present_ticket<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+    ) -> Result<(), StoreError> {
+        let now = cx.now.monotonic_ms;
+        let own = cx.author.site;
+        let Some(ticket) = cx.realms.ticket().filter(|_| self.timers.introduce_ms <= now) else {
             return Ok(());
         };
         self.timers.introduce_ms = now + PRESENT_INTERVAL_MS;
-        let admission = Box::new(Admission::sign(ticket, own, &self.identity.name));
+        let admission = Box::new(Admission::sign(ticket, own, cx.name));
         let body = codec::encode(&Introduction::Ticket(admission));
         let addresses = ticket.addresses.clone();
-        self.outbox.push(Output::Introduce { to: ticket.inviter, addresses, body });
+        out.push(Output::Introduce { to: ticket.inviter, addresses, body });
         Ok(())
     }
 
     /// Shows a member that does not know of it that this site is one.
-    pub(super) fn introduce_to(&mut self, to: SiteId) -> Result<(), StoreError> {
-        let Some(network) = self.realms.network() else { return Ok(()) };
-        let now = self.now.monotonic_ms;
+    pub(super) fn introduce_to<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        to: SiteId,
+    ) -> Result<(), StoreError> {
+        let Some(network) = cx.realms.network() else { return Ok(()) };
+        let now = cx.now.monotonic_ms;
         if self.peers.get_mut(&to).is_some_and(|peer| !peer.is_to_be_shown(now)) {
             return Ok(());
         }
         // The other side lacks what is newest.
-        let entries = self.last_membership_entries(network, INTRODUCTION_BYTES_MAX)?;
+        let entries = cx.last_membership_entries(network, INTRODUCTION_BYTES_MAX)?;
         let packed = pack_entries(&entries);
         let body = codec::encode(&Introduction::Entries { network, packed });
-        self.outbox.push(Output::Introduce { to, addresses: Vec::new(), body });
+        out.push(Output::Introduce { to, addresses: Vec::new(), body });
         Ok(())
     }
+}
 
+impl<S: Store> Replica<S> {
     /// Another site presents itself.
     pub(super) fn introduced(
         &mut self,
@@ -207,7 +220,8 @@ impl<S: Store> Replica<S> {
             self.refuse(token, "this site knows of no admission of yours");
             return Ok(());
         };
-        let entries = self.first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
+        let entries =
+            self.context().first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
         let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
         let body = codec::encode(&welcome);
         self.outbox.push(Output::AnswerIntroduction { token, body });
@@ -226,7 +240,7 @@ impl<S: Store> Replica<S> {
                 return Ok(());
             }
             Ok(Welcome::Refused(reason)) => {
-                self.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
+                self.links.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
                 let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
                 let is_member = self.realms.is_member_of_network(from);
                 self.outbox.notice(match is_member || self.realms.has_ticket_to_present() {

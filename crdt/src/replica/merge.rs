@@ -146,7 +146,7 @@ impl<S: Store> Replica<S> {
             MergePiece::End(_) => Ok(Merged::default()),
         };
         let merged = match merged {
-            Ok(merged) if self.commit()? && !self.is_unwritable => Ok(merged),
+            Ok(merged) if self.commit()? && !self.links.is_unwritable => Ok(merged),
             Ok(_) => Err(MergeError::Unwritable),
             Err(error) => Err(error),
         };
@@ -185,7 +185,7 @@ impl<S: Store> Replica<S> {
     /// Issues this site's receipt now, where what it holds has changed.
     pub fn issue_receipts_now(&mut self, now: Now) -> Result<(), StoreError> {
         self.now = now;
-        self.timers.receipt_ms = Some(now.monotonic_ms);
+        self.links.timers.receipt_ms = Some(now.monotonic_ms);
         self.issue_receipts()
     }
 
@@ -282,7 +282,7 @@ impl<S: Store> Replica<S> {
                 }
             }
             self.commit_if_large()?;
-            if self.is_unwritable {
+            if self.links.is_unwritable {
                 return Ok(Err(MergeError::Unwritable));
             }
         }

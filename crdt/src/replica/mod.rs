@@ -37,6 +37,7 @@ mod indexes;
 mod input;
 mod intake;
 mod introduction;
+mod links;
 pub(crate) mod logs;
 mod made;
 mod merge;
@@ -53,13 +54,14 @@ mod spaces;
 mod stage;
 mod status;
 mod sync;
+mod timers;
 mod vacancy;
 mod versions;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::{Author, Incarnation, SiteId, SiteKey};
+use crate::ids::{Author, Incarnation, SiteId, SiteKey, SpaceId};
 use crate::store::{Store, StoreError};
 
 pub use accept::Refusal;
@@ -78,11 +80,9 @@ pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, S
 pub use write::{WriteError, Written};
 
 use batch::{Batch, Context};
-use copies::Lives;
 use intake::Taking;
+use links::Links;
 use outbox::Outbox;
-use peer::Peer;
-use repair::Losses;
 
 /// The moment of an input, as the caller's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,18 +117,10 @@ pub struct Replica<S: Store> {
     batch: Batch,
     /// Answers whose entries are being taken in.
     taking: VecDeque<Taking>,
-    peers: BTreeMap<SiteId, Peer>,
+    links: Links,
     receipt_count: u64,
     /// See [`Replica::heard_receipts`].
     heard_receipts: BTreeMap<SiteId, HeardReceipt>,
-    lives: Lives,
-    losses: Losses,
-    /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
-    is_unwritable: bool,
-    announced: gossip::Announced,
-    timers: sync::Timers,
-    random: sync::Random,
-    request_count: u64,
     outbox: Outbox,
     now: Now,
 }
@@ -166,7 +158,7 @@ impl<S: Store> Replica<S> {
             }
             Input::PeerUp(site) => self.peer_up(site),
             Input::PeerDown(site) => {
-                self.peers.remove(&site);
+                self.links.peers.remove(&site);
                 Ok(())
             }
             Input::Gossip { from, token, data } => self.gossip(from, token, &data),
@@ -188,7 +180,8 @@ impl<S: Store> Replica<S> {
 
     /// The next thing to do; `None` when all is done.
     pub fn output(&mut self) -> Option<Output> {
-        self.tell_news();
+        let (links, cx, _, out) = self.sync();
+        links.tell_news(cx, out);
         self.outbox.pop()
     }
 
@@ -239,11 +232,44 @@ impl<S: Store> Replica<S> {
             store: &self.store,
             realms: &self.realms,
             key: &self.identity.key,
+            name: &self.identity.name,
             author: self.author,
             payload_format: self.payload_format,
             now: self.now,
         };
         (&mut self.batch, cx, &mut self.outbox)
+    }
+
+    /// The links, with what they are served from and where it goes.
+    fn sync(&mut self) -> (&mut Links, Context<'_, S>, &Batch, &mut Outbox) {
+        let cx = Context {
+            store: &self.store,
+            realms: &self.realms,
+            key: &self.identity.key,
+            name: &self.identity.name,
+            author: self.author,
+            payload_format: self.payload_format,
+            now: self.now,
+        };
+        (&mut self.links, cx, &self.batch, &mut self.outbox)
+    }
+
+    /// Pulls a space from a connected member that shares it, now or after the pull under way.
+    fn pull(&mut self, from: SiteId, space: SpaceId) {
+        let (links, cx, _, out) = self.sync();
+        links.pull(cx, out, from, space);
+    }
+
+    /// Asks and tells a member what waits for the end of other requests.
+    fn go_on_with(&mut self, with: SiteId) {
+        let (links, cx, _, out) = self.sync();
+        links.go_on_with(cx, out, with);
+    }
+
+    /// Presents the ticket, if this site still needs to.
+    fn present_ticket(&mut self) -> Result<(), StoreError> {
+        let (links, cx, _, out) = self.sync();
+        links.present_ticket(cx, out)
     }
 
     /// What a batch is judged by.
@@ -252,6 +278,7 @@ impl<S: Store> Replica<S> {
             store: &self.store,
             realms: &self.realms,
             key: &self.identity.key,
+            name: &self.identity.name,
             author: self.author,
             payload_format: self.payload_format,
             now: self.now,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::batch::Context;
+use super::links::Links;
 use super::{Replica, Validation};
 use crate::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
@@ -79,31 +81,72 @@ impl Receipts {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl<S: Store> Context<'_, S> {
     pub(super) fn receipts_digest(&self, space: SpaceId) -> [u8; 8] {
         self.realms.receipts(space).map(Receipts::digest).unwrap_or_default()
     }
+}
 
+impl Links {
     /// The receipts of a space, where they are not the ones with this digest.
-    pub(super) fn receipts_unless(&self, space: SpaceId, digest: &[u8; 8]) -> Vec<Receipt> {
-        match self.realms.receipts(space) {
+    pub(super) fn receipts_unless<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        space: SpaceId,
+        digest: &[u8; 8],
+    ) -> Vec<Receipt> {
+        match cx.realms.receipts(space) {
             Some(receipts) if receipts.digest() != *digest => receipts.some(self.request_count),
             Some(_) | None => Vec::new(),
         }
     }
 
-    pub(super) fn receipts_are_due(&mut self) {
+    pub(super) fn receipts_are_due<S: Store>(&mut self, cx: Context<'_, S>) {
         if self.timers.receipt_ms.is_some() {
             return;
         }
-        let members = self.realms.members().map_or(0, |members| members.all().len() as u64);
+        let members = cx.realms.members().map_or(0, |members| members.all().len() as u64);
         // Any member may come to write.
         let bytes = RECEIPT_BYTES + RECEIPT_LOG_BYTES * members.min(RECEIPT_LOGS_MAX as u64);
         let round_ms = members * bytes * 1000 / RECEIPTS_BYTES_PER_SECOND;
         let delay_ms = RECEIPT_DELAY_MS + self.random.below(round_ms);
-        self.timers.receipt_ms = Some(self.now.monotonic_ms + delay_ms);
+        self.timers.receipt_ms = Some(cx.now.monotonic_ms + delay_ms);
     }
 
+    /// What others may rely on: of a log that has lost an entry, only what comes before it.
+    fn held_durably<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        space: SpaceId,
+    ) -> Result<Held, StoreError> {
+        let Some(logs) = cx.realms.logs(space) else { return Ok(Held::default()) };
+        let frontier = logs.frontier();
+        let durable = frontier.tips().map(|tip| {
+            let lost = self.losses.first(space, tip.author);
+            (tip.author, lost.map_or(tip.seq, |first| tip.seq.min(first - 1)))
+        });
+        let mut listed: Vec<_> = durable.filter(|(_, seq)| *seq > 0).collect();
+        let log_count = listed.len() as u64;
+        if listed.len() > RECEIPT_LOGS_MAX {
+            let mut placed = Vec::with_capacity(listed.len());
+            for (author, seq) in listed {
+                let at = cx.entry_row(space, author, seq)?.map(|row| row.position());
+                placed.push((at, author, seq));
+            }
+            placed.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+            placed.truncate(RECEIPT_LOGS_MAX);
+            listed = placed.into_iter().map(|(_, author, seq)| (author, seq)).collect();
+        }
+        let frontier = match self.losses.count() {
+            0 => frontier.digest(),
+            _ => [0; 16],
+        };
+        let logs = listed.iter().map(|(author, seq)| (LogTag::of(author), *seq)).collect();
+        Ok(Held { frontier, log_count, logs })
+    }
+}
+
+impl<S: Store> Replica<S> {
     pub(super) fn take_receipts(&mut self, receipts: Vec<Receipt>) {
         for receipt in receipts {
             self.take_receipt(receipt, false);
@@ -134,16 +177,17 @@ impl<S: Store> Replica<S> {
             self.heard_receipts.entry(site).or_insert(heard);
         }
         // Receipts are saved with this site's own.
-        self.receipts_are_due();
+        let (links, cx, ..) = self.sync();
+        links.receipts_are_due(cx);
         Validation::Accept
     }
 
     /// Issues this site's receipt if what it holds has changed, and saves what others issued.
     pub(super) fn issue_receipts(&mut self) -> Result<(), StoreError> {
-        if self.timers.receipt_ms.is_none_or(|at| at > self.now.monotonic_ms) {
+        if self.links.timers.receipt_ms.is_none_or(|at| at > self.now.monotonic_ms) {
             return Ok(());
         }
-        self.timers.receipt_ms = None;
+        self.links.timers.receipt_ms = None;
         let mut rows = Vec::new();
         for realm in self.realms.joined() {
             let space = realm.main_space();
@@ -163,7 +207,7 @@ impl<S: Store> Replica<S> {
         if self.realms.members_of(realm).is_none_or(|members| members.get(&site).is_none()) {
             return Ok(());
         }
-        let held = self.held_durably(space)?;
+        let held = self.links.held_durably(self.context(), space)?;
         let Some(receipts) = self.realms.receipts_mut(space) else { return Ok(()) };
         let last = receipts.by_site.get(&site);
         if last.is_some_and(|last| last.held == held) {
@@ -173,35 +217,8 @@ impl<S: Store> Replica<S> {
         let key = &self.identity.key;
         let receipt = Receipt::sign(realm, space, number, held, self.now.wall_ms, key);
         receipts.keep(receipt.clone());
-        self.inform(space, &Gossip::Receipt(receipt));
+        let (links, cx, _, out) = self.sync();
+        links.inform(cx, out, space, &Gossip::Receipt(receipt));
         Ok(())
-    }
-
-    /// What others may rely on: of a log that has lost an entry, only what comes before it.
-    fn held_durably(&self, space: SpaceId) -> Result<Held, StoreError> {
-        let Some(logs) = self.realms.logs(space) else { return Ok(Held::default()) };
-        let frontier = logs.frontier();
-        let durable = frontier.tips().map(|tip| {
-            let lost = self.losses.first(space, tip.author);
-            (tip.author, lost.map_or(tip.seq, |first| tip.seq.min(first - 1)))
-        });
-        let mut listed: Vec<_> = durable.filter(|(_, seq)| *seq > 0).collect();
-        let log_count = listed.len() as u64;
-        if listed.len() > RECEIPT_LOGS_MAX {
-            let mut placed = Vec::with_capacity(listed.len());
-            for (author, seq) in listed {
-                let at = self.context().entry_row(space, author, seq)?.map(|row| row.position());
-                placed.push((at, author, seq));
-            }
-            placed.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
-            placed.truncate(RECEIPT_LOGS_MAX);
-            listed = placed.into_iter().map(|(_, author, seq)| (author, seq)).collect();
-        }
-        let frontier = match self.losses.count() {
-            0 => frontier.digest(),
-            _ => [0; 16],
-        };
-        let logs = listed.iter().map(|(author, seq)| (LogTag::of(author), *seq)).collect();
-        Ok(Held { frontier, log_count, logs })
     }
 }

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::batch::Context;
 use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE, frame};
 use super::{Notice, Replica};
 use crate::codec;
@@ -117,10 +118,44 @@ impl<'a> Withheld<'a> {
     }
 }
 
+impl<S: Store> Context<'_, S> {
+    /// Serves entries that another site has lost.
+    pub(super) fn lost_entries(
+        &self,
+        pull: &Pull,
+        lost: &[(Author, u64)],
+    ) -> Result<Outcome, StoreError> {
+        let budget = ANSWER_BYTES_MAX.min(PULL_BYTES as usize);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for (author, seq) in lost.iter().take(LOST_ASKED_MAX) {
+            let Some(row) = self.entry_row(pull.space, *author, *seq)? else { continue };
+            let Some(entry) = self.read_entry(row.position())? else { continue };
+            bytes += entry.bytes().len();
+            if !entries.is_empty() && bytes > budget {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() })
+    }
+
+    /// A durable entry; `None` where its bytes are damaged.
+    pub(super) fn read_entry(&self, at: Position) -> Result<Option<Entry>, StoreError> {
+        match self.store.read(at) {
+            Ok(frame) => {
+                let bytes = frame.strip_prefix(&[FRAME_ENTRY]);
+                Ok(bytes.and_then(|bytes| Entry::decode(bytes).ok()))
+            }
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// Whether the damage is not the one that was known.
     pub(super) fn has_new_damage(&self) -> bool {
-        self.store.damaged() != self.losses.damaged
+        self.store.damaged() != self.links.losses.damaged
     }
 
     /// Finds out what is lost, where there is new damage.
@@ -128,7 +163,7 @@ impl<S: Store> Replica<S> {
         if !self.has_new_damage() {
             return Ok(());
         }
-        let known = std::mem::take(&mut self.losses);
+        let known = std::mem::take(&mut self.links.losses);
         let holes = self.holes()?;
         let mut claimed = BTreeSet::new();
         for space in self.realms.spaces() {
@@ -137,8 +172,8 @@ impl<S: Store> Replica<S> {
         if holes.keys().any(|hole| !claimed.contains(hole)) {
             self.keep_founding(holes.keys().filter(|hole| !claimed.contains(hole)))?;
         }
-        self.losses.damaged = self.store.damaged();
-        for ((space, author), (_, seq)) in self.losses.logs.clone() {
+        self.links.losses.damaged = self.store.damaged();
+        for ((space, author), (_, seq)) in self.links.losses.logs.clone() {
             if known.first(space, author) != Some(seq) {
                 self.outbox.notice(Notice::EntryLost { author, seq });
             }
@@ -165,7 +200,7 @@ impl<S: Store> Replica<S> {
         if holes.is_empty() {
             return Ok(());
         }
-        let losses = &mut self.losses;
+        let losses = &mut self.links.losses;
         walk(&self.store, &logs::entries_of_space(space), None, |key, value| {
             let EntryRow { position, hash, fate: _ } = decode_row("entry row", value)?;
             let position = Position(position);
@@ -214,38 +249,6 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// Serves entries that another site has lost.
-    pub(super) fn lost_entries(
-        &self,
-        pull: &Pull,
-        lost: &[(Author, u64)],
-    ) -> Result<Outcome, StoreError> {
-        let budget = ANSWER_BYTES_MAX.min(PULL_BYTES as usize);
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        for (author, seq) in lost.iter().take(LOST_ASKED_MAX) {
-            let Some(row) = self.context().entry_row(pull.space, *author, *seq)? else { continue };
-            let Some(entry) = self.read_entry(row.position())? else { continue };
-            bytes += entry.bytes().len();
-            if !entries.is_empty() && bytes > budget {
-                break;
-            }
-            entries.push(entry);
-        }
-        Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() })
-    }
-
-    /// A durable entry; `None` where its bytes are damaged.
-    pub(super) fn read_entry(&self, at: Position) -> Result<Option<Entry>, StoreError> {
-        match self.store.read(at) {
-            Ok(frame) => {
-                let bytes = frame.strip_prefix(&[FRAME_ENTRY]);
-                Ok(bytes.and_then(|bytes| Entry::decode(bytes).ok()))
-            }
-            Err(StoreError::Damaged { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Puts entries that a peer gave back into their places.
     pub(super) fn take_lost(&mut self, from: SiteId, packed: &[u8]) -> Result<(), StoreError> {
         let entries = match unpack_entries(packed) {
@@ -258,7 +261,7 @@ impl<S: Store> Replica<S> {
         for entry in entries {
             let header = &entry.header;
             // The hash is over header and signature, and the header names the payload's: no other bytes have it.
-            let place = self.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
+            let place = self.links.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
             let Some((at, _)) = place.map(|(at, lost)| (*at, *lost)) else { continue };
             match self.store.repair(at, &frame(FRAME_ENTRY, entry.bytes())) {
                 Ok(()) => {
@@ -271,7 +274,8 @@ impl<S: Store> Replica<S> {
             }
         }
         self.find_losses()?;
-        self.receipts_are_due();
+        let (links, cx, ..) = self.sync();
+        links.receipts_are_due(cx);
         Ok(())
     }
 }

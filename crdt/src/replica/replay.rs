@@ -3,13 +3,12 @@
 use super::accept::{Acceptance, Origin};
 use super::batch::Batch;
 use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE};
-use super::copies::Lives;
 use super::indexes::Indexes;
+use super::links::Links;
 use super::outbox::Outbox;
 use super::realms::Realms;
 use super::repair::Losses;
-use super::sync::{Random, Timers};
-use super::{BTreeMap, Identity, Notice, Now, Output, Replica, VecDeque, gossip::Announced};
+use super::{BTreeMap, Identity, Notice, Now, Output, Replica, VecDeque};
 use crate::codec;
 use crate::entry::{Entry, PAYLOAD_FORMAT};
 use crate::ids::{Author, Incarnation, SpaceId};
@@ -85,16 +84,9 @@ impl<S: Store> Replica<S> {
             realms: Realms::new(author.site),
             batch: Batch::new(Indexes::default()),
             taking: VecDeque::new(),
-            peers: BTreeMap::new(),
+            links: Links::new(identity.seed),
             receipt_count: 0,
             heard_receipts: BTreeMap::new(),
-            lives: Lives::default(),
-            losses: Losses::default(),
-            is_unwritable: false,
-            announced: Announced::default(),
-            timers: Timers::default(),
-            random: Random::new(identity.seed),
-            request_count: 0,
             outbox: Outbox::default(),
             now,
             identity,
@@ -157,12 +149,12 @@ impl<S: Store> Replica<S> {
         self.batch.documents.clear();
         self.batch.recent.clear();
         self.batch.unreadable.clear();
-        self.author.incarnation = Incarnation(self.random.bytes());
+        self.author.incarnation = Incarnation(self.links.random.bytes());
         self.store.clear_tables()?;
         self.load(ticket, None)?;
         self.replay(progress)?;
         self.realms.take_up(receipts);
-        self.losses = Losses::default();
+        self.links.losses = Losses::default();
         self.find_losses()
     }
 

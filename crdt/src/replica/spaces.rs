@@ -7,6 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use super::batch::Context;
+use super::links::Links;
+use super::outbox::Outbox;
 use super::realms::{Realm, SharedDigest, digest_of, operations_of};
 use super::{Notice, Output, Replica};
 use crate::codec;
@@ -31,6 +34,127 @@ pub(super) struct Invited {
     said: SharedDigest,
     shared: SharedDigest,
     at_ms: u64,
+}
+
+impl<S: Store> Context<'_, S> {
+    fn invitation(&self, realm: RealmId) -> Result<Option<Invitation>, StoreError> {
+        let space = self.realms.get(realm).and_then(Realm::document).cloned();
+        let Some(document) = space else { return Ok(None) };
+        let entries = self.first_membership_entries(realm, INVITATIONS_BYTES_MAX)?;
+        let entries = pack_entries(&entries);
+        Ok(Some(Invitation { document, entries }))
+    }
+}
+
+impl Links {
+    /// What a site that shares private spaces with this one may not know of them: all that it takes to enter them.
+    /// `said`: what it says to share.
+    pub(super) fn invitations_for<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        site: SiteId,
+        said: SharedDigest,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        let realms = cx.realms.shared_with(site);
+        let shared = digest_of(&realms);
+        let at_ms = cx.now.monotonic_ms;
+        let Some(peer) = self.peers.get_mut(&site).filter(|_| shared != said) else {
+            return Ok(Vec::new());
+        };
+        let is_told = peer.invited.is_some_and(|invited| {
+            (invited.said, invited.shared) == (said, shared)
+                && at_ms < invited.at_ms + INVITE_AGAIN_MS
+        });
+        if is_told {
+            return Ok(Vec::new());
+        }
+        peer.invited = Some(Invited { said, shared, at_ms });
+        let (mut invitations, mut bytes) = (Vec::new(), 0);
+        for realm in realms {
+            let Some(invitation) = cx.invitation(realm)? else { continue };
+            bytes += invitation.entries.len();
+            // The others are told when these are known.
+            if bytes > INVITATIONS_BYTES_MAX && !invitations.is_empty() {
+                break;
+            }
+            invitations.push(invitation);
+        }
+        Ok(invitations)
+    }
+
+    /// Spreads something new of a space: by its topic where all members hold it, and else to each connected site of it.
+    pub(super) fn inform<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        space: SpaceId,
+        gossip: &Gossip,
+    ) {
+        let Some(realm) = cx.realms.realm_of(space) else { return };
+        if cx.realms.is_network(realm) {
+            out.push(Output::Publish { topic: topic(realm, space), data: codec::encode(gossip) });
+            return;
+        }
+        let author = match gossip {
+            Gossip::Announce { tip, .. } => Some(tip.author.site),
+            Gossip::Receipt(receipt) => Some(receipt.site),
+            Gossip::Entry(_) | Gossip::News(_) => None,
+        };
+        let peers = self.peers.keys().copied().filter(|site| Some(*site) != author);
+        let sites: Vec<SiteId> = peers.filter(|site| cx.realms.shares(*site, space)).collect();
+        for site in sites {
+            self.inform_site(out, site, space, gossip.clone());
+        }
+    }
+
+    /// Tells one site: now, or when it has taken in what it was told of that space before.
+    pub(super) fn inform_site(
+        &mut self,
+        out: &mut Outbox,
+        to: SiteId,
+        space: SpaceId,
+        gossip: Gossip,
+    ) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let is_full = peer.is_full();
+        let told = peer.told.entry(space).or_default();
+        if is_full || told.in_flight.is_some() {
+            // Of several things none is worth more than that there is something.
+            told.next = Some(if told.next.is_none() { gossip } else { Gossip::News(space) });
+            return;
+        }
+        self.request_count += 1;
+        let id = self.request_count;
+        told.in_flight = Some(id);
+        let body = codec::encode(&Request::Tell(gossip));
+        out.push(Output::Request { to, id, body });
+    }
+
+    /// Asks and tells a site nothing more of the spaces of a root that it is out of; what waits to be said is not.
+    fn stop_exchange(&mut self, out: &mut Outbox, with: SiteId, realm: RealmId) {
+        let Some(peer) = self.peers.get_mut(&with) else { return };
+        let mut ended = Vec::new();
+        for space in realm.spaces() {
+            peer.waiting.remove(&space);
+            ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
+            ended.extend(peer.told.remove(&space).and_then(|told| told.in_flight));
+        }
+        out.drop_where(|output| {
+            matches!(output, Output::Request { to, id, .. } if *to == with && ended.contains(id))
+        });
+    }
+
+    /// Tells a site that it may find something in a space.
+    fn hint(&mut self, out: &mut Outbox, to: SiteId, space: SpaceId) {
+        self.inform_site(out, to, space, Gossip::News(space));
+    }
+
+    /// A site has taken in what it was told, or could not be reached. `false`: the request was another.
+    pub(super) fn told(&mut self, to: SiteId, id: u64) -> bool {
+        let peer = self.peers.get_mut(&to);
+        let told = peer.and_then(|peer| peer.told.values_mut().find(|t| t.in_flight == Some(id)));
+        told.is_some_and(|told| told.in_flight.take().is_some())
+    }
 }
 
 impl<S: Store> Replica<S> {
@@ -62,48 +186,6 @@ impl<S: Store> Replica<S> {
     /// Whether there is room for another private space.
     pub(super) fn has_room_for_space(&self) -> bool {
         self.realms.private().count() + self.batch.stage.spaces.len() < SPACES_MAX
-    }
-
-    /// What a site that shares private spaces with this one may not know of them: all that it takes to enter them.
-    /// `said`: what it says to share.
-    pub(super) fn invitations_for(
-        &mut self,
-        site: SiteId,
-        said: SharedDigest,
-    ) -> Result<Vec<Invitation>, StoreError> {
-        let realms = self.realms.shared_with(site);
-        let shared = digest_of(&realms);
-        let at_ms = self.now.monotonic_ms;
-        let Some(peer) = self.peers.get_mut(&site).filter(|_| shared != said) else {
-            return Ok(Vec::new());
-        };
-        let is_told = peer.invited.is_some_and(|invited| {
-            (invited.said, invited.shared) == (said, shared)
-                && at_ms < invited.at_ms + INVITE_AGAIN_MS
-        });
-        if is_told {
-            return Ok(Vec::new());
-        }
-        peer.invited = Some(Invited { said, shared, at_ms });
-        let (mut invitations, mut bytes) = (Vec::new(), 0);
-        for realm in realms {
-            let Some(invitation) = self.invitation(realm)? else { continue };
-            bytes += invitation.entries.len();
-            // The others are told when these are known.
-            if bytes > INVITATIONS_BYTES_MAX && !invitations.is_empty() {
-                break;
-            }
-            invitations.push(invitation);
-        }
-        Ok(invitations)
-    }
-
-    fn invitation(&self, realm: RealmId) -> Result<Option<Invitation>, StoreError> {
-        let space = self.realms.get(realm).and_then(Realm::document).cloned();
-        let Some(document) = space else { return Ok(None) };
-        let entries = self.first_membership_entries(realm, INVITATIONS_BYTES_MAX)?;
-        let entries = pack_entries(&entries);
-        Ok(Some(Invitation { document, entries }))
     }
 
     /// Enters the private spaces that another site shows this one to be in.
@@ -161,17 +243,19 @@ impl<S: Store> Replica<S> {
         self.set_told_revoked_by(realm, None)?;
         self.realms.retain_receipts_in(realm);
         let Some(network) = self.realms.network() else { return Ok(()) };
-        let connected: BTreeSet<SiteId> = self.peers.keys().copied().collect();
+        let connected: BTreeSet<SiteId> = self.links.peers.keys().copied().collect();
         for site in connected {
             match (before.contains(&site), after.contains(&site)) {
                 (true, true) => self.pull(site, realm.main_space()),
                 (false, true) => {
                     self.pull(site, realm.main_space());
-                    self.hint(site, network.membership_space());
+                    let (links, _, _, out) = self.sync();
+                    links.hint(out, site, network.membership_space());
                 }
                 (true, false) => {
-                    self.stop_exchange(site, realm);
-                    self.hint(site, realm.membership_space());
+                    let (links, _, _, out) = self.sync();
+                    links.stop_exchange(out, site, realm);
+                    links.hint(out, site, realm.membership_space());
                 }
                 (false, false) => {}
             }
@@ -183,69 +267,6 @@ impl<S: Store> Replica<S> {
     pub(super) fn follow_revocations(&mut self) {
         let revoked = self.realms.revocations_to_follow(self.decider());
         self.batch.stage.operations.extend(revoked);
-    }
-
-    /// Spreads something new of a space: by its topic where all members hold it, and else to each connected site of it.
-    pub(super) fn inform(&mut self, space: SpaceId, gossip: &Gossip) {
-        let Some(realm) = self.realms.realm_of(space) else { return };
-        if self.realms.is_network(realm) {
-            self.outbox
-                .push(Output::Publish { topic: topic(realm, space), data: codec::encode(gossip) });
-            return;
-        }
-        let author = match gossip {
-            Gossip::Announce { tip, .. } => Some(tip.author.site),
-            Gossip::Receipt(receipt) => Some(receipt.site),
-            Gossip::Entry(_) | Gossip::News(_) => None,
-        };
-        let peers = self.peers.keys().copied().filter(|site| Some(*site) != author);
-        let sites: Vec<SiteId> = peers.filter(|site| self.realms.shares(*site, space)).collect();
-        for site in sites {
-            self.inform_site(site, space, gossip.clone());
-        }
-    }
-
-    /// Tells one site: now, or when it has taken in what it was told of that space before.
-    pub(super) fn inform_site(&mut self, to: SiteId, space: SpaceId, gossip: Gossip) {
-        let Some(peer) = self.peers.get_mut(&to) else { return };
-        let is_full = peer.is_full();
-        let told = peer.told.entry(space).or_default();
-        if is_full || told.in_flight.is_some() {
-            // Of several things none is worth more than that there is something.
-            told.next = Some(if told.next.is_none() { gossip } else { Gossip::News(space) });
-            return;
-        }
-        self.request_count += 1;
-        let id = self.request_count;
-        told.in_flight = Some(id);
-        let body = codec::encode(&Request::Tell(gossip));
-        self.outbox.push(Output::Request { to, id, body });
-    }
-
-    /// Asks and tells a site nothing more of the spaces of a root that it is out of; what waits to be said is not.
-    fn stop_exchange(&mut self, with: SiteId, realm: RealmId) {
-        let Some(peer) = self.peers.get_mut(&with) else { return };
-        let mut ended = Vec::new();
-        for space in realm.spaces() {
-            peer.waiting.remove(&space);
-            ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
-            ended.extend(peer.told.remove(&space).and_then(|told| told.in_flight));
-        }
-        self.outbox.drop_where(|output| {
-            matches!(output, Output::Request { to, id, .. } if *to == with && ended.contains(id))
-        });
-    }
-
-    /// Tells a site that it may find something in a space.
-    fn hint(&mut self, to: SiteId, space: SpaceId) {
-        self.inform_site(to, space, Gossip::News(space));
-    }
-
-    /// A site has taken in what it was told, or could not be reached. `false`: the request was another.
-    pub(super) fn told(&mut self, to: SiteId, id: u64) -> bool {
-        let peer = self.peers.get_mut(&to);
-        let told = peer.and_then(|peer| peer.told.values_mut().find(|t| t.in_flight == Some(id)));
-        told.is_some_and(|told| told.in_flight.take().is_some())
     }
 }
 

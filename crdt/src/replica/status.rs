@@ -154,9 +154,9 @@ impl<S: Store> Replica<S> {
             staged_entries: self.batch.stage.entries.len(),
             staged_bytes: self.batch.stage.bytes,
             documents: self.batch.documents.count(),
-            peers: self.peers.len(),
-            pulls: self.peers.values().map(Peer::pull_count).sum(),
-            announcements: self.announced.count(),
+            peers: self.links.peers.len(),
+            pulls: self.links.peers.values().map(Peer::pull_count).sum(),
+            announcements: self.links.announced.count(),
             outputs: self.outbox.len(),
         }
     }
@@ -179,7 +179,7 @@ impl<S: Store> Replica<S> {
             entries: counted.entries,
             own_entries: counted.own,
             entries_unapplied: counted.unapplied,
-            entries_lost: self.losses.count(),
+            entries_lost: self.links.losses.count(),
             forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
             sites: sites.unwrap_or_default(),
             indexes: self.batch.indexes.status(),
@@ -195,6 +195,6 @@ impl<S: Store> Replica<S> {
     }
 
     fn is_up(&self, site: &SiteId) -> bool {
-        self.peers.contains_key(site)
+        self.links.peers.contains_key(site)
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
-
 use super::accept::{Acceptance, Origin};
-use super::peer::{Asked, Peer, PullState, Request as Sent};
+use super::batch::{Batch, Context};
+use super::links::Links;
+use super::outbox::Outbox;
+use super::peer::{Asked, Peer, Request as Sent};
 use super::realms::SharedDigest;
 use super::stage::After;
+use super::timers::PULL_INTERVAL_MS;
 use super::{Exchange, Notice, Now, Output, Replica};
 use crate::codec;
 use crate::frontier::{Known, Parts};
@@ -17,66 +18,20 @@ use crate::prepare::{Job, PreparedEntry};
 use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request};
 use crate::store::{Store, StoreError};
 
-/// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
-const PULL_INTERVAL_MS: u64 = 10_000;
 /// Bytes of entries asked for while nothing can be written: one entry shows whether that has changed.
 const TRIAL_BYTES: u32 = 1;
 /// A pull that brought nothing although something was announced is repeated after this long.
 const RETRY_MS: u64 = 1_000;
 
-/// When the next regular things are due, on the monotonic clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Timers {
-    /// A pull from a random peer.
-    pull_ms: u64,
-    /// A new receipt of this site.
-    pub(super) receipt_ms: Option<u64>,
-    /// Another attempt to present this site.
-    pub(super) introduce_ms: u64,
-}
-
-/// The replica's randomness.
-#[derive(Debug)]
-pub(super) struct Random(SmallRng);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(SmallRng::seed_from_u64(seed))
-    }
-
-    /// Eight bytes.
-    pub(super) fn bytes(&mut self) -> [u8; 8] {
-        self.0.random()
-    }
-
-    /// A number in `0..end`; 0 where the range is empty.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        if end == 0 { 0 } else { self.0.random_range(0..end) }
-    }
-}
-
-impl<S: Store> Replica<S> {
-    /// A member is connected: pull the members first, for without them entries of new sites are refused.
-    pub(super) fn peer_up(&mut self, site: SiteId) -> Result<(), StoreError> {
-        self.peers.insert(site, Peer::default());
-        self.pull_all(site);
-        Ok(())
-    }
-
-    /// Pulls from a member now, if it is connected; whatever it lacks it then asks for itself. The caller commits.
-    pub fn pull_now(&mut self, site: SiteId, now: Now) {
-        self.now = now;
-        self.pull_all(site);
-    }
-
+impl Links {
     /// What has passed between this site and each connected member.
-    pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
-        let roots = self.realms.open().into_iter();
+    fn exchanges<S: Store>(&self, cx: Context<'_, S>) -> BTreeMap<SiteId, Exchange> {
+        let roots = cx.realms.open().into_iter();
         let held: Vec<_> =
             roots.flat_map(|realm| [realm.membership_space(), realm.main_space()]).collect();
         let exchange = |(site, peer): (&SiteId, &Peer)| {
             let spaces =
-                held.iter().copied().filter(|space| self.realms.shares(*site, *space)).collect();
+                held.iter().copied().filter(|space| cx.realms.shares(*site, *space)).collect();
             (*site, Exchange { spaces, ..peer.exchange.clone() })
         };
         self.peers.iter().map(exchange).collect()
@@ -96,19 +51,25 @@ impl<S: Store> Replica<S> {
         });
     }
 
-    fn pull_all(&mut self, from: SiteId) {
-        for realm in self.realms.joined() {
-            self.pull(from, realm.membership_space());
-            self.pull(from, realm.main_space());
+    pub(super) fn pull_all<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox, from: SiteId) {
+        for realm in cx.realms.joined() {
+            self.pull(cx, out, from, realm.membership_space());
+            self.pull(cx, out, from, realm.main_space());
         }
     }
 
     /// Pulls a space from a connected member that shares it, now or after the pull under way.
-    pub(super) fn pull(&mut self, from: SiteId, space: SpaceId) {
-        if !self.realms.shares(from, space) {
+    pub(super) fn pull<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        space: SpaceId,
+    ) {
+        if !cx.realms.shares(from, space) {
             return;
         }
-        let Some(logs) = self.realms.logs(space) else { return };
+        let Some(logs) = cx.realms.logs(space) else { return };
         let digest = Have::Digest(logs.digest());
         let lost = self.losses.of_space(space);
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -117,38 +78,50 @@ impl<S: Store> Replica<S> {
             return;
         }
         let state = peer.pulls.entry(space).or_default();
-        let due = state.lost_ms.is_none_or(|at| at + PULL_INTERVAL_MS <= self.now.monotonic_ms);
+        let due = state.lost_ms.is_none_or(|at| at + PULL_INTERVAL_MS <= cx.now.monotonic_ms);
         if !lost.is_empty() && due && !state.is_busy() {
-            state.lost_ms = Some(self.now.monotonic_ms);
-            self.send_pull(from, space, Have::Lost(lost));
+            state.lost_ms = Some(cx.now.monotonic_ms);
+            self.send_pull(cx, out, from, space, Have::Lost(lost));
         } else {
-            self.send_pull(from, space, digest);
+            self.send_pull(cx, out, from, space, digest);
         }
     }
 
     /// Goes on pulling what a digest has shown, or an answer has left.
-    pub(super) fn pull_more(&mut self, from: SiteId, space: SpaceId) -> Result<(), StoreError> {
+    pub(super) fn pull_more<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        batch: &Batch,
+        out: &mut Outbox,
+        from: SiteId,
+        space: SpaceId,
+    ) -> Result<(), StoreError> {
         let state = self.peers.get(&from).and_then(|peer| peer.pulls.get(&space));
         let parts = state.and_then(|state| state.parts.clone());
         let checked = state.map(|state| state.checked.clone()).unwrap_or_default();
-        let Some(logs) = self.realms.logs(space) else { return Ok(()) };
+        let Some(logs) = cx.realms.logs(space) else { return Ok(()) };
         let mut known = logs.known(parts.as_ref());
         let held = known.iter().map(|item| (item.author, item.seq)).collect();
         for item in &mut known {
             if let Some(seq) = checked.get(&item.author)
-                && let Some(hash) =
-                    self.batch.held_hash(self.context(), space, item.author, *seq)?
+                && let Some(hash) = batch.held_hash(cx, space, item.author, *seq)?
             {
                 *item = Known { seq: *seq, check: hash.short(), ..item.clone() };
             }
         }
-        self.send_pull_of(from, space, Have::Frontier { parts, known }, held);
+        self.send_pull_of(cx, out, from, space, Have::Frontier { parts, known }, held);
         Ok(())
     }
 
     /// Pulls what comes behind the answers under way, if there is room for one more.
-    pub(super) fn pull_ahead(&mut self, from: SiteId, space: SpaceId) {
-        let Some(logs) = self.realms.logs(space) else { return };
+    pub(super) fn pull_ahead<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        space: SpaceId,
+    ) {
+        let Some(logs) = cx.realms.logs(space) else { return };
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         let Some(state) = state else { return };
         let Some(assumed) = state.go_on() else { return };
@@ -163,33 +136,45 @@ impl<S: Store> Replica<S> {
         }
         let held = known.values().map(|item| (item.author, item.seq)).collect();
         let known = known.into_values().collect();
-        self.ask(from, space, Have::Frontier { parts, known }, held);
+        self.ask(cx, out, from, space, Have::Frontier { parts, known }, held);
     }
 
     /// Pulls the parts of the frontier in which the answerer's digests differ; without any, all of it.
-    fn pull_parts(
+    fn pull_parts<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        batch: &Batch,
+        out: &mut Outbox,
         from: SiteId,
         space: SpaceId,
         digests: &[[u8; 8]],
     ) -> Result<(), StoreError> {
-        let logs = self.realms.logs(space);
+        let logs = cx.realms.logs(space);
         let parts = logs.and_then(|logs| Parts::differing(&logs.frontier(), digests));
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         if let Some(state) = state {
             state.parts = parts;
             state.checked.clear();
         }
-        self.pull_more(from, space)
+        self.pull_more(cx, batch, out, from, space)
     }
 
-    fn send_pull(&mut self, from: SiteId, space: SpaceId, have: Have) {
-        self.send_pull_of(from, space, have, BTreeMap::new());
+    fn send_pull<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        space: SpaceId,
+        have: Have,
+    ) {
+        self.send_pull_of(cx, out, from, space, have, BTreeMap::new());
     }
 
     /// Asks now, or later if anything is under way.
-    fn send_pull_of(
+    fn send_pull_of<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         from: SiteId,
         space: SpaceId,
         have: Have,
@@ -201,19 +186,27 @@ impl<S: Store> Replica<S> {
             state.again = true;
         } else {
             state.again = false;
-            self.ask(from, space, have, held);
+            self.ask(cx, out, from, space, have, held);
         }
     }
 
-    fn ask(&mut self, from: SiteId, space: SpaceId, have: Have, held: BTreeMap<Author, u64>) {
-        if !self.realms.shares(from, space) {
+    fn ask<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        space: SpaceId,
+        have: Have,
+        held: BTreeMap<Author, u64>,
+    ) {
+        if !cx.realms.shares(from, space) {
             return;
         }
-        let receipts = self.receipts_digest(space);
+        let receipts = cx.receipts_digest(space);
         let is_of_members =
-            self.realms.network().is_some_and(|network| network.membership_space() == space);
+            cx.realms.network().is_some_and(|network| network.membership_space() == space);
         let shared =
-            if is_of_members { self.realms.shared_digest(from) } else { SharedDigest::default() };
+            if is_of_members { cx.realms.shared_digest(from) } else { SharedDigest::default() };
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let state = peer.pulls.entry(space).or_default();
         self.request_count += 1;
@@ -224,31 +217,131 @@ impl<S: Store> Replica<S> {
             Have::Lost(_) => Asked::Lost,
         };
         state.in_flight = Some(Sent { id, asked, held });
-        state.sent_ms = self.now.monotonic_ms;
+        state.sent_ms = cx.now.monotonic_ms;
         state.retry_ms = None;
         let bytes_max = if self.is_unwritable { TRIAL_BYTES } else { PULL_BYTES };
         let pull = Request::Pull(Pull { space, have, receipts, shared, bytes_max });
-        self.outbox.push(Output::Request { to: from, id, body: codec::encode(&pull) });
+        out.push(Output::Request { to: from, id, body: codec::encode(&pull) });
     }
 
     /// Pulls what another site has shown to hold; at once, unless a pull has only just failed to bring it.
-    pub(super) fn pull_back(
+    pub(super) fn pull_back<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        batch: &Batch,
+        out: &mut Outbox,
         from: SiteId,
         space: SpaceId,
         parts: Option<&Parts>,
     ) -> Result<(), StoreError> {
         let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
         let state = peer.pulls.entry(space).or_default();
-        let is_recent = state.sent_ms != 0 && state.sent_ms + RETRY_MS > self.now.monotonic_ms;
+        let is_recent = state.sent_ms != 0 && state.sent_ms + RETRY_MS > cx.now.monotonic_ms;
         if is_recent {
-            self.retry_pull(from, space);
+            self.retry_pull(cx, from, space);
             return Ok(());
         }
         if !state.is_busy() {
             state.parts = parts.cloned();
         }
-        self.pull_more(from, space)
+        self.pull_more(cx, batch, out, from, space)
+    }
+
+    /// Has the entries of an answer prepared, and asks for what comes behind them meanwhile.
+    fn let_prepare<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        batch: &Batch,
+        out: &mut Outbox,
+        from: SiteId,
+        space: SpaceId,
+        request: Sent,
+        packed: Vec<u8>,
+        until: Vec<Known>,
+    ) {
+        let logs = cx.realms.logs(space);
+        let staged = &batch.stage.logs;
+        let held = |author: &Author| {
+            let row = staged.get(&(space, *author));
+            let row = row.or_else(|| logs.and_then(|logs| logs.rows.get(author)));
+            row.map_or(0, |row| row.seq)
+        };
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        let Some(state) = state else { return };
+        let id = request.id;
+        state.answered(request, until, held);
+        if self.is_unwritable {
+            state.halt();
+        }
+        self.pull_ahead(cx, out, from, space);
+        out.push(Output::Prepare(Job { from, id, packed }));
+    }
+
+    /// Pulls again in a while, where something is known to be missing.
+    pub(super) fn retry_pull<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        from: SiteId,
+        space: SpaceId,
+    ) {
+        let at = cx.now.monotonic_ms + RETRY_MS + self.random.below(RETRY_MS / 2);
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.pulls.entry(space).or_default().retry_ms = Some(at);
+        }
+    }
+
+    /// The request that has ended, and its space.
+    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Sent)> {
+        let peer = self.peers.get_mut(&from)?;
+        peer.pulls.iter_mut().find_map(|(space, state)| {
+            let request = state.in_flight.take_if(|request| request.id == id)?;
+            Some((*space, request))
+        })
+    }
+
+    /// Asks and tells a member what waits for the end of other requests.
+    pub(super) fn go_on_with<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        with: SiteId,
+    ) {
+        while let Some(peer) = self.peers.get_mut(&with).filter(|peer| !peer.is_full()) {
+            let mut told = peer.told.iter_mut();
+            let next = told.find_map(|(space, told)| match told.in_flight {
+                None => Some((*space, told.next.take()?)),
+                Some(_) => None,
+            });
+            if let Some((space, gossip)) = next {
+                self.inform_site(out, with, space, gossip);
+            } else if let Some(space) = peer.waiting.pop_first() {
+                self.pull(cx, out, with, space);
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// What has passed between this site and each connected member.
+    pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
+        self.links.exchanges(self.context())
+    }
+
+    /// A member is connected: pull the members first, for without them entries of new sites are refused.
+    pub(super) fn peer_up(&mut self, site: SiteId) -> Result<(), StoreError> {
+        self.links.peers.insert(site, Peer::default());
+        let (links, cx, _, out) = self.sync();
+        links.pull_all(cx, out, site);
+        Ok(())
+    }
+
+    /// Pulls from a member now, if it is connected; whatever it lacks it then asks for itself. The caller commits.
+    pub fn pull_now(&mut self, site: SiteId, now: Now) {
+        self.now = now;
+        let (links, cx, _, out) = self.sync();
+        links.pull_all(cx, out, site);
     }
 
     /// Takes in the answer to a pull.
@@ -258,11 +351,11 @@ impl<S: Store> Replica<S> {
         id: u64,
         body: &[u8],
     ) -> Result<(), StoreError> {
-        if self.told(from, id) {
+        if self.links.told(from, id) {
             self.go_on_with(from);
             return Ok(());
         }
-        let Some((space, request)) = self.end_pull(from, id) else { return Ok(()) };
+        let Some((space, request)) = self.links.end_pull(from, id) else { return Ok(()) };
         self.batch.stage.after.push(After::GoOn { with: from });
         let asked = request.asked;
         let answer: Answer = match codec::decode("answer to a pull", body) {
@@ -283,10 +376,12 @@ impl<S: Store> Replica<S> {
                 self.pull(from, space);
             }
             Outcome::Entries { packed, until } => {
-                self.let_prepare(from, space, request, packed, until);
+                let (links, cx, batch, out) = self.sync();
+                links.let_prepare(cx, batch, out, from, space, request, packed, until);
             }
             Outcome::TellFrontier(parts) if asked == Asked::News => {
-                self.pull_parts(from, space, &parts)?;
+                let (links, cx, batch, out) = self.sync();
+                links.pull_parts(cx, batch, out, from, space, &parts)?;
             }
             Outcome::TellFrontier(_) => {}
             Outcome::Revoked(revocation) => {
@@ -295,38 +390,12 @@ impl<S: Store> Replica<S> {
                 }
             }
             Outcome::InStep | Outcome::UnknownSpace => {
-                self.exchange(from, |exchange| *exchange.in_step.entry(space).or_insert(0) += 1);
+                self.links
+                    .exchange(from, |exchange| *exchange.in_step.entry(space).or_insert(0) += 1);
                 self.pull_again_if_asked(from, space);
             }
         }
         Ok(())
-    }
-
-    /// Has the entries of an answer prepared, and asks for what comes behind them meanwhile.
-    fn let_prepare(
-        &mut self,
-        from: SiteId,
-        space: SpaceId,
-        request: Sent,
-        packed: Vec<u8>,
-        until: Vec<Known>,
-    ) {
-        let logs = self.realms.logs(space);
-        let staged = &self.batch.stage.logs;
-        let held = |author: &Author| {
-            let row = staged.get(&(space, *author));
-            let row = row.or_else(|| logs.and_then(|logs| logs.rows.get(author)));
-            row.map_or(0, |row| row.seq)
-        };
-        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
-        let Some(state) = state else { return };
-        let id = request.id;
-        state.answered(request, until, held);
-        if self.is_unwritable {
-            state.halt();
-        }
-        self.pull_ahead(from, space);
-        self.outbox.push(Output::Prepare(Job { from, id, packed }));
     }
 
     /// Takes in one entry that a peer sent, and says how it was judged.
@@ -362,98 +431,22 @@ impl<S: Store> Replica<S> {
         id: u64,
         unsupported: bool,
     ) -> Result<(), StoreError> {
-        if !self.told(to, id)
-            && let Some((space, _)) = self.end_pull(to, id)
+        if !self.links.told(to, id)
+            && let Some((space, _)) = self.links.end_pull(to, id)
         {
-            self.retry_pull(to, space);
+            let (links, cx, ..) = self.sync();
+            links.retry_pull(cx, to, space);
         }
         self.go_on_with(to);
-        if unsupported { self.introduce_to(to) } else { Ok(()) }
-    }
-
-    /// Pulls again in a while, where something is known to be missing.
-    pub(super) fn retry_pull(&mut self, from: SiteId, space: SpaceId) {
-        let at = self.now.monotonic_ms + RETRY_MS + self.random.below(RETRY_MS / 2);
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.pulls.entry(space).or_default().retry_ms = Some(at);
-        }
-    }
-
-    /// The request that has ended, and its space.
-    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Sent)> {
-        let peer = self.peers.get_mut(&from)?;
-        peer.pulls.iter_mut().find_map(|(space, state)| {
-            let request = state.in_flight.take_if(|request| request.id == id)?;
-            Some((*space, request))
-        })
-    }
-
-    /// Asks and tells a member what waits for the end of other requests.
-    pub(super) fn go_on_with(&mut self, with: SiteId) {
-        while let Some(peer) = self.peers.get_mut(&with).filter(|peer| !peer.is_full()) {
-            let mut told = peer.told.iter_mut();
-            let next = told.find_map(|(space, told)| match told.in_flight {
-                None => Some((*space, told.next.take()?)),
-                Some(_) => None,
-            });
-            if let Some((space, gossip)) = next {
-                self.inform_site(with, space, gossip);
-            } else if let Some(space) = peer.waiting.pop_first() {
-                self.pull(with, space);
-            } else {
-                return;
-            }
-        }
+        let (links, cx, _, out) = self.sync();
+        if unsupported { links.introduce_to(cx, out, to) } else { Ok(()) }
     }
 
     pub(super) fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
-        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
+        let state = self.links.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         if let Some(state) = state.filter(|state| state.again) {
             state.again = false;
             self.batch.stage.after.push(After::Pull { from, space });
         }
-    }
-
-    /// When [`Input::Tick`](super::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
-    /// nothing. Everything in `tick` has its time here.
-    pub fn due_ms(&self) -> u64 {
-        if self.has_new_damage() || self.is_building_indexes() {
-            return 0;
-        }
-        let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
-        let retries = pulls.filter(|state| !state.is_busy()).filter_map(|state| state.retry_ms);
-        let introduction = self.realms.has_ticket_to_present().then_some(self.timers.introduce_ms);
-        let others = retries.chain(self.timers.receipt_ms).chain(introduction);
-        others.fold(self.timers.pull_ms, u64::min)
-    }
-
-    /// What is due by now.
-    pub(super) fn tick(&mut self) -> Result<(), StoreError> {
-        self.forget_recent();
-        let now = self.now.monotonic_ms;
-        let due =
-            |state: &PullState| !state.is_busy() && state.retry_ms.is_some_and(|at| at <= now);
-        let retries: Vec<_> = self
-            .peers
-            .iter()
-            .flat_map(|(site, peer)| peer.pulls.iter().map(|(space, state)| (*site, *space, state)))
-            .filter(|(_, _, state)| due(state))
-            .map(|(site, space, _)| (site, space))
-            .collect();
-        for (site, space) in retries {
-            self.pull(site, space);
-        }
-        if self.timers.pull_ms <= now {
-            self.timers.pull_ms = now + PULL_INTERVAL_MS + self.random.below(PULL_INTERVAL_MS / 2);
-            let chosen = self.random.below(self.peers.len() as u64) as usize;
-            if let Some(site) = self.peers.keys().nth(chosen).copied() {
-                self.pull_all(site);
-            }
-            self.follow_revocations();
-        }
-        self.find_losses()?;
-        self.issue_receipts()?;
-        self.build_indexes()?;
-        self.present_ticket()
     }
 }

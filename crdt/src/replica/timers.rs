@@ -1,0 +1,157 @@
+//! What is due when: regular pulls, repeated ones, receipts, and a ticket to present.
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::Replica;
+use super::links::Links;
+use super::peer::PullState;
+use crate::ids::{SiteId, SpaceId};
+use crate::store::{Store, StoreError};
+
+/// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
+pub(super) const PULL_INTERVAL_MS: u64 = 10_000;
+
+/// When the next regular things are due, on the monotonic clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timers {
+    /// A pull from a random peer.
+    pull_ms: u64,
+    /// A new receipt of this site.
+    pub(super) receipt_ms: Option<u64>,
+    /// Another attempt to present this site.
+    pub(super) introduce_ms: u64,
+}
+
+/// The replica's randomness.
+#[derive(Debug)]
+pub(super) struct Random(SmallRng);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(SmallRng::seed_from_u64(seed))
+    }
+
+    /// Eight bytes.
+    pub(super) fn bytes(&mut self) -> [u8; 8] {
+        self.0.random()
+    }
+
+    /// A number in `0..end`; 0 where the range is empty.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        if end == 0 { 0 } else { self.0.random_range(0..end) }
+    }
+}
+
+impl Links {
+    /// When the next of all this is due, but for a ticket. Everything that has its time has it here.
+    fn due_ms(&self) -> u64 {
+        let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
+        let retries = pulls.filter(|state| !state.is_busy()).filter_map(|state| state.retry_ms);
+        retries.chain(self.timers.receipt_ms).fold(self.timers.pull_ms, u64::min)
+    }
+
+    /// The pulls that are to be repeated by now.
+    fn due_retries(&self, now_ms: u64) -> Vec<(SiteId, SpaceId)> {
+        let is_due =
+            |state: &PullState| !state.is_busy() && state.retry_ms.is_some_and(|at| at <= now_ms);
+        let pulls = self.peers.iter().flat_map(|(site, peer)| {
+            peer.pulls.iter().map(|(space, state)| (*site, *space, state))
+        });
+        pulls.filter(|(.., state)| is_due(state)).map(|(site, space, _)| (site, space)).collect()
+    }
+
+    /// Whether the regular pull is due, and from whom; the next one then has its time.
+    fn due_pull(&mut self, now_ms: u64) -> Option<Option<SiteId>> {
+        if self.timers.pull_ms > now_ms {
+            return None;
+        }
+        let jitter_ms = self.random.below(PULL_INTERVAL_MS / 2);
+        self.timers.pull_ms = now_ms + PULL_INTERVAL_MS + jitter_ms;
+        let chosen = self.random.below(self.peers.len() as u64) as usize;
+        Some(self.peers.keys().nth(chosen).copied())
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// When [`Input::Tick`](super::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
+    /// nothing.
+    pub fn due_ms(&self) -> u64 {
+        if self.has_new_damage() || self.is_building_indexes() {
+            return 0;
+        }
+        let has_ticket = self.realms.has_ticket_to_present();
+        let introduction = has_ticket.then_some(self.links.timers.introduce_ms);
+        introduction.into_iter().fold(self.links.due_ms(), u64::min)
+    }
+
+    /// What is due by now.
+    pub(super) fn tick(&mut self) -> Result<(), StoreError> {
+        self.forget_recent();
+        let now_ms = self.now.monotonic_ms;
+        for (site, space) in self.links.due_retries(now_ms) {
+            self.pull(site, space);
+        }
+        if let Some(from) = self.links.due_pull(now_ms) {
+            if let Some(site) = from {
+                let (links, cx, _, out) = self.sync();
+                links.pull_all(cx, out, site);
+            }
+            self.follow_revocations();
+        }
+        self.find_losses()?;
+        self.issue_receipts()?;
+        self.build_indexes()?;
+        self.present_ticket()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::{Asked, Peer, Request};
+    use super::*;
+
+    fn site(number: u8) -> SiteId {
+        SiteId([number; 32])
+    }
+
+    const SPACE: SpaceId = SpaceId([1; 16]);
+
+    #[test]
+    fn the_regular_pull_is_from_a_connected_peer_and_has_its_next_time_with_jitter() {
+        let mut links = Links::new(7);
+        assert_eq!(links.due_pull(0), Some(None), "nobody is connected");
+        for number in 1..=5 {
+            links.peers.insert(site(number), Peer::default());
+        }
+        let mut now_ms = links.timers.pull_ms;
+        let mut chosen = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            assert_eq!(links.due_pull(now_ms - 1), None);
+            chosen.extend(links.due_pull(now_ms).expect("it is due"));
+            let pause_ms = links.timers.pull_ms - now_ms;
+            assert!((PULL_INTERVAL_MS..PULL_INTERVAL_MS * 3 / 2).contains(&pause_ms));
+            now_ms = links.timers.pull_ms;
+        }
+        assert_eq!(chosen.len(), 5, "each comes up");
+    }
+
+    #[test]
+    fn pulls_are_repeated_at_their_time_unless_one_is_under_way() {
+        let mut links = Links::new(7);
+        links.timers.pull_ms = 9_000;
+        links.peers.insert(site(1), Peer::default());
+        let state = links.peers.get_mut(&site(1)).unwrap().pulls.entry(SPACE).or_default();
+        state.retry_ms = Some(500);
+        assert_eq!(links.due_ms(), 500);
+        assert!(links.due_retries(499).is_empty());
+        assert_eq!(links.due_retries(500), [(site(1), SPACE)]);
+        let state = links.peers.get_mut(&site(1)).unwrap().pulls.entry(SPACE).or_default();
+        let held = std::collections::BTreeMap::new();
+        state.in_flight = Some(Request { id: 1, asked: Asked::News, held });
+        assert!(links.due_retries(500).is_empty());
+        assert_eq!(links.due_ms(), 9_000);
+        links.timers.receipt_ms = Some(700);
+        assert_eq!(links.due_ms(), 700);
+    }
+}
