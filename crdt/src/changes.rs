@@ -3,9 +3,9 @@
 use lru::LruCache;
 
 use crate::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite, Transaction};
+use crate::frame::Frame;
 use crate::ids::SpaceId;
 use crate::record::{ActorBytes, RecordChange};
-use crate::replica::FRAME_ENTRY;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow};
 use crate::tables::records::{self, ChangeAt, Changes, RecordKey};
@@ -15,8 +15,9 @@ use crate::tables::{ReadTables, row};
 pub fn read_entry(journal: &impl ReadStore, at: Position) -> Result<Entry, StoreError> {
     let frame = journal.read(at)?;
     let damaged = |reason: String| StoreError::Damaged { position: at, reason };
-    let bytes = frame.strip_prefix(&[FRAME_ENTRY]);
-    let bytes = bytes.ok_or_else(|| damaged("an entry was expected".to_owned()))?;
+    let Ok(Frame::Entry(bytes)) = Frame::read(&frame) else {
+        return Err(damaged("an entry was expected".to_owned()));
+    };
     Entry::decode(bytes).map_err(|error| damaged(error.to_string()))
 }
 

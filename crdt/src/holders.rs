@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::frontier::Known;
 use crate::ids::{Author, SiteId, SpaceId};
+use crate::logs::Logs;
 use crate::receipt::{LogTag, Receipt};
-use crate::replica::logs::Logs;
 use crate::store::StoreError;
 use crate::tables::{ReadTables, decode_row, logs, walk};
 

@@ -7,6 +7,7 @@
 //! pulls ([`protocol`]) → another site's replica, which verifies, checks, keeps and applies it.
 
 pub mod bundle;
+mod cache;
 pub mod changes;
 pub mod chunks;
 pub mod codec;
@@ -15,6 +16,7 @@ pub mod documents;
 pub mod entry;
 pub mod events;
 pub mod feed;
+pub mod frame;
 pub mod frontier;
 pub mod history;
 pub mod holders;
@@ -22,6 +24,7 @@ pub mod ids;
 pub mod json;
 pub mod kinds;
 pub mod log;
+mod logs;
 pub mod membership;
 pub mod memory;
 pub mod misfits;

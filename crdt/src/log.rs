@@ -7,7 +7,7 @@ use crate::entry::text::EntryText;
 use crate::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT};
 use crate::frontier::Known;
 use crate::ids::{Author, EntryHash, SiteId, SpaceId};
-use crate::replica::logs::Logs;
+use crate::logs::Logs;
 use crate::store::{Position, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate};
 use crate::tables::{ReadTables, decode_row, row, walk};

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, record_hash};
 use crate::entry::Entry;
+use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::query::Field;
 use crate::read;
 use crate::record::{Summary, View};
-use crate::replica::FRAME_ENTRY;
 use crate::store::{Store, StoreError};
 use crate::tables::indexes::{self, IndexRow, IndexState};
 use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
@@ -71,7 +71,7 @@ fn verify_journal(store: &impl Store, report: &mut VerifyReport) -> Result<(), S
         let Some((last, _)) = frames.last() else { return Ok(()) };
         after = Some(*last);
         for (position, frame) in &frames {
-            let Some((&FRAME_ENTRY, content)) = frame.split_first() else { continue };
+            let Ok(Frame::Entry(content)) = Frame::read(&frame) else { continue };
             match Entry::decode(content) {
                 Ok(entry) if !entry.is_signed() => {
                     report.fault(format!("the entry at {} has a wrong signature", position.0));

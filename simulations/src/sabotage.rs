@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use branchline_crdt::codec;
 use branchline_crdt::entry::Entry;
+use branchline_crdt::frame::Frame;
 use branchline_crdt::ids::{EntryHash, SiteId, SpaceId};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries, unpack_entries};
 use branchline_crdt::record::{ActorBytes, Document, Edit};
@@ -13,7 +14,7 @@ use branchline_crdt::tables::records::{self, CollectionRow, RecordRow};
 use branchline_crdt::tables::{ReadTables, decode_row};
 
 use crate::hostile::Dropped;
-use crate::store::{SimulatedStore, entry_in};
+use crate::store::SimulatedStore;
 use crate::world::{Message, Office, Tamper, World};
 
 /// What is done to a run.
@@ -137,7 +138,7 @@ pub fn keep_revoked(world: &mut World, office: Office) {
         let read = |store: &SimulatedStore, space| {
             let frames = store.scan_journal(None, usize::MAX)?;
             let own = |frame: &Vec<u8>| {
-                let header = entry_in(frame).map(|entry| entry.header);
+                let header = Frame::entry_in(frame).map(|entry| entry.header);
                 header.is_some_and(|header| header.space == space && header.author.site == site)
             };
             Ok(frames.into_iter().map(|(_, frame)| frame).rfind(own))

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
-use branchline_crdt::entry::Entry;
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_crdt::tables::{ReadTables, scan_back_from, scan_from};
 use branchline_node::storage::disk::Disk;
@@ -17,17 +16,6 @@ const JOURNAL: JournalOptions = JournalOptions { segment_bytes_max: 256 * 1024, 
 /// Batches by which a crash may set the tables back. The product writes its tables out twice a second; a busy office
 /// applies about this many batches meanwhile.
 const LAG_BATCHES_MAX: usize = 16;
-
-/// The kind byte of journal frames that are entries.
-const FRAME_ENTRY: u8 = 1;
-
-/// The entry in a frame of the journal; `None`: it is a frame of another kind.
-pub fn entry_in(frame: &[u8]) -> Option<Entry> {
-    match frame.split_first() {
-        Some((&FRAME_ENTRY, content)) => Entry::decode(content).ok(),
-        Some(_) | None => None,
-    }
-}
 
 /// Rows in memory, which a crash sets back to an earlier batch.
 #[derive(Clone, Debug, Default)]

@@ -7,10 +7,10 @@ use super::values::Records;
 use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told, Values};
 use crate::codec;
 use crate::entry::{Body, Entry, EntryId, RecordWrite};
+use crate::frame::Frame;
 use crate::ids::SpaceId;
 use crate::read;
 use crate::record::{ActorBytes, RecordChange};
-use crate::replica::{FRAME_ENTRY, FRAME_FORK};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
 use crate::tables::logs::{self, EntryRow, Fate, ForkRow};
 use crate::tables::records::{ChangeAt, RecordKey};
@@ -195,8 +195,8 @@ impl Reader {
         page: &mut Filling,
     ) -> Result<(), StoreError> {
         let check = check_of(frame);
-        match frame.split_first() {
-            Some((&FRAME_ENTRY, content)) => {
+        match Frame::read(frame) {
+            Ok(Frame::Entry(content)) => {
                 let entry = Entry::decode(content)
                     .map_err(|error| StoreError::Damaged { position, reason: error.to_string() })?;
                 if entry.header.space == self.space
@@ -205,8 +205,8 @@ impl Reader {
                     return Ok(());
                 }
             }
-            Some((&FRAME_FORK, content)) => self.take_fork(position, content, check, page),
-            Some(_) | None => {}
+            Ok(Frame::Fork(content)) => self.take_fork(position, content, check, page),
+            Ok(Frame::Genesis(_) | Frame::Space(_)) | Err(_) => {}
         }
         self.see(Place::behind(position), check);
         Ok(())

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use super::Values;
+use crate::cache::{Documents, Kept};
 use crate::changes::{self, ChangeReader};
 use crate::record::{ActorBytes, Document, RecordChange};
-use crate::replica::documents::{Documents, Kept};
 use crate::store::{ReadStore, StoreError};
 use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 

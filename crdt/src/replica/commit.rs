@@ -3,35 +3,22 @@
 
 use std::collections::BTreeMap;
 
+use super::batch::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
+use super::batch::write::WriteError;
 use super::batch::{Batch, Context};
-use super::documents::Kept;
-use super::logs::Logs;
-use super::stage::{After, Pending, Stage, StagedEntry, StagedRecord};
-use super::write::WriteError;
 use super::{DecisionError, Output, Replica, Validation};
+use crate::cache::Kept;
 use crate::codec;
 use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
+use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, RealmId, SpaceId};
+use crate::logs::Logs;
 use crate::membership::{Genesis, Operation};
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::Fate;
 
 /// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
 const ENTRY_BODY_BYTES: usize = 1024 * 1024;
-
-/// The kind of a journal frame is its first byte. Stored, so these numbers never change.
-pub(crate) const FRAME_ENTRY: u8 = 1;
-pub(super) const FRAME_GENESIS: u8 = 2;
-pub(crate) const FRAME_FORK: u8 = 3;
-pub(super) const FRAME_SPACE: u8 = 4;
-
-/// A journal frame: one kind byte, then the content.
-pub(super) fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(1 + content.len());
-    frame.push(kind);
-    frame.extend_from_slice(content);
-    frame
-}
 
 /// Which logs come to be in the past of local entries, by the entries' space and the logs'.
 pub(super) type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
@@ -203,11 +190,11 @@ impl<S: Store> Replica<S> {
         if !self.batch.stage.is_empty() {
             let mut frames = Vec::with_capacity(self.batch.stage.entries.len() + 1);
             let genesis = self.batch.stage.genesis.as_ref();
-            frames.extend(genesis.map(|document| frame(FRAME_GENESIS, &codec::encode(document))));
+            frames.extend(genesis.map(|document| Frame::Genesis(&codec::encode(document)).bytes()));
             let spaces = self.batch.stage.spaces.iter();
-            frames.extend(spaces.map(|document| frame(FRAME_SPACE, &codec::encode(document))));
+            frames.extend(spaces.map(|document| Frame::Space(&codec::encode(document)).bytes()));
             let entries = self.batch.stage.entries.iter();
-            frames.extend(entries.map(|staged| frame(FRAME_ENTRY, staged.entry.bytes())));
+            frames.extend(entries.map(|staged| Frame::Entry(staged.entry.bytes()).bytes()));
             let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
             let appended = match slices.is_empty() {
                 true => Ok(Vec::new()),

@@ -13,7 +13,7 @@ use crate::receipt::Receipt;
 use crate::store::{Store, StoreError};
 use crate::tables::logs::ForkRow;
 
-use super::accept::Acceptance;
+use super::batch::accept::Acceptance;
 
 /// A piece of a bundle, its entries prepared.
 #[derive(Debug)]

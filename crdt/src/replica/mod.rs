@@ -18,70 +18,41 @@
 //! `former_keys`, `decision` (what a member may decide), `administration` (how it does), `receipts`, `forks`, `copies`,
 //! `repair`, `replay`.
 
-mod accept;
-mod administration;
-mod admission;
 mod batch;
 mod commit;
-mod copies;
 mod decision;
-pub(crate) mod documents;
-mod events;
-mod foreign;
-mod foresight;
-mod forks;
-mod former_keys;
-mod gossip;
-mod history;
 mod indexes;
 mod input;
-mod intake;
-mod introduction;
 mod links;
-pub(crate) mod logs;
-mod made;
 mod merge;
 mod outbox;
 mod output;
-mod peer;
 mod realms;
-mod receipts;
-mod repair;
 mod replay;
-mod rows;
-mod serve;
-mod spaces;
-mod stage;
 mod status;
-mod sync;
-mod timers;
-mod vacancy;
-mod versions;
-mod write;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::{Author, Incarnation, SiteId, SiteKey, SpaceId};
 use crate::store::{Store, StoreError};
 
-pub use accept::Refusal;
-pub use admission::{InviteError, JoinError};
-pub(crate) use commit::{FRAME_ENTRY, FRAME_FORK};
+pub use batch::accept::Refusal;
+pub use batch::foreign::DocumentMerge;
+pub use batch::write::{WriteError, Written};
 pub use decision::{Decision, DecisionError, SpaceDecision};
-pub use foreign::DocumentMerge;
 pub use input::{Input, LocalTransaction, RecordEdit};
+pub use links::peer::Exchange;
+pub use links::receipts::HeardReceipt;
 pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use output::{Notice, Output, Validation};
-pub use peer::Exchange;
+pub use realms::admission::{InviteError, JoinError};
 pub use realms::{HeldSpace, Realms};
-pub use receipts::HeardReceipt;
 pub use replay::Progress;
 pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, Status};
-pub use write::{WriteError, Written};
 
 use batch::{Batch, Context};
-use intake::Taking;
 use links::Links;
+use links::intake::Taking;
 use outbox::Outbox;
 
 /// The moment of an input, as the caller's clocks show it.

@@ -1,16 +1,16 @@
 //! Opening: the tables catch up with the journal, or are made anew from it.
 
-use super::accept::{Acceptance, Origin};
 use super::batch::Batch;
-use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE};
+use super::batch::accept::{Acceptance, Origin};
 use super::indexes::Indexes;
 use super::links::Links;
+use super::links::repair::Losses;
 use super::outbox::Outbox;
 use super::realms::Realms;
-use super::repair::Losses;
 use super::{BTreeMap, Identity, Notice, Now, Output, Replica, VecDeque};
 use crate::codec;
 use crate::entry::{Entry, PAYLOAD_FORMAT};
+use crate::frame::Frame;
 use crate::ids::{Author, Incarnation, SpaceId};
 use crate::membership::{Genesis, SpaceDocument, Ticket};
 use crate::prepare::PreparedEntry;
@@ -171,7 +171,7 @@ impl<S: Store> Replica<S> {
             let mut group = Group::default();
             for (position, frame) in frames {
                 self.replay_frame(position, &frame, &mut group)?;
-                let is_entry = frame.first() == Some(&FRAME_ENTRY);
+                let is_entry = matches!(Frame::read(&frame), Ok(Frame::Entry(_)));
                 let entries = done.entries + u64::from(is_entry);
                 done = Progress { entries, position: Some(position) };
             }
@@ -206,11 +206,11 @@ impl<S: Store> Replica<S> {
             let Some((last, _)) = frames.last() else { return Ok(()) };
             after = Some(*last);
             for (_, frame) in &frames {
-                match frame.split_first() {
-                    Some((&FRAME_FORK, content)) => self.replay_fork(content)?,
-                    Some((&FRAME_GENESIS, content)) => self.replay_genesis(content),
-                    Some((&FRAME_SPACE, content)) => self.replay_space(content),
-                    Some(_) | None => {}
+                match Frame::read(frame) {
+                    Ok(Frame::Fork(content)) => self.replay_fork(content)?,
+                    Ok(Frame::Genesis(content)) => self.replay_genesis(content),
+                    Ok(Frame::Space(content)) => self.replay_space(content),
+                    Ok(Frame::Entry(_)) | Err(_) => {}
                 }
             }
         }
@@ -222,29 +222,21 @@ impl<S: Store> Replica<S> {
         frame: &[u8],
         group: &mut Group,
     ) -> Result<(), StoreError> {
-        let unknown = |found| StoreError::Damaged {
-            position,
-            reason: format!(
-                "frames of kind {FRAME_ENTRY} to {FRAME_SPACE} are known, found {found}"
-            ),
-        };
-        match frame.split_first() {
-            Some((&FRAME_ENTRY, content)) => {
-                let entry = Entry::decode(content)
-                    .map_err(|error| StoreError::Damaged { position, reason: error.to_string() })?;
+        let damaged = |reason: String| StoreError::Damaged { position, reason };
+        match Frame::read(frame).map_err(|error| damaged(error.to_string()))? {
+            Frame::Entry(content) => {
+                let entry = Entry::decode(content).map_err(|error| damaged(error.to_string()))?;
                 self.replay_entry(position, entry, group)
             }
-            Some((&FRAME_GENESIS, content)) => {
+            Frame::Genesis(content) => {
                 self.replay_genesis(content);
                 Ok(())
             }
-            Some((&FRAME_FORK, content)) => self.replay_fork(content),
-            Some((&FRAME_SPACE, content)) => {
+            Frame::Fork(content) => self.replay_fork(content),
+            Frame::Space(content) => {
                 self.replay_space(content);
                 Ok(())
             }
-            Some((&found, _)) => Err(unknown(found)),
-            None => Err(unknown(0)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
-use super::peer::Peer;
+use super::links::peer::Peer;
 use crate::ids::{Author, RealmId, SiteId};
 use crate::membership::{Members, Role};
 use crate::store::Store;

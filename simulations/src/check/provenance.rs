@@ -10,6 +10,7 @@ use std::sync::Arc;
 use branchline_crdt::Replica;
 use branchline_crdt::codec;
 use branchline_crdt::entry::{Entry, Tip};
+use branchline_crdt::frame::Frame;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey, SpaceId};
 use branchline_crdt::membership::Role;
 use branchline_crdt::protocol::Gossip;
@@ -24,7 +25,7 @@ use rand::rngs::SmallRng;
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
-use crate::store::{OfficeDisk, SimulatedStore, entry_in};
+use crate::store::{OfficeDisk, SimulatedStore};
 use crate::world::{Office, random};
 
 /// Offices whose journals are read: in step they hold the same entries, in orders of their own.
@@ -99,7 +100,7 @@ pub(super) fn frames(store: &SimulatedStore) -> Result<Frames, StoreError> {
         let Some((last, _)) = page.last() else { return Ok((others, entries)) };
         after = Some(*last);
         for (_, frame) in page {
-            match entry_in(&frame) {
+            match Frame::entry_in(&frame) {
                 Some(entry) => entries.push(Arc::new(entry)),
                 None => others.push(frame),
             }

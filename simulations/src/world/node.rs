@@ -7,7 +7,7 @@ use branchline_crdt::replica::{Input, Now, Output, Validation};
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
 
 use super::{Event, Message, Observation, Office, World};
-use crate::store::entry_in;
+use branchline_crdt::frame::Frame;
 
 /// How often the product's driver tells its replica the time.
 const TICK_MS: u64 = 100;
@@ -109,7 +109,7 @@ impl World {
         {
             after = Some(*last);
             for (position, frame) in &frames {
-                entries.extend(entry_in(frame).map(|entry| (*position, Arc::new(entry))));
+                entries.extend(Frame::entry_in(frame).map(|entry| (*position, Arc::new(entry))));
             }
         }
         self.sites[office].observed_to = after;

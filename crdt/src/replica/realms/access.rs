@@ -4,7 +4,7 @@ use super::{Realm, Realms};
 use crate::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::membership::{Members, Revocation, Role};
-use crate::replica::write::WriteError;
+use crate::replica::batch::write::WriteError;
 
 /// Which private spaces two sites share, as one of them knows it.
 pub(in crate::replica) type SharedDigest = [u8; 8];

@@ -5,23 +5,28 @@
 //! holds for the other. The network is the realm without a [`SpaceDocument`]; every site holds it before any other.
 
 mod access;
+pub(in crate::replica) mod administration;
+pub(in crate::replica) mod admission;
 mod decide;
+pub(in crate::replica) mod former_keys;
+pub(in crate::replica) mod introduction;
 mod sites;
+pub(in crate::replica) mod spaces;
 #[cfg(test)]
 mod tests;
 
-pub(super) use access::{SharedDigest, digest_of};
-pub(super) use decide::Decider;
+pub(in crate::replica) use access::{SharedDigest, digest_of};
+pub(in crate::replica) use decide::Decider;
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::logs::Logs;
-use super::receipts::Receipts;
+use super::links::receipts::Receipts;
 use crate::entry::{Body, Entry};
 use crate::frontier::Frontier;
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::logs::Logs;
 use crate::membership::{FormerKey, Genesis, Members, Operation, SpaceDocument, Ticket};
 use crate::receipt::Receipt;
 use crate::store::StoreError;
@@ -45,9 +50,9 @@ pub(in crate::replica) struct Realm {
 
 /// What is held of one of a realm's two spaces.
 #[derive(Debug, Default)]
-pub(super) struct Channel {
-    pub(super) logs: Logs,
-    pub(super) receipts: Receipts,
+pub(in crate::replica) struct Channel {
+    pub(in crate::replica) logs: Logs,
+    pub(in crate::replica) receipts: Receipts,
 }
 
 /// All realms that a site holds.
@@ -85,17 +90,17 @@ impl Realm {
         Self { id, document, members, control, records, told_revoked_by: None }
     }
 
-    pub(super) fn members(&self) -> &Members {
+    pub(in crate::replica) fn members(&self) -> &Members {
         &self.members
     }
 
     /// What a private space begins with.
-    pub(super) fn document(&self) -> Option<&SpaceDocument> {
+    pub(in crate::replica) fn document(&self) -> Option<&SpaceDocument> {
         self.document.as_ref()
     }
 
     /// What is held of one of its spaces.
-    pub(super) fn channel(&self, space: SpaceId) -> Option<&Channel> {
+    pub(in crate::replica) fn channel(&self, space: SpaceId) -> Option<&Channel> {
         match space {
             _ if space == self.id.membership_space() => Some(&self.control),
             _ if space == self.id.main_space() => Some(&self.records),
@@ -116,7 +121,7 @@ impl Realm {
     }
 
     /// Folds membership entries in. `Some`: who the members were, where they may be others now.
-    pub(super) fn learn<'a>(
+    pub(in crate::replica) fn learn<'a>(
         &mut self,
         entries: impl Iterator<Item = &'a Entry>,
     ) -> Option<BTreeSet<SiteId>> {
@@ -126,14 +131,14 @@ impl Realm {
     }
 
     /// Remembers by whom this site was shown to be shut out. Says whether that is another than before.
-    pub(super) fn note_revoked_by(&mut self, by: Option<SiteId>) -> bool {
+    pub(in crate::replica) fn note_revoked_by(&mut self, by: Option<SiteId>) -> bool {
         std::mem::replace(&mut self.told_revoked_by, by) != by
     }
 }
 
 impl Realms {
     /// None, of this site.
-    pub(super) fn new(own: SiteId) -> Self {
+    pub(in crate::replica) fn new(own: SiteId) -> Self {
         Self { own, network: None, by_id: BTreeMap::new(), by_space: BTreeMap::new() }
     }
 
@@ -143,7 +148,7 @@ impl Realms {
     }
 
     /// Whether a realm is the network.
-    pub(super) fn is_network(&self, realm: RealmId) -> bool {
+    pub(in crate::replica) fn is_network(&self, realm: RealmId) -> bool {
         self.network() == Some(realm)
     }
 
@@ -153,7 +158,7 @@ impl Realms {
     }
 
     /// The same, to be kept while the realms change.
-    pub(super) fn shared_members(&self) -> Option<Arc<Members>> {
+    pub(in crate::replica) fn shared_members(&self) -> Option<Arc<Members>> {
         self.get(self.network()?).map(|network| Arc::clone(&network.members))
     }
 
@@ -163,20 +168,20 @@ impl Realms {
     }
 
     /// The document that the network began with, once known.
-    pub(super) fn genesis(&self) -> Option<&Genesis> {
+    pub(in crate::replica) fn genesis(&self) -> Option<&Genesis> {
         self.members()?.genesis()
     }
 
-    pub(super) fn get(&self, realm: RealmId) -> Option<&Realm> {
+    pub(in crate::replica) fn get(&self, realm: RealmId) -> Option<&Realm> {
         self.by_id.get(&realm)
     }
 
-    pub(super) fn get_mut(&mut self, realm: RealmId) -> Option<&mut Realm> {
+    pub(in crate::replica) fn get_mut(&mut self, realm: RealmId) -> Option<&mut Realm> {
         self.by_id.get_mut(&realm)
     }
 
     /// The realm that a space is of.
-    pub(super) fn realm_of(&self, space: SpaceId) -> Option<RealmId> {
+    pub(in crate::replica) fn realm_of(&self, space: SpaceId) -> Option<RealmId> {
         self.by_space.get(&space).copied()
     }
 
@@ -189,20 +194,20 @@ impl Realms {
     }
 
     /// The logs of a space; `None`: it is not held.
-    pub(super) fn logs(&self, space: SpaceId) -> Option<&Logs> {
+    pub(in crate::replica) fn logs(&self, space: SpaceId) -> Option<&Logs> {
         self.channel(space).map(|channel| &channel.logs)
     }
 
-    pub(super) fn logs_mut(&mut self, space: SpaceId) -> Option<&mut Logs> {
+    pub(in crate::replica) fn logs_mut(&mut self, space: SpaceId) -> Option<&mut Logs> {
         self.channel_mut(space).map(|channel| &mut channel.logs)
     }
 
     /// The receipts of a space.
-    pub(super) fn receipts(&self, space: SpaceId) -> Option<&Receipts> {
+    pub(in crate::replica) fn receipts(&self, space: SpaceId) -> Option<&Receipts> {
         self.channel(space).map(|channel| &channel.receipts)
     }
 
-    pub(super) fn receipts_mut(&mut self, space: SpaceId) -> Option<&mut Receipts> {
+    pub(in crate::replica) fn receipts_mut(&mut self, space: SpaceId) -> Option<&mut Receipts> {
         self.channel_mut(space).map(|channel| &mut channel.receipts)
     }
 
@@ -217,12 +222,12 @@ impl Realms {
     }
 
     /// All realms, by id.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Realm> {
+    pub(in crate::replica) fn all(&self) -> impl Iterator<Item = &Realm> {
         self.by_id.values()
     }
 
     /// The ids of all realms, in order.
-    pub(super) fn ids(&self) -> Vec<RealmId> {
+    pub(in crate::replica) fn ids(&self) -> Vec<RealmId> {
         self.by_id.keys().copied().collect()
     }
 
@@ -232,12 +237,12 @@ impl Realms {
     }
 
     /// The logs of all spaces, by space.
-    pub(super) fn all_logs(&self) -> impl Iterator<Item = (SpaceId, &Logs)> {
+    pub(in crate::replica) fn all_logs(&self) -> impl Iterator<Item = (SpaceId, &Logs)> {
         self.by_space.keys().filter_map(|space| Some((*space, self.logs(*space)?)))
     }
 
     /// The private spaces.
-    pub(super) fn private(&self) -> impl Iterator<Item = (&SpaceDocument, &Realm)> {
+    pub(in crate::replica) fn private(&self) -> impl Iterator<Item = (&SpaceDocument, &Realm)> {
         self.by_id.values().filter_map(|realm| Some((realm.document.as_ref()?, realm)))
     }
 
@@ -251,13 +256,13 @@ impl Realms {
     }
 
     /// Whether a private space that is held here has this name.
-    pub(super) fn has_space_named(&self, name: &str) -> bool {
+    pub(in crate::replica) fn has_space_named(&self, name: &str) -> bool {
         self.private().any(|(document, _)| document.name == name)
     }
 
     /// Knows its network from now on, and what it began with if that is known; who the members are is yet to be learnt.
     /// True: its spaces were not held before.
-    pub(super) fn enter_network(
+    pub(in crate::replica) fn enter_network(
         &mut self,
         id: RealmId,
         genesis: Option<Genesis>,
@@ -279,7 +284,7 @@ impl Realms {
     }
 
     /// Knows a private space from now on. True: it was not held before.
-    pub(super) fn enter_space(&mut self, document: SpaceDocument) -> bool {
+    pub(in crate::replica) fn enter_space(&mut self, document: SpaceDocument) -> bool {
         let id = document.realm();
         let Slot::Vacant(vacant) = self.by_id.entry(id) else { return false };
         let members = document.members();
@@ -289,7 +294,7 @@ impl Realms {
     }
 
     /// Reads the logs and receipts of all realms.
-    pub(super) fn load(&mut self, tables: &impl ReadTables) -> Result<(), StoreError> {
+    pub(in crate::replica) fn load(&mut self, tables: &impl ReadTables) -> Result<(), StoreError> {
         for space in self.spaces() {
             let logs = Logs::load(tables, space)?;
             let receipts = Receipts::load(tables, space)?;
@@ -301,7 +306,7 @@ impl Realms {
     }
 
     /// Shares the members of another replica that holds the same of the network. False: it does not.
-    pub(super) fn share_members(&mut self, other: &Self) -> bool {
+    pub(in crate::replica) fn share_members(&mut self, other: &Self) -> bool {
         let held = |realms: &Self| {
             let network = realms.network()?;
             Some((network, realms.frontier(network.membership_space())?))
@@ -315,7 +320,7 @@ impl Realms {
     }
 
     /// Forgets the receipts of sites that are no members of the network, of all realms.
-    pub(super) fn retain_receipts_of_members(&mut self) {
+    pub(in crate::replica) fn retain_receipts_of_members(&mut self) {
         let Some(network) = self.network().and_then(|id| self.by_id.get(&id)) else { return };
         let members = Arc::clone(&network.members);
         for channel in self.by_id.values_mut().flat_map(Realm::channels_mut) {
@@ -324,7 +329,7 @@ impl Realms {
     }
 
     /// Forgets the receipts of sites that are not in a realm.
-    pub(super) fn retain_receipts_in(&mut self, realm: RealmId) {
+    pub(in crate::replica) fn retain_receipts_in(&mut self, realm: RealmId) {
         let Some(realm) = self.by_id.get_mut(&realm) else { return };
         let members = Arc::clone(&realm.members);
         for channel in realm.channels_mut() {
@@ -333,7 +338,7 @@ impl Realms {
     }
 
     /// Ends all that is known, but for what other sites said: that is handed back.
-    pub(super) fn clear(&mut self) -> BTreeMap<SpaceId, Receipts> {
+    pub(in crate::replica) fn clear(&mut self) -> BTreeMap<SpaceId, Receipts> {
         let realms = std::mem::take(&mut self.by_id).into_values();
         let receipts = realms.flat_map(|Realm { id, control, records, .. }| {
             [(id.membership_space(), control.receipts), (id.main_space(), records.receipts)]
@@ -344,7 +349,7 @@ impl Realms {
     }
 
     /// Takes up again what other sites said, as far as they are still in these realms.
-    pub(super) fn take_up(&mut self, receipts: BTreeMap<SpaceId, Receipts>) {
+    pub(in crate::replica) fn take_up(&mut self, receipts: BTreeMap<SpaceId, Receipts>) {
         for (space, receipts) in receipts {
             if let Some(channel) = self.channel_mut(space) {
                 channel.receipts = receipts;
@@ -357,7 +362,7 @@ impl Realms {
     }
 
     /// Whether this site holds a ticket and is no member yet.
-    pub(super) fn has_ticket_to_present(&self) -> bool {
+    pub(in crate::replica) fn has_ticket_to_present(&self) -> bool {
         self.ticket().is_some()
     }
 
@@ -367,13 +372,17 @@ impl Realms {
     }
 
     /// Takes the ticket out, used or not.
-    pub(super) fn take_ticket(&mut self) -> Option<Ticket> {
+    pub(in crate::replica) fn take_ticket(&mut self) -> Option<Ticket> {
         self.network.as_mut()?.ticket.take()
     }
 
     /// Lets a site in as the member that it goes on for, by what it shows. `None`: it goes on for none; `Some(true)`: it
     /// is let in by this.
-    pub(super) fn let_go_on(&mut self, site: SiteId, former: &[FormerKey]) -> Option<bool> {
+    pub(in crate::replica) fn let_go_on(
+        &mut self,
+        site: SiteId,
+        former: &[FormerKey],
+    ) -> Option<bool> {
         let member = self.members()?.goes_on_for(site, former)?;
         let network = self.network.as_mut()?;
         // Of several that show the word of one member the last counts: there are no more than members.
@@ -381,7 +390,7 @@ impl Realms {
     }
 
     /// Who may use the protocols of members with this site: nobody once it was revoked. `None`: no network is known.
-    pub(super) fn admitted(&mut self) -> Option<BTreeSet<SiteId>> {
+    pub(in crate::replica) fn admitted(&mut self) -> Option<BTreeSet<SiteId>> {
         let is_revoked = self.revoked_by().is_some();
         let network = self.network.as_mut()?;
         let members = &self.by_id.get(&network.id)?.members;
@@ -394,7 +403,7 @@ impl Realms {
 }
 
 /// A membership entry with its operations.
-pub(super) fn operations_of(entry: &Entry) -> Option<(&Entry, Vec<Operation>)> {
+pub(in crate::replica) fn operations_of(entry: &Entry) -> Option<(&Entry, Vec<Operation>)> {
     match entry.body() {
         Ok(Body::Membership(operations)) => Some((entry, operations)),
         Ok(Body::Transactions(_)) | Err(_) => None,

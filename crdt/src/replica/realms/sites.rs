@@ -6,8 +6,8 @@ use super::{Realm, Realms};
 use crate::entry::EntryId;
 use crate::holders::Compared;
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::logs::Logs;
 use crate::membership::{Member, Members, SpaceDocument};
-use crate::replica::logs::Logs;
 use crate::replica::status::{RevokedSite, SiteStatus, SpaceStatus};
 
 /// Entries of a space.

@@ -10,7 +10,7 @@ use branchline_crdt::tables::records::RecordKey;
 use branchline_crdt::tables::row;
 
 use super::Source;
-use crate::store::entry_in;
+use branchline_crdt::frame::Frame;
 
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 8 * 1024;
@@ -74,7 +74,7 @@ fn of_frame(
     frame: &[u8],
 ) -> Result<Vec<Named>, StoreError> {
     let mut found = Vec::new();
-    let Some(entry) = entry_in(frame) else { return Ok(found) };
+    let Some(entry) = Frame::entry_in(frame) else { return Ok(found) };
     let header = &entry.header;
     let key = logs::entry(source.space, header.author, header.seq);
     let kept: Option<EntryRow> = row(source.store, "entry row", &key)?;

@@ -4,16 +4,16 @@
 //! chain, past, payload, and the verdict on each change. Only the last step merges anything. What needs no state was
 //! mostly found out before, by [`crate::prepare`]; it counts at its place in this order.
 
-use super::administration::decisions;
-use super::batch::{Batch, Context};
-use super::outbox::Outbox;
 use super::stage::{NotTaken, Place, StagedChange, StagedEntry};
-use super::{Notice, Replica};
+use super::{Batch, Context};
 use crate::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::membership::Role;
 use crate::prepare::{Content, PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
+use crate::replica::outbox::Outbox;
+use crate::replica::realms::administration::decisions;
+use crate::replica::{Notice, Replica};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::{self, Fate, ForkRow, LogRow};
 use crate::tables::records::RecordKey;
@@ -23,7 +23,7 @@ const VOID_REASON_CHARS_MAX: usize = 300;
 
 /// What became of an entry that was offered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Acceptance {
+pub(in crate::replica) enum Acceptance {
     /// It is part of the group now.
     Staged,
     /// It is held already.
@@ -61,7 +61,7 @@ pub enum Refusal {
 
 /// How far an entry is believed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::replica) enum Origin {
     /// From a peer: everything is checked.
     Peer { by_gossip: bool },
     /// From this replica's own journal, where only checked entries are.
@@ -81,7 +81,7 @@ enum Past {
 
 impl Batch {
     /// What an entry's header says against it; `None`: it is the next of its log.
-    pub(super) fn judge_header<S: Store>(
+    pub(in crate::replica) fn judge_header<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         prepared: &PreparedEntry,
@@ -156,7 +156,11 @@ impl Batch {
     }
 
     /// Adds an entry to the group, behind all before it.
-    pub(super) fn stage_entry<S: Store>(&mut self, cx: Context<'_, S>, staged: StagedEntry) {
+    pub(in crate::replica) fn stage_entry<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        staged: StagedEntry,
+    ) {
         let StagedEntry { entry, fate, .. } = &staged;
         let (header, fate) = (&entry.header, *fate);
         let before = self.log(cx, header.space, header.author);
@@ -221,7 +225,7 @@ impl Batch {
     }
 
     /// The hash of the entry that is held under a number, if one is.
-    pub(super) fn held_hash<S: Store>(
+    pub(in crate::replica) fn held_hash<S: Store>(
         &self,
         cx: Context<'_, S>,
         space: SpaceId,
@@ -433,7 +437,7 @@ impl Batch {
 
 impl<S: Store> Replica<S> {
     /// Judges one entry and stages it if it is good (or void, which is held as well).
-    pub(super) fn accept(
+    pub(in crate::replica) fn accept(
         &mut self,
         entry: PreparedEntry,
         origin: Origin,
@@ -446,7 +450,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Judges an entry whose header has nothing against it, and stages it.
-    pub(super) fn judge_content(
+    pub(in crate::replica) fn judge_content(
         &mut self,
         prepared: PreparedEntry,
         origin: Origin,

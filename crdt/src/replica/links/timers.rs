@@ -3,42 +3,42 @@
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Replica;
-use super::links::Links;
+use super::Links;
 use super::peer::PullState;
 use crate::ids::{SiteId, SpaceId};
+use crate::replica::Replica;
 use crate::store::{Store, StoreError};
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
-pub(super) const PULL_INTERVAL_MS: u64 = 10_000;
+pub(in crate::replica) const PULL_INTERVAL_MS: u64 = 10_000;
 
 /// When the next regular things are due, on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Timers {
+pub(in crate::replica) struct Timers {
     /// A pull from a random peer.
     pull_ms: u64,
     /// A new receipt of this site.
-    pub(super) receipt_ms: Option<u64>,
+    pub(in crate::replica) receipt_ms: Option<u64>,
     /// Another attempt to present this site.
-    pub(super) introduce_ms: u64,
+    pub(in crate::replica) introduce_ms: u64,
 }
 
 /// The replica's randomness.
 #[derive(Debug)]
-pub(super) struct Random(SmallRng);
+pub(in crate::replica) struct Random(SmallRng);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::replica) fn new(seed: u64) -> Self {
         Self(SmallRng::seed_from_u64(seed))
     }
 
     /// Eight bytes.
-    pub(super) fn bytes(&mut self) -> [u8; 8] {
+    pub(in crate::replica) fn bytes(&mut self) -> [u8; 8] {
         self.0.random()
     }
 
     /// A number in `0..end`; 0 where the range is empty.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::replica) fn below(&mut self, end: u64) -> u64 {
         if end == 0 { 0 } else { self.0.random_range(0..end) }
     }
 }
@@ -74,7 +74,7 @@ impl Links {
 }
 
 impl<S: Store> Replica<S> {
-    /// When [`Input::Tick`](super::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
+    /// When [`Input::Tick`](crate::replica::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
     /// nothing.
     pub fn due_ms(&self) -> u64 {
         if self.has_new_damage() || self.is_building_indexes() {
@@ -86,7 +86,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// What is due by now.
-    pub(super) fn tick(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn tick(&mut self) -> Result<(), StoreError> {
         self.forget_recent();
         let now_ms = self.now.monotonic_ms;
         for (site, space) in self.links.due_retries(now_ms) {
@@ -108,8 +108,8 @@ impl<S: Store> Replica<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::{Asked, Peer, Request};
     use super::*;
+    use super::super::peer::{Asked, Peer, Request};
 
     fn site(number: u8) -> SiteId {
         SiteId([number; 32])

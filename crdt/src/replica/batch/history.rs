@@ -1,7 +1,7 @@
 //! A record's whole history, read back from the journal: for changes that build on what is no longer live.
 
-use super::batch::{Batch, Context};
 use super::stage::NotTaken;
+use super::{Batch, Context};
 use crate::changes::{self, RecentEntries};
 use crate::record::Document;
 use crate::store::{ReadStore, Store, StoreError};
@@ -12,7 +12,7 @@ use crate::tables::records::{ChangeAt, Changes, RecordKey};
 const CHANGE_COST: usize = 10;
 
 /// A record that is being put together from all its changes, in as many steps as there are turns for it.
-pub(super) struct Recall {
+pub(in crate::replica) struct Recall {
     places: Vec<ChangeAt>,
     next: usize,
     document: Document,
@@ -20,7 +20,7 @@ pub(super) struct Recall {
 
 impl Recall {
     /// Begins with the places that a record's row names.
-    pub(super) fn new(
+    pub(in crate::replica) fn new(
         tables: &impl ReadTables,
         key: &RecordKey,
         changes: &Changes,
@@ -31,7 +31,7 @@ impl Recall {
 
     /// Goes on until all is read, which it then returns, or the `room` is used up. The inner error: the record cannot
     /// be read here.
-    pub(super) fn go_on(
+    pub(in crate::replica) fn go_on(
         &mut self,
         journal: &impl ReadStore,
         entries: &mut RecentEntries,
@@ -54,7 +54,7 @@ impl Recall {
 
 impl Batch {
     /// Puts the whole history of a staged record in the place of what is live of it.
-    pub(super) fn load_history<S: Store>(
+    pub(in crate::replica) fn load_history<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         key: &RecordKey,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::batch::{Batch, Context};
+use super::{Batch, Context};
 use crate::ids::SpaceId;
 use crate::store::{Store, StoreError};
 use crate::tables::records::{self, RecordKey};
@@ -13,19 +13,19 @@ use crate::tables::records::{self, RecordKey};
 const RECORDS_MIN: usize = 16;
 
 /// Stretches of ids under which the store has no record, by collection, in one space.
-pub(super) struct Vacancy {
+pub(in crate::replica) struct Vacancy {
     space: SpaceId,
     stretches: BTreeMap<String, RangeInclusive<String>>,
 }
 
 impl Vacancy {
     /// Whether it is known that the store has no such record.
-    pub(super) fn holds(&self, key: &RecordKey) -> bool {
+    pub(in crate::replica) fn holds(&self, key: &RecordKey) -> bool {
         key.space == self.space && self.has(&key.collection, &key.id)
     }
 
     /// The same of a record of the space that was looked at.
-    pub(super) fn has(&self, collection: &str, id: &str) -> bool {
+    pub(in crate::replica) fn has(&self, collection: &str, id: &str) -> bool {
         let stretch = self.stretches.get(collection);
         stretch.is_some_and(|ids| ids.start().as_str() <= id && id <= ids.end().as_str())
     }
@@ -35,7 +35,7 @@ impl Batch {
     /// Looks whether the store has anything between the least and the greatest of these records, by collection and id;
     /// of other collections than theirs nothing is known then. Counts until the group ends: before it, the store does
     /// not change.
-    pub(super) fn find_vacancy<'a, S: Store>(
+    pub(in crate::replica) fn find_vacancy<'a, S: Store>(
         &mut self,
         cx: Context<'_, S>,
         space: SpaceId,

@@ -1,19 +1,23 @@
 //! Decisions of members: those that this site makes, and what it writes down before it takes another's in.
 
-use super::decision::{Decision, DecisionError};
-use super::realms::Decider;
-use super::stage::After;
-use super::{Output, Replica};
+use super::Decider;
 use crate::codec;
 use crate::entry::{Body, Entry};
 use crate::ids::{RealmId, SiteId};
 use crate::membership::{Cut, Operation, Revocation, Role, SpaceDocument, Vouch, check_space_name};
+use crate::replica::batch::stage::After;
+use crate::replica::decision::{Decision, DecisionError};
+use crate::replica::{Output, Replica};
 use crate::store::{Store, StoreError};
 use crate::tables::{logs, row};
 
 impl<S: Store> Replica<S> {
     /// Makes a decision, on the ground of all that is held by now.
-    pub(super) fn decide(&mut self, id: u64, decision: Decision) -> Result<(), StoreError> {
+    pub(in crate::replica) fn decide(
+        &mut self,
+        id: u64,
+        decision: Decision,
+    ) -> Result<(), StoreError> {
         self.commit()?;
         let result = self.stage_decision(decision);
         self.batch.stage.after.push(After::Say(Output::Decided { id, result }));
@@ -48,7 +52,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// As whom this site decides.
-    pub(super) fn decider(&self) -> Decider<'_> {
+    pub(in crate::replica) fn decider(&self) -> Decider<'_> {
         Decider { key: &self.identity.key, author: self.author }
     }
 
@@ -73,7 +77,7 @@ impl<S: Store> Replica<S> {
 
     /// Before an entry that decides of sites or vouches is taken in: writes down what is held beyond what it lets count,
     /// so that nothing that shows here has to be taken back. `false`: that could not be written.
-    pub(super) fn vouch_before(
+    pub(in crate::replica) fn vouch_before(
         &mut self,
         entry: &Entry,
         decisions: Vec<(SiteId, Option<Role>, Cut)>,
@@ -119,7 +123,7 @@ impl<S: Store> Replica<S> {
     /// Takes in the word that this site was revoked, shown by a site of that root who will not have it as one. Says
     /// whether it is one; whether it counts is for that member to know, and is heard anew once this site's own members
     /// change.
-    pub(super) fn take_revocation(
+    pub(in crate::replica) fn take_revocation(
         &mut self,
         from: SiteId,
         realm: RealmId,
@@ -133,7 +137,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Remembers, over restarts too, by whom this site was shown to be revoked; `None`: that is to be heard anew.
-    pub(super) fn set_told_revoked_by(
+    pub(in crate::replica) fn set_told_revoked_by(
         &mut self,
         realm: RealmId,
         by: Option<SiteId>,
@@ -147,7 +151,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Reads what was remembered of that.
-    pub(super) fn load_told_revoked_by(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn load_told_revoked_by(&mut self) -> Result<(), StoreError> {
         for realm in self.realms.ids() {
             let by = row(&self.store, "row of a revocation", &logs::told_revoked_by(realm))?;
             if let Some(held) = self.realms.get_mut(realm) {
@@ -160,7 +164,10 @@ impl<S: Store> Replica<S> {
 
 /// The sites that an entry decides of: what each may do from now on, and what counts of a higher role. `None`: it changes
 /// nothing of what counts. Nothing is read of a payload that is of a later format than `format_max`.
-pub(super) fn decisions(entry: &Entry, format_max: u8) -> Option<Vec<(SiteId, Option<Role>, Cut)>> {
+pub(in crate::replica) fn decisions(
+    entry: &Entry,
+    format_max: u8,
+) -> Option<Vec<(SiteId, Option<Role>, Cut)>> {
     let header = &entry.header;
     let is_readable = header.payload.format <= format_max;
     if header.space != header.realm.membership_space() || !is_readable {

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::accept::{Acceptance, Refusal};
-use super::batch::Context;
-use super::links::Links;
-use super::outbox::Outbox;
-use super::stage::{After, StagedEntry};
-use super::{Notice, Output, Replica, Validation};
+use super::Links;
 use crate::codec;
 use crate::entry::{Entry, Tip};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::prepare::PreparedEntry;
 use crate::protocol::{GOSSIP_BYTES_MAX, Gossip};
+use crate::replica::batch::Context;
+use crate::replica::batch::accept::{Acceptance, Refusal};
+use crate::replica::batch::stage::{After, StagedEntry};
+use crate::replica::outbox::Outbox;
+use crate::replica::{Notice, Output, Replica, Validation};
 use crate::store::{Store, StoreError};
 
 /// Announcements that wait for their entry before they are handed on; gossipsub itself forgets them in seconds.
@@ -20,20 +20,20 @@ const WAITING_MAX: usize = 1024;
 
 /// Announcements that wait for their entry: by log, the number and the message's token.
 #[derive(Debug, Default)]
-pub(super) struct Announced {
+pub(in crate::replica) struct Announced {
     waiting: BTreeMap<(SpaceId, Author), (u64, u64)>,
 }
 
 impl Announced {
     /// How many wait.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::replica) fn count(&self) -> usize {
         self.waiting.len()
     }
 }
 
 impl Links {
     /// Prepares the news of a group's entries: own small ones whole, the newest of each other log by name.
-    pub(super) fn spread<S: Store>(
+    pub(in crate::replica) fn spread<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -59,7 +59,7 @@ impl Links {
 
     /// Tells the news when all else is said. One input may commit several times and shut sites out on the way: whom the
     /// news of all of it reaches is judged by what is known after the last.
-    pub(super) fn tell_news<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox) {
+    pub(in crate::replica) fn tell_news<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox) {
         for (space, gossip) in out.take_news() {
             self.inform(cx, out, space, &gossip);
         }
@@ -80,7 +80,7 @@ impl Links {
 
 impl<S: Store> Replica<S> {
     /// Takes in a gossip message.
-    pub(super) fn gossip(
+    pub(in crate::replica) fn gossip(
         &mut self,
         from: SiteId,
         token: u64,
@@ -100,7 +100,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Takes in what is gossiped, or told to this site alone (without a token). `None`: an entry is awaited.
-    pub(super) fn take_gossip(
+    pub(in crate::replica) fn take_gossip(
         &mut self,
         from: SiteId,
         token: Option<u64>,

@@ -7,11 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::batch::Context;
-use super::links::Links;
-use super::outbox::Outbox;
-use super::realms::{Realm, SharedDigest, digest_of, operations_of};
-use super::{Notice, Output, Replica};
+use super::{Realm, SharedDigest, digest_of, operations_of};
 use crate::codec;
 use crate::entry::Entry;
 use crate::ids::{RealmId, SiteId, SpaceId};
@@ -19,6 +15,10 @@ use crate::membership::{Members, SpaceDocument};
 use crate::protocol::{
     Gossip, INVITATIONS_BYTES_MAX, Invitation, Request, pack_entries, topic, unpack_entries,
 };
+use crate::replica::batch::Context;
+use crate::replica::links::Links;
+use crate::replica::outbox::Outbox;
+use crate::replica::{Notice, Output, Replica};
 use crate::store::{Store, StoreError};
 use crate::tables::logs;
 use crate::tables::{decode_row, walk};
@@ -30,7 +30,7 @@ const INVITE_AGAIN_MS: u64 = 60_000;
 
 /// The invitations that a peer was last sent: by what it said to share, by what it shares, and when.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Invited {
+pub(in crate::replica) struct Invited {
     said: SharedDigest,
     shared: SharedDigest,
     at_ms: u64,
@@ -49,7 +49,7 @@ impl<S: Store> Context<'_, S> {
 impl Links {
     /// What a site that shares private spaces with this one may not know of them: all that it takes to enter them.
     /// `said`: what it says to share.
-    pub(super) fn invitations_for<S: Store>(
+    pub(in crate::replica) fn invitations_for<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         site: SiteId,
@@ -83,7 +83,7 @@ impl Links {
     }
 
     /// Spreads something new of a space: by its topic where all members hold it, and else to each connected site of it.
-    pub(super) fn inform<S: Store>(
+    pub(in crate::replica) fn inform<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -108,7 +108,7 @@ impl Links {
     }
 
     /// Tells one site: now, or when it has taken in what it was told of that space before.
-    pub(super) fn inform_site(
+    pub(in crate::replica) fn inform_site(
         &mut self,
         out: &mut Outbox,
         to: SiteId,
@@ -150,7 +150,7 @@ impl Links {
     }
 
     /// A site has taken in what it was told, or could not be reached. `false`: the request was another.
-    pub(super) fn told(&mut self, to: SiteId, id: u64) -> bool {
+    pub(in crate::replica) fn told(&mut self, to: SiteId, id: u64) -> bool {
         let peer = self.peers.get_mut(&to);
         let told = peer.and_then(|peer| peer.told.values_mut().find(|t| t.in_flight == Some(id)));
         told.is_some_and(|told| told.in_flight.take().is_some())
@@ -159,14 +159,14 @@ impl Links {
 
 impl<S: Store> Replica<S> {
     /// Knows a private space from now on.
-    pub(super) fn enter_space(&mut self, document: SpaceDocument) {
+    pub(in crate::replica) fn enter_space(&mut self, document: SpaceDocument) {
         if self.realms.enter_space(document) {
             self.tell_spaces();
         }
     }
 
     /// Enters the private spaces that the tables know.
-    pub(super) fn load_private(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn load_private(&mut self) -> Result<(), StoreError> {
         let mut documents: Vec<SpaceDocument> = Vec::new();
         walk(&self.store, logs::SPACES, None, |_, value| {
             documents.push(decode_row("space document", value)?);
@@ -179,17 +179,17 @@ impl<S: Store> Replica<S> {
     }
 
     /// Says which private spaces are held.
-    pub(super) fn tell_spaces(&mut self) {
+    pub(in crate::replica) fn tell_spaces(&mut self) {
         self.outbox.push(Output::Spaces(self.realms.private_spaces()));
     }
 
     /// Whether there is room for another private space.
-    pub(super) fn has_room_for_space(&self) -> bool {
+    pub(in crate::replica) fn has_room_for_space(&self) -> bool {
         self.realms.private().count() + self.batch.stage.spaces.len() < SPACES_MAX
     }
 
     /// Enters the private spaces that another site shows this one to be in.
-    pub(super) fn take_invitations(
+    pub(in crate::replica) fn take_invitations(
         &mut self,
         from: SiteId,
         invitations: Vec<Invitation>,
@@ -231,7 +231,7 @@ impl<S: Store> Replica<S> {
 
     /// Folds membership entries of a private space in, and asks its sites for what could not be accepted before. Those
     /// who were let in or shut out, and are connected, are told that there is something to ask for.
-    pub(super) fn learn_space_members(
+    pub(in crate::replica) fn learn_space_members(
         &mut self,
         realm: RealmId,
         entries: &[&Entry],
@@ -264,7 +264,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// As an admin of private spaces, shuts out of them who is no member of the network any more.
-    pub(super) fn follow_revocations(&mut self) {
+    pub(in crate::replica) fn follow_revocations(&mut self) {
         let revoked = self.realms.revocations_to_follow(self.decider());
         self.batch.stage.operations.extend(revoked);
     }

@@ -1,12 +1,6 @@
 //! Sites that present themselves to each other: with a ticket, as members that are not known yet, or by former keys.
 
-use super::accept::{Acceptance, Origin};
-use super::batch::{Batch, Context};
 use super::former_keys::former_keys_in;
-use super::links::Links;
-use super::outbox::Outbox;
-use super::stage::After;
-use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::entry::Entry;
 use crate::ids::{RealmId, SiteId};
@@ -15,6 +9,12 @@ use crate::prepare::PreparedEntry;
 use crate::protocol::{
     INTRODUCTION_BYTES_MAX, Introduction, WELCOME_BYTES_MAX, Welcome, pack_entries, unpack_entries,
 };
+use crate::replica::batch::accept::{Acceptance, Origin};
+use crate::replica::batch::stage::After;
+use crate::replica::batch::{Batch, Context};
+use crate::replica::links::Links;
+use crate::replica::outbox::Outbox;
+use crate::replica::{Notice, Output, Replica};
 use crate::store::{Store, StoreError};
 
 /// How often a ticket is presented until someone answers.
@@ -25,7 +25,7 @@ const PRESENT_AGAIN_MS: u64 = 60_000;
 const REFUSAL_CHARS_MAX: usize = 300;
 impl Batch {
     /// Whether a site may become a member by a ticket now, or why not.
-    pub(super) fn may_take_up<S: Store>(
+    pub(in crate::replica) fn may_take_up<S: Store>(
         &self,
         cx: Context<'_, S>,
         admission: &Admission,
@@ -63,7 +63,7 @@ impl Batch {
 
 impl Links {
     /// Presents the ticket, if this site still needs to.
-    pub(super) fn present_ticket<S: Store>(
+    pub(in crate::replica) fn present_ticket<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -82,7 +82,7 @@ impl Links {
     }
 
     /// Shows a member that does not know of it that this site is one.
-    pub(super) fn introduce_to<S: Store>(
+    pub(in crate::replica) fn introduce_to<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -104,7 +104,7 @@ impl Links {
 
 impl<S: Store> Replica<S> {
     /// Another site presents itself.
-    pub(super) fn introduced(
+    pub(in crate::replica) fn introduced(
         &mut self,
         from: SiteId,
         token: u64,
@@ -179,7 +179,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Takes membership entries of a root in. Each round admits the authors of entries that the next one can accept.
-    pub(super) fn take_membership_entries(
+    pub(in crate::replica) fn take_membership_entries(
         &mut self,
         realm: RealmId,
         entries: &[Entry],
@@ -195,13 +195,13 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    pub(super) fn refuse(&mut self, token: u64, reason: &str) {
+    pub(in crate::replica) fn refuse(&mut self, token: u64, reason: &str) {
         let body = codec::encode(&Welcome::Refused(reason.to_owned()));
         self.outbox.push(Output::AnswerIntroduction { token, body });
     }
 
     /// Answers an introduction by what is durable now.
-    pub(super) fn welcome(
+    pub(in crate::replica) fn welcome(
         &mut self,
         token: u64,
         to: SiteId,
@@ -229,7 +229,11 @@ impl<S: Store> Replica<S> {
     }
 
     /// The answer to this site's introduction.
-    pub(super) fn welcomed(&mut self, from: SiteId, body: &[u8]) -> Result<(), StoreError> {
+    pub(in crate::replica) fn welcomed(
+        &mut self,
+        from: SiteId,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
         let (genesis, packed) = match codec::decode("welcome", body) {
             Ok(Welcome::Member { genesis, entries }) => (genesis, entries),
             Ok(Welcome::FormerKeys(former)) => {

@@ -11,7 +11,7 @@ mod round;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
-use super::rows::marks_of_event;
+use super::batch::rows::marks_of_event;
 use super::status::IndexStatus;
 use crate::codec;
 use crate::events::Firsts;
@@ -29,7 +29,7 @@ use round::Round;
 const STEP_ROWS: usize = 500;
 
 /// How an index follows a record: what follows [`indexes::entries`] in the keys of its rows.
-pub(super) struct Move {
+pub(in crate::replica) struct Move {
     field: Field,
     before: Option<Vec<u8>>,
     after: Option<Vec<u8>>,
@@ -37,7 +37,7 @@ pub(super) struct Move {
 
 /// The indexes of all collections, as the tables have them.
 #[derive(Default)]
-pub(super) struct Indexes {
+pub(in crate::replica) struct Indexes {
     spaces: BTreeMap<SpaceId, BTreeMap<String, Vec<(Field, IndexState)>>>,
     /// The collections of events.
     events: BTreeMap<SpaceId, BTreeSet<String>>,
@@ -49,7 +49,7 @@ pub(super) struct Indexes {
 
 impl Indexes {
     /// Reads them.
-    pub(super) fn load(tables: &impl ReadTables) -> Result<Self, StoreError> {
+    pub(in crate::replica) fn load(tables: &impl ReadTables) -> Result<Self, StoreError> {
         let mut found = Self::default();
         walk(tables, indexes::ALL, None, |key, value| {
             let row: IndexRow = decode_row("index row", value)?;
@@ -83,12 +83,12 @@ impl Indexes {
     }
 
     /// Whether a record is an event.
-    pub(super) fn is_of_events(&self, key: &RecordKey) -> bool {
+    pub(in crate::replica) fn is_of_events(&self, key: &RecordKey) -> bool {
         self.events.get(&key.space).is_some_and(|events| events.contains(&key.collection))
     }
 
     /// Takes the collections that were of events until now.
-    pub(super) fn take_ended(&mut self) -> Vec<(SpaceId, String)> {
+    pub(in crate::replica) fn take_ended(&mut self) -> Vec<(SpaceId, String)> {
         std::mem::take(&mut self.ended)
     }
 
@@ -102,12 +102,12 @@ impl Indexes {
     }
 
     /// Whether a change of the record means something to an index.
-    pub(super) fn concerns(&self, key: &RecordKey) -> bool {
+    pub(in crate::replica) fn concerns(&self, key: &RecordKey) -> bool {
         key.collection == SCHEMA_COLLECTION || !self.of(key.space, &key.collection).is_empty()
     }
 
     /// How the indexes follow a record; those of another collection are declared by it if it is a schema.
-    pub(super) fn follow(
+    pub(in crate::replica) fn follow(
         &mut self,
         key: &RecordKey,
         before: Option<&View>,
@@ -121,7 +121,12 @@ impl Indexes {
     }
 
     /// How the indexes follow a record as long as no schema changes.
-    pub(super) fn moves(&self, key: &RecordKey, before: Option<&View>, after: &View) -> Vec<Move> {
+    pub(in crate::replica) fn moves(
+        &self,
+        key: &RecordKey,
+        before: Option<&View>,
+        after: &View,
+    ) -> Vec<Move> {
         let known = self.of(key.space, &key.collection).iter();
         let kept = known.filter(|(_, state)| *state != IndexState::Dropping);
         let moves = kept.map(|(field, _)| {
@@ -133,7 +138,12 @@ impl Indexes {
     }
 
     /// The rows of moves.
-    pub(super) fn make(&mut self, key: &RecordKey, moves: Vec<Move>, rows: &mut Vec<RowWrite>) {
+    pub(in crate::replica) fn make(
+        &mut self,
+        key: &RecordKey,
+        moves: Vec<Move>,
+        rows: &mut Vec<RowWrite>,
+    ) {
         let RecordKey { space, collection, .. } = key;
         for Move { field, before, after } in moves {
             let round = self.round.as_mut().filter(|round| round.is_of(*space, collection, &field));
@@ -201,7 +211,7 @@ impl Indexes {
     }
 
     /// How far each is built.
-    pub(super) fn status(&self) -> Vec<IndexStatus> {
+    pub(in crate::replica) fn status(&self) -> Vec<IndexStatus> {
         self.all()
             .map(|(_, collection, (field, state))| {
                 let (state, records_built) = match state {
@@ -232,7 +242,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// One step towards indexes that are as they are declared.
-    pub(super) fn build_indexes(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn build_indexes(&mut self) -> Result<(), StoreError> {
         if self.store.is_behind() {
             return Ok(());
         }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::accept::{Acceptance, Origin};
-use super::batch::{Batch, Context};
-use super::links::Links;
-use super::outbox::Outbox;
+use super::Links;
 use super::peer::{Asked, Peer, Request as Sent};
-use super::realms::SharedDigest;
-use super::stage::After;
 use super::timers::PULL_INTERVAL_MS;
-use super::{Exchange, Notice, Now, Output, Replica};
 use crate::codec;
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::prepare::{Job, PreparedEntry};
 use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request};
+use crate::replica::batch::accept::{Acceptance, Origin};
+use crate::replica::batch::stage::After;
+use crate::replica::batch::{Batch, Context};
+use crate::replica::outbox::Outbox;
+use crate::replica::realms::SharedDigest;
+use crate::replica::{Exchange, Notice, Now, Output, Replica};
 use crate::store::{Store, StoreError};
 
 /// Bytes of entries asked for while nothing can be written: one entry shows whether that has changed.
@@ -37,21 +37,36 @@ impl Links {
         self.peers.iter().map(exchange).collect()
     }
 
-    pub(super) fn exchange(&mut self, with: SiteId, change: impl FnOnce(&mut Exchange)) {
+    pub(in crate::replica) fn exchange(
+        &mut self,
+        with: SiteId,
+        change: impl FnOnce(&mut Exchange),
+    ) {
         if let Some(peer) = self.peers.get_mut(&with) {
             change(&mut peer.exchange);
         }
     }
 
     /// Notes that a member was sent entries, and whether they were the last.
-    pub(super) fn note_pushed(&mut self, to: SiteId, space: SpaceId, entries: u64, is_last: bool) {
+    pub(in crate::replica) fn note_pushed(
+        &mut self,
+        to: SiteId,
+        space: SpaceId,
+        entries: u64,
+        is_last: bool,
+    ) {
         self.exchange(to, |exchange| {
             exchange.pushed += entries;
             *exchange.pushes_ended.entry(space).or_insert(0) += u64::from(is_last);
         });
     }
 
-    pub(super) fn pull_all<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox, from: SiteId) {
+    pub(in crate::replica) fn pull_all<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+    ) {
         for realm in cx.realms.joined() {
             self.pull(cx, out, from, realm.membership_space());
             self.pull(cx, out, from, realm.main_space());
@@ -59,7 +74,7 @@ impl Links {
     }
 
     /// Pulls a space from a connected member that shares it, now or after the pull under way.
-    pub(super) fn pull<S: Store>(
+    pub(in crate::replica) fn pull<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -88,7 +103,7 @@ impl Links {
     }
 
     /// Goes on pulling what a digest has shown, or an answer has left.
-    pub(super) fn pull_more<S: Store>(
+    pub(in crate::replica) fn pull_more<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         batch: &Batch,
@@ -114,7 +129,7 @@ impl Links {
     }
 
     /// Pulls what comes behind the answers under way, if there is room for one more.
-    pub(super) fn pull_ahead<S: Store>(
+    pub(in crate::replica) fn pull_ahead<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -225,7 +240,7 @@ impl Links {
     }
 
     /// Pulls what another site has shown to hold; at once, unless a pull has only just failed to bring it.
-    pub(super) fn pull_back<S: Store>(
+    pub(in crate::replica) fn pull_back<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         batch: &Batch,
@@ -278,7 +293,7 @@ impl Links {
     }
 
     /// Pulls again in a while, where something is known to be missing.
-    pub(super) fn retry_pull<S: Store>(
+    pub(in crate::replica) fn retry_pull<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         from: SiteId,
@@ -300,7 +315,7 @@ impl Links {
     }
 
     /// Asks and tells a member what waits for the end of other requests.
-    pub(super) fn go_on_with<S: Store>(
+    pub(in crate::replica) fn go_on_with<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -330,7 +345,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// A member is connected: pull the members first, for without them entries of new sites are refused.
-    pub(super) fn peer_up(&mut self, site: SiteId) -> Result<(), StoreError> {
+    pub(in crate::replica) fn peer_up(&mut self, site: SiteId) -> Result<(), StoreError> {
         self.links.peers.insert(site, Peer::default());
         let (links, cx, _, out) = self.sync();
         links.pull_all(cx, out, site);
@@ -345,7 +360,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Takes in the answer to a pull.
-    pub(super) fn take_answer(
+    pub(in crate::replica) fn take_answer(
         &mut self,
         from: SiteId,
         id: u64,
@@ -399,7 +414,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Takes in one entry that a peer sent, and says how it was judged.
-    pub(super) fn take_entry(
+    pub(in crate::replica) fn take_entry(
         &mut self,
         from: SiteId,
         prepared: PreparedEntry,
@@ -425,7 +440,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// A request was not answered: try again later, or present this site if it is not known there.
-    pub(super) fn pull_failed(
+    pub(in crate::replica) fn pull_failed(
         &mut self,
         to: SiteId,
         id: u64,
@@ -442,7 +457,7 @@ impl<S: Store> Replica<S> {
         if unsupported { links.introduce_to(cx, out, to) } else { Ok(()) }
     }
 
-    pub(super) fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
+    pub(in crate::replica) fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
         let state = self.links.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         if let Some(state) = state.filter(|state| state.again) {
             state.again = false;

@@ -57,7 +57,7 @@ impl Documents {
     }
 
     /// Whether a record is kept.
-    pub(super) fn contains(&self, key: &RecordKey) -> bool {
+    pub(crate) fn contains(&self, key: &RecordKey) -> bool {
         self.records.contains(key)
     }
 

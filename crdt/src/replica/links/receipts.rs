@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::Context;
-use super::links::Links;
-use super::{Replica, Validation};
+use super::Links;
 use crate::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::protocol::{Gossip, count_fitting};
 use crate::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
+use crate::replica::batch::Context;
+use crate::replica::{Replica, Validation};
 use crate::store::{Store, StoreError};
 use crate::tables::{ReadTables, decode_row, logs, walk};
 
@@ -36,14 +36,17 @@ pub struct HeardReceipt {
 
 /// The latest receipt of each site in one space.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Receipts {
-    pub(super) by_site: BTreeMap<SiteId, Receipt>,
+pub(in crate::replica) struct Receipts {
+    pub(in crate::replica) by_site: BTreeMap<SiteId, Receipt>,
     /// Not in the tables yet.
     unsaved: BTreeSet<SiteId>,
 }
 
 impl Receipts {
-    pub(super) fn load(tables: &impl ReadTables, space: SpaceId) -> Result<Self, StoreError> {
+    pub(in crate::replica) fn load(
+        tables: &impl ReadTables,
+        space: SpaceId,
+    ) -> Result<Self, StoreError> {
         let mut loaded = Self::default();
         walk(tables, &logs::receipts(space), None, |_, value| {
             let receipt: Receipt = decode_row("receipt", value)?;
@@ -71,7 +74,7 @@ impl Receipts {
     }
 
     /// Forgets the receipts of all other sites.
-    pub(super) fn retain(&mut self, is_kept: impl Fn(&SiteId) -> bool) {
+    pub(in crate::replica) fn retain(&mut self, is_kept: impl Fn(&SiteId) -> bool) {
         self.by_site.retain(|site, _| is_kept(site));
     }
 
@@ -82,14 +85,14 @@ impl Receipts {
 }
 
 impl<S: Store> Context<'_, S> {
-    pub(super) fn receipts_digest(&self, space: SpaceId) -> [u8; 8] {
+    pub(in crate::replica) fn receipts_digest(&self, space: SpaceId) -> [u8; 8] {
         self.realms.receipts(space).map(Receipts::digest).unwrap_or_default()
     }
 }
 
 impl Links {
     /// The receipts of a space, where they are not the ones with this digest.
-    pub(super) fn receipts_unless<S: Store>(
+    pub(in crate::replica) fn receipts_unless<S: Store>(
         &self,
         cx: Context<'_, S>,
         space: SpaceId,
@@ -101,7 +104,7 @@ impl Links {
         }
     }
 
-    pub(super) fn receipts_are_due<S: Store>(&mut self, cx: Context<'_, S>) {
+    pub(in crate::replica) fn receipts_are_due<S: Store>(&mut self, cx: Context<'_, S>) {
         if self.timers.receipt_ms.is_some() {
             return;
         }
@@ -147,14 +150,18 @@ impl Links {
 }
 
 impl<S: Store> Replica<S> {
-    pub(super) fn take_receipts(&mut self, receipts: Vec<Receipt>) {
+    pub(in crate::replica) fn take_receipts(&mut self, receipts: Vec<Receipt>) {
         for receipt in receipts {
             self.take_receipt(receipt, false);
         }
     }
 
     /// Keeps a receipt if it is its site's latest. `is_live`: it came by gossip.
-    pub(super) fn take_receipt(&mut self, receipt: Receipt, is_live: bool) -> Validation {
+    pub(in crate::replica) fn take_receipt(
+        &mut self,
+        receipt: Receipt,
+        is_live: bool,
+    ) -> Validation {
         let realm = self.realms.realm_of(receipt.space).filter(|realm| *realm == receipt.realm);
         let members = realm.and_then(|realm| self.realms.members_of(realm));
         let is_member = members.is_some_and(|members| members.get(&receipt.site).is_some());
@@ -183,7 +190,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Issues this site's receipt if what it holds has changed, and saves what others issued.
-    pub(super) fn issue_receipts(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn issue_receipts(&mut self) -> Result<(), StoreError> {
         if self.links.timers.receipt_ms.is_none_or(|at| at > self.now.monotonic_ms) {
             return Ok(());
         }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::batch::Context;
-use super::{Notice, Output, Replica};
 use crate::entry::Entry;
 use crate::ids::{RealmId, SiteId, SiteKey};
 use crate::membership::{Genesis, Grant, Revoked, Role, Ticket};
 use crate::protocol::{count_fitting, topic};
+use crate::replica::batch::Context;
+use crate::replica::{Notice, Output, Replica};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
 
@@ -68,7 +68,7 @@ impl<S: Store> Context<'_, S> {
     }
 
     /// The first membership entries of a root that fit into so many bytes.
-    pub(super) fn first_membership_entries(
+    pub(in crate::replica) fn first_membership_entries(
         &self,
         realm: RealmId,
         bytes_max: usize,
@@ -79,7 +79,7 @@ impl<S: Store> Context<'_, S> {
     }
 
     /// The last of them that fit.
-    pub(super) fn last_membership_entries(
+    pub(in crate::replica) fn last_membership_entries(
         &self,
         realm: RealmId,
         bytes_max: usize,
@@ -127,7 +127,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Takes a ticket to join with; an unusable one changes nothing.
-    pub(super) fn join(&mut self, ticket: Ticket) -> Result<(), StoreError> {
+    pub(in crate::replica) fn join(&mut self, ticket: Ticket) -> Result<(), StoreError> {
         if self.may_join(&ticket, self.now.wall_ms).is_err() {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Knows its network from now on.
-    pub(super) fn enter_network(
+    pub(in crate::replica) fn enter_network(
         &mut self,
         id: RealmId,
         genesis: Option<Genesis>,
@@ -156,7 +156,7 @@ impl<S: Store> Replica<S> {
 
     /// Says who the members are: to a site that was revoked, nobody. It comes before all that waits to be said, so that
     /// nothing of it goes to whoever is out by now.
-    pub(super) fn tell_members(&mut self) {
+    pub(in crate::replica) fn tell_members(&mut self) {
         if let Some(sites) = self.realms.admitted() {
             let is_former = |output: &Output| matches!(output, Output::Members(_));
             self.outbox.push_first(Output::Members(sites), is_former);
@@ -164,7 +164,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Says who came and who went, and forgets what was kept of whoever went. `before`: who the members were.
-    pub(super) fn tell_of_changes(&mut self, before: &BTreeSet<SiteId>) {
+    pub(in crate::replica) fn tell_of_changes(&mut self, before: &BTreeSet<SiteId>) {
         let Some(members) = self.realms.shared_members() else { return };
         let own = self.site();
         for (site, member) in members.all().iter().filter(|(site, _)| !before.contains(site)) {
@@ -186,12 +186,15 @@ impl<S: Store> Replica<S> {
     }
 
     /// Reads the logs and receipts of the network's spaces.
-    pub(super) fn load_spaces(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn load_spaces(&mut self) -> Result<(), StoreError> {
         self.realms.load(&self.store)
     }
 
     /// Members from the entries of the membership space: the last step of opening.
-    pub(super) fn load_members(&mut self, beside: Option<&Self>) -> Result<(), StoreError> {
+    pub(in crate::replica) fn load_members(
+        &mut self,
+        beside: Option<&Self>,
+    ) -> Result<(), StoreError> {
         if beside.is_some_and(|other| self.realms.share_members(&other.realms)) {
             return Ok(());
         }

@@ -7,18 +7,18 @@
 use std::collections::BTreeMap;
 use std::iter::successors;
 
-use super::batch::Context;
-use super::realms::operations_of;
-use super::{Output, Replica};
+use super::operations_of;
 use crate::codec;
 use crate::entry::Entry;
 use crate::ids::SiteId;
 use crate::membership::{FORMER_KEYS_MAX, FormerKey};
 use crate::protocol::{Introduction, Welcome};
+use crate::replica::batch::Context;
+use crate::replica::{Output, Replica};
 use crate::store::Store;
 
 /// The former keys of a site, as membership entries that it shows have them.
-pub(super) fn former_keys_in(entries: &[Entry], site: SiteId) -> Vec<FormerKey> {
+pub(in crate::replica) fn former_keys_in(entries: &[Entry], site: SiteId) -> Vec<FormerKey> {
     let operations =
         entries.iter().filter_map(operations_of).flat_map(|(_, operations)| operations);
     let former = operations.filter_map(|operation| {
@@ -39,7 +39,7 @@ impl<S: Store> Context<'_, S> {
 
 impl<S: Store> Replica<S> {
     /// A site answers where a member was looked for, and is none: shows it who this site was.
-    pub(super) fn found_stranger(&mut self, site: SiteId) {
+    pub(in crate::replica) fn found_stranger(&mut self, site: SiteId) {
         let is_shut_out = self.realms.revoked_by().is_some();
         let Some(former) = self.context().own_former_keys().filter(|_| !is_shut_out) else {
             return;
@@ -49,7 +49,12 @@ impl<S: Store> Replica<S> {
     }
 
     /// A site shows who it was, and is told who this one was if it was a member.
-    pub(super) fn shown_former_keys(&mut self, from: SiteId, token: u64, former: &[FormerKey]) {
+    pub(in crate::replica) fn shown_former_keys(
+        &mut self,
+        from: SiteId,
+        token: u64,
+        former: &[FormerKey],
+    ) {
         let own = self.context().own_former_keys().filter(|_| self.goes_on_for(from, former));
         let Some(own) = own else {
             if !self.show_revocation(token, from, former) {
@@ -62,7 +67,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Shows a site the word by which it was revoked, also under a former key. Says whether there is one.
-    pub(super) fn show_revocation(
+    pub(in crate::replica) fn show_revocation(
         &mut self,
         token: u64,
         site: SiteId,
@@ -77,7 +82,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Lets a site in as the member that it goes on for, by what it shows. Says whether it is one.
-    pub(super) fn goes_on_for(&mut self, site: SiteId, former: &[FormerKey]) -> bool {
+    pub(in crate::replica) fn goes_on_for(&mut self, site: SiteId, former: &[FormerKey]) -> bool {
         let Some(is_new) = self.realms.let_go_on(site, former) else { return false };
         if is_new {
             self.tell_members();

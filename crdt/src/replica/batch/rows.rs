@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Notice;
-use super::batch::{Batch, Context};
-use super::commit::Named;
 use super::foresight::Foresight;
-use super::outbox::Outbox;
 use super::stage::{Stage, StagedChange, StagedEntry};
+use super::{Batch, Context};
 use crate::codec;
 use crate::digest::record_hash;
 use crate::entry::EntryId;
@@ -15,13 +12,16 @@ use crate::events::Firsts;
 use crate::ids::SpaceId;
 use crate::read;
 use crate::record::{SCHEMA_COLLECTION, Summary};
+use crate::replica::Notice;
+use crate::replica::commit::Named;
+use crate::replica::outbox::Outbox;
 use crate::store::{Position, ReadStore, RowWrite, Store, StoreError};
 use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
 use crate::tables::records::{self, ChangeAt, Changes, CollectionRow, RecordKey, RecordRow};
 
 impl Batch {
     /// The rows of the batch, once its entries are at `positions`.
-    pub(super) fn rows<S: Store>(
+    pub(in crate::replica) fn rows<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -307,7 +307,7 @@ fn event_rows(
 }
 
 /// The rows that mark conflicts and changes of an event.
-pub(super) fn marks_of_event(key: &RecordKey, event: &Firsts) -> [RowWrite; 3] {
+pub(in crate::replica) fn marks_of_event(key: &RecordKey, event: &Firsts) -> [RowWrite; 3] {
     let is_conflicted = event.summary().is_some_and(|summary| summary.conflicted);
     [
         (key.conflict(), is_conflicted.then(Vec::new)),

@@ -1,8 +1,8 @@
 //! Writing to collections of events: what is stored stays as it is.
 
-use super::batch::{Batch, Context};
 use super::stage::Mark;
 use super::write::{Stop, WriteError};
+use super::{Batch, Context};
 use crate::events::Firsts;
 use crate::read;
 use crate::record::{
@@ -13,7 +13,7 @@ use crate::tables::records::{ChangeAt, RecordKey, RecordRow};
 
 impl Batch {
     /// The edit that stores an event, of one that somebody asks for; `None`: the event is stored already.
-    pub(super) fn edit_of_event<S: Store>(
+    pub(in crate::replica) fn edit_of_event<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         key: &RecordKey,
@@ -92,7 +92,7 @@ impl Batch {
     }
 
     /// Whether a collection becomes one of events, or ceases to be one, only while it holds nothing.
-    pub(super) fn check_events_fixed<S: Store>(
+    pub(in crate::replica) fn check_events_fixed<S: Store>(
         &self,
         cx: Context<'_, S>,
         key: &RecordKey,
@@ -117,7 +117,7 @@ impl Batch {
     }
 }
 
-pub(super) fn refused(key: &RecordKey, fault: EventFault) -> Stop {
+pub(in crate::replica) fn refused(key: &RecordKey, fault: EventFault) -> Stop {
     let RecordKey { collection, id, .. } = key.clone();
     WriteError::Event { collection, id, fault }.into()
 }

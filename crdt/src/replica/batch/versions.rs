@@ -1,8 +1,8 @@
 //! Records as they were at a version, for edits that build on it.
 
-use super::batch::{Batch, Context};
 use super::stage::{Mark, NotTaken};
 use super::write::{Stop, WriteError};
+use super::{Batch, Context};
 use crate::changes;
 use crate::record::{Document, Unreadable, Version};
 use crate::store::{Store, StoreError};
@@ -11,7 +11,7 @@ use crate::tables::records::RecordKey;
 impl Batch {
     /// The record as `version` has it, and the staged one with its whole history; `None`: it is of that version, or cannot
     /// be read here.
-    pub(super) fn at_version<S: Store>(
+    pub(in crate::replica) fn at_version<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         key: &RecordKey,

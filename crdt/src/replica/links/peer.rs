@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::spaces::Invited;
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SpaceId};
 use crate::protocol::Gossip;
+use crate::replica::realms::spaces::Invited;
 
 /// Answers of one peer whose entries are not taken in yet, with the one that is awaited: while one is being taken in
 /// the next is on its way, and no more lie in memory.
@@ -18,17 +18,17 @@ const ASSUMED_LOGS_MAX: usize = 1024;
 
 /// One connected member.
 #[derive(Debug, Default)]
-pub(super) struct Peer {
-    pub(super) pulls: BTreeMap<SpaceId, PullState>,
+pub(in crate::replica) struct Peer {
+    pub(in crate::replica) pulls: BTreeMap<SpaceId, PullState>,
     /// Spaces to be pulled once fewer requests are under way.
-    pub(super) waiting: BTreeSet<SpaceId>,
+    pub(in crate::replica) waiting: BTreeSet<SpaceId>,
     /// What it is told of spaces that are not gossiped.
-    pub(super) told: BTreeMap<SpaceId, Told>,
+    pub(in crate::replica) told: BTreeMap<SpaceId, Told>,
     /// The spaces that it was last shown to be in.
-    pub(super) invited: Option<Invited>,
+    pub(in crate::replica) invited: Option<Invited>,
     /// How often it was shown that this site is a member, and when that may be again.
     shown: (u32, u64),
-    pub(super) exchange: Exchange,
+    pub(in crate::replica) exchange: Exchange,
 }
 
 /// Between two attempts to show a peer that this site is a member, at first: each takes up to 200 KiB. The pauses double,
@@ -38,11 +38,11 @@ const SHOW_DOUBLINGS_MAX: u32 = 12;
 
 /// What a member is told of a space: one thing at a time.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(in crate::replica) struct Told {
     /// The request that waits for its answer.
-    pub(super) in_flight: Option<u64>,
+    pub(in crate::replica) in_flight: Option<u64>,
     /// What is told next.
-    pub(super) next: Option<Gossip>,
+    pub(in crate::replica) next: Option<Gossip>,
 }
 
 /// What has passed between this site and a connected member since the link came up. For display, and to see whether
@@ -65,9 +65,9 @@ pub struct Exchange {
 
 /// The pulls of one space from one peer.
 #[derive(Debug, Default)]
-pub(super) struct PullState {
+pub(in crate::replica) struct PullState {
     /// The request that waits for its answer.
-    pub(super) in_flight: Option<Request>,
+    pub(in crate::replica) in_flight: Option<Request>,
     /// Answers whose entries are being prepared, in the order in which they came.
     preparing: VecDeque<Answered>,
     /// Where these answers end, by log, as the peer says: the next pull goes on from there.
@@ -79,31 +79,31 @@ pub(super) struct PullState {
     /// Something that was sent is not ready: an entry before it is missing.
     lacks: bool,
     /// The parts of the frontier that differ; `None`: all of it may.
-    pub(super) parts: Option<Parts>,
+    pub(in crate::replica) parts: Option<Parts>,
     /// Logs of which the peer holds another branch: how far both were found to hold the same.
-    pub(super) checked: BTreeMap<Author, u64>,
+    pub(in crate::replica) checked: BTreeMap<Author, u64>,
     /// When the last request was sent.
-    pub(super) sent_ms: u64,
+    pub(in crate::replica) sent_ms: u64,
     /// Something new was heard of meanwhile: pull again.
-    pub(super) again: bool,
+    pub(in crate::replica) again: bool,
     /// Pull again at this time.
-    pub(super) retry_ms: Option<u64>,
+    pub(in crate::replica) retry_ms: Option<u64>,
     /// When lost entries were last asked of this peer.
-    pub(super) lost_ms: Option<u64>,
+    pub(in crate::replica) lost_ms: Option<u64>,
 }
 
 /// A request.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) id: u64,
-    pub(super) asked: Asked,
+pub(in crate::replica) struct Request {
+    pub(in crate::replica) id: u64,
+    pub(in crate::replica) asked: Asked,
     /// How far each log was held or assumed.
-    pub(super) held: BTreeMap<Author, u64>,
+    pub(in crate::replica) held: BTreeMap<Author, u64>,
 }
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(in crate::replica) enum Asked {
     /// Whether there is anything to send.
     News,
     /// What the told frontier lacks.
@@ -114,26 +114,26 @@ pub(super) enum Asked {
 
 /// An answer whose entries are being prepared.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) request: Request,
+pub(in crate::replica) struct Answered {
+    pub(in crate::replica) request: Request,
     /// The budget ended before the entries did.
-    pub(super) is_cut: bool,
+    pub(in crate::replica) is_cut: bool,
 }
 
 /// How the entries of an answer were judged.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Judged {
+pub(in crate::replica) struct Judged {
     /// Some are part of the group, or show more of what both sides hold.
-    pub(super) progress: bool,
+    pub(in crate::replica) progress: bool,
     /// Some build on what is not here.
-    pub(super) not_ready: bool,
+    pub(in crate::replica) not_ready: bool,
     /// Some are not what an honest site sends.
-    pub(super) refused: bool,
+    pub(in crate::replica) refused: bool,
 }
 
 /// How pulling goes on when the entries of an answer are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::replica) enum Next {
     /// Something else is under way.
     Wait,
     /// With a pull for what the answer left out.
@@ -146,19 +146,19 @@ pub(super) enum Next {
 
 impl Peer {
     /// Spaces of which something is known between the two.
-    pub(super) fn pull_count(&self) -> usize {
+    pub(in crate::replica) fn pull_count(&self) -> usize {
         self.pulls.len()
     }
 
     /// Whether nothing more is to be asked of it or told to it for now.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::replica) fn is_full(&self) -> bool {
         let pulls = self.pulls.values().filter(|state| state.in_flight.is_some());
         let told = self.told.values().filter(|told| told.in_flight.is_some());
         pulls.count() + told.count() >= REQUESTS_MAX
     }
 
     /// Whether it may be shown now that this site is a member, which then counts as done.
-    pub(super) fn is_to_be_shown(&mut self, now_ms: u64) -> bool {
+    pub(in crate::replica) fn is_to_be_shown(&mut self, now_ms: u64) -> bool {
         let (times, not_before_ms) = self.shown;
         if now_ms < not_before_ms {
             return false;
@@ -169,13 +169,13 @@ impl Peer {
     }
 
     /// Whether an answer whose entries were prepared is still awaited.
-    pub(super) fn awaits(&self, id: u64) -> bool {
+    pub(in crate::replica) fn awaits(&self, id: u64) -> bool {
         let mut preparing = self.pulls.values().flat_map(|state| &state.preparing);
         preparing.any(|answered| answered.request.id == id)
     }
 
     /// The pulls that an answer belongs to whose entries were prepared, and that answer.
-    pub(super) fn prepared(&mut self, id: u64) -> Option<(SpaceId, Answered)> {
+    pub(in crate::replica) fn prepared(&mut self, id: u64) -> Option<(SpaceId, Answered)> {
         self.pulls.iter_mut().find_map(|(space, state)| {
             let index = state.preparing.iter().position(|answered| answered.request.id == id)?;
             Some((*space, state.preparing.remove(index)?))
@@ -185,13 +185,13 @@ impl Peer {
 
 impl PullState {
     /// Whether anything is under way: other pulls wait for its end.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(in crate::replica) fn is_busy(&self) -> bool {
         self.in_flight.is_some() || !self.preparing.is_empty()
     }
 
     /// An answer came whose entries are being prepared. `until`: where it was cut, if it was; `held`: how far this
     /// site holds a log.
-    pub(super) fn answered(
+    pub(in crate::replica) fn answered(
         &mut self,
         request: Request,
         until: Vec<Known>,
@@ -215,13 +215,13 @@ impl PullState {
     }
 
     /// No pull claims more than is held, from the next on that begins when nothing is under way.
-    pub(super) fn halt(&mut self) {
+    pub(in crate::replica) fn halt(&mut self) {
         self.is_halted = true;
         self.goes_on = false;
     }
 
     /// What the next pull can claim in addition to what is held, if one may go out now; it is then taken as sent.
-    pub(super) fn go_on(&mut self) -> Option<BTreeMap<Author, Known>> {
+    pub(in crate::replica) fn go_on(&mut self) -> Option<BTreeMap<Author, Known>> {
         let may = self.goes_on && self.in_flight.is_none() && self.preparing.len() < UNDER_WAY_MAX;
         if !may {
             return None;
@@ -231,7 +231,7 @@ impl PullState {
     }
 
     /// The entries of an answer are taken in.
-    pub(super) fn taken(&mut self, is_cut: bool, judged: Judged) -> Next {
+    pub(in crate::replica) fn taken(&mut self, is_cut: bool, judged: Judged) -> Next {
         let Judged { progress, not_ready, refused } = judged;
         self.lacks |= not_ready;
         if !progress || not_ready || refused {

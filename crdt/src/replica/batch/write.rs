@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
-use super::batch::{Batch, Context};
 use super::stage::{
     Mark, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedRecord, StagedWrite, WrittenIn,
 };
-use super::{LocalTransaction, RecordEdit};
+use super::{Batch, Context};
 use crate::codec;
 use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{RealmId, SpaceId};
@@ -18,6 +17,7 @@ use crate::record::{
     SCHEMA_COLLECTION, Schema, SchemaError, Version, View, begin, check_collection,
     check_record_id, validate_schema_edit,
 };
+use crate::replica::{LocalTransaction, RecordEdit};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::Fate;
 use crate::tables::records::{self, RecordKey};
@@ -194,7 +194,7 @@ pub enum WriteError {
 }
 
 /// A write stops for its own fault, or with the store.
-pub(super) enum Stop {
+pub(in crate::replica) enum Stop {
     Write(WriteError),
     Store(StoreError),
 }
@@ -232,7 +232,7 @@ impl<E: Into<WriteError>> From<E> for Stop {
 
 impl Batch {
     /// Takes local transactions in, each on its own.
-    pub(super) fn write<S: Store>(
+    pub(in crate::replica) fn write<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         id: u64,

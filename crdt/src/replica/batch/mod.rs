@@ -3,15 +3,27 @@
 //! A batch is what a group of inputs changes, made durable and visible at once by
 //! [`Replica::commit`](super::Replica::commit). Nothing here writes to the store or says anything to anybody but notices.
 
+pub(in crate::replica) mod accept;
+pub(in crate::replica) mod events;
+pub(in crate::replica) mod foreign;
+pub(in crate::replica) mod foresight;
+pub(in crate::replica) mod history;
+pub(in crate::replica) mod made;
+pub(in crate::replica) mod rows;
+pub(in crate::replica) mod stage;
+pub(in crate::replica) mod vacancy;
+pub(in crate::replica) mod versions;
+pub(in crate::replica) mod write;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::foresight::Foresight;
+use self::stage::Stage;
 use super::Now;
-use super::documents::Documents;
-use super::foresight::Foresight;
 use super::indexes::Indexes;
 use super::realms::Realms;
-use super::stage::Stage;
+use crate::cache::Documents;
 use crate::changes::RecentEntries;
 use crate::ids::{Author, SiteKey, SpaceId};
 use crate::record::Schema;
@@ -21,31 +33,31 @@ use crate::tables::records::RecordKey;
 use crate::tables::row;
 
 /// The batch under way, and what is kept of records between batches.
-pub(super) struct Batch {
-    pub(super) stage: Stage,
+pub(in crate::replica) struct Batch {
+    pub(in crate::replica) stage: Stage,
     /// What is found out beforehand of the entry that is taken in next.
-    pub(super) foresight: Option<Foresight>,
-    pub(super) documents: Documents,
-    pub(super) recent: RecentEntries,
+    pub(in crate::replica) foresight: Option<Foresight>,
+    pub(in crate::replica) documents: Documents,
+    pub(in crate::replica) recent: RecentEntries,
     /// Records that cannot be read here, with the reason; none, as a rule.
-    pub(super) unreadable: BTreeMap<RecordKey, String>,
+    pub(in crate::replica) unreadable: BTreeMap<RecordKey, String>,
     /// Those that were asked for since a schema was last written.
-    pub(super) schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
-    pub(super) indexes: Indexes,
+    pub(in crate::replica) schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
+    pub(in crate::replica) indexes: Indexes,
 }
 
 /// What a batch is judged by.
-pub(super) struct Context<'a, S> {
-    pub(super) store: &'a S,
-    pub(super) realms: &'a Realms,
-    pub(super) key: &'a SiteKey,
+pub(in crate::replica) struct Context<'a, S> {
+    pub(in crate::replica) store: &'a S,
+    pub(in crate::replica) realms: &'a Realms,
+    pub(in crate::replica) key: &'a SiteKey,
     /// The site's own name, as it wishes to be known.
-    pub(super) name: &'a str,
+    pub(in crate::replica) name: &'a str,
     /// As whom this site writes.
-    pub(super) author: Author,
+    pub(in crate::replica) author: Author,
     /// The newest payload format that is applied, and the one that is written.
-    pub(super) payload_format: u8,
-    pub(super) now: Now,
+    pub(in crate::replica) payload_format: u8,
+    pub(in crate::replica) now: Now,
 }
 
 impl<S> Clone for Context<'_, S> {
@@ -58,7 +70,7 @@ impl<S> Copy for Context<'_, S> {}
 
 impl<S: Store> Context<'_, S> {
     /// Where a durable entry is.
-    pub(super) fn entry_row(
+    pub(in crate::replica) fn entry_row(
         &self,
         space: SpaceId,
         author: Author,
@@ -70,7 +82,7 @@ impl<S: Store> Context<'_, S> {
 
 impl Batch {
     /// Nothing under way, nothing kept.
-    pub(super) fn new(indexes: Indexes) -> Self {
+    pub(in crate::replica) fn new(indexes: Indexes) -> Self {
         Self {
             stage: Stage::default(),
             foresight: None,

@@ -3,16 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::batch::{Batch, Context};
+use super::Links;
 use super::forks::some_forks;
-use super::links::Links;
 use super::repair::Withheld;
-use super::{Notice, Output, Replica};
 use crate::codec;
 use crate::entry::{Entry, Tip};
 use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, Request, pack_entries};
+use crate::replica::batch::{Batch, Context};
+use crate::replica::{Notice, Output, Replica};
 use crate::store::{Position, Store, StoreError};
 
 impl<S: Store> Context<'_, S> {
@@ -123,7 +123,7 @@ impl Links {
 
 impl<S: Store> Replica<S> {
     /// Answers another site's request, from what is durable.
-    pub(super) fn answer(
+    pub(in crate::replica) fn answer(
         &mut self,
         from: SiteId,
         token: u64,

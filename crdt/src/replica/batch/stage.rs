@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::Output;
-use super::batch::{Batch, Context};
-use super::documents::Kept;
 use super::foresight::Foresight;
 use super::made::Made;
 use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
+use super::{Batch, Context};
+use crate::cache::Kept;
 use crate::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
@@ -21,6 +20,7 @@ use crate::record::{
     ActorBytes, Document, First, Judged, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
     Summary, Verdict,
 };
+use crate::replica::Output;
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{Fate, LogRow};
 use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
@@ -36,69 +36,69 @@ const ENOUGH_MADE: usize = 4096;
 /// Entries of others in one group: each repeat is looked up among them.
 const STAGED_ENTRIES_MAX: usize = 1024;
 /// Bytes of entries in one group, far below what one append to the journal takes.
-pub(super) const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(in crate::replica) const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What one group of inputs has changed so far.
 #[derive(Default)]
-pub(super) struct Stage {
+pub(in crate::replica) struct Stage {
     /// Records that were read or changed, but for those of `made`.
-    pub(super) records: BTreeMap<RecordKey, StagedRecord>,
+    pub(in crate::replica) records: BTreeMap<RecordKey, StagedRecord>,
     /// Records that are held as their rows will have them, in the order in which they came; nothing for those of which
     /// more was asked since, which are among `records`.
-    pub(super) made: IndexMap<RecordKey, Option<Made>>,
+    pub(in crate::replica) made: IndexMap<RecordKey, Option<Made>>,
     /// What the entry that is being taken in makes of its records, as far as that was found out beforehand.
-    pub(super) foreseen: Option<Foresight>,
+    pub(in crate::replica) foreseen: Option<Foresight>,
     /// Records of which it is known that the store does not have them.
-    pub(super) vacancy: Option<Vacancy>,
+    pub(in crate::replica) vacancy: Option<Vacancy>,
     /// Local transactions, to be sealed in entries.
-    pub(super) transactions: Vec<Pending>,
+    pub(in crate::replica) transactions: Vec<Pending>,
     /// Where each of them is, once they are sealed: the number of its entry, and that of its first change there.
-    pub(super) sealed: Vec<(usize, u32)>,
+    pub(in crate::replica) sealed: Vec<(usize, u32)>,
     /// Local operations with the root of their space, to be sealed in entries of membership spaces.
-    pub(super) operations: Vec<(RealmId, Operation)>,
+    pub(in crate::replica) operations: Vec<(RealmId, Operation)>,
     /// Entries in the order in which the journal will have them.
-    pub(super) entries: Vec<StagedEntry>,
+    pub(in crate::replica) entries: Vec<StagedEntry>,
     /// Bytes of the entries and transactions above.
-    pub(super) bytes: usize,
+    pub(in crate::replica) bytes: usize,
     /// Operations on records in them.
-    pub(super) operation_count: usize,
+    pub(in crate::replica) operation_count: usize,
     /// A genesis document that was learnt.
-    pub(super) genesis: Option<Genesis>,
+    pub(in crate::replica) genesis: Option<Genesis>,
     /// Private spaces that were made or entered.
-    pub(super) spaces: Vec<SpaceDocument>,
+    pub(in crate::replica) spaces: Vec<SpaceDocument>,
     /// Changes of void and dropped entries.
-    pub(super) void_changes: BTreeSet<[u8; 32]>,
+    pub(in crate::replica) void_changes: BTreeSet<[u8; 32]>,
     /// Why entries are void.
-    pub(super) void_reasons: BTreeMap<(SpaceId, Author, u64), String>,
+    pub(in crate::replica) void_reasons: BTreeMap<(SpaceId, Author, u64), String>,
     /// New tips.
-    pub(super) logs: BTreeMap<(SpaceId, Author), LogRow>,
+    pub(in crate::replica) logs: BTreeMap<(SpaceId, Author), LogRow>,
     /// How far the entries above name logs: by their space, then the log's.
-    pub(super) covered: BTreeMap<(SpaceId, SpaceId, Author), u64>,
+    pub(in crate::replica) covered: BTreeMap<(SpaceId, SpaceId, Author), u64>,
     /// Answers to local writers.
-    pub(super) written: Vec<(u64, Vec<Result<StagedWrite, WriteError>>)>,
+    pub(in crate::replica) written: Vec<(u64, Vec<Result<StagedWrite, WriteError>>)>,
     /// What is said once the group is durable.
-    pub(super) after: Vec<After>,
+    pub(in crate::replica) after: Vec<After>,
 }
 
 /// A local transaction, with what it takes of an entry's limits.
-pub(super) struct Pending {
+pub(in crate::replica) struct Pending {
     /// The root of its space.
-    pub(super) realm: RealmId,
-    pub(super) transaction: Transaction,
-    pub(super) bytes: usize,
-    pub(super) operations: usize,
+    pub(in crate::replica) realm: RealmId,
+    pub(in crate::replica) transaction: Transaction,
+    pub(in crate::replica) bytes: usize,
+    pub(in crate::replica) operations: usize,
 }
 
 /// What a local transaction did, before it is durable.
-pub(super) struct StagedWrite {
+pub(in crate::replica) struct StagedWrite {
     /// Of the changes that its edits made.
-    pub(super) hashes: Vec<Option<[u8; 32]>>,
-    pub(super) written_in: WrittenIn,
-    pub(super) is_repeat: bool,
+    pub(in crate::replica) hashes: Vec<Option<[u8; 32]>>,
+    pub(in crate::replica) written_in: WrittenIn,
+    pub(in crate::replica) is_repeat: bool,
 }
 
 /// Where a local transaction is written.
-pub(super) enum WrittenIn {
+pub(in crate::replica) enum WrittenIn {
     /// Nowhere: it changed nothing.
     Nothing,
     /// It is this transaction of the group.
@@ -108,17 +108,17 @@ pub(super) enum WrittenIn {
 }
 
 /// One entry that the group accepts.
-pub(super) struct StagedEntry {
-    pub(super) entry: Entry,
-    pub(super) fate: Fate,
+pub(in crate::replica) struct StagedEntry {
+    pub(in crate::replica) entry: Entry,
+    pub(in crate::replica) fate: Fate,
     /// The origins of its transactions.
-    pub(super) origins: Vec<Origin>,
+    pub(in crate::replica) origins: Vec<Origin>,
     /// It came by gossip, so everyone is told of it already.
-    pub(super) by_gossip: bool,
+    pub(in crate::replica) by_gossip: bool,
 }
 
 /// What is done once the group is durable.
-pub(super) enum After {
+pub(in crate::replica) enum After {
     /// Something to say.
     Say(Output),
     /// Answer a site that was introduced, by what is then known.
@@ -132,45 +132,51 @@ pub(super) enum After {
 }
 
 /// A record in the middle of a group.
-pub(super) struct StagedRecord {
+pub(in crate::replica) struct StagedRecord {
     /// The record, or why it cannot be read here.
-    pub(super) document: Result<Document, String>,
+    pub(in crate::replica) document: Result<Document, String>,
     /// What it was before the group; `None`: missing.
-    pub(super) before: Option<Summary>,
+    pub(in crate::replica) before: Option<Summary>,
     /// Where its changes before the group are.
-    pub(super) places: Changes,
+    pub(in crate::replica) places: Changes,
     /// The changes of this group, in order.
-    pub(super) changes: Vec<StagedChange>,
+    pub(in crate::replica) changes: Vec<StagedChange>,
 }
 
 impl StagedRecord {
     /// As it is before the group.
-    pub(super) fn stored(document: Result<Document, String>, places: Changes) -> Self {
+    pub(in crate::replica) fn stored(document: Result<Document, String>, places: Changes) -> Self {
         let before = document.as_ref().ok().and_then(Document::summary);
         Self { document, before, places, changes: Vec::new() }
     }
 
     /// As its first change, of this group, leaves it.
-    pub(super) fn begun(document: Result<Document, String>, change: StagedChange) -> Self {
+    pub(in crate::replica) fn begun(
+        document: Result<Document, String>,
+        change: StagedChange,
+    ) -> Self {
         Self { document, before: None, places: Changes::default(), changes: vec![change] }
     }
 
     /// The verdict on a change; `None` where the record cannot be read.
-    pub(super) fn judge(&self, change: &ParsedChange) -> Option<Result<Judged, Verdict>> {
+    pub(in crate::replica) fn judge(
+        &self,
+        change: &ParsedChange,
+    ) -> Option<Result<Judged, Verdict>> {
         self.document.as_ref().ok().map(|document| document.judge(change))
     }
 }
 
 /// A change of the group.
-pub(super) struct StagedChange {
-    pub(super) actor: ActorBytes,
-    pub(super) change: RecordChange,
-    pub(super) place: Place,
+pub(in crate::replica) struct StagedChange {
+    pub(in crate::replica) actor: ActorBytes,
+    pub(in crate::replica) change: RecordChange,
+    pub(in crate::replica) place: Place,
 }
 
 /// Where a change of the group is.
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(in crate::replica) enum Place {
     /// Change number `change` of the entry number `entry` of the group.
     Entry { entry: usize, change: u32 },
     /// Change number `change` of the local transaction number `transaction` of the group.
@@ -179,7 +185,7 @@ pub(super) enum Place {
 
 impl Place {
     /// Where that is in the journal, if the group's entries are at `positions`.
-    pub(super) fn resolve(
+    pub(in crate::replica) fn resolve(
         self,
         positions: &[Position],
         sealed: &[(usize, u32)],
@@ -196,7 +202,7 @@ impl Place {
 }
 
 /// Where a record stood before an attempt that may fail.
-pub(super) struct Mark {
+pub(in crate::replica) struct Mark {
     /// Records by how many changes they had.
     touched: BTreeMap<RecordKey, usize>,
     /// How many records were held as rows.
@@ -204,7 +210,7 @@ pub(super) struct Mark {
 }
 
 /// Why a change was not taken in.
-pub(super) enum NotTaken {
+pub(in crate::replica) enum NotTaken {
     /// The checker's verdict.
     Verdict(Verdict),
     /// It can be judged only by changes whose journal frames are damaged.
@@ -220,7 +226,7 @@ impl From<StoreError> for NotTaken {
 }
 
 impl Stage {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::replica) fn is_empty(&self) -> bool {
         self.transactions.is_empty()
             && self.operations.is_empty()
             && self.entries.is_empty()
@@ -230,7 +236,7 @@ impl Stage {
     }
 
     /// Whether it holds as much in memory as one group may.
-    pub(super) fn is_large(&self) -> bool {
+    pub(in crate::replica) fn is_large(&self) -> bool {
         self.records.len() >= STAGED_RECORDS_MAX
             || self.made.len() >= STAGED_MADE_MAX
             || self.entries.len() >= STAGED_ENTRIES_MAX
@@ -239,17 +245,17 @@ impl Stage {
     }
 
     /// Whether it is enough for one commit where others wait for its end.
-    pub(super) fn is_enough(&self) -> bool {
+    pub(in crate::replica) fn is_enough(&self) -> bool {
         self.records.len() >= ENOUGH_RECORDS || self.made.len() >= ENOUGH_MADE
     }
 
     /// Where every record stands now.
-    pub(super) fn mark(&self) -> Mark {
+    pub(in crate::replica) fn mark(&self) -> Mark {
         Mark { touched: BTreeMap::new(), made: self.made.len() }
     }
 
     /// What the writer of a sealed group is told.
-    pub(super) fn written(&self, staged: StagedWrite) -> Written {
+    pub(in crate::replica) fn written(&self, staged: StagedWrite) -> Written {
         let StagedWrite { hashes: changes, written_in, is_repeat } = staged;
         let records_changed = changes.iter().flatten().count();
         let entry = match written_in {
@@ -269,14 +275,14 @@ impl Stage {
 
 impl Mark {
     /// Remembers how many changes a record has when it is first met.
-    pub(super) fn touch(&mut self, key: &RecordKey, count: usize) {
+    pub(in crate::replica) fn touch(&mut self, key: &RecordKey, count: usize) {
         self.touched.entry(key.clone()).or_insert(count);
     }
 }
 
 impl Batch {
     /// The record as the group sees it, read from the store on first use.
-    pub(super) fn staged<S: Store>(
+    pub(in crate::replica) fn staged<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         key: &RecordKey,
@@ -298,7 +304,7 @@ impl Batch {
     }
 
     /// As [`Replica::staged`], and remembers in `mark` where the record stood.
-    pub(super) fn staged_with<S: Store>(
+    pub(in crate::replica) fn staged_with<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         key: &RecordKey,
@@ -310,7 +316,7 @@ impl Batch {
         Ok(record)
     }
 
-    pub(super) fn load_record<S: Store>(
+    pub(in crate::replica) fn load_record<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         key: &RecordKey,
@@ -333,7 +339,7 @@ impl Batch {
     }
 
     /// Whether nobody has written a record, as the group sees it.
-    pub(super) fn is_new<S: Store>(
+    pub(in crate::replica) fn is_new<S: Store>(
         &self,
         cx: Context<'_, S>,
         key: &RecordKey,
@@ -347,7 +353,12 @@ impl Batch {
     }
 
     /// Takes in the first change of a record that [`Replica::is_new`].
-    pub(super) fn take_first(&mut self, key: RecordKey, change: StagedChange, first: First) {
+    pub(in crate::replica) fn take_first(
+        &mut self,
+        key: RecordKey,
+        change: StagedChange,
+        first: First,
+    ) {
         if key.collection == SCHEMA_COLLECTION {
             self.schemas.clear();
         }
@@ -358,7 +369,7 @@ impl Batch {
     ///
     /// Merging can fail only by a fault of this program; the record is then unreadable here, while the change
     /// counts as everywhere else.
-    pub(super) fn take_change<S: Store>(
+    pub(in crate::replica) fn take_change<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         key: &RecordKey,
@@ -399,7 +410,7 @@ impl Batch {
     }
 
     /// Puts every record back to where it stood when `mark` first met it.
-    pub(super) fn roll_back<S: Store>(
+    pub(in crate::replica) fn roll_back<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         mark: Mark,
@@ -432,14 +443,14 @@ impl Batch {
     }
 
     /// Drops the whole group.
-    pub(super) fn drop_stage(&mut self) -> Stage {
+    pub(in crate::replica) fn drop_stage(&mut self) -> Stage {
         let stage = std::mem::take(&mut self.stage);
         self.schemas.clear();
         stage
     }
 
     /// The tip of a log as the group sees it.
-    pub(super) fn log<S: Store>(
+    pub(in crate::replica) fn log<S: Store>(
         &self,
         cx: Context<'_, S>,
         space: SpaceId,
@@ -450,7 +461,7 @@ impl Batch {
     }
 
     /// The schema of a collection as the group sees it.
-    pub(super) fn schema<S: Store>(
+    pub(in crate::replica) fn schema<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         space: SpaceId,

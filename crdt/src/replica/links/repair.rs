@@ -10,25 +10,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::Context;
-use super::commit::{FRAME_ENTRY, FRAME_FORK, FRAME_GENESIS, FRAME_SPACE, frame};
-use super::{Notice, Replica};
 use crate::codec;
 use crate::entry::{Entry, Header, Tip};
+use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SiteId, SpaceId};
 use crate::protocol::{ANSWER_BYTES_MAX, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries};
+use crate::replica::batch::Context;
+use crate::replica::{Notice, Replica};
 use crate::store::{Position, Store, StoreError};
 use crate::tables::logs::{self, EntryRow};
 use crate::tables::{decode_row, walk};
 
 /// Entries that one pull asks back; the next pull asks for more.
-pub(super) const LOST_ASKED_MAX: usize = 64;
+pub(in crate::replica) const LOST_ASKED_MAX: usize = 64;
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
 
 /// The entries that the tables show and whose frames are damaged; none, as a rule.
 #[derive(Debug, Default)]
-pub(super) struct Losses {
+pub(in crate::replica) struct Losses {
     /// The damage that this was made from.
     damaged: Vec<Position>,
     /// The first [`LOST_ASKED_MAX`], in journal order.
@@ -50,17 +50,17 @@ struct Lost {
 
 impl Losses {
     /// How many entries are lost.
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::replica) fn count(&self) -> u64 {
         self.logs.values().map(|(count, _)| count).sum()
     }
 
     /// The number of a log's first lost entry.
-    pub(super) fn first(&self, space: SpaceId, author: Author) -> Option<u64> {
+    pub(in crate::replica) fn first(&self, space: SpaceId, author: Author) -> Option<u64> {
         self.logs.get(&(space, author)).map(|(_, first)| *first)
     }
 
     /// What to ask back of a space.
-    pub(super) fn of_space(&self, space: SpaceId) -> Vec<(Author, u64)> {
+    pub(in crate::replica) fn of_space(&self, space: SpaceId) -> Vec<(Author, u64)> {
         let lost = self.entries.values().filter(|lost| lost.space == space);
         lost.map(|lost| (lost.author, lost.seq)).collect()
     }
@@ -77,25 +77,25 @@ impl Losses {
 }
 
 /// The logs that an answer leaves out, each from a number on: a lost entry, or one that builds on it.
-pub(super) struct Withheld<'a> {
+pub(in crate::replica) struct Withheld<'a> {
     losses: &'a Losses,
     space: SpaceId,
     logs: BTreeMap<Author, u64>,
 }
 
 impl<'a> Withheld<'a> {
-    pub(super) fn new(losses: &'a Losses, space: SpaceId) -> Self {
+    pub(in crate::replica) fn new(losses: &'a Losses, space: SpaceId) -> Self {
         Self { losses, space, logs: BTreeMap::new() }
     }
 
     /// Leaves a log out from an entry on.
-    pub(super) fn add(&mut self, author: Author, seq: u64) {
+    pub(in crate::replica) fn add(&mut self, author: Author, seq: u64) {
         self.logs.insert(author, seq);
     }
 
     /// Whether an entry builds on one that is left out; then its log is left out from here on. Asked of entries in
     /// journal order.
-    pub(super) fn builds_on(&mut self, header: &Header) -> bool {
+    pub(in crate::replica) fn builds_on(&mut self, header: &Header) -> bool {
         if self.losses.logs.is_empty() && self.logs.is_empty() {
             return false;
         }
@@ -120,7 +120,7 @@ impl<'a> Withheld<'a> {
 
 impl<S: Store> Context<'_, S> {
     /// Serves entries that another site has lost.
-    pub(super) fn lost_entries(
+    pub(in crate::replica) fn lost_entries(
         &self,
         pull: &Pull,
         lost: &[(Author, u64)],
@@ -140,12 +140,9 @@ impl<S: Store> Context<'_, S> {
     }
 
     /// A durable entry; `None` where its bytes are damaged.
-    pub(super) fn read_entry(&self, at: Position) -> Result<Option<Entry>, StoreError> {
+    pub(in crate::replica) fn read_entry(&self, at: Position) -> Result<Option<Entry>, StoreError> {
         match self.store.read(at) {
-            Ok(frame) => {
-                let bytes = frame.strip_prefix(&[FRAME_ENTRY]);
-                Ok(bytes.and_then(|bytes| Entry::decode(bytes).ok()))
-            }
+            Ok(frame) => Ok(Frame::entry_in(&frame)),
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -154,12 +151,12 @@ impl<S: Store> Context<'_, S> {
 
 impl<S: Store> Replica<S> {
     /// Whether the damage is not the one that was known.
-    pub(super) fn has_new_damage(&self) -> bool {
+    pub(in crate::replica) fn has_new_damage(&self) -> bool {
         self.store.damaged() != self.links.losses.damaged
     }
 
     /// Finds out what is lost, where there is new damage.
-    pub(super) fn find_losses(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn find_losses(&mut self) -> Result<(), StoreError> {
         if !self.has_new_damage() {
             return Ok(());
         }
@@ -222,12 +219,12 @@ impl<S: Store> Replica<S> {
     ) -> Result<(), StoreError> {
         let mut missing: BTreeSet<Vec<u8>> = BTreeSet::new();
         missing.extend(
-            self.realms.genesis().map(|genesis| frame(FRAME_GENESIS, &codec::encode(genesis))),
+            self.realms.genesis().map(|genesis| Frame::Genesis(&codec::encode(genesis)).bytes()),
         );
         let documents = self.realms.private().map(|(document, _)| document);
-        missing.extend(documents.map(|document| frame(FRAME_SPACE, &codec::encode(document))));
+        missing.extend(documents.map(|document| Frame::Space(&codec::encode(document)).bytes()));
         let forks = self.realms.all_logs().flat_map(|(_, logs)| logs.forks.values());
-        missing.extend(forks.map(|fork| frame(FRAME_FORK, &codec::encode(fork))));
+        missing.extend(forks.map(|fork| Frame::Fork(&codec::encode(fork)).bytes()));
         let mut after = None;
         loop {
             let frames = self.store.scan_journal(after, SCAN_BYTES)?;
@@ -250,7 +247,11 @@ impl<S: Store> Replica<S> {
     }
 
     /// Puts entries that a peer gave back into their places.
-    pub(super) fn take_lost(&mut self, from: SiteId, packed: &[u8]) -> Result<(), StoreError> {
+    pub(in crate::replica) fn take_lost(
+        &mut self,
+        from: SiteId,
+        packed: &[u8],
+    ) -> Result<(), StoreError> {
         let entries = match unpack_entries(packed) {
             Ok(entries) => entries,
             Err(error) => {
@@ -263,7 +264,7 @@ impl<S: Store> Replica<S> {
             // The hash is over header and signature, and the header names the payload's: no other bytes have it.
             let place = self.links.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
             let Some((at, _)) = place.map(|(at, lost)| (*at, *lost)) else { continue };
-            match self.store.repair(at, &frame(FRAME_ENTRY, entry.bytes())) {
+            match self.store.repair(at, &Frame::Entry(entry.bytes()).bytes()) {
                 Ok(()) => {
                     let (author, seq) = (header.author, header.seq);
                     self.outbox.notice(Notice::EntryRepaired { author, seq, from });

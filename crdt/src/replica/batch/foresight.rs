@@ -9,17 +9,17 @@ use std::collections::VecDeque;
 
 use indexmap::IndexMap;
 
-use super::Replica;
 use super::accept::Origin;
-use super::batch::{Batch, Context};
-use super::documents::Kept;
 use super::history::Recall;
 use super::made::Made;
 use super::stage::StagedRecord;
+use super::{Batch, Context};
+use crate::cache::Kept;
 use crate::entry::Entry;
 use crate::ids::EntryHash;
 use crate::prepare::{PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, Document, ParsedChange, SCHEMA_COLLECTION, Verdict, View};
+use crate::replica::Replica;
 use crate::store::{Store, StoreError};
 use crate::tables::records::RecordKey;
 
@@ -38,7 +38,7 @@ const CHANGE_COST: usize = 10;
 const SAVE_COST: usize = 15;
 
 /// What an entry makes of its records, as far as it is known.
-pub(super) struct Foresight {
+pub(in crate::replica) struct Foresight {
     entry: EntryHash,
     actor: ActorBytes,
     records: IndexMap<RecordKey, Foreseen>,
@@ -119,17 +119,17 @@ impl Foresight {
     }
 
     /// Whether it is of this entry.
-    pub(super) fn is_of(&self, entry: &Entry) -> bool {
+    pub(in crate::replica) fn is_of(&self, entry: &Entry) -> bool {
         self.entry == entry.hash
     }
 
     /// Takes out what a record becomes, and the number of operations that it takes.
-    pub(super) fn take(&mut self, key: &RecordKey) -> Option<(Made, usize)> {
+    pub(in crate::replica) fn take(&mut self, key: &RecordKey) -> Option<(Made, usize)> {
         self.records.get_mut(key)?.made.take()
     }
 
     /// Somebody else has written a record: it is looked at again.
-    pub(super) fn forget(&mut self, key: &RecordKey) {
+    pub(in crate::replica) fn forget(&mut self, key: &RecordKey) {
         let Some((index, _, record)) = self.records.get_full_mut(key) else { return };
         if self.todo.front() == Some(&index) {
             self.work = None;
@@ -382,7 +382,7 @@ impl Batch {
 
 impl<S: Store> Replica<S> {
     /// Finds out what an entry makes of its records, as far as there is `room`. True: there is no more to find out.
-    pub(super) fn foresee(
+    pub(in crate::replica) fn foresee(
         &mut self,
         prepared: &mut PreparedEntry,
         room: &mut usize,

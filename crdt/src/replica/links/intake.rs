@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::accept::Acceptance;
-use super::links::Links;
-use super::merge::MergePiece;
+use super::Links;
 use super::peer::{Answered, Judged, Next};
-use super::stage::After;
-use super::{Notice, Now, Replica};
 use crate::entry::Tip;
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::prepare::{Prepared, PreparedEntry};
+use crate::replica::batch::accept::Acceptance;
+use crate::replica::batch::stage::After;
+use crate::replica::merge::MergePiece;
+use crate::replica::{Notice, Now, Replica};
 use crate::store::{Store, StoreError};
 
 /// What one step may take, in microseconds, about: writers wait for it.
@@ -20,7 +20,7 @@ const STEP_COST: usize = 5_000;
 const CHANGE_COST: usize = 3;
 
 /// An answer whose entries are being taken in.
-pub(super) struct Taking {
+pub(in crate::replica) struct Taking {
     from: SiteId,
     id: u64,
     entries: VecDeque<PreparedEntry>,
@@ -52,7 +52,10 @@ impl Links {
 
 impl<S: Store> Replica<S> {
     /// Takes in the entries of an answer at once.
-    pub(super) fn take_prepared(&mut self, prepared: Prepared) -> Result<(), StoreError> {
+    pub(in crate::replica) fn take_prepared(
+        &mut self,
+        prepared: Prepared,
+    ) -> Result<(), StoreError> {
         self.begin_taking(prepared);
         while self.is_taking() {
             self.go_on_taking(self.now)?;
@@ -60,7 +63,7 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// Begins to take in the entries of an answer, as [`Input::Prepared`](super::Input::Prepared) does at once. For a
+    /// Begins to take in the entries of an answer, as [`Input::Prepared`](crate::replica::Input::Prepared) does at once. For a
     /// caller who has others to serve meanwhile: [`Replica::go_on_taking`] then does it in steps.
     pub fn begin_taking(&mut self, prepared: Prepared) {
         let Prepared { from, id, entries } = prepared;
@@ -107,7 +110,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Forgets the entries that were read for their changes, unless they are wanted again soon.
-    pub(super) fn forget_recent(&mut self) {
+    pub(in crate::replica) fn forget_recent(&mut self) {
         if !self.is_taking() {
             self.batch.recent.clear();
         }

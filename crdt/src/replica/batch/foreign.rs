@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::batch::{Batch, Context};
 use super::events::refused;
 use super::stage::{
     Mark, NotTaken, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedWrite, WrittenIn,
 };
 use super::write::{Stop, WriteError};
+use super::{Batch, Context};
 use crate::changes;
 use crate::entry::{Body, EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{RealmId, SpaceId};
@@ -58,7 +58,7 @@ fn origin(key: &RecordKey, change: &[u8; 32]) -> Origin {
 
 impl Batch {
     /// Takes a document in, wholly or not at all.
-    pub(super) fn merge_document<S: Store>(
+    pub(in crate::replica) fn merge_document<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         id: u64,

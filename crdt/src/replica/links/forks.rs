@@ -4,14 +4,14 @@
 //! at every site; the other and all that its author put behind it are dropped, and the tables are rebuilt without
 //! them. What honest sites wrote on top of dropped changes is void. All other logs carry on.
 
-use super::batch::{Batch, Context};
-use super::commit::{FRAME_FORK, frame};
-use super::logs::Logs;
-use super::{Notice, Replica};
 use crate::codec;
 use crate::entry::{Entry, Header};
+use crate::frame::Frame;
 use crate::ids::{EntryHash, Signature, SpaceId};
+use crate::logs::Logs;
 use crate::protocol::count_fitting;
+use crate::replica::batch::{Batch, Context};
+use crate::replica::{Notice, Replica};
 use crate::store::{Store, StoreError};
 use crate::tables::logs::{self, ForkRow};
 
@@ -31,7 +31,7 @@ impl ForkRow {
     }
 
     /// The number at which the log forks, and the hash of the entry that stands.
-    pub(super) fn rank(&self) -> (u64, EntryHash) {
+    pub(in crate::replica) fn rank(&self) -> (u64, EntryHash) {
         (self.kept.0.seq, self.kept.0.entry_hash(&self.kept.1))
     }
 }
@@ -41,7 +41,11 @@ const FORKS_BYTES_MAX: usize = 1024 * 1024;
 
 impl Batch {
     /// Whether an entry is known not to stand.
-    pub(super) fn is_dropped<S: Store>(&self, cx: Context<'_, S>, entry: &Entry) -> bool {
+    pub(in crate::replica) fn is_dropped<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        entry: &Entry,
+    ) -> bool {
         let header = &entry.header;
         let fork = cx.realms.logs(header.space).and_then(|logs| logs.forks.get(&header.author));
         fork.is_some_and(|fork| header.seq == fork.kept.0.seq && entry.hash > fork.rank().1)
@@ -49,7 +53,7 @@ impl Batch {
 }
 
 /// Proofs for an answer to a pull, as many as fit.
-pub(super) fn some_forks(logs: &Logs) -> Vec<ForkRow> {
+pub(in crate::replica) fn some_forks(logs: &Logs) -> Vec<ForkRow> {
     let sizes = logs.forks.values().map(|fork| codec::encode(fork).len());
     let count = count_fitting(sizes, FORKS_BYTES_MAX);
     logs.forks.values().take(count).cloned().collect()
@@ -57,7 +61,7 @@ pub(super) fn some_forks(logs: &Logs) -> Vec<ForkRow> {
 
 impl<S: Store> Replica<S> {
     /// An entry came under the number of another that is held.
-    pub(super) fn found_fork(&mut self, entry: &Entry) -> Result<(), StoreError> {
+    pub(in crate::replica) fn found_fork(&mut self, entry: &Entry) -> Result<(), StoreError> {
         // What this group holds goes to the journal first, so that the other entry can be read from there.
         self.commit()?;
         let header = &entry.header;
@@ -73,7 +77,11 @@ impl<S: Store> Replica<S> {
     }
 
     /// Takes in a proof, from here or from a peer.
-    pub(super) fn take_fork(&mut self, space: SpaceId, fork: ForkRow) -> Result<(), StoreError> {
+    pub(in crate::replica) fn take_fork(
+        &mut self,
+        space: SpaceId,
+        fork: ForkRow,
+    ) -> Result<(), StoreError> {
         let Some(fork) = ForkRow::new(fork.kept, fork.dropped) else { return Ok(()) };
         let header = &fork.kept.0;
         let (author, seq) = (header.author, header.seq);
@@ -92,7 +100,7 @@ impl<S: Store> Replica<S> {
         let held = self.batch.held_hash(self.context(), space, author, seq)?;
         let kept_ours = held.is_none_or(|held| held == fork.rank().1);
         let content = codec::encode(&fork);
-        let positions = match self.store.append(&[&frame(FRAME_FORK, &content)]) {
+        let positions = match self.store.append(&[&Frame::Fork(&content).bytes()]) {
             Ok(positions) => positions,
             // The proof comes again with the next pull.
             Err(StoreError::Unwritable { .. }) => return Ok(()),
@@ -115,7 +123,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Rebuilds the tables where they show what a fork dropped: a crash may come between the proof and the rebuild.
-    pub(super) fn rebuild_if_dropped_shows(&mut self) -> Result<(), StoreError> {
+    pub(in crate::replica) fn rebuild_if_dropped_shows(&mut self) -> Result<(), StoreError> {
         if self.shows_dropped()? { self.rebuild(&mut |_| ()) } else { Ok(()) }
     }
 

@@ -12,13 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Notice;
-use super::batch::Context;
-use super::links::Links;
-use super::outbox::Outbox;
-use super::stage::StagedEntry;
+use super::Links;
 use crate::entry::Header;
 use crate::ids::{Author, Incarnation, SiteId};
+use crate::replica::Notice;
+use crate::replica::batch::Context;
+use crate::replica::batch::stage::StagedEntry;
+use crate::replica::outbox::Outbox;
 use crate::store::Store;
 
 /// Lives of one site that are remembered as heard by gossip.
@@ -28,7 +28,7 @@ const NAMED_MAX: usize = 4096;
 
 /// What was noticed of the lives of sites since the start.
 #[derive(Debug, Default)]
-pub(super) struct Lives {
+pub(in crate::replica) struct Lives {
     /// By site, those that were heard by gossip, the last one at the end.
     heard: BTreeMap<SiteId, VecDeque<Incarnation>>,
     /// A log, and another of the same site that an entry of it names.
@@ -69,7 +69,7 @@ impl Lives {
 
 impl Links {
     /// Looks at entries of others that are durable now.
-    pub(super) fn look_for_copies<S: Store>(
+    pub(in crate::replica) fn look_for_copies<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,

@@ -1,40 +1,40 @@
 //! Records of a group that are held as their rows will have them, which takes a tenth of what they take in memory: new
 //! ones, and those of which it was found out beforehand what an entry makes of them.
 
-use super::batch::Batch;
-use super::indexes::Move;
+use super::Batch;
 use super::stage::{StagedChange, StagedRecord};
 use crate::record::{Document, First, Summary};
+use crate::replica::indexes::Move;
 use crate::tables::records::{Changes, RecordKey};
 
 /// A record as changes of the group leave it.
-pub(super) struct Made {
+pub(in crate::replica) struct Made {
     /// What is live of it.
-    pub(super) saved: Vec<u8>,
+    pub(in crate::replica) saved: Vec<u8>,
     /// The same in short.
-    pub(super) summary: Summary,
+    pub(in crate::replica) summary: Summary,
     /// What it was before the group; `None`: missing.
-    pub(super) before: Option<Summary>,
+    pub(in crate::replica) before: Option<Summary>,
     /// Where its changes before the group are.
-    pub(super) places: Changes,
+    pub(in crate::replica) places: Changes,
     /// How the indexes follow; `None`: that is yet to be found out.
-    pub(super) moves: Option<Vec<Move>>,
+    pub(in crate::replica) moves: Option<Vec<Move>>,
     /// The changes of this group, in order.
-    pub(super) changes: Vec<StagedChange>,
+    pub(in crate::replica) changes: Vec<StagedChange>,
     /// Changes of the entry that is being taken in which are counted in already, but for being among `changes`.
-    pub(super) awaited: usize,
+    pub(in crate::replica) awaited: usize,
 }
 
 impl Made {
     /// Of a record that has this one change.
-    pub(super) fn first(first: First, change: StagedChange) -> Self {
+    pub(in crate::replica) fn first(first: First, change: StagedChange) -> Self {
         let First { saved, summary, .. } = first;
         let (before, places, moves) = (None, Changes::default(), None);
         Self { saved, summary, before, places, moves, changes: vec![change], awaited: 0 }
     }
 
     /// The same in memory, to be changed further.
-    pub(super) fn load(self) -> StagedRecord {
+    pub(in crate::replica) fn load(self) -> StagedRecord {
         let document = Document::load(&self.saved).map_err(|error| error.to_string());
         let Self { before, places, changes, .. } = self;
         StagedRecord { document, before, places, changes }
@@ -44,7 +44,7 @@ impl Made {
 impl Batch {
     /// Takes in a change whose outcome was found out beforehand, and returns how many operations it means, or the
     /// change if nothing is known of it.
-    pub(super) fn take_foreseen(
+    pub(in crate::replica) fn take_foreseen(
         &mut self,
         key: &RecordKey,
         change: StagedChange,

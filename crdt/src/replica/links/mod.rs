@@ -1,0 +1,51 @@
+//! What is under way between this site and the members that it is connected with.
+
+pub(in crate::replica) mod copies;
+pub(in crate::replica) mod forks;
+pub(in crate::replica) mod gossip;
+pub(in crate::replica) mod intake;
+pub(in crate::replica) mod peer;
+pub(in crate::replica) mod receipts;
+pub(in crate::replica) mod repair;
+pub(in crate::replica) mod serve;
+pub(in crate::replica) mod sync;
+pub(in crate::replica) mod timers;
+
+use std::collections::BTreeMap;
+
+use self::copies::Lives;
+use self::gossip::Announced;
+use self::peer::Peer;
+use self::repair::Losses;
+use self::timers::{Random, Timers};
+use crate::ids::SiteId;
+
+/// The links to connected members, and what decides when something is sent over them.
+pub(in crate::replica) struct Links {
+    pub(in crate::replica) peers: BTreeMap<SiteId, Peer>,
+    pub(in crate::replica) lives: Lives,
+    /// What is asked of peers because it is damaged here.
+    pub(in crate::replica) losses: Losses,
+    pub(in crate::replica) announced: Announced,
+    pub(in crate::replica) timers: Timers,
+    pub(in crate::replica) random: Random,
+    pub(in crate::replica) request_count: u64,
+    /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
+    pub(in crate::replica) is_unwritable: bool,
+}
+
+impl Links {
+    /// None yet. `seed`: of the choice of peers, and of jitter.
+    pub(in crate::replica) fn new(seed: u64) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            lives: Lives::default(),
+            losses: Losses::default(),
+            announced: Announced::default(),
+            timers: Timers::default(),
+            random: Random::new(seed),
+            request_count: 0,
+            is_unwritable: false,
+        }
+    }
+}
