@@ -10,13 +10,19 @@
 //! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
-//! One file per step: `input` and `output` (what goes in and comes out), `write` (local edits), `events` (of which there are none), `foreign` (documents that
-//! other programs edited), `intake` (answers with entries from others), `foresight` (what these make of records, found out
-//! beforehand), `accept` (one such entry), `stage` and `made` (what a group has changed so far), `history` (of a record,
-//! from the journal), `commit` (seal, append), `rows` (what the tables then show), `sync`, `peer`, `serve` and `gossip` (what is sent), `spaces` (and to
-//! whom), `merge` (bundles), `admission` (tickets, and who the members are), `introduction` (who presents itself),
-//! `former_keys`, `decision` (what a member may decide), `administration` (how it does), `receipts`, `forks`, `copies`,
-//! `repair`, `replay`.
+//! A replica conducts parts that own what they work with, and work on nothing else:
+//!
+//! - `realms`: the network and the private spaces that the site holds, who is in them, and what a decision of its own
+//!   comes to; `admission`, `administration`, `introduction`, `former_keys` and `spaces` change them.
+//! - `batch`: what a group of inputs changes. `write`, `foreign` and `events` make it of local edits, `accept` of entries
+//!   of others, `foresight` what these make of records, beforehand; `rows` is what the tables then show.
+//! - `links`: what is under way between the site and connected members. `sync` asks, `serve` answers, `intake` takes the
+//!   answers in, `gossip` and `receipts` spread what is new, `repair` and `forks` what went wrong, `timers` when.
+//! - `indexes`: what schemas declare.
+//! - `outbox`: what is to be done about all that, in order.
+//!
+//! What goes in is in `input`, what comes out in `output`. [`Replica::commit`] ends a group, `replay` opens a replica,
+//! `merge` takes bundles in, `status` says what is known.
 
 mod batch;
 mod commit;
@@ -27,6 +33,7 @@ mod links;
 mod merge;
 mod outbox;
 mod output;
+pub mod pace;
 mod realms;
 mod replay;
 mod status;

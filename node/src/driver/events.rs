@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::Input;
+use branchline_crdt::replica::pace::GROUP_INPUTS_MAX;
 use branchline_crdt::store::StoreError;
 use libp2p::PeerId;
 use tracing::{debug, info, warn};
 
-use super::{Driver, GROUP_MAX};
+use super::Driver;
 use crate::log_limit::Subject;
 use crate::network::{Event, RequestFailure};
 
 /// Tokens of gossip messages that were not judged; older ones are forgotten, as gossipsub itself does.
 const UNJUDGED_MAX: usize = 4096;
 /// Requests of members that wait for an answer. All of one group do; older ones are those that never get one.
-const REQUESTS_MAX: usize = 2 * GROUP_MAX;
+const REQUESTS_MAX: usize = 2 * GROUP_INPUTS_MAX;
 /// The same for introductions.
-const INTRODUCTIONS_MAX: usize = 2 * GROUP_MAX;
+const INTRODUCTIONS_MAX: usize = 2 * GROUP_INPUTS_MAX;
 
 impl Driver {
     pub(super) fn take_event(&mut self, event: Event) -> Result<(), StoreError> {

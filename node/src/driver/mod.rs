@@ -20,6 +20,7 @@ use branchline_crdt::entry::EntryId;
 use branchline_crdt::ids::{RealmId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::prepare::{Job, Prepared};
+use branchline_crdt::replica::pace::{GROUP_INPUTS_MAX, TICK_MS};
 use branchline_crdt::replica::{
     Decision, DecisionError, DocumentMerge, Exchange, Input, LocalTransaction, MergeError,
     MergePiece, Merged, Now, SpaceStatus, Status, WriteError, Written,
@@ -48,10 +49,8 @@ pub(crate) use others::Seen;
 
 /// Messages that wait for the replica. Writers wait for room, the network stops reading from peers.
 pub(crate) const QUEUE_MAX: usize = 1024;
-/// Messages that share one commit: enough to fill the time of one sync, few enough for an answer within some ms.
-const GROUP_MAX: usize = 256;
-/// How often time is told to the replica.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// How often the replica gets to know the time.
+pub(crate) const TICK: Duration = Duration::from_millis(TICK_MS);
 /// How often the tables are made anew without [`PEACE`] in between; then the fault is not in them.
 const REBUILDS_MAX: u32 = 3;
 /// After this long without a failure of the tables, the next one counts as the first.
@@ -301,7 +300,7 @@ impl Driver {
         flow: &mut Flow,
     ) -> Result<(), StoreError> {
         *flow = self.take(first)?;
-        for _ in 1..GROUP_MAX {
+        for _ in 1..GROUP_INPUTS_MAX {
             match flow {
                 Flow::On if !self.replica.is_group_full() => {}
                 Flow::On | Flow::Stop => break,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use branchline_crdt::protocol::WELCOME_BYTES_MAX;
+use branchline_crdt::replica::pace::REQUEST_TIMEOUT_MS;
 use libp2p::{Multiaddr, identity};
 
 /// Everything [`start`](super::start) needs.
@@ -110,7 +111,7 @@ impl Default for NetworkLimits {
             requests_in_flight: 256,
             request_bytes: 1024 * 1024,
             response_bytes: 8 * 1024 * 1024 + 64 * 1024,
-            request_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS),
             gossip_bytes: 8 * 1024,
             gossip_queue: 128,
             topics: 256,

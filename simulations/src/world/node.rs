@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use branchline_crdt::entry::Entry;
+use branchline_crdt::frame::Frame;
+use branchline_crdt::replica::pace::TICK_MS;
 use branchline_crdt::replica::{Input, Now, Output, Validation};
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
 
 use super::{Event, Message, Observation, Office, World};
-use branchline_crdt::frame::Frame;
 
-/// How often the product's driver tells its replica the time.
-const TICK_MS: u64 = 100;
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
 

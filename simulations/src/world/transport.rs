@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::Input;
+use branchline_crdt::replica::pace::{GROUP_INPUTS_MAX, REQUEST_TIMEOUT_MS};
 use rand::RngExt;
 
 use super::link::{End, Link};
@@ -13,14 +14,10 @@ use super::{Event, GOOD_LINK, LostTo, Observation, Office, World, pair, random};
 
 use crate::scenario::LinkQuality;
 
-/// Time for a request and its response, as the product's network layer sets it.
-const REQUEST_TIMEOUT_MS: u64 = 60_000;
 /// A link that carries nothing is noticed after this long: pings, some of them lost.
 const CUT_NOTICED_MS: (u64, u64) = (5_000, 25_000);
 /// Once it can be, a connection is made again after this long: the product's pauses between dials.
 const REDIAL_MS: (u64, u64) = (500, 30_000);
-/// Messages that share one commit at most, as in the product's driver.
-const GROUP_MAX: usize = 256;
 
 /// What travels between two offices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -400,7 +397,7 @@ impl World {
         let mut inputs = Vec::new();
         inputs.extend(self.arrive(number, from, to, session, message));
         let mut from_all = Some(from);
-        while inputs.len() < GROUP_MAX
+        while inputs.len() < GROUP_INPUTS_MAX
             && let Some(event) = self.events.next_for(to, self.time_ms)
         {
             if let Event::Deliver { number, from, session, message, .. } = event {

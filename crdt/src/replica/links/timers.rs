@@ -108,8 +108,8 @@ impl<S: Store> Replica<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::peer::{Asked, Peer, Request};
+    use super::*;
 
     fn site(number: u8) -> SiteId {
         SiteId([number; 32])

@@ -1,9 +1,10 @@
-//! The spaces that are held here: the network's own, which every member holds, and private ones, of which only the
-//! sites that share one learn anything.
+//! What passes between sites that share a private space.
 //!
-//! Whatever is sent of a space goes through [`Replica::shares`]. Of private spaces nothing is gossiped, since topics
-//! show who listens: the sites of one tell each other directly (`inform`). Who was let in hears of it in the answer
-//! to a pull of the network's members, with the proof.
+//! Whatever is sent of a space goes to whom [`Realms::shares`] it with this site. Of private spaces nothing is gossiped,
+//! since topics show who listens: the sites of one tell each other directly (`inform`). Who was let in hears of it in the
+//! answer to a pull of the network's members, with the proof.
+//!
+//! [`Realms::shares`]: crate::replica::realms::Realms
 
 use std::collections::BTreeSet;
 
