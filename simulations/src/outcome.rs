@@ -9,7 +9,7 @@ use crate::scenario::{FaultName, Readable};
 use crate::text::counted;
 use crate::trace::MessageKind;
 
-/// What Branchline promises, whatever happens. The numbers are those of the design.
+/// What Branchline promises, whatever happens. The numbers are those of `ARCHITECTURE.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Invariant {
@@ -38,7 +38,7 @@ pub enum Invariant {
 }
 
 impl Invariant {
-    /// Every invariant, in the order of the design.
+    /// Every invariant, in the order of `ARCHITECTURE.md`.
     pub const ALL: [Self; 11] = [
         Self::EqualDigests,
         Self::Convergence,
@@ -53,7 +53,7 @@ impl Invariant {
         Self::WallClock,
     ];
 
-    /// Its number in the design, from 1.
+    /// Its number in `ARCHITECTURE.md`, from 1.
     pub fn number(self) -> usize {
         self as usize + 1
     }

@@ -116,7 +116,7 @@ fn is_in_step(head: &Replica<MemoryStore>, north: &Replica<MemoryStore>) -> bool
     let id = network().id;
     [id.main_space(), id.membership_space()]
         .iter()
-        .all(|space| head.frontier(*space) == north.frontier(*space))
+        .all(|space| head.realms().frontier(*space) == north.realms().frontier(*space))
 }
 
 /// Passes what one replica says on to the other and its answers back. Whether there was anything.
@@ -387,7 +387,7 @@ fn membership(input: &[u8]) {
     let one = fed(&mut entries.iter());
     let other = fed(&mut entries.iter().rev());
     assert_eq!(members(&one), members(&other), "the order of arrival shows");
-    let all = one.members().expect("a network").all();
+    let all = one.realms().members().expect("a network").all();
     let founder = key(1).site();
     for member in all.values() {
         let by = all.get(&member.invited_by).expect("whoever let it in is a member");

@@ -208,7 +208,7 @@ pub(crate) mod forge {
     /// The header of the first entry of the liar's log in the main space, without a past.
     pub(crate) fn header(network: RealmId, key: &SiteKey) -> Header {
         Header {
-            network,
+            realm: network,
             space: network.main_space(),
             author: Author { site: key.site(), incarnation: Incarnation([3; 8]) },
             seq: 1,
