@@ -44,7 +44,7 @@ pub struct Handle {
     pub(crate) receipts: watch::Receiver<u64>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) token: Arc<Token>,
-    /// The root of the private space that it addresses; `None`: `main`.
+    /// The realm of the private space that it addresses; `None`: `main`.
     pub(crate) realm: Option<RealmId>,
     /// The node's; they hold handles themselves.
     pub(crate) extensions: Weak<Extensions>,

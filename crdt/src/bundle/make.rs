@@ -66,7 +66,7 @@ enum Part {
     End,
 }
 
-/// What a bundle holds of the two spaces of a root.
+/// What a bundle holds of the two spaces of a realm.
 struct OfRoot {
     /// By space, what the receiver is taken to hold.
     told: Vec<(SpaceId, Vec<Known>)>,

@@ -56,7 +56,7 @@ pub enum MembershipEvent {
     },
 }
 
-/// Tells what became of the members of `root`, from the document that it began with and its membership entries in the
+/// Tells what became of the members of `realm`, from the document that it began with and its membership entries in the
 /// order in which they were taken in.
 pub fn history(realm: RealmId, genesis: &Genesis, entries: &[Entry]) -> Vec<MembershipStep> {
     let mut members = Members::new(realm, Some(genesis.clone()));

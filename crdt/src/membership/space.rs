@@ -1,8 +1,7 @@
 //! Spaces that some sites share and the others learn nothing of.
 //!
-//! Such a space is kept as a network within the network: the hash of its [`SpaceDocument`], its root, stands where
-//! the network's id stands in headers, grants, revocations and receipts; it has a membership space and a space of
-//! records of its own; and [`Members`] folds the one as it folds the network's. What is said of the network's members
+//! Such a space is a realm, as the network is: the hash of its [`SpaceDocument`] stands where the network's id stands in
+//! headers, grants, revocations and receipts; it has a membership space and a space of records of its own; and [`Members`] folds the one as it folds the network's. What is said of the network's members
 //! (seniority, cuts, vouches) so holds for the sites of a space. Its creator is its founder.
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ pub const SPACE_NAME_BYTES_MAX: usize = 64;
 /// The name of the space that every member of the network holds.
 pub const MAIN_SPACE: &str = "main";
 
-/// The document that a space begins with. Its hash is the space's root, so nothing in it ever changes.
+/// The document that a space begins with. Its hash is the realm's id, so nothing in it ever changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpaceDocument {
     /// The network whose members may share it.
@@ -27,12 +26,12 @@ pub struct SpaceDocument {
     pub creator: SiteId,
     /// When, in ms since 1970. For display only.
     pub time_ms: i64,
-    /// Makes every space's root its own, and nobody's to guess.
+    /// Makes every realm's id its own, and nobody's to guess.
     pub nonce: [u8; 16],
 }
 
 impl SpaceDocument {
-    /// What stands for the network's id within the space.
+    /// The realm that it begins.
     pub fn realm(&self) -> RealmId {
         RealmId(blake3::derive_key("branchline 1 space document", &codec::encode(self)))
     }

@@ -1,6 +1,6 @@
 //! Numbers of all kinds in one order.
 
-use crate::record::{DECIMAL_DIGITS_MAX, Significant, Written};
+use crate::record::{DECIMAL_DIGITS_MAX, Significant, Written, shown};
 
 /// Digits that are kept of a number: those of the longest decimal.
 const DIGITS: u32 = DECIMAL_DIGITS_MAX as u32;
@@ -98,7 +98,7 @@ impl Number {
             return Some(if n < 0.0 { infinity.negated() } else { infinity });
         }
         // Such as 1.25e-7.
-        Number::of_written(&Written::read(&format!("{n:e}"))?)
+        Number::of_written(&Written::read(&shown(n))?)
     }
 
     /// A number as it is written. `None`: it has more than 38 digits, or its power of ten is beyond that of any field.
@@ -204,11 +204,11 @@ mod tests {
                     numbers.push((decimal, reference(&text)));
                 }
                 let float: f64 = text.parse().unwrap();
-                numbers.push((Number::of_float(float).unwrap(), reference(&format!("{float:e}"))));
+                numbers.push((Number::of_float(float).unwrap(), reference(&shown(float))));
             }
             numbers.push((Number::of_integer(integer), BigDecimal::from(integer)));
             if float.is_finite() {
-                numbers.push((Number::of_float(float).unwrap(), reference(&format!("{float:e}"))));
+                numbers.push((Number::of_float(float).unwrap(), reference(&shown(float))));
             }
             for (number, is) in &numbers {
                 for (other, other_is) in &numbers {

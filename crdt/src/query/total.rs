@@ -6,7 +6,9 @@ use bigdecimal::num_bigint::BigInt;
 use bigdecimal::{BigDecimal, RoundingMode};
 
 use super::number::Mantissa;
-use crate::record::{Kind, Significant, Value, Written, exact_float, is_decimal, nearest_float};
+use crate::record::{
+    Kind, Significant, Value, Written, exact_float, is_decimal, nearest_float, shown,
+};
 
 /// Places of an average beyond those of the values.
 const AVERAGE_PLACES: i64 = 6;
@@ -74,7 +76,7 @@ impl Total {
 
     fn add_float(&mut self, n: f64) {
         self.has_floats = true;
-        let text = format!("{n:e}");
+        let text = shown(n);
         let Some(written) = Written::read(&text).filter(|_| n.is_finite()) else {
             self.boundless = Some(self.boundless.unwrap_or_default() + n);
             return;
@@ -149,7 +151,7 @@ mod tests {
                 floats.iter().for_each(|n| total.add(&Value::Float(*n), Some(Kind::Float)));
                 total.end(false)
             };
-            let exact = |n: &f64| format!("{n:e}").parse::<BigDecimal>().unwrap();
+            let exact = |n: &f64| shown(*n).parse::<BigDecimal>().unwrap();
             let expected: BigDecimal = floats.iter().map(exact).sum();
             let forwards = sum(&floats);
             floats.reverse();

@@ -2,7 +2,7 @@
 //!
 //! Every replica must say the same of the same change, so the verdict depends on the change and
 //! its ancestors alone, never on concurrent changes that happen to be here. What is wrong with a
-//! change by itself is found before what it lacks here ([`RecordChange::parse`], which needs no
+//! change by itself is found before what it lacks here ([`RecordChange::parse`](super::change::RecordChange::parse), which needs no
 //! record), and that before what is wrong with it in the light of its ancestors ([`check`]).
 //!
 //! A history that is not whole gives the same verdict or none: it knows the ancestors of its heads, the actors' last
@@ -10,91 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
-use super::chunk::{self, Decoded};
+use super::change::ParsedChange;
+use super::chunk::Decoded;
 use super::fault::{Fault, OperationFault, Verdict};
-use super::genesis::{Genesis, GenesisChange};
+use super::genesis::GenesisChange;
 use super::history::{Clock, Content, History, Object, Presence, Slot, Stored};
-use super::limits::{
-    COUNTER_MAX, DELETED_FIELD, DEPTH_MAX, GENESIS_MAX, INCREMENT_MAX, OPERATIONS_MAX,
-    VALUE_BYTES_MAX, check_field,
-};
-use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
+use super::limits::{DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, VALUE_BYTES_MAX, check_field};
+use super::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
 use super::value::Value;
-
-/// One change to one record as it travels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordChange {
-    /// The genesis among its dependencies, sorted and each once. The maps around them are implied.
-    pub genesis: Vec<Genesis>,
-    /// The Automerge change chunk without its first 8 bytes (magic and checksum), which follow
-    /// from the rest.
-    #[serde(with = "serde_bytes")]
-    pub body: Vec<u8>,
-}
-
-impl RecordChange {
-    /// The hash under which other changes name this one.
-    #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
-        chunk::hash(&self.body)
-    }
-
-    /// Reads the change of `author` and finds what is wrong with it whatever the record.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn parse(&self, author: ActorBytes) -> Result<ParsedChange, Fault> {
-        let change = chunk::read(&self.body)?;
-        check_alone(author, &change)?;
-        let genesis = derive_genesis(author, &self.genesis, &change.deps)?;
-        Ok(ParsedChange { change, genesis })
-    }
-}
-
-/// A change as it reads, sound by itself but not judged against a record.
-#[derive(Debug, Clone)]
-pub struct ParsedChange {
-    pub(crate) change: Decoded,
-    /// The genesis among its dependencies and the maps around them, outer ones first.
-    pub(crate) genesis: Vec<GenesisChange>,
-}
-
-/// A change that was checked against a state of a record, for [`super::Document::apply`].
-#[derive(Debug, Clone)]
-pub struct CheckedChange {
-    pub(crate) parsed: ParsedChange,
-    /// Whether the record has the change already.
-    pub(crate) is_known: bool,
-}
-
-impl ParsedChange {
-    /// The hashes of the changes that it depends on, genesis included.
-    #[must_use]
-    pub fn deps(&self) -> &[[u8; 32]] {
-        &self.change.deps
-    }
-
-    /// When it was made, in ms since 1970 by its author's clock.
-    #[must_use]
-    pub fn time_ms(&self) -> i64 {
-        self.change.time_ms
-    }
-
-    /// Whether it builds on no change of its record: what all sites share is none.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        let is_shared = |dep: &[u8; 32]| self.genesis.iter().any(|made| made.hash == *dep);
-        self.change.deps.iter().all(is_shared)
-    }
-
-    /// The number of its operations.
-    #[must_use]
-    pub fn operations(&self) -> usize {
-        self.change.operations.len()
-    }
-}
 
 /// Judges a change against a record. Says whether the record has it already.
 pub(crate) fn check(history: &History, parsed: &ParsedChange) -> Result<bool, Verdict> {
@@ -117,56 +40,6 @@ pub(crate) fn check(history: &History, parsed: &ParsedChange) -> Result<bool, Ve
         })?;
     }
     Ok(false)
-}
-
-/// What is wrong with a change whatever the record.
-fn check_alone(author: ActorBytes, change: &Decoded) -> Result<(), Fault> {
-    if change.actor != author {
-        return Err(Fault::Actor { found: change.actor, expected: author });
-    }
-    if change.operations.len() > OPERATIONS_MAX {
-        return Err(Fault::TooManyOperations { found: change.operations.len() });
-    }
-    let end_op = change.end_op();
-    if end_op > COUNTER_MAX {
-        return Err(Fault::Counter { found: end_op });
-    }
-    if !change.deps.is_sorted_by(|a, b| a < b) {
-        return Err(Fault::DepsOrder);
-    }
-    Ok(())
-}
-
-/// Derives the genesis that a change names and the maps around them, outer ones first.
-pub(crate) fn derive_genesis(
-    author: ActorBytes,
-    named: &[Genesis],
-    deps: &[[u8; 32]],
-) -> Result<Vec<GenesisChange>, Fault> {
-    let found = named.len();
-    if found > GENESIS_MAX {
-        return Err(Fault::TooManyGenesis { found });
-    }
-    if !named.is_sorted_by(|a, b| a < b) {
-        return Err(Fault::GenesisOrder);
-    }
-    let mut derived = BTreeMap::new();
-    for genesis in named {
-        genesis.check().map_err(Fault::Genesis)?;
-        let changes = genesis.changes();
-        let is_dep = changes.last().is_some_and(|own| deps.binary_search(&own.hash).is_ok());
-        if !is_dep {
-            return Err(Fault::GenesisUnused { path: genesis.path.clone() });
-        }
-        for made in changes {
-            // No site can have such an actor but by breaking the hash.
-            if made.operation.id.actor == author {
-                return Err(Fault::GenesisActor);
-            }
-            derived.insert(made.operation.id, made);
-        }
-    }
-    Ok(derived.into_values().collect())
 }
 
 /// The dependencies other than genesis: all of them are here. A genesis that is here but not named counts as missing:

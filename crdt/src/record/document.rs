@@ -1,6 +1,7 @@
 //! A record in memory.
 
-use super::check::{self, CheckedChange, ParsedChange, RecordChange};
+use super::change::{CheckedChange, ParsedChange, RecordChange};
+use super::check;
 use super::edit::{self, Edit, EditError};
 use super::fault::Verdict;
 use super::hidden;

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use super::check::{ParsedChange, check_put};
+use super::change::ParsedChange;
+use super::check::check_put;
 use super::document::Edited;
 use super::edit::{self, Edit, EditError};
 use super::history::History;

@@ -4,6 +4,7 @@
 //! [`RecordChange`]; the same verdict is passed on it by its author and by everyone who receives
 //! it ([`Document::check`]); applied, it shows in the [`View`]. What is stored of a record is what is live of it.
 
+mod change;
 mod check;
 mod chunk;
 mod datetime;
@@ -31,7 +32,7 @@ mod version;
 mod view;
 mod written;
 
-pub use check::{CheckedChange, ParsedChange, RecordChange};
+pub use change::{CheckedChange, ParsedChange, RecordChange};
 pub use chunk::ChunkFault;
 pub use datetime::{Datetime, DatetimeError};
 pub use document::{Document, Edited, Judged, Unreadable};
@@ -69,7 +70,7 @@ pub(crate) use value::{is_decimal, timestamp_from_text};
 pub use version::{BadVersion, Expected, Version};
 pub use view::{Conflict, ConflictValue, Fields, View};
 pub use written::decimal_of;
-pub(crate) use written::{Significant, Whole, Written, exact_float, nearest_float};
+pub(crate) use written::{Significant, Whole, Written, exact_float, nearest_float, shown};
 
 #[cfg(test)]
 mod tests;

@@ -146,13 +146,14 @@ impl<'t> Written<'t> {
         is_decimal(&text).then_some(text)
     }
 
-    /// Whether a float is this number: the shortest text that reads as that float is the same number.
+    /// Whether a float is this number: it is shown as the same number. Of two texts that are the shortest that read as
+    /// one float, that of JSON counts, in which it is shown.
     fn is_float(&self, float: f64) -> bool {
         let digits = self.whole.len() + self.fraction.len();
         if digits <= FLOAT_DIGITS && float.is_normal() {
             return true;
         }
-        let text = format!("{float:e}");
+        let text = shown(float);
         let shortest = Written::read(&text).map(|shortest| shortest.significant());
         shortest == Some(self.significant())
     }
@@ -168,6 +169,11 @@ pub fn decimal_of(number: &str) -> Option<String> {
 /// The float that is nearest to a number. `None`: it is beyond all floats, or no number.
 pub(crate) fn nearest_float(number: &str) -> Option<f64> {
     number.parse().ok().filter(|float: &f64| float.is_finite())
+}
+
+/// A finite float as JSON has it.
+pub(crate) fn shown(float: f64) -> String {
+    serde_json::Number::from_f64(float).map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// The float that gives all digits of a number back, but for zeros at its ends. `None`: no float of 64 bits does.
@@ -288,6 +294,9 @@ mod tests {
             ("9007199254740993.0", None),
             ("1234567890123456.78", None),
             ("0.1000000000000000055511151231257827", None),
+            // Both are the shortest that read as one float; the first is how it is shown.
+            ("-256558180941074.62", Some(-256_558_180_941_074.62)),
+            ("-256558180941074.63", None),
             ("5e-324", Some(5e-324)),
             ("4e-324", None),
             ("1e-400", None),
@@ -335,7 +344,7 @@ mod tests {
                 Whole::Broken => prop_assert!(!number.is_integer()),
             }
             let nearest: f64 = text.parse().unwrap();
-            let is_same = format!("{nearest:e}").parse::<BigDecimal>().is_ok_and(|n| n == number);
+            let is_same = shown(nearest).parse::<BigDecimal>().is_ok_and(|n| n == number);
             prop_assert_eq!(exact_float(&text), is_same.then_some(nearest));
         }
     }

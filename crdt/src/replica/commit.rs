@@ -365,7 +365,7 @@ impl<S: Store> Replica<S> {
     }
 }
 
-/// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow, each with the root of its space.
+/// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow, each with the realm of its space.
 fn split(transactions: Vec<Pending>) -> Vec<(RealmId, Vec<Transaction>)> {
     let mut entries: Vec<(RealmId, Vec<Transaction>)> = Vec::new();
     let (mut bytes, mut changes, mut operations) = (0, 0, 0);

@@ -45,7 +45,7 @@ pub enum Decision {
     },
     /// About a private space.
     InSpace {
-        /// Its root.
+        /// Its realm.
         realm: RealmId,
         /// What is decided.
         decision: SpaceDecision,

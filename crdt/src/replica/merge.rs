@@ -158,7 +158,7 @@ impl<S: Store> Replica<S> {
         Ok(merged)
     }
 
-    /// What a bundle made here begins with; nothing where there is no network. It holds the private space with `root`,
+    /// What a bundle made here begins with; nothing where there is no network. It holds the private space with `realm`,
     /// and those that its receiver is in.
     pub fn begin_bundle(
         &self,

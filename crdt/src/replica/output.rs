@@ -136,7 +136,7 @@ pub enum Notice {
     SpaceEntered {
         /// Its name.
         name: String,
-        /// Its root.
+        /// Its realm.
         realm: RealmId,
     },
     /// An entry is void: its author's software or its author is at fault.

@@ -17,8 +17,8 @@
 //! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
 //! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | replay |
 //! | `r` | space 16, site 32 | the latest [`crate::receipt::Receipt`] of a site | logs |
-//! | `s` | root 32 | the [`crate::membership::SpaceDocument`] of a private space | logs |
-//! | `t` | root 32 | site 32: the admin by whom this site was revoked, as another site has shown it | logs |
+//! | `s` | realm 32 | the [`crate::membership::SpaceDocument`] of a private space | logs |
+//! | `t` | realm 32 | site 32: the admin by whom this site was revoked, as another site has shown it | logs |
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
 //! | `v` | space 16, author 40, seq 8 | why an entry is void | logs |
 //! | `w` | change 32 | empty: the change is in a void or dropped entry | logs |

@@ -148,7 +148,7 @@ pub(crate) struct LogParams {
     limit: Option<usize>,
 }
 
-/// The names of the two spaces of a root: in a private space the same as in the network.
+/// The names of the two spaces of a realm: in a private space the same as in the network.
 pub(crate) fn space_names(realm: RealmId) -> [(&'static str, SpaceId); 2] {
     [(MEMBERSHIP, realm.membership_space()), ("main", realm.main_space())]
 }

@@ -181,7 +181,7 @@ pub(crate) async fn leave(
     Ok(Json(DecidedAnswer { site: handle.site().to_string() }))
 }
 
-/// The root of the private space that is called so, or has that id.
+/// The realm of the private space that is called so, or has that id.
 fn private_root(handle: &Handle, name: &str) -> Result<RealmId, SpaceNotFound> {
     let realm = handle.in_space(name)?.realm;
     realm.ok_or_else(|| SpaceNotFound::Unknown { found: name.to_owned() })

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::error::EditError;
 use super::finish::{Base, finish};
-use crate::record::check::{ParsedChange, RecordChange};
+use crate::record::change::{ParsedChange, RecordChange};
 use crate::record::genesis::{Genesis, GenesisKind};
 use crate::record::history::History;
 use crate::record::limits::OPERATIONS_MAX;

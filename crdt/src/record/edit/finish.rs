@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EditError;
-use crate::record::check::{ParsedChange, RecordChange};
+use crate::record::change::{ParsedChange, RecordChange};
 use crate::record::chunk::{self, Decoded};
 use crate::record::genesis::Genesis;
 use crate::record::limits::{CHANGE_BYTES_MAX, GENESIS_MAX};

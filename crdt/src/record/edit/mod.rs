@@ -15,7 +15,7 @@ mod json;
 
 use serde_json::{Map, Value as Json};
 
-use super::check::{ParsedChange, RecordChange};
+use super::change::{ParsedChange, RecordChange};
 use super::history::History;
 use super::operation::ActorBytes;
 use super::schema::Schema;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::{Automerge, AutomergeError, Change, LoadChangeError, ReadDoc};
 
-use super::check::RecordChange;
+use super::change::RecordChange;
 use super::chunk;
 use super::document::Unreadable;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::check::{ParsedChange, RecordChange};
+use super::super::change::{ParsedChange, RecordChange};
 use super::super::chunk;
 use super::super::document::{Document, Edited};
 use super::super::edit::EditError;

@@ -31,7 +31,7 @@ fn exact(value: &Value) -> BigDecimal {
     match value {
         Value::Str(text) => text.parse().unwrap(),
         Value::Int(n) | Value::Counter(n) | Value::Timestamp(n) => (*n).into(),
-        Value::Float(n) => format!("{n:e}").parse().unwrap(),
+        Value::Float(_) => value.to_json().to_string().parse().unwrap(),
         other => panic!("{other:?} is no number"),
     }
 }

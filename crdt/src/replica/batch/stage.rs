@@ -54,7 +54,7 @@ pub(in crate::replica) struct Stage {
     pub(in crate::replica) transactions: Vec<Pending>,
     /// Where each of them is, once they are sealed: the number of its entry, and that of its first change there.
     pub(in crate::replica) sealed: Vec<(usize, u32)>,
-    /// Local operations with the root of their space, to be sealed in entries of membership spaces.
+    /// Local operations with the realm of their space, to be sealed in entries of membership spaces.
     pub(in crate::replica) operations: Vec<(RealmId, Operation)>,
     /// Entries in the order in which the journal will have them.
     pub(in crate::replica) entries: Vec<StagedEntry>,
@@ -82,7 +82,7 @@ pub(in crate::replica) struct Stage {
 
 /// A local transaction, with what it takes of an entry's limits.
 pub(in crate::replica) struct Pending {
-    /// The root of its space.
+    /// The realm of its space.
     pub(in crate::replica) realm: RealmId,
     pub(in crate::replica) transaction: Transaction,
     pub(in crate::replica) bytes: usize,

@@ -120,7 +120,7 @@ impl<S: Store> Replica<S> {
         self.commit()
     }
 
-    /// Takes in the word that this site was revoked, shown by a site of that root who will not have it as one. Says
+    /// Takes in the word that this site was revoked, shown by a site of that realm who will not have it as one. Says
     /// whether it is one; whether it counts is for that member to know, and is heard anew once this site's own members
     /// change.
     pub(in crate::replica) fn take_revocation(

@@ -47,7 +47,7 @@ pub enum JoinError {
 }
 
 impl<S: Store> Context<'_, S> {
-    /// The membership entries that are held of a root, in journal order; only the applied ones if asked.
+    /// The membership entries that are held of a realm, in journal order; only the applied ones if asked.
     fn membership_entries(
         &self,
         realm: RealmId,
@@ -67,7 +67,7 @@ impl<S: Store> Context<'_, S> {
         positions.into_iter().filter_map(|at| self.read_entry(at).transpose()).collect()
     }
 
-    /// The first membership entries of a root that fit into so many bytes.
+    /// The first membership entries of a realm that fit into so many bytes.
     pub(in crate::replica) fn first_membership_entries(
         &self,
         realm: RealmId,

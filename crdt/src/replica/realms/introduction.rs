@@ -178,7 +178,7 @@ impl<S: Store> Replica<S> {
         Ok(acceptance == Acceptance::Staged)
     }
 
-    /// Takes membership entries of a root in. Each round admits the authors of entries that the next one can accept.
+    /// Takes membership entries of a realm in. Each round admits the authors of entries that the next one can accept.
     pub(in crate::replica) fn take_membership_entries(
         &mut self,
         realm: RealmId,

@@ -1,10 +1,8 @@
 //! What passes between sites that share a private space.
 //!
-//! Whatever is sent of a space goes to whom [`Realms::shares`] it with this site. Of private spaces nothing is gossiped,
+//! Whatever is sent of a space goes to whom this site knows to share it (`Realms::shares`). Of private spaces nothing is gossiped,
 //! since topics show who listens: the sites of one tell each other directly (`inform`). Who was let in hears of it in the
 //! answer to a pull of the network's members, with the proof.
-//!
-//! [`Realms::shares`]: crate::replica::realms::Realms
 
 use std::collections::BTreeSet;
 
@@ -131,7 +129,7 @@ impl Links {
         out.push(Output::Request { to, id, body });
     }
 
-    /// Asks and tells a site nothing more of the spaces of a root that it is out of; what waits to be said is not.
+    /// Asks and tells a site nothing more of the spaces of a realm that it is out of; what waits to be said is not.
     fn stop_exchange(&mut self, out: &mut Outbox, with: SiteId, realm: RealmId) {
         let Some(peer) = self.peers.get_mut(&with) else { return };
         let mut ended = Vec::new();
