@@ -23,6 +23,16 @@ const TRIAL_BYTES: u32 = 1;
 /// A pull that brought nothing although something was announced is repeated after this long.
 const RETRY_MS: u64 = 1_000;
 
+/// What a member has sent for a request.
+struct Entries {
+    from: SiteId,
+    space: SpaceId,
+    request: Sent,
+    packed: Vec<u8>,
+    /// Where it was cut, if it was.
+    until: Vec<Known>,
+}
+
 impl Links {
     /// What has passed between this site and each connected member.
     fn exchanges<S: Store>(&self, cx: Context<'_, S>) -> BTreeMap<SiteId, Exchange> {
@@ -268,19 +278,10 @@ impl Links {
         cx: Context<'_, S>,
         batch: &Batch,
         out: &mut Outbox,
-        from: SiteId,
-        space: SpaceId,
-        request: Sent,
-        packed: Vec<u8>,
-        until: Vec<Known>,
+        answer: Entries,
     ) {
-        let logs = cx.realms.logs(space);
-        let staged = &batch.stage.logs;
-        let held = |author: &Author| {
-            let row = staged.get(&(space, *author));
-            let row = row.or_else(|| logs.and_then(|logs| logs.rows.get(author)));
-            row.map_or(0, |row| row.seq)
-        };
+        let Entries { from, space, request, packed, until } = answer;
+        let held = |author: &Author| batch.log(cx, space, *author).map_or(0, |row| row.seq);
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         let Some(state) = state else { return };
         let id = request.id;
@@ -392,7 +393,8 @@ impl<S: Store> Replica<S> {
             }
             Outcome::Entries { packed, until } => {
                 let (links, cx, batch, out) = self.sync();
-                links.let_prepare(cx, batch, out, from, space, request, packed, until);
+                let answer = Entries { from, space, request, packed, until };
+                links.let_prepare(cx, batch, out, answer);
             }
             Outcome::TellFrontier(parts) if asked == Asked::News => {
                 let (links, cx, batch, out) = self.sync();
