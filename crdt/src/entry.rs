@@ -159,7 +159,7 @@ struct Envelope<'a> {
 /// What an author decides of an entry; the rest follows.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// See [`Header::network`].
+    /// See [`Header::realm`].
     pub realm: RealmId,
     /// See [`Header::space`].
     pub space: SpaceId,

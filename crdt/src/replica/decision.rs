@@ -28,7 +28,7 @@ pub enum Decision {
         name: String,
     },
     /// This site goes on under another key, once its node starts with that one. See
-    /// [`Replica::rotation_to`](super::Replica::rotation_to).
+    /// [`Realms::rotation_to`](super::Realms::rotation_to).
     Rotate {
         /// The new key's site.
         to: SiteId,
