@@ -4,6 +4,7 @@ mod edges;
 #[path = "../../../../tests/weaviate/mod.rs"]
 mod fake;
 mod office;
+mod rest;
 mod server;
 mod stories;
 mod takeover;

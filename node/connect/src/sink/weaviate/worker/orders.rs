@@ -92,7 +92,7 @@ impl Worker {
         let Some(job) = &mut self.job else { return Ok(()) };
         if is_idle {
             let failed = job.totals.objects.refused + job.totals.edges.refused;
-            let note = if failed > 0 { format!("{failed} were refused") } else { String::new() };
+            let note = if failed > 0 { format!("{failed} refused") } else { String::new() };
             self.jobs.end(job.id, JobState::Completed, &note, &json!(job.totals)).await?;
             self.job = None;
             return Ok(());
