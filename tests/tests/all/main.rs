@@ -40,6 +40,7 @@ mod source_commands;
 mod spaces;
 mod terminal;
 mod usb_stick;
+mod weaviate_commands;
 mod weaviate_kills;
 mod writes;
 
