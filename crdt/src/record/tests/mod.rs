@@ -5,6 +5,7 @@ mod editors;
 mod foreign;
 mod foreign_hostile;
 mod foreign_laws;
+mod forged;
 mod format;
 mod hostile;
 mod laws;
