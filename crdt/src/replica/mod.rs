@@ -206,30 +206,15 @@ impl<S: Store> Replica<S> {
 
     /// The batch, with what it is judged by and where it says what the operator should read.
     fn parts(&mut self) -> (&mut Batch, Context<'_, S>, &mut Outbox) {
-        let cx = Context {
-            store: &self.store,
-            realms: &self.realms,
-            key: &self.identity.key,
-            name: &self.identity.name,
-            author: self.author,
-            payload_format: self.payload_format,
-            now: self.now,
-        };
-        (&mut self.batch, cx, &mut self.outbox)
+        let (_, cx, batch, outbox) = self.sync();
+        (batch, cx, outbox)
     }
 
     /// The links, with what they are served from and where it goes.
-    fn sync(&mut self) -> (&mut Links, Context<'_, S>, &Batch, &mut Outbox) {
-        let cx = Context {
-            store: &self.store,
-            realms: &self.realms,
-            key: &self.identity.key,
-            name: &self.identity.name,
-            author: self.author,
-            payload_format: self.payload_format,
-            now: self.now,
-        };
-        (&mut self.links, cx, &self.batch, &mut self.outbox)
+    fn sync(&mut self) -> (&mut Links, Context<'_, S>, &mut Batch, &mut Outbox) {
+        let Self { store, realms, identity, author, payload_format, now, .. } = self;
+        let cx = Context::new(store, realms, identity, *author, *payload_format, *now);
+        (&mut self.links, cx, &mut self.batch, &mut self.outbox)
     }
 
     /// Pulls a space from a connected member that shares it, now or after the pull under way.
@@ -252,14 +237,7 @@ impl<S: Store> Replica<S> {
 
     /// What a batch is judged by.
     fn context(&self) -> Context<'_, S> {
-        Context {
-            store: &self.store,
-            realms: &self.realms,
-            key: &self.identity.key,
-            name: &self.identity.name,
-            author: self.author,
-            payload_format: self.payload_format,
-            now: self.now,
-        }
+        let (store, realms, identity) = (&self.store, &self.realms, &self.identity);
+        Context::new(store, realms, identity, self.author, self.payload_format, self.now)
     }
 }

@@ -82,7 +82,7 @@ impl<S: Store> Replica<S> {
             author,
             payload_format,
             realms: Realms::new(author.site),
-            batch: Batch::new(Indexes::default()),
+            batch: Batch::new(),
             taking: VecDeque::new(),
             links: Links::new(identity.seed),
             receipt_count: 0,

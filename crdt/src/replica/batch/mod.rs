@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use self::foresight::Foresight;
 use self::stage::Stage;
-use super::Now;
 use super::indexes::Indexes;
 use super::realms::Realms;
+use super::{Identity, Now};
 use crate::cache::Documents;
 use crate::changes::RecentEntries;
 use crate::ids::{Author, SiteKey, SpaceId};
@@ -68,6 +68,21 @@ impl<S> Clone for Context<'_, S> {
 
 impl<S> Copy for Context<'_, S> {}
 
+impl<'a, S> Context<'a, S> {
+    /// Of a site that writes as `author`.
+    pub(in crate::replica) fn new(
+        store: &'a S,
+        realms: &'a Realms,
+        identity: &'a Identity,
+        author: Author,
+        payload_format: u8,
+        now: Now,
+    ) -> Self {
+        let (key, name) = (&identity.key, &identity.name);
+        Self { store, realms, key, name, author, payload_format, now }
+    }
+}
+
 impl<S: Store> Context<'_, S> {
     /// Where a durable entry is.
     pub(in crate::replica) fn entry_row(
@@ -82,7 +97,7 @@ impl<S: Store> Context<'_, S> {
 
 impl Batch {
     /// Nothing under way, nothing kept.
-    pub(in crate::replica) fn new(indexes: Indexes) -> Self {
+    pub(in crate::replica) fn new() -> Self {
         Self {
             stage: Stage::default(),
             foresight: None,
@@ -90,7 +105,7 @@ impl Batch {
             recent: RecentEntries::new(),
             unreadable: BTreeMap::new(),
             schemas: BTreeMap::new(),
-            indexes,
+            indexes: Indexes::default(),
         }
     }
 }

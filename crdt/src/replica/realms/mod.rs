@@ -55,13 +55,21 @@ pub(in crate::replica) struct Channel {
     pub(in crate::replica) receipts: Receipts,
 }
 
+/// What a space of a realm is of.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Members,
+    Records,
+}
+
 /// All realms that a site holds.
 #[derive(Debug)]
 pub struct Realms {
     own: SiteId,
     network: Option<Network>,
     by_id: BTreeMap<RealmId, Realm>,
-    by_space: BTreeMap<SpaceId, RealmId>,
+    /// The ids of spaces are hashes, which are not made again whenever one is looked up.
+    by_space: BTreeMap<SpaceId, (RealmId, Of)>,
 }
 
 /// What makes one of the realms this site's network.
@@ -100,19 +108,17 @@ impl Realm {
     }
 
     /// What is held of one of its spaces.
-    pub(in crate::replica) fn channel(&self, space: SpaceId) -> Option<&Channel> {
-        match space {
-            _ if space == self.id.membership_space() => Some(&self.control),
-            _ if space == self.id.main_space() => Some(&self.records),
-            _ => None,
+    fn channel(&self, of: Of) -> &Channel {
+        match of {
+            Of::Members => &self.control,
+            Of::Records => &self.records,
         }
     }
 
-    fn channel_mut(&mut self, space: SpaceId) -> Option<&mut Channel> {
-        match space {
-            _ if space == self.id.membership_space() => Some(&mut self.control),
-            _ if space == self.id.main_space() => Some(&mut self.records),
-            _ => None,
+    fn channel_mut(&mut self, of: Of) -> &mut Channel {
+        match of {
+            Of::Members => &mut self.control,
+            Of::Records => &mut self.records,
         }
     }
 
@@ -182,15 +188,17 @@ impl Realms {
 
     /// The realm that a space is of.
     pub(in crate::replica) fn realm_of(&self, space: SpaceId) -> Option<RealmId> {
-        self.by_space.get(&space).copied()
+        self.by_space.get(&space).map(|(realm, _)| *realm)
     }
 
     fn channel(&self, space: SpaceId) -> Option<&Channel> {
-        self.by_id.get(self.by_space.get(&space)?)?.channel(space)
+        let (realm, of) = self.by_space.get(&space)?;
+        Some(self.by_id.get(realm)?.channel(*of))
     }
 
     fn channel_mut(&mut self, space: SpaceId) -> Option<&mut Channel> {
-        self.by_id.get_mut(self.by_space.get(&space)?)?.channel_mut(space)
+        let (realm, of) = self.by_space.get(&space)?;
+        Some(self.by_id.get_mut(realm)?.channel_mut(*of))
     }
 
     /// The logs of a space; `None`: it is not held.
@@ -277,7 +285,7 @@ impl Realms {
             }
             Slot::Vacant(vacant) => {
                 vacant.insert(Realm::new(id, None, members));
-                self.by_space.extend(id.spaces().map(|space| (space, id)));
+                self.note_spaces(id);
                 true
             }
         }
@@ -289,8 +297,13 @@ impl Realms {
         let Slot::Vacant(vacant) = self.by_id.entry(id) else { return false };
         let members = document.members();
         vacant.insert(Realm::new(id, Some(document), members));
-        self.by_space.extend(id.spaces().map(|space| (space, id)));
+        self.note_spaces(id);
         true
+    }
+
+    fn note_spaces(&mut self, realm: RealmId) {
+        self.by_space.insert(realm.membership_space(), (realm, Of::Members));
+        self.by_space.insert(realm.main_space(), (realm, Of::Records));
     }
 
     /// Reads the logs and receipts of all realms.
@@ -356,8 +369,8 @@ impl Realms {
             }
         }
         self.retain_receipts_of_members();
-        for id in self.ids().into_iter().filter(|id| !self.is_network(*id)).collect::<Vec<_>>() {
-            self.retain_receipts_in(id);
+        for realm in self.ids() {
+            self.retain_receipts_in(realm);
         }
     }
 
