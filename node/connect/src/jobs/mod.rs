@@ -14,6 +14,7 @@ pub mod board;
 pub mod digest;
 pub mod duration;
 pub mod fault;
+pub(crate) mod feed;
 pub mod jq;
 pub mod part;
 pub mod rate;

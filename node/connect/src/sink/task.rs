@@ -4,12 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use branchline_node::Handle;
-use branchline_node::feed::{Consumer, FeedError, FeedPage, PageBounds};
+use branchline_node::feed::{Consumer, FeedPage};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::worker::{Answer, Command, Request};
+use crate::jobs::feed::PAGE;
 use crate::jobs::store::StoreError;
 use crate::jobs::tenure::Tenure;
 
@@ -19,11 +19,8 @@ pub(super) const RETRY: Duration = Duration::from_millis(200);
 pub(super) const RETRY_MAX: Duration = Duration::from_secs(30);
 /// A sink looks after itself so often, whatever happens.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What is taken from the feed at a time.
-pub(super) const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 1024 };
-
 /// Pages of the feed that a run waits for: writers may be faster than a sink reads.
-pub(super) const CATCH_UP_MAX: usize = 10_000;
+const CATCH_UP_MAX: usize = 10_000;
 
 /// A sink at work.
 pub(super) trait Task: Send + Sized {
@@ -51,6 +48,28 @@ pub(super) trait Task: Send + Sized {
 
     /// Lets what is under way come to its end.
     fn let_go(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// The feed that it follows; `None`: it follows none now.
+    fn feed(&mut self) -> Option<&mut Consumer>;
+
+    /// Makes dirty what a page of the feed says.
+    fn take_page(&mut self, page: FeedPage) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Reads what has been written until now.
+    fn catch_up(&mut self) -> impl Future<Output = Result<(), Failure>> + Send {
+        async move {
+            for _ in 0..CATCH_UP_MAX {
+                let Some(feed) = self.feed() else { break };
+                let page = feed.page(PAGE).await?;
+                let is_end = page.is_end;
+                self.take_page(page).await?;
+                if is_end {
+                    break;
+                }
+            }
+            Ok(())
+        }
+    }
 
     /// Closes its file.
     fn close(self) -> impl Future<Output = ()> + Send;
@@ -130,20 +149,6 @@ async fn wait(task: &mut impl Task, pause: Duration) -> bool {
         Ok(Some(request)) => {
             task.obey(request).await;
             false
-        }
-    }
-}
-
-/// Waits for what the feed says next, at most `patience`.
-pub(super) async fn something(
-    feed: &mut Option<Consumer>,
-    patience: Duration,
-) -> Result<Option<FeedPage>, FeedError> {
-    match feed {
-        Some(feed) => feed.next_page(PAGE, Instant::now() + patience).await.map(Some),
-        None => {
-            tokio::time::sleep(patience).await;
-            Ok(None)
         }
     }
 }

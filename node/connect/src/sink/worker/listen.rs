@@ -10,7 +10,6 @@ use super::{Failure, Worker, now_ms};
 use crate::jobs::tenure::CONNECTORS;
 use crate::sink::shape::{Shape, at, ids_of};
 use crate::sink::state::Phase;
-use crate::sink::task::{CATCH_UP_MAX, PAGE};
 
 impl Worker {
     /// Follows the feed from where it was followed to.
@@ -78,20 +77,6 @@ impl Worker {
         self.state.end().await?;
         self.due_at_ms = Some(0);
         self.mark_stale().await
-    }
-
-    /// Hears all that the feed tells by now.
-    pub(super) async fn catch_up(&mut self) -> Result<(), Failure> {
-        for _ in 0..CATCH_UP_MAX {
-            let Some(feed) = &mut self.feed else { break };
-            let page = feed.page(PAGE).await?;
-            let is_end = page.is_end;
-            self.hear(page).await?;
-            if is_end {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// What records name as their primary records now, by the relation's index.

@@ -26,7 +26,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use branchline_node::Handle;
-use branchline_node::feed::Consumer;
+use branchline_node::feed::{Consumer, FeedPage};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -39,6 +39,7 @@ use super::shape::Shape;
 use super::state::{Due, Phase, Progress, State};
 use super::task::{self, LOOK_EVERY, RETRY, RETRY_MAX, Task, now_ms};
 use crate::jobs::board::Jobs;
+use crate::jobs::feed;
 use crate::jobs::store::StoreError;
 
 pub use command::{
@@ -145,7 +146,7 @@ impl Task for Worker {
                 Some(ended) = self.verifiers.join_next(), if !self.verifiers.is_empty() => {
                     self.take_verified(ended).await?;
                 }
-                told = task::something(&mut self.feed, sleep), if !is_listing => {
+                told = feed::something(&mut self.feed, sleep), if !is_listing => {
                     if let Some(page) = told? {
                         self.hear(page).await?;
                     }
@@ -168,6 +169,14 @@ impl Task for Worker {
         self.feed = None;
         self.break_verifying_off().await;
         self.finish_pushes().await;
+    }
+
+    fn feed(&mut self) -> Option<&mut Consumer> {
+        self.feed.as_mut()
+    }
+
+    async fn take_page(&mut self, page: FeedPage) -> Result<(), Failure> {
+        self.hear(page).await
     }
 
     async fn close(self) {

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Failure, Worker, now_ms, verify};
 use crate::jobs::board::JobState;
 use crate::sink::state::{Counted, Phase};
+use crate::sink::task::Task as _;
 
 /// What came of a run is kept so often, beside its end.
 const KEEP_EVERY_MS: i64 = 1_000;

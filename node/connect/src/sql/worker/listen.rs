@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use branchline_crdt::feed::Item;
-use branchline_node::feed::{Consumer, FeedError, FeedPage, PageBounds, Since};
+use branchline_node::feed::{FeedError, FeedPage, Since};
 use tokio::time::Instant;
 
 use super::{Failure, Worker};
+use crate::jobs::feed::PAGE;
 use crate::sql::state::{Direction, Phase, Steps};
 
-/// What is taken from the feed at a time.
-const PAGE: PageBounds = PageBounds { items_max: 1_000, bytes_max: 4 * 1024 * 1024 };
 /// Feed pages are read while at most so many records of a table wait, so that reading does not run far ahead.
 const WAITING_MAX: u64 = 50_000;
 /// They are counted again after so many more, since counting takes longer with each that waits.
@@ -19,20 +18,6 @@ const COUNT_EVERY: usize = 10_000;
 
 /// How often it is looked at whether reading can go on.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(200);
-
-/// Waits for what the feed tells next, at most `patience`.
-pub(super) async fn something(
-    feed: &mut Option<Consumer>,
-    patience: Duration,
-) -> Result<Option<FeedPage>, FeedError> {
-    match feed {
-        Some(feed) => feed.next_page(PAGE, Instant::now() + patience).await.map(Some),
-        None => {
-            tokio::time::sleep(patience).await;
-            Ok(None)
-        }
-    }
-}
 
 impl Worker {
     /// Follows the feed from where it was followed to.

@@ -53,6 +53,7 @@ use super::database::{Class, Database, DbError};
 use super::mapping::Mapping;
 use super::state::{Phase, Progress, State, StateError, Steps, TableState};
 use crate::jobs::board::Jobs;
+use crate::jobs::feed;
 
 pub use command::{Answer, Command, PAUSED, RESTORED, Request, Side, Wrong};
 pub use report::{Report, TableReport};
@@ -326,7 +327,7 @@ impl Worker {
                         return Err(Failure::Rest(reason));
                     }
                 }
-                told = listen::something(&mut self.feed, idle), if may_read => {
+                told = feed::something(&mut self.feed, idle), if may_read => {
                     if let Some(page) = told? {
                         self.hear(page).await?;
                     }

@@ -10,7 +10,6 @@ use super::{Failure, Worker, now_ms};
 use crate::jobs::digest::digest;
 use crate::jobs::tenure::CONNECTORS;
 use crate::sink::fresh;
-use crate::sink::task::{CATCH_UP_MAX, PAGE};
 use crate::sink::weaviate::plan::look;
 
 impl Worker {
@@ -136,20 +135,6 @@ impl Worker {
         self.state.end().await?;
         self.counts.listed += page.len() as u64;
         Ok(true)
-    }
-
-    /// Hears all that the feed has by now.
-    pub(super) async fn catch_up(&mut self) -> Result<(), Failure> {
-        for _ in 0..CATCH_UP_MAX {
-            let Some(feed) = &mut self.feed else { break };
-            let page = feed.page(PAGE).await?;
-            let is_end = page.is_end;
-            self.hear(page).await?;
-            if is_end {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// Makes dirty what a page says, together with the place behind it.

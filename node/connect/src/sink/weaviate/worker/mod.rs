@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use branchline_node::Handle;
-use branchline_node::feed::Consumer;
+use branchline_node::feed::{Consumer, FeedPage};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -33,6 +33,7 @@ use super::remote::Remote;
 use super::state::{Progress, State};
 use crate::jobs::board::Jobs;
 use crate::jobs::fault::Class;
+use crate::jobs::feed;
 use crate::jobs::jq::Filter;
 use crate::jobs::retry::RetryConfig;
 use crate::jobs::store::StoreError;
@@ -137,6 +138,14 @@ impl Task for Worker {
         self.feed = None;
     }
 
+    fn feed(&mut self) -> Option<&mut Consumer> {
+        self.feed.as_mut()
+    }
+
+    async fn take_page(&mut self, page: FeedPage) -> Result<(), Failure> {
+        self.hear(page).await
+    }
+
     async fn close(self) {
         self.state.close().await;
     }
@@ -228,7 +237,7 @@ impl Worker {
                         return Err(Failure::Rest(reason));
                     }
                 }
-                heard = task::something(&mut self.feed, sleep), if !is_listing => {
+                heard = feed::something(&mut self.feed, sleep), if !is_listing => {
                     if let Some(page) = heard? {
                         self.hear(page).await?;
                     }

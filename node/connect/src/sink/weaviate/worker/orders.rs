@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::report::Totals;
 use super::{BackOff, Failure, Worker, now_ms};
 use crate::jobs::board::JobState;
+use crate::sink::task::Task as _;
 
 /// A run that is under way.
 pub(super) struct Run {
