@@ -6,9 +6,9 @@
 
 use std::hint::black_box;
 
-use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
+use branchline_crdt::format::pack;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
-use branchline_crdt::pack;
+use branchline_crdt::log::entry::{Body, Draft, Entry, RecordWrite, Transaction};
 use branchline_crdt::record::{ActorBytes, Document, Edit, First, RecordChange, View, begin};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use crate::record::Document;
-use crate::tables::records::{Changes, RecordKey};
+use crate::store::tables::records::{Changes, RecordKey};
 
 /// Records kept; some 5 KB each if they have ten fields.
 const RECORDS_MAX: NonZeroUsize = NonZeroUsize::new(512).unwrap();

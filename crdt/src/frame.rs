@@ -1,6 +1,6 @@
 //! Frames of the journal: what a site's journal is a sequence of.
 
-use crate::entry::Entry;
+use crate::log::entry::Entry;
 
 /// A frame of the journal: one byte that says its kind, then the content. The kinds are stored, so their numbers never
 /// change.

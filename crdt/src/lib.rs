@@ -3,43 +3,34 @@
 //! so that the same code runs in a node and in a simulated world.
 //!
 //! A record's way through this crate: [`replica::Input::Write`] → an edit of its [`record::Document`] → a change in
-//! a [`entry::Transaction`] → a signed [`entry::Entry`] → [`store::Store::append`] → rows ([`tables`]) → gossip and
-//! pulls ([`protocol`]) → another site's replica, which verifies, checks, keeps and applies it.
+//! a [`log::entry::Transaction`] → a signed [`log::entry::Entry`] → [`store::Store::append`] → rows ([`store::tables`]) →
+//! gossip and pulls ([`protocol`]) → another site's replica, which verifies, checks, keeps and applies it.
+//!
+//! The modules stand in layers, and each imports from those above it alone:
+//!
+//! | layer | what |
+//! |---|---|
+//! | [`format`], [`ids`] | bytes; what things are called |
+//! | [`record`], [`log`], [`membership`] | a record and its changes; entries, frontiers, receipts; who is a member |
+//! | [`store`], [`protocol`] | what is kept; what is sent |
+//! | [`query`], [`feed`], [`events`], [`inspect`] | what is read of a store without a replica |
+//! | [`replica`], [`bundle`] | what brings it all together; entries in a file |
 
 pub mod bundle;
 mod cache;
-pub mod changes;
-pub mod chunks;
-pub mod codec;
-pub mod digest;
-pub mod documents;
-pub mod entry;
 pub mod events;
 pub mod feed;
+pub mod format;
 pub mod frame;
-pub mod frontier;
-pub mod history;
-pub mod holders;
 pub mod ids;
-pub mod json;
-pub mod kinds;
+pub mod inspect;
 pub mod log;
 mod logs;
 pub mod membership;
-pub mod memory;
-pub mod misfits;
-pub mod pack;
-pub mod prepare;
 pub mod protocol;
 pub mod query;
-pub mod read;
-pub mod receipt;
 pub mod record;
 pub mod replica;
 pub mod store;
-pub mod tables;
-pub mod unsent;
-pub mod verify;
-pub mod why;
 
 pub use replica::Replica;

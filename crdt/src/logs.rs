@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::entry::Tip;
-use crate::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX, Parts};
 use crate::ids::{Author, SpaceId};
+use crate::log::entry::Tip;
+use crate::log::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX, Parts};
 use crate::store::StoreError;
-use crate::tables::logs::{self, ForkRow, LogRow};
-use crate::tables::{ReadTables, decode_row, walk};
+use crate::store::tables::logs::{self, ForkRow, LogRow};
+use crate::store::tables::{ReadTables, decode_row, walk};
 
 /// The logs of one space, in memory.
 #[derive(Clone, Debug, Default)]

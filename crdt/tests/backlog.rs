@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 use branchline_crdt::Replica;
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Incarnation, SiteKey};
 use branchline_crdt::membership::Genesis;
-use branchline_crdt::memory::MemoryStore;
-use branchline_crdt::prepare::{Job, Prepared};
+use branchline_crdt::protocol::prepare::{Job, Prepared};
 use branchline_crdt::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request, pack_entries};
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{Identity, Input, LocalTransaction, Now, Output, RecordEdit};
+use branchline_crdt::store::memory::MemoryStore;
 
 type Lie = Box<dyn FnMut(&mut Answer)>;
 

@@ -7,7 +7,7 @@ mod pair;
 use std::collections::BTreeMap;
 
 use branchline_crdt::bundle::{BundleReader, Bundling, Contents, Piece, Since};
-use branchline_crdt::log;
+use branchline_crdt::inspect::log;
 use branchline_crdt::replica::{Merged, Now};
 use pair::Pair;
 use serde_json::json;

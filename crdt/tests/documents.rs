@@ -7,17 +7,17 @@ mod pair;
 use std::collections::BTreeSet;
 
 use automerge::{Automerge, ObjType, ReadDoc, ScalarValue, Value as Read};
-use branchline_crdt::documents::{
+use branchline_crdt::inspect::documents::{
     DOCUMENT_CHANGES_BYTES_MAX, DocumentError, DocumentsReport, RecordDocument, document,
     verify_documents, view_at,
 };
-use branchline_crdt::memory::MemoryStore;
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION, Value, View};
 use branchline_crdt::replica::RecordEdit;
 use branchline_crdt::store::Store;
-use branchline_crdt::tables::ReadTables;
-use branchline_crdt::tables::records::{Changes, RecordKey, RecordRow};
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::ReadTables;
+use branchline_crdt::store::tables::records::{Changes, RecordKey, RecordRow};
 use serde_json::{Map, Value as Json, json};
 
 use pair::{Pair, damaged, put};

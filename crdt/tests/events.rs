@@ -5,22 +5,22 @@
 
 mod pair;
 
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Tip, Transaction};
 use branchline_crdt::events::{self, Event, EventBounds};
 use branchline_crdt::feed::{Change, Cursor, FeedId, Item, PageBounds, Reader};
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey};
-use branchline_crdt::memory::MemoryStore;
+use branchline_crdt::inspect::verify::verify;
+use branchline_crdt::log::entry::{Body, Draft, Entry, RecordWrite, Tip, Transaction};
 use branchline_crdt::protocol::Gossip;
-use branchline_crdt::read;
 use branchline_crdt::record::{
     ActorBytes, Document, Edit, EventFault, SCHEMA_COLLECTION, SchemaError, View,
 };
 use branchline_crdt::replica::{Input, RecordEdit, WriteError};
 use branchline_crdt::store::ReadJournal;
-use branchline_crdt::tables::ReadTables;
-use branchline_crdt::tables::records::{RecordKey, RecordRow};
-use branchline_crdt::verify::verify;
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::ReadTables;
+use branchline_crdt::store::tables::records::{RecordKey, RecordRow};
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 

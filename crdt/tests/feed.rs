@@ -4,13 +4,13 @@
 
 mod pair;
 
-use branchline_crdt::entry::Origin;
 use branchline_crdt::feed::{
     BadCursor, Change, Cursor, FeedId, Item, NotOpened, Page, PageBounds, Reader,
 };
-use branchline_crdt::memory::MemoryStore;
+use branchline_crdt::log::entry::Origin;
 use branchline_crdt::record::{Edit, Value, View};
 use branchline_crdt::replica::RecordEdit;
+use branchline_crdt::store::memory::MemoryStore;
 use serde_json::{Value as Json, json};
 
 use pair::{Pair, damaged, put};

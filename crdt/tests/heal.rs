@@ -6,11 +6,11 @@ mod pair;
 
 use std::collections::BTreeSet;
 
-use branchline_crdt::read::{self, AtOdds};
+use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{Input, Now, RecordEdit};
-use branchline_crdt::tables::records::RecordKey;
-use branchline_crdt::verify::verify;
+use branchline_crdt::store::read::{self, AtOdds};
+use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
 use pair::{Pair, put};

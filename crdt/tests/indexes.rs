@@ -6,15 +6,15 @@ mod pair;
 
 use std::collections::BTreeSet;
 
-use branchline_crdt::memory::MemoryStore;
+use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::query::{self, Bounds, Query};
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION, View};
 use branchline_crdt::replica::RecordEdit;
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::indexes::{self, IndexRow, IndexState};
+use branchline_crdt::store::tables::{ReadTables, decode_row, walk};
 use branchline_crdt::store::{Row, Store, StoreError};
-use branchline_crdt::tables::indexes::{self, IndexRow, IndexState};
-use branchline_crdt::tables::{ReadTables, decode_row, walk};
-use branchline_crdt::verify::verify;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value as Json, json};

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::entry::{Body, Draft, Entry, Tip};
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
+use branchline_crdt::log::entry::{Body, Draft, Entry, Tip};
 use branchline_crdt::membership::{
     Admission, Cut, FormerKey, Genesis, Grant, Members, Operation, Revocation, Role, RoleChange,
     Rotation, Ticket, Vouch,

@@ -4,12 +4,12 @@
 
 mod pair;
 
-use branchline_crdt::memory::MemoryStore;
-use branchline_crdt::read;
 use branchline_crdt::record::Value;
 use branchline_crdt::replica::Notice;
 use branchline_crdt::store::ReadJournal;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
 use pair::{Pair, damaged};

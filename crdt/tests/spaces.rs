@@ -5,17 +5,17 @@
 mod pair;
 
 use branchline_crdt::bundle::Piece;
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey, SpaceId};
+use branchline_crdt::log::entry::{Body, Draft, Entry, RecordWrite, Transaction};
 use branchline_crdt::membership::{Role, SpaceDocument};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Invitation, Outcome, Pull, Request, pack_entries,
 };
-use branchline_crdt::read;
 use branchline_crdt::record::{ActorBytes, Document, Edit};
 use branchline_crdt::replica::{Decision, Input, Merged, Now, Output, SpaceDecision};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use pair::Pair;
 use serde_json::json;
 

@@ -4,12 +4,12 @@
 
 mod pair;
 
-use branchline_crdt::changes::{MadeChange, made_by};
-use branchline_crdt::entry::Origin;
-use branchline_crdt::read;
+use branchline_crdt::log::entry::Origin;
 use branchline_crdt::record::{Edit, Value, Version, View};
 use branchline_crdt::replica::{Input, LocalTransaction, RecordEdit, WriteError, Written};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::changes::{MadeChange, made_by};
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
 use pair::{Pair, damaged};

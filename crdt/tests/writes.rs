@@ -6,18 +6,18 @@ mod pair;
 
 use std::collections::BTreeMap;
 
-use branchline_crdt::entry::{EntryId, Origin};
-use branchline_crdt::kinds::held_kinds;
-use branchline_crdt::memory::MemoryStore;
-use branchline_crdt::misfits::{Misfits, misfits};
+use branchline_crdt::inspect::kinds::held_kinds;
+use branchline_crdt::inspect::misfits::{Misfits, misfits};
+use branchline_crdt::inspect::why::{Reason, causes};
+use branchline_crdt::log::entry::{EntryId, Origin};
 use branchline_crdt::query::Bounds;
-use branchline_crdt::read;
 use branchline_crdt::record::{
     ActorBytes, Drafted, Edit, Expected, Kind, SCHEMA_COLLECTION, Value, Version, View,
 };
 use branchline_crdt::replica::{Input, LocalTransaction, Output, RecordEdit, WriteError, Written};
-use branchline_crdt::tables::records::RecordKey;
-use branchline_crdt::why::{Reason, causes};
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
 use pair::{Pair, put};

@@ -1,6 +1,6 @@
 //! Backups: a site in one file, taken while its node runs.
 //!
-//! A backup is a [`branchline_crdt::chunks`] file: what it is ([`BackupHeader`], as JSON), the site's small files, the files
+//! A backup is a [`branchline_crdt::format::container`] file: what it is ([`BackupHeader`], as JSON), the site's small files, the files
 //! of extensions, the journal's frames in order, and how many of them. The tables are not in it; they are made anew from the journal. The
 //! journal only grows, so any beginning of it is what the site held at one moment, and writers do not wait.
 //!
@@ -11,9 +11,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use branchline_crdt::chunks::{ChunkError, ChunkReader, ChunkWriter, END, FileKind};
-use branchline_crdt::codec::{self, DecodeError};
-use branchline_crdt::pack::{self, UnpackError};
+use branchline_crdt::format::codec::{self, DecodeError};
+use branchline_crdt::format::container::{ChunkError, ChunkReader, ChunkWriter, END, FileKind};
+use branchline_crdt::format::pack::{self, UnpackError};
 use branchline_crdt::store::{Position, ReadJournal, Store, StoreError};
 use futures::stream::{self, Stream};
 use serde::{Deserialize, Serialize};

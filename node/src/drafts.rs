@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use branchline_crdt::ids::{Author, SpaceId};
-use branchline_crdt::read;
 use branchline_crdt::record::{ActorBytes, Drafted, SCHEMA_COLLECTION, Schema};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
 use branchline_crdt::store::StoreError;
+use branchline_crdt::store::read;
 use rayon::prelude::{IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::storage::Reader;

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use branchline_crdt::entry::EntryId;
 use branchline_crdt::ids::{Author, RealmId, SiteId, SpaceId};
+use branchline_crdt::inspect::verify::VerifyReport;
+use branchline_crdt::log::entry::EntryId;
 use branchline_crdt::membership::{MAIN_SPACE, Role, Ticket};
-use branchline_crdt::read;
 use branchline_crdt::replica::{
     Decision, DecisionError, HeldSpace, InviteError, JoinError, LocalTransaction, SiteStatus,
     SpaceStatus, Status, WriteError, Written,
 };
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::ReadTables;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::{ReadJournal, StoreError};
-use branchline_crdt::tables::ReadTables;
-use branchline_crdt::tables::records::RecordKey;
-use branchline_crdt::verify::VerifyReport;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -69,7 +69,7 @@ pub(crate) struct Known {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// What the replica knows.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
     pub replica: Status,
     /// Whether a node is running here (or its folder was opened by a command).
     pub running: bool,

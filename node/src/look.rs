@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use branchline_crdt::ids::{SiteId, SpaceId};
-use branchline_crdt::receipt::Receipt;
+use branchline_crdt::log::receipt::Receipt;
 
 use crate::driver::{Driver, Message};
 use crate::handle::{Handle, Stopped};

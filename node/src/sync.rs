@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use branchline_crdt::ids::{SiteId, SpaceId};
 use branchline_crdt::replica::Exchange;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::tables::records::RecordKey;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::wall_ms;

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use branchline_crdt::membership::Role;
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_node::{Config, Handle, Node, init};
 use serde_json::json;
 

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use branchline_crdt::codec;
-use branchline_crdt::entry::{
+use branchline_crdt::format::codec;
+use branchline_crdt::format::pack;
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
+use branchline_crdt::log::entry::{
     Body, Draft, Entry, Header, PAYLOAD_FORMAT, PayloadInfo, RecordWrite, Transaction,
 };
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
 use branchline_crdt::membership::FormerKey;
-use branchline_crdt::pack;
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Introduction, Outcome, Pull, Request, pack_entries, topic,
 };

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use branchline_crdt::codec;
-use branchline_crdt::entry::Entry;
+use branchline_crdt::format::codec;
 use branchline_crdt::frame::Frame;
 use branchline_crdt::ids::{EntryHash, SiteId, SpaceId};
+use branchline_crdt::log::entry::Entry;
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries, unpack_entries};
 use branchline_crdt::record::{ActorBytes, Document, Edit};
+use branchline_crdt::store::tables::logs::{self, EntryRow, Fate};
+use branchline_crdt::store::tables::records::{self, CollectionRow, RecordRow};
+use branchline_crdt::store::tables::{ReadTables, decode_row};
 use branchline_crdt::store::{ReadJournal, Store};
-use branchline_crdt::tables::logs::{self, EntryRow, Fate};
-use branchline_crdt::tables::records::{self, CollectionRow, RecordRow};
-use branchline_crdt::tables::{ReadTables, decode_row};
 
 use crate::hostile::Dropped;
 use crate::store::SimulatedStore;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
+use branchline_crdt::store::tables::{ReadTables, scan_back_from, scan_from};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use branchline_crdt::tables::{ReadTables, scan_back_from, scan_from};
 use branchline_node::storage::disk::Disk;
 use branchline_node::storage::journal::{Journal, JournalOpenError, JournalOptions};
 use branchline_node::storage::testing::FaultyDisk;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Entry};
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, SiteId};
+use branchline_crdt::log::entry::{Body, Entry};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, Request, unpack_entries};
-use branchline_crdt::tables::{self, logs};
+use branchline_crdt::store::tables::{self, logs};
 
 use crate::trace::{EntryName, Event, Fate, MessageKind, RecordName, Source};
 use crate::world::{Message, Observation, Office, World};

@@ -3,9 +3,9 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use branchline_crdt::membership::Role;
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, Value};
 use branchline_crdt::replica::{Input, LocalTransaction, Notice, RecordEdit, WriteError};
+use branchline_crdt::store::read;
 use branchline_simulations::World;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};

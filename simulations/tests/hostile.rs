@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Draft, Entry, RecordWrite, Transaction};
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteKey};
+use branchline_crdt::inspect::why::{self, Reason};
+use branchline_crdt::log::entry::{Body, Draft, Entry, RecordWrite, Transaction};
 use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, Value};
 use branchline_crdt::replica::{Input, Notice};
-use branchline_crdt::why::{self, Reason};
 use branchline_simulations::World;
 use branchline_simulations::hostile::{draft, with_payload};
 use branchline_simulations::store::SimulatedStore;

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{RealmId, SiteId, SiteKey};
 use branchline_crdt::membership::{FORMER_KEYS_MAX, FormerKey, Role};
 use branchline_crdt::protocol::{Introduction, Welcome};

@@ -8,16 +8,16 @@ mod random;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{RealmId, SiteId, SpaceId};
 use branchline_crdt::membership::Role;
 use branchline_crdt::protocol::{Gossip, Request};
-use branchline_crdt::read;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{
     Decision, DecisionError, Notice, RecordEdit, SpaceDecision, SpaceStatus, WriteError, Written,
 };
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_simulations::World;
 use branchline_simulations::world::{Ending, Message, Tamper};
 use serde_json::{Value as Json, json};

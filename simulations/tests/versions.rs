@@ -3,7 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use branchline_crdt::entry::PAYLOAD_FORMAT;
+use branchline_crdt::log::entry::PAYLOAD_FORMAT;
 use branchline_crdt::record::{Edit, Value};
 use branchline_simulations::World;
 use branchline_simulations::world::Ending;

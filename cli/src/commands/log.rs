@@ -1,6 +1,6 @@
 //! `log` and `frontier`: the entries of logs, and their tips.
 
-use branchline_crdt::entry::text::EntryText;
+use branchline_crdt::log::entry::text::EntryText;
 use branchline_node::api::{EntryAnswer, FrontierAnswer, LogAnswer, PAGE_RECORDS_MAX};
 use serde_json::Value;
 

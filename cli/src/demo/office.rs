@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::read;
 use branchline_crdt::record::{Value, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_node::{Config, Handle, Node, Settings, init};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;

@@ -7,20 +7,20 @@ use super::{
     ADMISSION, Contents, ENTRIES, ENTRIES_BYTES, FILE, FORK, GENESIS, HEADER, Header, RECEIPTS,
     RECEIPTS_KIND, SPACE,
 };
-use crate::changes::read_entry;
-use crate::chunks::{ChunkWriter, END};
-use crate::codec;
-use crate::entry::{self, Entry};
-use crate::frontier::Known;
-use crate::holders::{self, Compared};
+use crate::format::codec;
+use crate::format::container::{ChunkWriter, END};
 use crate::ids::{Author, EntryHash, RealmId, SiteId, SpaceId};
+use crate::inspect::holders::{self, Compared};
+use crate::log::entry::{self, Entry};
+use crate::log::frontier::Known;
+use crate::log::receipt::Receipt;
 use crate::logs::Logs;
 use crate::membership::{Admission, Genesis, SpaceDocument};
 use crate::protocol::{INVITATIONS_BYTES_MAX, Invitation, pack_entries};
-use crate::receipt::Receipt;
+use crate::store::changes::read_entry;
+use crate::store::tables::logs::{self, EntryRow};
+use crate::store::tables::row;
 use crate::store::{Position, ReadStore, StoreError};
-use crate::tables::logs::{self, EntryRow};
-use crate::tables::row;
 
 /// What the receiver of a bundle is taken to hold.
 #[derive(Clone, Debug)]

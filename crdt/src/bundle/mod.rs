@@ -1,6 +1,6 @@
 //! Bundles: entries in a file, for offices whose link is a USB stick.
 //!
-//! A bundle is a [`crate::chunks`] file of [`Piece`]s: the header, the genesis document, the taking up of a ticket if its
+//! A bundle is a [`crate::format::container`] file of [`Piece`]s: the header, the genesis document, the taking up of a ticket if its
 //! maker is no member yet, membership entries, proofs of forks, the entries of the main space, and receipts; then for
 //! each private space that it is to hold the proof of who is in it, and the same of that space. Entries
 //! stand in the maker's journal order, packed as in answers to pulls. A bundle is a hint: whoever takes it in judges
@@ -10,16 +10,16 @@ mod make;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chunks::{ChunkError, ChunkReader, END, FileKind};
-use crate::codec::{self, DecodeError};
-use crate::frontier::Known;
+use crate::format::codec::{self, DecodeError};
+use crate::format::container::{ChunkError, ChunkReader, END, FileKind};
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::frontier::Known;
+use crate::log::receipt::Receipt;
 use crate::membership::{Admission, Genesis};
-use crate::prepare::Job;
 use crate::protocol::Invitation;
-use crate::receipt::Receipt;
+use crate::protocol::prepare::Job;
 use crate::replica::MergePiece;
-use crate::tables::logs::ForkRow;
+use crate::store::tables::logs::ForkRow;
 
 pub use make::{Begin, Bundling, Since};
 

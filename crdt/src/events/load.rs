@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::version::Version;
-use crate::changes::{self, read_entry};
-use crate::entry::EntryId;
 use crate::feed::{BadCursor, Change, Cursor, FeedId, Place};
 use crate::ids::SpaceId;
+use crate::log::entry::EntryId;
 use crate::query::{Field, KEY_STRING_BYTES, Scalar};
-use crate::read;
 use crate::record::{AGGREGATE_ID, ConflictValue, DATA, Fields, Kind, METADATA, TYPE, Value, View};
+use crate::store::changes::{self, read_entry};
+use crate::store::read;
+use crate::store::tables::records::{ChangeAt, RecordKey, RecordRow};
+use crate::store::tables::{ReadTables, indexes, walk_by};
 use crate::store::{Position, ReadStore, StoreError};
-use crate::tables::records::{ChangeAt, RecordKey, RecordRow};
-use crate::tables::{ReadTables, indexes, walk_by};
 
 /// Most events of one aggregate that are looked at for a page: some 250 ms. An aggregate with more is read by the feed.
 pub const AGGREGATE_EVENTS_MAX: usize = 50_000;

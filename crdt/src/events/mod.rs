@@ -9,13 +9,13 @@
 mod load;
 mod version;
 
-use crate::changes::{self, ChangeReader};
-use crate::entry::EntryId;
 use crate::ids::SpaceId;
+use crate::log::entry::EntryId;
 use crate::record::{ActorBytes, Document, RecordChange, Summary, View};
+use crate::store::changes::{self, ChangeReader};
+use crate::store::tables::records::{self, AlteredRow, ChangeAt, RecordKey, RecordRow};
+use crate::store::tables::{ReadTables, decode_row, row};
 use crate::store::{ReadStore, StoreError};
-use crate::tables::records::{self, AlteredRow, ChangeAt, RecordKey, RecordRow};
-use crate::tables::{ReadTables, decode_row, row};
 
 pub use load::{
     AGGREGATE_EVENTS_MAX, Aggregate, Content, Event, EventBounds, NotLoaded, by_id, demand_events,

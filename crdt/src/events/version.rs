@@ -72,9 +72,9 @@ mod tests {
     use super::*;
     use crate::feed::FeedId;
     use crate::ids::{RealmId, SiteKey};
-    use crate::memory::MemoryStore;
     use crate::store::Store;
-    use crate::tables::records::ChangeAt;
+    use crate::store::memory::MemoryStore;
+    use crate::store::tables::records::ChangeAt;
 
     fn feed(seed: u8) -> FeedId {
         FeedId::new(SiteKey::from_seed([seed; 32]).site(), RealmId([1; 32]).main_space())

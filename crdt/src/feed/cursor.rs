@@ -6,13 +6,13 @@ use std::str::FromStr;
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
-use crate::entry::PAYLOAD_FORMAT;
+use crate::format::codec;
 use crate::ids::{SiteId, SpaceId};
+use crate::log::entry::PAYLOAD_FORMAT;
+use crate::store::tables::logs::{self, Versions};
+use crate::store::tables::records::ChangeAt;
+use crate::store::tables::{ReadTables, row};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
-use crate::tables::logs::{self, Versions};
-use crate::tables::records::ChangeAt;
-use crate::tables::{ReadTables, row};
 
 /// What a cursor's text begins with; the number changes with its layout.
 const TEXT_PREFIX: &str = "c1";

@@ -26,10 +26,10 @@ mod reader;
 mod tests;
 mod values;
 
-use crate::entry::{EntryId, Origin};
 use crate::ids::Author;
+use crate::log::entry::{EntryId, Origin};
 use crate::record::View;
-use crate::tables::records::RecordKey;
+use crate::store::tables::records::RecordKey;
 
 pub use cursor::{BadCursor, Cursor, FeedId, Place};
 pub use reader::{NotOpened, Page, PageBounds, Reader};

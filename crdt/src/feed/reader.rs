@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use super::cursor::{HOLES_MAX, Hole, Seen, check_of, payload_format};
 use super::values::Records;
 use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told, Values};
-use crate::codec;
-use crate::entry::{Body, Entry, EntryId, RecordWrite};
+use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::SpaceId;
-use crate::read;
+use crate::log::entry::{Body, Entry, EntryId, RecordWrite};
 use crate::record::{ActorBytes, RecordChange};
+use crate::store::read;
+use crate::store::tables::logs::{self, EntryRow, Fate, ForkRow};
+use crate::store::tables::records::{ChangeAt, RecordKey};
+use crate::store::tables::{ReadTables, SCAN_ROWS, row};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
-use crate::tables::logs::{self, EntryRow, Fate, ForkRow};
-use crate::tables::records::{ChangeAt, RecordKey};
-use crate::tables::{ReadTables, SCAN_ROWS, row};
 
 /// Journal bytes read at a time.
 const STEP_BYTES: usize = 256 * 1024;

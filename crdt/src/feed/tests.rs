@@ -5,16 +5,16 @@ use serde_json::json;
 use super::cursor::{HOLES_MAX, Hole};
 use super::*;
 use crate::Replica;
-use crate::codec;
-use crate::entry::PAYLOAD_FORMAT;
+use crate::format::codec;
 use crate::ids::{Incarnation, SiteKey, SpaceId};
+use crate::log::entry::PAYLOAD_FORMAT;
 use crate::membership::Genesis;
-use crate::memory::MemoryStore;
 use crate::record::Edit;
 use crate::replica::{Identity, Input, LocalTransaction, Now, RecordEdit};
+use crate::store::memory::MemoryStore;
+use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, ReadJournal, Store};
-use crate::tables::logs::{self, EntryRow, Fate};
-use crate::tables::{decode_row, walk};
 
 const BOUNDS: PageBounds = PageBounds { items_max: 100, bytes_max: 1 << 20 };
 

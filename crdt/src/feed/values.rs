@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 
 use super::Values;
 use crate::cache::{Documents, Kept};
-use crate::changes::{self, ChangeReader};
 use crate::record::{ActorBytes, Document, RecordChange};
+use crate::store::changes::{self, ChangeReader};
+use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 use crate::store::{ReadStore, StoreError};
-use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 
 /// Records kept by one reader, of which a node has a dozen.
 const RECORDS_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{FormerKey, Role};
-use crate::codec;
+use crate::format::codec;
 use crate::ids::{Author, Incarnation, RealmId, Signature, SiteId, SiteKey, SpaceId};
 
 /// How far a site's logs count: the last number of each. Of a log that is not listed nothing does.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::standing::{Docket, Recorded, Sites, Standing};
 use super::{Admission, Cut, Genesis, Operation, Revocation, Role};
-use crate::entry::Entry;
 use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SpaceId};
+use crate::log::entry::Entry;
 
 /// One member of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! What became of the members, in the order in which this site heard of it.
 
 use super::{Admission, Genesis, Members, Operation, Role};
-use crate::entry::{Body, Entry, EntryId};
 use crate::ids::{RealmId, SiteId};
+use crate::log::entry::{Body, Entry, EntryId};
 
 /// One thing that was done to the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +131,8 @@ fn is_so(step: &MembershipStep, members: &Members) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Draft, Tip};
     use crate::ids::{Author, EntryHash, Incarnation, SiteKey};
+    use crate::log::entry::{Draft, Tip};
     use crate::membership::{Cut, Grant, Revocation, RoleChange, Ticket};
 
     fn key(site: u8) -> SiteKey {

@@ -46,7 +46,7 @@ pub(crate) use space::admission_to_space;
 pub use space::{BadSpaceName, MAIN_SPACE, SPACE_NAME_BYTES_MAX, SpaceDocument, check_space_name};
 pub use ticket::{Ticket, TicketError};
 
-use crate::codec;
+use crate::format::codec;
 use crate::ids::{RealmId, Signature, SiteId, SiteKey};
 
 /// Longest name of a site, in bytes.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Admission, Genesis, Grant, Members, Role, Ticket};
-use crate::codec;
+use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SiteKey};
 
 /// Longest name of a space, in bytes.

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 use super::Grant;
-use crate::codec::{self, DecodeError};
+use crate::format::codec::{self, DecodeError};
 use crate::ids::{SiteId, SiteKey};
 
 /// Every ticket begins with this, so that a person can tell one from other secrets.

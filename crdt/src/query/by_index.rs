@@ -4,7 +4,7 @@ use super::order::{self, Cursor, OrderField};
 use super::page::{Place, Query};
 use crate::ids::SpaceId;
 use crate::store::StoreError;
-use crate::tables::{ReadTables, indexes, walk_by};
+use crate::store::tables::{ReadTables, indexes, walk_by};
 
 /// Index rows read at a time: as many as a page has, about.
 const STEP_ROWS: usize = 128;

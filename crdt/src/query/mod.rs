@@ -29,7 +29,7 @@
 //! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`];
 //! records that are equal by then are listed by id.
 //!
-//! An index of the schema ([`crate::tables::indexes`]) is used where it leads to few records, and never decides what is
+//! An index of the schema ([`crate::store::tables::indexes`]) is used where it leads to few records, and never decides what is
 //! found: each record that it leads to is looked at.
 //!
 //! Nothing here looks at more records than [`Bounds`] allow: a page then ends early, with a cursor to go on from.

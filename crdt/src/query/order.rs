@@ -8,7 +8,7 @@ use super::field::Field;
 use super::parser::{self, Listed};
 use super::scalar::KEY_STRING_BYTES;
 use super::unseen::Unseen;
-use crate::codec;
+use crate::format::codec;
 use crate::record::{Fields, Kind, Schema};
 
 /// By what a list is ordered: fields, then the record id. Without fields it is ordered by id alone.

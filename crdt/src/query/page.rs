@@ -13,8 +13,8 @@ use super::unseen::Unseen;
 use crate::ids::SpaceId;
 use crate::record::{Fields, Schema, View};
 use crate::store::StoreError;
-use crate::tables::ReadTables;
-use crate::tables::records::{RecordKey, RecordRow};
+use crate::store::tables::ReadTables;
+use crate::store::tables::records::{RecordKey, RecordRow};
 
 /// A list that is asked for: which records, in which order.
 #[derive(Debug, Clone, Default, PartialEq)]

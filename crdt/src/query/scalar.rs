@@ -80,7 +80,7 @@ impl<'a> Scalar<'a> {
     }
 
     /// Appends bytes that sort as the values do, whatever follows them, with at most `string_bytes_max` of a string.
-    /// The form is that of keys of rows: it changes with [`crate::tables::FORMAT`] alone.
+    /// The form is that of keys of rows: it changes with [`crate::store::tables::FORMAT`] alone.
     pub fn encode(self, string_bytes_max: usize, out: &mut Vec<u8>) {
         out.push(self.class());
         match self {

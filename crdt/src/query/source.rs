@@ -4,10 +4,10 @@ use super::field::Field;
 use super::filter::{Comparison, Condition, Filter, Literal, Node, Test};
 use super::scalar::{KEY_STRING_BYTES, Scalar};
 use crate::ids::SpaceId;
-use crate::read;
 use crate::store::StoreError;
-use crate::tables::records::{RecordKey, RecordRow};
-use crate::tables::{self, ReadTables, indexes, walk_by};
+use crate::store::read;
+use crate::store::tables::records::{RecordKey, RecordRow};
+use crate::store::tables::{self, ReadTables, indexes, walk_by};
 
 /// Most records that are looked for one by one: a filter that lets more through is answered about as soon by reading
 /// the collection.

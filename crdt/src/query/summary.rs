@@ -14,7 +14,7 @@ use super::unlike::{Noted, Unlike};
 use crate::ids::SpaceId;
 use crate::record::{Fields, Kind, Schema, Value};
 use crate::store::StoreError;
-use crate::tables::ReadTables;
+use crate::store::tables::ReadTables;
 
 /// Most groups of a summary: they are all in memory, and in one answer.
 pub const GROUPS_MAX: usize = 10_000;

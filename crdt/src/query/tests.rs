@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::codec;
+use crate::format::codec;
 use crate::ids::SpaceId;
-use crate::memory::MemoryStore;
 use crate::record::{ActorBytes, Document, Edit, Schema, Value, View};
 use crate::store::Store;
-use crate::tables::records::{Changes, RecordKey, RecordRow};
+use crate::store::memory::MemoryStore;
+use crate::store::tables::records::{Changes, RecordKey, RecordRow};
 
 const SPACE: SpaceId = SpaceId([7; 16]);
 const BOUNDS: Bounds = Bounds { records: 100, bytes: 1 << 20, looked_at: 1_000, sorted: 1_000 };

@@ -12,7 +12,7 @@ use super::schema::Schema;
 use super::summary::{self, Summary};
 use super::version::Version;
 use super::view::{self, Conflict, View};
-use crate::codec::DecodeError;
+use crate::format::codec::DecodeError;
 
 /// A record in memory, with its whole history or with what is live of it.
 ///

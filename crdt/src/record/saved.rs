@@ -1,4 +1,4 @@
-//! The stored form of a record: what is live of its history, in [`crate::codec`] layout.
+//! The stored form of a record: what is live of its history, in [`crate::format::codec`] layout.
 //!
 //! Actors are told once and named by their places: first those of sites, then those of the genesis, whose actors are
 //! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
@@ -21,7 +21,7 @@ use super::live::Live;
 use super::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::sequence::Sequence;
 use super::value::Value;
-use crate::codec;
+use crate::format::codec;
 use values::SavedValues;
 
 #[derive(Serialize, Deserialize)]

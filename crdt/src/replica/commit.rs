@@ -8,14 +8,14 @@ use super::batch::write::WriteError;
 use super::batch::{Batch, Context};
 use super::{DecisionError, Output, Replica, Validation};
 use crate::cache::Kept;
-use crate::codec;
-use crate::entry::{Body, Draft, Entry, Tip, Transaction, limits};
+use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, RealmId, SpaceId};
+use crate::log::entry::{Body, Draft, Entry, Tip, Transaction, limits};
 use crate::logs::Logs;
 use crate::membership::{Genesis, Operation};
+use crate::store::tables::logs::Fate;
 use crate::store::{Position, Store, StoreError};
-use crate::tables::logs::Fate;
 
 /// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
 const ENTRY_BODY_BYTES: usize = 1024 * 1024;

@@ -1,10 +1,10 @@
 //! What happens to a replica.
 
 use super::{Decision, DocumentMerge};
-use crate::entry::Origin;
 use crate::ids::{SiteId, SpaceId};
+use crate::log::entry::Origin;
 use crate::membership::Ticket;
-use crate::prepare::Prepared;
+use crate::protocol::prepare::Prepared;
 use crate::record::{Drafted, Edit, Expected, Version};
 
 /// One record's part of a local transaction.

@@ -3,15 +3,15 @@
 use super::batch::{Batch, Context};
 use super::{Notice, Now, Replica};
 use crate::bundle::{Begin, Contents, Header};
-use crate::codec;
-use crate::entry::Header as EntryHeader;
+use crate::format::codec;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
+use crate::log::entry::Header as EntryHeader;
+use crate::log::receipt::Receipt;
 use crate::membership::{Admission, Admitting, Genesis, Operation};
-use crate::prepare::{Prepared, PreparedEntry};
 use crate::protocol::Invitation;
-use crate::receipt::Receipt;
+use crate::protocol::prepare::{Prepared, PreparedEntry};
+use crate::store::tables::logs::ForkRow;
 use crate::store::{Store, StoreError};
-use crate::tables::logs::ForkRow;
 
 use super::batch::accept::Acceptance;
 

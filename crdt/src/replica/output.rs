@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{DecisionError, HeldSpace, WriteError, Written};
 use crate::ids::{Author, RealmId, SiteId};
-use crate::prepare::Job;
+use crate::protocol::prepare::Job;
 
 /// What a replica wants done. In order.
 #[derive(Debug)]

@@ -8,15 +8,15 @@ use super::links::repair::Losses;
 use super::outbox::Outbox;
 use super::realms::Realms;
 use super::{BTreeMap, Identity, Notice, Now, Output, Replica, VecDeque};
-use crate::codec;
-use crate::entry::{Entry, PAYLOAD_FORMAT};
+use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{Author, Incarnation, SpaceId};
+use crate::log::entry::{Entry, PAYLOAD_FORMAT};
 use crate::membership::{Genesis, SpaceDocument, Ticket};
-use crate::prepare::PreparedEntry;
+use crate::protocol::prepare::PreparedEntry;
+use crate::store::tables::logs::{self, ForkRow, Versions};
+use crate::store::tables::{self, decode_row, records, row, walk};
 use crate::store::{Position, Store, StoreError};
-use crate::tables::logs::{self, ForkRow, Versions};
-use crate::tables::{self, decode_row, records, row, walk};
 
 /// Journal bytes read at a time. They may mean some 100,000 records, so they are applied as several groups.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;

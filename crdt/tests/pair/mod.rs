@@ -3,15 +3,15 @@
 #![allow(dead_code)] // Each file of tests uses some of it.
 
 use branchline_crdt::Replica;
-use branchline_crdt::entry::{Entry, Origin};
 use branchline_crdt::ids::{Incarnation, SiteId, SiteKey, SpaceId};
+use branchline_crdt::log::entry::{Entry, Origin};
 use branchline_crdt::membership::{Genesis, Role};
-use branchline_crdt::memory::MemoryStore;
-use branchline_crdt::read;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{
     Identity, Input, LocalTransaction, Notice, Now, Output, RecordEdit, WriteError, Written,
 };
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
 use branchline_crdt::store::{Position, ReadJournal};
 use serde_json::Value as Json;
 

@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use branchline_crdt::bundle::{BundleError, Since};
-use branchline_crdt::chunks::ChunkError;
-use branchline_crdt::entry::EntryId;
-use branchline_crdt::frontier::Known;
+use branchline_crdt::format::container::ChunkError;
 use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteId};
+use branchline_crdt::log::entry::EntryId;
+use branchline_crdt::log::frontier::Known;
 use branchline_crdt::replica::MergeError;
 use data_encoding::HEXLOWER;
 use futures::StreamExt as _;
@@ -57,7 +57,7 @@ pub struct MergeAnswer {
     /// When, by its clock, in RFC 3339.
     pub time: Option<String>,
     /// What became of the entries.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
     pub counts: MergeCounts,
 }
 

@@ -45,7 +45,7 @@ pub struct FeedAnswer {
     /// The consumer's place once it has seen this (`?since=`).
     pub cursor: String,
     /// What is told.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
     pub told: ToldAnswer,
 }
 

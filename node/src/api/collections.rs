@@ -1,8 +1,8 @@
 //! What collections there are, how much they hold, and digests to compare sites by.
 
 use axum::Json;
-use branchline_crdt::read;
 use branchline_crdt::record::check_collection;
+use branchline_crdt::store::read;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

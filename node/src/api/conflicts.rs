@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::read::{self, AtOdds};
 use branchline_crdt::record::{DELETED_FIELD, Version, View, check_collection, check_record_id};
 use branchline_crdt::store::StoreError;
-use branchline_crdt::tables::ReadTables;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read::{self, AtOdds};
+use branchline_crdt::store::tables::ReadTables;
+use branchline_crdt::store::tables::records::RecordKey;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use branchline_crdt::entry::limits::CHANGES_MAX;
 use branchline_crdt::ids::SiteId;
+use branchline_crdt::log::entry::limits::CHANGES_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};

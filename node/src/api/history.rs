@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use branchline_crdt::entry::EntryId;
-use branchline_crdt::history::{self, FieldChange, HistoryError, Step};
-use branchline_crdt::holders;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::inspect::history::{self, FieldChange, HistoryError, Step};
+use branchline_crdt::inspect::holders;
+use branchline_crdt::log::entry::EntryId;
+use branchline_crdt::store::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

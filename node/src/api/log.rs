@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use branchline_crdt::entry::EntryId;
-use branchline_crdt::entry::text::{EntryText, MEMBERSHIP};
-use branchline_crdt::frontier::Known;
 use branchline_crdt::ids::{RealmId, SiteId, SpaceId};
-use branchline_crdt::log::{self, LoggedEntry, WithRecords};
+use branchline_crdt::inspect::log::{self, LoggedEntry, WithRecords};
+use branchline_crdt::inspect::why::{self, Cause, Reason};
+use branchline_crdt::log::entry::EntryId;
+use branchline_crdt::log::entry::text::{EntryText, MEMBERSHIP};
+use branchline_crdt::log::frontier::Known;
 use branchline_crdt::store::Position;
-use branchline_crdt::tables::logs::Fate;
-use branchline_crdt::why::{self, Cause, Reason};
+use branchline_crdt::store::tables::logs::Fate;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

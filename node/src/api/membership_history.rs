@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use branchline_crdt::entry::text::MEMBERSHIP;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::log;
+use branchline_crdt::inspect::log;
+use branchline_crdt::log::entry::text::MEMBERSHIP;
 use branchline_crdt::membership::{MembershipEvent, MembershipStep, history};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

@@ -7,8 +7,8 @@ use branchline_crdt::ids::SpaceId;
 use branchline_crdt::query::{
     self, Asked, Cursor, Group, Page, PageError, Query, SummaryQuery, Unlike,
 };
-use branchline_crdt::read;
-use branchline_crdt::tables::ReadTables;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::ReadTables;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -103,7 +103,7 @@ pub struct GroupAnswer {
     /// How many records.
     pub count: u64,
     /// What was asked of them: by `sum`, `avg`, `min` or `max`, then by field.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
     pub measures: BTreeMap<String, Map<String, Value>>,
     /// Values that are not in the sum or average of a field because they are not numbers.
     pub left_out: BTreeMap<String, u64>,

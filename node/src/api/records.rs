@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, Version, View};
 use branchline_crdt::replica::RecordEdit;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

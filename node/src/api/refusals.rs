@@ -1,6 +1,6 @@
 //! What the errors of the node come to in an answer: codes, and hints at what to do next.
 
-use branchline_crdt::documents::DocumentError;
+use branchline_crdt::inspect::documents::DocumentError;
 use branchline_crdt::query::{PageError, QueryError, SummaryError};
 use branchline_crdt::record::{DocumentRefused, EditError, EventFault, NameError};
 use branchline_crdt::replica::{InviteError, JoinError, WriteError};

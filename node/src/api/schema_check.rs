@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use branchline_crdt::kinds::{HeldKinds, held_kinds};
-use branchline_crdt::misfits::{self, Misfit, MisfitField};
-use branchline_crdt::read;
+use branchline_crdt::inspect::kinds::{HeldKinds, held_kinds};
+use branchline_crdt::inspect::misfits::{self, Misfit, MisfitField};
 use branchline_crdt::record::Value;
+use branchline_crdt::store::read;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

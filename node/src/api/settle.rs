@@ -2,12 +2,12 @@
 
 use axum::Json;
 use branchline_crdt::query::Filter;
-use branchline_crdt::read::{self, AtOdds};
 use branchline_crdt::record::{
     Edit, Expected, Value as Field, Version, View, check_collection, check_record_id,
 };
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read::{self, AtOdds};
+use branchline_crdt::store::tables::records::RecordKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use branchline_crdt::ids::RealmId;
 use branchline_crdt::membership::Role;
-use branchline_crdt::read;
 use branchline_crdt::replica::{Decision, SpaceDecision, SpaceStatus};
+use branchline_crdt::store::read;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

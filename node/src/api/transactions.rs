@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use branchline_crdt::entry::EntryId;
-use branchline_crdt::entry::limits::CHANGES_MAX;
-use branchline_crdt::read;
+use branchline_crdt::log::entry::EntryId;
+use branchline_crdt::log::entry::limits::CHANGES_MAX;
 use branchline_crdt::record::{Edit, Version};
 use branchline_crdt::replica::RecordEdit;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

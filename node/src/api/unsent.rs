@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::unsent::{self, Unsent};
+use branchline_crdt::inspect::unsent::{self, Unsent};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

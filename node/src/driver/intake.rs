@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::prepare::Prepared;
+use branchline_crdt::protocol::prepare::Prepared;
 use branchline_crdt::replica::{MergeError, MergePiece, Merged};
 use branchline_crdt::store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};

@@ -16,17 +16,17 @@ use std::time::{Duration, Instant};
 
 use branchline_crdt::Replica;
 use branchline_crdt::bundle::Begin;
-use branchline_crdt::entry::EntryId;
 use branchline_crdt::ids::{RealmId, SiteId, SiteKey, SpaceId};
+use branchline_crdt::inspect::verify::{VerifyReport, verify};
+use branchline_crdt::log::entry::EntryId;
 use branchline_crdt::membership::{Role, Ticket};
-use branchline_crdt::prepare::{Job, Prepared};
+use branchline_crdt::protocol::prepare::{Job, Prepared};
 use branchline_crdt::replica::pace::{GROUP_INPUTS_MAX, TICK_MS};
 use branchline_crdt::replica::{
     Decision, DecisionError, DocumentMerge, Exchange, Input, LocalTransaction, MergeError,
     MergePiece, Merged, Now, SpaceStatus, Status, WriteError, Written,
 };
 use branchline_crdt::store::StoreError;
-use branchline_crdt::verify::{VerifyReport, verify};
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc::error::TryRecvError;

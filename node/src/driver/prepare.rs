@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use branchline_crdt::prepare::{Job, Prepared};
+use branchline_crdt::protocol::prepare::{Job, Prepared};
 use futures::StreamExt as _;
 use futures::stream;
 use tokio::sync::{Semaphore, mpsc};

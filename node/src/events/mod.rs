@@ -37,10 +37,10 @@ use crate::records::{
 };
 use crate::storage::Reader;
 
-pub use branchline_crdt::entry::EntryId;
 pub use branchline_crdt::events::{
     AGGREGATE_EVENTS_MAX, Altered, Content, Event, NoOrder, NotLoaded, Version,
 };
+pub use branchline_crdt::log::entry::EntryId;
 pub use branchline_crdt::record::{EVENT_NAME_BYTES_MAX, EventFault};
 pub use error::{NotRead, NotStored};
 pub use subscription::Subscription;

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::SiteStatus;
+use branchline_crdt::store::tables::{logs, records, walk};
 use branchline_crdt::store::{ReadJournal, StoreError};
-use branchline_crdt::tables::{logs, records, walk};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};

@@ -1,9 +1,9 @@
 //! Records as Automerge documents: one of them, and whether Automerge reads them all as this site does.
 
-use branchline_crdt::documents::{self, DocumentError, DocumentsPage, RecordDocument};
+use branchline_crdt::inspect::documents::{self, DocumentError, DocumentsPage, RecordDocument};
 use branchline_crdt::record::{Version, View};
 use branchline_crdt::store::StoreError;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::tables::records::RecordKey;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::handle::{Handle, ReadError, Stopped};

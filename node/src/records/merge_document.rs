@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use branchline_crdt::read;
 use branchline_crdt::record::{DocumentFault, Expected, ForeignDocument, Version, View};
 use branchline_crdt::replica::{DocumentMerge, WriteError, Written};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 
 use super::document::turn;
 use crate::driver::Message;

@@ -34,18 +34,18 @@ mod document;
 mod merge_document;
 mod transaction;
 
-use branchline_crdt::changes::made_by;
+use branchline_crdt::store::changes::made_by;
 use serde_json::{Map, Value as Json};
 
 use crate::handle::{Handle, ReadError, Stopped};
 
-pub use branchline_crdt::changes::MadeChange;
-pub use branchline_crdt::documents::{
-    DocumentError, DocumentsPage, DocumentsReport, RecordDocument,
-};
-pub use branchline_crdt::entry::{EntryId, Origin};
 pub use branchline_crdt::feed::{BadCursor, Change, Cursor, Item, Told, Values};
 pub use branchline_crdt::ids::{Author, RealmId, SiteId, SpaceId};
+pub use branchline_crdt::inspect::documents::{
+    DocumentError, DocumentsPage, DocumentsReport, RecordDocument,
+};
+pub use branchline_crdt::log::entry::{EntryId, Origin};
+pub use branchline_crdt::query;
 pub use branchline_crdt::record::{
     BadVersion, Conflict, ConflictValue, DECIMAL_DIGITS_MAX, DOCUMENT_BYTES_MAX, Datetime,
     DatetimeError, DocumentFault, DocumentRefused, Edit, EditError, Expected, FIELD_NAME_BYTES_MAX,
@@ -54,10 +54,11 @@ pub use branchline_crdt::record::{
     decimal_of, fields_into_json,
 };
 pub use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written};
+pub use branchline_crdt::store::changes::MadeChange;
+pub use branchline_crdt::store::read;
+pub use branchline_crdt::store::tables::ReadTables;
+pub use branchline_crdt::store::tables::records::RecordKey;
 pub use branchline_crdt::store::{ReadJournal, ReadStore, StoreError};
-pub use branchline_crdt::tables::ReadTables;
-pub use branchline_crdt::tables::records::RecordKey;
-pub use branchline_crdt::{query, read};
 pub use document::NoDocument;
 pub use merge_document::{DocumentNotMerged, MergeOptions, MergedDocument};
 pub use transaction::TransactionBuilder;

@@ -32,8 +32,8 @@ use self::journal::{
 };
 use self::room::{Room, is_full};
 use self::tables::{Moment, SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
+use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use branchline_crdt::tables::ReadTables;
 
 use crate::metrics::Histogram;
 

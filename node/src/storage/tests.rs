@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::folder::{DataFolder, FolderError};
 use super::{OpenError, OpenReport, Options, Storage, VerifyProgress};
+use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, ReadJournal, Store, StoreError};
-use branchline_crdt::tables::ReadTables;
 
 fn open(dir: &Path) -> (Storage, OpenReport) {
     Storage::open(dir, Options::default()).unwrap()

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use branchline_crdt::entry::{Entry, Tip};
 use branchline_crdt::ids::{Author, EntryHash, SpaceId};
+use branchline_crdt::log::entry::{Entry, Tip};
 use branchline_crdt::replica::Notice;
 
 use super::{Check, Report, Scene};

@@ -5,7 +5,7 @@
 //! left: all that a node says of one group of inputs, it says knowing all of them. (What the product's network layer itself
 //! tells strangers is tested there.)
 
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
 use branchline_crdt::protocol::{Answer, Outcome, Welcome};
 
 use super::{Check, Report, Scene};

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::read;
+use branchline_crdt::store::read;
 
 use super::{Check, Report, Scene};
 use crate::oracle::Told;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_crdt::record::Value;
-use branchline_crdt::tables::{self, records};
+use branchline_crdt::store::tables::{self, records};
 
 use super::{Check, Report, Scene};
 use crate::oracle::{Told, Write};

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::entry::Entry;
 use branchline_crdt::ids::{Author, EntryHash, SpaceId};
-use branchline_crdt::tables::{self, logs};
+use branchline_crdt::log::entry::Entry;
+use branchline_crdt::store::tables::{self, logs};
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;

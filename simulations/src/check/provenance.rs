@@ -8,18 +8,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use branchline_crdt::Replica;
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Entry, Tip};
+use branchline_crdt::format::codec;
 use branchline_crdt::frame::Frame;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey, SpaceId};
+use branchline_crdt::log::entry::{Entry, Tip};
 use branchline_crdt::membership::Role;
 use branchline_crdt::protocol::Gossip;
-use branchline_crdt::read;
 use branchline_crdt::record::{Value, View};
 use branchline_crdt::replica::{Identity, Input, Now, Output, Validation};
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::ReadTables;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::{ReadJournal, Store, StoreError};
-use branchline_crdt::tables::ReadTables;
-use branchline_crdt::tables::records::RecordKey;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use branchline_crdt::entry::{Body, Entry};
 use branchline_crdt::ids::{EntryHash, SiteId};
+use branchline_crdt::log::entry::{Body, Entry};
 use branchline_crdt::membership::{Cut, FORMER_KEYS_MAX, Operation};
 
 use super::provenance::frames;

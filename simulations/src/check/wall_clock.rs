@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::read;
+use branchline_crdt::store::read;
 
 use crate::scenario::{Clocks, FaultKind, FaultName, Scenario};
 use crate::world::{Office, World};

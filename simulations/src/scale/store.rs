@@ -5,8 +5,8 @@ use std::iter::Peekable;
 use std::ops::Bound::{self, Included, Unbounded};
 use std::sync::Arc;
 
+use branchline_crdt::store::tables::{ReadTables, scan_back_from, scan_from};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use branchline_crdt::tables::{ReadTables, scan_back_from, scan_from};
 
 /// Frames and rows that many sites have in common.
 #[derive(Debug, Default)]

@@ -4,17 +4,18 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use branchline_crdt::entry::{Body, Draft, Tip};
-use branchline_crdt::frontier::{Frontier, Known};
+use branchline_crdt::Replica;
+use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey};
+use branchline_crdt::log::entry::{Body, Draft, Tip};
+use branchline_crdt::log::frontier::{Frontier, Known};
 use branchline_crdt::membership::{Admission, Genesis, Grant, Operation, Role, Ticket};
-use branchline_crdt::prepare::Job;
+use branchline_crdt::protocol::prepare::Job;
 use branchline_crdt::protocol::{Welcome, pack_entries};
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{
     Identity, Input, LocalTransaction, Now, Output, RecordEdit, Validation,
 };
-use branchline_crdt::{Replica, codec};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 

@@ -20,7 +20,7 @@ pub struct Step {
     /// Virtual time since the scenario began, in ms.
     pub at_ms: u64,
     /// What happened.
-    #[serde(flatten, deserialize_with = "branchline_crdt::json::flattened")]
+    #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
     pub event: Event,
 }
 

@@ -22,16 +22,16 @@ mod transport;
 use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_crdt::Replica;
-use branchline_crdt::entry::Origin;
 use branchline_crdt::ids::{RealmId, SiteId, SiteKey, SpaceId};
+use branchline_crdt::log::entry::Origin;
 use branchline_crdt::membership::{Genesis, Role};
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{
     Decision, DecisionError, Input, LocalTransaction, Notice, RecordEdit, WriteError, Written,
 };
 use branchline_crdt::store::StoreError;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 
 use crate::scenario::LinkQuality;
 use crate::store::SimulatedStore;

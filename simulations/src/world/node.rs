@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use branchline_crdt::entry::Entry;
 use branchline_crdt::frame::Frame;
+use branchline_crdt::log::entry::Entry;
 use branchline_crdt::replica::pace::TICK_MS;
 use branchline_crdt::replica::{Input, Now, Output, Validation};
 use branchline_crdt::store::{Position, ReadJournal, StoreError};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use branchline_crdt::entry::Entry;
+use branchline_crdt::log::entry::Entry;
 use branchline_crdt::replica::Notice;
 use branchline_crdt::store::Position;
 

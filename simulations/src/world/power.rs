@@ -1,8 +1,8 @@
 //! Starts and crashes, and what disks do to those who trust them.
 
 use branchline_crdt::Replica;
-use branchline_crdt::entry::PAYLOAD_FORMAT;
 use branchline_crdt::ids::{Incarnation, SiteKey};
+use branchline_crdt::log::entry::PAYLOAD_FORMAT;
 use branchline_crdt::replica::Identity;
 use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use branchline_crdt::Replica;
-use branchline_crdt::entry::PAYLOAD_FORMAT;
 use branchline_crdt::ids::{SiteId, SiteKey};
-use branchline_crdt::prepare::Job;
+use branchline_crdt::log::entry::PAYLOAD_FORMAT;
+use branchline_crdt::protocol::prepare::Job;
 use branchline_crdt::replica::{DecisionError, Notice, WriteError, Written};
 use branchline_crdt::store::Position;
 

@@ -1,6 +1,6 @@
 //! Backups of sites.
 
-use branchline_crdt::chunks::{ChunkReader, ChunkWriter, END};
+use branchline_crdt::format::container::{ChunkReader, ChunkWriter, END};
 use branchline_node::backup::{
     BackupHeader, BackupPart, BackupReader, BackupWriter, FILE, JournalContents,
 };

@@ -1,8 +1,8 @@
 //! Bundles, whole and piece by piece: what anybody may write on a stick.
 
 use branchline_crdt::bundle::{Begin, BundleReader, Bundling, FILE, Header, Piece, Since};
-use branchline_crdt::chunks::{ChunkReader, ChunkWriter, END};
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
+use branchline_crdt::format::container::{ChunkReader, ChunkWriter, END};
 use branchline_crdt::membership::SpaceDocument;
 
 use crate::members::stays_usable;

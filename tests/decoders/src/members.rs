@@ -2,18 +2,18 @@
 
 use arbitrary::Unstructured;
 use branchline_crdt::Replica;
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Entry, Tip};
+use branchline_crdt::format::codec;
+use branchline_crdt::format::pack;
 use branchline_crdt::ids::{EntryHash, Incarnation, SiteKey};
+use branchline_crdt::inspect::verify::verify;
+use branchline_crdt::log::entry::{Body, Entry, Tip};
+use branchline_crdt::log::receipt::{LogTag, Receipt};
 use branchline_crdt::membership::{Admission, Grant, Operation, Role, Ticket};
-use branchline_crdt::memory::MemoryStore;
-use branchline_crdt::pack;
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries};
-use branchline_crdt::read;
-use branchline_crdt::receipt::{LogTag, Receipt};
 use branchline_crdt::replica::{Input, Output};
 use branchline_crdt::store::ReadJournal;
-use branchline_crdt::verify::verify;
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
 use serde_json::json;
 
 use crate::network::{Network, at, forge, key, network, open, record, write};

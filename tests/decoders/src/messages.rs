@@ -3,21 +3,21 @@
 use std::fmt::Debug;
 use std::str::FromStr;
 
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Entry};
+use branchline_crdt::format::codec;
+use branchline_crdt::format::pack::{self, UnpackError};
+use branchline_crdt::log::entry::{Body, Entry};
+use branchline_crdt::log::receipt::Receipt;
 use branchline_crdt::membership::{FormerKey, Genesis, Operation, Role, SpaceDocument, Ticket};
-use branchline_crdt::pack::{self, UnpackError};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Introduction, Invitation, Outcome, Pull, Request, Welcome, pack_entries,
     unpack_entries,
 };
 use branchline_crdt::query::Field;
-use branchline_crdt::receipt::Receipt;
 use branchline_crdt::record::{Edit, Kind, View};
-use branchline_crdt::tables::decode_row;
-use branchline_crdt::tables::indexes::{IndexRow, IndexState};
-use branchline_crdt::tables::logs::{ActorRow, EntryRow, Fate, ForkRow, LogRow};
-use branchline_crdt::tables::records::CollectionRow;
+use branchline_crdt::store::tables::decode_row;
+use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};
+use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, Fate, ForkRow, LogRow};
+use branchline_crdt::store::tables::records::CollectionRow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use branchline_crdt::Replica;
-use branchline_crdt::codec;
-use branchline_crdt::entry::Entry;
-use branchline_crdt::frontier::Known;
+use branchline_crdt::format::codec;
+use branchline_crdt::format::pack;
 use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteKey};
+use branchline_crdt::log::entry::Entry;
+use branchline_crdt::log::frontier::Known;
+use branchline_crdt::log::receipt::{Held, LogTag, Receipt};
 use branchline_crdt::membership::{Admission, Genesis, Role, Ticket};
-use branchline_crdt::memory::MemoryStore;
-use branchline_crdt::pack;
 use branchline_crdt::protocol::{Gossip, Introduction};
-use branchline_crdt::read;
-use branchline_crdt::receipt::{Held, LogTag, Receipt};
 use branchline_crdt::record::View;
 use branchline_crdt::replica::{
     Identity, Input, LocalTransaction, Now, Output, RecordEdit, WriteError,
 };
+use branchline_crdt::store::memory::MemoryStore;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::logs::ForkRow;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::{ReadJournal, Store};
-use branchline_crdt::tables::logs::ForkRow;
-use branchline_crdt::tables::records::RecordKey;
 use serde_json::{Value, json};
 
 use crate::messages::put;
@@ -199,8 +199,8 @@ fn catch_up(entries: &[Vec<u8>], head: &MemoryStore) -> MemoryStore {
 
 /// Entries as a member may sign them, whatever their payload.
 pub(crate) mod forge {
-    use branchline_crdt::entry::{Header, PayloadInfo};
     use branchline_crdt::ids::EntryHash;
+    use branchline_crdt::log::entry::{Header, PayloadInfo};
     use serde_bytes::ByteBuf;
 
     use super::{Author, Incarnation, RealmId, SiteKey, codec, pack};

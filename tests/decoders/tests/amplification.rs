@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::{ActorId, Change, ExpandedChange, ObjType, ScalarValue};
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
 use branchline_crdt::record::{ActorBytes, Document, RecordChange};
 use peak_alloc::PeakAlloc;
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use branchline_crdt::store::tables::records::{RecordKey, RecordRow};
+use branchline_crdt::store::tables::{ReadTables, logs, row};
 use branchline_crdt::store::{ReadJournal, Store};
-use branchline_crdt::tables::records::{RecordKey, RecordRow};
-use branchline_crdt::tables::{ReadTables, logs, row};
 use branchline_node::storage::tables::{TablesOpenError, TablesOptions};
 use branchline_node::storage::{OpenError, Options, Storage};
 use branchline_tests::disk::shim::{Call, Fault, Shim};

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use automerge::{Automerge, ReadDoc};
-use branchline_crdt::read;
 use branchline_crdt::store::Store;
-use branchline_crdt::tables::records::{self, RecordKey, RecordRow};
-use branchline_crdt::tables::{ReadTables, walk};
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::{self, RecordKey, RecordRow};
+use branchline_crdt::store::tables::{ReadTables, walk};
 use branchline_node::storage::{Options, Storage};
 use branchline_tests::{Office, client, converge};
 use reqwest::blocking::Response;

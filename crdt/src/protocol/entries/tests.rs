@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::entry::{Body, Draft, Origin, Transaction};
 use crate::ids::{Incarnation, SiteKey};
+use crate::log::entry::{Body, Draft, Origin, Transaction};
 use crate::membership::Operation;
 
 const NETWORK: RealmId = RealmId([1; 32]);

@@ -4,7 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::tables::indexes::{self, IndexRow, IndexState};
+use crate::store::tables::indexes::{self, IndexRow, IndexState};
 
 /// Few records have a name of their own, and some names go on with zero bytes.
 fn name(random: &mut SmallRng) -> String {

@@ -111,8 +111,8 @@ impl<'a> Count<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::leb128::{write_signed, write_unsigned};
     use super::*;
+    use crate::record::leb128::{write_signed, write_unsigned};
 
     #[test]
     fn a_few_bytes_that_stand_for_many_rows_are_refused() {

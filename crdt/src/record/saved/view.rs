@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{Saved, SavedContent, SavedObject, SavedValue};
-use crate::codec;
+use crate::format::codec;
 use crate::record::document::{Document, Unreadable};
 use crate::record::limits::DELETED_FIELD;
 use crate::record::value::Value;

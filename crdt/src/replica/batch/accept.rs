@@ -2,21 +2,21 @@
 //!
 //! In this order: layout (by [`Entry::decode`]), network and space, the author's membership, repeats, signature,
 //! chain, past, payload, and the verdict on each change. Only the last step merges anything. What needs no state was
-//! mostly found out before, by [`crate::prepare`]; it counts at its place in this order.
+//! mostly found out before, by [`crate::protocol::prepare`]; it counts at its place in this order.
 
 use super::stage::{NotTaken, Place, StagedChange, StagedEntry};
 use super::{Batch, Context};
-use crate::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
 use crate::ids::{Author, EntryHash, SpaceId};
+use crate::log::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
 use crate::membership::Role;
-use crate::prepare::{Content, PreparedEntry, ReadChange};
+use crate::protocol::prepare::{Content, PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::administration::decisions;
 use crate::replica::{Notice, Replica};
+use crate::store::tables::logs::{self, Fate, ForkRow, LogRow};
+use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, Fate, ForkRow, LogRow};
-use crate::tables::records::RecordKey;
 
 /// Characters kept of why an entry is void, which may name what its author wrote.
 const VOID_REASON_CHARS_MAX: usize = 300;

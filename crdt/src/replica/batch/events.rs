@@ -4,12 +4,12 @@ use super::stage::Mark;
 use super::write::{Stop, WriteError};
 use super::{Batch, Context};
 use crate::events::Firsts;
-use crate::read;
 use crate::record::{
     Edit, EventFault, Expected, Schema, SchemaError, View, event_fields, is_event,
 };
+use crate::store::read;
+use crate::store::tables::records::{ChangeAt, RecordKey, RecordRow};
 use crate::store::{Store, StoreError};
-use crate::tables::records::{ChangeAt, RecordKey, RecordRow};
 
 impl Batch {
     /// The edit that stores an event, of one that somebody asks for; `None`: the event is stored already.

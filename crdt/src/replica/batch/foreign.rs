@@ -14,17 +14,17 @@ use super::stage::{
 };
 use super::write::{Stop, WriteError};
 use super::{Batch, Context};
-use crate::changes;
-use crate::entry::{Body, EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::ids::{RealmId, SpaceId};
+use crate::log::entry::{Body, EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::record::{
     ActorBytes, DocumentRefused, Edited, EventFault, Expected, ForeignDocument, Merge,
     RecordChange, SCHEMA_COLLECTION, check_collection, check_record_id, merge_document,
 };
+use crate::store::changes;
+use crate::store::tables::logs::{self, ActorRow, Fate};
+use crate::store::tables::records::{self, RecordKey};
+use crate::store::tables::row;
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, ActorRow, Fate};
-use crate::tables::records::{self, RecordKey};
-use crate::tables::row;
 
 /// A document that another program may have edited, to be taken into a record.
 #[derive(Clone, Debug)]

@@ -15,13 +15,13 @@ use super::made::Made;
 use super::stage::StagedRecord;
 use super::{Batch, Context};
 use crate::cache::Kept;
-use crate::entry::Entry;
 use crate::ids::EntryHash;
-use crate::prepare::{PreparedEntry, ReadChange};
+use crate::log::entry::Entry;
+use crate::protocol::prepare::{PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, Document, ParsedChange, SCHEMA_COLLECTION, Verdict, View};
 use crate::replica::Replica;
+use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
-use crate::tables::records::RecordKey;
 
 /// Of an entry with no more records than this only the histories are read that it takes to judge them: the records may
 /// be wanted again soon, and stay in memory.

@@ -2,11 +2,11 @@
 
 use super::stage::NotTaken;
 use super::{Batch, Context};
-use crate::changes::{self, RecentEntries};
 use crate::record::Document;
+use crate::store::changes::{self, RecentEntries};
+use crate::store::tables::ReadTables;
+use crate::store::tables::records::{ChangeAt, Changes, RecordKey};
 use crate::store::{ReadStore, Store, StoreError};
-use crate::tables::ReadTables;
-use crate::tables::records::{ChangeAt, Changes, RecordKey};
 
 /// What it takes to read one change of a history and to apply it, in microseconds, about.
 const CHANGE_COST: usize = 10;

@@ -5,7 +5,7 @@ use super::Batch;
 use super::stage::{StagedChange, StagedRecord};
 use crate::record::{Document, First, Summary};
 use crate::replica::indexes::Move;
-use crate::tables::records::{Changes, RecordKey};
+use crate::store::tables::records::{Changes, RecordKey};
 
 /// A record as changes of the group leave it.
 pub(in crate::replica) struct Made {

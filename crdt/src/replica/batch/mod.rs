@@ -24,13 +24,13 @@ use super::indexes::Indexes;
 use super::realms::Realms;
 use super::{Identity, Now};
 use crate::cache::Documents;
-use crate::changes::RecentEntries;
 use crate::ids::{Author, SiteKey, SpaceId};
 use crate::record::Schema;
+use crate::store::changes::RecentEntries;
+use crate::store::tables::logs::{self, EntryRow};
+use crate::store::tables::records::RecordKey;
+use crate::store::tables::row;
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, EntryRow};
-use crate::tables::records::RecordKey;
-use crate::tables::row;
 
 /// The batch under way, and what is kept of records between batches.
 pub(in crate::replica) struct Batch {

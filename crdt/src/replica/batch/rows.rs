@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use super::foresight::Foresight;
 use super::stage::{Stage, StagedChange, StagedEntry};
 use super::{Batch, Context};
-use crate::codec;
-use crate::digest::record_hash;
-use crate::entry::EntryId;
 use crate::events::Firsts;
+use crate::format::codec;
+use crate::format::digest::record_hash;
 use crate::ids::SpaceId;
-use crate::read;
+use crate::log::entry::EntryId;
 use crate::record::{SCHEMA_COLLECTION, Summary};
 use crate::replica::Notice;
 use crate::replica::commit::Named;
 use crate::replica::outbox::Outbox;
+use crate::store::read;
+use crate::store::tables::logs::{self, ActorRow, EntryRow, Fate};
+use crate::store::tables::records::{self, ChangeAt, Changes, CollectionRow, RecordKey, RecordRow};
 use crate::store::{Position, ReadStore, RowWrite, Store, StoreError};
-use crate::tables::logs::{self, ActorRow, EntryRow, Fate};
-use crate::tables::records::{self, ChangeAt, Changes, CollectionRow, RecordKey, RecordRow};
 
 impl Batch {
     /// The rows of the batch, once its entries are at `positions`.

@@ -11,19 +11,19 @@ use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
 use super::{Batch, Context};
 use crate::cache::Kept;
-use crate::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
+use crate::log::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
-use crate::prepare::Reading;
-use crate::read;
+use crate::protocol::prepare::Reading;
 use crate::record::{
     ActorBytes, Document, First, Judged, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
     Summary, Verdict,
 };
 use crate::replica::Output;
+use crate::store::read;
+use crate::store::tables::logs::{Fate, LogRow};
+use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 use crate::store::{Position, Store, StoreError};
-use crate::tables::logs::{Fate, LogRow};
-use crate::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 
 /// Records that one group may hold in memory, some 15 KB each;
 const STAGED_RECORDS_MAX: usize = 2048;

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 use super::{Batch, Context};
 use crate::ids::SpaceId;
+use crate::store::tables::records::{self, RecordKey};
 use crate::store::{Store, StoreError};
-use crate::tables::records::{self, RecordKey};
 
 /// Fewer records of a collection are looked up one by one, which is about as quick then as a look at what lies between.
 const RECORDS_MIN: usize = 16;

@@ -3,10 +3,10 @@
 use super::stage::{Mark, NotTaken};
 use super::write::{Stop, WriteError};
 use super::{Batch, Context};
-use crate::changes;
 use crate::record::{Document, Unreadable, Version};
+use crate::store::changes;
+use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
-use crate::tables::records::RecordKey;
 
 impl Batch {
     /// The record as `version` has it, and the staged one with its whole history; `None`: it is of that version, or cannot

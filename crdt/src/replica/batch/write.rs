@@ -8,9 +8,9 @@ use super::stage::{
     Mark, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedRecord, StagedWrite, WrittenIn,
 };
 use super::{Batch, Context};
-use crate::codec;
-use crate::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
+use crate::format::codec;
 use crate::ids::{RealmId, SpaceId};
+use crate::log::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::membership::Role;
 use crate::record::{
     ActorBytes, Begun, DocumentRefused, EditError, Edited, EventFault, NameError,
@@ -18,10 +18,10 @@ use crate::record::{
     check_record_id, validate_schema_edit,
 };
 use crate::replica::{LocalTransaction, RecordEdit};
+use crate::store::tables::logs::Fate;
+use crate::store::tables::records::{self, RecordKey};
+use crate::store::tables::row;
 use crate::store::{Store, StoreError};
-use crate::tables::logs::Fate;
-use crate::tables::records::{self, RecordKey};
-use crate::tables::row;
 
 /// Largest local transaction in bytes: it must fit one entry even where it does not compress and the header names
 /// as many tips as it can.
@@ -33,7 +33,7 @@ pub struct Written {
     /// Edits that changed something. 0 where everything was as asked before, or the origin is a repeat.
     pub records_changed: usize,
     /// The hash of the change that each edit made, in their order; `None`: there was nothing to change. Empty if the origin is
-    /// a repeat: [`crate::changes::made_by`] tells then.
+    /// a repeat: [`crate::store::changes::made_by`] tells then.
     pub changes: Vec<Option<[u8; 32]>>,
     /// The entry that holds it; `None` where everything was as asked before.
     pub entry: Option<EntryId>,

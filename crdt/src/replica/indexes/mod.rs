@@ -13,16 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Replica;
 use super::batch::rows::marks_of_event;
 use super::status::IndexStatus;
-use crate::codec;
 use crate::events::Firsts;
+use crate::format::codec;
 use crate::ids::SpaceId;
 use crate::query::{self, Field};
-use crate::read;
 use crate::record::{SCHEMA_COLLECTION, Schema, View};
+use crate::store::read;
+use crate::store::tables::indexes::{self, IndexRow, IndexState};
+use crate::store::tables::records::{self, RecordKey, RecordRow};
+use crate::store::tables::{ReadTables, decode_row, walk};
 use crate::store::{RowWrite, Store, StoreError};
-use crate::tables::indexes::{self, IndexRow, IndexState};
-use crate::tables::records::{self, RecordKey, RecordRow};
-use crate::tables::{ReadTables, decode_row, walk};
 use round::Round;
 
 /// Records that one tick looks at for an index, and rows that it adds or removes: about 2 ms, which writers wait.

@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 
 use crate::ids::SpaceId;
 use crate::query::Field;
-use crate::read;
 use crate::store::StoreError;
-use crate::tables::{ReadTables, indexes};
+use crate::store::read;
+use crate::store::tables::{ReadTables, indexes};
 
 /// What gathered rows may take in memory: some 400,000 of them.
 const BYTES_MAX: usize = 32 << 20;

@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Links;
-use crate::entry::Header;
 use crate::ids::{Author, Incarnation, SiteId};
+use crate::log::entry::Header;
 use crate::replica::Notice;
 use crate::replica::batch::Context;
 use crate::replica::batch::stage::StagedEntry;
@@ -102,8 +102,8 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{PayloadInfo, Tip};
     use crate::ids::{EntryHash, RealmId};
+    use crate::log::entry::{PayloadInfo, Tip};
 
     fn life(number: u8) -> Author {
         Author { site: SiteId([1; 32]), incarnation: Incarnation([number; 8]) }

@@ -4,16 +4,16 @@
 //! at every site; the other and all that its author put behind it are dropped, and the tables are rebuilt without
 //! them. What honest sites wrote on top of dropped changes is void. All other logs carry on.
 
-use crate::codec;
-use crate::entry::{Entry, Header};
+use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{EntryHash, Signature, SpaceId};
+use crate::log::entry::{Entry, Header};
 use crate::logs::Logs;
 use crate::protocol::count_fitting;
 use crate::replica::batch::{Batch, Context};
 use crate::replica::{Notice, Replica};
+use crate::store::tables::logs::{self, ForkRow};
 use crate::store::{Store, StoreError};
-use crate::tables::logs::{self, ForkRow};
 
 impl ForkRow {
     /// The proof from two headers, or `None` if they are none.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Links;
-use crate::codec;
-use crate::entry::{Entry, Tip};
+use crate::format::codec;
 use crate::ids::{Author, SiteId, SpaceId};
-use crate::prepare::PreparedEntry;
+use crate::log::entry::{Entry, Tip};
+use crate::protocol::prepare::PreparedEntry;
 use crate::protocol::{GOSSIP_BYTES_MAX, Gossip};
 use crate::replica::batch::Context;
 use crate::replica::batch::accept::{Acceptance, Refusal};

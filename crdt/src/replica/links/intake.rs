@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::Links;
 use super::peer::{Answered, Judged, Next};
-use crate::entry::Tip;
 use crate::ids::{Author, SiteId, SpaceId};
-use crate::prepare::{Prepared, PreparedEntry};
+use crate::log::entry::Tip;
+use crate::protocol::prepare::{Prepared, PreparedEntry};
 use crate::replica::batch::accept::Acceptance;
 use crate::replica::batch::stage::After;
 use crate::replica::merge::MergePiece;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::frontier::{Known, Parts};
 use crate::ids::{Author, SpaceId};
+use crate::log::frontier::{Known, Parts};
 use crate::protocol::Gossip;
 use crate::replica::realms::spaces::Invited;
 

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Links;
-use crate::codec;
+use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
 use crate::protocol::{Gossip, count_fitting};
-use crate::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
 use crate::replica::batch::Context;
 use crate::replica::{Replica, Validation};
+use crate::store::tables::{ReadTables, decode_row, logs, walk};
 use crate::store::{Store, StoreError};
-use crate::tables::{ReadTables, decode_row, logs, walk};
 
 /// A receipt follows what it tells of by this much, so that a burst of writes makes one.
 const RECEIPT_DELAY_MS: u64 = 500;

@@ -10,16 +10,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::codec;
-use crate::entry::{Entry, Header, Tip};
+use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SiteId, SpaceId};
+use crate::log::entry::{Entry, Header, Tip};
 use crate::protocol::{ANSWER_BYTES_MAX, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries};
 use crate::replica::batch::Context;
 use crate::replica::{Notice, Replica};
+use crate::store::tables::logs::{self, EntryRow};
+use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, Store, StoreError};
-use crate::tables::logs::{self, EntryRow};
-use crate::tables::{decode_row, walk};
 
 /// Entries that one pull asks back; the next pull asks for more.
 pub(in crate::replica) const LOST_ASKED_MAX: usize = 64;

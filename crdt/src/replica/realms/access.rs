@@ -1,7 +1,7 @@
 //! Who is in a realm, and what this site may do in one.
 
 use super::{Realm, Realms};
-use crate::codec;
+use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::membership::{Members, Revocation, Role};
 use crate::replica::batch::write::WriteError;

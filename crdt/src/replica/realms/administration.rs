@@ -1,15 +1,15 @@
 //! Decisions of members: those that this site makes, and what it writes down before it takes another's in.
 
 use super::Decider;
-use crate::codec;
-use crate::entry::{Body, Entry};
+use crate::format::codec;
 use crate::ids::{RealmId, SiteId};
+use crate::log::entry::{Body, Entry};
 use crate::membership::{Cut, Operation, Revocation, Role, SpaceDocument, Vouch, check_space_name};
 use crate::replica::batch::stage::After;
 use crate::replica::decision::{Decision, DecisionError};
 use crate::replica::{Output, Replica};
+use crate::store::tables::{logs, row};
 use crate::store::{Store, StoreError};
-use crate::tables::{logs, row};
 
 impl<S: Store> Replica<S> {
     /// Makes a decision, on the ground of all that is held by now.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::entry::Entry;
 use crate::ids::{RealmId, SiteId, SiteKey};
+use crate::log::entry::Entry;
 use crate::membership::{Genesis, Grant, Revoked, Role, Ticket};
 use crate::protocol::{count_fitting, topic};
 use crate::replica::batch::Context;
 use crate::replica::{Notice, Output, Replica};
+use crate::store::tables::logs::Fate;
 use crate::store::{Store, StoreError};
-use crate::tables::logs::Fate;
 
 /// Why no ticket was made.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Realms;
-use crate::entry::{Body, Entry};
 use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey};
+use crate::log::entry::{Body, Entry};
 use crate::membership::{
     Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange, Rotation, admission_to_space,
     check_site_name,

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::iter::successors;
 
 use super::operations_of;
-use crate::codec;
-use crate::entry::Entry;
+use crate::format::codec;
 use crate::ids::SiteId;
+use crate::log::entry::Entry;
 use crate::membership::{FORMER_KEYS_MAX, FormerKey};
 use crate::protocol::{Introduction, Welcome};
 use crate::replica::batch::Context;

@@ -1,11 +1,11 @@
 //! Sites that present themselves to each other: with a ticket, as members that are not known yet, or by former keys.
 
 use super::former_keys::former_keys_in;
-use crate::codec;
-use crate::entry::Entry;
+use crate::format::codec;
 use crate::ids::{RealmId, SiteId};
+use crate::log::entry::Entry;
 use crate::membership::{Admission, Admitting, FormerKey, Members, NotAdmitted, Operation};
-use crate::prepare::PreparedEntry;
+use crate::protocol::prepare::PreparedEntry;
 use crate::protocol::{
     INTRODUCTION_BYTES_MAX, Introduction, WELCOME_BYTES_MAX, Welcome, pack_entries, unpack_entries,
 };

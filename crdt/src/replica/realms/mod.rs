@@ -23,14 +23,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::links::receipts::Receipts;
-use crate::entry::{Body, Entry};
-use crate::frontier::Frontier;
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::entry::{Body, Entry};
+use crate::log::frontier::Frontier;
+use crate::log::receipt::Receipt;
 use crate::logs::Logs;
 use crate::membership::{FormerKey, Genesis, Members, Operation, SpaceDocument, Ticket};
-use crate::receipt::Receipt;
 use crate::store::StoreError;
-use crate::tables::ReadTables;
+use crate::store::tables::ReadTables;
 
 /// A network, or a private space within it.
 #[derive(Debug)]

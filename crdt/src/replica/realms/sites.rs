@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Realm, Realms};
-use crate::entry::EntryId;
-use crate::holders::Compared;
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::inspect::holders::Compared;
+use crate::log::entry::EntryId;
 use crate::logs::Logs;
 use crate::membership::{Member, Members, SpaceDocument};
 use crate::replica::status::{RevokedSite, SiteStatus, SpaceStatus};

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::{Realm, SharedDigest, digest_of, operations_of};
-use crate::codec;
-use crate::entry::Entry;
+use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::entry::Entry;
 use crate::membership::{Members, SpaceDocument};
 use crate::protocol::{
     Gossip, INVITATIONS_BYTES_MAX, Invitation, Request, pack_entries, topic, unpack_entries,
@@ -18,9 +18,9 @@ use crate::replica::batch::Context;
 use crate::replica::links::Links;
 use crate::replica::outbox::Outbox;
 use crate::replica::{Notice, Output, Replica};
+use crate::store::tables::logs;
+use crate::store::tables::{decode_row, walk};
 use crate::store::{Store, StoreError};
-use crate::tables::logs;
-use crate::tables::{decode_row, walk};
 
 /// Private spaces of one site: each has its logs and members in memory.
 const SPACES_MAX: usize = 1024;

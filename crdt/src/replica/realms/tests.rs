@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{Decider, Realms};
-use crate::entry::{Body, Draft, Entry};
 use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey};
+use crate::log::entry::{Body, Draft, Entry};
+use crate::log::receipt::{Held, Receipt};
 use crate::membership::{
     Admission, Genesis, Grant, Operation, Role, SpaceDocument, Ticket, admission_to_space,
 };
-use crate::receipt::{Held, Receipt};
 use crate::replica::decision::{Decision, DecisionError, SpaceDecision};
-use crate::tables::logs::LogRow;
+use crate::store::tables::logs::LogRow;
 
 fn key(number: u8) -> SiteKey {
     SiteKey::from_seed([number; 32])

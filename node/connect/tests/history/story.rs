@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use branchline_connect::sql::bridges::Bridges;
 use branchline_connect::sql::worker::Command;
 use branchline_connect::sql::worker::trial::{Mistake, Trial};
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
+use branchline_crdt::store::read;
 use serde_json::json;
 use tokio::task::JoinSet;
 

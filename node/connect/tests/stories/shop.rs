@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use branchline_connect::sql::bridges::Bridges;
 use branchline_connect::sql::worker::{Command, Report, Side, TableReport};
-use branchline_crdt::read;
 use branchline_crdt::record::{SCHEMA_COLLECTION, View};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
 use super::office::{Office, config, wait_until};

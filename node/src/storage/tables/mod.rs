@@ -66,8 +66,8 @@ use self::memory::Memory;
 use self::open::Open;
 use self::rows::{APPLIED_KEY, SUM_KEY, Sum};
 use self::write::Turn;
+use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
-use branchline_crdt::tables::ReadTables;
 
 /// How sled is run.
 #[derive(Clone, Copy, Debug)]

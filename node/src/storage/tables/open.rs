@@ -5,8 +5,8 @@ use std::ops::Bound;
 use super::memory::Memory;
 use super::read;
 use super::rows::Sum;
+use branchline_crdt::store::tables::{scan_back_from, scan_from};
 use branchline_crdt::store::{Position, Row, StoreError};
-use branchline_crdt::tables::{scan_back_from, scan_from};
 
 /// Tables that serve.
 pub(super) struct Open {

@@ -9,8 +9,8 @@ use branchline_crdt::feed::{
 };
 use branchline_crdt::record::View;
 use branchline_crdt::store::ReadJournal;
-use branchline_crdt::tables::records::RecordKey;
-use branchline_crdt::tables::{ReadTables, SCAN_ROWS, logs};
+use branchline_crdt::store::tables::records::RecordKey;
+use branchline_crdt::store::tables::{ReadTables, SCAN_ROWS, logs};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 

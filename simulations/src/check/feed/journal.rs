@@ -2,13 +2,13 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use branchline_crdt::entry::{Body, EntryId};
 use branchline_crdt::feed::{Change, Place};
 use branchline_crdt::frame::Frame;
+use branchline_crdt::log::entry::{Body, EntryId};
+use branchline_crdt::store::tables::logs::{self, EntryRow, Fate};
+use branchline_crdt::store::tables::records::RecordKey;
+use branchline_crdt::store::tables::row;
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
-use branchline_crdt::tables::logs::{self, EntryRow, Fate};
-use branchline_crdt::tables::records::RecordKey;
-use branchline_crdt::tables::row;
 
 use super::Source;
 

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use branchline_crdt::feed::FeedId;
 use branchline_crdt::ids::SpaceId;
-use branchline_crdt::read;
 use branchline_crdt::record::View;
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;

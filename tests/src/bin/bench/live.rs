@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use branchline_crdt::membership::Role;
-use branchline_crdt::read;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_node::{Config, Handle, Node, init};
 
 use crate::Bench;

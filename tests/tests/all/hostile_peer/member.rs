@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use branchline_crdt::codec;
-use branchline_crdt::entry::{Body, Draft, Entry, Tip};
+use branchline_crdt::format::codec;
+use branchline_crdt::format::pack;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey, SpaceId};
-use branchline_crdt::pack;
+use branchline_crdt::log::entry::{Body, Draft, Entry, Tip};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Outcome, Pull, Request, topic, unpack_entries,
 };

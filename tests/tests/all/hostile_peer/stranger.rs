@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
+use branchline_crdt::format::pack;
 use branchline_crdt::ids::RealmId;
-use branchline_crdt::pack;
 use branchline_crdt::protocol::{Introduction, Welcome, pack_entries};
 use branchline_tests::raw_peer::{MEMBER_PROTOCOLS, RawPeer, frame, line, read_line};
 use branchline_tests::{DEADLINE, Office, eventually};

@@ -1,6 +1,6 @@
 //! How far a bridge has come: its numbers, its plan and its intent.
 
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;

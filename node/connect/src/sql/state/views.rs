@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use branchline_crdt::codec;
+use branchline_crdt::format::codec;
 use branchline_crdt::record::Version;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row as _};

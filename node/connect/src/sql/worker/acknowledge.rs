@@ -1,6 +1,6 @@
 //! Receipts by row: which captured rows were handed to a link, and which the site that is to confirm them holds durably.
 
-use branchline_crdt::entry::EntryId;
+use branchline_crdt::log::entry::EntryId;
 
 use super::{Failure, Worker, now_ms};
 use crate::sql::cell::Key;

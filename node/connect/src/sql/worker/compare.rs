@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::read;
 use branchline_crdt::record::{Version, View as RecordView};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 
 use serde_json::{Map, Value as Json, json};
 

@@ -1,10 +1,10 @@
 //! The schemas of the collections: a bridge declares what they lack, where the site may, so that money stays exact and
 //! quantities add up.
 
-use branchline_crdt::read;
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Map, Value as Json};
 
 use super::Worker;

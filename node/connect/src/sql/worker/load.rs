@@ -1,7 +1,7 @@
 //! What was there before: rows page by page, then rows that are gone, then records. Triggers are in place before, so what
 //! changes meanwhile is noted, and each page is compared like any other rows: going on after a crash doubles nothing.
 
-use branchline_crdt::read;
+use branchline_crdt::store::read;
 
 use super::compare::Found;
 use super::drain::is_gone;

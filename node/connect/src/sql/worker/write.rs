@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use branchline_crdt::entry::{EntryId, Origin};
+use branchline_crdt::log::entry::{EntryId, Origin};
 use branchline_crdt::record::{Edit, Version};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written};
 use serde::{Deserialize, Serialize};
@@ -224,9 +224,9 @@ impl Worker {
         part: &[Planned],
     ) -> Result<Vec<Option<[u8; 32]>>, Failure> {
         let origin = origin.clone();
-        let read = self
-            .node
-            .read(move |tables, space| branchline_crdt::changes::made_by(tables, space, &origin));
+        let read = self.node.read(move |tables, space| {
+            branchline_crdt::store::changes::made_by(tables, space, &origin)
+        });
         let mut made = read.await?.unwrap_or_default().into_iter().peekable();
         // In the order of the edits, of which those that had nothing to change are left out.
         let mut hashes = Vec::new();

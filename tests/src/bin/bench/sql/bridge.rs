@@ -6,10 +6,10 @@ use std::time::Duration;
 use branchline_connect::sql::bridges::Bridges;
 use branchline_connect::sql::config::BridgeConfig;
 use branchline_connect::sql::worker::Command;
-use branchline_crdt::read;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
-use branchline_crdt::tables::records::RecordKey;
+use branchline_crdt::store::read;
+use branchline_crdt::store::tables::records::RecordKey;
 use branchline_node::Handle;
 
 use super::Engine;

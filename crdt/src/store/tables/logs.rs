@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Header, Tip};
 use crate::ids::{Author, EntryHash, RealmId, Signature, SiteId, SpaceId};
+use crate::log::entry::{Header, Tip};
 use crate::store::Position;
 
 /// What is known of one log.

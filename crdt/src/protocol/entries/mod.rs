@@ -19,11 +19,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ANSWER_BYTES_MAX;
-use crate::codec::{self, DecodeError};
-use crate::entry::limits::{ENTRY_BYTES_MAX, PAST_TIPS_MAX};
-use crate::entry::{Entry, Header, MalformedEntry, PayloadInfo, Tip};
+use crate::format::codec::{self, DecodeError};
+use crate::format::pack::{self, UnpackError};
 use crate::ids::{Author, EntryHash, RealmId, Signature, SpaceId};
-use crate::pack::{self, UnpackError};
+use crate::log::entry::limits::{ENTRY_BYTES_MAX, PAST_TIPS_MAX};
+use crate::log::entry::{Entry, Header, MalformedEntry, PayloadInfo, Tip};
 
 /// Most bytes that packed entries mean, and that their columns have: more than an answer or a welcome holds.
 const UNPACKED_BYTES_MAX: usize = ANSWER_BYTES_MAX + ENTRY_BYTES_MAX;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::limits;
-use crate::codec::DecodeError;
+use crate::format::codec::DecodeError;
+use crate::format::pack::UnpackError;
 use crate::membership::Operation;
-use crate::pack::UnpackError;
 use crate::record::{Genesis, RecordChange};
 
 /// An unpacked payload of format 1. The order of variants is part of the format.

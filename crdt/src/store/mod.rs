@@ -1,8 +1,13 @@
 //! What a replica needs kept: a journal that is the truth, and tables that can be rebuilt from it.
 
+pub mod changes;
+pub mod memory;
+pub mod read;
+pub mod tables;
+
 use std::io;
 
-use crate::tables::ReadTables;
+use crate::store::tables::ReadTables;
 
 /// A frame's place in the journal: opaque, strictly increasing in journal order.
 #[derive(

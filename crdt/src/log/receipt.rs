@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
+use crate::format::codec;
 use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey, SpaceId};
 
 /// Most logs that one receipt lists: it then fits one gossip message, and a thousand of them fit in memory.
@@ -29,7 +29,7 @@ impl LogTag {
 /// What a site holds durably.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// [`crate::frontier::Frontier::digest`] of all of it; zeros where some of it is damaged.
+    /// [`crate::log::frontier::Frontier::digest`] of all of it; zeros where some of it is damaged.
     pub frontier: [u8; 16],
     /// How many logs the frontier lists.
     pub log_count: u64,

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::changes::read_entry;
-use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
-use crate::holders::Compared;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
+use crate::inspect::holders::Compared;
+use crate::inspect::misfits::misfits;
+use crate::log::entry::{Body, Entry, PAYLOAD_FORMAT};
+use crate::log::receipt::Receipt;
 use crate::logs::Logs;
-use crate::misfits::misfits;
 use crate::query::Bounds;
-use crate::read;
-use crate::receipt::Receipt;
+use crate::store::changes::read_entry;
+use crate::store::read;
+use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::tables::records::{self, RecordRow};
+use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, ReadStore, StoreError};
-use crate::tables::logs::{self, EntryRow, Fate};
-use crate::tables::records::{self, RecordRow};
-use crate::tables::{decode_row, walk};
 
 /// Records that are told apart for one reason and site.
 const RECORDS_MAX: usize = 10_000;
@@ -134,7 +134,7 @@ impl Cause {
         seq: u64,
     ) -> Result<(), StoreError> {
         let key = logs::entry(space, author, seq);
-        let row: Option<EntryRow> = crate::tables::row(journal, "entry row", &key)?;
+        let row: Option<EntryRow> = crate::store::tables::row(journal, "entry row", &key)?;
         match row {
             Some(row) => self.read_at(journal, row.position()),
             None => Ok(()),
@@ -214,7 +214,7 @@ fn fates(
         }
         if reason == Reason::Void && cause.detail.is_none() {
             let key = logs::void_reason(space, author, seq);
-            cause.detail = crate::tables::row(journal, "void reason row", &key)?;
+            cause.detail = crate::store::tables::row(journal, "void reason row", &key)?;
         }
         cause.count(author, seq, 1);
         Ok(true)

@@ -2,14 +2,14 @@
 
 use lru::LruCache;
 
-use crate::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite, Transaction};
 use crate::frame::Frame;
 use crate::ids::SpaceId;
+use crate::log::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite, Transaction};
 use crate::record::{ActorBytes, RecordChange};
+use crate::store::tables::logs::{self, EntryRow};
+use crate::store::tables::records::{self, ChangeAt, Changes, RecordKey};
+use crate::store::tables::{ReadTables, row};
 use crate::store::{Position, ReadStore, StoreError};
-use crate::tables::logs::{self, EntryRow};
-use crate::tables::records::{self, ChangeAt, Changes, RecordKey};
-use crate::tables::{ReadTables, row};
 
 /// An entry of the journal. A frame that holds something else counts as damaged.
 pub fn read_entry(journal: &impl ReadStore, at: Position) -> Result<Entry, StoreError> {
@@ -207,10 +207,10 @@ impl RecentEntries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec;
+    use crate::format::codec;
     use crate::ids::SpaceId;
-    use crate::memory::MemoryStore;
     use crate::store::Store;
+    use crate::store::memory::MemoryStore;
 
     #[test]
     fn a_missing_row_of_places_is_a_fault_of_the_tables() {

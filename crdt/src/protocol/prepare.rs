@@ -5,8 +5,8 @@
 //! Nothing here is a verdict. What a bad signature covers is not read at all, and what means too much is left unread,
 //! for the replica to find out in its own order.
 
-use crate::entry::{Body, Entry, MalformedBody, Origin, PAYLOAD_FORMAT, RecordWrite, limits};
 use crate::ids::SiteId;
+use crate::log::entry::{Body, Entry, MalformedBody, Origin, PAYLOAD_FORMAT, RecordWrite, limits};
 use crate::protocol::{UnpackEntriesError, unpack_entries};
 use crate::record::{ActorBytes, Fault, First, ParsedChange, RecordChange};
 
@@ -261,8 +261,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::entry::{Draft, Transaction};
     use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
+    use crate::log::entry::{Draft, Transaction};
     use crate::protocol::pack_entries;
     use crate::record::{Document, Edit};
 

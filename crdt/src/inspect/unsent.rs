@@ -5,16 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::changes::read_entry;
-use crate::entry::{Body, Entry, PAYLOAD_FORMAT};
-use crate::holders::Compared;
 use crate::ids::{Author, SiteId, SpaceId};
+use crate::inspect::holders::Compared;
+use crate::log::entry::{Body, Entry, PAYLOAD_FORMAT};
+use crate::log::receipt::Receipt;
 use crate::logs::Logs;
-use crate::receipt::Receipt;
 use crate::record::SCHEMA_COLLECTION;
+use crate::store::changes::read_entry;
+use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::tables::row;
 use crate::store::{ReadStore, StoreError};
-use crate::tables::logs::{self, EntryRow, Fate};
-use crate::tables::row;
 
 /// Records that are told apart over all sites, by 16 bytes of a hash each: some 80 MB.
 const RECORDS_MAX: usize = 2_000_000;
@@ -198,7 +198,7 @@ fn records(entry: &Entry) -> Option<Vec<Record>> {
         Err(_) => return None,
     };
     let changes = transactions.iter().flat_map(|transaction| &transaction.changes);
-    let record = |write: &crate::entry::RecordWrite| {
+    let record = |write: &crate::log::entry::RecordWrite| {
         let mut hasher = blake3::Hasher::new();
         // No name of a collection contains a slash.
         hasher.update(write.collection.as_bytes()).update(b"/").update(write.id.as_bytes());

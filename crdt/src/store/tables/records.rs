@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
-use crate::digest::Digest;
-use crate::entry::Origin;
+use crate::format::codec;
+use crate::format::digest::Digest;
 use crate::ids::SpaceId;
+use crate::log::entry::Origin;
 use crate::record::{Document, Fields, View};
 use crate::store::StoreError;
 

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use body::{Body, MalformedBody, Origin, RecordWrite, Transaction};
 
-use crate::codec::{self, DecodeError};
+use crate::format::codec::{self, DecodeError};
+use crate::format::pack;
 use crate::ids::{Author, EntryHash, RealmId, Signature, SiteKey, SpaceId};
-use crate::pack;
 
 /// The envelope never changes; a number other than this is no entry.
 const ENVELOPE_VERSION: u8 = 1;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::ids::SpaceId;
 use crate::query::Bounds;
-use crate::read;
 use crate::record::{Kind, Schema, SchemaMismatch, Value};
 use crate::store::StoreError;
-use crate::tables::ReadTables;
+use crate::store::read;
+use crate::store::tables::ReadTables;
 
 /// A record that does not fit.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
-use crate::entry::Tip;
+use crate::format::codec;
 use crate::ids::{Author, EntryHash, Incarnation, SiteId};
+use crate::log::entry::Tip;
 
 /// The tips of the logs of one space. A log whose tip the same site's next incarnation names as its predecessor
 /// is implied and not listed.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::ids::SpaceId;
-use crate::read;
 use crate::record::{Value, is_plain_decimal};
 use crate::store::StoreError;
-use crate::tables::ReadTables;
+use crate::store::read;
+use crate::store::tables::ReadTables;
 
 /// Fields that are told apart: more than a schema may declare are of no use.
 const FIELDS_MAX: usize = 4_096;

@@ -3,19 +3,19 @@
 //!
 //! A record's changes are Automerge's, byte for byte, so its document is what Automerge makes of them and of the genesis
 //! changes that they rely on. `crdt/docs/documents.md` says how a record is laid out in it:
-#![doc = include_str!("../../docs/documents.md")]
+#![doc = include_str!("../../../docs/documents.md")]
 
 mod verify;
 
 use std::collections::BTreeSet;
 
-use crate::changes::{self, RecentEntries};
-use crate::history::{Link, NotNamed, ancestors, named};
-use crate::read;
+use crate::inspect::history::{Link, NotNamed, ancestors, named};
 use crate::record::{ActorBytes, Document, RecordChange, Unreadable, Verdict, Version, View};
 use crate::record::{automerge_of, heads_of_automerge, save_automerge};
+use crate::store::changes::{self, RecentEntries};
+use crate::store::read;
+use crate::store::tables::records::{RecordKey, RecordRow};
 use crate::store::{ReadStore, StoreError};
-use crate::tables::records::{RecordKey, RecordRow};
 
 pub use verify::{DocumentsPage, DocumentsReport, verify_documents};
 
@@ -81,7 +81,7 @@ pub enum DocumentError {
 }
 
 /// Returns a record as an Automerge document, deleted or not. `at`: as it was at a version, or as a change left it, which is
-/// named as [`crate::history::diff`] takes it. `None`: nobody has written the record.
+/// named as [`crate::inspect::history::diff`] takes it. `None`: nobody has written the record.
 ///
 /// # Errors
 /// [`DocumentError`].

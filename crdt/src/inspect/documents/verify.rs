@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{DocumentError, Held};
-use crate::changes::RecentEntries;
-use crate::history::compare;
+use crate::inspect::history::compare;
 use crate::record::view_of_automerge;
 use crate::record::{Unreadable, Value, View, automerge_of, load_automerge, save_automerge};
+use crate::store::changes::RecentEntries;
+use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow};
+use crate::store::tables::{ReadTables, decode_row, walk, walk_by};
 use crate::store::{ReadStore, StoreError};
-use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
-use crate::tables::{ReadTables, decode_row, walk, walk_by};
 
 /// Records of a page: a second's work, or little more. Entries that changed several of them are decoded once for all.
 const PAGE_RECORDS: u64 = 4_000;

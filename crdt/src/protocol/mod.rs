@@ -6,19 +6,21 @@
 //! | `/branchline/join/1` | anyone | [`Introduction`] → [`Welcome`] |
 //! | gossip topic, see [`topic`] | members of the network | [`Gossip`] of its own spaces |
 //!
-//! All in [`crate::codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
+//! All in [`crate::format::codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
 
 mod entries;
+pub mod prepare;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Tip, limits::ENTRY_BYTES_MAX};
-use crate::frontier::{Known, Parts};
 use crate::ids::{Author, RealmId, SpaceId};
+use crate::log::entry::Tip;
+use crate::log::entry::limits::ENTRY_BYTES_MAX;
+use crate::log::frontier::{Known, Parts};
+use crate::log::receipt::Receipt;
 use crate::membership::{Admission, FormerKey, Genesis, Revocation, SpaceDocument};
-use crate::receipt::Receipt;
-use crate::tables::logs::ForkRow;
+use crate::store::tables::logs::ForkRow;
 
 pub use entries::{UnpackEntriesError, pack_entries, unpack_entries};
 

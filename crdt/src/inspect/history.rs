@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use data_encoding::HEXLOWER;
 
-use crate::changes::{self, ChangeReader};
-use crate::codec;
-use crate::entry::EntryId;
-use crate::entry::text::EntryText;
+use crate::format::codec;
 use crate::ids::Author;
+use crate::log::entry::EntryId;
+use crate::log::entry::text::EntryText;
 use crate::record::{
     ActorBytes, DELETED_FIELD, Document, Fault, ParsedChange, RecordChange, Unreadable, Value,
     Verdict, View,
 };
+use crate::store::changes::{self, ChangeReader};
+use crate::store::tables::records::{RecordKey, RecordRow};
 use crate::store::{ReadStore, StoreError};
-use crate::tables::records::{RecordKey, RecordRow};
 
 /// Bytes of values that are told at once; older steps are left out then.
 const STEPS_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeSet, BinaryHeap};
 
-use crate::changes::read_entry;
-use crate::entry::text::EntryText;
-use crate::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT};
-use crate::frontier::Known;
 use crate::ids::{Author, EntryHash, SiteId, SpaceId};
+use crate::log::entry::text::EntryText;
+use crate::log::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT};
+use crate::log::frontier::Known;
 use crate::logs::Logs;
+use crate::store::changes::read_entry;
+use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::tables::{ReadTables, decode_row, row, walk};
 use crate::store::{Position, ReadStore, StoreError};
-use crate::tables::logs::{self, EntryRow, Fate};
-use crate::tables::{ReadTables, decode_row, row, walk};
 
 /// One entry, as far as it can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]

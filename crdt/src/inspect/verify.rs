@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, record_hash};
-use crate::entry::Entry;
+use crate::format::digest::{Digest, record_hash};
 use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SpaceId};
+use crate::log::entry::Entry;
 use crate::query::Field;
-use crate::read;
 use crate::record::{Summary, View};
+use crate::store::read;
+use crate::store::tables::indexes::{self, IndexRow, IndexState};
+use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow};
+use crate::store::tables::{ReadTables, decode_row, walk};
 use crate::store::{Store, StoreError};
-use crate::tables::indexes::{self, IndexRow, IndexState};
-use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
-use crate::tables::{ReadTables, decode_row, walk};
 
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;

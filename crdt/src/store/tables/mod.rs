@@ -16,7 +16,7 @@
 //! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
 //! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
 //! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | replay |
-//! | `r` | space 16, site 32 | the latest [`crate::receipt::Receipt`] of a site | logs |
+//! | `r` | space 16, site 32 | the latest [`crate::log::receipt::Receipt`] of a site | logs |
 //! | `s` | realm 32 | the [`crate::membership::SpaceDocument`] of a private space | logs |
 //! | `t` | realm 32 | site 32: the admin by whom this site was revoked, as another site has shown it | logs |
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
@@ -25,7 +25,7 @@
 //! | `x` | space 16, collection, 0, record id | empty: the record is not deleted and has conflicts | records |
 //! | `y` | space 16, collection, 0, record id | empty: it is deleted, and somebody who did not know of that edited it | records |
 //!
-//! Numbers in keys are big endian, so that rows sort as the numbers do. Values are in [`crate::codec`] layout.
+//! Numbers in keys are big endian, so that rows sort as the numbers do. Values are in [`crate::format::codec`] layout.
 //! [`FORMAT`] changes whenever a row does; tables of another format are rebuilt from the journal.
 
 pub mod indexes;
@@ -36,7 +36,7 @@ use std::ops::Bound;
 
 use serde::de::DeserializeOwned;
 
-use crate::codec;
+use crate::format::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.

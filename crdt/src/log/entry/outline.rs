@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use super::limits::CHANGES_MAX;
-use crate::codec::{self, DecodeError};
+use crate::format::codec::{self, DecodeError};
 use crate::record::{DEPTH_MAX, GENESIS_MAX, GenesisKind};
 
 /// Bytes of the hash by which a change names a genesis among its dependencies.
@@ -122,7 +122,8 @@ impl<'de, T: Weigh + Deserialize<'de>, const MAX: usize> Visitor<'de> for Total<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Body, Origin, RecordWrite, Transaction, limits::BODY_BYTES_MAX};
+    use crate::log::entry::limits::BODY_BYTES_MAX;
+    use crate::log::entry::{Body, Origin, RecordWrite, Transaction};
     use crate::record::{Genesis, RecordChange};
 
     fn write(genesis: usize, names: usize, body: usize) -> RecordWrite {

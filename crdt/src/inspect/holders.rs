@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::frontier::Known;
 use crate::ids::{Author, SiteId, SpaceId};
+use crate::log::frontier::Known;
+use crate::log::receipt::{LogTag, Receipt};
 use crate::logs::Logs;
-use crate::receipt::{LogTag, Receipt};
 use crate::store::StoreError;
-use crate::tables::{ReadTables, decode_row, logs, walk};
+use crate::store::tables::{ReadTables, decode_row, logs, walk};
 
 /// What a site says of some entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Bound;
 
+use crate::store::tables::{ReadTables, scan_back_from, scan_from};
 use crate::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
-use crate::tables::{ReadTables, scan_back_from, scan_from};
 
 /// A store in memory.
 #[derive(Clone, Debug, Default)]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::digest::Digest;
+use crate::format::digest::Digest;
 use crate::ids::{Author, SpaceId};
 use crate::record::{Conflict, SCHEMA_COLLECTION, Schema, View};
 use crate::store::StoreError;
-use crate::tables::logs::{self, ActorRow};
-use crate::tables::records::{self, CollectionRow, RecordKey, RecordRow};
-use crate::tables::{ReadTables, decode_row, row, walk, walk_by};
+use crate::store::tables::logs::{self, ActorRow};
+use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow};
+use crate::store::tables::{ReadTables, decode_row, row, walk, walk_by};
 
 /// A record's view, deleted or not. `None`: nobody has written it.
 pub fn record(
