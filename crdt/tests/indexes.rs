@@ -43,7 +43,7 @@ fn check(pair: &Pair, office: usize) -> (usize, usize) {
     walk(tables, indexes::ALL, None, |key, value| {
         let row: IndexRow = decode_row("index row", value)?;
         let (_, collection, path) = indexes::index_of_key(key).unwrap();
-        let field = query::Field { path, kind: row.kind() };
+        let field = record::Field { path, kind: row.kind() };
         let (mut expected, mut built) = (BTreeSet::new(), BTreeSet::new());
         let prefix = indexes::entries(space, &collection, &field.path);
         let is_built = |entry: &[u8]| match &row.state {

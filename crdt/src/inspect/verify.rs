@@ -8,7 +8,7 @@ use crate::format::digest::{Digest, record_hash};
 use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::log::entry::Entry;
-use crate::query::Field;
+use crate::record::Field;
 use crate::record::{Summary, View};
 use crate::store::read;
 use crate::store::tables::indexes::{self, IndexRow, IndexState};

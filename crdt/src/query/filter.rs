@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use data_encoding::BASE64;
 
 use super::error::QueryError;
-use super::field::Field;
 use super::lexer::Word;
-use super::number::Number;
 use super::parser;
-use super::scalar::Scalar;
+use crate::record::Field;
+use crate::record::Number;
+use crate::record::Scalar;
 use crate::record::{Datetime, Fields, Kind, Schema, Whole, Written, timestamp_from_text};
 
 /// Which records a query is about.

@@ -2,7 +2,7 @@
 
 use super::TEXT_BYTES_MAX;
 use super::error::{Part, QueryError, QueryFault};
-use super::number::Number;
+use crate::record::Number;
 use crate::record::{DECIMAL_DIGITS_MAX, Written, check_user_field};
 
 /// A word, and where it begins.

@@ -25,8 +25,8 @@
 //! A datetime without a zone is compared as if it were in UTC, and comes behind the moment with a zone that is equal to it
 //! then ([`crate::record::Datetime`]); the two are not equal.
 //!
-//! Values have one order, whatever their kinds ([`Scalar`]): it decides `<`, the order of a list and of groups, and the
-//! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`];
+//! Values have one order, whatever their kinds ([`Scalar`](crate::record::Scalar)): it decides `<`, the order of a list and of groups, and the
+//! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`](crate::record::KEY_STRING_BYTES);
 //! records that are equal by then are listed by id.
 //!
 //! An index of the schema ([`crate::store::tables::indexes`]) is used where it leads to few records, and never decides what is
@@ -36,14 +36,11 @@
 
 mod by_index;
 mod error;
-mod field;
 mod filter;
 mod lexer;
-mod number;
 mod order;
 mod page;
 mod parser;
-mod scalar;
 mod source;
 mod summary;
 #[cfg(test)]
@@ -54,13 +51,9 @@ mod unlike;
 mod unseen;
 
 pub use error::{Part, QueryError, QueryFault};
-pub use field::{Field, indexed_fields};
 pub use filter::Filter;
-pub use number::Number;
 pub use order::{Cursor, Order, WrongCursor};
 pub use page::{Bounds, Page, PageError, Query, page};
-pub(crate) use scalar::encoded_len;
-pub use scalar::{KEY_STRING_BYTES, Scalar};
 pub use summary::{
     Asked, GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, summary,
 };

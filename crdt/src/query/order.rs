@@ -4,11 +4,11 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Part, QueryError, QueryFault};
-use super::field::Field;
 use super::parser::{self, Listed};
-use super::scalar::KEY_STRING_BYTES;
 use super::unseen::Unseen;
 use crate::format::codec;
+use crate::record::Field;
+use crate::record::KEY_STRING_BYTES;
 use crate::record::{Fields, Kind, Schema};
 
 /// By what a list is ordered: fields, then the record id. Without fields it is ordered by id alone.

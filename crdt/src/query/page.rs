@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 use super::by_index;
 use super::error::QueryError;
-use super::field::Field;
 use super::filter::Filter;
 use super::order::{Cursor, Order, WrongCursor};
 use super::source::Source;
 use super::unlike::{Noted, Unlike};
 use super::unseen::Unseen;
 use crate::ids::SpaceId;
+use crate::record::Field;
 use crate::record::{Fields, Schema, View};
 use crate::store::StoreError;
 use crate::store::tables::ReadTables;

@@ -1,10 +1,10 @@
 //! Reading a filter, or a list of fields: what is read is typed at once.
 
 use super::error::{Part, QueryError, QueryFault};
-use super::field::Field;
 use super::filter::{Comparison, Condition, Literal, Node, Test};
 use super::lexer::{Token, Word, words};
 use super::{FIELDS_MAX, ITEMS_MAX, NESTING_MAX};
+use crate::record::Field;
 use crate::record::Schema;
 
 /// Words that mean something in a filter; a field of such a name stands in backquotes.

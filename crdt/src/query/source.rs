@@ -1,9 +1,9 @@
 //! Where the records of a query are looked for: in the whole collection, or where an index leads.
 
-use super::field::Field;
 use super::filter::{Comparison, Condition, Filter, Literal, Node, Test};
-use super::scalar::{KEY_STRING_BYTES, Scalar};
 use crate::ids::SpaceId;
+use crate::record::Field;
+use crate::record::{KEY_STRING_BYTES, Scalar};
 use crate::store::StoreError;
 use crate::store::read;
 use crate::store::tables::records::{RecordKey, RecordRow};

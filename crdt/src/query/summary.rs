@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Part, QueryError, QueryFault};
-use super::field::Field;
 use super::filter::Filter;
 use super::page::Bounds;
 use super::parser::{self, Listed};
-use super::scalar::Scalar;
 use super::source::Source;
 use super::total::Total;
 use super::unlike::{Noted, Unlike};
 use crate::ids::SpaceId;
+use crate::record::Field;
+use crate::record::Scalar;
 use crate::record::{Fields, Kind, Schema, Value};
 use crate::store::StoreError;
 use crate::store::tables::ReadTables;

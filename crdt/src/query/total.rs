@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bigdecimal::num_bigint::BigInt;
 use bigdecimal::{BigDecimal, RoundingMode};
 
-use super::number::Mantissa;
+use crate::record::Mantissa;
 use crate::record::{
     Kind, Significant, Value, Written, exact_float, is_decimal, nearest_float, shown,
 };

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::field::Field;
 use super::filter::{Condition, Filter, Literal, Test};
 use super::unseen::Unseen;
+use crate::record::Field;
 use crate::record::Fields;
 
 /// A field that holds values of another kind than it is compared with.

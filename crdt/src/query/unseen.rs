@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::field::Field;
+use crate::record::Field;
 use crate::record::Fields;
 
 /// The fields of a query that no schema declares, and that none of the records that were looked at has.

@@ -1,12 +1,12 @@
 //! A record in memory.
 
+use super::change::check;
+use super::change::fault::Verdict;
+use super::change::operation::ActorBytes;
 use super::change::{CheckedChange, ParsedChange, RecordChange};
-use super::check;
 use super::edit::{self, Edit, EditError};
-use super::fault::Verdict;
-use super::hidden;
+use super::history::hidden;
 use super::history::{Clock, History, Inconsistent, Presence};
-use super::operation::ActorBytes;
 use super::saved;
 use super::schema::Schema;
 use super::summary::{self, Summary};

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use super::change::ParsedChange;
-use super::check::check_put;
+use super::change::check::check_put;
+use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation};
 use super::document::Edited;
 use super::edit::{self, Edit, EditError};
 use super::history::History;
 use super::limits::{DELETED_FIELD, check_field};
-use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation};
 use super::schema::Schema;
 use super::summary::{self, Summary};
 use super::value::Value;

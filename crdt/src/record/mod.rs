@@ -5,35 +5,32 @@
 //! it ([`Document::check`]); applied, it shows in the [`View`]. What is stored of a record is what is live of it.
 
 mod change;
-mod check;
-mod chunk;
+mod compare;
 mod datetime;
 mod document;
 mod edit;
 mod event;
 mod export;
-mod fault;
 mod first;
 mod foreign;
-mod genesis;
-mod hidden;
 mod history;
-mod kind;
-mod leb128;
 mod limits;
-mod live;
-mod operation;
 mod saved;
 mod schema;
-mod sequence;
 mod summary;
 mod value;
 mod version;
 mod view;
 mod written;
 
+pub use change::chunk::ChunkFault;
+pub use change::fault::{Fault, OperationFault, Verdict};
+pub use change::genesis::{Genesis, GenesisFault, GenesisKind};
+pub use change::leb128::LayoutFault;
+pub use change::operation::{ActorBytes, UnknownOperation};
 pub use change::{CheckedChange, ParsedChange, RecordChange};
-pub use chunk::ChunkFault;
+pub use compare::{Field, KEY_STRING_BYTES, Number, Scalar, indexed_fields};
+pub(crate) use compare::{Mantissa, encoded_len};
 pub use datetime::{Datetime, DatetimeError};
 pub use document::{Document, Edited, Judged, Unreadable};
 pub use edit::{Edit, EditError};
@@ -44,17 +41,13 @@ pub(crate) use export::{
     heads as heads_of_automerge, load as load_automerge, save as save_automerge,
     view_of as view_of_automerge,
 };
-pub use fault::{Fault, OperationFault, Verdict};
 pub use first::{Begun, Drafted, First, begin};
 pub use foreign::{
     DOCUMENT_BYTES_MAX, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, DocumentFault,
     DocumentRefused, ForeignDocument, INFLATED_BYTES_MAX, MISFITS_MAX, Merge, Misfit, MisfitReason,
     merge_document,
 };
-pub use genesis::{Genesis, GenesisFault, GenesisKind};
 pub use history::Inconsistent;
-pub use kind::{Kind, UnknownKind};
-pub use leb128::LayoutFault;
 pub(crate) use limits::check_user_field;
 pub use limits::{
     CHANGE_BYTES_MAX, COLLECTION_BYTES_MAX, COUNTER_MAX, DECIMAL_DIGITS_MAX, DELETED_FIELD,
@@ -62,7 +55,7 @@ pub use limits::{
     RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX, VALUE_BYTES_MAX,
     check_collection, check_record_id,
 };
-pub use operation::{ActorBytes, UnknownOperation};
+pub use schema::kind::{Kind, UnknownKind};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
 pub use summary::Summary;
 pub use value::{Value, fields_into_json, is_plain_decimal};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::change::operation::{ObjectId, OpId, Shape};
+use super::history::live::Live;
 use super::history::{Content, History, Object, Stored};
 use super::limits::DELETED_FIELD;
-use super::live::Live;
-use super::operation::{ObjectId, OpId, Shape};
 use super::value::Value;
 
 /// How many values of conflicts a view lists; the digest is of all. Merging makes a few. Whoever wants to can write

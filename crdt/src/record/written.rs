@@ -1,8 +1,8 @@
 //! Numbers and times as they are written: what a field of each kind makes of them, exactly or not at all.
 
 use super::datetime::{Datetime, DatetimeError};
-use super::kind::Kind;
 use super::limits::DECIMAL_DIGITS_MAX;
+use super::schema::kind::Kind;
 use super::value::{Value, is_decimal, timestamp_from_text};
 
 /// The form of a decimal, for errors.

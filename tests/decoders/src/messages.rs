@@ -12,7 +12,7 @@ use branchline_crdt::protocol::{
     Answer, Gossip, Have, Introduction, Invitation, Outcome, Pull, Request, Welcome, pack_entries,
     unpack_entries,
 };
-use branchline_crdt::query::Field;
+use branchline_crdt::record::Field;
 use branchline_crdt::record::{Edit, Kind, View};
 use branchline_crdt::store::tables::decode_row;
 use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};

@@ -5,9 +5,9 @@ use serde_json::{Map, Value as Json};
 use super::draft::Target;
 use super::error::EditError;
 use super::fields::{Field, MapAt, Writer};
+use crate::record::change::operation::{Action, ObjectId, Shape};
 use crate::record::history::Content;
 use crate::record::limits::INCREMENT_MAX;
-use crate::record::operation::{Action, ObjectId, Shape};
 use crate::record::view::clamp;
 
 /// Returns the amount of an increment, if it may be so large.

@@ -6,11 +6,11 @@ use smol_str::SmolStr;
 
 use super::error::EditError;
 use super::finish::{Base, finish};
+use crate::record::change::genesis::{Genesis, GenesisKind};
+use crate::record::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation};
 use crate::record::change::{ParsedChange, RecordChange};
-use crate::record::genesis::{Genesis, GenesisKind};
 use crate::record::history::History;
 use crate::record::limits::OPERATIONS_MAX;
-use crate::record::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation};
 
 /// An object that is there, or that an operation of the draft makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

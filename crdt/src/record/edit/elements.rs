@@ -7,9 +7,9 @@ use super::draft::{Place, Target};
 use super::error::EditError;
 use super::fields::{Field, MapAt, Mode, Path, Writer};
 use super::json;
+use crate::record::change::operation::{Action, OpId, Shape};
+use crate::record::history::live::Live;
 use crate::record::limits::DEPTH_MAX;
-use crate::record::live::Live;
-use crate::record::operation::{Action, OpId, Shape};
 use crate::record::value::Value;
 use crate::record::view::{elements, piece, value};
 

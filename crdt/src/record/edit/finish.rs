@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EditError;
+use crate::record::change::chunk::{self, Decoded};
+use crate::record::change::genesis::Genesis;
+use crate::record::change::operation::{ActorBytes, Operation};
 use crate::record::change::{ParsedChange, RecordChange};
-use crate::record::chunk::{self, Decoded};
-use crate::record::genesis::Genesis;
 use crate::record::limits::{CHANGE_BYTES_MAX, GENESIS_MAX};
-use crate::record::operation::{ActorBytes, Operation};
 
 /// What a change comes after, but for the genesis that it brings.
 pub(in crate::record) struct Base {

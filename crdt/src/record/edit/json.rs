@@ -5,9 +5,9 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::error::EditError;
 use super::fields::Path;
+use crate::record::change::operation::Shape;
 use crate::record::history::Content;
-use crate::record::kind::Kind;
-use crate::record::operation::Shape;
+use crate::record::schema::kind::Kind;
 use crate::record::value::{Value, timestamp_from_text};
 use crate::record::written::{
     DECIMAL_FORM, Whole, decimal_of, exact_float, nearest_float, of_text, whole,

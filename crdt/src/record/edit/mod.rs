@@ -15,9 +15,9 @@ mod json;
 
 use serde_json::{Map, Value as Json};
 
+use super::change::operation::ActorBytes;
 use super::change::{ParsedChange, RecordChange};
 use super::history::History;
-use super::operation::ActorBytes;
 use super::schema::Schema;
 use super::view::is_deleted;
 

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use automerge::{Automerge, AutomergeError, Change, LoadChangeError, ReadDoc};
 
 use super::change::RecordChange;
-use super::chunk;
+use super::change::chunk;
 use super::document::Unreadable;
 
 pub(crate) use view::view_of;

@@ -8,7 +8,7 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 use sha2::{Digest, Sha256};
 
-use super::super::leb128::{Input, write_unsigned};
+use super::super::change::leb128::{Input, write_unsigned};
 use super::columns::{
     self, Column, DEFLATED, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, read_list,
 };

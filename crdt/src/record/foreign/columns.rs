@@ -1,7 +1,7 @@
 //! How many rows the columns of a chunk stand for: a few bytes can mean any number of them, so they are counted before
 //! Automerge makes them.
 
-use super::super::leb128::Input;
+use super::super::change::leb128::Input;
 use super::fault::DocumentFault;
 
 /// Greatest number of operations in a document, of other programs and of sites: what is made of them takes some 200 MB.
@@ -65,7 +65,7 @@ struct Count<'a> {
     max: u64,
 }
 
-type Layout<T> = Result<T, super::super::leb128::LayoutFault>;
+type Layout<T> = Result<T, super::super::change::leb128::LayoutFault>;
 
 impl<'a> Count<'a> {
     /// `read` takes one value, and says for how many further rows it stands.
@@ -112,7 +112,7 @@ impl<'a> Count<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::leb128::{write_signed, write_unsigned};
+    use crate::record::change::leb128::{write_signed, write_unsigned};
 
     #[test]
     fn a_few_bytes_that_stand_for_many_rows_are_refused() {

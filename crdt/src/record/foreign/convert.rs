@@ -1,8 +1,8 @@
 //! Values of other programs, as the kinds that a schema declares have them. Nothing is rounded: what does not fit exactly
 //! does not fit.
 
-use super::super::kind::Kind;
 use super::super::limits::INCREMENT_MAX;
+use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::super::written::{self, Whole, whole};
 use super::fault::MisfitReason;

@@ -2,10 +2,10 @@
 
 use data_encoding::HEXLOWER;
 
+use super::super::change::leb128::LayoutFault;
 use super::super::edit::EditError;
-use super::super::kind::Kind;
-use super::super::leb128::LayoutFault;
 use super::super::limits::{DEPTH_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX};
+use super::super::schema::kind::Kind;
 use super::chunks::{DOCUMENT_BYTES_MAX, INFLATED_BYTES_MAX};
 
 /// Fields that are listed of a document that does not fit: more are not read by anyone.

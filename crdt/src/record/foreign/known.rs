@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::super::genesis::Genesis;
+use super::super::change::genesis::Genesis;
+use super::super::change::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::super::history::{History, Slot};
-use super::super::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::read::{ForeignDocument, ForeignId, ForeignObject};
 use super::texts::Text;
 

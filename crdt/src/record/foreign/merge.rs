@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::change::chunk;
+use super::super::change::fault::{Fault, Verdict};
+use super::super::change::operation::{Action, ActorBytes, Key, ObjectId};
 use super::super::change::{ParsedChange, RecordChange};
-use super::super::chunk;
 use super::super::document::{Document, Edited};
 use super::super::edit::EditError;
 use super::super::edit::finish::{Base, finish};
-use super::super::fault::{Fault, Verdict};
 use super::super::history::{History, Presence};
-use super::super::kind::Kind;
 use super::super::limits::{COUNTER_MAX, OPERATIONS_MAX};
-use super::super::operation::{Action, ActorBytes, Key, ObjectId};
 use super::super::schema::Schema;
+use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::fault::{DocumentRefused, MISFITS_MAX, Misfit, MisfitReason};
 use super::known::{Known, settled};

@@ -7,7 +7,7 @@ use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::{ActorId, Automerge, Change, ObjType, ScalarValue};
 use smol_str::SmolStr;
 
-use super::super::operation::{ActorBytes, Shape};
+use super::super::change::operation::{ActorBytes, Shape};
 use super::super::value::Value;
 use super::chunks::{Chunk, split};
 use super::columns::{DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX};

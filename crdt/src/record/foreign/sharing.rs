@@ -1,9 +1,9 @@
 //! Fields that a foreign change creates and that all sites would create alike: there they merge, where two objects would be in
 //! conflict.
 
-use super::super::genesis::{Genesis, GenesisKind};
-use super::super::kind::Kind;
-use super::super::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use super::super::change::genesis::{Genesis, GenesisKind};
+use super::super::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::fault::DocumentRefused;
 use super::known::{Place, unsettled};

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use super::super::operation::{ActorBytes, ObjectId, OpId};
-use super::super::sequence::Sequence;
+use super::super::change::operation::{ActorBytes, ObjectId, OpId};
+use super::super::history::sequence::Sequence;
 use super::fault::Misfit;
 use super::read::ForeignId;
 

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use smol_str::SmolStr;
 
-use super::super::genesis::{Genesis, GenesisKind};
+use super::super::change::genesis::{Genesis, GenesisKind};
+use super::super::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
 use super::super::history::{Clock, History};
-use super::super::kind::Kind;
 use super::super::limits::{DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, check_user_field};
-use super::super::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::convert;
 use super::fault::{DocumentRefused, Misfit, MisfitReason};

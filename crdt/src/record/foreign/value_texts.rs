@@ -1,7 +1,7 @@
 //! Texts that stand for values, in the translation of a change.
 
-use super::super::kind::Kind;
-use super::super::operation::{Action, Key, ObjectId};
+use super::super::change::operation::{Action, Key, ObjectId};
+use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::convert;
 use super::fault::{DocumentRefused, Misfit, MisfitReason};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::genesis::GenesisKind;
+use super::super::change::genesis::GenesisKind;
+use super::super::change::operation::{Action, Key, ObjectId, OpId, Operation};
 use super::super::history::{Content, History, Object, Slot};
-use super::super::operation::{Action, Key, ObjectId, OpId, Operation};
 use super::super::value::Value;
 use super::fault::{DocumentRefused, MisfitReason};
 use super::known::{unsettled, unsettled_index};

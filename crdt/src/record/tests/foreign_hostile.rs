@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::io::Write as _;
 
 use super::editors::Site;
-use crate::record::leb128::write_unsigned;
+use crate::record::change::leb128::write_unsigned;
 use crate::record::{DOCUMENT_BYTES_MAX, DocumentFault, ForeignDocument};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];

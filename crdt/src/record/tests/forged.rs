@@ -11,8 +11,8 @@ use super::support::{
     Entry, Office, actor, assert_first_is_like_document, assert_like_automerge,
     is_automerge_canonical,
 };
-use crate::record::chunk::{self, ChunkFault, Decoded};
-use crate::record::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use crate::record::change::chunk::{self, ChunkFault, Decoded};
+use crate::record::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
 use crate::record::{Document, LayoutFault, RecordChange, Value};
 
 /// A change to change, and what its author had.

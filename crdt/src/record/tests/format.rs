@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::support::Office;
-use crate::record::chunk;
+use crate::record::change::chunk;
 use crate::record::{Genesis, GenesisKind, RecordChange, View};
 
 fn genesis(path: &[&str], kind: GenesisKind) -> Genesis {

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::support::{Entry, Office, actor, assert_like_automerge};
-use crate::record::chunk;
-use crate::record::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use crate::record::change::chunk;
+use crate::record::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
 use crate::record::{
     Document, Fault, Genesis, GenesisKind, OperationFault, RecordChange, Value, Verdict,
 };

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::support::{Entry, Office, actor, assert_goes_out, assert_like_automerge, fields, merge};
-use crate::record::chunk;
+use crate::record::change::chunk;
 use crate::record::{Edit, RecordChange, View};
 
 const SCHEMA: &[(&str, &str)] = &[

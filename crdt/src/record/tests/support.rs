@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 use automerge::{Automerge, Change};
 use serde_json::{Map, Value as Json};
 
-use crate::record::chunk;
+use crate::record::change::chunk;
 use crate::record::{
     ActorBytes, Begun, Document, Edit, EditError, First, RecordChange, Schema, Value, Verdict,
     Version, View, automerge_of, begin, load_automerge, save_automerge, view_of_automerge,

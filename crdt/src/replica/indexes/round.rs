@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use crate::ids::SpaceId;
-use crate::query::Field;
+use crate::record::Field;
 use crate::store::StoreError;
 use crate::store::read;
 use crate::store::tables::{ReadTables, indexes};

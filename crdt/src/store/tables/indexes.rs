@@ -1,6 +1,6 @@
 //! Rows of indexes: the records of a collection by the value of one field.
 //!
-//! Behind its collection and field, the key of an index row has the value in the form of [`crate::query::Scalar::encode`], which sorts
+//! Behind its collection and field, the key of an index row has the value in the form of [`crate::record::Scalar::encode`], which sorts
 //! as the values do, and the record id. Every record that is not deleted has one row, also where it lacks the field.
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::records::{RecordKey, collection_prefix, record_of_key};
 use super::{ReadTables, decode_row, row, walk};
 use crate::ids::SpaceId;
-use crate::query::{Field, KEY_STRING_BYTES, encoded_len};
+use crate::record::{Field, KEY_STRING_BYTES, encoded_len};
 use crate::record::{Fields, Kind};
 use crate::store::StoreError;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::operation::OpId;
+use crate::record::change::operation::OpId;
 
 /// The live values of one field or element. There is mostly one: it costs no allocation. There
 /// can be very many: a peer can write any number at once, and each is found in logarithmic time.

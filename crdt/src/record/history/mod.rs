@@ -6,17 +6,21 @@
 //!
 //! A history is whole, with every change and every value ever written, or it knows of what is gone only that it is
 //! gone. The latter is enough to read and to edit a record, and to judge changes that build on what is live; of
-//! others it can tell that the whole is needed ([`super::check`]).
+//! others it can tell that the whole is needed ([`super::change::check`]).
+
+pub(super) mod hidden;
+pub(super) mod live;
+pub(super) mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use super::chunk::Decoded;
-use super::genesis::{Genesis, GenesisChange};
-use super::live::Live;
-use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
-use super::sequence::Sequence;
+use super::change::chunk::Decoded;
+use super::change::genesis::{Genesis, GenesisChange};
+use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
+use super::history::live::Live;
+use super::history::sequence::Sequence;
 use super::value::Value;
 
 /// Changes that do not fit together, although each was checked: the record was damaged.

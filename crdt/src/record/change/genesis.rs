@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::chunk;
-use super::limits::{DEPTH_MAX, NameError, check_field};
 use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
-use super::value::Value;
+use crate::record::limits::{DEPTH_MAX, NameError, check_field};
+use crate::record::value::Value;
 
 /// Separates these actors from every other use of the hash. Part of the format.
 const CONTEXT: &str = "branchline 2026 record genesis actor";

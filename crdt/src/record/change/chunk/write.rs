@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::super::leb128::{write_signed, write_sized, write_unsigned};
 use super::super::operation::{Action, ActorBytes, Key, ObjectId, Operation, Shape};
-use super::super::value::Value;
 use super::runs::{write_booleans, write_deltas, write_runs};
 use super::{CHUNK_TYPE_CHANGE, COLUMNS};
+use crate::record::value::Value;
 
 /// The body of the change of which the fields are given. `operations` must bear ids that count up from `start_op`.
 pub(crate) fn build(

@@ -2,7 +2,7 @@
 
 use crate::record::{Datetime, Kind, Value, is_decimal};
 
-use super::number::Number;
+use crate::record::Number;
 
 /// What a sort key holds of a string or of bytes: keys are parts of rows' keys and of cursors.
 pub const KEY_STRING_BYTES: usize = 256;

@@ -1,7 +1,7 @@
 //! `[[bridge]]` of `branchline.toml`.
 //!
 //! ```toml
-#![doc = include_str!("config/example.toml")]
+#![doc = include_str!("example.toml")]
 //! ```
 
 use std::collections::BTreeMap;

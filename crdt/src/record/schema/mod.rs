@@ -1,14 +1,15 @@
 //! Schemas: which kinds the fields of one collection have.
 
 mod events;
+pub(super) mod kind;
 
 use std::collections::BTreeMap;
 
-use super::kind::{Kind, UnknownKind};
 use super::limits::{
     DEPTH_MAX, FIELD_NAME_BYTES_MAX, NameError, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX,
     check_user_field,
 };
+use super::schema::kind::{Kind, UnknownKind};
 use super::value::Value;
 use super::view::View;
 

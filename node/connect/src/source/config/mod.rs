@@ -1,7 +1,7 @@
 //! `[[source]]` of `branchline.toml`.
 //!
 //! ```toml
-#![doc = include_str!("config/example.toml")]
+#![doc = include_str!("example.toml")]
 //! ```
 
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::live::Live;
-use super::operation::OpId;
+use crate::record::change::operation::OpId;
 
 /// The elements of a list or text, removed ones included: others may be inserted after them.
 #[derive(Debug, Clone, Default)]

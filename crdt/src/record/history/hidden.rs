@@ -1,11 +1,11 @@
 //! Edits that a deletion hides: of sites that did not know of it.
 
-use super::history::{Clock, History, Object};
-use super::limits::DELETED_FIELD;
 use super::live::Live;
-use super::operation::{ObjectId, OpId};
-use super::value::Value;
-use super::view::{self, Conflict, ConflictValue};
+use super::{Clock, History, Object};
+use crate::record::change::operation::{ObjectId, OpId};
+use crate::record::limits::DELETED_FIELD;
+use crate::record::value::Value;
+use crate::record::view::{self, Conflict, ConflictValue};
 
 /// Values that are listed of one record.
 const VALUES_MAX: usize = 1_000;

@@ -81,7 +81,7 @@ pub enum LayoutFault {
     /// A field name is empty or too long.
     #[error(
         "a field name has {found} bytes, expected 1 to {}",
-        super::limits::FIELD_NAME_BYTES_MAX
+        crate::record::limits::FIELD_NAME_BYTES_MAX
     )]
     FieldName {
         /// Its length in bytes.
@@ -90,7 +90,7 @@ pub enum LayoutFault {
     /// There are too many operations, or values that they remove.
     #[error(
         "the change has more than {} operations, or removes more values",
-        super::limits::OPERATIONS_MAX
+        crate::record::limits::OPERATIONS_MAX
     )]
     TooManyRows,
     /// The change has no operations.

@@ -11,15 +11,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::chunk::Decoded;
+use super::change::chunk::Decoded;
+use super::change::genesis::Genesis;
+use super::change::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::document::Unreadable;
 use super::first::PlainField;
-use super::genesis::Genesis;
+use super::history::live::Live;
+use super::history::sequence::Sequence;
 use super::history::{ActorTip, Clock, Content, History, Inconsistent, Object, Slot, Stored};
 use super::limits::DEPTH_MAX;
-use super::live::Live;
-use super::operation::{ActorBytes, ObjectId, OpId, Shape};
-use super::sequence::Sequence;
 use super::value::Value;
 use crate::format::codec;
 use values::SavedValues;

@@ -2,10 +2,10 @@
 
 use super::chunk::ChunkFault;
 use super::genesis::GenesisFault;
-use super::limits::{
+use super::operation::ActorBytes;
+use crate::record::limits::{
     COUNTER_MAX, DEPTH_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX, VALUE_BYTES_MAX,
 };
-use super::operation::ActorBytes;
 
 /// Why a change is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum Verdict {
     #[error("the change depends on {} changes that are not here", .0.len())]
     Missing(Vec<[u8; 32]>),
     /// The record is here without what is gone from it, and the change cannot be judged without that. Neither a fault:
-    /// to be judged again by the whole history ([`super::Document::of_changes`]).
+    /// to be judged again by the whole history ([`crate::record::Document::of_changes`]).
     #[error("the change is judged by the whole history of its record alone")]
     NeedsHistory,
     /// The change is bad, and every replica that has its ancestors says so.

@@ -2,13 +2,13 @@
 //! [`super::build`] gives them.
 
 use super::super::leb128::{Input, LayoutFault};
-use super::super::limits::{FIELD_NAME_BYTES_MAX, OPERATIONS_MAX};
 use super::super::operation::{
     Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape, UnknownOperation,
 };
-use super::super::value::Value;
 use super::runs::{Booleans, Deltas, Runs};
 use super::{ACTOR_BYTES, COLUMNS, ChunkFault};
+use crate::record::limits::{FIELD_NAME_BYTES_MAX, OPERATIONS_MAX};
+use crate::record::value::Value;
 
 pub(super) fn read_actor(input: &mut Input<'_>) -> Result<ActorBytes, LayoutFault> {
     match input.unsigned()? {

@@ -15,8 +15,8 @@ mod write;
 use sha2::{Digest, Sha256};
 
 use super::leb128::{Input, LayoutFault};
-use super::limits::CHANGE_BYTES_MAX;
 use super::operation::{ActorBytes, Operation, UnknownOperation};
+use crate::record::limits::CHANGE_BYTES_MAX;
 
 pub(crate) use write::build;
 

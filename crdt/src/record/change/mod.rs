@@ -1,14 +1,21 @@
 //! A change of a record as it travels, and what is wrong with one whatever the record.
 
+pub(super) mod check;
+pub(super) mod chunk;
+pub(super) mod fault;
+pub(super) mod genesis;
+pub(super) mod leb128;
+pub(super) mod operation;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::chunk::{self, Decoded};
-use super::fault::Fault;
-use super::genesis::{Genesis, GenesisChange};
+use super::change::chunk::{self, Decoded};
+use super::change::fault::Fault;
+use super::change::genesis::{Genesis, GenesisChange};
+use super::change::operation::ActorBytes;
 use super::limits::{COUNTER_MAX, GENESIS_MAX, OPERATIONS_MAX};
-use super::operation::ActorBytes;
 
 /// One change to one record as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::record::{FieldSpec, Fields, Kind, SCHEMA_INDEXES_MAX, Schema, Value};
 
-use super::scalar::Scalar;
+use crate::record::Scalar;
 
 /// A field that a query names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +14,13 @@ pub struct Field {
 }
 
 impl Field {
-    pub(super) fn new(path: String, schema: &Schema) -> Field {
+    pub(crate) fn new(path: String, schema: &Schema) -> Field {
         let kind = schema.kind(&path);
         Field { path, kind }
     }
 
     /// What a record holds there; `None`: nothing.
-    pub(super) fn find<'f>(&self, fields: &'f Fields) -> Option<&'f Value> {
+    pub(crate) fn find<'f>(&self, fields: &'f Fields) -> Option<&'f Value> {
         let mut names = self.path.split('.');
         let found = fields.get(names.next()?)?;
         names.try_fold(found, |value, name| {

@@ -2,7 +2,7 @@
 //!
 //! Every replica must say the same of the same change, so the verdict depends on the change and
 //! its ancestors alone, never on concurrent changes that happen to be here. What is wrong with a
-//! change by itself is found before what it lacks here ([`RecordChange::parse`](super::change::RecordChange::parse), which needs no
+//! change by itself is found before what it lacks here ([`RecordChange::parse`](super::RecordChange::parse), which needs no
 //! record), and that before what is wrong with it in the light of its ancestors ([`check`]).
 //!
 //! A history that is not whole gives the same verdict or none: it knows the ancestors of its heads, the actors' last
@@ -10,14 +10,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::ParsedChange;
+use super::ParsedChange;
 use super::chunk::Decoded;
 use super::fault::{Fault, OperationFault, Verdict};
 use super::genesis::GenesisChange;
-use super::history::{Clock, Content, History, Object, Presence, Slot, Stored};
-use super::limits::{DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, VALUE_BYTES_MAX, check_field};
 use super::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
-use super::value::Value;
+use crate::record::history::{Clock, Content, History, Object, Presence, Slot, Stored};
+use crate::record::limits::{
+    DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, VALUE_BYTES_MAX, check_field,
+};
+use crate::record::value::Value;
 
 /// Judges a change against a record. Says whether the record has it already.
 pub(crate) fn check(history: &History, parsed: &ParsedChange) -> Result<bool, Verdict> {

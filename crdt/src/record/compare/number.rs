@@ -18,15 +18,15 @@ pub struct Number {
 }
 
 /// The digits of a decimal number as a whole number, and how many of them are behind the point.
-pub(super) struct Mantissa {
-    pub(super) is_negative: bool,
-    pub(super) digits: u128,
-    pub(super) places: u32,
+pub(crate) struct Mantissa {
+    pub(crate) is_negative: bool,
+    pub(crate) digits: u128,
+    pub(crate) places: u32,
 }
 
 impl Mantissa {
     /// Reads `-?digits(.digits)?`; `None` if there are more than 38 digits.
-    pub(super) fn of_decimal(text: &str) -> Option<Mantissa> {
+    pub(crate) fn of_decimal(text: &str) -> Option<Mantissa> {
         let (is_negative, unsigned) = match text.strip_prefix('-') {
             Some(unsigned) => (true, unsigned),
             None => (false, text),
@@ -40,7 +40,7 @@ impl Mantissa {
     }
 
     /// The digits with their sign; `None` only if there are more than 38.
-    pub(super) fn signed(&self) -> Option<i128> {
+    pub(crate) fn signed(&self) -> Option<i128> {
         let digits = i128::try_from(self.digits).ok()?;
         Some(if self.is_negative { -digits } else { digits })
     }

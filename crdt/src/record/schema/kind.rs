@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::datetime::is_datetime;
-use super::value::{Value, is_decimal};
+use crate::record::datetime::is_datetime;
+use crate::record::value::{Value, is_decimal};
 
 /// The kind of a field. The text forms are stored in schemas and must stay stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +23,7 @@ pub enum Kind {
     Bytes,
     /// An exact decimal number, kept as text.
     Decimal,
-    /// A time to the nanosecond, in UTC or without a zone, kept as text ([`super::Datetime`]).
+    /// A time to the nanosecond, in UTC or without a zone, kept as text ([`crate::record::Datetime`]).
     Datetime,
     /// A number to which concurrent increments add up.
     Counter,
