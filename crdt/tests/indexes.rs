@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::query::{self, Bounds, Query};
-use branchline_crdt::record::{Edit, SCHEMA_COLLECTION, View};
+use branchline_crdt::record::{Edit, Field, SCHEMA_COLLECTION, View};
 use branchline_crdt::replica::RecordEdit;
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
@@ -43,7 +43,7 @@ fn check(pair: &Pair, office: usize) -> (usize, usize) {
     walk(tables, indexes::ALL, None, |key, value| {
         let row: IndexRow = decode_row("index row", value)?;
         let (_, collection, path) = indexes::index_of_key(key).unwrap();
-        let field = record::Field { path, kind: row.kind() };
+        let field = Field { path, kind: row.kind() };
         let (mut expected, mut built) = (BTreeSet::new(), BTreeSet::new());
         let prefix = indexes::entries(space, &collection, &field.path);
         let is_built = |entry: &[u8]| match &row.state {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use crate::api::hosts::Hosts;
+use crate::api::http::hosts::Hosts;
 use crate::api::{self, ApiState, Doors};
 use crate::clock;
 use crate::config::Config;

@@ -8,7 +8,7 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use serde::{Deserialize, Serialize};
 
-use crate::api::hosts;
+use crate::api::http::hosts;
 use crate::extension::{self, Extension, Sections};
 
 /// The file that is read from the data folder where no other is named.

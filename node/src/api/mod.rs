@@ -41,58 +41,17 @@
 //! Crates above the node add paths ([`Routes`](crate::extension::Routes)). Their handlers take from a request what these
 //! take ([`JsonBody`], [`Params`], [`Named`], [`InSpace`]), and answer with an [`ApiError`] where they cannot do it.
 
-mod accept;
-mod answer;
-mod auth;
-mod body;
-mod bounds;
-mod bundle;
-mod changes;
-mod code;
-mod collections;
-mod conflicts;
-mod decisions;
-mod documents;
 mod error;
-mod event_log;
-mod events;
-mod extract;
-mod history;
-pub(crate) mod hosts;
-mod import;
-mod log;
-mod maintenance;
-mod membership;
-mod membership_history;
-mod merge_document;
-mod metrics;
-mod object;
-mod one_shape;
+mod exchange;
+pub(crate) mod http;
 mod openapi;
-mod page;
-mod places;
-mod query;
+mod params;
 mod records;
-mod refusals;
-mod reload;
-mod room;
-mod schema_check;
-mod schemas;
-mod server;
-mod settle;
 mod sites;
-mod spaces;
-mod standing;
-mod status;
-mod sync;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
-mod token;
-mod transactions;
-mod unsent;
-mod values;
-mod writes;
+mod texts;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -110,49 +69,52 @@ use utoipa_axum::routes;
 use crate::extension::Extensions;
 use crate::handle::Handle;
 use crate::socket::Socket;
-use hosts::Hosts;
+use http::hosts::Hosts;
 
-pub use bundle::{BundleRequest, MergeAnswer};
-pub use changes::{
+pub use error::{ApiError, Code, ErrorBody, ErrorDetail, ErrorPlace, text_of};
+pub use exchange::bundle::{BundleRequest, MergeAnswer};
+pub use exchange::changes::{
     ChangedAnswer, ChangesAnswer, FeedAnswer, StateAnswer, ToldAnswer, TransactionPart,
 };
-pub use collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
-pub use conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
-pub use decisions::{DecidedAnswer, MemberChange};
-pub use documents::{AUTOMERGE, DocumentsAnswer};
-pub use error::{ApiError, Code, ErrorBody, ErrorDetail, ErrorPlace, text_of};
-pub use event_log::{
+pub use exchange::event_log::{
     AlteredAnswer, AlteredEvent, ContentAnswer, EventAnswer, EventRequest, EventsAnswer,
     StoreRequest, StoredAnswer, VersionAnswer,
 };
-pub use extract::{InSpace, JsonBody, Named, Params, page_records, wait_time};
-pub use history::{
+pub use exchange::log::{
+    CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, WhyAnswer,
+};
+pub use exchange::sync::{HeldAnswer, PeerSyncAnswer, SyncAnswer, SyncRequest};
+pub use exchange::unsent::{UnsentAnswer, UnsentCount, UnsentSite};
+pub use params::accept::AUTOMERGE;
+pub use params::extract::{InSpace, JsonBody, Named, Params, page_records, wait_time};
+pub use params::page::PAGE_BYTES;
+pub use records::collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
+pub use records::conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
+pub use records::documents::DocumentsAnswer;
+pub use records::history::{
     ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, HolderAnswer, NotShownAnswer,
     RecordReceiptsAnswer,
 };
-pub use import::{IMPORT_LINES_MAX, ImportAnswer, ImportLine, RejectedLine};
-pub use log::{CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, WhyAnswer};
-pub use maintenance::{RebuildAnswer, VerifyAnswer};
-pub use membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
-pub use membership_history::{MemberStep, MembersHistoryAnswer};
-pub use merge_document::DocumentAnswer;
-pub use page::PAGE_BYTES;
-pub use query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer, UnlikeAnswer};
-pub use records::RecordAnswer;
-pub use schema_check::{KindsAnswer, MisfitAnswer, MisfitFieldAnswer, SchemaCheckAnswer};
-pub use schemas::SchemasAnswer;
-pub use settle::{LeftAnswer, SettleAnswer, SettleRequest, SettledAnswer};
-pub use spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
-pub use standing::{CopiesAnswer, StandingAnswer};
-pub use status::{
+pub use records::import::{IMPORT_LINES_MAX, ImportAnswer, ImportLine, RejectedLine};
+pub use records::merge_document::DocumentAnswer;
+pub use records::query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer, UnlikeAnswer};
+pub use records::record::RecordAnswer;
+pub use records::schema_check::{KindsAnswer, MisfitAnswer, MisfitFieldAnswer, SchemaCheckAnswer};
+pub use records::schemas::SchemasAnswer;
+pub use records::settle::{LeftAnswer, SettleAnswer, SettleRequest, SettledAnswer};
+pub use records::transactions::{
+    EditRequest, EntryName, Operation, RecordVersion, TransactionAnswer, TransactionRequest,
+};
+pub use sites::decisions::{DecidedAnswer, MemberChange};
+pub use sites::maintenance::{RebuildAnswer, VerifyAnswer};
+pub use sites::membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
+pub use sites::membership_history::{MemberStep, MembersHistoryAnswer};
+pub use sites::spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
+pub use sites::standing::{CopiesAnswer, StandingAnswer};
+pub use sites::status::{
     FormerAnswer, IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer,
     SiteAnswer, StatusAnswer,
 };
-pub use sync::{HeldAnswer, PeerSyncAnswer, SyncAnswer, SyncRequest};
-pub use transactions::{
-    EditRequest, EntryName, Operation, RecordVersion, TransactionAnswer, TransactionRequest,
-};
-pub use unsent::{UnsentAnswer, UnsentCount, UnsentSite};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -187,8 +149,8 @@ pub(crate) async fn serve(
 ) {
     let ApiState { handle, hosts } = state;
     let (recorded, token) = (Arc::clone(&handle.metrics), Arc::clone(&handle.token));
-    let guarded = auth::guarded(router(handle), Arc::clone(&token), hosts);
-    server::serve(doors, metrics::measured(guarded, recorded), token, shutdown).await;
+    let guarded = http::auth::guarded(router(handle), Arc::clone(&token), hosts);
+    http::server::serve(doors, http::metrics::measured(guarded, recorded), token, shutdown).await;
 }
 
 /// The paths and what they do, without the guard that a running node puts before them: for programs that hold the
@@ -211,59 +173,64 @@ pub(crate) fn own_paths() -> BTreeSet<String> {
 /// Each path and what it does stand with the handler.
 fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
     let mut bounded = OpenApiRouter::default()
-        .routes(routes!(status::health))
-        .routes(routes!(status::ready))
-        .routes(routes!(metrics::metrics))
+        .routes(routes!(sites::status::health))
+        .routes(routes!(sites::status::ready))
+        .routes(routes!(http::metrics::metrics))
         .routes(routes!(openapi::openapi))
-        .routes(routes!(status::status))
-        .routes(routes!(log::why))
-        .routes(routes!(log::log))
-        .routes(routes!(log::frontier))
-        .routes(routes!(status::members))
-        .routes(routes!(membership_history::members_history))
-        .routes(routes!(decisions::revoke, decisions::change))
-        .routes(routes!(spaces::list, spaces::create))
-        .routes(routes!(spaces::show))
-        .routes(routes!(spaces::grant, spaces::revoke))
-        .routes(routes!(spaces::leave))
-        .routes(routes!(status::peers))
-        .routes(routes!(membership::invite))
-        .routes(routes!(token::rotate))
-        .routes(routes!(membership::join))
-        .routes(routes!(query::list))
-        .routes(routes!(records::get, records::put, records::patch, records::delete))
-        .routes(routes!(records::undelete))
-        .routes(routes!(merge_document::merge_document))
-        .routes(routes!(history::history))
-        .routes(routes!(history::diff))
-        .routes(routes!(history::receipts))
-        .routes(routes!(transactions::transact))
-        .routes(routes!(import::import))
-        .routes(routes!(collections::collections))
-        .routes(routes!(collections::count))
-        .routes(routes!(schema_check::kinds))
-        .routes(routes!(query::summary))
-        .routes(routes!(collections::digest))
-        .routes(routes!(conflicts::conflicts))
-        .routes(routes!(settle::settle))
-        .routes(routes!(changes::changes))
-        .routes(routes!(event_log::load, event_log::store))
-        .routes(routes!(event_log::latest))
-        .routes(routes!(event_log::altered))
-        .routes(routes!(schemas::list))
-        .routes(routes!(schemas::get, schemas::put))
-        .routes(routes!(schema_check::check));
+        .routes(routes!(sites::status::status))
+        .routes(routes!(exchange::log::why))
+        .routes(routes!(exchange::log::log))
+        .routes(routes!(exchange::log::frontier))
+        .routes(routes!(sites::status::members))
+        .routes(routes!(sites::membership_history::members_history))
+        .routes(routes!(sites::decisions::revoke, sites::decisions::change))
+        .routes(routes!(sites::spaces::list, sites::spaces::create))
+        .routes(routes!(sites::spaces::show))
+        .routes(routes!(sites::spaces::grant, sites::spaces::revoke))
+        .routes(routes!(sites::spaces::leave))
+        .routes(routes!(sites::status::peers))
+        .routes(routes!(sites::membership::invite))
+        .routes(routes!(sites::token::rotate))
+        .routes(routes!(sites::membership::join))
+        .routes(routes!(records::query::list))
+        .routes(routes!(
+            records::record::get,
+            records::record::put,
+            records::record::patch,
+            records::record::delete
+        ))
+        .routes(routes!(records::record::undelete))
+        .routes(routes!(records::merge_document::merge_document))
+        .routes(routes!(records::history::history))
+        .routes(routes!(records::history::diff))
+        .routes(routes!(records::history::receipts))
+        .routes(routes!(records::transactions::transact))
+        .routes(routes!(records::import::import))
+        .routes(routes!(records::collections::collections))
+        .routes(routes!(records::collections::count))
+        .routes(routes!(records::schema_check::kinds))
+        .routes(routes!(records::query::summary))
+        .routes(routes!(records::collections::digest))
+        .routes(routes!(records::conflicts::conflicts))
+        .routes(routes!(records::settle::settle))
+        .routes(routes!(exchange::changes::changes))
+        .routes(routes!(exchange::event_log::load, exchange::event_log::store))
+        .routes(routes!(exchange::event_log::latest))
+        .routes(routes!(exchange::event_log::altered))
+        .routes(routes!(records::schemas::list))
+        .routes(routes!(records::schemas::get, records::schemas::put))
+        .routes(routes!(records::schema_check::check));
     // These read or write everything that is stored: they take as long as they take.
     let mut unbounded = OpenApiRouter::default()
-        .routes(routes!(unsent::unsent))
-        .routes(routes!(bundle::bundle))
-        .routes(routes!(bundle::merge))
-        .routes(routes!(maintenance::backup))
-        .routes(routes!(sync::sync))
-        .routes(routes!(reload::reload))
-        .routes(routes!(maintenance::verify))
-        .routes(routes!(documents::verify))
-        .routes(routes!(maintenance::rebuild));
+        .routes(routes!(exchange::unsent::unsent))
+        .routes(routes!(exchange::bundle::bundle))
+        .routes(routes!(exchange::bundle::merge))
+        .routes(routes!(sites::maintenance::backup))
+        .routes(routes!(exchange::sync::sync))
+        .routes(routes!(sites::reload::reload))
+        .routes(routes!(sites::maintenance::verify))
+        .routes(routes!(records::documents::verify))
+        .routes(routes!(sites::maintenance::rebuild));
     for added in extensions.iter().flat_map(|extensions| extensions.routes()) {
         bounded = bounded.merge(added.bounded);
         unbounded = unbounded.merge(added.unbounded);

@@ -12,8 +12,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::bounds::add_bounds;
 use super::error::ErrorBody;
+use super::params::bounds::add_bounds;
 
 const TITLE: &str = "Branchline";
 const DESCRIPTION: &str = "The HTTP API of one site, on loopback and on the Unix socket `api.sock` in the data folder, where no token is needed. Errors have one shape, whatever the request.";

@@ -4,6 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::record::Field;
 use crate::store::tables::indexes::{self, IndexRow, IndexState};
 
 /// Few records have a name of their own, and some names go on with zero bytes.

@@ -360,7 +360,7 @@ fn check_amount(found: i64) -> Result<(), OperationFault> {
     }
 }
 
-pub(super) fn check_put(value: &Value) -> Result<(), OperationFault> {
+pub(in crate::record) fn check_put(value: &Value) -> Result<(), OperationFault> {
     let found = match value {
         Value::Counter(start) => return check_amount(*start),
         Value::Str(s) | Value::Text(s) => s.len(),

@@ -103,36 +103,36 @@ pub enum LayoutFault {
 
 /// Bytes that are yet to be read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Input<'a> {
+pub(in crate::record) struct Input<'a> {
     rest: &'a [u8],
     within: &'static str,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(bytes: &'a [u8], within: &'static str) -> Input<'a> {
+    pub(in crate::record) fn new(bytes: &'a [u8], within: &'static str) -> Input<'a> {
         Input { rest: bytes, within }
     }
 
-    pub(super) fn now_within(&mut self, within: &'static str) {
+    pub(in crate::record) fn now_within(&mut self, within: &'static str) {
         self.within = within;
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::record) fn len(&self) -> usize {
         self.rest.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::record) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, LayoutFault> {
+    pub(in crate::record) fn byte(&mut self) -> Result<u8, LayoutFault> {
         let (first, rest) =
             self.rest.split_first().ok_or(LayoutFault::Truncated { within: self.within })?;
         self.rest = rest;
         Ok(*first)
     }
 
-    pub(super) fn take(&mut self, length: u64) -> Result<&'a [u8], LayoutFault> {
+    pub(in crate::record) fn take(&mut self, length: u64) -> Result<&'a [u8], LayoutFault> {
         let truncated = LayoutFault::Truncated { within: self.within };
         let Ok(length) = usize::try_from(length) else {
             return Err(truncated);
@@ -142,7 +142,7 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], LayoutFault> {
+    pub(in crate::record) fn array<const N: usize>(&mut self) -> Result<[u8; N], LayoutFault> {
         let (taken, rest) = self
             .rest
             .split_first_chunk::<N>()
@@ -151,13 +151,13 @@ impl<'a> Input<'a> {
         Ok(*taken)
     }
 
-    pub(super) fn string(&mut self, length: u64) -> Result<&'a str, LayoutFault> {
+    pub(in crate::record) fn string(&mut self, length: u64) -> Result<&'a str, LayoutFault> {
         let within = self.within;
         std::str::from_utf8(self.take(length)?).map_err(|_| LayoutFault::String { within })
     }
 
     /// Reads an unsigned number.
-    pub(super) fn unsigned(&mut self) -> Result<u64, LayoutFault> {
+    pub(in crate::record) fn unsigned(&mut self) -> Result<u64, LayoutFault> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -174,7 +174,7 @@ impl<'a> Input<'a> {
     }
 
     /// Reads a signed number.
-    pub(super) fn signed(&mut self) -> Result<i64, LayoutFault> {
+    pub(in crate::record) fn signed(&mut self) -> Result<i64, LayoutFault> {
         let mut value: i64 = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -199,7 +199,10 @@ impl<'a> Input<'a> {
     }
 
     /// Demands that what was read is in its one form.
-    pub(super) fn demand_canonical(&self, is_canonical: bool) -> Result<(), LayoutFault> {
+    pub(in crate::record) fn demand_canonical(
+        &self,
+        is_canonical: bool,
+    ) -> Result<(), LayoutFault> {
         match is_canonical {
             true => Ok(()),
             false => Err(LayoutFault::NotCanonical { within: self.within }),
@@ -207,7 +210,7 @@ impl<'a> Input<'a> {
     }
 
     /// Demands that nothing is left.
-    pub(super) fn end(&self, what: &'static str) -> Result<(), LayoutFault> {
+    pub(in crate::record) fn end(&self, what: &'static str) -> Result<(), LayoutFault> {
         match self.rest.len() as u64 {
             0 => Ok(()),
             found => Err(LayoutFault::Length { what, stated: 0, found }),
@@ -215,7 +218,7 @@ impl<'a> Input<'a> {
     }
 }
 
-pub(super) fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
+pub(in crate::record) fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -223,7 +226,7 @@ pub(super) fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn write_signed(out: &mut Vec<u8>, mut value: i64) {
+pub(in crate::record) fn write_signed(out: &mut Vec<u8>, mut value: i64) {
     loop {
         let byte = (value & 0x7f) as u8;
         value >>= 7;
@@ -235,7 +238,7 @@ pub(super) fn write_signed(out: &mut Vec<u8>, mut value: i64) {
     }
 }
 
-pub(super) fn write_sized(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(in crate::record) fn write_sized(out: &mut Vec<u8>, bytes: &[u8]) {
     write_unsigned(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }

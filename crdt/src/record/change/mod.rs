@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::chunk::{self, Decoded};
-use super::change::fault::Fault;
-use super::change::genesis::{Genesis, GenesisChange};
-use super::change::operation::ActorBytes;
 use super::limits::{COUNTER_MAX, GENESIS_MAX, OPERATIONS_MAX};
+use chunk::Decoded;
+use fault::Fault;
+use genesis::{Genesis, GenesisChange};
+use operation::ActorBytes;
 
 /// One change to one record as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,7 +51,7 @@ const POWER_ZERO: u16 = 1 << 15;
 
 impl Number {
     /// What [`Number::encode`] writes.
-    pub(super) const ENCODED_BYTES: usize = 1 + 2 + 16;
+    pub(in crate::record) const ENCODED_BYTES: usize = 1 + 2 + 16;
     const ZERO: Number = Number { sign: 1, power: 0, digits: 0 };
 
     /// The number `mantissa` times ten to the power of `-scale`. `None`: it has more than 38 digits.
@@ -109,7 +109,7 @@ impl Number {
     }
 
     /// Bytes that sort as the numbers do.
-    pub(super) fn encode(self, out: &mut Vec<u8>) {
+    pub(in crate::record) fn encode(self, out: &mut Vec<u8>) {
         out.push(self.sign);
         out.extend_from_slice(&self.power.to_be_bytes());
         out.extend_from_slice(&self.digits.to_be_bytes());

@@ -28,7 +28,7 @@ fn is_of_older(history: &History, deletion: OpId, id: OpId) -> bool {
 }
 
 /// Whether a record is deleted, and a head does not know of that, or there are values of someone who did not see it.
-pub(super) fn hides_edits(history: &History) -> bool {
+pub(in crate::record) fn hides_edits(history: &History) -> bool {
     let deletions = deletions(history);
     let knows = |clock: &Clock| deletions.iter().any(|id| contains(clock, *id));
     if deletions.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn hides_edits(history: &History) -> bool {
 /// What stands in a deleted record that nobody who deleted it knew: first the deletion, under `_deleted`, then the
 /// fields. What was added to a counter is not among them: nothing tells it from what was there. Nothing where no edit is
 /// hidden.
-pub(super) fn hidden_edits(history: &History) -> Vec<Conflict> {
+pub(in crate::record) fn hidden_edits(history: &History) -> Vec<Conflict> {
     if !hides_edits(history) {
         return Vec::new();
     }

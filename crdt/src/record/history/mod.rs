@@ -19,9 +19,9 @@ use smol_str::SmolStr;
 use super::change::chunk::Decoded;
 use super::change::genesis::{Genesis, GenesisChange};
 use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
-use super::history::live::Live;
-use super::history::sequence::Sequence;
 use super::value::Value;
+use live::Live;
+use sequence::Sequence;
 
 /// Changes that do not fit together, although each was checked: the record was damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -9,9 +9,9 @@ use super::limits::{
     DEPTH_MAX, FIELD_NAME_BYTES_MAX, NameError, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX,
     check_user_field,
 };
-use super::schema::kind::{Kind, UnknownKind};
 use super::value::Value;
 use super::view::View;
+use kind::{Kind, UnknownKind};
 
 /// What a schema says of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,9 +16,8 @@ use super::status::IndexStatus;
 use crate::events::Firsts;
 use crate::format::codec;
 use crate::ids::SpaceId;
-use crate::query;
-use crate::record::Field;
-use crate::record::{SCHEMA_COLLECTION, Schema, View};
+
+use crate::record::{self, Field, SCHEMA_COLLECTION, Schema, View};
 use crate::store::read;
 use crate::store::tables::indexes::{self, IndexRow, IndexState};
 use crate::store::tables::records::{self, RecordKey, RecordRow};
@@ -165,7 +164,7 @@ impl Indexes {
         schema: Option<&Schema>,
         rows: &mut Vec<RowWrite>,
     ) {
-        let declared: Vec<Field> = schema.map(query::indexed_fields).unwrap_or_default();
+        let declared: Vec<Field> = schema.map(record::indexed_fields).unwrap_or_default();
         // It may be of one that is dropped.
         self.round = None;
         let is_of_events = schema.is_some_and(Schema::is_of_events);

@@ -1,0 +1,111 @@
+//! What collections there are, how much they hold, and digests to compare sites by.
+
+use axum::Json;
+use branchline_crdt::record::check_collection;
+use branchline_crdt::store::read;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::api::error::ApiError;
+use crate::api::params::extract::{Collection, InSpace, Params};
+
+/// All collections, by name.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CollectionsAnswer {
+    /// The collections.
+    pub collections: Vec<CollectionAnswer>,
+}
+
+/// One collection.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CollectionAnswer {
+    /// Its name.
+    pub name: String,
+    /// Records that are not deleted.
+    pub records: u64,
+    /// Deleted records.
+    pub deleted: u64,
+    /// Sum over all its records, in hex.
+    pub digest: String,
+}
+
+/// How many records a collection has.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CountAnswer {
+    /// Records that are not deleted; 0 where nobody has written to the collection.
+    pub count: u64,
+}
+
+/// Equal at two sites that hold the same.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DigestAnswer {
+    /// 32 bytes in hex.
+    pub digest: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DigestParams {
+    /// Of this collection only.
+    collection: Option<String>,
+}
+
+/// What collections there are.
+#[utoipa::path(
+    get,
+    path = "/v1/collections",
+    operation_id = "list_collections",
+    params(InSpace),
+    responses((status = OK, description = "All, by name.", body = CollectionsAnswer)),
+)]
+pub(crate) async fn collections(
+    InSpace(handle): InSpace,
+) -> Result<Json<CollectionsAnswer>, ApiError> {
+    let found = handle.read(read::collections).await?;
+    let collections = found.into_iter().map(|(name, row)| CollectionAnswer {
+        name,
+        records: row.live,
+        deleted: row.deleted,
+        digest: row.digest.to_string(),
+    });
+    Ok(Json(CollectionsAnswer { collections: collections.collect() }))
+}
+
+/// How many records a collection has.
+#[utoipa::path(
+    get,
+    path = "/v1/collections/{collection}/count",
+    operation_id = "count_records",
+    params(InSpace, Collection),
+    responses((status = OK, description = "Their number.", body = CountAnswer)),
+)]
+pub(crate) async fn count(
+    InSpace(handle): InSpace,
+    Collection(collection): Collection,
+) -> Result<Json<CountAnswer>, ApiError> {
+    let read = handle.read(move |tables, space| read::collection(tables, space, &collection));
+    Ok(Json(CountAnswer { count: read.await?.live }))
+}
+
+/// A digest, equal at sites that hold the same.
+#[utoipa::path(
+    get,
+    path = "/v1/digest",
+    operation_id = "get_digest",
+    params(InSpace, DigestParams),
+    responses((status = OK, description = "The digest.", body = DigestAnswer)),
+)]
+pub(crate) async fn digest(
+    InSpace(handle): InSpace,
+    Params(DigestParams { collection }): Params<DigestParams>,
+) -> Result<Json<DigestAnswer>, ApiError> {
+    if let Some(collection) = &collection {
+        check_collection(collection)?;
+    }
+    let read = handle.read(move |tables, space| match collection {
+        Some(name) => Ok(read::collection(tables, space, &name)?.digest),
+        None => read::digest(tables, space),
+    });
+    Ok(Json(DigestAnswer { digest: read.await?.to_string() }))
+}

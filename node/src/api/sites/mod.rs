@@ -1,0 +1,11 @@
+//! This site, the others, and what is decided of them.
+
+pub(crate) mod decisions;
+pub(crate) mod maintenance;
+pub(crate) mod membership;
+pub(crate) mod membership_history;
+pub(crate) mod reload;
+pub(crate) mod spaces;
+pub(crate) mod standing;
+pub(crate) mod status;
+pub(crate) mod token;

@@ -1,0 +1,423 @@
+//! What the site knows of itself and of the others.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use branchline_crdt::ids::SiteId;
+use branchline_crdt::replica::{IndexStatus, SiteStatus};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::standing::{CopiesAnswer, StandingAnswer};
+use crate::api::error::{ApiError, Code};
+use crate::api::texts::{name_of, rfc3339};
+use crate::extension::Finding;
+use crate::handle::Handle;
+use crate::heard::HeardAt;
+use crate::network::PeerInfo;
+use crate::others::Standing;
+
+/// What a site knows of itself, its storage and the others.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatusAnswer {
+    /// This site's id.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// Its network, in hex, once known.
+    pub network: Option<String>,
+    /// Its role, by membership or by the ticket that it holds.
+    pub role: Option<String>,
+    /// Whether it is a member.
+    pub member: bool,
+    /// Why another site does not let this one in.
+    pub join_refused: Option<String>,
+    /// How this site stands in its network.
+    pub standing: StandingAnswer,
+    /// The sites of which two copies run at the same time.
+    #[serde(default)]
+    pub copies: Vec<CopiesAnswer>,
+    /// Whether a node runs here, or the folder of a stopped one was opened.
+    pub running: bool,
+    /// Where it listens for other sites.
+    pub listening: Vec<String>,
+    /// Records that are not deleted, over all collections.
+    pub records: u64,
+    /// Records with conflicts; counted up to 10,000.
+    pub conflicts: u64,
+    /// Digest of all records, in hex: equal wherever the same is held.
+    pub digest: String,
+    /// Entries held.
+    pub entries: u64,
+    /// Entries of this site among them.
+    pub own_entries: u64,
+    /// Entries held that this program is too old to apply.
+    pub entries_unapplied: u64,
+    /// Entries whose bytes are damaged here; they are asked of the peers.
+    pub entries_lost: u64,
+    /// Sites that signed one number twice.
+    pub forked: Vec<String>,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// Bytes of the tables on disk.
+    pub tables_bytes: u64,
+    /// Room on the disk that the data lies on. `None`: the system does not tell.
+    pub disk_free_bytes: Option<u64>,
+    /// Damaged journal frames.
+    pub damaged_frames: u64,
+    /// Why the disk refused the last write; `None` if it took it.
+    pub writes_refused: Option<String>,
+    /// The id of the admin who revoked this site, if one did: nobody syncs with it any more.
+    pub revoked_by: Option<String>,
+    /// All members, this site first, then the most senior.
+    pub sites: Vec<SiteAnswer>,
+    /// The indexes that schemas declare.
+    pub indexes: Vec<IndexAnswer>,
+    /// The names of the private spaces that are held here.
+    #[serde(default)]
+    pub spaces: Vec<String>,
+    /// What a person should know of what extensions of the node do, and of events that somebody changed, the worst first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+/// How far an index is built.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct IndexAnswer {
+    /// The collection.
+    pub collection: String,
+    /// The field, by its dotted path.
+    pub field: String,
+    /// `building`, `ready` or `dropping`. Queries use one that is ready.
+    pub state: String,
+    /// Records that are in one that is being built.
+    pub records_built: u64,
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SiteAnswer {
+    /// Its id.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: String,
+    /// Whether it is connected to this site.
+    pub connected: bool,
+    /// When this site last heard from it, by this site's clock, in RFC 3339. `None`: never.
+    pub last_heard: Option<String>,
+    /// When it last said what it holds, by this site's clock, in RFC 3339. `None`: never.
+    #[serde(default)]
+    pub last_confirmed: Option<String>,
+    /// When it issued its latest receipt, by its own clock, in RFC 3339. `None`: none is known.
+    #[serde(default)]
+    pub last_receipt: Option<String>,
+    /// Entries held here that it has not confirmed, those that it wrote itself left out: it may hold them by now. `None`:
+    /// it has never said what it holds.
+    pub lacks: Option<u64>,
+    /// Entries of this site among them.
+    pub lacks_of_ours: Option<u64>,
+    /// Entries that it holds and this site lacks.
+    pub ahead: Option<u64>,
+}
+
+/// All members, this site first, then the most senior.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MembersAnswer {
+    /// The members.
+    pub members: Vec<MemberAnswer>,
+    /// The sites that were members and are no more.
+    pub revoked: Vec<RevokedAnswer>,
+    /// The keys that sites have replaced, under which older entries stand.
+    #[serde(default)]
+    pub former: Vec<FormerAnswer>,
+}
+
+/// A key that a site has replaced.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FormerAnswer {
+    /// The site by its former key.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// The site by the key that it has now.
+    pub now: String,
+}
+
+/// A site that was a member.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RevokedAnswer {
+    /// Its id.
+    pub site: String,
+    /// The name that it bore.
+    pub name: String,
+    /// The name of the admin who revoked it.
+    pub by: String,
+}
+
+/// One member.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MemberAnswer {
+    /// Its id.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// `reader`, `writer` or `admin`.
+    pub role: String,
+    /// Whether it is connected to this site.
+    pub connected: bool,
+    /// Whether it is this site.
+    pub this_site: bool,
+}
+
+/// What the network layer knows; nothing where no node runs.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PeersAnswer {
+    /// The peers.
+    pub peers: Vec<PeerAnswer>,
+    /// How this site stands in its network: a site that was revoked, or never admitted, has no peers.
+    pub standing: StandingAnswer,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PeerAnswer {
+    /// Its id.
+    pub site: String,
+    /// Its name, if it is or was a member.
+    pub name: Option<String>,
+    /// Whether it is a member.
+    pub member: bool,
+    /// Whether it made the ticket that this site holds and has not been admitted with.
+    #[serde(default)]
+    pub inviter: bool,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// The address of the newest connection.
+    pub address: Option<String>,
+    /// Whether this site dialled that connection.
+    pub outbound: Option<bool>,
+    /// Last measured round trip.
+    pub round_trip_ms: Option<f64>,
+    /// Failed dials since it was last connected.
+    pub dial_failures: u32,
+    /// Why the last dial failed.
+    pub dial_error: Option<String>,
+    /// Addresses at which it may be found, best first.
+    pub known_addresses: Vec<String>,
+}
+
+/// Whether the node is there. Needs no token.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "get_health",
+    responses((status = OK, description = "The node is there.", body = String)),
+    security(()),
+)]
+pub(crate) async fn health() -> &'static str {
+    "ok"
+}
+
+/// Whether the node works and takes writes. Needs no token, and so says no more than that.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "get_readiness",
+    responses((status = OK, description = "The node works and takes writes.", body = String)),
+    security(()),
+)]
+pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, ApiError> {
+    match handle.takes_writes().await {
+        Ok(true) => Ok("ready"),
+        Ok(false) => Err(ApiError::new(Code::NotReady, "the node refuses writes now")
+            .hint("`branchline status` tells why")),
+        Err(_) => Err(ApiError::new(Code::NotReady, "the node does not work")
+            .hint("its log tells why; start it again with `branchline run`")),
+    }
+}
+
+/// What the site knows of itself, its storage and the others.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    operation_id = "get_status",
+    responses((status = OK, description = "The status.", body = StatusAnswer)),
+)]
+pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAnswer>, ApiError> {
+    let node = handle.status().await?;
+    let replica = node.replica;
+    let names = replica.names();
+    let join_refused = match &node.standing {
+        Standing::Refused(refused) => Some(refused.reason.clone()),
+        Standing::Member
+        | Standing::NoNetwork
+        | Standing::NotAdmitted { .. }
+        | Standing::Revoked { .. } => None,
+    };
+    let copies = node.copies.into_iter().map(|copies| CopiesAnswer::of(copies, &names));
+    let heard = node.heard;
+    let site = |site: SiteStatus| SiteAnswer::of(site, &heard);
+    Ok(Json(StatusAnswer {
+        site: replica.site.to_string(),
+        name: replica.name,
+        network: replica.network.map(|network| network.to_string()),
+        role: replica.role.map(|role| role.to_string()),
+        member: replica.member,
+        join_refused,
+        standing: StandingAnswer::of(node.standing, &names),
+        copies: copies.collect(),
+        running: node.running,
+        listening: node.listening,
+        records: node.records,
+        conflicts: node.conflicts,
+        digest: node.digest,
+        entries: replica.entries,
+        own_entries: replica.own_entries,
+        entries_unapplied: replica.entries_unapplied,
+        entries_lost: replica.entries_lost,
+        forked: replica.forks.iter().map(|author| author.site.to_string()).collect(),
+        journal_bytes: node.journal_bytes,
+        tables_bytes: node.tables_bytes,
+        disk_free_bytes: node.disk_free_bytes,
+        damaged_frames: node.damaged_frames,
+        writes_refused: node.writes_refused,
+        revoked_by: replica.revoked_by.map(|by| by.to_string()),
+        indexes: replica.indexes.into_iter().map(index).collect(),
+        spaces: handle.space_names(),
+        findings: findings(&handle).await,
+        sites: replica.sites.into_iter().map(site).collect(),
+    }))
+}
+
+/// What extensions find, and events that somebody changed.
+async fn findings(handle: &Handle) -> Vec<Finding> {
+    let mut found = handle.findings().await;
+    // Where it cannot be read, the rest of the status says so.
+    found.extend(handle.altered_events().await.unwrap_or_default());
+    found.sort_by_key(|finding| Reverse(finding.severity));
+    found
+}
+
+fn index(status: IndexStatus) -> IndexAnswer {
+    let IndexStatus { collection, field, state, records_built } = status;
+    IndexAnswer { collection, field, state, records_built }
+}
+
+impl SiteAnswer {
+    /// What the replica knows of it, with when this site last heard of each.
+    pub(crate) fn of(status: SiteStatus, heard: &BTreeMap<SiteId, HeardAt>) -> Self {
+        let heard = heard.get(&status.site);
+        Self {
+            site: status.site.to_string(),
+            name: status.name,
+            role: status.role.to_string(),
+            connected: status.connected,
+            last_heard: heard.and_then(|at| rfc3339(at.any_ms)),
+            last_confirmed: heard.and_then(|at| rfc3339(at.receipt_ms?)),
+            last_receipt: status.receipt_ms.and_then(rfc3339),
+            lacks: status.lacks,
+            lacks_of_ours: status.lacks_of_ours,
+            ahead: status.ahead,
+        }
+    }
+}
+
+/// The members of the network, and those that were.
+#[utoipa::path(
+    get,
+    path = "/v1/members",
+    operation_id = "list_members",
+    responses((status = OK, description = "The members, this site first.", body = MembersAnswer)),
+)]
+pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<MembersAnswer>, ApiError> {
+    let status = handle.replica_status().await?;
+    let member = |member: SiteStatus| MemberAnswer {
+        site: member.site.to_string(),
+        name: member.name,
+        role: member.role.to_string(),
+        connected: member.connected,
+        this_site: member.site == status.site,
+    };
+    let names = status.names();
+    let revoked = status.revoked.iter().map(|revoked| RevokedAnswer {
+        site: revoked.site.to_string(),
+        name: revoked.name.clone(),
+        by: name_of(revoked.by, &names),
+    });
+    let revoked = revoked.collect();
+    let former = status.former.iter().map(|(former, now)| FormerAnswer {
+        site: former.to_string(),
+        name: name_of(*former, &names),
+        now: now.to_string(),
+    });
+    let former = former.collect();
+    let members = status.sites.into_iter().map(member).collect();
+    Ok(Json(MembersAnswer { members, revoked, former }))
+}
+
+/// What the network layer knows of other sites.
+#[utoipa::path(
+    get,
+    path = "/v1/peers",
+    operation_id = "list_peers",
+    responses((status = OK, description = "The peers.", body = PeersAnswer)),
+)]
+pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnswer>, ApiError> {
+    let names = handle.names().await?;
+    let name = |peer: &PeerInfo| names.get(&SiteId::from_peer_id(&peer.peer)?).cloned();
+    let peer = |peer: PeerInfo| PeerAnswer {
+        site: peer.peer.to_string(),
+        name: name(&peer),
+        member: peer.member,
+        inviter: false,
+        connected: peer.connected,
+        address: peer.address.map(|address| address.to_string()),
+        outbound: peer.outbound,
+        round_trip_ms: peer.round_trip_ms,
+        dial_failures: peer.dial_failures,
+        dial_error: peer.dial_error,
+        known_addresses: peer.known_addresses.iter().map(ToString::to_string).collect(),
+    };
+    let standing = StandingAnswer::of(handle.standing().await?, &names);
+    let mut peers: Vec<_> = handle.peers().await?.into_iter().map(peer).collect();
+    note_inviter(&mut peers, &standing);
+    Ok(Json(PeersAnswer { peers, standing }))
+}
+
+/// The site that made this one's ticket is looked for as well.
+fn note_inviter(peers: &mut Vec<PeerAnswer>, standing: &StandingAnswer) {
+    let StandingAnswer { by, by_name, attempts, error, addresses, .. } = standing;
+    let Some(inviter) = by.clone().filter(|_| !addresses.is_empty()) else { return };
+    let known = peers.iter().position(|peer| peer.site == inviter);
+    let place = known.unwrap_or_else(|| {
+        peers.push(PeerAnswer {
+            site: inviter,
+            name: by_name.clone(),
+            member: false,
+            inviter: true,
+            connected: false,
+            address: None,
+            outbound: None,
+            round_trip_ms: None,
+            dial_failures: 0,
+            dial_error: None,
+            known_addresses: Vec::new(),
+        });
+        peers.len() - 1
+    });
+    let peer = &mut peers[place];
+    peer.inviter = true;
+    peer.dial_failures = peer.dial_failures.max(u32::try_from(*attempts).unwrap_or(u32::MAX));
+    if error.is_some() {
+        peer.dial_error.clone_from(error);
+    }
+    for address in addresses {
+        if !peer.known_addresses.contains(address) {
+            peer.known_addresses.push(address.clone());
+        }
+    }
+}
