@@ -24,11 +24,13 @@ use args::{
     Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand, TokenCommand,
 };
 use client::Client;
-use commands::{
-    backup, bundle, check, conflicts, connectors, decisions, document, events, export, history,
-    import, init, log, maintenance, members, membership, merge_document, records, run, schema,
-    schema_check, settle, space, status, summary, sync, unsent, watch,
+use commands::members::{decisions, membership, space};
+use commands::records::{
+    conflicts, document, events, export, history, merge_document, schema, schema_check, settle,
+    summary, watch,
 };
+use commands::site::{backup, bundle, check, init, log, maintenance, run, status, sync, unsent};
+use commands::{connectors, import, members, records};
 use error::CliError;
 
 pub use commands::import::{ReadRow, read_import};

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, ROOT, ReadDoc};
+use branchline_node::init;
 use branchline_node::records::{MergeOptions, MergedDocument};
-use branchline_node::{Config, Handle, Node, init};
+use branchline_node::{Config, Handle, Node};
 use serde_json::json;
 
 #[tokio::main]

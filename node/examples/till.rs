@@ -5,8 +5,9 @@
 use std::error::Error;
 use std::path::Path;
 
+use branchline_node::init;
 use branchline_node::records::{NotWritten, Origin, Written};
-use branchline_node::{Config, Handle, Node, init};
+use branchline_node::{Config, Handle, Node};
 use serde_json::json;
 
 #[tokio::main]

@@ -16,7 +16,7 @@ use crate::driver::{Message, QUEUE_MAX, TICK};
 use crate::extension::{Extension, Extensions, SetLog};
 use crate::network::{self, NetworkConfig, NetworkLimits};
 use crate::node::{Node, Opened, Running, StartError, stop_network};
-use crate::ports::with_kept_ports;
+use crate::site::ports::with_kept_ports;
 use crate::site::{PEERS_FILE, RunFile, SiteError};
 use crate::socket::{SOCKET_FILE, Socket};
 use crate::storage::room::is_full;
@@ -186,8 +186,8 @@ mod tests {
     use futures::poll;
 
     use super::*;
-    use crate::init::init;
     use crate::network::Event;
+    use crate::site::init::init;
 
     #[tokio::test]
     async fn a_ticket_asked_for_right_after_the_start_waits_for_the_addresses() {

@@ -25,13 +25,13 @@ use crate::drafts;
 use crate::driver::{Driver, Message, Seen};
 use crate::extension::Extensions;
 use crate::feed::{Consumer, Feed, FeedError, Since};
-use crate::heard::HeardAt;
 use crate::metrics::Metrics;
 use crate::network::{NetworkHandle, PeerInfo};
-use crate::others::{Copies, Standing};
+use crate::peers::heard::HeardAt;
+use crate::peers::others::{Copies, Standing};
 use crate::site::SiteError;
+use crate::site::token::Token;
 use crate::storage::{Reader, Sizes, disk};
-use crate::token::Token;
 
 /// A node, as programs use it. Cheap to clone; it stops working when the node stops.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use branchline_crdt::log::receipt::Receipt;
 
 use crate::driver::{Driver, Message};
 use crate::handle::{Handle, Stopped};
-use crate::heard::HeardAt;
-use crate::others::Standing;
+use crate::peers::heard::HeardAt;
+use crate::peers::others::Standing;
 
 impl Handle {
     /// Has the replica's thread look at what it holds: for moments, since everything else waits.

@@ -22,11 +22,11 @@ use crate::feed::Feed;
 use crate::handle::{Handle, Known};
 use crate::metrics::Metrics;
 use crate::network::{Command, NetworkError, NetworkHandle};
-use crate::rotate;
+use crate::site::rotate;
+use crate::site::token::Token;
 use crate::site::{RunFile, SiteError, SiteFolder};
 use crate::storage::folder::DataFolder;
 use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
-use crate::token::Token;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -332,9 +332,9 @@ mod tests {
 
     use super::*;
     use crate::driver::QUEUE_MAX;
-    use crate::init::init;
     use crate::network::Event;
     use crate::site::SITE_FILES;
+    use crate::site::init::init;
 
     fn config(data: &Path) -> Config {
         let mut config = Config::new(data);

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use branchline_crdt::membership::Role;
 use branchline_node::events::{EventFault, NewEvent, NoOrder, NotLoaded, NotRead, NotStored};
 use branchline_node::feed::FeedError;
+use branchline_node::init;
 use branchline_node::records::{BadCursor, NotWritten, WriteError};
 use branchline_node::sync::Direction;
-use branchline_node::{Config, Handle, Node, init};
+use branchline_node::{Config, Handle, Node};
 use serde_json::{Value as Json, json};
 
 fn config(data: &Path) -> Config {

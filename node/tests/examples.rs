@@ -9,7 +9,8 @@ use automerge::transaction::Transactable as _;
 use branchline_crdt::membership::Role;
 use branchline_crdt::replica::Decision;
 use branchline_node::events::NewEvent;
-use branchline_node::{Config, Node, init};
+use branchline_node::init;
+use branchline_node::{Config, Node};
 use serde_json::json;
 
 #[path = "../examples/document.rs"]

@@ -4,11 +4,12 @@
 
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, ROOT, ScalarValue};
+use branchline_node::init;
 use branchline_node::records::{
     DocumentError, DocumentFault, DocumentNotMerged, DocumentRefused, Edit, Expected, MergeOptions,
     NoDocument, NotWritten, Origin, RecordEdit, Value, Version, WriteError,
 };
-use branchline_node::{Config, Handle, Node, init};
+use branchline_node::{Config, Handle, Node};
 use serde_json::json;
 
 async fn with_node(test: impl AsyncFnOnce(Handle)) {

@@ -10,7 +10,8 @@ use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
-use branchline_node::{Config, Handle, Node, init};
+use branchline_node::init;
+use branchline_node::{Config, Handle, Node};
 use serde_json::json;
 
 fn config(data: &Path) -> Config {

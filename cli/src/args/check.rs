@@ -1,6 +1,6 @@
 //! What can be said to `check`.
 
-use crate::commands::thresholds::Thresholds;
+use crate::commands::site::thresholds::Thresholds;
 
 #[derive(clap::Args)]
 pub(crate) struct CheckArgs {

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::{BODY_BYTES_MAX, Code, router};
-use crate::{Config, Node, init};
+use crate::init;
+use crate::{Config, Node};
 
 struct Site {
     node: Node,

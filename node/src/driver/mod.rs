@@ -35,11 +35,11 @@ use tracing::{error, info, warn};
 
 use crate::clock::wall_ms;
 use crate::handle::{Known, NoTicket, NotJoined, Stopped};
-use crate::heard::Heard;
 use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 use crate::network::{Event, IntroductionToken, NetworkHandle, ResponseToken};
-use crate::others::Others;
+use crate::peers::heard::Heard;
+use crate::peers::others::Others;
 use crate::site::{HEARD_FILE, SiteFolder};
 use crate::storage::Storage;
 

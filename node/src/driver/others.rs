@@ -9,9 +9,9 @@ use libp2p::PeerId;
 use tracing::{error, info, warn};
 
 use super::Driver;
-use crate::heard::HeardAt;
 use crate::network::{IntroductionFailure, RequestFailure};
-use crate::others::{Copies, PendingTicket, Standing};
+use crate::peers::heard::HeardAt;
+use crate::peers::others::{Copies, PendingTicket, Standing};
 use crate::site::HEARD_FILE;
 use crate::storage::Storage;
 

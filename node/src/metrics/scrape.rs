@@ -22,7 +22,7 @@ use crate::driver::{Measured, Message, Seen};
 use crate::feed::FeedMeasured;
 use crate::handle::{Content, Handle, Stopped, content};
 use crate::network::PeerInfo;
-use crate::others::Standing;
+use crate::peers::others::Standing;
 use crate::storage::{Reader, Sizes, disk};
 
 /// What one scrape asked for, besides what is recorded.

@@ -25,15 +25,15 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use self::disk::{Disk, RealDisk};
-use self::folder::{DataFolder, FolderError};
-use self::journal::{
-    Journal, JournalOpenError, JournalOptions, JournalReader, JournalReport, JournalVerified,
-};
-use self::room::{Room, is_full};
-use self::tables::{Moment, SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
 use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
+use disk::{Disk, RealDisk};
+use folder::{DataFolder, FolderError};
+use journal::{
+    Journal, JournalOpenError, JournalOptions, JournalReader, JournalReport, JournalVerified,
+};
+use room::{Room, is_full};
+use tables::{Moment, SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
 
 use crate::metrics::Histogram;
 

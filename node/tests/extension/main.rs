@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use branchline_node::backup::{BackupHeader, BackupPart, BackupReader, BackupWriter};
 use branchline_node::extension::{RESTORED_FILE, ReloadError, Reloaded};
+use branchline_node::init;
 use branchline_node::site::SiteFolder;
-use branchline_node::{Config, Extension, Node, Overrides, init};
+use branchline_node::{Config, Extension, Node, Overrides};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -6,8 +6,8 @@ use branchline_crdt::record::{Kind, SCHEMA_COLLECTION};
 use branchline_node::api::{Code, KindsAnswer, TransactionAnswer};
 use serde_json::{Map, Value, json};
 
-use super::infer::{Inferred, kinds_of_schema};
-use super::plan::{Known, Plan};
+use super::kinds::infer::{Inferred, kinds_of_schema};
+use super::kinds::plan::{Known, Plan};
 use super::survey::Survey;
 use crate::Context;
 use crate::args::option;

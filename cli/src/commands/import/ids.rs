@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::cells::one_line;
+use super::csv::cells::one_line;
 
 /// Stands between the parts of an id. Within a part a backslash stands before it, and before a backslash.
 const JOINER: char = ',';

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use serde::de::IgnoredAny;
 
-use super::lines::{LINE_BYTES_MAX, Line, Lines, LinesError};
+use super::input::lines::{LINE_BYTES_MAX, Line, Lines, LinesError};
 use super::rows::RawRow;
 
 /// Deepest nesting of a value, which is that of the JSON reader. It bounds what is scanned for the end of a value.

@@ -5,20 +5,12 @@
 //! [`columns`], [`plan`] and [`declare`] decide about them and declare the first schema, [`source`] makes records of its rows, [`batches`] sends them, and [`rejected`] keeps what is none.
 
 mod batches;
-mod booleans;
-mod cells;
-mod columns;
 mod csv;
 mod declare;
-mod dialect;
-mod encoding;
 mod ids;
-mod infer;
 mod input;
 mod json;
-mod lines;
-mod numbers;
-mod plan;
+mod kinds;
 mod reading;
 mod rejected;
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::io::{self, Read};
 
 use serde_json::{Value, json};
 
-use super::dialect::{self, Dialect, SAMPLE_LINES};
-use super::encoding::{self, Encoding, Recognised};
+use super::csv::dialect::{self, Dialect, SAMPLE_LINES};
 use super::input::Input;
+use super::input::encoding::{self, Encoding, Recognised};
+use super::input::lines::{Line, Lines, LinesError};
 use super::json::{self, JsonForm};
-use super::lines::{Line, Lines, LinesError};
-use super::numbers::DecimalMark;
+use super::kinds::numbers::DecimalMark;
 use crate::args::FileFormat;
 use crate::error::CliError;
 

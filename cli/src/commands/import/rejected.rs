@@ -242,7 +242,7 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dialect::Dialect;
+    use super::super::csv::dialect::Dialect;
     use super::*;
 
     #[test]

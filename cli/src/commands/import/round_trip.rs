@@ -6,10 +6,10 @@ use branchline_crdt::record::{ActorBytes, Document, Edit, Kind, Schema, Value as
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::infer::kinds_of_schema;
-use super::plan::{Held, Known, Plan};
+use super::kinds::infer::kinds_of_schema;
+use super::kinds::plan::{Held, Known, Plan};
 use super::{ReadArgs, ReadRow, Source};
-use crate::commands::cells::{CellWriter, ID_COLUMN};
+use crate::commands::records::cells::{CellWriter, ID_COLUMN};
 
 const SCHEMA: [(&str, &str); 16] = [
     ("string", "string"),

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use super::csv::{CsvRows, Shape};
 use super::ids;
-use super::infer::{Kinds, of_json};
 use super::input::{Input, InputReader};
 use super::json::{JsonRow, JsonRows};
+use super::kinds::infer::{Kinds, of_json};
 use super::reading::Form;
 use super::rows::RawRow;
 use super::survey::{Survey, cell, open_csv, open_json, unreadable};
-use crate::commands::cells::{Cell, ID_COLUMN, unmarked};
+use crate::commands::records::cells::{Cell, ID_COLUMN, unmarked};
 use crate::error::CliError;
 
 /// A row of the input.

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::columns::{Column, ColumnGuess, columns};
+use super::csv::dialect::{Dialect, column_name};
 use super::csv::{CsvRows, Shape};
-use super::dialect::{Dialect, column_name};
 use super::ids;
-use super::infer::{Inferred, JsonGuess, Kinds};
+use super::input::lines::{Lines, LinesError};
 use super::input::{Input, InputReader};
 use super::json::{JsonForm, JsonRows, Values};
-use super::lines::{Lines, LinesError};
+use super::kinds::columns::{Column, ColumnGuess, columns};
+use super::kinds::infer::{Inferred, JsonGuess, Kinds};
 use super::reading::{Form, Reading};
-use crate::commands::cells::{Cell, ID_COLUMN, unmarked};
+use crate::commands::records::cells::{Cell, ID_COLUMN, unmarked};
 use crate::error::CliError;
 use crate::output;
 

@@ -282,7 +282,7 @@ proptest! {
                 *place = byte;
             }
         }
-        let args = ReadArgs { encoding: Some(super::encoding::Encoding::UTF_8), delimiter: Some(','), ..ReadArgs::default() };
+        let args = ReadArgs { encoding: Some(super::input::encoding::Encoding::UTF_8), delimiter: Some(','), ..ReadArgs::default() };
         let read = read("a.csv", &bytes, &args, "id", true).map_err(TestCaseError::fail)?;
         let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
         let mut next = 2;

@@ -1,7 +1,7 @@
 //! Judges a `[[sink]]` as far as that needs neither records nor the service.
 
 use super::config::SinkConfig;
-use super::shape::Shape;
+use super::group::shape::Shape;
 use super::sinks::HTTP;
 use super::weaviate::WEAVIATE;
 use crate::jobs::duration;
@@ -202,7 +202,7 @@ pub fn remarks(config: &SinkConfig) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::sink::config::ReadConfig;
-    use crate::sink::shape::tests::example;
+    use crate::sink::group::shape::tests::example;
 
     #[test]
     fn the_example_is_possible_and_what_is_not_is_refused_by_its_place() {

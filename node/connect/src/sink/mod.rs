@@ -8,11 +8,11 @@
 //! | file | step |
 //! |---|---|
 //! | `config`, `check` | `[[sink]]` of the configuration |
-//! | `shape` | what a group is made of |
+//! | `group/shape` | what a group is made of |
 //! | `state` | which groups are dirty, and what they depend on, at this site |
-//! | `fresh` | the records that there are |
-//! | `gather`, `look` | the records of a group |
-//! | `delivered` | what is known of a group at the remote, in the network |
+//! | `group/fresh` | the records that there are |
+//! | `group/gather`, `group/look` | the records of a group |
+//! | `group/delivered` | what is known of a group at the remote, in the network |
 //! | `push` | one group's way: representation, digest, request, confirmation |
 //! | `item` | what a [`Sink`] is asked to do |
 //! | `http` | the kind that is described by URLs and expressions |
@@ -26,15 +26,11 @@
 mod back_off;
 pub mod check;
 pub mod config;
-pub mod delivered;
 mod failure;
-mod fresh;
-pub mod gather;
+pub mod group;
 mod http;
 mod item;
-pub mod look;
 mod push;
-pub mod shape;
 pub mod sinks;
 pub mod state;
 pub mod survey;

@@ -7,9 +7,9 @@ use branchline_node::Handle;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::look::{LookError, look};
+use super::group::look::{LookError, look};
+use super::group::shape::Shape;
 use super::push::{Job, Made, Pusher, Wanted};
-use super::shape::Shape;
 use super::state::{Due, State, Which};
 use crate::jobs::store::StoreError;
 

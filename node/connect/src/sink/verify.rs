@@ -8,12 +8,12 @@ use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::delivered::Delivered;
-use super::gather::{Members, Stand};
+use super::group::delivered::Delivered;
+use super::group::gather::{Members, Stand};
+use super::group::look::{Looked, look};
+use super::group::shape::Shape;
 use super::item::{Item, RemoteId};
-use super::look::{Looked, look};
 use super::push::{Made, Pusher};
-use super::shape::Shape;
 use super::state::{State, Which};
 use super::survey::SurveyError;
 use crate::jobs::board::Jobs;

@@ -24,7 +24,7 @@ use super::hosts::Hosts;
 use super::room::{Client, Rooms};
 use super::server::{KEEP_ALIVE, Peer};
 use crate::api::error::{ApiError, Code};
-use crate::token::Token;
+use crate::site::token::Token;
 
 /// The paths that need no token: they tell nothing but that the node is there and works, and what any node would.
 const OPEN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/v1/openapi.json"];

@@ -23,8 +23,8 @@ use tracing::{debug, warn};
 use super::one_shape::OneShape;
 use super::places::{Places, Visit};
 use crate::api::Doors;
+use crate::site::token::Token;
 use crate::socket::Socket;
-use crate::token::Token;
 
 /// Connections to the socket held at once; others wait in its queue. For the port see [`Places`].
 const SOCKET_CONNECTIONS_MAX: usize = 128;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::texts::name_of;
 use crate::api::texts::rfc3339;
-use crate::others::{Copies, PendingTicket, Refused, Standing, Unreached};
+use crate::peers::others::{Copies, PendingTicket, Refused, Standing, Unreached};
 
 /// How this site stands in its network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -15,9 +15,9 @@ use crate::api::error::{ApiError, Code};
 use crate::api::texts::{name_of, rfc3339};
 use crate::extension::Finding;
 use crate::handle::Handle;
-use crate::heard::HeardAt;
 use crate::network::PeerInfo;
-use crate::others::Standing;
+use crate::peers::heard::HeardAt;
+use crate::peers::others::Standing;
 
 /// What a site knows of itself, its storage and the others.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

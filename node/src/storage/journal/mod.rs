@@ -31,12 +31,12 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-pub use self::frame::FRAME_BYTES_MAX;
-use self::reader::Shared;
-pub use self::reader::{JournalReader, JournalVerified};
-pub use self::walk::DamageKind;
 use super::disk::{Disk, DiskFile};
 use branchline_crdt::store::{Position, StoreError};
+pub use frame::FRAME_BYTES_MAX;
+use reader::Shared;
+pub use reader::{JournalReader, JournalVerified};
+pub use walk::DamageKind;
 
 /// Greatest size of a segment before the next one is begun: large enough that few files are
 /// needed, small enough that the last one is checked in a moment on opening. Also the greatest

@@ -59,15 +59,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
-pub use self::check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
-pub use self::folder::SetAside;
-use self::folder::{Found, TablesFolder, guarded, let_go};
-use self::memory::Memory;
-use self::open::Open;
-use self::rows::{APPLIED_KEY, SUM_KEY, Sum};
-use self::write::Turn;
 use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
+pub use check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
+pub use folder::SetAside;
+use folder::{Found, TablesFolder, guarded, let_go};
+use memory::Memory;
+use open::Open;
+use rows::{APPLIED_KEY, SUM_KEY, Sum};
+use write::Turn;
 
 /// How sled is run.
 #[derive(Clone, Copy, Debug)]

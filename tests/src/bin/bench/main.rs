@@ -5,28 +5,13 @@
 //! Prints one JSON line for each job and a table at the end. Compare figures of one run only: machines differ, and so
 //! do their moments.
 
-mod backlog;
-mod carry;
+mod alone;
+mod between;
 mod client;
-mod documents;
-mod feed;
-mod heal;
-mod hot;
-mod live;
-mod many;
-mod open;
-mod postgres;
-mod query;
-mod reading;
-mod reconnect;
+mod connectors;
 mod records;
 mod report;
-mod sink;
 mod site;
-mod source;
-mod sql;
-mod weaviate;
-mod writing;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,7 +41,7 @@ struct Args {
     against: Option<Against>,
     /// Databases of the jobs that need one; all that are installed if none is named
     #[arg(long, value_enum)]
-    database: Vec<sql::Engine>,
+    database: Vec<connectors::sql::Engine>,
     /// Seconds in which nothing is sold, after which the first sale is measured
     #[arg(long, default_value_t = 60)]
     silence: u64,
@@ -127,7 +112,7 @@ pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
     pub(crate) report: Report,
     pub(crate) against_postgres: bool,
-    pub(crate) databases: Vec<sql::Engine>,
+    pub(crate) databases: Vec<connectors::sql::Engine>,
     pub(crate) silence: Duration,
     program: PathBuf,
     folder: TempDir,
@@ -168,7 +153,7 @@ fn main() {
         runtime: Runtime::new().expect("a runtime"),
         report: Report::new(),
         databases: match args.database.is_empty() {
-            true => sql::Engine::value_variants().to_vec(),
+            true => connectors::sql::Engine::value_variants().to_vec(),
             false => args.database,
         },
         silence: Duration::from_secs(args.silence),
@@ -180,27 +165,27 @@ fn main() {
     let jobs = if args.jobs.is_empty() { Job::value_variants().to_vec() } else { args.jobs };
     for job in jobs {
         match job {
-            Job::Backlog => backlog::run(&mut bench),
-            Job::Heal => heal::run(&mut bench),
-            Job::Live => live::run(&mut bench),
-            Job::Reconnect => reconnect::run(&mut bench),
-            Job::Write => writing::run(&mut bench),
-            Job::Hot => hot::run(&mut bench),
-            Job::Open => open::run(&mut bench),
-            Job::Many => many::run(&mut bench),
-            Job::Bundle => carry::bundles(&mut bench),
-            Job::Backup => carry::backups(&mut bench),
-            Job::Read => reading::run(&mut bench),
-            Job::Query => query::run(&mut bench),
-            Job::Feed => feed::run(&mut bench),
-            Job::Documents => documents::run(&mut bench),
-            Job::Source => source::run(&mut bench),
-            Job::Sink => sink::run(&mut bench),
-            Job::Weaviate => weaviate::run(&mut bench),
-            Job::SqlCapture => sql::capture::run(&mut bench),
-            Job::SqlApply => sql::apply::run(&mut bench),
-            Job::SqlTrigger => sql::trigger::run(&mut bench),
-            Job::SqlLag => sql::lag::run(&mut bench),
+            Job::Backlog => between::backlog::run(&mut bench),
+            Job::Heal => between::heal::run(&mut bench),
+            Job::Live => between::live::run(&mut bench),
+            Job::Reconnect => between::reconnect::run(&mut bench),
+            Job::Write => alone::writing::run(&mut bench),
+            Job::Hot => between::hot::run(&mut bench),
+            Job::Open => alone::open::run(&mut bench),
+            Job::Many => between::many::run(&mut bench),
+            Job::Bundle => between::carry::bundles(&mut bench),
+            Job::Backup => between::carry::backups(&mut bench),
+            Job::Read => alone::reading::run(&mut bench),
+            Job::Query => alone::query::run(&mut bench),
+            Job::Feed => alone::feed::run(&mut bench),
+            Job::Documents => alone::documents::run(&mut bench),
+            Job::Source => connectors::source::run(&mut bench),
+            Job::Sink => connectors::sink::run(&mut bench),
+            Job::Weaviate => connectors::weaviate::run(&mut bench),
+            Job::SqlCapture => connectors::sql::capture::run(&mut bench),
+            Job::SqlApply => connectors::sql::apply::run(&mut bench),
+            Job::SqlTrigger => connectors::sql::trigger::run(&mut bench),
+            Job::SqlLag => connectors::sql::lag::run(&mut bench),
         }
     }
     println!("{}", bench.report.table());

@@ -14,8 +14,8 @@ use branchline_node::records::NotWritten;
 use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
-use super::delivered::{Delivered, hex};
-use super::gather::{Gathered, Input, Stand};
+use super::group::delivered::{Delivered, hex};
+use super::group::gather::{Gathered, Input, Stand};
 use super::item::{Abilities, Item, RemoteId, Sink, Stored};
 use super::state::Due;
 use super::trial::{Mistake, Trial};

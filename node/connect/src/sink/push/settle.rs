@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::{Job, Outcome, Pusher, Stop};
 use crate::jobs::fault::{Class, Done, Fault};
-use crate::sink::delivered::{Delivered, Pending};
+use crate::sink::group::delivered::{Delivered, Pending};
 use crate::sink::item::{RemoteId, Stored};
 use crate::sink::trial::Mistake;
 

@@ -4,8 +4,8 @@ use sqlx::Row;
 
 use super::State;
 use crate::jobs::store::StoreError;
-use crate::sink::gather::{MEMBERS_MAX, Members, Used};
-use crate::sink::shape::Shape;
+use crate::sink::group::gather::{MEMBERS_MAX, Members, Used};
+use crate::sink::group::shape::Shape;
 
 impl State {
     /// A record has changed: every group that may be another for it becomes dirty. `targets`: what it names now, for each

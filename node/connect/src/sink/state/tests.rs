@@ -10,10 +10,10 @@ use proptest::prelude::*;
 
 use super::State;
 use crate::sink::config::SinkConfig;
-use crate::sink::gather::tests::Held;
-use crate::sink::gather::{Gathered, Members, Stand, gather};
-use crate::sink::shape::tests::example;
-use crate::sink::shape::{Shape, at, ids_of};
+use crate::sink::group::gather::tests::Held;
+use crate::sink::group::gather::{Gathered, Members, Stand, gather};
+use crate::sink::group::shape::tests::example;
+use crate::sink::group::shape::{Shape, at, ids_of};
 
 /// Ids of each collection: few, so that records meet.
 const IDS: u8 = 4;
@@ -93,7 +93,11 @@ struct World {
 impl World {
     /// All members of a group, found by looking at everything.
     fn members(&self, group: &str) -> Members {
-        let of = |(index, relation, path): (usize, &crate::sink::shape::Relation, &Vec<String>)| {
+        let of = |(index, relation, path): (
+            usize,
+            &crate::sink::group::shape::Relation,
+            &Vec<String>,
+        )| {
             let names = |fields: &Fields| {
                 at(fields, path).is_some_and(|value| ids_of(value).iter().any(|id| id == group))
             };

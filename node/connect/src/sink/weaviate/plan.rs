@@ -13,7 +13,7 @@ use super::state::{self, ObjectRow, State, Which};
 use crate::jobs::jq::Filter;
 use crate::jobs::store::StoreError;
 use crate::sink::config::SinkConfig;
-use crate::sink::look::LookError;
+use crate::sink::group::look::LookError;
 use crate::sink::sinks::NotReady;
 use crate::sink::survey::{Counting, Planned, SurveyError};
 

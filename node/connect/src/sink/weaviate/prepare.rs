@@ -11,7 +11,7 @@ use super::classes::ends;
 use super::config::{EdgeConfig, ObjectConfig, WeaviateConfig};
 use crate::jobs::digest::digest;
 use crate::jobs::jq::Filter;
-use crate::sink::shape::{at, ids_of};
+use crate::sink::group::shape::{at, ids_of};
 
 /// Bytes of an object, as JSON.
 const OBJECT_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -9,7 +9,7 @@ use super::{Failure, Worker, now_ms};
 use crate::jobs::board::JobError;
 use crate::jobs::store::StoreError;
 use crate::jobs::tenure::{Tenure, TenureError};
-use crate::sink::delivered::{self, Delivered};
+use crate::sink::group::delivered::{self, Delivered};
 use crate::sink::state::{GroupRow, Phase, RunRow, Which};
 use crate::sink::task::demand_tenure;
 

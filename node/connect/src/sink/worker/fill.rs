@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Failure, Flight, Worker, now_ms};
-use crate::sink::look::{LookError, look};
+use crate::sink::group::look::{LookError, look};
 use crate::sink::push::Job;
 use crate::sink::state::Due;
 

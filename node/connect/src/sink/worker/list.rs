@@ -5,8 +5,8 @@
 use branchline_node::records::read;
 
 use super::{Failure, Worker, now_ms};
-use crate::sink::delivered::{self, Delivered};
-use crate::sink::fresh::{self, PAGE};
+use crate::sink::group::delivered::{self, Delivered};
+use crate::sink::group::fresh::{self, PAGE};
 use crate::sink::state::Phase;
 use crate::sink::survey::{Counting, Surveyor};
 use crate::sink::task::Task;

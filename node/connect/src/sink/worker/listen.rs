@@ -8,7 +8,7 @@ use branchline_node::records::{Item, RecordKey, read};
 
 use super::{Failure, Worker, now_ms};
 use crate::jobs::tenure::CONNECTORS;
-use crate::sink::shape::{Shape, at, ids_of};
+use crate::sink::group::shape::{Shape, at, ids_of};
 use crate::sink::state::Phase;
 
 impl Worker {

@@ -5,7 +5,7 @@ use tokio::task::JoinError;
 
 use super::{Failure, Worker, now_ms};
 use crate::jobs::board::{Job, JobState};
-use crate::sink::delivered::Delivered;
+use crate::sink::group::delivered::Delivered;
 use crate::sink::state::{Phase, State};
 use crate::sink::verify::{Difference, NotVerified, Reader, Verified, Verifier};
 
@@ -101,7 +101,7 @@ impl Worker {
         if !is_read || self.flights.contains_key(id) {
             return Ok(false);
         }
-        let collection = crate::sink::delivered::collection(&self.config.name);
+        let collection = crate::sink::group::delivered::collection(&self.config.name);
         let view = self.node.get(&collection, id).await?;
         let known = view.as_ref().and_then(Delivered::of);
         let Some(mut known) = known.filter(|known| known.sequence == *sequence) else {

@@ -30,13 +30,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::session::Session;
-use self::write::Habits;
 use super::cell::Key;
 use super::database::{
     Blind, Context, Database, DbError, Engine, Insert, Mark, Note, Read, Update,
 };
 use super::shape::{Bound, TableShape};
+use session::Session;
+use write::Habits;
 
 /// One MariaDB database.
 pub struct MariaDb {

@@ -30,13 +30,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use self::error::error;
-use self::session::Session;
 use super::cell::Key;
 use super::database::{
     Blind, Class, Context, Database, DbError, Engine, Insert, Mark, Note, Read, Update,
 };
 use super::shape::{Bound, TableShape};
+use error::error;
+use session::Session;
 
 /// A SQLite file.
 #[derive(Debug)]

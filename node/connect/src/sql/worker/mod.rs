@@ -7,27 +7,25 @@
 //! | `rows` | rows as views keep them |
 //! | `compare` | what a row asks of its record: row minus view |
 //! | `write` | makes that durable as a plan, writes it in the network, and keeps the new views |
-//! | `listen` | what the feed tells, kept as waiting |
-//! | `wanted` | what a record asks of its row |
+//! | `apply/listen` | what the feed tells, kept as waiting |
+//! | `apply/wanted` | what a record asks of its row |
 //! | `apply` | waiting records become rows, in one transaction with the batch's number |
 //! | `load` | the rows and records that were there before |
 //! | `job` | that as a job that people see |
 //! | `resync` | one side holds, because a person has said so |
 //! | `declare` | the schemas that the collections need |
-//! | `acknowledge` | which captured rows another site has confirmed |
+//! | `apply/acknowledge` | which captured rows another site has confirmed |
 //! | `command` | what a person asks for |
 //! | `verify` | compares table, views and records |
 //! | `trial` | what tests do to it |
 //! | `report` | what the worker tells of itself |
 
-mod acknowledge;
 mod apply;
 mod command;
 mod compare;
 mod declare;
 mod drain;
 mod job;
-mod listen;
 mod load;
 mod open;
 mod report;
@@ -35,7 +33,6 @@ mod resync;
 mod rows;
 pub mod trial;
 mod verify;
-mod wanted;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

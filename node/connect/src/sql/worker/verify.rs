@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::Worker;
+use super::apply::wanted::agrees;
 use super::command::Answer;
 use super::rows::cells_of;
-use super::wanted::agrees;
 use crate::sql::cell::Key;
 
 /// Differences that are named; the others are counted.

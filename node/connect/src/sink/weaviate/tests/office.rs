@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use branchline_crdt::membership::Role;
-use branchline_node::{Config, Handle, Node, init};
+use branchline_node::init;
+use branchline_node::{Config, Handle, Node};
 use serde_json::{Value as Json, json};
 
 use super::server::Server;

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{BackOff, Failure, Worker, now_ms};
 use crate::jobs::tenure::Tenure;
-use crate::sink::delivered::Delivered;
+use crate::sink::group::delivered::Delivered;
 use crate::sink::weaviate::answer::EdgeAnswer;
 use crate::sink::weaviate::state::{Meant, ObjectRow, RefusedEdge, RunRow, Which};
 use crate::sink::worker::{Answer, Command, GroupAnswer, PAUSED, Requeue, RunOrder, Wrong};

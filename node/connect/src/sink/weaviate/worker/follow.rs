@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use super::{Failure, Worker, now_ms};
 use crate::jobs::digest::digest;
 use crate::jobs::tenure::CONNECTORS;
-use crate::sink::fresh;
+use crate::sink::group::fresh;
 use crate::sink::weaviate::plan::look;
 
 impl Worker {

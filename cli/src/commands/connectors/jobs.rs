@@ -1,0 +1,148 @@
+//! `jobs`: runs that wait, are at work, and have ended.
+
+use std::time::Duration;
+
+use branchline_connect::api::{JobAnswer, JobsAnswer};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::say;
+use crate::Context;
+use crate::args::JobsCommand;
+use crate::error::CliError;
+use crate::output::{self, visible};
+
+/// How often a job that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Does what is asked.
+pub(crate) async fn ask(context: &Context, command: JobsCommand) -> Result<(), CliError> {
+    match command {
+        JobsCommand::List { open } => list(context, open).await,
+        JobsCommand::Show { id, wait: true } => wait(context, id).await,
+        JobsCommand::Show { id, wait: false } => {
+            let job: JobAnswer = context.client.get(&path(id, "")).await?;
+            show(context, &job)
+        }
+        JobsCommand::Cancel { id } => {
+            let job: JobAnswer = context.client.post(&path(id, "/cancel"), &json!({})).await?;
+            let said = match job.state.as_str() {
+                "cancelled" => format!("job {id} is cancelled"),
+                _ => format!("job {id} ends where it leaves everything as it was"),
+            };
+            say(context, &job, said)
+        }
+    }
+}
+
+fn path(id: u64, behind: &str) -> String {
+    format!("/v1/jobs/{id}{behind}")
+}
+
+async fn list(context: &Context, only_open: bool) -> Result<(), CliError> {
+    let mut answer: JobsAnswer = context.client.get("/v1/jobs").await?;
+    answer.jobs.retain(|job| !only_open || !is_end(job));
+    if context.json {
+        return output::json(&answer);
+    }
+    if answer.jobs.is_empty() {
+        output::note("there are no jobs");
+        return Ok(());
+    }
+    let row = |job: JobAnswer| {
+        let done = progress(&job);
+        let asked = job.asked_at.unwrap_or_default();
+        let reason = job.reason.unwrap_or_default();
+        [job.id.to_string(), job.connector, job.state, asked, done, visible(&reason)]
+    };
+    let rows = answer.jobs.into_iter().map(row).collect();
+    output::table(["ID", "CONNECTOR", "STATE", "ASKED FOR", "DONE", "REASON"], rows)
+}
+
+fn show(context: &Context, job: &JobAnswer) -> Result<(), CliError> {
+    if context.json {
+        return output::json(job);
+    }
+    output::line(format_args!("job {} of {}: {}", job.id, job.connector, job.state))?;
+    if let Some(reason) = &job.reason {
+        output::line(format_args!("  {}", visible(reason)))?;
+    }
+    let times =
+        [("asked for", &job.asked_at), ("began", &job.started_at), ("ended", &job.ended_at)];
+    for (what, time) in times {
+        if let Some(time) = time {
+            output::line(format_args!("  {what} at {time}"))?;
+        }
+    }
+    let done = progress(job);
+    if !done.is_empty() {
+        output::line(format_args!("  {done} items"))?;
+    }
+    match &job.result {
+        Some(result) => {
+            figures(result).iter().try_for_each(|line| output::line(format_args!("  {line}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What came of a job: figures by name, those within others too.
+fn figures(result: &Value) -> Vec<String> {
+    let Value::Object(fields) = result else { return Vec::new() };
+    let of = |(name, value): (&String, &Value)| match value {
+        Value::Object(_) => figures(value).iter().map(|line| format!("{name} {line}")).collect(),
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_object) => {
+            items.iter().map(|item| format!("{name}: {}", figures(item).join(", "))).collect()
+        }
+        Value::Null => Vec::new(),
+        other => vec![format!("{name}: {}", visible(&output::cell(other)))],
+    };
+    fields.iter().flat_map(of).collect()
+}
+
+/// Waits for the end of a job, and shows it; fails if it does.
+pub(crate) async fn wait(context: &Context, id: u64) -> Result<(), CliError> {
+    let job = ended(context, id).await?;
+    show(context, &job)?;
+    well(&job)
+}
+
+/// Fails where a job that has ended has not ended well.
+pub(crate) fn well(job: &JobAnswer) -> Result<(), CliError> {
+    match job.state.as_str() {
+        "completed" => Ok(()),
+        state => Err(CliError::failed(format!("job {} is {state}", job.id))),
+    }
+}
+
+/// Waits for the end of a job.
+pub(crate) async fn ended(context: &Context, id: u64) -> Result<JobAnswer, CliError> {
+    // Shown only where stderr is a terminal.
+    let style = ProgressStyle::with_template("{spinner} {msg} {pos} items, {per_sec}");
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let job = loop {
+        let job: JobAnswer =
+            context.client.get(&path(id, "")).await.inspect_err(|_| bar.finish_and_clear())?;
+        if is_end(&job) {
+            break job;
+        }
+        bar.set_message(format!("job {id} {}", job.state));
+        bar.set_position(job.done);
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    bar.finish_and_clear();
+    Ok(job)
+}
+
+fn is_end(job: &JobAnswer) -> bool {
+    matches!(job.state.as_str(), "completed" | "failed" | "cancelled")
+}
+
+fn progress(job: &JobAnswer) -> String {
+    match (job.done, job.total) {
+        (0, None) => String::new(),
+        (done, None) => done.to_string(),
+        (done, Some(total)) => format!("{done} of {total}"),
+    }
+}

@@ -1,0 +1,98 @@
+//! `members` and `members --history`: who is in, and what became of them.
+
+pub(crate) mod decisions;
+pub(crate) mod membership;
+pub(crate) mod space;
+pub(super) mod ticket;
+
+use branchline_node::api::{
+    MemberAnswer, MemberStep, MembersAnswer, MembersHistoryAnswer, PAGE_RECORDS_MAX, RevokedAnswer,
+};
+
+use crate::Context;
+use crate::args::MembersArgs;
+use crate::client::query;
+use crate::error::CliError;
+use crate::output::{self, visible};
+
+/// Shows the sites of the network, or what became of the members of it or of a space.
+pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), CliError> {
+    if args.history {
+        return history(context, args).await;
+    }
+    let answer: MembersAnswer = context.client.get("/v1/members").await?;
+    if context.json {
+        return output::json(&answer);
+    }
+    if answer.members.is_empty() {
+        output::note("this site belongs to no network yet, or has not reached a member");
+        return Ok(());
+    }
+    let row = |member: MemberAnswer| {
+        let link = match (member.this_site, member.connected) {
+            (true, _) => "this site",
+            (false, true) => "connected",
+            (false, false) => "not connected",
+        };
+        [visible(&member.name), member.role, link.to_owned(), member.site]
+    };
+    let revoked = |site: RevokedAnswer| {
+        let by = format!("by {}", visible(&site.by));
+        [visible(&site.name), "revoked".to_owned(), by, site.site]
+    };
+    let rows = answer.members.into_iter().map(row);
+    let rows = rows.chain(answer.revoked.into_iter().map(revoked)).collect();
+    output::table(["NAME", "ROLE", "LINK", "SITE"], rows)
+}
+
+async fn history(context: &Context, args: MembersArgs) -> Result<(), CliError> {
+    let limit = args.limit.clamp(1, PAGE_RECORDS_MAX).to_string();
+    let before = args.before.map(|before| before.to_string());
+    let query = query(&[("limit", Some(&limit)), ("before", before.as_deref())]);
+    let path = format!("/v1/members/history{query}");
+    let answer: MembersHistoryAnswer = context.client.get(&path).await?;
+    if context.json {
+        return answer.steps.iter().try_for_each(output::json);
+    }
+    let row = |step: &MemberStep| {
+        let (time, entry) = (step.time.clone(), step.entry.clone());
+        [time.unwrap_or_default(), visible(&step.by_name), what(step), entry.unwrap_or_default()]
+    };
+    output::table(["WHEN", "WHO", "WHAT", "ENTRY"], answer.steps.iter().map(row).collect())?;
+    if let Some(next) = answer.next {
+        let said = &context.said;
+        output::note(format_args!(
+            "\nolder ones: `branchline{said} members --history --before {next}`"
+        ));
+    }
+    Ok(())
+}
+
+/// What was done, in words.
+fn what(step: &MemberStep) -> String {
+    let site = visible(&step.site_name);
+    let role = step.role.as_deref().unwrap_or_default();
+    let name = visible(step.name.as_deref().unwrap_or_default());
+    let told = match step.what.as_str() {
+        "founded" => "founded it, as admin".to_owned(),
+        "admitted" => {
+            let through = step.through_name.as_deref().filter(|through| *through != step.by_name);
+            let through = through.map(|through| format!(", through {}", visible(through)));
+            let called = if name == site { String::new() } else { format!(", then called {name}") };
+            format!("let {site} in as {role}{called}{}", through.unwrap_or_default())
+        }
+        "role_changed" => format!("made {site} {role}"),
+        "renamed" => {
+            let former = visible(step.former_name.as_deref().unwrap_or(&step.site_name));
+            format!("renamed {former} to {name}")
+        }
+        "key_replaced" => {
+            format!("took another key: {}", visible(step.new_site.as_deref().unwrap_or_default()))
+        }
+        "revoked" => format!("revoked {site}"),
+        "left" => "left".to_owned(),
+        other => visible(other),
+    };
+    let effect = if step.counts { "" } else { " (without effect)" };
+    format!("{told}{effect}")
+}

@@ -1,0 +1,95 @@
+//! `verify`, `rebuild`, `reload` and `token rotate`.
+
+use axum::http::Method;
+use branchline_node::api::{RebuildAnswer, VerifyAnswer};
+use branchline_node::extension::Reloaded;
+use serde_json::json;
+
+use crate::Context;
+use crate::commands::records::document;
+use crate::error::CliError;
+use crate::output::{self, counted, counted_entries};
+
+/// Checks everything that is stored, and on request that Automerge reads the same.
+pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<(), CliError> {
+    let mut report: VerifyAnswer = context.client.ask_patiently("/v1/verify").await?;
+    let documents = match with_documents {
+        true => Some(document::verify(context).await?),
+        false => None,
+    };
+    if let Some(found) = &documents {
+        report.sound &= found.is_sound();
+        report.fault_count += found.fault_count;
+        report.faults.extend_from_slice(&found.faults);
+    }
+    let (entries, records) = (counted_entries(report.entries), counted(report.records, "record"));
+    if context.json {
+        let mut answer = json!(report);
+        if let Some(found) = &documents {
+            answer["documents"] = json!(found);
+        }
+        output::json(&answer)?;
+    } else if report.sound {
+        let alike = documents.as_ref().map(|found| counted(found.records, "record"));
+        let alike = alike.map(|read| format!("; Automerge reads {read} alike"));
+        output::line(format_args!("sound: {entries}, {records}{}", alike.unwrap_or_default()))?;
+    } else {
+        report.faults.iter().try_for_each(output::line)?;
+        let untold = report.fault_count.saturating_sub(report.faults.len() as u64);
+        if untold > 0 {
+            output::line(format_args!("and {} more", counted(untold, "fault")))?;
+        }
+    }
+    documents.iter().for_each(document::tell_left_out);
+    match report.sound {
+        true => Ok(()),
+        false => {
+            let faults = counted(report.fault_count, "fault");
+            Err(CliError::failed(format!("{faults} found beside {entries} and {records} that are sound"))
+                .hint("`branchline rebuild` makes the tables anew; damaged journal frames come back from other sites while the node runs"))
+        }
+    }
+}
+
+/// Makes the tables anew.
+pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
+    let report: RebuildAnswer = context.client.ask_patiently("/v1/rebuild").await?;
+    match context.json {
+        true => output::json(&report),
+        false => output::line(format_args!(
+            "the tables are made anew from {}",
+            counted_entries(report.entries)
+        )),
+    }
+}
+
+/// Lets the node read its configuration again.
+pub(crate) async fn reload(context: &Context) -> Result<(), CliError> {
+    let reloaded: Reloaded = context.client.ask_patiently("/v1/reload").await?;
+    if context.json {
+        return output::json(&reloaded);
+    }
+    let Reloaded { taken_up, needs_restart } = reloaded;
+    output::line(match taken_up.is_empty() {
+        true => "nothing has changed that can be taken up while the node runs".to_owned(),
+        false => format!("taken up: {}", taken_up.join(", ")),
+    })?;
+    if !needs_restart.is_empty() {
+        let settings = needs_restart.join(", ");
+        output::note(format_args!("changed too, but in use only after a restart: {settings}"));
+    }
+    Ok(())
+}
+
+/// Replaces the API's token.
+pub(crate) async fn rotate_token(context: &Context) -> Result<(), CliError> {
+    context.client.send(Method::POST, "/v1/token/rotate", None).await?;
+    let path = context.data.join("api.token");
+    if context.json {
+        return output::json(&json!({ "token_file": path }));
+    }
+    output::line(format_args!(
+        "{} holds a new token; the old one is refused from now on",
+        path.display()
+    ))
+}

@@ -1,0 +1,8 @@
+//! Jobs of one site.
+
+pub(crate) mod documents;
+pub(crate) mod feed;
+pub(crate) mod open;
+pub(crate) mod query;
+pub(crate) mod reading;
+pub(crate) mod writing;
