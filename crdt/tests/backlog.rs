@@ -13,7 +13,9 @@ use branchline_crdt::membership::Genesis;
 use branchline_crdt::protocol::prepare::{Job, Prepared};
 use branchline_crdt::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request, pack_entries};
 use branchline_crdt::record::Edit;
-use branchline_crdt::replica::{Identity, Input, LocalTransaction, Now, Output, RecordEdit};
+use branchline_crdt::replica::{
+    Identity, Input, LocalTransaction, Now, Opening, Output, RecordEdit,
+};
 use branchline_crdt::store::memory::MemoryStore;
 
 type Lie = Box<dyn FnMut(&mut Answer)>;
@@ -46,7 +48,8 @@ fn open(office: u8) -> Replica<MemoryStore> {
         seed: 1,
     };
     let now = Now { wall_ms: 0, monotonic_ms: 0 };
-    let mut replica = Replica::open(MemoryStore::new(), identity, None, now, &mut |_| ()).unwrap();
+    let mut replica =
+        Replica::open(MemoryStore::new(), identity, Opening::with(None), now, &mut |_| ()).unwrap();
     replica.found(Genesis { founders, time_ms: 0, nonce: [7; 16] });
     assert!(replica.commit().unwrap());
     replica

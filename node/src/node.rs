@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteId};
-use branchline_crdt::replica::Identity;
+use branchline_crdt::replica::{Identity, Opening};
 use branchline_crdt::store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
@@ -290,7 +290,8 @@ pub(crate) fn open_replica(
         }
     };
     let now = Driver::now(started);
-    let replica = Replica::open(storage, identity, folder.ticket()?, now, &mut progress)?;
+    let replica =
+        Replica::open(storage, identity, Opening::with(folder.ticket()?), now, &mut progress)?;
     Ok((replica, report))
 }
 

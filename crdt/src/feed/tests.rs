@@ -10,7 +10,7 @@ use crate::ids::{Incarnation, SiteKey, SpaceId};
 use crate::log::entry::PAYLOAD_FORMAT;
 use crate::membership::Genesis;
 use crate::record::Edit;
-use crate::replica::{Identity, Input, LocalTransaction, Now, RecordEdit};
+use crate::replica::{Identity, Input, LocalTransaction, Now, Opening, RecordEdit};
 use crate::store::memory::MemoryStore;
 use crate::store::tables::logs::{self, EntryRow, Fate};
 use crate::store::tables::{decode_row, walk};
@@ -25,7 +25,7 @@ fn store() -> (MemoryStore, FeedId, SpaceId) {
     let incarnation = Incarnation([1; 8]);
     let identity = Identity { key, name: "head".to_owned(), incarnation, seed: 1 };
     let now = Now { wall_ms: 0, monotonic_ms: 0 };
-    let opened = Replica::open(MemoryStore::new(), identity, None, now, &mut |_| ());
+    let opened = Replica::open(MemoryStore::new(), identity, Opening::with(None), now, &mut |_| ());
     let mut replica = opened.unwrap();
     replica.found(Genesis {
         founders: vec![(site, "head".to_owned())],

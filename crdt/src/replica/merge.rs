@@ -1,7 +1,12 @@
 //! Taking a bundle in, piece by piece: judged exactly as what comes over the network.
 
+use std::collections::VecDeque;
+
+use super::batch::accept::Acceptance;
+use super::batch::arrival::{Arrival, Waiting};
 use super::batch::{Batch, Context};
-use super::{Notice, Now, Replica};
+use super::realms::spaces::Invitations;
+use super::task::Task;
 use crate::bundle::{Begin, Contents, Header};
 use crate::format::codec;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
@@ -10,10 +15,8 @@ use crate::log::receipt::Receipt;
 use crate::membership::{Admission, Admitting, Genesis, Operation};
 use crate::protocol::Invitation;
 use crate::protocol::prepare::{Prepared, PreparedEntry};
+use crate::store::Store;
 use crate::store::tables::logs::ForkRow;
-use crate::store::{Store, StoreError};
-
-use super::batch::accept::Acceptance;
 
 /// A piece of a bundle, its entries prepared.
 #[derive(Debug)]
@@ -104,93 +107,105 @@ pub enum MergeError {
     Unwritable,
 }
 
-impl Batch {
-    /// Whether the author of an entry may be a member once what is staged is durable.
-    fn waits_for_members<S: Store>(&self, cx: Context<'_, S>, header: &EntryHeader) -> bool {
-        let members = cx.realms.members_of(header.realm);
-        let is_known = members.is_some_and(|m| m.get(&header.author.site).is_some());
-        let membership = header.realm.membership_space();
-        let is_staged = || self.stage.logs.keys().any(|(space, _)| *space == membership);
-        !is_known && is_staged()
+/// The piece of a bundle that is being taken in.
+pub(super) struct Merging {
+    maker: SiteId,
+    left: VecDeque<PreparedEntry>,
+    has_begun: bool,
+    merged: Result<Merged, MergeError>,
+}
+
+impl Merging {
+    /// A piece of a bundle of `maker`, whose entries are yet to be taken in.
+    fn new(maker: SiteId) -> Self {
+        let merged = Ok(Merged::default());
+        Self { maker, left: VecDeque::new(), has_begun: false, merged }
+    }
+
+    /// The entries that are left are not taken in.
+    fn fail(&mut self, error: MergeError) {
+        self.left.clear();
+        self.merged = Err(error);
+    }
+
+    /// How an entry was judged that changes these records.
+    pub(super) fn judged(&mut self, records: Vec<[u8; 8]>, acceptance: &Acceptance) {
+        let Ok(merged) = &mut self.merged else { return };
+        match acceptance {
+            Acceptance::Staged => {
+                merged.new += 1;
+                merged.records.extend(records);
+            }
+            Acceptance::Repeat => merged.known += 1,
+            Acceptance::NotReady => merged.waiting += 1,
+            Acceptance::Refused(refusal) => {
+                merged.refused += 1;
+                merged.refusal.get_or_insert_with(|| refusal.to_string());
+            }
+            Acceptance::Fork { .. } => {
+                merged.refused += 1;
+                let reason = || "another entry of its author with the same number stands";
+                merged.refusal.get_or_insert_with(|| reason().to_owned());
+            }
+        }
+    }
+
+    /// What became of the piece.
+    pub(super) fn end(self) -> Result<Merged, MergeError> {
+        self.merged
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Takes one piece of a bundle in, and makes durable what it brings. `maker`: who made the bundle, by its own word.
-    pub fn merge(
+impl Batch {
+    /// Begins to take a piece of a bundle in. Returns what it takes.
+    pub(super) fn begin_merging<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
         maker: SiteId,
         piece: MergePiece,
-        now: Now,
-    ) -> Result<Result<Merged, MergeError>, StoreError> {
-        self.now = now;
-        let is_end = matches!(piece, MergePiece::End(_));
-        let merged = match piece {
-            MergePiece::Header(header) => self.may_merge(&header),
-            MergePiece::Genesis(genesis) => self.merge_genesis(genesis),
-            MergePiece::Admission(admission) => self.merge_admission(*admission),
-            MergePiece::Entries(prepared) => self.merge_entries(maker, prepared)?,
+    ) -> (Merging, Vec<Task>) {
+        let mut merging = Merging::new(maker);
+        let tasks = match piece {
+            MergePiece::Header(header) => {
+                merging.merged = self.may_merge(cx, &header);
+                Vec::new()
+            }
+            MergePiece::Genesis(genesis) => {
+                merging.merged = self.merge_genesis(cx, genesis);
+                Vec::new()
+            }
+            MergePiece::Admission(admission) => {
+                merging.merged = self.merge_admission(cx, *admission);
+                Vec::new()
+            }
+            MergePiece::Entries(Prepared { entries, .. }) => {
+                match entries {
+                    _ if cx.realms.network().is_none() => merging.fail(MergeError::NoNetwork),
+                    Ok(entries) => merging.left = entries.into(),
+                    Err(error) => {
+                        merging.fail(MergeError::Unreadable { reason: error.to_string() });
+                    }
+                }
+                vec![Task::Bundle { is_settled: false }]
+            }
             MergePiece::Space(invitation) => {
                 // The members whose entries came before it are known first.
-                self.commit()?;
-                self.take_invitations(maker, vec![*invitation])?;
-                Ok(Merged::default())
+                let invitations = Invitations::new(maker, vec![*invitation]);
+                vec![Task::Commit, Task::Invitations(invitations)]
             }
-            MergePiece::Fork(space, fork) => {
-                self.take_fork(space, *fork).map(|()| Ok(Merged::default()))?
-            }
-            MergePiece::Receipts(receipts) => {
-                self.take_receipts(receipts);
-                Ok(Merged::default())
-            }
-            MergePiece::End(_) => Ok(Merged::default()),
+            MergePiece::Fork(space, fork) => vec![Task::Fork { space, fork }],
+            MergePiece::Receipts(receipts) => vec![Task::Receipts(receipts)],
+            MergePiece::End(_) => Vec::new(),
         };
-        let merged = match merged {
-            Ok(merged) if self.commit()? && !self.links.is_unwritable => Ok(merged),
-            Ok(_) => Err(MergeError::Unwritable),
-            Err(error) => Err(error),
-        };
-        self.batch.foresight = None;
-        self.has_joined(maker);
-        if is_end {
-            self.issue_receipts_now(now)?;
-        }
-        Ok(merged)
+        (merging, tasks)
     }
 
-    /// What a bundle made here begins with; nothing where there is no network. It holds the private space with `realm`,
-    /// and those that its receiver is in.
-    pub fn begin_bundle(
+    fn may_merge<S: Store>(
         &self,
-        receiver: Option<SiteId>,
-        realm: Option<RealmId>,
-        wall_ms: i64,
-    ) -> Option<Begin> {
-        let network = self.realms.network()?;
-        let private = self.realms.private().filter(|(document, space)| {
-            let is_receivers = receiver.is_some_and(|site| self.realms.is_in(space, site));
-            realm == Some(document.realm()) || is_receivers
-        });
-        let private = private.map(|(document, _)| document.clone()).collect();
-        let (maker, admission) = (self.site(), self.admission());
-        Some(Begin { network, maker, admission, private, time_ms: wall_ms })
-    }
-
-    /// How this site takes up its ticket, if it is no member yet.
-    fn admission(&self) -> Option<Admission> {
-        let ticket = self.realms.ticket()?;
-        Some(Admission::sign(ticket, self.site(), &self.identity.name))
-    }
-
-    /// Issues this site's receipt now, where what it holds has changed.
-    pub fn issue_receipts_now(&mut self, now: Now) -> Result<(), StoreError> {
-        self.now = now;
-        self.links.timers.receipt_ms = Some(now.monotonic_ms);
-        self.issue_receipts()
-    }
-
-    fn may_merge(&self, header: &Header) -> Result<Merged, MergeError> {
-        let expected = self.realms.network().ok_or(MergeError::NoNetwork)?;
+        cx: Context<'_, S>,
+        header: &Header,
+    ) -> Result<Merged, MergeError> {
+        let expected = cx.realms.network().ok_or(MergeError::NoNetwork)?;
         if header.network != expected {
             return Err(MergeError::OtherNetwork { found: header.network, expected });
         }
@@ -198,8 +213,7 @@ impl<S: Store> Replica<S> {
         for (space, known) in &header.since {
             for item in known {
                 let (author, to) = (item.author, item.seq);
-                let row = self.batch.log(self.context(), *space, author);
-                let from = row.map_or(1, |row| row.seq + 1);
+                let from = self.log(cx, *space, author).map_or(1, |row| row.seq + 1);
                 if from <= to {
                     missing.push(MissingEntries { author, from, to });
                 }
@@ -211,27 +225,35 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn merge_genesis(&mut self, genesis: Genesis) -> Result<Merged, MergeError> {
-        let expected = self.realms.network().ok_or(MergeError::NoNetwork)?;
+    fn merge_genesis<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        genesis: Genesis,
+    ) -> Result<Merged, MergeError> {
+        let expected = cx.realms.network().ok_or(MergeError::NoNetwork)?;
         let found = genesis.network();
         if found != expected {
             return Err(MergeError::OtherNetwork { found, expected });
         }
-        if self.realms.genesis().is_none() {
-            self.batch.stage.genesis = Some(genesis);
+        if cx.realms.genesis().is_none() {
+            self.stage.genesis = Some(genesis);
         }
         Ok(Merged::default())
     }
 
-    fn merge_admission(&mut self, admission: Admission) -> Result<Merged, MergeError> {
-        if !self.realms.is_member() {
+    fn merge_admission<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        admission: Admission,
+    ) -> Result<Merged, MergeError> {
+        if !cx.realms.is_member() {
             // Nobody can let another in without being in.
             return Ok(Merged::default());
         }
-        match self.batch.may_take_up(self.context(), &admission) {
+        match self.may_take_up(cx, &admission) {
             Ok(Admitting::New) => {
                 let realm = admission.grant.realm;
-                self.batch.stage.operations.push((realm, Operation::Admit(admission)));
+                self.stage.operations.push((realm, Operation::Admit(admission)));
             }
             Ok(Admitting::AlreadyMember) => {}
             Err(reason) => return Err(MergeError::TicketRefused { reason }),
@@ -239,68 +261,72 @@ impl<S: Store> Replica<S> {
         Ok(Merged::default())
     }
 
-    fn merge_entries(
-        &mut self,
-        maker: SiteId,
-        prepared: Prepared,
-    ) -> Result<Result<Merged, MergeError>, StoreError> {
-        if self.realms.network().is_none() {
-            return Ok(Err(MergeError::NoNetwork));
+    /// Takes the next entry of a piece in; behind the end of the group, where it takes what the group holds to be durable.
+    /// `is_settled`: the group has just ended. `is_unwritable`: it could not be written.
+    pub(super) fn merge_next<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        merging: &mut Merging,
+        is_settled: bool,
+        is_unwritable: bool,
+    ) -> Vec<Task> {
+        if !is_settled && self.stage.is_large() {
+            return vec![Task::Commit, Task::Bundle { is_settled: true }];
         }
-        let entries = match prepared.entries {
-            Ok(entries) => entries,
-            Err(error) => return Ok(Err(MergeError::Unreadable { reason: error.to_string() })),
-        };
-        let mut merged = Merged::default();
-        for prepared in entries {
-            let header = &prepared.entry.header;
-            if header.space != header.realm.membership_space()
-                && !self.realms.is_member()
-                && !self.commits_member()?
-            {
-                return Ok(Err(MergeError::NotMember));
-            }
-            if self.batch.waits_for_members(self.context(), &prepared.entry.header) {
-                self.commit()?;
-            }
-            let records = records_of(&prepared);
-            match self.take_entry(maker, prepared, false)? {
-                Acceptance::Staged => {
-                    merged.new += 1;
-                    merged.records.extend(records);
-                }
-                Acceptance::Repeat => merged.known += 1,
-                Acceptance::NotReady => merged.waiting += 1,
-                Acceptance::Refused(refusal) => {
-                    merged.refused += 1;
-                    merged.refusal.get_or_insert_with(|| refusal.to_string());
-                }
-                Acceptance::Fork { .. } => {
-                    merged.refused += 1;
-                    let reason = || "another entry of its author with the same number stands";
-                    merged.refusal.get_or_insert_with(|| reason().to_owned());
-                }
-            }
-            self.commit_if_large()?;
-            if self.links.is_unwritable {
-                return Ok(Err(MergeError::Unwritable));
-            }
+        if is_unwritable && merging.has_begun {
+            merging.fail(MergeError::Unwritable);
         }
-        Ok(Ok(merged))
+        let Some(next) = merging.left.front() else { return Vec::new() };
+        let header = &next.entry.header;
+        let is_shut_out = header.space != header.realm.membership_space() && !cx.realms.is_member();
+        let waits = is_shut_out && !self.stage.is_empty() || self.waits_for_members(cx, header);
+        if waits && !is_settled {
+            return vec![Task::Commit, Task::Bundle { is_settled: true }];
+        }
+        if is_shut_out {
+            merging.fail(MergeError::NotMember);
+            return Vec::new();
+        }
+        let Some(entry) = merging.left.pop_front() else { return Vec::new() };
+        merging.has_begun = true;
+        let waiting = Waiting::Bundle { maker: merging.maker, records: records_of(&entry) };
+        let arrival = Arrival::new(entry, waiting);
+        vec![Task::Judge(arrival), Task::Bundle { is_settled: false }]
     }
 
-    /// Whether this site is a member once what is staged is durable, and makes it so.
-    fn commits_member(&mut self) -> Result<bool, StoreError> {
-        Ok(!self.batch.stage.is_empty() && self.commit()? && self.realms.is_member())
+    /// Whether the author of an entry may be a member once what is staged is durable.
+    fn waits_for_members<S: Store>(&self, cx: Context<'_, S>, header: &EntryHeader) -> bool {
+        let members = cx.realms.members_of(header.realm);
+        let is_known = members.is_some_and(|m| m.get(&header.author.site).is_some());
+        let membership = header.realm.membership_space();
+        let is_staged = || self.stage.logs.keys().any(|(space, _)| *space == membership);
+        !is_known && is_staged()
+    }
+}
+
+impl<S: Store> Context<'_, S> {
+    /// What a bundle made here begins with; nothing where there is no network. It holds the private space with `realm`,
+    /// and those that its receiver is in.
+    pub(super) fn begin_bundle(
+        &self,
+        receiver: Option<SiteId>,
+        realm: Option<RealmId>,
+        time_ms: i64,
+    ) -> Option<Begin> {
+        let network = self.realms.network()?;
+        let private = self.realms.private().filter(|(document, space)| {
+            let is_receivers = receiver.is_some_and(|site| self.realms.is_in(space, site));
+            realm == Some(document.realm()) || is_receivers
+        });
+        let private = private.map(|(document, _)| document.clone()).collect();
+        let (maker, admission) = (self.author.site, self.admission());
+        Some(Begin { network, maker, admission, private, time_ms })
     }
 
-    fn has_joined(&mut self, by: SiteId) {
-        if !self.realms.is_member() {
-            return;
-        }
-        if let Some(ticket) = self.realms.take_ticket() {
-            self.outbox.notice(Notice::Joined { network: ticket.grant.realm, by });
-        }
+    /// How this site takes up its ticket, if it is no member yet.
+    fn admission(&self) -> Option<Admission> {
+        let ticket = self.realms.ticket()?;
+        Some(Admission::sign(ticket, self.author.site, self.name))
     }
 }
 

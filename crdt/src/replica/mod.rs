@@ -13,20 +13,22 @@
 //! A replica conducts parts that own what they work with, and work on nothing else:
 //!
 //! - `realms`: the network and the private spaces that the site holds, who is in them, and what a decision of its own
-//!   comes to; `admission`, `administration`, `introduction`, `former_keys` and `spaces` change them.
-//! - `batch`: what a group of inputs changes. `write`, `foreign` and `events` make it of local edits, `accept` of entries
-//!   of others, `foresight` what these make of records, beforehand; `rows` is what the tables then show.
+//!   comes to; `admission`, `introduction`, `rounds`, `former_keys` and `spaces` change them.
+//! - `batch`: what a group of inputs changes. `write`, `foreign`, `events` and `decide` make it of what this site wants,
+//!   `arrival` and `accept` of entries of others, `foresight` what these make of records, beforehand; `seal` signs it, and
+//!   `rows` is what the tables then show.
 //! - `links`: what is under way between the site and connected members. `sync` asks, `serve` answers, `intake` takes the
 //!   answers in, `gossip` and `receipts` spread what is new, `repair` and `forks` what went wrong, `timers` when.
 //! - `indexes`: what schemas declare.
 //! - `outbox`: what is to be done about all that, in order.
 //!
-//! What goes in is in `input`, what comes out in `output`. [`Replica::commit`] ends a group, `replay` opens a replica,
-//! `merge` takes bundles in, `status` says what is known.
+//! What goes in is in `input`, what comes out in `output`. `task` lists the steps that an input can take, `flow` does them; `group` makes a group durable
+//! and visible, and groups of the journal when a replica opens; `merge` takes bundles in, `status` says what is known.
 
 mod batch;
-mod commit;
 mod decision;
+mod flow;
+mod group;
 mod indexes;
 mod input;
 mod links;
@@ -35,18 +37,25 @@ mod outbox;
 mod output;
 pub mod pace;
 mod realms;
-mod replay;
 mod status;
+mod task;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use crate::ids::{Author, Incarnation, SiteId, SiteKey, SpaceId};
+use crate::bundle::Begin;
+use crate::ids::{Author, Incarnation, RealmId, SiteId, SiteKey};
+use crate::log::entry::PAYLOAD_FORMAT;
+use crate::membership::{Genesis, Role, Ticket};
+use crate::protocol::prepare::Prepared;
+use crate::store::tables::logs::{self, Versions};
+use crate::store::tables::row;
 use crate::store::{Store, StoreError};
 
 pub use batch::accept::Refusal;
 pub use batch::foreign::DocumentMerge;
 pub use batch::write::{WriteError, Written};
 pub use decision::{Decision, DecisionError, SpaceDecision};
+pub use group::Progress;
 pub use input::{Input, LocalTransaction, RecordEdit};
 pub use links::peer::Exchange;
 pub use links::receipts::HeardReceipt;
@@ -54,13 +63,14 @@ pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
 pub use output::{Notice, Output, Validation};
 pub use realms::admission::{InviteError, JoinError};
 pub use realms::{HeldSpace, Realms};
-pub use replay::Progress;
 pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, Status};
 
 use batch::{Batch, Context};
 use links::Links;
-use links::intake::Taking;
+use links::intake::STEP_COST;
+use merge::Merging;
 use outbox::Outbox;
+use task::{Flow, Task};
 
 /// The moment of an input, as the caller's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +94,25 @@ pub struct Identity {
     pub seed: u64,
 }
 
+/// How a replica is opened.
+pub struct Opening<'a, S: Store> {
+    /// The ticket that the site is to join with, if it has one.
+    pub ticket: Option<Ticket>,
+    /// The newest payload format that it applies, and the one that it writes: of a program of another time, in simulations
+    /// of networks whose sites run different versions.
+    pub payload_format: u8,
+    /// Another replica of this process, which may know the same members: they are then shared instead of read and verified
+    /// once more, in simulations of thousands of sites.
+    pub beside: Option<&'a Replica<S>>,
+}
+
+impl<S: Store> Opening<'_, S> {
+    /// By this program.
+    pub fn with(ticket: Option<Ticket>) -> Self {
+        Self { ticket, payload_format: PAYLOAD_FORMAT, beside: None }
+    }
+}
+
 /// One site's state machine.
 pub struct Replica<S: Store> {
     store: S,
@@ -93,30 +122,64 @@ pub struct Replica<S: Store> {
     payload_format: u8,
     realms: Realms,
     batch: Batch,
-    /// Answers whose entries are being taken in.
-    taking: VecDeque<Taking>,
     links: Links,
-    receipt_count: u64,
-    /// See [`Replica::heard_receipts`].
-    heard_receipts: BTreeMap<SiteId, HeardReceipt>,
     outbox: Outbox,
+    flow: Flow,
+    /// The piece of a bundle that is being taken in.
+    merging: Option<Merging>,
     now: Now,
 }
 
 impl<S: Store> Replica<S> {
-    /// Takes in one input. Its durable consequences wait for [`Replica::commit`], which a large group calls itself.
-    pub fn handle(&mut self, input: Input, now: Now) -> Result<(), StoreError> {
-        self.now = now;
-        self.take(input)?;
-        self.commit_if_large()
+    /// Opens the replica on what `store` holds and lets the tables catch up with the journal. Damaged journal frames are
+    /// left out; see [`ReadJournal::damaged`](crate::store::ReadJournal::damaged).
+    ///
+    /// # Errors
+    /// [`StoreError`] where the journal cannot be read or the tables cannot be written.
+    pub fn open(
+        store: S,
+        identity: Identity,
+        opening: Opening<'_, S>,
+        now: Now,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, StoreError> {
+        let Opening { ticket, payload_format, beside } = opening;
+        let author = Author { site: identity.key.site(), incarnation: identity.incarnation };
+        let mut replica = Self {
+            store,
+            author,
+            payload_format,
+            realms: Realms::new(author.site),
+            batch: Batch::new(),
+            links: Links::new(identity.seed),
+            outbox: Outbox::default(),
+            flow: Flow::default(),
+            merging: None,
+            now,
+            identity,
+        };
+        let made_by: Option<Versions> = row(&replica.store, "versions row", logs::VERSIONS)?;
+        if made_by.is_some_and(|versions| versions != group::versions(payload_format)) {
+            replica.store.clear_tables()?;
+        }
+        replica.load(ticket, beside)?;
+        replica.replay(progress)?;
+        if replica.context().shows_dropped(&replica.batch)? {
+            replica.rebuild(&mut |_| ())?;
+        }
+        let Self { links, store, realms, outbox, .. } = &mut replica;
+        links.find_losses(store, realms, outbox)?;
+        Ok(replica)
     }
 
-    /// Ends the group early where it holds too much in memory.
-    fn commit_if_large(&mut self) -> Result<(), StoreError> {
-        if self.batch.stage.is_large() {
-            self.commit()?;
-        }
-        Ok(())
+    /// Takes in one input. Its durable consequences wait for [`Replica::commit`], which a large group calls itself.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the tables or the journal cannot be trusted any more.
+    pub fn handle(&mut self, input: Input, now: Now) -> Result<(), StoreError> {
+        self.now = now;
+        let tasks = self.take(input)?;
+        self.settle(tasks)
     }
 
     /// Whether what was taken in since the last commit is enough for one: more would let others wait too long.
@@ -124,36 +187,24 @@ impl<S: Store> Replica<S> {
         self.batch.stage.is_enough()
     }
 
-    fn take(&mut self, input: Input) -> Result<(), StoreError> {
-        match input {
-            Input::Write { id, space, transactions } => {
-                let (batch, cx, _) = self.parts();
-                batch.write(cx, id, space, transactions)
-            }
-            Input::MergeDocument { id, space, merge } => {
-                let (batch, cx, _) = self.parts();
-                batch.merge_document(cx, id, space, *merge)
-            }
-            Input::PeerUp(site) => self.peer_up(site),
-            Input::PeerDown(site) => {
-                self.links.peers.remove(&site);
-                Ok(())
-            }
-            Input::Gossip { from, token, data } => self.gossip(from, token, &data),
-            Input::Request { from, token, body } => self.answer(from, token, &body),
-            Input::Response { from, id, body } => self.take_answer(from, id, &body),
-            Input::Prepared(prepared) => self.take_prepared(prepared),
-            Input::RequestFailed { to, id, unsupported } => self.pull_failed(to, id, unsupported),
-            Input::Introduction { from, token, body } => self.introduced(from, token, &body),
-            Input::IntroductionAnswer { from, body } => self.welcomed(from, &body),
-            Input::Stranger(site) => {
-                self.found_stranger(site);
-                Ok(())
-            }
-            Input::Join(ticket) => self.join(*ticket),
-            Input::Decide { id, decision } => self.decide(id, decision),
-            Input::Tick => self.tick(),
-        }
+    /// Begins to take in the entries of an answer, as [`Input::Prepared`] does at once. For a caller who has others to
+    /// serve meanwhile: [`Replica::go_on_taking`] then does it in steps.
+    pub fn begin_taking(&mut self, prepared: Prepared) {
+        self.links.begin_taking(&mut self.outbox, prepared);
+    }
+
+    /// Whether the entries of answers are yet to be taken in.
+    pub fn is_taking(&self) -> bool {
+        self.links.is_taking()
+    }
+
+    /// Takes one step, of a few milliseconds. What it accepts waits for [`Replica::commit`], as inputs do.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the tables or the journal cannot be trusted any more.
+    pub fn go_on_taking(&mut self, now: Now) -> Result<(), StoreError> {
+        self.now = now;
+        self.take_entries()
     }
 
     /// The next thing to do; `None` when all is done.
@@ -161,6 +212,122 @@ impl<S: Store> Replica<S> {
         let (links, cx, _, out) = self.sync();
         links.tell_news(cx, out);
         self.outbox.pop()
+    }
+
+    /// Begins a network with this document. The caller commits.
+    pub fn found(&mut self, genesis: Genesis) {
+        self.batch.stage.genesis = Some(genesis);
+    }
+
+    /// A ticket for one new site. `secret` is a fresh random key pair, `expires_ms` in ms since 1970.
+    ///
+    /// # Errors
+    /// [`InviteError`] where this site may not let others in.
+    pub fn invite(
+        &self,
+        role: Role,
+        expires_ms: i64,
+        secret: SiteKey,
+        addresses: Vec<String>,
+    ) -> Result<Ticket, InviteError> {
+        self.realms.invite(&self.identity.key, role, expires_ms, secret, addresses)
+    }
+
+    /// Whether this site could join with a ticket.
+    ///
+    /// # Errors
+    /// [`JoinError`] says why not.
+    pub fn may_join(&self, ticket: &Ticket, wall_ms: i64) -> Result<(), JoinError> {
+        self.realms.may_join(ticket, wall_ms)
+    }
+
+    /// Takes one piece of a bundle in, and makes durable what it brings. `maker`: who made the bundle, by its own word.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Replica::handle`]; within, why the bundle cannot be merged.
+    pub fn merge(
+        &mut self,
+        maker: SiteId,
+        piece: MergePiece,
+        now: Now,
+    ) -> Result<Result<Merged, MergeError>, StoreError> {
+        self.now = now;
+        let is_end = matches!(piece, MergePiece::End(_));
+        let (_, cx, batch, _) = self.sync();
+        let (merging, tasks) = batch.begin_merging(cx, maker, piece);
+        self.merging = Some(merging);
+        self.settle(tasks)?;
+        let mut merged = self.merging.take().map_or_else(|| Ok(Merged::default()), Merging::end);
+        if merged.is_ok() {
+            self.settle(vec![Task::Commit])?;
+            if !self.flow.is_durable() || self.links.is_unwritable {
+                merged = Err(MergeError::Unwritable);
+            }
+        }
+        self.batch.foresight = None;
+        self.realms.joined_by_bundle(&mut self.outbox, maker);
+        if is_end {
+            self.issue_receipts_now(now)?;
+        }
+        Ok(merged)
+    }
+
+    /// Finds out what the first entry of a piece makes of its records, in one step. True: there is no more to find out,
+    /// and [`Replica::merge`] is quick then, if the piece has no other.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the tables or the journal cannot be trusted any more.
+    pub fn foresee_merge(&mut self, piece: &mut MergePiece, now: Now) -> Result<bool, StoreError> {
+        self.now = now;
+        let MergePiece::Entries(Prepared { entries: Ok(entries), .. }) = piece else {
+            return Ok(true);
+        };
+        let Some(entry) = entries.first_mut() else { return Ok(true) };
+        let mut room = STEP_COST;
+        self.foresee(entry, &mut room)
+    }
+
+    /// What a bundle made here begins with; nothing where there is no network. It holds the private space with `realm`,
+    /// and those that its receiver is in.
+    pub fn begin_bundle(
+        &self,
+        receiver: Option<SiteId>,
+        realm: Option<RealmId>,
+        wall_ms: i64,
+    ) -> Option<Begin> {
+        self.context().begin_bundle(receiver, realm, wall_ms)
+    }
+
+    /// Pulls from a member now, if it is connected; what it lacks it then asks for itself. The caller commits.
+    pub fn pull_now(&mut self, site: SiteId, now: Now) {
+        self.now = now;
+        let (links, cx, _, out) = self.sync();
+        links.pull_all(cx, out, site);
+    }
+
+    /// Issues this site's receipt now, where what it holds has changed.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the tables cannot be written.
+    pub fn issue_receipts_now(&mut self, now: Now) -> Result<(), StoreError> {
+        self.now = now;
+        self.links.timers.receipt_ms = Some(now.monotonic_ms);
+        self.issue_receipts()
+    }
+
+    /// When [`Input::Tick`] next has something to do, on the monotonic clock; an earlier one does nothing.
+    pub fn due_ms(&self) -> u64 {
+        if self.links.has_new_damage(&self.store) || self.is_building_indexes() {
+            return 0;
+        }
+        let has_ticket = self.realms.has_ticket_to_present();
+        let introduction = has_ticket.then_some(self.links.timers.introduce_ms);
+        introduction.into_iter().fold(self.links.due_ms(), u64::min)
+    }
+
+    /// Whether [`Input::Tick`] has more to do for indexes at once.
+    pub fn is_building_indexes(&self) -> bool {
+        self.batch.indexes.is_building(&self.store)
     }
 
     /// The storage.
@@ -193,21 +360,35 @@ impl<S: Store> Replica<S> {
         &self.realms
     }
 
-    /// How many receipts were taken in since the start: whoever waits for one asks again when this has grown.
+    /// What is known now.
+    pub fn status(&self) -> Status {
+        Status::of(self.context(), &self.batch, &self.links)
+    }
+
+    /// The private spaces that are held here, by name.
+    pub fn spaces(&self) -> Vec<SpaceStatus> {
+        self.realms.space_statuses(&|site| self.links.is_up(site))
+    }
+
+    /// What is held in memory now.
+    pub fn footprint(&self) -> Footprint {
+        Footprint::of(&self.batch, &self.links, &self.outbox)
+    }
+
+    /// What has passed between this site and each connected member.
+    pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
+        self.links.exchanges(self.context())
+    }
+
+    /// How many receipts were taken in since the start: one who waits for one asks again when this has grown.
     pub fn receipt_count(&self) -> u64 {
-        self.receipt_count
+        self.links.heard.count
     }
 
     /// The sites of which receipts were taken in since this was last asked. The caller has the clocks to say since when a
     /// site is silent.
     pub fn heard_receipts(&mut self) -> BTreeMap<SiteId, HeardReceipt> {
-        std::mem::take(&mut self.heard_receipts)
-    }
-
-    /// The batch, with what it is judged by and where it says what the operator should read.
-    fn parts(&mut self) -> (&mut Batch, Context<'_, S>, &mut Outbox) {
-        let (_, cx, batch, outbox) = self.sync();
-        (batch, cx, outbox)
+        self.links.heard.take()
     }
 
     /// The links, with what they are served from and where it goes.
@@ -215,24 +396,6 @@ impl<S: Store> Replica<S> {
         let Self { store, realms, identity, author, payload_format, now, .. } = self;
         let cx = Context::new(store, realms, identity, *author, *payload_format, *now);
         (&mut self.links, cx, &mut self.batch, &mut self.outbox)
-    }
-
-    /// Pulls a space from a connected member that shares it, now or after the pull under way.
-    fn pull(&mut self, from: SiteId, space: SpaceId) {
-        let (links, cx, _, out) = self.sync();
-        links.pull(cx, out, from, space);
-    }
-
-    /// Asks and tells a member what waits for the end of other requests.
-    fn go_on_with(&mut self, with: SiteId) {
-        let (links, cx, _, out) = self.sync();
-        links.go_on_with(cx, out, with);
-    }
-
-    /// Presents the ticket, if this site still needs to.
-    fn present_ticket(&mut self) -> Result<(), StoreError> {
-        let (links, cx, _, out) = self.sync();
-        links.present_ticket(cx, out)
     }
 
     /// What a batch is judged by.

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use super::{Notice, Output};
+use crate::format::codec;
 use crate::ids::SpaceId;
-use crate::protocol::Gossip;
+use crate::protocol::{Answer, Gossip, Welcome};
 
 /// Outputs that wait for the caller.
 #[derive(Debug, Default)]
@@ -23,6 +24,17 @@ impl Outbox {
     /// Adds what the operator should read.
     pub(super) fn notice(&mut self, notice: Notice) {
         self.push(Output::Notice(notice));
+    }
+
+    /// Answers a request.
+    pub(super) fn respond(&mut self, token: u64, answer: &Answer) {
+        self.push(Output::Respond { token, body: codec::encode(answer) });
+    }
+
+    /// Refuses an introduction.
+    pub(super) fn refuse(&mut self, token: u64, reason: &str) {
+        let body = codec::encode(&Welcome::Refused(reason.to_owned()));
+        self.push(Output::AnswerIntroduction { token, body });
     }
 
     /// Adds what is to be done before all else, instead of what `replaces` names.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Replica;
+use super::batch::{Batch, Context};
+use super::links::Links;
 use super::links::peer::Peer;
+use super::outbox::Outbox;
 use crate::ids::{Author, RealmId, SiteId};
 use crate::membership::{Members, Role};
 use crate::store::Store;
@@ -147,54 +149,47 @@ impl Status {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// What is held in memory now.
-    pub fn footprint(&self) -> Footprint {
-        Footprint {
-            staged_entries: self.batch.stage.entries.len(),
-            staged_bytes: self.batch.stage.bytes,
-            documents: self.batch.documents.count(),
-            peers: self.links.peers.len(),
-            pulls: self.links.peers.values().map(Peer::pull_count).sum(),
-            announcements: self.links.announced.count(),
-            outputs: self.outbox.len(),
+impl Footprint {
+    /// What these parts hold.
+    pub(super) fn of(batch: &Batch, links: &Links, outbox: &Outbox) -> Self {
+        Self {
+            staged_entries: batch.stage.entries.len(),
+            staged_bytes: batch.stage.bytes,
+            documents: batch.documents.count(),
+            peers: links.peers.len(),
+            pulls: links.peers.values().map(Peer::pull_count).sum(),
+            announcements: links.announced.count(),
+            outputs: outbox.len(),
         }
     }
+}
 
-    /// What is known now.
-    pub fn status(&self) -> Status {
-        let (realms, own) = (&self.realms, self.site());
+impl Status {
+    /// What these parts know.
+    pub(super) fn of<S: Store>(cx: Context<'_, S>, batch: &Batch, links: &Links) -> Self {
+        let (realms, own) = (cx.realms, cx.author.site);
         let space = realms.network().map(|network| network.main_space());
         let logs = space.and_then(|space| realms.logs(space));
         let counted = space.map(|space| realms.count(space)).unwrap_or_default();
         let network = realms.network();
-        let sites = network.map(|network| realms.sites_of(network, &|site| self.is_up(site)));
+        let sites = network.map(|network| realms.sites_of(network, &|site| links.is_up(site)));
         let member = realms.members().and_then(|members| members.get(&own));
-        Status {
+        Self {
             site: own,
-            name: member.map_or_else(|| self.identity.name.clone(), |member| member.name.clone()),
+            name: member.map_or_else(|| cx.name.to_owned(), |member| member.name.clone()),
             network,
             role: realms.role(),
             member: member.is_some(),
             entries: counted.entries,
             own_entries: counted.own,
             entries_unapplied: counted.unapplied,
-            entries_lost: self.links.losses.count(),
+            entries_lost: links.losses.count(),
             forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
             sites: sites.unwrap_or_default(),
-            indexes: self.batch.indexes.status(),
+            indexes: batch.indexes.status(),
             revoked_by: realms.revoked_by(),
             revoked: realms.revoked_sites(),
             former: realms.members().map(Members::former).unwrap_or_default(),
         }
-    }
-
-    /// The private spaces that are held here, by name.
-    pub fn spaces(&self) -> Vec<SpaceStatus> {
-        self.realms.space_statuses(&|site| self.is_up(site))
-    }
-
-    fn is_up(&self, site: &SiteId) -> bool {
-        self.links.peers.contains_key(site)
     }
 }

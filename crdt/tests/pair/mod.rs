@@ -8,7 +8,8 @@ use branchline_crdt::log::entry::{Entry, Origin};
 use branchline_crdt::membership::{Genesis, Role};
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{
-    Identity, Input, LocalTransaction, Notice, Now, Output, RecordEdit, WriteError, Written,
+    Identity, Input, LocalTransaction, Notice, Now, Opening, Output, RecordEdit, WriteError,
+    Written,
 };
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
@@ -44,7 +45,7 @@ fn identity(office: usize, start: u8) -> Identity {
 
 fn open(store: MemoryStore, office: usize, start: u8, monotonic_ms: u64) -> Replica<MemoryStore> {
     let now = Now { wall_ms: 0, monotonic_ms };
-    Replica::open(store, identity(office, start), None, now, &mut |_| ()).unwrap()
+    Replica::open(store, identity(office, start), Opening::with(None), now, &mut |_| ()).unwrap()
 }
 
 impl Pair {

@@ -15,7 +15,7 @@ use branchline_crdt::log::entry::{Entry, Tip};
 use branchline_crdt::membership::Role;
 use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{Value, View};
-use branchline_crdt::replica::{Identity, Input, Now, Output, Validation};
+use branchline_crdt::replica::{Identity, Input, Now, Opening, Output, Validation};
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::tables::records::RecordKey;
@@ -166,7 +166,8 @@ fn fresh(
     let (name, incarnation) = ("reader".to_owned(), Incarnation([0xa5; 8]));
     let identity = Identity { key, name, incarnation, seed: 0 };
     let now = Now { wall_ms: 0, monotonic_ms: 0 };
-    let mut replica = Replica::open_as_of(store, identity, payload_format, now)?;
+    let opening = Opening { payload_format, ..Opening::with(None) };
+    let mut replica = Replica::open(store, identity, opening, now, &mut |_| ())?;
     // An entry whose author's admission comes later in this order is dropped, as from a peer, and offered again.
     let mut left = entries;
     loop {

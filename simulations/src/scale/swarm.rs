@@ -14,7 +14,7 @@ use branchline_crdt::protocol::prepare::Job;
 use branchline_crdt::protocol::{Welcome, pack_entries};
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{
-    Identity, Input, LocalTransaction, Now, Output, RecordEdit, Validation,
+    Identity, Input, LocalTransaction, Now, Opening, Output, RecordEdit, Validation,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -168,11 +168,13 @@ fn members(count: usize, seed: u64) -> Vec<Replica<SharedStore>> {
     let body = codec::encode(&welcome);
 
     let start = now(0);
-    let open =
-        |store, ticket| match Replica::open(store, identity(seed, 1), ticket, start, &mut |_| ()) {
+    let open = |store, ticket| {
+        let opening = Opening::with(ticket);
+        match Replica::open(store, identity(seed, 1), opening, start, &mut |_| ()) {
             Ok(replica) => replica,
             Err(_) => unreachable!("{CANNOT_FAIL}"),
-        };
+        }
+    };
     let mut first = open(SharedStore::default(), tickets.into_iter().nth(1));
     let welcomed = Input::IntroductionAnswer { from: founder.key.site(), body };
     let done = first.handle(welcomed, start).and_then(|()| first.commit());
@@ -180,7 +182,10 @@ fn members(count: usize, seed: u64) -> Vec<Replica<SharedStore>> {
     let shared = first.into_store().into_shared();
     let first = open(shared(), None);
     let beside = |site| {
-        let opened = Replica::open_beside(shared(), identity(seed, site), &first, start);
+        let opened = {
+            let opening = Opening { beside: Some(&first), ..Opening::with(None) };
+            Replica::open(shared(), identity(seed, site), opening, start, &mut |_| ())
+        };
         let mut replica = opened.ok()?;
         while replica.output().is_some() {}
         Some(replica)

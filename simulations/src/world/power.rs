@@ -3,7 +3,7 @@
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteKey};
 use branchline_crdt::log::entry::PAYLOAD_FORMAT;
-use branchline_crdt::replica::Identity;
+use branchline_crdt::replica::{Identity, Opening};
 use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;
 
@@ -55,7 +55,8 @@ impl World {
         };
         self.sites[office].disk = store.disk_without_tables();
         let format = self.sites[office].payload_format;
-        match Replica::open_as_of(store, identity, format, now) {
+        let opening = Opening { payload_format: format, ..Opening::with(None) };
+        match Replica::open(store, identity, opening, now, &mut |_| ()) {
             Ok(replica) => self.sites[office].replica = Some(replica),
             Err(error) => {
                 self.observed(|| Observation::Failed { office, reason: error.to_string() });

@@ -14,7 +14,7 @@ use branchline_crdt::membership::{Admission, Genesis, Role, Ticket};
 use branchline_crdt::protocol::{Gossip, Introduction};
 use branchline_crdt::record::View;
 use branchline_crdt::replica::{
-    Identity, Input, LocalTransaction, Now, Output, RecordEdit, WriteError,
+    Identity, Input, LocalTransaction, Now, Opening, Output, RecordEdit, WriteError,
 };
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
@@ -76,7 +76,8 @@ pub(crate) fn open(number: u8, store: MemoryStore) -> Replica<MemoryStore> {
         incarnation: Incarnation([number; 8]),
         seed: number.into(),
     };
-    Replica::open(store, identity, None, at(0), &mut |_| ()).expect("a replica opens")
+    Replica::open(store, identity, Opening::with(None), at(0), &mut |_| ())
+        .expect("a replica opens")
 }
 
 /// Writes one record and commits.

@@ -9,13 +9,15 @@ use std::path::Path;
 
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteKey, SpaceId};
-use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::membership::Genesis;
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION, View};
-use branchline_crdt::replica::{Identity, Input, LocalTransaction, Now, Output, RecordEdit};
+use branchline_crdt::replica::{
+    Identity, Input, LocalTransaction, Now, Opening, Output, RecordEdit,
+};
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{ReadJournal, Row, StoreError};
+use branchline_crdt::verify::verify;
 use branchline_node::storage::journal::JournalOptions;
 use branchline_node::storage::tables::TablesOptions;
 use branchline_node::storage::{OpenReport, Options, Storage};
@@ -86,7 +88,7 @@ impl Warehouse {
             seed: incarnation,
         };
         let now = Now { wall_ms: 0, monotonic_ms: 0 };
-        let replica = Replica::open(storage, identity, None, now, &mut |_| {});
+        let replica = Replica::open(storage, identity, Opening::with(None), now, &mut |_| {});
         let mut replica = replica.map_err(|error| text(&error))?;
         if replica.realms().network().is_none() {
             replica.found(genesis());

@@ -11,9 +11,8 @@ use crate::log::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, T
 use crate::membership::Role;
 use crate::protocol::prepare::{Content, PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
+use crate::replica::Notice;
 use crate::replica::outbox::Outbox;
-use crate::replica::realms::administration::decisions;
-use crate::replica::{Notice, Replica};
 use crate::store::tables::logs::{self, Fate, ForkRow, LogRow};
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
@@ -124,7 +123,7 @@ impl Batch {
     }
 
     /// Judges an entry by its past and its content, and stages it.
-    fn judge_past<S: Store>(
+    pub(in crate::replica) fn judge_past<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -432,44 +431,6 @@ impl Batch {
         self.stage.void_reasons.insert((header.space, author, seq), reason.clone());
         out.notice(Notice::Void { author, seq, reason });
         Fate::Void
-    }
-}
-
-impl<S: Store> Replica<S> {
-    /// Judges one entry and stages it if it is good (or void, which is held as well).
-    pub(in crate::replica) fn accept(
-        &mut self,
-        entry: PreparedEntry,
-        origin: Origin,
-    ) -> Result<Acceptance, StoreError> {
-        let (batch, cx, _) = self.parts();
-        match batch.judge_header(cx, &entry, origin)? {
-            Some(acceptance) => Ok(acceptance),
-            None => self.judge_content(entry, origin),
-        }
-    }
-
-    /// Judges an entry whose header has nothing against it, and stages it.
-    pub(in crate::replica) fn judge_content(
-        &mut self,
-        prepared: PreparedEntry,
-        origin: Origin,
-    ) -> Result<Acceptance, StoreError> {
-        let decisions = match origin {
-            Origin::Peer { .. } => decisions(&prepared.entry, self.payload_format),
-            Origin::Journal => None,
-        };
-        let Some(decisions) = decisions else {
-            let (batch, cx, outbox) = self.parts();
-            return batch.judge_past(cx, outbox, prepared, origin);
-        };
-        if !self.vouch_before(&prepared.entry, decisions)? {
-            return Ok(Acceptance::NotReady);
-        }
-        let (batch, cx, outbox) = self.parts();
-        let acceptance = batch.judge_past(cx, outbox, prepared, origin)?;
-        // Whatever comes next is judged by those who are members afterwards.
-        Ok(if self.commit()? { acceptance } else { Acceptance::NotReady })
     }
 }
 

@@ -3,7 +3,7 @@
 //! times as much to judge as to write, where both sides changed it.
 //!
 //! Nothing here is a verdict. What was found out holds for a record as long as nobody else writes it, and whatever could
-//! not be found out is left to [`Replica::take_change`], which is right about every change, in its own time.
+//! not be found out is left to [`Batch::take_change`], which is right about every change, in its own time.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,6 @@ use crate::ids::EntryHash;
 use crate::log::entry::Entry;
 use crate::protocol::prepare::{PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, Document, ParsedChange, SCHEMA_COLLECTION, Verdict, View};
-use crate::replica::Replica;
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
 
@@ -79,13 +78,24 @@ struct Part<'a> {
     is_few: bool,
 }
 
+/// How far it is known what an entry makes of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) enum Foreseeing {
+    /// As far as it can be found out beforehand.
+    Done,
+    /// There is more to find out.
+    Begun,
+    /// Not at all: what the group holds of the records is to be durable first.
+    BehindGroup,
+}
+
 /// How a step ended.
 enum Step {
     /// There is more to do.
     On,
     /// With this, and the number of operations that it takes.
     Made(Made, usize),
-    /// Whatever is left is for [`Replica::take_change`].
+    /// Whatever is left is for [`Batch::take_change`].
     Left,
 }
 
@@ -172,8 +182,28 @@ impl Batch {
         self.foresight.as_ref().is_some_and(|foresight| foresight.is_of(entry))
     }
 
-    /// Goes on with the entry that was begun, as far as there is `room`. True: there is no more to find out.
-    fn foresee<S: Store>(
+    /// Finds out what an entry makes of its records, as far as there is `room`.
+    pub(in crate::replica) fn foresee<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        prepared: &mut PreparedEntry,
+        room: &mut usize,
+    ) -> Result<Foreseeing, StoreError> {
+        if !self.is_foreseen(&prepared.entry) {
+            let foresight = self.begin_foresight(cx, prepared)?;
+            if foresight.as_ref().is_some_and(|it| self.holds_back(it, prepared)) {
+                return Ok(Foreseeing::BehindGroup);
+            }
+            self.foresight = foresight;
+        }
+        Ok(match self.go_on_foreseeing(cx, prepared, room)? {
+            true => Foreseeing::Done,
+            false => Foreseeing::Begun,
+        })
+    }
+
+    /// Goes on with the entry that was begun. True: there is no more to find out.
+    fn go_on_foreseeing<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         prepared: &mut PreparedEntry,
@@ -377,26 +407,5 @@ impl Batch {
         work.applied += 1;
         work.operations += operations;
         Ok(Step::On)
-    }
-}
-
-impl<S: Store> Replica<S> {
-    /// Finds out what an entry makes of its records, as far as there is `room`. True: there is no more to find out.
-    pub(in crate::replica) fn foresee(
-        &mut self,
-        prepared: &mut PreparedEntry,
-        room: &mut usize,
-    ) -> Result<bool, StoreError> {
-        let (batch, cx, _) = self.parts();
-        if !batch.is_foreseen(&prepared.entry) {
-            let foresight = batch.begin_foresight(cx, prepared)?;
-            // What the group holds of the entry's records is to be durable first.
-            if foresight.as_ref().is_some_and(|it| batch.holds_back(it, prepared)) {
-                self.commit()?;
-            }
-            self.batch.foresight = foresight;
-        }
-        let (batch, cx, _) = self.parts();
-        batch.foresee(cx, prepared, room)
     }
 }

@@ -4,12 +4,15 @@
 //! [`Replica::commit`](super::Replica::commit). Nothing here writes to the store or says anything to anybody but notices.
 
 pub(in crate::replica) mod accept;
+pub(in crate::replica) mod arrival;
+pub(in crate::replica) mod decide;
 pub(in crate::replica) mod events;
 pub(in crate::replica) mod foreign;
 pub(in crate::replica) mod foresight;
 pub(in crate::replica) mod history;
 pub(in crate::replica) mod made;
 pub(in crate::replica) mod rows;
+pub(in crate::replica) mod seal;
 pub(in crate::replica) mod stage;
 pub(in crate::replica) mod vacancy;
 pub(in crate::replica) mod versions;
@@ -28,8 +31,8 @@ use crate::ids::{Author, SiteKey, SpaceId};
 use crate::record::Schema;
 use crate::store::changes::RecentEntries;
 use crate::store::tables::logs::{self, EntryRow};
-use crate::store::tables::records::RecordKey;
-use crate::store::tables::row;
+use crate::store::tables::records::{self, RecordKey};
+use crate::store::tables::{ReadTables, decode_row, row, walk};
 use crate::store::{Store, StoreError};
 
 /// The batch under way, and what is kept of records between batches.
@@ -107,5 +110,41 @@ impl Batch {
             schemas: BTreeMap::new(),
             indexes: Indexes::default(),
         }
+    }
+
+    /// Forgets the group under way, and what is kept of records: the tables are about to be made anew.
+    pub(in crate::replica) fn forget(&mut self) {
+        self.drop_stage();
+        self.foresight = None;
+        self.documents.clear();
+        self.recent.clear();
+        self.unreadable.clear();
+    }
+
+    /// Reads the indexes.
+    pub(in crate::replica) fn load_indexes(
+        &mut self,
+        tables: &impl ReadTables,
+    ) -> Result<(), StoreError> {
+        self.indexes = Indexes::load(tables)?;
+        Ok(())
+    }
+
+    /// Reads which records of these spaces cannot be read here.
+    pub(in crate::replica) fn load_unreadable(
+        &mut self,
+        tables: &impl ReadTables,
+        spaces: &[SpaceId],
+    ) -> Result<(), StoreError> {
+        self.unreadable.clear();
+        for space in spaces {
+            walk(tables, &records::unreadable_of_space(*space), None, |key, value| {
+                if let Some(key) = records::record_of_key(key) {
+                    self.unreadable.insert(key, decode_row("unreadable row", value)?);
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(())
     }
 }

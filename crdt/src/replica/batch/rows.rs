@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::foresight::Foresight;
+use super::seal::Named;
 use super::stage::{Stage, StagedChange, StagedEntry};
 use super::{Batch, Context};
 use crate::events::Firsts;
@@ -12,7 +13,6 @@ use crate::ids::SpaceId;
 use crate::log::entry::EntryId;
 use crate::record::{SCHEMA_COLLECTION, Summary};
 use crate::replica::Notice;
-use crate::replica::commit::Named;
 use crate::replica::outbox::Outbox;
 use crate::store::read;
 use crate::store::tables::logs::{self, ActorRow, EntryRow, Fate};

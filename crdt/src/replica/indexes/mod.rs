@@ -10,7 +10,6 @@ mod round;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Replica;
 use super::batch::rows::marks_of_event;
 use super::status::IndexStatus;
 use crate::events::Firsts;
@@ -235,49 +234,50 @@ fn index_row(space: SpaceId, collection: &str, field: &Field, state: &IndexState
     (indexes::index(space, collection, &field.path), Some(codec::encode(&row)))
 }
 
-impl<S: Store> Replica<S> {
-    /// Whether [`Input::Tick`](super::Input::Tick) has more to do for indexes at once.
-    pub fn is_building_indexes(&self) -> bool {
-        self.batch.indexes.pending().is_some() && !self.store.is_behind()
+impl Indexes {
+    /// Whether there is more to do at once.
+    pub(in crate::replica) fn is_building(&self, store: &impl Store) -> bool {
+        self.pending().is_some() && !store.is_behind()
     }
 
     /// One step towards indexes that are as they are declared.
-    pub(in crate::replica) fn build_indexes(&mut self) -> Result<(), StoreError> {
-        if self.store.is_behind() {
+    pub(in crate::replica) fn build(&mut self, store: &mut impl Store) -> Result<(), StoreError> {
+        if store.is_behind() {
             return Ok(());
         }
-        let Some((space, collection, field, state)) = self.batch.indexes.pending() else {
+        let Some((space, collection, field, state)) = self.pending() else {
             return Ok(());
         };
         match state {
             IndexState::Building { after, records } => {
-                self.add_to_index(space, &collection, &field, after, records)
+                self.add_to(store, space, &collection, &field, after, records)
             }
-            IndexState::Dropping => self.drop_from_index(space, &collection, &field),
+            IndexState::Dropping => self.drop_from(store, space, &collection, &field),
             IndexState::Ready => Ok(()),
         }
     }
 
-    fn add_to_index(
+    fn add_to(
         &mut self,
+        store: &mut impl Store,
         space: SpaceId,
         collection: &str,
         field: &Field,
         after: Option<Vec<u8>>,
         records: u64,
     ) -> Result<(), StoreError> {
-        let round = self.batch.indexes.round.take().filter(|it| it.is_of(space, collection, field));
-        let events = self.batch.indexes.events.get(&space);
+        let round = self.round.take().filter(|it| it.is_of(space, collection, field));
+        let events = self.events.get(&space);
         let is_of_events = events.is_some_and(|events| events.contains(collection));
         let new = || Round::new(space, collection, field, after, is_of_events);
         let mut round = round.unwrap_or_else(new);
-        let is_gathered = round.gather(&self.store, STEP_ROWS)?;
+        let is_gathered = round.gather(store, STEP_ROWS)?;
         let changed = round.take_changed();
         if !changed.is_empty() {
-            self.show_as_events(space, collection, field, changed)?;
+            show_as_events(store, space, collection, field, changed)?;
         }
         if !is_gathered {
-            self.batch.indexes.round = Some(round);
+            self.round = Some(round);
             return Ok(());
         }
         let prefix = indexes::entries(space, collection, &field.path);
@@ -290,67 +290,68 @@ impl<S: Store> Replica<S> {
             false => IndexState::Building { after: round.after().cloned(), records },
         };
         rows.push(index_row(space, collection, field, &state));
-        self.store.apply(rows, None)?;
-        for (known, known_state) in self.batch.indexes.of_mut(space, collection) {
+        store.apply(rows, None)?;
+        for (known, known_state) in self.of_mut(space, collection) {
             if known == field {
                 *known_state = state.clone();
             }
         }
-        self.batch.indexes.round = (!round.is_over()).then_some(round);
+        self.round = (!round.is_over()).then_some(round);
         Ok(())
     }
 
-    /// Gives events that were changed before their collection became one of events the rows of such events, and the row
-    /// of the index that is being built.
-    fn show_as_events(
+    fn drop_from(
         &mut self,
-        space: SpaceId,
-        collection: &str,
-        field: &Field,
-        ids: Vec<String>,
-    ) -> Result<(), StoreError> {
-        let mut rows: Vec<RowWrite> = Vec::new();
-        let mut totals = read::collection(&self.store, space, collection)?;
-        for id in ids {
-            let key = RecordKey { space, collection: collection.to_owned(), id };
-            let Some(stored) = self.store.get(&key.record())? else { continue };
-            let stored = RecordRow::decode(&stored)?;
-            let event = match Firsts::stored(&self.store, &key, Some(&stored)) {
-                Ok(event) => event,
-                // It is shown as it is until the journal is mended and the tables are made anew.
-                Err(StoreError::Damaged { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let was_deleted = stored.view()?.deleted;
-            let first = event.saved();
-            let row = RecordRow { first: first.as_deref(), ..stored };
-            let view = row.view()?;
-            totals.move_one(was_deleted, view.deleted);
-            let entry = |fields| indexes::entry(space, collection, field, &key.id, fields);
-            rows.extend(view.live_fields().map(entry).map(|entry| (entry, Some(Vec::new()))));
-            rows.push((key.record(), Some(row.encode())));
-            rows.extend(marks_of_event(&key, &event));
-        }
-        rows.push((records::collection(space, collection), Some(codec::encode(&totals))));
-        self.store.apply(rows, None)
-    }
-
-    fn drop_from_index(
-        &mut self,
+        store: &mut impl Store,
         space: SpaceId,
         collection: &str,
         field: &Field,
     ) -> Result<(), StoreError> {
         let prefix = indexes::entries(space, collection, &field.path);
-        let found = self.store.scan(&prefix, None, STEP_ROWS)?;
+        let found = store.scan(&prefix, None, STEP_ROWS)?;
         let is_last = found.len() < STEP_ROWS;
         let mut rows: Vec<RowWrite> = found.into_iter().map(|(key, _)| (key, None)).collect();
         if is_last {
             rows.push((indexes::index(space, collection, &field.path), None));
-            self.batch.indexes.of_mut(space, collection).retain(|(known, _)| known != field);
-            let schema = read::schema(&self.store, space, collection)?;
-            self.batch.indexes.declare(space, collection, schema.as_ref(), &mut rows);
+            self.of_mut(space, collection).retain(|(known, _)| known != field);
+            let schema = read::schema(store, space, collection)?;
+            self.declare(space, collection, schema.as_ref(), &mut rows);
         }
-        self.store.apply(rows, None)
+        store.apply(rows, None)
     }
+}
+
+/// Gives events that were changed before their collection became one of events the rows of such events, and the row
+/// of the index that is being built.
+fn show_as_events(
+    store: &mut impl Store,
+    space: SpaceId,
+    collection: &str,
+    field: &Field,
+    ids: Vec<String>,
+) -> Result<(), StoreError> {
+    let mut rows: Vec<RowWrite> = Vec::new();
+    let mut totals = read::collection(store, space, collection)?;
+    for id in ids {
+        let key = RecordKey { space, collection: collection.to_owned(), id };
+        let Some(stored) = store.get(&key.record())? else { continue };
+        let stored = RecordRow::decode(&stored)?;
+        let event = match Firsts::stored(store, &key, Some(&stored)) {
+            Ok(event) => event,
+            // It is shown as it is until the journal is mended and the tables are made anew.
+            Err(StoreError::Damaged { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let was_deleted = stored.view()?.deleted;
+        let first = event.saved();
+        let row = RecordRow { first: first.as_deref(), ..stored };
+        let view = row.view()?;
+        totals.move_one(was_deleted, view.deleted);
+        let entry = |fields| indexes::entry(space, collection, field, &key.id, fields);
+        rows.extend(view.live_fields().map(entry).map(|entry| (entry, Some(Vec::new()))));
+        rows.push((key.record(), Some(row.encode())));
+        rows.extend(marks_of_event(&key, &event));
+    }
+    rows.push((records::collection(space, collection), Some(codec::encode(&totals))));
+    store.apply(rows, None)
 }

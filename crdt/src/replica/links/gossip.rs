@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::Links;
-use crate::format::codec;
-use crate::ids::{Author, SiteId, SpaceId};
+use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::{Entry, Tip};
 use crate::protocol::prepare::PreparedEntry;
 use crate::protocol::{GOSSIP_BYTES_MAX, Gossip};
-use crate::replica::batch::Context;
 use crate::replica::batch::accept::{Acceptance, Refusal};
-use crate::replica::batch::stage::{After, StagedEntry};
+use crate::replica::batch::arrival::{Arrival, Waiting};
+use crate::replica::batch::stage::StagedEntry;
+use crate::replica::batch::{Batch, Context};
 use crate::replica::outbox::Outbox;
-use crate::replica::{Notice, Output, Replica, Validation};
+use crate::replica::{Notice, Output, Validation};
 use crate::store::{Store, StoreError};
 
 /// Announcements that wait for their entry before they are handed on; gossipsub itself forgets them in seconds.
@@ -25,6 +25,17 @@ pub(in crate::replica) struct Announced {
 }
 
 impl Announced {
+    /// Lets one wait. Returns the message that is not waited for any more.
+    fn wait(&mut self, space: SpaceId, tip: &Tip, token: u64) -> Option<u64> {
+        let waiting = &mut self.waiting;
+        let mut forgotten = waiting.insert((space, tip.author), (tip.seq, token));
+        if waiting.len() > WAITING_MAX {
+            let oldest = waiting.iter().min_by_key(|(_, (_, token))| *token).map(|(log, _)| *log);
+            forgotten = oldest.and_then(|log| waiting.remove(&log));
+        }
+        forgotten.map(|(_, token)| token)
+    }
+
     /// How many wait.
     pub(in crate::replica) fn count(&self) -> usize {
         self.waiting.len()
@@ -78,113 +89,122 @@ impl Links {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Takes in a gossip message.
-    pub(in crate::replica) fn gossip(
-        &mut self,
-        from: SiteId,
-        token: u64,
-        data: &[u8],
-    ) -> Result<(), StoreError> {
-        let verdict = match codec::decode("gossip message", data) {
-            Ok(gossip) => self.take_gossip(from, Some(token), gossip)?,
-            Err(error) => {
-                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
-                Some(Validation::Reject)
-            }
-        };
-        if let Some(verdict) = verdict {
-            self.batch.stage.after.push(After::Say(Output::Validate { token, verdict }));
-        }
-        Ok(())
-    }
+/// How a site hears what became of what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) enum Reply {
+    /// It was gossip: with a verdict, once there is one.
+    Validate(u64),
+    /// It was said to this site alone: at once.
+    Respond(u64),
+}
 
-    /// Takes in what is gossiped, or told to this site alone (without a token). `None`: an entry is awaited.
-    pub(in crate::replica) fn take_gossip(
-        &mut self,
+impl<S: Store> Context<'_, S> {
+    /// The entry of a message, or what to say of the message.
+    pub(in crate::replica) fn gossiped_entry(
+        &self,
+        out: &mut Outbox,
         from: SiteId,
-        token: Option<u64>,
-        gossip: Gossip,
-    ) -> Result<Option<Validation>, StoreError> {
-        match gossip {
-            Gossip::Entry(bytes) => self.gossiped_entry(from, token, &bytes).map(Some),
-            Gossip::Announce { space, tip } => self.announced_entry(from, token, space, &tip),
-            Gossip::Receipt(receipt) => Ok(Some(self.take_receipt(receipt, true))),
-            Gossip::News(space) => {
-                self.pull(from, space);
-                Ok(Some(Validation::Ignore))
-            }
-        }
-    }
-
-    fn gossiped_entry(
-        &mut self,
-        from: SiteId,
-        token: Option<u64>,
+        reply: Reply,
         bytes: &[u8],
-    ) -> Result<Validation, StoreError> {
-        let entry = match Entry::decode(bytes) {
-            Ok(entry) => entry,
-            Err(error) => {
-                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok(Validation::Reject);
-            }
+    ) -> Result<Arrival, Validation> {
+        let mut refuse = |reason: String| {
+            out.notice(Notice::Refused { from, reason });
+            Validation::Reject
         };
+        let entry = Entry::decode(bytes).map_err(|error| refuse(error.to_string()))?;
         let realm = entry.header.realm;
-        if token.is_some() && !self.realms.is_network(realm) {
+        if matches!(reply, Reply::Validate(_)) && !self.realms.is_network(realm) {
             // Nothing of a private space is handed on to everybody.
-            self.outbox.notice(Notice::Refused { from, reason: Refusal::Network.to_string() });
-            return Ok(Validation::Reject);
+            return Err(refuse(Refusal::Network.to_string()));
         }
-        let by_gossip = token.is_some();
-        Ok(match self.take_entry(from, PreparedEntry::unread(entry), by_gossip)? {
+        let entry = PreparedEntry::unread(entry);
+        Ok(Arrival::new(entry, Waiting::Message { from, reply, realm }))
+    }
+}
+
+impl Links {
+    /// An entry that came by a message was judged.
+    pub(in crate::replica) fn judged_message<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        realm: RealmId,
+        acceptance: &Acceptance,
+    ) -> Validation {
+        match acceptance {
             Acceptance::Staged | Acceptance::Repeat => Validation::Accept,
             Acceptance::NotReady => {
-                self.pull(from, realm.membership_space());
-                self.pull(from, realm.main_space());
+                self.pull_realm(cx, out, from, realm);
                 Validation::Ignore
             }
             Acceptance::Fork { .. } => Validation::Ignore,
             Acceptance::Refused(_) => Validation::Reject,
-        })
+        }
     }
 
-    /// `None` while the entry is awaited: the announcement is handed on once it is held here, so that whoever hears
-    /// of it from this site can pull it from this site.
-    fn announced_entry(
+    /// An entry is announced. `None` while it is awaited: the announcement is handed on once it is held here, so that
+    /// those who hear of it from this site can pull it from this site.
+    pub(in crate::replica) fn announced_entry<S: Store>(
         &mut self,
-        from: SiteId,
-        token: Option<u64>,
-        space: SpaceId,
-        tip: &Tip,
+        cx: Context<'_, S>,
+        batch: &Batch,
+        out: &mut Outbox,
+        (from, reply): (SiteId, Reply),
+        (space, tip): (SpaceId, &Tip),
     ) -> Result<Option<Validation>, StoreError> {
-        let realm = self
-            .realms
-            .realm_of(space)
-            .filter(|realm| token.is_none() || self.realms.is_network(*realm));
+        let is_gossip = matches!(reply, Reply::Validate(_));
+        let realm = cx.realms.realm_of(space);
+        let realm = realm.filter(|realm| !is_gossip || cx.realms.is_network(*realm));
         let Some(realm) = realm else { return Ok(Some(Validation::Ignore)) };
-        if self.batch.held_hash(self.context(), space, tip.author, tip.seq)?.is_some() {
+        if batch.held_hash(cx, space, tip.author, tip.seq)?.is_some() {
             return Ok(Some(Validation::Accept));
         }
-        if self
-            .realms
-            .members_of(realm)
-            .is_none_or(|members| members.get(&tip.author.site).is_none())
-        {
+        let members = cx.realms.members_of(realm);
+        if members.is_none_or(|members| members.get(&tip.author.site).is_none()) {
             return Ok(Some(Validation::Ignore));
         }
-        self.pull(from, space);
-        let Some(token) = token else { return Ok(None) };
-        let waiting = &mut self.links.announced.waiting;
-        let mut forgotten = waiting.insert((space, tip.author), (tip.seq, token));
-        if waiting.len() > WAITING_MAX {
-            let oldest = waiting.iter().min_by_key(|(_, (_, token))| *token).map(|(log, _)| *log);
-            forgotten = oldest.and_then(|log| waiting.remove(&log));
-        }
-        if let Some((_, token)) = forgotten {
-            let verdict = Validation::Ignore;
-            self.outbox.push(Output::Validate { token, verdict });
+        self.pull(cx, out, from, space);
+        let Reply::Validate(token) = reply else { return Ok(None) };
+        if let Some(token) = self.announced.wait(space, tip, token) {
+            out.push(Output::Validate { token, verdict: Validation::Ignore });
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{EntryHash, Incarnation};
+
+    fn tip(number: u64, seq: u64) -> Tip {
+        let mut site = [0; 32];
+        site[..8].copy_from_slice(&number.to_le_bytes());
+        let author = Author { site: SiteId(site), incarnation: Incarnation([0; 8]) };
+        Tip { author, seq, hash: EntryHash([1; 32]) }
+    }
+
+    const SPACE: SpaceId = SpaceId([1; 16]);
+
+    #[test]
+    fn of_one_log_the_last_announcement_waits() {
+        let mut announced = Announced::default();
+        assert_eq!(announced.wait(SPACE, &tip(1, 1), 10), None);
+        assert_eq!(announced.wait(SPACE, &tip(1, 2), 11), Some(10));
+        assert_eq!(announced.wait(SPACE, &tip(2, 1), 12), None);
+        assert_eq!(announced.count(), 2);
+    }
+
+    #[test]
+    fn beyond_the_bound_the_oldest_announcement_is_given_up() {
+        let mut announced = Announced::default();
+        for number in 0..WAITING_MAX as u64 {
+            // Later logs are announced by earlier messages.
+            let token = WAITING_MAX as u64 - number;
+            assert_eq!(announced.wait(SPACE, &tip(number, 1), token), None);
+        }
+        assert_eq!(announced.wait(SPACE, &tip(5_000, 1), 9_000), Some(1));
+        assert_eq!(announced.count(), WAITING_MAX);
     }
 }

@@ -8,16 +8,17 @@ use super::peer::{Answered, Judged, Next};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::entry::Tip;
 use crate::protocol::prepare::{Prepared, PreparedEntry};
+use crate::replica::Notice;
+use crate::replica::batch::Context;
 use crate::replica::batch::accept::Acceptance;
 use crate::replica::batch::stage::After;
-use crate::replica::merge::MergePiece;
-use crate::replica::{Notice, Now, Replica};
-use crate::store::{Store, StoreError};
+use crate::replica::outbox::Outbox;
+use crate::store::Store;
 
 /// What one step may take, in microseconds, about: writers wait for it.
-const STEP_COST: usize = 5_000;
+pub(in crate::replica) const STEP_COST: usize = 5_000;
 /// What it takes to take in a change of which it is known what it comes to, in microseconds, about.
-const CHANGE_COST: usize = 3;
+pub(in crate::replica) const CHANGE_COST: usize = 3;
 
 /// An answer whose entries are being taken in.
 pub(in crate::replica) struct Taking {
@@ -50,30 +51,17 @@ impl Links {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Takes in the entries of an answer at once.
-    pub(in crate::replica) fn take_prepared(
-        &mut self,
-        prepared: Prepared,
-    ) -> Result<(), StoreError> {
-        self.begin_taking(prepared);
-        while self.is_taking() {
-            self.go_on_taking(self.now)?;
-        }
-        Ok(())
-    }
-
-    /// Begins to take in the entries of an answer, as [`Input::Prepared`](crate::replica::Input::Prepared) does at once. For a
-    /// caller who has others to serve meanwhile: [`Replica::go_on_taking`] then does it in steps.
-    pub fn begin_taking(&mut self, prepared: Prepared) {
+impl Links {
+    /// Begins to take in the entries of an answer, if it is still awaited.
+    pub(in crate::replica) fn begin_taking(&mut self, out: &mut Outbox, prepared: Prepared) {
         let Prepared { from, id, entries } = prepared;
-        if !self.links.peers.get(&from).is_some_and(|peer| peer.awaits(id)) {
+        if !self.peers.get(&from).is_some_and(|peer| peer.awaits(id)) {
             return;
         }
         let mut judged = Judged::default();
         let entries = entries.unwrap_or_else(|error| {
             judged.refused = true;
-            self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
+            out.notice(Notice::Refused { from, reason: error.to_string() });
             Vec::new()
         });
         let (entries, repeated) = (entries.into(), BTreeMap::new());
@@ -81,101 +69,76 @@ impl<S: Store> Replica<S> {
     }
 
     /// Whether the entries of answers are yet to be taken in.
-    pub fn is_taking(&self) -> bool {
+    pub(in crate::replica) fn is_taking(&self) -> bool {
         !self.taking.is_empty()
     }
 
-    /// Takes one step, of a few milliseconds. What it accepts waits for [`Replica::commit`], as inputs do.
-    pub fn go_on_taking(&mut self, now: Now) -> Result<(), StoreError> {
-        self.now = now;
-        let mut room = STEP_COST;
-        while room > 0
-            && let Some(mut taking) = self.taking.pop_front()
-        {
-            let Some(mut entry) = taking.entries.pop_front() else {
-                self.end_taking(taking)?;
-                continue;
-            };
-            if self.foresee(&mut entry, &mut room)? {
-                room = room.saturating_sub(CHANGE_COST * (1 + entry.changes().len()));
-                self.take_next(&mut taking, entry)?;
-                self.batch.foresight = None;
-            } else {
-                taking.entries.push_front(entry);
-            }
-            self.taking.push_front(taking);
-            self.commit_if_large()?;
-        }
-        Ok(())
+    /// The next entry that is to be taken in, and who sent it; `None` at the end of an answer.
+    pub(in crate::replica) fn next_entry(&mut self) -> Option<(SiteId, PreparedEntry)> {
+        let taking = self.taking.front_mut()?;
+        Some((taking.from, taking.entries.pop_front()?))
     }
 
-    /// Forgets the entries that were read for their changes, unless they are wanted again soon.
-    pub(in crate::replica) fn forget_recent(&mut self) {
-        if !self.is_taking() {
-            self.batch.recent.clear();
+    /// Puts an entry back: it is not all found out what it comes to.
+    pub(in crate::replica) fn put_back(&mut self, entry: PreparedEntry) {
+        if let Some(taking) = self.taking.front_mut() {
+            taking.entries.push_front(entry);
         }
     }
 
-    /// Finds out what the first entry of a piece makes of its records, in one step. True: there is no more to find out,
-    /// and [`Replica::merge`] is quick then, if the piece has no other.
-    pub fn foresee_merge(&mut self, piece: &mut MergePiece, now: Now) -> Result<bool, StoreError> {
-        self.now = now;
-        let MergePiece::Entries(Prepared { entries: Ok(entries), .. }) = piece else {
-            return Ok(true);
+    /// An entry of the answer that is being taken in was judged.
+    pub(in crate::replica) fn judged_entry(&mut self, tip: &Tip, acceptance: &Acceptance) {
+        let Some(Taking { from, entries, judged, repeated, .. }) = self.taking.front_mut() else {
+            return;
         };
-        let Some(entry) = entries.first_mut() else { return Ok(true) };
-        let mut room = STEP_COST;
-        self.foresee(entry, &mut room)
-    }
-
-    fn take_next(&mut self, taking: &mut Taking, entry: PreparedEntry) -> Result<(), StoreError> {
-        let Taking { from, judged, repeated, .. } = taking;
-        let Tip { author, seq, .. } = entry.entry.tip();
-        match self.take_entry(*from, entry, false)? {
+        match acceptance {
             Acceptance::Staged => {
                 judged.progress = true;
-                self.links.exchange(*from, |exchange| exchange.pulled += 1);
+                let from = *from;
+                self.exchange(from, |exchange| exchange.pulled += 1);
             }
             Acceptance::NotReady => judged.not_ready = true,
             Acceptance::Repeat => {
-                repeated.insert(author, seq);
+                repeated.insert(tip.author, tip.seq);
             }
             Acceptance::Fork { .. } => judged.refused = true,
             // What follows is of the same hand.
             Acceptance::Refused(_) => {
                 judged.refused = true;
-                taking.entries.clear();
+                entries.clear();
             }
         }
-        Ok(())
     }
 
-    fn end_taking(&mut self, taking: Taking) -> Result<(), StoreError> {
-        let Taking { from, id, mut judged, mut repeated, .. } = taking;
-        let answered = self.links.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
-        let Some((space, Answered { request, is_cut })) = answered else { return Ok(()) };
+    /// An answer is taken in, and pulling goes on. Returns what is to be done once the group is durable.
+    pub(in crate::replica) fn end_taking<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+    ) -> Option<After> {
+        let Taking { from, id, mut judged, mut repeated, .. } = self.taking.pop_front()?;
+        let answered = self.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
+        let (space, Answered { request, is_cut }) = answered?;
         // What came from elsewhere meanwhile says nothing of the peer.
         repeated.retain(|author, seq| request.held.get(author).is_some_and(|held| *seq <= *held));
-        judged.progress |= self.links.note_checked(from, space, repeated);
-        let state = self.links.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
-        let Some(state) = state else { return Ok(()) };
+        judged.progress |= self.note_checked(from, space, repeated);
+        let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space))?;
         match state.taken(is_cut, judged) {
             Next::Wait => {
-                let (links, cx, _, out) = self.sync();
-                links.pull_ahead(cx, out, from, space);
+                self.pull_ahead(cx, out, from, space);
+                None
             }
-            Next::More => self.batch.stage.after.push(After::PullMore { from, space }),
+            Next::More => Some(After::PullMore { from, space }),
             Next::Retry => {
-                let (links, cx, ..) = self.sync();
-                links.retry_pull(cx, from, space);
+                self.retry_pull(cx, from, space);
+                None
             }
             Next::Done => {
-                self.links.exchange(from, |exchange| {
+                self.exchange(from, |exchange| {
                     *exchange.pulls_ended.entry(space).or_insert(0) += 1
                 });
-                self.pull_again_if_asked(from, space);
+                self.pull_again_if_asked(from, space)
             }
         }
-        Ok(())
     }
 }

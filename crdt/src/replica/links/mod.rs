@@ -11,11 +11,13 @@ pub(in crate::replica) mod serve;
 pub(in crate::replica) mod sync;
 pub(in crate::replica) mod timers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use self::copies::Lives;
 use self::gossip::Announced;
+use self::intake::Taking;
 use self::peer::Peer;
+use self::receipts::HeardReceipts;
 use self::repair::Losses;
 use self::timers::{Random, Timers};
 use crate::ids::SiteId;
@@ -27,6 +29,9 @@ pub(in crate::replica) struct Links {
     /// What is asked of peers because it is damaged here.
     pub(in crate::replica) losses: Losses,
     pub(in crate::replica) announced: Announced,
+    /// Answers whose entries are being taken in.
+    taking: VecDeque<Taking>,
+    pub(in crate::replica) heard: HeardReceipts,
     pub(in crate::replica) timers: Timers,
     pub(in crate::replica) random: Random,
     pub(in crate::replica) request_count: u64,
@@ -42,10 +47,17 @@ impl Links {
             lives: Lives::default(),
             losses: Losses::default(),
             announced: Announced::default(),
+            taking: VecDeque::new(),
+            heard: HeardReceipts::default(),
             timers: Timers::default(),
             random: Random::new(seed),
             request_count: 0,
             is_unwritable: false,
         }
+    }
+
+    /// Whether a member is connected.
+    pub(in crate::replica) fn is_up(&self, site: &SiteId) -> bool {
+        self.peers.contains_key(site)
     }
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Links;
 use crate::format::codec;
-use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::ids::{RealmId, SiteId, SiteKey, SpaceId};
 use crate::log::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
-use crate::protocol::{Gossip, count_fitting};
+use crate::protocol::count_fitting;
 use crate::replica::batch::Context;
-use crate::replica::{Replica, Validation};
+use crate::replica::realms::Realms;
+use crate::replica::{Now, Validation};
 use crate::store::tables::{ReadTables, decode_row, logs, walk};
-use crate::store::{Store, StoreError};
+use crate::store::{RowWrite, Store, StoreError};
 
 /// A receipt follows what it tells of by this much, so that a burst of writes makes one.
 const RECEIPT_DELAY_MS: u64 = 500;
@@ -116,8 +117,13 @@ impl Links {
         self.timers.receipt_ms = Some(cx.now.monotonic_ms + delay_ms);
     }
 
+    /// Whether receipts are due by now; they are then taken as issued.
+    pub(in crate::replica) fn take_due_receipts(&mut self, now: Now) -> bool {
+        self.timers.receipt_ms.take_if(|at| *at <= now.monotonic_ms).is_some()
+    }
+
     /// What others may rely on: of a log that has lost an entry, only what comes before it.
-    fn held_durably<S: Store>(
+    pub(in crate::replica) fn held_durably<S: Store>(
         &self,
         cx: Context<'_, S>,
         space: SpaceId,
@@ -149,25 +155,13 @@ impl Links {
     }
 }
 
-impl<S: Store> Replica<S> {
-    pub(in crate::replica) fn take_receipts(&mut self, receipts: Vec<Receipt>) {
-        for receipt in receipts {
-            self.take_receipt(receipt, false);
-        }
-    }
-
-    /// Keeps a receipt if it is its site's latest. `is_live`: it came by gossip.
-    pub(in crate::replica) fn take_receipt(
-        &mut self,
-        receipt: Receipt,
-        is_live: bool,
-    ) -> Validation {
-        let realm = self.realms.realm_of(receipt.space).filter(|realm| *realm == receipt.realm);
-        let members = realm.and_then(|realm| self.realms.members_of(realm));
+impl Realms {
+    /// Keeps a receipt if it is its site's latest; it is saved with this site's own.
+    pub(in crate::replica) fn take_receipt(&mut self, receipt: Receipt) -> Validation {
+        let realm = self.realm_of(receipt.space).filter(|realm| *realm == receipt.realm);
+        let members = realm.and_then(|realm| self.members_of(realm));
         let is_member = members.is_some_and(|members| members.get(&receipt.site).is_some());
-        let Some(receipts) = self.realms.receipts_mut(receipt.space) else {
-            return Validation::Ignore;
-        };
+        let Some(receipts) = self.receipts_mut(receipt.space) else { return Validation::Ignore };
         let known = receipts.by_site.get(&receipt.site).map_or(0, |known| known.number);
         if !is_member || receipt.number <= known {
             return Validation::Ignore;
@@ -175,57 +169,64 @@ impl<S: Store> Replica<S> {
         if !receipt.is_signed() {
             return Validation::Reject;
         }
-        let (site, heard) = (receipt.site, HeardReceipt { time_ms: receipt.time_ms, is_live });
         receipts.keep(receipt);
-        self.receipt_count += 1;
-        if is_live {
-            self.heard_receipts.insert(site, heard);
-        } else {
-            self.heard_receipts.entry(site).or_insert(heard);
-        }
-        // Receipts are saved with this site's own.
-        let (links, cx, ..) = self.sync();
-        links.receipts_are_due(cx);
         Validation::Accept
     }
 
-    /// Issues this site's receipt if what it holds has changed, and saves what others issued.
-    pub(in crate::replica) fn issue_receipts(&mut self) -> Result<(), StoreError> {
-        if self.links.timers.receipt_ms.is_none_or(|at| at > self.now.monotonic_ms) {
-            return Ok(());
-        }
-        self.links.timers.receipt_ms = None;
-        let mut rows = Vec::new();
-        for realm in self.realms.joined() {
-            let space = realm.main_space();
-            self.issue_receipt(realm, space)?;
-            let Some(receipts) = self.realms.receipts_mut(space) else { continue };
-            let unsaved = std::mem::take(&mut receipts.unsaved);
-            rows.extend(unsaved.into_iter().filter_map(|site| {
-                let receipt = receipts.by_site.get(&site)?;
-                Some((logs::receipt(space, site), Some(codec::encode(receipt))))
-            }));
-        }
-        if rows.is_empty() { Ok(()) } else { self.store.apply(rows, None) }
-    }
-
-    fn issue_receipt(&mut self, realm: RealmId, space: SpaceId) -> Result<(), StoreError> {
-        let site = self.site();
-        if self.realms.members_of(realm).is_none_or(|members| members.get(&site).is_none()) {
-            return Ok(());
-        }
-        let held = self.links.held_durably(self.context(), space)?;
-        let Some(receipts) = self.realms.receipts_mut(space) else { return Ok(()) };
+    /// This site's next receipt of a realm's records, if it is in that realm and holds something else than it said last.
+    pub(in crate::replica) fn next_receipt(
+        &mut self,
+        realm: RealmId,
+        held: Held,
+        key: &SiteKey,
+        now: Now,
+    ) -> Option<Receipt> {
+        let (site, space) = (key.site(), realm.main_space());
+        self.members_of(realm)?.get(&site)?;
+        let receipts = self.receipts_mut(space)?;
         let last = receipts.by_site.get(&site);
         if last.is_some_and(|last| last.held == held) {
-            return Ok(());
+            return None;
         }
         let number = last.map_or(1, |last| last.number + 1);
-        let key = &self.identity.key;
-        let receipt = Receipt::sign(realm, space, number, held, self.now.wall_ms, key);
+        let receipt = Receipt::sign(realm, space, number, held, now.wall_ms, key);
         receipts.keep(receipt.clone());
-        let (links, cx, _, out) = self.sync();
-        links.inform(cx, out, space, &Gossip::Receipt(receipt));
-        Ok(())
+        Some(receipt)
+    }
+
+    /// The rows of the receipts of a space that are not in the tables yet.
+    pub(in crate::replica) fn unsaved_receipts(&mut self, space: SpaceId) -> Vec<RowWrite> {
+        let Some(receipts) = self.receipts_mut(space) else { return Vec::new() };
+        let unsaved = std::mem::take(&mut receipts.unsaved);
+        let row = |site| {
+            let receipt = receipts.by_site.get(&site)?;
+            Some((logs::receipt(space, site), Some(codec::encode(receipt))))
+        };
+        unsaved.into_iter().filter_map(row).collect()
+    }
+}
+
+/// The receipts that were taken in.
+#[derive(Debug, Default)]
+pub(in crate::replica) struct HeardReceipts {
+    /// How many since the start.
+    pub(in crate::replica) count: u64,
+    by_site: BTreeMap<SiteId, HeardReceipt>,
+}
+
+impl HeardReceipts {
+    /// Takes note of one. Where several came of a site, one that came by gossip counts.
+    pub(in crate::replica) fn note(&mut self, site: SiteId, heard: HeardReceipt) {
+        self.count += 1;
+        if heard.is_live {
+            self.by_site.insert(site, heard);
+        } else {
+            self.by_site.entry(site).or_insert(heard);
+        }
+    }
+
+    /// Those that were taken in since this was last asked.
+    pub(in crate::replica) fn take(&mut self) -> BTreeMap<SiteId, HeardReceipt> {
+        std::mem::take(&mut self.by_site)
     }
 }

@@ -10,13 +10,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Links;
 use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SiteId, SpaceId};
 use crate::log::entry::{Entry, Header, Tip};
 use crate::protocol::{ANSWER_BYTES_MAX, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries};
+use crate::replica::Notice;
 use crate::replica::batch::Context;
-use crate::replica::{Notice, Replica};
+use crate::replica::outbox::Outbox;
+use crate::replica::realms::Realms;
 use crate::store::tables::logs::{self, EntryRow};
 use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, Store, StoreError};
@@ -73,6 +76,27 @@ impl Losses {
         if self.entries.len() > LOST_ASKED_MAX {
             self.entries.pop_last();
         }
+    }
+
+    /// Finds those of a space.
+    fn find_in(
+        &mut self,
+        store: &impl Store,
+        space: SpaceId,
+        holes: &Holes,
+        claimed: &mut BTreeSet<Position>,
+    ) -> Result<(), StoreError> {
+        walk(store, &logs::entries_of_space(space), None, |key, value| {
+            let EntryRow { position, hash, fate: _ } = decode_row("entry row", value)?;
+            let position = Position(position);
+            let hole = holes.range(..=position).next_back();
+            let inside = hole.is_some_and(|(_, end)| end.is_none_or(|end| position < end));
+            if let (true, Some((author, seq))) = (inside, logs::entry_of_key(key)) {
+                self.add(position, Lost { space, author, seq, hash });
+                claimed.insert(position);
+            }
+            Ok(true)
+        })
     }
 }
 
@@ -149,134 +173,119 @@ impl<S: Store> Context<'_, S> {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl Links {
     /// Whether the damage is not the one that was known.
-    pub(in crate::replica) fn has_new_damage(&self) -> bool {
-        self.store.damaged() != self.links.losses.damaged
+    pub(in crate::replica) fn has_new_damage(&self, store: &impl Store) -> bool {
+        store.damaged() != self.losses.damaged
     }
 
     /// Finds out what is lost, where there is new damage.
-    pub(in crate::replica) fn find_losses(&mut self) -> Result<(), StoreError> {
-        if !self.has_new_damage() {
+    pub(in crate::replica) fn find_losses(
+        &mut self,
+        store: &mut impl Store,
+        realms: &Realms,
+        out: &mut Outbox,
+    ) -> Result<(), StoreError> {
+        if !self.has_new_damage(store) {
             return Ok(());
         }
-        let known = std::mem::take(&mut self.links.losses);
-        let holes = self.holes()?;
+        let mut found = Losses::default();
+        let holes = holes(store)?;
         let mut claimed = BTreeSet::new();
-        for space in self.realms.spaces() {
-            self.find_losses_in(space, &holes, &mut claimed)?;
+        if !holes.is_empty() {
+            for space in realms.spaces() {
+                found.find_in(store, space, &holes, &mut claimed)?;
+            }
         }
         if holes.keys().any(|hole| !claimed.contains(hole)) {
-            self.keep_founding(holes.keys().filter(|hole| !claimed.contains(hole)))?;
+            let unclaimed = holes.keys().filter(|hole| !claimed.contains(hole));
+            keep_founding(store, realms, unclaimed)?;
         }
-        self.links.losses.damaged = self.store.damaged();
-        for ((space, author), (_, seq)) in self.links.losses.logs.clone() {
-            if known.first(space, author) != Some(seq) {
-                self.outbox.notice(Notice::EntryLost { author, seq });
+        found.damaged = store.damaged();
+        for ((space, author), (_, seq)) in &found.logs {
+            if self.losses.first(*space, *author) != Some(*seq) {
+                out.notice(Notice::EntryLost { author: *author, seq: *seq });
             }
         }
-        Ok(())
-    }
-
-    /// Each damaged stretch with the place of the next sound frame.
-    fn holes(&self) -> Result<Holes, StoreError> {
-        let mut holes = Holes::new();
-        for from in self.store.damaged() {
-            let next = self.store.scan_journal(Some(from), 1)?;
-            holes.insert(from, next.first().map(|(position, _)| *position));
-        }
-        Ok(holes)
-    }
-
-    fn find_losses_in(
-        &mut self,
-        space: SpaceId,
-        holes: &Holes,
-        claimed: &mut BTreeSet<Position>,
-    ) -> Result<(), StoreError> {
-        if holes.is_empty() {
-            return Ok(());
-        }
-        let losses = &mut self.links.losses;
-        walk(&self.store, &logs::entries_of_space(space), None, |key, value| {
-            let EntryRow { position, hash, fate: _ } = decode_row("entry row", value)?;
-            let position = Position(position);
-            let hole = holes.range(..=position).next_back();
-            let inside = hole.is_some_and(|(_, end)| end.is_none_or(|end| position < end));
-            if let (true, Some((author, seq))) = (inside, logs::entry_of_key(key)) {
-                losses.add(position, Lost { space, author, seq, hash });
-                claimed.insert(position);
-            }
-            Ok(true)
-        })
-    }
-
-    /// The tables hold the genesis document and the proofs of forks too: where the journal has lost them, they go
-    /// back into the holes that no entry lay in, or else to the journal's end.
-    fn keep_founding<'a>(
-        &mut self,
-        holes: impl Iterator<Item = &'a Position> + Clone,
-    ) -> Result<(), StoreError> {
-        let mut missing: BTreeSet<Vec<u8>> = BTreeSet::new();
-        missing.extend(
-            self.realms.genesis().map(|genesis| Frame::Genesis(&codec::encode(genesis)).bytes()),
-        );
-        let documents = self.realms.private().map(|(document, _)| document);
-        missing.extend(documents.map(|document| Frame::Space(&codec::encode(document)).bytes()));
-        let forks = self.realms.all_logs().flat_map(|(_, logs)| logs.forks.values());
-        missing.extend(forks.map(|fork| Frame::Fork(&codec::encode(fork)).bytes()));
-        let mut after = None;
-        loop {
-            let frames = self.store.scan_journal(after, SCAN_BYTES)?;
-            let Some((last, _)) = frames.last() else { break };
-            after = Some(*last);
-            for (_, found) in &frames {
-                missing.remove(found);
-            }
-        }
-        for frame in missing {
-            if !holes.clone().any(|at| self.store.repair(*at, &frame).is_ok()) {
-                match self.store.append(&[&frame]) {
-                    // The tables keep it; the next start tries again.
-                    Ok(_) | Err(StoreError::Unwritable { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+        self.losses = found;
         Ok(())
     }
 
     /// Puts entries that a peer gave back into their places.
     pub(in crate::replica) fn take_lost(
         &mut self,
+        store: &mut impl Store,
+        realms: &Realms,
+        out: &mut Outbox,
         from: SiteId,
         packed: &[u8],
     ) -> Result<(), StoreError> {
         let entries = match unpack_entries(packed) {
             Ok(entries) => entries,
             Err(error) => {
-                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
+                out.notice(Notice::Refused { from, reason: error.to_string() });
                 return Ok(());
             }
         };
         for entry in entries {
             let header = &entry.header;
             // The hash is over header and signature, and the header names the payload's: no other bytes have it.
-            let place = self.links.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
+            let place = self.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
             let Some((at, _)) = place.map(|(at, lost)| (*at, *lost)) else { continue };
-            match self.store.repair(at, &Frame::Entry(entry.bytes()).bytes()) {
+            match store.repair(at, &Frame::Entry(entry.bytes()).bytes()) {
                 Ok(()) => {
                     let (author, seq) = (header.author, header.seq);
-                    self.outbox.notice(Notice::EntryRepaired { author, seq, from });
+                    out.notice(Notice::EntryRepaired { author, seq, from });
                 }
                 // Nothing is worse than before; the next pull asks again.
                 Err(StoreError::Unwritable { .. } | StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.find_losses()?;
-        let (links, cx, ..) = self.sync();
-        links.receipts_are_due(cx);
-        Ok(())
+        self.find_losses(store, realms, out)
     }
+}
+
+/// Each damaged stretch with the place of the next sound frame.
+fn holes(store: &impl Store) -> Result<Holes, StoreError> {
+    let mut holes = Holes::new();
+    for from in store.damaged() {
+        let next = store.scan_journal(Some(from), 1)?;
+        holes.insert(from, next.first().map(|(position, _)| *position));
+    }
+    Ok(holes)
+}
+
+/// The tables hold the genesis document and the proofs of forks too: where the journal has lost them, they go
+/// back into the holes that no entry lay in, or else to the journal's end.
+fn keep_founding<'a>(
+    store: &mut impl Store,
+    realms: &Realms,
+    holes: impl Iterator<Item = &'a Position> + Clone,
+) -> Result<(), StoreError> {
+    let mut missing: BTreeSet<Vec<u8>> = BTreeSet::new();
+    missing.extend(realms.genesis().map(|genesis| Frame::Genesis(&codec::encode(genesis)).bytes()));
+    let documents = realms.private().map(|(document, _)| document);
+    missing.extend(documents.map(|document| Frame::Space(&codec::encode(document)).bytes()));
+    let forks = realms.all_logs().flat_map(|(_, logs)| logs.forks.values());
+    missing.extend(forks.map(|fork| Frame::Fork(&codec::encode(fork)).bytes()));
+    let mut after = None;
+    loop {
+        let frames = store.scan_journal(after, SCAN_BYTES)?;
+        let Some((last, _)) = frames.last() else { break };
+        after = Some(*last);
+        for (_, found) in &frames {
+            missing.remove(found);
+        }
+    }
+    for frame in missing {
+        if !holes.clone().any(|at| store.repair(*at, &frame).is_ok()) {
+            match store.append(&[&frame]) {
+                // The tables keep it; the next start tries again.
+                Ok(_) | Err(StoreError::Unwritable { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }

@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, BinaryHeap};
 use super::Links;
 use super::forks::some_forks;
 use super::repair::Withheld;
-use crate::format::codec;
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::entry::{Entry, Tip};
 use crate::log::frontier::{Known, Parts};
-use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, Request, pack_entries};
+use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, pack_entries};
 use crate::replica::batch::{Batch, Context};
-use crate::replica::{Notice, Output, Replica};
+use crate::replica::outbox::Outbox;
 use crate::store::{Position, Store, StoreError};
 
 impl<S: Store> Context<'_, S> {
@@ -24,6 +23,12 @@ impl<S: Store> Context<'_, S> {
     ) -> Result<Option<(Position, Author, u64)>, StoreError> {
         let row = self.entry_row(space, author, seq)?;
         Ok(row.map(|row| (row.position(), author, seq)))
+    }
+
+    /// Whether this replica holds a log as far as another does.
+    fn holds(&self, batch: &Batch, space: SpaceId, item: &Known) -> bool {
+        let row = batch.log(*self, space, item.author);
+        row.is_some_and(|row| row.seq >= item.seq)
     }
 }
 
@@ -121,64 +126,41 @@ impl Links {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Answers another site's request, from what is durable.
-    pub(in crate::replica) fn answer(
+impl Links {
+    /// Answers another site's pull, from what is durable.
+    pub(in crate::replica) fn serve<S: Store>(
         &mut self,
-        from: SiteId,
-        token: u64,
-        body: &[u8],
+        cx: Context<'_, S>,
+        batch: &Batch,
+        out: &mut Outbox,
+        (from, token): (SiteId, u64),
+        pull: &Pull,
     ) -> Result<(), StoreError> {
-        let pull = match codec::decode("request", body) {
-            Ok(Request::Pull(pull)) => pull,
-            Ok(Request::Tell(gossip)) => {
-                self.take_gossip(from, None, gossip)?;
-                self.respond(token, &Answer::of(Outcome::InStep));
-                return Ok(());
-            }
-            Err(error) => {
-                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok(());
-            }
-        };
-        let is_revoked = self.realms.members().is_some_and(|m| m.revoked().contains_key(&from));
-        if is_revoked || !self.realms.shares(from, pull.space) {
-            let revocation = self.realms.revocation_from(pull.space, from);
+        let is_revoked = cx.realms.members().is_some_and(|m| m.revoked().contains_key(&from));
+        if is_revoked || !cx.realms.shares(from, pull.space) {
+            let revocation = cx.realms.revocation_from(pull.space, from);
             let outcome =
                 revocation.map_or(Outcome::UnknownSpace, |r| Outcome::Revoked(Box::new(r)));
-            self.respond(token, &Answer::of(outcome));
+            out.respond(token, &Answer::of(outcome));
             return Ok(());
         }
-        let (links, cx, batch, _) = self.sync();
-        let (mut answer, entries) = links.answer_to(cx, batch, &pull)?;
-        if self.realms.network().is_some_and(|network| network.membership_space() == pull.space) {
-            let (links, cx, ..) = self.sync();
-            answer.invitations = links.invitations_for(cx, from, pull.shared)?;
+        let (mut answer, entries) = self.answer_to(cx, batch, pull)?;
+        if cx.realms.network().is_some_and(|network| network.membership_space() == pull.space) {
+            answer.invitations = self.invitations_for(cx, from, pull.shared)?;
         }
         if let (Have::Frontier { .. }, Outcome::Entries { until, .. }) =
             (&pull.have, &answer.outcome)
         {
-            self.links.note_pushed(from, pull.space, entries, until.is_empty());
+            self.note_pushed(from, pull.space, entries, until.is_empty());
         }
-        self.respond(token, &answer);
+        out.respond(token, &answer);
         match &pull.have {
             Have::Frontier { parts, known }
-                if known.iter().any(|item| !self.holds(pull.space, item)) =>
+                if known.iter().any(|item| !cx.holds(batch, pull.space, item)) =>
             {
-                let (links, cx, batch, out) = self.sync();
-                links.pull_back(cx, batch, out, from, pull.space, parts.as_ref())
+                self.pull_back(cx, batch, out, from, pull.space, parts.as_ref())
             }
             Have::Frontier { .. } | Have::Digest(_) | Have::Lost(_) => Ok(()),
         }
-    }
-
-    fn respond(&mut self, token: u64, answer: &Answer) {
-        self.outbox.push(Output::Respond { token, body: codec::encode(answer) });
-    }
-
-    /// Whether this replica holds a log as far as another does.
-    fn holds(&self, space: SpaceId, item: &Known) -> bool {
-        let row = self.batch.log(self.context(), space, item.author);
-        row.is_some_and(|row| row.seq >= item.seq)
     }
 }

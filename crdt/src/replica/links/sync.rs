@@ -6,22 +6,29 @@ use super::Links;
 use super::peer::{Asked, Peer, Request as Sent};
 use super::timers::PULL_INTERVAL_MS;
 use crate::format::codec;
-use crate::ids::{Author, SiteId, SpaceId};
+use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::frontier::{Known, Parts};
-use crate::protocol::prepare::{Job, PreparedEntry};
-use crate::protocol::{Answer, Have, Outcome, PULL_BYTES, Pull, Request};
-use crate::replica::batch::accept::{Acceptance, Origin};
+use crate::protocol::prepare::Job;
+use crate::protocol::{Have, Outcome, PULL_BYTES, Pull, Request};
 use crate::replica::batch::stage::After;
 use crate::replica::batch::{Batch, Context};
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::SharedDigest;
-use crate::replica::{Exchange, Notice, Now, Output, Replica};
+use crate::replica::{Exchange, Output};
 use crate::store::{Store, StoreError};
 
 /// Bytes of entries asked for while nothing can be written: one entry shows whether that has changed.
 const TRIAL_BYTES: u32 = 1;
 /// A pull that brought nothing although something was announced is repeated after this long.
 const RETRY_MS: u64 = 1_000;
+
+/// What a member has answered to a request.
+pub(in crate::replica) struct Answered {
+    pub(in crate::replica) from: SiteId,
+    pub(in crate::replica) space: SpaceId,
+    pub(in crate::replica) request: Sent,
+    pub(in crate::replica) outcome: Outcome,
+}
 
 /// What a member has sent for a request.
 struct Entries {
@@ -35,7 +42,10 @@ struct Entries {
 
 impl Links {
     /// What has passed between this site and each connected member.
-    fn exchanges<S: Store>(&self, cx: Context<'_, S>) -> BTreeMap<SiteId, Exchange> {
+    pub(in crate::replica) fn exchanges<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+    ) -> BTreeMap<SiteId, Exchange> {
         let roots = cx.realms.open().into_iter();
         let held: Vec<_> =
             roots.flat_map(|realm| [realm.membership_space(), realm.main_space()]).collect();
@@ -78,9 +88,20 @@ impl Links {
         from: SiteId,
     ) {
         for realm in cx.realms.joined() {
-            self.pull(cx, out, from, realm.membership_space());
-            self.pull(cx, out, from, realm.main_space());
+            self.pull_realm(cx, out, from, realm);
         }
+    }
+
+    /// Pulls the members of a realm, and its records.
+    pub(in crate::replica) fn pull_realm<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        realm: RealmId,
+    ) {
+        self.pull(cx, out, from, realm.membership_space());
+        self.pull(cx, out, from, realm.main_space());
     }
 
     /// Pulls a space from a connected member that shares it, now or after the pull under way.
@@ -307,7 +328,11 @@ impl Links {
     }
 
     /// The request that has ended, and its space.
-    fn end_pull(&mut self, from: SiteId, id: u64) -> Option<(SpaceId, Sent)> {
+    pub(in crate::replica) fn end_pull(
+        &mut self,
+        from: SiteId,
+        id: u64,
+    ) -> Option<(SpaceId, Sent)> {
         let peer = self.peers.get_mut(&from)?;
         peer.pulls.iter_mut().find_map(|(space, state)| {
             let request = state.in_flight.take_if(|request| request.id == id)?;
@@ -339,131 +364,113 @@ impl Links {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// What has passed between this site and each connected member.
-    pub fn exchanges(&self) -> BTreeMap<SiteId, Exchange> {
-        self.links.exchanges(self.context())
-    }
-
+impl Links {
     /// A member is connected: pull the members first, for without them entries of new sites are refused.
-    pub(in crate::replica) fn peer_up(&mut self, site: SiteId) -> Result<(), StoreError> {
-        self.links.peers.insert(site, Peer::default());
-        let (links, cx, _, out) = self.sync();
-        links.pull_all(cx, out, site);
-        Ok(())
-    }
-
-    /// Pulls from a member now, if it is connected; whatever it lacks it then asks for itself. The caller commits.
-    pub fn pull_now(&mut self, site: SiteId, now: Now) {
-        self.now = now;
-        let (links, cx, _, out) = self.sync();
-        links.pull_all(cx, out, site);
-    }
-
-    /// Takes in the answer to a pull.
-    pub(in crate::replica) fn take_answer(
+    pub(in crate::replica) fn peer_up<S: Store>(
         &mut self,
-        from: SiteId,
-        id: u64,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        if self.links.told(from, id) {
-            self.go_on_with(from);
-            return Ok(());
-        }
-        let Some((space, request)) = self.links.end_pull(from, id) else { return Ok(()) };
-        self.batch.stage.after.push(After::GoOn { with: from });
-        let asked = request.asked;
-        let answer: Answer = match codec::decode("answer to a pull", body) {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok(());
-            }
-        };
-        self.take_receipts(answer.receipts);
-        for fork in answer.forks {
-            self.take_fork(space, fork)?;
-        }
-        self.take_invitations(from, answer.invitations)?;
-        match answer.outcome {
-            Outcome::Entries { packed, .. } if asked == Asked::Lost => {
-                self.take_lost(from, &packed)?;
-                self.pull(from, space);
-            }
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        site: SiteId,
+    ) {
+        self.peers.insert(site, Peer::default());
+        self.pull_all(cx, out, site);
+    }
+
+    /// What an answer comes to, but for what is put back into the journal, or said of this site itself. Returns what is to
+    /// be done once the group is durable.
+    pub(in crate::replica) fn take_outcome<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        batch: &Batch,
+        out: &mut Outbox,
+        answer: Answered,
+    ) -> Result<Option<After>, StoreError> {
+        let Answered { from, space, request, outcome } = answer;
+        match outcome {
             Outcome::Entries { packed, until } => {
-                let (links, cx, batch, out) = self.sync();
-                let answer = Entries { from, space, request, packed, until };
-                links.let_prepare(cx, batch, out, answer);
+                self.let_prepare(cx, batch, out, Entries { from, space, request, packed, until });
             }
-            Outcome::TellFrontier(parts) if asked == Asked::News => {
-                let (links, cx, batch, out) = self.sync();
-                links.pull_parts(cx, batch, out, from, space, &parts)?;
+            Outcome::TellFrontier(parts) if request.asked == Asked::News => {
+                self.pull_parts(cx, batch, out, from, space, &parts)?;
             }
-            Outcome::TellFrontier(_) => {}
-            Outcome::Revoked(revocation) => {
-                if let Some(realm) = self.realms.realm_of(space) {
-                    self.take_revocation(from, realm, &revocation)?;
-                }
-            }
+            Outcome::TellFrontier(_) | Outcome::Revoked(_) => {}
             Outcome::InStep | Outcome::UnknownSpace => {
-                self.links
-                    .exchange(from, |exchange| *exchange.in_step.entry(space).or_insert(0) += 1);
-                self.pull_again_if_asked(from, space);
+                self.exchange(from, |exchange| {
+                    *exchange.in_step.entry(space).or_insert(0) += 1;
+                });
+                return Ok(self.pull_again_if_asked(from, space));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Takes in one entry that a peer sent, and says how it was judged.
-    pub(in crate::replica) fn take_entry(
-        &mut self,
-        from: SiteId,
-        prepared: PreparedEntry,
-        by_gossip: bool,
-    ) -> Result<Acceptance, StoreError> {
-        let origin = Origin::Peer { by_gossip };
-        let (batch, cx, _) = self.parts();
-        let mut against = batch.judge_header(cx, &prepared, origin)?;
-        if let Some(Acceptance::Fork { .. }) = against {
-            self.found_fork(&prepared.entry)?;
-            // It may be the one that stands.
-            let (batch, cx, _) = self.parts();
-            against = batch.judge_header(cx, &prepared, origin)?;
-        }
-        let acceptance = match against {
-            Some(acceptance) => acceptance,
-            None => self.judge_content(prepared, origin)?,
-        };
-        if let Acceptance::Refused(refusal) = &acceptance {
-            self.outbox.notice(Notice::Refused { from, reason: refusal.to_string() });
-        }
-        Ok(acceptance)
+    /// A member's last connection is gone.
+    pub(in crate::replica) fn peer_down(&mut self, site: &SiteId) {
+        self.peers.remove(site);
     }
 
-    /// A request was not answered: try again later, or present this site if it is not known there.
-    pub(in crate::replica) fn pull_failed(
+    /// Pulls a space from all connected members.
+    pub(in crate::replica) fn pull_from_all<S: Store>(
         &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        space: SpaceId,
+    ) {
+        let peers: Vec<SiteId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.pull(cx, out, peer, space);
+        }
+    }
+
+    /// Makes the pulls again that are due.
+    pub(in crate::replica) fn pull_again<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+    ) {
+        for (site, space) in self.due_retries(cx.now.monotonic_ms) {
+            self.pull(cx, out, site, space);
+        }
+    }
+
+    /// Makes the regular pull, if it is due. Says whether it was.
+    pub(in crate::replica) fn pull_regularly<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(from) = self.due_pull(cx.now.monotonic_ms) else { return false };
+        if let Some(site) = from {
+            self.pull_all(cx, out, site);
+        }
+        true
+    }
+
+    /// A request was not answered: it is made again later, or this site presents itself if it is not known there.
+    pub(in crate::replica) fn request_failed<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         to: SiteId,
         id: u64,
         unsupported: bool,
     ) -> Result<(), StoreError> {
-        if !self.links.told(to, id)
-            && let Some((space, _)) = self.links.end_pull(to, id)
+        if !self.told(to, id)
+            && let Some((space, _)) = self.end_pull(to, id)
         {
-            let (links, cx, ..) = self.sync();
-            links.retry_pull(cx, to, space);
+            self.retry_pull(cx, to, space);
         }
-        self.go_on_with(to);
-        let (links, cx, _, out) = self.sync();
-        if unsupported { links.introduce_to(cx, out, to) } else { Ok(()) }
+        self.go_on_with(cx, out, to);
+        if unsupported { self.introduce_to(cx, out, to) } else { Ok(()) }
     }
 
-    pub(in crate::replica) fn pull_again_if_asked(&mut self, from: SiteId, space: SpaceId) {
-        let state = self.links.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
-        if let Some(state) = state.filter(|state| state.again) {
-            state.again = false;
-            self.batch.stage.after.push(After::Pull { from, space });
-        }
+    /// Pulls again, once the group is durable, where something was heard of meanwhile.
+    pub(in crate::replica) fn pull_again_if_asked(
+        &mut self,
+        from: SiteId,
+        space: SpaceId,
+    ) -> Option<After> {
+        let state = self.peers.get_mut(&from)?.pulls.get_mut(&space)?;
+        std::mem::take(&mut state.again).then_some(After::Pull { from, space })
     }
 }

@@ -6,8 +6,6 @@ use rand::{RngExt, SeedableRng};
 use super::Links;
 use super::peer::PullState;
 use crate::ids::{SiteId, SpaceId};
-use crate::replica::Replica;
-use crate::store::{Store, StoreError};
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
 pub(in crate::replica) const PULL_INTERVAL_MS: u64 = 10_000;
@@ -45,14 +43,14 @@ impl Random {
 
 impl Links {
     /// When the next of all this is due, but for a ticket. Everything that has its time has it here.
-    fn due_ms(&self) -> u64 {
+    pub(in crate::replica) fn due_ms(&self) -> u64 {
         let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
         let retries = pulls.filter(|state| !state.is_busy()).filter_map(|state| state.retry_ms);
         retries.chain(self.timers.receipt_ms).fold(self.timers.pull_ms, u64::min)
     }
 
     /// The pulls that are to be repeated by now.
-    fn due_retries(&self, now_ms: u64) -> Vec<(SiteId, SpaceId)> {
+    pub(in crate::replica) fn due_retries(&self, now_ms: u64) -> Vec<(SiteId, SpaceId)> {
         let is_due =
             |state: &PullState| !state.is_busy() && state.retry_ms.is_some_and(|at| at <= now_ms);
         let pulls = self.peers.iter().flat_map(|(site, peer)| {
@@ -62,7 +60,7 @@ impl Links {
     }
 
     /// Whether the regular pull is due, and from whom; the next one then has its time.
-    fn due_pull(&mut self, now_ms: u64) -> Option<Option<SiteId>> {
+    pub(in crate::replica) fn due_pull(&mut self, now_ms: u64) -> Option<Option<SiteId>> {
         if self.timers.pull_ms > now_ms {
             return None;
         }
@@ -70,39 +68,6 @@ impl Links {
         self.timers.pull_ms = now_ms + PULL_INTERVAL_MS + jitter_ms;
         let chosen = self.random.below(self.peers.len() as u64) as usize;
         Some(self.peers.keys().nth(chosen).copied())
-    }
-}
-
-impl<S: Store> Replica<S> {
-    /// When [`Input::Tick`](crate::replica::Input::Tick) next has something to do, on the monotonic clock; an earlier one does
-    /// nothing.
-    pub fn due_ms(&self) -> u64 {
-        if self.has_new_damage() || self.is_building_indexes() {
-            return 0;
-        }
-        let has_ticket = self.realms.has_ticket_to_present();
-        let introduction = has_ticket.then_some(self.links.timers.introduce_ms);
-        introduction.into_iter().fold(self.links.due_ms(), u64::min)
-    }
-
-    /// What is due by now.
-    pub(in crate::replica) fn tick(&mut self) -> Result<(), StoreError> {
-        self.forget_recent();
-        let now_ms = self.now.monotonic_ms;
-        for (site, space) in self.links.due_retries(now_ms) {
-            self.pull(site, space);
-        }
-        if let Some(from) = self.links.due_pull(now_ms) {
-            if let Some(site) = from {
-                let (links, cx, _, out) = self.sync();
-                links.pull_all(cx, out, site);
-            }
-            self.follow_revocations();
-        }
-        self.find_losses()?;
-        self.issue_receipts()?;
-        self.build_indexes()?;
-        self.present_ticket()
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use super::Realms;
+use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SiteKey};
 use crate::log::entry::Entry;
-use crate::membership::{Genesis, Grant, Revoked, Role, Ticket};
+use crate::membership::{Genesis, Grant, Revoked, Role, SpaceDocument, Ticket};
 use crate::protocol::{count_fitting, topic};
 use crate::replica::batch::Context;
-use crate::replica::{Notice, Output, Replica};
-use crate::store::tables::logs::Fate;
-use crate::store::{Store, StoreError};
+use crate::replica::outbox::Outbox;
+use crate::replica::{Notice, Output};
+use crate::store::tables::logs::{self, Fate};
+use crate::store::tables::{ReadTables, decode_row, row, walk};
+use crate::store::{RowWrite, Store, StoreError};
 
 /// Why no ticket was made.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +52,7 @@ pub enum JoinError {
 
 impl<S: Store> Context<'_, S> {
     /// The membership entries that are held of a realm, in journal order; only the applied ones if asked.
-    fn membership_entries(
+    pub(in crate::replica) fn membership_entries(
         &self,
         realm: RealmId,
         applied_only: bool,
@@ -90,117 +94,151 @@ impl<S: Store> Context<'_, S> {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Begins a network with this document. The caller commits.
-    pub fn found(&mut self, genesis: Genesis) {
-        self.batch.stage.genesis = Some(genesis);
-    }
-
-    /// A ticket for one new site. `secret` is a fresh random key pair, `expires_ms` in ms since 1970.
-    pub fn invite(
+impl Realms {
+    /// A ticket for one new site, signed by this one. `secret` is a fresh random key pair, `expires_ms` in ms since 1970.
+    pub(in crate::replica) fn invite(
         &self,
+        key: &SiteKey,
         role: Role,
         expires_ms: i64,
         secret: SiteKey,
         addresses: Vec<String>,
     ) -> Result<Ticket, InviteError> {
-        let network = self.realms.network().ok_or(InviteError::NoMember)?;
-        let member = self.realms.members().and_then(|members| members.get(&self.site()));
+        let network = self.network().ok_or(InviteError::NoMember)?;
+        let inviter = key.site();
+        let member = self.members().and_then(|members| members.get(&inviter));
         match member.ok_or(InviteError::NoMember)?.role {
             Role::Admin => {}
             role @ (Role::Reader | Role::Writer) => return Err(InviteError::Role { role }),
         }
-        let grant = Grant::sign(network, secret.site(), role, expires_ms, &self.identity.key);
-        Ok(Ticket { grant, secret, inviter: self.site(), addresses })
+        let grant = Grant::sign(network, secret.site(), role, expires_ms, key);
+        Ok(Ticket { grant, secret, inviter, addresses })
     }
 
     /// Whether this site could join with a ticket.
-    pub fn may_join(&self, ticket: &Ticket, wall_ms: i64) -> Result<(), JoinError> {
+    pub(in crate::replica) fn may_join(
+        &self,
+        ticket: &Ticket,
+        wall_ms: i64,
+    ) -> Result<(), JoinError> {
         let found = ticket.grant.realm;
-        if let Some(own) = self.realms.network().filter(|own| *own != found) {
+        if let Some(own) = self.network().filter(|own| *own != found) {
             return Err(JoinError::OtherNetwork { own, found });
         }
-        if self.realms.members().is_some_and(|members| members.get(&self.site()).is_some()) {
+        if self.is_member() {
             return Err(JoinError::Member);
         }
         if ticket.grant.expires_ms < wall_ms { Err(JoinError::Expired) } else { Ok(()) }
     }
 
-    /// Takes a ticket to join with; an unusable one changes nothing.
-    pub(in crate::replica) fn join(&mut self, ticket: Ticket) -> Result<(), StoreError> {
-        if self.may_join(&ticket, self.now.wall_ms).is_err() {
-            return Ok(());
-        }
-        let genesis = self.realms.genesis().cloned();
-        self.enter_network(ticket.grant.realm, genesis, Some(ticket));
-        self.load_spaces()?;
-        self.load_members(None)?;
-        self.tell_members();
-        self.links.timers.introduce_ms = 0;
-        self.present_ticket()
-    }
-
-    /// Knows its network from now on.
-    pub(in crate::replica) fn enter_network(
+    /// Knows its network from now on, and listens to what is gossiped in it.
+    pub(in crate::replica) fn know_network(
         &mut self,
+        out: &mut Outbox,
         id: RealmId,
         genesis: Option<Genesis>,
         ticket: Option<Ticket>,
     ) {
-        if self.realms.enter_network(id, genesis, ticket) {
+        if self.enter_network(id, genesis, ticket) {
             for space in id.spaces() {
-                self.outbox.push(Output::Subscribe(topic(id, space)));
+                out.push(Output::Subscribe(topic(id, space)));
             }
+        }
+    }
+
+    /// Takes over a genesis document whose hash was checked.
+    pub(in crate::replica) fn learn_genesis(&mut self, out: &mut Outbox, genesis: Genesis) {
+        let network = genesis.network();
+        let ticket = self.take_ticket();
+        self.know_network(out, network, Some(genesis), ticket);
+        self.show_members(out);
+    }
+
+    /// Knows a private space from now on.
+    pub(in crate::replica) fn know_space(&mut self, out: &mut Outbox, document: SpaceDocument) {
+        if self.enter_space(document) {
+            self.show_spaces(out);
         }
     }
 
     /// Says who the members are: to a site that was revoked, nobody. It comes before all that waits to be said, so that
-    /// nothing of it goes to whoever is out by now.
-    pub(in crate::replica) fn tell_members(&mut self) {
-        if let Some(sites) = self.realms.admitted() {
+    /// nothing of it goes to a site that is out by now.
+    pub(in crate::replica) fn show_members(&mut self, out: &mut Outbox) {
+        if let Some(sites) = self.admitted() {
             let is_former = |output: &Output| matches!(output, Output::Members(_));
-            self.outbox.push_first(Output::Members(sites), is_former);
+            out.push_first(Output::Members(sites), is_former);
         }
     }
 
-    /// Says who came and who went, and forgets what was kept of whoever went. `before`: who the members were.
-    pub(in crate::replica) fn tell_of_changes(&mut self, before: &BTreeSet<SiteId>) {
-        let Some(members) = self.realms.shared_members() else { return };
-        let own = self.site();
+    /// Says which private spaces are held.
+    pub(in crate::replica) fn show_spaces(&self, out: &mut Outbox) {
+        out.push(Output::Spaces(self.private_spaces()));
+    }
+
+    /// Says who came and who went, and forgets the receipts of those who went, which it returns. `before`: who the members
+    /// were.
+    pub(in crate::replica) fn show_changes(
+        &mut self,
+        out: &mut Outbox,
+        before: &BTreeSet<SiteId>,
+    ) -> Vec<SiteId> {
+        let Some(members) = self.shared_members() else { return Vec::new() };
+        let own = self.own;
         for (site, member) in members.all().iter().filter(|(site, _)| !before.contains(site)) {
             if *site != own {
-                self.outbox
-                    .notice(Notice::MemberAdmitted { site: *site, name: member.name.clone() });
+                out.notice(Notice::MemberAdmitted { site: *site, name: member.name.clone() });
             }
         }
-        for site in before.iter().filter(|site| members.get(site).is_none()) {
-            self.links.peers.remove(site);
+        let gone = before.iter().filter(|site| members.get(site).is_none());
+        let gone: Vec<SiteId> = gone.copied().collect();
+        for site in &gone {
             if let Some(Revoked { name, by }) = members.revoked().get(site).cloned() {
-                self.outbox.notice(match *site == own {
+                out.notice(match *site == own {
                     true => Notice::Revoked { by },
                     false => Notice::MemberRevoked { site: *site, name, by },
                 });
             }
         }
-        self.realms.retain_receipts_of_members();
+        self.retain_receipts_of_members();
+        gone
     }
 
-    /// Reads the logs and receipts of the network's spaces.
-    pub(in crate::replica) fn load_spaces(&mut self) -> Result<(), StoreError> {
-        self.realms.load(&self.store)
-    }
-
-    /// Members from the entries of the membership space: the last step of opening.
-    pub(in crate::replica) fn load_members(
+    /// Takes note of the site that has shown this one to be shut out of a realm; `None`: that is to be heard anew. Returns
+    /// what the tables have to remember of it, over restarts too.
+    pub(in crate::replica) fn note_revoked_by(
         &mut self,
-        beside: Option<&Self>,
+        realm: RealmId,
+        by: Option<SiteId>,
+    ) -> Option<RowWrite> {
+        let is_news = self.get_mut(realm)?.note_revoked_by(by);
+        is_news.then(|| (logs::told_revoked_by(realm), by.map(|by| codec::encode(&by))))
+    }
+
+    /// Reads what was remembered of that.
+    pub(in crate::replica) fn load_revoked_by(
+        &mut self,
+        tables: &impl ReadTables,
     ) -> Result<(), StoreError> {
-        if beside.is_some_and(|other| self.realms.share_members(&other.realms)) {
-            return Ok(());
+        for realm in self.by_id.values_mut() {
+            let by = row(tables, "row of a revocation", &logs::told_revoked_by(realm.id))?;
+            realm.note_revoked_by(by);
         }
-        for realm in self.realms.ids() {
-            let entries = self.context().membership_entries(realm, true)?;
-            self.learn_members(entries.iter())?;
+        Ok(())
+    }
+
+    /// Reads the private spaces that the tables know.
+    pub(in crate::replica) fn load_private(
+        &mut self,
+        tables: &impl ReadTables,
+        out: &mut Outbox,
+    ) -> Result<(), StoreError> {
+        let mut documents: Vec<SpaceDocument> = Vec::new();
+        walk(tables, logs::SPACES, None, |_, value| {
+            documents.push(decode_row("space document", value)?);
+            Ok(true)
+        })?;
+        for document in documents {
+            self.know_space(out, document);
         }
         Ok(())
     }

@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::iter::successors;
 
-use super::operations_of;
+use super::{Realms, operations_of};
 use crate::format::codec;
 use crate::ids::SiteId;
 use crate::log::entry::Entry;
 use crate::membership::{FORMER_KEYS_MAX, FormerKey};
 use crate::protocol::{Introduction, Welcome};
+use crate::replica::Output;
 use crate::replica::batch::Context;
-use crate::replica::{Output, Replica};
+use crate::replica::outbox::Outbox;
 use crate::store::Store;
 
 /// The former keys of a site, as membership entries that it shows have them.
@@ -37,38 +38,36 @@ impl<S: Store> Context<'_, S> {
     }
 }
 
-impl<S: Store> Replica<S> {
+impl<S: Store> Context<'_, S> {
     /// A site answers where a member was looked for, and is none: shows it who this site was.
-    pub(in crate::replica) fn found_stranger(&mut self, site: SiteId) {
+    pub(in crate::replica) fn show_former_keys(&self, out: &mut Outbox, site: SiteId) {
         let is_shut_out = self.realms.revoked_by().is_some();
-        let Some(former) = self.context().own_former_keys().filter(|_| !is_shut_out) else {
-            return;
-        };
+        let Some(former) = self.own_former_keys().filter(|_| !is_shut_out) else { return };
         let body = codec::encode(&Introduction::FormerKeys(former));
-        self.outbox.push(Output::Introduce { to: site, addresses: Vec::new(), body });
+        out.push(Output::Introduce { to: site, addresses: Vec::new(), body });
     }
 
-    /// A site shows who it was, and is told who this one was if it was a member.
-    pub(in crate::replica) fn shown_former_keys(
-        &mut self,
+    /// Answers a site that has shown who it was. `goes_on`: for a member, who may know who this site was.
+    pub(in crate::replica) fn answer_former_keys(
+        &self,
+        out: &mut Outbox,
         from: SiteId,
         token: u64,
         former: &[FormerKey],
+        goes_on: bool,
     ) {
-        let own = self.context().own_former_keys().filter(|_| self.goes_on_for(from, former));
-        let Some(own) = own else {
-            if !self.show_revocation(token, from, former) {
-                self.refuse(token, "this site knows of no admission of yours");
-            }
-            return;
-        };
-        let body = codec::encode(&Welcome::FormerKeys(own));
-        self.outbox.push(Output::AnswerIntroduction { token, body });
+        if let Some(own) = self.own_former_keys().filter(|_| goes_on) {
+            let body = codec::encode(&Welcome::FormerKeys(own));
+            out.push(Output::AnswerIntroduction { token, body });
+        } else if !self.show_revocation(out, token, from, former) {
+            out.refuse(token, "this site knows of no admission of yours");
+        }
     }
 
     /// Shows a site the word by which it was revoked, also under a former key. Says whether there is one.
     pub(in crate::replica) fn show_revocation(
-        &mut self,
+        &self,
+        out: &mut Outbox,
         token: u64,
         site: SiteId,
         former: &[FormerKey],
@@ -77,15 +76,22 @@ impl<S: Store> Replica<S> {
             self.realms.members().and_then(|members| members.revocation_of(site, former));
         let Some(revocation) = revocation.cloned() else { return false };
         let body = codec::encode(&Welcome::Revoked(Box::new(revocation)));
-        self.outbox.push(Output::AnswerIntroduction { token, body });
+        out.push(Output::AnswerIntroduction { token, body });
         true
     }
+}
 
+impl Realms {
     /// Lets a site in as the member that it goes on for, by what it shows. Says whether it is one.
-    pub(in crate::replica) fn goes_on_for(&mut self, site: SiteId, former: &[FormerKey]) -> bool {
-        let Some(is_new) = self.realms.let_go_on(site, former) else { return false };
+    pub(in crate::replica) fn goes_on_for(
+        &mut self,
+        out: &mut Outbox,
+        site: SiteId,
+        former: &[FormerKey],
+    ) -> bool {
+        let Some(is_new) = self.let_go_on(site, former) else { return false };
         if is_new {
-            self.tell_members();
+            self.show_members(out);
         }
         true
     }

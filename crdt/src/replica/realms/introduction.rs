@@ -1,20 +1,27 @@
 //! Sites that present themselves to each other: with a ticket, as members that are not known yet, or by former keys.
 
+use std::collections::VecDeque;
+
+use super::Realms;
 use super::former_keys::former_keys_in;
+use super::rounds::Round;
 use crate::format::codec;
-use crate::ids::{RealmId, SiteId};
+use crate::ids::SiteId;
 use crate::log::entry::Entry;
-use crate::membership::{Admission, Admitting, FormerKey, Members, NotAdmitted, Operation};
+use crate::membership::{
+    Admission, Admitting, FormerKey, Genesis, Members, NotAdmitted, Operation,
+};
 use crate::protocol::prepare::PreparedEntry;
 use crate::protocol::{
     INTRODUCTION_BYTES_MAX, Introduction, WELCOME_BYTES_MAX, Welcome, pack_entries, unpack_entries,
 };
-use crate::replica::batch::accept::{Acceptance, Origin};
+use crate::replica::batch::arrival::{Arrival, Waiting};
 use crate::replica::batch::stage::After;
 use crate::replica::batch::{Batch, Context};
 use crate::replica::links::Links;
 use crate::replica::outbox::Outbox;
-use crate::replica::{Notice, Output, Replica};
+use crate::replica::task::Task;
+use crate::replica::{Notice, Output};
 use crate::store::{Store, StoreError};
 
 /// How often a ticket is presented until someone answers.
@@ -102,194 +109,186 @@ impl Links {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Another site presents itself.
-    pub(in crate::replica) fn introduced(
-        &mut self,
-        from: SiteId,
-        token: u64,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        let Ok(introduction) = codec::decode::<Introduction>("introduction", body) else {
-            self.refuse(token, "the introduction cannot be read");
-            return Ok(());
-        };
+/// Membership entries that a site shows which is no member here, and is answered by what they say.
+pub(in crate::replica) struct Shown {
+    from: SiteId,
+    token: u64,
+    left: VecDeque<Entry>,
+    former: Vec<FormerKey>,
+}
+
+/// The site that let this one in, and whether it was a member before.
+pub(in crate::replica) struct Welcomed {
+    pub(in crate::replica) by: SiteId,
+    pub(in crate::replica) was_member: bool,
+}
+
+impl Shown {
+    pub(in crate::replica) fn new(from: SiteId, token: u64, packed: &[u8]) -> Self {
+        let entries = unpack_entries(packed).unwrap_or_default();
+        let former = former_keys_in(&entries, from);
+        Self { from, token, left: entries.into(), former }
+    }
+}
+
+impl<S: Store> Context<'_, S> {
+    /// Whether this site can let anyone in, or tell them that they are out.
+    pub(in crate::replica) fn can_take_up(&self, introduction: &Introduction) -> bool {
         let is_member = self.realms.is_member();
-        let is_own = |network: RealmId| self.realms.is_network(network);
-        let can_take_up = match &introduction {
-            Introduction::Ticket(admission) => is_own(admission.grant.realm) && is_member,
+        let is_revoked = self.realms.revoked_by().is_some();
+        match introduction {
+            Introduction::Ticket(admission) => {
+                self.realms.is_network(admission.grant.realm) && is_member
+            }
             // They may say that whoever revoked this site could not.
             Introduction::Entries { network, .. } => {
-                is_own(*network) && (is_member || self.realms.revoked_by().is_some())
+                self.realms.is_network(*network) && (is_member || is_revoked)
             }
-            Introduction::FormerKeys(_) => is_member && self.realms.revoked_by().is_none(),
-        };
-        if !can_take_up {
-            self.refuse(token, "this site cannot let anyone into that network");
-            return Ok(());
+            Introduction::FormerKeys(_) => is_member && !is_revoked,
         }
-        match introduction {
-            Introduction::Ticket(admission) => self.take_up(from, token, *admission),
-            Introduction::Entries { network, packed } => {
-                let entries = unpack_entries(&packed).unwrap_or_default();
-                let former = former_keys_in(&entries, from);
-                for entry in entries {
-                    // Strangers bring what counts, and nothing that is only held to be judged.
-                    let header = &entry.header;
-                    let (space, author, seq) = (header.space, header.author, header.seq);
-                    if self
-                        .realms
-                        .members()
-                        .is_some_and(|m| m.allowed(space, author, seq).is_some())
-                    {
-                        self.take_membership_entry(network, entry)?;
-                    }
-                }
-                self.batch.stage.after.push(After::Welcome { token, to: from, former });
-            }
-            Introduction::FormerKeys(former) => self.shown_former_keys(from, token, &former),
-        }
-        Ok(())
     }
 
-    fn take_up(&mut self, from: SiteId, token: u64, admission: Admission) {
+    /// Answers an introduction by what is durable now.
+    pub(in crate::replica) fn welcome(
+        &self,
+        out: &mut Outbox,
+        token: u64,
+        to: SiteId,
+        former: &[FormerKey],
+    ) -> Result<(), StoreError> {
+        if self.show_revocation(out, token, to, former) {
+            return Ok(());
+        }
+        if let Some(by) = self.realms.members().and_then(|members| members.successor(&to)) {
+            // Its folder is a copy from before, or a backup.
+            out.refuse(token, &NotAdmitted::Replaced { by }.to_string());
+            return Ok(());
+        }
+        let members = self.realms.members().filter(|members| members.get(&to).is_some());
+        let Some(genesis) = members.and_then(Members::genesis).cloned() else {
+            out.refuse(token, "this site knows of no admission of yours");
+            return Ok(());
+        };
+        let entries = self.first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
+        let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
+        let body = codec::encode(&welcome);
+        out.push(Output::AnswerIntroduction { token, body });
+        Ok(())
+    }
+}
+
+impl Batch {
+    /// Lets a site in by its ticket, or says why not.
+    pub(in crate::replica) fn take_up<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        token: u64,
+        admission: Admission,
+    ) {
         let verdict = match admission.site == from {
-            true => self.batch.may_take_up(self.context(), &admission),
+            true => self.may_take_up(cx, &admission),
             false => Err("the ticket was taken up by another site".to_owned()),
         };
         match verdict {
             Ok(admitting) => {
                 if admitting == Admitting::New {
                     let realm = admission.grant.realm;
-                    self.batch.stage.operations.push((realm, Operation::Admit(admission)));
+                    self.stage.operations.push((realm, Operation::Admit(admission)));
                 }
-                self.batch.stage.after.push(After::Welcome { token, to: from, former: Vec::new() });
+                self.then(After::Welcome { token, to: from, former: Vec::new() });
             }
-            Err(reason) => self.refuse(token, &reason),
+            Err(reason) => out.refuse(token, &reason),
         }
     }
 
-    fn take_membership_entry(&mut self, realm: RealmId, entry: Entry) -> Result<bool, StoreError> {
-        if entry.header.space != realm.membership_space() {
-            return Ok(false);
-        }
-        let acceptance =
-            self.accept(PreparedEntry::unread(entry), Origin::Peer { by_gossip: false })?;
-        Ok(acceptance == Acceptance::Staged)
-    }
-
-    /// Takes membership entries of a realm in. Each round admits the authors of entries that the next one can accept.
-    pub(in crate::replica) fn take_membership_entries(
+    /// Takes in the next of the entries that a site shows: what counts, and nothing that is only held to be judged.
+    pub(in crate::replica) fn take_shown<S: Store>(
         &mut self,
-        realm: RealmId,
-        entries: &[Entry],
-    ) -> Result<(), StoreError> {
-        loop {
-            let mut progress = false;
-            for entry in entries {
-                progress |= self.take_membership_entry(realm, entry.clone())?;
-            }
-            if !progress || !self.commit()? {
-                return Ok(());
+        cx: Context<'_, S>,
+        mut shown: Shown,
+    ) -> Vec<Task> {
+        while let Some(entry) = shown.left.pop_front() {
+            let header = &entry.header;
+            let (space, author, seq) = (header.space, header.author, header.seq);
+            let members = cx.realms.members();
+            let counts = members.is_some_and(|m| m.allowed(space, author, seq).is_some());
+            let network = cx.realms.network().map(|network| network.membership_space());
+            if counts && network == Some(space) {
+                let entry = PreparedEntry::unread(entry);
+                return vec![Task::Judge(Arrival::new(entry, Waiting::Shown(shown)))];
             }
         }
+        let Shown { from, token, former, .. } = shown;
+        self.then(After::Welcome { token, to: from, former });
+        Vec::new()
     }
 
-    pub(in crate::replica) fn refuse(&mut self, token: u64, reason: &str) {
-        let body = codec::encode(&Welcome::Refused(reason.to_owned()));
-        self.outbox.push(Output::AnswerIntroduction { token, body });
-    }
-
-    /// Answers an introduction by what is durable now.
-    pub(in crate::replica) fn welcome(
+    /// Takes in what lets this site into its network: the document that the network began with, and who its members are.
+    pub(in crate::replica) fn take_welcome<S: Store>(
         &mut self,
-        token: u64,
-        to: SiteId,
-        former: &[FormerKey],
-    ) -> Result<(), StoreError> {
-        if self.show_revocation(token, to, former) {
-            return Ok(());
-        }
-        if let Some(by) = self.realms.members().and_then(|members| members.successor(&to)) {
-            // Its folder is a copy from before, or a backup.
-            self.refuse(token, &NotAdmitted::Replaced { by }.to_string());
-            return Ok(());
-        }
-        let members = self.realms.members().filter(|members| members.get(&to).is_some());
-        let Some(genesis) = members.and_then(Members::genesis).cloned() else {
-            self.refuse(token, "this site knows of no admission of yours");
-            return Ok(());
-        };
-        let entries =
-            self.context().first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
-        let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
-        let body = codec::encode(&welcome);
-        self.outbox.push(Output::AnswerIntroduction { token, body });
-        Ok(())
-    }
-
-    /// The answer to this site's introduction.
-    pub(in crate::replica) fn welcomed(
-        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
         from: SiteId,
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        let (genesis, packed) = match codec::decode("welcome", body) {
-            Ok(Welcome::Member { genesis, entries }) => (genesis, entries),
-            Ok(Welcome::FormerKeys(former)) => {
-                if !self.goes_on_for(from, &former) {
-                    let reason = "it goes on for no member by the keys that it shows".to_owned();
-                    self.outbox.notice(Notice::Refused { from, reason });
-                }
-                return Ok(());
-            }
-            Ok(Welcome::Refused(reason)) => {
-                self.links.timers.introduce_ms = self.now.monotonic_ms + PRESENT_AGAIN_MS;
-                let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
-                let is_member = self.realms.is_member_of_network(from);
-                self.outbox.notice(match is_member || self.realms.has_ticket_to_present() {
-                    true => Notice::NotAdmitted { by: from, reason },
-                    // A stranger, where a member was looked for.
-                    false => Notice::Refused { from, reason },
-                });
-                return Ok(());
-            }
-            Ok(Welcome::Revoked(revocation)) => {
-                let was_known = self.realms.revoked_by().is_some();
-                let realm = revocation.realm;
-                if !self.take_revocation(from, realm, &revocation)? {
-                    let reason = "what it showed as this site's revocation is none".to_owned();
-                    self.outbox.notice(Notice::Refused { from, reason });
-                } else if !was_known {
-                    self.outbox.notice(Notice::Revoked { by: revocation.issuer });
-                }
-                self.tell_members();
-                return Ok(());
-            }
-            Err(error) => {
-                self.outbox.notice(Notice::Refused { from, reason: error.to_string() });
-                return Ok(());
-            }
-        };
-        let Some(id) = self.realms.network() else { return Ok(()) };
-        if genesis.network() != id {
+        genesis: Genesis,
+        packed: &[u8],
+    ) -> Vec<Task> {
+        let Some(network) = cx.realms.network() else { return Vec::new() };
+        if genesis.network() != network {
             let reason = "its genesis document is another network's".to_owned();
-            self.outbox.notice(Notice::Refused { from, reason });
-            return Ok(());
+            out.notice(Notice::Refused { from, reason });
+            return Vec::new();
         }
-        let was_member = self.realms.is_member();
-        if self.realms.genesis().is_none() {
-            self.batch.stage.genesis = Some(genesis);
-            self.commit()?;
+        let mut tasks = Vec::new();
+        if cx.realms.genesis().is_none() {
+            self.stage.genesis = Some(genesis);
+            tasks.push(Task::Commit);
         }
-        self.take_membership_entries(id, &unpack_entries(&packed).unwrap_or_default())?;
-        let is_member = self.realms.is_member();
-        if is_member && !was_member {
-            self.outbox.notice(Notice::Joined { network: id, by: from });
+        let entries = unpack_entries(packed).unwrap_or_default();
+        tasks.push(Task::Members(Round::new(network, entries)));
+        let was_member = cx.realms.is_member();
+        tasks.push(Task::Welcomed(Welcomed { by: from, was_member }));
+        tasks
+    }
+}
+
+impl Realms {
+    /// The site that let this one in has shown the members.
+    pub(in crate::replica) fn welcomed(&mut self, out: &mut Outbox, welcomed: &Welcomed) {
+        let (Some(network), true) = (self.network(), self.is_member()) else { return };
+        if !welcomed.was_member {
+            out.notice(Notice::Joined { network, by: welcomed.by });
         }
-        if is_member {
-            self.realms.take_ticket();
+        self.take_ticket();
+    }
+
+    /// A bundle may have let this site in.
+    pub(in crate::replica) fn joined_by_bundle(&mut self, out: &mut Outbox, by: SiteId) {
+        if self.is_member()
+            && let Some(ticket) = self.take_ticket()
+        {
+            out.notice(Notice::Joined { network: ticket.grant.realm, by });
         }
-        Ok(())
+    }
+}
+
+impl Links {
+    /// This site was not let in: it presents itself again in a while.
+    pub(in crate::replica) fn not_welcome<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        from: SiteId,
+        reason: &str,
+    ) {
+        self.timers.introduce_ms = cx.now.monotonic_ms + PRESENT_AGAIN_MS;
+        let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
+        let is_member = cx.realms.is_member_of_network(from);
+        out.notice(match is_member || cx.realms.has_ticket_to_present() {
+            true => Notice::NotAdmitted { by: from, reason },
+            // A stranger, where a member was looked for.
+            false => Notice::Refused { from, reason },
+        });
     }
 }

@@ -5,11 +5,12 @@
 //! holds for the other. The network is the realm without a [`SpaceDocument`]; every site holds it before any other.
 
 mod access;
-pub(in crate::replica) mod administration;
 pub(in crate::replica) mod admission;
 mod decide;
 pub(in crate::replica) mod former_keys;
 pub(in crate::replica) mod introduction;
+mod replay;
+pub(in crate::replica) mod rounds;
 mod sites;
 pub(in crate::replica) mod spaces;
 #[cfg(test)]

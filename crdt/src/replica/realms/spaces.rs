@@ -4,8 +4,9 @@
 //! since topics show who listens: the sites of one tell each other directly (`inform`). Who was let in hears of it in the
 //! answer to a pull of the network's members, with the proof.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
+use super::rounds::Round;
 use super::{Realm, SharedDigest, digest_of, operations_of};
 use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
@@ -14,16 +15,13 @@ use crate::membership::{Members, SpaceDocument};
 use crate::protocol::{
     Gossip, INVITATIONS_BYTES_MAX, Invitation, Request, pack_entries, topic, unpack_entries,
 };
-use crate::replica::batch::Context;
+use crate::replica::batch::{Batch, Context};
 use crate::replica::links::Links;
 use crate::replica::outbox::Outbox;
-use crate::replica::{Notice, Output, Replica};
-use crate::store::tables::logs;
-use crate::store::tables::{decode_row, walk};
+use crate::replica::task::Task;
+use crate::replica::{Notice, Output};
 use crate::store::{Store, StoreError};
 
-/// Private spaces of one site: each has its logs and members in memory.
-const SPACES_MAX: usize = 1024;
 /// A site that does not take an invitation up is told again after this long.
 const INVITE_AGAIN_MS: u64 = 60_000;
 
@@ -143,6 +141,34 @@ impl Links {
         });
     }
 
+    /// The sites of a private space are others than `before`: asks them for what could not be accepted before. Those who were
+    /// let in or shut out, and are connected, hear that there is something to ask for.
+    pub(in crate::replica) fn meet_sites_of<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        realm: RealmId,
+        before: &BTreeSet<SiteId>,
+    ) {
+        let Some(network) = cx.realms.network() else { return };
+        let after = cx.realms.members_of(realm).map(Members::sites).unwrap_or_default();
+        let connected: Vec<SiteId> = self.peers.keys().copied().collect();
+        for site in connected {
+            match (before.contains(&site), after.contains(&site)) {
+                (true, true) => self.pull(cx, out, site, realm.main_space()),
+                (false, true) => {
+                    self.pull(cx, out, site, realm.main_space());
+                    self.hint(out, site, network.membership_space());
+                }
+                (true, false) => {
+                    self.stop_exchange(out, site, realm);
+                    self.hint(out, site, realm.membership_space());
+                }
+                (false, false) => {}
+            }
+        }
+    }
+
     /// Tells a site that it may find something in a space.
     fn hint(&mut self, out: &mut Outbox, to: SiteId, space: SpaceId) {
         self.inform_site(out, to, space, Gossip::News(space));
@@ -156,116 +182,87 @@ impl Links {
     }
 }
 
-impl<S: Store> Replica<S> {
-    /// Knows a private space from now on.
-    pub(in crate::replica) fn enter_space(&mut self, document: SpaceDocument) {
-        if self.realms.enter_space(document) {
-            self.tell_spaces();
+/// Invitations to private spaces, which are taken up one after the other.
+pub(in crate::replica) struct Invitations {
+    from: SiteId,
+    left: VecDeque<Invitation>,
+}
+
+/// An invitation whose space is about to be known.
+pub(in crate::replica) struct Entered {
+    name: String,
+    realm: RealmId,
+    entries: Vec<Entry>,
+    behind: Invitations,
+}
+
+impl Invitations {
+    pub(in crate::replica) fn new(from: SiteId, invitations: Vec<Invitation>) -> Self {
+        Self { from, left: invitations.into() }
+    }
+
+    /// With the space known: takes its members in, and pulls it. Then come the others.
+    fn take_up(self, realm: RealmId, entries: Vec<Entry>) -> Vec<Task> {
+        let members = Task::Members(Round::new(realm, entries));
+        vec![members, Task::PullRealm { from: self.from, realm }, Task::Invitations(self)]
+    }
+}
+
+impl Entered {
+    /// Goes on once the group has ended; not at all if it could not be written.
+    pub(in crate::replica) fn go_on(self, out: &mut Outbox, is_durable: bool) -> Vec<Task> {
+        if !is_durable {
+            return Vec::new();
         }
+        let Self { name, realm, entries, behind } = self;
+        out.notice(Notice::SpaceEntered { name, realm });
+        behind.take_up(realm, entries)
     }
+}
 
-    /// Enters the private spaces that the tables know.
-    pub(in crate::replica) fn load_private(&mut self) -> Result<(), StoreError> {
-        let mut documents: Vec<SpaceDocument> = Vec::new();
-        walk(&self.store, logs::SPACES, None, |_, value| {
-            documents.push(decode_row("space document", value)?);
-            Ok(true)
-        })?;
-        for document in documents {
-            self.enter_space(document);
-        }
-        Ok(())
-    }
-
-    /// Says which private spaces are held.
-    pub(in crate::replica) fn tell_spaces(&mut self) {
-        self.outbox.push(Output::Spaces(self.realms.private_spaces()));
-    }
-
-    /// Whether there is room for another private space.
-    pub(in crate::replica) fn has_room_for_space(&self) -> bool {
-        self.realms.private().count() + self.batch.stage.spaces.len() < SPACES_MAX
-    }
-
-    /// Enters the private spaces that another site shows this one to be in.
-    pub(in crate::replica) fn take_invitations(
+impl Batch {
+    /// Enters the next of the private spaces that another site shows this one to be in.
+    pub(in crate::replica) fn take_invitation<S: Store>(
         &mut self,
-        from: SiteId,
-        invitations: Vec<Invitation>,
-    ) -> Result<(), StoreError> {
-        for Invitation { document, entries } in invitations {
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        mut invitations: Invitations,
+    ) -> Vec<Task> {
+        while let Some(Invitation { document, entries }) = invitations.left.pop_front() {
             let realm = document.realm();
             let entries = unpack_entries(&entries).unwrap_or_default();
-            if self.realms.get(realm).is_none() {
-                if let Err(reason) = self.may_enter(&document, &entries) {
-                    self.outbox.notice(Notice::Refused { from, reason: reason.to_owned() });
-                    continue;
-                }
-                let name = document.name.clone();
-                self.batch.stage.spaces.push(document);
-                if !self.commit()? {
-                    return Ok(());
-                }
-                self.outbox.notice(Notice::SpaceEntered { name, realm });
+            if cx.realms.get(realm).is_some() {
+                return invitations.take_up(realm, entries);
             }
-            self.take_membership_entries(realm, &entries)?;
-            self.pull(from, realm.membership_space());
-            self.pull(from, realm.main_space());
+            if let Err(reason) = self.may_enter(cx, &document, &entries) {
+                let (from, reason) = (invitations.from, reason.to_owned());
+                out.notice(Notice::Refused { from, reason });
+                continue;
+            }
+            let name = document.name.clone();
+            self.stage.spaces.push(document);
+            let entered = Entered { name, realm, entries, behind: invitations };
+            return vec![Task::Commit, Task::Entered(entered)];
         }
-        Ok(())
+        Vec::new()
     }
 
-    fn may_enter(&self, document: &SpaceDocument, entries: &[Entry]) -> Result<(), &'static str> {
-        if self.realms.network() != Some(document.network) {
+    fn may_enter<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        document: &SpaceDocument,
+        entries: &[Entry],
+    ) -> Result<(), &'static str> {
+        if cx.realms.network() != Some(document.network) {
             return Err("an invitation to a space of another network");
         }
-        if !self.has_room_for_space() {
+        if !self.has_room_for_space(cx) {
             return Err("an invitation to more spaces than a site can hold");
         }
-        match admits(document, entries, self.site()) {
+        match admits(document, entries, cx.author.site) {
             true => Ok(()),
             false => Err("an invitation to a space that does not show this site to be in it"),
         }
-    }
-
-    /// Folds membership entries of a private space in, and asks its sites for what could not be accepted before. Those
-    /// who were let in or shut out, and are connected, are told that there is something to ask for.
-    pub(in crate::replica) fn learn_space_members(
-        &mut self,
-        realm: RealmId,
-        entries: &[&Entry],
-    ) -> Result<(), StoreError> {
-        let learnt =
-            self.realms.get_mut(realm).and_then(|held| held.learn(entries.iter().copied()));
-        let Some(before) = learnt else { return Ok(()) };
-        let after = self.realms.members_of(realm).map(Members::sites).unwrap_or_default();
-        self.set_told_revoked_by(realm, None)?;
-        self.realms.retain_receipts_in(realm);
-        let Some(network) = self.realms.network() else { return Ok(()) };
-        let connected: BTreeSet<SiteId> = self.links.peers.keys().copied().collect();
-        for site in connected {
-            match (before.contains(&site), after.contains(&site)) {
-                (true, true) => self.pull(site, realm.main_space()),
-                (false, true) => {
-                    self.pull(site, realm.main_space());
-                    let (links, _, _, out) = self.sync();
-                    links.hint(out, site, network.membership_space());
-                }
-                (true, false) => {
-                    let (links, _, _, out) = self.sync();
-                    links.stop_exchange(out, site, realm);
-                    links.hint(out, site, realm.membership_space());
-                }
-                (false, false) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// As an admin of private spaces, shuts out of them who is no member of the network any more.
-    pub(in crate::replica) fn follow_revocations(&mut self) {
-        let revoked = self.realms.revocations_to_follow(self.decider());
-        self.batch.stage.operations.extend(revoked);
     }
 }
 

@@ -1,0 +1,214 @@
+//! An entry on its way into the group: what has to be done before it is taken in, and who waits for the verdict.
+
+use super::accept::{Acceptance, Origin};
+use super::{Batch, Context};
+use crate::ids::{RealmId, SiteId};
+use crate::log::entry::{Body, Entry, Tip};
+use crate::membership::{Operation, Role, Vouch};
+use crate::protocol::prepare::PreparedEntry;
+use crate::replica::links::gossip::Reply;
+use crate::replica::outbox::Outbox;
+use crate::replica::realms::introduction::Shown;
+use crate::replica::realms::rounds::Round;
+use crate::replica::task::{Decided, Task};
+use crate::store::tables::logs::ForkRow;
+use crate::store::{Store, StoreError};
+
+/// An entry that another site sent.
+pub(in crate::replica) struct Arrival {
+    entry: PreparedEntry,
+    waiting: Waiting,
+    /// The proof of a fork was looked for: what is judged now is final.
+    is_proven: bool,
+}
+
+/// Who waits to hear how an entry was judged.
+pub(in crate::replica) enum Waiting {
+    /// The sender of a message.
+    Message { from: SiteId, reply: Reply, realm: RealmId },
+    /// The answer whose entries are being taken in.
+    Answer { from: SiteId, tip: Tip },
+    /// The piece of a bundle, and the records that the entry changes.
+    Bundle { maker: SiteId, records: Vec<[u8; 8]> },
+    /// The other entries of a round.
+    Members(Round),
+    /// The other entries that a site shows.
+    Shown(Shown),
+}
+
+impl Arrival {
+    pub(in crate::replica) fn new(entry: PreparedEntry, waiting: Waiting) -> Self {
+        Self { entry, waiting, is_proven: false }
+    }
+
+    fn origin(&self) -> Origin {
+        let is_gossip = |reply: &Reply| matches!(reply, Reply::Validate(_));
+        let by_gossip = matches!(&self.waiting, Waiting::Message { reply, .. } if is_gossip(reply));
+        Origin::Peer { by_gossip }
+    }
+
+    /// Whether an entry under a number that is taken shows its author to have signed two. Membership entries that are shown
+    /// come again by a pull, which finds that out.
+    fn may_prove(&self) -> bool {
+        !self.is_proven && !matches!(self.waiting, Waiting::Members(_) | Waiting::Shown(_))
+    }
+
+    fn concluded(self, acceptance: Acceptance) -> Vec<Task> {
+        vec![Task::Conclude { waiting: self.waiting, acceptance, if_durable: false }]
+    }
+
+    /// It waits for what could not be written.
+    fn put_off(self) -> Vec<Task> {
+        self.concluded(Acceptance::NotReady)
+    }
+}
+
+impl Waiting {
+    /// The site at fault if the entry must not be here, where somebody reads that.
+    pub(in crate::replica) fn sender(&self) -> Option<SiteId> {
+        match self {
+            Self::Message { from, .. } | Self::Answer { from, .. } => Some(*from),
+            Self::Bundle { maker, .. } => Some(*maker),
+            Self::Members(_) | Self::Shown(_) => None,
+        }
+    }
+}
+
+impl Batch {
+    /// Judges an entry by its header, and takes it in unless something has to be done first.
+    pub(in crate::replica) fn judge<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        arrival: Arrival,
+    ) -> Result<Vec<Task>, StoreError> {
+        let origin = arrival.origin();
+        match self.judge_header(cx, &arrival.entry, origin)? {
+            Some(Acceptance::Fork { .. }) if arrival.may_prove() => {
+                return Ok(vec![Task::Commit, Task::Prove(arrival)]);
+            }
+            Some(acceptance) => return Ok(arrival.concluded(acceptance)),
+            None => {}
+        }
+        if let Some(decided) = decisions(&arrival.entry.entry, cx.payload_format) {
+            return Ok(vec![Task::Commit, Task::Vouch(arrival, decided)]);
+        }
+        let Arrival { entry, waiting, .. } = arrival;
+        let acceptance = self.judge_past(cx, out, entry, origin)?;
+        Ok(vec![Task::Conclude { waiting, acceptance, if_durable: false }])
+    }
+
+    /// Looks for the proof that the author of an entry signed two under its number. The group has ended, so that the
+    /// other one can be read. The entry is then judged again: it may be the one that stands.
+    pub(in crate::replica) fn prove<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        arrival: Arrival,
+    ) -> Result<Vec<Task>, StoreError> {
+        let (header, signature) = (&arrival.entry.entry.header, arrival.entry.entry.signature);
+        let space = header.space;
+        let mut tasks = Vec::new();
+        let held = cx.entry_row(space, header.author, header.seq)?;
+        // A damaged one is no proof; the next pull after its repair finds the fork again.
+        if let Some(held) = held
+            && let Some(held) = cx.read_entry(held.position())?
+        {
+            let fork = ForkRow::new((held.header, held.signature), (header.clone(), signature));
+            tasks.extend(fork.map(|fork| Task::Fork { space, fork: Box::new(fork) }));
+        }
+        tasks.push(Task::Judge(Arrival { is_proven: true, ..arrival }));
+        Ok(tasks)
+    }
+
+    /// Before an entry that decides of sites or vouches is taken in: writes down what is held beyond what it lets count,
+    /// so that nothing that shows here has to be taken back.
+    pub(in crate::replica) fn vouch<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        arrival: Arrival,
+        decided: Vec<Decided>,
+        is_durable: bool,
+    ) -> Vec<Task> {
+        if !is_durable {
+            return arrival.put_off();
+        }
+        let header = &arrival.entry.entry.header;
+        let (own, by, realm) = (cx.author.site, header.author.site, header.realm);
+        for (site, role, cut) in decided {
+            // What is decided of a replaced key holds for those that came after it.
+            let mut key = Some(site);
+            while let (Some(site), Some(members)) = (key, cx.realms.members_of(realm)) {
+                let may_count = by == site
+                    || members.ever(&by) == Some(Role::Admin) && members.is_senior(&by, &site);
+                let held = cx.realms.held_of(realm, site);
+                let is_said = cut.includes(&held) || members.has_vouched(own, site, &held);
+                // For itself a site can only vouch while it stays a member.
+                let may_vouch = members.ever(&own).is_some() && (site != own || role.is_some());
+                key = members.successor(&site);
+                if may_count && may_vouch && !is_said {
+                    self.stage.operations.push((realm, Operation::Vouch(Vouch { site, held })));
+                }
+            }
+        }
+        vec![Task::Commit, Task::VouchLosers(arrival)]
+    }
+
+    /// The same of the sites of which something would count no more once the entry is taken in.
+    pub(in crate::replica) fn vouch_for_losers<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        arrival: Arrival,
+        is_durable: bool,
+    ) -> Vec<Task> {
+        if !is_durable {
+            return arrival.put_off();
+        }
+        let (own, realm) = (cx.author.site, arrival.entry.entry.header.realm);
+        for site in cx.realms.losers(&arrival.entry.entry) {
+            let held = cx.realms.held_of(realm, site);
+            let members = cx.realms.members_of(realm);
+            if !members.is_none_or(|members| members.has_vouched(own, site, &held)) {
+                self.stage.operations.push((realm, Operation::Vouch(Vouch { site, held })));
+            }
+        }
+        vec![Task::Commit, Task::Admit(arrival)]
+    }
+
+    /// Takes an entry in that decides of sites. Whatever comes next is judged by those who are members afterwards.
+    pub(in crate::replica) fn admit<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+        arrival: Arrival,
+        is_durable: bool,
+    ) -> Result<Vec<Task>, StoreError> {
+        if !is_durable {
+            return Ok(arrival.put_off());
+        }
+        let origin = arrival.origin();
+        let Arrival { entry, waiting, .. } = arrival;
+        let acceptance = self.judge_past(cx, out, entry, origin)?;
+        Ok(vec![Task::Commit, Task::Conclude { waiting, acceptance, if_durable: true }])
+    }
+}
+
+/// The sites that an entry decides of: what each may do from now on, and what counts of a higher role. `None`: it changes
+/// nothing of what counts. Nothing is read of a payload that is of a later format than `format_max`.
+fn decisions(entry: &Entry, format_max: u8) -> Option<Vec<Decided>> {
+    let header = &entry.header;
+    let is_readable = header.payload.format <= format_max;
+    if header.space != header.realm.membership_space() || !is_readable {
+        return None;
+    }
+    let Ok(Body::Membership(operations)) = entry.body() else { return None };
+    if !operations.iter().any(Operation::is_of_standing) {
+        return None;
+    }
+    let decision = |operation| match operation {
+        Operation::Revoke(revocation) => Some((revocation.site, None, revocation.held)),
+        Operation::ChangeRole(change) => Some((change.site, Some(change.role), change.held)),
+        Operation::Rotate(rotation) => Some((rotation.from, None, rotation.held)),
+        Operation::Admit(_) | Operation::Rename { .. } | Operation::Vouch(_) => None,
+    };
+    Some(operations.into_iter().filter_map(decision).collect())
+}

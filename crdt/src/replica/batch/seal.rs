@@ -1,0 +1,215 @@
+//! The end of a group: local writes are sealed in entries.
+
+use std::collections::BTreeMap;
+
+use super::stage::{Pending, Stage, StagedEntry, StagedRecord};
+use super::{Batch, Context};
+use crate::cache::Kept;
+use crate::format::codec;
+use crate::frame::Frame;
+use crate::ids::{Author, EntryHash, RealmId, SpaceId};
+use crate::log::entry::{Body, Draft, Tip, Transaction, limits};
+use crate::logs::Logs;
+use crate::membership::Operation;
+use crate::store::Store;
+use crate::store::tables::logs::Fate;
+
+/// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
+const ENTRY_BODY_BYTES: usize = 1024 * 1024;
+
+/// Which logs come to be in the past of local entries, by the entries' space and the logs'.
+pub(in crate::replica) type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
+
+impl Batch {
+    /// Makes entries of the local transactions and operations.
+    pub(in crate::replica) fn seal<S: Store>(&mut self, cx: Context<'_, S>) -> Named {
+        let mut named = Named::new();
+        let mut operations: BTreeMap<RealmId, Vec<Operation>> = BTreeMap::new();
+        for (realm, operation) in std::mem::take(&mut self.stage.operations) {
+            operations.entry(realm).or_default().push(operation);
+        }
+        for (realm, operations) in operations {
+            let space = realm.membership_space();
+            self.seal_entry(cx, realm, space, Body::Membership(operations), &mut named);
+        }
+        let transactions = std::mem::take(&mut self.stage.transactions);
+        for (realm, transactions) in split(transactions) {
+            let space = realm.main_space();
+            let counts: Vec<u32> = transactions.iter().map(|t| t.changes.len() as u32).collect();
+            self.seal_entry(cx, realm, space, Body::Transactions(transactions), &mut named);
+            let entry = self.stage.entries.len() - 1;
+            let mut first = 0;
+            for count in counts {
+                self.stage.sealed.push((entry, first));
+                first += count;
+            }
+        }
+        named
+    }
+
+    fn seal_entry<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        realm: RealmId,
+        space: SpaceId,
+        body: Body,
+        named: &mut Named,
+    ) {
+        let membership = realm.membership_space();
+        let mut past = self.name(cx, space, space, named);
+        let mut membership_past = match space == membership {
+            true => Vec::new(),
+            false => self.name(cx, space, membership, named),
+        };
+        // More tips than one entry takes go into empty ones before it.
+        while past.len().max(membership_past.len()) > limits::PAST_TIPS_MAX {
+            let rest = past.split_off(past.len().min(limits::PAST_TIPS_MAX));
+            let count = membership_past.len().min(limits::PAST_TIPS_MAX);
+            let membership_rest = membership_past.split_off(count);
+            let empty = match space == membership {
+                true => Body::Membership(Vec::new()),
+                false => Body::Transactions(Vec::new()),
+            };
+            self.seal_with(cx, realm, space, past, membership_past, &empty);
+            (past, membership_past) = (rest, membership_rest);
+        }
+        self.seal_with(cx, realm, space, past, membership_past, &body);
+    }
+
+    /// The tips of the logs of space `of` that the next own entry in `space` has to name, so that all that is held
+    /// comes to be in its past, which `named` then says.
+    fn name<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        space: SpaceId,
+        of: SpaceId,
+        named: &mut Named,
+    ) -> Vec<Tip> {
+        let mut tips = self.unnamed(cx, space, of, named);
+        named.extend(tips.iter().map(|tip| ((space, of, tip.author), tip.seq)));
+        // What another entry names is in the past of whoever names that entry; but a site's new incarnation always
+        // says where the former one ended.
+        let own = cx.author.site;
+        tips.retain(|tip| {
+            tip.author.site == own || self.covered(cx, space, of, tip.author) < tip.seq
+        });
+        tips
+    }
+
+    /// How far entries in `space` name a log of space `of`, as the group sees it.
+    fn covered<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        space: SpaceId,
+        of: SpaceId,
+        author: Author,
+    ) -> u64 {
+        let logs = cx.realms.logs(space);
+        let known = logs.and_then(|logs| logs.covered.get(&(of, author)));
+        let staged = self.stage.covered.get(&(space, of, author));
+        known.max(staged).copied().unwrap_or(0)
+    }
+
+    fn seal_with<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        realm: RealmId,
+        space: SpaceId,
+        past: Vec<Tip>,
+        membership_past: Vec<Tip>,
+        body: &Body,
+    ) {
+        let tip = self.log(cx, space, cx.author);
+        let draft = Draft {
+            realm,
+            space,
+            author: cx.author,
+            seq: tip.map_or(1, |row| row.seq + 1),
+            previous: tip.map_or(EntryHash::NONE, |row| row.hash),
+            past,
+            membership_past,
+            time_ms: cx.now.wall_ms,
+        };
+        let entry = draft.sign_as(cx.payload_format, body, cx.key);
+        let origins = match body {
+            Body::Transactions(transactions) => {
+                transactions.iter().filter_map(|transaction| transaction.origin.clone()).collect()
+            }
+            Body::Membership(_) => Vec::new(),
+        };
+        self.stage_entry(cx, StagedEntry { entry, fate: Fate::Applied, origins, by_gossip: false });
+    }
+
+    /// The tips of the logs of space `of`, as the group sees them, that are not in the past of own entries in `space`.
+    fn unnamed<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        space: SpaceId,
+        of: SpaceId,
+        named: &Named,
+    ) -> Vec<Tip> {
+        let (Some(own), Some(logs)) = (cx.realms.logs(space), cx.realms.logs(of)) else {
+            return Vec::new();
+        };
+        let mut before = own.named.clone();
+        before.extend(named.iter().filter(|(key, _)| key.0 == space).map(|(key, seq)| {
+            let (_, of, author) = *key;
+            ((of, author), *seq)
+        }));
+        let staged: Vec<_> =
+            self.stage.logs.iter().filter(|((space, _), _)| *space == of).collect();
+        if staged.is_empty() {
+            return logs.unnamed(cx.author, of, &before);
+        }
+        let mut rows = logs.rows.clone();
+        rows.extend(staged.into_iter().map(|((_, author), row)| (*author, *row)));
+        Logs { rows, ..Logs::default() }.unnamed(cx.author, of, &before)
+    }
+
+    /// The frames that the journal is to have of the group: what realms began with, then the entries.
+    pub(in crate::replica) fn frames(&self) -> Vec<Vec<u8>> {
+        let Stage { genesis, spaces, entries, .. } = &self.stage;
+        let genesis =
+            genesis.iter().map(|document| Frame::Genesis(&codec::encode(document)).bytes());
+        let spaces = spaces.iter().map(|document| Frame::Space(&codec::encode(document)).bytes());
+        let entries = entries.iter().map(|staged| Frame::Entry(staged.entry.bytes()).bytes());
+        genesis.chain(spaces).chain(entries).collect()
+    }
+
+    /// Ends the group in memory; its documents go to the cache.
+    pub(in crate::replica) fn drop_stage_to_cache(&mut self) -> Stage {
+        let mut stage = std::mem::take(&mut self.stage);
+        for (key, StagedRecord { document, places, .. }) in std::mem::take(&mut stage.records) {
+            if let Ok(document) = document {
+                self.documents.put(key, Kept { document, changes: places });
+            }
+        }
+        stage
+    }
+}
+
+/// Transactions in as few entries as the format and [`ENTRY_BODY_BYTES`] allow, each with the realm of its space.
+fn split(transactions: Vec<Pending>) -> Vec<(RealmId, Vec<Transaction>)> {
+    let mut entries: Vec<(RealmId, Vec<Transaction>)> = Vec::new();
+    let (mut bytes, mut changes, mut operations) = (0, 0, 0);
+    for pending in transactions {
+        bytes += pending.bytes;
+        changes += pending.transaction.changes.len();
+        operations += pending.operations;
+        let fits = bytes <= ENTRY_BODY_BYTES
+            && changes <= limits::CHANGES_MAX
+            && operations <= limits::OPERATIONS_MAX;
+        match entries.last_mut() {
+            Some((realm, entry)) if fits && *realm == pending.realm => {
+                entry.push(pending.transaction)
+            }
+            Some(_) | None => {
+                bytes = pending.bytes;
+                changes = pending.transaction.changes.len();
+                operations = pending.operations;
+                entries.push((pending.realm, vec![pending.transaction]));
+            }
+        }
+    }
+    entries
+}

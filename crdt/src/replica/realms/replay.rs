@@ -1,0 +1,101 @@
+//! What the journal says of realms, when the tables are made of it.
+
+use super::Realms;
+use crate::format::codec;
+use crate::frame::Frame;
+use crate::membership::{Genesis, SpaceDocument};
+use crate::replica::batch::seal::Named;
+use crate::replica::batch::stage::Stage;
+use crate::replica::group::REPLAY_BYTES;
+use crate::replica::outbox::Outbox;
+use crate::store::tables::logs::{self, ForkRow};
+use crate::store::{Store, StoreError};
+
+impl Realms {
+    /// Forks decide which entries count, so a rebuild knows of them before the first entry.
+    pub(in crate::replica) fn find_forks(
+        &mut self,
+        store: &mut impl Store,
+        stage: &mut Stage,
+        out: &mut Outbox,
+    ) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let frames = store.scan_journal(after, REPLAY_BYTES)?;
+            let Some((last, _)) = frames.last() else { return Ok(()) };
+            after = Some(*last);
+            for (_, frame) in &frames {
+                if let Ok(frame) = Frame::read(frame) {
+                    self.replay_founding(store, stage, out, &frame)?;
+                }
+            }
+        }
+    }
+
+    /// Takes up what a frame says of realms that is no entry: what one began with, or the proof of a fork.
+    pub(in crate::replica) fn replay_founding(
+        &mut self,
+        store: &mut impl Store,
+        stage: &mut Stage,
+        out: &mut Outbox,
+        frame: &Frame<'_>,
+    ) -> Result<(), StoreError> {
+        match frame {
+            Frame::Genesis(content) => {
+                let genesis = codec::decode::<Genesis>("genesis document", content);
+                if let Ok(genesis) = genesis
+                    && self.genesis().is_none()
+                {
+                    self.learn_genesis(out, genesis.clone());
+                    stage.genesis = Some(genesis);
+                }
+                Ok(())
+            }
+            Frame::Space(content) => {
+                if let Ok(document) = codec::decode::<SpaceDocument>("space document", content)
+                    && self.members_of(document.realm()).is_none()
+                {
+                    self.know_space(out, document.clone());
+                    stage.spaces.push(document);
+                }
+                Ok(())
+            }
+            Frame::Fork(content) => self.replay_fork(store, content),
+            Frame::Entry(_) => Ok(()),
+        }
+    }
+
+    fn replay_fork(&mut self, store: &mut impl Store, content: &[u8]) -> Result<(), StoreError> {
+        let Ok(fork) = codec::decode::<ForkRow>("fork", content) else { return Ok(()) };
+        let (space, author) = (fork.kept.0.space, fork.kept.0.author);
+        let known = self.logs(space).and_then(|logs| logs.forks.get(&author));
+        if known.is_some_and(|known| known.rank() <= fork.rank()) {
+            return Ok(());
+        }
+        store.apply(vec![(logs::fork(space, author), Some(content.to_vec()))], None)?;
+        if let Some(logs) = self.logs_mut(space) {
+            logs.forks.insert(author, fork);
+        }
+        Ok(())
+    }
+
+    /// Takes up how far the logs of a group go, now that it is durable. `named`: by this site's own entries.
+    pub(in crate::replica) fn note_group(&mut self, stage: &mut Stage, named: &Named) {
+        for ((space, author), row) in &stage.logs {
+            if let Some(logs) = self.logs_mut(*space) {
+                logs.rows.insert(*author, *row);
+            }
+        }
+        for ((space, of, author), seq) in named {
+            if let Some(logs) = self.logs_mut(*space) {
+                logs.named.insert((*of, *author), *seq);
+            }
+        }
+        for ((space, of, author), seq) in std::mem::take(&mut stage.covered) {
+            if let Some(logs) = self.logs_mut(space) {
+                let covered = logs.covered.entry((of, author)).or_insert(0);
+                *covered = seq.max(*covered);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is yet to be done of what came in, as steps.
+//!
+//! Some of what comes in takes several steps, and between two of them the group has to end, since the next one judges by
+//! what is durable then: an entry of members is taken in behind what this site wrote down before it, a decision is made on
+//! the ground of all that is held. Each step is a [`Task`]. A part does it and returns the tasks that come of it; it never
+//! ends the group, and never calls another part. [`Replica::settle`](super::Replica::settle) does them in order, and ends the group where one says
+//! so.
+//!
+//! ```text
+//! an entry     Judge -+-> Conclude                                    most of them
+//!                     +-> Commit, Prove, (Fork,) Judge                its number is taken by another one
+//!                     +-> Commit, Vouch, Commit, VouchLosers, Commit, Admit, Commit, Conclude   it decides of members
+//! a proof      Fork ---> Commit, KeepFork
+//! a decision   Commit, Decide, Commit
+//! invitations  Invitations -> Commit, Entered, Members, PullRealm, Invitations ...   one after the other
+//! members      Members -> Judge ... -> Commit, NextRound              until a round admits nobody
+//! a bundle     Bundle -> (Commit,) Judge, Bundle ...
+//! ```
+
+use std::collections::VecDeque;
+
+use super::batch::accept::Acceptance;
+use super::batch::arrival::{Arrival, Waiting};
+use super::decision::Decision;
+use super::links::sync::Answered;
+use super::realms::introduction::{Shown, Welcomed};
+use super::realms::rounds::Round;
+use super::realms::spaces::{Entered, Invitations};
+use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::receipt::Receipt;
+use crate::membership::{Cut, Role};
+use crate::store::tables::logs::ForkRow;
+
+/// One step.
+pub(super) enum Task {
+    /// The group ends. What stands behind it can ask whether that was written.
+    Commit,
+    /// A decision of this site is made.
+    Decide { id: u64, decision: Decision },
+    /// An entry is judged.
+    Judge(Arrival),
+    /// The proof is looked for that an entry's author signed two under its number.
+    Prove(Arrival),
+    /// Before an entry is taken in that decides of sites: what is held of them is written down.
+    Vouch(Arrival, Vec<Decided>),
+    /// The same of all those who would lose something by it.
+    VouchLosers(Arrival),
+    /// An entry that decides of sites is taken in.
+    Admit(Arrival),
+    /// The one who waits for an entry hears how it was judged; `if_durable`: once the group is written.
+    Conclude { waiting: Waiting, acceptance: Acceptance, if_durable: bool },
+    /// The proof of a fork came.
+    Fork { space: SpaceId, fork: Box<ForkRow> },
+    /// A proof that is news goes to the journal.
+    KeepFork { space: SpaceId, fork: Box<ForkRow> },
+    /// The next invitation to a private space is looked at.
+    Invitations(Invitations),
+    /// The space of an invitation is known.
+    Entered(Entered),
+    /// The next of some membership entries is taken in.
+    Members(Round),
+    /// They are gone through again, by those who are members now.
+    NextRound(Round),
+    /// The next membership entry is looked at that a site shows which is no member.
+    Shown(Shown),
+    /// This site was let in.
+    Welcomed(Welcomed),
+    /// The members and records of a realm are pulled.
+    PullRealm { from: SiteId, realm: RealmId },
+    /// What an answer comes to.
+    Answered(Box<Answered>),
+    /// Receipts come with a bundle.
+    Receipts(Vec<Receipt>),
+    /// The next entry of a bundle's piece is taken in.
+    Bundle { is_settled: bool },
+}
+
+/// A site that an entry decides of: what it may do from now on, and what counts of a higher role.
+pub(super) type Decided = (SiteId, Option<Role>, Cut);
+
+/// The tasks that wait, in order.
+#[derive(Default)]
+pub(super) struct Flow {
+    tasks: VecDeque<Task>,
+    /// Whether the last group that ended could be written.
+    is_durable: bool,
+}
+
+impl Flow {
+    /// Whether the last group that ended could be written.
+    pub(super) fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    /// A group has ended.
+    pub(super) fn note_end(&mut self, is_durable: bool) {
+        self.is_durable = is_durable;
+    }
+
+    /// The next task.
+    pub(super) fn next(&mut self) -> Option<Task> {
+        self.tasks.pop_front()
+    }
+
+    /// Puts tasks before all others, in their order.
+    pub(super) fn put(&mut self, tasks: Vec<Task>) {
+        for task in tasks.into_iter().rev() {
+            self.tasks.push_front(task);
+        }
+    }
+}
