@@ -339,3 +339,45 @@ fn records_of(prepared: &PreparedEntry) -> Vec<[u8; 8]> {
     };
     prepared.records().map(hash).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::EntryHash;
+    use crate::replica::Refusal;
+
+    fn merging() -> Merging {
+        Merging::new(SiteId([1; 32]))
+    }
+
+    #[test]
+    fn what_became_of_entries_is_counted() {
+        let mut merging = merging();
+        let record = [9; 8];
+        merging.judged(vec![record], &Acceptance::Staged);
+        merging.judged(vec![record], &Acceptance::Repeat);
+        merging.judged(vec![record], &Acceptance::Repeat);
+        merging.judged(vec![record], &Acceptance::NotReady);
+        let merged = merging.end().unwrap();
+        assert_eq!((merged.new, merged.known, merged.waiting, merged.refused), (1, 2, 1, 0));
+        assert_eq!(merged.records, [record], "of new entries alone");
+    }
+
+    #[test]
+    fn the_first_reason_why_an_entry_is_refused_is_kept() {
+        let mut merging = merging();
+        merging.judged(Vec::new(), &Acceptance::Fork { held: EntryHash([1; 32]) });
+        merging.judged(Vec::new(), &Acceptance::Refused(Refusal::Signature));
+        let merged = merging.end().unwrap();
+        assert_eq!(merged.refused, 2);
+        assert!(merged.refusal.unwrap().contains("same number"));
+    }
+
+    #[test]
+    fn an_error_stands_whatever_comes_behind_it() {
+        let mut merging = merging();
+        merging.fail(MergeError::NotMember);
+        merging.judged(Vec::new(), &Acceptance::Staged);
+        assert!(matches!(merging.end(), Err(MergeError::NotMember)));
+    }
+}

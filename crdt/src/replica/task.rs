@@ -109,3 +109,48 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::EntryHash;
+
+    fn pull(number: u8) -> Task {
+        Task::PullRealm { from: SiteId([number; 32]), realm: RealmId([number; 32]) }
+    }
+
+    fn numbers(flow: &mut Flow) -> Vec<u8> {
+        let number = |task| match task {
+            Task::PullRealm { from, .. } => from.0[0],
+            _ => 0,
+        };
+        std::iter::from_fn(|| flow.next()).map(number).collect()
+    }
+
+    #[test]
+    fn what_a_task_brings_comes_before_what_waited_already() {
+        let mut flow = Flow::default();
+        flow.put(vec![pull(1), pull(4)]);
+        assert!(matches!(flow.next(), Some(Task::PullRealm { .. })));
+        flow.put(vec![pull(2), pull(3)]);
+        assert_eq!(numbers(&mut flow), [2, 3, 4]);
+    }
+
+    #[test]
+    fn how_the_last_group_ended_is_known_until_the_next_one_ends() {
+        let mut flow = Flow::default();
+        assert!(!flow.is_durable(), "none has ended yet");
+        flow.note_end(true);
+        flow.put(vec![pull(1)]);
+        assert!(flow.is_durable());
+        flow.note_end(false);
+        assert!(!flow.is_durable());
+    }
+
+    #[test]
+    fn a_task_is_small_enough_to_be_moved_around() {
+        // Whole entries pass through the queue by value.
+        assert!(size_of::<Task>() <= 1024, "{}", size_of::<Task>());
+        assert_eq!(size_of::<EntryHash>(), 32);
+    }
+}

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteKey, SpaceId};
+use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::membership::Genesis;
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION, View};
 use branchline_crdt::replica::{
@@ -17,7 +18,6 @@ use branchline_crdt::replica::{
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{ReadJournal, Row, StoreError};
-use branchline_crdt::verify::verify;
 use branchline_node::storage::journal::JournalOptions;
 use branchline_node::storage::tables::TablesOptions;
 use branchline_node::storage::{OpenReport, Options, Storage};

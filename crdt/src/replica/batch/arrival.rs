@@ -41,6 +41,12 @@ impl Arrival {
         Self { entry, waiting, is_proven: false }
     }
 
+    /// The one who waits for it.
+    #[cfg(test)]
+    pub(in crate::replica) fn into_waiting(self) -> Waiting {
+        self.waiting
+    }
+
     fn origin(&self) -> Origin {
         let is_gossip = |reply: &Reply| matches!(reply, Reply::Validate(_));
         let by_gossip = matches!(&self.waiting, Waiting::Message { reply, .. } if is_gossip(reply));

@@ -213,3 +213,67 @@ fn split(transactions: Vec<Pending>) -> Vec<(RealmId, Vec<Transaction>)> {
     }
     entries
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::entry::Origin;
+
+    const HERE: RealmId = RealmId([1; 32]);
+    const THERE: RealmId = RealmId([2; 32]);
+
+    /// A transaction that is told from others by its number.
+    fn pending(realm: RealmId, number: u64, bytes: usize, operations: usize) -> Pending {
+        let origin = Some(Origin { source: "till".to_owned(), number });
+        Pending {
+            realm,
+            transaction: Transaction { origin, changes: Vec::new() },
+            bytes,
+            operations,
+        }
+    }
+
+    fn numbers(entries: &[(RealmId, Vec<Transaction>)]) -> Vec<(RealmId, Vec<u64>)> {
+        let number = |it: &Transaction| it.origin.as_ref().map_or(0, |origin| origin.number);
+        let of =
+            |(realm, it): &(RealmId, Vec<Transaction>)| (*realm, it.iter().map(number).collect());
+        entries.iter().map(of).collect()
+    }
+
+    #[test]
+    fn transactions_of_a_group_share_an_entry_in_their_order() {
+        let entries = split((1..=3).map(|number| pending(HERE, number, 100, 1)).collect());
+        assert_eq!(numbers(&entries), [(HERE, vec![1, 2, 3])]);
+        assert!(split(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn an_entry_holds_no_more_bytes_than_is_quick_to_take_in() {
+        let half = ENTRY_BODY_BYTES / 2;
+        let entries = split((1..=3).map(|number| pending(HERE, number, half, 1)).collect());
+        assert_eq!(numbers(&entries), [(HERE, vec![1, 2]), (HERE, vec![3])]);
+    }
+
+    #[test]
+    fn a_transaction_that_is_larger_has_an_entry_of_its_own() {
+        let large = pending(HERE, 2, 3 * ENTRY_BODY_BYTES, 1);
+        let entries = split(vec![pending(HERE, 1, 10, 1), large, pending(HERE, 3, 10, 1)]);
+        assert_eq!(numbers(&entries), [(HERE, vec![1]), (HERE, vec![2]), (HERE, vec![3])]);
+    }
+
+    #[test]
+    fn an_entry_keeps_to_the_limits_of_the_format() {
+        let most = limits::OPERATIONS_MAX;
+        let entries = split(vec![pending(HERE, 1, 10, most), pending(HERE, 2, 10, 1)]);
+        assert_eq!(numbers(&entries), [(HERE, vec![1]), (HERE, vec![2])]);
+    }
+
+    #[test]
+    fn transactions_of_two_realms_share_no_entry() {
+        let realms = [HERE, THERE, THERE, HERE];
+        let pending =
+            realms.into_iter().zip(1..).map(|(realm, number)| pending(realm, number, 1, 1));
+        let entries = split(pending.collect());
+        assert_eq!(numbers(&entries), [(HERE, vec![1]), (THERE, vec![2, 3]), (HERE, vec![4])]);
+    }
+}

@@ -85,3 +85,56 @@ impl<S: Store> Context<'_, S> {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
+    use crate::log::entry::{Body, Draft};
+
+    const REALM: RealmId = RealmId([7; 32]);
+
+    fn signed(by: u8, seq: u64, time_ms: i64) -> (Header, Signature) {
+        let key = SiteKey::from_seed([by; 32]);
+        let draft = Draft {
+            realm: REALM,
+            space: REALM.main_space(),
+            author: Author { site: key.site(), incarnation: Incarnation([1; 8]) },
+            seq,
+            previous: EntryHash::NONE,
+            past: Vec::new(),
+            membership_past: Vec::new(),
+            time_ms,
+        };
+        let entry = draft.sign(&Body::Transactions(Vec::new()), &key);
+        (entry.header, entry.signature)
+    }
+
+    #[test]
+    fn two_entries_under_one_number_are_a_proof_whichever_comes_first() {
+        let (one, other) = (signed(1, 3, 1), signed(1, 3, 2));
+        let fork = ForkRow::new(one.clone(), other.clone()).expect("a proof");
+        assert_eq!(ForkRow::new(other, one), Some(fork.clone()));
+        assert!(
+            fork.rank().1 < fork.dropped.0.entry_hash(&fork.dropped.1),
+            "the lower hash stands"
+        );
+        assert_eq!(fork.rank().0, 3);
+    }
+
+    #[test]
+    fn an_entry_is_no_proof_against_itself_nor_against_another_number_or_site() {
+        let one = signed(1, 3, 1);
+        assert_eq!(ForkRow::new(one.clone(), one.clone()), None);
+        assert_eq!(ForkRow::new(one.clone(), signed(1, 4, 1)), None);
+        assert_eq!(ForkRow::new(one, signed(2, 3, 1)), None);
+    }
+
+    #[test]
+    fn what_the_author_did_not_sign_is_no_proof() {
+        let one = signed(1, 3, 1);
+        let (header, _) = signed(1, 3, 2);
+        let (_, of_other) = signed(2, 3, 2);
+        assert_eq!(ForkRow::new(one, (header, of_other)), None);
+    }
+}

@@ -230,3 +230,68 @@ impl HeardReceipts {
         std::mem::take(&mut self.by_site)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RealmId;
+
+    const REALM: RealmId = RealmId([7; 32]);
+
+    fn receipt(by: u8, number: u64) -> Receipt {
+        let key = SiteKey::from_seed([by; 32]);
+        Receipt::sign(REALM, REALM.main_space(), number, Held::default(), 0, &key)
+    }
+
+    fn receipts(count: u8) -> Receipts {
+        let mut receipts = Receipts::default();
+        (0..count).for_each(|by| receipts.keep(receipt(by, 1)));
+        receipts
+    }
+
+    #[test]
+    fn receipts_that_do_not_fit_one_answer_have_their_turn() {
+        let receipts = receipts(200);
+        let mut shown = BTreeSet::new();
+        for turn in 0..200 {
+            let some = receipts.some(turn);
+            let bytes: usize = some.iter().map(|receipt| codec::encode(receipt).len()).sum();
+            assert!(!some.is_empty() && bytes <= RECEIPTS_BYTES_MAX);
+            assert!(some.len() < 200);
+            shown.extend(some.iter().map(|receipt| receipt.site));
+        }
+        assert_eq!(shown.len(), 200);
+    }
+
+    #[test]
+    fn the_digest_changes_with_any_receipt() {
+        let mut receipts = receipts(3);
+        let before = receipts.digest();
+        assert_eq!(before, self::receipts(3).digest());
+        receipts.keep(receipt(1, 2));
+        assert_ne!(before, receipts.digest());
+    }
+
+    #[test]
+    fn of_what_was_heard_of_a_site_gossip_counts() {
+        let (site, mut heard) = (SiteId([1; 32]), HeardReceipts::default());
+        let of = |time_ms, is_live| HeardReceipt { time_ms, is_live };
+        heard.note(site, of(1, false));
+        heard.note(site, of(3, true));
+        heard.note(site, of(2, false));
+        assert_eq!(heard.count, 3);
+        assert_eq!(heard.take(), BTreeMap::from([(site, of(3, true))]));
+        assert!(heard.take().is_empty());
+    }
+
+    #[test]
+    fn receipts_are_issued_once_when_they_are_due() {
+        let mut links = Links::new(1);
+        let at = |monotonic_ms| Now { wall_ms: 0, monotonic_ms };
+        assert!(!links.take_due_receipts(at(10_000)), "nothing has changed");
+        links.timers.receipt_ms = Some(500);
+        assert!(!links.take_due_receipts(at(499)));
+        assert!(links.take_due_receipts(at(500)));
+        assert!(!links.take_due_receipts(at(501)));
+    }
+}

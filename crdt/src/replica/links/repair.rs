@@ -289,3 +289,102 @@ fn keep_founding<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Incarnation, RealmId, SiteKey};
+    use crate::log::entry::{Body, Draft};
+
+    const REALM: RealmId = RealmId([7; 32]);
+
+    fn author(number: u8) -> Author {
+        let site = SiteKey::from_seed([number; 32]).site();
+        Author { site, incarnation: Incarnation([number; 8]) }
+    }
+
+    fn space() -> SpaceId {
+        REALM.main_space()
+    }
+
+    fn lost(number: u8, seq: u64) -> Lost {
+        Lost { space: space(), author: author(number), seq, hash: EntryHash([number; 32]) }
+    }
+
+    /// The header of an entry that names others.
+    fn header(by: u8, past: &[(u8, u64)], membership_past: &[(u8, u64)]) -> Header {
+        let tips = |tips: &[(u8, u64)]| {
+            let tip = |(number, seq): &(u8, u64)| Tip {
+                author: author(*number),
+                seq: *seq,
+                hash: EntryHash([0; 32]),
+            };
+            tips.iter().map(tip).collect()
+        };
+        let draft = Draft {
+            realm: REALM,
+            space: space(),
+            author: author(by),
+            seq: 5,
+            previous: EntryHash::NONE,
+            past: tips(past),
+            membership_past: tips(membership_past),
+            time_ms: 0,
+        };
+        draft.sign(&Body::Transactions(Vec::new()), &SiteKey::from_seed([by; 32])).header
+    }
+
+    #[test]
+    fn of_each_log_the_first_lost_entry_is_known_and_how_many_there_are() {
+        let mut losses = Losses::default();
+        for (at, (number, seq)) in [(1, 9), (1, 4), (2, 1)].into_iter().enumerate() {
+            losses.add(Position(at as u64), lost(number, seq));
+        }
+        assert_eq!(losses.count(), 3);
+        assert_eq!(losses.first(space(), author(1)), Some(4));
+        assert_eq!(losses.first(space(), author(3)), None);
+        assert_eq!(losses.first(REALM.membership_space(), author(1)), None);
+    }
+
+    #[test]
+    fn so_many_are_asked_back_at_once_the_first_in_the_journal_first() {
+        let mut losses = Losses::default();
+        for seq in (1..=2 * LOST_ASKED_MAX as u64).rev() {
+            losses.add(Position(seq), lost(1, seq));
+        }
+        let asked = losses.of_space(space());
+        assert_eq!(asked.len(), LOST_ASKED_MAX);
+        assert_eq!((asked[0].1, asked[LOST_ASKED_MAX - 1].1), (1, LOST_ASKED_MAX as u64));
+        assert_eq!(losses.count(), 2 * LOST_ASKED_MAX as u64);
+    }
+
+    #[test]
+    fn what_builds_on_a_lost_entry_is_left_out_and_so_is_what_builds_on_that() {
+        let mut losses = Losses::default();
+        losses.add(Position(1), lost(1, 4));
+        let mut withheld = Withheld::new(&losses, space());
+        assert!(!withheld.builds_on(&header(2, &[(1, 3)], &[])));
+        assert!(withheld.builds_on(&header(2, &[(1, 4)], &[])));
+        assert!(withheld.builds_on(&header(3, &[(2, 5)], &[])));
+        assert!(!withheld.builds_on(&header(4, &[(2, 4)], &[])));
+    }
+
+    #[test]
+    fn a_lost_entry_of_members_holds_back_the_records_that_name_it() {
+        let mut losses = Losses::default();
+        let of_members = Lost { space: REALM.membership_space(), ..lost(1, 4) };
+        losses.add(Position(1), of_members);
+        let mut withheld = Withheld::new(&losses, space());
+        assert!(!withheld.builds_on(&header(2, &[(1, 4)], &[])));
+        assert!(withheld.builds_on(&header(2, &[], &[(1, 4)])));
+    }
+
+    #[test]
+    fn nothing_is_left_out_where_nothing_is_lost() {
+        let losses = Losses::default();
+        let mut withheld = Withheld::new(&losses, space());
+        assert!(!withheld.builds_on(&header(2, &[(1, 4)], &[(1, 1)])));
+        withheld.add(author(1), 4);
+        assert!(withheld.builds_on(&header(2, &[(1, 4)], &[])));
+    }
+}

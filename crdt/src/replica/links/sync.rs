@@ -227,11 +227,10 @@ impl Links {
         held: BTreeMap<Author, u64>,
     ) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let state = peer.pulls.entry(space).or_default();
-        if state.is_busy() {
-            state.again = true;
+        if peer.pulls.entry(space).or_default().is_busy() {
+            peer.again.insert(space);
         } else {
-            state.again = false;
+            peer.again.remove(&space);
             self.ask(cx, out, from, space, have, held);
         }
     }
@@ -470,7 +469,7 @@ impl Links {
         from: SiteId,
         space: SpaceId,
     ) -> Option<After> {
-        let state = self.peers.get_mut(&from)?.pulls.get_mut(&space)?;
-        std::mem::take(&mut state.again).then_some(After::Pull { from, space })
+        let is_asked = self.peers.get_mut(&from)?.again.remove(&space);
+        is_asked.then_some(After::Pull { from, space })
     }
 }

@@ -133,6 +133,7 @@ impl Links {
         let mut ended = Vec::new();
         for space in realm.spaces() {
             peer.waiting.remove(&space);
+            peer.again.remove(&space);
             ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
             ended.extend(peer.told.remove(&space).and_then(|told| told.in_flight));
         }

@@ -1,0 +1,153 @@
+//! What a site may do, entry by entry: by what admitted it and what its seniors decided of it.
+//!
+//! - `docket`: the operations, by the site that each concerns.
+//! - `judge`: from these to the standing of a site.
+#![doc = include_str!("../../../docs/membership.md")]
+
+mod docket;
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub(super) use docket::Docket;
+
+use super::{Cut, Operation, Role};
+use crate::ids::{Author, EntryHash, SiteId, SpaceId};
+
+/// An entry of the membership space as the fold sees it.
+#[derive(Clone, Debug)]
+pub(in crate::membership) struct Recorded {
+    pub(in crate::membership) hash: EntryHash,
+    pub(in crate::membership) space: SpaceId,
+    pub(in crate::membership) author: Author,
+    pub(in crate::membership) seq: u64,
+    pub(in crate::membership) operations: Vec<Operation>,
+    /// The entries in its past that decide of sites, or vouch for them.
+    pub(in crate::membership) follows: Arc<BTreeSet<EntryHash>>,
+}
+
+/// A revocation or a change of role that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::membership) struct Decision {
+    /// The entry that it is in.
+    at: EntryHash,
+    /// The same, by its place.
+    place: Place,
+    follows: Arc<BTreeSet<EntryHash>>,
+    /// Who decided.
+    by: SiteId,
+    /// What the site may do; `None`: it is revoked.
+    role: Option<Role>,
+    /// How far what a higher role allowed counts by its own word.
+    said: Cut,
+    /// How far it counts with what others vouch for.
+    cut: Cut,
+    /// The entries in which they do, with what each lets count.
+    vouched: Vec<(EntryHash, Cut)>,
+}
+
+/// An entry of a site, by its space and log.
+type Place = (SpaceId, Author, u64);
+
+impl Decision {
+    /// Whether it binds the site in the eyes of an entry: whether that follows it, and knows nothing by which the one
+    /// who decided might not.
+    fn binds_for(&self, eyes: &Recorded, site: SiteId, all: &Sites) -> bool {
+        let may = |by: &Standing| by.seen_at(self.place, eyes) == Some(Role::Admin);
+        let is_known = eyes.follows.contains(&self.at);
+        is_known && (self.by == site || all.get(&self.by).is_some_and(may))
+    }
+
+    /// Whether it lets an entry of its site's count, as far as another entry knows.
+    fn covers_for(&self, eyes: &Recorded, (space, author, seq): Place) -> bool {
+        let known = self.vouched.iter().filter(|(at, _)| eyes.follows.contains(at));
+        let mut cuts = known.map(|(_, cut)| cut).chain([&self.said]);
+        cuts.any(|cut| cut.covers(space, author, seq))
+    }
+}
+
+/// What admitted a site, and what its seniors decided of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::membership) struct Standing {
+    pub(in crate::membership) name: String,
+    pub(in crate::membership) invited_by: SiteId,
+    admitted_as: Role,
+    /// In the order of the fold.
+    decisions: Vec<Decision>,
+    /// The site whose key it replaced, by the entry of this hash.
+    succeeds: Option<(SiteId, EntryHash)>,
+}
+
+impl Standing {
+    pub(in crate::membership) fn founder(site: SiteId, name: &str) -> Self {
+        let (name, invited_by) = (name.to_owned(), site);
+        let admitted_as = Role::Admin;
+        Self { name, invited_by, admitted_as, decisions: Vec::new(), succeeds: None }
+    }
+
+    /// What it may do from now on; `None`: it is revoked.
+    pub(in crate::membership) fn role(&self) -> Option<Role> {
+        self.allowed_where(|_| false)
+    }
+
+    /// What it may do by an entry of its own.
+    pub(in crate::membership) fn allows(
+        &self,
+        space: SpaceId,
+        author: Author,
+        seq: u64,
+    ) -> Option<Role> {
+        self.allowed_where(|decision| decision.cut.covers(space, author, seq))
+    }
+
+    fn allows_in(&self, entry: &Recorded) -> Option<Role> {
+        self.allows(entry.space, entry.author, entry.seq)
+    }
+
+    /// What it may do in the eyes of an entry of another's.
+    fn seen_from(&self, entry: &Recorded) -> Option<Role> {
+        self.allowed_where(|decision| !entry.follows.contains(&decision.at))
+    }
+
+    /// What it may do by an entry of its own, as far as an entry of another's knows.
+    fn seen_at(&self, place: Place, eyes: &Recorded) -> Option<Role> {
+        let mut seen = self.clone();
+        seen.decisions.retain(|decision| eyes.follows.contains(&decision.at));
+        seen.allowed_where(|decision| decision.covers_for(eyes, place))
+    }
+
+    /// The site whose key it replaced.
+    pub(in crate::membership) fn predecessor(&self) -> Option<SiteId> {
+        self.succeeds.map(|(site, _)| site)
+    }
+
+    /// Who revoked it, first in the order of the fold.
+    pub(in crate::membership) fn revoked_by(&self) -> Option<SiteId> {
+        let revocation = self.decisions.iter().find(|decision| decision.role.is_none());
+        revocation.map(|decision| decision.by)
+    }
+
+    /// The highest of its roles that no decision limits, but for those that are `void`.
+    fn allowed_where(&self, void: impl Fn(&Decision) -> bool) -> Option<Role> {
+        let decided = self.decisions.iter().map(|decision| (decision.role, Some(decision)));
+        let roles = std::iter::once((Some(self.admitted_as), None)).chain(decided);
+        let counts = |(role, from): &(Option<Role>, Option<&Decision>)| {
+            let limits = |decision: &&Decision| self.limits(decision, *role, *from);
+            self.decisions.iter().filter(limits).all(&void)
+        };
+        roles.filter(counts).filter_map(|(role, _)| role).max()
+    }
+
+    /// Whether a decision takes away a role that the site has `from` another one, or from its admission. Of
+    /// decisions without knowledge of each other the lowest role counts; nothing comes after a revocation.
+    fn limits(&self, decision: &Decision, role: Option<Role>, from: Option<&Decision>) -> bool {
+        let is_later = |other: &Decision| other.follows.contains(&decision.at);
+        let is_replaced = || self.decisions.iter().any(|d| d.role >= role && is_later(d));
+        decision.role < role
+            && (decision.role.is_none() || !(from.is_some_and(is_later) || is_replaced()))
+    }
+}
+
+/// The sites that are judged, with their standing.
+pub(in crate::membership) type Sites = BTreeMap<SiteId, Standing>;
