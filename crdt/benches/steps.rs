@@ -9,7 +9,7 @@ use std::hint::black_box;
 use branchline_crdt::format::pack;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
 use branchline_crdt::log::entry::{Body, Draft, Entry, RecordWrite, Transaction};
-use branchline_crdt::record::{ActorBytes, Document, Edit, First, RecordChange, View, begin};
+use branchline_crdt::record::{ActorBytes, Document, Edit, NewRecord, RecordChange, View, begin};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ fn record(criterion: &mut Criterion) {
     });
     let parsed = change.parse(actor).unwrap();
     group.bench_function("what a first change leaves", |bencher| {
-        bencher.iter(|| First::of(black_box(&parsed)).unwrap());
+        bencher.iter(|| NewRecord::of(black_box(&parsed)).unwrap());
     });
     let empty = Document::empty();
     group.bench_function("check a change", |bencher| {

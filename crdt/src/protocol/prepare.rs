@@ -8,7 +8,7 @@
 use crate::ids::SiteId;
 use crate::log::entry::{Body, Entry, MalformedBody, Origin, PAYLOAD_FORMAT, RecordWrite, limits};
 use crate::protocol::{UnpackEntriesError, unpack_entries};
-use crate::record::{ActorBytes, Fault, First, ParsedChange, RecordChange};
+use crate::record::{ActorBytes, Fault, NewRecord, ParsedChange, RecordChange};
 
 /// Operations that are read of one answer, 200 to 800 bytes each in memory: those of an answer of the usual size. A
 /// change of 64 bytes may mean 60,000.
@@ -77,7 +77,7 @@ pub(crate) struct ReadChange {
 #[derive(Debug)]
 pub(crate) enum Reading {
     /// What it leaves if its record has no changes yet, which is likely. Otherwise it is read again.
-    First(First),
+    New(NewRecord),
     /// Anything else.
     Parsed(Result<ParsedChange, Fault>),
 }
@@ -85,8 +85,8 @@ pub(crate) enum Reading {
 impl Reading {
     pub(crate) fn of(change: &RecordChange, author: ActorBytes) -> Self {
         let parsed = change.parse(author);
-        match parsed.as_ref().ok().and_then(First::of) {
-            Some(first) => Self::First(first),
+        match parsed.as_ref().ok().and_then(NewRecord::of) {
+            Some(first) => Self::New(first),
             None => Self::Parsed(parsed),
         }
     }
@@ -94,7 +94,7 @@ impl Reading {
     /// The number of its operations; `None`: it is bad.
     fn operations(&self) -> Option<usize> {
         match self {
-            Self::First(first) => Some(first.operations),
+            Self::New(first) => Some(first.operations),
             Self::Parsed(parsed) => parsed.as_ref().map(ParsedChange::operations).ok(),
         }
     }
@@ -233,7 +233,7 @@ impl ReadChange {
 
     /// Whether it is likely to be the first of its record.
     pub(crate) fn is_first(&self) -> bool {
-        matches!(self.reading, Some(Reading::First(_)))
+        matches!(self.reading, Some(Reading::New(_)))
     }
 
     /// The change as it reads whatever the record.
@@ -243,7 +243,7 @@ impl ReadChange {
         }
         match &self.reading {
             Some(Reading::Parsed(parsed)) => parsed,
-            Some(Reading::First(_)) | None => unreachable!("it was parsed above"),
+            Some(Reading::New(_)) | None => unreachable!("it was parsed above"),
         }
     }
 
@@ -251,7 +251,7 @@ impl ReadChange {
     pub(crate) fn take_parsed(&mut self, author: ActorBytes) -> Result<ParsedChange, Fault> {
         match self.reading.take() {
             Some(Reading::Parsed(parsed)) => parsed,
-            Some(Reading::First(_)) | None => self.write.change.parse(author),
+            Some(Reading::New(_)) | None => self.write.change.parse(author),
         }
     }
 }

@@ -11,10 +11,10 @@ mod document;
 mod edit;
 mod event;
 mod export;
-mod first;
 mod foreign;
 mod history;
 mod limits;
+mod new_record;
 mod saved;
 mod schema;
 mod summary;
@@ -41,7 +41,6 @@ pub(crate) use export::{
     heads as heads_of_automerge, load as load_automerge, save as save_automerge,
     view_of as view_of_automerge,
 };
-pub use first::{Begun, Drafted, First, begin};
 pub use foreign::{
     DOCUMENT_BYTES_MAX, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, DocumentFault,
     DocumentRefused, ForeignDocument, INFLATED_BYTES_MAX, MISFITS_MAX, Merge, Misfit, MisfitReason,
@@ -55,6 +54,7 @@ pub use limits::{
     RECORD_ID_BYTES_MAX, SCHEMA_COLLECTION, SCHEMA_FIELDS_MAX, SCHEMA_INDEXES_MAX, VALUE_BYTES_MAX,
     check_collection, check_record_id,
 };
+pub use new_record::{Begun, Drafted, NewRecord, begin};
 pub use schema::kind::{Kind, UnknownKind};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
 pub use summary::Summary;

@@ -8,11 +8,11 @@ use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
 use super::change::leb128::{write_signed, write_unsigned};
 use super::change::operation::{ActorBytes, ObjectId, OpId, Shape};
-use super::first::PlainField;
 use super::history::hidden;
 use super::history::live::Live;
 use super::history::{Content, History, Object};
 use super::limits::DELETED_FIELD;
+use super::new_record::PlainField;
 use super::value::Value;
 use super::view::{elements, is_conflict, is_deleted, piece};
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::record::change::chunk;
 use crate::record::{
-    ActorBytes, Begun, Document, Edit, EditError, First, RecordChange, Schema, Value, Verdict,
+    ActorBytes, Begun, Document, Edit, EditError, NewRecord, RecordChange, Schema, Value, Verdict,
     Version, View, automerge_of, begin, load_automerge, save_automerge, view_of_automerge,
 };
 
@@ -236,7 +236,7 @@ fn reloaded(document: &Document) -> Document {
 
 /// Asserts that what a change leaves as the first of a record is what a document makes of it, if that can be said.
 pub(super) fn assert_first_is_like_document(Entry { actor, change }: &Entry) -> bool {
-    let Ok(Some(first)) = change.parse(*actor).map(|parsed| First::of(&parsed)) else {
+    let Ok(Some(first)) = change.parse(*actor).map(|parsed| NewRecord::of(&parsed)) else {
         return false;
     };
     let mut document = Document::empty();
@@ -264,7 +264,7 @@ fn assert_begun_like_document(
     };
     assert_eq!(format!("{begun:?}"), format!("{edited:?}"));
     match record {
-        Some(Begun::First(first)) => {
+        Some(Begun::New(first)) => {
             assert_eq!(first.saved, document.save());
             assert_eq!(Some(first.summary), document.summary());
         }

@@ -3,7 +3,7 @@
 
 use super::Batch;
 use super::stage::{StagedChange, StagedRecord};
-use crate::record::{Document, First, Summary};
+use crate::record::{Document, NewRecord, Summary};
 use crate::replica::indexes::Move;
 use crate::store::tables::records::{Changes, RecordKey};
 
@@ -27,8 +27,8 @@ pub(in crate::replica) struct Made {
 
 impl Made {
     /// Of a record that has this one change.
-    pub(in crate::replica) fn first(first: First, change: StagedChange) -> Self {
-        let First { saved, summary, .. } = first;
+    pub(in crate::replica) fn new_record(first: NewRecord, change: StagedChange) -> Self {
+        let NewRecord { saved, summary, .. } = first;
         let (before, places, moves) = (None, Changes::default(), None);
         Self { saved, summary, before, places, moves, changes: vec![change], awaited: 0 }
     }

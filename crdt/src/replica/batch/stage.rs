@@ -16,7 +16,7 @@ use crate::log::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
 use crate::protocol::prepare::Reading;
 use crate::record::{
-    ActorBytes, Document, First, Judged, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
+    ActorBytes, Document, Judged, NewRecord, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
     Summary, Verdict,
 };
 use crate::replica::Output;
@@ -353,16 +353,16 @@ impl Batch {
     }
 
     /// Takes in the first change of a record that [`Replica::is_new`].
-    pub(in crate::replica) fn take_first(
+    pub(in crate::replica) fn take_new(
         &mut self,
         key: RecordKey,
         change: StagedChange,
-        first: First,
+        first: NewRecord,
     ) {
         if key.collection == SCHEMA_COLLECTION {
             self.schemas.clear();
         }
-        self.stage.made.insert(key, Some(Made::first(first, change)));
+        self.stage.made.insert(key, Some(Made::new_record(first, change)));
     }
 
     /// Takes one change to one record in: checked, then merged. Says how many operations it means.
@@ -383,12 +383,12 @@ impl Batch {
         };
         let reading = reading.unwrap_or_else(|| Reading::of(&change.change, change.actor));
         let parsed = match reading {
-            Reading::First(first) if self.is_new(cx, key)? => {
+            Reading::New(first) if self.is_new(cx, key)? => {
                 let operations = first.operations;
-                self.take_first(key.clone(), change, first);
+                self.take_new(key.clone(), change, first);
                 return Ok(operations);
             }
-            Reading::First(_) => change.change.parse(change.actor),
+            Reading::New(_) => change.change.parse(change.actor),
             Reading::Parsed(parsed) => parsed,
         };
         let parsed = parsed.map_err(|fault| NotTaken::Verdict(Verdict::Fault(fault)))?;

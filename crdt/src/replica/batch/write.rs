@@ -447,7 +447,7 @@ impl Batch {
         let Some((Edited { change, hash, operations }, begun)) = begun else { return Ok(None) };
         let staged = StagedChange { actor, change: change.clone(), place };
         match begun {
-            Begun::First(first) => self.take_first(key.clone(), staged, first),
+            Begun::New(first) => self.take_new(key.clone(), staged, first),
             Begun::Document(document) => {
                 mark.touch(&key, 0);
                 let record = StagedRecord::begun(Ok(document), staged);

@@ -21,7 +21,7 @@ use super::{Document, saved};
 
 /// A record that has one change, which gives its fields plain values.
 #[derive(Debug, Clone)]
-pub struct First {
+pub struct NewRecord {
     /// What [`Document::save`] gives of the record.
     pub saved: Vec<u8>,
     /// What [`Document::summary`] gives of it.
@@ -33,10 +33,10 @@ pub struct First {
 /// A field and its one value.
 pub(super) type PlainField<'a> = (&'a str, OpId, &'a Value);
 
-impl First {
+impl NewRecord {
     /// What a record without changes becomes by this one. `None`: the change takes a [`Document`] to be judged.
     #[must_use]
-    pub fn of(parsed: &ParsedChange) -> Option<First> {
+    pub fn of(parsed: &ParsedChange) -> Option<NewRecord> {
         let change = &parsed.change;
         if !change.deps.is_empty() || change.seq != 1 || change.start_op != 1 {
             return None;
@@ -45,7 +45,7 @@ impl First {
             change.operations.iter().map(plain_field).collect::<Option<Vec<PlainField<'_>>>>()?;
         fields.sort_unstable_by_key(|(name, _, _)| *name);
         let is_each_once = fields.is_sorted_by(|(a, _, _), (b, _, _)| a < b);
-        is_each_once.then(|| First {
+        is_each_once.then(|| NewRecord {
             saved: saved::save_first(change, &fields),
             summary: summary::of_first(&change.hash, &fields),
             operations: fields.len(),
@@ -72,7 +72,7 @@ fn plain_field(operation: &Operation) -> Option<PlainField<'_>> {
 #[derive(Debug, Clone)]
 pub enum Begun {
     /// Fields with plain values.
-    First(First),
+    New(NewRecord),
     /// Anything else.
     Document(Document),
 }
@@ -89,10 +89,10 @@ pub fn begin(
 ) -> Result<Option<(Edited, Begun)>, EditError> {
     let made = edit::make(&History::new(), actor, time_ms, edit, schema)?;
     let Some((change, parsed)) = made else { return Ok(None) };
-    if let Some(first) = First::of(&parsed) {
+    if let Some(first) = NewRecord::of(&parsed) {
         let hash = parsed.change.hash;
         let edited = Edited { change, hash, operations: first.operations };
-        return Ok(Some((edited, Begun::First(first))));
+        return Ok(Some((edited, Begun::New(first))));
     }
     let mut document = Document::empty();
     let edited = document.take_edit(change, parsed)?;
@@ -106,7 +106,7 @@ pub struct Drafted {
     actor: ActorBytes,
     schema: Option<Arc<Schema>>,
     edited: Edited,
-    first: First,
+    first: NewRecord,
 }
 
 impl Drafted {
@@ -123,9 +123,7 @@ impl Drafted {
             return None;
         }
         match begin(actor, time_ms, edit, schema.as_deref()) {
-            Ok(Some((edited, Begun::First(first)))) => {
-                Some(Drafted { actor, schema, edited, first })
-            }
+            Ok(Some((edited, Begun::New(first)))) => Some(Drafted { actor, schema, edited, first }),
             Ok(Some((_, Begun::Document(_))) | None) | Err(_) => None,
         }
     }
@@ -137,6 +135,6 @@ impl Drafted {
         schema: Option<&Arc<Schema>>,
     ) -> Option<(Edited, Begun)> {
         let is_same = self.actor == actor && self.schema.as_ref() == schema;
-        is_same.then_some((self.edited, Begun::First(self.first)))
+        is_same.then_some((self.edited, Begun::New(self.first)))
     }
 }
