@@ -32,7 +32,7 @@ pub struct Revoked {
 
 /// What orders entries: one more than the greatest depth in an entry's past, so that a follower always comes later;
 /// then the entry's hash.
-type Place = (u64, EntryHash);
+type FoldPlace = (u64, EntryHash);
 
 /// What an entry has behind it.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ struct Past {
 pub struct Members {
     realm: RealmId,
     genesis: Option<Genesis>,
-    entries: BTreeMap<Place, Recorded>,
+    entries: BTreeMap<FoldPlace, Recorded>,
     pasts: BTreeMap<EntryHash, Past>,
     /// Every site that any operation concerns.
     concerned: BTreeSet<SiteId>,
@@ -230,14 +230,14 @@ impl Members {
     ) -> bool {
         let last = self.entries.last_key_value().map(|(place, _)| *place);
         let mut places = Vec::new();
-        // A site that waits for its admission to count may find that it does.
+        // The short way is right only while no site waits for its admission to count: a new entry may let it in.
         let mut are_new = self.sites.len() == self.ever.len();
         for (entry, mut operations) in entries {
             operations.retain(|operation| operation.is_signed(self.realm));
             are_new &= self.are_new(&operations);
             places.push(self.record(entry, operations));
         }
-        let is_last = |pair: &[Option<Place>]| pair[0] < pair[1];
+        let is_last = |pair: &[Option<FoldPlace>]| pair[0] < pair[1];
         let placed: Vec<_> = [last].into_iter().chain(places.iter().copied().map(Some)).collect();
         match places.first().filter(|_| placed.windows(2).all(is_last)) {
             None if places.is_empty() => false,
@@ -250,7 +250,7 @@ impl Members {
         }
     }
 
-    fn record(&mut self, entry: &Entry, operations: Vec<Operation>) -> Place {
+    fn record(&mut self, entry: &Entry, operations: Vec<Operation>) -> FoldPlace {
         let header = &entry.header;
         let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
         let parents: Vec<_> = parents.filter_map(|hash| self.pasts.get(&hash)).collect();
@@ -295,7 +295,7 @@ impl Members {
     }
 
     /// Adds entries that only admit new sites, behind all others; says whether there is anything.
-    fn append(&mut self, from: Place) -> bool {
+    fn append(&mut self, from: FoldPlace) -> bool {
         let entries = std::mem::take(&mut self.entries);
         let order = self.meet(entries.range(from..).map(|(_, entry)| entry));
         let docket = Docket::new(entries.range(from..).map(|(_, entry)| entry));

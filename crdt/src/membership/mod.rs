@@ -10,20 +10,22 @@
 //! senior stays, the first founder can never be shut out, and each site can be judged by what its seniors decided.
 //!
 //! # Revocation
-//! A revocation carries what the admin held of the site, and nothing beyond that counts: with one exception. Who did
-//! not know of the revocation took further entries in, and nothing that shows at a member is rolled back. So every
-//! member, before it takes a revocation in, writes a [`Vouch`] for what else it holds of the site; an entry counts if
-//! a member's vouch covers it that does not follow the revocation, or follows it and knew that whoever revoked was no
-//! admin by then. (What makes such a revocation count after all may come later: then, too, members first write a vouch.) A revoked site never comes back under its key.
+//! A revocation carries what the admin held of the site, and nothing beyond that counts, with one exception: nothing that
+//! shows at a member is taken back. So every member, before it takes a revocation in, writes a [`Vouch`] for what else it
+//! holds of the site. An entry beyond the cut counts if a vouch covers it whose author did not know of the revocation, or
+//! knew that the one who revoked was no admin any more. (A revocation may come to count only later; members vouch before
+//! that, too.) A revoked site never comes back under its key.
 //!
-//! A lowered role is cut in the same way, but there the site itself may vouch: its word is taken for what it wrote
-//! before it knew. (Whoever is not trusted with that is to be revoked.)
+//! A lowered role is cut in the same way, but there the site itself may vouch: its word is taken for what it wrote before it
+//! knew. (A site that is not trusted with that is to be revoked.)
 //!
 //! A site that goes on under another key writes so with the old one, which from then on is as if it had revoked itself.
-//! What others decide of the old key without knowing holds for the new one. Whoever has not heard of it yet knows the
-//! site by its [`FormerKey`]s, as long as nothing was decided of the last one that is known.
+//! What others decide about the old key without knowing holds for the new one. A site that has not heard of it yet knows
+//! the other by its [`FormerKey`]s, as long as nothing was decided about the last one that is known.
 //!
-//! In the membership space entries are held whether or not they count, so that everyone judges by the same ones.
+//! In the membership space entries are held whether or not they count, so that everyone judges by the same ones. What is
+//! asked at the door alone, and not judged here: whether a ticket has expired, and whether it was used before
+//! ([`Members::examine`]).
 
 mod admitting;
 mod change;

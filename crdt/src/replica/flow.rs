@@ -8,7 +8,7 @@ use super::links::gossip::Reply;
 use super::links::intake::{CHANGE_COST, STEP_COST};
 use super::links::peer::Asked;
 use super::links::receipts::HeardReceipt;
-use super::links::sync::Answered;
+use super::links::sync::PullAnswer;
 use super::realms::introduction::Shown;
 use super::realms::spaces::Invitations;
 use super::task::Task;
@@ -27,9 +27,9 @@ impl<S: Store> Replica<S> {
     /// Does what has to be done, with all that comes of it. The group ends where a task says so, and in the end if it is
     /// large.
     pub(super) fn settle(&mut self, tasks: Vec<Task>) -> Result<(), StoreError> {
-        self.flow.put(tasks);
+        self.tasks.put(tasks);
         loop {
-            let task = match self.flow.next() {
+            let task = match self.tasks.next() {
                 Some(task) => task,
                 None if self.batch.stage.is_large() => Task::Commit,
                 None => return Ok(()),
@@ -37,19 +37,19 @@ impl<S: Store> Replica<S> {
             let next = match task {
                 Task::Commit => {
                     let is_durable = self.commit()?;
-                    self.flow.note_end(is_durable);
+                    self.tasks.note_end(is_durable);
                     Vec::new()
                 }
                 task => self.step(task)?,
             };
-            self.flow.put(next);
+            self.tasks.put(next);
         }
     }
 
     /// Does one task. Returns those that come of it.
     fn step(&mut self, task: Task) -> Result<Vec<Task>, StoreError> {
-        let is_durable = self.flow.is_durable();
-        let (links, cx, batch, out) = self.sync();
+        let is_durable = self.tasks.is_durable();
+        let (links, cx, batch, out) = self.parts();
         Ok(match task {
             Task::Commit => vec![Task::Commit],
             Task::Decide { id, decision } => {
@@ -60,7 +60,7 @@ impl<S: Store> Replica<S> {
             Task::Prove(arrival) => batch.prove(cx, arrival)?,
             Task::Vouch(arrival, decided) => batch.vouch(cx, arrival, decided, is_durable),
             Task::VouchLosers(arrival) => batch.vouch_for_losers(cx, arrival, is_durable),
-            Task::Admit(arrival) => batch.admit(cx, out, arrival, is_durable)?,
+            Task::TakeIn(arrival) => batch.take_in(cx, out, arrival, is_durable)?,
             Task::Conclude { waiting, acceptance, if_durable } => {
                 let is_lost = if_durable && !is_durable;
                 self.conclude(waiting, if is_lost { Acceptance::NotReady } else { acceptance })
@@ -91,7 +91,7 @@ impl<S: Store> Replica<S> {
                 links.pull_realm(cx, out, from, realm);
                 Vec::new()
             }
-            Task::Answered(answered) => {
+            Task::PullAnswer(answered) => {
                 self.answered(*answered)?;
                 Vec::new()
             }
@@ -103,7 +103,7 @@ impl<S: Store> Replica<S> {
             }
             Task::Bundle { is_settled } => {
                 let Some(mut merging) = self.merging.take() else { return Ok(Vec::new()) };
-                let (links, cx, batch, _) = self.sync();
+                let (links, cx, batch, _) = self.parts();
                 let is_unwritable = links.is_unwritable;
                 let next = batch.merge_next(cx, &mut merging, is_settled, is_unwritable);
                 self.merging = Some(merging);
@@ -119,7 +119,7 @@ impl<S: Store> Replica<S> {
         }
         match waiting {
             Waiting::Message { from, reply, realm } => {
-                let (links, cx, _, out) = self.sync();
+                let (links, cx, _, out) = self.parts();
                 let verdict = links.judged_message(cx, out, from, realm, &acceptance);
                 self.reply(reply, Some(verdict));
             }
@@ -151,7 +151,7 @@ impl<S: Store> Replica<S> {
 
     /// Begins with an input. Returns the tasks that come of it.
     pub(super) fn take(&mut self, input: Input) -> Result<Vec<Task>, StoreError> {
-        let (links, cx, batch, out) = self.sync();
+        let (links, cx, batch, out) = self.parts();
         match input {
             Input::Write { id, space, transactions } => batch.write(cx, id, space, transactions)?,
             Input::MergeDocument { id, space, merge } => {
@@ -207,7 +207,7 @@ impl<S: Store> Replica<S> {
         reply: Reply,
         gossip: Gossip,
     ) -> Result<Vec<Task>, StoreError> {
-        let (links, cx, batch, out) = self.sync();
+        let (links, cx, batch, out) = self.parts();
         let verdict = match gossip {
             Gossip::Entry(bytes) => match cx.gossiped_entry(out, from, reply, &bytes) {
                 Ok(arrival) => return Ok(vec![Task::Judge(arrival)]),
@@ -231,7 +231,7 @@ impl<S: Store> Replica<S> {
         let (site, heard) = (receipt.site, HeardReceipt { time_ms: receipt.time_ms, is_live });
         let verdict = self.realms.take_receipt(receipt);
         if verdict == Validation::Accept {
-            let (links, cx, ..) = self.sync();
+            let (links, cx, ..) = self.parts();
             links.heard.note(site, heard);
             links.receipts_are_due(cx);
         }
@@ -240,8 +240,8 @@ impl<S: Store> Replica<S> {
 
     /// A member has answered a request.
     fn responded(&mut self, from: SiteId, id: u64, body: &[u8]) -> Result<Vec<Task>, StoreError> {
-        let (links, cx, batch, out) = self.sync();
-        if links.told(from, id) {
+        let (links, cx, batch, out) = self.parts();
+        if links.end_tell(from, id) {
             links.go_on_with(cx, out, from);
             return Ok(Vec::new());
         }
@@ -262,18 +262,18 @@ impl<S: Store> Replica<S> {
         let mut tasks: Vec<Task> =
             forks.map(|fork| Task::Fork { space, fork: Box::new(fork) }).collect();
         tasks.push(Task::Invitations(Invitations::new(from, invitations)));
-        tasks.push(Task::Answered(Box::new(Answered { from, space, request, outcome })));
+        tasks.push(Task::PullAnswer(Box::new(PullAnswer { from, space, request, outcome })));
         Ok(tasks)
     }
 
     /// What an answer comes to, once all that comes with it is taken in.
-    fn answered(&mut self, answered: Answered) -> Result<(), StoreError> {
+    fn answered(&mut self, answered: PullAnswer) -> Result<(), StoreError> {
         let (from, space) = (answered.from, answered.space);
         match &answered.outcome {
             Outcome::Entries { packed, .. } if answered.request.asked == Asked::Lost => {
                 let Self { links, store, realms, outbox, .. } = self;
                 links.take_lost(store, realms, outbox, from, packed)?;
-                let (links, cx, _, out) = self.sync();
+                let (links, cx, _, out) = self.parts();
                 links.receipts_are_due(cx);
                 links.pull(cx, out, from, space);
             }
@@ -286,7 +286,7 @@ impl<S: Store> Replica<S> {
             | Outcome::TellFrontier(_)
             | Outcome::InStep
             | Outcome::UnknownSpace => {
-                let (links, cx, batch, out) = self.sync();
+                let (links, cx, batch, out) = self.parts();
                 let after = links.take_outcome(cx, batch, out, answered)?;
                 after.into_iter().for_each(|after| self.batch.then(after));
             }
@@ -294,9 +294,8 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// Takes in the word that this site was revoked, shown by a site of that realm who will not have it as one. Says
-    /// whether it is one; whether it counts is for that member to know, and is heard anew once this site's own members
-    /// change.
+    /// Takes in a revocation of this site, shown by a member that no longer accepts it. Returns whether it is genuine.
+    /// Only that member can tell whether it is in force: the note is dropped when this site's own members change.
     fn take_revocation(
         &mut self,
         from: SiteId,
@@ -331,14 +330,14 @@ impl<S: Store> Replica<S> {
         if !kept_ours {
             self.rebuild(&mut |_| ())?;
         }
-        let (links, cx, _, out) = self.sync();
+        let (links, cx, _, out) = self.parts();
         links.pull_from_all(cx, out, space);
         Ok(())
     }
 
     /// Another site presents itself.
     fn introduced(&mut self, from: SiteId, token: u64, body: &[u8]) -> Vec<Task> {
-        let (_, cx, batch, out) = self.sync();
+        let (_, cx, batch, out) = self.parts();
         let Ok(introduction) = codec::decode::<Introduction>("introduction", body) else {
             out.refuse(token, "the introduction cannot be read");
             return Vec::new();
@@ -354,7 +353,7 @@ impl<S: Store> Replica<S> {
             }
             Introduction::FormerKeys(former) => {
                 let goes_on = self.realms.goes_on_for(&mut self.outbox, from, &former);
-                let (_, cx, _, out) = self.sync();
+                let (_, cx, _, out) = self.parts();
                 cx.answer_former_keys(out, from, token, &former, goes_on);
             }
         }
@@ -363,7 +362,7 @@ impl<S: Store> Replica<S> {
 
     /// The answer to this site's introduction.
     fn welcomed(&mut self, from: SiteId, body: &[u8]) -> Result<Vec<Task>, StoreError> {
-        let (links, cx, batch, out) = self.sync();
+        let (links, cx, batch, out) = self.parts();
         let refused = match codec::decode("welcome", body) {
             Ok(Welcome::Member { genesis, entries }) => {
                 return Ok(batch.take_welcome(cx, out, from, genesis, &entries));
@@ -402,7 +401,7 @@ impl<S: Store> Replica<S> {
         self.realms.load(&self.store)?;
         self.load_members(None)?;
         self.realms.show_members(&mut self.outbox);
-        let (links, cx, _, out) = self.sync();
+        let (links, cx, _, out) = self.parts();
         links.timers.introduce_ms = 0;
         links.present_ticket(cx, out)
     }
@@ -412,7 +411,7 @@ impl<S: Store> Replica<S> {
         if !self.is_taking() {
             self.batch.recent.clear();
         }
-        let (links, cx, batch, out) = self.sync();
+        let (links, cx, batch, out) = self.parts();
         links.pull_again(cx, out);
         if links.pull_regularly(cx, out) {
             batch.follow_revocations(cx);
@@ -423,7 +422,7 @@ impl<S: Store> Replica<S> {
         if !self.store.is_behind() {
             self.batch.indexes.build(&mut self.store)?;
         }
-        let (links, cx, _, out) = self.sync();
+        let (links, cx, _, out) = self.parts();
         links.present_ticket(cx, out)
     }
 
@@ -437,7 +436,7 @@ impl<S: Store> Replica<S> {
             let held = self.links.held_durably(self.context(), realm.main_space())?;
             let Self { realms, identity, now, .. } = self;
             if let Some(receipt) = realms.next_receipt(realm, held, &identity.key, *now) {
-                let (links, cx, _, out) = self.sync();
+                let (links, cx, _, out) = self.parts();
                 links.inform(cx, out, realm.main_space(), &Gossip::Receipt(receipt));
             }
             rows.extend(self.realms.unsaved_receipts(realm.main_space()));
@@ -452,7 +451,7 @@ impl<S: Store> Replica<S> {
         room: &mut usize,
     ) -> Result<bool, StoreError> {
         loop {
-            let (_, cx, batch, _) = self.sync();
+            let (_, cx, batch, _) = self.parts();
             match batch.foresee(cx, prepared, room)? {
                 Foreseeing::Done => return Ok(true),
                 Foreseeing::Begun => return Ok(false),
@@ -466,7 +465,7 @@ impl<S: Store> Replica<S> {
         let mut room = STEP_COST;
         while room > 0 && self.links.is_taking() {
             let Some((from, mut entry)) = self.links.next_entry() else {
-                let (links, cx, batch, out) = self.sync();
+                let (links, cx, batch, out) = self.parts();
                 let after = links.end_taking(cx, out);
                 after.into_iter().for_each(|after| batch.then(after));
                 continue;

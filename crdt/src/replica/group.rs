@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::batch::accept::{Acceptance, Origin};
+use super::batch::accept::{Acceptance, EntrySource};
 use super::batch::seal::Named;
 use super::batch::stage::{After, Stage};
 use super::batch::write::WriteError;
@@ -45,7 +45,7 @@ impl<S: Store> Replica<S> {
     /// # Errors
     /// [`StoreError`] where the tables or the journal cannot be trusted any more.
     pub fn commit(&mut self) -> Result<bool, StoreError> {
-        let (_, cx, batch, _) = self.sync();
+        let (_, cx, batch, _) = self.parts();
         let named = batch.seal(cx);
         if !self.batch.stage.is_empty() {
             let frames = self.batch.frames();
@@ -79,7 +79,7 @@ impl<S: Store> Replica<S> {
         applied: Option<Position>,
         named: &Named,
     ) -> Result<(), StoreError> {
-        let (_, cx, batch, outbox) = self.sync();
+        let (_, cx, batch, outbox) = self.parts();
         let rows = batch.rows(cx, outbox, positions, named)?;
         self.store.apply(rows, applied)?;
         self.realms.note_group(&mut self.batch.stage, named);
@@ -104,7 +104,7 @@ impl<S: Store> Replica<S> {
             let results = results.into_iter().map(written).collect();
             self.outbox.push(Output::Written { id, results });
         }
-        let (links, cx, batch, out) = self.sync();
+        let (links, cx, batch, out) = self.parts();
         if !stage.entries.is_empty() {
             links.look_for_copies(cx, out, &stage.entries);
             links.spread(cx, out, &stage.entries);
@@ -176,11 +176,11 @@ impl<S: Store> Replica<S> {
                 let gone = self.realms.show_changes(&mut self.outbox, &before);
                 gone.iter().for_each(|site| self.links.peer_down(site));
                 self.realms.show_members(&mut self.outbox);
-                let (links, cx, _, out) = self.sync();
+                let (links, cx, _, out) = self.parts();
                 links.pull_from_all(cx, out, realm.main_space());
             } else {
                 self.realms.retain_receipts_in(realm);
-                let (links, cx, _, out) = self.sync();
+                let (links, cx, _, out) = self.parts();
                 links.meet_sites_of(cx, out, realm, &before);
             }
         }
@@ -303,11 +303,11 @@ impl<S: Store> Replica<S> {
         }
         let header = entry.header.clone();
         let (space, membership) = (header.space, header.realm.membership_space());
-        let (_, cx, batch, out) = self.sync();
+        let (_, cx, batch, out) = self.parts();
         let prepared = PreparedEntry::unread(entry);
-        let acceptance = match batch.judge_header(cx, &prepared, Origin::Journal)? {
+        let acceptance = match batch.judge_header(cx, &prepared, EntrySource::Journal)? {
             Some(acceptance) => acceptance,
-            None => batch.judge_past(cx, out, prepared, Origin::Journal)?,
+            None => batch.judge_past(cx, out, prepared, EntrySource::Journal)?,
         };
         match acceptance {
             Acceptance::Staged => replayed.positions.push(position),

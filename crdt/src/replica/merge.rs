@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use super::batch::Batch;
 use super::batch::accept::Acceptance;
 use super::batch::arrival::{Arrival, Waiting};
-use super::batch::{Batch, Context};
+use super::context::Context;
 use super::realms::spaces::Invitations;
 use super::task::Task;
 use crate::bundle::{Begin, Contents, Header};

@@ -10,22 +10,26 @@
 //! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
-//! A replica conducts parts that own what they work with, and work on nothing else:
+//! A replica conducts parts. A part owns its data, reads the rest by a `context`, and never ends a group or calls another
+//! part: what others have to do it returns. Files are by subject, so one file may extend several parts.
 //!
 //! - `realms`: the network and the private spaces that the site holds, who is in them, and what a decision of its own
-//!   comes to; `admission`, `introduction`, `rounds`, `former_keys` and `spaces` change them.
+//!   comes to. `admission`, `introduction`, `rounds`, `former_keys` and `spaces` change them.
 //! - `batch`: what a group of inputs changes. `write`, `foreign`, `events` and `decide` make it of what this site wants,
-//!   `arrival` and `accept` of entries of others, `foresight` what these make of records, beforehand; `seal` signs it, and
-//!   `rows` is what the tables then show.
+//!   `arrival` and `accept` of entries of others, `foresight` finds out beforehand what these make of records. `seal` signs
+//!   it, and `rows` is what the tables then show.
 //! - `links`: what is under way between the site and connected members. `sync` asks, `serve` answers, `intake` takes the
-//!   answers in, `gossip` and `receipts` spread what is new, `repair` and `forks` what went wrong, `timers` when.
+//!   answers in, `gossip` and `receipts` spread news, `repair` recovers lost entries, `forks` proves double signing,
+//!   `timers` says when each is due.
 //! - `indexes`: what schemas declare.
 //! - `outbox`: what is to be done about all that, in order.
 //!
-//! What goes in is in `input`, what comes out in `output`. `task` lists the steps that an input can take, `flow` does them; `group` makes a group durable
-//! and visible, and groups of the journal when a replica opens; `merge` takes bundles in, `status` says what is known.
+//! What goes in is in `input`, what comes out in `output`. `task` lists the steps that an input can take, `flow` does
+//! them. `group` makes a group durable and visible, and makes groups of the journal when a replica opens or rebuilds.
+//! `merge` takes bundles in, `status` says what is known.
 
 mod batch;
+mod context;
 mod decision;
 mod flow;
 mod group;
@@ -65,12 +69,13 @@ pub use realms::admission::{InviteError, JoinError};
 pub use realms::{HeldSpace, Realms};
 pub use status::{Footprint, IndexStatus, RevokedSite, SiteStatus, SpaceStatus, Status};
 
-use batch::{Batch, Context};
+use batch::Batch;
+use context::Context;
 use links::Links;
 use links::intake::STEP_COST;
 use merge::Merging;
 use outbox::Outbox;
-use task::{Flow, Task};
+use task::{Task, Tasks};
 
 /// The moment of an input, as the caller's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +129,7 @@ pub struct Replica<S: Store> {
     batch: Batch,
     links: Links,
     outbox: Outbox,
-    flow: Flow,
+    tasks: Tasks,
     /// The piece of a bundle that is being taken in.
     merging: Option<Merging>,
     now: Now,
@@ -153,7 +158,7 @@ impl<S: Store> Replica<S> {
             batch: Batch::new(),
             links: Links::new(identity.seed),
             outbox: Outbox::default(),
-            flow: Flow::default(),
+            tasks: Tasks::default(),
             merging: None,
             now,
             identity,
@@ -209,7 +214,7 @@ impl<S: Store> Replica<S> {
 
     /// The next thing to do; `None` when all is done.
     pub fn output(&mut self) -> Option<Output> {
-        let (links, cx, _, out) = self.sync();
+        let (links, cx, _, out) = self.parts();
         links.tell_news(cx, out);
         self.outbox.pop()
     }
@@ -253,14 +258,14 @@ impl<S: Store> Replica<S> {
     ) -> Result<Result<Merged, MergeError>, StoreError> {
         self.now = now;
         let is_end = matches!(piece, MergePiece::End(_));
-        let (_, cx, batch, _) = self.sync();
+        let (_, cx, batch, _) = self.parts();
         let (merging, tasks) = batch.begin_merging(cx, maker, piece);
         self.merging = Some(merging);
         self.settle(tasks)?;
         let mut merged = self.merging.take().map_or_else(|| Ok(Merged::default()), Merging::end);
         if merged.is_ok() {
             self.settle(vec![Task::Commit])?;
-            if !self.flow.is_durable() || self.links.is_unwritable {
+            if !self.tasks.is_durable() || self.links.is_unwritable {
                 merged = Err(MergeError::Unwritable);
             }
         }
@@ -301,7 +306,7 @@ impl<S: Store> Replica<S> {
     /// Pulls from a member now, if it is connected; what it lacks it then asks for itself. The caller commits.
     pub fn pull_now(&mut self, site: SiteId, now: Now) {
         self.now = now;
-        let (links, cx, _, out) = self.sync();
+        let (links, cx, _, out) = self.parts();
         links.pull_all(cx, out, site);
     }
 
@@ -391,14 +396,14 @@ impl<S: Store> Replica<S> {
         self.links.heard.take()
     }
 
-    /// The links, with what they are served from and where it goes.
-    fn sync(&mut self) -> (&mut Links, Context<'_, S>, &mut Batch, &mut Outbox) {
+    /// The links, what all parts may read, the batch, and where outputs go.
+    fn parts(&mut self) -> (&mut Links, Context<'_, S>, &mut Batch, &mut Outbox) {
         let Self { store, realms, identity, author, payload_format, now, .. } = self;
         let cx = Context::new(store, realms, identity, *author, *payload_format, *now);
         (&mut self.links, cx, &mut self.batch, &mut self.outbox)
     }
 
-    /// What a batch is judged by.
+    /// What all parts may read.
     fn context(&self) -> Context<'_, S> {
         let (store, realms, identity) = (&self.store, &self.realms, &self.identity);
         Context::new(store, realms, identity, self.author, self.payload_format, self.now)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Batch, Context};
+use super::batch::Batch;
+use super::context::Context;
 use super::links::Links;
 use super::links::peer::Peer;
 use super::outbox::Outbox;

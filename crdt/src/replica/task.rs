@@ -1,15 +1,14 @@
 //! What is yet to be done of what came in, as steps.
 //!
-//! Some of what comes in takes several steps, and between two of them the group has to end, since the next one judges by
-//! what is durable then: an entry of members is taken in behind what this site wrote down before it, a decision is made on
-//! the ground of all that is held. Each step is a [`Task`]. A part does it and returns the tasks that come of it; it never
-//! ends the group, and never calls another part. [`Replica::settle`](super::Replica::settle) does them in order, and ends the group where one says
-//! so.
+//! Most inputs are done at once. Where the group must end between two steps, because the second judges by what is durable
+//! then, each step is a [`Task`], with [`Task::Commit`] between them: a decision is made on the ground of all that is held,
+//! an entry that decides about members is taken in behind what this site wrote down before it. A part does a task and
+//! returns those that come of it. `Replica::settle` does them in order; it alone ends a group early.
 //!
 //! ```text
 //! an entry     Judge -+-> Conclude                                    most of them
 //!                     +-> Commit, Prove, (Fork,) Judge                its number is taken by another one
-//!                     +-> Commit, Vouch, Commit, VouchLosers, Commit, Admit, Commit, Conclude   it decides of members
+//!                     +-> Commit, Vouch, Commit, VouchLosers, Commit, TakeIn, Commit, Conclude   it decides of members
 //! a proof      Fork ---> Commit, KeepFork
 //! a decision   Commit, Decide, Commit
 //! invitations  Invitations -> Commit, Entered, Members, PullRealm, Invitations ...   one after the other
@@ -22,7 +21,7 @@ use std::collections::VecDeque;
 use super::batch::accept::Acceptance;
 use super::batch::arrival::{Arrival, Waiting};
 use super::decision::Decision;
-use super::links::sync::Answered;
+use super::links::sync::PullAnswer;
 use super::realms::introduction::{Shown, Welcomed};
 use super::realms::rounds::Round;
 use super::realms::spaces::{Entered, Invitations};
@@ -46,7 +45,7 @@ pub(super) enum Task {
     /// The same of all those who would lose something by it.
     VouchLosers(Arrival),
     /// An entry that decides of sites is taken in.
-    Admit(Arrival),
+    TakeIn(Arrival),
     /// The one who waits for an entry hears how it was judged; `if_durable`: once the group is written.
     Conclude { waiting: Waiting, acceptance: Acceptance, if_durable: bool },
     /// The proof of a fork came.
@@ -68,7 +67,7 @@ pub(super) enum Task {
     /// The members and records of a realm are pulled.
     PullRealm { from: SiteId, realm: RealmId },
     /// What an answer comes to.
-    Answered(Box<Answered>),
+    PullAnswer(Box<PullAnswer>),
     /// Receipts come with a bundle.
     Receipts(Vec<Receipt>),
     /// The next entry of a bundle's piece is taken in.
@@ -80,13 +79,13 @@ pub(super) type Decided = (SiteId, Option<Role>, Cut);
 
 /// The tasks that wait, in order.
 #[derive(Default)]
-pub(super) struct Flow {
+pub(super) struct Tasks {
     tasks: VecDeque<Task>,
     /// Whether the last group that ended could be written.
     is_durable: bool,
 }
 
-impl Flow {
+impl Tasks {
     /// Whether the last group that ended could be written.
     pub(super) fn is_durable(&self) -> bool {
         self.is_durable
@@ -119,7 +118,7 @@ mod tests {
         Task::PullRealm { from: SiteId([number; 32]), realm: RealmId([number; 32]) }
     }
 
-    fn numbers(flow: &mut Flow) -> Vec<u8> {
+    fn numbers(flow: &mut Tasks) -> Vec<u8> {
         let number = |task| match task {
             Task::PullRealm { from, .. } => from.0[0],
             _ => 0,
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_a_task_brings_comes_before_what_waited_already() {
-        let mut flow = Flow::default();
+        let mut flow = Tasks::default();
         flow.put(vec![pull(1), pull(4)]);
         assert!(matches!(flow.next(), Some(Task::PullRealm { .. })));
         flow.put(vec![pull(2), pull(3)]);
@@ -138,7 +137,7 @@ mod tests {
 
     #[test]
     fn how_the_last_group_ended_is_known_until_the_next_one_ends() {
-        let mut flow = Flow::default();
+        let mut flow = Tasks::default();
         assert!(!flow.is_durable(), "none has ended yet");
         flow.note_end(true);
         flow.put(vec![pull(1)]);

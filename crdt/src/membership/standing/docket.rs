@@ -7,12 +7,12 @@ use crate::ids::SiteId;
 use crate::membership::{Admission, Cut, Operation, Role, check_site_name};
 
 /// An entry that decides of a site, the role that it gives it (`None`: it revokes it), and the cut.
-pub(super) type Decided<'a> = (&'a Recorded, Option<Role>, &'a Cut);
+pub(super) type RulingEntry<'a> = (&'a Recorded, Option<Role>, &'a Cut);
 
 /// The operations of the membership space by the site that each concerns, in the order of the fold.
 pub(in crate::membership) struct Docket<'a> {
     pub(super) admissions: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Admission)>>,
-    pub(super) decisions: BTreeMap<SiteId, Vec<Decided<'a>>>,
+    pub(super) decisions: BTreeMap<SiteId, Vec<RulingEntry<'a>>>,
     pub(super) vouches: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Cut)>>,
     /// By the new key's site.
     pub(super) rotations: BTreeMap<SiteId, Vec<(&'a Recorded, SiteId)>>,

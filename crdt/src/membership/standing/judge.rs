@@ -1,7 +1,7 @@
 //! The standing of a site, by what admitted it, what its seniors decided of it, and what others vouch for.
 
-use super::docket::{Decided, Docket};
-use super::{Decision, Recorded, Sites, Standing};
+use super::docket::{Docket, RulingEntry};
+use super::{Recorded, Ruling, Sites, Standing};
 use crate::ids::SiteId;
 use crate::membership::{Admission, Cut, Role, check_site_name};
 
@@ -68,13 +68,13 @@ impl<'a> Docket<'a> {
         counting.next()
     }
 
-    /// What admins who are judged have decided of a site that is not, or of the key that it replaced without knowing of
-    /// that; and that it replaced its key.
-    fn decided(&self, site: SiteId, standing: &Standing, sites: &Sites) -> Vec<Decision> {
-        let counts = |(entry, role, _): &&Decided<'_>| {
-            let is_rotation = entry.author.site == site && role.is_none();
+    /// What counts against a site: decisions of admins who are judged already, its own exit (it left, or replaced its key),
+    /// and decisions about its former key of those who had not heard of the new one.
+    fn decided(&self, site: SiteId, standing: &Standing, sites: &Sites) -> Vec<Ruling> {
+        let counts = |(entry, role, _): &&RulingEntry<'_>| {
+            let is_own_exit = entry.author.site == site && role.is_none();
             let by = sites.get(&entry.author.site);
-            is_rotation || by.and_then(|by| by.allows_in(entry)) == Some(Role::Admin)
+            is_own_exit || by.and_then(|by| by.allows_in(entry)) == Some(Role::Admin)
         };
         let of_former = standing.succeeds.into_iter().flat_map(|(from, rotation)| {
             let of_former = self.decisions.get(&from).into_iter().flatten();
@@ -83,7 +83,7 @@ impl<'a> Docket<'a> {
             })
         });
         let of_site = self.decisions.get(&site).into_iter().flatten().chain(of_former);
-        let decision = |(entry, role, cut): &Decided<'_>| Decision {
+        let decision = |(entry, role, cut): &RulingEntry<'_>| Ruling {
             at: entry.hash,
             place: (entry.space, entry.author, entry.seq),
             follows: entry.follows.clone(),

@@ -27,13 +27,13 @@ pub(in crate::membership) struct Recorded {
     pub(in crate::membership) follows: Arc<BTreeSet<EntryHash>>,
 }
 
-/// A revocation or a change of role that counts.
+/// A decision about a site that counts: a revocation, a change of role, or that it replaced its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::membership) struct Decision {
+pub(in crate::membership) struct Ruling {
     /// The entry that it is in.
     at: EntryHash,
     /// The same, by its place.
-    place: Place,
+    place: EntryPlace,
     follows: Arc<BTreeSet<EntryHash>>,
     /// Who decided.
     by: SiteId,
@@ -48,11 +48,10 @@ pub(in crate::membership) struct Decision {
 }
 
 /// An entry of a site, by its space and log.
-type Place = (SpaceId, Author, u64);
+type EntryPlace = (SpaceId, Author, u64);
 
-impl Decision {
-    /// Whether it binds the site in the eyes of an entry: whether that follows it, and knows nothing by which the one
-    /// who decided might not.
+impl Ruling {
+    /// Whether the entry `eyes` follows this decision, and follows nothing that denies the one who decided the right to it.
     fn binds_for(&self, eyes: &Recorded, site: SiteId, all: &Sites) -> bool {
         let may = |by: &Standing| by.seen_at(self.place, eyes) == Some(Role::Admin);
         let is_known = eyes.follows.contains(&self.at);
@@ -60,7 +59,7 @@ impl Decision {
     }
 
     /// Whether it lets an entry of its site's count, as far as another entry knows.
-    fn covers_for(&self, eyes: &Recorded, (space, author, seq): Place) -> bool {
+    fn covers_for(&self, eyes: &Recorded, (space, author, seq): EntryPlace) -> bool {
         let known = self.vouched.iter().filter(|(at, _)| eyes.follows.contains(at));
         let mut cuts = known.map(|(_, cut)| cut).chain([&self.said]);
         cuts.any(|cut| cut.covers(space, author, seq))
@@ -74,7 +73,7 @@ pub(in crate::membership) struct Standing {
     pub(in crate::membership) invited_by: SiteId,
     admitted_as: Role,
     /// In the order of the fold.
-    decisions: Vec<Decision>,
+    decisions: Vec<Ruling>,
     /// The site whose key it replaced, by the entry of this hash.
     succeeds: Option<(SiteId, EntryHash)>,
 }
@@ -111,7 +110,7 @@ impl Standing {
     }
 
     /// What it may do by an entry of its own, as far as an entry of another's knows.
-    fn seen_at(&self, place: Place, eyes: &Recorded) -> Option<Role> {
+    fn seen_at(&self, place: EntryPlace, eyes: &Recorded) -> Option<Role> {
         let mut seen = self.clone();
         seen.decisions.retain(|decision| eyes.follows.contains(&decision.at));
         seen.allowed_where(|decision| decision.covers_for(eyes, place))
@@ -129,11 +128,11 @@ impl Standing {
     }
 
     /// The highest of its roles that no decision limits, but for those that are `void`.
-    fn allowed_where(&self, void: impl Fn(&Decision) -> bool) -> Option<Role> {
+    fn allowed_where(&self, void: impl Fn(&Ruling) -> bool) -> Option<Role> {
         let decided = self.decisions.iter().map(|decision| (decision.role, Some(decision)));
         let roles = std::iter::once((Some(self.admitted_as), None)).chain(decided);
-        let counts = |(role, from): &(Option<Role>, Option<&Decision>)| {
-            let limits = |decision: &&Decision| self.limits(decision, *role, *from);
+        let counts = |(role, from): &(Option<Role>, Option<&Ruling>)| {
+            let limits = |decision: &&Ruling| self.limits(decision, *role, *from);
             self.decisions.iter().filter(limits).all(&void)
         };
         roles.filter(counts).filter_map(|(role, _)| role).max()
@@ -141,8 +140,8 @@ impl Standing {
 
     /// Whether a decision takes away a role that the site has `from` another one, or from its admission. Of
     /// decisions without knowledge of each other the lowest role counts; nothing comes after a revocation.
-    fn limits(&self, decision: &Decision, role: Option<Role>, from: Option<&Decision>) -> bool {
-        let is_later = |other: &Decision| other.follows.contains(&decision.at);
+    fn limits(&self, decision: &Ruling, role: Option<Role>, from: Option<&Ruling>) -> bool {
+        let is_later = |other: &Ruling| other.follows.contains(&decision.at);
         let is_replaced = || self.decisions.iter().any(|d| d.role >= role && is_later(d));
         decision.role < role
             && (decision.role.is_none() || !(from.is_some_and(is_later) || is_replaced()))

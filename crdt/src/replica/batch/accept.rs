@@ -4,14 +4,15 @@
 //! chain, past, payload, and the verdict on each change. Only the last step merges anything. What needs no state was
 //! mostly found out before, by [`crate::protocol::prepare`]; it counts at its place in this order.
 
-use super::stage::{NotTaken, Place, StagedChange, StagedEntry};
-use super::{Batch, Context};
+use super::Batch;
+use super::stage::{ChangePlace, NotTaken, StagedChange, StagedEntry};
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::log::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
 use crate::membership::Role;
 use crate::protocol::prepare::{Content, PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
 use crate::replica::Notice;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::store::tables::logs::{self, Fate, ForkRow, LogRow};
 use crate::store::tables::records::RecordKey;
@@ -60,7 +61,7 @@ pub enum Refusal {
 
 /// How far an entry is believed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::replica) enum Origin {
+pub(in crate::replica) enum EntrySource {
     /// From a peer: everything is checked.
     Peer { by_gossip: bool },
     /// From this replica's own journal, where only checked entries are.
@@ -84,11 +85,11 @@ impl Batch {
         &mut self,
         cx: Context<'_, S>,
         prepared: &PreparedEntry,
-        origin: Origin,
+        source: EntrySource,
     ) -> Result<Option<Acceptance>, StoreError> {
         let entry = &prepared.entry;
         let header = &entry.header;
-        if let Origin::Peer { .. } = origin
+        if let EntrySource::Peer { .. } = source
             && let Some(acceptance) = self.judge_author(cx, header)?
         {
             return Ok(Some(acceptance));
@@ -110,7 +111,7 @@ impl Batch {
                 },
             ));
         }
-        if let Origin::Peer { .. } = origin {
+        if let EntrySource::Peer { .. } = source {
             if header.author == cx.author {
                 return Ok(Some(Acceptance::Refused(Refusal::NotOurs)));
             }
@@ -128,11 +129,11 @@ impl Batch {
         cx: Context<'_, S>,
         out: &mut Outbox,
         prepared: PreparedEntry,
-        origin: Origin,
+        source: EntrySource,
     ) -> Result<Acceptance, StoreError> {
         let header = &prepared.entry.header;
         let tip = self.log(cx, header.space, header.author);
-        let past = self.past(cx, header, origin)?;
+        let past = self.past(cx, header, source)?;
         let (entry, judged) = match past {
             Past::Lacking => return Ok(Acceptance::NotReady),
             Past::Held | Past::NamesDropped if self.is_blocked(cx, header, tip) => {
@@ -146,7 +147,7 @@ impl Batch {
         };
         Ok(match judged {
             Some((fate, origins)) => {
-                let by_gossip = origin == Origin::Peer { by_gossip: true };
+                let by_gossip = source == EntrySource::Peer { by_gossip: true };
                 self.stage_entry(cx, StagedEntry { entry, fate, origins, by_gossip });
                 Acceptance::Staged
             }
@@ -253,11 +254,11 @@ impl Batch {
         &self,
         cx: Context<'_, S>,
         header: &Header,
-        origin: Origin,
+        source: EntrySource,
     ) -> Result<Past, StoreError> {
         let membership = header.realm.membership_space();
         let own = header.past.iter().map(|tip| (header.space, tip));
-        let by_gossip = origin == Origin::Peer { by_gossip: true };
+        let by_gossip = source == EntrySource::Peer { by_gossip: true };
         let mut past = Past::Held;
         for (space, tip) in own.chain(header.membership_past.iter().map(|tip| (membership, tip))) {
             let held = self.held_hash(cx, space, tip.author, tip.seq)?;
@@ -358,7 +359,7 @@ impl Batch {
                 self.roll_back(cx, mark)?;
                 return Ok(None);
             }
-            let place = Place::Entry { entry, change: number };
+            let place = ChangePlace::Entry { entry, change: number };
             let staged = StagedChange { actor, change, place };
             match self.take_change(cx, &key, staged, reading, &mut mark) {
                 Ok(count) => operations += count,

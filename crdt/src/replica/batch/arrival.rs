@@ -1,11 +1,12 @@
 //! An entry on its way into the group: what has to be done before it is taken in, and who waits for the verdict.
 
-use super::accept::{Acceptance, Origin};
-use super::{Batch, Context};
+use super::Batch;
+use super::accept::{Acceptance, EntrySource};
 use crate::ids::{RealmId, SiteId};
 use crate::log::entry::{Body, Entry, Tip};
 use crate::membership::{Operation, Role, Vouch};
 use crate::protocol::prepare::PreparedEntry;
+use crate::replica::context::Context;
 use crate::replica::links::gossip::Reply;
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::introduction::Shown;
@@ -47,14 +48,14 @@ impl Arrival {
         self.waiting
     }
 
-    fn origin(&self) -> Origin {
+    fn source(&self) -> EntrySource {
         let is_gossip = |reply: &Reply| matches!(reply, Reply::Validate(_));
         let by_gossip = matches!(&self.waiting, Waiting::Message { reply, .. } if is_gossip(reply));
-        Origin::Peer { by_gossip }
+        EntrySource::Peer { by_gossip }
     }
 
-    /// Whether an entry under a number that is taken shows its author to have signed two. Membership entries that are shown
-    /// come again by a pull, which finds that out.
+    /// Whether this entry, if its number is taken, may prove that its author signed two. Not so for membership entries that
+    /// a site shows: a later pull brings them again and finds the fork.
     fn may_prove(&self) -> bool {
         !self.is_proven && !matches!(self.waiting, Waiting::Members(_) | Waiting::Shown(_))
     }
@@ -88,8 +89,8 @@ impl Batch {
         out: &mut Outbox,
         arrival: Arrival,
     ) -> Result<Vec<Task>, StoreError> {
-        let origin = arrival.origin();
-        match self.judge_header(cx, &arrival.entry, origin)? {
+        let source = arrival.source();
+        match self.judge_header(cx, &arrival.entry, source)? {
             Some(Acceptance::Fork { .. }) if arrival.may_prove() => {
                 return Ok(vec![Task::Commit, Task::Prove(arrival)]);
             }
@@ -100,7 +101,7 @@ impl Batch {
             return Ok(vec![Task::Commit, Task::Vouch(arrival, decided)]);
         }
         let Arrival { entry, waiting, .. } = arrival;
-        let acceptance = self.judge_past(cx, out, entry, origin)?;
+        let acceptance = self.judge_past(cx, out, entry, source)?;
         Ok(vec![Task::Conclude { waiting, acceptance, if_durable: false }])
     }
 
@@ -126,7 +127,7 @@ impl Batch {
         Ok(tasks)
     }
 
-    /// Before an entry that decides of sites or vouches is taken in: writes down what is held beyond what it lets count,
+    /// Before an entry is taken in that decides about sites, or vouches: vouches for what is held beyond what it lets count,
     /// so that nothing that shows here has to be taken back.
     pub(in crate::replica) fn vouch<S: Store>(
         &mut self,
@@ -177,11 +178,11 @@ impl Batch {
                 self.stage.operations.push((realm, Operation::Vouch(Vouch { site, held })));
             }
         }
-        vec![Task::Commit, Task::Admit(arrival)]
+        vec![Task::Commit, Task::TakeIn(arrival)]
     }
 
-    /// Takes an entry in that decides of sites. Whatever comes next is judged by those who are members afterwards.
-    pub(in crate::replica) fn admit<S: Store>(
+    /// Takes an entry in that decides about sites. Whatever comes next is judged by those who are members afterwards.
+    pub(in crate::replica) fn take_in<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -191,15 +192,16 @@ impl Batch {
         if !is_durable {
             return Ok(arrival.put_off());
         }
-        let origin = arrival.origin();
+        let source = arrival.source();
         let Arrival { entry, waiting, .. } = arrival;
-        let acceptance = self.judge_past(cx, out, entry, origin)?;
+        let acceptance = self.judge_past(cx, out, entry, source)?;
         Ok(vec![Task::Commit, Task::Conclude { waiting, acceptance, if_durable: true }])
     }
 }
 
-/// The sites that an entry decides of: what each may do from now on, and what counts of a higher role. `None`: it changes
-/// nothing of what counts. Nothing is read of a payload that is of a later format than `format_max`.
+/// The sites that an entry decides about: what each may do from now on, and what counts of a higher role. `None`: it is an
+/// ordinary entry; empty: it only vouches, by which sites may still lose something. Nothing is read of a payload of a later
+/// format than `format_max`.
 fn decisions(entry: &Entry, format_max: u8) -> Option<Vec<Decided>> {
     let header = &entry.header;
     let is_readable = header.payload.format <= format_max;

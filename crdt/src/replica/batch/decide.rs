@@ -1,10 +1,11 @@
 //! Decisions of this site as a member: what is written of them.
 
+use super::Batch;
 use super::stage::After;
-use super::{Batch, Context};
 use crate::ids::RealmId;
 use crate::membership::{SpaceDocument, check_space_name};
 use crate::replica::Output;
+use crate::replica::context::Context;
 use crate::replica::decision::{Decision, DecisionError};
 use crate::replica::realms::Decider;
 use crate::store::Store;

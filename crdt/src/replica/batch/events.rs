@@ -1,12 +1,13 @@
 //! Writing to collections of events: what is stored stays as it is.
 
+use super::Batch;
 use super::stage::Mark;
 use super::write::{Stop, WriteError};
-use super::{Batch, Context};
 use crate::events::Firsts;
 use crate::record::{
     Edit, EventFault, Expected, Schema, SchemaError, View, event_fields, is_event,
 };
+use crate::replica::context::Context;
 use crate::store::read;
 use crate::store::tables::records::{ChangeAt, RecordKey, RecordRow};
 use crate::store::{Store, StoreError};

@@ -8,18 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 
+use super::Batch;
 use super::events::refused;
 use super::stage::{
-    Mark, NotTaken, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedWrite, WrittenIn,
+    ChangePlace, Mark, NotTaken, Pending, STAGED_BYTES_MAX, StagedChange, StagedWrite, WrittenIn,
 };
 use super::write::{Stop, WriteError};
-use super::{Batch, Context};
 use crate::ids::{RealmId, SpaceId};
 use crate::log::entry::{Body, EntryId, Origin, RecordWrite, Transaction, limits};
 use crate::record::{
     ActorBytes, DocumentRefused, Edited, EventFault, Expected, ForeignDocument, Merge,
     RecordChange, SCHEMA_COLLECTION, check_collection, check_record_id, merge_document,
 };
+use crate::replica::context::Context;
 use crate::store::changes;
 use crate::store::tables::logs::{self, ActorRow, Fate};
 use crate::store::tables::records::{self, RecordKey};
@@ -171,7 +172,7 @@ impl Batch {
         }
         let record = self.staged(cx, key)?;
         for ((_, edited), number) in edits.into_iter().zip(first..) {
-            let place = Place::Local { transaction: number, change: 0 };
+            let place = ChangePlace::Local { transaction: number, change: 0 };
             record.changes.push(StagedChange { actor, change: edited.change, place });
         }
         self.stage.bytes += bytes;

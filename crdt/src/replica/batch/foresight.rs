@@ -9,16 +9,17 @@ use std::collections::VecDeque;
 
 use indexmap::IndexMap;
 
-use super::accept::Origin;
+use super::Batch;
+use super::accept::EntrySource;
 use super::history::Recall;
 use super::made::Made;
 use super::stage::StagedRecord;
-use super::{Batch, Context};
 use crate::cache::Kept;
 use crate::ids::EntryHash;
 use crate::log::entry::Entry;
 use crate::protocol::prepare::{PreparedEntry, ReadChange};
 use crate::record::{ActorBytes, Document, ParsedChange, SCHEMA_COLLECTION, Verdict, View};
+use crate::replica::context::Context;
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
 
@@ -230,8 +231,8 @@ impl Batch {
         cx: Context<'_, S>,
         prepared: &mut PreparedEntry,
     ) -> Result<Option<Foresight>, StoreError> {
-        let origin = Origin::Peer { by_gossip: false };
-        if prepared.changes().is_empty() || self.judge_header(cx, prepared, origin)?.is_some() {
+        let source = EntrySource::Peer { by_gossip: false };
+        if prepared.changes().is_empty() || self.judge_header(cx, prepared, source)?.is_some() {
             return Ok(None);
         }
         self.find_vacancy(cx, prepared.entry.header.space, prepared.records())?;

@@ -1,8 +1,9 @@
 //! A record's whole history, read back from the journal: for changes that build on what is no longer live.
 
+use super::Batch;
 use super::stage::NotTaken;
-use super::{Batch, Context};
 use crate::record::Document;
+use crate::replica::context::Context;
 use crate::store::changes::{self, RecentEntries};
 use crate::store::tables::ReadTables;
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey};

@@ -21,7 +21,7 @@ pub(in crate::replica) struct Made {
     pub(in crate::replica) moves: Option<Vec<Move>>,
     /// The changes of this group, in order.
     pub(in crate::replica) changes: Vec<StagedChange>,
-    /// Changes of the entry that is being taken in which are counted in already, but for being among `changes`.
+    /// How many changes of the entry that is being taken in are reflected in `saved` and not yet listed in `changes`.
     pub(in crate::replica) awaited: usize,
 }
 

@@ -1,7 +1,7 @@
 //! The batch under way, with all that is kept in memory to judge it quickly: what a replica's records are made of.
 //!
 //! A batch is what a group of inputs changes, made durable and visible at once by
-//! [`Replica::commit`](super::Replica::commit). Nothing here writes to the store or says anything to anybody but notices.
+//! [`Replica::commit`](super::Replica::commit). Nothing here writes to the store; what it says goes to the outbox.
 
 pub(in crate::replica) mod accept;
 pub(in crate::replica) mod arrival;
@@ -24,16 +24,13 @@ use std::sync::Arc;
 use self::foresight::Foresight;
 use self::stage::Stage;
 use super::indexes::Indexes;
-use super::realms::Realms;
-use super::{Identity, Now};
 use crate::cache::Documents;
-use crate::ids::{Author, SiteKey, SpaceId};
+use crate::ids::SpaceId;
 use crate::record::Schema;
+use crate::store::StoreError;
 use crate::store::changes::RecentEntries;
-use crate::store::tables::logs::{self, EntryRow};
 use crate::store::tables::records::{self, RecordKey};
-use crate::store::tables::{ReadTables, decode_row, row, walk};
-use crate::store::{Store, StoreError};
+use crate::store::tables::{ReadTables, decode_row, walk};
 
 /// The batch under way, and what is kept of records between batches.
 pub(in crate::replica) struct Batch {
@@ -47,55 +44,6 @@ pub(in crate::replica) struct Batch {
     /// Those that were asked for since a schema was last written.
     pub(in crate::replica) schemas: BTreeMap<SpaceId, BTreeMap<String, Option<Arc<Schema>>>>,
     pub(in crate::replica) indexes: Indexes,
-}
-
-/// What a batch is judged by.
-pub(in crate::replica) struct Context<'a, S> {
-    pub(in crate::replica) store: &'a S,
-    pub(in crate::replica) realms: &'a Realms,
-    pub(in crate::replica) key: &'a SiteKey,
-    /// The site's own name, as it wishes to be known.
-    pub(in crate::replica) name: &'a str,
-    /// As whom this site writes.
-    pub(in crate::replica) author: Author,
-    /// The newest payload format that is applied, and the one that is written.
-    pub(in crate::replica) payload_format: u8,
-    pub(in crate::replica) now: Now,
-}
-
-impl<S> Clone for Context<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Context<'_, S> {}
-
-impl<'a, S> Context<'a, S> {
-    /// Of a site that writes as `author`.
-    pub(in crate::replica) fn new(
-        store: &'a S,
-        realms: &'a Realms,
-        identity: &'a Identity,
-        author: Author,
-        payload_format: u8,
-        now: Now,
-    ) -> Self {
-        let (key, name) = (&identity.key, &identity.name);
-        Self { store, realms, key, name, author, payload_format, now }
-    }
-}
-
-impl<S: Store> Context<'_, S> {
-    /// Where a durable entry is.
-    pub(in crate::replica) fn entry_row(
-        &self,
-        space: SpaceId,
-        author: Author,
-        seq: u64,
-    ) -> Result<Option<EntryRow>, StoreError> {
-        row(self.store, "entry row", &logs::entry(space, author, seq))
-    }
 }
 
 impl Batch {

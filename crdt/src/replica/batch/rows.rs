@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Batch;
 use super::foresight::Foresight;
 use super::seal::Named;
 use super::stage::{Stage, StagedChange, StagedEntry};
-use super::{Batch, Context};
 use crate::events::Firsts;
 use crate::format::codec;
 use crate::format::digest::record_hash;
@@ -13,6 +13,7 @@ use crate::ids::SpaceId;
 use crate::log::entry::EntryId;
 use crate::record::{SCHEMA_COLLECTION, Summary};
 use crate::replica::Notice;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::store::read;
 use crate::store::tables::logs::{self, ActorRow, EntryRow, Fate};
@@ -65,14 +66,14 @@ impl Batch {
         let mut totals = Totals::default();
         let mut notices = Vec::new();
         let Stage { records, made, sealed, .. } = &mut self.stage;
-        let places = Places { positions, sealed };
+        let places = GroupPositions { positions, sealed };
         for (key, made) in made {
             let Some(made) = made else { continue };
             forget_foreseen(&mut self.foresight, key);
             let totals = totals.of(cx.store, key)?;
-            let is_first = made.before.is_none() && made.changes.len() == 1;
+            let is_only_change = made.before.is_none() && made.changes.len() == 1;
             let (mut before, mut after) = (made.before, Some(made.summary));
-            let event = match self.indexes.is_of_events(key) && !is_first {
+            let event = match self.indexes.is_of_events(key) && !is_only_change {
                 true => {
                     let told = (&mut before, &mut after);
                     Some(event_rows(cx.store, key, &made.changes, &places, told, rows)?)
@@ -106,8 +107,9 @@ impl Batch {
             }
             forget_foreseen(&mut self.foresight, key);
             let totals = totals.of(cx.store, key)?;
-            let is_first = record.before.is_none() && record.changes.len() == 1;
-            let is_event = self.indexes.is_of_events(key) && !is_first && record.document.is_ok();
+            let is_only_change = record.before.is_none() && record.changes.len() == 1;
+            let is_event =
+                self.indexes.is_of_events(key) && !is_only_change && record.document.is_ok();
             let (mut shown_before, mut shown) = (record.before, None);
             if let Ok(document) = &record.document {
                 shown = document.summary();
@@ -251,12 +253,12 @@ fn count(
 }
 
 /// Where the entries of the group are, and which of them its local transactions are in.
-struct Places<'a> {
+struct GroupPositions<'a> {
     positions: &'a [Position],
     sealed: &'a [(usize, u32)],
 }
 
-impl Places<'_> {
+impl GroupPositions<'_> {
     /// Where a change of the group is.
     fn of(&self, key: &RecordKey, staged: &StagedChange) -> Result<ChangeAt, StoreError> {
         let at = staged.place.resolve(self.positions, self.sealed);
@@ -286,7 +288,7 @@ fn event_rows(
     store: &impl ReadStore,
     key: &RecordKey,
     changes: &[StagedChange],
-    places: &Places<'_>,
+    places: &GroupPositions<'_>,
     (before, after): (&mut Option<Summary>, &mut Option<Summary>),
     rows: &mut Vec<RowWrite>,
 ) -> Result<Firsts, StoreError> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Batch;
 use super::stage::{Pending, Stage, StagedEntry, StagedRecord};
-use super::{Batch, Context};
 use crate::cache::Kept;
 use crate::format::codec;
 use crate::frame::Frame;
@@ -11,6 +11,7 @@ use crate::ids::{Author, EntryHash, RealmId, SpaceId};
 use crate::log::entry::{Body, Draft, Tip, Transaction, limits};
 use crate::logs::Logs;
 use crate::membership::Operation;
+use crate::replica::context::Context;
 use crate::store::Store;
 use crate::store::tables::logs::Fate;
 
@@ -76,8 +77,8 @@ impl Batch {
         self.seal_with(cx, realm, space, past, membership_past, &body);
     }
 
-    /// The tips of the logs of space `of` that the next own entry in `space` has to name, so that all that is held
-    /// comes to be in its past, which `named` then says.
+    /// The tips in space `of` that this site's next entry in `space` must name so that its past covers all that is held.
+    /// Records them in `named`.
     fn name<S: Store>(
         &self,
         cx: Context<'_, S>,

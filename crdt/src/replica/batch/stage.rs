@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::Batch;
 use super::foresight::Foresight;
 use super::made::Made;
 use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
-use super::{Batch, Context};
 use crate::cache::Kept;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::{Entry, EntryId, Origin, Transaction, limits};
@@ -20,14 +20,15 @@ use crate::record::{
     Summary, Verdict,
 };
 use crate::replica::Output;
+use crate::replica::context::Context;
 use crate::store::read;
 use crate::store::tables::logs::{Fate, LogRow};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 use crate::store::{Position, Store, StoreError};
 
-/// Records that one group may hold in memory, some 15 KB each;
+/// Most records that a group holds as documents, some 15 KB each. Reaching a limit ends the group.
 const STAGED_RECORDS_MAX: usize = 2048;
-/// and those of which it holds only the rows, some 1 KB each. A site that was away waits for the disk once a group.
+/// Most records that it holds as rows only, some 1 KB each. A site that was away waits for the disk once a group.
 const STAGED_MADE_MAX: usize = 8192;
 /// As many records as take some 10 ms to be committed: others wait for that.
 const ENOUGH_RECORDS: usize = 512;
@@ -43,8 +44,8 @@ pub(in crate::replica) const STAGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(in crate::replica) struct Stage {
     /// Records that were read or changed, but for those of `made`.
     pub(in crate::replica) records: BTreeMap<RecordKey, StagedRecord>,
-    /// Records that are held as their rows will have them, in the order in which they came; nothing for those of which
-    /// more was asked since, which are among `records`.
+    /// Records in the form of their rows, in the order in which they came. `None`: it is among `records`, as more than its
+    /// row was asked for; the key stays, because marks count places.
     pub(in crate::replica) made: IndexMap<RecordKey, Option<Made>>,
     /// What the entry that is being taken in makes of its records, as far as that was found out beforehand.
     pub(in crate::replica) foreseen: Option<Foresight>,
@@ -171,19 +172,19 @@ impl StagedRecord {
 pub(in crate::replica) struct StagedChange {
     pub(in crate::replica) actor: ActorBytes,
     pub(in crate::replica) change: RecordChange,
-    pub(in crate::replica) place: Place,
+    pub(in crate::replica) place: ChangePlace,
 }
 
 /// Where a change of the group is.
 #[derive(Clone, Copy)]
-pub(in crate::replica) enum Place {
+pub(in crate::replica) enum ChangePlace {
     /// Change number `change` of the entry number `entry` of the group.
     Entry { entry: usize, change: u32 },
     /// Change number `change` of the local transaction number `transaction` of the group.
     Local { transaction: usize, change: u32 },
 }
 
-impl Place {
+impl ChangePlace {
     /// Where that is in the journal, if the group's entries are at `positions`.
     pub(in crate::replica) fn resolve(
         self,
@@ -303,7 +304,7 @@ impl Batch {
         }
     }
 
-    /// As [`Replica::staged`], and remembers in `mark` where the record stood.
+    /// As [`Batch::staged`], and remembers in `mark` where the record stood.
     pub(in crate::replica) fn staged_with<S: Store>(
         &mut self,
         cx: Context<'_, S>,
@@ -352,7 +353,7 @@ impl Batch {
         Ok(!is_known && (is_vacant() || cx.store.get(&key.record())?.is_none()))
     }
 
-    /// Takes in the first change of a record that [`Replica::is_new`].
+    /// Takes in the first change of a record that [`Batch::is_new`].
     pub(in crate::replica) fn take_new(
         &mut self,
         key: RecordKey,

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::{Batch, Context};
+use super::Batch;
 use crate::ids::SpaceId;
+use crate::replica::context::Context;
 use crate::store::tables::records::{self, RecordKey};
 use crate::store::{Store, StoreError};
 

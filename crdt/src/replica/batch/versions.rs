@@ -1,9 +1,10 @@
 //! Records as they were at a version, for edits that build on it.
 
+use super::Batch;
 use super::stage::{Mark, NotTaken};
 use super::write::{Stop, WriteError};
-use super::{Batch, Context};
 use crate::record::{Document, Unreadable, Version};
+use crate::replica::context::Context;
 use crate::store::changes;
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};

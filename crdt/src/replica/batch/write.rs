@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
+use super::Batch;
 use super::stage::{
-    Mark, Pending, Place, STAGED_BYTES_MAX, StagedChange, StagedRecord, StagedWrite, WrittenIn,
+    ChangePlace, Mark, Pending, STAGED_BYTES_MAX, StagedChange, StagedRecord, StagedWrite,
+    WrittenIn,
 };
-use super::{Batch, Context};
 use crate::format::codec;
 use crate::ids::{RealmId, SpaceId};
 use crate::log::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
@@ -17,6 +18,7 @@ use crate::record::{
     SCHEMA_COLLECTION, Schema, SchemaError, Version, View, begin, check_collection,
     check_record_id, validate_schema_edit,
 };
+use crate::replica::context::Context;
 use crate::replica::{LocalTransaction, RecordEdit};
 use crate::store::tables::logs::Fate;
 use crate::store::tables::records::{self, RecordKey};
@@ -279,7 +281,7 @@ impl Batch {
         let edit_count = transaction.edits.len();
         let mut hashes = Vec::with_capacity(edit_count);
         for (edit, nth) in transaction.edits.into_iter().zip(0..) {
-            let place = Place::Local { transaction: number, change: changes.len() as u32 };
+            let place = ChangePlace::Local { transaction: number, change: changes.len() as u32 };
             let staged = self.stage_edit(cx, space, edit, place, mark);
             let staged =
                 if edit_count > 1 { staged.map_err(|stop| stop.of_edit(nth)) } else { staged };
@@ -363,7 +365,7 @@ impl Batch {
         cx: Context<'_, S>,
         space: SpaceId,
         edit: RecordEdit,
-        place: Place,
+        place: ChangePlace,
         mark: &mut Mark,
     ) -> Result<Option<StagedEdit>, Stop> {
         let RecordEdit { collection, id, mut edit, expected, builds_on, drafted } = edit;
@@ -440,7 +442,7 @@ impl Batch {
         cx: Context<'_, S>,
         key: RecordKey,
         begun: Option<(Edited, Begun)>,
-        place: Place,
+        place: ChangePlace,
         mark: &mut Mark,
     ) -> Result<Option<StagedEdit>, Stop> {
         let actor = ActorBytes(cx.author.actor());

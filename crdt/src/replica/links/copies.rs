@@ -16,8 +16,8 @@ use super::Links;
 use crate::ids::{Author, Incarnation, SiteId};
 use crate::log::entry::Header;
 use crate::replica::Notice;
-use crate::replica::batch::Context;
 use crate::replica::batch::stage::StagedEntry;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::store::Store;
 

@@ -9,7 +9,8 @@ use crate::ids::{EntryHash, Signature, SpaceId};
 use crate::log::entry::{Entry, Header};
 use crate::logs::Logs;
 use crate::protocol::count_fitting;
-use crate::replica::batch::{Batch, Context};
+use crate::replica::batch::Batch;
+use crate::replica::context::Context;
 use crate::store::tables::logs::ForkRow;
 use crate::store::{Store, StoreError};
 

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Links;
-use super::peer::{Answered, Judged, Next};
+use super::peer::{Judged, Next, Preparing};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::entry::Tip;
 use crate::protocol::prepare::{Prepared, PreparedEntry};
 use crate::replica::Notice;
-use crate::replica::batch::Context;
 use crate::replica::batch::accept::Acceptance;
 use crate::replica::batch::stage::After;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::store::Store;
 
@@ -118,7 +118,7 @@ impl Links {
     ) -> Option<After> {
         let Taking { from, id, mut judged, mut repeated, .. } = self.taking.pop_front()?;
         let answered = self.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
-        let (space, Answered { request, is_cut }) = answered?;
+        let (space, Preparing { request, is_cut }) = answered?;
         // What came from elsewhere meanwhile says nothing of the peer.
         repeated.retain(|author, seq| request.held.get(author).is_some_and(|held| *seq <= *held));
         judged.progress |= self.note_checked(from, space, repeated);

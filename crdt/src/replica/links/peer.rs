@@ -93,9 +93,9 @@ enum Phase {
 #[derive(Debug, Default)]
 pub(in crate::replica) struct PullState {
     /// The request that waits for its answer.
-    pub(in crate::replica) in_flight: Option<Request>,
+    pub(in crate::replica) in_flight: Option<SentPull>,
     /// Answers whose entries are being prepared, in the order in which they came.
-    preparing: VecDeque<Answered>,
+    preparing: VecDeque<Preparing>,
     /// Where these answers end, by log, as the peer says: the next pull goes on from there.
     assumed: BTreeMap<Author, Known>,
     phase: Phase,
@@ -113,7 +113,7 @@ pub(in crate::replica) struct PullState {
 
 /// A request.
 #[derive(Debug)]
-pub(in crate::replica) struct Request {
+pub(in crate::replica) struct SentPull {
     pub(in crate::replica) id: u64,
     pub(in crate::replica) asked: Asked,
     /// How far each log was held or assumed.
@@ -133,8 +133,8 @@ pub(in crate::replica) enum Asked {
 
 /// An answer whose entries are being prepared.
 #[derive(Debug)]
-pub(in crate::replica) struct Answered {
-    pub(in crate::replica) request: Request,
+pub(in crate::replica) struct Preparing {
+    pub(in crate::replica) request: SentPull,
     /// The budget ended before the entries did.
     pub(in crate::replica) is_cut: bool,
 }
@@ -194,7 +194,7 @@ impl Peer {
     }
 
     /// The pulls that an answer belongs to whose entries were prepared, and that answer.
-    pub(in crate::replica) fn prepared(&mut self, id: u64) -> Option<(SpaceId, Answered)> {
+    pub(in crate::replica) fn prepared(&mut self, id: u64) -> Option<(SpaceId, Preparing)> {
         self.pulls.iter_mut().find_map(|(space, state)| {
             let index = state.preparing.iter().position(|answered| answered.request.id == id)?;
             Some((*space, state.preparing.remove(index)?))
@@ -212,11 +212,11 @@ impl PullState {
     /// site holds a log.
     pub(in crate::replica) fn answered(
         &mut self,
-        request: Request,
+        request: SentPull,
         until: Vec<Known>,
         held: impl Fn(&Author) -> u64,
     ) {
-        self.preparing.push_back(Answered { request, is_cut: !until.is_empty() });
+        self.preparing.push_back(Preparing { request, is_cut: !until.is_empty() });
         let is_news = |known: &Known| {
             let assumed = self.assumed.get(&known.author).map_or(0, |known| known.seq);
             known.seq > assumed.max(held(&known.author))
@@ -293,8 +293,8 @@ mod tests {
         Known::of(Tip { author: author(number), seq, hash: EntryHash([number; 32]) })
     }
 
-    fn request(id: u64) -> Request {
-        Request { id, asked: Asked::Entries, held: BTreeMap::new() }
+    fn request(id: u64) -> SentPull {
+        SentPull { id, asked: Asked::Entries, held: BTreeMap::new() }
     }
 
     /// An answer comes; nothing is held.

@@ -7,7 +7,7 @@ use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SiteKey, SpaceId};
 use crate::log::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
 use crate::protocol::count_fitting;
-use crate::replica::batch::Context;
+use crate::replica::context::Context;
 use crate::replica::realms::Realms;
 use crate::replica::{Now, Validation};
 use crate::store::tables::{ReadTables, decode_row, logs, walk};

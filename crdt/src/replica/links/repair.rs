@@ -17,7 +17,7 @@ use crate::ids::{Author, EntryHash, SiteId, SpaceId};
 use crate::log::entry::{Entry, Header, Tip};
 use crate::protocol::{ANSWER_BYTES_MAX, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries};
 use crate::replica::Notice;
-use crate::replica::batch::Context;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::Realms;
 use crate::store::tables::logs::{self, EntryRow};

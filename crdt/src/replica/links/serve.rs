@@ -10,7 +10,8 @@ use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::entry::{Entry, Tip};
 use crate::log::frontier::{Known, Parts};
 use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, pack_entries};
-use crate::replica::batch::{Batch, Context};
+use crate::replica::batch::Batch;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::store::{Position, Store, StoreError};
 

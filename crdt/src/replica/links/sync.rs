@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::Links;
-use super::peer::{Asked, Peer, Request as Sent};
+use super::peer::{Asked, Peer, SentPull};
 use super::timers::PULL_INTERVAL_MS;
 use crate::format::codec;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::frontier::{Known, Parts};
 use crate::protocol::prepare::Job;
 use crate::protocol::{Have, Outcome, PULL_BYTES, Pull, Request};
+use crate::replica::batch::Batch;
 use crate::replica::batch::stage::After;
-use crate::replica::batch::{Batch, Context};
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::SharedDigest;
 use crate::replica::{Exchange, Output};
@@ -23,10 +24,10 @@ const TRIAL_BYTES: u32 = 1;
 const RETRY_MS: u64 = 1_000;
 
 /// What a member has answered to a request.
-pub(in crate::replica) struct Answered {
+pub(in crate::replica) struct PullAnswer {
     pub(in crate::replica) from: SiteId,
     pub(in crate::replica) space: SpaceId,
-    pub(in crate::replica) request: Sent,
+    pub(in crate::replica) request: SentPull,
     pub(in crate::replica) outcome: Outcome,
 }
 
@@ -34,7 +35,7 @@ pub(in crate::replica) struct Answered {
 struct Entries {
     from: SiteId,
     space: SpaceId,
-    request: Sent,
+    request: SentPull,
     packed: Vec<u8>,
     /// Where it was cut, if it was.
     until: Vec<Known>,
@@ -261,7 +262,7 @@ impl Links {
             Have::Frontier { .. } => Asked::Entries,
             Have::Lost(_) => Asked::Lost,
         };
-        state.in_flight = Some(Sent { id, asked, held });
+        state.in_flight = Some(SentPull { id, asked, held });
         state.sent_ms = cx.now.monotonic_ms;
         state.retry_ms = None;
         let bytes_max = if self.is_unwritable { TRIAL_BYTES } else { PULL_BYTES };
@@ -331,7 +332,7 @@ impl Links {
         &mut self,
         from: SiteId,
         id: u64,
-    ) -> Option<(SpaceId, Sent)> {
+    ) -> Option<(SpaceId, SentPull)> {
         let peer = self.peers.get_mut(&from)?;
         peer.pulls.iter_mut().find_map(|(space, state)| {
             let request = state.in_flight.take_if(|request| request.id == id)?;
@@ -375,16 +376,16 @@ impl Links {
         self.pull_all(cx, out, site);
     }
 
-    /// What an answer comes to, but for what is put back into the journal, or said of this site itself. Returns what is to
-    /// be done once the group is durable.
+    /// Acts on the outcome of a pull, but for entries that are put back and revocations of this site. Returns what is to be
+    /// done once the group is durable.
     pub(in crate::replica) fn take_outcome<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         batch: &Batch,
         out: &mut Outbox,
-        answer: Answered,
+        answer: PullAnswer,
     ) -> Result<Option<After>, StoreError> {
-        let Answered { from, space, request, outcome } = answer;
+        let PullAnswer { from, space, request, outcome } = answer;
         match outcome {
             Outcome::Entries { packed, until } => {
                 self.let_prepare(cx, batch, out, Entries { from, space, request, packed, until });
@@ -454,7 +455,7 @@ impl Links {
         id: u64,
         unsupported: bool,
     ) -> Result<(), StoreError> {
-        if !self.told(to, id)
+        if !self.end_tell(to, id)
             && let Some((space, _)) = self.end_pull(to, id)
         {
             self.retry_pull(cx, to, space);

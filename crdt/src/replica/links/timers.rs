@@ -42,7 +42,7 @@ impl Random {
 }
 
 impl Links {
-    /// When the next of all this is due, but for a ticket. Everything that has its time has it here.
+    /// When the next pull, retry or receipt is due. `Replica::due_ms` adds tickets, damage and indexes.
     pub(in crate::replica) fn due_ms(&self) -> u64 {
         let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
         let retries = pulls.filter(|state| !state.is_busy()).filter_map(|state| state.retry_ms);
@@ -73,7 +73,7 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::{Asked, Peer, Request};
+    use super::super::peer::{Asked, Peer, SentPull};
     use super::*;
 
     fn site(number: u8) -> SiteId {
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(links.due_retries(500), [(site(1), SPACE)]);
         let state = links.peers.get_mut(&site(1)).unwrap().pulls.entry(SPACE).or_default();
         let held = std::collections::BTreeMap::new();
-        state.in_flight = Some(Request { id: 1, asked: Asked::News, held });
+        state.in_flight = Some(SentPull { id: 1, asked: Asked::News, held });
         assert!(links.due_retries(500).is_empty());
         assert_eq!(links.due_ms(), 9_000);
         links.timers.receipt_ms = Some(700);

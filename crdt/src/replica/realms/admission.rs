@@ -8,7 +8,7 @@ use crate::ids::{RealmId, SiteId, SiteKey};
 use crate::log::entry::Entry;
 use crate::membership::{Genesis, Grant, Revoked, Role, SpaceDocument, Ticket};
 use crate::protocol::{count_fitting, topic};
-use crate::replica::batch::Context;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::{Notice, Output};
 use crate::store::tables::logs::{self, Fate};

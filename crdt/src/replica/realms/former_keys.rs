@@ -14,7 +14,7 @@ use crate::log::entry::Entry;
 use crate::membership::{FORMER_KEYS_MAX, FormerKey};
 use crate::protocol::{Introduction, Welcome};
 use crate::replica::Output;
-use crate::replica::batch::Context;
+use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::store::Store;
 

@@ -15,9 +15,10 @@ use crate::protocol::prepare::PreparedEntry;
 use crate::protocol::{
     INTRODUCTION_BYTES_MAX, Introduction, WELCOME_BYTES_MAX, Welcome, pack_entries, unpack_entries,
 };
+use crate::replica::batch::Batch;
 use crate::replica::batch::arrival::{Arrival, Waiting};
 use crate::replica::batch::stage::After;
-use crate::replica::batch::{Batch, Context};
+use crate::replica::context::Context;
 use crate::replica::links::Links;
 use crate::replica::outbox::Outbox;
 use crate::replica::task::Task;

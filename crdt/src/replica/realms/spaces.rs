@@ -15,7 +15,8 @@ use crate::membership::{Members, SpaceDocument};
 use crate::protocol::{
     Gossip, INVITATIONS_BYTES_MAX, Invitation, Request, pack_entries, topic, unpack_entries,
 };
-use crate::replica::batch::{Batch, Context};
+use crate::replica::batch::Batch;
+use crate::replica::context::Context;
 use crate::replica::links::Links;
 use crate::replica::outbox::Outbox;
 use crate::replica::task::Task;
@@ -127,7 +128,7 @@ impl Links {
         out.push(Output::Request { to, id, body });
     }
 
-    /// Asks and tells a site nothing more of the spaces of a realm that it is out of; what waits to be said is not.
+    /// Stops asking and telling a site that has left a realm, and withdraws what still waits to be sent to it.
     fn stop_exchange(&mut self, out: &mut Outbox, with: SiteId, realm: RealmId) {
         let Some(peer) = self.peers.get_mut(&with) else { return };
         let mut ended = Vec::new();
@@ -175,8 +176,9 @@ impl Links {
         self.inform_site(out, to, space, Gossip::News(space));
     }
 
-    /// A site has taken in what it was told, or could not be reached. `false`: the request was another.
-    pub(in crate::replica) fn told(&mut self, to: SiteId, id: u64) -> bool {
+    /// Ends the request by which a site was told something: it has taken that in, or could not be reached. `false`: the
+    /// request was another.
+    pub(in crate::replica) fn end_tell(&mut self, to: SiteId, id: u64) -> bool {
         let peer = self.peers.get_mut(&to);
         let told = peer.and_then(|peer| peer.told.values_mut().find(|t| t.in_flight == Some(id)));
         told.is_some_and(|told| told.in_flight.take().is_some())
