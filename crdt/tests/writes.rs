@@ -131,16 +131,24 @@ fn a_repeat_is_recognised_in_the_group_in_which_its_first_arrives() {
         let edits = vec![put("tea", json!({"stock": number}))];
         vec![LocalTransaction { origin: asked(request), edits }]
     };
-    pair.input(0, Input::Write { id: 1, space: None, transactions: transaction("a", 1) });
-    pair.replicas[0].commit().unwrap();
-    let from = pair.site(0);
+    let mut backup = MemoryStore::new();
+    pair.restart(1, |store| {
+        backup = store.clone();
+        store
+    });
+    pair.input(1, Input::Write { id: 1, space: None, transactions: transaction("a", 1) });
+    pair.replicas[1].commit().unwrap();
     let mut gossip = None;
-    while let Some(output) = pair.replicas[0].output() {
+    while let Some(output) = pair.replicas[1].output() {
         if let Output::Publish { data, .. } = output {
             gossip = Some(data);
         }
     }
-    let gossip = gossip.expect("the entry is told");
+    let gossip = gossip.expect("the entry is spread");
+    let (site, from) = (pair.site(1), pair.site(0));
+    pair.linked = false;
+    pair.restart(1, |_| backup);
+    pair.take_written(1);
     pair.input(1, Input::Gossip { from, token: 0, data: gossip });
     let repeat = [transaction("a", 1), transaction("b", 2)].concat();
     pair.input(1, Input::Write { id: 2, space: None, transactions: repeat });
@@ -148,7 +156,7 @@ fn a_repeat_is_recognised_in_the_group_in_which_its_first_arrives() {
     let results = pair.take_written(1);
     let first = results[0].as_ref().unwrap();
     assert!(first.is_repeat && first.records_changed == 0, "{first:?}");
-    assert_eq!(first.entry.map(|entry| entry.author.site), Some(from));
+    assert_eq!(first.entry.map(|entry| entry.author.site), Some(site));
     assert!(matches!(results[1], Err(WriteError::OriginReused)), "{:?}", results[1]);
 }
 

@@ -17,10 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use branchline_connect::Kinds;
 use branchline_connect::jobs::fault::Fault;
 use branchline_connect::sink::{Abilities, Item, RemoteId, Sink, Stored};
-use branchline_node::{Config, Node, Overrides};
+use branchline_connect::{Kinds, option};
 
 /// One folder: the label of order 4711 is `4711.json`.
 struct Folder(PathBuf);
@@ -51,20 +50,16 @@ impl Sink for Folder {
     }
 }
 
-/// Starts a node that has sinks of this kind.
-pub(crate) async fn start(data: PathBuf) -> Result<Node, Box<dyn Error>> {
-    let kinds = Kinds::default().with_sink("folder", |config| {
-        let path = config.options.get("path").and_then(|path| path.as_str());
-        Ok(Arc::new(Folder(path.ok_or("options.path: expected the path of a folder")?.into())))
-    });
-    let extensions = vec![branchline_connect::extension_with(kinds)];
-    let config = Config::load_with(data, None, Overrides::default(), &extensions)?;
-    Ok(Node::builder(config).with_all(extensions).start().await?)
+/// The kinds of sinks that the program has besides.
+pub(crate) fn kinds() -> Kinds {
+    Kinds::default()
+        .with_sink("folder", |config| Ok(Arc::new(Folder(option(&config.options, "path")?.into()))))
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let node = start(std::env::args().nth(1).ok_or("usage: sink DATA-FOLDER")?.into()).await?;
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let data = std::env::args().nth(1).ok_or("usage: sink DATA-FOLDER")?;
+    let node = kinds().start(data).await?;
     tokio::signal::ctrl_c().await?;
     node.shutdown().await;
     Ok(())

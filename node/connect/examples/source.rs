@@ -15,10 +15,9 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use branchline_connect::Kinds;
 use branchline_connect::jobs::fault::Fault;
 use branchline_connect::source::{Ask, Object, Page, Source};
-use branchline_node::{Config, Node, Overrides};
+use branchline_connect::{Kinds, option};
 
 /// The files of one folder: `4711.json` is the object 4711.
 struct Folder(PathBuf);
@@ -39,20 +38,17 @@ impl Source for Folder {
     }
 }
 
-/// Starts a node that has sources of this kind.
-pub(crate) async fn start(data: PathBuf) -> Result<Node, Box<dyn Error>> {
-    let kinds = Kinds::default().with_source("folder", |config| {
-        let path = config.options.get("path").and_then(|path| path.as_str());
-        Ok(Box::new(Folder(path.ok_or("options.path: expected the path of a folder")?.into())))
-    });
-    let extensions = vec![branchline_connect::extension_with(kinds)];
-    let config = Config::load_with(data, None, Overrides::default(), &extensions)?;
-    Ok(Node::builder(config).with_all(extensions).start().await?)
+/// The kinds of sources that the program has besides.
+pub(crate) fn kinds() -> Kinds {
+    Kinds::default().with_source("folder", |config| {
+        Ok(Box::new(Folder(option(&config.options, "path")?.into())))
+    })
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let node = start(std::env::args().nth(1).ok_or("usage: source DATA-FOLDER")?.into()).await?;
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let data = std::env::args().nth(1).ok_or("usage: source DATA-FOLDER")?;
+    let node = kinds().start(data).await?;
     tokio::signal::ctrl_c().await?;
     node.shutdown().await;
     Ok(())

@@ -14,4 +14,4 @@ pub mod source;
 pub mod sql;
 
 pub use extension::{configured, extension, extension_with};
-pub use kinds::Kinds;
+pub use kinds::{Kinds, option};

@@ -42,7 +42,7 @@ async fn the_sink_of_the_example_keeps_a_label_for_each_order() {
     let folder = tempfile::tempdir().unwrap();
     let (data, labels) = (folder.path().join("node"), folder.path().join("labels"));
     site(&data, include_str!("../examples/sink.rs"), "/var/spool/labels", &labels);
-    let node = sink::start(data).await.unwrap();
+    let node = sink::kinds().start(data).await.unwrap();
     let office = node.handle();
     office.put("orders", "7", json!({ "name": "Ana", "street": "Calle Mayor 1" })).await.unwrap();
     // The share comes back later.

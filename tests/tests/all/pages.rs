@@ -1,0 +1,50 @@
+//! The pages about the code name files that are there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The pages, with the folders in which a path that is written in one may begin.
+const PAGES: [(&str, &[&str]); 5] = [
+    ("README.md", &[""]),
+    ("ARCHITECTURE.md", &["", "crdt/src/replica"]),
+    (
+        "CONTRIBUTING.md",
+        &["", "crdt/src/replica", "crdt/src/membership", "simulations/src", "tests/tests/all"],
+    ),
+    ("crdt/docs/glossary.md", &["", "crdt/src"]),
+    ("crdt/docs/membership.md", &["", "crdt/src/membership"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What stands between backticks, outside blocks of code.
+fn quoted(page: &str) -> Vec<&str> {
+    let text = page.split("```").step_by(2);
+    text.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
+}
+
+/// Whether a quoted text is the path of a source file, a page or a folder of the project.
+fn is_path(text: &str) -> bool {
+    let is_plain = text.chars().all(|it| it.is_ascii_alphanumeric() || "/._-".contains(it));
+    let of_project = ["crdt/", "node/", "cli/", "tests/", "simulations/"];
+    let is_file = text.ends_with(".rs") || text.ends_with(".md");
+    is_plain && (is_file || of_project.iter().any(|folder| text.starts_with(folder)))
+}
+
+#[test]
+fn paths_in_pages_lead_somewhere() {
+    let (mut seen, mut missing) = (0, Vec::new());
+    for (page, folders) in PAGES {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for path in quoted(&text).into_iter().filter(|text| is_path(text)) {
+            seen += 1;
+            if !folders.iter().any(|folder| root().join(folder).join(path).exists()) {
+                missing.push(format!("{page}: {path}"));
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} paths were found: are they still quoted?");
+    assert!(missing.is_empty(), "these lead nowhere: {missing:#?}");
+}
