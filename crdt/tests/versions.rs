@@ -266,7 +266,8 @@ fn the_changes_of_a_repeat_are_read_back_from_its_entry() {
         let origin = asked(number).unwrap();
         for office in 0..2 {
             let store = pair.replicas[office].store();
-            let read = made_by(store, pair.space(), &origin).unwrap().unwrap();
+            let entry = written.entry.unwrap();
+            let read = made_by(store, pair.space(), entry, &origin).unwrap().unwrap();
             let change = |id: &str, hash| {
                 let (collection, id) = ("products".to_owned(), id.to_owned());
                 MadeChange { collection, id, hash }
@@ -276,5 +277,6 @@ fn the_changes_of_a_repeat_are_read_back_from_its_entry() {
         }
     }
     let unknown = asked(3).unwrap();
-    assert_eq!(made_by(pair.replicas[0].store(), pair.space(), &unknown).unwrap(), None);
+    let (store, entry) = (pair.replicas[0].store(), written[0].entry.unwrap());
+    assert_eq!(made_by(store, pair.space(), entry, &unknown).unwrap(), None);
 }

@@ -146,7 +146,7 @@ fn a_repeat_is_recognised_in_the_group_in_which_its_first_arrives() {
     }
     let gossip = gossip.expect("the entry is spread");
     let (site, from) = (pair.site(1), pair.site(0));
-    pair.linked = false;
+    pair.down();
     pair.restart(1, |_| backup);
     pair.take_written(1);
     pair.input(1, Input::Gossip { from, token: 0, data: gossip });
@@ -346,4 +346,39 @@ fn records_from_before_a_schema_are_found_until_they_are_written_again() {
     assert_eq!(page(&pair, None, bounds(10, 10)).records, Vec::new());
     assert_eq!(why(&pair, 6), (None, Vec::new()));
     assert_eq!(why(&pair, 4), (None, partly));
+}
+
+#[test]
+fn what_another_site_wrote_under_an_origin_is_no_repeat_of_what_this_one_writes() {
+    let mut pair = Pair::new();
+    // North takes the keys beforehand that head is going to write under.
+    let stolen = Origin { source: "till".to_owned(), number: 4711 };
+    let sale = |price: i64| vec![put("sale", json!({ "price": price }))];
+    pair.transact(1, Some(stolen.clone()), vec![put("decoy", json!({ "n": 1 }))]).unwrap();
+    pair.transact(1, asked("other"), vec![put("decoy", json!({ "n": 2 }))]).unwrap();
+    pair.settle();
+    let written = pair.transact(0, Some(stolen.clone()), sale(5)).unwrap();
+    assert!(!written.is_repeat && written.records_changed == 1, "{written:?}");
+    let under_key = pair.transact(0, asked("mine"), vec![put("key", json!({ "n": 1 }))]).unwrap();
+    assert!(!under_key.is_repeat, "{under_key:?}");
+    assert_eq!(view(&pair, 0, "sale").fields["price"].to_json(), json!(5));
+    // Nor does anything that comes later make head's own repeat a new sale.
+    pair.settle();
+    pair.transact(1, Some(stolen.clone()), vec![put("decoy", json!({ "n": 3 }))]).unwrap();
+    pair.settle();
+    let again = pair.transact(0, Some(stolen), sale(5)).unwrap();
+    assert!(again.is_repeat && again.entry == written.entry, "{again:?}");
+    assert!(matches!(pair.transact(0, asked("else"), sale(6)), Err(WriteError::OriginReused)));
+}
+
+#[test]
+fn repeats_are_known_after_the_tables_are_made_anew() {
+    let mut pair = Pair::new();
+    let origin = || Some(Origin { source: "till".to_owned(), number: 1 });
+    let sale = || vec![put("sale", json!({ "price": 5 }))];
+    let first = pair.transact(0, origin(), sale()).unwrap();
+    pair.settle();
+    pair.replicas[0].rebuild(&mut |_| ()).unwrap();
+    let again = pair.transact(0, origin(), sale()).unwrap();
+    assert!(again.is_repeat && again.entry == first.entry);
 }

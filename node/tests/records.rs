@@ -53,12 +53,13 @@ async fn a_transaction_is_written_once_and_tells_its_changes() {
         assert_eq!(told, [true, false, true]);
         let again = sell().await.unwrap();
         assert!(again.is_repeat && again.changes.is_empty() && again.entry == first.entry);
-        let made = node.made_by(origin.clone()).await.unwrap().unwrap();
+        let entry = again.entry.unwrap();
+        let made = node.made_by(entry, origin.clone()).await.unwrap().unwrap();
         let hashes = made.iter().map(|made| made.hash);
         assert!(hashes.eq(first.changes.into_iter().flatten()));
         assert_eq!((made[1].collection.as_str(), made[1].id.as_str()), ("sales", "7-1"));
         let other = Origin { number: 2, ..origin };
-        assert_eq!(node.made_by(other).await.unwrap(), None);
+        assert_eq!(node.made_by(entry, other).await.unwrap(), None);
     })
     .await;
 }

@@ -7,7 +7,7 @@ use crate::ids::SpaceId;
 use crate::log::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite, Transaction};
 use crate::record::{ActorBytes, RecordChange};
 use crate::store::tables::logs::{self, EntryRow};
-use crate::store::tables::records::{self, ChangeAt, Changes, RecordKey};
+use crate::store::tables::records::{ChangeAt, Changes, RecordKey};
 use crate::store::tables::{ReadTables, row};
 use crate::store::{Position, ReadStore, StoreError};
 
@@ -33,18 +33,20 @@ pub struct MadeChange {
 }
 
 /// The changes that the transaction of an origin made, in the order of its edits, from one reading of its entry: for
-/// those who asked for it and were not there when it was answered. `None`: nothing is written under the origin.
+/// those who asked for it, were not there when it was answered, and are shown the entry as one of a repeat. `None`: the
+/// entry holds no transaction of that origin.
+///
+/// # Errors
+/// [`StoreError`] where the entry cannot be read.
 pub fn made_by(
     journal: &impl ReadStore,
     space: SpaceId,
+    entry: EntryId,
     origin: &Origin,
 ) -> Result<Option<Vec<MadeChange>>, StoreError> {
-    let held: Option<EntryId> = row(journal, "origin", &records::origin(space, origin))?;
-    let Some(held) = held else { return Ok(None) };
-    let mut transactions = transactions_of(journal, space, held)?.into_iter();
+    let mut transactions = transactions_of(journal, space, entry)?.into_iter();
     let made = transactions.find(|transaction| transaction.origin.as_ref() == Some(origin));
-    let lost = "the entry of an origin does not hold its transaction".to_owned();
-    let made = made.ok_or(StoreError::Tables { reason: lost })?;
+    let Some(made) = made else { return Ok(None) };
     let change = |RecordWrite { collection, id, change }| {
         let hash = change.hash();
         MadeChange { collection, id, hash }

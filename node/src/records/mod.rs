@@ -143,12 +143,16 @@ impl Handle {
     }
 
     /// The changes that the transaction of an origin made, in the order of its edits: for those whose transaction is a
-    /// repeat. `None`: nothing is written under the origin.
+    /// repeat of one in `entry`. `None`: the entry holds none of that origin.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn made_by(&self, origin: Origin) -> Result<Option<Vec<MadeChange>>, ReadError> {
-        self.read(move |reader, space| made_by(reader, space, &origin)).await
+    pub async fn made_by(
+        &self,
+        entry: EntryId,
+        origin: Origin,
+    ) -> Result<Option<Vec<MadeChange>>, ReadError> {
+        self.read(move |reader, space| made_by(reader, space, entry, &origin)).await
     }
 }
 

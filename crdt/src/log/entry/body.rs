@@ -88,7 +88,7 @@ pub struct RecordWrite {
     pub change: RecordChange,
 }
 
-/// An idempotency token: the same origin is written once.
+/// An idempotency token: a site writes the same origin once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// Who numbers, at most [`limits::ORIGIN_SOURCE_BYTES_MAX`] bytes. Where it has a `#`, what follows tells what
@@ -98,7 +98,20 @@ pub struct Origin {
     pub number: u64,
 }
 
+/// What the sources of origins begin with under which changes of documents are taken in.
+const DOCUMENT_SOURCE: &str = "document:";
+
 impl Origin {
+    /// Under which a change of a document that another program edited is taken in. `hash`: of the record and the change.
+    pub(crate) fn of_document(hash: &str) -> Self {
+        Self { source: format!("{DOCUMENT_SOURCE}{hash}"), number: 0 }
+    }
+
+    /// Whether it is such a one, under which a change is taken in once by all sites together.
+    pub fn is_of_document(&self) -> bool {
+        self.source.starts_with(DOCUMENT_SOURCE)
+    }
+
     /// Of a source that asks under keys (`KEY#REQUEST`), what stands before the request, `#` included: under one
     /// number it is followed by one request only.
     pub(crate) fn key(&self) -> Option<Self> {

@@ -53,8 +53,7 @@ fn origin(key: &RecordKey, change: &[u8; 32]) -> Origin {
         hasher.update(name.as_bytes());
     }
     let hash = hasher.update(change).finalize();
-    let source = format!("document:{}", BASE64URL_NOPAD.encode(hash.as_bytes()));
-    Origin { source, number: 0 }
+    Origin::of_document(&BASE64URL_NOPAD.encode(hash.as_bytes()))
 }
 
 impl Batch {
@@ -242,7 +241,7 @@ impl Batch {
             entries.extend(row::<EntryId>(
                 cx.store,
                 "origin",
-                &records::origin(key.space, origin),
+                &records::origin(key.space, cx.author.site, origin),
             )?);
         }
         for entry in entries {

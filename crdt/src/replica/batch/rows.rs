@@ -193,7 +193,9 @@ fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>
     }
     if *fate == Fate::Applied {
         let place = EntryId { author: header.author, seq: header.seq };
-        let row = |origin| (records::origin(header.space, origin), Some(codec::encode(&place)));
+        let site = header.author.site;
+        let row =
+            |origin| (records::origin(header.space, site, origin), Some(codec::encode(&place)));
         rows.extend(origins.iter().map(row));
     }
 }

@@ -10,8 +10,8 @@ use super::stage::{
     WrittenIn,
 };
 use crate::format::codec;
-use crate::ids::{RealmId, SpaceId};
-use crate::log::entry::{EntryId, Origin, RecordWrite, Transaction, limits};
+use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::entry::{EntryId, RecordWrite, Transaction, limits};
 use crate::membership::Role;
 use crate::record::{
     ActorBytes, Begun, DocumentRefused, EditError, Edited, EventFault, NameError,
@@ -315,7 +315,7 @@ impl Batch {
         Ok(StagedWrite { hashes, written_in, is_repeat: false })
     }
 
-    /// Where a transaction of the same origin is, if there is one.
+    /// Where this site has written a transaction of the same origin, under its key or one that it replaced, if it has.
     fn written_before<S: Store>(
         &self,
         cx: Context<'_, S>,
@@ -327,6 +327,12 @@ impl Batch {
         if origin.source.len() > limits::ORIGIN_SOURCE_BYTES_MAX {
             return Err(WriteError::Origin { found: origin.source.len() }.into());
         }
+        let members = cx.realms.members_of(realm);
+        let keys: Vec<SiteId> = match members {
+            Some(members) => members.keys_of(cx.author.site).collect(),
+            None => vec![cx.author.site],
+        };
+        let is_own = |site: &SiteId| keys.contains(site) || origin.is_of_document();
         let staged = || {
             let pending = self.stage.transactions.iter().enumerate();
             let of_space = pending.filter(|(_, pending)| pending.realm == realm);
@@ -336,7 +342,9 @@ impl Batch {
             // What this site wrote before its data was lost comes back in the entries of others' answers.
             let entries = self.stage.entries.iter();
             let of_space = entries.filter(|staged| {
-                staged.entry.header.space == space && staged.fate == Fate::Applied
+                let header = &staged.entry.header;
+                let is_of_space = header.space == space && staged.fate == Fate::Applied;
+                is_of_space && is_own(&header.author.site)
             });
             local.chain(of_space.flat_map(|staged| {
                 let header = &staged.entry.header;
@@ -347,17 +355,19 @@ impl Batch {
         if let Some((written_in, _)) = staged().find(|(_, staged)| *staged == origin) {
             return Ok(Some(written_in));
         }
-        let held: Option<EntryId> = row(cx.store, "origin", &records::origin(space, origin))?;
-        if held.is_none()
-            && let Some(key) = origin.key()
-        {
-            let under_key = |other: &Origin| other.key().as_ref() == Some(&key);
-            let rows = cx.store.scan(&records::origin(space, &key), None, 1)?;
-            if !rows.is_empty() || staged().any(|(_, staged)| under_key(staged)) {
-                return Err(WriteError::OriginReused.into());
+        for site in &keys {
+            let held: Option<EntryId> =
+                row(cx.store, "origin", &records::origin(space, *site, origin))?;
+            if let Some(entry) = held {
+                return Ok(Some(WrittenIn::Entry(entry)));
             }
         }
-        Ok(held.map(WrittenIn::Entry))
+        let Some(key) = origin.key() else { return Ok(None) };
+        let mut is_reused = staged().any(|(_, staged)| staged.key().as_ref() == Some(&key));
+        for site in &keys {
+            is_reused |= !cx.store.scan(&records::origin(space, *site, &key), None, 1)?.is_empty();
+        }
+        if is_reused { Err(WriteError::OriginReused.into()) } else { Ok(None) }
     }
 
     fn stage_edit<S: Store>(

@@ -13,8 +13,9 @@
 //! | `j` | space 16, collection, 0, field | [`indexes::IndexRow`]: an index, and how far it is built | indexes |
 //! | `k` | space 16, collection, 0, record id | [`records::AlteredRow`]: an event that was changed after it was written | records |
 //! | `l` | space 16, author 40 | [`logs::LogRow`]: the tip of a log | logs |
+//! | `m` | space 16, number 8, source | the entry (author 40, seq 8) in which a document's change was taken in | records |
 //! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
-//! | `o` | space 16, number 8, source | the entry (author 40, seq 8) that an origin is in | records |
+//! | `o` | space 16, site 32, number 8, source | the entry (author 40, seq 8) of the site that an origin is in | records |
 //! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | replay |
 //! | `r` | space 16, site 32 | the latest [`crate::log::receipt::Receipt`] of a site | logs |
 //! | `s` | realm 32 | the [`crate::membership::SpaceDocument`] of a private space | logs |
@@ -40,7 +41,7 @@ use crate::format::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 9;
+pub const FORMAT: u32 = 10;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

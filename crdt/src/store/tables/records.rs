@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::codec;
 use crate::format::digest::Digest;
-use crate::ids::SpaceId;
+use crate::ids::{SiteId, SpaceId};
 use crate::log::entry::Origin;
 use crate::record::{Document, Fields, View};
 use crate::store::StoreError;
@@ -261,9 +261,18 @@ pub fn record_of_key(key: &[u8]) -> Option<RecordKey> {
     Some(RecordKey { space, collection, id })
 }
 
-/// Key of the row that tells which entry an origin is in.
-pub fn origin(space: SpaceId, origin: &Origin) -> Vec<u8> {
-    let mut key = space_prefix(b'o', space);
+/// Key of the row that tells in which entry of a site an origin is. Each site has its own: what another one writes under
+/// an origin, by chance or on purpose, is no repeat of what this one writes. But what became of a document that another
+/// program edited ([`Origin::is_of_document`]) holds for all sites.
+pub fn origin(space: SpaceId, site: SiteId, origin: &Origin) -> Vec<u8> {
+    let mut key = match origin.is_of_document() {
+        true => space_prefix(b'm', space),
+        false => {
+            let mut key = space_prefix(b'o', space);
+            key.extend_from_slice(&site.0);
+            key
+        }
+    };
     key.extend_from_slice(&origin.number.to_be_bytes());
     key.extend_from_slice(origin.source.as_bytes());
     key

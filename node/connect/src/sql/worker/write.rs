@@ -178,7 +178,11 @@ impl Worker {
                 return Ok(Sent::Written(changes, entry));
             }
             Some(Ok(Written { entry, .. })) => {
-                return Ok(Sent::Written(self.made_by(&origin, part).await?, entry));
+                let made = match entry {
+                    Some(entry) => self.made_by(entry, &origin, part).await?,
+                    None => Vec::new(),
+                };
+                return Ok(Sent::Written(made, entry));
             }
             Some(Err(error)) => error,
             None => return Err(Failure::Refused("the node gave no answer".to_owned())),
@@ -220,12 +224,13 @@ impl Worker {
     /// The hashes of the changes that a plan made when it was written before.
     async fn made_by(
         &mut self,
+        entry: EntryId,
         origin: &Origin,
         part: &[Planned],
     ) -> Result<Vec<Option<[u8; 32]>>, Failure> {
         let origin = origin.clone();
         let read = self.node.read(move |tables, space| {
-            branchline_crdt::store::changes::made_by(tables, space, &origin)
+            branchline_crdt::store::changes::made_by(tables, space, entry, &origin)
         });
         let mut made = read.await?.unwrap_or_default().into_iter().peekable();
         // In the order of the edits, of which those that had nothing to change are left out.
