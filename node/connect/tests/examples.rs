@@ -64,7 +64,7 @@ async fn the_source_of_the_example_makes_records_of_files() {
     std::fs::write(scale.join("4711.json"), r#"{"kg": 12.50}"#).unwrap();
     site(&data, include_str!("../examples/source.rs"), "/var/spool/scale", &scale);
     // Without waiting for its schedule.
-    let node = source::start(data.clone()).await.unwrap();
+    let node = source::kinds().start(data.clone()).await.unwrap();
     let run = std::fs::read_to_string(data.join("run.json")).unwrap();
     let run: serde_json::Value = serde_json::from_str(&run).unwrap();
     let token = std::fs::read_to_string(data.join("api.token")).unwrap();
