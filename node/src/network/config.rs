@@ -38,8 +38,8 @@ pub struct NetworkLimits {
     pub connections_per_peer: u32,
     /// Inbound connections still in their handshake; each may last `handshake_timeout`.
     pub connections_pending_inbound: u32,
-    /// The same with one address (an IPv6 /64 counts as one), so that a machine that opens thousands and says nothing
-    /// keeps no other out. Many offices behind one router come one after the other.
+    /// The same with one address (an IPv6 /64 counts as one), and fewer the fuller it is, so that machines that open
+    /// thousands and say nothing keep no other out. Many offices behind one router come one after the other.
     pub connections_pending_per_address: usize,
     /// Dials under way, so that a start with hundreds of members does not open hundreds of sockets
     /// at once.

@@ -93,6 +93,7 @@ impl Task {
         let door = &self.swarm.behaviour().members;
         if door.is_member_connection(&peer, id) {
             tracing::debug!(%peer, %address, outbound, "a member is connected");
+            self.swarm.behaviour_mut().handshakes.met(&address);
             self.redial.pause_dials(&peer);
             if outbound {
                 self.book.succeeded(peer, address.clone(), unix_seconds());

@@ -143,6 +143,12 @@ impl PeerBook {
         best.last_success.map(|_| &best.address)
     }
 
+    /// The addresses at which peers were reached.
+    pub(super) fn reached(&self) -> impl Iterator<Item = &Multiaddr> {
+        let known = self.peers.values().flatten().filter(|known| known.last_success.is_some());
+        known.map(|known| &known.address)
+    }
+
     fn known(&self, peer: &PeerId) -> impl Iterator<Item = &Known> {
         self.peers.get(peer).into_iter().flatten()
     }

@@ -192,7 +192,10 @@ fn protocols(
     );
     Ok(Protocols {
         limits: connection_limits::Behaviour::new(connection_limits(limits)),
-        handshakes: HandshakesPerAddress::new(limits.connections_pending_per_address),
+        handshakes: HandshakesPerAddress::new(
+            limits.connections_pending_per_address,
+            usize::try_from(limits.connections_pending_inbound).unwrap_or(usize::MAX),
+        ),
         members: MembersOnly::new(members, limits),
         join,
         mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),

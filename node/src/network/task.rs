@@ -83,12 +83,14 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(
-        (swarm, topics): (Swarm<Protocols>, OwnTopics),
+        (mut swarm, topics): (Swarm<Protocols>, OwnTopics),
         commands: mpsc::Receiver<Command>,
         configured: BTreeMap<PeerId, Vec<Multiaddr>>,
         (book, book_path): (PeerBook, PathBuf),
         limits: NetworkLimits,
     ) -> Self {
+        let handshakes = &mut swarm.behaviour_mut().handshakes;
+        book.reached().for_each(|address| handshakes.met(address));
         Self {
             swarm,
             topics,
