@@ -201,8 +201,11 @@ impl Handle {
             return Ok(Self { realm: None, ..self.clone() });
         }
         let known = self.known.borrow();
-        let is_meant = |held: &&HeldSpace| held.name == name || held.realm.to_string() == name;
-        let meant: Vec<_> = known.spaces.iter().filter(is_meant).collect();
+        // An id is meant before a name, which others choose.
+        if let Some(space) = known.spaces.iter().find(|held| held.realm.to_string() == name) {
+            return Ok(Self { realm: Some(space.realm), ..self.clone() });
+        }
+        let meant: Vec<&HeldSpace> = known.spaces.iter().filter(|held| held.name == name).collect();
         let found = name.to_owned();
         match meant[..] {
             [space] => Ok(Self { realm: Some(space.realm), ..self.clone() }),

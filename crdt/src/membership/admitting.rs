@@ -1,6 +1,6 @@
 //! Whether an admission makes a member.
 
-use super::{Admission, Members, Revoked, Role, check_site_name};
+use super::{Admission, BadSiteName, Members, Revoked, Role, check_new_site_name, looks_like};
 use crate::ids::{RealmId, SiteId};
 
 /// Why an admission would not make a member.
@@ -45,8 +45,14 @@ pub enum NotAdmitted {
         by: SiteId,
     },
     /// The name cannot be shown.
-    #[error("the site's name is not usable")]
-    Name,
+    #[error(transparent)]
+    Name(#[from] BadSiteName),
+    /// People would take it for another site.
+    #[error("its name {name:?} looks like that of another site: it needs another name")]
+    LooksLike {
+        /// The name.
+        name: String,
+    },
 }
 
 /// Whether an admission makes a new member.
@@ -70,7 +76,14 @@ impl Members {
         if !admission.is_signed(self.realm()) {
             return Err(NotAdmitted::Forged);
         }
-        check_site_name(name).map_err(|_| NotAdmitted::Name)?;
+        check_new_site_name(name)?;
+        // One of two that are the same gets a number.
+        let is_same = |other: &str| other.to_lowercase() == name.to_lowercase();
+        if self.get(site).is_none()
+            && self.names().any(|other| !is_same(other) && looks_like(other, name))
+        {
+            return Err(NotAdmitted::LooksLike { name: name.clone() });
+        }
         if let Some(Revoked { by, .. }) = self.revoked().get(site) {
             return Err(NotAdmitted::Revoked { by: *by });
         }

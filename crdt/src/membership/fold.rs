@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::standing::{Docket, Recorded, Sites, Standing};
-use super::{Admission, Cut, Genesis, Operation, Revocation, Role};
+use super::{Admission, Cut, Genesis, Operation, Revocation, Role, looks_like};
 use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SpaceId};
 use crate::log::entry::Entry;
 
@@ -132,9 +132,16 @@ impl Members {
         self.members.get(site).is_some_and(|member| member.role >= role)
     }
 
-    /// Whether a site bears or bore this name.
-    pub fn has_name(&self, name: &str) -> bool {
-        self.names.contains(name)
+    /// The names that sites bear or bore.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Whether another site bears or bore a name that people take for this one.
+    pub(crate) fn has_name_like(&self, name: &str, site: SiteId) -> bool {
+        let own = self.get(&site).map(|member| member.name.as_str());
+        let mut others = self.names.iter().filter(|other| Some(other.as_str()) != own);
+        others.any(|other| looks_like(other, name))
     }
 
     /// Whether a site goes on, by now, under the key of another one, or is that one.

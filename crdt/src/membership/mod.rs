@@ -33,6 +33,7 @@ mod fold;
 mod former_keys;
 mod history;
 mod names;
+mod site_name;
 mod space;
 mod standing;
 mod ticket;
@@ -44,6 +45,8 @@ pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
 pub use fold::{Member, Members, Revoked};
 pub use former_keys::{FORMER_KEYS_MAX, FormerKey};
 pub use history::{MembershipEvent, MembershipStep, history};
+pub use site_name::{BadSiteName, check_new_site_name};
+pub(crate) use site_name::{check_site_name, looks_like};
 pub(crate) use space::admission_to_space;
 pub use space::{BadSpaceName, MAIN_SPACE, SPACE_NAME_BYTES_MAX, SpaceDocument, check_space_name};
 pub use ticket::{Ticket, TicketError};
@@ -252,25 +255,5 @@ impl Operation {
             Self::Revoke(_) | Self::ChangeRole(_) | Self::Rotate(_) | Self::Vouch(_) => true,
             Self::Admit(_) | Self::Rename { .. } => false,
         }
-    }
-}
-
-/// Why a name cannot be a site's.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "site name {found:?} is not usable: expected 1 to {SITE_NAME_BYTES_MAX} bytes without control characters or leading and trailing blanks"
-)]
-pub struct BadSiteName {
-    /// What was given.
-    pub found: String,
-}
-
-/// Checks what a user wishes to call a site.
-pub fn check_site_name(name: &str) -> Result<(), BadSiteName> {
-    let fits = (1..=SITE_NAME_BYTES_MAX).contains(&name.len());
-    if fits && !name.chars().any(char::is_control) && name.trim() == name {
-        Ok(())
-    } else {
-        Err(BadSiteName { found: name.to_owned() })
     }
 }

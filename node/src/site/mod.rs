@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use branchline_crdt::ids::{SiteId, SiteKey};
-use branchline_crdt::membership::{BadSiteName, Ticket, check_site_name};
+use branchline_crdt::membership::{BadSiteName, Ticket, check_new_site_name};
 use data_encoding::HEXLOWER;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
@@ -137,7 +137,7 @@ impl SiteFolder {
 
     /// Makes a new site: its key, its name and its API token.
     pub fn create(&self, name: &str) -> Result<SiteKey, SiteError> {
-        check_site_name(name)?;
+        check_new_site_name(name)?;
         match self.site() {
             Ok(site) => return Err(SiteError::Exists { path: self.path.clone(), name: site.name }),
             Err(SiteError::NoSite { .. }) => {}

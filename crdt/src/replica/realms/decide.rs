@@ -7,7 +7,7 @@ use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey};
 use crate::log::entry::{Body, Entry};
 use crate::membership::{
     Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange, Rotation, admission_to_space,
-    check_site_name,
+    check_new_site_name,
 };
 use crate::replica::decision::{Decision, DecisionError, SpaceDecision};
 
@@ -62,13 +62,13 @@ impl Realms {
         if site != self.own {
             self.require_say(self.network().ok_or(DecisionError::NoMember)?, site)?;
         }
-        check_site_name(&name)?;
+        check_new_site_name(&name)?;
         let members = self.members().ok_or(DecisionError::NoMember)?;
         let member = members.get(&site).ok_or(DecisionError::UnknownSite { site })?;
         if member.name == name {
             return Ok(None);
         }
-        if members.has_name(&name) {
+        if members.has_name_like(&name, site) {
             return Err(DecisionError::NameTaken { name });
         }
         Ok(Some(Operation::Rename { site, name }))
