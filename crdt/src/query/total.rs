@@ -93,9 +93,13 @@ impl Total {
             return Value::Null;
         }
         let is_whole = self.decimals.is_empty();
+        let places = self.decimals.keys().copied().max().unwrap_or_default();
         let decimals = self.decimals.into_iter();
         let decimals = decimals.map(|(places, sum)| BigDecimal::new(BigInt::from(sum), places));
         let exact = decimals.fold(self.large + BigDecimal::from(self.integers), |a, b| a + b);
+        // As many places as the summand with the most, also where that is zero: of prices the sum has cents.
+        let places = places.max(exact.fractional_digit_count());
+        let exact = exact.with_scale(places);
         if let Some(boundless) = self.boundless {
             return Value::Float(boundless);
         }
@@ -127,6 +131,24 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_sum_has_as_many_places_as_the_summand_with_the_most() {
+        for (summands, expected) in [
+            (["0.00", "1.5"], "1.50"),
+            (["0.0", "0"], "0.0"),
+            (["2", "0.000"], "2.000"),
+            (["7", "-7.0"], "0.0"),
+        ] {
+            for order in [[0, 1], [1, 0]] {
+                let mut total = Total::default();
+                for index in order {
+                    total.add(&Value::Str(summands[index].to_owned()), Some(Kind::Decimal));
+                }
+                assert_eq!(total.end(false), Value::Str(expected.to_owned()), "{summands:?}");
+            }
+        }
+    }
+
     proptest! {
         /// What adding up one decimal after the other comes to, digit by digit.
         #[test]
@@ -134,10 +156,14 @@ mod tests {
             texts in prop::collection::vec("-?([0-9]{1,4}|[0-9]{20}|[0-9]{34})(\\.[0-9]{1,4})?|-?9{38}", 1..60),
         ) {
             let (mut total, mut expected) = (Total::default(), BigDecimal::default());
+            let mut places = 0;
             for text in &texts {
                 total.add(&Value::Str(text.clone()), Some(Kind::Decimal));
-                expected += text.parse::<BigDecimal>().unwrap();
+                let summand = text.parse::<BigDecimal>().unwrap();
+                places = summand.fractional_digit_count().max(places);
+                expected += summand;
             }
+            let expected = expected.with_scale(places);
             prop_assert_eq!(total.end(false), Value::Str(expected.to_plain_string()));
         }
 
