@@ -36,7 +36,7 @@ const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// A site to send requests to.
 pub(crate) struct Client {
-    link: Link,
+    link: ClientLink,
     /// The space that requests are about; `None`: `main`.
     space: Option<String>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Client {
 type SocketClient = HttpClient<Connector, Body>;
 type Connector = BoxCloneSyncService<Uri, TokioIo<UnixStream>, io::Error>;
 
-enum Link {
+enum ClientLink {
     /// A node runs on the folder and serves its API on the folder's socket, and for other programs at a port.
     Running { http: SocketClient, port: Option<SocketAddr> },
     /// This process has opened the folder.
@@ -69,7 +69,7 @@ impl Client {
             let process = match builder.open().await {
                 Ok(node) => {
                     let router = api::router(node.handle());
-                    return Ok(Self::new(Link::Opened { node: Box::new(node), router }));
+                    return Ok(Self::new(ClientLink::Opened { node: Box::new(node), router }));
                 }
                 Err(StartError::Open(OpenError::Folder(FolderError::Locked {
                     process, ..
@@ -122,10 +122,10 @@ impl Client {
         let is_healthy = health
             .await
             .is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().is_success()));
-        Ok(is_healthy.then(|| Self::new(Link::Running { http, port })))
+        Ok(is_healthy.then(|| Self::new(ClientLink::Running { http, port })))
     }
 
-    fn new(link: Link) -> Self {
+    fn new(link: ClientLink) -> Self {
         Self { link, space: None }
     }
 
@@ -142,21 +142,21 @@ impl Client {
     /// The port at which the running node serves its API to other programs.
     pub(crate) fn port(&self) -> Option<SocketAddr> {
         match &self.link {
-            Link::Running { port, .. } => *port,
-            Link::Opened { .. } => None,
+            ClientLink::Running { port, .. } => *port,
+            ClientLink::Opened { .. } => None,
         }
     }
 
     /// Whether a node runs.
     pub(crate) fn is_running(&self) -> bool {
-        matches!(self.link, Link::Running { .. })
+        matches!(self.link, ClientLink::Running { .. })
     }
 
     /// Lets go of the site; an opened folder is written out.
     pub(crate) async fn close(self) {
         match self.link {
-            Link::Running { .. } => {}
-            Link::Opened { node, router } => {
+            ClientLink::Running { .. } => {}
+            ClientLink::Opened { node, router } => {
                 drop(router);
                 node.shutdown().await;
             }
@@ -284,13 +284,13 @@ impl Client {
             None => Body::empty(),
         };
         match &self.link {
-            Link::Running { http, .. } => {
+            ClientLink::Running { http, .. } => {
                 let request = request.uri(format!("http://localhost{path}"));
                 let request = request.body(body).map_err(|error| unsendable(&error))?;
                 let response = http.request(request).await;
                 response.map(|response| response.map(Body::new)).map_err(|error| broken(&error))
             }
-            Link::Opened { router, .. } => {
+            ClientLink::Opened { router, .. } => {
                 let request = request.uri(path).body(body).map_err(|error| unsendable(&error))?;
                 match router.clone().oneshot(request).await {
                     Ok(response) => Ok(response),

@@ -16,10 +16,10 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// A file in the making. Dropped before it is whole, it leaves nothing.
 pub(crate) struct OutFile {
     out: PathBuf,
-    place: Place,
+    place: OutPlace,
 }
 
-enum Place {
+enum OutPlace {
     /// Under another name beside its own. `replaces`: what has the name may go.
     Aside { file: BufWriter<WholeFile>, replaces: bool },
     /// Standard output, a pipe or a device, where nothing can be taken back or overwritten.
@@ -29,7 +29,7 @@ enum Place {
 impl OutFile {
     /// Begins the file `out`; `-` is standard output. A file that exists is refused without `force`.
     pub(crate) fn create(out: &Path, readers: Readers, force: bool) -> Result<Self, CliError> {
-        let buffered = |through| Place::Through(BufWriter::with_capacity(BUFFER_BYTES, through));
+        let buffered = |through| OutPlace::Through(BufWriter::with_capacity(BUFFER_BYTES, through));
         let failed = |error: io::Error| CliError::file("write", out, &error);
         let place = if is_stdout(out) {
             buffered(output::data())
@@ -39,7 +39,7 @@ impl OutFile {
         } else {
             refuse_existing(out, force)?;
             let file = WholeFile::create(out, readers).map_err(failed)?;
-            Place::Aside { file: BufWriter::with_capacity(BUFFER_BYTES, file), replaces: force }
+            OutPlace::Aside { file: BufWriter::with_capacity(BUFFER_BYTES, file), replaces: force }
         };
         Ok(Self { out: out.to_owned(), place })
     }
@@ -58,10 +58,10 @@ impl OutFile {
     pub(crate) fn finish(self) -> Result<(), CliError> {
         let Self { out, place } = self;
         let (file, replaces) = match place {
-            Place::Through(mut through) => {
+            OutPlace::Through(mut through) => {
                 return through.flush().map_err(|error| failed(&out, error));
             }
-            Place::Aside { file, replaces } => (file, replaces),
+            OutPlace::Aside { file, replaces } => (file, replaces),
         };
         let file = file.into_inner().map_err(|error| failed(&out, error.into_error()))?;
         let finished = if replaces { file.finish() } else { file.finish_new() };
@@ -75,15 +75,15 @@ impl OutFile {
 impl Write for OutFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.place {
-            Place::Aside { file, .. } => file.write(bytes),
-            Place::Through(through) => through.write(bytes),
+            OutPlace::Aside { file, .. } => file.write(bytes),
+            OutPlace::Through(through) => through.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.place {
-            Place::Aside { file, .. } => file.flush(),
-            Place::Through(through) => through.flush(),
+            OutPlace::Aside { file, .. } => file.flush(),
+            OutPlace::Through(through) => through.flush(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use branchline_node::api::UnlikeAnswer;
+use branchline_node::api::KindMismatchResponse;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::Value;
@@ -71,8 +71,8 @@ pub(crate) fn unknown_fields(fields: &[String]) {
 }
 
 /// Says of which fields of a filter the values are of another kind than they are compared with.
-pub(crate) fn unlike_fields(collection: &str, fields: &[UnlikeAnswer]) {
-    for UnlikeAnswer { field, kind, compared_with, records } in fields {
+pub(crate) fn mismatched_fields(collection: &str, fields: &[KindMismatchResponse]) {
+    for KindMismatchResponse { field, kind, compared_with, records } in fields {
         let kind = if kind == "string" { "text" } else { kind };
         let records = counted(*records, "record");
         note(format_args!(

@@ -76,7 +76,7 @@ fn what_is_damaged_is_left_out_with_all_that_builds_on_it() {
     let second = pair.places(0, 0)[1];
     pair.replicas[0].store_mut().damage(second);
     let (file, contents) = bundle(&pair, 0, &frontier(&pair, 1));
-    assert_eq!((contents.entries, contents.left_out), (1, 2));
+    assert_eq!((contents.entries, contents.skipped), (1, 2));
     let merged = merge(&mut pair, 1, &file);
     assert_eq!((merged.new, merged.waiting), (1, 0));
     assert_eq!(pair.count(1), 1);

@@ -6,7 +6,7 @@
 mod pair;
 
 use branchline_crdt::events::{self, Event, EventBounds};
-use branchline_crdt::feed::{Change, Cursor, FeedId, Item, PageBounds, Reader};
+use branchline_crdt::feed::{Change, Cursor, FeedId, FeedReader, Item, PageBounds};
 use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey};
 use branchline_crdt::inspect::verify::verify;
@@ -91,10 +91,11 @@ fn altered(pair: &Pair, office: usize) -> Vec<String> {
 fn told(pair: &Pair, office: usize) -> Vec<(Change, Cursor)> {
     let store = pair.replicas[office].store();
     let (of, start) = (feed(pair, office), Cursor::start(feed(pair, office)));
-    let mut reader = Reader::open(store, of, pair.space(), start, Some(COLLECTION.into())).unwrap();
+    let mut reader =
+        FeedReader::open(store, of, pair.space(), start, Some(COLLECTION.into())).unwrap();
     let bounds = PageBounds { items_max: 10_000, bytes_max: 1 << 24 };
     let page = reader.read(store, bounds).unwrap();
-    let change = |told: branchline_crdt::feed::Told| match told.item {
+    let change = |told: branchline_crdt::feed::FeedEvent| match told.item {
         Item::Change(change) => (*change, told.cursor),
         Item::Fork { .. } => panic!("no fork was made"),
     };
@@ -296,7 +297,7 @@ fn one_id_written_apart_is_a_conflict_and_the_same_event_written_apart_is_none()
         assert_eq!(second.data, json!(2));
         // Both are stored, and a third is not.
         for stored in [first.clone(), second.clone()] {
-            let events::Content { kind, aggregate_id, data, metadata } = stored;
+            let events::EventContent { kind, aggregate_id, data, metadata } = stored;
             let again = json!({
                 "type": kind, "aggregate_id": aggregate_id, "data": data, "metadata": metadata,
             });

@@ -5,7 +5,7 @@
 mod pair;
 
 use branchline_crdt::feed::{
-    BadCursor, Change, Cursor, FeedId, Item, NotOpened, Page, PageBounds, Reader,
+    BadCursor, Change, Cursor, FeedId, FeedRead, FeedReader, Item, NotOpened, PageBounds,
 };
 use branchline_crdt::log::entry::Origin;
 use branchline_crdt::record::{Edit, Value, View};
@@ -25,19 +25,19 @@ fn start(pair: &Pair, office: usize) -> Cursor {
     Cursor::start(feed(pair, office))
 }
 
-fn open(pair: &Pair, office: usize, cursor: &Cursor) -> Result<Reader, NotOpened> {
+fn open(pair: &Pair, office: usize, cursor: &Cursor) -> Result<FeedReader, NotOpened> {
     // As a consumer keeps it.
     let cursor = cursor.to_string().parse().unwrap();
     let store = pair.replicas[office].store();
-    Reader::open(store, feed(pair, office), pair.space(), cursor, None)
+    FeedReader::open(store, feed(pair, office), pair.space(), cursor, None)
 }
 
-fn read(pair: &Pair, office: usize, cursor: &Cursor) -> Page {
+fn read(pair: &Pair, office: usize, cursor: &Cursor) -> FeedRead {
     let mut reader = open(pair, office, cursor).unwrap();
     reader.read(pair.replicas[office].store(), BOUNDS).unwrap()
 }
 
-fn changes(page: &Page) -> Vec<&Change> {
+fn changes(page: &FeedRead) -> Vec<&Change> {
     fn change(item: &Item) -> Option<&Change> {
         match item {
             Item::Change(change) => Some(change),
@@ -47,7 +47,7 @@ fn changes(page: &Page) -> Vec<&Change> {
     page.told.iter().filter_map(|told| change(&told.item)).collect()
 }
 
-fn ids(page: &Page) -> Vec<&str> {
+fn ids(page: &FeedRead) -> Vec<&str> {
     changes(page).iter().map(|change| change.key.id.as_str()).collect()
 }
 
@@ -135,7 +135,7 @@ fn one_collection_is_told_alone() {
     let store = pair.replicas[0].store();
     let collection = Some("sales".to_owned());
     let mut reader =
-        Reader::open(store, feed(&pair, 0), pair.space(), start(&pair, 0), collection).unwrap();
+        FeedReader::open(store, feed(&pair, 0), pair.space(), start(&pair, 0), collection).unwrap();
     let page = reader.read(store, BOUNDS).unwrap();
     assert_eq!(ids(&page), ["1"]);
     let change = changes(&page)[0];

@@ -114,7 +114,7 @@ impl ReadTables for Plain<'_> {
 
 /// All that a query gives, page by page.
 fn found(tables: &impl ReadTables, pair: &Pair, query: &Query) -> Vec<(String, View)> {
-    let bounds = Bounds { records: 7, bytes: ENOUGH, looked_at: 50, sorted: ENOUGH };
+    let bounds = Bounds { records: 7, bytes: ENOUGH, scanned: 50, sorted: ENOUGH };
     let (mut after, mut found) = (None, Vec::new());
     loop {
         let page = query::page(tables, pair.space(), COLLECTION, query, after.as_ref(), bounds);
@@ -263,10 +263,10 @@ fn an_index_of_many_records_is_built_in_steps_while_they_change() {
     let space = pair.space();
     let schema = read::schema(pair.replicas[0].store(), space, COLLECTION).unwrap().unwrap();
     let query = Query::parse(COLLECTION, &schema, Some("shelf = 39"), None).unwrap();
-    let bounds = Bounds { records: 1_000, bytes: ENOUGH, looked_at: ENOUGH, sorted: ENOUGH };
+    let bounds = Bounds { records: 1_000, bytes: ENOUGH, scanned: ENOUGH, sorted: ENOUGH };
     let page =
         query::page(pair.replicas[0].store(), space, COLLECTION, &query, None, bounds).unwrap();
-    assert_eq!((page.looked_at, page.records.len()), (62, 62));
+    assert_eq!((page.scanned, page.records.len()), (62, 62));
 
     // What is no longer declared is removed in steps as well, and may be declared again meanwhile.
     declare(&mut pair, json!({"shelf": "integer", "price": "decimal", "name": "string"}));

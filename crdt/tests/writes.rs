@@ -7,7 +7,7 @@ mod pair;
 use std::collections::BTreeMap;
 
 use branchline_crdt::inspect::kinds::held_kinds;
-use branchline_crdt::inspect::misfits::{Misfits, misfits};
+use branchline_crdt::inspect::misfits::{SchemaMisfits, misfits};
 use branchline_crdt::inspect::why::{Reason, causes};
 use branchline_crdt::log::entry::{EntryId, Origin};
 use branchline_crdt::query::Bounds;
@@ -290,17 +290,18 @@ fn records_from_before_a_schema_are_found_until_they_are_written_again() {
     let declared = json!({"total": "decimal", "branch": "string required"});
     import(&mut pair, SCHEMA_COLLECTION, "sales", declared);
     import(&mut pair, "sales", "1", json!({"total": "1", "branch": "A"}));
-    let bounds = |records, looked_at| Bounds { records, bytes: 0, looked_at, sorted: 0 };
+    let bounds = |records, scanned| Bounds { records, bytes: 0, scanned, sorted: 0 };
     let page = |pair: &Pair, after: Option<&str>, bounds| {
         let tables = pair.replicas[0].store();
         let schema = read::schema(tables, space, "sales").unwrap().unwrap();
         misfits(tables, (space, "sales"), &schema, after, bounds).unwrap()
     };
     let all = page(&pair, None, bounds(10, 10));
-    let ids =
-        |page: &Misfits| page.records.iter().map(|record| record.id.clone()).collect::<Vec<_>>();
+    let ids = |page: &SchemaMisfits| {
+        page.records.iter().map(|record| record.id.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(
-        (ids(&all), all.looked_at, all.next.clone()),
+        (ids(&all), all.scanned, all.next.clone()),
         (["0", "2", "3", "4", "5"].map(str::to_owned).to_vec(), 6, None)
     );
     let fields: Vec<_> = all.records[2]

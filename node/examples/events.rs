@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::time::Duration;
 
-use branchline_node::events::{Event, EventsPage, NewEvent, NotStored, Version};
+use branchline_node::events::{Event, EventsPage, EventsVersion, NewEvent, NotStored};
 use branchline_node::handle::NodeStatus;
 use branchline_node::records::{NotWritten, WriteError};
 use branchline_node::sync::{Direction, SyncReport};
@@ -63,20 +63,20 @@ pub(crate) async fn immutability(office: &Handle) -> Outcome<()> {
     Ok(())
 }
 
-pub(crate) async fn version(office: &Handle) -> Outcome<Version> {
+pub(crate) async fn version(office: &Handle) -> Outcome<EventsVersion> {
     let ledger = office.events("ledger");
     let before = ledger.latest_version().await?;
     ledger.store(NewEvent::new("8-1", "ordered", "order 8", json!(null))).await?;
     let after = ledger.latest_version().await?;
     assert_eq!(before.compare(&after), Ok(Ordering::Less));
     // As it is kept in a file, or handed to a client.
-    let kept: Version = before.to_string().parse()?;
+    let kept: EventsVersion = before.to_string().parse()?;
     let news = ledger.load_since(Some(kept), 100).await?;
     assert_eq!(news.events.len(), 1);
     Ok(after)
 }
 
-pub(crate) async fn subscribe(office: &Handle, since: Option<Version>) -> Outcome<Event> {
+pub(crate) async fn subscribe(office: &Handle, since: Option<EventsVersion>) -> Outcome<Event> {
     let mut subscription = office.events("ledger").subscribe(since).await?;
     let event = subscription.next().await?;
     Ok(event)
@@ -118,7 +118,7 @@ pub(crate) async fn filter(office: &Handle) -> Outcome<()> {
     Ok(())
 }
 
-pub(crate) async fn batches(office: &Handle, mut since: Option<Version>) -> Outcome<usize> {
+pub(crate) async fn batches(office: &Handle, mut since: Option<EventsVersion>) -> Outcome<usize> {
     let ledger = office.events("ledger");
     let mut count = 0;
     loop {

@@ -135,8 +135,8 @@ impl Handle {
                     report.maker = Some(header.maker);
                     report.time_ms = header.time_ms;
                 }
-                MergePiece::End(Contents { left_out, .. }) => {
-                    report.counts.entries_left_out = *left_out;
+                MergePiece::End(Contents { skipped, .. }) => {
+                    report.counts.entries_left_out = *skipped;
                 }
                 MergePiece::Genesis(_)
                 | MergePiece::Admission(_)

@@ -90,7 +90,7 @@ impl SyncReport {
 }
 
 /// What is known of a site when it is found to be done.
-struct Done {
+struct SyncDone {
     duration: Duration,
     /// What both held, if they were in step.
     frontier: Option<SyncFrontier>,
@@ -124,7 +124,7 @@ impl Handle {
                 if asked.is_some() && !done.contains_key(site) && is_done(first, now, direction) {
                     let is_in_step = now.spaces.iter().all(|space| is_in_step(first, now, space));
                     let held = if is_in_step { self.frontiers().await?.own } else { None };
-                    done.insert(*site, Done { duration: started.elapsed(), frontier: held });
+                    done.insert(*site, SyncDone { duration: started.elapsed(), frontier: held });
                 }
             }
             if done.len() == sites.len() || started.elapsed() >= patience {
@@ -239,7 +239,7 @@ fn peer_sync(
     site: SiteId,
     before: &BTreeMap<SiteId, Exchange>,
     now: &BTreeMap<SiteId, Exchange>,
-    done: &BTreeMap<SiteId, Done>,
+    done: &BTreeMap<SiteId, SyncDone>,
     elapsed: Duration,
 ) -> PeerSync {
     let (first, last) = (before.get(&site), now.get(&site));

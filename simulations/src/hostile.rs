@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 use serde_json::json;
 
 use crate::scenario::Act;
-use crate::world::{Message, Office, World};
+use crate::world::{Message, SiteIndex, World};
 
 /// The collection that liars write to; nobody honest does.
 pub const LIES: &str = "simulated-lies";
@@ -35,7 +35,7 @@ pub type Dropped = Rc<RefCell<BTreeSet<EntryHash>>>;
 /// A member that lies.
 pub struct Liar {
     /// Its office. The node there is honest; the lies are told beside it.
-    pub office: Office,
+    pub office: SiteIndex,
     acts: Vec<Act>,
     random: SmallRng,
     count: u64,
@@ -44,7 +44,7 @@ pub struct Liar {
 
 impl Liar {
     /// A liar at an office.
-    pub fn new(office: Office, acts: Vec<Act>, random: SmallRng, dropped: Dropped) -> Self {
+    pub fn new(office: SiteIndex, acts: Vec<Act>, random: SmallRng, dropped: Dropped) -> Self {
         Self { office, acts, random, count: 0, dropped }
     }
 
@@ -57,7 +57,7 @@ impl Liar {
         }
         self.count += 1;
         let act = self.acts[self.random.random_range(0..self.acts.len())];
-        let told: Vec<Office> = peers;
+        let told: Vec<SiteIndex> = peers;
         match act {
             Act::ForgedAuthor => {
                 let victim = told[self.random.random_range(0..told.len())];
@@ -87,7 +87,7 @@ impl Liar {
         Author { site: world.site_id(self.office), incarnation: self.life() }
     }
 
-    fn equivocate(&mut self, world: &mut World, network: RealmId, told: &[Office]) {
+    fn equivocate(&mut self, world: &mut World, network: RealmId, told: &[SiteIndex]) {
         let author = self.author(world);
         let key = world.key(self.office).clone();
         let id = format!("lie-{}", self.count);
@@ -102,7 +102,7 @@ impl Liar {
         }
     }
 
-    fn bomb(&mut self, world: &mut World, network: RealmId, told: &[Office]) {
+    fn bomb(&mut self, world: &mut World, network: RealmId, told: &[SiteIndex]) {
         let bomb = pack::pack(&vec![0; BOMB_BYTES]);
         let author = self.author(world);
         let entry =
@@ -126,7 +126,7 @@ impl Liar {
     }
 
     /// Tells an entry by gossip, and once more in an answer where one is awaited.
-    fn tell(&self, world: &mut World, network: RealmId, told: &[Office], entry: &Entry) {
+    fn tell(&self, world: &mut World, network: RealmId, told: &[SiteIndex], entry: &Entry) {
         for peer in told {
             let gossip = Gossip::Entry(entry.bytes().to_vec());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
@@ -140,14 +140,14 @@ impl Liar {
         }
     }
 
-    fn send_gossip(&self, world: &mut World, network: RealmId, to: Office, data: Vec<u8>) {
+    fn send_gossip(&self, world: &mut World, network: RealmId, to: SiteIndex, data: Vec<u8>) {
         let topic = topic(network, network.main_space());
         world.send(self.office, to, Message::Gossip { topic, data });
     }
 }
 
 /// What a stranger tries at an office: a ticket of its own making, a request, gossip.
-pub fn knock(world: &mut World, stranger: Office, office: Office, random: &mut SmallRng) {
+pub fn knock(world: &mut World, stranger: SiteIndex, office: SiteIndex, random: &mut SmallRng) {
     let Some(network) = world.network() else { return };
     let space = network.main_space();
     let pull = Pull {
@@ -176,7 +176,7 @@ pub fn knock(world: &mut World, stranger: Office, office: Office, random: &mut S
 }
 
 /// Sends a stranger what only members may have: to prove that checkers notice.
-pub fn leak(world: &mut World, from: Office, stranger: Office) {
+pub fn leak(world: &mut World, from: SiteIndex, stranger: SiteIndex) {
     let Some(network) = world.network() else { return };
     let author = Author { site: world.site_id(from), incarnation: Incarnation([1; 8]) };
     let entry = forged(network, world.key(from), author, "leak", 1);

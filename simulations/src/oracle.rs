@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::trace::RecordName;
 use crate::workload::{MARKS, Planned};
-use crate::world::{Office, World};
+use crate::world::{SiteIndex, World};
 
 /// What the writer was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Reply {
     /// It is durable.
     Acknowledged,
     /// It was not written, and must not show.
@@ -21,13 +21,13 @@ pub enum Told {
 #[derive(Clone, Debug)]
 pub struct Write {
     /// Where.
-    pub office: Office,
+    pub office: SiteIndex,
     /// Its number among all writes, from 1.
     pub number: u64,
     /// What was planned.
     pub planned: Planned,
     /// What the writer was told.
-    pub told: Told,
+    pub told: Reply,
     /// No disk that held it is left as it was: it may be lost.
     pub excused: bool,
 }
@@ -41,8 +41,8 @@ pub struct Oracle {
 
 impl Oracle {
     /// Takes a write with its answer.
-    pub fn wrote(&mut self, office: Office, planned: Planned, told: Told) {
-        if told != Told::Refused {
+    pub fn wrote(&mut self, office: SiteIndex, planned: Planned, told: Reply) {
+        if told != Reply::Refused {
             for (record, price) in &planned.prices {
                 self.prices.entry(record.clone()).or_default().insert(*price);
             }
@@ -73,12 +73,12 @@ impl Oracle {
     }
 
     /// An office's disk is damaged, or replaced by another: what only that disk held may be lost.
-    pub fn excuse(&mut self, office: Office, world: &World) {
+    pub fn excuse(&mut self, office: SiteIndex, world: &World) {
         let others: Vec<_> = (0..world.office_count()).filter(|other| *other != office).collect();
         for write in self.writes.values_mut() {
             let mark = &write.planned.mark;
-            let shows = |other: &Office| world.view(*other, MARKS, mark).is_some();
-            if write.told != Told::Refused && !write.excused {
+            let shows = |other: &SiteIndex| world.view(*other, MARKS, mark).is_some();
+            if write.told != Reply::Refused && !write.excused {
                 write.excused = !others.iter().any(shows);
             }
         }

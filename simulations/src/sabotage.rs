@@ -15,7 +15,7 @@ use branchline_crdt::store::{ReadJournal, Store};
 
 use crate::hostile::Dropped;
 use crate::store::SimulatedStore;
-use crate::world::{Message, Office, Tamper, World};
+use crate::world::{Message, SiteIndex, Tamper, World};
 
 /// What is done to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Sabotage {
 }
 
 /// Links to `victim` that swallow the entries which `swallows`, and with `forks` the proofs of forks too.
-fn filter(victim: Office, forks: bool, swallows: impl Fn(&Entry) -> bool + 'static) -> Tamper {
+fn filter(victim: SiteIndex, forks: bool, swallows: impl Fn(&Entry) -> bool + 'static) -> Tamper {
     Box::new(move |_, to, message| {
         if to != victim {
             return true;
@@ -81,7 +81,7 @@ fn filter(victim: Office, forks: bool, swallows: impl Fn(&Entry) -> bool + 'stat
 }
 
 /// Links to `victim` that swallow all that a site writes in the main space.
-pub fn swallow_log(victim: Office, site: SiteId) -> Tamper {
+pub fn swallow_log(victim: SiteIndex, site: SiteId) -> Tamper {
     filter(victim, false, move |entry| {
         let header = &entry.header;
         header.author.site == site && header.space == header.realm.main_space()
@@ -89,7 +89,7 @@ pub fn swallow_log(victim: Office, site: SiteId) -> Tamper {
 }
 
 /// Links to `victim` that swallow proofs of forks, and the entries that were dropped.
-pub fn hide_forks(victim: Office, dropped: Dropped) -> Tamper {
+pub fn hide_forks(victim: SiteIndex, dropped: Dropped) -> Tamper {
     let is_dropped = move |hash: &EntryHash| -> bool {
         let dropped: &BTreeSet<EntryHash> = &dropped.borrow();
         dropped.contains(hash)
@@ -98,7 +98,7 @@ pub fn hide_forks(victim: Office, dropped: Dropped) -> Tamper {
 }
 
 /// Gives a collection of an office another digest.
-pub fn alter_digest(world: &mut World, office: Office) {
+pub fn alter_digest(world: &mut World, office: SiteIndex) {
     alter_first(world, office, records::collections, |value| {
         let mut row: CollectionRow = decode_row("collection row", value).ok()?;
         row.digest.add(&[1; 32]);
@@ -107,7 +107,7 @@ pub fn alter_digest(world: &mut World, office: Office) {
 }
 
 /// Gives a record of an office another field, which nobody signed.
-pub fn alter_value(world: &mut World, office: Office) {
+pub fn alter_value(world: &mut World, office: SiteIndex) {
     alter_first(world, office, records::records_of_space, |value| {
         let RecordRow { changes, live, first } = RecordRow::decode(value).ok()?;
         let mut document = Document::load(live).ok()?;
@@ -119,7 +119,7 @@ pub fn alter_value(world: &mut World, office: Office) {
 }
 
 /// Says of an entry that shows at an office that it has no effects there.
-pub fn leave_out(world: &mut World, office: Office) {
+pub fn leave_out(world: &mut World, office: SiteIndex) {
     alter_first(world, office, logs::entries_of_space, |value| {
         let row: EntryRow = decode_row("entry row", value).ok()?;
         Some(codec::encode(&EntryRow { fate: Fate::Void, ..row }))
@@ -127,11 +127,11 @@ pub fn leave_out(world: &mut World, office: Office) {
 }
 
 /// Puts the last entry of each revoked site into an office's journal.
-pub fn keep_revoked(world: &mut World, office: Office) {
+pub fn keep_revoked(world: &mut World, office: SiteIndex) {
     let Some(members) = world.replica(office).and_then(|replica| replica.realms().members()) else {
         return;
     };
-    let out = |other: &Office| members.revoked().contains_key(&world.site_id(*other));
+    let out = |other: &SiteIndex| members.revoked().contains_key(&world.site_id(*other));
     let revoked: Vec<_> = (0..world.office_count()).filter(out).collect();
     for other in revoked {
         let site = world.site_id(other);
@@ -154,7 +154,7 @@ pub fn keep_revoked(world: &mut World, office: Office) {
 /// Alters the first row that begins with the space's prefix.
 fn alter_first(
     world: &mut World,
-    office: Office,
+    office: SiteIndex,
     prefix: impl Fn(SpaceId) -> Vec<u8>,
     alter: impl Fn(&[u8]) -> Option<Vec<u8>>,
 ) {

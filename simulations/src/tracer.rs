@@ -9,7 +9,7 @@ use branchline_crdt::protocol::{Answer, Gossip, Outcome, Request, unpack_entries
 use branchline_crdt::store::tables::{self, logs};
 
 use crate::trace::{EntryName, Event, Fate, MessageKind, RecordName, Source};
-use crate::world::{Message, Observation, Office, World};
+use crate::world::{Message, Observation, SiteIndex, World};
 
 /// Names what happens.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Tracer {
 
     /// The steps that an observation makes.
     pub fn steps(&mut self, observation: &Observation, world: &World) -> Vec<Event> {
-        let name = |office: &Office| world.name(*office).to_owned();
+        let name = |office: &SiteIndex| world.name(*office).to_owned();
         match observation {
             Observation::Started { office, entries } => {
                 let start = world.starts(*office);
@@ -95,7 +95,7 @@ impl Tracer {
 
     fn hold(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         entry: &Entry,
         from: Source,
         world: &World,
@@ -123,7 +123,7 @@ impl Tracer {
     }
 }
 
-fn fate(office: Office, entry: &Entry, world: &World) -> Fate {
+fn fate(office: SiteIndex, entry: &Entry, world: &World) -> Fate {
     let header = &entry.header;
     let key = logs::entry(header.space, header.author, header.seq);
     let row = world.replica(office).and_then(|replica| {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::scenario::{CollectionWork, Scenario};
 use crate::trace::RecordName;
-use crate::world::{Office, World, random};
+use crate::world::{SiteIndex, World, random};
 
 /// The collection of the marks.
 pub const MARKS: &str = "simulated-writes";
@@ -48,9 +48,9 @@ impl Planned {
 }
 
 /// What people write at each office.
-pub struct Workload {
+pub struct OfficeWork {
     collections: Vec<CollectionWork>,
-    random: BTreeMap<Office, SmallRng>,
+    random: BTreeMap<SiteIndex, SmallRng>,
     seed: u64,
     pause_ms_mean: f64,
     count: u64,
@@ -58,7 +58,7 @@ pub struct Workload {
     gone: Vec<String>,
 }
 
-impl Workload {
+impl OfficeWork {
     /// The workload of a scenario.
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let work = &scenario.workload;
@@ -87,7 +87,7 @@ impl Workload {
         self.collections.iter().map(|work| work.name.as_str())
     }
 
-    fn draw(&mut self, office: Office) -> &mut SmallRng {
+    fn draw(&mut self, office: SiteIndex) -> &mut SmallRng {
         let seed = self.seed;
         self.random
             .entry(office)
@@ -95,14 +95,14 @@ impl Workload {
     }
 
     /// How long after one write the next one comes at an office, in ms: by chance, as people come into a shop.
-    pub fn pause_ms(&mut self, office: Office) -> u64 {
+    pub fn pause_ms(&mut self, office: SiteIndex) -> u64 {
         let mean = self.pause_ms_mean;
         let chance: f64 = self.draw(office).random();
         ((-(1.0 - chance).ln() * mean) as u64).max(1)
     }
 
     /// What someone at this office writes now, by what is shown there.
-    pub fn plan(&mut self, office: Office, world: &World) -> Option<Planned> {
+    pub fn plan(&mut self, office: SiteIndex, world: &World) -> Option<Planned> {
         self.count += 1;
         let number = self.count;
         let mark = format!("{}-{number}", world.name(office));
@@ -153,18 +153,18 @@ impl Workload {
         Some(planned)
     }
 
-    fn below(&mut self, office: Office, end: u64) -> u64 {
+    fn below(&mut self, office: SiteIndex, end: u64) -> u64 {
         if end == 0 { 0 } else { self.draw(office).random_range(0..end) }
     }
 
-    fn pick_record(&mut self, office: Office, work: &CollectionWork) -> RecordName {
+    fn pick_record(&mut self, office: SiteIndex, work: &CollectionWork) -> RecordName {
         let is_hot = self.below(office, 1_000_000) < u64::from(work.hot_ppm);
         let number = self.below(office, u64::from(work.records));
         let number = if is_hot { 0 } else { number };
         RecordName { collection: work.name.clone(), id: format!("{}-{number}", work.name) }
     }
 
-    fn edited_note(&mut self, office: Office, view: Option<&View>, number: u64) -> String {
+    fn edited_note(&mut self, office: SiteIndex, view: Option<&View>, number: u64) -> String {
         let note = match view.and_then(|view| view.fields.get("note")) {
             Some(Value::Text(note) | Value::Str(note)) => note.clone(),
             Some(_) | None => String::new(),
@@ -181,7 +181,7 @@ impl Workload {
     /// Moves stock from one record to another, and sets a price: the sum over all records stays.
     fn plan_transfer(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         planned: &mut Planned,
         from: RecordName,
         to: RecordName,
@@ -196,7 +196,7 @@ impl Workload {
     }
 
     /// Begins a record, edits one that shows, or deletes one for good.
-    fn plan_for_good(&mut self, office: Office, world: &World, planned: &mut Planned) {
+    fn plan_for_good(&mut self, office: SiteIndex, world: &World, planned: &mut Planned) {
         let known = self.gone.len() as u64;
         let chosen = self.below(office, known * 2 + 1);
         let id = self.gone.get(chosen as usize / 2).cloned();

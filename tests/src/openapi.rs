@@ -115,7 +115,7 @@ impl Document {
     }
 
     fn check_events(&self, text: &str, exchange: &Exchange) {
-        let schema = json!({"$ref": "#/components/schemas/FeedAnswer"});
+        let schema = json!({"$ref": "#/components/schemas/FeedItemResponse"});
         for line in text.lines() {
             if let Some(data) = line.strip_prefix("data: ") {
                 self.check_json(&schema, data.as_bytes(), exchange);

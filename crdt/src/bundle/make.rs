@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::{
-    ADMISSION, Contents, ENTRIES, ENTRIES_BYTES, FILE, FORK, GENESIS, HEADER, Header, RECEIPTS,
-    RECEIPTS_KIND, SPACE,
+    ADMISSION, BundleHeader, Contents, ENTRIES, ENTRIES_BYTES, FILE, FORK, GENESIS, HEADER,
+    RECEIPTS, RECEIPTS_KIND, SPACE,
 };
 use crate::format::codec;
 use crate::format::container::{ChunkWriter, END};
@@ -52,17 +52,17 @@ pub struct Begin {
 pub struct Bundling<J> {
     journal: J,
     writer: ChunkWriter,
-    parts: VecDeque<Part>,
+    parts: VecDeque<BundlePart>,
     /// Logs that are left out, from a number on.
-    left_out: BTreeMap<(SpaceId, Author), u64>,
+    skipped: BTreeMap<(SpaceId, Author), u64>,
     contents: Contents,
-    header: Header,
+    header: BundleHeader,
 }
 
-enum Part {
+enum BundlePart {
     Bytes(Vec<u8>),
     Chunk(u8, Vec<u8>),
-    Entries(SpaceId, Walk),
+    Entries(SpaceId, BundleWalk),
     End,
 }
 
@@ -70,14 +70,14 @@ enum Part {
 struct OfRoot {
     /// By space, what the receiver is taken to hold.
     told: Vec<(SpaceId, Vec<Known>)>,
-    membership: Part,
-    forks: Vec<Part>,
-    records: Part,
+    membership: BundlePart,
+    forks: Vec<BundlePart>,
+    records: BundlePart,
     receipts: Vec<Receipt>,
 }
 
 /// The entries of one space that are yet to be written, in journal order.
-struct Walk {
+struct BundleWalk {
     next: BinaryHeap<Reverse<(Position, Author, u64)>>,
     /// The last of each log.
     until: BTreeMap<Author, u64>,
@@ -91,8 +91,8 @@ impl<J: ReadStore> Bundling<J> {
         let mut told = Vec::new();
         let mut parts = VecDeque::new();
         let genesis: Option<Genesis> = row(&journal, "genesis document", logs::GENESIS)?;
-        parts.extend(genesis.map(|genesis| Part::Chunk(GENESIS, codec::encode(&genesis))));
-        parts.extend(admission.map(|taken| Part::Chunk(ADMISSION, codec::encode(&taken))));
+        parts.extend(genesis.map(|genesis| BundlePart::Chunk(GENESIS, codec::encode(&genesis))));
+        parts.extend(admission.map(|taken| BundlePart::Chunk(ADMISSION, codec::encode(&taken))));
         let of_network = OfRoot::read(&journal, network, since)?;
         of_network.add_to(&mut parts, &mut told, &mut contents);
         for document in private {
@@ -100,20 +100,20 @@ impl<J: ReadStore> Bundling<J> {
             let of_space = OfRoot::read(&journal, realm, since)?;
             let entries = pack_entries(&proof(&journal, realm.membership_space())?);
             let invitation = Invitation { document, entries };
-            parts.push_back(Part::Chunk(SPACE, codec::encode(&invitation)));
+            parts.push_back(BundlePart::Chunk(SPACE, codec::encode(&invitation)));
             of_space.add_to(&mut parts, &mut told, &mut contents);
         }
-        parts.push_back(Part::End);
-        let header = Header { network, maker, time_ms, since: told };
+        parts.push_back(BundlePart::End);
+        let header = BundleHeader { network, maker, time_ms, since: told };
         let (writer, start) = ChunkWriter::start(FILE);
-        parts.push_front(Part::Chunk(HEADER, codec::encode(&header)));
-        parts.push_front(Part::Bytes(start));
-        let left_out = BTreeMap::new();
-        Ok(Self { journal, writer, parts, left_out, contents, header })
+        parts.push_front(BundlePart::Chunk(HEADER, codec::encode(&header)));
+        parts.push_front(BundlePart::Bytes(start));
+        let skipped = BTreeMap::new();
+        Ok(Self { journal, writer, parts, skipped, contents, header })
     }
 
     /// What the bundle is.
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &BundleHeader {
         &self.header
     }
 
@@ -121,17 +121,19 @@ impl<J: ReadStore> Bundling<J> {
     pub fn next_bytes(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         while let Some(part) = self.parts.pop_front() {
             match part {
-                Part::Bytes(bytes) => return Ok(Some(bytes)),
-                Part::Chunk(kind, content) => return Ok(Some(self.writer.chunk(kind, &content))),
-                Part::End => {
+                BundlePart::Bytes(bytes) => return Ok(Some(bytes)),
+                BundlePart::Chunk(kind, content) => {
+                    return Ok(Some(self.writer.chunk(kind, &content)));
+                }
+                BundlePart::End => {
                     let content = codec::encode(&self.contents);
                     return Ok(Some(self.writer.chunk(END, &content)));
                 }
-                Part::Entries(space, mut walk) => {
+                BundlePart::Entries(space, mut walk) => {
                     let entries = self.next_entries(space, &mut walk)?;
                     if !entries.is_empty() {
                         self.contents.entries += entries.len() as u64;
-                        self.parts.push_front(Part::Entries(space, walk));
+                        self.parts.push_front(BundlePart::Entries(space, walk));
                         return Ok(Some(self.writer.chunk(ENTRIES, &pack_entries(&entries))));
                     }
                 }
@@ -140,7 +142,11 @@ impl<J: ReadStore> Bundling<J> {
         Ok(None)
     }
 
-    fn next_entries(&mut self, space: SpaceId, walk: &mut Walk) -> Result<Vec<Entry>, StoreError> {
+    fn next_entries(
+        &mut self,
+        space: SpaceId,
+        walk: &mut BundleWalk,
+    ) -> Result<Vec<Entry>, StoreError> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while bytes < ENTRIES_BYTES
             && let Some(Reverse((position, author, seq))) = walk.next.pop()
@@ -152,8 +158,8 @@ impl<J: ReadStore> Bundling<J> {
                 Err(error) => return Err(error),
             };
             let Some(entry) = read else {
-                self.left_out.insert((space, author), seq);
-                self.contents.left_out += until + 1 - seq;
+                self.skipped.insert((space, author), seq);
+                self.contents.skipped += until + 1 - seq;
                 continue;
             };
             bytes += entry.bytes().len();
@@ -166,14 +172,14 @@ impl<J: ReadStore> Bundling<J> {
     }
 
     fn builds_on_left_out(&self, header: &entry::Header) -> bool {
-        if self.left_out.is_empty() {
+        if self.skipped.is_empty() {
             return false;
         }
         let membership = header.realm.membership_space();
         let own = header.past.iter().map(|tip| (header.space, tip));
         let mut past = own.chain(header.membership_past.iter().map(|tip| (membership, tip)));
         past.any(|(space, tip)| {
-            self.left_out.get(&(space, tip.author)).is_some_and(|seq| *seq <= tip.seq)
+            self.skipped.get(&(space, tip.author)).is_some_and(|seq| *seq <= tip.seq)
         })
     }
 }
@@ -181,16 +187,16 @@ impl<J: ReadStore> Bundling<J> {
 impl OfRoot {
     fn read(journal: &impl ReadStore, realm: RealmId, since: &Since) -> Result<Self, StoreError> {
         let (mut told, mut forks) = (Vec::new(), Vec::new());
-        let mut entries = |space| -> Result<Part, StoreError> {
+        let mut entries = |space| -> Result<BundlePart, StoreError> {
             let logs = Logs::load(journal, space)?;
             let known = known(journal, space, &logs, since)?;
-            let walk = Walk::new(journal, space, &logs, &known)?;
-            let fork = |fork| Part::Chunk(FORK, codec::encode(&(space, fork)));
+            let walk = BundleWalk::new(journal, space, &logs, &known)?;
+            let fork = |fork| BundlePart::Chunk(FORK, codec::encode(&(space, fork)));
             forks.extend(logs.forks.values().map(fork));
             if !known.is_empty() {
                 told.push((space, known));
             }
-            Ok(Part::Entries(space, walk))
+            Ok(BundlePart::Entries(space, walk))
         };
         // The members are read last, so that those are among them who wrote what is read before.
         let records = entries(realm.main_space())?;
@@ -201,7 +207,7 @@ impl OfRoot {
 
     fn add_to(
         self,
-        parts: &mut VecDeque<Part>,
+        parts: &mut VecDeque<BundlePart>,
         told: &mut Vec<(SpaceId, Vec<Known>)>,
         contents: &mut Contents,
     ) {
@@ -211,14 +217,14 @@ impl OfRoot {
         parts.extend(self.forks);
         parts.push_back(self.records);
         let some = self.receipts.chunks(RECEIPTS);
-        parts.extend(some.map(|some| Part::Chunk(RECEIPTS_KIND, codec::encode(&some))));
+        parts.extend(some.map(|some| BundlePart::Chunk(RECEIPTS_KIND, codec::encode(&some))));
     }
 }
 
 /// The first membership entries of a space, which show who is in it.
 fn proof(journal: &impl ReadStore, space: SpaceId) -> Result<Vec<Entry>, StoreError> {
     let logs = Logs::load(journal, space)?;
-    let mut walk = Walk::new(journal, space, &logs, &[])?;
+    let mut walk = BundleWalk::new(journal, space, &logs, &[])?;
     let (mut entries, mut bytes) = (Vec::new(), 0);
     while let Some(Reverse((position, author, seq))) = walk.next.pop() {
         let entry = match read_entry(journal, position) {
@@ -237,7 +243,7 @@ fn proof(journal: &impl ReadStore, space: SpaceId) -> Result<Vec<Entry>, StoreEr
     Ok(entries)
 }
 
-impl Walk {
+impl BundleWalk {
     fn new(
         journal: &impl ReadStore,
         space: SpaceId,

@@ -42,7 +42,7 @@ const SPACE: u8 = 7;
 
 /// What a bundle is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Header {
+pub struct BundleHeader {
     /// The network that it is of.
     pub network: RealmId,
     /// The site that made it.
@@ -60,7 +60,7 @@ pub struct Contents {
     /// Entries.
     pub entries: u64,
     /// Entries that were left out since they, or what they build on, are damaged at the maker's.
-    pub left_out: u64,
+    pub skipped: u64,
     /// Receipts.
     pub receipts: u64,
 }
@@ -69,7 +69,7 @@ pub struct Contents {
 #[derive(Debug)]
 pub enum Piece {
     /// The first.
-    Header(Header),
+    Header(BundleHeader),
     /// The document that the network began with.
     Genesis(Genesis),
     /// The maker is no member yet and takes up its ticket.

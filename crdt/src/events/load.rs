@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::version::Version;
-use crate::feed::{BadCursor, Change, Cursor, FeedId, Place};
+use super::version::EventsVersion;
+use crate::feed::{BadCursor, Change, Cursor, FeedId, FeedPosition};
 use crate::ids::SpaceId;
 use crate::log::entry::EntryId;
 use crate::record::{AGGREGATE_ID, ConflictValue, DATA, Fields, Kind, METADATA, TYPE, Value, View};
@@ -23,7 +23,7 @@ const STEP_ROWS: usize = 128;
 
 /// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub struct EventContent {
     /// What happened.
     pub kind: String,
     /// To what.
@@ -40,11 +40,11 @@ pub struct Event {
     /// Its id, one of its collection.
     pub id: String,
     /// What it says.
-    pub content: Content,
+    pub content: EventContent,
     /// What others said under the same id, who had not seen it: a conflict, which stays. As a rule nothing.
-    pub others: Vec<Content>,
+    pub others: Vec<EventContent>,
     /// The place behind it, at the site that reads it.
-    pub version: Version,
+    pub version: EventsVersion,
     /// The entry that it came in, which names its author.
     pub entry: EntryId,
     /// When it was stored, in ms since 1970 by its author's clock.
@@ -100,7 +100,7 @@ pub enum NotLoaded {
     Store(#[from] StoreError),
 }
 
-impl Content {
+impl EventContent {
     fn of(fields: &Fields) -> Self {
         let text = |field| match fields.get(field) {
             Some(Value::Str(text)) => text.clone(),
@@ -144,7 +144,7 @@ impl Event {
     #[must_use]
     pub fn of_change(change: &Change, cursor: Cursor) -> Option<Self> {
         let values = change.values.as_ref().ok()?;
-        let (content, others) = Content::all_of(&values.after);
+        let (content, others) = EventContent::all_of(&values.after);
         let is_news = match &values.before {
             None => true,
             Some(before) => *before != values.after && !others.is_empty(),
@@ -197,12 +197,12 @@ pub fn of_aggregate(
         return Err(NotLoaded::Building { collection: collection.to_owned() });
     }
     let after = since.and_then(Cursor::place);
-    let mut found: Vec<(Place, String)> = Vec::new();
+    let mut found: Vec<(FeedPosition, String)> = Vec::new();
     for id in ids(store, space, collection, &field, aggregate_id)? {
         let key = RecordKey { space, collection: collection.to_owned(), id };
         let Some(row) = store.get(&key.record())? else { continue };
         let Some(at) = first_place(store, &key, &RecordRow::decode(&row)?)? else { continue };
-        let place = Place { position: Position(at.position), index: at.index };
+        let place = FeedPosition { position: Position(at.position), index: at.index };
         if after < Some(place) {
             found.push((place, key.id));
         }
@@ -288,7 +288,7 @@ fn read_event(
     let (view, at) = (row.view()?, first_place(store, key, &row)?);
     let Some(at) = at.filter(|_| !view.deleted) else { return Ok(None) };
     let header = read_entry(store, Position(at.position))?.header;
-    let (content, others) = Content::all_of(&view);
+    let (content, others) = EventContent::all_of(&view);
     let event = Event {
         id: key.id.clone(),
         content,

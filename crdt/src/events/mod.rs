@@ -11,17 +11,17 @@ mod version;
 
 use crate::ids::SpaceId;
 use crate::log::entry::EntryId;
-use crate::record::{ActorBytes, Document, RecordChange, Summary, View};
+use crate::record::{ActorBytes, Document, RecordChange, RecordSummary, View};
 use crate::store::changes::{self, ChangeReader};
 use crate::store::tables::records::{self, AlteredRow, ChangeAt, RecordKey, RecordRow};
 use crate::store::tables::{ReadTables, decode_row, row};
 use crate::store::{ReadStore, StoreError};
 
 pub use load::{
-    AGGREGATE_EVENTS_MAX, Aggregate, Content, Event, EventBounds, NotLoaded, by_id, demand_events,
-    of_aggregate,
+    AGGREGATE_EVENTS_MAX, Aggregate, Event, EventBounds, EventContent, NotLoaded, by_id,
+    demand_events, of_aggregate,
 };
-pub use version::{NoOrder, Version};
+pub use version::{EventsVersion, NoOrder};
 
 /// An event that a site changed although events are never changed. The change is not shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Firsts {
     }
 
     /// The same in short; `None`: missing.
-    pub(crate) fn summary(&self) -> Option<Summary> {
+    pub(crate) fn summary(&self) -> Option<RecordSummary> {
         self.document.summary()
     }
 

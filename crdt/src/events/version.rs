@@ -9,9 +9,9 @@ use crate::feed::{BadCursor, Cursor};
 /// A place among the events of one space, as the site that reads them took them in: the cursor of its feed. It is no part
 /// of an event; the same event has another version at another site, where it came in another order.
 ///
-/// Versions of one site and space are in order ([`Version::compare`]), print as an opaque text and are read back from it.
+/// Versions of one site and space are in order ([`EventsVersion::compare`]), print as an opaque text and are read back from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version(Cursor);
+pub struct EventsVersion(Cursor);
 
 /// Versions of two sites, or of two spaces, which have no order between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub struct Version(Cursor);
 )]
 pub struct NoOrder;
 
-impl Version {
+impl EventsVersion {
     /// Which of two comes first. Between them lies what the later one has seen more.
     ///
     /// # Errors
@@ -40,25 +40,25 @@ impl Version {
     }
 }
 
-impl From<Cursor> for Version {
+impl From<Cursor> for EventsVersion {
     fn from(cursor: Cursor) -> Self {
         Self(cursor)
     }
 }
 
-impl From<Version> for Cursor {
-    fn from(version: Version) -> Self {
+impl From<EventsVersion> for Cursor {
+    fn from(version: EventsVersion) -> Self {
         version.0
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for EventsVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl FromStr for Version {
+impl FromStr for EventsVersion {
     type Err = BadCursor;
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {
@@ -86,10 +86,10 @@ mod tests {
         let positions = store.append(&[b"\x09one", b"\x09two"]).unwrap();
         let version = |seed, frame: usize, index| {
             let at = ChangeAt { position: positions[frame].0, index };
-            Version::from(Cursor::behind_change(feed(seed), &store, at).unwrap())
+            EventsVersion::from(Cursor::behind_change(feed(seed), &store, at).unwrap())
         };
         let in_order = [
-            Version::from(Cursor::start(feed(1))),
+            EventsVersion::from(Cursor::start(feed(1))),
             version(1, 0, 0),
             version(1, 0, 7),
             version(1, 1, 0),
@@ -98,9 +98,9 @@ mod tests {
             for (b, other) in in_order.iter().enumerate() {
                 assert_eq!(one.compare(other), Ok(a.cmp(&b)));
             }
-            assert_eq!(one.to_string().parse::<Version>().as_ref(), Ok(one));
+            assert_eq!(one.to_string().parse::<EventsVersion>().as_ref(), Ok(one));
         }
         assert_eq!(version(1, 0, 0).compare(&version(2, 0, 0)), Err(NoOrder));
-        assert!("yesterday".parse::<Version>().is_err());
+        assert!("yesterday".parse::<EventsVersion>().is_err());
     }
 }

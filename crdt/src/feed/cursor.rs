@@ -42,14 +42,14 @@ impl FeedId {
 
 /// Orders what a feed tells: the journal frame, then the change within its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub struct FeedPosition {
     /// The frame.
     pub position: Position,
     /// The change within it, from 0; the greatest number stands for all of it.
     pub index: u32,
 }
 
-impl Place {
+impl FeedPosition {
     /// Behind a whole frame.
     pub(super) fn behind(position: Position) -> Self {
         Self { position, index: ALL }
@@ -80,7 +80,7 @@ pub struct Cursor {
 /// The last thing that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
-    pub(super) place: Place,
+    pub(super) place: FeedPosition,
     /// The beginning of the frame's hash; zeros where it could not be read.
     pub(super) check: [u8; 8],
 }
@@ -148,7 +148,7 @@ impl Cursor {
             Err(StoreError::Damaged { .. }) => [0; 8],
             Err(error) => return Err(error),
         };
-        let seen = Some(Seen { place: Place::behind(applied), check });
+        let seen = Some(Seen { place: FeedPosition::behind(applied), check });
         Ok(Self { feed, seen, owed: Owed::default() })
     }
 
@@ -158,7 +158,7 @@ impl Cursor {
         journal: &impl ReadJournal,
         at: ChangeAt,
     ) -> Result<Self, StoreError> {
-        let place = Place { position: Position(at.position), index: at.index };
+        let place = FeedPosition { position: Position(at.position), index: at.index };
         let check = match journal.read(place.position) {
             Ok(frame) => check_of(&frame),
             Err(StoreError::Damaged { .. }) => [0; 8],
@@ -175,14 +175,14 @@ impl Cursor {
 
     /// The last place that was seen; `None`: nothing was.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<FeedPosition> {
         self.seen.map(|seen| seen.place)
     }
 
     /// Whether everything up to the end of a frame has been seen.
     #[must_use]
     pub fn is_behind(&self, position: Position) -> bool {
-        self.place() >= Some(Place::behind(position))
+        self.place() >= Some(FeedPosition::behind(position))
     }
 
     /// Whether nothing was left out on the way to it.
@@ -309,7 +309,10 @@ mod tests {
         let hole = |start| Hole { start: Position(start), end: None };
         Cursor {
             feed: FeedId([1; 8]),
-            seen: Some(Seen { place: Place { position: Position(300), index: 2 }, check: [3; 8] }),
+            seen: Some(Seen {
+                place: FeedPosition { position: Position(300), index: 2 },
+                check: [3; 8],
+            }),
             owed: Owed { held: Some((Position(7), 1)), holes: vec![hole(9)] },
         }
     }

@@ -31,19 +31,19 @@ use crate::log::entry::{EntryId, Origin};
 use crate::record::View;
 use crate::store::tables::records::RecordKey;
 
-pub use cursor::{BadCursor, Cursor, FeedId, Place};
-pub use reader::{NotOpened, Page, PageBounds, Reader};
+pub use cursor::{BadCursor, Cursor, FeedId, FeedPosition};
+pub use reader::{FeedRead, FeedReader, NotOpened, PageBounds};
 
 /// One thing that the feed tells, and the cursor behind it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct FeedEvent {
     /// The consumer's place once it has seen the item.
     pub cursor: Cursor,
     /// What is told.
     pub item: Item,
 }
 
-impl Told {
+impl FeedEvent {
     /// About how many bytes its values take as JSON.
     #[must_use]
     pub fn json_bytes(&self) -> usize {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cursor::{HOLES_MAX, Hole, Seen, check_of, payload_format};
 use super::values::Records;
-use super::{BadCursor, Change, Cursor, FeedId, Item, Place, Told, Values};
+use super::{BadCursor, Change, Cursor, FeedEvent, FeedId, FeedPosition, Item, Values};
 use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::SpaceId;
@@ -32,9 +32,9 @@ pub struct PageBounds {
 
 /// A part of the feed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Page {
+pub struct FeedRead {
     /// What is told, in order.
-    pub told: Vec<Told>,
+    pub told: Vec<FeedEvent>,
     /// The consumer's place behind all of it, and behind what was not for it.
     pub cursor: Cursor,
     /// Whether it was read to where the tables are.
@@ -55,13 +55,13 @@ pub enum NotOpened {
 }
 
 /// Reads the feed from a cursor on.
-pub struct Reader {
+pub struct FeedReader {
     space: SpaceId,
     /// `None`: all.
     collection: Option<String>,
     cursor: Cursor,
     /// What is read next is behind this; `None`: the first.
-    after: Option<Place>,
+    after: Option<FeedPosition>,
     records: Records,
     /// How many forks were known: one more makes history anew.
     fork_count: usize,
@@ -69,7 +69,7 @@ pub struct Reader {
     events: BTreeMap<String, bool>,
 }
 
-impl Reader {
+impl FeedReader {
     /// Opens the feed of a space at a cursor, of one collection or of all.
     pub fn open(
         store: &impl ReadStore,
@@ -95,7 +95,11 @@ impl Reader {
     /// # Errors
     /// The storage failed, or the journal is damaged in more places than a cursor can remember. The reader then stands
     /// somewhere between its last page and the next: go on with a new one.
-    pub fn read(&mut self, store: &impl ReadStore, bounds: PageBounds) -> Result<Page, StoreError> {
+    pub fn read(
+        &mut self,
+        store: &impl ReadStore,
+        bounds: PageBounds,
+    ) -> Result<FeedRead, StoreError> {
         let went_back = self.prepare(store)?;
         self.events.clear();
         let mut page = Filling { told: Vec::new(), bytes: 0, bounds };
@@ -126,14 +130,14 @@ impl Reader {
         } else {
             is_end = true;
         }
-        Ok(Page { told: page.told, cursor: self.cursor.clone(), is_end, went_back })
+        Ok(FeedRead { told: page.told, cursor: self.cursor.clone(), is_end, went_back })
     }
 
     /// Goes back to what can be told only now, and forgets what a fork has made anew.
     fn prepare(&mut self, store: &impl ReadStore) -> Result<bool, StoreError> {
         let back = self.cursor.collect(store)?;
         if let Some(position) = back {
-            let before = Place::before(position);
+            let before = FeedPosition::before(position);
             self.after = before.min(self.after);
             self.records.clear();
         }
@@ -208,12 +212,12 @@ impl Reader {
             Ok(Frame::Fork(content)) => self.take_fork(position, content, check, page),
             Ok(Frame::Genesis(_) | Frame::Space(_)) | Err(_) => {}
         }
-        self.see(Place::behind(position), check);
+        self.see(FeedPosition::behind(position), check);
         Ok(())
     }
 
     /// The consumer has seen everything up to a place.
-    fn see(&mut self, place: Place, check: [u8; 8]) {
+    fn see(&mut self, place: FeedPosition, check: [u8; 8]) {
         self.after = Some(place);
         self.cursor.seen = Some(Seen { place, check });
     }
@@ -229,9 +233,9 @@ impl Reader {
         let header = &fork.kept.0;
         if header.space == self.space {
             self.records.clear();
-            self.see(Place::behind(position), check);
+            self.see(FeedPosition::behind(position), check);
             let item = Item::Fork { author: header.author, seq: header.seq };
-            page.push(Told { cursor: self.cursor.clone(), item });
+            page.push(FeedEvent { cursor: self.cursor.clone(), item });
         }
     }
 
@@ -290,9 +294,9 @@ impl Reader {
                     is_last_of_collection: last_of.get(write.collection.as_str()) == Some(&nth),
                     values,
                 };
-                self.see(Place { position, index: at.index }, check);
+                self.see(FeedPosition { position, index: at.index }, check);
                 let item = Item::Change(Box::new(change));
-                page.push(Told { cursor: self.cursor.clone(), item });
+                page.push(FeedEvent { cursor: self.cursor.clone(), item });
                 if page.is_full() {
                     return Ok(false);
                 }
@@ -340,13 +344,13 @@ fn of_event(
 
 /// A page that is being filled.
 struct Filling {
-    told: Vec<Told>,
+    told: Vec<FeedEvent>,
     bytes: usize,
     bounds: PageBounds,
 }
 
 impl Filling {
-    fn push(&mut self, told: Told) {
+    fn push(&mut self, told: FeedEvent) {
         self.bytes += told.json_bytes();
         self.told.push(told);
     }

@@ -50,7 +50,7 @@ fn read(
     space: SpaceId,
     cursor: Cursor,
 ) -> (Vec<String>, Cursor) {
-    let mut reader = Reader::open(store, feed, space, cursor, None).unwrap();
+    let mut reader = FeedReader::open(store, feed, space, cursor, None).unwrap();
     let page = reader.read(store, BOUNDS).unwrap();
     assert!(page.is_end);
     let ids = page.told.into_iter().map(|told| match told.item {
@@ -110,7 +110,7 @@ fn more_damage_than_a_cursor_remembers_is_an_error() {
         store.damage(hole.start);
     }
     store.damage(last);
-    let mut reader = Reader::open(&store, feed, space, cursor, None).unwrap();
+    let mut reader = FeedReader::open(&store, feed, space, cursor, None).unwrap();
     let error = reader.read(&store, BOUNDS).unwrap_err();
     assert!(error.to_string().contains("in more than 16 places"), "{error}");
 }

@@ -21,7 +21,7 @@ const STEPS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What one change did to a record.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct HistoryStep {
     /// The change's hash.
     pub hash: [u8; 32],
     /// Who made it.
@@ -33,7 +33,7 @@ pub struct Step {
     /// The fields that show something else since.
     pub fields: Vec<FieldChange>,
     /// Values that it wrote and that do not show, since another one does that was written at the same time.
-    pub not_shown: Vec<(String, Value)>,
+    pub other_values: Vec<(String, Value)>,
 }
 
 /// What became of one field. `None`: the record does not have it.
@@ -53,11 +53,11 @@ pub struct Steps {
     /// How many changes the record has.
     pub change_count: u64,
     /// The last of them, newest last.
-    pub last: Vec<Step>,
+    pub last: Vec<HistoryStep>,
 }
 
 /// A change of the record.
-struct Known {
+struct HistoryState {
     link: Link,
     parsed: ParsedChange,
 }
@@ -207,7 +207,7 @@ pub fn latest_entries(
 fn changes_of(
     journal: &impl ReadStore,
     key: &RecordKey,
-) -> Result<Option<Vec<Known>>, HistoryError> {
+) -> Result<Option<Vec<HistoryState>>, HistoryError> {
     let Some(value) = journal.get(&key.record())? else { return Ok(None) };
     let row = RecordRow::decode(&value)?;
     let mut reader = ChangeReader::new(journal);
@@ -216,43 +216,43 @@ fn changes_of(
         let (header, change) = reader.at(place)?;
         let entry = EntryId { author: header.author, seq: header.seq };
         let parsed = change.parse(ActorBytes(entry.author.actor()))?;
-        changes.push(Known { link: Link::new(entry, change, &parsed), parsed });
+        changes.push(HistoryState { link: Link::new(entry, change, &parsed), parsed });
     }
     Ok(Some(changes))
 }
 
-fn apply(document: &mut Document, known: &Known) -> Result<(), HistoryError> {
+fn apply(document: &mut Document, known: &HistoryState) -> Result<(), HistoryError> {
     let judged = document.judge(&known.parsed).map_err(Unreadable::Refused)?;
     Ok(document.apply(judged.with(known.parsed.clone()))?)
 }
 
-fn step(known: &Known, before: &View, after: &View) -> Step {
-    let Known { link: Link { author, seq, hash, .. }, parsed } = known;
+fn step(known: &HistoryState, before: &View, after: &View) -> HistoryStep {
+    let HistoryState { link: Link { author, seq, hash, .. }, parsed } = known;
     let (actor, time_ms) = (author.actor(), parsed.time_ms());
     let is_old = |path: &str, value: &Value| {
         let conflicts = before.conflicts.iter().filter(|conflict| conflict.path == path);
         let mut values = conflicts.flat_map(|conflict| &conflict.values);
         values.any(|old| old.actor == actor && old.value == *value)
     };
-    let mut not_shown = Vec::new();
+    let mut other_values = Vec::new();
     for conflict in &after.conflicts {
         let others = conflict.values.iter().skip(1);
         let own = others.filter(|value| value.actor == actor && value.time_ms == time_ms);
         let new = own.filter(|value| !is_old(&conflict.path, &value.value));
-        not_shown.extend(new.map(|value| (conflict.path.clone(), value.value.clone())));
+        other_values.extend(new.map(|value| (conflict.path.clone(), value.value.clone())));
     }
     let fields = compare(before, after);
-    Step { hash: *hash, author: *author, seq: *seq, time_ms, fields, not_shown }
+    HistoryStep { hash: *hash, author: *author, seq: *seq, time_ms, fields, other_values }
 }
 
-fn size(step: &Step) -> usize {
+fn size(step: &HistoryStep) -> usize {
     let value = |value: &Value| codec::encode(value).len();
     let field = |field: &FieldChange| {
         field.path.len()
             + [&field.before, &field.after].into_iter().flatten().map(value).sum::<usize>()
     };
-    let not_shown = step.not_shown.iter().map(|(path, hidden)| path.len() + value(hidden));
-    step.fields.iter().map(field).chain(not_shown).sum()
+    let other_values = step.other_values.iter().map(|(path, hidden)| path.len() + value(hidden));
+    step.fields.iter().map(field).chain(other_values).sum()
 }
 
 /// The one change whose hash begins so, or the last one of the entry that is named.

@@ -18,12 +18,12 @@ pub struct HeldKinds {
     /// decimal, as a person writes one, counts as `decimal`.
     pub fields: BTreeMap<String, BTreeMap<&'static str, u64>>,
     /// Records that were looked at, deleted ones included.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Whether there are more records.
     pub has_more: bool,
 }
 
-/// Looks at the first records of a collection, by id, at most `looked_at`.
+/// Looks at the first records of a collection, by id, at most `scanned`.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -31,15 +31,15 @@ pub fn held_kinds(
     tables: &impl ReadTables,
     space: SpaceId,
     collection: &str,
-    looked_at: usize,
+    scanned: usize,
 ) -> Result<HeldKinds, StoreError> {
     let mut held = HeldKinds::default();
     read::each_of(tables, space, collection, None, |_, view| {
-        held.has_more = held.looked_at >= looked_at;
+        held.has_more = held.scanned >= scanned;
         if held.has_more {
             return Ok(false);
         }
-        held.looked_at += 1;
+        held.scanned += 1;
         for (name, value) in view.live_fields().into_iter().flatten() {
             let is_known = held.fields.contains_key(name);
             if is_known || held.fields.len() < FIELDS_MAX {

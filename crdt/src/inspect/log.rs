@@ -171,14 +171,14 @@ fn last_before(
     Ok(low)
 }
 
-type Place = (Position, SpaceId, Author, u64);
+type LogPlace = (Position, SpaceId, Author, u64);
 
 fn place_of(
     tables: &impl ReadTables,
     space: SpaceId,
     author: Author,
     seq: u64,
-) -> Result<Option<Place>, StoreError> {
+) -> Result<Option<LogPlace>, StoreError> {
     let row: Option<EntryRow> = row(tables, "entry row", &logs::entry(space, author, seq))?;
     Ok(row.map(|row| (row.position(), space, author, seq)))
 }

@@ -12,7 +12,7 @@ use crate::store::tables::ReadTables;
 
 /// A record that does not fit.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Misfit {
+pub struct SchemaMisfit {
     /// Its id.
     pub id: String,
     /// Its fields that do not.
@@ -32,11 +32,11 @@ pub struct MisfitField {
 
 /// Some of the records of a collection that do not fit.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Misfits {
+pub struct SchemaMisfits {
     /// The records, by id.
-    pub records: Vec<Misfit>,
+    pub records: Vec<SchemaMisfit>,
     /// Records that were looked at and are not deleted.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Records that were looked at, deleted ones too.
     pub read: usize,
     /// The id behind which the next page begins; `None`: this is the last.
@@ -60,8 +60,8 @@ pub fn misfits(
     schema: &Schema,
     after: Option<&str>,
     bounds: Bounds,
-) -> Result<Misfits, StoreError> {
-    let mut found = Misfits { records: Vec::new(), looked_at: 0, read: 0, next: None };
+) -> Result<SchemaMisfits, StoreError> {
+    let mut found = SchemaMisfits { records: Vec::new(), scanned: 0, read: 0, next: None };
     let paths = schema.fields().keys();
     let names: BTreeSet<&str> = paths.filter_map(|path| path.split('.').next()).collect();
     if names.is_empty() {
@@ -69,17 +69,17 @@ pub fn misfits(
     }
     let mut last = None;
     read::each_row(tables, space, collection, after, |id, row| {
-        if found.read >= bounds.looked_at || found.records.len() >= bounds.records {
+        if found.read >= bounds.scanned || found.records.len() >= bounds.records {
             found.next = last.take();
             return Ok(false);
         }
         found.read += 1;
         last = Some(id.to_owned());
         let Some(record) = row.fields(&names)? else { return Ok(true) };
-        found.looked_at += 1;
+        found.scanned += 1;
         let fields: Vec<_> = schema.mismatches(&record).map(MisfitField::of).collect();
         if !fields.is_empty() {
-            found.records.push(Misfit { id: id.to_owned(), fields });
+            found.records.push(SchemaMisfit { id: id.to_owned(), fields });
         }
         Ok(true)
     })?;

@@ -28,7 +28,7 @@ pub struct Unsent {
     pub entries_own: u64,
     /// Entries of logs of which its receipt does not tell: it lists those that went on last. They are not counted in
     /// anything else here.
-    pub entries_untold: u64,
+    pub entries_unlisted: u64,
     /// Entries among the unconfirmed whose records cannot be named here: damaged, or of a later format.
     pub entries_unread: u64,
     /// Different records that the entries change.
@@ -49,7 +49,7 @@ pub struct AllUnsent {
     /// By each of the sites asked for.
     pub by_site: BTreeMap<SiteId, Unsent>,
     /// By none of the other sites: what would be lost with this one.
-    pub nowhere_else: Unsent,
+    pub only_here: Unsent,
 }
 
 /// What some sites, all of them the same, have not confirmed.
@@ -93,17 +93,17 @@ pub fn unsent(
     for author in logs.rows.keys() {
         let first = all.iter().filter_map(|some| some.from.get(author)).min();
         for seq in first.copied().unwrap_or(u64::MAX)..=held(author) {
-            let read = ReadEntry::read(journal, space, author, seq)?;
+            let read = UnsentEntry::read(journal, space, author, seq)?;
             for some in all.iter_mut().filter(|some| some.has(author, seq)) {
                 some.count(&read, author.site == own, &mut records_left);
             }
         }
     }
-    let of_site = |(site, place, entries_untold): (SiteId, usize, u64)| {
-        (site, Unsent { entries_untold, ..all[place].found.clone() })
+    let of_site = |(site, place, entries_unlisted): (SiteId, usize, u64)| {
+        (site, Unsent { entries_unlisted, ..all[place].found.clone() })
     };
     let by_site = places.into_iter().map(of_site).collect();
-    Ok(AllUnsent { by_site, nowhere_else: all[nowhere].found.clone() })
+    Ok(AllUnsent { by_site, only_here: all[nowhere].found.clone() })
 }
 
 /// The place of what begins so, which many sites have in common.
@@ -119,7 +119,7 @@ impl Unconfirmed {
         self.from.get(author).is_some_and(|from| *from <= seq)
     }
 
-    fn count(&mut self, read: &ReadEntry, is_own: bool, records_left: &mut usize) {
+    fn count(&mut self, read: &UnsentEntry, is_own: bool, records_left: &mut usize) {
         let found = &mut self.found;
         found.entries += 1;
         found.entries_own += u64::from(is_own);
@@ -150,7 +150,7 @@ impl Unconfirmed {
 }
 
 /// An entry, as far as it can be read.
-struct ReadEntry {
+struct UnsentEntry {
     bytes: u64,
     time_ms: Option<i64>,
     /// The records that it changes; `None`: they cannot be named here.
@@ -163,7 +163,7 @@ struct Record {
     is_schema: bool,
 }
 
-impl ReadEntry {
+impl UnsentEntry {
     fn read(
         journal: &impl ReadStore,
         space: SpaceId,

@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::log::entry::Entry;
 use crate::record::Field;
-use crate::record::{Summary, View};
+use crate::record::{RecordSummary, View};
 use crate::store::read;
 use crate::store::tables::indexes::{self, IndexRow, IndexState};
 use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow};
@@ -141,10 +141,10 @@ fn verify_records(
 }
 
 /// A record in short, by all its changes; deleted or not as it is shown.
-fn summary_of(row: &RecordRow<'_>) -> Result<Option<Summary>, StoreError> {
+fn summary_of(row: &RecordRow<'_>) -> Result<Option<RecordSummary>, StoreError> {
     let Some(whole) = row.document()?.summary() else { return Ok(None) };
     let deleted = if row.first.is_some() { row.view()?.deleted } else { whole.deleted };
-    Ok(Some(Summary { deleted, ..whole }))
+    Ok(Some(RecordSummary { deleted, ..whole }))
 }
 
 /// Every row of an index must follow from its record; so a whole index has as many rows as there are records.

@@ -60,7 +60,7 @@ pub struct Cause {
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct DivergenceReport {
     /// What is not in step.
     pub causes: Causes,
     /// Collections of which only some records were held against the schema, because there are too many.
@@ -83,7 +83,7 @@ pub fn causes(
     members: impl IntoIterator<Item = SiteId>,
     receipts: &BTreeMap<SiteId, Receipt>,
     records_max: usize,
-) -> Result<Found, StoreError> {
+) -> Result<DivergenceReport, StoreError> {
     let mut causes = Causes::new();
     let space = network.main_space();
     let logs = Logs::load(journal, space)?;
@@ -115,7 +115,7 @@ pub fn causes(
     unreadable(journal, space, own, &mut causes)?;
     let (cause, partly_checked) = off_schema(journal, space, records_max)?;
     causes.extend(cause.map(|cause| ((Reason::SchemaMismatch, own), cause)));
-    Ok(Found { causes, partly_checked })
+    Ok(DivergenceReport { causes, partly_checked })
 }
 
 impl Cause {
@@ -174,10 +174,10 @@ impl Cause {
 }
 
 /// Each damaged stretch, and where the next sound frame is.
-type Holes = BTreeMap<Position, Option<Position>>;
+type DamagedRanges = BTreeMap<Position, Option<Position>>;
 
-fn holes(journal: &impl ReadStore) -> Result<Holes, StoreError> {
-    let mut holes = Holes::new();
+fn holes(journal: &impl ReadStore) -> Result<DamagedRanges, StoreError> {
+    let mut holes = DamagedRanges::new();
     for from in journal.damaged() {
         let next = journal.scan_journal(Some(from), 1)?;
         holes.insert(from, next.first().map(|(position, _)| *position));
@@ -189,7 +189,7 @@ fn holes(journal: &impl ReadStore) -> Result<Holes, StoreError> {
 fn fates(
     journal: &impl ReadStore,
     space: SpaceId,
-    holes: &Holes,
+    holes: &DamagedRanges,
     damaged: &mut BTreeMap<u64, SiteId>,
     causes: &mut Causes,
 ) -> Result<(), StoreError> {
@@ -285,8 +285,8 @@ fn off_schema(
     let (mut left, mut room) = (declared.len(), records_max);
     let (mut counts, mut partly_checked, mut cause) = (Vec::new(), Vec::new(), Cause::default());
     for (collection, schema) in declared {
-        let looked_at = (room / left).max(1);
-        let bounds = Bounds { records: looked_at, bytes: usize::MAX, looked_at, sorted: 0 };
+        let scanned = (room / left).max(1);
+        let bounds = Bounds { records: scanned, bytes: usize::MAX, scanned, sorted: 0 };
         let page = misfits(journal, (space, &collection), &schema, None, bounds)?;
         (left, room) = (left - 1, room.saturating_sub(page.read));
         let count = page.records.len();

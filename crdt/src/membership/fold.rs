@@ -36,7 +36,7 @@ type FoldPlace = (u64, EntryHash);
 
 /// What an entry has behind it.
 #[derive(Clone, Debug)]
-struct Past {
+struct KnownPast {
     depth: u64,
     /// The entries up to this one, itself included, that decide of sites.
     decisions: Arc<BTreeSet<EntryHash>>,
@@ -48,7 +48,7 @@ pub struct Members {
     realm: RealmId,
     genesis: Option<Genesis>,
     entries: BTreeMap<FoldPlace, Recorded>,
-    pasts: BTreeMap<EntryHash, Past>,
+    pasts: BTreeMap<EntryHash, KnownPast>,
     /// Every site that any operation concerns.
     concerned: BTreeSet<SiteId>,
     /// Every site that anything ever admitted, whether or not it counts, with the highest role that anything gave it.
@@ -273,7 +273,7 @@ impl Members {
         if operations.iter().any(Operation::is_of_standing) {
             Arc::make_mut(&mut decisions).insert(entry.hash);
         }
-        self.pasts.insert(entry.hash, Past { depth, decisions });
+        self.pasts.insert(entry.hash, KnownPast { depth, decisions });
         let (space, author, seq) = (header.space, header.author, header.seq);
         let recorded = Recorded { hash: entry.hash, space, author, seq, operations, follows };
         self.entries.insert((depth, entry.hash), recorded);

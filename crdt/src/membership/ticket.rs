@@ -52,7 +52,7 @@ pub enum TicketError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Layout {
+struct TicketLayout {
     grant: Grant,
     seed: [u8; 32],
     inviter: SiteId,
@@ -61,7 +61,7 @@ struct Layout {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = codec::encode(&Layout {
+        let mut bytes = codec::encode(&TicketLayout {
             grant: self.grant.clone(),
             seed: self.secret.seed(),
             inviter: self.inviter,
@@ -90,7 +90,7 @@ impl FromStr for Ticket {
         if blake3::hash(content).as_bytes()[..4] != *checksum {
             return Err(TicketError::Damaged);
         }
-        let Layout { grant, seed, inviter, addresses } = codec::decode("ticket", content)?;
+        let TicketLayout { grant, seed, inviter, addresses } = codec::decode("ticket", content)?;
         let secret = SiteKey::from_seed(seed);
         if secret.site() != grant.ticket {
             return Err(TicketError::Damaged);

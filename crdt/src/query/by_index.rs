@@ -1,7 +1,7 @@
 //! Places of a list by an index, without looking at a record.
 
-use super::order::{self, Cursor, OrderField};
-use super::page::{Place, Query};
+use super::order::{self, OrderField, QueryCursor};
+use super::page::{PagePlace, Query};
 use crate::ids::SpaceId;
 use crate::store::StoreError;
 use crate::store::tables::{ReadTables, indexes, walk_by};
@@ -16,9 +16,9 @@ pub(super) fn places(
     space: SpaceId,
     collection: &str,
     query: &Query,
-    after: Option<&Cursor>,
+    after: Option<&QueryCursor>,
     max: usize,
-) -> Result<Option<(Vec<Place>, bool)>, StoreError> {
+) -> Result<Option<(Vec<PagePlace>, bool)>, StoreError> {
     let (None, [OrderField { field, is_descending, .. }]) =
         (&query.filter, query.order.fields.as_slice())
     else {
@@ -28,7 +28,7 @@ pub(super) fn places(
         return Ok(None);
     }
     let prefix = indexes::entries(space, collection, &field.path);
-    let mut walk = Walk { tables, prefix, found: Vec::new(), max };
+    let mut walk = IndexWalk { tables, prefix, found: Vec::new(), max };
     match is_descending {
         false => walk.ascend(after.map(|after| (after.key.as_slice(), after.id.as_str())))?,
         true => {
@@ -44,17 +44,17 @@ pub(super) fn places(
     Ok(indexes::is_ready(tables, space, collection, field)?.then_some((found, has_more)))
 }
 
-struct Walk<'t, T> {
+struct IndexWalk<'t, T> {
     tables: &'t T,
     /// What the keys of the index begin with.
     prefix: Vec<u8>,
     /// Values, as they are encoded, and ids.
-    found: Vec<Place>,
+    found: Vec<PagePlace>,
     /// It goes on until it has found more than this.
     max: usize,
 }
 
-impl<T: ReadTables> Walk<'_, T> {
+impl<T: ReadTables> IndexWalk<'_, T> {
     fn ascend(&mut self, after: Option<(&[u8], &str)>) -> Result<(), StoreError> {
         let begin =
             after.map(|(value, id)| [self.prefix.as_slice(), value, id.as_bytes()].concat());
@@ -73,9 +73,9 @@ impl<T: ReadTables> Walk<'_, T> {
         }
         while self.found.len() <= self.max {
             let rows = self.tables.scan_back(&self.prefix, before.as_deref(), STEP_ROWS)?;
-            let places: Vec<Place> =
+            let places: Vec<PagePlace> =
                 rows.iter().filter_map(|(key, _)| place(&self.prefix, key)).collect();
-            let mut values: Vec<&[Place]> = places.chunk_by(|(a, _), (b, _)| a == b).collect();
+            let mut values: Vec<&[PagePlace]> = places.chunk_by(|(a, _), (b, _)| a == b).collect();
             // Of the least there may be more.
             let Some([(least, _), ..]) = values.pop() else { break };
             for of_value in values {
@@ -103,7 +103,7 @@ impl<T: ReadTables> Walk<'_, T> {
     }
 }
 
-fn place(prefix: &[u8], key: &[u8]) -> Option<Place> {
+fn place(prefix: &[u8], key: &[u8]) -> Option<PagePlace> {
     let (value, id) = indexes::split_entry(key.get(prefix.len()..)?)?;
     Some((value.to_vec(), id.to_owned()))
 }

@@ -6,7 +6,7 @@ use crate::record::{Kind, NameError};
 
 /// A part of a query, as its parameter is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum QueryPart {
     /// The filter.
     Where,
     /// The order.
@@ -23,23 +23,23 @@ pub enum Part {
     Max,
 }
 
-impl Part {
+impl QueryPart {
     /// The name of its parameter.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Part::Where => "where",
-            Part::Order => "order",
-            Part::By => "by",
-            Part::Sum => "sum",
-            Part::Avg => "avg",
-            Part::Min => "min",
-            Part::Max => "max",
+            QueryPart::Where => "where",
+            QueryPart::Order => "order",
+            QueryPart::By => "by",
+            QueryPart::Sum => "sum",
+            QueryPart::Avg => "avg",
+            QueryPart::Min => "min",
+            QueryPart::Max => "max",
         }
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for QueryPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -50,7 +50,7 @@ impl fmt::Display for Part {
 #[error("in {part}: {fault}")]
 pub struct QueryError {
     /// Which part of the query is wrong.
-    pub part: Part,
+    pub part: QueryPart,
     /// Where in its text, in bytes from the beginning.
     pub offset: usize,
     /// What is wrong there.

@@ -10,7 +10,7 @@ use super::parser;
 use crate::record::Field;
 use crate::record::Number;
 use crate::record::Scalar;
-use crate::record::{Datetime, Fields, Kind, Schema, Whole, Written, timestamp_from_text};
+use crate::record::{Datetime, Fields, Kind, Schema, Whole, WrittenNumber, timestamp_from_text};
 
 /// Which records a query is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,7 +149,7 @@ impl Literal {
         match word {
             Word::Str(text) => Some(Literal::of_string(text, kind)),
             Word::Number(text) => {
-                let written = Written::read(text)?;
+                let written = WrittenNumber::read(text)?;
                 let number = Number::of_written(&written)?;
                 Some(Literal::of_number(number, written.whole() != Whole::Broken, kind))
             }

@@ -1,9 +1,9 @@
 //! The words of a query.
 
 use super::TEXT_BYTES_MAX;
-use super::error::{Part, QueryError, QueryFault};
+use super::error::{QueryError, QueryFault, QueryPart};
 use crate::record::Number;
-use crate::record::{DECIMAL_DIGITS_MAX, Written, check_user_field};
+use crate::record::{DECIMAL_DIGITS_MAX, WrittenNumber, check_user_field};
 
 /// A word, and where it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +47,7 @@ impl Word {
 const SYMBOLS: [&str; 10] = ["!=", "<=", ">=", "=", "<", ">", "(", ")", ",", "-"];
 
 /// Splits a text into its words.
-pub(super) fn words(part: Part, text: &str) -> Result<Vec<Token>, QueryError> {
+pub(super) fn words(part: QueryPart, text: &str) -> Result<Vec<Token>, QueryError> {
     if text.len() > TEXT_BYTES_MAX {
         let fault = QueryFault::TooLong { found: text.len() };
         return Err(QueryError { part, offset: TEXT_BYTES_MAX, fault });
@@ -65,7 +65,7 @@ pub(super) fn words(part: Part, text: &str) -> Result<Vec<Token>, QueryError> {
 }
 
 struct Lexer<'t> {
-    part: Part,
+    part: QueryPart,
     text: &'t str,
     at: usize,
 }
@@ -172,7 +172,7 @@ impl Lexer<'_> {
         if self.peek().is_some_and(|c| is_name_start(c) || c == '.') {
             return self.unexpected("the end of the number");
         }
-        let number = Written::read(&text).and_then(|written| Number::of_written(&written));
+        let number = WrittenNumber::read(&text).and_then(|written| Number::of_written(&written));
         if number.is_none() {
             return self.error(offset, QueryFault::Power);
         }

@@ -50,12 +50,13 @@ mod total;
 mod unlike;
 mod unseen;
 
-pub use error::{Part, QueryError, QueryFault};
+pub use error::{QueryError, QueryFault, QueryPart};
 pub use filter::Filter;
-pub use order::{Cursor, Order, WrongCursor};
+pub use order::{Order, QueryCursor, WrongCursor};
 pub use page::{Bounds, Page, PageError, Query, page};
 pub use summary::{
-    Asked, GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, summary,
+    GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, SummaryText,
+    summary,
 };
 pub use unlike::Unlike;
 

@@ -3,7 +3,7 @@
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
-use super::error::{Part, QueryError, QueryFault};
+use super::error::{QueryError, QueryFault, QueryPart};
 use super::parser::{self, Listed};
 use super::unseen::Unseen;
 use crate::format::codec;
@@ -31,12 +31,12 @@ impl Order {
     /// # Errors
     /// [`QueryError`] says what is wrong, and where.
     pub fn parse(text: &str, schema: &Schema) -> Result<Order, QueryError> {
-        let fields = parser::fields(Part::Order, text, schema)?;
+        let fields = parser::fields(QueryPart::Order, text, schema)?;
         for Listed { field, offset, .. } in &fields {
             if let Some(kind @ (Kind::List | Kind::Map)) = field.kind {
                 let of = format!("{:?}, which is declared as {kind}", field.path);
                 let fault = QueryFault::Test { test: "an order", of };
-                return Err(QueryError { part: Part::Order, offset: *offset, fault });
+                return Err(QueryError { part: QueryPart::Order, offset: *offset, fault });
             }
         }
         let of = |Listed { field, offset, has_minus }| OrderField {
@@ -53,7 +53,7 @@ impl Order {
         match self.fields.iter().find(|field| unseen.contains(field.field.path.as_str())) {
             Some(OrderField { field, offset, .. }) => {
                 let fault = QueryFault::UnknownField { path: field.path.clone() };
-                Err(QueryError { part: Part::Order, offset: *offset, fault })
+                Err(QueryError { part: QueryPart::Order, offset: *offset, fault })
             }
             None => Ok(()),
         }
@@ -88,7 +88,7 @@ pub(super) fn turned_back(key: &[u8]) -> Vec<u8> {
 
 /// A place in the list that a query gives: behind a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub struct QueryCursor {
     /// Tells queries apart: see [`super::Query`].
     pub(super) query: [u8; 8],
     /// The record's sort key.
@@ -111,11 +111,11 @@ pub enum WrongCursor {
     OfAnotherQuery,
 }
 
-impl Cursor {
+impl QueryCursor {
     /// Behind the record of that id, in a list by id.
     #[must_use]
-    pub fn behind(id: String) -> Cursor {
-        Cursor { query: [0; 8], key: Vec::new(), id }
+    pub fn behind(id: String) -> QueryCursor {
+        QueryCursor { query: [0; 8], key: Vec::new(), id }
     }
 
     /// The record's id.
@@ -124,7 +124,7 @@ impl Cursor {
         &self.id
     }
 
-    /// The cursor as text for [`Cursor::from_text`].
+    /// The cursor as text for [`QueryCursor::from_text`].
     #[must_use]
     pub fn to_text(&self) -> String {
         BASE64URL_NOPAD.encode(&codec::encode(self))
@@ -134,7 +134,7 @@ impl Cursor {
     ///
     /// # Errors
     /// [`WrongCursor::Malformed`].
-    pub fn from_text(text: &str) -> Result<Cursor, WrongCursor> {
+    pub fn from_text(text: &str) -> Result<QueryCursor, WrongCursor> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| WrongCursor::Malformed)?;
         codec::decode("cursor", &bytes).map_err(|_| WrongCursor::Malformed)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use super::by_index;
 use super::error::QueryError;
 use super::filter::Filter;
-use super::order::{Cursor, Order, WrongCursor};
+use super::order::{Order, QueryCursor, WrongCursor};
 use super::source::Source;
 use super::unlike::{Noted, Unlike};
 use super::unseen::Unseen;
@@ -33,7 +33,7 @@ pub struct Bounds {
     /// Bytes of the records on the page, about; the one that passes them is still on it.
     pub bytes: usize,
     /// Records that are looked at where the page can end early.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Records that are looked at where an order or a sum takes all of them.
     pub sorted: usize,
 }
@@ -44,11 +44,11 @@ pub struct Page {
     /// The records, by the order.
     pub records: Vec<(String, View)>,
     /// Where the next page begins; `None`: there is nothing behind this one.
-    pub next: Option<Cursor>,
+    pub next: Option<QueryCursor>,
     /// Records that were looked at.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Whether the page ended because it had looked at enough records: more may come at once.
-    pub ended_early: bool,
+    pub truncated: bool,
     /// Fields of the filter that no schema declares, and that none of the records that were looked at has.
     pub unknown_fields: Vec<String>,
     /// Fields of the filter that hold values of another kind than they are compared with.
@@ -106,8 +106,8 @@ impl Query {
     ///
     /// # Errors
     /// [`WrongCursor`].
-    pub fn cursor(&self, text: &str) -> Result<Cursor, WrongCursor> {
-        let cursor = Cursor::from_text(text)?;
+    pub fn cursor(&self, text: &str) -> Result<QueryCursor, WrongCursor> {
+        let cursor = QueryCursor::from_text(text)?;
         if cursor.query == self.tag { Ok(cursor) } else { Err(WrongCursor::OfAnotherQuery) }
     }
 
@@ -146,8 +146,8 @@ impl Query {
         Ok((!view.deleted).then_some(view))
     }
 
-    pub(super) fn place(&self, key: Vec<u8>, id: String) -> Cursor {
-        Cursor { query: self.tag, key, id }
+    pub(super) fn place(&self, key: Vec<u8>, id: String) -> QueryCursor {
+        QueryCursor { query: self.tag, key, id }
     }
 }
 
@@ -160,7 +160,7 @@ pub fn page(
     space: SpaceId,
     collection: &str,
     query: &Query,
-    after: Option<&Cursor>,
+    after: Option<&QueryCursor>,
     bounds: Bounds,
 ) -> Result<Page, PageError> {
     match query.order.fields.is_empty() {
@@ -174,25 +174,25 @@ fn by_id(
     space: SpaceId,
     collection: &str,
     query: &Query,
-    after: Option<&Cursor>,
+    after: Option<&QueryCursor>,
     bounds: Bounds,
 ) -> Result<Page, StoreError> {
     let mut page = Page::empty();
     let mut bytes = 0;
     let mut last = None;
-    let after = after.map(Cursor::id);
+    let after = after.map(QueryCursor::id);
     let (names, mut noted) = (query.names(), query.noted());
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
     source.each(tables, space, collection, after, |id, row| {
         let is_full = page.records.len() >= bounds.records || bytes > bounds.bytes;
-        let is_tired = page.looked_at >= bounds.looked_at;
+        let is_tired = page.scanned >= bounds.scanned;
         let found = query.find(&names, &row, &mut noted)?;
         if is_tired || (is_full && found.is_some()) {
-            page.ended_early = !is_full;
+            page.truncated = !is_full;
             page.next = last.take().map(|id| query.place(Vec::new(), id));
             return Ok(false);
         }
-        page.looked_at += 1;
+        page.scanned += 1;
         if let Some(view) = found {
             bytes += view.json_bytes();
             page.records.push((id.to_owned(), view));
@@ -209,7 +209,7 @@ fn by_order(
     space: SpaceId,
     collection: &str,
     query: &Query,
-    after: Option<&Cursor>,
+    after: Option<&QueryCursor>,
     bounds: Bounds,
 ) -> Result<Page, PageError> {
     let mut page = Page::empty();
@@ -218,9 +218,9 @@ fn by_order(
     let (places, has_more) = match by_index {
         Some(found) => found,
         None => {
-            let (first, looked_at) =
+            let (first, scanned) =
                 places(tables, space, collection, query, after, bounds, &mut noted)?;
-            page.looked_at = looked_at;
+            page.scanned = scanned;
             first.into_sorted()
         }
     };
@@ -254,19 +254,19 @@ fn places(
     space: SpaceId,
     collection: &str,
     query: &Query,
-    after: Option<&Cursor>,
+    after: Option<&QueryCursor>,
     bounds: Bounds,
     noted: &mut Noted<'_>,
 ) -> Result<(First, usize), PageError> {
-    let mut looked_at = 0;
+    let mut scanned = 0;
     let mut is_too_many = false;
     let mut first = First::new(bounds.records);
     let mut of_order = Unseen::of(query.order.fields.iter().map(|field| &field.field));
     let names = query.names();
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
     source.each(tables, space, collection, None, |id, row| {
-        is_too_many = looked_at >= bounds.sorted;
-        looked_at += 1;
+        is_too_many = scanned >= bounds.sorted;
+        scanned += 1;
         let Some(fields) = row.fields(&names)? else { return Ok(!is_too_many) };
         noted.see(&fields);
         if query.matches(&fields) {
@@ -281,7 +281,7 @@ fn places(
         return Err(PageError::TooMany { max: bounds.sorted });
     }
     query.order.demand_known(&of_order)?;
-    Ok((first, looked_at))
+    Ok((first, scanned))
 }
 
 impl Page {
@@ -289,8 +289,8 @@ impl Page {
         Page {
             records: Vec::new(),
             next: None,
-            looked_at: 0,
-            ended_early: false,
+            scanned: 0,
+            truncated: false,
             unknown_fields: Vec::new(),
             unlike: Vec::new(),
         }
@@ -298,12 +298,12 @@ impl Page {
 }
 
 /// A sort key and a record id.
-pub(super) type Place = (Vec<u8>, String);
+pub(super) type PagePlace = (Vec<u8>, String);
 
 /// The first places of an order.
 struct First {
     /// The last of them on top.
-    heap: BinaryHeap<Place>,
+    heap: BinaryHeap<PagePlace>,
     max: usize,
     has_more: bool,
 }
@@ -313,7 +313,7 @@ impl First {
         First { heap: BinaryHeap::new(), max, has_more: false }
     }
 
-    fn add_behind(&mut self, after: Option<&Cursor>, key: &[u8], id: &str) {
+    fn add_behind(&mut self, after: Option<&QueryCursor>, key: &[u8], id: &str) {
         if after.is_some_and(|after| (after.key.as_slice(), after.id.as_str()) >= (key, id)) {
             return;
         }
@@ -329,7 +329,7 @@ impl First {
         self.heap.push((key.to_vec(), id.to_owned()));
     }
 
-    fn into_sorted(self) -> (Vec<Place>, bool) {
+    fn into_sorted(self) -> (Vec<PagePlace>, bool) {
         (self.heap.into_sorted_vec(), self.has_more)
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a filter, or a list of fields: what is read is typed at once.
 
-use super::error::{Part, QueryError, QueryFault};
+use super::error::{QueryError, QueryFault, QueryPart};
 use super::filter::{Comparison, Condition, Literal, Node, Test};
 use super::lexer::{Token, Word, words};
 use super::{FIELDS_MAX, ITEMS_MAX, NESTING_MAX};
@@ -13,7 +13,7 @@ const KEYWORDS: [&str; 11] =
 
 /// Reads a filter.
 pub(super) fn filter(text: &str, schema: &Schema) -> Result<Node, QueryError> {
-    let mut parser = Parser::new(Part::Where, text, schema)?;
+    let mut parser = Parser::new(QueryPart::Where, text, schema)?;
     let node = parser.any()?;
     parser.end("\"and\", \"or\" or the end")?;
     Ok(node)
@@ -29,11 +29,15 @@ pub(super) struct Listed {
 }
 
 /// Reads fields separated by commas.
-pub(super) fn fields(part: Part, text: &str, schema: &Schema) -> Result<Vec<Listed>, QueryError> {
+pub(super) fn fields(
+    part: QueryPart,
+    text: &str,
+    schema: &Schema,
+) -> Result<Vec<Listed>, QueryError> {
     let mut parser = Parser::new(part, text, schema)?;
     let mut fields = Vec::new();
     loop {
-        let has_minus = part == Part::Order && parser.takes_symbol("-");
+        let has_minus = part == QueryPart::Order && parser.takes_symbol("-");
         let offset = parser.offset();
         let field = parser.field("the name of a field")?;
         if fields.len() == FIELDS_MAX {
@@ -49,7 +53,7 @@ pub(super) fn fields(part: Part, text: &str, schema: &Schema) -> Result<Vec<List
 }
 
 struct Parser<'s> {
-    part: Part,
+    part: QueryPart,
     schema: &'s Schema,
     words: Vec<Token>,
     at: usize,
@@ -58,7 +62,7 @@ struct Parser<'s> {
 }
 
 impl<'s> Parser<'s> {
-    fn new(part: Part, text: &str, schema: &'s Schema) -> Result<Parser<'s>, QueryError> {
+    fn new(part: QueryPart, text: &str, schema: &'s Schema) -> Result<Parser<'s>, QueryError> {
         Ok(Parser { part, schema, words: words(part, text)?, at: 0, items: 0, depth: 0 })
     }
 

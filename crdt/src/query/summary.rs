@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Part, QueryError, QueryFault};
+use super::error::{QueryError, QueryFault, QueryPart};
 use super::filter::Filter;
 use super::page::Bounds;
 use super::parser::{self, Listed};
@@ -38,12 +38,12 @@ impl Measure {
     /// Every measure.
     pub const ALL: [Measure; 4] = [Measure::Sum, Measure::Avg, Measure::Min, Measure::Max];
 
-    fn part(self) -> Part {
+    fn part(self) -> QueryPart {
         match self {
-            Measure::Sum => Part::Sum,
-            Measure::Avg => Part::Avg,
-            Measure::Min => Part::Min,
-            Measure::Max => Part::Max,
+            Measure::Sum => QueryPart::Sum,
+            Measure::Avg => QueryPart::Avg,
+            Measure::Min => QueryPart::Min,
+            Measure::Max => QueryPart::Max,
         }
     }
 
@@ -69,7 +69,7 @@ impl Measure {
 
 /// The texts of a summary that is asked for: each is fields separated by commas.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Asked<'t> {
+pub struct SummaryText<'t> {
     /// Which records.
     pub filter: Option<&'t str>,
     /// By what they are grouped.
@@ -91,10 +91,10 @@ impl SummaryQuery {
     ///
     /// # Errors
     /// [`QueryError`] says what is wrong, and where.
-    pub fn parse(schema: &Schema, asked: Asked<'_>) -> Result<SummaryQuery, QueryError> {
+    pub fn parse(schema: &Schema, asked: SummaryText<'_>) -> Result<SummaryQuery, QueryError> {
         let filter = asked.filter.map(|text| Filter::parse(text, schema)).transpose()?;
         let by = match asked.by {
-            Some(text) => parser::fields(Part::By, text, schema)?,
+            Some(text) => parser::fields(QueryPart::By, text, schema)?,
             None => Vec::new(),
         };
         let by = by.into_iter().map(|listed| listed.field).collect();
@@ -137,7 +137,7 @@ pub struct Summary {
     /// The groups, by the values of their fields. Without fields there is one.
     pub groups: Vec<Group>,
     /// Records that were looked at.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Fields of the query that no schema declares, and that none of those records has.
     pub unknown_fields: Vec<String>,
     /// Fields of the filter that hold values of another kind than they are compared with.
@@ -163,7 +163,7 @@ pub struct MeasureValue {
     /// the values have. If one of the values is a float, so is what they come to.
     pub value: Value,
     /// Values that were left out, because they are not numbers.
-    pub left_out: u64,
+    pub skipped: u64,
 }
 
 /// Why there is no summary.
@@ -200,15 +200,15 @@ pub fn summary(
     let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0, key: Vec::new() };
     let names: BTreeSet<&str> = query.fields().map(Field::name).collect();
     let mut noted = Noted::of(query.fields(), query.filter.as_ref());
-    let mut looked_at = 0;
+    let mut scanned = 0;
     let mut is_too_many = false;
     if query.by.is_empty() {
         groups.by_key.insert(Vec::new(), groups.empty(Vec::new()));
     }
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
     source.each(tables, space, collection, None, |_, row| {
-        is_too_many = looked_at >= bounds.sorted;
-        looked_at += 1;
+        is_too_many = scanned >= bounds.sorted;
+        scanned += 1;
         if let Some(fields) = row.fields(&names)? {
             noted.see(&fields);
             if query.filter.as_ref().is_none_or(|filter| filter.matches(&fields)) {
@@ -227,7 +227,7 @@ pub fn summary(
     }
     let groups = groups.by_key.into_values().map(GroupSum::end).collect();
     let (unknown_fields, unlike) = noted.end();
-    Ok(Summary { groups, looked_at, unknown_fields, unlike })
+    Ok(Summary { groups, scanned, unknown_fields, unlike })
 }
 
 struct Groups<'q> {
@@ -332,12 +332,12 @@ impl Accumulator {
     fn end(self) -> MeasureValue {
         match self {
             Accumulator::Total { is_average, total } => {
-                let left_out = total.left_out;
-                MeasureValue { value: total.end(is_average), left_out }
+                let skipped = total.skipped;
+                MeasureValue { value: total.end(is_average), skipped }
             }
             Accumulator::Extreme { kept, .. } => {
                 let value = kept.map_or(Value::Null, |(value, _)| value);
-                MeasureValue { value, left_out: 0 }
+                MeasureValue { value, skipped: 0 }
             }
         }
     }

@@ -7,7 +7,7 @@ use bigdecimal::{BigDecimal, RoundingMode};
 
 use crate::record::Mantissa;
 use crate::record::{
-    Kind, Significant, Value, Written, exact_float, is_decimal, nearest_float, shown,
+    Kind, Significant, Value, WrittenNumber, exact_float, is_decimal, nearest_float, shown,
 };
 
 /// Places of an average beyond those of the values.
@@ -30,7 +30,7 @@ pub(super) struct Total {
     /// Floats that are infinite or not a number.
     boundless: Option<f64>,
     /// Values that are no numbers.
-    pub(super) left_out: u64,
+    pub(super) skipped: u64,
 }
 
 impl Total {
@@ -59,7 +59,7 @@ impl Total {
             | Value::Text(_)
             | Value::List(_)
             | Value::Map(_) => {
-                self.left_out += 1;
+                self.skipped += 1;
                 return;
             }
         }
@@ -77,7 +77,7 @@ impl Total {
     fn add_float(&mut self, n: f64) {
         self.has_floats = true;
         let text = shown(n);
-        let Some(written) = Written::read(&text).filter(|_| n.is_finite()) else {
+        let Some(written) = WrittenNumber::read(&text).filter(|_| n.is_finite()) else {
             self.boundless = Some(self.boundless.unwrap_or_default() + n);
             return;
         };

@@ -128,7 +128,7 @@ impl FromStr for Datetime {
     type Err = DatetimeError;
 
     fn from_str(text: &str) -> Result<Self, DatetimeError> {
-        let mut text = Reader { rest: text.as_bytes() };
+        let mut text = DatetimeReader { rest: text.as_bytes() };
         if text.has_another_year() {
             return Err(DatetimeError::Year);
         }
@@ -157,11 +157,11 @@ impl FromStr for Datetime {
 }
 
 /// What is left of a text.
-struct Reader<'t> {
+struct DatetimeReader<'t> {
     rest: &'t [u8],
 }
 
-impl Reader<'_> {
+impl DatetimeReader<'_> {
     /// Whether it begins as a date does, but with a sign or more than four digits as the year.
     fn has_another_year(&self) -> bool {
         let digits = self.rest.strip_prefix(b"-").or(self.rest.strip_prefix(b"+"));

@@ -9,7 +9,7 @@ use super::history::hidden;
 use super::history::{Clock, History, Inconsistent, Presence};
 use super::saved;
 use super::schema::Schema;
-use super::summary::{self, Summary};
+use super::summary::{self, RecordSummary};
 use super::version::Version;
 use super::view::{self, Conflict, View};
 use crate::format::codec::DecodeError;
@@ -219,8 +219,8 @@ impl Document {
     ///
     /// # Errors
     /// As [`Document::check`].
-    pub fn judge(&self, change: &ParsedChange) -> Result<Judged, Verdict> {
-        check::check(&self.history, change).map(|is_known| Judged { is_known })
+    pub fn judge(&self, change: &ParsedChange) -> Result<Validated, Verdict> {
+        check::check(&self.history, change).map(|is_known| Validated { is_known })
     }
 
     fn checked(&self, parsed: ParsedChange) -> Result<CheckedChange, Verdict> {
@@ -260,7 +260,7 @@ impl Document {
 
     /// The record in short; `None` if it has no changes.
     #[must_use]
-    pub fn summary(&self) -> Option<Summary> {
+    pub fn summary(&self) -> Option<RecordSummary> {
         (!self.is_empty()).then(|| summary::summary(&self.history))
     }
 }
@@ -281,11 +281,11 @@ impl Reach {
 
 /// A change was accepted.
 #[derive(Debug)]
-pub struct Judged {
+pub struct Validated {
     is_known: bool,
 }
 
-impl Judged {
+impl Validated {
     /// The change of which this is said, for [`Document::apply`].
     #[must_use]
     pub fn with(self, parsed: ParsedChange) -> CheckedChange {

@@ -25,14 +25,14 @@ mod written;
 
 pub use change::chunk::ChunkFault;
 pub use change::fault::{Fault, OperationFault, Verdict};
-pub use change::genesis::{Genesis, GenesisFault, GenesisKind};
+pub use change::genesis::{GenesisFault, GenesisKind, InitialChange};
 pub use change::leb128::LayoutFault;
 pub use change::operation::{ActorBytes, UnknownOperation};
 pub use change::{CheckedChange, ParsedChange, RecordChange};
 pub use compare::{Field, KEY_STRING_BYTES, Number, Scalar, indexed_fields};
 pub(crate) use compare::{Mantissa, encoded_len};
 pub use datetime::{Datetime, DatetimeError};
-pub use document::{Document, Edited, Judged, Unreadable};
+pub use document::{Document, Edited, Unreadable, Validated};
 pub use edit::{Edit, EditError};
 pub(crate) use event::{AGGREGATE_ID, DATA, METADATA, TYPE, is_event};
 pub use event::{EVENT_NAME_BYTES_MAX, EventFault, event_fields};
@@ -57,13 +57,13 @@ pub use limits::{
 pub use new_record::{Begun, Drafted, NewRecord, begin};
 pub use schema::kind::{Kind, UnknownKind};
 pub use schema::{FieldSpec, Schema, SchemaError, SchemaMismatch, validate_schema_edit};
-pub use summary::Summary;
+pub use summary::RecordSummary;
 pub use value::{Value, fields_into_json, is_plain_decimal};
 pub(crate) use value::{is_decimal, timestamp_from_text};
 pub use version::{BadVersion, Expected, Version};
 pub use view::{Conflict, ConflictValue, Fields, View};
 pub use written::decimal_of;
-pub(crate) use written::{Significant, Whole, Written, exact_float, nearest_float, shown};
+pub(crate) use written::{Significant, Whole, WrittenNumber, exact_float, nearest_float, shown};
 
 #[cfg(test)]
 mod tests;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use super::change::ParsedChange;
 use super::change::check::check_put;
-use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation};
+use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, RecordOperation};
 use super::document::Edited;
 use super::edit::{self, Edit, EditError};
 use super::history::History;
 use super::limits::{DELETED_FIELD, check_field};
 use super::schema::Schema;
-use super::summary::{self, Summary};
+use super::summary::{self, RecordSummary};
 use super::value::Value;
 use super::{Document, saved};
 
@@ -25,7 +25,7 @@ pub struct NewRecord {
     /// What [`Document::save`] gives of the record.
     pub saved: Vec<u8>,
     /// What [`Document::summary`] gives of it.
-    pub summary: Summary,
+    pub summary: RecordSummary,
     /// The number of operations of its change.
     pub operations: usize,
 }
@@ -54,7 +54,7 @@ impl NewRecord {
 }
 
 /// What an operation writes if that is a plain value of a field of the record and sound.
-fn plain_field(operation: &Operation) -> Option<PlainField<'_>> {
+fn plain_field(operation: &RecordOperation) -> Option<PlainField<'_>> {
     let (ObjectId::Root, Key::Field(name), Action::Put(value)) =
         (operation.object, &operation.key, &operation.action)
     else {

@@ -10,7 +10,7 @@ use super::change::leb128::{write_signed, write_unsigned};
 use super::change::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::history::hidden;
 use super::history::live::Live;
-use super::history::{Content, History, Object};
+use super::history::{History, HistoryContent, Object};
 use super::limits::DELETED_FIELD;
 use super::new_record::PlainField;
 use super::value::Value;
@@ -23,7 +23,7 @@ const HASHED_AT_BYTES: usize = 16 * 1024;
 
 /// A record in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
+pub struct RecordSummary {
     /// See [`super::View::deleted`].
     pub deleted: bool,
     /// Whether the view has conflicts.
@@ -38,8 +38,8 @@ pub struct Summary {
 static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CONTEXT));
 
 /// Sums a record up that has this one change, which gives each of these fields its one value.
-pub(super) fn of_first(hash: &[u8; 32], fields: &[PlainField<'_>]) -> Summary {
-    let mut digest = Digest::new();
+pub(super) fn of_first(hash: &[u8; 32], fields: &[PlainField<'_>]) -> RecordSummary {
+    let mut digest = SummaryDigest::new();
     digest.bytes(hash);
     for (name, id, value) in fields {
         digest.field(name);
@@ -47,17 +47,17 @@ pub(super) fn of_first(hash: &[u8; 32], fields: &[PlainField<'_>]) -> Summary {
         digest.register(value);
     }
     digest.tag(b'.');
-    Summary { deleted: false, conflicted: false, hides_edits: false, digest: digest.finish() }
+    RecordSummary { deleted: false, conflicted: false, hides_edits: false, digest: digest.finish() }
 }
 
 /// Sums a record up.
-pub(crate) fn summary(history: &History) -> Summary {
-    let mut walk = Walk { history, conflicted: false, digest: Digest::new() };
+pub(crate) fn summary(history: &History) -> RecordSummary {
+    let mut walk = SummaryWalk { history, conflicted: false, digest: SummaryDigest::new() };
     for head in history.heads() {
         walk.digest.bytes(head);
     }
     walk.map(ObjectId::Root, true);
-    Summary {
+    RecordSummary {
         deleted: is_deleted(history),
         conflicted: walk.conflicted,
         hides_edits: hidden::hides_edits(history),
@@ -65,13 +65,13 @@ pub(crate) fn summary(history: &History) -> Summary {
     }
 }
 
-struct Walk<'a> {
+struct SummaryWalk<'a> {
     history: &'a History,
     conflicted: bool,
-    digest: Digest,
+    digest: SummaryDigest,
 }
 
-impl Walk<'_> {
+impl SummaryWalk<'_> {
     fn map(&mut self, object: ObjectId, is_shown: bool) {
         let history = self.history;
         let Some(Object::Map(fields)) = history.object(object) else { return };
@@ -114,20 +114,20 @@ impl Walk<'_> {
         self.digest.value(id);
         match self.history.value(id).map(|stored| &stored.content) {
             None => {}
-            Some(Content::Register(value)) => self.digest.register(value),
-            Some(Content::Counter(sum)) => {
+            Some(HistoryContent::Register(value)) => self.digest.register(value),
+            Some(HistoryContent::Counter(sum)) => {
                 self.digest.tag(b'c');
                 self.digest.raw(&sum.to_le_bytes());
             }
-            Some(Content::Object(Shape::Map)) => {
+            Some(HistoryContent::Object(Shape::Map)) => {
                 self.digest.tag(b'M');
                 self.map(ObjectId::Made(id), is_shown);
             }
-            Some(Content::Object(Shape::List)) => {
+            Some(HistoryContent::Object(Shape::List)) => {
                 self.digest.tag(b'L');
                 self.list(ObjectId::Made(id), is_shown);
             }
-            Some(Content::Object(Shape::Text)) => {
+            Some(HistoryContent::Object(Shape::Text)) => {
                 self.digest.tag(b'T');
                 self.text(ObjectId::Made(id));
             }
@@ -137,16 +137,16 @@ impl Walk<'_> {
 
 /// BLAKE3 over an encoding in which every part ends where it must, so that different walks are
 /// different bytes. Numbers are short, since each 64 bytes are a step of the hash.
-struct Digest {
+struct SummaryDigest {
     hasher: Hasher,
     buffer: Vec<u8>,
     /// Of the operation that was told last: mostly the next one's too.
     actor: Option<ActorBytes>,
 }
 
-impl Digest {
-    fn new() -> Digest {
-        Digest {
+impl SummaryDigest {
+    fn new() -> SummaryDigest {
+        SummaryDigest {
             hasher: Hasher::new_from_context_key(&KEY),
             buffer: Vec::with_capacity(512),
             actor: None,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::operation::{ObjectId, OpId, Shape};
 use super::history::live::Live;
-use super::history::{Content, History, Object, Stored};
+use super::history::{History, HistoryContent, Object, Stored};
 use super::limits::DELETED_FIELD;
 use super::value::Value;
 
@@ -67,8 +67,12 @@ pub struct ConflictValue {
 
 /// Reads a record.
 pub(crate) fn view(history: &History) -> View {
-    let mut walk =
-        Walk { history, path: Vec::new(), conflicts: Vec::new(), values_room: CONFLICT_VALUES_MAX };
+    let mut walk = ViewWalk {
+        history,
+        path: Vec::new(),
+        conflicts: Vec::new(),
+        values_room: CONFLICT_VALUES_MAX,
+    };
     let mut fields = walk.map(ObjectId::Root, true);
     fields.remove(DELETED_FIELD);
     View {
@@ -83,7 +87,7 @@ pub(crate) fn is_deleted(history: &History) -> bool {
     let live = history.live(ObjectId::Root, DELETED_FIELD);
     live.iter()
         .filter_map(|id| history.value(id))
-        .any(|stored| stored.content == Content::Register(Value::Bool(true)))
+        .any(|stored| stored.content == HistoryContent::Register(Value::Bool(true)))
 }
 
 /// Whether the values of a field or element are not all equal.
@@ -95,8 +99,8 @@ pub(crate) fn is_conflict(history: &History, live: &Live) -> bool {
 
 fn is_equal(history: &History, a: OpId, b: OpId) -> bool {
     let register = |id| match history.value(id).map(|stored| &stored.content) {
-        Some(Content::Register(value)) => Some(value),
-        Some(Content::Counter(_) | Content::Object(_)) | None => None,
+        Some(HistoryContent::Register(value)) => Some(value),
+        Some(HistoryContent::Counter(_) | HistoryContent::Object(_)) | None => None,
     };
     match (register(a), register(b)) {
         (Some(a), Some(b)) => a == b,
@@ -110,16 +114,16 @@ pub(crate) fn value(history: &History, id: OpId) -> Value {
     match history.value(id) {
         None => Value::Null,
         Some(stored) => match &stored.content {
-            Content::Register(value) => value.clone(),
-            Content::Counter(sum) => Value::Counter(clamp(*sum)),
-            Content::Object(Shape::Text) => Value::Text(text(history, ObjectId::Made(id))),
-            Content::Object(Shape::List) => Value::List(
+            HistoryContent::Register(value) => value.clone(),
+            HistoryContent::Counter(sum) => Value::Counter(clamp(*sum)),
+            HistoryContent::Object(Shape::Text) => Value::Text(text(history, ObjectId::Made(id))),
+            HistoryContent::Object(Shape::List) => Value::List(
                 elements(history, ObjectId::Made(id))
                     .filter_map(|(_, live)| live.shown())
                     .map(|id| value(history, id))
                     .collect(),
             ),
-            Content::Object(Shape::Map) => match history.object(ObjectId::Made(id)) {
+            HistoryContent::Object(Shape::Map) => match history.object(ObjectId::Made(id)) {
                 Some(Object::Map(fields)) => Value::Map(
                     fields
                         .iter()
@@ -152,7 +156,7 @@ pub(crate) fn elements(history: &History, object: ObjectId) -> impl Iterator<Ite
 /// The piece of text that an element of a text shows.
 pub(crate) fn piece<'a>(history: &'a History, live: &Live) -> &'a str {
     match live.shown().and_then(|id| history.value(id)) {
-        Some(Stored { content: Content::Register(Value::Str(piece)), .. }) => piece,
+        Some(Stored { content: HistoryContent::Register(Value::Str(piece)), .. }) => piece,
         Some(_) | None => "",
     }
 }
@@ -162,21 +166,21 @@ fn text(history: &History, object: ObjectId) -> String {
 }
 
 /// One step of the path to a value.
-enum Step<'a> {
+enum ViewStep<'a> {
     Field(&'a str),
     Element(usize),
 }
 
 /// One walk over all live values, shown or not.
-struct Walk<'a> {
+struct ViewWalk<'a> {
     history: &'a History,
-    path: Vec<Step<'a>>,
+    path: Vec<ViewStep<'a>>,
     conflicts: Vec<Conflict>,
     /// How many more values of conflicts are listed.
     values_room: usize,
 }
 
-impl Walk<'_> {
+impl ViewWalk<'_> {
     fn map(&mut self, object: ObjectId, is_shown: bool) -> BTreeMap<String, Value> {
         let history = self.history;
         let Some(Object::Map(fields)) = history.object(object) else {
@@ -187,7 +191,7 @@ impl Walk<'_> {
             if live.is_empty() {
                 continue;
             }
-            self.path.push(Step::Field(name));
+            self.path.push(ViewStep::Field(name));
             if let Some(value) = self.place(live, is_shown) {
                 values.insert(name.to_string(), value);
             }
@@ -200,7 +204,7 @@ impl Walk<'_> {
         let history = self.history;
         let mut values = Vec::new();
         for (_, live) in elements(history, object) {
-            self.path.push(Step::Element(values.len()));
+            self.path.push(ViewStep::Element(values.len()));
             values.extend(self.place(live, is_shown));
             self.path.pop();
         }
@@ -213,7 +217,7 @@ impl Walk<'_> {
         for id in live.iter() {
             values.push(self.value(id, is_shown && live.shown() == Some(id)));
         }
-        let is_deletion = matches!(self.path.as_slice(), [Step::Field(DELETED_FIELD)]);
+        let is_deletion = matches!(self.path.as_slice(), [ViewStep::Field(DELETED_FIELD)]);
         let is_conflict = is_shown && !is_deletion && is_conflict(self.history, live);
         if is_conflict && self.values_room > 1 {
             let listed = values.len().min(self.values_room);
@@ -236,13 +240,17 @@ impl Walk<'_> {
         let history = self.history;
         match history.value(id).map(|stored| &stored.content) {
             None => Value::Null,
-            Some(Content::Register(value)) => value.clone(),
-            Some(Content::Counter(sum)) => Value::Counter(clamp(*sum)),
-            Some(Content::Object(Shape::Map)) => Value::Map(self.map(ObjectId::Made(id), is_shown)),
-            Some(Content::Object(Shape::List)) => {
+            Some(HistoryContent::Register(value)) => value.clone(),
+            Some(HistoryContent::Counter(sum)) => Value::Counter(clamp(*sum)),
+            Some(HistoryContent::Object(Shape::Map)) => {
+                Value::Map(self.map(ObjectId::Made(id), is_shown))
+            }
+            Some(HistoryContent::Object(Shape::List)) => {
                 Value::List(self.list(ObjectId::Made(id), is_shown))
             }
-            Some(Content::Object(Shape::Text)) => Value::Text(text(history, ObjectId::Made(id))),
+            Some(HistoryContent::Object(Shape::Text)) => {
+                Value::Text(text(history, ObjectId::Made(id)))
+            }
         }
     }
 
@@ -250,13 +258,13 @@ impl Walk<'_> {
         let mut text = String::new();
         for step in &self.path {
             match step {
-                Step::Field(name) => {
+                ViewStep::Field(name) => {
                     if !text.is_empty() {
                         text.push('.');
                     }
                     text.push_str(name);
                 }
-                Step::Element(index) => text.push_str(&format!("[{index}]")),
+                ViewStep::Element(index) => text.push_str(&format!("[{index}]")),
             }
         }
         text

@@ -18,7 +18,7 @@ const EXPONENT_MAX: i64 = 999_999_999;
 /// A number as JSON writes it: `-?digits(.digits)?`, with a power of ten behind an `e` or not. Unlike in JSON there may
 /// be zeros before the first digit.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Written<'t> {
+pub(crate) struct WrittenNumber<'t> {
     pub(crate) is_negative: bool,
     whole: &'t str,
     fraction: &'t str,
@@ -69,9 +69,9 @@ pub(crate) fn of_text(kind: Kind, text: &str) -> Option<Result<Value, &'static s
     }
 }
 
-impl<'t> Written<'t> {
+impl<'t> WrittenNumber<'t> {
     /// Reads a number; `None`: the text is none.
-    pub(crate) fn read(text: &'t str) -> Option<Written<'t>> {
+    pub(crate) fn read(text: &'t str) -> Option<WrittenNumber<'t>> {
         let (is_negative, unsigned) = match text.strip_prefix('-') {
             Some(unsigned) => (true, unsigned),
             None => (false, text),
@@ -86,7 +86,7 @@ impl<'t> Written<'t> {
             None => (mantissa, ""),
         };
         let is_number = !whole.is_empty() && is_digits(whole) && is_digits(fraction);
-        is_number.then_some(Written { is_negative, whole, fraction, exponent })
+        is_number.then_some(WrittenNumber { is_negative, whole, fraction, exponent })
     }
 
     pub(crate) fn significant(&self) -> Significant {
@@ -154,7 +154,7 @@ impl<'t> Written<'t> {
             return true;
         }
         let text = shown(float);
-        let shortest = Written::read(&text).map(|shortest| shortest.significant());
+        let shortest = WrittenNumber::read(&text).map(|shortest| shortest.significant());
         shortest == Some(self.significant())
     }
 }
@@ -163,7 +163,7 @@ impl<'t> Written<'t> {
 /// than 38 digits.
 #[must_use]
 pub fn decimal_of(number: &str) -> Option<String> {
-    Written::read(number)?.decimal()
+    WrittenNumber::read(number)?.decimal()
 }
 
 /// The float that is nearest to a number. `None`: it is beyond all floats, or no number.
@@ -179,14 +179,14 @@ pub(crate) fn shown(float: f64) -> String {
 /// The float that gives all digits of a number back, but for zeros at its ends. `None`: no float of 64 bits does.
 pub(crate) fn exact_float(number: &str) -> Option<f64> {
     let float = nearest_float(number)?;
-    Written::read(number)?.is_float(float).then_some(float)
+    WrittenNumber::read(number)?.is_float(float).then_some(float)
 }
 
 /// What a number is as a whole number.
 pub(crate) fn whole(number: &str) -> Whole {
     match number.parse() {
         Ok(whole) => Whole::Is(whole),
-        Err(_) => Written::read(number).map_or(Whole::Broken, |written| written.whole()),
+        Err(_) => WrittenNumber::read(number).map_or(Whole::Broken, |written| written.whole()),
     }
 }
 

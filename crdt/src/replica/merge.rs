@@ -8,7 +8,7 @@ use super::batch::arrival::{Arrival, Waiting};
 use super::context::Context;
 use super::realms::spaces::Invitations;
 use super::task::Task;
-use crate::bundle::{Begin, Contents, Header};
+use crate::bundle::{Begin, BundleHeader, Contents};
 use crate::format::codec;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::Header as EntryHeader;
@@ -23,7 +23,7 @@ use crate::store::tables::logs::ForkRow;
 #[derive(Debug)]
 pub enum MergePiece {
     /// See [`crate::bundle::Piece::Header`].
-    Header(Header),
+    Header(BundleHeader),
     /// See [`crate::bundle::Piece::Genesis`].
     Genesis(Genesis),
     /// See [`crate::bundle::Piece::Admission`].
@@ -204,7 +204,7 @@ impl Batch {
     fn may_merge<S: Store>(
         &self,
         cx: Context<'_, S>,
-        header: &Header,
+        header: &BundleHeader,
     ) -> Result<Merged, MergeError> {
         let expected = cx.realms.network().ok_or(MergeError::NoNetwork)?;
         if header.network != expected {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use branchline_connect::jobs::fault::Fault;
-use branchline_connect::source::{Ask, Object, Page, Source};
+use branchline_connect::source::{Ask, Object, Source, SourcePage};
 use branchline_connect::{Kinds, option};
 
 /// The files of one folder: `4711.json` is the object 4711.
@@ -24,8 +24,8 @@ struct Folder(PathBuf);
 
 #[async_trait]
 impl Source for Folder {
-    async fn page(&mut self, _: &Ask) -> Result<Page, Fault> {
-        let mut page = Page::default();
+    async fn page(&mut self, _: &Ask) -> Result<SourcePage, Fault> {
+        let mut page = SourcePage::default();
         // The folder may be on a share that comes back: an error of the system is tried again.
         for entry in std::fs::read_dir(&self.0)? {
             let path = entry?.path();

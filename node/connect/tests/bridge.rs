@@ -5,7 +5,7 @@ mod office;
 
 use std::time::Duration;
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use office::{Office, wait_until};
 use serde_json::json;
 
@@ -34,7 +34,7 @@ async fn rows_become_records_and_records_rows() {
     let office = Office::start("head").await;
     let file = office.sqlite("shop", TABLES).await;
     let bridges = office.bridges(&file, vec![both()]).await;
-    let installed = bridges.ask("shop", Command::Install).await.unwrap().unwrap();
+    let installed = bridges.ask("shop", BridgeCommand::Install).await.unwrap().unwrap();
     assert_eq!(installed["installed"], json!(["stock"]));
 
     // What was there before.
@@ -74,10 +74,10 @@ async fn rows_become_records_and_records_rows() {
     // Nothing bounces, and nothing is left to do.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(office.rows(&file, "SELECT count(*) FROM branchline_outbox").await, ["0"]);
-    let verified = bridges.ask("shop", Command::Verify { table: None, repair: false }).await;
+    let verified = bridges.ask("shop", BridgeCommand::Verify { table: None, repair: false }).await;
     assert_eq!(verified.unwrap().unwrap()["tables"][0]["differing"], json!(0));
 
-    bridges.ask("shop", Command::Remove).await.unwrap().unwrap();
+    bridges.ask("shop", BridgeCommand::Remove).await.unwrap().unwrap();
     let left = "SELECT name FROM sqlite_master WHERE name LIKE 'branchline%'";
     assert_eq!(office.rows(&file, left).await, [""; 0]);
 }
@@ -101,10 +101,10 @@ async fn a_row_that_is_marked_as_deleted_goes_with_its_last_edit_and_is_kept_els
     let applied = "mode = \"apply\"\n key = [\"office\", \"id\"]\n record_id = \"{office}-{id}\"";
     let captured = "mode = \"capture\"\n record_id = \"{site}-{id}\"\n [fields]\n office = { constant = \"{site}\" }";
     let heads = head.bridges(&there, vec![sales(applied)]).await;
-    heads.ask("shop", Command::Install).await.unwrap().unwrap();
+    heads.ask("shop", BridgeCommand::Install).await.unwrap().unwrap();
     let branches = branch.bridges(&here, vec![sales(captured)]).await;
     wait_until("the branch knows the schema", || async {
-        branches.ask("shop", Command::Install).await.unwrap().is_ok()
+        branches.ask("shop", BridgeCommand::Install).await.unwrap().is_ok()
     })
     .await;
     let rows = "SELECT office, id, paid, deleted_at IS NOT NULL FROM sales ORDER BY id";

@@ -72,48 +72,55 @@ use crate::socket::Socket;
 use http::hosts::Hosts;
 
 pub use error::{ApiError, Code, ErrorBody, ErrorDetail, ErrorPlace, text_of};
-pub use exchange::bundle::{BundleRequest, MergeAnswer};
+pub use exchange::bundle::{BundleRequest, MergeResponse};
 pub use exchange::changes::{
-    ChangedAnswer, ChangesAnswer, FeedAnswer, StateAnswer, ToldAnswer, TransactionPart,
+    ChangesResponse, FeedContent, FeedItemResponse, RecordChangeResponse, RecordStateResponse,
+    TransactionPart,
 };
 pub use exchange::event_log::{
-    AlteredAnswer, AlteredEvent, ContentAnswer, EventAnswer, EventRequest, EventsAnswer,
-    StoreRequest, StoredAnswer, VersionAnswer,
+    AlteredEvent, AlteredEventsResponse, EventContentResponse, EventRequest, EventResponse,
+    EventsResponse, EventsVersionResponse, StoreEventsResponse, StoreRequest,
 };
 pub use exchange::log::{
-    CauseAnswer, EntryAnswer, FrontierAnswer, LogAnswer, TipAnswer, WhyAnswer,
+    DivergenceResponse, EntryResponse, FrontierResponse, LogResponse, LogTipResponse, WhyResponse,
 };
-pub use exchange::sync::{HeldAnswer, PeerSyncAnswer, SyncAnswer, SyncRequest};
-pub use exchange::unsent::{UnsentAnswer, UnsentCount, UnsentSite};
+pub use exchange::sync::{PeerSyncResponse, SiteFrontierResponse, SyncRequest, SyncResponse};
+pub use exchange::unsent::{UnsentCount, UnsentResponse, UnsentSite};
 pub use params::accept::AUTOMERGE;
 pub use params::extract::{InSpace, JsonBody, Named, Params, page_records, wait_time};
 pub use params::page::PAGE_BYTES;
-pub use records::collections::{CollectionAnswer, CollectionsAnswer, CountAnswer, DigestAnswer};
-pub use records::conflicts::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
-pub use records::documents::DocumentsAnswer;
+pub use records::collections::{
+    CollectionResponse, CollectionsResponse, CountResponse, DigestResponse,
+};
+pub use records::conflicts::{ConflictResponse, ConflictValueResponse, ConflictsResponse};
+pub use records::documents::DocumentsResponse;
 pub use records::history::{
-    ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, HolderAnswer, NotShownAnswer,
-    RecordReceiptsAnswer,
+    DiffResponse, FieldDiffResponse, HistoryChangeResponse, HistoryResponse, HolderResponse,
+    OtherValueResponse, RecordReceiptsResponse,
 };
-pub use records::import::{IMPORT_LINES_MAX, ImportAnswer, ImportLine, RejectedLine};
-pub use records::merge_document::DocumentAnswer;
-pub use records::query::{GroupAnswer, ListAnswer, ListedRecord, SummaryAnswer, UnlikeAnswer};
-pub use records::record::RecordAnswer;
-pub use records::schema_check::{KindsAnswer, MisfitAnswer, MisfitFieldAnswer, SchemaCheckAnswer};
-pub use records::schemas::SchemasAnswer;
-pub use records::settle::{LeftAnswer, SettleAnswer, SettleRequest, SettledAnswer};
+pub use records::import::{IMPORT_LINES_MAX, ImportLine, ImportResponse, RejectedLine};
+pub use records::merge_document::DocumentResponse;
+pub use records::query::{
+    GroupResponse, KindMismatchResponse, ListResponse, ListedRecord, SummaryResponse,
+};
+pub use records::record::RecordResponse;
+pub use records::schema_check::{
+    KindsResponse, MisfitFieldResponse, MisfitResponse, SchemaCheckResponse,
+};
+pub use records::schemas::SchemasResponse;
+pub use records::settle::{SettleRequest, SettleResponse, SettledResponse, UnsettledResponse};
 pub use records::transactions::{
-    EditRequest, EntryName, Operation, RecordVersion, TransactionAnswer, TransactionRequest,
+    EditRequest, EntryName, Operation, RecordVersion, TransactionRequest, TransactionResponse,
 };
-pub use sites::decisions::{DecidedAnswer, MemberChange};
-pub use sites::maintenance::{RebuildAnswer, VerifyAnswer};
-pub use sites::membership::{InviteAnswer, InviteRequest, JoinAnswer, JoinRequest};
-pub use sites::membership_history::{MemberStep, MembersHistoryAnswer};
-pub use sites::spaces::{GrantRequest, SpaceAnswer, SpaceRequest, SpacesAnswer};
-pub use sites::standing::{CopiesAnswer, StandingAnswer};
+pub use sites::decisions::{DecisionResponse, MemberChange};
+pub use sites::maintenance::{RebuildResponse, VerifyResponse};
+pub use sites::membership::{InviteRequest, InviteResponse, JoinRequest, JoinResponse};
+pub use sites::membership_history::{MemberStep, MembersHistoryResponse};
+pub use sites::spaces::{GrantRequest, SpaceRequest, SpaceResponse, SpacesResponse};
+pub use sites::standing::{CopiesResponse, StandingResponse};
 pub use sites::status::{
-    FormerAnswer, IndexAnswer, MemberAnswer, MembersAnswer, PeerAnswer, PeersAnswer, RevokedAnswer,
-    SiteAnswer, StatusAnswer,
+    FormerMemberResponse, IndexResponse, MemberResponse, MembersResponse, PeerResponse,
+    PeersResponse, RevokedMemberResponse, SiteResponse, StatusResponse,
 };
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.

@@ -11,21 +11,21 @@ use super::{BODY_BYTES_MAX, Code, router};
 use crate::init;
 use crate::{Config, Node};
 
-struct Site {
+struct TestSite {
     node: Node,
     router: Router,
     _folder: TempDir,
 }
 
-async fn site(found: bool) -> Site {
+async fn site(found: bool) -> TestSite {
     let folder = tempfile::tempdir().unwrap();
     init(folder.path(), "office", found).unwrap();
     let node = Node::open(Config::new(folder.path())).await.unwrap();
     let router = router(node.handle());
-    Site { node, router, _folder: folder }
+    TestSite { node, router, _folder: folder }
 }
 
-impl Site {
+impl TestSite {
     async fn send(
         &self,
         method: Method,
@@ -183,7 +183,7 @@ async fn lists_are_filtered_ordered_and_summed_up() {
     };
     let (_, first) = site.get(list).await;
     assert_eq!(ids(&first), ["rice", "oil"]);
-    assert_eq!((&first["looked_at"], &first["ended_early"]), (&json!(4), &json!(false)));
+    assert_eq!((&first["scanned"], &first["truncated"]), (&json!(4), &json!(false)));
     let next = first["next"].as_str().unwrap();
     let (_, second) = site.get(&format!("{list}&after={next}")).await;
     assert_eq!((ids(&second), &second["next"]), (vec!["tea".to_owned()], &Value::Null));
@@ -199,8 +199,8 @@ async fn lists_are_filtered_ordered_and_summed_up() {
     assert_eq!(
         found["groups"],
         json!([
-            {"by": {"shelf": 1}, "count": 2, "sum": {"price": "14.40", "stock": 7}, "max": {"name": "Tea"}, "left_out": {}},
-            {"by": {"shelf": 2}, "count": 2, "sum": {"price": "9.80", "stock": 5}, "max": {"name": "Salt"}, "left_out": {}},
+            {"by": {"shelf": 1}, "count": 2, "sum": {"price": "14.40", "stock": 7}, "max": {"name": "Tea"}, "skipped": {}},
+            {"by": {"shelf": 2}, "count": 2, "sum": {"price": "9.80", "stock": 5}, "max": {"name": "Salt"}, "skipped": {}},
         ])
     );
     site.node.shutdown().await;

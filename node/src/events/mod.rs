@@ -38,7 +38,7 @@ use crate::records::{
 use crate::storage::Reader;
 
 pub use branchline_crdt::events::{
-    AGGREGATE_EVENTS_MAX, Altered, Content, Event, NoOrder, NotLoaded, Version,
+    AGGREGATE_EVENTS_MAX, Altered, Event, EventContent, EventsVersion, NoOrder, NotLoaded,
 };
 pub use branchline_crdt::log::entry::EntryId;
 pub use branchline_crdt::record::{EVENT_NAME_BYTES_MAX, EventFault};
@@ -92,7 +92,7 @@ pub struct EventsPage {
     /// The events, in the order in which this site took them in.
     pub events: Vec<Event>,
     /// The place behind them, and behind what was not for this page: what the next page begins behind.
-    pub version: Version,
+    pub version: EventsVersion,
     /// Whether there are more already.
     pub has_more: bool,
 }
@@ -206,7 +206,7 @@ impl Events {
     /// [`NotRead`]; a version of another site is refused, as is one that this site's journal does not hold any more.
     pub async fn load_since(
         &self,
-        since: Option<Version>,
+        since: Option<EventsVersion>,
         limit: usize,
     ) -> Result<EventsPage, NotRead> {
         let mut subscription = self.subscribe(since).await?;
@@ -221,7 +221,7 @@ impl Events {
     pub async fn load_aggregate(
         &self,
         aggregate_id: &str,
-        since: Option<Version>,
+        since: Option<EventsVersion>,
         limit: usize,
     ) -> Result<EventsPage, NotRead> {
         let aggregate_id = aggregate_id.to_owned();
@@ -229,13 +229,13 @@ impl Events {
         self.read(move |reader, of, collection| {
             // Taken first, so that what comes meanwhile is behind it.
             let now = Cursor::now(of.0, reader)?;
-            let since = since.as_ref().map(Version::cursor);
+            let since = since.as_ref().map(EventsVersion::cursor);
             let found = events::of_aggregate(reader, of, collection, &aggregate_id, since, bounds)?;
             let last = found.events.last().map(|event| event.version.clone());
             let version = match (found.has_more, last) {
                 (true, Some(last)) => last,
                 (_, last) => {
-                    let now = Version::from(now);
+                    let now = EventsVersion::from(now);
                     // What came meanwhile may be among the events.
                     last.filter(|last| last.compare(&now) == Ok(std::cmp::Ordering::Greater))
                         .unwrap_or(now)
@@ -250,7 +250,7 @@ impl Events {
     ///
     /// # Errors
     /// [`NotRead`].
-    pub async fn latest_version(&self) -> Result<Version, NotRead> {
+    pub async fn latest_version(&self) -> Result<EventsVersion, NotRead> {
         self.read(|reader, of, collection| {
             events::demand_events(reader, of.1, collection)?;
             Ok(Cursor::now(of.0, reader)?.into())
@@ -262,7 +262,7 @@ impl Events {
     ///
     /// # Errors
     /// [`NotRead`].
-    pub async fn subscribe(&self, since: Option<Version>) -> Result<Subscription, NotRead> {
+    pub async fn subscribe(&self, since: Option<EventsVersion>) -> Result<Subscription, NotRead> {
         self.demand().await?;
         let since = since.map_or(Since::Start, |since| Since::Cursor(since.into()));
         let consumer = self.handle.follow(since, Some(self.collection.clone())).await?;

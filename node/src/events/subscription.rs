@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use branchline_crdt::events::{Event, Version};
+use branchline_crdt::events::{Event, EventsVersion};
 use tokio::time::Instant;
 
 use super::{EventsPage, NotRead, PAGE_BYTES, PAGE_EVENTS_MAX};
@@ -75,7 +75,7 @@ impl Subscription {
         }
         let version = match (self.read.is_empty(), events.last()) {
             (false, Some(last)) => last.version.clone(),
-            (_, _) => Version::from(self.consumer.cursor().clone()),
+            (_, _) => EventsVersion::from(self.consumer.cursor().clone()),
         };
         Ok(EventsPage { events, version, has_more })
     }

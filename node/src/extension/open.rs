@@ -29,7 +29,7 @@ pub(super) const TAKEN: [&str; 6] = ["format", "journal", "lock", "spare", "tabl
 /// The extensions of one node.
 pub(crate) struct Extensions {
     pub(super) registered: Vec<Arc<dyn Extension>>,
-    parts: OnceLock<Vec<Opened>>,
+    parts: OnceLock<Vec<OpenedExtensions>>,
     /// The configuration that is in use; `None` until the node runs.
     pub(super) in_use: Mutex<Option<Config>>,
     /// How the log filter is changed; `None`: only by a restart.
@@ -39,7 +39,7 @@ pub(crate) struct Extensions {
 }
 
 /// A part, and the extension that it is of.
-pub(super) struct Opened {
+pub(super) struct OpenedExtensions {
     pub(super) name: &'static str,
     pub(super) part: Arc<dyn Part>,
 }
@@ -94,13 +94,13 @@ impl Extensions {
 
     /// Makes the parts for a site.
     pub(crate) async fn open(&self, handle: &Handle, config: &Config) -> Result<(), StartError> {
-        let mut parts: Vec<Opened> = Vec::new();
+        let mut parts: Vec<OpenedExtensions> = Vec::new();
         for extension in &self.registered {
             let name = extension.name();
             let folder = config.data.join(name);
             let context = Context { handle: handle.clone(), folder, config: config.clone() };
             match extension.open(context).await {
-                Ok(part) => parts.push(Opened { name, part }),
+                Ok(part) => parts.push(OpenedExtensions { name, part }),
                 Err(source) => {
                     stop(&parts).await;
                     return Err(StartError::Extension { name, source });
@@ -121,7 +121,7 @@ impl Extensions {
     pub(crate) async fn start(&self, config: Config) -> Result<(), StartError> {
         // A reload waits until all have begun.
         let mut in_use = self.in_use.lock().await;
-        for Opened { name, part } in self.parts() {
+        for OpenedExtensions { name, part } in self.parts() {
             part.start().await.map_err(|source| StartError::Extension { name, source })?;
         }
         *in_use = Some(config);
@@ -150,7 +150,7 @@ impl Extensions {
     /// What a person should know, the worst first.
     async fn findings(&self) -> Vec<Finding> {
         let mut all = Vec::new();
-        for Opened { name, part } in self.parts() {
+        for OpenedExtensions { name, part } in self.parts() {
             match timeout(FINDINGS_TIMEOUT, part.findings()).await {
                 Ok(found) => all.extend(found.into_iter().take(FINDINGS_MAX)),
                 Err(_) => {
@@ -163,18 +163,18 @@ impl Extensions {
         all
     }
 
-    pub(super) fn parts(&self) -> &[Opened] {
+    pub(super) fn parts(&self) -> &[OpenedExtensions] {
         self.parts.get().map_or(&[], Vec::as_slice)
     }
 }
 
 /// A path that somebody else handles already, and whose it is too.
-fn clash(parts: &[Opened]) -> Option<(&'static str, String)> {
+fn clash(parts: &[OpenedExtensions]) -> Option<(&'static str, String)> {
     if parts.is_empty() {
         return None;
     }
     let mut known = api::own_paths();
-    for Opened { name, part } in parts {
+    for OpenedExtensions { name, part } in parts {
         for path in part.routes().paths() {
             if !known.insert(path.clone()) {
                 return Some((name, path));
@@ -184,8 +184,8 @@ fn clash(parts: &[Opened]) -> Option<(&'static str, String)> {
     None
 }
 
-async fn stop(parts: &[Opened]) {
-    for Opened { name, part } in parts.iter().rev() {
+async fn stop(parts: &[OpenedExtensions]) {
+    for OpenedExtensions { name, part } in parts.iter().rev() {
         if timeout(STOP_TIMEOUT, part.stop()).await.is_err() {
             warn!(extension = name, "has not stopped in time");
         }

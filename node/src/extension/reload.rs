@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-use super::open::{Extensions, Opened};
+use super::open::{Extensions, OpenedExtensions};
 use super::{ExtensionError, names};
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::{Handle, Stopped};
@@ -21,7 +21,7 @@ const LOG: &str = "log";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// Settings and sections that have changed and are in use now.
-    pub taken_up: Vec<String>,
+    pub applied: Vec<String>,
     /// Settings that have changed and are taken up when the node starts the next time.
     pub needs_restart: Vec<String>,
 }
@@ -66,8 +66,8 @@ impl Handle {
             Err(error) => Err(Stopped { reason: Some(error.to_string()) }.into()),
         };
         match &reloaded {
-            Ok(Reloaded { taken_up, needs_restart }) => {
-                info!(?taken_up, ?needs_restart, "the configuration was read again");
+            Ok(Reloaded { applied, needs_restart }) => {
+                info!(?applied, ?needs_restart, "the configuration was read again");
             }
             Err(error) => warn!(%error, "the configuration was not taken up, the one before stays"),
         }
@@ -83,7 +83,7 @@ impl Extensions {
         new.check()?;
         self.check(&new)?;
         let mut reloaded = self.compare(old, &new);
-        let changes_log = reloaded.taken_up.iter().any(|key| key == LOG);
+        let changes_log = reloaded.applied.iter().any(|key| key == LOG);
         if changes_log {
             self.set_log(&new)?;
         }
@@ -93,7 +93,7 @@ impl Extensions {
             }
             return Err(error);
         }
-        reloaded.taken_up.sort();
+        reloaded.applied.sort();
         // What needs a restart is not in use.
         let settings = old.settings.clone();
         let log = if changes_log { new.settings.log } else { settings.log.clone() };
@@ -106,13 +106,13 @@ impl Extensions {
     fn compare(&self, old: &Config, new: &Config) -> Reloaded {
         let (before, after) = (old.settings.table(), new.settings.table());
         let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
-        let (taken_up, needs_restart): (Vec<_>, Vec<_>) = changed
+        let (applied, needs_restart): (Vec<_>, Vec<_>) = changed
             .map(|(key, _)| key.clone())
             .partition(|key| key == LOG && self.set_log.is_some());
-        let mut reloaded = Reloaded { taken_up, needs_restart };
+        let mut reloaded = Reloaded { applied, needs_restart };
         let section = |name: &&&str| old.sections.section(name) != new.sections.section(name);
         let sections = names(&self.registered);
-        reloaded.taken_up.extend(sections.iter().filter(section).map(|name| (*name).to_owned()));
+        reloaded.applied.extend(sections.iter().filter(section).map(|name| (*name).to_owned()));
         reloaded
     }
 
@@ -125,9 +125,9 @@ impl Extensions {
     /// Hands a configuration to the parts; if one refuses it, the others get the old one again.
     async fn reload_parts(&self, old: &Config, new: &Config) -> Result<(), ReloadError> {
         let parts = self.parts();
-        for (index, Opened { name, part }) in parts.iter().enumerate() {
+        for (index, OpenedExtensions { name, part }) in parts.iter().enumerate() {
             let Err(source) = part.reload(new).await else { continue };
-            for Opened { name, part } in &parts[..index] {
+            for OpenedExtensions { name, part } in &parts[..index] {
                 if let Err(error) = part.reload(old).await {
                     warn!(extension = name, %error, "the configuration before was not taken up again");
                 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::open::{Extensions, Opened, TAKEN};
+use super::open::{Extensions, OpenedExtensions, TAKEN};
 use super::{ExtensionError, RESTORED_FILE};
 use crate::storage::disk::create_dir_private;
 use crate::whole_file::{self, Readers, WholeFile};
@@ -44,7 +44,7 @@ impl Extensions {
     pub(crate) async fn snapshot(&self, data: &Path) -> Result<Snapshot, BackupRefused> {
         let turn = self.backups.clone().lock_owned().await;
         let mut snapshot = Snapshot { files: Vec::new(), folders: Vec::new(), _turn: turn };
-        for Opened { name, part } in self.parts() {
+        for OpenedExtensions { name, part } in self.parts() {
             let folder = data.join(name).join(COPIES);
             let refused = |source| BackupRefused::Extension { name, source };
             remove(&folder).map_err(|error| refused(error.into()))?;

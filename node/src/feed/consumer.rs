@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use branchline_crdt::feed::{Cursor, FeedId, Page, Reader as FeedReader};
+use branchline_crdt::feed::{Cursor, FeedId, FeedRead, FeedReader};
 use branchline_crdt::ids::SpaceId;
 use branchline_crdt::store::ReadJournal;
 use tokio::time::{Instant, timeout_at};
@@ -131,7 +131,7 @@ impl Consumer {
     /// What comes next for a consumer that is owed something: it may lie before its place, and is told to it alone.
     async fn own_page(&self, bounds: PageBounds) -> Result<FeedPage, FeedError> {
         let _permit = self.feed.shared.at_work.acquire().await;
-        let Page { told, cursor, is_end, went_back: _ } = self.read(bounds).await?;
+        let FeedRead { told, cursor, is_end, went_back: _ } = self.read(bounds).await?;
         Ok(FeedPage { items: told.into_iter().map(FeedItem::new).collect(), cursor, is_end })
     }
 
@@ -150,7 +150,7 @@ impl Consumer {
     }
 
     /// Reads what comes next from the journal.
-    async fn read(&self, bounds: PageBounds) -> Result<Page, FeedError> {
+    async fn read(&self, bounds: PageBounds) -> Result<FeedRead, FeedError> {
         let rested = self.feed.resting().pop(&(self.cursor.to_string(), self.collection.clone()));
         let (space, cursor) = (self.space, self.cursor.clone());
         let collection = self.collection.clone();

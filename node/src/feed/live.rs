@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use branchline_crdt::feed::{Cursor, FeedId, NotOpened, PageBounds, Reader as FeedReader};
+use branchline_crdt::feed::{Cursor, FeedId, FeedReader, NotOpened, PageBounds};
 use branchline_crdt::ids::SpaceId;
 use branchline_crdt::store::{ReadJournal, StoreError};
 use tokio::time::Instant;

@@ -16,7 +16,7 @@ use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use branchline_crdt::feed::{
-    BadCursor, Cursor, FeedId, Item, NotOpened, Place, Reader as FeedReader, Told,
+    BadCursor, Cursor, FeedEvent, FeedId, FeedPosition, FeedReader, Item, NotOpened,
 };
 use branchline_crdt::ids::{SiteId, SpaceId};
 use branchline_crdt::store::StoreError;
@@ -43,10 +43,10 @@ const READERS_RESTING: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 /// The feed of one site. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Feed {
-    shared: Arc<Shared>,
+    shared: Arc<FeedShared>,
 }
 
-struct Shared {
+struct FeedShared {
     storage: Reader,
     site: SiteId,
     live: Mutex<Option<Live>>,
@@ -107,18 +107,18 @@ pub struct FeedPage {
 #[derive(Debug)]
 pub struct FeedItem {
     /// What is told, and the cursor behind it.
-    pub told: Told,
+    pub told: FeedEvent,
     text: OnceLock<String>,
     cursor_text: OnceLock<String>,
 }
 
 impl FeedItem {
-    fn new(told: Told) -> Arc<Self> {
+    fn new(told: FeedEvent) -> Arc<Self> {
         Arc::new(Self { told, text: OnceLock::new(), cursor_text: OnceLock::new() })
     }
 
     /// The item as text, made once for all who want it.
-    pub(crate) fn text(&self, render: impl FnOnce(&Told) -> String) -> &str {
+    pub(crate) fn text(&self, render: impl FnOnce(&FeedEvent) -> String) -> &str {
         self.text.get_or_init(|| render(&self.told))
     }
 
@@ -171,7 +171,7 @@ impl From<Stopped> for FeedError {
 
 impl Feed {
     pub(crate) fn new(storage: Reader, site: SiteId) -> Self {
-        let shared = Shared {
+        let shared = FeedShared {
             storage,
             site,
             live: Mutex::new(None),
@@ -191,7 +191,7 @@ impl Feed {
     /// What is known of the consumers there are now.
     pub(crate) fn measure(&self) -> FeedMeasured {
         let (consumers, slowest) = self.shared.seats.look();
-        let behind = |place: Option<Place>| {
+        let behind = |place: Option<FeedPosition>| {
             self.shared.storage.bytes_behind(place.map(|place| place.position))
         };
         FeedMeasured { consumers, lag_bytes: slowest.map_or(Some(0), |place| behind(place).ok()) }

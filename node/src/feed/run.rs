@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use branchline_crdt::feed::{Cursor, Page, PageBounds, Place};
+use branchline_crdt::feed::{Cursor, FeedPosition, FeedRead, PageBounds};
 
 use super::{FeedItem, FeedPage};
 
 /// A stretch of the feed without gaps.
 pub(super) struct Run {
     /// It holds all that follows this place.
-    base: Option<Place>,
+    base: Option<FeedPosition>,
     /// With the bytes of their values.
     items: VecDeque<(Arc<FeedItem>, usize)>,
     bytes: usize,
@@ -25,7 +25,7 @@ impl Run {
     }
 
     /// Appends what follows its end.
-    pub(super) fn push(&mut self, page: Page) {
+    pub(super) fn push(&mut self, page: FeedRead) {
         for told in page.told {
             let bytes = told.json_bytes();
             self.bytes += bytes;
@@ -54,7 +54,7 @@ impl Run {
     }
 
     /// Whether all that follows a place up to the end is in it.
-    pub(super) fn follows(&self, place: Option<Place>) -> bool {
+    pub(super) fn follows(&self, place: Option<FeedPosition>) -> bool {
         self.base <= place
     }
 

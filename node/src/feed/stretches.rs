@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use branchline_crdt::feed::{PageBounds, Place};
+use branchline_crdt::feed::{FeedPosition, PageBounds};
 use branchline_crdt::ids::SpaceId;
 
 use super::run::Run;
@@ -31,7 +31,7 @@ pub(super) struct Stretches {
 
 impl Stretches {
     /// One that holds what follows a place, if it is more than nothing.
-    pub(super) fn find(&mut self, of: &Of, place: Option<Place>) -> Option<Arc<Run>> {
+    pub(super) fn find(&mut self, of: &Of, place: Option<FeedPosition>) -> Option<Arc<Run>> {
         let holds = |(kept, run): &(Of, Arc<Run>)| {
             kept == of && run.follows(place) && run.end().place() > place
         };

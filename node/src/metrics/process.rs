@@ -4,14 +4,14 @@ use std::fs;
 
 /// What the process takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Process {
+pub(super) struct ProcessMeasured {
     pub(super) resident_memory_bytes: Option<u64>,
     pub(super) open_fds: Option<u64>,
     pub(super) max_fds: Option<u64>,
     pub(super) cpu_seconds: Option<f64>,
 }
 
-impl Process {
+impl ProcessMeasured {
     /// What it takes now.
     pub(super) fn now() -> Self {
         let text = |file| fs::read_to_string(format!("/proc/self/{file}")).ok();
@@ -65,7 +65,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn this_process_is_measured() {
-        let Process { resident_memory_bytes, open_fds, max_fds, cpu_seconds } = Process::now();
+        let ProcessMeasured { resident_memory_bytes, open_fds, max_fds, cpu_seconds } =
+            ProcessMeasured::now();
         assert!(resident_memory_bytes.unwrap() > 1024 * 1024);
         assert!(open_fds.unwrap() >= 3 && max_fds.unwrap() >= open_fds.unwrap());
         assert!(cpu_seconds.unwrap() >= 0.0);

@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::task::spawn_blocking;
 
 use super::PREFIX;
-use super::process::Process;
+use super::process::ProcessMeasured;
 use crate::driver::{Measured, Message, Seen};
 use crate::feed::FeedMeasured;
 use crate::handle::{Content, Handle, Stopped, content};
@@ -26,17 +26,17 @@ use crate::peers::others::Standing;
 use crate::storage::{Reader, Sizes, disk};
 
 /// What one scrape asked for, besides what is recorded.
-struct Asked {
+struct Scraped {
     measured: Measured,
     peers: Vec<PeerInfo>,
-    stored: Stored,
+    stored: StorageMeasured,
     feed: FeedMeasured,
-    process: Process,
+    process: ProcessMeasured,
     queued: usize,
 }
 
 /// What the storage tells. `None`: it cannot now, for example while the tables are made anew.
-struct Stored {
+struct StorageMeasured {
     sizes: Option<Sizes>,
     disk_free_bytes: Option<u64>,
     damaged_frames: usize,
@@ -47,13 +47,13 @@ struct Stored {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Peer {
+struct PeerLabels {
     site: String,
     name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
+struct StateLabels {
     state: String,
 }
 
@@ -64,7 +64,7 @@ impl Handle {
         let (reader, network, feed) = (self.reader.clone(), self.network_id(), self.feed.clone());
         let ask = move || {
             let space = network.map(|network| network.main_space());
-            let stored = Stored {
+            let stored = StorageMeasured {
                 sizes: reader.sizes().ok(),
                 disk_free_bytes: disk::free_bytes(reader.path()).ok(),
                 damaged_frames: reader.damaged().len(),
@@ -74,14 +74,14 @@ impl Handle {
                 unreadable: space
                     .and_then(|space| count(&reader, &records::unreadable_of_space(space)).ok()),
             };
-            (stored, feed.measure(), Process::now())
+            (stored, feed.measure(), ProcessMeasured::now())
         };
         let asked = spawn_blocking(ask).await;
         let (stored, feed, process) =
             asked.map_err(|error| Stopped { reason: Some(error.to_string()) })?;
         let queued = self.messages.max_capacity() - self.messages.capacity();
         let peers = self.peers().await?;
-        let asked = Asked { measured, peers, stored, feed, process, queued };
+        let asked = Scraped { measured, peers, stored, feed, process, queued };
         let mut added = Registry::with_prefix(PREFIX);
         if let Some(extensions) = self.extensions.upgrade() {
             extensions.metrics(&mut added);
@@ -107,7 +107,7 @@ fn count(reader: &Reader, prefix: &[u8]) -> Result<usize, StoreError> {
     Ok(count)
 }
 
-impl Asked {
+impl Scraped {
     fn of_site(&self) -> Registry {
         let mut registry = Registry::with_prefix(PREFIX);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -153,10 +153,10 @@ impl Asked {
             Standing::Refused(_) => ("refused", 0),
             Standing::Revoked { .. } => ("revoked", 0),
         };
-        let family: Family<State, Gauge<f64, AtomicU64>> = Family::default();
+        let family: Family<StateLabels, Gauge<f64, AtomicU64>> = Family::default();
         for known in ["member", "no_network", "not_admitted", "refused", "revoked"] {
             let value = f64::from(u8::from(known == state));
-            family.get_or_create(&State { state: known.to_owned() }).set(value);
+            family.get_or_create(&StateLabels { state: known.to_owned() }).set(value);
         }
         registry.register("standing", "How this site stands in its network", family);
         let help = "Vain attempts to reach a member with the ticket";
@@ -212,7 +212,7 @@ impl Asked {
             ("peer_dial_failures", "Failed dials since the last link", None, &failures),
         ];
         for (name, help, unit, value) in of_site {
-            let family: Family<Peer, Gauge<f64, AtomicU64>> = Family::default();
+            let family: Family<PeerLabels, Gauge<f64, AtomicU64>> = Family::default();
             for site in others() {
                 if let Some(value) = value(site) {
                     family.get_or_create(&peer(site)).set(value);
@@ -220,7 +220,8 @@ impl Asked {
             }
             register(registry, name, help, unit, family);
         }
-        let (pulled, pushed): (Family<Peer, Counter>, Family<Peer, Counter>) = Default::default();
+        let (pulled, pushed): (Family<PeerLabels, Counter>, Family<PeerLabels, Counter>) =
+            Default::default();
         for site in others() {
             let passed = passed.get(&site.site).copied().unwrap_or_default();
             pulled.get_or_create(&peer(site)).inc_by(passed.pulled);
@@ -233,7 +234,8 @@ impl Asked {
     /// Under the names that all programs have for these.
     fn of_process(&self) -> Registry {
         let mut registry = Registry::with_prefix("process");
-        let Process { resident_memory_bytes, open_fds, max_fds, cpu_seconds } = self.process;
+        let ProcessMeasured { resident_memory_bytes, open_fds, max_fds, cpu_seconds } =
+            self.process;
         bytes(&mut registry, "resident_memory", "Memory in use", resident_memory_bytes);
         gauge(&mut registry, "open_fds", "Open file descriptors", open_fds);
         gauge(&mut registry, "max_fds", "Most open file descriptors", max_fds);
@@ -250,8 +252,8 @@ type OfSite<'a> = &'a dyn Fn(&SiteStatus) -> Option<f64>;
 
 const SECONDS: Option<Unit> = Some(Unit::Seconds);
 
-fn peer(site: &SiteStatus) -> Peer {
-    Peer { site: site.site.to_string(), name: site.name.clone() }
+fn peer(site: &SiteStatus) -> PeerLabels {
+    PeerLabels { site: site.site.to_string(), name: site.name.clone() }
 }
 
 fn register(

@@ -16,7 +16,7 @@ use super::swarm::{MemberProtocolsEvent, ProtocolsEvent, process_of};
 use super::task::{Connection, Task, dial_error, unix_seconds};
 
 type Messages = request_response::Event<Vec<u8>, Vec<u8>>;
-type Message = request_response::Message<Vec<u8>, Vec<u8>>;
+type NetworkMessage = request_response::Message<Vec<u8>, Vec<u8>>;
 
 /// Two sites that dial each other at the same time have both connections, one each way, within this.
 const SIMULTANEOUS: Duration = Duration::from_secs(2);
@@ -309,12 +309,12 @@ impl Task {
     fn on_sync(&mut self, event: Messages) {
         match event {
             Messages::Message { peer, message, .. } => match message {
-                Message::Request { request, channel, .. } => self.emit(Event::Request {
+                NetworkMessage::Request { request, channel, .. } => self.emit(Event::Request {
                     from: peer,
                     token: ResponseToken { from: peer, channel },
                     body: request,
                 }),
-                Message::Response { request_id, response } => {
+                NetworkMessage::Response { request_id, response } => {
                     if let Some((from, id)) = self.requests.remove(&request_id) {
                         let body = response;
                         self.emit(Event::Response { from, id, body });
@@ -342,7 +342,7 @@ impl Task {
         let now = Instant::now();
         match event {
             Messages::Message { peer, connection_id, message } => match message {
-                Message::Request { request, channel, .. } => {
+                NetworkMessage::Request { request, channel, .. } => {
                     self.swarm.behaviour_mut().members.introducing(&peer);
                     self.emit(Event::Introduction {
                         from: peer,
@@ -350,7 +350,7 @@ impl Task {
                         body: request,
                     });
                 }
-                Message::Response { request_id, response } => {
+                NetworkMessage::Response { request_id, response } => {
                     if self.swarm.behaviour().members.is_stranger_connection(connection_id) {
                         self.swarm.close_connection(connection_id);
                     }

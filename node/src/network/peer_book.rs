@@ -26,25 +26,25 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Addresses of peers.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct PeerBook {
-    peers: BTreeMap<PeerId, Vec<Known>>,
+    peers: BTreeMap<PeerId, Vec<KnownAddress>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Known {
+struct KnownAddress {
     address: Multiaddr,
     last_success: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct File {
+struct AddressBookFile {
     version: u32,
-    peers: Vec<Entry>,
+    peers: Vec<AddressBookEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct AddressBookEntry {
     peer: String,
-    addresses: Vec<Known>,
+    addresses: Vec<KnownAddress>,
 }
 
 impl PeerBook {
@@ -57,7 +57,7 @@ impl PeerBook {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
-        let problem = match serde_json::from_slice::<File>(&bytes) {
+        let problem = match serde_json::from_slice::<AddressBookFile>(&bytes) {
             Ok(file) if file.version == VERSION => return Ok(Self::from_file(file)),
             Ok(file) => format!("version {} instead of {VERSION}", file.version),
             Err(error) => error.to_string(),
@@ -69,7 +69,7 @@ impl PeerBook {
         Ok(Self::default())
     }
 
-    fn from_file(file: File) -> Self {
+    fn from_file(file: AddressBookFile) -> Self {
         let mut book = Self::default();
         for entry in file.peers.into_iter().take(PEERS_MAX) {
             let Ok(peer) = entry.peer.parse::<PeerId>() else {
@@ -100,7 +100,7 @@ impl PeerBook {
         let known = self.peers.entry(peer).or_default();
         // Kept best first, so the worst goes.
         known.truncate(ADDRESSES_PER_PEER_MAX - 1);
-        known.insert(0, Known { address, last_success: None });
+        known.insert(0, KnownAddress { address, last_success: None });
         sort(known);
         true
     }
@@ -149,7 +149,7 @@ impl PeerBook {
         known.map(|known| &known.address)
     }
 
-    fn known(&self, peer: &PeerId) -> impl Iterator<Item = &Known> {
+    fn known(&self, peer: &PeerId) -> impl Iterator<Item = &KnownAddress> {
         self.peers.get(peer).into_iter().flatten()
     }
 
@@ -166,17 +166,17 @@ impl PeerBook {
 
     /// The file's bytes.
     pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
-        let peers = self
-            .peers
-            .iter()
-            .map(|(peer, known)| Entry { peer: peer.to_string(), addresses: known.clone() });
-        let file = File { version: VERSION, peers: peers.collect() };
+        let peers = self.peers.iter().map(|(peer, known)| AddressBookEntry {
+            peer: peer.to_string(),
+            addresses: known.clone(),
+        });
+        let file = AddressBookFile { version: VERSION, peers: peers.collect() };
         serde_json::to_vec(&file).map_err(io::Error::other)
     }
 }
 
 /// A stable sort: among equals the newest comes first, because it is inserted there.
-fn sort(known: &mut [Known]) {
+fn sort(known: &mut [KnownAddress]) {
     known.sort_by_key(|known| std::cmp::Reverse(known.last_success));
 }
 

@@ -27,14 +27,14 @@ const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// When each other site was last heard.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    sites: BTreeMap<SiteId, Moment>,
+    sites: BTreeMap<SiteId, HeardMoment>,
     is_changed: bool,
     saved_ms: u64,
     saving: Option<JoinHandle<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Moment {
+struct HeardMoment {
     /// By the clock that nobody sets; what was before the start is negative.
     at_ms: i64,
     /// How far the site's clock is ahead of that one.
@@ -53,13 +53,13 @@ pub struct HeardAt {
 }
 
 #[derive(Serialize, Deserialize)]
-struct File {
+struct HeardFile {
     version: u32,
-    sites: Vec<Entry>,
+    sites: Vec<HeardEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct HeardEntry {
     site: String,
     heard: i64,
     receipt: Option<i64>,
@@ -77,7 +77,7 @@ impl Heard {
         let Some(bytes) = is_small.then(|| std::fs::read(path).ok()).flatten() else {
             return Self::default();
         };
-        match serde_json::from_slice::<File>(&bytes) {
+        match serde_json::from_slice::<HeardFile>(&bytes) {
             Ok(file) if file.version == VERSION => Self::from_file(file, now),
             Ok(_) | Err(_) => {
                 warn!(path = %path.display(), "when other sites were heard cannot be read; it counts from now on");
@@ -86,15 +86,15 @@ impl Heard {
         }
     }
 
-    fn from_file(file: File, now: Now) -> Self {
+    fn from_file(file: HeardFile, now: Now) -> Self {
         let to_monotonic = monotonic(now).saturating_sub(now.wall_ms);
-        let moment = |entry: Entry| {
+        let moment = |entry: HeardEntry| {
             let site = SiteId::from_peer_id(&entry.site.parse().ok()?)?;
             // Whoever was heard later than now was heard while this machine's clock was wrong.
             let past = |wall_ms: i64| wall_ms.min(now.wall_ms).saturating_add(to_monotonic);
             let ahead_ms = entry.clock_ahead.map(|ahead| ahead.saturating_sub(to_monotonic));
             let (at_ms, receipt_ms) = (past(entry.heard), entry.receipt.map(past));
-            Some((site, Moment { at_ms, ahead_ms, receipt_ms }))
+            Some((site, HeardMoment { at_ms, ahead_ms, receipt_ms }))
         };
         Self { sites: file.sites.into_iter().filter_map(moment).collect(), ..Self::default() }
     }
@@ -102,7 +102,7 @@ impl Heard {
     /// Something came from a site itself.
     pub(crate) fn note(&mut self, site: SiteId, now: Now) {
         let at_ms = monotonic(now);
-        let new = Moment { at_ms, ahead_ms: None, receipt_ms: None };
+        let new = HeardMoment { at_ms, ahead_ms: None, receipt_ms: None };
         let moment = self.sites.entry(site).or_insert(new);
         moment.at_ms = at_ms;
         self.is_changed = true;
@@ -113,13 +113,13 @@ impl Heard {
         let now_ms = monotonic(now);
         let ahead_ms = receipt.time_ms.saturating_sub(now_ms);
         let receipt_ms = Some(now_ms);
-        let fresh = Moment { at_ms: now_ms, ahead_ms: Some(ahead_ms), receipt_ms };
+        let fresh = HeardMoment { at_ms: now_ms, ahead_ms: Some(ahead_ms), receipt_ms };
         let known = self.sites.get(&site).filter(|_| !receipt.is_live);
         let moment = known.map_or(fresh, |known| {
             let told = known.ahead_ms.map(|ahead| receipt.time_ms.saturating_sub(ahead));
             let told = told.unwrap_or(known.at_ms).min(now_ms);
             let receipt_ms = Some(known.receipt_ms.map_or(told, |last| last.max(told)));
-            Moment { at_ms: told.max(known.at_ms), ahead_ms: known.ahead_ms, receipt_ms }
+            HeardMoment { at_ms: told.max(known.at_ms), ahead_ms: known.ahead_ms, receipt_ms }
         });
         self.sites.insert(site, moment);
         self.is_changed = true;
@@ -129,7 +129,7 @@ impl Heard {
     pub(crate) fn moments(&self, now: Now) -> BTreeMap<SiteId, HeardAt> {
         let to_wall = now.wall_ms.saturating_sub(monotonic(now));
         let wall = |at_ms: i64| at_ms.saturating_add(to_wall);
-        let at = |moment: &Moment| HeardAt {
+        let at = |moment: &HeardMoment| HeardAt {
             any_ms: wall(moment.at_ms),
             receipt_ms: moment.receipt_ms.map(wall),
         };
@@ -172,13 +172,13 @@ impl Heard {
 
     fn to_bytes(&self, now: Now) -> std::io::Result<Vec<u8>> {
         let to_wall = now.wall_ms.saturating_sub(monotonic(now));
-        let entry = |(site, moment): (&SiteId, &Moment)| Entry {
+        let entry = |(site, moment): (&SiteId, &HeardMoment)| HeardEntry {
             site: site.to_string(),
             heard: moment.at_ms.saturating_add(to_wall),
             receipt: moment.receipt_ms.map(|at| at.saturating_add(to_wall)),
             clock_ahead: moment.ahead_ms.map(|ahead| ahead.saturating_sub(to_wall)),
         };
-        let file = File { version: VERSION, sites: self.sites.iter().map(entry).collect() };
+        let file = HeardFile { version: VERSION, sites: self.sites.iter().map(entry).collect() };
         serde_json::to_vec(&file).map_err(std::io::Error::other)
     }
 }

@@ -39,7 +39,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::handle::{Handle, ReadError, Stopped};
 
-pub use branchline_crdt::feed::{BadCursor, Change, Cursor, Item, Told, Values};
+pub use branchline_crdt::feed::{BadCursor, Change, Cursor, FeedEvent, Item, Values};
 pub use branchline_crdt::ids::{Author, RealmId, SiteId, SpaceId};
 pub use branchline_crdt::inspect::documents::{
     DocumentError, DocumentsPage, DocumentsReport, RecordDocument,

@@ -32,8 +32,8 @@ use folder::{DataFolder, FolderError};
 use journal::{
     Journal, JournalOpenError, JournalOptions, JournalReader, JournalReport, JournalVerified,
 };
-use room::{Room, is_full};
-use tables::{Moment, SetAside, Tables, TablesOpenError, TablesOptions, TablesVerified};
+use room::{Preallocated, is_full};
+use tables::{SetAside, Tables, TablesOpenError, TablesOptions, TablesSnapshot, TablesVerified};
 
 use crate::metrics::Histogram;
 
@@ -159,7 +159,7 @@ pub struct Reader {
     tables: Tables,
     journal: JournalReader,
     folder: Arc<DataFolder>,
-    room: Arc<Room>,
+    room: Arc<Preallocated>,
     /// The tables were emptied and do not show the whole journal yet: nobody but the writer may look.
     is_rebuilding: Arc<AtomicBool>,
     /// Counts how often the tables came to show more.
@@ -202,7 +202,7 @@ impl Storage {
             journal: journal_report,
             tables_set_aside,
         };
-        let room = Arc::new(Room::new(folder.path(), options.disk_reserve_bytes));
+        let room = Arc::new(Preallocated::new(folder.path(), options.disk_reserve_bytes));
         let reader = Reader {
             tables,
             journal: journal.reader().clone(),
@@ -273,7 +273,7 @@ impl Reader {
     }
 
     /// The tables as they are, if nobody is writing them. For a row or two: whoever writes waits.
-    pub fn moment(&self) -> Option<Moment<'_>> {
+    pub fn moment(&self) -> Option<TablesSnapshot<'_>> {
         self.demand_whole().ok()?;
         self.tables.moment()
     }

@@ -12,7 +12,7 @@ use super::disk;
 const ROOM_AGAIN_BYTES: u64 = 1 << 20;
 
 /// What is known of the disk of one data folder.
-pub(super) struct Room {
+pub(super) struct Preallocated {
     folder: PathBuf,
     /// Room that is left to the tables: without it nothing is appended.
     reserve_bytes: u64,
@@ -44,7 +44,7 @@ pub fn left(path: &Path) -> Option<String> {
     Some(format!("the disk of {} has {} MiB left", path.display(), free >> 20))
 }
 
-impl Room {
+impl Preallocated {
     /// Of a data folder that was just opened.
     pub(super) fn new(folder: &Path, reserve_bytes: u64) -> Self {
         let room = Self { folder: folder.to_owned(), reserve_bytes, refusal: RwLock::default() };

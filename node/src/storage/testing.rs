@@ -16,11 +16,11 @@ const SECTOR_BYTES: u64 = 512;
 /// Clones share the same disk.
 #[derive(Clone, Default)]
 pub struct FaultyDisk {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<DiskState>>,
 }
 
 #[derive(Clone, Default)]
-struct State {
+struct DiskState {
     inodes: Vec<Inode>,
     /// Names as the running system sees them, and as the drive has them.
     names: BTreeMap<String, usize>,
@@ -144,7 +144,7 @@ impl FaultyDisk {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,7 +153,7 @@ impl FaultyDisk {
     }
 }
 
-impl State {
+impl DiskState {
     /// Counts a change.
     fn change(&mut self) -> io::Result<()> {
         match &mut self.life {
@@ -286,7 +286,7 @@ struct FaultyFile {
 }
 
 impl FaultyFile {
-    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
+    fn alive(&self) -> io::Result<MutexGuard<'_, DiskState>> {
         let state = self.disk.state();
         if state.epoch == self.epoch {
             Ok(state)
@@ -342,7 +342,7 @@ impl DiskFile for FaultyFile {
         let mut state = self.alive()?;
         state.change()?;
         let synced = state.sync();
-        let State { inodes, names, names_synced, random, .. } = &mut *state;
+        let DiskState { inodes, names, names_synced, random, .. } = &mut *state;
         // Many file systems write the name along with the file: it then outlives even a removal
         // that was not synced.
         if synced.is_ok() && random.coin() {

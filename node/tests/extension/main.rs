@@ -160,7 +160,7 @@ async fn a_changed_section_is_taken_up_and_a_wrong_one_leaves_the_old_one_runnin
     assert_eq!(ask(&node, "GET", "/v1/tallies/tea", token).await.0, 200);
 
     configure(data.path(), &format!("{CONFIG}[[tally]]\nname = \"coffee\"\n"));
-    let answer = json!({"taken_up": ["tally"], "needs_restart": []});
+    let answer = json!({"applied": ["tally"], "needs_restart": []});
     assert_eq!(ask(&node, "POST", "/v1/reload", token).await, (200, answer));
     assert_eq!(ask(&node, "GET", "/v1/tallies/coffee", token).await.1["count"], 1);
 
@@ -196,10 +196,10 @@ async fn a_setting_that_needs_a_restart_is_named_each_time_and_the_log_is_not() 
     configure(data.path(), &format!("{OWN}log = \"debug\"\ncache_mib = 32\n"));
     let handle = node.handle();
     let restart = vec!["cache_mib".to_owned()];
-    let expected = Reloaded { taken_up: vec!["log".to_owned()], needs_restart: restart.clone() };
+    let expected = Reloaded { applied: vec!["log".to_owned()], needs_restart: restart.clone() };
     assert_eq!(handle.reload().await.unwrap(), expected);
     assert_eq!(was_set.recv().await.unwrap(), "debug");
-    let expected = Reloaded { taken_up: Vec::new(), needs_restart: restart };
+    let expected = Reloaded { applied: Vec::new(), needs_restart: restart };
     assert_eq!(handle.reload().await.unwrap(), expected);
     configure(data.path(), &format!("{OWN}log = \"loud\"\n"));
     assert!(matches!(handle.reload().await, Err(ReloadError::Log { .. })));

@@ -7,7 +7,7 @@ use branchline_crdt::replica::Footprint;
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
-use crate::world::Office;
+use crate::world::SiteIndex;
 
 /// Documents that the replica keeps at hand.
 const DOCUMENTS_MAX: usize = 512;
@@ -20,7 +20,7 @@ const SPACES: usize = 2;
 pub struct Bounds;
 
 impl Check for Bounds {
-    fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn changed(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let world = scene.world;
         let Some(replica) = world.replica(office) else { return };
         let members = replica.realms().members().map_or(0, |members| members.all().len());
@@ -50,7 +50,7 @@ impl Check for Bounds {
         });
     }
 
-    fn sample(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn sample(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         self.changed(office, scene, report);
     }
 }

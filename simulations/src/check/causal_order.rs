@@ -11,12 +11,12 @@ use branchline_crdt::replica::Notice;
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
-use crate::world::{Observation, Office};
+use crate::world::{Observation, SiteIndex};
 
 /// Follows each office's journal and frontier.
 #[derive(Default)]
 pub struct CausalOrder {
-    journals: BTreeMap<Office, Journal>,
+    journals: BTreeMap<SiteIndex, Journal>,
 }
 
 /// What one journal holds so far.
@@ -63,7 +63,7 @@ impl Journal {
 impl CausalOrder {
     fn follow<'a>(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         entries: impl Iterator<Item = &'a Entry>,
         scene: &Scene<'_>,
         report: &mut Report,
@@ -91,7 +91,7 @@ impl CausalOrder {
         }
     }
 
-    fn compare_frontier(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn compare_frontier(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let Some(replica) = scene.world.replica(office) else { return };
         let Some(network) = replica.realms().network() else { return };
         let name = scene.world.name(office);
@@ -126,7 +126,7 @@ fn is_by_liar(entry: &Entry, scene: &Scene<'_>) -> bool {
 }
 
 impl Check for CausalOrder {
-    fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn changed(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         self.compare_frontier(office, scene, report);
     }
 

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scenario::Scenario;
-use crate::world::{Office, World};
+use crate::world::{SiteIndex, World};
 
 /// One sync round in ms.
 pub const ROUND_MS: u64 = 15_000;
@@ -33,7 +33,7 @@ pub fn rounds_max(scenario: &Scenario, world: &World) -> u32 {
 }
 
 /// The offices that can reach each other, by links that are there when nothing is wrong.
-pub fn groups(offices: &[Office], links: &[(Office, Office)]) -> Vec<Vec<Office>> {
+pub fn groups(offices: &[SiteIndex], links: &[(SiteIndex, SiteIndex)]) -> Vec<Vec<SiteIndex>> {
     let neighbours = neighbours(links);
     let mut left: BTreeSet<_> = offices.iter().copied().collect();
     let mut groups = Vec::new();
@@ -51,7 +51,7 @@ pub fn groups(offices: &[Office], links: &[(Office, Office)]) -> Vec<Vec<Office>
 }
 
 /// Links from one end to the other: the greatest number of links on a shortest way.
-fn longest_way(offices: usize, links: &[(Office, Office)]) -> usize {
+fn longest_way(offices: usize, links: &[(SiteIndex, SiteIndex)]) -> usize {
     let neighbours = neighbours(links);
     let mut longest = 0;
     for start in 0..offices {
@@ -73,7 +73,7 @@ fn longest_way(offices: usize, links: &[(Office, Office)]) -> usize {
     longest
 }
 
-fn neighbours(links: &[(Office, Office)]) -> BTreeMap<Office, Vec<Office>> {
+fn neighbours(links: &[(SiteIndex, SiteIndex)]) -> BTreeMap<SiteIndex, Vec<SiteIndex>> {
     let mut neighbours: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (a, b) in links {
         neighbours.entry(*a).or_default().push(*b);

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use branchline_crdt::store::read;
 
 use super::{Check, Report, Scene};
-use crate::oracle::Told;
+use crate::oracle::Reply;
 use crate::outcome::Invariant;
 use crate::workload::GONE;
-use crate::world::{Observation, Office};
+use crate::world::{Observation, SiteIndex};
 
 /// Remembers what each office has shown as deleted.
 #[derive(Default)]
 pub struct Deletion {
-    seen: BTreeMap<Office, BTreeSet<String>>,
+    seen: BTreeMap<SiteIndex, BTreeSet<String>>,
 }
 
 impl Check for Deletion {
@@ -38,7 +38,7 @@ impl Check for Deletion {
         }
     }
 
-    fn sample(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn sample(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let shown = shown(office, scene);
         let name = scene.world.name(office);
         let seen = self.seen.entry(office).or_default();
@@ -65,7 +65,7 @@ impl Check for Deletion {
                 let shown = shown(*office, scene);
                 let name = scene.world.name(*office);
                 for write in scene.oracle.writes() {
-                    let must = write.told == Told::Acknowledged && !write.excused;
+                    let must = write.told == Reply::Acknowledged && !write.excused;
                     let Some(id) = write.planned.deletes.as_ref().filter(|_| must) else {
                         continue;
                     };
@@ -84,7 +84,7 @@ impl Check for Deletion {
 }
 
 /// The records of [`GONE`] at an office, and whether each is deleted.
-fn shown(office: Office, scene: &Scene<'_>) -> BTreeMap<String, bool> {
+fn shown(office: SiteIndex, scene: &Scene<'_>) -> BTreeMap<String, bool> {
     let mut shown = BTreeMap::new();
     scene.world.read(office, |store, space| {
         read::each_record(store, space, |key, view| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
-use crate::world::Office;
+use crate::world::SiteIndex;
 
 /// Frontiers remembered: some runs pass through more, and the later ones are then compared among themselves.
 const FRONTIERS_MAX: usize = 100_000;
@@ -12,11 +12,11 @@ const FRONTIERS_MAX: usize = 100_000;
 /// Remembers what each frontier showed, at whichever office and time.
 #[derive(Default)]
 pub struct EqualDigests {
-    shown: BTreeMap<[[u8; 16]; 2], (String, Office)>,
+    shown: BTreeMap<[[u8; 16]; 2], (String, SiteIndex)>,
 }
 
 impl Check for EqualDigests {
-    fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn changed(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let world = scene.world;
         let Some(replica) = world.replica(office) else { return };
         let Some(network) = replica.realms().network() else { return };

@@ -10,18 +10,18 @@ use branchline_crdt::record::Value;
 use branchline_crdt::store::tables::{self, records};
 
 use super::{Check, Report, Scene};
-use crate::oracle::{Told, Write};
+use crate::oracle::{Reply, Write};
 use crate::outcome::Invariant;
 use crate::trace::RecordName;
 use crate::workload::MARKS;
-use crate::world::{Observation, Office};
+use crate::world::{Observation, SiteIndex};
 
 /// Compares counters and marks with what was acknowledged.
 #[derive(Default)]
 pub struct Durability {
     /// Offices whose disks were damaged or replaced: what was written before that may be there only once the others have
     /// given it back. The number of writes then.
-    changed: BTreeMap<Office, u64>,
+    changed: BTreeMap<SiteIndex, u64>,
 }
 
 impl Check for Durability {
@@ -50,7 +50,7 @@ impl Check for Durability {
         }
     }
 
-    fn sample(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn sample(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         counters_are_sums(office, scene, report);
     }
 
@@ -69,11 +69,11 @@ impl Check for Durability {
 }
 
 fn must_show(write: &Write) -> bool {
-    write.told == Told::Acknowledged && !write.excused
+    write.told == Reply::Acknowledged && !write.excused
 }
 
 /// What an office has acknowledged shows there; of the writes with a greater number than `after`.
-fn own_writes_are_there(office: Office, after: u64, scene: &Scene<'_>, report: &mut Report) {
+fn own_writes_are_there(office: SiteIndex, after: u64, scene: &Scene<'_>, report: &mut Report) {
     let shown = marks(office, scene);
     let own = |write: &&Write| write.office == office && write.number > after && must_show(write);
     for write in scene.oracle.writes().filter(own) {
@@ -81,14 +81,14 @@ fn own_writes_are_there(office: Office, after: u64, scene: &Scene<'_>, report: &
     }
 }
 
-fn all_writes_are_there(group: &[Office], scene: &Scene<'_>, report: &mut Report) {
+fn all_writes_are_there(group: &[SiteIndex], scene: &Scene<'_>, report: &mut Report) {
     for office in group {
         let shown = marks(*office, scene);
         for write in scene.oracle.writes() {
             if must_show(write) && group.contains(&write.office) {
                 expect_mark(write, &shown, *office, scene, report);
             }
-            if write.told == Told::Refused {
+            if write.told == Reply::Refused {
                 let mark = &write.planned.mark;
                 let name = scene.world.name(*office);
                 report.expect(Invariant::Durability, !shown.contains(mark), Some(name), || {
@@ -102,7 +102,7 @@ fn all_writes_are_there(group: &[Office], scene: &Scene<'_>, report: &mut Report
 fn expect_mark(
     write: &Write,
     shown: &BTreeSet<String>,
-    office: Office,
+    office: SiteIndex,
     scene: &Scene<'_>,
     report: &mut Report,
 ) {
@@ -118,7 +118,7 @@ fn expect_mark(
 }
 
 /// The marks that show at an office.
-fn marks(office: Office, scene: &Scene<'_>) -> BTreeSet<String> {
+fn marks(office: SiteIndex, scene: &Scene<'_>) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
     scene.world.read(office, |store, space| {
         tables::walk(store, &records::records(space, MARKS), None, |key, _| {
@@ -129,7 +129,7 @@ fn marks(office: Office, scene: &Scene<'_>) -> BTreeSet<String> {
     shown
 }
 
-fn counters_are_sums(office: Office, scene: &Scene<'_>, report: &mut Report) {
+fn counters_are_sums(office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
     let shown = marks(office, scene);
     let mut sums: BTreeMap<&RecordName, i64> = BTreeMap::new();
     for write in scene.oracle.writes() {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use crate::oracle::Oracle;
 use crate::outcome::{Invariant, Violation};
-use crate::world::{Observation, Office, World};
+use crate::world::{Observation, SiteIndex, World};
 
 /// What there is to look at.
 pub struct Scene<'a> {
@@ -30,13 +30,13 @@ pub struct Scene<'a> {
     /// What was written, with the answers.
     pub oracle: &'a Oracle,
     /// The stranger that knocks at the network.
-    pub stranger: Office,
+    pub stranger: SiteIndex,
     /// The offices that must come into step with each other, once all faults are over.
-    pub groups: &'a [Vec<Office>],
+    pub groups: &'a [Vec<SiteIndex>],
     /// Whether they have.
     pub converged: bool,
     /// Members that lied.
-    pub liars: &'a [Office],
+    pub liars: &'a [SiteIndex],
     /// Seed of the run, for checkers that look at a sample.
     pub seed: u64,
 }
@@ -82,12 +82,12 @@ pub trait Check {
     }
 
     /// An office's journal has grown or its node has started, and all that came of it at that moment is over.
-    fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn changed(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let _ = (office, scene, report);
     }
 
     /// Look at one running office, in the middle of it all.
-    fn sample(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn sample(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let _ = (office, scene, report);
     }
 

@@ -8,7 +8,7 @@ use branchline_crdt::store::tables::{self, logs};
 
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
-use crate::world::{Observation, Office};
+use crate::world::{Observation, SiteIndex};
 
 /// All contents that any office has accepted under one number.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub struct OneContent {
 }
 
 impl OneContent {
-    fn accept(&mut self, office: Office, entry: &Entry, scene: &Scene<'_>, report: &mut Report) {
+    fn accept(&mut self, office: SiteIndex, entry: &Entry, scene: &Scene<'_>, report: &mut Report) {
         let header = &entry.header;
         let place = (header.space, header.author, header.seq);
         let hashes = self.accepted.entry(place).or_default();

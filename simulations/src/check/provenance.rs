@@ -26,7 +26,7 @@ use rand::rngs::SmallRng;
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
 use crate::store::{OfficeDisk, SimulatedStore};
-use crate::world::{Office, random};
+use crate::world::{SiteIndex, random};
 
 /// Offices whose journals are read: in step they hold the same entries, in orders of their own.
 const OFFICES_READ_MAX: usize = 2;
@@ -53,7 +53,7 @@ impl Check for Provenance {
     }
 }
 
-fn read_journal(office: Office, draw: &mut SmallRng, scene: &Scene<'_>, report: &mut Report) {
+fn read_journal(office: SiteIndex, draw: &mut SmallRng, scene: &Scene<'_>, report: &mut Report) {
     let Some(replica) = scene.world.replica(office) else { return };
     let name = Some(scene.world.name(office));
     let Ok((others, entries)) = frames(replica.store()) else {
@@ -193,7 +193,7 @@ fn fresh(
 }
 
 fn compare(
-    office: Office,
+    office: SiteIndex,
     fresh: &Replica<SimulatedStore>,
     scene: &Scene<'_>,
     report: &mut Report,
@@ -228,7 +228,7 @@ fn views(store: &impl ReadTables, space: SpaceId) -> BTreeMap<RecordKey, View> {
     views
 }
 
-fn prices_were_written(office: Office, scene: &Scene<'_>, report: &mut Report) {
+fn prices_were_written(office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
     for record in scene.oracle.priced() {
         let view = scene.world.view(office, &record.collection, &record.id);
         let Some(Value::Int(price)) = view.and_then(|mut view| view.fields.remove("price")) else {

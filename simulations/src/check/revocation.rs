@@ -13,7 +13,7 @@ use branchline_crdt::membership::{Cut, FORMER_KEYS_MAX, Operation};
 use super::provenance::frames;
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
-use crate::world::Office;
+use crate::world::SiteIndex;
 
 /// Reads in each member's journal what it holds of revoked sites.
 pub(super) struct Revocation;
@@ -36,7 +36,7 @@ struct Saying {
     follows: BTreeSet<EntryHash>,
 }
 
-fn read_journal(office: Office, scene: &Scene<'_>, report: &mut Report) {
+fn read_journal(office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
     let Some(replica) = scene.world.replica(office) else { return };
     let Some(members) = replica.realms().members().filter(|members| !members.revoked().is_empty())
     else {

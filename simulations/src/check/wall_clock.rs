@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use branchline_crdt::store::read;
 
 use crate::scenario::{Clocks, FaultKind, FaultName, Scenario};
-use crate::world::{Office, World};
+use crate::world::{SiteIndex, World};
 
 /// What shows in the end, without times: the fields of each record, by office and address.
 pub type Shown = BTreeMap<String, String>;
@@ -64,7 +64,7 @@ pub fn difference(wrong: &Shown, right: &Shown) -> Option<String> {
 }
 
 /// Adds what shows at an office, without times and without what is hashed over times.
-pub fn show(office: Office, world: &World, shown: &mut Shown) {
+pub fn show(office: SiteIndex, world: &World, shown: &mut Shown) {
     world.read(office, |store, space| {
         read::each_record(store, space, |key, view| {
             let address = format!("{}/{} at {}", key.collection, key.id, world.name(office));

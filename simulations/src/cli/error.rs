@@ -9,13 +9,13 @@ use crate::trace::TraceFileError;
 /// Why a command did not do what it should.
 #[derive(Debug)]
 pub(super) struct CliError {
-    kind: Kind,
+    kind: ErrorKind,
     message: String,
     hint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ErrorKind {
     Failed,
     Usage,
     /// A promise did not hold, and that was said already.
@@ -26,17 +26,17 @@ enum Kind {
 
 impl CliError {
     pub(super) fn failed(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, message: message.into(), hint: None }
+        Self { kind: ErrorKind::Failed, message: message.into(), hint: None }
     }
 
     /// It was asked wrongly.
     pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, ..Self::failed(message) }
+        Self { kind: ErrorKind::Usage, ..Self::failed(message) }
     }
 
     /// A promise did not hold, and that was said already.
     pub(super) fn told() -> Self {
-        Self { kind: Kind::Told, ..Self::failed("") }
+        Self { kind: ErrorKind::Told, ..Self::failed("") }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
@@ -51,17 +51,17 @@ impl CliError {
     /// What the process ends with.
     pub(super) fn exit_code(&self) -> u8 {
         match self.kind {
-            Kind::ClosedPipe => 0,
-            Kind::Failed | Kind::Told => 1,
-            Kind::Usage => 2,
+            ErrorKind::ClosedPipe => 0,
+            ErrorKind::Failed | ErrorKind::Told => 1,
+            ErrorKind::Usage => 2,
         }
     }
 
     /// Says it on stderr.
     pub(super) fn tell(&self) {
         match self.kind {
-            Kind::Told | Kind::ClosedPipe => {}
-            Kind::Failed | Kind::Usage => {
+            ErrorKind::Told | ErrorKind::ClosedPipe => {}
+            ErrorKind::Failed | ErrorKind::Usage => {
                 super::output::note(format_args!("error: {}", self.message));
                 if let Some(hint) = &self.hint {
                     super::output::note(format_args!("\nhint: {hint}"));
@@ -75,7 +75,7 @@ impl CliError {
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self { kind: Kind::ClosedPipe, ..Self::failed("") },
+            io::ErrorKind::BrokenPipe => Self { kind: ErrorKind::ClosedPipe, ..Self::failed("") },
             _ => Self::failed(format!("cannot write the output: {error}")),
         }
     }

@@ -9,7 +9,7 @@ use super::asked::Asked;
 use super::error::CliError;
 use super::{output, run};
 use crate::outcome::Outcome;
-use crate::report::{Run, Story, page};
+use crate::report::{ReportedRun, Story, page};
 
 pub(super) fn report(args: &ReportArgs) -> Result<(), CliError> {
     let asked = Asked::load(&args.seeded.scenario)?;
@@ -47,5 +47,5 @@ pub(super) fn write(
 
 fn text(asked: &Asked, seed: u64, story: &Story, outcome: &Outcome) -> String {
     let command = asked.command("report", seed);
-    page(&Run { scenario: &asked.scenario, seed, command: &command, story, outcome })
+    page(&ReportedRun { scenario: &asked.scenario, seed, command: &command, story, outcome })
 }

@@ -11,7 +11,7 @@ use crate::report::Story;
 use crate::trace::{FileTrace, TraceSink};
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct RunOutput<'a> {
     scenario: &'a str,
     seed: u64,
     held: bool,
@@ -35,7 +35,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     }
     if args.json {
         let (scenario, held) = (asked.scenario.name.as_str(), outcome.held());
-        output::json(&Told { scenario, seed, held, outcome: &outcome })?;
+        output::json(&RunOutput { scenario, seed, held, outcome: &outcome })?;
     } else {
         summary::print(&asked, seed, &outcome)?;
     }

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use super::args::ScaleArgs;
 use super::error::CliError;
 use super::output;
-use crate::scale::{Answer, Question, measure, svg};
+use crate::scale::{Question, ScaleAnswer, measure, svg};
 
 pub(super) fn scale(args: &ScaleArgs) -> Result<(), CliError> {
     let mut answers = Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn scale(args: &ScaleArgs) -> Result<(), CliError> {
 }
 
 /// Figures by site, averages where not said otherwise.
-fn table(answers: &[Answer]) -> Table {
+fn table(answers: &[ScaleAnswer]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header([
         "sites",

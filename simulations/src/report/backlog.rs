@@ -5,7 +5,7 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::axis::{Axis, COLUMNS, LEFT, WIDTH, short};
-use super::{Run, SiteStory};
+use super::{ReportedRun, SiteStory};
 use crate::text::Count;
 
 /// Offices with a colour and a name of their own: those that were furthest behind. The others are grey.
@@ -17,14 +17,14 @@ const BOTTOM: f64 = 262.0;
 /// Faults whose time is shaded; more would hide the lines.
 const SHADED: usize = 12;
 
-struct Line<'a> {
+struct BacklogLine<'a> {
     name: &'a str,
     max: u64,
     columns: Vec<Option<u64>>,
 }
 
 /// The chart; empty where nobody was ever behind.
-pub(super) fn chart(run: &Run<'_>) -> Markup {
+pub(super) fn chart(run: &ReportedRun<'_>) -> Markup {
     let axis = Axis::new(run.story.end_ms);
     let sampled = run.story.sites.iter().filter(|(_, site)| !site.backlog.is_empty());
     let mut lines: Vec<_> = sampled.map(|(name, site)| line(name, site, &axis)).collect();
@@ -34,7 +34,7 @@ pub(super) fn chart(run: &Run<'_>) -> Markup {
     if max == 0 {
         return Markup::default();
     }
-    let is_seen = |line: &&Line<'_>| line.max.saturating_mul(SEEN) >= max;
+    let is_seen = |line: &&BacklogLine<'_>| line.max.saturating_mul(SEEN) >= max;
     let (named, others) = lines.split_at(lines.iter().take(NAMED).take_while(is_seen).count());
     let top = nice(max);
     let view = format!("0 0 {WIDTH} {}", BOTTOM + 26.0);
@@ -75,7 +75,7 @@ pub(super) fn chart(run: &Run<'_>) -> Markup {
 }
 
 /// The times of the faults.
-fn shades(run: &Run<'_>, axis: &Axis) -> Markup {
+fn shades(run: &ReportedRun<'_>, axis: &Axis) -> Markup {
     let faults = &run.story.faults;
     let shaded = if faults.len() <= SHADED { faults.as_slice() } else { &[] };
     html! {
@@ -96,17 +96,17 @@ fn shades(run: &Run<'_>, axis: &Axis) -> Markup {
 }
 
 /// The greatest value of each column.
-fn line<'a>(name: &'a str, site: &SiteStory, axis: &Axis) -> Line<'a> {
+fn line<'a>(name: &'a str, site: &SiteStory, axis: &Axis) -> BacklogLine<'a> {
     let mut columns = vec![None; COLUMNS];
     for (at_ms, backlog) in &site.backlog {
         let column = &mut columns[axis.column(*at_ms)];
         *column = (*column).max(Some(*backlog));
     }
     let max = site.backlog.iter().map(|(_, backlog)| *backlog).max().unwrap_or(0);
-    Line { name, max, columns }
+    BacklogLine { name, max, columns }
 }
 
-fn path(line: &Line<'_>, axis: &Axis, top: u64) -> String {
+fn path(line: &BacklogLine<'_>, axis: &Axis, top: u64) -> String {
     let mut path = String::new();
     for (column, value) in line.columns.iter().enumerate() {
         let Some(value) = value else { continue };

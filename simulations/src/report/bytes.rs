@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Run;
+use super::ReportedRun;
 use super::axis::{LEFT, WIDTH, fitting, short};
 use crate::outcome::SiteFigures;
 use crate::text::Bytes;
@@ -13,7 +13,7 @@ const BAR: f64 = 10.0;
 const RIGHT: f64 = WIDTH - 90.0;
 
 /// The chart; empty where nothing moved.
-pub(super) fn chart(run: &Run<'_>) -> Markup {
+pub(super) fn chart(run: &ReportedRun<'_>) -> Markup {
     let sites: Vec<(&String, &SiteFigures)> = run
         .scenario
         .offices

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::Run;
+use super::ReportedRun;
 use super::axis::{Axis, COLUMNS, LEFT, WIDTH, fitting, short};
 use crate::scenario::Readable;
 use crate::trace::LinkState;
@@ -53,7 +53,7 @@ struct Lane {
 }
 
 /// How each office stood.
-pub(super) fn offices(run: &Run<'_>) -> Markup {
+pub(super) fn offices(run: &ReportedRun<'_>) -> Markup {
     let lanes: Vec<_> =
         run.scenario.offices.iter().map(|office| office_lane(run, office)).collect();
     let legend = [
@@ -73,7 +73,7 @@ pub(super) fn offices(run: &Run<'_>) -> Markup {
 }
 
 /// What passed over the links that were not up all the time.
-pub(super) fn links(run: &Run<'_>) -> Markup {
+pub(super) fn links(run: &ReportedRun<'_>) -> Markup {
     let state = |state: LinkState| match state {
         LinkState::Up => State::Fine,
         LinkState::OneWay => State::Partly,
@@ -112,7 +112,7 @@ pub(super) fn links(run: &Run<'_>) -> Markup {
 }
 
 /// The states of an office: of its node, then of its links.
-fn office_lane(run: &Run<'_>, office: &str) -> Lane {
+fn office_lane(run: &ReportedRun<'_>, office: &str) -> Lane {
     let story = run.story;
     let links: Vec<_> =
         story.links.iter().filter(|((a, b), _)| a == office || b == office).collect();
@@ -164,7 +164,7 @@ impl<'a, T: Copy> Cursor<'a, T> {
 }
 
 fn chart(
-    run: &Run<'_>,
+    run: &ReportedRun<'_>,
     title: &str,
     lanes: &[Lane],
     legend: &[(State, &str)],

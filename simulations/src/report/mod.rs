@@ -25,7 +25,7 @@ const VIOLATIONS_SHOWN: usize = 20;
 
 /// A run, and what is known of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
+pub struct ReportedRun<'a> {
     /// What was run.
     pub scenario: &'a Scenario,
     /// With which seed.
@@ -39,7 +39,7 @@ pub struct Run<'a> {
 }
 
 /// The page, as HTML.
-pub fn page(run: &Run<'_>) -> String {
+pub fn page(run: &ReportedRun<'_>) -> String {
     let title = run.scenario.name.replace(['-', '_'], " ");
     let page = html! {
         (DOCTYPE)
@@ -87,7 +87,7 @@ fn section_of(title: &str, caption: &str, chart: &Markup) -> Markup {
     }
 }
 
-fn verdict(run: &Run<'_>) -> Markup {
+fn verdict(run: &ReportedRun<'_>) -> Markup {
     let held = run.outcome.held();
     html! {
         div class=(if held { "verdict good" } else { "verdict bad" }) role="status" {
@@ -100,7 +100,7 @@ fn verdict(run: &Run<'_>) -> Markup {
     }
 }
 
-fn tiles(run: &Run<'_>) -> Markup {
+fn tiles(run: &ReportedRun<'_>) -> Markup {
     let figures = &run.outcome.figures;
     let bytes: u64 = figures.sites.values().map(|site| site.bytes_out).sum();
     let behind = figures.sites.values().map(|site| site.backlog_max).max().unwrap_or(0);
@@ -122,7 +122,7 @@ fn tiles(run: &Run<'_>) -> Markup {
     }
 }
 
-fn faults(run: &Run<'_>) -> Markup {
+fn faults(run: &ReportedRun<'_>) -> Markup {
     let faults = &run.story.faults;
     html! {
         @if !faults.is_empty() && faults.len() <= FAULTS_SHOWN {
@@ -198,7 +198,7 @@ fn promise(verdict: &Verdict<'_>) -> Markup {
     }
 }
 
-fn reproduce(run: &Run<'_>) -> Markup {
+fn reproduce(run: &ReportedRun<'_>) -> Markup {
     html! {
         section.reproduce {
             h2 { "See it again" }

@@ -66,7 +66,7 @@ fn outcome() -> Outcome {
 fn page_of(outcome: &Outcome) -> String {
     let (scenario, story) = (load("office-outage").unwrap(), story());
     let command = "branchline-sim report office-outage --seed 1";
-    page(&Run { scenario: &scenario, seed: 1, command, story: &story, outcome })
+    page(&ReportedRun { scenario: &scenario, seed: 1, command, story: &story, outcome })
 }
 
 /// Every tag that is opened is closed, in order; only the void ones of HTML stand alone.
@@ -147,6 +147,12 @@ fn catching_up_is_told_per_fault() {
 #[test]
 fn a_run_in_which_nothing_happened_has_a_page_too() {
     let (scenario, story, outcome) = (load("chain").unwrap(), Story::default(), Outcome::default());
-    let run = Run { scenario: &scenario, seed: 1, command: "x", story: &story, outcome: &outcome };
+    let run = ReportedRun {
+        scenario: &scenario,
+        seed: 1,
+        command: "x",
+        story: &story,
+        outcome: &outcome,
+    };
     assert_well_formed(&page(&run));
 }

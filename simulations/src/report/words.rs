@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::{FaultStory, Run, Story};
+use super::{FaultStory, ReportedRun, Story};
 use crate::scenario::Readable;
 use crate::text::{Count, counted};
 
 /// What happened, in a few sentences.
-pub(super) fn story(run: &Run<'_>) -> Markup {
+pub(super) fn story(run: &ReportedRun<'_>) -> Markup {
     let (scenario, figures) = (run.scenario, &run.outcome.figures);
     let faults = figures.faults.values().sum::<u64>();
     let worst = figures.sites.iter().max_by_key(|(_, site)| site.backlog_max);

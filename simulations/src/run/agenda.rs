@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
-use super::{Ending, FaultKind, LOOKS, Office, Run, SAMPLES, hostile, random};
+use super::{Ending, FaultKind, LOOKS, Run, SAMPLES, SiteIndex, hostile, random};
 
 /// A liar tells a lie this often, on average half as long.
 const LIE_MS_MAX: u64 = 10 * 60_000;
@@ -17,7 +17,7 @@ const OFF_MS: u64 = 10_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
     /// Someone writes at an office, and will again.
-    Write(Office),
+    Write(SiteIndex),
     /// A copy is made of the disks that an occurrence will put back.
     Backup(usize),
     /// An occurrence begins.
@@ -136,13 +136,13 @@ impl Run<'_> {
         }
     }
 
-    fn is_there(&self, office: Office) -> bool {
+    fn is_there(&self, office: SiteIndex) -> bool {
         office < self.scenario.offices.len()
             || self.clones.values().flatten().any(|clone| *clone == office)
     }
 
     /// Stops a node and starts it again, for faults that need it off for a moment.
-    pub(super) fn with_node_off(&mut self, office: Office, change: impl FnOnce(&mut Self)) {
+    pub(super) fn with_node_off(&mut self, office: SiteIndex, change: impl FnOnce(&mut Self)) {
         let was_up = self.world.replica(office).is_some();
         self.world.stop(office, Ending::Killed);
         change(self);

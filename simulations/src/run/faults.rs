@@ -2,7 +2,7 @@
 
 use super::{
     Action, BTreeSet, Decision, Edit, Ending, Event, Fault, FaultKind, FaultName, GONE, Liar,
-    Office, RngExt, Role, Run, Sabotage, random,
+    RngExt, Role, Run, Sabotage, SiteIndex, random,
 };
 use crate::hostile;
 use crate::world::DiskChange;
@@ -198,14 +198,14 @@ impl Run<'_> {
     }
 
     /// An office that was to die over its next write, and may have: it runs again.
-    fn let_live(&mut self, office: Office) {
+    fn let_live(&mut self, office: SiteIndex) {
         if self.dying.remove(&office) {
             self.world.stop(office, Ending::PowerCut);
             self.world.start(office);
         }
     }
 
-    fn begin_clone(&mut self, index: usize, office: Office) {
+    fn begin_clone(&mut self, index: usize, office: SiteIndex) {
         let name = format!("{}-clone", self.world.name(office));
         let clone = self.world.clone_office(office, &name);
         for (a, b) in self.scenario.links.clone() {
@@ -229,7 +229,7 @@ impl Run<'_> {
     }
 
     /// The office and the copies of its disk that run, each under a new key.
-    fn rotate(&mut self, office: Office) {
+    fn rotate(&mut self, office: SiteIndex) {
         let site = self.world.site_id(office);
         let clones = self.clones.values().flatten().copied();
         let copies = clones.filter(|clone| self.world.site_id(*clone) == site);
@@ -240,7 +240,7 @@ impl Run<'_> {
         }
     }
 
-    fn move_clocks(&mut self, offices: &[Office], by_ms: i64) {
+    fn move_clocks(&mut self, offices: &[SiteIndex], by_ms: i64) {
         for office in offices {
             let mut clock = self.world.clock(*office);
             clock.offset_ms = clock.offset_ms.saturating_add(by_ms);
@@ -249,13 +249,13 @@ impl Run<'_> {
     }
 
     /// The directions of links that a fault cuts, each as from whom to whom.
-    fn cut_directions(&self, kind: &FaultKind) -> Vec<(Office, Office)> {
-        let both = |(a, b): (Office, Office)| [(a, b), (b, a)];
+    fn cut_directions(&self, kind: &FaultKind) -> Vec<(SiteIndex, SiteIndex)> {
+        let both = |(a, b): (SiteIndex, SiteIndex)| [(a, b), (b, a)];
         let links = self.scenario.links.iter().copied();
         match kind {
             FaultKind::Split { groups } => {
                 let group = |office| groups.iter().position(|group| group.contains(&office));
-                let is_between = |(a, b): &(Office, Office)| match (group(*a), group(*b)) {
+                let is_between = |(a, b): &(SiteIndex, SiteIndex)| match (group(*a), group(*b)) {
                     (Some(one), Some(other)) => one != other,
                     (Some(_) | None, _) => false,
                 };

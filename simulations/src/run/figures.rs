@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use branchline_crdt::ids::Author;
 
-use super::{Event, FaultName, Observation, Office, Scenario, Told, World};
+use super::{Event, FaultName, Observation, Reply, Scenario, SiteIndex, World};
 use crate::outcome::{Figures, MessageFigures, SiteFigures};
 use crate::trace::MessageKind;
 use crate::tracer;
@@ -17,8 +17,8 @@ pub(super) struct Counters {
     faults: BTreeMap<FaultName, u64>,
     messages: BTreeMap<MessageKind, MessageFigures>,
     /// Messages under way: what they are, to whom, and their size.
-    under_way: BTreeMap<u64, (MessageKind, Office, u64)>,
-    offices: BTreeMap<Office, OfficeCounters>,
+    under_way: BTreeMap<u64, (MessageKind, SiteIndex, u64)>,
+    offices: BTreeMap<SiteIndex, OfficeCounters>,
     /// The newest entry of each log of the main space that any office holds.
     newest: BTreeMap<Author, u64>,
 }
@@ -36,10 +36,10 @@ struct OfficeCounters {
 }
 
 impl Counters {
-    pub(super) fn wrote(&mut self, told: Told) {
+    pub(super) fn wrote(&mut self, told: Reply) {
         match told {
-            Told::Acknowledged => self.acknowledged += 1,
-            Told::Refused | Told::Unknown => self.refused += 1,
+            Reply::Acknowledged => self.acknowledged += 1,
+            Reply::Refused | Reply::Unknown => self.refused += 1,
         }
     }
 
@@ -85,7 +85,7 @@ impl Counters {
     }
 
     /// How an office stands.
-    pub(super) fn sample(&mut self, office: Office, world: &World) -> Event {
+    pub(super) fn sample(&mut self, office: SiteIndex, world: &World) -> Event {
         let known: u64 = self.newest.values().sum();
         let counters = self.offices.entry(office).or_default();
         if let Some(replica) = world.replica(office) {

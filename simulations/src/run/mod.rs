@@ -21,15 +21,15 @@ use rand::rngs::SmallRng;
 
 use crate::check::{self, Check, Report, Scene, convergence, wall_clock};
 use crate::hostile::{self, Dropped, Liar};
-use crate::oracle::{Oracle, Told};
+use crate::oracle::{Oracle, Reply};
 use crate::outcome::{Invariant, Outcome, Violation};
 use crate::sabotage::{self, Sabotage};
 use crate::scenario::{Fault, FaultKind, FaultName, Occurrence, Scenario};
 use crate::store::OfficeDisk;
 use crate::trace::{Answer, Event, NoTrace, Step, TraceSink};
 use crate::tracer::Tracer;
-use crate::workload::{GONE, Workload};
-use crate::world::{EPOCH_MS, Ending, Observation, Office, WallClock, World, random};
+use crate::workload::{GONE, OfficeWork};
+use crate::world::{EPOCH_MS, Ending, Observation, SiteIndex, WallClock, World, random};
 
 use agenda::{Action, Agenda};
 use figures::Counters;
@@ -79,7 +79,7 @@ struct Run<'a> {
     begin_ms: u64,
     agenda: Agenda,
     occurrences: Vec<Occurrence>,
-    workload: Workload,
+    workload: OfficeWork,
     oracle: Oracle,
     checks: Vec<Box<dyn Check>>,
     report: Report,
@@ -87,21 +87,21 @@ struct Run<'a> {
     trace: &'a mut dyn TraceSink,
     outcome: Outcome,
     counters: Counters,
-    stranger: Office,
+    stranger: SiteIndex,
     /// Faults under way, by the number of their occurrence.
     liars: BTreeMap<usize, Liar>,
-    liar_offices: Vec<Office>,
+    liar_offices: Vec<SiteIndex>,
     dropped: Dropped,
-    clones: BTreeMap<usize, Vec<Office>>,
+    clones: BTreeMap<usize, Vec<SiteIndex>>,
     backups: BTreeMap<usize, Vec<OfficeDisk>>,
     /// Offices whose disks kill them at their next write.
-    dying: BTreeSet<Office>,
+    dying: BTreeSet<SiteIndex>,
     random: SmallRng,
     forgetful: Option<OfficeDisk>,
-    groups: Vec<Vec<Office>>,
+    groups: Vec<Vec<SiteIndex>>,
     converged: bool,
     /// What each link carried when that was told last.
-    links_told: BTreeMap<(Office, Office), links::Carried>,
+    links_told: BTreeMap<(SiteIndex, SiteIndex), links::Carried>,
 }
 
 impl<'a> Run<'a> {
@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         let names: Vec<_> = scenario.offices.iter().map(String::as_str).collect();
         let mut world = World::found(seed, &names);
         let occurrences = scenario.occurrences(seed);
-        let joins_late = |office: Office| {
+        let joins_late = |office: SiteIndex| {
             let is_join = |o: &&Occurrence| o.kind.name() == FaultName::JoinLate;
             occurrences.iter().filter(is_join).any(|o| o.kind.offices().contains(&office))
         };
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
             sabotage,
             begin_ms,
             agenda: Agenda::default(),
-            workload: Workload::new(scenario, seed),
+            workload: OfficeWork::new(scenario, seed),
             oracle: Oracle::default(),
             checks: check::all(),
             report: Report::default(),
@@ -301,7 +301,7 @@ impl<'a> Run<'a> {
     }
 
     /// Someone writes at an office.
-    fn write(&mut self, office: Office) {
+    fn write(&mut self, office: SiteIndex) {
         let is_clock_right = self.world.wall_ms(office) == EPOCH_MS + self.world.time_ms() as i64;
         let follows_clock = self.sabotage == Some(Sabotage::FollowWallClock);
         let is_member = |world: &World| {
@@ -316,9 +316,9 @@ impl<'a> Run<'a> {
         }
         let result = self.world.try_transact(office, None, planned.edits.clone());
         let told = match &result {
-            Some(Ok(_)) => Told::Acknowledged,
-            None | Some(Err(WriteError::Unwritable { .. })) => Told::Unknown,
-            Some(Err(_)) => Told::Refused,
+            Some(Ok(_)) => Reply::Acknowledged,
+            None | Some(Err(WriteError::Unwritable { .. })) => Reply::Unknown,
+            Some(Err(_)) => Reply::Refused,
         };
         self.counters.wrote(told);
         let (records, what) = (planned.records(), planned.what.clone());
@@ -378,7 +378,7 @@ impl<'a> Run<'a> {
         else {
             return;
         };
-        let is_out = |office: &Office| {
+        let is_out = |office: &SiteIndex| {
             let site = self.world.site_id(*office);
             members.ever(&site).is_some() && members.get(&site).is_none()
         };

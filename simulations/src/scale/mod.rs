@@ -14,7 +14,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use plot::svg;
-use swarm::{Kind, Swarm};
+use swarm::{Swarm, SwarmKind};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub struct Question {
 
 /// What a network of one size costs. Bytes are those of the protocols' messages, without the transport's own.
 #[derive(Clone, Debug, Serialize)]
-pub struct Answer {
+pub struct ScaleAnswer {
     /// Number of sites.
     pub sites: usize,
     /// How many of them wrote.
@@ -68,7 +68,7 @@ const IDLE_MS: u64 = 120_000;
 const LOOK_MS: u64 = 20;
 
 /// Lets a network of that size write, converge and idle.
-pub fn measure(question: Question) -> Answer {
+pub fn measure(question: Question) -> ScaleAnswer {
     let started = Instant::now();
     let memory = resident_bytes();
     let mut swarm = Swarm::new(question.sites, question.seed);
@@ -87,19 +87,20 @@ pub fn measure(question: Question) -> Answer {
     let idle = swarm.take_received();
 
     let sites = question.sites as f64;
-    let bytes_of = |kind: Kind| received.iter().map(|r| r.bytes[kind as usize]).sum::<u64>();
-    let messages_of = |kind: Kind| received.iter().map(|r| r.messages[kind as usize]).sum::<u64>();
-    let messages: u64 = Kind::ALL.map(messages_of).iter().sum();
-    let entry_messages = messages_of(Kind::Entry).max(1) as f64;
+    let bytes_of = |kind: SwarmKind| received.iter().map(|r| r.bytes[kind as usize]).sum::<u64>();
+    let messages_of =
+        |kind: SwarmKind| received.iter().map(|r| r.messages[kind as usize]).sum::<u64>();
+    let messages: u64 = SwarmKind::ALL.map(messages_of).iter().sum();
+    let entry_messages = messages_of(SwarmKind::Entry).max(1) as f64;
     let idle_bytes: u64 = idle.iter().map(|received| received.bytes()).sum();
     let (frontier_bytes, pull_bytes) = swarm.measure_pull();
-    Answer {
+    ScaleAnswer {
         sites: question.sites,
         writers,
         converged_ms,
         messages: messages as f64 / sites,
-        bytes: Kind::ALL.map(|kind| (kind.name(), bytes_of(kind) as f64 / sites)).into(),
-        entry_bytes: bytes_of(Kind::Entry) as f64 / entry_messages,
+        bytes: SwarmKind::ALL.map(|kind| (kind.name(), bytes_of(kind) as f64 / sites)).into(),
+        entry_bytes: bytes_of(SwarmKind::Entry) as f64 / entry_messages,
         bytes_max: received.iter().map(|received| received.bytes()).max().unwrap_or(0),
         idle_bytes_per_minute: idle_bytes as f64 / sites / (IDLE_MS as f64 / 60_000.0),
         stored_bytes: swarm.stored_bytes() / question.sites.max(1) as u64,

@@ -6,13 +6,13 @@ use plotters::prelude::{
     RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
 };
 
-use super::Answer;
+use super::ScaleAnswer;
 
 const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 420;
 
 /// One line of a panel: its name, colour, and value at an answer.
-type Line = (&'static str, RGBColor, fn(&Answer) -> f64);
+type PlotLine = (&'static str, RGBColor, fn(&ScaleAnswer) -> f64);
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const BLUE: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
@@ -24,23 +24,23 @@ const GREY: RGBColor = RGBColor(0x6b, 0x6b, 0x6b);
 ///
 /// # Errors
 /// In words, where there is nothing to draw.
-pub fn svg(answers: &[Answer]) -> Result<String, String> {
+pub fn svg(answers: &[ScaleAnswer]) -> Result<String, String> {
     let mut picture = String::new();
     {
         let root = SVGBackend::with_string(&mut picture, (WIDTH, HEIGHT)).into_drawing_area();
         root.fill(&WHITE).map_err(|error| error.to_string())?;
         let panels = root.split_evenly((1, 3));
-        let traffic: [Line; 3] = [
+        let traffic: [PlotLine; 3] = [
             ("bytes until in step", BLUE, |a| a.bytes.values().sum()),
             ("messages until in step", RED, |a| a.messages),
             ("bytes a minute when idle", GREY, |a| a.idle_bytes_per_minute),
         ];
-        let size: [Line; 3] = [
+        let size: [PlotLine; 3] = [
             ("memory, bytes", BLUE, |a| a.memory_bytes as f64),
             ("frontier of all writers, bytes", RED, |a| a.frontier_bytes as f64),
             ("a pull that finds one entry, bytes", GREEN, |a| a.pull_bytes as f64),
         ];
-        let time: [Line; 1] =
+        let time: [PlotLine; 1] =
             [("ms until in step", BLUE, |a| a.converged_ms.map_or(f64::NAN, |ms| ms as f64))];
         for (panel, title, lines) in [
             (&panels[0], "Received by a site", &traffic[..]),
@@ -57,8 +57,8 @@ pub fn svg(answers: &[Answer]) -> Result<String, String> {
 fn draw(
     panel: &Panel<'_>,
     title: &str,
-    lines: &[Line],
-    answers: &[Answer],
+    lines: &[PlotLine],
+    answers: &[ScaleAnswer],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let sites = answers.iter().map(|answer| answer.sites as f64);
     let values = answers.iter().flat_map(|answer| lines.iter().map(|line| line.2(answer)));

@@ -35,7 +35,7 @@ const SEEN_MAX: usize = 4096;
 
 /// A kind of message, for counting.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum SwarmKind {
     /// Entries and announcements of them.
     Entry,
     /// Receipts.
@@ -44,7 +44,7 @@ pub(super) enum Kind {
     Sync,
 }
 
-impl Kind {
+impl SwarmKind {
     pub(super) const ALL: [Self; 3] = [Self::Entry, Self::Receipt, Self::Sync];
 
     pub(super) fn name(self) -> &'static str {
@@ -59,9 +59,9 @@ impl Kind {
 /// What a site received.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Received {
-    /// By [`Kind`].
+    /// By [`SwarmKind`].
     pub(super) messages: [u64; 3],
-    /// By [`Kind`].
+    /// By [`SwarmKind`].
     pub(super) bytes: [u64; 3],
 }
 
@@ -70,26 +70,26 @@ impl Received {
         self.bytes.iter().sum()
     }
 
-    fn count(&mut self, kind: Kind, bytes: usize) {
+    fn count(&mut self, kind: SwarmKind, bytes: usize) {
         self.messages[kind as usize] += 1;
         self.bytes[kind as usize] += bytes as u64;
     }
 }
 
 #[derive(Clone)]
-enum Message {
+enum SwarmMessage {
     Gossip { topic: Arc<str>, data: Arc<[u8]> },
     Request { id: u64, body: Vec<u8> },
     Response { id: u64, body: Vec<u8> },
 }
 
-enum Event {
-    Deliver { from: usize, to: usize, message: Message },
+enum SwarmEvent {
+    Deliver { from: usize, to: usize, message: SwarmMessage },
     Tick { site: usize },
     Write { site: usize },
 }
 
-struct Site {
+struct SwarmSite {
     replica: Replica<SharedStore>,
     neighbours: Vec<usize>,
     tick_ms: u64,
@@ -104,11 +104,11 @@ type Unjudged = (usize, Arc<str>, Arc<[u8]>);
 
 /// Many sites on good links.
 pub(super) struct Swarm {
-    sites: Vec<Site>,
+    sites: Vec<SwarmSite>,
     index: HashMap<SiteId, usize>,
     /// By time, then in the order in which they were planned.
     planned: BinaryHeap<Reverse<(u64, u64)>>,
-    events: HashMap<u64, Event>,
+    events: HashMap<u64, SwarmEvent>,
     count: u64,
     /// Gossip that waits for a verdict, and requests that wait for an answer, by token.
     gossip: HashMap<u64, Unjudged>,
@@ -213,7 +213,7 @@ impl Swarm {
                 links[other].insert(site);
             }
         }
-        let sites = replicas.into_iter().zip(links).map(|(replica, links)| Site {
+        let sites = replicas.into_iter().zip(links).map(|(replica, links)| SwarmSite {
             replica,
             neighbours: links.into_iter().collect(),
             tick_ms: 0,
@@ -256,7 +256,7 @@ impl Swarm {
         let mut last_ms = self.time_ms;
         for site in chosen {
             let at_ms = self.time_ms + self.random.random_range(0..within_ms);
-            self.plan(at_ms, Event::Write { site });
+            self.plan(at_ms, SwarmEvent::Write { site });
             last_ms = last_ms.max(at_ms);
         }
         last_ms
@@ -269,12 +269,12 @@ impl Swarm {
             self.planned.pop();
             self.time_ms = at_ms;
             match self.events.remove(&number) {
-                Some(Event::Deliver { from, to, message }) => self.deliver(from, to, message),
-                Some(Event::Tick { site }) if self.sites[site].tick_ms == at_ms => {
+                Some(SwarmEvent::Deliver { from, to, message }) => self.deliver(from, to, message),
+                Some(SwarmEvent::Tick { site }) if self.sites[site].tick_ms == at_ms => {
                     self.input(site, Input::Tick);
                 }
-                Some(Event::Write { site }) => self.write(site),
-                Some(Event::Tick { .. }) | None => {}
+                Some(SwarmEvent::Write { site }) => self.write(site),
+                Some(SwarmEvent::Tick { .. }) | None => {}
             }
         }
         self.time_ms = end_ms;
@@ -324,18 +324,18 @@ impl Swarm {
         self.input(asker, Input::PeerUp(peer));
         self.run_until(self.time_ms + 1_000);
         let bytes =
-            [asker, teller].map(|site| self.sites[site].received.bytes[Kind::Sync as usize]);
+            [asker, teller].map(|site| self.sites[site].received.bytes[SwarmKind::Sync as usize]);
         (whole, bytes.iter().sum())
     }
 
-    fn plan(&mut self, at_ms: u64, event: Event) {
+    fn plan(&mut self, at_ms: u64, event: SwarmEvent) {
         self.count += 1;
         self.planned.push(Reverse((at_ms, self.count)));
         self.events.insert(self.count, event);
     }
 
-    fn send(&mut self, from: usize, to: usize, message: Message) {
-        self.plan(self.time_ms + LATENCY_MS, Event::Deliver { from, to, message });
+    fn send(&mut self, from: usize, to: usize, message: SwarmMessage) {
+        self.plan(self.time_ms + LATENCY_MS, SwarmEvent::Deliver { from, to, message });
     }
 
     fn write(&mut self, site: usize) {
@@ -349,14 +349,15 @@ impl Swarm {
         self.input(site, Input::Write { id: 0, space: None, transactions });
     }
 
-    fn deliver(&mut self, from: usize, to: usize, message: Message) {
+    fn deliver(&mut self, from: usize, to: usize, message: SwarmMessage) {
         let sender = self.sites[from].replica.site();
         self.count += 1;
         let token = self.count;
         let input = match message {
-            Message::Gossip { topic, data } => {
+            SwarmMessage::Gossip { topic, data } => {
                 // The variants of the protocol's message: its first byte.
-                let kind = if data.first() == Some(&2) { Kind::Receipt } else { Kind::Entry };
+                let kind =
+                    if data.first() == Some(&2) { SwarmKind::Receipt } else { SwarmKind::Entry };
                 self.sites[to].received.count(kind, data.len());
                 if !self.sites[to].is_new(&data) {
                     return;
@@ -365,13 +366,13 @@ impl Swarm {
                 self.gossip.insert(token, (from, topic, data));
                 Input::Gossip { from: sender, token, data: copy }
             }
-            Message::Request { id, body } => {
-                self.sites[to].received.count(Kind::Sync, body.len());
+            SwarmMessage::Request { id, body } => {
+                self.sites[to].received.count(SwarmKind::Sync, body.len());
                 self.requests.insert(token, (from, id));
                 Input::Request { from: sender, token, body }
             }
-            Message::Response { id, body } => {
-                self.sites[to].received.count(Kind::Sync, body.len());
+            SwarmMessage::Response { id, body } => {
+                self.sites[to].received.count(SwarmKind::Sync, body.len());
                 Input::Response { from: sender, id, body }
             }
         };
@@ -392,7 +393,7 @@ impl Swarm {
         let due_ms = self.sites[site].replica.due_ms().max(self.time_ms + 1);
         if due_ms != self.sites[site].tick_ms {
             self.sites[site].tick_ms = due_ms;
-            self.plan(due_ms, Event::Tick { site });
+            self.plan(due_ms, SwarmEvent::Tick { site });
         }
     }
 
@@ -400,13 +401,13 @@ impl Swarm {
         match output {
             Output::Request { to, id, body } => {
                 if let Some(to) = self.index.get(&to).copied() {
-                    self.send(site, to, Message::Request { id, body });
+                    self.send(site, to, SwarmMessage::Request { id, body });
                 }
             }
             Output::Prepare(job) => jobs.push(job),
             Output::Respond { token, body } => {
                 if let Some((to, id)) = self.requests.remove(&token) {
-                    self.send(site, to, Message::Response { id, body });
+                    self.send(site, to, SwarmMessage::Response { id, body });
                 }
             }
             Output::Publish { topic, data } => {
@@ -435,13 +436,13 @@ impl Swarm {
         for peer in self.sites[site].neighbours.clone() {
             if Some(peer) != except {
                 let (topic, data) = (topic.clone(), data.clone());
-                self.send(site, peer, Message::Gossip { topic, data });
+                self.send(site, peer, SwarmMessage::Gossip { topic, data });
             }
         }
     }
 }
 
-impl Site {
+impl SwarmSite {
     fn is_new(&mut self, data: &[u8]) -> bool {
         let mut hash = [0; 16];
         hash.copy_from_slice(&blake3::hash(data).as_bytes()[..16]);

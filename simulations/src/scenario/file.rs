@@ -17,10 +17,10 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) link: Quality,
     #[serde(default)]
-    pub(super) clocks: Clocks,
-    pub(super) workload: Spanned<Workload>,
+    pub(super) clocks: ClocksTable,
+    pub(super) workload: Spanned<WorkloadTable>,
     #[serde(default)]
-    pub(super) fault: Vec<Spanned<Fault>>,
+    pub(super) fault: Vec<Spanned<FaultTable>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,7 +62,7 @@ pub(super) struct Quality {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Clocks {
+pub(super) struct ClocksTable {
     pub(super) skew: Option<Ms>,
     #[serde(default)]
     pub(super) drift_ppm: u32,
@@ -70,7 +70,7 @@ pub(super) struct Clocks {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Workload {
+pub(super) struct WorkloadTable {
     pub(super) writes_per_hour: Spanned<u32>,
     #[serde(default = "yes")]
     pub(super) schema: bool,
@@ -88,12 +88,12 @@ pub(super) struct Collection {
     pub(super) name: Spanned<String>,
     pub(super) records: Spanned<u32>,
     pub(super) hot: Option<Ppm>,
-    pub(super) mix: Option<Spanned<Mix>>,
+    pub(super) mix: Option<Spanned<MixTable>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Mix {
+pub(super) struct MixTable {
     pub(super) registers: u32,
     pub(super) counters: u32,
     pub(super) text: u32,
@@ -105,8 +105,8 @@ pub(super) struct Mix {
 /// A fault with every key that some kind takes; which of them this kind takes is checked later.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fault {
-    pub(super) kind: Spanned<Kind>,
+pub(super) struct FaultTable {
+    pub(super) kind: Spanned<NamedFault>,
     #[serde(default = "start")]
     pub(super) at: Spanned<Ms>,
     #[serde(rename = "for")]
@@ -132,12 +132,12 @@ fn start() -> Spanned<Ms> {
 
 /// The kind of a fault, or the mixture of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum NamedFault {
     One(FaultName),
     Random,
 }
 
-impl<'de> Deserialize<'de> for Kind {
+impl<'de> Deserialize<'de> for NamedFault {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let known = || FaultName::ALL.iter().map(|name| name.as_str()).chain(["random"]);

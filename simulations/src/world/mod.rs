@@ -42,12 +42,12 @@ pub use observation::{DiskChange, Observation, Receiver};
 pub use power::Ending;
 pub use transport::{Message, Tamper};
 
-use events::{Event, Events};
+use events::{Events, WorldEvent};
 use link::Link;
 use site::Site;
 
 /// An office in the world: its number, from 0.
-pub type Office = usize;
+pub type SiteIndex = usize;
 
 /// Links of tests that do not ask for worse.
 const GOOD_LINK: LinkQuality =
@@ -67,9 +67,9 @@ pub struct World {
     seed: u64,
     sites: Vec<Site>,
     /// A cloned disk makes two offices of one site.
-    offices: BTreeMap<SiteId, Vec<Office>>,
-    links: BTreeMap<(Office, Office), Link>,
-    neighbours: Vec<BTreeSet<Office>>,
+    offices: BTreeMap<SiteId, Vec<SiteIndex>>,
+    links: BTreeMap<(SiteIndex, SiteIndex), Link>,
+    neighbours: Vec<BTreeSet<SiteIndex>>,
     events: Events,
     time_ms: u64,
     /// Numbers for writes, tokens and messages.
@@ -122,13 +122,13 @@ impl World {
     }
 
     /// A new office that belongs to no network.
-    pub fn add_office(&mut self, name: &str) -> Office {
+    pub fn add_office(&mut self, name: &str) -> SiteIndex {
         let office = self.sites.len();
         let key = SiteKey::from_seed(random::hash(self.seed, "key", &[office as u64]));
         self.add_site(Site::new(key, name))
     }
 
-    fn add_site(&mut self, site: Site) -> Office {
+    fn add_site(&mut self, site: Site) -> SiteIndex {
         let office = self.sites.len();
         self.offices.entry(site.id).or_default().push(office);
         self.sites.push(site);
@@ -138,13 +138,13 @@ impl World {
     }
 
     /// Invites and joins over an existing link, and waits until it is done.
-    pub fn join(&mut self, inviter: Office, office: Office, role: Role) {
+    pub fn join(&mut self, inviter: SiteIndex, office: SiteIndex, role: Role) {
         self.invite(inviter, office, role);
         self.run_ms(1_000);
     }
 
     /// Gives an office a ticket to join with, which it presents over a link to the inviter.
-    pub fn invite(&mut self, inviter: Office, office: Office, role: Role) {
+    pub fn invite(&mut self, inviter: SiteIndex, office: SiteIndex, role: Role) {
         let secret = SiteKey::from_seed(random::hash(self.seed, "ticket", &[office as u64]));
         let addresses = vec![inviter.to_string()];
         let replica = self.sites[inviter].replica.as_ref();
@@ -162,17 +162,17 @@ impl World {
     }
 
     /// An office's name.
-    pub fn name(&self, office: Office) -> &str {
+    pub fn name(&self, office: SiteIndex) -> &str {
         &self.sites[office].name
     }
 
     /// The site of an office.
-    pub fn site_id(&self, office: Office) -> SiteId {
+    pub fn site_id(&self, office: SiteIndex) -> SiteId {
         self.sites[office].id
     }
 
     /// The key pair of an office, for tests in which it lies.
-    pub fn key(&self, office: Office) -> &SiteKey {
+    pub fn key(&self, office: SiteIndex) -> &SiteKey {
         &self.sites[office].key
     }
 
@@ -182,22 +182,22 @@ impl World {
     }
 
     /// The replica of an office that is up.
-    pub fn replica(&self, office: Office) -> Option<&Replica<SimulatedStore>> {
+    pub fn replica(&self, office: SiteIndex) -> Option<&Replica<SimulatedStore>> {
         self.sites.get(office)?.replica.as_ref()
     }
 
     /// How often an office's node has started.
-    pub fn starts(&self, office: Office) -> u32 {
+    pub fn starts(&self, office: SiteIndex) -> u32 {
         self.sites[office].starts
     }
 
     /// What an office had to tell its operator.
-    pub fn notices(&self, office: Office) -> &[Notice] {
+    pub fn notices(&self, office: SiteIndex) -> &[Notice] {
         &self.sites[office].notices
     }
 
     /// The members that an office's network layer was told of last.
-    pub fn told_members(&self, office: Office) -> &BTreeSet<SiteId> {
+    pub fn told_members(&self, office: SiteIndex) -> &BTreeSet<SiteId> {
         &self.sites[office].members
     }
 
@@ -247,17 +247,17 @@ impl World {
     }
 
     /// Sets an office's wall clock.
-    pub fn set_clock(&mut self, office: Office, clock: WallClock) {
+    pub fn set_clock(&mut self, office: SiteIndex, clock: WallClock) {
         self.sites[office].clock = clock;
     }
 
     /// An office's wall clock.
-    pub fn clock(&self, office: Office) -> WallClock {
+    pub fn clock(&self, office: SiteIndex) -> WallClock {
         self.sites[office].clock
     }
 
     /// What an office's wall clock shows.
-    pub fn wall_ms(&self, office: Office) -> i64 {
+    pub fn wall_ms(&self, office: SiteIndex) -> i64 {
         self.sites[office].clock.shows(self.time_ms)
     }
 
@@ -269,7 +269,7 @@ impl World {
     /// Writes one edit at an office.
     pub fn write(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         collection: &str,
         id: &str,
         edit: Edit,
@@ -281,7 +281,7 @@ impl World {
     /// Writes one transaction at an office.
     pub fn transact(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         origin: Option<Origin>,
         edits: Vec<RecordEdit>,
     ) -> Result<Written, WriteError> {
@@ -292,7 +292,7 @@ impl World {
     /// Writes one transaction at an office. `None`: nobody answered, for the node is down, or died over it.
     pub fn try_transact(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         origin: Option<Origin>,
         edits: Vec<RecordEdit>,
     ) -> Option<Result<Written, WriteError>> {
@@ -302,7 +302,7 @@ impl World {
     /// As [`World::try_transact`], in a space of records.
     pub fn try_transact_in(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         space: Option<SpaceId>,
         origin: Option<Origin>,
         edits: Vec<RecordEdit>,
@@ -316,7 +316,7 @@ impl World {
     /// Makes a decision of a member at an office. `None`: its node is down.
     pub fn decide(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         decision: Decision,
     ) -> Option<Result<(), DecisionError>> {
         let id = self.number();
@@ -327,7 +327,7 @@ impl World {
     /// The results of a write that was sent as an input.
     pub fn take_results(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         id: u64,
     ) -> Option<Vec<Result<Written, WriteError>>> {
         self.sites[office].results.remove(&id)
@@ -347,18 +347,20 @@ impl World {
         };
         self.time_ms = at_ms;
         match event {
-            Event::Deliver { number, from, to, session, message } => {
+            WorldEvent::Deliver { number, from, to, session, message } => {
                 self.deliver(number, from, to, session, message);
             }
-            Event::Tick { office } => {
+            WorldEvent::Tick { office } => {
                 if self.sites[office].tick_ms == Some(at_ms) {
                     self.sites[office].tick_ms = None;
                     self.input(office, Input::Tick);
                 }
             }
-            Event::Notice { a, b, session } => self.notice_link(a, b, session),
-            Event::Search { office, peer, session } => self.search(office, peer, session),
-            Event::TimedOut { office, peer, id, start } => self.time_out(office, peer, id, start),
+            WorldEvent::Notice { a, b, session } => self.notice_link(a, b, session),
+            WorldEvent::Search { office, peer, session } => self.search(office, peer, session),
+            WorldEvent::TimedOut { office, peer, id, start } => {
+                self.time_out(office, peer, id, start)
+            }
         }
         true
     }
@@ -370,24 +372,24 @@ impl World {
     }
 
     /// Whether these offices hold the same, by their frontiers.
-    pub fn are_in_step(&self, offices: &[Office]) -> bool {
+    pub fn are_in_step(&self, offices: &[SiteIndex]) -> bool {
         let Some(network) = self.network() else { return false };
         let spaces = [network.membership_space(), network.main_space()];
         spaces.iter().all(|space| {
-            let held = |office: &Office| self.replica(*office)?.realms().frontier(*space);
+            let held = |office: &SiteIndex| self.replica(*office)?.realms().frontier(*space);
             let first = offices.first().and_then(held);
             first.is_some() && offices.iter().all(|office| held(office) == first)
         })
     }
 
     /// Digest of the main space at an office, in hex.
-    pub fn digest(&self, office: Office) -> String {
+    pub fn digest(&self, office: SiteIndex) -> String {
         let read = |store: &SimulatedStore, space| read::digest(store, space);
         self.read(office, read).map(|digest| digest.to_string()).unwrap_or_default()
     }
 
     /// The view of a record at an office.
-    pub fn view(&self, office: Office, collection: &str, id: &str) -> Option<View> {
+    pub fn view(&self, office: SiteIndex, collection: &str, id: &str) -> Option<View> {
         let (collection, id) = (collection.to_owned(), id.to_owned());
         let key = |space| RecordKey { space, collection, id };
         self.read(office, |store, space| read::record(store, &key(space))).flatten()
@@ -396,7 +398,7 @@ impl World {
     /// Reads the tables of an office that is up.
     pub fn read<T>(
         &self,
-        office: Office,
+        office: SiteIndex,
         read: impl FnOnce(&SimulatedStore, SpaceId) -> Result<T, StoreError>,
     ) -> Option<T> {
         let replica = self.replica(office)?;
@@ -409,6 +411,6 @@ impl World {
     }
 }
 
-fn pair(a: Office, b: Office) -> (Office, Office) {
+fn pair(a: SiteIndex, b: SiteIndex) -> (SiteIndex, SiteIndex) {
     (a.min(b), a.max(b))
 }

@@ -8,23 +8,28 @@ use branchline_crdt::replica::pace::TICK_MS;
 use branchline_crdt::replica::{Input, Now, Output, Validation};
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
 
-use super::{Event, Message, Observation, Office, World};
+use super::{Message, Observation, SiteIndex, World, WorldEvent};
 
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
 
 impl World {
     /// Sends an input of any kind, as a hostile office might cause.
-    pub fn input(&mut self, office: Office, input: Input) {
+    pub fn input(&mut self, office: SiteIndex, input: Input) {
         self.inputs(office, vec![input]);
     }
 
     /// Sends inputs that share one commit.
-    pub fn inputs(&mut self, office: Office, inputs: Vec<Input>) {
+    pub fn inputs(&mut self, office: SiteIndex, inputs: Vec<Input>) {
         self.inputs_from(office, None, inputs);
     }
 
-    pub(super) fn inputs_from(&mut self, office: Office, from: Option<Office>, inputs: Vec<Input>) {
+    pub(super) fn inputs_from(
+        &mut self,
+        office: SiteIndex,
+        from: Option<SiteIndex>,
+        inputs: Vec<Input>,
+    ) {
         let now = self.now(office);
         let Some(replica) = &mut self.sites[office].replica else { return };
         let handled = inputs.into_iter().try_for_each(|input| replica.handle(input, now));
@@ -46,7 +51,7 @@ impl World {
     }
 
     /// Lets an office make its tables anew while it runs.
-    pub fn rebuild(&mut self, office: Office) {
+    pub fn rebuild(&mut self, office: SiteIndex) {
         let Some(replica) = &mut self.sites[office].replica else { return };
         let rebuilt = replica.rebuild(&mut |_| ());
         self.observed(|| Observation::Rebuilt { office });
@@ -57,20 +62,20 @@ impl World {
     }
 
     /// The tables failed: they are made anew from the journal, as the product's driver does.
-    fn recover(&mut self, office: Office, error: &StoreError) {
+    fn recover(&mut self, office: SiteIndex, error: &StoreError) {
         let reason = error.to_string();
         self.observed(|| Observation::Failed { office, reason });
         self.rebuild(office);
     }
 
     /// The moment as an office's clocks show it.
-    pub(super) fn now(&self, office: Office) -> Now {
+    pub(super) fn now(&self, office: SiteIndex) -> Now {
         let monotonic_ms = self.time_ms - self.sites[office].started_ms;
         Now { wall_ms: self.wall_ms(office), monotonic_ms }
     }
 
     /// Plans the tick at which the replica next has something to do.
-    pub(super) fn plan_tick(&mut self, office: Office) {
+    pub(super) fn plan_tick(&mut self, office: SiteIndex) {
         let ticks_always = self.ticks_always;
         let site = &mut self.sites[office];
         let Some(replica) = &site.replica else { return };
@@ -79,12 +84,12 @@ impl World {
         let at_ms = site.started_ms + due_ms.next_multiple_of(TICK_MS);
         if site.tick_ms.is_none_or(|planned| at_ms < planned) {
             site.tick_ms = Some(at_ms);
-            self.events.plan(at_ms, Event::Tick { office });
+            self.events.plan(at_ms, WorldEvent::Tick { office });
         }
     }
 
     /// Tells what the journal has gained.
-    pub(super) fn observe_stored(&mut self, office: Office, from: Option<Office>) {
+    pub(super) fn observe_stored(&mut self, office: SiteIndex, from: Option<SiteIndex>) {
         let Some(replica) = &self.sites[office].replica else { return };
         let appended = replica.store().frames_appended();
         let seen = std::mem::replace(&mut self.sites[office].frames_seen, appended);
@@ -98,7 +103,7 @@ impl World {
     /// The entries in an office's journal behind a place; and remembers the last one.
     pub(super) fn entries_after(
         &mut self,
-        office: Office,
+        office: SiteIndex,
         mut after: Option<Position>,
     ) -> Vec<(Position, Arc<Entry>)> {
         let mut entries = Vec::new();
@@ -116,7 +121,7 @@ impl World {
     }
 
     /// Tells what the journal holds as the node starts.
-    pub(super) fn observe_start(&mut self, office: Office) {
+    pub(super) fn observe_start(&mut self, office: SiteIndex) {
         let appended = self.replica(office).map_or(0, |replica| replica.store().frames_appended());
         self.sites[office].frames_seen = appended;
         if self.observations.is_some() {
@@ -126,7 +131,7 @@ impl World {
     }
 
     /// Acts on all outputs.
-    pub(super) fn drain(&mut self, office: Office) {
+    pub(super) fn drain(&mut self, office: SiteIndex) {
         while let Some(output) =
             self.sites[office].replica.as_mut().and_then(|replica| replica.output())
         {
@@ -134,7 +139,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, office: Office, output: Output) {
+    fn act(&mut self, office: SiteIndex, output: Output) {
         match output {
             Output::Written { id, results } => {
                 self.sites[office].results.insert(id, results);

@@ -6,7 +6,7 @@ use branchline_crdt::log::entry::Entry;
 use branchline_crdt::replica::Notice;
 use branchline_crdt::store::Position;
 
-use super::{LostTo, Message, Office, World};
+use super::{LostTo, Message, SiteIndex, World};
 
 /// How a disk comes to hold less than it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +34,14 @@ pub enum Observation {
     /// A node started on what its disk held.
     Started {
         /// Its office.
-        office: Office,
+        office: SiteIndex,
         /// All that its journal holds.
         entries: Vec<(Position, Arc<Entry>)>,
     },
     /// A node ended.
     Stopped {
         /// Its office.
-        office: Office,
+        office: SiteIndex,
         /// Without warning.
         crashed: bool,
         /// Bytes that were on their way to the drive and are lost.
@@ -50,28 +50,28 @@ pub enum Observation {
     /// A node could not start.
     Failed {
         /// Its office.
-        office: Office,
+        office: SiteIndex,
         /// What its storage said.
         reason: String,
     },
     /// A running replica made its tables anew and began a new incarnation.
     Rebuilt {
         /// Its office.
-        office: Office,
+        office: SiteIndex,
     },
     /// An office's disk no longer holds all that it once made durable: it was damaged, or replaced.
     DiskChanged {
         /// Its office.
-        office: Office,
+        office: SiteIndex,
         /// In which way.
         change: DiskChange,
     },
     /// Entries are durable at an office.
     Stored {
         /// The office.
-        office: Office,
+        office: SiteIndex,
         /// Who sent them; `None`: the office itself.
-        from: Option<Office>,
+        from: Option<SiteIndex>,
         /// The entries, in journal order.
         entries: Vec<(Position, Arc<Entry>)>,
     },
@@ -80,9 +80,9 @@ pub enum Observation {
         /// Its number.
         number: u64,
         /// The sender.
-        from: Office,
+        from: SiteIndex,
         /// The receiver.
-        to: Office,
+        to: SiteIndex,
         /// The message.
         message: Arc<Message>,
         /// What the receiver was at that moment.
@@ -103,7 +103,7 @@ pub enum Observation {
     /// A replica told its operator something.
     Told {
         /// Its office.
-        office: Office,
+        office: SiteIndex,
         /// What.
         notice: Notice,
     },
@@ -112,14 +112,14 @@ pub enum Observation {
 impl World {
     /// Judges the receiver of a message that is about to be sent. A revoked sender may ask whether that still holds, and goes by nothing that it
     /// knows of others.
-    pub(super) fn receiver(&self, from: Office, to: Office) -> Receiver {
+    pub(super) fn receiver(&self, from: SiteIndex, to: SiteIndex) -> Receiver {
         let site = self.site_id(to);
         let is_revoked = self.replica(from).is_some_and(|replica| {
             let members =
                 replica.realms().members().filter(|_| replica.realms().revoked_by().is_none());
             members.is_some_and(|members| members.revoked().contains_key(&site))
         });
-        let knows = |office: Office| {
+        let knows = |office: SiteIndex| {
             let members = self.replica(office).and_then(|replica| replica.realms().members());
             members.is_some_and(|members| members.get(&site).is_some())
         };

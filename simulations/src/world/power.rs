@@ -8,7 +8,7 @@ use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;
 
 use super::site::Site;
-use super::{DiskChange, Observation, Office, World, random};
+use super::{DiskChange, Observation, SiteIndex, World, random};
 use crate::store::{OfficeDisk, SimulatedStore, TablesLoss};
 
 /// How a node ends.
@@ -24,7 +24,7 @@ pub enum Ending {
 
 impl World {
     /// Starts an office's node on what its disk holds. A node that runs goes on.
-    pub fn start(&mut self, office: Office) {
+    pub fn start(&mut self, office: SiteIndex) {
         if self.sites[office].replica.is_some() {
             return;
         }
@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Ends an office's node.
-    pub fn stop(&mut self, office: Office, ending: Ending) {
+    pub fn stop(&mut self, office: SiteIndex, ending: Ending) {
         let Some(replica) = self.sites[office].replica.take() else { return };
         let draw = |what| random::number(self.seed, what, &[office as u64, self.time_ms]);
         let mut disk = replica.into_store().into_disk();
@@ -90,18 +90,18 @@ impl World {
     }
 
     /// A node's process was killed by its own disk in the middle of a write: the power goes with it.
-    pub(super) fn die(&mut self, office: Office) {
+    pub(super) fn die(&mut self, office: SiteIndex) {
         self.stop(office, Ending::PowerCut);
     }
 
     /// Lets the power fail in the middle of the next write to the journal, after `changes` more operations of the
     /// disk.
-    pub fn die_after(&mut self, office: Office, changes: u32) {
+    pub fn die_after(&mut self, office: SiteIndex, changes: u32) {
         self.faulty_disk(office).kill_after(changes);
     }
 
     /// Stops an office's node without warning and starts it again, with or without its tables.
-    pub fn restart(&mut self, office: Office, tables_lost: bool) {
+    pub fn restart(&mut self, office: SiteIndex, tables_lost: bool) {
         self.stop(office, Ending::Killed);
         if tables_lost {
             self.lose_tables(office);
@@ -110,19 +110,19 @@ impl World {
     }
 
     /// The tables of an office whose node is off are lost.
-    pub fn lose_tables(&mut self, office: Office) {
+    pub fn lose_tables(&mut self, office: SiteIndex) {
         self.sites[office].disk.kill(TablesLoss::All);
     }
 
     /// Flips one bit in the journal of an office whose node is off.
-    pub fn flip_bit(&mut self, office: Office, choice: u64) {
+    pub fn flip_bit(&mut self, office: SiteIndex, choice: u64) {
         if self.sites[office].disk.flip_bit(choice) {
             self.disk_changed(office, DiskChange::Damaged);
         }
     }
 
     /// A copy of an office's disk.
-    pub fn backup(&self, office: Office) -> Option<OfficeDisk> {
+    pub fn backup(&self, office: SiteIndex) -> Option<OfficeDisk> {
         let site = self.sites.get(office)?;
         Some(match &site.replica {
             Some(replica) => replica.store().copy(),
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Puts a copy of a disk in place of an office's own, with no link at first.
-    pub fn restore(&mut self, office: Office, disk: OfficeDisk) {
+    pub fn restore(&mut self, office: SiteIndex, disk: OfficeDisk) {
         for peer in 0..self.sites.len() {
             self.unlink(office, peer);
         }
@@ -141,19 +141,19 @@ impl World {
 
     /// Puts a copy of a disk in place of an office's own, of which [`World::disk_changed`] tells. The node is off
     /// afterwards.
-    pub fn replace_disk(&mut self, office: Office, mut disk: OfficeDisk) {
+    pub fn replace_disk(&mut self, office: SiteIndex, mut disk: OfficeDisk) {
         self.stop(office, Ending::Killed);
         disk.kill(TablesLoss::Batches(0));
         self.sites[office].disk = disk;
     }
 
     /// Tells observers that an office's disk holds less than it did.
-    pub fn disk_changed(&mut self, office: Office, change: DiskChange) {
+    pub fn disk_changed(&mut self, office: SiteIndex, change: DiskChange) {
         self.observed(|| Observation::DiskChanged { office, change });
     }
 
     /// A second node with the key and a copy of the disk of an office, with no link at first.
-    pub fn clone_office(&mut self, office: Office, name: &str) -> Office {
+    pub fn clone_office(&mut self, office: SiteIndex, name: &str) -> SiteIndex {
         let mut clone = Site::new(self.sites[office].key.clone(), name);
         clone.clock = self.sites[office].clock;
         clone.payload_format = self.sites[office].payload_format;
@@ -165,18 +165,18 @@ impl World {
     }
 
     /// Lets an office run a program of the next payload format from its next start on.
-    pub fn upgrade(&mut self, office: Office) {
+    pub fn upgrade(&mut self, office: SiteIndex) {
         self.sites[office].payload_format = PAYLOAD_FORMAT + 1;
     }
 
     /// The payload format of the program that runs at an office from its next start on.
-    pub fn payload_format(&self, office: Office) -> u8 {
+    pub fn payload_format(&self, office: SiteIndex) -> u8 {
         self.sites[office].payload_format
     }
 
     /// Lets an office go on under another key, as `branchline rotate` does between two runs of its node. False: it may
     /// not, and keeps its key.
-    pub fn rotate(&mut self, office: Office) -> bool {
+    pub fn rotate(&mut self, office: SiteIndex) -> bool {
         let Some(replica) = self.replica(office) else { return false };
         let from = self.site_id(office);
         let numbers = [office as u64, u64::from(self.starts(office))];
@@ -197,16 +197,16 @@ impl World {
     }
 
     /// Lets an office's disk be full, or have room again.
-    pub fn set_full(&mut self, office: Office, full: bool) {
+    pub fn set_full(&mut self, office: SiteIndex, full: bool) {
         self.faulty_disk(office).set_space(full.then_some(0));
     }
 
     /// Lets the next syncs of an office's disk fail, so many of them.
-    pub fn fail_syncs(&mut self, office: Office, count: u32) {
+    pub fn fail_syncs(&mut self, office: SiteIndex, count: u32) {
         self.faulty_disk(office).fail_syncs(count);
     }
 
-    fn faulty_disk(&self, office: Office) -> &FaultyDisk {
+    fn faulty_disk(&self, office: SiteIndex) -> &FaultyDisk {
         let site = &self.sites[office];
         match &site.replica {
             Some(replica) => replica.store().disk(),
@@ -215,16 +215,16 @@ impl World {
     }
 
     /// The store of a running office, to change it behind its replica's back.
-    pub fn store_mut(&mut self, office: Office) -> Option<&mut SimulatedStore> {
+    pub fn store_mut(&mut self, office: SiteIndex) -> Option<&mut SimulatedStore> {
         Some(self.sites[office].replica.as_mut()?.store_mut())
     }
 
     /// Frames of an office's journal that are known to be damaged.
-    pub fn damaged_count(&self, office: Office) -> usize {
+    pub fn damaged_count(&self, office: SiteIndex) -> usize {
         self.replica(office).map_or(0, |replica| replica.store().damaged().len())
     }
 
-    fn identity(&self, office: Office) -> Identity {
+    fn identity(&self, office: SiteIndex) -> Identity {
         let site = &self.sites[office];
         // By office and start, so that neither a restart nor a clone changes what happens elsewhere.
         let seed = random::number(self.seed, "life", &[office as u64, u64::from(site.starts)]);

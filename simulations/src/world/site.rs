@@ -9,7 +9,7 @@ use branchline_crdt::protocol::prepare::Job;
 use branchline_crdt::replica::{DecisionError, Notice, WriteError, Written};
 use branchline_crdt::store::Position;
 
-use super::{Office, WallClock};
+use super::{SiteIndex, WallClock};
 use crate::store::{OfficeDisk, SimulatedStore};
 
 /// Gossip messages that were not judged and requests that were not answered; older ones are forgotten, as by the
@@ -46,14 +46,14 @@ pub(super) struct Site {
     pub(super) topics: BTreeSet<String>,
     pub(super) members: BTreeSet<SiteId>,
     /// The offices that it is connected to, by their sites: a cloned disk makes two of one.
-    pub(super) connected: BTreeMap<SiteId, BTreeSet<Office>>,
+    pub(super) connected: BTreeMap<SiteId, BTreeSet<SiteIndex>>,
     /// By office, the member that it was last connected to there.
-    pub(super) book: BTreeMap<Office, SiteId>,
+    pub(super) book: BTreeMap<SiteIndex, SiteId>,
     /// Requests of others, by token: who asked, over which connection, under which number.
-    pub(super) requests: Tokens<(Office, u64)>,
+    pub(super) requests: Tokens<(SiteIndex, u64)>,
     /// Own requests that wait for an answer.
-    pub(super) asked: BTreeSet<(Office, u64)>,
-    pub(super) gossip: Tokens<(Office, String, Vec<u8>)>,
+    pub(super) asked: BTreeSet<(SiteIndex, u64)>,
+    pub(super) gossip: Tokens<(SiteIndex, String, Vec<u8>)>,
     /// Answers whose entries are to be prepared.
     pub(super) to_prepare: VecDeque<Job>,
     pub(super) seen: Seen,
@@ -113,13 +113,13 @@ impl Site {
     }
 
     /// Whether it is connected to this office.
-    pub(super) fn is_connected(&self, site: &SiteId, office: Office) -> bool {
+    pub(super) fn is_connected(&self, site: &SiteId, office: SiteIndex) -> bool {
         self.connected.get(site).is_some_and(|offices| offices.contains(&office))
     }
 
     /// Returns the offices of a connected site that is a member. Once one is none any more nothing goes to it, even
     /// while the replica is still being told that the connections end, one after the other.
-    pub(super) fn connected_member(&self, site: &SiteId) -> Option<&BTreeSet<Office>> {
+    pub(super) fn connected_member(&self, site: &SiteId) -> Option<&BTreeSet<SiteIndex>> {
         self.connected.get(site).filter(|_| self.members.contains(site))
     }
 }

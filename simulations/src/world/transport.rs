@@ -10,7 +10,7 @@ use branchline_crdt::replica::pace::{GROUP_INPUTS_MAX, REQUEST_TIMEOUT_MS};
 use rand::RngExt;
 
 use super::link::{End, Link};
-use super::{Event, GOOD_LINK, LostTo, Observation, Office, World, pair, random};
+use super::{GOOD_LINK, LostTo, Observation, SiteIndex, World, WorldEvent, pair, random};
 
 use crate::scenario::LinkQuality;
 
@@ -61,7 +61,7 @@ pub enum Message {
 }
 
 /// May change a message between two offices; false swallows it.
-pub type Tamper = Box<dyn FnMut(Office, Office, &mut Message) -> bool>;
+pub type Tamper = Box<dyn FnMut(SiteIndex, SiteIndex, &mut Message) -> bool>;
 
 impl Message {
     /// Its bytes, without the transport's own.
@@ -83,12 +83,12 @@ impl Message {
 
 impl World {
     /// Connects two offices with a good link, at once.
-    pub fn link(&mut self, a: Office, b: Office) {
+    pub fn link(&mut self, a: SiteIndex, b: SiteIndex) {
         self.link_with(a, b, GOOD_LINK);
     }
 
     /// Connects each of these offices with each other.
-    pub fn link_all(&mut self, offices: &[Office]) {
+    pub fn link_all(&mut self, offices: &[SiteIndex]) {
         for (index, a) in offices.iter().enumerate() {
             for b in &offices[index + 1..] {
                 self.link(*a, *b);
@@ -97,30 +97,30 @@ impl World {
     }
 
     /// Connects two offices with a link of this quality, at once.
-    pub fn link_with(&mut self, a: Office, b: Office, quality: LinkQuality) {
+    pub fn link_with(&mut self, a: SiteIndex, b: SiteIndex, quality: LinkQuality) {
         self.add_link(a, b, quality);
         self.set_up(a, b, true);
     }
 
     /// Ends all connections of an office, and takes its links away.
-    pub fn unlink_all(&mut self, office: Office) {
+    pub fn unlink_all(&mut self, office: SiteIndex) {
         for peer in self.neighbours[office].clone() {
             self.unlink(office, peer);
         }
     }
 
     /// The offices that an office is connected to as members.
-    pub fn peers(&self, office: Office) -> Vec<Office> {
+    pub fn peers(&self, office: SiteIndex) -> Vec<SiteIndex> {
         self.sites[office].connected.values().flatten().copied().collect()
     }
 
     /// The numbers of the requests that an office has asked another and that are not answered yet.
-    pub fn asked(&self, office: Office, of: Office) -> Vec<u64> {
+    pub fn asked(&self, office: SiteIndex, of: SiteIndex) -> Vec<u64> {
         let asked = self.sites[office].asked.iter();
         asked.filter(|(peer, _)| *peer == of).map(|(_, id)| *id).collect()
     }
 
-    fn add_link(&mut self, a: Office, b: Office, quality: LinkQuality) {
+    fn add_link(&mut self, a: SiteIndex, b: SiteIndex, quality: LinkQuality) {
         let (a, b) = pair(a, b);
         let seed = self.seed;
         let random = || random::concern(seed, "link", &[a as u64, b as u64]);
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// Ends the connection between two offices, which both notice at once; messages under way are lost.
-    pub fn unlink(&mut self, a: Office, b: Office) {
+    pub fn unlink(&mut self, a: SiteIndex, b: SiteIndex) {
         self.set_up(a, b, false);
         self.links.remove(&pair(a, b));
         self.neighbours[a].remove(&b);
@@ -138,45 +138,45 @@ impl World {
     }
 
     /// From now on nothing passes from one office to another, which is noticed after a while.
-    pub fn cut(&mut self, from: Office, to: Office) {
+    pub fn cut(&mut self, from: SiteIndex, to: SiteIndex) {
         self.change_link(from, to, CUT_NOTICED_MS, |link, end| link.cut(end));
     }
 
     /// Takes one [`World::cut`] back; after a while the offices connect again.
-    pub fn mend(&mut self, from: Office, to: Office) {
+    pub fn mend(&mut self, from: SiteIndex, to: SiteIndex) {
         self.change_link(from, to, REDIAL_MS, |link, end| link.mend(end));
     }
 
     /// Takes all that is wrong with a link away.
-    pub fn mend_all(&mut self, a: Office, b: Office) {
+    pub fn mend_all(&mut self, a: SiteIndex, b: SiteIndex) {
         self.change_link(a, b, REDIAL_MS, |link, _| link.mend_all());
     }
 
     /// Makes a link worse, until [`World::restore_quality`] with the same number.
-    pub fn degrade(&mut self, a: Office, b: Office, number: u64, quality: LinkQuality) {
+    pub fn degrade(&mut self, a: SiteIndex, b: SiteIndex, number: u64, quality: LinkQuality) {
         self.change_link(a, b, REDIAL_MS, |link, _| link.degrade(number, quality));
     }
 
     /// Takes a [`World::degrade`] back.
-    pub fn restore_quality(&mut self, a: Office, b: Office, number: u64) {
+    pub fn restore_quality(&mut self, a: SiteIndex, b: SiteIndex, number: u64) {
         self.change_link(a, b, REDIAL_MS, |link, _| link.restore_quality(number));
     }
 
     /// Whether there is a link that carries what one office sends to another.
-    pub fn passes(&self, from: Office, to: Office) -> bool {
+    pub fn passes(&self, from: SiteIndex, to: SiteIndex) -> bool {
         let end = usize::from(from > to);
         self.links.get(&pair(from, to)).is_some_and(|link| link.passes(end))
     }
 
     /// The quality of a link at present.
-    pub fn quality(&self, a: Office, b: Office) -> Option<LinkQuality> {
+    pub fn quality(&self, a: SiteIndex, b: SiteIndex) -> Option<LinkQuality> {
         self.links.get(&pair(a, b)).map(Link::quality_now)
     }
 
     fn change_link(
         &mut self,
-        from: Office,
-        to: Office,
+        from: SiteIndex,
+        to: SiteIndex,
         notice_ms: (u64, u64),
         change: impl FnOnce(&mut Link, End),
     ) {
@@ -188,11 +188,11 @@ impl World {
             let mut draw =
                 random::concern(self.seed, "notice", &[a as u64, b as u64, self.time_ms]);
             let after_ms = draw.random_range(notice_ms.0..notice_ms.1);
-            self.events.plan(self.time_ms + after_ms, Event::Notice { a, b, session });
+            self.events.plan(self.time_ms + after_ms, WorldEvent::Notice { a, b, session });
         }
     }
 
-    pub(super) fn notice_link(&mut self, a: Office, b: Office, session: u64) {
+    pub(super) fn notice_link(&mut self, a: SiteIndex, b: SiteIndex, session: u64) {
         let Some(link) = self.links.get(&(a, b)) else { return };
         if link.session == session && link.is_up != link.is_open() {
             let is_up = link.is_open();
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    fn set_up(&mut self, a: Office, b: Office, is_up: bool) {
+    fn set_up(&mut self, a: SiteIndex, b: SiteIndex, is_up: bool) {
         if let Some(link) = self.links.get_mut(&pair(a, b)).filter(|link| link.is_up != is_up) {
             link.set_up(is_up);
             if is_up {
@@ -217,14 +217,14 @@ impl World {
     }
 
     /// All connections of an office end, as when its node does.
-    pub(super) fn disconnect_all(&mut self, office: Office) {
+    pub(super) fn disconnect_all(&mut self, office: SiteIndex) {
         for peer in self.neighbours[office].clone() {
             self.set_up(office, peer, false);
         }
     }
 
     /// All open links of an office connect.
-    pub(super) fn connect_all(&mut self, office: Office) {
+    pub(super) fn connect_all(&mut self, office: SiteIndex) {
         for peer in self.neighbours[office].clone() {
             let is_open = self.links.get(&pair(office, peer)).is_some_and(Link::is_open);
             if is_open && self.replica(peer).is_some() {
@@ -234,14 +234,14 @@ impl World {
     }
 
     /// The members that an office knows have changed.
-    pub(super) fn refresh_office(&mut self, office: Office) {
+    pub(super) fn refresh_office(&mut self, office: SiteIndex) {
         for peer in self.neighbours[office].clone() {
             self.refresh(office, peer);
         }
     }
 
     /// Each side that knows the other as a member has it as a peer.
-    fn refresh(&mut self, a: Office, b: Office) {
+    fn refresh(&mut self, a: SiteIndex, b: SiteIndex) {
         let is_up = self.links.get(&pair(a, b)).is_some_and(|link| link.is_up);
         let is_up = is_up && self.replica(a).is_some() && self.replica(b).is_some();
         for (office, peer) in [(a, b), (b, a)] {
@@ -258,7 +258,7 @@ impl World {
 
     /// Where a member was that is somewhere else or has another key, an office dials again and again, and finds whoever
     /// is there.
-    fn plan_search(&mut self, office: Office, peer: Office, session: u64) {
+    fn plan_search(&mut self, office: SiteIndex, peer: SiteIndex, session: u64) {
         let known = self.sites[office].book.get(&peer);
         let is_missing = known.is_some_and(|site| {
             *site != self.sites[peer].id && self.sites[office].members.contains(site)
@@ -267,11 +267,11 @@ impl World {
             let numbers = [office as u64, peer as u64, self.time_ms];
             let mut draw = random::concern(self.seed, "search", &numbers);
             let after_ms = draw.random_range(REDIAL_MS.0..REDIAL_MS.1);
-            self.events.plan(self.time_ms + after_ms, Event::Search { office, peer, session });
+            self.events.plan(self.time_ms + after_ms, WorldEvent::Search { office, peer, session });
         }
     }
 
-    pub(super) fn search(&mut self, office: Office, peer: Office, session: u64) {
+    pub(super) fn search(&mut self, office: SiteIndex, peer: SiteIndex, session: u64) {
         let link = self.links.get(&pair(office, peer));
         if link.is_none_or(|link| link.session != session || !link.is_up) {
             return;
@@ -283,7 +283,7 @@ impl World {
         self.plan_search(office, peer, session);
     }
 
-    fn connect(&mut self, office: Office, peer: Office) {
+    fn connect(&mut self, office: SiteIndex, peer: SiteIndex) {
         let site = self.site_id(peer);
         self.sites[office].book.insert(peer, site);
         let offices = self.sites[office].connected.entry(site).or_default();
@@ -293,7 +293,7 @@ impl World {
         }
     }
 
-    fn disconnect(&mut self, office: Office, peer: Office) {
+    fn disconnect(&mut self, office: SiteIndex, peer: SiteIndex) {
         let site = self.site_id(peer);
         let Some(offices) = self.sites[office].connected.get_mut(&site) else { return };
         if !offices.remove(&peer) {
@@ -313,24 +313,25 @@ impl World {
     }
 
     /// Where a site is that an office has a connection with, member or not.
-    pub(super) fn linked_office_of(&self, office: Office, site: &SiteId) -> Option<Office> {
-        let is_linked =
-            |other: &Office| self.links.get(&pair(office, *other)).is_some_and(|link| link.is_up);
+    pub(super) fn linked_office_of(&self, office: SiteIndex, site: &SiteId) -> Option<SiteIndex> {
+        let is_linked = |other: &SiteIndex| {
+            self.links.get(&pair(office, *other)).is_some_and(|link| link.is_up)
+        };
         self.offices.get(site)?.iter().copied().find(is_linked)
     }
 
-    pub(super) fn request(&mut self, office: Office, to: &SiteId, id: u64, body: Vec<u8>) {
+    pub(super) fn request(&mut self, office: SiteIndex, to: &SiteId, id: u64, body: Vec<u8>) {
         // Of two nodes with one key the one that connected first is asked, as long as it is there.
         let connected = self.sites[office].connected_member(to);
         let Some(peer) = connected.and_then(|all| all.first()).copied() else { return };
         self.sites[office].asked.insert((peer, id));
         let start = self.sites[office].starts;
         let at_ms = self.time_ms + REQUEST_TIMEOUT_MS;
-        self.events.plan(at_ms, Event::TimedOut { office, peer, id, start });
+        self.events.plan(at_ms, WorldEvent::TimedOut { office, peer, id, start });
         self.send(office, peer, Message::Request { id, body });
     }
 
-    pub(super) fn time_out(&mut self, office: Office, peer: Office, id: u64, start: u32) {
+    pub(super) fn time_out(&mut self, office: SiteIndex, peer: SiteIndex, id: u64, start: u32) {
         if self.sites[office].starts == start && self.sites[office].asked.remove(&(peer, id)) {
             let to = self.site_id(peer);
             self.input(office, Input::RequestFailed { to, id, unsupported: false });
@@ -340,8 +341,8 @@ impl World {
     /// Hands a gossip message to all peers that listen, but for the one it came from.
     pub(super) fn spread(
         &mut self,
-        office: Office,
-        except: Option<Office>,
+        office: SiteIndex,
+        except: Option<SiteIndex>,
         topic: &str,
         data: &[u8],
     ) {
@@ -361,7 +362,7 @@ impl World {
     }
 
     /// Puts a message on a link, as an office's node does; also for tests in which it lies.
-    pub fn send(&mut self, from: Office, to: Office, mut message: Message) {
+    pub fn send(&mut self, from: SiteIndex, to: SiteIndex, mut message: Message) {
         let (a, b) = pair(from, to);
         let Some(link) = self.links.get_mut(&(a, b)).filter(|link| link.is_up) else { return };
         let swallowed = self.tamper.as_mut().is_some_and(|tamper| !tamper(from, to, &mut message));
@@ -379,7 +380,7 @@ impl World {
         }
         match arrives {
             Ok(at_ms) => {
-                self.events.plan(at_ms, Event::Deliver { number, from, to, session, message });
+                self.events.plan(at_ms, WorldEvent::Deliver { number, from, to, session, message });
             }
             Err(lost) => self.observed(|| Observation::Lost { number, to: lost }),
         }
@@ -389,8 +390,8 @@ impl World {
     pub(super) fn deliver(
         &mut self,
         number: u64,
-        from: Office,
-        to: Office,
+        from: SiteIndex,
+        to: SiteIndex,
         session: u64,
         message: Arc<Message>,
     ) {
@@ -400,7 +401,7 @@ impl World {
         while inputs.len() < GROUP_INPUTS_MAX
             && let Some(event) = self.events.next_for(to, self.time_ms)
         {
-            if let Event::Deliver { number, from, session, message, .. } = event {
+            if let WorldEvent::Deliver { number, from, session, message, .. } = event {
                 from_all = from_all.filter(|office| *office == from);
                 inputs.extend(self.arrive(number, from, to, session, message));
             }
@@ -414,8 +415,8 @@ impl World {
     fn arrive(
         &mut self,
         number: u64,
-        from: Office,
-        to: Office,
+        from: SiteIndex,
+        to: SiteIndex,
         session: u64,
         message: Arc<Message>,
     ) -> Option<Input> {
@@ -482,7 +483,7 @@ impl World {
     }
 
     /// Lets an office find out that a linked one does not know it as a member.
-    pub fn present(&mut self, office: Office, to: Office) {
+    pub fn present(&mut self, office: SiteIndex, to: SiteIndex) {
         let to = self.site_id(to);
         self.input(office, Input::RequestFailed { to, id: 0, unsupported: true });
     }

@@ -1,6 +1,6 @@
 //! Bundles, whole and piece by piece: what anybody may write on a stick.
 
-use branchline_crdt::bundle::{Begin, BundleReader, Bundling, FILE, Header, Piece, Since};
+use branchline_crdt::bundle::{Begin, BundleHeader, BundleReader, Bundling, FILE, Piece, Since};
 use branchline_crdt::format::codec;
 use branchline_crdt::format::container::{ChunkReader, ChunkWriter, END};
 use branchline_crdt::membership::SpaceDocument;
@@ -51,7 +51,7 @@ fn bundle(input: &[u8]) {
 /// A file with a header of this network, one piece, and an end.
 fn with_piece(kind: u8, content: &[u8]) -> Vec<u8> {
     let header =
-        Header { network: network().id, maker: key(2).site(), time_ms: 0, since: Vec::new() };
+        BundleHeader { network: network().id, maker: key(2).site(), time_ms: 0, since: Vec::new() };
     let (mut writer, mut file) = ChunkWriter::start(FILE);
     file.extend(writer.chunk(HEADER, &codec::encode(&header)));
     file.extend(writer.chunk(kind, content));

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use branchline_crdt::record::{
-    ActorBytes, Document, Edit, Genesis, GenesisKind, RecordChange, Schema, Value, Verdict,
+    ActorBytes, Document, Edit, GenesisKind, InitialChange, RecordChange, Schema, Value, Verdict,
 };
 use serde_json::json;
 
@@ -100,8 +100,8 @@ fn change(input: &[u8]) {
         ("stock", GenesisKind::Counter),
     ];
     let named = known.iter().zip(0..).filter(|(_, bit)| how >> bit & 1 == 1);
-    let mut genesis: Vec<Genesis> = named
-        .map(|((name, kind), _)| Genesis { path: vec![(*name).to_owned()], kind: *kind })
+    let mut genesis: Vec<InitialChange> = named
+        .map(|((name, kind), _)| InitialChange { path: vec![(*name).to_owned()], kind: *kind })
         .collect();
     genesis.sort();
     let body = match how >> 3 & 1 {

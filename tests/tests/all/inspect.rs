@@ -63,7 +63,7 @@ fn a_history_names_each_change_its_site_and_what_became_of_each_field() {
         );
         let prices = steps[1..3].iter().map(|step| {
             let fields = step["fields"].as_array().unwrap().iter();
-            let hidden = step["not_shown"].as_array().into_iter().flatten();
+            let hidden = step["other_values"].as_array().into_iter().flatten();
             fields.chain(hidden).filter(|field| field["field"] == "price").count()
         });
         assert_eq!(prices.sum::<usize>(), 2, "both prices are told: {steps:?}");
@@ -120,7 +120,7 @@ fn a_log_lists_entries_of_one_site_or_of_all_page_by_page() {
     assert!(all.iter().any(|entry| entry["space"] == "_network"));
     let main: Vec<_> = all.iter().filter(|entry| entry["space"] == "main").collect();
     assert_eq!(main.len(), 6);
-    assert!(main.iter().all(|entry| entry["fate"] == "applied" && entry["changes"] == 1));
+    assert!(main.iter().all(|entry| entry["status"] == "applied" && entry["changes"] == 1));
     let of_north = log(&["north"]);
     assert!(of_north.iter().all(|entry| entry["site_name"] == "north"));
     assert_eq!(of_north.iter().filter(|entry| entry["space"] == "main").count(), 2);
@@ -159,7 +159,7 @@ fn receipts_tell_who_holds_a_record_and_why_names_what_is_not_in_step() {
     assert_eq!(holds(&head, "head"), true);
     assert!(head.run(["receipts", "products", "tea"]).ok().contains("not confirmed"));
     let why = head.get("/v1/status/why");
-    assert_eq!(why["in_step"], false);
+    assert_eq!(why["in_sync"], false);
     let cause = &why["causes"][0];
     assert_eq!((&cause["reason"], &cause["site_name"]), (&json!("not_confirmed"), &json!("north")));
     assert_eq!(cause["entries"], 2);
@@ -175,7 +175,7 @@ fn receipts_tell_who_holds_a_record_and_why_names_what_is_not_in_step() {
     assert_eq!((&found[0]["entry"], &found[0]["site_name"]), (&json!(first), &json!("head")));
     assert_eq!(found[0]["records"], json!(["products/tea"]));
     north.start();
-    eventually("north confirms both", || head.get("/v1/status/why")["in_step"] == true);
+    eventually("north confirms both", || head.get("/v1/status/why")["in_sync"] == true);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn what_an_office_has_not_had_confirmed_is_counted_exactly() {
     let bytes: u64 = entries.iter().map(|entry| entry["bytes"].as_u64().unwrap()).sum();
     assert_eq!(count(&answer, "bytes"), bytes);
     assert_eq!(answer["sites"][0]["since"], entries[0]["time"]);
-    assert_eq!(answer["nowhere_else"]["records"], 2);
+    assert_eq!(answer["only_here"]["records"], 2);
     let in_space = unsent(&["--space", "tills"]);
     assert_eq!((count(&in_space, "entries"), count(&in_space, "records")), (1, 1));
     let table = north.run(["unsent"]).ok();
@@ -225,8 +225,8 @@ fn what_an_office_has_not_had_confirmed_is_counted_exactly() {
     north.kill();
     let status = head.get("/v1/status");
     let of_north = status["sites"].as_array().unwrap().iter().find(|site| site["name"] == "north");
-    assert_eq!(of_north.unwrap()["lacks"], 0, "{status}");
-    assert_eq!(head.get("/v1/status/why")["in_step"], true);
+    assert_eq!(of_north.unwrap()["lag_entries"], 0, "{status}");
+    assert_eq!(head.get("/v1/status/why")["in_sync"], true);
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn why_and_log_name_a_damaged_entry() {
     assert!(damaged["records"][0].as_str().unwrap().starts_with("products/"), "{why}");
     let fates = head.get("/v1/log?limit=1000");
     let fates = fates["entries"].as_array().unwrap();
-    assert_eq!(fates.iter().filter(|entry| entry["fate"] == "damaged").count(), 1);
+    assert_eq!(fates.iter().filter(|entry| entry["status"] == "damaged").count(), 1);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod pages;
 mod recipes;
 mod records;
 mod revocation;
+mod sources;
 mod spaces;
 mod terminal;
 mod usb_stick;

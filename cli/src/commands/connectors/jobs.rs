@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use branchline_connect::api::{JobAnswer, JobsAnswer};
+use branchline_connect::api::{JobResponse, JobsResponse};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -21,11 +21,11 @@ pub(crate) async fn ask(context: &Context, command: JobsCommand) -> Result<(), C
         JobsCommand::List { open } => list(context, open).await,
         JobsCommand::Show { id, wait: true } => wait(context, id).await,
         JobsCommand::Show { id, wait: false } => {
-            let job: JobAnswer = context.client.get(&path(id, "")).await?;
+            let job: JobResponse = context.client.get(&path(id, "")).await?;
             show(context, &job)
         }
         JobsCommand::Cancel { id } => {
-            let job: JobAnswer = context.client.post(&path(id, "/cancel"), &json!({})).await?;
+            let job: JobResponse = context.client.post(&path(id, "/cancel"), &json!({})).await?;
             let said = match job.state.as_str() {
                 "cancelled" => format!("job {id} is cancelled"),
                 _ => format!("job {id} ends where it leaves everything as it was"),
@@ -40,7 +40,7 @@ fn path(id: u64, behind: &str) -> String {
 }
 
 async fn list(context: &Context, only_open: bool) -> Result<(), CliError> {
-    let mut answer: JobsAnswer = context.client.get("/v1/jobs").await?;
+    let mut answer: JobsResponse = context.client.get("/v1/jobs").await?;
     answer.jobs.retain(|job| !only_open || !is_end(job));
     if context.json {
         return output::json(&answer);
@@ -49,7 +49,7 @@ async fn list(context: &Context, only_open: bool) -> Result<(), CliError> {
         output::note("there are no jobs");
         return Ok(());
     }
-    let row = |job: JobAnswer| {
+    let row = |job: JobResponse| {
         let done = progress(&job);
         let asked = job.asked_at.unwrap_or_default();
         let reason = job.reason.unwrap_or_default();
@@ -59,7 +59,7 @@ async fn list(context: &Context, only_open: bool) -> Result<(), CliError> {
     output::table(["ID", "CONNECTOR", "STATE", "ASKED FOR", "DONE", "REASON"], rows)
 }
 
-fn show(context: &Context, job: &JobAnswer) -> Result<(), CliError> {
+fn show(context: &Context, job: &JobResponse) -> Result<(), CliError> {
     if context.json {
         return output::json(job);
     }
@@ -108,7 +108,7 @@ pub(crate) async fn wait(context: &Context, id: u64) -> Result<(), CliError> {
 }
 
 /// Fails where a job that has ended has not ended well.
-pub(crate) fn well(job: &JobAnswer) -> Result<(), CliError> {
+pub(crate) fn well(job: &JobResponse) -> Result<(), CliError> {
     match job.state.as_str() {
         "completed" => Ok(()),
         state => Err(CliError::failed(format!("job {} is {state}", job.id))),
@@ -116,13 +116,13 @@ pub(crate) fn well(job: &JobAnswer) -> Result<(), CliError> {
 }
 
 /// Waits for the end of a job.
-pub(crate) async fn ended(context: &Context, id: u64) -> Result<JobAnswer, CliError> {
+pub(crate) async fn ended(context: &Context, id: u64) -> Result<JobResponse, CliError> {
     // Shown only where stderr is a terminal.
     let style = ProgressStyle::with_template("{spinner} {msg} {pos} items, {per_sec}");
     let bar = ProgressBar::new_spinner();
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     let job = loop {
-        let job: JobAnswer =
+        let job: JobResponse =
             context.client.get(&path(id, "")).await.inspect_err(|_| bar.finish_and_clear())?;
         if is_end(&job) {
             break job;
@@ -135,11 +135,11 @@ pub(crate) async fn ended(context: &Context, id: u64) -> Result<JobAnswer, CliEr
     Ok(job)
 }
 
-fn is_end(job: &JobAnswer) -> bool {
+fn is_end(job: &JobResponse) -> bool {
     matches!(job.state.as_str(), "completed" | "failed" | "cancelled")
 }
 
-fn progress(job: &JobAnswer) -> String {
+fn progress(job: &JobResponse) -> String {
     match (job.done, job.total) {
         (0, None) => String::new(),
         (done, None) => done.to_string(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use branchline_crdt::record::{Kind, SCHEMA_COLLECTION};
-use branchline_node::api::{Code, KindsAnswer, TransactionAnswer};
+use branchline_node::api::{Code, KindsResponse, TransactionResponse};
 use serde_json::{Map, Value, json};
 
 use super::kinds::infer::{Inferred, kinds_of_schema};
@@ -94,7 +94,7 @@ async fn known(
         None
     } else {
         let path = collection_path("collections", collection, "/kinds")?;
-        Some(client.get::<KindsAnswer>(&path).await?)
+        Some(client.get::<KindsResponse>(&path).await?)
     };
     let held = held.map(|held| held.fields).unwrap_or_default();
     Ok(Known { declared, has_records: !held.is_empty(), held })
@@ -109,7 +109,7 @@ async fn declare(client: &Client, collection: &str, plan: &Plan) -> Result<Outco
         "fields": plan.schema,
         "if_none_match": "*",
     });
-    let written: Result<TransactionAnswer, CliError> =
+    let written: Result<TransactionResponse, CliError> =
         client.post("/v1/transactions", &json!({ "edits": [edit] })).await;
     match written {
         Ok(_) => Ok(Outcome::Declared),
@@ -146,7 +146,7 @@ pub(crate) fn tell(context: &Context, collection: &str, plan: &Plan, outcome: &O
                 let (name, kind) = (output::visible(name), kind.as_str().unwrap_or_default());
                 output::note(format_args!("  {name:width$}  {kind}"));
             }
-            for (name, reason) in &plan.left_out {
+            for (name, reason) in &plan.skipped {
                 let name = output::visible(name);
                 output::note(format_args!("  {name:width$}  left out: {reason}"));
             }

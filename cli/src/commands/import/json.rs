@@ -93,11 +93,11 @@ pub(crate) struct Values<R> {
     line: u64,
     bytes: u64,
     is_ended: bool,
-    place: Place,
+    place: JsonPlace,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum JsonPlace {
     /// Before the bracket that opens the array, if there is to be one.
     Before,
     InArray,
@@ -122,26 +122,26 @@ impl<R: BufRead> Values<R> {
             line: 1,
             bytes: 0,
             is_ended: false,
-            place: Place::Before,
+            place: JsonPlace::Before,
         }
     }
 
     fn next(&mut self) -> Result<Option<JsonRow>, LinesError> {
         loop {
             match self.byte(self.at)? {
-                None if self.place == Place::InArray => {
-                    self.place = Place::Bare;
+                None if self.place == JsonPlace::InArray => {
+                    self.place = JsonPlace::Bare;
                     let raw = RawRow { line: self.line, lines: 0, bytes: Vec::new() };
                     let error = Some("the array is not closed; is the input whole?".to_owned());
                     return Ok(Some(JsonRow { raw, text: String::new(), error }));
                 }
                 None => return Ok(None),
-                Some(b'[') if self.place == Place::Before => {
-                    self.place = Place::InArray;
+                Some(b'[') if self.place == JsonPlace::Before => {
+                    self.place = JsonPlace::InArray;
                     self.pass(self.at + 1);
                 }
-                Some(b']') if self.place == Place::InArray => {
-                    self.place = Place::Bare;
+                Some(b']') if self.place == JsonPlace::InArray => {
+                    self.place = JsonPlace::Bare;
                     self.pass(self.at + 1);
                 }
                 Some(byte) if byte.is_ascii_whitespace() || byte == b',' => self.pass(self.at + 1),
@@ -152,8 +152,8 @@ impl<R: BufRead> Values<R> {
     }
 
     fn value(&mut self) -> Result<JsonRow, LinesError> {
-        if self.place == Place::Before {
-            self.place = Place::Bare;
+        if self.place == JsonPlace::Before {
+            self.place = JsonPlace::Bare;
         }
         let start = self.at;
         let (end, error) = match self.scan(start)? {
@@ -310,7 +310,7 @@ impl<R: BufRead> Values<R> {
 
     /// Whether the array ends on this line, and nothing but it.
     fn ends_array(&mut self, line: usize) -> Result<bool, LinesError> {
-        if self.place != Place::InArray || self.byte(line)? != Some(b']') {
+        if self.place != JsonPlace::InArray || self.byte(line)? != Some(b']') {
             return Ok(false);
         }
         let mut at = line + 1;

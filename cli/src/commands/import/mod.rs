@@ -26,7 +26,7 @@ mod tests;
 use std::path::Path;
 
 use axum::http::Method;
-use branchline_node::api::{Code, ErrorDetail, ImportAnswer};
+use branchline_node::api::{Code, ErrorDetail, ImportResponse};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliEr
         client,
         path: collection_path("import", &collection, query)?,
         rejected: Rejected::new(&input, &survey, &collection),
-        done: ImportAnswer::default(),
+        done: ImportResponse::default(),
         bar: progress_bar(input.bytes()),
     };
     let import = import.all(Batches::new(source)).await?;
@@ -121,7 +121,7 @@ struct Import<'a> {
     client: &'a Client,
     path: String,
     rejected: Rejected<'a>,
-    done: ImportAnswer,
+    done: ImportResponse,
     bar: ProgressBar,
 }
 
@@ -142,7 +142,7 @@ impl Import<'_> {
         if !rows.is_empty() {
             let body = Some(("application/x-ndjson", body));
             let answer = self.client.ask(Method::POST, &self.path, body).await;
-            let answer: ImportAnswer = answer.inspect_err(|_| {
+            let answer: ImportResponse = answer.inspect_err(|_| {
                 self.bar.finish_and_clear();
                 let done = self.done.created_or_changed + self.done.unchanged;
                 if done > 0 {
@@ -176,7 +176,7 @@ impl Import<'_> {
         declared: Option<&Map<String, Value>>,
     ) -> Result<(), CliError> {
         self.bar.finish_and_clear();
-        let ImportAnswer { created_or_changed, unchanged, .. } = self.done;
+        let ImportResponse { created_or_changed, unchanged, .. } = self.done;
         let (rejected, doubtful) = (self.rejected.count(), self.rejected.doubts());
         if created_or_changed + unchanged + rejected == 0 {
             output::note("the input has no rows");

@@ -190,7 +190,7 @@ fn json_is_read_in_lines_arrays_and_pretty_printed() {
 
 /// How a table is written.
 #[derive(Clone, Debug)]
-struct Written {
+struct WrittenTable {
     delimiter: u8,
     quotes: csv::QuoteStyle,
     terminator: csv::Terminator,
@@ -198,7 +198,7 @@ struct Written {
     rows: BTreeMap<String, [String; 2]>,
 }
 
-fn written() -> impl Strategy<Value = Written> {
+fn written() -> impl Strategy<Value = WrittenTable> {
     let cell = "[ab1,;|\t\"\\\\\r\n .'éüß-]{0,6}";
     let rows = prop::collection::btree_map("[ab1,;|\"\\\\ .é]{1,4}", [cell, cell], 1..6);
     let quotes = prop::sample::select(vec![
@@ -216,7 +216,7 @@ fn written() -> impl Strategy<Value = Written> {
         prop::sample::select(encodings),
         rows,
     );
-    parts.prop_map(|(delimiter, quotes, terminator, encoding, rows)| Written {
+    parts.prop_map(|(delimiter, quotes, terminator, encoding, rows)| WrittenTable {
         delimiter,
         quotes,
         terminator,
@@ -225,7 +225,7 @@ fn written() -> impl Strategy<Value = Written> {
     })
 }
 
-impl Written {
+impl WrittenTable {
     fn bytes(&self) -> Vec<u8> {
         let mut writer = csv::WriterBuilder::new()
             .delimiter(self.delimiter)

@@ -4,7 +4,7 @@ use std::io;
 
 use axum::http::Method;
 use branchline_crdt::membership::Role;
-use branchline_node::api::{DecidedAnswer, MemberChange};
+use branchline_node::api::{DecisionResponse, MemberChange};
 
 use crate::Context;
 use crate::client::encoded;
@@ -47,6 +47,6 @@ async fn decide(
     let body = change.map(|change| serde_json::to_vec(&change)).transpose();
     let body = body.map_err(io::Error::from)?.map(|bytes| ("application/json", bytes));
     let path = format!("/v1/members/{}", encoded(site));
-    let answer: DecidedAnswer = context.client.ask(method, &path, body).await?;
+    let answer: DecisionResponse = context.client.ask(method, &path, body).await?;
     if context.json { output::json(&answer) } else { Ok(()) }
 }

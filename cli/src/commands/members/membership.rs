@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use branchline_node::api::{
-    InviteAnswer, InviteRequest, JoinAnswer, JoinRequest, PeerAnswer, PeersAnswer, StandingAnswer,
-    StatusAnswer,
+    InviteRequest, InviteResponse, JoinRequest, JoinResponse, PeerResponse, PeersResponse,
+    StandingResponse, StatusResponse,
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -27,8 +27,8 @@ pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), Cl
         addresses: args.address.iter().map(ToString::to_string).collect(),
     };
     let file = args.output.as_deref().map(TicketFile::create).transpose()?;
-    let invite: InviteAnswer = context.client.post("/v1/invites", &request).await?;
-    let InviteAnswer { ticket, role, expires, addresses } = &invite;
+    let invite: InviteResponse = context.client.post("/v1/invites", &request).await?;
+    let InviteResponse { ticket, role, expires, addresses } = &invite;
     if let Some(file) = file {
         file.write(ticket)?;
         if context.json {
@@ -53,7 +53,7 @@ pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), Cl
 /// Joins with a ticket.
 pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliError> {
     let request = JoinRequest { ticket: ticket::read(&ticket)? };
-    let JoinAnswer { network, role } = context.client.post("/v1/join", &request).await?;
+    let JoinResponse { network, role } = context.client.post("/v1/join", &request).await?;
     if !context.client.is_running() {
         output::note(format_args!(
             "the ticket is kept: this site joins network {network} as {role} when it next runs (`branchline run`)"
@@ -61,9 +61,9 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
         return Ok(());
     }
     let deadline = Instant::now() + JOIN_PATIENCE;
-    let StandingAnswer { error, hint, .. } = loop {
+    let StandingResponse { error, hint, .. } = loop {
         let is_late = Instant::now() >= deadline;
-        let status: StatusAnswer = context.client.get("/v1/status").await?;
+        let status: StatusResponse = context.client.get("/v1/status").await?;
         if status.member {
             output::note(format_args!(
                 "this site is a member of network {network} now, as {} ({role})",
@@ -93,7 +93,7 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
 
 /// Shows the connections.
 pub(crate) async fn peers(context: &Context) -> Result<(), CliError> {
-    let answer: PeersAnswer = context.client.get("/v1/peers").await?;
+    let answer: PeersResponse = context.client.get("/v1/peers").await?;
     if context.json {
         return output::json(&answer);
     }
@@ -117,7 +117,7 @@ pub(crate) async fn peers(context: &Context) -> Result<(), CliError> {
     output::table(["NAME", "LINK", "ROUND TRIP", "ADDRESS", "LAST DIAL ERROR"], rows)
 }
 
-fn peer_row(peer: PeerAnswer) -> [String; 5] {
+fn peer_row(peer: PeerResponse) -> [String; 5] {
     let name = visible(peer.name.as_deref().unwrap_or(&peer.site));
     let name = match (peer.member, peer.inviter) {
         (true, _) => name,

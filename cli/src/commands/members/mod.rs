@@ -6,7 +6,8 @@ pub(crate) mod space;
 pub(super) mod ticket;
 
 use branchline_node::api::{
-    MemberAnswer, MemberStep, MembersAnswer, MembersHistoryAnswer, PAGE_RECORDS_MAX, RevokedAnswer,
+    MemberResponse, MemberStep, MembersHistoryResponse, MembersResponse, PAGE_RECORDS_MAX,
+    RevokedMemberResponse,
 };
 
 use crate::Context;
@@ -20,7 +21,7 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), 
     if args.history {
         return history(context, args).await;
     }
-    let answer: MembersAnswer = context.client.get("/v1/members").await?;
+    let answer: MembersResponse = context.client.get("/v1/members").await?;
     if context.json {
         return output::json(&answer);
     }
@@ -28,7 +29,7 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), 
         output::note("this site belongs to no network yet, or has not reached a member");
         return Ok(());
     }
-    let row = |member: MemberAnswer| {
+    let row = |member: MemberResponse| {
         let link = match (member.this_site, member.connected) {
             (true, _) => "this site",
             (false, true) => "connected",
@@ -36,7 +37,7 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), 
         };
         [visible(&member.name), member.role, link.to_owned(), member.site]
     };
-    let revoked = |site: RevokedAnswer| {
+    let revoked = |site: RevokedMemberResponse| {
         let by = format!("by {}", visible(&site.by));
         [visible(&site.name), "revoked".to_owned(), by, site.site]
     };
@@ -50,7 +51,7 @@ async fn history(context: &Context, args: MembersArgs) -> Result<(), CliError> {
     let before = args.before.map(|before| before.to_string());
     let query = query(&[("limit", Some(&limit)), ("before", before.as_deref())]);
     let path = format!("/v1/members/history{query}");
-    let answer: MembersHistoryAnswer = context.client.get(&path).await?;
+    let answer: MembersHistoryResponse = context.client.get(&path).await?;
     if context.json {
         return answer.steps.iter().try_for_each(output::json);
     }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use axum::http::Method;
 use branchline_node::api::{
-    DecidedAnswer, GrantRequest, SiteAnswer, SpaceAnswer, SpaceRequest, SpacesAnswer,
+    DecisionResponse, GrantRequest, SiteResponse, SpaceRequest, SpaceResponse, SpacesResponse,
 };
 
 use crate::Context;
@@ -56,7 +56,7 @@ fn of_site(space: &str, site: &str) -> String {
 }
 
 async fn create(context: &Context, name: String) -> Result<(), CliError> {
-    let space: SpaceAnswer = context.client.post("/v1/spaces", &SpaceRequest { name }).await?;
+    let space: SpaceResponse = context.client.post("/v1/spaces", &SpaceRequest { name }).await?;
     if context.json {
         return output::json(&space);
     }
@@ -74,7 +74,7 @@ async fn decide(
     body: Option<(&str, Vec<u8>)>,
     done: impl Display,
 ) -> Result<(), CliError> {
-    let answer: DecidedAnswer = context.client.ask(method, path, body).await?;
+    let answer: DecisionResponse = context.client.ask(method, path, body).await?;
     if context.json {
         return output::json(&answer);
     }
@@ -83,15 +83,15 @@ async fn decide(
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {
-    let SpacesAnswer { spaces } = context.client.get("/v1/spaces").await?;
+    let SpacesResponse { spaces } = context.client.get("/v1/spaces").await?;
     if context.json {
-        return output::json(&SpacesAnswer { spaces });
+        return output::json(&SpacesResponse { spaces });
     }
     if spaces.is_empty() {
         output::note("this site is in no space but main: `branchline space create NAME` makes one");
         return Ok(());
     }
-    let row = |space: SpaceAnswer| {
+    let row = |space: SpaceResponse| {
         let names: Vec<_> = space.sites.iter().map(|site| site.name.clone()).collect();
         let role = role(&space);
         [space.name, role, space.records.to_string(), names.join(", "), space.id]
@@ -100,7 +100,7 @@ async fn list(context: &Context) -> Result<(), CliError> {
 }
 
 /// What this site may do in a space, or why it may not.
-fn role(space: &SpaceAnswer) -> String {
+fn role(space: &SpaceResponse) -> String {
     match (&space.role, space.left, &space.revoked_by) {
         (Some(role), false, None) => role.clone(),
         (_, true, _) => "left".to_owned(),
@@ -111,7 +111,7 @@ fn role(space: &SpaceAnswer) -> String {
 
 async fn show(context: &Context, space: &str) -> Result<(), CliError> {
     let path = format!("/v1/spaces/{}", encoded(space));
-    let space: SpaceAnswer = context.client.get(&path).await?;
+    let space: SpaceResponse = context.client.get(&path).await?;
     if context.json {
         return output::json(&space);
     }
@@ -123,8 +123,8 @@ async fn show(context: &Context, space: &str) -> Result<(), CliError> {
         counted_entries(space.entries),
         space.digest
     ))?;
-    let row = |site: SiteAnswer| {
-        let behind = match (site.lacks, site.ahead) {
+    let row = |site: SiteResponse| {
+        let behind = match (site.lag_entries, site.ahead_entries) {
             (None, _) => "not confirmed: never heard".to_owned(),
             (Some(0), Some(0) | None) => "in step".to_owned(),
             (Some(0), Some(ahead)) => format!("{ahead} ahead"),

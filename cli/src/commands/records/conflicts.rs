@@ -1,6 +1,6 @@
 //! `conflicts`: what was written at the same time elsewhere.
 
-use branchline_node::api::{ConflictAnswer, ConflictValueAnswer, ConflictsAnswer};
+use branchline_node::api::{ConflictResponse, ConflictValueResponse, ConflictsResponse};
 
 use crate::Context;
 use crate::client::query;
@@ -23,7 +23,8 @@ pub(crate) async fn conflicts(
             ("deleted", deleted.then_some("true")),
             ("after", after.as_deref()),
         ]);
-        let answer: ConflictsAnswer = context.client.get(&format!("/v1/conflicts{query}")).await?;
+        let answer: ConflictsResponse =
+            context.client.get(&format!("/v1/conflicts{query}")).await?;
         for conflict in &answer.conflicts {
             match context.json {
                 true => output::json(conflict)?,
@@ -48,14 +49,14 @@ pub(crate) async fn conflicts(
     Ok(())
 }
 
-fn show(conflict: &ConflictAnswer, is_later: bool) -> Result<(), CliError> {
+fn show(conflict: &ConflictResponse, is_later: bool) -> Result<(), CliError> {
     if is_later {
         output::line("")?;
     }
-    let ConflictAnswer { collection, id, field, values, .. } = conflict;
+    let ConflictResponse { collection, id, field, values, .. } = conflict;
     output::line(format_args!("{collection}/{}  {}", visible(id), visible(field)))?;
     let rows = values.iter().map(|value| {
-        let ConflictValueAnswer { value, shown, site_name, time, .. } = value;
+        let ConflictValueResponse { value, shown, site_name, time, .. } = value;
         let mark = if *shown { "  shown" } else { "  also" };
         let site = site_name.as_deref().map_or("at the beginning".to_owned(), visible);
         [mark.to_owned(), visible(&value.to_string()), site, time.clone().unwrap_or_default()]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::http::{HeaderMap, header};
-use branchline_node::api::{AUTOMERGE, DocumentsAnswer};
+use branchline_node::api::{AUTOMERGE, DocumentsResponse};
 use branchline_node::records::DocumentsReport;
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -73,11 +73,11 @@ pub(crate) async fn verify(context: &Context) -> Result<DocumentsReport, CliErro
     loop {
         let path = format!("/v1/verify/documents{}", query(&[("after", after.as_deref())]));
         let part = context.client.ask_patiently(&path).await;
-        let part: DocumentsAnswer = part.inspect_err(|_| bar.finish_and_clear())?;
-        let DocumentsAnswer { records, fault_count, faults, left_out_count, left_out, .. } = part;
-        found.add(DocumentsReport { records, fault_count, faults, left_out_count, left_out });
+        let part: DocumentsResponse = part.inspect_err(|_| bar.finish_and_clear())?;
+        let DocumentsResponse { records, fault_count, faults, skipped_count, skipped, .. } = part;
+        found.add(DocumentsReport { records, fault_count, faults, skipped_count, skipped });
         bar.set_length(part.records_total);
-        bar.set_position(found.records + found.left_out_count);
+        bar.set_position(found.records + found.skipped_count);
         after = part.next;
         if after.is_none() {
             bar.finish_and_clear();
@@ -88,13 +88,13 @@ pub(crate) async fn verify(context: &Context) -> Result<DocumentsReport, CliErro
 
 /// Says which records could not be compared.
 pub(crate) fn tell_left_out(found: &DocumentsReport) {
-    if found.left_out_count == 0 {
+    if found.skipped_count == 0 {
         return;
     }
-    let records = counted(found.left_out_count, "record");
+    let records = counted(found.skipped_count, "record");
     output::note(format_args!("{records} not compared with Automerge:"));
-    found.left_out.iter().for_each(|reason| output::note(format_args!("  {reason}")));
-    let unnamed = found.left_out_count.saturating_sub(found.left_out.len() as u64);
+    found.skipped.iter().for_each(|reason| output::note(format_args!("  {reason}")));
+    let unnamed = found.skipped_count.saturating_sub(found.skipped.len() as u64);
     if unnamed > 0 {
         output::note(format_args!("  and {} more", counted(unnamed, "record")));
     }

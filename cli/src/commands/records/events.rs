@@ -4,8 +4,9 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use branchline_node::api::{
-    AlteredAnswer, AlteredEvent, BODY_BYTES_MAX, Code, ContentAnswer, EventAnswer, EventRequest,
-    EventsAnswer, PAGE_RECORDS_MAX, StoreRequest, StoredAnswer, VersionAnswer,
+    AlteredEvent, AlteredEventsResponse, BODY_BYTES_MAX, Code, EventContentResponse, EventRequest,
+    EventResponse, EventsResponse, EventsVersionResponse, PAGE_RECORDS_MAX, StoreEventsResponse,
+    StoreRequest,
 };
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
@@ -50,11 +51,11 @@ async fn store(context: &Context, collection: &str, texts: Vec<String>) -> Resul
         return Ok(());
     }
     let path = collection_path("events", collection, "")?;
-    let answer: StoredAnswer = context.client.post(&path, &StoreRequest { events }).await?;
+    let answer: StoreEventsResponse = context.client.post(&path, &StoreRequest { events }).await?;
     if context.json {
         return output::json(&answer);
     }
-    let StoredAnswer { stored, known, .. } = answer;
+    let StoreEventsResponse { stored, known, .. } = answer;
     let known = if known > 0 { format!(", {known} known already") } else { String::new() };
     output::line(format_args!("{} stored{known}", counted(stored, "event")))
 }
@@ -106,7 +107,7 @@ async fn load(
             ("limit", Some(most.as_str())),
         ];
         let path = collection_path("events", collection, &query(&asked))?;
-        let EventsAnswer { events, version, more } = once_indexed(context, &path).await?;
+        let EventsResponse { events, version, more } = once_indexed(context, &path).await?;
         left = left.saturating_sub(events.len());
         for event in events {
             match context.json {
@@ -129,7 +130,7 @@ async fn load(
 }
 
 /// Asks for events, and waits for the index that leads to them if it is being built.
-async fn once_indexed(context: &Context, path: &str) -> Result<EventsAnswer, CliError> {
+async fn once_indexed(context: &Context, path: &str) -> Result<EventsResponse, CliError> {
     let deadline = Instant::now() + INDEX_PATIENCE;
     loop {
         match context.client.get(path).await {
@@ -141,7 +142,7 @@ async fn once_indexed(context: &Context, path: &str) -> Result<EventsAnswer, Cli
     }
 }
 
-fn row(event: &EventAnswer) -> [String; 5] {
+fn row(event: &EventResponse) -> [String; 5] {
     let text = |text: &str| cell(&Value::from(text));
     let conflict = match event.others.len() {
         0 => String::new(),
@@ -158,7 +159,7 @@ fn row(event: &EventAnswer) -> [String; 5] {
 
 async fn latest(context: &Context, collection: &str) -> Result<(), CliError> {
     let path = collection_path("events", collection, "/latest")?;
-    let answer: VersionAnswer = context.client.get(&path).await?;
+    let answer: EventsVersionResponse = context.client.get(&path).await?;
     match context.json {
         true => output::json(&answer),
         false => output::line(answer.version),
@@ -178,7 +179,7 @@ async fn watch(context: &Context, collection: &str, since: Option<String>) -> Re
         ];
         let path = collection_path("events", collection, &query(&asked))?;
         let asked = context.client.get(&path).await;
-        let EventsAnswer { events, version, more } =
+        let EventsResponse { events, version, more } =
             asked.map_err(|error: CliError| match since.as_str() {
                 "now" | "start" => error,
                 version => error.hint(format!("go on where this ended with --since {version}")),
@@ -198,15 +199,15 @@ async fn watch(context: &Context, collection: &str, since: Option<String>) -> Re
     }
 }
 
-fn show(event: &EventAnswer) -> Result<(), CliError> {
-    let EventAnswer { id, r#type, aggregate_id, data, time, others, .. } = event;
+fn show(event: &EventResponse) -> Result<(), CliError> {
+    let EventResponse { id, r#type, aggregate_id, data, time, others, .. } = event;
     let (id, aggregate_id) = (output::visible(id), output::visible(aggregate_id));
     let time = time.as_deref().unwrap_or_default();
     output::line(format_args!(
         "{time}  {aggregate_id}  {}  {id}  {data}",
         output::visible(r#type)
     ))?;
-    for ContentAnswer { r#type, aggregate_id, data, .. } in others {
+    for EventContentResponse { r#type, aggregate_id, data, .. } in others {
         let (kind, of) = (output::visible(r#type), output::visible(aggregate_id));
         output::line(format_args!("  in conflict with {of}  {kind}  {id}  {data}"))?;
     }
@@ -219,7 +220,7 @@ async fn altered(context: &Context, collection: &str) -> Result<(), CliError> {
     loop {
         let asked = query(&[("limit", Some("1000")), ("after", after.as_deref())]);
         let path = collection_path("events", collection, &format!("/altered{asked}"))?;
-        let AlteredAnswer { events, next } = context.client.get(&path).await?;
+        let AlteredEventsResponse { events, next } = context.client.get(&path).await?;
         for event in events {
             let AlteredEvent { id, changes, site, site_name, time } = event;
             if context.json {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use branchline_node::api::{Code, CollectionsAnswer, ListedRecord, PAGE_RECORDS_MAX};
+use branchline_node::api::{Code, CollectionsResponse, ListedRecord, PAGE_RECORDS_MAX};
 use serde_json::{Map, Value};
 
 use super::cells::{CellWriter, ID_COLUMN};
@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: ExportArgs) -> Result<(), CliEr
 
 /// Refuses a collection to which nobody has written, and that has no schema: its name may be mistyped.
 async fn demand_known(client: &Client, collection: &str) -> Result<(), CliError> {
-    let known: CollectionsAnswer = client.get("/v1/collections").await?;
+    let known: CollectionsResponse = client.get("/v1/collections").await?;
     let names = known.collections.into_iter().map(|known| known.name);
     let names: Vec<String> = names.filter(|name| !name.starts_with('_')).collect();
     if names.iter().any(|name| name == collection) {

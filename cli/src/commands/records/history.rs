@@ -1,7 +1,8 @@
 //! `history`, `diff` and `receipts`: what became of a record, and who holds it.
 
 use branchline_node::api::{
-    ChangeAnswer, DiffAnswer, FieldAnswer, HistoryAnswer, PAGE_RECORDS_MAX, RecordReceiptsAnswer,
+    DiffResponse, FieldDiffResponse, HistoryChangeResponse, HistoryResponse, PAGE_RECORDS_MAX,
+    RecordReceiptsResponse,
 };
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ pub(crate) async fn history(
     let limit = limit.clamp(1, PAGE_RECORDS_MAX).to_string();
     let query = query(&[("limit", Some(&limit))]);
     let path = format!("{}/history{query}", record_path(&record.collection, &record.id)?);
-    let answer: HistoryAnswer = context.client.get(&path).await?;
+    let answer: HistoryResponse = context.client.get(&path).await?;
     if context.json {
         return answer.changes.iter().try_for_each(output::json);
     }
@@ -38,7 +39,7 @@ pub(crate) async fn history(
 }
 
 /// A row for each field of a change; the first tells of the change as well.
-fn change_rows(change: &ChangeAnswer) -> Vec<[String; 7]> {
+fn change_rows(change: &HistoryChangeResponse) -> Vec<[String; 7]> {
     let mut head = [
         change.time.clone().unwrap_or_default(),
         cell(&Value::from(change.site_name.as_str())),
@@ -46,7 +47,7 @@ fn change_rows(change: &ChangeAnswer) -> Vec<[String; 7]> {
         short(&change.change, HASH_CHARS),
     ];
     let shown = change.fields.iter().map(field_row);
-    let hidden = change.not_shown.iter().map(|hidden| {
+    let hidden = change.other_values.iter().map(|hidden| {
         let field = cell(&Value::from(hidden.field.as_str()));
         [field, String::new(), format!("{} (kept, not shown)", cell(&hidden.value))]
     });
@@ -61,7 +62,7 @@ fn change_rows(change: &ChangeAnswer) -> Vec<[String; 7]> {
     fields.into_iter().map(row).collect()
 }
 
-fn field_row(field: &FieldAnswer) -> [String; 3] {
+fn field_row(field: &FieldDiffResponse) -> [String; 3] {
     let value = |value: &Option<Value>| match value {
         None => "-".to_owned(),
         Some(Value::Null) => "null".to_owned(),
@@ -83,7 +84,7 @@ pub(crate) async fn diff(
 ) -> Result<(), CliError> {
     let query = query(&[("from", from.as_deref()), ("to", to.as_deref())]);
     let path = format!("{}/diff{query}", record_path(&record.collection, &record.id)?);
-    let answer: DiffAnswer = context.client.get(&path).await?;
+    let answer: DiffResponse = context.client.get(&path).await?;
     if context.json {
         return output::json(&answer);
     }
@@ -97,11 +98,11 @@ pub(crate) async fn diff(
 /// Shows who holds a record.
 pub(crate) async fn receipts(context: &Context, record: &RecordArgs) -> Result<(), CliError> {
     let path = format!("{}/receipts", record_path(&record.collection, &record.id)?);
-    let answer: RecordReceiptsAnswer = context.client.get(&path).await?;
+    let answer: RecordReceiptsResponse = context.client.get(&path).await?;
     if context.json {
         return output::json(&answer);
     }
-    let row = |site: branchline_node::api::HolderAnswer| {
+    let row = |site: branchline_node::api::HolderResponse| {
         let holds = match site.holds {
             Some(true) => "yes",
             Some(false) | None => "not confirmed",

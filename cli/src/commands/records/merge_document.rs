@@ -6,7 +6,7 @@ use std::path::Path;
 
 use axum::http::Method;
 use branchline_crdt::record::DOCUMENT_BYTES_MAX;
-use branchline_node::api::{AUTOMERGE, DocumentAnswer};
+use branchline_node::api::{AUTOMERGE, DocumentResponse};
 
 use crate::Context;
 use crate::args::MergeDocumentArgs;
@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, args: MergeDocumentArgs) -> Result<()
     let path = record_path(&record.collection, &record.id)?;
     let path = format!("{path}/document{}", query(&[("new", new.then_some("true"))]));
     let body = Some((AUTOMERGE, bytes));
-    let answer: DocumentAnswer = context.client.ask(Method::POST, &path, body).await?;
+    let answer: DocumentResponse = context.client.ask(Method::POST, &path, body).await?;
     if context.json {
         return output::json(&answer);
     }

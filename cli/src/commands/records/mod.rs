@@ -19,7 +19,8 @@ use std::path::Path;
 
 use axum::http::Method;
 use branchline_node::api::{
-    BODY_BYTES_MAX, CountAnswer, ListAnswer, ListedRecord, PAGE_RECORDS_MAX, UnlikeAnswer,
+    BODY_BYTES_MAX, CountResponse, KindMismatchResponse, ListResponse, ListedRecord,
+    PAGE_RECORDS_MAX,
 };
 use serde_json::{Map, Value};
 
@@ -112,7 +113,7 @@ fn read_bounded(input: impl Read) -> io::Result<Vec<u8>> {
 
 pub(crate) async fn count(context: &Context, collection: &str) -> Result<(), CliError> {
     let path = collection_path("collections", collection, "/count")?;
-    let answer: CountAnswer = context.client.get(&path).await?;
+    let answer: CountResponse = context.client.get(&path).await?;
     match context.json {
         true => output::json(&answer),
         false => output::line(answer.count),
@@ -125,7 +126,7 @@ pub(crate) async fn page(
     collection: &str,
     asked: &[(&str, Option<&str>)],
     limit: usize,
-) -> Result<ListAnswer, CliError> {
+) -> Result<ListResponse, CliError> {
     let limit = limit.clamp(1, PAGE_RECORDS_MAX).to_string();
     let asked = [&[("limit", Some(limit.as_str()))], asked].concat();
     let path = collection_path("records", collection, &query(&asked))?;
@@ -139,19 +140,19 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
     let mut shown = Vec::new();
     // On every page: one that some record has is known.
     let mut unknown: Option<Vec<String>> = None;
-    let mut unlike: Vec<UnlikeAnswer> = Vec::new();
+    let mut unlike: Vec<KindMismatchResponse> = Vec::new();
     while left > 0 {
         let asked = [("where", filter), ("order", order), ("after", after.as_deref())];
         let answer = page(&context.client, &collection, &asked, left).await?;
         left = left.saturating_sub(answer.records.len());
-        if answer.looked_at > 0 {
+        if answer.scanned > 0 {
             match &mut unknown {
                 Some(unknown) => unknown.retain(|field| answer.unknown_fields.contains(field)),
                 None => unknown = Some(answer.unknown_fields),
             }
         }
-        for found in answer.unlike_fields {
-            let is_same = |known: &&mut UnlikeAnswer| {
+        for found in answer.mismatched_fields {
+            let is_same = |known: &&mut KindMismatchResponse| {
                 (&known.field, &known.kind, &known.compared_with)
                     == (&found.field, &found.kind, &found.compared_with)
             };
@@ -173,7 +174,7 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
         show_page(&collection, filter, &shown)?;
     }
     output::unknown_fields(&unknown.unwrap_or_default());
-    output::unlike_fields(&collection, &unlike);
+    output::mismatched_fields(&collection, &unlike);
     if let Some(after) = after.filter(|_| !context.json) {
         let said = [("where", filter), ("order", order), ("after", Some(after.as_str()))];
         let said = said.into_iter().filter_map(|(name, value)| Some(option(name, value?)));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::http::Method;
-use branchline_node::api::SchemasAnswer;
+use branchline_node::api::SchemasResponse;
 use serde_json::{Map, Value};
 
 use super::schema_check;
@@ -34,7 +34,7 @@ pub(crate) async fn all(client: &Client) -> Result<Map<String, Value>, CliError>
     let mut after: Option<String> = None;
     loop {
         let query = query(&[("after", after.as_deref())]);
-        let page: SchemasAnswer = client.get(&format!("/v1/schemas{query}")).await?;
+        let page: SchemasResponse = client.get(&format!("/v1/schemas{query}")).await?;
         schemas.extend(page.schemas);
         match page.next {
             Some(next) => after = Some(next),

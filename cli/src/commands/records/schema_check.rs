@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use branchline_node::api::{MisfitAnswer, MisfitFieldAnswer, PAGE_RECORDS_MAX, SchemaCheckAnswer};
+use branchline_node::api::{
+    MisfitFieldResponse, MisfitResponse, PAGE_RECORDS_MAX, SchemaCheckResponse,
+};
 use serde_json::json;
 
 use super::schema;
@@ -13,13 +15,13 @@ use crate::output::{self, counted};
 
 /// What was found in one collection.
 #[derive(Default)]
-struct Found {
-    looked_at: usize,
+struct CheckFound {
+    scanned: usize,
     misfits: u64,
     /// In how many records, by field, what was found there and what is declared.
     kinds: BTreeMap<(String, String, String), u64>,
     /// The first of the records.
-    listed: Vec<MisfitAnswer>,
+    listed: Vec<MisfitResponse>,
 }
 
 /// Counts and lists the records that do not fit.
@@ -38,11 +40,11 @@ pub(crate) async fn check(
     for (number, collection) in collections.iter().enumerate() {
         let found = find(&context.client, collection, limit).await?;
         if context.json {
-            for MisfitAnswer { id, fields } in &found.listed {
+            for MisfitResponse { id, fields } in &found.listed {
                 output::json(&json!({ "collection": collection, "id": id, "fields": fields }))?;
             }
-            let Found { looked_at, misfits, .. } = found;
-            output::note(format_args!("{collection}: {misfits} of {looked_at} do not fit"));
+            let CheckFound { scanned, misfits, .. } = found;
+            output::note(format_args!("{collection}: {misfits} of {scanned} do not fit"));
             continue;
         }
         if number > 0 {
@@ -55,7 +57,7 @@ pub(crate) async fn check(
 
 /// Says how many records of a collection do not fit its schema, if any.
 pub(crate) async fn note(context: &Context, collection: &str) -> Result<(), CliError> {
-    let Found { misfits, .. } = find(&context.client, collection, 0).await?;
+    let CheckFound { misfits, .. } = find(&context.client, collection, 0).await?;
     if misfits > 0 {
         let records = counted(misfits, "record");
         let said = &context.said;
@@ -66,18 +68,18 @@ pub(crate) async fn note(context: &Context, collection: &str) -> Result<(), CliE
     Ok(())
 }
 
-async fn find(client: &Client, collection: &str, limit: usize) -> Result<Found, CliError> {
-    let mut found = Found::default();
+async fn find(client: &Client, collection: &str, limit: usize) -> Result<CheckFound, CliError> {
+    let mut found = CheckFound::default();
     let mut after: Option<String> = None;
     let most = PAGE_RECORDS_MAX.to_string();
     loop {
         let query = query(&[("limit", Some(&most)), ("after", after.as_deref())]);
         let path = collection_path("schemas", collection, &format!("/check{query}"))?;
-        let page: SchemaCheckAnswer = client.get(&path).await?;
-        found.looked_at += page.looked_at;
+        let page: SchemaCheckResponse = client.get(&path).await?;
+        found.scanned += page.scanned;
         found.misfits += page.records.len() as u64;
         for misfit in page.records {
-            for MisfitFieldAnswer { field, declared, found: is, .. } in &misfit.fields {
+            for MisfitFieldResponse { field, declared, found: is, .. } in &misfit.fields {
                 let kind = (field.clone(), is.clone(), declared.clone());
                 *found.kinds.entry(kind).or_insert(0) += 1;
             }
@@ -92,9 +94,9 @@ async fn find(client: &Client, collection: &str, limit: usize) -> Result<Found, 
     }
 }
 
-fn show(collection: &str, found: Found) -> Result<(), CliError> {
-    let Found { looked_at, misfits, kinds, listed } = found;
-    let records = counted(looked_at as u64, "record");
+fn show(collection: &str, found: CheckFound) -> Result<(), CliError> {
+    let CheckFound { scanned, misfits, kinds, listed } = found;
+    let records = counted(scanned as u64, "record");
     if misfits == 0 {
         return output::line(format_args!("{collection}: all of {records} fit the schema"));
     }
@@ -109,8 +111,8 @@ fn show(collection: &str, found: Found) -> Result<(), CliError> {
     output::line("")?;
     let more = misfits - listed.len() as u64;
     let text = |text: &str| output::cell(&text.into());
-    let rows = listed.iter().flat_map(|MisfitAnswer { id, fields }| {
-        fields.iter().map(|MisfitFieldAnswer { field, declared, found, value }| {
+    let rows = listed.iter().flat_map(|MisfitResponse { id, fields }| {
+        fields.iter().map(|MisfitFieldResponse { field, declared, found, value }| {
             let value = text(value.as_deref().unwrap_or_default());
             [format!("  {}", text(id)), text(field), format!("{found} {value}"), declared.clone()]
         })

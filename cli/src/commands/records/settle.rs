@@ -1,7 +1,7 @@
 //! `settle`: one of a field's values is written anew.
 
 use axum::http::Method;
-use branchline_node::api::{LeftAnswer, SettleAnswer, SettleRequest, SettledAnswer};
+use branchline_node::api::{SettleRequest, SettleResponse, SettledResponse, UnsettledResponse};
 use serde_json::Value;
 
 use crate::Context;
@@ -27,13 +27,13 @@ pub(crate) async fn run(context: &Context, args: SettleArgs) -> Result<(), CliEr
         ..SettleRequest::default()
     };
     let (mut records, mut fields) = (0, 0);
-    let (mut changed, mut left): (Vec<String>, Vec<LeftAnswer>) = (Vec::new(), Vec::new());
+    let (mut changed, mut left): (Vec<String>, Vec<UnsettledResponse>) = (Vec::new(), Vec::new());
     loop {
         let body = serde_json::to_vec(&request)
             .map_err(|error| CliError::failed(format!("the request cannot be written: {error}")))?;
         let body = ("application/json", body);
         let asked = context.client.ask(Method::POST, "/v1/conflicts/settle", Some(body));
-        let answer: SettleAnswer = asked.await?;
+        let answer: SettleResponse = asked.await?;
         fields += answer.settled.len();
         records += records_of(&answer.settled);
         if context.json {
@@ -56,7 +56,7 @@ pub(crate) async fn run(context: &Context, args: SettleArgs) -> Result<(), CliEr
         let SettleRequest { collection, id, field, .. } = &request;
         let id = id.as_deref().unwrap_or_default();
         let what = match (left.first(), field) {
-            (Some(LeftAnswer { field, reason, .. }), _) => {
+            (Some(UnsettledResponse { field, reason, .. }), _) => {
                 format!("{collection}/{id}: {field} is left: {reason}")
             }
             (None, Some(field)) => format!("{collection}/{id} has no conflict of {field}"),
@@ -76,14 +76,14 @@ fn json(text: &str) -> Result<Value, CliError> {
     })
 }
 
-fn records_of(settled: &[SettledAnswer]) -> usize {
+fn records_of(settled: &[SettledResponse]) -> usize {
     let mut ids: Vec<&str> = settled.iter().map(|it| it.id.as_str()).collect();
     ids.dedup();
     ids.len()
 }
 
-fn show(settled: &SettledAnswer) -> Result<(), CliError> {
-    let SettledAnswer { collection, id, field, value } = settled;
+fn show(settled: &SettledResponse) -> Result<(), CliError> {
+    let SettledResponse { collection, id, field, value } = settled;
     let (id, field) = (visible(id), visible(field));
     output::line(format_args!("{collection}/{id}  {field}  {}", visible(&value.to_string())))
 }
@@ -92,7 +92,7 @@ fn tell(
     request: &SettleRequest,
     (records, fields): (usize, usize),
     changed: &[String],
-    left: &[LeftAnswer],
+    left: &[UnsettledResponse],
 ) {
     if request.id.is_none() {
         output::note(format_args!("settled {fields} fields of {records} records"));
@@ -109,7 +109,7 @@ fn tell(
     }
     if request.id.is_none() && !left.is_empty() {
         output::note(format_args!("{} fields are left:", left.len()));
-        for LeftAnswer { collection, id, field, reason } in left.iter().take(NAMED_MAX) {
+        for UnsettledResponse { collection, id, field, reason } in left.iter().take(NAMED_MAX) {
             output::note(format_args!(
                 "  {collection}/{}  {}: {}",
                 visible(id),

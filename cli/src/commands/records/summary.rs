@@ -1,6 +1,6 @@
 //! What the records of a collection come to.
 
-use branchline_node::api::{GroupAnswer, SummaryAnswer};
+use branchline_node::api::{GroupResponse, SummaryResponse};
 
 use crate::Context;
 use crate::args::SummaryArgs;
@@ -14,17 +14,17 @@ pub(crate) async fn summary(context: &Context, args: &SummaryArgs) -> Result<(),
         [("where", filter), ("by", by), ("sum", sum), ("avg", avg), ("min", min), ("max", max)];
     let asked = asked.map(|(name, text)| (name, text.as_deref()));
     let path = collection_path("summary", collection, &query(&asked))?;
-    let answer: SummaryAnswer =
+    let answer: SummaryResponse =
         context.client.get(&path).await.map_err(|error: CliError| error.pointing(&asked))?;
     match context.json {
         true => answer.groups.iter().try_for_each(output::json)?,
         false => show(&answer.groups)?,
     }
     output::unknown_fields(&answer.unknown_fields);
-    output::unlike_fields(collection, &answer.unlike_fields);
-    let left_out: u64 = answer.groups.iter().flat_map(|group| group.left_out.values()).sum();
-    if left_out > 0 && !context.json {
-        let values = output::counted(left_out, "value");
+    output::mismatched_fields(collection, &answer.mismatched_fields);
+    let skipped: u64 = answer.groups.iter().flat_map(|group| group.skipped.values()).sum();
+    if skipped > 0 && !context.json {
+        let values = output::counted(skipped, "value");
         output::note(format_args!(
             "\n{values} left out, not being numbers: a schema makes text such as \"2.50\" a decimal"
         ));
@@ -32,7 +32,7 @@ pub(crate) async fn summary(context: &Context, args: &SummaryArgs) -> Result<(),
     Ok(())
 }
 
-fn show(groups: &[GroupAnswer]) -> Result<(), CliError> {
+fn show(groups: &[GroupResponse]) -> Result<(), CliError> {
     let Some(first) = groups.first() else {
         output::note("no such records");
         return Ok(());
@@ -47,7 +47,7 @@ fn show(groups: &[GroupAnswer]) -> Result<(), CliError> {
     let header = by.chain(["COUNT".to_owned()]).chain(
         measures.iter().map(|(measure, field)| format!("{}({field})", measure.to_uppercase())),
     );
-    let row = |group: &GroupAnswer| {
+    let row = |group: &GroupResponse| {
         let of = |measure: &&(&str, &str)| {
             let value = group.measures.get(measure.0).and_then(|fields| fields.get(measure.1));
             value.map(output::cell).unwrap_or_default()

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use branchline_node::api::{
-    ChangedAnswer, ChangesAnswer, FeedAnswer, MembersAnswer, StateAnswer, ToldAnswer,
+    ChangesResponse, FeedContent, FeedItemResponse, MembersResponse, RecordChangeResponse,
+    RecordStateResponse,
 };
 use serde_json::{Map, Value};
 
@@ -33,7 +34,7 @@ pub(crate) async fn watch(context: &Context, args: WatchArgs) -> Result<(), CliE
             ("wait", is_running.then_some(WAIT)),
         ]);
         let asked = context.client.get(&format!("/v1/changes{query}")).await;
-        let answer: ChangesAnswer = asked.map_err(|error| go_on_from(error, &since))?;
+        let answer: ChangesResponse = asked.map_err(|error| go_on_from(error, &since))?;
         for change in &answer.changes {
             match context.json {
                 true => output::json(change)?,
@@ -66,7 +67,7 @@ struct Names {
 impl Names {
     async fn of(&mut self, context: &Context, site: &str) -> Result<String, CliError> {
         if !self.by_site.contains_key(site) {
-            let answer: MembersAnswer = context.client.get("/v1/members").await?;
+            let answer: MembersResponse = context.client.get("/v1/members").await?;
             let named = answer.members.into_iter().map(|member| (member.site, member.name));
             let revoked = answer.revoked.into_iter().map(|site| (site.site, site.name));
             let former = answer.former.into_iter().map(|key| (key.site, key.name));
@@ -78,11 +79,16 @@ impl Names {
     }
 }
 
-async fn show(context: &Context, names: &mut Names, told: &FeedAnswer) -> Result<(), CliError> {
-    match &told.told {
-        ToldAnswer::Change(change) => {
-            let ChangedAnswer { collection, id, site, time, before, after, unreadable, .. } =
-                change.as_ref();
+async fn show(
+    context: &Context,
+    names: &mut Names,
+    told: &FeedItemResponse,
+) -> Result<(), CliError> {
+    match &told.item {
+        FeedContent::Change(change) => {
+            let RecordChangeResponse {
+                collection, id, site, time, before, after, unreadable, ..
+            } = change.as_ref();
             let name = names.of(context, site).await?;
             let time = time.as_deref().unwrap_or_default();
             let what = match (unreadable, after) {
@@ -92,7 +98,7 @@ async fn show(context: &Context, names: &mut Names, told: &FeedAnswer) -> Result
             };
             output::line(format_args!("{time}  {name}  {collection}/{}  {what}", visible(id)))
         }
-        ToldAnswer::Fork { site, incarnation, seq } => {
+        FeedContent::Fork { site, incarnation, seq } => {
             let name = names.of(context, site).await?;
             output::line(format_args!(
                 "{name} signed {incarnation}/{seq} twice: what it wrote from there on may have been undone"
@@ -102,7 +108,7 @@ async fn show(context: &Context, names: &mut Names, told: &FeedAnswer) -> Result
 }
 
 /// What a change did, in words.
-fn difference(before: Option<&StateAnswer>, after: &StateAnswer) -> String {
+fn difference(before: Option<&RecordStateResponse>, after: &RecordStateResponse) -> String {
     let empty = Map::new();
     let was_deleted = before.is_some_and(|before| before.deleted);
     let old = before.map_or(&empty, |before| &before.fields);
@@ -137,8 +143,8 @@ mod tests {
 
     use super::*;
 
-    fn state(fields: Value, deleted: bool) -> StateAnswer {
-        StateAnswer { fields: fields.as_object().unwrap().clone(), deleted }
+    fn state(fields: Value, deleted: bool) -> RecordStateResponse {
+        RecordStateResponse { fields: fields.as_object().unwrap().clone(), deleted }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use axum::body::Body;
 use axum::http::Method;
 use branchline_node::Node;
-use branchline_node::api::StatusAnswer;
+use branchline_node::api::StatusResponse;
 use branchline_node::backup::{
     self, BackupHeader, BackupPart, BackupReader, BackupWriter, JournalContents,
 };
@@ -32,7 +32,7 @@ pub(crate) async fn create(
 ) -> Result<(), CliError> {
     let file = OutFile::create(out, Readers::Owner, force)?;
     let is_stdout = file.is_stdout();
-    let status: StatusAnswer = context.client.get("/v1/status").await?;
+    let status: StatusResponse = context.client.get("/v1/status").await?;
     let header = BackupHeader {
         site: status.site,
         name: status.name,

@@ -7,7 +7,7 @@ use std::path::Path;
 use axum::body::Body;
 use axum::http::Method;
 use branchline_crdt::bundle::{BundleReader, Contents, Piece};
-use branchline_node::api::{BundleRequest, FrontierAnswer, MergeAnswer};
+use branchline_node::api::{BundleRequest, FrontierResponse, MergeResponse};
 use branchline_node::bundle::MergeCounts;
 use branchline_node::storage::folder::FORMAT_FILE;
 use futures::StreamExt as _;
@@ -33,24 +33,24 @@ pub(crate) async fn bundle(context: &Context, args: BundleArgs) -> Result<(), Cl
     let body = request(&BundleRequest { since, for_site })?;
     let answer = context.client.stream(Method::POST, "/v1/bundle", body).await?;
     let (contents, bytes) = write_whole(file, answer).await?;
-    let Contents { entries, left_out, receipts } = contents;
+    let Contents { entries, skipped, receipts } = contents;
     if context.json {
         let file = out.display().to_string();
-        let answer = json!({ "file": file, "entries": entries, "entries_left_out": left_out, "receipts": receipts, "bytes": bytes });
+        let answer = json!({ "file": file, "entries": entries, "entries_left_out": skipped, "receipts": receipts, "bytes": bytes });
         return output::result(is_stdout, &answer);
     }
     let entries = counted_entries(entries);
     output::result(is_stdout, format_args!("{entries} in {}, {bytes} bytes", out.display()))?;
-    if left_out > 0 {
+    if skipped > 0 {
         output::note(format_args!(
             "{} left out: damaged here (`branchline status --why`)",
-            counted_entries(left_out)
+            counted_entries(skipped)
         ));
     }
     Ok(())
 }
 
-fn read_frontier(path: &Path) -> Result<FrontierAnswer, CliError> {
+fn read_frontier(path: &Path) -> Result<FrontierResponse, CliError> {
     let mut text = String::new();
     let read =
         File::open(path).and_then(|file| file.take(FRONTIER_BYTES_MAX).read_to_string(&mut text));
@@ -114,7 +114,7 @@ pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError
     Ok(())
 }
 
-async fn merge_folder(context: &Context, path: &Path) -> Result<MergeAnswer, CliError> {
+async fn merge_folder(context: &Context, path: &Path) -> Result<MergeResponse, CliError> {
     if path.join(FORMAT_FILE).try_exists().is_ok_and(|is_there| !is_there) {
         let message = format!("{} is a folder, but no site's data folder", path.display());
         return Err(CliError::failed(message)
@@ -122,7 +122,7 @@ async fn merge_folder(context: &Context, path: &Path) -> Result<MergeAnswer, Cli
     }
     let other = Client::connect(path).await?;
     // A site without a network has no frontier, and says so when it merges.
-    let since = context.client.get::<FrontierAnswer>("/v1/frontier").await.ok();
+    let since = context.client.get::<FrontierResponse>("/v1/frontier").await.ok();
     let body = request(&BundleRequest { since, for_site: None })?;
     let answer = match other.stream(Method::POST, "/v1/bundle", body).await {
         Ok(bundle) => upload(context, bundle).await,
@@ -132,14 +132,14 @@ async fn merge_folder(context: &Context, path: &Path) -> Result<MergeAnswer, Cli
     answer
 }
 
-async fn upload(context: &Context, body: Body) -> Result<MergeAnswer, CliError> {
+async fn upload(context: &Context, body: Body) -> Result<MergeResponse, CliError> {
     let body = ("application/octet-stream", body);
     let answer = context.client.stream(Method::POST, "/v1/merge", body).await?;
     Client::read_json(answer).await
 }
 
-fn show(answer: &MergeAnswer) -> Result<(), CliError> {
-    let MergeAnswer { maker_name, time, counts, .. } = answer;
+fn show(answer: &MergeResponse) -> Result<(), CliError> {
+    let MergeResponse { maker_name, time, counts, .. } = answer;
     let MergeCounts { entries_new, entries_known, .. } = counts;
     let (maker, time) = (output::visible(maker_name), time.clone().unwrap_or_default());
     output::line(format_args!("bundle of {maker}, made {time}"))?;
@@ -154,8 +154,8 @@ fn show(answer: &MergeAnswer) -> Result<(), CliError> {
         );
     }
     if counts.entries_left_out > 0 {
-        let left_out = counted_entries(counts.entries_left_out);
-        rows.push(["left out", &format!("{left_out}, damaged at {maker}")].map(str::to_owned));
+        let skipped = counted_entries(counts.entries_left_out);
+        rows.push(["left out", &format!("{skipped}, damaged at {maker}")].map(str::to_owned));
     }
     output::rows(rows)
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use branchline_node::api::{SiteAnswer, SpaceAnswer, SpacesAnswer, StatusAnswer};
+use branchline_node::api::{SiteResponse, SpaceResponse, SpacesResponse, StatusResponse};
 use branchline_node::extension::Severity;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -98,16 +98,22 @@ async fn look(global: &Global, args: &CheckArgs) -> Result<Check, CliError> {
             "the node is not running, or its API does not answer".to_owned(),
         ));
     };
-    let status: StatusAnswer = client.get("/v1/status").await?;
-    let SpacesAnswer { spaces } = client.get("/v1/spaces").await?;
+    let status: StatusResponse = client.get("/v1/status").await?;
+    let SpacesResponse { spaces } = client.get("/v1/spaces").await?;
     Ok(judge(&status, &spaces, args, Timestamp::now()))
 }
 
-fn judge(status: &StatusAnswer, spaces: &[SpaceAnswer], args: &CheckArgs, now: Timestamp) -> Check {
+fn judge(
+    status: &StatusResponse,
+    spaces: &[SpaceResponse],
+    args: &CheckArgs,
+    now: Timestamp,
+) -> Check {
     let mut check = Check::default();
-    let is_other = |site: &&SiteAnswer| site.site != status.site;
+    let is_other = |site: &&SiteResponse| site.site != status.site;
     let others: Vec<_> = status.sites.iter().filter(is_other).collect();
-    let in_step = others.iter().filter(|site| site.lacks == Some(0) && site.ahead == Some(0));
+    let in_step =
+        others.iter().filter(|site| site.lag_entries == Some(0) && site.ahead_entries == Some(0));
     let (name, of, in_step) = (&status.name, others.len(), in_step.count());
     let records = counted(status.records, "record");
     check.summary = format!("{name}: {in_step} of {of} other sites in step, {records}");
@@ -165,7 +171,7 @@ fn judge(status: &StatusAnswer, spaces: &[SpaceAnswer], args: &CheckArgs, now: T
 }
 
 /// How bad it is how this site stands.
-fn of_standing(status: &StatusAnswer) -> State {
+fn of_standing(status: &StatusResponse) -> State {
     match status.standing.state.as_str() {
         // Nobody takes what it writes.
         "revoked" => State::Critical,
@@ -176,7 +182,7 @@ fn of_standing(status: &StatusAnswer) -> State {
 
 /// How far the others are behind, in each space, and how long ago they were heard; with what each is called here.
 fn judge_sites(
-    others: &[(String, &SiteAnswer)],
+    others: &[(String, &SiteResponse)],
     args: &CheckArgs,
     now: Timestamp,
     check: &mut Check,
@@ -189,11 +195,11 @@ fn judge_sites(
             Some(u64::try_from(now.duration_since(moment).as_secs()).unwrap_or(0))
         };
         let (silent, confirmed) = (age(&site.last_heard), age(&site.last_confirmed));
-        let lacks = site.lacks.unwrap_or(0).max(site.ahead.unwrap_or(0));
+        let lacks = site.lag_entries.unwrap_or(0).max(site.ahead_entries.unwrap_or(0));
         entries_max = entries_max.max(lacks);
         check.measure(args.behind_entries.above(lacks), || {
             let entries = output::counted_entries(lacks);
-            match site.lacks {
+            match site.lag_entries {
                 Some(not_confirmed) if not_confirmed == lacks => {
                     format!("{name} has not confirmed {entries}")
                 }
@@ -281,12 +287,12 @@ mod tests {
         }
     }
 
-    fn status() -> StatusAnswer {
+    fn status() -> StatusResponse {
         let site = |site: &str, connected: bool, lacks: u64| {
             serde_json::json!({
                 "site": site, "name": site, "role": "writer", "connected": connected,
                 "last_heard": "2026-11-20T12:00:00Z",
-                "last_confirmed": "2026-11-20T12:00:00Z", "lacks": lacks, "lacks_of_ours": lacks, "ahead": 0,
+                "last_confirmed": "2026-11-20T12:00:00Z", "lag_entries": lacks, "lag_own_entries": lacks, "ahead_entries": 0,
             })
         };
         let mut status = serde_json::json!({
@@ -318,7 +324,7 @@ mod tests {
             ("no_network", false, State::Warning),
         ] {
             let standing = serde_json::from_value(standing(state, Some("for a reason"))).unwrap();
-            let (found, line) = judged(&StatusAnswer { standing, member, ..status() }, &[]);
+            let (found, line) = judged(&StatusResponse { standing, member, ..status() }, &[]);
             assert_eq!(found, expected, "{state}");
             assert!(line.contains("for a reason"), "{line}");
         }
@@ -327,7 +333,7 @@ mod tests {
             "addresses": ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1"],
         });
         let copies = vec![serde_json::from_value(copies).unwrap()];
-        let (found, line) = judged(&StatusAnswer { copies, ..status() }, &[]);
+        let (found, line) = judged(&StatusResponse { copies, ..status() }, &[]);
         assert_eq!(found, State::Critical);
         assert!(line.contains("two copies of north") && line.contains("10.0.0.2"), "{line}");
     }
@@ -337,7 +343,7 @@ mod tests {
         let found = |severity| {
             let mut finding = Finding::new(severity, "bridge till", "sees no trigger");
             finding.since = Some("2026-11-20T12:00:00Z".to_owned());
-            judged(&StatusAnswer { findings: vec![finding], ..status() }, &[])
+            judged(&StatusResponse { findings: vec![finding], ..status() }, &[])
         };
         assert_eq!(found(Severity::Info).0, State::Ok);
         assert_eq!(found(Severity::Warning).0, State::Warning);
@@ -346,13 +352,13 @@ mod tests {
         assert!(line.contains("till: sees no trigger, since 2026-11-20T12:00:00Z;"), "{line}");
     }
 
-    fn judged(status: &StatusAnswer, flags: &[&str]) -> (State, String) {
+    fn judged(status: &StatusResponse, flags: &[&str]) -> (State, String) {
         judged_with(status, &[], flags)
     }
 
     fn judged_with(
-        status: &StatusAnswer,
-        spaces: &[SpaceAnswer],
+        status: &StatusResponse,
+        spaces: &[SpaceResponse],
         flags: &[&str],
     ) -> (State, String) {
         let now = "2026-11-20T12:10:00Z".parse().unwrap();
@@ -386,13 +392,13 @@ mod tests {
             assert_eq!(judged(&status(), flags).0, expected, "{flags:?}");
         }
         let mut behind = status();
-        behind.sites[1].lacks = Some(50);
+        behind.sites[1].lag_entries = Some(50);
         assert_eq!(judged(&behind, &["--behind-entries", "50,100"]).0, State::Warning);
         assert_eq!(judged(&behind, &["--behind-seconds", "60,600"]).0, State::Critical);
-        let refused = StatusAnswer { writes_refused: Some("full|disk".into()), ..status() };
+        let refused = StatusResponse { writes_refused: Some("full|disk".into()), ..status() };
         let (state, line) = judged(&refused, &[]);
         assert_eq!((state, line.matches('|').count()), (State::Critical, 1), "{line}");
-        let damaged = StatusAnswer { damaged_frames: 3, ..status() };
+        let damaged = StatusResponse { damaged_frames: 3, ..status() };
         assert_eq!(judged(&damaged, &[]).0, State::Warning);
         assert_eq!(judged(&damaged, &["--damaged", "1,3"]).0, State::Critical);
     }
@@ -403,14 +409,14 @@ mod tests {
             "name": "tills", "id": "", "role": "writer", "left": false, "revoked_by": null, "records": 1,
             "digest": "", "entries": 9, "own_entries": 9, "entries_unapplied": 0, "sites": [],
         });
-        let mut space: SpaceAnswer = serde_json::from_value(space).unwrap();
+        let mut space: SpaceResponse = serde_json::from_value(space).unwrap();
         space.sites = status().sites;
-        space.sites[1].lacks = Some(50);
+        space.sites[1].lag_entries = Some(50);
         let flags = ["--behind-entries", "50,100"];
         let (state, line) = judged_with(&status(), &[space.clone()], &flags);
         assert_eq!(state, State::Warning);
         assert!(line.contains("north in space tills has not confirmed 50 entries"), "{line}");
-        let shut_out = SpaceAnswer { role: None, revoked_by: Some("head".into()), ..space };
+        let shut_out = SpaceResponse { role: None, revoked_by: Some("head".into()), ..space };
         let (state, line) = judged_with(&status(), &[shut_out], &flags);
         assert_eq!(state, State::Warning);
         assert!(line.contains("shut out of space tills"), "{line}");

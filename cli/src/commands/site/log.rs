@@ -1,7 +1,7 @@
 //! `log` and `frontier`: the entries of logs, and their tips.
 
 use branchline_crdt::log::entry::text::EntryText;
-use branchline_node::api::{EntryAnswer, FrontierAnswer, LogAnswer, PAGE_RECORDS_MAX};
+use branchline_node::api::{EntryResponse, FrontierResponse, LogResponse, PAGE_RECORDS_MAX};
 use serde_json::Value;
 
 use crate::Context;
@@ -20,7 +20,7 @@ pub(crate) async fn log(context: &Context, args: LogArgs) -> Result<(), CliError
         ("limit", Some(&limit)),
         ("before", before.as_deref()),
     ]);
-    let answer: LogAnswer = context.client.get(&format!("/v1/log{query}")).await?;
+    let answer: LogResponse = context.client.get(&format!("/v1/log{query}")).await?;
     if context.json {
         return answer.entries.iter().try_for_each(output::json);
     }
@@ -42,7 +42,7 @@ pub(crate) async fn log(context: &Context, args: LogArgs) -> Result<(), CliError
     Ok(())
 }
 
-fn row(entry: &EntryAnswer) -> [String; 7] {
+fn row(entry: &EntryResponse) -> [String; 7] {
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
     [
         entry.time.clone().unwrap_or_default(),
@@ -51,12 +51,12 @@ fn row(entry: &EntryAnswer) -> [String; 7] {
         number(entry.transactions),
         number(entry.changes),
         number(entry.bytes),
-        entry.fate.clone(),
+        entry.status.clone(),
     ]
 }
 
 /// Prints what this site holds.
 pub(crate) async fn frontier(context: &Context) -> Result<(), CliError> {
-    let answer: FrontierAnswer = context.client.get("/v1/frontier").await?;
+    let answer: FrontierResponse = context.client.get("/v1/frontier").await?;
     output::json_for_reader(&answer, context.json)
 }

@@ -1,7 +1,7 @@
 //! `verify`, `rebuild`, `reload` and `token rotate`.
 
 use axum::http::Method;
-use branchline_node::api::{RebuildAnswer, VerifyAnswer};
+use branchline_node::api::{RebuildResponse, VerifyResponse};
 use branchline_node::extension::Reloaded;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::output::{self, counted, counted_entries};
 
 /// Checks everything that is stored, and on request that Automerge reads the same.
 pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<(), CliError> {
-    let mut report: VerifyAnswer = context.client.ask_patiently("/v1/verify").await?;
+    let mut report: VerifyResponse = context.client.ask_patiently("/v1/verify").await?;
     let documents = match with_documents {
         true => Some(document::verify(context).await?),
         false => None,
@@ -53,7 +53,7 @@ pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<()
 
 /// Makes the tables anew.
 pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
-    let report: RebuildAnswer = context.client.ask_patiently("/v1/rebuild").await?;
+    let report: RebuildResponse = context.client.ask_patiently("/v1/rebuild").await?;
     match context.json {
         true => output::json(&report),
         false => output::line(format_args!(
@@ -69,10 +69,10 @@ pub(crate) async fn reload(context: &Context) -> Result<(), CliError> {
     if context.json {
         return output::json(&reloaded);
     }
-    let Reloaded { taken_up, needs_restart } = reloaded;
-    output::line(match taken_up.is_empty() {
+    let Reloaded { applied, needs_restart } = reloaded;
+    output::line(match applied.is_empty() {
         true => "nothing has changed that can be taken up while the node runs".to_owned(),
-        false => format!("taken up: {}", taken_up.join(", ")),
+        false => format!("taken up: {}", applied.join(", ")),
     })?;
     if !needs_restart.is_empty() {
         let settings = needs_restart.join(", ");

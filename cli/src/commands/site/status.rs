@@ -1,7 +1,8 @@
 //! `status` and `digest`.
 
 use branchline_node::api::{
-    CauseAnswer, CopiesAnswer, DigestAnswer, IndexAnswer, SiteAnswer, StatusAnswer, WhyAnswer,
+    CopiesResponse, DigestResponse, DivergenceResponse, IndexResponse, SiteResponse,
+    StatusResponse, WhyResponse,
 };
 use branchline_node::extension::Finding;
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use crate::output::{self, counted};
 
 /// Shows the site, its storage, and who holds what.
 pub(crate) async fn status(context: &Context) -> Result<(), CliError> {
-    let status: StatusAnswer = context.client.get("/v1/status").await?;
+    let status: StatusResponse = context.client.get("/v1/status").await?;
     if context.json {
         return output::json(&status);
     }
@@ -51,18 +52,18 @@ pub(super) fn finding_told(finding: &Finding) -> String {
 
 /// Shows what is not in step.
 pub(crate) async fn why(context: &Context) -> Result<(), CliError> {
-    let answer: WhyAnswer = context.client.get("/v1/status/why").await?;
+    let answer: WhyResponse = context.client.get("/v1/status/why").await?;
     if context.json {
         return output::json(&answer);
     }
-    let WhyAnswer { in_step, causes, partly_checked } = answer;
-    for collection in partly_checked {
+    let WhyResponse { in_sync, causes, partial } = answer;
+    for collection in partial {
         output::note(format_args!(
             "{collection} is large, only its first records were held against its schema; \
              `branchline schema check {collection}` looks at all"
         ));
     }
-    if in_step {
+    if in_sync {
         return output::line("all in step");
     }
     for (number, cause) in causes.iter().enumerate() {
@@ -74,8 +75,8 @@ pub(crate) async fn why(context: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
-fn show_cause(cause: &CauseAnswer) -> Result<(), CliError> {
-    let CauseAnswer { reason, site_name, entries, first_entry, records, detail, .. } = cause;
+fn show_cause(cause: &DivergenceResponse) -> Result<(), CliError> {
+    let DivergenceResponse { reason, site_name, entries, first_entry, records, detail, .. } = cause;
     let reason = reason.replace('_', " ");
     let count = match entries {
         0 => String::new(),
@@ -100,7 +101,7 @@ fn show_cause(cause: &CauseAnswer) -> Result<(), CliError> {
     }
 }
 
-fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
+fn summary(status: &StatusResponse, context: &Context) -> Vec<[String; 2]> {
     let network = match (&status.network, status.member) {
         (None, _) => "none yet: `branchline join FILE`".to_owned(),
         (Some(network), _) if status.revoked_by.is_some() => format!("{network}, revoked"),
@@ -164,7 +165,7 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
         add("damaged", format!("{frames}: `branchline verify`"));
     }
     for index in status.indexes.iter().filter(|index| index.state != "ready") {
-        let IndexAnswer { collection, field, state, records_built } = index;
+        let IndexResponse { collection, field, state, records_built } = index;
         let built = match records_built {
             0 => String::new(),
             _ => format!(", {} so far", counted(*records_built, "record")),
@@ -179,7 +180,7 @@ fn summary(status: &StatusAnswer, context: &Context) -> Vec<[String; 2]> {
 }
 
 /// That two copies of a site run, and where.
-pub(super) fn copies_told(copies: &CopiesAnswer) -> String {
+pub(super) fn copies_told(copies: &CopiesResponse) -> String {
     let name = output::visible(&copies.site_name);
     let (since, places) = (copies.since.as_deref().unwrap_or("lately"), &copies.addresses);
     let at = if places.is_empty() { "" } else { ", at " };
@@ -197,24 +198,24 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-fn site_row(site: &SiteAnswer, status: &StatusAnswer, now: Timestamp) -> [String; 7] {
+fn site_row(site: &SiteResponse, status: &StatusResponse, now: Timestamp) -> [String; 7] {
     let is_own = site.site == status.site;
     let link = match (is_own, site.connected) {
         (true, _) => "this site",
         (false, true) => "connected",
         (false, false) => "not connected",
     };
-    let lacks = match site.lacks {
+    let lacks = match site.lag_entries {
         None => "not confirmed".to_owned(),
         Some(0) => "nothing".to_owned(),
         Some(number) => format!("{} not confirmed", output::counted_entries(number)),
     };
-    let ahead = match site.ahead {
+    let ahead = match site.ahead_entries {
         None => "unknown".to_owned(),
         Some(0) => "nothing".to_owned(),
         Some(number) => output::counted_entries(number),
     };
-    let of_ours = match site.lacks_of_ours {
+    let of_ours = match site.lag_own_entries {
         None => "none".to_owned(),
         Some(lacks) => {
             let own = status.own_entries;
@@ -249,7 +250,7 @@ fn age(moment: &str, now: Timestamp) -> String {
 /// Prints a digest.
 pub(crate) async fn digest(context: &Context, collection: Option<String>) -> Result<(), CliError> {
     let query = query(&[("collection", collection.as_deref())]);
-    let answer: DigestAnswer = context.client.get(&format!("/v1/digest{query}")).await?;
+    let answer: DigestResponse = context.client.get(&format!("/v1/digest{query}")).await?;
     match context.json {
         true => output::json(&answer),
         false => output::line(answer.digest),

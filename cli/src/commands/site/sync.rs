@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Method;
-use branchline_node::api::{PeerSyncAnswer, SyncAnswer, SyncRequest};
+use branchline_node::api::{PeerSyncResponse, SyncRequest, SyncResponse};
 use serde_json::Value;
 
 use crate::Context;
@@ -23,7 +23,7 @@ pub(crate) async fn sync(context: &Context, args: SyncArgs) -> Result<(), CliErr
     let body = serde_json::to_vec(&request).map_err(std::io::Error::from)?;
     let body = ("application/json", Body::from(body));
     let answer = context.client.stream(Method::POST, "/v1/sync", body).await?;
-    let answer: SyncAnswer = Client::read_json(answer).await?;
+    let answer: SyncResponse = Client::read_json(answer).await?;
     if context.json {
         output::json(&answer)?;
     } else if answer.peers.is_empty() {
@@ -44,7 +44,7 @@ pub(crate) async fn sync(context: &Context, args: SyncArgs) -> Result<(), CliErr
     }
 }
 
-fn row(peer: &PeerSyncAnswer) -> [String; 5] {
+fn row(peer: &PeerSyncResponse) -> [String; 5] {
     [
         cell(&Value::from(peer.site_name.as_str())),
         peer.pulled.to_string(),

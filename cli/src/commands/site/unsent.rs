@@ -1,6 +1,6 @@
 //! `unsent`: what other sites have not confirmed yet.
 
-use branchline_node::api::{UnsentAnswer, UnsentCount, UnsentSite};
+use branchline_node::api::{UnsentCount, UnsentResponse, UnsentSite};
 
 use super::status::size;
 use crate::Context;
@@ -11,7 +11,7 @@ use crate::output::{self, visible};
 /// Shows what a site, or each one, has not confirmed of what is held here.
 pub(crate) async fn unsent(context: &Context, site: Option<&str>) -> Result<(), CliError> {
     let query = query(&[("site", site)]);
-    let answer: UnsentAnswer = context.client.get(&format!("/v1/unsent{query}")).await?;
+    let answer: UnsentResponse = context.client.get(&format!("/v1/unsent{query}")).await?;
     if context.json {
         return output::json(&answer);
     }
@@ -20,15 +20,15 @@ pub(crate) async fn unsent(context: &Context, site: Option<&str>) -> Result<(), 
     }
     let mut rows: Vec<_> = answer.sites.iter().map(site_row).collect();
     if answer.sites.len() > 1 {
-        rows.push(row("held nowhere else", &answer.nowhere_else));
+        rows.push(row("held nowhere else", &answer.only_here));
     }
     output::table(["SITE", "NOT CONFIRMED", "OF OURS", "RECORDS", "BYTES", "SINCE"], rows)?;
     for site in &answer.sites {
         let name = visible(&site.site_name);
-        if site.entries_untold > 0 {
+        if site.entries_unlisted > 0 {
             output::note(format_args!(
                 "of {} more the receipt of {name} does not tell, since it names the logs that went on last",
-                output::counted_entries(site.entries_untold)
+                output::counted_entries(site.entries_unlisted)
             ));
         }
         if site.receipt.is_none() {

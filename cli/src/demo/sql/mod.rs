@@ -15,7 +15,7 @@ use branchline_crdt::membership::Role;
 use super::check::{claim, until};
 use super::error::DemoError;
 use super::screen::{Screen, since};
-use office::Office;
+use office::SqlOffice;
 use shop::{BRANCH, HEAD, STOCK};
 
 /// Tickets are used at once.
@@ -31,7 +31,7 @@ pub(super) async fn tell(screen: &mut Screen<'_>, root: &Path) -> Result<(), Dem
     screen.title(
         "Branchline: three offices, each with a SQLite file and a till that knows only SQL",
     )?;
-    let mut story = Story::open(screen, root).await?;
+    let mut story = SqlStory::open(screen, root).await?;
     story.install().await?;
     story.price_list().await?;
     story.sell().await?;
@@ -39,22 +39,22 @@ pub(super) async fn tell(screen: &mut Screen<'_>, root: &Path) -> Result<(), Dem
     story.end(started).await
 }
 
-struct Story<'a, 'b> {
+struct SqlStory<'a, 'b> {
     screen: &'a mut Screen<'b>,
-    head: Office,
-    north: Office,
-    south: Office,
+    head: SqlOffice,
+    north: SqlOffice,
+    south: SqlOffice,
 }
 
-impl<'a, 'b> Story<'a, 'b> {
+impl<'a, 'b> SqlStory<'a, 'b> {
     async fn open(screen: &'a mut Screen<'b>, root: &Path) -> Result<Self, DemoError> {
         screen.act("the offices make their tables, as their applications always did")?;
-        let head = Office::start("head", root, &[HEAD, STOCK]).await?;
+        let head = SqlOffice::start("head", root, &[HEAD, STOCK]).await?;
         let ticket = head.invite(Role::Writer, TICKET_LIFETIME).await?;
-        let north = Office::start("north", root, &[BRANCH, STOCK]).await?;
+        let north = SqlOffice::start("north", root, &[BRANCH, STOCK]).await?;
         north.join(ticket).await?;
         let ticket = head.invite(Role::Writer, TICKET_LIFETIME).await?;
-        let south = Office::start("south", root, &[BRANCH, STOCK]).await?;
+        let south = SqlOffice::start("south", root, &[BRANCH, STOCK]).await?;
         south.join(ticket).await?;
         for line in [
             "head          sales(office, id, sku, qty, paid), stock(sku, price, qty)",
@@ -212,7 +212,7 @@ impl<'a, 'b> Story<'a, 'b> {
     }
 }
 
-impl Office {
+impl SqlOffice {
     async fn until_rows(&self, sql: &'static str, expected: &[&str]) -> Result<(), DemoError> {
         let awaited = format!("{expected:?} in {}'s file", self.name);
         until(&awaited, |rows: &Vec<String>| rows == expected, async || self.rows(sql).await).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, header};
-use branchline_connect::api::BridgeAnswer;
+use branchline_connect::api::BridgeResponse;
 use branchline_crdt::membership::{Role, Ticket};
 use branchline_node::extension::Sections;
 use branchline_node::init;
@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::super::check::until;
 use super::super::error::DemoError;
 use super::super::office::on_loopback;
-use super::shop::Table;
+use super::shop::ShopTable;
 use crate::extensions::extensions;
 
 /// The bridge's name.
@@ -29,20 +29,20 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// An office.
-pub(super) struct Office {
+pub(super) struct SqlOffice {
     pub(super) name: &'static str,
     file: PathBuf,
-    tables: Vec<Table>,
+    tables: Vec<ShopTable>,
     config: Config,
     node: Option<Node>,
 }
 
-impl Office {
+impl SqlOffice {
     /// Makes the application's file and a site below `root`, and starts its node.
     pub(super) async fn start(
         name: &'static str,
         root: &Path,
-        tables: &[Table],
+        tables: &[ShopTable],
     ) -> Result<Self, DemoError> {
         let data = root.join(name);
         init(&data, name, name == "head")?;
@@ -141,7 +141,7 @@ impl Office {
 
     /// Waits until the bridge has loaded what there was.
     pub(super) async fn until_running(&self) -> Result<(), DemoError> {
-        let is_running = |bridge: &BridgeAnswer| bridge.state == "running";
+        let is_running = |bridge: &BridgeResponse| bridge.state == "running";
         until(&format!("{}'s bridge to run", self.name), is_running, async || {
             let answer = self.ask("GET", &format!("/v1/bridges/{BRIDGE}")).await?;
             serde_json::from_slice(&answer).map_err(|error| DemoError::Bridge(error.to_string()))

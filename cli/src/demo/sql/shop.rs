@@ -2,13 +2,13 @@
 
 /// A table, and how it is bridged.
 #[derive(Clone, Copy)]
-pub(super) struct Table {
+pub(super) struct ShopTable {
     pub(super) sql: &'static str,
     pub(super) bridge: &'static str,
 }
 
 /// Everybody's sales, at head office.
-pub(super) const HEAD: Table = Table {
+pub(super) const HEAD: ShopTable = ShopTable {
     sql: "CREATE TABLE sales (office TEXT NOT NULL, id INTEGER NOT NULL, sku TEXT NOT NULL, qty INTEGER NOT NULL, \
           paid TEXT NOT NULL, PRIMARY KEY (office, id))",
     bridge: r#"
@@ -23,7 +23,7 @@ paid = { kind = "decimal" }
 };
 
 /// A branch's own sales.
-pub(super) const BRANCH: Table = Table {
+pub(super) const BRANCH: ShopTable = ShopTable {
     sql: "CREATE TABLE sales (id INTEGER PRIMARY KEY, sku TEXT NOT NULL, qty INTEGER NOT NULL, paid TEXT NOT NULL, \
           acked_at DATETIME)",
     bridge: r#"
@@ -41,7 +41,7 @@ office = { constant = "{site}" }
 };
 
 /// The stock, which all offices share.
-pub(super) const STOCK: Table = Table {
+pub(super) const STOCK: ShopTable = ShopTable {
     sql: "CREATE TABLE stock (sku TEXT PRIMARY KEY NOT NULL, price TEXT NOT NULL, qty INTEGER NOT NULL)",
     bridge: r#"
 [[bridge.table]]

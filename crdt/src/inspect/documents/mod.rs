@@ -90,7 +90,7 @@ pub fn document(
     key: &RecordKey,
     at: Option<&str>,
 ) -> Result<Option<RecordDocument>, DocumentError> {
-    let Some(held) = Held::of(journal, key)? else { return Ok(None) };
+    let Some(held) = HeldDocument::of(journal, key)? else { return Ok(None) };
     let unreadable = |error: Unreadable| unreadable(key, error);
     let document = automerge_of(held.changes(key, at)?.map(|(_, change)| change));
     let document = document.map_err(unreadable)?;
@@ -112,7 +112,7 @@ pub fn view_at(
     key: &RecordKey,
     at: &str,
 ) -> Result<Option<View>, DocumentError> {
-    let Some(held) = Held::of(journal, key)? else { return Ok(None) };
+    let Some(held) = HeldDocument::of(journal, key)? else { return Ok(None) };
     let changes = held.changes(key, Some(at))?;
     let changes = changes.map(|(link, change)| (ActorBytes(link.author.actor()), change));
     let document = Document::of_changes(changes).map_err(|error| unreadable(key, error))?;
@@ -120,14 +120,14 @@ pub fn view_at(
 }
 
 /// All changes of a record.
-struct Held {
+struct HeldDocument {
     links: Vec<Link>,
     changes: Vec<RecordChange>,
     /// The heads by the record's row.
     heads: Vec<[u8; 32]>,
 }
 
-impl Held {
+impl HeldDocument {
     /// Reads them, no more than a document is made of. `None`: nobody has written the record.
     fn of(journal: &impl ReadStore, key: &RecordKey) -> Result<Option<Self>, DocumentError> {
         let failed = |error| failed(key, error);

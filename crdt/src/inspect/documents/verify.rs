@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{DocumentError, Held};
+use super::{DocumentError, HeldDocument};
 use crate::inspect::history::compare;
 use crate::record::view_of_automerge;
 use crate::record::{Unreadable, Value, View, automerge_of, load_automerge, save_automerge};
@@ -34,9 +34,9 @@ pub struct DocumentsReport {
     /// The first of those, each with what differs.
     pub faults: Vec<String>,
     /// Records that were not compared, since their histories are larger than a document is made of.
-    pub left_out_count: u64,
+    pub skipped_count: u64,
     /// The first of those, each with its reason.
-    pub left_out: Vec<String>,
+    pub skipped: Vec<String>,
 }
 
 /// A part of the records.
@@ -60,11 +60,11 @@ impl DocumentsReport {
     pub fn add(&mut self, other: Self) {
         self.records += other.records;
         self.fault_count += other.fault_count;
-        self.left_out_count += other.left_out_count;
+        self.skipped_count += other.skipped_count;
         self.faults.extend(other.faults);
         self.faults.truncate(NAMED_MAX);
-        self.left_out.extend(other.left_out);
-        self.left_out.truncate(NAMED_MAX);
+        self.skipped.extend(other.skipped);
+        self.skipped.truncate(NAMED_MAX);
     }
 
     fn fault(&mut self, fault: String) {
@@ -75,9 +75,9 @@ impl DocumentsReport {
     }
 
     fn leave_out(&mut self, reason: String) {
-        self.left_out_count += 1;
-        if self.left_out.len() < NAMED_MAX {
-            self.left_out.push(reason);
+        self.skipped_count += 1;
+        if self.skipped.len() < NAMED_MAX {
+            self.skipped.push(reason);
         }
     }
 }
@@ -155,7 +155,7 @@ fn difference(
     let failed = |error| super::failed(key, error);
     let unreadable = |error: Unreadable| super::unreadable(key, error);
     let row = RecordRow::decode(row).map_err(failed)?;
-    let held = Held::of_row(journal, entries, key, &row)?;
+    let held = HeldDocument::of_row(journal, entries, key, &row)?;
     let made = automerge_of(&held.changes).map_err(unreadable)?;
     // What goes out is what is saved.
     let saved = save_automerge(&made).map_err(unreadable)?;

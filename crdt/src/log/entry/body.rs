@@ -6,7 +6,7 @@ use super::limits;
 use crate::format::codec::DecodeError;
 use crate::format::pack::UnpackError;
 use crate::membership::Operation;
-use crate::record::{Genesis, RecordChange};
+use crate::record::{InitialChange, RecordChange};
 
 /// An unpacked payload of format 1. The order of variants is part of the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,8 +65,9 @@ impl Transaction {
     pub fn bytes_max(&self) -> usize {
         const NUMBER_BYTES_MAX: usize = 9;
         let text = |text: &String| NUMBER_BYTES_MAX + text.len();
-        let genesis =
-            |genesis: &Genesis| 2 * NUMBER_BYTES_MAX + genesis.path.iter().map(text).sum::<usize>();
+        let genesis = |genesis: &InitialChange| {
+            2 * NUMBER_BYTES_MAX + genesis.path.iter().map(text).sum::<usize>()
+        };
         let change = |write: &RecordWrite| {
             let RecordChange { genesis: all, body } = &write.change;
             let genesis: usize = all.iter().map(genesis).sum();

@@ -26,7 +26,7 @@ pub(super) fn check(raw: &[u8]) -> Result<(), DecodeError> {
 enum BodyOutline<'a> {
     Transactions {
         #[serde(borrow)]
-        _list: Total<TransactionOutline<'a>, CHANGES_MAX>,
+        _list: OutlineTotal<TransactionOutline<'a>, CHANGES_MAX>,
     },
     Membership,
 }
@@ -36,7 +36,7 @@ enum BodyOutline<'a> {
 struct TransactionOutline<'a> {
     #[serde(borrow)]
     _origin: Option<(&'a str, u64)>,
-    changes: Total<WriteOutline<'a>, CHANGES_MAX>,
+    changes: OutlineTotal<WriteOutline<'a>, CHANGES_MAX>,
 }
 
 /// Of [`super::RecordWrite`].
@@ -44,20 +44,20 @@ struct TransactionOutline<'a> {
 struct WriteOutline<'a> {
     _collection: &'a str,
     _id: &'a str,
-    genesis: Total<GenesisOutline<'a>, GENESIS_MAX>,
+    genesis: OutlineTotal<GenesisOutline<'a>, GENESIS_MAX>,
     body: &'a [u8],
 }
 
-/// Of [`crate::record::Genesis`].
+/// Of [`crate::record::InitialChange`].
 #[derive(serde::Deserialize)]
 struct GenesisOutline<'a> {
     #[serde(borrow)]
-    _path: Total<&'a str, DEPTH_MAX>,
+    _path: OutlineTotal<&'a str, DEPTH_MAX>,
     _kind: GenesisKind,
 }
 
 /// A list whose items may weigh `MAX` together.
-struct Total<T, const MAX: usize> {
+struct OutlineTotal<T, const MAX: usize> {
     weight: usize,
     items: PhantomData<T>,
 }
@@ -95,13 +95,13 @@ impl Weigh for &str {
     }
 }
 
-impl<'de, T: Weigh + Deserialize<'de>, const MAX: usize> Deserialize<'de> for Total<T, MAX> {
+impl<'de, T: Weigh + Deserialize<'de>, const MAX: usize> Deserialize<'de> for OutlineTotal<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(Self { weight: 0, items: PhantomData })
     }
 }
 
-impl<'de, T: Weigh + Deserialize<'de>, const MAX: usize> Visitor<'de> for Total<T, MAX> {
+impl<'de, T: Weigh + Deserialize<'de>, const MAX: usize> Visitor<'de> for OutlineTotal<T, MAX> {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,11 +124,11 @@ mod tests {
     use super::*;
     use crate::log::entry::limits::BODY_BYTES_MAX;
     use crate::log::entry::{Body, Origin, RecordWrite, Transaction};
-    use crate::record::{Genesis, RecordChange};
+    use crate::record::{InitialChange, RecordChange};
 
     fn write(genesis: usize, names: usize, body: usize) -> RecordWrite {
         let path = vec!["a".to_owned(); names];
-        let genesis = vec![Genesis { path, kind: GenesisKind::Map }; genesis];
+        let genesis = vec![InitialChange { path, kind: GenesisKind::Map }; genesis];
         let change = RecordChange { genesis, body: vec![7; body] };
         RecordWrite { collection: "c".to_owned(), id: "1".to_owned(), change }
     }

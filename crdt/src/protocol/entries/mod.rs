@@ -6,9 +6,9 @@
 //! | part | bytes |
 //! |---|---|
 //! | dense | length-prefixed: signatures, hashes that do not follow, payloads that are compressed already |
-//! | the rest | length-prefixed: one [`pack`]ed piece of `Columns` |
+//! | the rest | length-prefixed: one [`pack`]ed piece of `PackedColumns` |
 //!
-//! Each entry is an `Item`, which takes its other parts from the columns and the dense bytes in the order in which
+//! Each entry is an `PackedItem`, which takes its other parts from the columns and the dense bytes in the order in which
 //! `Unpacking::entry` reads them.
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ pub enum UnpackEntriesError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Parts<'a> {
+struct PackedParts<'a> {
     #[serde(borrow, with = "serde_bytes")]
     dense: &'a [u8],
     #[serde(borrow, with = "serde_bytes")]
@@ -66,10 +66,10 @@ struct Parts<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Columns<'a> {
+struct PackedColumns<'a> {
     /// The logs that the others name by their place here.
     logs: Vec<Log>,
-    /// One [`Item`] after the other.
+    /// One [`PackedItem`] after the other.
     #[serde(borrow, with = "serde_bytes")]
     items: &'a [u8],
     /// One [`PastTip`] after the other.
@@ -89,7 +89,7 @@ struct Log {
 
 /// What of an entry does not follow.
 #[derive(Serialize, Deserialize)]
-struct Item {
+struct PackedItem {
     log: u32,
     /// By how much the number is greater than the next in its log.
     seq_step: u64,
@@ -115,12 +115,12 @@ struct PastTip {
 
 /// What both sides know of the entries so far.
 #[derive(Default)]
-struct Seen {
+struct PackedSeen {
     hashes: BTreeMap<(u32, u64), EntryHash>,
     time_ms: i64,
 }
 
-impl Seen {
+impl PackedSeen {
     fn add(&mut self, log: u32, entry: &Entry) {
         self.hashes.insert((log, entry.header.seq), entry.hash);
         self.time_ms = entry.header.time_ms;
@@ -153,16 +153,16 @@ pub fn pack_entries<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u8>
     let Packing { logs, items, tips, payloads, dense, .. } = packing;
     let (items, tips, payloads) = (&items[..], &tips[..], &payloads[..]);
     let bytes = size_of_val(&logs[..]) + items.len() + tips.len() + payloads.len();
-    let columns = Columns { logs, items, tips, payloads };
+    let columns = PackedColumns { logs, items, tips, payloads };
     let columns = pack::pack(&codec::encode_sized(&columns, bytes + LENGTHS_BYTES));
     let bytes = dense.len() + columns.len() + LENGTHS_BYTES;
-    codec::encode_sized(&Parts { dense: &dense, columns: &columns }, bytes)
+    codec::encode_sized(&PackedParts { dense: &dense, columns: &columns }, bytes)
 }
 
 #[derive(Default)]
 struct Packing {
     places: BTreeMap<Log, u32>,
-    seen: Seen,
+    seen: PackedSeen,
     logs: Vec<Log>,
     items: Vec<u8>,
     tips: Vec<u8>,
@@ -176,7 +176,7 @@ impl Packing {
         let Header { realm, space, author, seq, .. } = *header;
         let log = self.place(Log { realm, space, author });
         let payload = entry.payload();
-        let item = Item {
+        let item = PackedItem {
             log,
             seq_step: seq.wrapping_sub(self.seen.next_seq(log)),
             tells_previous: self.seen.previous(log, seq) != Some(header.previous),
@@ -220,16 +220,17 @@ impl Packing {
 
 /// The inverse of [`pack_entries`].
 pub fn unpack_entries(packed: &[u8]) -> Result<Vec<Entry>, UnpackEntriesError> {
-    let Parts { dense, columns } = codec::decode("packed entries", packed)?;
+    let PackedParts { dense, columns } = codec::decode("packed entries", packed)?;
     let columns = pack::unpack(columns, UNPACKED_BYTES_MAX)?;
-    let Columns { logs, items, tips, payloads } = codec::decode("columns of entries", &columns)?;
+    let PackedColumns { logs, items, tips, payloads } =
+        codec::decode("columns of entries", &columns)?;
     let mut unpacking = Unpacking {
         logs,
-        seen: Seen::default(),
-        items: Part { name: "items", bytes: items },
-        tips: Part { name: "tips", bytes: tips },
-        payloads: Part { name: "payloads", bytes: payloads },
-        dense: Part { name: "dense bytes", bytes: dense },
+        seen: PackedSeen::default(),
+        items: PackedPart { name: "items", bytes: items },
+        tips: PackedPart { name: "tips", bytes: tips },
+        payloads: PackedPart { name: "payloads", bytes: payloads },
+        dense: PackedPart { name: "dense bytes", bytes: dense },
     };
     let (mut entries, mut bytes) = (Vec::new(), 0);
     // Each takes a signature from bytes that are not compressed, so their number is bounded by what was sent.
@@ -250,16 +251,16 @@ pub fn unpack_entries(packed: &[u8]) -> Result<Vec<Entry>, UnpackEntriesError> {
 
 struct Unpacking<'a> {
     logs: Vec<Log>,
-    seen: Seen,
-    items: Part<'a>,
-    tips: Part<'a>,
-    payloads: Part<'a>,
-    dense: Part<'a>,
+    seen: PackedSeen,
+    items: PackedPart<'a>,
+    tips: PackedPart<'a>,
+    payloads: PackedPart<'a>,
+    dense: PackedPart<'a>,
 }
 
 impl Unpacking<'_> {
     fn entry(&mut self) -> Result<Entry, UnpackEntriesError> {
-        let item: Item = self.items.value()?;
+        let item: PackedItem = self.items.value()?;
         let log = item.log;
         let Log { realm, space, author } = self.log(log)?;
         let seq = self.seen.next_seq(log).wrapping_add(item.seq_step);
@@ -315,12 +316,12 @@ impl Unpacking<'_> {
 }
 
 /// Bytes that are taken from the front.
-struct Part<'a> {
+struct PackedPart<'a> {
     name: &'static str,
     bytes: &'a [u8],
 }
 
-impl<'a> Part<'a> {
+impl<'a> PackedPart<'a> {
     fn unfit(&self) -> UnpackEntriesError {
         UnpackEntriesError::Length { part: self.name }
     }

@@ -157,15 +157,17 @@ fn a_chain_costs_its_signatures_and_little_more() {
 #[test]
 fn what_does_not_fit_the_entries_is_refused() {
     let packed = pack_entries(&chain(2));
-    let Parts { dense, columns } = codec::decode("packed entries", &packed).unwrap();
+    let PackedParts { dense, columns } = codec::decode("packed entries", &packed).unwrap();
     let columns = pack::unpack(columns, UNPACKED_BYTES_MAX).unwrap();
     let spoil = |spoil: Spoil<'_>| {
-        let Columns { mut logs, items, tips, payloads } =
+        let PackedColumns { mut logs, items, tips, payloads } =
             codec::decode("columns", &columns).unwrap();
         let (mut items, mut dense) = (items.to_vec(), dense.to_vec());
         spoil(&mut logs, &mut items, &mut dense);
-        let columns = pack::pack(&codec::encode(&Columns { logs, items: &items, tips, payloads }));
-        unpack_entries(&codec::encode(&Parts { dense: &dense, columns: &columns })).unwrap_err()
+        let columns =
+            pack::pack(&codec::encode(&PackedColumns { logs, items: &items, tips, payloads }));
+        unpack_entries(&codec::encode(&PackedParts { dense: &dense, columns: &columns }))
+            .unwrap_err()
     };
     use UnpackEntriesError::{Absent, Length};
     assert!(matches!(spoil(&|logs, _, _| logs.clear()), Absent { what: "a log" }));
@@ -181,14 +183,14 @@ fn a_kilobyte_does_not_become_megabytes() {
     // Items without signatures, and a bomb.
     let items = vec![0; 4_000_000];
     for items in [&items[..], &items[..4_000]] {
-        let columns = Columns { logs: Vec::new(), items, tips: &[], payloads: &[] };
+        let columns = PackedColumns { logs: Vec::new(), items, tips: &[], payloads: &[] };
         let columns = pack::pack(&codec::encode(&columns));
-        let packed = codec::encode(&Parts { dense: &[], columns: &columns });
+        let packed = codec::encode(&PackedParts { dense: &[], columns: &columns });
         assert!(packed.len() < 1_000, "{}", packed.len());
         assert!(unpack_entries(&packed).is_err());
     }
     let columns = pack::pack(&vec![0; 50_000_000]);
-    let packed = codec::encode(&Parts { dense: &[], columns: &columns });
+    let packed = codec::encode(&PackedParts { dense: &[], columns: &columns });
     assert!(matches!(unpack_entries(&packed), Err(UnpackEntriesError::Unpack(_))));
 }
 

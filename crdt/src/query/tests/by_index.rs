@@ -59,7 +59,7 @@ fn pages_by_an_index_join_in_either_direction_while_records_are_written() {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
                 let page = page(&store, SPACE, "products", &query, after.as_ref(), bounds).unwrap();
-                assert_eq!(page.looked_at, 0, "the index serves");
+                assert_eq!(page.scanned, 0, "the index serves");
                 found.extend(page.records.into_iter().map(|(id, _)| id));
                 after = page.next;
                 if after.is_none() {

@@ -28,20 +28,21 @@ fn times_are_listed_grouped_and_summed_up_as_time() {
     assert_eq!(listed("at"), ids.concat());
     assert_eq!(listed("-at"), ids.into_iter().rev().collect::<String>());
 
-    let asked = Asked {
+    let asked = SummaryText {
         by: Some("at"),
         measures: [None, None, Some("at"), Some("at")],
-        ..Asked::default()
+        ..SummaryText::default()
     };
     let groups = summed(&store, &schema, asked).groups;
     let by: Vec<Json> = groups.iter().map(|group| group.by[0].to_json()).collect();
     assert_eq!(by[1..], TIMES.map(|text| json!(text)), "null is first");
-    let total = summed(&store, &schema, Asked { by: None, ..asked });
+    let total = summed(&store, &schema, SummaryText { by: None, ..asked });
     let values = total.groups[0].measures.iter().map(|measure| measure.value.to_json());
     assert_eq!(values.collect::<Vec<_>>(), [json!(TIMES[0]), json!(TIMES[7])]);
 
     for measures in [[Some("at"), None, None, None], [None, Some("at"), None, None]] {
-        let error = SummaryQuery::parse(&schema, Asked { measures, ..Asked::default() });
+        let error =
+            SummaryQuery::parse(&schema, SummaryText { measures, ..SummaryText::default() });
         assert!(error.unwrap_err().to_string().contains("declared as datetime"));
     }
 }

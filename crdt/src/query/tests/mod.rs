@@ -17,7 +17,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::tables::records::{Changes, RecordKey, RecordRow};
 
 const SPACE: SpaceId = SpaceId([7; 16]);
-const BOUNDS: Bounds = Bounds { records: 100, bytes: 1 << 20, looked_at: 1_000, sorted: 1_000 };
+const BOUNDS: Bounds = Bounds { records: 100, bytes: 1 << 20, scanned: 1_000, sorted: 1_000 };
 
 fn schema(fields: &[(&str, &str)]) -> Schema {
     let value = |text: &str| Value::Str(text.to_owned());
@@ -185,7 +185,7 @@ fn what_does_not_parse_or_type_is_told_with_its_place() {
     ] {
         let error = Filter::parse(filter, &schema).unwrap_err();
         assert_eq!(&filter[error.offset..], place, "{filter}: {error}");
-        assert_eq!(error.part, Part::Where);
+        assert_eq!(error.part, QueryPart::Where);
     }
 }
 
@@ -214,7 +214,7 @@ fn ids(page: &Page) -> Vec<&str> {
 /// Everything that a query gives, page by page.
 fn all(store: &MemoryStore, query: &Query, bounds: Bounds) -> Vec<String> {
     let mut found = Vec::new();
-    let mut after: Option<Cursor> = None;
+    let mut after: Option<QueryCursor> = None;
     loop {
         let page = page(store, SPACE, "products", query, after.as_ref(), bounds).unwrap();
         assert!(page.records.len() <= bounds.records);
@@ -232,14 +232,14 @@ fn a_page_ends_where_it_has_looked_at_enough_and_the_next_goes_on_there() {
     let records = (0..50).map(|n| (format!("P-{n:02}"), json!({"stock": n % 10})));
     let store = store(&schema, records);
     let query = Query::parse("products", &schema, Some("stock = 9"), None).unwrap();
-    let bounds = Bounds { looked_at: 20, ..BOUNDS };
+    let bounds = Bounds { scanned: 20, ..BOUNDS };
     let first = page(&store, SPACE, "products", &query, None, bounds).unwrap();
     assert_eq!(ids(&first), ["P-09", "P-19"]);
-    assert_eq!((first.looked_at, first.ended_early), (20, true));
+    assert_eq!((first.scanned, first.truncated), (20, true));
     assert_eq!(all(&store, &query, bounds), ["P-09", "P-19", "P-29", "P-39", "P-49"]);
     let two = Bounds { records: 2, ..BOUNDS };
     let first = page(&store, SPACE, "products", &query, None, two).unwrap();
-    assert!(!first.ended_early && first.next.is_some());
+    assert!(!first.truncated && first.next.is_some());
     assert_eq!(all(&store, &query, two).len(), 5);
     let few_bytes = Bounds { bytes: 1, ..BOUNDS };
     assert_eq!(page(&store, SPACE, "products", &query, None, few_bytes).unwrap().records.len(), 1);
@@ -269,7 +269,7 @@ fn a_list_is_ordered_by_its_fields_and_then_by_id() {
         if expected == "unknown" {
             let found = page(&store, SPACE, "products", &query, None, BOUNDS);
             let Err(PageError::Query(error)) = found else { panic!("{found:?}") };
-            assert_eq!((error.part, error.offset), (Part::Order, 0));
+            assert_eq!((error.part, error.offset), (QueryPart::Order, 0));
             continue;
         }
         for records in [1, 2, 3, 100] {
@@ -328,10 +328,10 @@ fn fields_that_no_schema_declares_and_no_record_has_are_told() {
     assert_eq!(unknown(&store, filter, Some("stock"), BOUNDS), ["origin.town", "shelv"]);
     assert!(unknown(&store, "shelf = 1", None, BOUNDS).is_empty());
     assert!(unknown(&empty, filter, None, BOUNDS).is_empty(), "nothing was looked at");
-    let first = Bounds { looked_at: 5, ..BOUNDS };
+    let first = Bounds { scanned: 5, ..BOUNDS };
     assert_eq!(unknown(&store, "shelf = 2", None, first), ["shelf"], "as far as it has looked");
 
-    let asked = |filter, by, sum| Asked { filter, by, measures: [sum, None, None, None] };
+    let asked = |filter, by, sum| SummaryText { filter, by, measures: [sum, None, None, None] };
     let summary = |asked| summed(&store, &schema, asked).unknown_fields;
     let mistyped = asked(Some("shelv = 1"), Some("nme"), Some("stok"));
     assert_eq!(summary(mistyped), ["nme", "shelv", "stok"]);
@@ -362,11 +362,11 @@ fn values_that_no_comparison_can_find_are_counted_by_field_and_kind() {
     assert_eq!(unlike("total is null or note > 5", None).1, []);
     let number = vec![("total".to_owned(), "integer", "text", 5)];
     assert_eq!(unlike("total starts with '9'", None), (1, number));
-    let asked = Asked { filter: Some("total > 16"), ..Asked::default() };
+    let asked = SummaryText { filter: Some("total > 16"), ..SummaryText::default() };
     assert_eq!(summed(&store, &schema, asked).unlike[0].records, 15);
 }
 
-fn summed(store: &MemoryStore, schema: &Schema, asked: Asked<'_>) -> Summary {
+fn summed(store: &MemoryStore, schema: &Schema, asked: SummaryText<'_>) -> Summary {
     let query = SummaryQuery::parse(schema, asked).unwrap();
     summary(store, SPACE, "products", &query, BOUNDS).unwrap()
 }
@@ -384,9 +384,9 @@ fn sums_are_exact_beyond_38_digits() {
     ];
     let store = store(&schema, records.map(|(id, fields)| (id.to_owned(), fields)));
     let measures = [Some("price, stock, weight"), Some("stock"), Some("price,name"), Some("stock")];
-    let asked = Asked { measures, ..Asked::default() };
-    let Summary { groups, looked_at, .. } = summed(&store, &schema, asked);
-    assert_eq!((groups.len(), looked_at, groups[0].count), (1, 4, 4));
+    let asked = SummaryText { measures, ..SummaryText::default() };
+    let Summary { groups, scanned, .. } = summed(&store, &schema, asked);
+    assert_eq!((groups.len(), scanned, groups[0].count), (1, 4, 4));
     let values: Vec<_> = groups[0].measures.iter().map(|m| m.value.to_json()).collect();
     let price = format!("1{}8.{}1", "9".repeat(37), "0".repeat(36));
     let average = "3002399751580331.666667";
@@ -404,7 +404,7 @@ fn sums_are_exact_beyond_38_digits() {
         ]
     );
 
-    let asked = Asked {
+    let asked = SummaryText {
         by: Some("name"),
         filter: Some("stock is not null"),
         measures: [Some("stock"), None, None, None],
@@ -422,28 +422,31 @@ fn what_cannot_be_summed_up_is_left_out_and_counted() {
     let schema = Schema::default();
     let records = [("a", json!({"n": 1})), ("b", json!({"n": "2"})), ("c", json!({"n": null}))];
     let store = store(&schema, records.map(|(id, fields)| (id.to_owned(), fields)));
-    let asked = Asked { measures: [Some("n,m"), None, None, None], ..Asked::default() };
+    let asked = SummaryText { measures: [Some("n,m"), None, None, None], ..SummaryText::default() };
     let Summary { groups, .. } = summed(&store, &schema, asked);
     let [n, m] = groups[0].measures.as_slice() else { panic!("{groups:?}") };
-    assert_eq!((&n.value, n.left_out), (&Value::Int(1), 1));
-    assert_eq!((&m.value, m.left_out), (&Value::Null, 0));
+    assert_eq!((&n.value, n.skipped), (&Value::Int(1), 1));
+    assert_eq!((&m.value, m.skipped), (&Value::Null, 0));
 }
 
 #[test]
 fn summaries_are_typed_and_bounded() {
     let schema = products();
     let parse = |asked| SummaryQuery::parse(&schema, asked).unwrap_err();
+    let error = parse(SummaryText {
+        measures: [Some("stock,name"), None, None, None],
+        ..SummaryText::default()
+    });
+    assert_eq!((error.part, error.offset), (QueryPart::Sum, 6));
     let error =
-        parse(Asked { measures: [Some("stock,name"), None, None, None], ..Asked::default() });
-    assert_eq!((error.part, error.offset), (Part::Sum, 6));
-    let error = parse(Asked { measures: [None, None, Some("tags"), None], ..Asked::default() });
-    assert_eq!((error.part, error.offset), (Part::Min, 0));
-    let error = parse(Asked { by: Some("name,"), ..Asked::default() });
-    assert_eq!((error.part, error.offset), (Part::By, 5));
+        parse(SummaryText { measures: [None, None, Some("tags"), None], ..SummaryText::default() });
+    assert_eq!((error.part, error.offset), (QueryPart::Min, 0));
+    let error = parse(SummaryText { by: Some("name,"), ..SummaryText::default() });
+    assert_eq!((error.part, error.offset), (QueryPart::By, 5));
 
     let records = (0..=GROUPS_MAX).map(|n| (format!("{n:05}"), json!({"n": n})));
     let store = store(&Schema::default(), records);
-    let query = Asked { by: Some("n"), ..Asked::default() };
+    let query = SummaryText { by: Some("n"), ..SummaryText::default() };
     let query = SummaryQuery::parse(&Schema::default(), query).unwrap();
     let bounds = Bounds { sorted: usize::MAX, ..BOUNDS };
     let found = summary(&store, SPACE, "products", &query, bounds);

@@ -14,8 +14,8 @@ use super::ParsedChange;
 use super::chunk::Decoded;
 use super::fault::{Fault, OperationFault, Verdict};
 use super::genesis::GenesisChange;
-use super::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
-use crate::record::history::{Clock, Content, History, Object, Presence, Slot, Stored};
+use super::operation::{Action, Key, ObjectId, OpId, RecordOperation, Shape};
+use crate::record::history::{Clock, History, HistoryContent, Object, Presence, Slot, Stored};
 use crate::record::limits::{
     DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, VALUE_BYTES_MAX, check_field,
 };
@@ -37,8 +37,8 @@ pub(crate) fn check(history: &History, parsed: &ParsedChange) -> Result<bool, Ve
     scope.check_place(change)?;
     for (index, operation) in change.operations.iter().enumerate() {
         scope.check_operation(operation).map_err(|stop| match stop {
-            Stop::Fault(source) => Verdict::Fault(Fault::Operation { index, source }),
-            Stop::NeedsHistory => Verdict::NeedsHistory,
+            CheckStop::Fault(source) => Verdict::Fault(Fault::Operation { index, source }),
+            CheckStop::NeedsHistory => Verdict::NeedsHistory,
         })?;
     }
     Ok(false)
@@ -100,14 +100,14 @@ impl Ancestors {
 }
 
 /// Why an operation is not let through.
-enum Stop {
+enum CheckStop {
     Fault(OperationFault),
     NeedsHistory,
 }
 
-impl From<OperationFault> for Stop {
-    fn from(fault: OperationFault) -> Stop {
-        Stop::Fault(fault)
+impl From<OperationFault> for CheckStop {
+    fn from(fault: OperationFault) -> CheckStop {
+        CheckStop::Fault(fault)
     }
 }
 
@@ -118,7 +118,7 @@ struct Scope<'a> {
     /// The greatest counter before the change.
     max_op: u64,
     /// The values that the change itself and genesis new to the record write, by the operations that do.
-    own: BTreeMap<OpId, &'a Operation>,
+    own: BTreeMap<OpId, &'a RecordOperation>,
     /// What the change removed.
     removed: BTreeSet<OpId>,
 }
@@ -165,17 +165,17 @@ impl<'a> Scope<'a> {
     }
 
     /// A value among the ancestors.
-    fn stored(&self, id: OpId) -> Result<Option<&'a Stored>, Stop> {
+    fn stored(&self, id: OpId) -> Result<Option<&'a Stored>, CheckStop> {
         if !self.ancestors.contains(id) {
             return Ok(None);
         }
         match self.history.value(id) {
-            None if !self.history.is_whole() => Err(Stop::NeedsHistory),
+            None if !self.history.is_whole() => Err(CheckStop::NeedsHistory),
             found => Ok(found),
         }
     }
 
-    fn shape(&self, object: ObjectId) -> Result<Shape, Stop> {
+    fn shape(&self, object: ObjectId) -> Result<Shape, CheckStop> {
         let ObjectId::Made(id) = object else {
             return Ok(Shape::Map);
         };
@@ -212,7 +212,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn check_operation(&mut self, operation: &'a Operation) -> Result<(), Stop> {
+    fn check_operation(&mut self, operation: &'a RecordOperation) -> Result<(), CheckStop> {
         let shape = self.shape(operation.object)?;
         self.check_key(shape, operation)?;
         self.check_value(shape, operation)?;
@@ -221,7 +221,7 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn check_key(&self, shape: Shape, operation: &Operation) -> Result<(), OperationFault> {
+    fn check_key(&self, shape: Shape, operation: &RecordOperation) -> Result<(), OperationFault> {
         let is_sequence = match shape {
             Shape::Map => false,
             Shape::List | Shape::Text => true,
@@ -243,7 +243,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn check_value(&self, shape: Shape, operation: &Operation) -> Result<(), OperationFault> {
+    fn check_value(&self, shape: Shape, operation: &RecordOperation) -> Result<(), OperationFault> {
         let is_value = match &operation.action {
             Action::Put(value) => {
                 check_put(value)?;
@@ -277,7 +277,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn check_preds(&mut self, operation: &Operation) -> Result<(), Stop> {
+    fn check_preds(&mut self, operation: &RecordOperation) -> Result<(), CheckStop> {
         let must_have = match (&operation.key, &operation.action) {
             (_, Action::Delete | Action::Increment(_)) => true,
             // A put on an element replaces what is there: it never brings back a removed one.
@@ -306,7 +306,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Whether the pred, which must be live and in the same place, is a counter.
-    fn check_pred(&self, operation: &Operation, pred: OpId) -> Result<bool, Stop> {
+    fn check_pred(&self, operation: &RecordOperation, pred: OpId) -> Result<bool, CheckStop> {
         let (is_same_place, is_counter) = if let Some(own) = self.own.get(&pred) {
             let is_same_place = own.object == operation.object && lies_at(own, &operation.key);
             (is_same_place, matches!(own.action, Action::Put(Value::Counter(_))))
@@ -322,7 +322,7 @@ impl<'a> Scope<'a> {
                     (Slot::Field(_), Key::Head | Key::Element(_))
                     | (Slot::Element(_), Key::Head | Key::Field(_)) => false,
                 };
-            (is_same_place, matches!(stored.content, Content::Counter(_)))
+            (is_same_place, matches!(stored.content, HistoryContent::Counter(_)))
         };
         if !is_same_place || self.removed.contains(&pred) {
             return Err(OperationFault::NotLive.into());
@@ -331,7 +331,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Adds an operation if it writes a value.
-    fn add(&mut self, operation: &'a Operation) {
+    fn add(&mut self, operation: &'a RecordOperation) {
         match &operation.action {
             Action::Increment(_) | Action::Delete => {}
             Action::Put(_) | Action::Make(_) => {
@@ -342,7 +342,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Whether the value that an operation writes lies where a key points.
-fn lies_at(own: &Operation, key: &Key) -> bool {
+fn lies_at(own: &RecordOperation, key: &Key) -> bool {
     match (&own.key, key) {
         (Key::Field(a), Key::Field(b)) => a == b,
         (Key::Element(a), Key::Element(b)) if !own.insert => a == b,

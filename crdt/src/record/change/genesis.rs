@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::chunk;
-use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
+use super::operation::{Action, ActorBytes, Key, ObjectId, OpId, RecordOperation, Shape};
 use crate::record::limits::{DEPTH_MAX, NameError, check_field};
 use crate::record::value::Value;
 
@@ -34,7 +34,7 @@ pub enum GenesisKind {
 /// The creation of one field that every site derives alike. The field lies in the record itself
 /// or in maps that have a genesis of their own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Genesis {
+pub struct InitialChange {
     /// The names from the record down to the field.
     pub path: Vec<String>,
     /// What is made there.
@@ -58,10 +58,10 @@ pub enum GenesisFault {
 /// The change that a genesis stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct GenesisChange {
-    pub(crate) genesis: Genesis,
+    pub(crate) genesis: InitialChange,
     pub(crate) hash: [u8; 32],
     pub(crate) deps: Vec<[u8; 32]>,
-    pub(crate) operation: Operation,
+    pub(crate) operation: RecordOperation,
 }
 
 impl GenesisChange {
@@ -72,9 +72,9 @@ impl GenesisChange {
     }
 }
 
-impl Genesis {
-    pub(crate) fn new(path: &[String], kind: GenesisKind) -> Genesis {
-        Genesis { path: path.to_vec(), kind }
+impl InitialChange {
+    pub(crate) fn new(path: &[String], kind: GenesisKind) -> InitialChange {
+        InitialChange { path: path.to_vec(), kind }
     }
 
     /// Checks that the path is one of the format.
@@ -106,9 +106,9 @@ impl Genesis {
     }
 
     /// The genesis of the map around it.
-    pub(crate) fn parent(&self) -> Option<Genesis> {
+    pub(crate) fn parent(&self) -> Option<InitialChange> {
         let (_, around) = self.path.split_last()?;
-        (!around.is_empty()).then(|| Genesis::new(around, GenesisKind::Map))
+        (!around.is_empty()).then(|| InitialChange::new(around, GenesisKind::Map))
     }
 
     /// The changes that make this field exist: those of the maps around it from the outside
@@ -120,7 +120,7 @@ impl Genesis {
         for depth in 1..=self.path.len() {
             let (path, _) = self.path.split_at(depth);
             let kind = if depth == self.path.len() { self.kind } else { GenesisKind::Map };
-            let made = build(&Genesis::new(path, kind), object, deps);
+            let made = build(&InitialChange::new(path, kind), object, deps);
             object = ObjectId::Made(made.operation.id);
             deps = vec![made.hash];
             changes.push(made);
@@ -140,8 +140,8 @@ impl GenesisKind {
     }
 }
 
-fn build(genesis: &Genesis, object: ObjectId, deps: Vec<[u8; 32]>) -> GenesisChange {
-    let operation = Operation {
+fn build(genesis: &InitialChange, object: ObjectId, deps: Vec<[u8; 32]>) -> GenesisChange {
+    let operation = RecordOperation {
         id: genesis.op_id(),
         object,
         key: Key::Field(genesis.path.last().map(SmolStr::new).unwrap_or_default()),

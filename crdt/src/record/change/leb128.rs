@@ -103,14 +103,14 @@ pub enum LayoutFault {
 
 /// Bytes that are yet to be read.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::record) struct Input<'a> {
+pub(in crate::record) struct LebReader<'a> {
     rest: &'a [u8],
     within: &'static str,
 }
 
-impl<'a> Input<'a> {
-    pub(in crate::record) fn new(bytes: &'a [u8], within: &'static str) -> Input<'a> {
-        Input { rest: bytes, within }
+impl<'a> LebReader<'a> {
+    pub(in crate::record) fn new(bytes: &'a [u8], within: &'static str) -> LebReader<'a> {
+        LebReader { rest: bytes, within }
     }
 
     pub(in crate::record) fn now_within(&mut self, within: &'static str) {
@@ -256,7 +256,7 @@ mod tests {
                     let mut bytes = Vec::new();
                     write_signed(&mut bytes, signed);
                     write_unsigned(&mut bytes, signed.cast_unsigned());
-                    let mut input = Input::new(&bytes, "numbers");
+                    let mut input = LebReader::new(&bytes, "numbers");
                     assert_eq!(input.signed(), Ok(signed));
                     assert_eq!(input.unsigned(), Ok(signed.cast_unsigned()));
                     assert_eq!(input.end("numbers"), Ok(()));
@@ -268,23 +268,23 @@ mod tests {
     #[test]
     fn a_number_has_one_form() {
         for bytes in [&[0x80, 0x00][..], &[0xff, 0x00], &[0x81, 0x80, 0x00]] {
-            let read = Input::new(bytes, "numbers").unsigned();
+            let read = LebReader::new(bytes, "numbers").unsigned();
             assert_eq!(read, Err(LayoutFault::NotCanonical { within: "numbers" }), "{bytes:x?}");
         }
         for bytes in [&[0x80, 0x00][..], &[0xbf, 0x00], &[0xff, 0x7f], &[0xc0, 0xff, 0x7f]] {
-            let read = Input::new(bytes, "numbers").signed();
+            let read = LebReader::new(bytes, "numbers").signed();
             assert_eq!(read, Err(LayoutFault::NotCanonical { within: "numbers" }), "{bytes:x?}");
         }
-        assert_eq!(Input::new(&[0xc0, 0x00], "numbers").signed(), Ok(64));
-        assert_eq!(Input::new(&[0xbf, 0x7f], "numbers").signed(), Ok(-65));
+        assert_eq!(LebReader::new(&[0xc0, 0x00], "numbers").signed(), Ok(64));
+        assert_eq!(LebReader::new(&[0xbf, 0x7f], "numbers").signed(), Ok(-65));
     }
 
     #[test]
     fn numbers_of_more_than_64_bits_are_refused() {
         let mut bytes = vec![0xff; 9];
         bytes.push(2);
-        assert!(Input::new(&bytes, "numbers").unsigned().is_err());
+        assert!(LebReader::new(&bytes, "numbers").unsigned().is_err());
         let least = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f];
-        assert_eq!(Input::new(&least, "numbers").signed(), Ok(i64::MIN));
+        assert_eq!(LebReader::new(&least, "numbers").signed(), Ok(i64::MIN));
     }
 }

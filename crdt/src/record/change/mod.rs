@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::limits::{COUNTER_MAX, GENESIS_MAX, OPERATIONS_MAX};
 use chunk::Decoded;
 use fault::Fault;
-use genesis::{Genesis, GenesisChange};
+use genesis::{GenesisChange, InitialChange};
 use operation::ActorBytes;
 
 /// One change to one record as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordChange {
     /// The genesis among its dependencies, sorted and each once. The maps around them are implied.
-    pub genesis: Vec<Genesis>,
+    pub genesis: Vec<InitialChange>,
     /// The Automerge change chunk without its first 8 bytes (magic and checksum), which follow
     /// from the rest.
     #[serde(with = "serde_bytes")]
@@ -111,7 +111,7 @@ fn check_alone(author: ActorBytes, change: &Decoded) -> Result<(), Fault> {
 /// Derives the genesis that a change names and the maps around them, outer ones first.
 pub(crate) fn derive_genesis(
     author: ActorBytes,
-    named: &[Genesis],
+    named: &[InitialChange],
     deps: &[[u8; 32]],
 ) -> Result<Vec<GenesisChange>, Fault> {
     let found = named.len();

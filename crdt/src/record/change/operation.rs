@@ -69,7 +69,7 @@ impl Action {
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Operation {
+pub(crate) struct RecordOperation {
     pub(crate) id: OpId,
     pub(crate) object: ObjectId,
     pub(crate) key: Key,

@@ -1,6 +1,6 @@
 //! Numbers of all kinds in one order.
 
-use crate::record::{DECIMAL_DIGITS_MAX, Significant, Written, shown};
+use crate::record::{DECIMAL_DIGITS_MAX, Significant, WrittenNumber, shown};
 
 /// Digits that are kept of a number: those of the longest decimal.
 const DIGITS: u32 = DECIMAL_DIGITS_MAX as u32;
@@ -98,11 +98,11 @@ impl Number {
             return Some(if n < 0.0 { infinity.negated() } else { infinity });
         }
         // Such as 1.25e-7.
-        Number::of_written(&Written::read(&shown(n))?)
+        Number::of_written(&WrittenNumber::read(&shown(n))?)
     }
 
     /// A number as it is written. `None`: it has more than 38 digits, or its power of ten is beyond that of any field.
-    pub(crate) fn of_written(written: &Written<'_>) -> Option<Number> {
+    pub(crate) fn of_written(written: &WrittenNumber<'_>) -> Option<Number> {
         let Significant { digits, power } = written.significant();
         let mantissa = if digits.is_empty() { 0 } else { digits.parse().ok()? };
         Number::new(written.is_negative, mantissa, i32::try_from(-power).ok()?)
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_written_number_is_below_infinity_or_none() {
-        let of = |text: &str| Number::of_written(&Written::read(text).unwrap());
+        let of = |text: &str| Number::of_written(&WrittenNumber::read(text).unwrap());
         let infinity = Number::of_float(f64::INFINITY).unwrap();
         assert!(of("1e32766").unwrap() < infinity && of("1e-32767").unwrap() > Number::ZERO);
         for text in ["1e32767", "1e-32769", "1e999999999", "1e-999999999", &"1".repeat(39)] {
@@ -199,7 +199,7 @@ mod tests {
             let reference = |text: &str| text.parse::<BigDecimal>().unwrap();
             let mut numbers = Vec::new();
             for text in [a, b] {
-                numbers.push((Number::of_written(&Written::read(&text).unwrap()).unwrap(), reference(&text)));
+                numbers.push((Number::of_written(&WrittenNumber::read(&text).unwrap()).unwrap(), reference(&text)));
                 if let Some(decimal) = Number::of_decimal(&text).filter(|_| !text.contains(['e', 'E'])) {
                     numbers.push((decimal, reference(&text)));
                 }

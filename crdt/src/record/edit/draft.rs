@@ -6,22 +6,22 @@ use smol_str::SmolStr;
 
 use super::error::EditError;
 use super::finish::{Base, finish};
-use crate::record::change::genesis::{Genesis, GenesisKind};
-use crate::record::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation};
+use crate::record::change::genesis::{GenesisKind, InitialChange};
+use crate::record::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, RecordOperation};
 use crate::record::change::{ParsedChange, RecordChange};
 use crate::record::history::History;
 use crate::record::limits::OPERATIONS_MAX;
 
 /// An object that is there, or that an operation of the draft makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum EditTarget {
     Known(ObjectId),
     New(usize),
 }
 
 /// Where in its object an operation of the draft acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum EditPlace {
     Field(SmolStr),
     /// On this element.
     At(OpId),
@@ -35,24 +35,24 @@ pub(super) enum Place {
 
 #[derive(Debug)]
 struct DraftOperation {
-    target: Target,
-    place: Place,
+    target: EditTarget,
+    place: EditPlace,
     action: Action,
     preds: Vec<OpId>,
 }
 
 /// A change in the making.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(super) struct EditDraft<'a> {
     pub(super) history: &'a History,
     operations: Vec<DraftOperation>,
     /// The genesis that the record lacks.
-    genesis: BTreeSet<Genesis>,
+    genesis: BTreeSet<InitialChange>,
 }
 
-impl<'a> Draft<'a> {
-    pub(super) fn new(history: &'a History) -> Draft<'a> {
-        Draft { history, operations: Vec::new(), genesis: BTreeSet::new() }
+impl<'a> EditDraft<'a> {
+    pub(super) fn new(history: &'a History) -> EditDraft<'a> {
+        EditDraft { history, operations: Vec::new(), genesis: BTreeSet::new() }
     }
 
     /// Whether it has no operations, although something relies on it.
@@ -63,8 +63,8 @@ impl<'a> Draft<'a> {
     /// Adds an operation and returns its index.
     pub(super) fn add(
         &mut self,
-        target: Target,
-        place: Place,
+        target: EditTarget,
+        place: EditPlace,
         action: Action,
         preds: Vec<OpId>,
     ) -> usize {
@@ -74,7 +74,7 @@ impl<'a> Draft<'a> {
 
     /// What the genesis of a field makes, unless it was removed for good.
     pub(super) fn genesis(&mut self, path: &[String], kind: GenesisKind) -> Option<OpId> {
-        let genesis = Genesis::new(path, kind);
+        let genesis = InitialChange::new(path, kind);
         let id = genesis.op_id();
         if !self.history.is_of_genesis(id) {
             self.genesis.insert(genesis);
@@ -84,14 +84,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether an object is the record or made by a genesis, so that what is in it can be too.
-    pub(super) fn is_shared(&self, target: Target) -> bool {
+    pub(super) fn is_shared(&self, target: EditTarget) -> bool {
         match target {
-            Target::Known(ObjectId::Root) => true,
-            Target::Known(ObjectId::Made(id)) => {
+            EditTarget::Known(ObjectId::Root) => true,
+            EditTarget::Known(ObjectId::Made(id)) => {
                 // What the record does not have can only be a genesis of this draft.
                 self.history.is_of_genesis(id) || self.history.value(id).is_none()
             }
-            Target::New(_) => false,
+            EditTarget::New(_) => false,
         }
     }
 
@@ -109,7 +109,7 @@ impl<'a> Draft<'a> {
         self.build(base, actor, time_ms)
     }
 
-    /// As [`Draft::finish`], where the draft is of the record as it was, and `whole` is what became of it. The change
+    /// As [`EditDraft::finish`], where the draft is of the record as it was, and `whole` is what became of it. The change
     /// builds on what the draft saw, and on the actor's own last change, which the format asks for. What that removed
     /// meanwhile cannot be named: who writes such a field again leaves both values there, in conflict.
     pub(super) fn finish_in(
@@ -149,12 +149,13 @@ impl<'a> Draft<'a> {
         let to = |index: &mut usize| *index = moved.get(*index).copied().unwrap_or(*index);
         for DraftOperation { target, place, .. } in &mut kept {
             match target {
-                Target::New(index) => to(index),
-                Target::Known(_) => {}
+                EditTarget::New(index) => to(index),
+                EditTarget::Known(_) => {}
             }
             match place {
-                Place::AfterNew(index) => to(index),
-                Place::Field(_) | Place::At(_) | Place::First | Place::After(_) => {}
+                EditPlace::AfterNew(index) => to(index),
+                EditPlace::Field(_) | EditPlace::At(_) | EditPlace::First | EditPlace::After(_) => {
+                }
             }
         }
         self.operations = kept;
@@ -179,21 +180,25 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn resolve(operations: Vec<DraftOperation>, actor: ActorBytes, start_op: u64) -> Vec<Operation> {
+fn resolve(
+    operations: Vec<DraftOperation>,
+    actor: ActorBytes,
+    start_op: u64,
+) -> Vec<RecordOperation> {
     let id = |index: usize| OpId { counter: start_op + index as u64, actor };
     let resolved = operations.into_iter().enumerate().map(|(index, draft)| {
         let (key, insert) = match draft.place {
-            Place::Field(name) => (Key::Field(name), false),
-            Place::At(element) => (Key::Element(element), false),
-            Place::First => (Key::Head, true),
-            Place::After(element) => (Key::Element(element), true),
-            Place::AfterNew(index) => (Key::Element(id(index)), true),
+            EditPlace::Field(name) => (Key::Field(name), false),
+            EditPlace::At(element) => (Key::Element(element), false),
+            EditPlace::First => (Key::Head, true),
+            EditPlace::After(element) => (Key::Element(element), true),
+            EditPlace::AfterNew(index) => (Key::Element(id(index)), true),
         };
-        Operation {
+        RecordOperation {
             id: id(index),
             object: match draft.target {
-                Target::Known(object) => object,
-                Target::New(index) => ObjectId::Made(id(index)),
+                EditTarget::Known(object) => object,
+                EditTarget::New(index) => ObjectId::Made(id(index)),
             },
             key,
             insert,

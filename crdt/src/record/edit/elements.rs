@@ -3,9 +3,9 @@
 use serde_json::Value as Json;
 
 use super::diff::{Hunk, hunks};
-use super::draft::{Place, Target};
+use super::draft::{EditPlace, EditTarget};
 use super::error::EditError;
-use super::fields::{Field, MapAt, Mode, Path, Writer};
+use super::fields::{EditedField, FieldWriter, MapAt, Mode, Path};
 use super::json;
 use crate::record::change::operation::{Action, OpId, Shape};
 use crate::record::history::live::Live;
@@ -13,8 +13,12 @@ use crate::record::limits::DEPTH_MAX;
 use crate::record::value::Value;
 use crate::record::view::{elements, piece, value};
 
-impl Writer<'_> {
-    pub(super) fn write_text(&mut self, field: &Field<'_>, text: &str) -> Result<(), EditError> {
+impl FieldWriter<'_> {
+    pub(super) fn write_text(
+        &mut self,
+        field: &EditedField<'_>,
+        text: &str,
+    ) -> Result<(), EditError> {
         let target = self.object_in(field, Shape::Text, field.declared.is_some())?;
         let (old, pieces) = self.pieces(target);
         if pieces.concat() == text {
@@ -29,25 +33,25 @@ impl Writer<'_> {
             }
             for character in &characters[hunk.new] {
                 let action = Action::Put(Value::Str((*character).to_owned()));
-                place = Place::AfterNew(self.draft.add(target, place, action, Vec::new()));
+                place = EditPlace::AfterNew(self.draft.add(target, place, action, Vec::new()));
             }
         }
         Ok(())
     }
 
-    fn pieces(&self, target: Target) -> (Vec<Element>, Vec<&str>) {
+    fn pieces(&self, target: EditTarget) -> (Vec<EditElement>, Vec<&str>) {
         let history = self.draft.history;
-        let Target::Known(object) = target else {
+        let EditTarget::Known(object) = target else {
             return (Vec::new(), Vec::new());
         };
         elements(history, object)
-            .map(|(id, live)| (Element::new(id, live), piece(history, live)))
+            .map(|(id, live)| (EditElement::new(id, live), piece(history, live)))
             .unzip()
     }
 
     pub(super) fn write_list(
         &mut self,
-        field: &Field<'_>,
+        field: &EditedField<'_>,
         items: &[Json],
     ) -> Result<(), EditError> {
         let target = self.object_in(field, Shape::List, field.declared.is_some())?;
@@ -64,38 +68,38 @@ impl Writer<'_> {
             for index in hunk.new {
                 let (above, name) = (&field.path.to_vec()[..], &element_name(index)[..]);
                 let path = Path { above, name };
-                place = Place::AfterNew(self.insert(target, place, &items[index], path)?);
+                place = EditPlace::AfterNew(self.insert(target, place, &items[index], path)?);
             }
         }
         self.settle_elements(target, &old[kept..]);
         Ok(())
     }
 
-    fn items(&self, target: Target) -> (Vec<Element>, Vec<Json>) {
+    fn items(&self, target: EditTarget) -> (Vec<EditElement>, Vec<Json>) {
         let history = self.draft.history;
-        let Target::Known(object) = target else {
+        let EditTarget::Known(object) = target else {
             return (Vec::new(), Vec::new());
         };
         elements(history, object)
             .map(|(id, live)| {
                 let shown = live.shown().map(|id| value(history, id).to_json());
-                (Element::new(id, live), shown.unwrap_or_default())
+                (EditElement::new(id, live), shown.unwrap_or_default())
             })
             .unzip()
     }
 
-    fn remove_element(&mut self, target: Target, element: &Element) {
-        let place = Place::At(element.id);
+    fn remove_element(&mut self, target: EditTarget, element: &EditElement) {
+        let place = EditPlace::At(element.id);
         self.draft.add(target, place, Action::Delete, element.live.clone());
     }
 
     /// Keeps the shown value of elements in conflict alone: they were written with it.
-    fn settle_elements(&mut self, target: Target, kept: &[Element]) {
+    fn settle_elements(&mut self, target: EditTarget, kept: &[EditElement]) {
         for element in kept {
             if let Some((_, others)) = element.live.split_last()
                 && !others.is_empty()
             {
-                let place = Place::At(element.id);
+                let place = EditPlace::At(element.id);
                 self.draft.add(target, place, Action::Delete, others.to_vec());
             }
         }
@@ -105,8 +109,8 @@ impl Writer<'_> {
     /// operation.
     fn insert(
         &mut self,
-        list: Target,
-        place: Place,
+        list: EditTarget,
+        place: EditPlace,
         json: &Json,
         path: Path<'_>,
     ) -> Result<usize, EditError> {
@@ -121,17 +125,22 @@ impl Writer<'_> {
         match json {
             Json::Object(fields) => {
                 let made = self.draft.add(list, place, make(Shape::Map)?, Vec::new());
-                let map = MapAt { target: Target::New(made), path: path.to_vec() };
+                let map = MapAt { target: EditTarget::New(made), path: path.to_vec() };
                 self.write_fields(&map, fields, Mode::Put)?;
                 Ok(made)
             }
             Json::Array(items) => {
                 let made = self.draft.add(list, place, make(Shape::List)?, Vec::new());
-                let mut place = Place::First;
+                let mut place = EditPlace::First;
                 for (index, item) in items.iter().enumerate() {
                     let (above, name) = (&path.to_vec()[..], &element_name(index)[..]);
                     let path = Path { above, name };
-                    place = Place::AfterNew(self.insert(Target::New(made), place, item, path)?);
+                    place = EditPlace::AfterNew(self.insert(
+                        EditTarget::New(made),
+                        place,
+                        item,
+                        path,
+                    )?);
                 }
                 Ok(made)
             }
@@ -144,21 +153,21 @@ impl Writer<'_> {
 }
 
 /// An element that is there.
-struct Element {
+struct EditElement {
     id: OpId,
     live: Vec<OpId>,
 }
 
-impl Element {
-    fn new(id: OpId, live: &Live) -> Element {
-        Element { id, live: live.iter().collect() }
+impl EditElement {
+    fn new(id: OpId, live: &Live) -> EditElement {
+        EditElement { id, live: live.iter().collect() }
     }
 }
 
-fn place_before(old: &[Element], hunk: &Hunk) -> Place {
+fn place_before(old: &[EditElement], hunk: &Hunk) -> EditPlace {
     match hunk.old.start.checked_sub(1).and_then(|index| old.get(index)) {
-        Some(element) => Place::After(element.id),
-        None => Place::First,
+        Some(element) => EditPlace::After(element.id),
+        None => EditPlace::First,
     }
 }
 

@@ -6,13 +6,13 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use super::counters::within_bounds;
-use super::draft::{Draft, Place, Target};
+use super::draft::{EditDraft, EditPlace, EditTarget};
 use super::error::EditError;
 use super::json::{self, Wanted};
 use crate::record::change::genesis::GenesisKind;
 use crate::record::change::operation::{Action, ObjectId, OpId, Shape};
 use crate::record::history::live::Live;
-use crate::record::history::{Content, History, Object};
+use crate::record::history::{History, HistoryContent, Object};
 use crate::record::limits::{DELETED_FIELD, DEPTH_MAX, check_user_field};
 use crate::record::schema::kind::Kind;
 use crate::record::schema::{Schema, check_declaration};
@@ -32,8 +32,8 @@ pub(super) enum Mode {
 
 /// Translates one edit into operations.
 #[derive(Debug)]
-pub(super) struct Writer<'a> {
-    pub(super) draft: Draft<'a>,
+pub(super) struct FieldWriter<'a> {
+    pub(super) draft: EditDraft<'a>,
     schema: Option<&'a Schema>,
     /// The dotted paths that were written with something other than null; not kept without a schema.
     written: BTreeSet<String>,
@@ -44,7 +44,7 @@ pub(super) struct Writer<'a> {
 /// A map that is written to.
 #[derive(Debug, Clone)]
 pub(super) struct MapAt {
-    pub(super) target: Target,
+    pub(super) target: EditTarget,
     pub(super) path: Vec<String>,
 }
 
@@ -56,17 +56,17 @@ impl MapAt {
 
 /// A field that is written to.
 #[derive(Debug)]
-pub(super) struct Field<'p> {
-    pub(super) target: Target,
+pub(super) struct EditedField<'p> {
+    pub(super) target: EditTarget,
     pub(super) path: Path<'p>,
     /// Its live values, ascending.
     pub(super) live: Vec<OpId>,
     pub(super) declared: Option<Kind>,
 }
 
-impl Field<'_> {
-    pub(super) fn place(&self) -> Place {
-        Place::Field(self.path.name.into())
+impl EditedField<'_> {
+    pub(super) fn place(&self) -> EditPlace {
+        EditPlace::Field(self.path.name.into())
     }
 
     pub(super) fn dotted(&self) -> String {
@@ -100,10 +100,10 @@ impl Path<'_> {
     }
 }
 
-impl<'a> Writer<'a> {
-    pub(super) fn new(history: &'a History, schema: Option<&'a Schema>) -> Writer<'a> {
-        Writer {
-            draft: Draft::new(history),
+impl<'a> FieldWriter<'a> {
+    pub(super) fn new(history: &'a History, schema: Option<&'a Schema>) -> FieldWriter<'a> {
+        FieldWriter {
+            draft: EditDraft::new(history),
             schema,
             written: BTreeSet::new(),
             removed: BTreeSet::new(),
@@ -114,15 +114,15 @@ impl<'a> Writer<'a> {
         self.draft.is_hollow()
     }
 
-    pub(super) fn into_draft(self) -> Draft<'a> {
+    pub(super) fn into_draft(self) -> EditDraft<'a> {
         self.draft
     }
 
     pub(super) fn put_deleted(&mut self, is_deleted: bool) {
         let live = self.draft.history.live(ObjectId::Root, DELETED_FIELD);
         self.draft.add(
-            Target::Known(ObjectId::Root),
-            Place::Field(DELETED_FIELD.into()),
+            EditTarget::Known(ObjectId::Root),
+            EditPlace::Field(DELETED_FIELD.into()),
             Action::Put(Value::Bool(is_deleted)),
             live.iter().collect(),
         );
@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
         mode: Mode,
     ) -> Result<(), EditError> {
         json::check_no_increment(fields)?;
-        let record = MapAt { target: Target::Known(ObjectId::Root), path: Vec::new() };
+        let record = MapAt { target: EditTarget::Known(ObjectId::Root), path: Vec::new() };
         self.write_fields(&record, fields, mode)
     }
 
@@ -182,8 +182,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    pub(super) fn names_in(&self, target: Target) -> Vec<SmolStr> {
-        let Target::Known(object) = target else {
+    pub(super) fn names_in(&self, target: EditTarget) -> Vec<SmolStr> {
+        let EditTarget::Known(object) = target else {
             return Vec::new();
         };
         match self.draft.history.object(object) {
@@ -209,25 +209,25 @@ impl<'a> Writer<'a> {
             .map_err(|source| EditError::Name { path: map.path_of(name).dotted(), source })
     }
 
-    pub(super) fn field<'p>(&self, map: &'p MapAt, name: &'p str) -> Field<'p> {
+    pub(super) fn field<'p>(&self, map: &'p MapAt, name: &'p str) -> EditedField<'p> {
         let path = map.path_of(name);
         let live = match map.target {
-            Target::Known(object) => self.draft.history.live(object, name).iter().collect(),
-            Target::New(_) => Vec::new(),
+            EditTarget::Known(object) => self.draft.history.live(object, name).iter().collect(),
+            EditTarget::New(_) => Vec::new(),
         };
         let declared = self.schema.and_then(|schema| schema.kind(&path.dotted()));
-        Field { target: map.target, path, live, declared }
+        EditedField { target: map.target, path, live, declared }
     }
 
-    pub(super) fn content(&self, id: OpId) -> Option<&'a Content> {
+    pub(super) fn content(&self, id: OpId) -> Option<&'a HistoryContent> {
         self.draft.history.value(id).map(|stored| &stored.content)
     }
 
-    fn shown(&self, field: &Field<'_>) -> Option<&'a Content> {
+    fn shown(&self, field: &EditedField<'_>) -> Option<&'a HistoryContent> {
         self.content(*field.live.last()?)
     }
 
-    fn write(&mut self, field: &Field<'_>, json: &Json, mode: Mode) -> Result<(), EditError> {
+    fn write(&mut self, field: &EditedField<'_>, json: &Json, mode: Mode) -> Result<(), EditError> {
         if json.is_null() {
             return self.write_null(field, mode);
         }
@@ -252,7 +252,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn write_null(&mut self, field: &Field<'_>, mode: Mode) -> Result<(), EditError> {
+    fn write_null(&mut self, field: &EditedField<'_>, mode: Mode) -> Result<(), EditError> {
         let is_register = field.declared.is_none_or(Kind::is_register);
         if field.declared == Some(Kind::Counter) {
             return Err(EditError::CounterRemoved { path: field.dotted() });
@@ -262,9 +262,11 @@ impl<'a> Writer<'a> {
         }
         self.removed.insert(field.dotted());
         match self.shown(field) {
-            Some(Content::Counter(_)) => Err(EditError::CounterRemoved { path: field.dotted() }),
-            Some(Content::Register(Value::Null)) if mode == Mode::Import => Ok(()),
-            Some(Content::Register(_) | Content::Object(_)) | None => {
+            Some(HistoryContent::Counter(_)) => {
+                Err(EditError::CounterRemoved { path: field.dotted() })
+            }
+            Some(HistoryContent::Register(Value::Null)) if mode == Mode::Import => Ok(()),
+            Some(HistoryContent::Register(_) | HistoryContent::Object(_)) | None => {
                 self.put(field, Value::Null, "null")
             }
         }
@@ -272,7 +274,7 @@ impl<'a> Writer<'a> {
 
     fn put(
         &mut self,
-        field: &Field<'_>,
+        field: &EditedField<'_>,
         value: Value,
         kind: &'static str,
     ) -> Result<(), EditError> {
@@ -287,7 +289,7 @@ impl<'a> Writer<'a> {
             });
         }
         let preds = self.removable(field, None);
-        let is_shown = matches!(shown, Some(Content::Register(shown)) if *shown == value);
+        let is_shown = matches!(shown, Some(HistoryContent::Register(shown)) if *shown == value);
         if !is_shown || preds.len() > 1 {
             self.draft.add(field.target, field.place(), Action::Put(value), preds);
         }
@@ -296,13 +298,13 @@ impl<'a> Writer<'a> {
 
     /// Removes a field's values, but not counters and what holds some. `is_asked`: the user named
     /// the field, and is told so.
-    fn remove(&mut self, field: &Field<'_>, is_asked: bool) -> Result<(), EditError> {
+    fn remove(&mut self, field: &EditedField<'_>, is_asked: bool) -> Result<(), EditError> {
         let preds = self.removable(field, None);
         for id in field.live.iter().filter(|id| !preds.contains(id)) {
             match self.content(*id) {
-                Some(Content::Object(Shape::Map)) => {
+                Some(HistoryContent::Object(Shape::Map)) => {
                     let map = MapAt {
-                        target: Target::Known(ObjectId::Made(*id)),
+                        target: EditTarget::Known(ObjectId::Made(*id)),
                         path: field.path.to_vec(),
                     };
                     for name in self.names_in(map.target) {
@@ -310,10 +312,15 @@ impl<'a> Writer<'a> {
                         self.remove(&inner, is_asked)?;
                     }
                 }
-                Some(Content::Counter(_)) if is_asked => {
+                Some(HistoryContent::Counter(_)) if is_asked => {
                     return Err(EditError::CounterRemoved { path: field.dotted() });
                 }
-                Some(Content::Counter(_) | Content::Register(_) | Content::Object(_)) | None => {}
+                Some(
+                    HistoryContent::Counter(_)
+                    | HistoryContent::Register(_)
+                    | HistoryContent::Object(_),
+                )
+                | None => {}
             }
         }
         if !preds.is_empty() {
@@ -325,14 +332,14 @@ impl<'a> Writer<'a> {
 
     /// Removes what stands beside the value that was written. It is no longer a conflict: the
     /// user saw it.
-    fn settle(&mut self, field: &Field<'_>, keep: OpId) {
+    fn settle(&mut self, field: &EditedField<'_>, keep: OpId) {
         let others = self.removable(field, Some(keep));
         if !others.is_empty() {
             self.draft.add(field.target, field.place(), Action::Delete, others);
         }
     }
 
-    fn removable(&self, field: &Field<'_>, keep: Option<OpId>) -> Vec<OpId> {
+    fn removable(&self, field: &EditedField<'_>, keep: Option<OpId>) -> Vec<OpId> {
         let live = field.live.iter().copied();
         live.filter(|id| Some(*id) != keep && self.is_removable(*id)).collect()
     }
@@ -341,40 +348,45 @@ impl<'a> Writer<'a> {
     /// counters into.
     fn is_removable(&self, id: OpId) -> bool {
         match self.content(id) {
-            Some(Content::Counter(_)) => false,
-            Some(Content::Object(Shape::Map)) => {
+            Some(HistoryContent::Counter(_)) => false,
+            Some(HistoryContent::Object(Shape::Map)) => {
                 !self.draft.history.is_of_genesis(id) && !self.holds_counter(id)
             }
-            Some(Content::Register(_) | Content::Object(Shape::List | Shape::Text)) | None => true,
+            Some(
+                HistoryContent::Register(_) | HistoryContent::Object(Shape::List | Shape::Text),
+            )
+            | None => true,
         }
     }
 
     fn holds_counter(&self, map: OpId) -> bool {
         match self.draft.history.object(ObjectId::Made(map)) {
-            Some(Object::Map(fields)) => {
-                fields.values().flat_map(Live::iter).any(|id| match self.content(id) {
-                    Some(Content::Counter(_)) => true,
-                    Some(Content::Object(Shape::Map)) => self.holds_counter(id),
-                    Some(Content::Register(_) | Content::Object(Shape::List | Shape::Text))
-                    | None => false,
-                })
-            }
+            Some(Object::Map(fields)) => fields.values().flat_map(Live::iter).any(|id| match self
+                .content(id)
+            {
+                Some(HistoryContent::Counter(_)) => true,
+                Some(HistoryContent::Object(Shape::Map)) => self.holds_counter(id),
+                Some(
+                    HistoryContent::Register(_) | HistoryContent::Object(Shape::List | Shape::Text),
+                )
+                | None => false,
+            }),
             Some(Object::Sequence(_)) | None => false,
         }
     }
 
-    fn set_counter(&mut self, field: &Field<'_>, to: i64) -> Result<(), EditError> {
+    fn set_counter(&mut self, field: &EditedField<'_>, to: i64) -> Result<(), EditError> {
         let mut sums = field.live.iter().filter_map(|id| match self.content(*id) {
-            Some(Content::Counter(sum)) => Some(clamp(*sum)),
-            Some(Content::Register(_) | Content::Object(_)) | None => None,
+            Some(HistoryContent::Counter(sum)) => Some(clamp(*sum)),
+            Some(HistoryContent::Register(_) | HistoryContent::Object(_)) | None => None,
         });
         let from = sums.next_back().unwrap_or(0);
         self.add_to_counter(field, i128::from(to) - i128::from(from))
     }
 
-    fn increment(&mut self, field: &Field<'_>, by: i64) -> Result<(), EditError> {
+    fn increment(&mut self, field: &EditedField<'_>, by: i64) -> Result<(), EditError> {
         let found = match (field.declared, self.shown(field)) {
-            (Some(Kind::Counter), _) | (None, None | Some(Content::Counter(_))) => {
+            (Some(Kind::Counter), _) | (None, None | Some(HistoryContent::Counter(_))) => {
                 return self.add_to_counter(field, i128::from(by));
             }
             (Some(kind), _) => kind.as_str(),
@@ -383,9 +395,9 @@ impl<'a> Writer<'a> {
         Err(EditError::NotCounter { path: field.dotted(), found })
     }
 
-    fn add_to_counter(&mut self, field: &Field<'_>, by: i128) -> Result<(), EditError> {
+    fn add_to_counter(&mut self, field: &EditedField<'_>, by: i128) -> Result<(), EditError> {
         let amount = within_bounds(field, by)?;
-        let is_counter = |id: &OpId| matches!(self.content(*id), Some(Content::Counter(_)));
+        let is_counter = |id: &OpId| matches!(self.content(*id), Some(HistoryContent::Counter(_)));
         let counters: Vec<OpId> = field.live.iter().copied().filter(is_counter).collect();
         if let Some(shown) = counters.last().copied() {
             if amount != 0 {
@@ -409,7 +421,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn shared_object(&mut self, field: &Field<'_>, kind: GenesisKind) -> Option<OpId> {
+    fn shared_object(&mut self, field: &EditedField<'_>, kind: GenesisKind) -> Option<OpId> {
         if field.path.len() <= DEPTH_MAX && self.draft.is_shared(field.target) {
             self.draft.genesis(&field.path.to_vec(), kind)
         } else {
@@ -420,14 +432,14 @@ impl<'a> Writer<'a> {
     /// The object of this shape in a field, made if there is none, with nothing beside it.
     pub(super) fn object_in(
         &mut self,
-        field: &Field<'_>,
+        field: &EditedField<'_>,
         shape: Shape,
         is_shared: bool,
-    ) -> Result<Target, EditError> {
+    ) -> Result<EditTarget, EditError> {
         if field.path.len() > DEPTH_MAX {
             return Err(EditError::TooDeep { path: field.dotted() });
         }
-        let is_such = |id: &OpId| self.content(*id) == Some(&Content::Object(shape));
+        let is_such = |id: &OpId| self.content(*id) == Some(&HistoryContent::Object(shape));
         let there = field.live.iter().copied().rfind(is_such);
         let kind = match shape {
             Shape::Map => GenesisKind::Map,
@@ -441,28 +453,28 @@ impl<'a> Writer<'a> {
         Ok(match found {
             Some(id) => {
                 self.settle(field, id);
-                Target::Known(ObjectId::Made(id))
+                EditTarget::Known(ObjectId::Made(id))
             }
             None => {
                 let preds = self.removable(field, None);
                 let made = self.draft.add(field.target, field.place(), Action::Make(shape), preds);
-                Target::New(made)
+                EditTarget::New(made)
             }
         })
     }
 
     fn write_map(
         &mut self,
-        field: &Field<'_>,
+        field: &EditedField<'_>,
         fields: &Map<String, Json>,
         mode: Mode,
     ) -> Result<(), EditError> {
         // Counters are shared only if the maps around them are.
         let is_shared = field.declared.is_some() || json::has_increment(fields);
         let shown = field.live.last().filter(|_| mode == Mode::Import);
-        let is_map = |id: &&OpId| self.content(**id) == Some(&Content::Object(Shape::Map));
+        let is_map = |id: &&OpId| self.content(**id) == Some(&HistoryContent::Object(Shape::Map));
         let target = match shown.filter(is_map) {
-            Some(shown) => Target::Known(ObjectId::Made(*shown)),
+            Some(shown) => EditTarget::Known(ObjectId::Made(*shown)),
             None => self.object_in(field, Shape::Map, is_shared)?,
         };
         let map = MapAt { target, path: field.path.to_vec() };
@@ -470,13 +482,13 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn content_name(content: &Content) -> &'static str {
+fn content_name(content: &HistoryContent) -> &'static str {
     match content {
-        Content::Register(value) => value.kind_name(),
-        Content::Counter(_) => "counter",
-        Content::Object(Shape::Map) => "map",
-        Content::Object(Shape::List) => "list",
-        Content::Object(Shape::Text) => "text",
+        HistoryContent::Register(value) => value.kind_name(),
+        HistoryContent::Counter(_) => "counter",
+        HistoryContent::Object(Shape::Map) => "map",
+        HistoryContent::Object(Shape::List) => "list",
+        HistoryContent::Object(Shape::Text) => "text",
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EditError;
 use crate::record::change::chunk::{self, Decoded};
-use crate::record::change::genesis::Genesis;
-use crate::record::change::operation::{ActorBytes, Operation};
+use crate::record::change::genesis::InitialChange;
+use crate::record::change::operation::{ActorBytes, RecordOperation};
 use crate::record::change::{ParsedChange, RecordChange};
 use crate::record::limits::{CHANGE_BYTES_MAX, GENESIS_MAX};
 
@@ -21,13 +21,14 @@ pub(in crate::record) struct Base {
 /// Builds a change. `operations` gets the counter of the first operation.
 pub(in crate::record) fn finish(
     base: Base,
-    genesis: &BTreeSet<Genesis>,
+    genesis: &BTreeSet<InitialChange>,
     actor: ActorBytes,
     time_ms: i64,
-    operations: impl FnOnce(u64) -> Vec<Operation>,
+    operations: impl FnOnce(u64) -> Vec<RecordOperation>,
 ) -> Result<(RecordChange, ParsedChange), EditError> {
-    let around: BTreeSet<Genesis> = genesis.iter().filter_map(Genesis::parent).collect();
-    let genesis: Vec<Genesis> = genesis.difference(&around).cloned().collect();
+    let around: BTreeSet<InitialChange> =
+        genesis.iter().filter_map(InitialChange::parent).collect();
+    let genesis: Vec<InitialChange> = genesis.difference(&around).cloned().collect();
     if genesis.len() > GENESIS_MAX {
         return Err(EditError::TooManyGenesis { found: genesis.len() });
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::error::EditError;
 use super::fields::Path;
 use crate::record::change::operation::Shape;
-use crate::record::history::Content;
+use crate::record::history::HistoryContent;
 use crate::record::schema::kind::Kind;
 use crate::record::value::{Value, timestamp_from_text};
 use crate::record::written::{
@@ -48,7 +48,7 @@ const SHOWN_CHARACTERS: usize = 64;
 /// holds `shown`, or else by itself.
 pub(super) fn wanted<'a>(
     declared: Option<Kind>,
-    shown: Option<&Content>,
+    shown: Option<&HistoryContent>,
     json: &'a Json,
     path: Path<'_>,
 ) -> Result<Wanted<'a>, EditError> {
@@ -173,23 +173,26 @@ fn declared_value<'a>(kind: Kind, json: &'a Json, path: Path<'_>) -> Result<Want
 
 /// What JSON means in a field without declaration that holds a value of the same kind, so that
 /// writing back what was read changes nothing. `None` if it is of another kind.
-fn like_shown<'a>(shown: &Content, json: &'a Json) -> Option<Wanted<'a>> {
+fn like_shown<'a>(shown: &HistoryContent, json: &'a Json) -> Option<Wanted<'a>> {
     Some(match (shown, json) {
-        (Content::Counter(_), Json::Number(n)) => Wanted::Counter(fitting_integer(n)?),
-        (Content::Object(Shape::Text), Json::String(s)) => Wanted::Text(s),
-        (Content::Register(Value::Timestamp(_)), Json::String(s)) => {
+        (HistoryContent::Counter(_), Json::Number(n)) => Wanted::Counter(fitting_integer(n)?),
+        (HistoryContent::Object(Shape::Text), Json::String(s)) => Wanted::Text(s),
+        (HistoryContent::Register(Value::Timestamp(_)), Json::String(s)) => {
             Wanted::Register(Value::Timestamp(timestamp_from_text(s)?))
         }
-        (Content::Register(Value::Timestamp(_)), Json::Number(n)) => {
+        (HistoryContent::Register(Value::Timestamp(_)), Json::Number(n)) => {
             Wanted::Register(Value::Timestamp(fitting_integer(n)?))
         }
-        (Content::Register(Value::Bytes(_)), Json::String(s)) => {
+        (HistoryContent::Register(Value::Bytes(_)), Json::String(s)) => {
             Wanted::Register(Value::Bytes(BASE64.decode(s.as_bytes()).ok()?))
         }
-        (Content::Register(Value::Float(_)), Json::Number(n)) => {
+        (HistoryContent::Register(Value::Float(_)), Json::Number(n)) => {
             Wanted::Register(Value::Float(exact_float(n.as_str())?))
         }
-        (Content::Counter(_) | Content::Object(_) | Content::Register(_), _) => return None,
+        (
+            HistoryContent::Counter(_) | HistoryContent::Object(_) | HistoryContent::Register(_),
+            _,
+        ) => return None,
     })
 }
 

@@ -23,8 +23,8 @@ use super::view::is_deleted;
 
 pub use error::EditError;
 
-use draft::Draft;
-use fields::{Mode, Writer};
+use draft::EditDraft;
+use fields::{FieldWriter, Mode};
 
 /// What a user asks of one record. The kind of each field is decided by the schema, then by what
 /// the field holds, then by the type of the JSON value. `{"$inc": n}` increments a counter.
@@ -101,8 +101,8 @@ fn draft<'a>(
     history: &'a History,
     edit: &Edit,
     schema: Option<&'a Schema>,
-) -> Result<Option<Draft<'a>>, EditError> {
-    let mut writer = Writer::new(history, schema);
+) -> Result<Option<EditDraft<'a>>, EditError> {
+    let mut writer = FieldWriter::new(history, schema);
     let is_there = !history.is_empty() && !is_deleted(history);
     match edit {
         Edit::Put(fields) => {

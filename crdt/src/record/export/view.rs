@@ -15,7 +15,8 @@ use crate::record::view::{CONFLICT_VALUES_MAX, Conflict, ConflictValue, Fields, 
 /// [`Unreadable`] if it holds what no record does, or Automerge fails.
 pub(crate) fn view_of(document: &Automerge) -> Result<View, Unreadable> {
     guarded(|| {
-        let mut walk = Walk { document, conflicts: Vec::new(), values_room: CONFLICT_VALUES_MAX };
+        let mut walk =
+            AutomergeWalk { document, conflicts: Vec::new(), values_room: CONFLICT_VALUES_MAX };
         let mut fields = walk.map(&automerge::ROOT, "", true)?;
         fields.remove(DELETED_FIELD);
         let deletions = document.get_all(automerge::ROOT, DELETED_FIELD).map_err(refused)?;
@@ -30,14 +31,14 @@ pub(crate) fn view_of(document: &Automerge) -> Result<View, Unreadable> {
 }
 
 /// One walk over all live values, shown or not.
-struct Walk<'a> {
+struct AutomergeWalk<'a> {
     document: &'a Automerge,
     conflicts: Vec<Conflict>,
     /// How many more values of conflicts are listed.
     values_room: usize,
 }
 
-impl Walk<'_> {
+impl AutomergeWalk<'_> {
     fn map(&mut self, object: &ObjId, path: &str, is_shown: bool) -> Result<Fields, Unreadable> {
         let mut fields = Fields::new();
         for name in self.document.keys(object) {

@@ -8,7 +8,7 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 use sha2::{Digest, Sha256};
 
-use super::super::change::leb128::{Input, write_unsigned};
+use super::super::change::leb128::{LebReader, write_unsigned};
 use super::columns::{
     self, Column, DEFLATED, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, read_list,
 };
@@ -45,7 +45,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<Vec<Chunk>, DocumentFault> {
     if bytes.is_empty() {
         return Err(DocumentFault::Empty);
     }
-    let mut input = Input::new(bytes, "document");
+    let mut input = LebReader::new(bytes, "document");
     let mut room = Room { bytes: INFLATED_BYTES_MAX, rows: ROWS_MAX };
     let mut chunks = Vec::new();
     while !input.is_empty() {
@@ -72,7 +72,7 @@ impl Room {
     }
 }
 
-fn next(input: &mut Input<'_>, room: &mut Room) -> Result<Chunk, DocumentFault> {
+fn next(input: &mut LebReader<'_>, room: &mut Room) -> Result<Chunk, DocumentFault> {
     if input.array().ok() != Some(MAGIC) {
         return Err(DocumentFault::NoDocument);
     }
@@ -132,7 +132,7 @@ fn inflate(deflated: &[u8], room: &mut usize) -> Result<Vec<u8>, DocumentFault> 
 
 /// Counts the rows of a change's columns.
 fn check_change(data: &[u8], room: &mut Room) -> Result<(), DocumentFault> {
-    let mut input = Input::new(data, "change");
+    let mut input = LebReader::new(data, "change");
     let count = input.unsigned()?;
     input.take(count.saturating_mul(32))?;
     skip_sized(&mut input)?; // actor
@@ -154,7 +154,7 @@ fn check_change(data: &[u8], room: &mut Room) -> Result<(), DocumentFault> {
     Ok(())
 }
 
-fn skip_sized(input: &mut Input<'_>) -> Result<(), DocumentFault> {
+fn skip_sized(input: &mut LebReader<'_>) -> Result<(), DocumentFault> {
     let length = input.unsigned()?;
     input.take(length)?;
     Ok(())
@@ -162,7 +162,7 @@ fn skip_sized(input: &mut Input<'_>) -> Result<(), DocumentFault> {
 
 /// Counts the rows of a document's columns, and returns its data with the columns inflated.
 fn check_document(data: &[u8], room: &mut Room) -> Result<Vec<u8>, DocumentFault> {
-    let mut input = Input::new(data, "document");
+    let mut input = LebReader::new(data, "document");
     for _ in 0..input.unsigned()? {
         skip_sized(&mut input)?; // actors
     }

@@ -1,7 +1,7 @@
 //! How many rows the columns of a chunk stand for: a few bytes can mean any number of them, so they are counted before
 //! Automerge makes them.
 
-use super::super::change::leb128::Input;
+use super::super::change::leb128::LebReader;
 use super::fault::DocumentFault;
 
 /// Greatest number of operations in a document, of other programs and of sites: what is made of them takes some 200 MB.
@@ -22,7 +22,7 @@ pub(super) struct Column {
 }
 
 /// Reads a chunk's list of columns.
-pub(super) fn read_list(input: &mut Input<'_>) -> Result<Vec<Column>, DocumentFault> {
+pub(super) fn read_list(input: &mut LebReader<'_>) -> Result<Vec<Column>, DocumentFault> {
     let count = input.unsigned()?;
     if count > COLUMNS_MAX {
         return Err(DocumentFault::TooManyColumns { found: count });
@@ -39,7 +39,7 @@ pub(super) fn read_list(input: &mut Input<'_>) -> Result<Vec<Column>, DocumentFa
 /// # Errors
 /// [`DocumentFault`] if there are more than `max`, or the bytes are no column.
 pub(super) fn check(spec: u64, bytes: &[u8], max: u64) -> Result<u64, DocumentFault> {
-    let mut count = Count { input: Input::new(bytes, "columns"), rows: 0, max };
+    let mut count = Count { input: LebReader::new(bytes, "columns"), rows: 0, max };
     match spec & 0b111 {
         // How many rows of the columns behind it belong to each row.
         0 => count.runs(|input| input.unsigned()),
@@ -60,16 +60,19 @@ pub(super) fn check(spec: u64, bytes: &[u8], max: u64) -> Result<u64, DocumentFa
 }
 
 struct Count<'a> {
-    input: Input<'a>,
+    input: LebReader<'a>,
     rows: u64,
     max: u64,
 }
 
-type Layout<T> = Result<T, super::super::change::leb128::LayoutFault>;
+type ColumnLayout<T> = Result<T, super::super::change::leb128::LayoutFault>;
 
 impl<'a> Count<'a> {
     /// `read` takes one value, and says for how many further rows it stands.
-    fn runs(&mut self, read: impl Fn(&mut Input<'a>) -> Layout<u64>) -> Result<(), DocumentFault> {
+    fn runs(
+        &mut self,
+        read: impl Fn(&mut LebReader<'a>) -> ColumnLayout<u64>,
+    ) -> Result<(), DocumentFault> {
         while !self.input.is_empty() {
             let length = self.input.signed()?;
             match length {

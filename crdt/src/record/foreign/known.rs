@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::super::change::genesis::Genesis;
+use super::super::change::genesis::InitialChange;
 use super::super::change::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::super::history::{History, Slot};
 use super::read::{ForeignDocument, ForeignId, ForeignObject};
@@ -15,7 +15,7 @@ const UNSETTLED: u64 = 1 << 62;
 
 /// A map, list or text of the record.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct DocumentPlace {
     pub(super) shape: Shape,
     /// The names from the record down to it; `[]` for an element.
     pub(super) path: Vec<String>,
@@ -25,20 +25,23 @@ pub(super) struct Place {
     pub(super) is_shared: bool,
 }
 
-impl Place {
+impl DocumentPlace {
     pub(super) fn path_of(&self, name: &str) -> Vec<String> {
         let mut path = self.path.clone();
         path.push(name.to_owned());
         path
     }
 
-    fn below(&self, slot: &Slot, shape: Shape, is_shared: bool) -> Place {
+    fn below(&self, slot: &Slot, shape: Shape, is_shared: bool) -> DocumentPlace {
         match slot {
-            Slot::Field(name) => {
-                Place { shape, path: self.path_of(name), is_field: self.is_field, is_shared }
-            }
+            Slot::Field(name) => DocumentPlace {
+                shape,
+                path: self.path_of(name),
+                is_field: self.is_field,
+                is_shared,
+            },
             Slot::Element(_) => {
-                Place { shape, path: self.path_of("[]"), is_field: false, is_shared }
+                DocumentPlace { shape, path: self.path_of("[]"), is_field: false, is_shared }
             }
         }
     }
@@ -46,7 +49,7 @@ impl Place {
 
 /// Where the values of a document are in the record, as far as they were not made there.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownDocument {
     /// What foreign operations that write a value became.
     own: BTreeMap<ForeignId, OpId>,
     /// Elements that were removed here and written there: the ones that stand for them, in the order in which they were
@@ -55,12 +58,12 @@ pub(super) struct Known {
     /// Texts that stand for values.
     pub(super) texts: BTreeMap<ForeignId, Text>,
     /// What operations that became nothing of their own are, because all sites share it.
-    pub(super) genesis: BTreeMap<OpId, Genesis>,
+    pub(super) genesis: BTreeMap<OpId, InitialChange>,
     /// In which object each foreign object lies.
     pub(super) parents: BTreeMap<ForeignId, ForeignObject>,
     /// What each change of the document is here; nothing for one that came to nothing.
     pub(super) hashes: BTreeMap<[u8; 32], Vec<[u8; 32]>>,
-    places: BTreeMap<ObjectId, Rc<Place>>,
+    places: BTreeMap<ObjectId, Rc<DocumentPlace>>,
     unsettled: Vec<Unsettled>,
 }
 
@@ -90,7 +93,7 @@ pub(super) fn settled(id: OpId, start_op: u64) -> OpId {
     }
 }
 
-impl Known {
+impl KnownDocument {
     /// What a foreign operation became. A site's is what it is.
     pub(super) fn own(&self, foreign: &ForeignDocument, id: ForeignId) -> Option<OpId> {
         let is = || Some(OpId { counter: id.counter, actor: foreign.site_actor(id.actor)? });
@@ -114,7 +117,7 @@ impl Known {
         self.own.insert(id, own).is_none()
     }
 
-    /// As [`Known::note`], of one that turned out to be another.
+    /// As [`KnownDocument::note`], of one that turned out to be another.
     pub(super) fn note_instead(&mut self, id: ForeignId, own: OpId) {
         self.note(id, own);
     }
@@ -129,7 +132,7 @@ impl Known {
         self.unsettled.push(Unsettled::Text(id));
     }
 
-    pub(super) fn note_place(&mut self, object: OpId, place: Place) {
+    pub(super) fn note_place(&mut self, object: OpId, place: DocumentPlace) {
         self.unsettled.push(Unsettled::Place(object));
         self.places.insert(ObjectId::Made(object), Rc::new(place));
     }
@@ -156,14 +159,21 @@ impl Known {
     }
 
     /// An object of the record. `None`: there is none.
-    pub(super) fn place(&mut self, history: &History, object: ObjectId) -> Option<Rc<Place>> {
+    pub(super) fn place(
+        &mut self,
+        history: &History,
+        object: ObjectId,
+    ) -> Option<Rc<DocumentPlace>> {
         if let Some(place) = self.places.get(&object) {
             return Some(Rc::clone(place));
         }
         let place = match object {
-            ObjectId::Root => {
-                Place { shape: Shape::Map, path: Vec::new(), is_field: true, is_shared: true }
-            }
+            ObjectId::Root => DocumentPlace {
+                shape: Shape::Map,
+                path: Vec::new(),
+                is_field: true,
+                is_shared: true,
+            },
             ObjectId::Made(id) => {
                 let stored = history.value(id)?;
                 let shape = stored.content.shape()?;

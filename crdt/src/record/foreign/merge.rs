@@ -15,7 +15,7 @@ use super::super::schema::Schema;
 use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::fault::{DocumentRefused, MISFITS_MAX, Misfit, MisfitReason};
-use super::known::{Known, settled};
+use super::known::{KnownDocument, settled};
 use super::read::{ForeignChange, ForeignDocument, ForeignId, ForeignObject};
 use super::translation::{Making, New, Translation};
 
@@ -60,7 +60,7 @@ pub fn merge_document(
     news.for_each(|(path, kind)| {
         misfits.add(Misfit { path, reason: MisfitReason::Required { kind } });
     });
-    misfits.end(&Known::default())?;
+    misfits.end(&KnownDocument::default())?;
     if record.is_empty() {
         return Err(DocumentRefused::NoEdits);
     }
@@ -98,7 +98,7 @@ impl Misfits {
 
     /// Refuses the document if there are any, those texts among them that stand for values and were left as they do not
     /// fit.
-    fn end(&mut self, known: &Known) -> Result<(), DocumentRefused> {
+    fn end(&mut self, known: &KnownDocument) -> Result<(), DocumentRefused> {
         let left = known.texts.values().filter(|text| text.is_left());
         left.filter_map(|text| text.misfit.clone()).for_each(|misfit| self.add(misfit));
         if self.fields.is_empty() {
@@ -112,7 +112,7 @@ impl Misfits {
 
 /// What a change of the document is to the record.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum FieldStanding {
     /// The record has it.
     Known,
     /// It was taken in before.
@@ -125,13 +125,13 @@ pub(super) struct Scene<'m> {
     pub(super) foreign: &'m ForeignDocument,
     pub(super) actor: ActorBytes,
     request: &'m Merge<'m>,
-    pub(super) known: Known,
+    pub(super) known: KnownDocument,
     pub(super) misfits: Misfits,
     /// The counter of the actor's last operation before.
     pub(super) end_op_before: u64,
     /// The hash of the actor's last change.
     own_tip: Option<[u8; 32]>,
-    standings: Vec<Standing>,
+    standings: Vec<FieldStanding>,
     numbers: BTreeMap<[u8; 32], usize>,
     /// Operations whose values later ones of the document replace.
     gone: BTreeSet<ForeignId>,
@@ -141,11 +141,11 @@ impl<'m> Scene<'m> {
     fn new(history: &History, request: &'m Merge<'m>) -> Scene<'m> {
         let foreign = request.document;
         let standing = |change: &ForeignChange| match history.presence(&change.hash) {
-            Presence::Here | Presence::Genesis => Standing::Known,
+            Presence::Here | Presence::Genesis => FieldStanding::Known,
             Presence::Absent | Presence::Unknown if request.taken.contains_key(&change.hash) => {
-                Standing::Taken
+                FieldStanding::Taken
             }
-            Presence::Absent | Presence::Unknown => Standing::New,
+            Presence::Absent | Presence::Unknown => FieldStanding::New,
         };
         let numbers = foreign.changes.iter().zip(0..).map(|(change, number)| (change.hash, number));
         let operations = foreign.changes.iter().flat_map(|change| &change.operations);
@@ -154,7 +154,7 @@ impl<'m> Scene<'m> {
             foreign,
             actor: request.actor,
             request,
-            known: Known::default(),
+            known: KnownDocument::default(),
             misfits: Misfits::default(),
             end_op_before: history.tip(request.actor).map_or(0, |tip| tip.end_op),
             own_tip: history.tip_hash(request.actor),
@@ -168,7 +168,7 @@ impl<'m> Scene<'m> {
     fn check_known(&self, history: &History) -> Result<(), DocumentRefused> {
         let is_here = |hash: &[u8; 32]| history.presence(hash) == Presence::Here;
         let changes = || self.foreign.changes.iter().zip(&self.standings);
-        let mut new = changes().filter(|(_, standing)| **standing == Standing::New);
+        let mut new = changes().filter(|(_, standing)| **standing == FieldStanding::New);
         for (change, _) in new.clone() {
             let is_site = |actor: ActorBytes| {
                 let is_of_record =
@@ -186,7 +186,7 @@ impl<'m> Scene<'m> {
             }
         }
         let shares = changes()
-            .any(|(change, standing)| *standing == Standing::Taken || is_here(&change.hash));
+            .any(|(change, standing)| *standing == FieldStanding::Taken || is_here(&change.hash));
         let builds_here = self.foreign.changes.iter().flat_map(|it| &it.deps).any(is_here);
         match (history.is_empty(), self.request.is_new) {
             (true, false) => return Err(DocumentRefused::Missing),
@@ -214,11 +214,11 @@ impl<'m> Scene<'m> {
         let foreign = self.foreign;
         for (number, change) in foreign.changes.iter().enumerate() {
             match self.standings.get(number) {
-                Some(Standing::Known) | None => {
+                Some(FieldStanding::Known) | None => {
                     self.known.hashes.insert(change.hash, vec![change.hash]);
                 }
-                Some(Standing::Taken) => self.find_again(record.history(), number, change)?,
-                Some(Standing::New) => {
+                Some(FieldStanding::Taken) => self.find_again(record.history(), number, change)?,
+                Some(FieldStanding::New) => {
                     if let Some(edited) = self.take(record, number, change)? {
                         taken.push((change.hash, edited));
                     }
@@ -362,7 +362,7 @@ impl<'m> Scene<'m> {
             let change = self.foreign.changes.get(number);
             let deps = change.into_iter().flat_map(|change| &change.deps);
             for dep in deps.filter_map(|dep| self.numbers.get(dep)) {
-                if self.standings.get(*dep) != Some(&Standing::Known) && seen.insert(*dep) {
+                if self.standings.get(*dep) != Some(&FieldStanding::Known) && seen.insert(*dep) {
                     pending.push(*dep);
                 }
             }

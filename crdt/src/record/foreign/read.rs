@@ -96,7 +96,7 @@ impl ForeignDocument {
         changes.values().for_each(|change| note_actors(change, &mut actors));
         let actors: Vec<Vec<u8>> =
             actors.into_iter().map(|actor| actor.to_bytes().to_vec()).collect();
-        let reader = Reader { actors: &actors };
+        let reader = DocumentReader { actors: &actors };
         let mut read = BTreeMap::new();
         for (hash, change) in changes {
             read.insert(hash, reader.change(hash, change)?);
@@ -194,11 +194,11 @@ fn note_actors(change: &automerge::legacy::Change, actors: &mut BTreeSet<ActorId
     }
 }
 
-struct Reader<'a> {
+struct DocumentReader<'a> {
     actors: &'a [Vec<u8>],
 }
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     fn change(
         &self,
         hash: [u8; 32],

@@ -1,22 +1,26 @@
 //! Fields that a foreign change creates and that all sites would create alike: there they merge, where two objects would be in
 //! conflict.
 
-use super::super::change::genesis::{Genesis, GenesisKind};
-use super::super::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use super::super::change::genesis::{GenesisKind, InitialChange};
+use super::super::change::operation::{Action, Key, ObjectId, OpId, RecordOperation, Shape};
 use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::fault::DocumentRefused;
-use super::known::{Place, unsettled};
-use super::translation::{Making, Shared, Target, Translation};
+use super::known::{DocumentPlace, unsettled};
+use super::translation::{Making, Shared, Translation, TranslationTarget};
 
 impl Translation<'_, '_> {
     /// What a new field becomes that all sites share: one of the declared kind, where there was none.
-    pub(super) fn shared(&self, target: &Target<'_>, kind: GenesisKind) -> Option<Genesis> {
+    pub(super) fn shared(
+        &self,
+        target: &TranslationTarget<'_>,
+        kind: GenesisKind,
+    ) -> Option<InitialChange> {
         let Key::Field(name) = &target.key else { return None };
         if !target.operation.preds.is_empty() || !target.place.is_shared {
             return None;
         }
-        let genesis = Genesis::new(&target.place.path_of(name), kind);
+        let genesis = InitialChange::new(&target.place.path_of(name), kind);
         genesis.check().ok()?;
         let is_shared = match &self.making {
             Making::New(_) => {
@@ -50,8 +54,8 @@ impl Translation<'_, '_> {
 
     pub(super) fn note_shared(
         &mut self,
-        target: &Target<'_>,
-        genesis: Genesis,
+        target: &TranslationTarget<'_>,
+        genesis: InitialChange,
     ) -> Result<OpId, DocumentRefused> {
         let id = genesis.op_id();
         self.scene.known.genesis.insert(id, genesis);
@@ -91,11 +95,11 @@ impl Translation<'_, '_> {
             let made = unsettled(new.operations.len(), actor);
             let (key, preds) = (Key::Field(name.clone()), Vec::new());
             let (object, insert, action) = (*object, false, Action::Make(*shape));
-            new.operations.push(Operation { id: made, object, key, insert, action, preds });
+            new.operations.push(RecordOperation { id: made, object, key, insert, action, preds });
             self.scene.known.note_instead(*foreign, made);
             if let Some(around) = self.scene.known.place(self.history, object) {
                 let (path, is_field) = (around.path_of(name), true);
-                let place = Place { shape: *shape, path, is_field, is_shared: false };
+                let place = DocumentPlace { shape: *shape, path, is_field, is_shared: false };
                 self.scene.known.note_place(made, place);
             }
         }

@@ -5,15 +5,15 @@ use std::rc::Rc;
 
 use smol_str::SmolStr;
 
-use super::super::change::genesis::{Genesis, GenesisKind};
-use super::super::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use super::super::change::genesis::{GenesisKind, InitialChange};
+use super::super::change::operation::{Action, Key, ObjectId, OpId, RecordOperation, Shape};
 use super::super::history::{Clock, History};
 use super::super::limits::{DELETED_FIELD, DEPTH_MAX, INCREMENT_MAX, check_user_field};
 use super::super::schema::kind::Kind;
 use super::super::value::Value;
 use super::convert;
 use super::fault::{DocumentRefused, Misfit, MisfitReason};
-use super::known::{Place, unsettled_index};
+use super::known::{DocumentPlace, unsettled_index};
 use super::merge::Scene;
 use super::read::{
     ForeignAction, ForeignChange, ForeignId, ForeignKey, ForeignObject, ForeignOperation,
@@ -24,18 +24,18 @@ use super::read::{
 pub(super) enum Making {
     New(New),
     /// The operations of what was made of it that write a value, the next one last.
-    Again(Vec<Operation>),
+    Again(Vec<RecordOperation>),
 }
 
 /// A change in the making.
 pub(super) struct New {
     /// What it builds on.
     pub(super) clock: Clock,
-    pub(super) operations: Vec<Operation>,
+    pub(super) operations: Vec<RecordOperation>,
     /// The values that its operations replaced.
     pub(super) removed: BTreeSet<OpId>,
     /// The genesis that it brings.
-    pub(super) genesis: BTreeSet<Genesis>,
+    pub(super) genesis: BTreeSet<InitialChange>,
     /// Foreign objects that became what all sites share.
     pub(super) shared: Vec<Shared>,
 }
@@ -61,15 +61,15 @@ impl New {
 }
 
 /// Where an operation acts.
-pub(super) struct Target<'a> {
+pub(super) struct TranslationTarget<'a> {
     pub(super) id: ForeignId,
     pub(super) object: ObjectId,
-    pub(super) place: Rc<Place>,
+    pub(super) place: Rc<DocumentPlace>,
     pub(super) key: Key,
     pub(super) operation: &'a ForeignOperation,
 }
 
-impl Target<'_> {
+impl TranslationTarget<'_> {
     pub(super) fn path(&self) -> Vec<String> {
         match &self.key {
             Key::Field(name) => self.place.path_of(name),
@@ -133,7 +133,11 @@ impl<'a, 'm> Translation<'a, 'm> {
     }
 
     /// As [`Translation::misfit`], unless the document has replaced the value later.
-    pub(super) fn misfit_unless_gone(&mut self, target: &Target<'_>, reason: MisfitReason) {
+    pub(super) fn misfit_unless_gone(
+        &mut self,
+        target: &TranslationTarget<'_>,
+        reason: MisfitReason,
+    ) {
         if !self.scene.is_gone(target.id, target.operation.object) {
             self.misfit(&target.path(), reason);
         }
@@ -174,7 +178,7 @@ impl<'a, 'm> Translation<'a, 'm> {
         if let ObjectId::Made(id) = object {
             self.bring_genesis(id);
         }
-        let target = Target { id, object, place, key, operation };
+        let target = TranslationTarget { id, object, place, key, operation };
         match &operation.action {
             ForeignAction::Put(value) => self.put(&target, value)?,
             ForeignAction::Make(shape) => self.make(&target, *shape)?,
@@ -199,7 +203,11 @@ impl<'a, 'm> Translation<'a, 'm> {
         Ok(())
     }
 
-    fn put(&mut self, target: &Target<'_>, value: &ForeignValue) -> Result<(), DocumentRefused> {
+    fn put(
+        &mut self,
+        target: &TranslationTarget<'_>,
+        value: &ForeignValue,
+    ) -> Result<(), DocumentRefused> {
         self.check_name(target);
         let value = match value {
             ForeignValue::Known(value) => value.clone(),
@@ -230,7 +238,7 @@ impl<'a, 'm> Translation<'a, 'm> {
     }
 
     /// The value as the schema and the format want it.
-    fn fitting(&mut self, target: &Target<'_>, value: Value) -> Value {
+    fn fitting(&mut self, target: &TranslationTarget<'_>, value: Value) -> Value {
         if self.is_deletion(target) {
             if !matches!(value, Value::Bool(_)) {
                 self.misfit_unless_gone(target, MisfitReason::Deleted);
@@ -257,7 +265,11 @@ impl<'a, 'm> Translation<'a, 'm> {
         })
     }
 
-    fn make(&mut self, target: &Target<'_>, shape: Shape) -> Result<(), DocumentRefused> {
+    fn make(
+        &mut self,
+        target: &TranslationTarget<'_>,
+        shape: Shape,
+    ) -> Result<(), DocumentRefused> {
         self.check_name(target);
         if target.place.path.len() >= DEPTH_MAX {
             self.misfit_unless_gone(target, MisfitReason::TooDeep);
@@ -280,7 +292,7 @@ impl<'a, 'm> Translation<'a, 'm> {
         if let Some(genesis) = self.shared(target, genesis) {
             let path = genesis.path.clone();
             let made = self.note_shared(target, genesis)?;
-            let place = Place { shape, path, is_field: true, is_shared: true };
+            let place = DocumentPlace { shape, path, is_field: true, is_shared: true };
             self.scene.known.note_place(made, place);
             if let (Making::New(new), Key::Field(name)) = (&mut self.making, &target.key) {
                 let (foreign, name) = (target.id, name.clone());
@@ -294,14 +306,24 @@ impl<'a, 'm> Translation<'a, 'm> {
         self.make_plain(target, shape)
     }
 
-    fn make_plain(&mut self, target: &Target<'_>, shape: Shape) -> Result<(), DocumentRefused> {
+    fn make_plain(
+        &mut self,
+        target: &TranslationTarget<'_>,
+        shape: Shape,
+    ) -> Result<(), DocumentRefused> {
         let made = self.value(target, Action::Make(shape))?;
         let (path, is_field) = (target.path(), target.is_field());
-        self.scene.known.note_place(made, Place { shape, path, is_field, is_shared: false });
+        self.scene
+            .known
+            .note_place(made, DocumentPlace { shape, path, is_field, is_shared: false });
         Ok(())
     }
 
-    fn increment(&mut self, target: &Target<'_>, by: i64) -> Result<(), DocumentRefused> {
+    fn increment(
+        &mut self,
+        target: &TranslationTarget<'_>,
+        by: i64,
+    ) -> Result<(), DocumentRefused> {
         self.check_amount(target, by);
         if let Making::Again(_) = self.making {
             return Ok(());
@@ -315,7 +337,7 @@ impl<'a, 'm> Translation<'a, 'm> {
         Ok(())
     }
 
-    fn remove(&mut self, target: &Target<'_>) -> Result<(), DocumentRefused> {
+    fn remove(&mut self, target: &TranslationTarget<'_>) -> Result<(), DocumentRefused> {
         if let Making::Again(_) = self.making {
             return Ok(());
         }
@@ -326,7 +348,7 @@ impl<'a, 'm> Translation<'a, 'm> {
         Ok(())
     }
 
-    pub(super) fn declared(&self, target: &Target<'_>) -> Option<Kind> {
+    pub(super) fn declared(&self, target: &TranslationTarget<'_>) -> Option<Kind> {
         match &target.key {
             Key::Field(name) if target.place.is_field => {
                 self.scene.kind(&target.place.path_of(name))
@@ -335,12 +357,12 @@ impl<'a, 'm> Translation<'a, 'm> {
         }
     }
 
-    fn is_deletion(&self, target: &Target<'_>) -> bool {
+    fn is_deletion(&self, target: &TranslationTarget<'_>) -> bool {
         let is_field = matches!(&target.key, Key::Field(name) if name == DELETED_FIELD);
         target.object == ObjectId::Root && is_field
     }
 
-    fn check_name(&mut self, target: &Target<'_>) {
+    fn check_name(&mut self, target: &TranslationTarget<'_>) {
         if let Key::Field(name) = &target.key
             && !self.is_deletion(target)
             && let Err(error) = check_user_field(name)
@@ -349,7 +371,7 @@ impl<'a, 'm> Translation<'a, 'm> {
         }
     }
 
-    fn check_amount(&mut self, target: &Target<'_>, found: i64) {
+    fn check_amount(&mut self, target: &TranslationTarget<'_>, found: i64) {
         if found.unsigned_abs() > INCREMENT_MAX.unsigned_abs() {
             self.misfit(&target.path(), MisfitReason::Amount { found });
         }

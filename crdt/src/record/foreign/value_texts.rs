@@ -8,11 +8,14 @@ use super::fault::{DocumentRefused, Misfit, MisfitReason};
 use super::known::unsettled_index;
 use super::read::{ForeignAction, ForeignId, ForeignKey, ForeignOperation, ForeignValue};
 use super::texts::Text;
-use super::translation::{Making, Target, Translation};
+use super::translation::{Making, Translation, TranslationTarget};
 
 impl Translation<'_, '_> {
     /// A text that stands for a value: what it is at the end of the change is put.
-    pub(super) fn make_value_text(&mut self, target: &Target<'_>) -> Result<(), DocumentRefused> {
+    pub(super) fn make_value_text(
+        &mut self,
+        target: &TranslationTarget<'_>,
+    ) -> Result<(), DocumentRefused> {
         let Key::Field(name) = &target.key else { return Ok(()) };
         let put = self.value(target, Action::Put(Value::Str(String::new())))?;
         let mut text = Text::new(target.object, name.clone());
@@ -114,7 +117,7 @@ impl Translation<'_, '_> {
     }
 
     /// Whether a text is to stand for a value: in a field that the schema declares so, or as it was before.
-    pub(super) fn stands_for_value(&self, target: &Target<'_>) -> bool {
+    pub(super) fn stands_for_value(&self, target: &TranslationTarget<'_>) -> bool {
         match &self.making {
             Making::New(_) => self.declared(target).is_some_and(Kind::is_register),
             Making::Again(left) => left.last().is_some_and(|next| {

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::super::change::genesis::GenesisKind;
-use super::super::change::operation::{Action, Key, ObjectId, OpId, Operation};
-use super::super::history::{Content, History, Object, Slot};
+use super::super::change::operation::{Action, Key, ObjectId, OpId, RecordOperation};
+use super::super::history::{History, HistoryContent, Object, Slot};
 use super::super::value::Value;
 use super::fault::{DocumentRefused, MisfitReason};
 use super::known::{unsettled, unsettled_index};
 use super::read::{ForeignId, ForeignKey};
-use super::translation::{Making, New, Target, Translation};
+use super::translation::{Making, New, Translation, TranslationTarget};
 
 impl Translation<'_, '_> {
     /// The values that an operation names and that are there, by where they lie: elements that were removed here and
     /// written there have become several.
     pub(super) fn groups(
         &mut self,
-        target: &Target<'_>,
+        target: &TranslationTarget<'_>,
     ) -> Result<Vec<(Key, Vec<OpId>)>, DocumentRefused> {
         let preds = self.preds(&target.operation.preds)?;
         if let Key::Field(_) = target.key {
@@ -53,7 +53,7 @@ impl Translation<'_, '_> {
     /// The operation of `target` as one that writes a value, and what it became.
     pub(super) fn value(
         &mut self,
-        target: &Target<'_>,
+        target: &TranslationTarget<'_>,
         action: Action,
     ) -> Result<OpId, DocumentRefused> {
         let operation = target.operation;
@@ -85,7 +85,7 @@ impl Translation<'_, '_> {
     /// Writes a value over an element's. One that was removed here meanwhile comes back behind where it was.
     pub(super) fn write_element(
         &mut self,
-        target: &Target<'_>,
+        target: &TranslationTarget<'_>,
         action: Action,
     ) -> Result<OpId, DocumentRefused> {
         let mut groups = self.groups(target)?.into_iter();
@@ -117,7 +117,7 @@ impl Translation<'_, '_> {
                 let preds = present(self.history, new, preds);
                 let id = unsettled(new.operations.len(), self.scene.actor);
                 new.removed.extend(&preds);
-                new.operations.push(Operation { id, object, key, insert, action, preds });
+                new.operations.push(RecordOperation { id, object, key, insert, action, preds });
                 Ok(id)
             }
             Making::Again(left) => {
@@ -135,10 +135,10 @@ impl Translation<'_, '_> {
         let removed = preds.iter().zip(counters).filter(|(_, counts)| !(is_increment && *counts));
         new.removed.extend(removed.map(|(id, _)| id));
         let id = unsettled(new.operations.len(), self.scene.actor);
-        new.operations.push(Operation { id, object, key, insert: false, action, preds });
+        new.operations.push(RecordOperation { id, object, key, insert: false, action, preds });
     }
 
-    pub(super) fn next_again(&self) -> Option<&Operation> {
+    pub(super) fn next_again(&self) -> Option<&RecordOperation> {
         match &self.making {
             Making::Again(left) => left.last(),
             Making::New(_) => None,
@@ -169,7 +169,12 @@ impl Translation<'_, '_> {
     }
 
     /// Refuses what loses increments that others make: to put something over a counter of the record, or to remove one.
-    pub(super) fn guard(&mut self, target: &Target<'_>, preds: &[OpId], reason: MisfitReason) {
+    pub(super) fn guard(
+        &mut self,
+        target: &TranslationTarget<'_>,
+        preds: &[OpId],
+        reason: MisfitReason,
+    ) {
         if !target.is_field() {
             return;
         }
@@ -194,7 +199,7 @@ impl Translation<'_, '_> {
                 matches!(action, Some(Action::Put(Value::Counter(_))))
             }
             (Making::New(_) | Making::Again(_), _) => match self.history.value(id) {
-                Some(stored) => matches!(stored.content, Content::Counter(_)),
+                Some(stored) => matches!(stored.content, HistoryContent::Counter(_)),
                 None => {
                     let genesis = self.scene.known.genesis.get(&id);
                     genesis.is_some_and(|genesis| genesis.kind == GenesisKind::Counter)
@@ -216,6 +221,6 @@ fn holds_counter(history: &History, map: OpId) -> bool {
     let Some(Object::Map(fields)) = history.object(ObjectId::Made(map)) else { return false };
     fields.values().flat_map(|live| live.iter()).any(|id| {
         let content = history.value(id).map(|stored| &stored.content);
-        matches!(content, Some(Content::Counter(_))) || holds_counter(history, id)
+        matches!(content, Some(HistoryContent::Counter(_))) || holds_counter(history, id)
     })
 }

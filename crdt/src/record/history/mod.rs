@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use super::change::chunk::Decoded;
-use super::change::genesis::{Genesis, GenesisChange};
-use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape};
+use super::change::genesis::{GenesisChange, InitialChange};
+use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, RecordOperation, Shape};
 use super::value::Value;
 use live::Live;
 use sequence::Sequence;
@@ -60,7 +60,7 @@ pub(crate) enum Presence {
 pub(crate) struct Stored {
     pub(crate) object: ObjectId,
     pub(crate) slot: Slot,
-    pub(crate) content: Content,
+    pub(crate) content: HistoryContent,
     /// The operations that removed it, in the order of arrival.
     pub(crate) removed_by: Vec<OpId>,
 }
@@ -74,7 +74,7 @@ pub(crate) enum Slot {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Content {
+pub(crate) enum HistoryContent {
     /// A value that is replaced as a whole.
     Register(Value),
     /// The sum of a counter's start and its increments. 128 bits hold the sum of more increments
@@ -83,12 +83,12 @@ pub(crate) enum Content {
     Object(Shape),
 }
 
-impl Content {
+impl HistoryContent {
     /// The kind of the object that it is.
     pub(crate) fn shape(&self) -> Option<Shape> {
         match self {
-            Content::Object(shape) => Some(*shape),
-            Content::Register(_) | Content::Counter(_) => None,
+            HistoryContent::Object(shape) => Some(*shape),
+            HistoryContent::Register(_) | HistoryContent::Counter(_) => None,
         }
     }
 }
@@ -120,7 +120,7 @@ pub(crate) struct History {
     pub(super) actors: BTreeMap<ActorBytes, ActorTip>,
     /// When each change was made, by its actor and its first operation's counter.
     pub(super) times_ms: BTreeMap<(ActorBytes, u64), i64>,
-    pub(super) genesis: BTreeMap<ActorBytes, Genesis>,
+    pub(super) genesis: BTreeMap<ActorBytes, InitialChange>,
     pub(super) max_op: u64,
     pub(super) values: BTreeMap<OpId, Stored>,
     pub(super) objects: BTreeMap<ObjectId, Object>,
@@ -249,7 +249,7 @@ impl History {
     }
 
     /// The genesis that a change is, if it is one.
-    pub(super) fn genesis_of(&self, hash: &[u8; 32]) -> Option<&Genesis> {
+    pub(super) fn genesis_of(&self, hash: &[u8; 32]) -> Option<&InitialChange> {
         let meta = self.changes.as_ref()?.get(hash)?;
         self.genesis.get(&meta.last.actor).filter(|_| meta.is_genesis)
     }
@@ -387,7 +387,7 @@ impl History {
         Ok(())
     }
 
-    fn perform(&mut self, operation: Operation) -> Result<(), Inconsistent> {
+    fn perform(&mut self, operation: RecordOperation) -> Result<(), Inconsistent> {
         for pred in &operation.preds {
             self.affect(*pred, &operation)?;
         }
@@ -397,12 +397,12 @@ impl History {
         };
         let content = match operation.action {
             Action::Increment(_) | Action::Delete => return Ok(()),
-            Action::Put(Value::Counter(start)) => Content::Counter(i128::from(start)),
-            Action::Put(value) => Content::Register(value),
+            Action::Put(Value::Counter(start)) => HistoryContent::Counter(i128::from(start)),
+            Action::Put(value) => HistoryContent::Register(value),
             Action::Make(shape) => {
                 let object = Object::empty(shape);
                 self.objects.insert(ObjectId::Made(operation.id), object);
-                Content::Object(shape)
+                HistoryContent::Object(shape)
             }
         };
         let stored = Stored { object: operation.object, slot, content, removed_by: Vec::new() };
@@ -411,12 +411,12 @@ impl History {
     }
 
     /// Removes or increments a value.
-    fn affect(&mut self, pred: OpId, operation: &Operation) -> Result<(), Inconsistent> {
+    fn affect(&mut self, pred: OpId, operation: &RecordOperation) -> Result<(), Inconsistent> {
         let stored = self
             .values
             .get_mut(&pred)
             .ok_or(Inconsistent("an operation acts on a value that is not there"))?;
-        if let (Action::Increment(by), Content::Counter(sum)) =
+        if let (Action::Increment(by), HistoryContent::Counter(sum)) =
             (&operation.action, &mut stored.content)
         {
             *sum += i128::from(*by);
@@ -435,7 +435,7 @@ impl History {
     }
 
     /// Adds the operation's value to the live ones of its place.
-    fn place(&mut self, operation: &Operation) -> Result<Slot, Inconsistent> {
+    fn place(&mut self, operation: &RecordOperation) -> Result<Slot, Inconsistent> {
         let object = self
             .objects
             .get_mut(&operation.object)

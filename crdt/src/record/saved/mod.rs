@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::change::chunk::Decoded;
-use super::change::genesis::Genesis;
+use super::change::genesis::InitialChange;
 use super::change::operation::{ActorBytes, ObjectId, OpId, Shape};
 use super::document::Unreadable;
 use super::history::live::Live;
 use super::history::sequence::Sequence;
-use super::history::{ActorTip, Clock, Content, History, Inconsistent, Object, Slot, Stored};
+use super::history::{
+    ActorTip, Clock, History, HistoryContent, Inconsistent, Object, Slot, Stored,
+};
 use super::limits::DEPTH_MAX;
 use super::new_record::PlainField;
 use super::value::Value;
@@ -28,7 +30,7 @@ use values::SavedValues;
 struct Saved<'a> {
     max_op: u64,
     actors: Vec<Actor>,
-    genesis: Vec<Genesis>,
+    genesis: Vec<InitialChange>,
     heads: Vec<Head>,
     times: Vec<Time>,
     #[serde(borrow)]
@@ -70,7 +72,7 @@ struct Id {
 enum SavedObject<'a> {
     #[serde(borrow)]
     Map(Vec<(&'a str, SavedValues<'a>)>),
-    Sequence(Vec<Run<'a>>),
+    Sequence(Vec<SavedRun<'a>>),
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -98,15 +100,15 @@ enum SavedContent<'a> {
 
 /// Elements that one actor inserted one after the other, each behind the one before.
 #[derive(Serialize, Deserialize)]
-struct Run<'a> {
+struct SavedRun<'a> {
     first: Id,
     after: Option<Id>,
     #[serde(borrow)]
-    elements: Vec<Element<'a>>,
+    elements: Vec<SavedElement<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum Element<'a> {
+enum SavedElement<'a> {
     Removed,
     /// It has the value that it was inserted with.
     #[serde(borrow)]
@@ -116,7 +118,7 @@ enum Element<'a> {
 
 /// The stored form.
 pub(crate) fn save(history: &History) -> Vec<u8> {
-    let mut writer = Writer::new(history);
+    let mut writer = SavedWriter::new(history);
     let mut objects = Vec::new();
     while let Some(object) = writer.pending.pop_front() {
         objects.extend(writer.object(object));
@@ -179,7 +181,7 @@ fn register(value: &Value) -> SavedContent<'_> {
     }
 }
 
-struct Writer<'h> {
+struct SavedWriter<'h> {
     history: &'h History,
     /// The places of actors.
     places: BTreeMap<ActorBytes, u32>,
@@ -189,12 +191,12 @@ struct Writer<'h> {
     pending: VecDeque<ObjectId>,
 }
 
-impl<'h> Writer<'h> {
-    fn new(history: &'h History) -> Writer<'h> {
+impl<'h> SavedWriter<'h> {
+    fn new(history: &'h History) -> SavedWriter<'h> {
         let actors = history.actors.keys().chain(history.genesis.keys());
         let places = actors.copied().zip(0..).collect();
         let pending = VecDeque::from([ObjectId::Root]);
-        Writer { history, places, times: BTreeMap::new(), pending }
+        SavedWriter { history, places, times: BTreeMap::new(), pending }
     }
 
     fn id(&self, id: OpId) -> Id {
@@ -240,9 +242,9 @@ impl<'h> Writer<'h> {
             self.times.insert((actor, start_op), time_ms);
         }
         Some(match &stored.content {
-            Content::Register(value) => register(value),
-            Content::Counter(sum) => SavedContent::Counter(*sum),
-            Content::Object(shape) => {
+            HistoryContent::Register(value) => register(value),
+            HistoryContent::Counter(sum) => SavedContent::Counter(*sum),
+            HistoryContent::Object(shape) => {
                 self.pending.push_back(ObjectId::Made(id));
                 match shape {
                     Shape::Map => SavedContent::Map,
@@ -253,19 +255,19 @@ impl<'h> Writer<'h> {
         })
     }
 
-    fn runs(&mut self, sequence: &'h Sequence) -> Vec<Run<'h>> {
+    fn runs(&mut self, sequence: &'h Sequence) -> Vec<SavedRun<'h>> {
         let mut elements: Vec<(OpId, Option<OpId>, &Live)> = sequence.elements().collect();
         elements.sort_unstable_by_key(|(id, _, _)| (id.actor, id.counter));
-        let mut runs: Vec<Run<'h>> = Vec::new();
+        let mut runs: Vec<SavedRun<'h>> = Vec::new();
         let mut last: Option<OpId> = None;
         for (id, after, live) in elements {
             let element = match live {
-                Live::None => Element::Removed,
+                Live::None => SavedElement::Removed,
                 Live::One(own) if *own == id => match self.content(id) {
-                    Some(content) => Element::Own(content),
-                    None => Element::Removed,
+                    Some(content) => SavedElement::Own(content),
+                    None => SavedElement::Removed,
                 },
-                Live::One(_) | Live::Many(_) => Element::Values(self.values(live)),
+                Live::One(_) | Live::Many(_) => SavedElement::Values(self.values(live)),
             };
             let follows = last.is_some_and(|last| {
                 after == Some(last) && id.actor == last.actor && id.counter == last.counter + 1
@@ -274,7 +276,7 @@ impl<'h> Writer<'h> {
                 Some(run) => run.elements.push(element),
                 None => {
                     let after = after.map(|after| self.id(after));
-                    runs.push(Run { first: self.id(id), after, elements: vec![element] });
+                    runs.push(SavedRun { first: self.id(id), after, elements: vec![element] });
                 }
             }
             last = Some(id);
@@ -286,7 +288,7 @@ impl<'h> Writer<'h> {
 /// Reads [`save`].
 pub(crate) fn load(bytes: &[u8]) -> Result<History, Unreadable> {
     let Saved { max_op, actors, genesis, heads, times, objects } = codec::decode("record", bytes)?;
-    let mut reader = Reader::new(max_op, actors, genesis);
+    let mut reader = SavedReader::new(max_op, actors, genesis);
     for Head { hash, behind } in heads {
         reader.head(hash, behind)?;
     }
@@ -308,7 +310,7 @@ pub(crate) fn load(bytes: &[u8]) -> Result<History, Unreadable> {
     }
 }
 
-struct Reader {
+struct SavedReader {
     history: History,
     /// The last operation of each actor, by place.
     last: Vec<OpId>,
@@ -316,8 +318,8 @@ struct Reader {
     pending: VecDeque<ObjectId>,
 }
 
-impl Reader {
-    fn new(max_op: u64, actors: Vec<Actor>, genesis: Vec<Genesis>) -> Reader {
+impl SavedReader {
+    fn new(max_op: u64, actors: Vec<Actor>, genesis: Vec<InitialChange>) -> SavedReader {
         let mut history = History::without_changes();
         history.max_op = max_op;
         let mut last = Vec::with_capacity(actors.len() + genesis.len());
@@ -331,7 +333,7 @@ impl Reader {
             last.push(id);
             history.genesis.insert(id.actor, genesis);
         }
-        Reader { history, last, pending: VecDeque::from([ObjectId::Root]) }
+        SavedReader { history, last, pending: VecDeque::from([ObjectId::Root]) }
     }
 
     fn id(&self, id: Id) -> Result<OpId, Inconsistent> {
@@ -386,19 +388,19 @@ impl Reader {
     fn run(
         &mut self,
         object: ObjectId,
-        run: Run<'_>,
+        run: SavedRun<'_>,
         sequence: &mut Sequence,
     ) -> Result<(), Inconsistent> {
         let first = self.id(run.first)?;
         let mut after = run.after.map(|after| self.id(after)).transpose()?;
         for (element, counter) in run.elements.into_iter().zip(first.counter..) {
             let values = match element {
-                Element::Removed => Vec::new(),
-                Element::Own(content) => {
+                SavedElement::Removed => Vec::new(),
+                SavedElement::Own(content) => {
                     let own = Id { actor: run.first.actor, counter };
                     vec![SavedValue { id: own, content }]
                 }
-                Element::Values(values) => values.into_vec(),
+                SavedElement::Values(values) => values.into_vec(),
             };
             let id = OpId { counter, actor: first.actor };
             let live = self.values(object, &Slot::Element(id), values)?;
@@ -418,14 +420,14 @@ impl Reader {
         for SavedValue { id, content } in saved {
             let id = self.id(id)?;
             let content = match content {
-                SavedContent::Null => Content::Register(Value::Null),
-                SavedContent::Bool(b) => Content::Register(Value::Bool(b)),
-                SavedContent::Int(n) => Content::Register(Value::Int(n)),
-                SavedContent::Float(n) => Content::Register(Value::Float(n)),
-                SavedContent::Str(s) => Content::Register(Value::Str(s.to_owned())),
-                SavedContent::Bytes(b) => Content::Register(Value::Bytes(b.to_vec())),
-                SavedContent::Timestamp(ms) => Content::Register(Value::Timestamp(ms)),
-                SavedContent::Counter(sum) => Content::Counter(sum),
+                SavedContent::Null => HistoryContent::Register(Value::Null),
+                SavedContent::Bool(b) => HistoryContent::Register(Value::Bool(b)),
+                SavedContent::Int(n) => HistoryContent::Register(Value::Int(n)),
+                SavedContent::Float(n) => HistoryContent::Register(Value::Float(n)),
+                SavedContent::Str(s) => HistoryContent::Register(Value::Str(s.to_owned())),
+                SavedContent::Bytes(b) => HistoryContent::Register(Value::Bytes(b.to_vec())),
+                SavedContent::Timestamp(ms) => HistoryContent::Register(Value::Timestamp(ms)),
+                SavedContent::Counter(sum) => HistoryContent::Counter(sum),
                 SavedContent::Map => self.made(id, Shape::Map),
                 SavedContent::List => self.made(id, Shape::List),
                 SavedContent::Text => self.made(id, Shape::Text),
@@ -439,9 +441,9 @@ impl Reader {
         Ok(live)
     }
 
-    fn made(&mut self, id: OpId, shape: Shape) -> Content {
+    fn made(&mut self, id: OpId, shape: Shape) -> HistoryContent {
         self.history.objects.insert(ObjectId::Made(id), Object::empty(shape));
         self.pending.push_back(ObjectId::Made(id));
-        Content::Object(shape)
+        HistoryContent::Object(shape)
     }
 }

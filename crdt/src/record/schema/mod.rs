@@ -286,14 +286,14 @@ impl Schema {
             let expected = spec.kind;
             let mismatch = |path, expected, found| Some(SchemaMismatch { path, expected, found });
             match find(fields, path) {
-                Found::Value(Value::Null) if spec.required => {
+                FoundKind::Value(Value::Null) if spec.required => {
                     mismatch(path, expected, Some(&Value::Null))
                 }
-                Found::Value(value) if expected.accepts(value) => None,
-                Found::Value(value) => mismatch(path, expected, Some(value)),
-                Found::Nothing if spec.required => mismatch(path, expected, None),
-                Found::Nothing => None,
-                Found::NoMap(above, value) => mismatch(&path[..above], Kind::Map, Some(value)),
+                FoundKind::Value(value) if expected.accepts(value) => None,
+                FoundKind::Value(value) => mismatch(path, expected, Some(value)),
+                FoundKind::Nothing if spec.required => mismatch(path, expected, None),
+                FoundKind::Nothing => None,
+                FoundKind::NoMap(above, value) => mismatch(&path[..above], Kind::Map, Some(value)),
             }
         })
     }
@@ -425,24 +425,24 @@ fn read_spec(path: &str, value: &Value) -> Result<FieldSpec, SchemaError> {
 }
 
 /// What a record has at a dotted path.
-enum Found<'a> {
+enum FoundKind<'a> {
     Nothing,
     Value(&'a Value),
     /// So many bytes of the path lead to a value that is no map.
     NoMap(usize, &'a Value),
 }
 
-fn find<'a>(mut fields: &'a BTreeMap<String, Value>, path: &str) -> Found<'a> {
+fn find<'a>(mut fields: &'a BTreeMap<String, Value>, path: &str) -> FoundKind<'a> {
     let mut begin = 0;
     for (dot, _) in path.match_indices('.') {
         match fields.get(&path[begin..dot]) {
-            None | Some(Value::Null) => return Found::Nothing,
+            None | Some(Value::Null) => return FoundKind::Nothing,
             Some(Value::Map(inner)) => fields = inner,
-            Some(value) => return Found::NoMap(dot, value),
+            Some(value) => return FoundKind::NoMap(dot, value),
         }
         begin = dot + 1;
     }
-    fields.get(&path[begin..]).map_or(Found::Nothing, Found::Value)
+    fields.get(&path[begin..]).map_or(FoundKind::Nothing, FoundKind::Value)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::support::assert_like_automerge;
 use crate::record::{DocumentRefused, Edit};
 
 #[derive(Debug, Clone)]
-enum Step {
+enum ForeignStep {
     Edit(usize, Write),
     Delete(usize),
     Undelete(usize),
@@ -67,16 +67,16 @@ fn write() -> impl Strategy<Value = Write> {
     ]
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<ForeignStep>> {
     let step = prop_oneof![
-        4 => (0usize..3, write()).prop_map(|(site, write)| Step::Edit(site, write)),
-        1 => (0usize..3).prop_map(Step::Delete),
-        1 => (0usize..3).prop_map(Step::Undelete),
-        2 => (0usize..3, 0usize..3).prop_map(|(to, from)| Step::Pull(to, from)),
-        1 => (0usize..2, 0usize..3).prop_map(|(to, from)| Step::Lend { to, from }),
-        6 => (0usize..2, write()).prop_map(|(editor, write)| Step::Write(editor, write)),
-        1 => (0usize..2, 0usize..2).prop_map(|(to, from)| Step::Merge(to, from)),
-        3 => (0usize..3, 0usize..2).prop_map(|(site, from)| Step::Take { site, from }),
+        4 => (0usize..3, write()).prop_map(|(site, write)| ForeignStep::Edit(site, write)),
+        1 => (0usize..3).prop_map(ForeignStep::Delete),
+        1 => (0usize..3).prop_map(ForeignStep::Undelete),
+        2 => (0usize..3, 0usize..3).prop_map(|(to, from)| ForeignStep::Pull(to, from)),
+        1 => (0usize..2, 0usize..3).prop_map(|(to, from)| ForeignStep::Lend { to, from }),
+        6 => (0usize..2, write()).prop_map(|(editor, write)| ForeignStep::Write(editor, write)),
+        1 => (0usize..2, 0usize..2).prop_map(|(to, from)| ForeignStep::Merge(to, from)),
+        3 => (0usize..3, 0usize..2).prop_map(|(site, from)| ForeignStep::Take { site, from }),
     ];
     proptest::collection::vec(step, 1..40)
 }
@@ -167,30 +167,30 @@ impl World {
         World { sites, editors, done, done_there, taken, next: 0x1100, actors: 10 }
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &ForeignStep) {
         match step {
-            Step::Edit(site, write) => self.edit(*site, write),
-            Step::Delete(site) => {
+            ForeignStep::Edit(site, write) => self.edit(*site, write),
+            ForeignStep::Delete(site) => {
                 let _ = self.sites[*site].office.try_edit(&Edit::Delete);
             }
-            Step::Undelete(site) => {
+            ForeignStep::Undelete(site) => {
                 let _ = self.sites[*site].office.try_edit(&Edit::Undelete);
             }
-            Step::Pull(to, from) => {
+            ForeignStep::Pull(to, from) => {
                 let from = self.sites[*from].clone();
                 self.sites[*to].pull(&from);
             }
-            Step::Lend { to, from } => {
+            ForeignStep::Lend { to, from } => {
                 self.actors += 1;
                 self.editors[*to] = self.sites[*from].lend(&[b'e', self.actors]);
             }
-            Step::Write(editor, write) => self.write(*editor, write),
-            Step::Merge(to, from) if to != from => {
+            ForeignStep::Write(editor, write) => self.write(*editor, write),
+            ForeignStep::Merge(to, from) if to != from => {
                 let mut from = self.editors[*from].clone();
                 self.editors[*to].merge(&mut from).unwrap();
             }
-            Step::Merge(_, _) => {}
-            Step::Take { site, from } => self.take(*site, *from),
+            ForeignStep::Merge(_, _) => {}
+            ForeignStep::Take { site, from } => self.take(*site, *from),
         }
     }
 
@@ -334,19 +334,19 @@ proptest! {
         takes in (0usize..3, 0usize..3),
     ) {
         let mut world = World::new();
-        before.iter().for_each(|(site, write)| world.step(&Step::Edit(*site, write.clone())));
-        pulls.iter().for_each(|(to, from)| world.step(&Step::Pull(*to, *from)));
-        world.step(&Step::Lend { to: 0, from: lent.0 });
-        world.step(&Step::Lend { to: 1, from: lent.1 });
+        before.iter().for_each(|(site, write)| world.step(&ForeignStep::Edit(*site, write.clone())));
+        pulls.iter().for_each(|(to, from)| world.step(&ForeignStep::Pull(*to, *from)));
+        world.step(&ForeignStep::Lend { to: 0, from: lent.0 });
+        world.step(&ForeignStep::Lend { to: 1, from: lent.1 });
         for (editor, write, merges) in &writes {
             // A text that stands for a string is one of the exceptions that the schema makes.
             let write = if matches!(write, Write::City) { &Write::Price } else { write };
-            world.step(&Step::Write(*editor, write.clone()));
+            world.step(&ForeignStep::Write(*editor, write.clone()));
             if *merges {
-                world.step(&Step::Merge(*editor, 1 - editor));
+                world.step(&ForeignStep::Merge(*editor, 1 - editor));
             }
         }
-        meanwhile.iter().for_each(|(site, write)| world.step(&Step::Edit(*site, write.clone())));
+        meanwhile.iter().for_each(|(site, write)| world.step(&ForeignStep::Edit(*site, write.clone())));
         let mut own = Automerge::new().with_actor(ActorId::from(b"own"));
         for site in &world.sites {
             own.merge(&mut site.office.automerge()).unwrap();

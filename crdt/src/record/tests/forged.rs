@@ -8,15 +8,15 @@ use serde_json::json;
 
 use super::hostile::{entry, field, id, office};
 use super::support::{
-    Entry, Office, actor, assert_first_is_like_document, assert_like_automerge,
+    Office, TestEntry, actor, assert_first_is_like_document, assert_like_automerge,
     is_automerge_canonical,
 };
 use crate::record::change::chunk::{self, ChunkFault, Decoded};
-use crate::record::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use crate::record::change::operation::{Action, Key, ObjectId, OpId, RecordOperation, Shape};
 use crate::record::{Document, LayoutFault, RecordChange, Value};
 
 /// A change to change, and what its author had.
-fn story() -> (Office, Office, Entry) {
+fn story() -> (Office, Office, TestEntry) {
     let mut a = office();
     let mut b = Office::with_schema(2, &[("stock", "counter"), ("notes", "text")]);
     b.pull(&a);
@@ -84,10 +84,10 @@ fn actions() -> Vec<Action> {
 
 /// Applies forgeries to a change and builds it anew, canonical and with the right counters.
 fn forged(
-    victim: &Entry,
+    victim: &TestEntry,
     known: &[chunk::Decoded],
     forgeries: &[(prop::sample::Index, Forgery)],
-) -> Entry {
+) -> TestEntry {
     const FIELDS: [&str; 8] = ["stock", "notes", "name", "list", "map", "k", "_deleted", "new"];
     let mut change = chunk::read(&victim.change.body).unwrap();
     let own = change.operations.clone();
@@ -136,13 +136,16 @@ fn forged(
     change.deps.sort_unstable();
     let Decoded { actor, seq, start_op, time_ms, deps, operations, .. } = &change;
     let body = chunk::build(*actor, *seq, *start_op, *time_ms, deps, operations);
-    Entry { actor: *actor, change: RecordChange { genesis: victim.change.genesis.clone(), body } }
+    TestEntry {
+        actor: *actor,
+        change: RecordChange { genesis: victim.change.genesis.clone(), body },
+    }
 }
 
 /// The verdict is the same with and without concurrent changes; what is accepted reads alike
 /// everywhere, as Automerge reads it, and can be saved and loaded.
 #[track_caller]
-fn assert_one_verdict(mut few: Office, mut many: Office, entry: &Entry) -> bool {
+fn assert_one_verdict(mut few: Office, mut many: Office, entry: &TestEntry) -> bool {
     assert_read_like_automerge(entry, &few);
     let first = few.check(entry);
     let second = many.check(entry);
@@ -160,7 +163,7 @@ fn assert_one_verdict(mut few: Office, mut many: Office, entry: &Entry) -> bool 
 
 /// What is read here, Automerge reads and writes alike, and the other way round; but for what the format does not
 /// know, or the check refuses.
-fn assert_read_like_automerge(entry: &Entry, office: &Office) {
+fn assert_read_like_automerge(entry: &TestEntry, office: &Office) {
     let ours = chunk::read(&entry.change.body);
     match (is_automerge_canonical(&entry.change.body), ours) {
         (true, Ok(_)) | (false, Err(_)) => {}
@@ -260,10 +263,10 @@ proptest! {
         seq in 1u64..3,
         start_op in 1u64..3,
     ) {
-        let operations: Vec<Operation> = operations
+        let operations: Vec<RecordOperation> = operations
             .into_iter()
             .zip(start_op..)
-            .map(|((name, action, preds), counter)| Operation {
+            .map(|((name, action, preds), counter)| RecordOperation {
                 id: id(counter, 9),
                 object: ObjectId::Root,
                 key: field(name),
@@ -273,7 +276,7 @@ proptest! {
             })
             .collect();
         let names: BTreeSet<_> = operations.iter().map(|o| format!("{:?}", o.key)).collect();
-        let is_plain = |o: &Operation| {
+        let is_plain = |o: &RecordOperation| {
             o.preds.is_empty() && matches!(&o.action, Action::Put(value) if *value != Value::Counter(1))
         };
         let unsound = [field(""), field("a\n"), field("_deleted")];

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::support::Office;
 use crate::record::change::chunk;
-use crate::record::{Genesis, GenesisKind, RecordChange, View};
+use crate::record::{GenesisKind, InitialChange, RecordChange, View};
 
-fn genesis(path: &[&str], kind: GenesisKind) -> Genesis {
-    Genesis { path: path.iter().map(|name| (*name).to_owned()).collect(), kind }
+fn genesis(path: &[&str], kind: GenesisKind) -> InitialChange {
+    InitialChange { path: path.iter().map(|name| (*name).to_owned()).collect(), kind }
 }
 
 /// If one of these fails, sites with the old and the new build create counters, texts, lists and

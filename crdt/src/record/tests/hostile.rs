@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::support::{Entry, Office, actor, assert_like_automerge};
+use super::support::{Office, TestEntry, actor, assert_like_automerge};
 use crate::record::change::chunk;
-use crate::record::change::operation::{Action, Key, ObjectId, OpId, Operation, Shape};
+use crate::record::change::operation::{Action, Key, ObjectId, OpId, RecordOperation, Shape};
 use crate::record::{
-    Document, Fault, Genesis, GenesisKind, OperationFault, RecordChange, Value, Verdict,
+    Document, Fault, GenesisKind, InitialChange, OperationFault, RecordChange, Value, Verdict,
 };
 
 const START: u64 = 10;
@@ -20,14 +20,14 @@ pub(super) fn field(name: &str) -> Key {
 }
 
 /// A change by actor 9 on all that the office has.
-fn forge(office: &Office, operations: Vec<(ObjectId, Key, bool, Action, Vec<OpId>)>) -> Entry {
+fn forge(office: &Office, operations: Vec<(ObjectId, Key, bool, Action, Vec<OpId>)>) -> TestEntry {
     let view = office.view();
     let start_op = office.automerge().get_changes(&[]);
     let start_op = start_op.iter().map(|c| c.max_op()).max().unwrap_or(0) + 1;
-    let operations: Vec<Operation> = operations
+    let operations: Vec<RecordOperation> = operations
         .into_iter()
         .zip(start_op..)
-        .map(|((object, key, insert, action, preds), counter)| Operation {
+        .map(|((object, key, insert, action, preds), counter)| RecordOperation {
             id: id(counter, 9),
             object,
             key,
@@ -40,8 +40,8 @@ fn forge(office: &Office, operations: Vec<(ObjectId, Key, bool, Action, Vec<OpId
     entry(9, &body, Vec::new())
 }
 
-pub(super) fn entry(number: u8, body: &[u8], genesis: Vec<Genesis>) -> Entry {
-    Entry { actor: actor(number), change: RecordChange { genesis, body: body.to_vec() } }
+pub(super) fn entry(number: u8, body: &[u8], genesis: Vec<InitialChange>) -> TestEntry {
+    TestEntry { actor: actor(number), change: RecordChange { genesis, body: body.to_vec() } }
 }
 
 pub(super) fn office() -> Office {
@@ -148,7 +148,7 @@ fn the_place_in_the_actors_chain_is_checked() {
     let office = office();
     let heads = office.view().heads;
     let build = |seq, start_op, deps: &[[u8; 32]]| {
-        let operation = Operation {
+        let operation = RecordOperation {
             id: id(start_op, 9),
             object: ObjectId::Root,
             key: field("a"),
@@ -159,7 +159,7 @@ fn the_place_in_the_actors_chain_is_checked() {
         let body = chunk::build(actor(9), seq, start_op, 0, deps, &[operation]);
         entry(9, &body, Vec::new())
     };
-    let check = |entry: &Entry| office.check(entry);
+    let check = |entry: &TestEntry| office.check(entry);
     let next = forge(
         &office,
         vec![(ObjectId::Root, field("a"), false, Action::Put(Value::Int(1)), vec![])],
@@ -171,7 +171,7 @@ fn the_place_in_the_actors_chain_is_checked() {
         check(&build(1, decoded.start_op + 1, &heads)),
         check(&build(1, (1 << 31) + 1, &heads)),
         check(&build(1, START, &[heads[0], heads[0]])),
-        check(&Entry { actor: actor(8), ..build(1, decoded.start_op, &heads) }),
+        check(&TestEntry { actor: actor(8), ..build(1, decoded.start_op, &heads) }),
     ];
     for (index, verdict) in verdicts.into_iter().enumerate() {
         assert!(matches!(verdict, Err(Verdict::Fault(_))), "{index}: {verdict:?}");
@@ -181,9 +181,9 @@ fn the_place_in_the_actors_chain_is_checked() {
 
 #[test]
 fn a_genesis_is_named_by_those_who_depend_on_it() {
-    let genesis = Genesis { path: vec!["stock".to_owned()], kind: GenesisKind::Counter };
+    let genesis = InitialChange { path: vec!["stock".to_owned()], kind: GenesisKind::Counter };
     let made = genesis.changes().pop().unwrap();
-    let operation = Operation {
+    let operation = RecordOperation {
         id: id(2, 9),
         object: ObjectId::Root,
         key: field("stock"),
@@ -200,7 +200,7 @@ fn a_genesis_is_named_by_those_who_depend_on_it() {
         };
         assert_eq!(check(vec![genesis.clone()]), Ok(()));
         assert_eq!(check(vec![]), Err(Verdict::Missing(vec![made.hash])));
-        let other = Genesis { path: vec!["zzz".to_owned()], kind: GenesisKind::Counter };
+        let other = InitialChange { path: vec!["zzz".to_owned()], kind: GenesisKind::Counter };
         let unused = check(vec![genesis.clone(), other]);
         assert!(matches!(unused, Err(Verdict::Fault(Fault::GenesisUnused { .. }))));
         let twice = check(vec![genesis.clone(), genesis.clone()]);

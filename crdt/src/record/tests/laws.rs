@@ -5,7 +5,9 @@ use automerge::{ActorId, AutoCommit, ObjId, ObjType, ReadDoc, ScalarValue};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::support::{Entry, Office, actor, assert_goes_out, assert_like_automerge, fields, merge};
+use super::support::{
+    Office, TestEntry, actor, assert_goes_out, assert_like_automerge, fields, merge,
+};
 use crate::record::change::chunk;
 use crate::record::{Edit, RecordChange, View};
 
@@ -18,7 +20,7 @@ const SCHEMA: &[(&str, &str)] = &[
 ];
 
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(super) enum LawStep {
     Edit(usize, Edit),
     /// For one of the versions that the office has had.
     EditOn(usize, prop::sample::Index, Edit),
@@ -75,17 +77,17 @@ pub(super) fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<LawStep>> {
     let step = prop_oneof![
-        3 => (0usize..3, edit()).prop_map(|(who, edit)| Step::Edit(who, edit)),
+        3 => (0usize..3, edit()).prop_map(|(who, edit)| LawStep::Edit(who, edit)),
         1 => (0usize..3, any::<prop::sample::Index>(), edit())
-            .prop_map(|(who, at, edit)| Step::EditOn(who, at, edit)),
-        1 => (0usize..3, 0usize..3).prop_map(|(to, from)| Step::Pull(to, from)),
+            .prop_map(|(who, at, edit)| LawStep::EditOn(who, at, edit)),
+        1 => (0usize..3, 0usize..3).prop_map(|(to, from)| LawStep::Pull(to, from)),
     ];
     proptest::collection::vec(step, 1..25)
 }
 
-pub(super) fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
+pub(super) fn play(steps: &[LawStep], is_declared: bool) -> Vec<Office> {
     let new = |number| match is_declared {
         true => Office::with_schema(number, SCHEMA),
         false => Office::new(number),
@@ -93,7 +95,7 @@ pub(super) fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
     let mut offices: Vec<Office> = (1..4).map(new).collect();
     for step in steps {
         match step {
-            Step::Edit(who, edit) => {
+            LawStep::Edit(who, edit) => {
                 let office = &mut offices[*who];
                 let (before, summary) = (office.view(), office.document.summary());
                 match office.try_edit(edit) {
@@ -111,7 +113,7 @@ pub(super) fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
                 assert_like_automerge(office);
                 repeat(office, edit);
             }
-            Step::EditOn(who, at, edit) => {
+            LawStep::EditOn(who, at, edit) => {
                 let office = &mut offices[*who];
                 let before = office.view();
                 let version = at.get(&office.versions).clone();
@@ -128,7 +130,7 @@ pub(super) fn play(steps: &[Step], is_declared: bool) -> Vec<Office> {
                 }
                 assert_like_automerge(office);
             }
-            Step::Pull(to, from) => {
+            LawStep::Pull(to, from) => {
                 let from = offices[*from].clone();
                 offices[*to].pull(&from);
                 assert_like_automerge(&offices[*to]);
@@ -156,9 +158,9 @@ fn repeat(office: &Office, edit: &Edit) {
 }
 
 /// Delivers entries in an order that the keys choose among all causal ones.
-fn deliver(entries: &[Entry], keys: &[u8]) -> Office {
+fn deliver(entries: &[TestEntry], keys: &[u8]) -> Office {
     let mut office = Office::new(77);
-    let mut rest: Vec<&Entry> = entries.iter().collect();
+    let mut rest: Vec<&TestEntry> = entries.iter().collect();
     let mut keys = keys.iter().cycle();
     while !rest.is_empty() {
         let ready: Vec<usize> =
@@ -170,7 +172,7 @@ fn deliver(entries: &[Entry], keys: &[u8]) -> Office {
     office
 }
 
-fn all_entries(offices: &[Office]) -> Vec<Entry> {
+fn all_entries(offices: &[Office]) -> Vec<TestEntry> {
     let mut sink = offices[0].clone();
     for office in offices {
         sink.pull(office);
@@ -231,11 +233,11 @@ proptest! {
         for doc in &mut docs {
             sum.merge(doc).unwrap();
         }
-        let entries: Vec<Entry> = sum
+        let entries: Vec<TestEntry> = sum
             .get_changes(&[])
             .iter()
             .filter(|change| !change.is_empty())
-            .map(|change| Entry {
+            .map(|change| TestEntry {
                 actor: actor(change.actor_id().to_bytes()[0]),
                 change: RecordChange {
                     genesis: Vec::new(),

@@ -14,7 +14,7 @@ use crate::record::{
 
 /// One change as its author's log carries it.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct TestEntry {
     pub(super) actor: ActorBytes,
     pub(super) change: RecordChange,
 }
@@ -26,7 +26,7 @@ pub(super) struct Office {
     pub(super) actor: ActorBytes,
     pub(super) document: Document,
     pub(super) live: Document,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<TestEntry>,
     /// What it has been, from the beginning.
     pub(super) versions: Vec<Version>,
     pub(super) schema: Option<Schema>,
@@ -71,7 +71,7 @@ impl Office {
         let Some(edited) = edited? else {
             return Ok(false);
         };
-        self.entries.push(Entry { actor: self.actor, change: edited.change });
+        self.entries.push(TestEntry { actor: self.actor, change: edited.change });
         Ok(true)
     }
 
@@ -102,7 +102,7 @@ impl Office {
         self.document = document;
         self.reload();
         let actor = self.actor;
-        self.entries.extend(changes.into_iter().map(|change| Entry { actor, change }));
+        self.entries.extend(changes.into_iter().map(|change| TestEntry { actor, change }));
     }
 
     /// The record as it was at a version.
@@ -127,7 +127,7 @@ impl Office {
         let schema = self.schema.clone();
         let edited = self.document.edit_on(&seen, self.actor, time_ms, edit, schema.as_ref())?;
         let Some(edited) = edited else { return Ok(false) };
-        let entry = Entry { actor: self.actor, change: edited.change };
+        let entry = TestEntry { actor: self.actor, change: edited.change };
         assert_eq!(edited.hash, entry.change.hash());
         // Whoever holds only what is live judges it alike, or reads the history.
         if let Err(Verdict::NeedsHistory) = self.live.check(entry.actor, &entry.change) {
@@ -150,7 +150,7 @@ impl Office {
     }
 
     /// The verdict, which does not depend on whether the history is whole.
-    pub(super) fn check(&self, entry: &Entry) -> Result<(), Verdict> {
+    pub(super) fn check(&self, entry: &TestEntry) -> Result<(), Verdict> {
         let verdict = self.document.check(entry.actor, &entry.change).map(|_| ());
         assert_first_is_like_document(entry);
         match self.live.check(entry.actor, &entry.change) {
@@ -173,7 +173,7 @@ impl Office {
     }
 
     /// Takes one entry in, as from a peer.
-    pub(super) fn receive(&mut self, entry: &Entry) {
+    pub(super) fn receive(&mut self, entry: &TestEntry) {
         let hash = entry.change.hash();
         if self.entries.iter().any(|known| known.change.hash() == hash) {
             self.check(entry).unwrap();
@@ -235,7 +235,7 @@ fn reloaded(document: &Document) -> Document {
 }
 
 /// Asserts that what a change leaves as the first of a record is what a document makes of it, if that can be said.
-pub(super) fn assert_first_is_like_document(Entry { actor, change }: &Entry) -> bool {
+pub(super) fn assert_first_is_like_document(TestEntry { actor, change }: &TestEntry) -> bool {
     let Ok(Some(first)) = change.parse(*actor).map(|parsed| NewRecord::of(&parsed)) else {
         return false;
     };

@@ -3,7 +3,7 @@
 
 use super::Batch;
 use super::stage::{StagedChange, StagedRecord};
-use crate::record::{Document, NewRecord, Summary};
+use crate::record::{Document, NewRecord, RecordSummary};
 use crate::replica::indexes::Move;
 use crate::store::tables::records::{Changes, RecordKey};
 
@@ -12,9 +12,9 @@ pub(in crate::replica) struct Made {
     /// What is live of it.
     pub(in crate::replica) saved: Vec<u8>,
     /// The same in short.
-    pub(in crate::replica) summary: Summary,
+    pub(in crate::replica) summary: RecordSummary,
     /// What it was before the group; `None`: missing.
-    pub(in crate::replica) before: Option<Summary>,
+    pub(in crate::replica) before: Option<RecordSummary>,
     /// Where its changes before the group are.
     pub(in crate::replica) places: Changes,
     /// How the indexes follow; `None`: that is yet to be found out.

@@ -11,7 +11,7 @@ use crate::format::codec;
 use crate::format::digest::record_hash;
 use crate::ids::SpaceId;
 use crate::log::entry::EntryId;
-use crate::record::{SCHEMA_COLLECTION, Summary};
+use crate::record::{RecordSummary, SCHEMA_COLLECTION};
 use crate::replica::Notice;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
@@ -239,10 +239,10 @@ impl Totals {
 fn count(
     totals: &mut CollectionRow,
     key: &RecordKey,
-    before: Option<&Summary>,
-    after: Option<&Summary>,
+    before: Option<&RecordSummary>,
+    after: Option<&RecordSummary>,
 ) {
-    let hash = |summary: &Summary| record_hash(&key.collection, &key.id, &summary.digest);
+    let hash = |summary: &RecordSummary| record_hash(&key.collection, &key.id, &summary.digest);
     if let Some(before) = before {
         let counter = if before.deleted { &mut totals.deleted } else { &mut totals.live };
         *counter = counter.saturating_sub(1);
@@ -291,7 +291,7 @@ fn event_rows(
     key: &RecordKey,
     changes: &[StagedChange],
     places: &GroupPositions<'_>,
-    (before, after): (&mut Option<Summary>, &mut Option<Summary>),
+    (before, after): (&mut Option<RecordSummary>, &mut Option<RecordSummary>),
     rows: &mut Vec<RowWrite>,
 ) -> Result<Firsts, StoreError> {
     let stored = store.get(&key.record())?;
@@ -322,12 +322,12 @@ pub(in crate::replica) fn marks_of_event(key: &RecordKey, event: &Firsts) -> [Ro
 
 fn mark_conflict(
     key: &RecordKey,
-    before: Option<&Summary>,
-    after: Option<&Summary>,
+    before: Option<&RecordSummary>,
+    after: Option<&RecordSummary>,
     rows: &mut Vec<RowWrite>,
 ) {
-    let is_conflict = |summary: &Summary| summary.conflicted && !summary.deleted;
-    let mut mark = |row: Vec<u8>, is_so: &dyn Fn(&Summary) -> bool| {
+    let is_conflict = |summary: &RecordSummary| summary.conflicted && !summary.deleted;
+    let mut mark = |row: Vec<u8>, is_so: &dyn Fn(&RecordSummary) -> bool| {
         let after = after.is_some_and(is_so);
         if after != before.is_some_and(is_so) {
             rows.push((row, after.then(Vec::new)));

@@ -16,8 +16,8 @@ use crate::log::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
 use crate::protocol::prepare::Reading;
 use crate::record::{
-    ActorBytes, Document, Judged, NewRecord, ParsedChange, RecordChange, SCHEMA_COLLECTION, Schema,
-    Summary, Verdict,
+    ActorBytes, Document, NewRecord, ParsedChange, RecordChange, RecordSummary, SCHEMA_COLLECTION,
+    Schema, Validated, Verdict,
 };
 use crate::replica::Output;
 use crate::replica::context::Context;
@@ -137,7 +137,7 @@ pub(in crate::replica) struct StagedRecord {
     /// The record, or why it cannot be read here.
     pub(in crate::replica) document: Result<Document, String>,
     /// What it was before the group; `None`: missing.
-    pub(in crate::replica) before: Option<Summary>,
+    pub(in crate::replica) before: Option<RecordSummary>,
     /// Where its changes before the group are.
     pub(in crate::replica) places: Changes,
     /// The changes of this group, in order.
@@ -163,7 +163,7 @@ impl StagedRecord {
     pub(in crate::replica) fn judge(
         &self,
         change: &ParsedChange,
-    ) -> Option<Result<Judged, Verdict>> {
+    ) -> Option<Result<Validated, Verdict>> {
         self.document.as_ref().ok().map(|document| document.judge(change))
     }
 }

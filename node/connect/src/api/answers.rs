@@ -6,18 +6,18 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::sql::config::BridgeConfig;
-use crate::sql::worker::{Report, TableReport};
+use crate::sql::worker::{BridgeReport, TableReport};
 
 /// The bridges of a site.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct BridgesAnswer {
+pub struct BridgesResponse {
     /// By name.
-    pub bridges: Vec<BridgeAnswer>,
+    pub bridges: Vec<BridgeResponse>,
 }
 
 /// How a bridge is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct BridgeAnswer {
+pub struct BridgeResponse {
     /// Its name.
     pub name: String,
     /// The site that it is of.
@@ -37,12 +37,12 @@ pub struct BridgeAnswer {
     /// Since when there have been some.
     pub notes_since: Option<String>,
     /// Its tables.
-    pub tables: Vec<BridgeTableAnswer>,
+    pub tables: Vec<BridgeTableResponse>,
 }
 
 /// How a table of a bridge is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct BridgeTableAnswer {
+pub struct BridgeTableResponse {
     /// The table.
     pub table: String,
     /// The collection.
@@ -76,8 +76,8 @@ pub struct BridgeTableAnswer {
     pub blind_since: Option<String>,
 }
 
-impl BridgeAnswer {
-    pub(super) fn of(config: &BridgeConfig, site: &str, report: Report) -> Self {
+impl BridgeResponse {
+    pub(super) fn of(config: &BridgeConfig, site: &str, report: BridgeReport) -> Self {
         let database = config.url.split(':').next().unwrap_or_default().to_owned();
         Self {
             name: config.name.clone(),
@@ -89,12 +89,12 @@ impl BridgeAnswer {
             since: Some(report.since_ms).filter(|since| *since > 0).and_then(time),
             notes_waiting: report.notes_waiting,
             notes_since: report.notes_since_ms.and_then(time),
-            tables: report.tables.into_iter().map(BridgeTableAnswer::of).collect(),
+            tables: report.tables.into_iter().map(BridgeTableResponse::of).collect(),
         }
     }
 }
 
-impl BridgeTableAnswer {
+impl BridgeTableResponse {
     fn of(report: TableReport) -> Self {
         Self {
             table: report.table,
@@ -118,7 +118,7 @@ impl BridgeTableAnswer {
 
 /// What was installed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct InstalledAnswer {
+pub struct InstalledResponse {
     /// The tables.
     pub installed: Vec<String>,
     /// By what the installation is told from others.
@@ -127,14 +127,14 @@ pub struct InstalledAnswer {
 
 /// That a bridge rests.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PausedAnswer {
+pub struct PausedResponse {
     /// True.
     pub paused: bool,
 }
 
 /// That a bridge goes on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ResumedAnswer {
+pub struct ResumedResponse {
     /// True.
     pub resumed: bool,
     /// Tables that had stopped, and are compared as a whole.
@@ -154,7 +154,7 @@ pub struct ResyncRequest {
 
 /// What is made equal.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ResyncingAnswer {
+pub struct ResyncingResponse {
     /// The tables.
     pub resyncing: Vec<String>,
     /// The side that holds.
@@ -175,7 +175,7 @@ pub struct VerifyRequest {
 
 /// What was compared.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct VerifiedAnswer {
+pub struct VerifiedResponse {
     /// The tables.
     pub tables: Vec<VerifiedTable>,
 }
@@ -190,14 +190,14 @@ pub struct VerifiedTable {
     /// How much differs. A change that is just on its way is counted too.
     pub differing: u64,
     /// The first of it.
-    pub differences: Vec<DifferenceAnswer>,
+    pub differences: Vec<DifferenceResponse>,
     /// Whether it is being carried over.
     pub repairing: bool,
 }
 
 /// Something that differs.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DifferenceAnswer {
+pub struct DifferenceResponse {
     /// What is so.
     pub what: String,
     /// The row's key, or the record's id.
@@ -215,21 +215,21 @@ pub struct RequeueRequest {
 
 /// What is tried again.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RequeuedAnswer {
+pub struct RequeuedResponse {
     /// How many.
     pub requeued: u64,
 }
 
 /// What was removed from the database.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RemovedAnswer {
+pub struct BridgeRemovedResponse {
     /// The tables.
     pub removed: Vec<String>,
 }
 
 /// What is set aside.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SetAsideAnswer {
+pub struct SetAsideResponse {
     /// The first of it.
     pub errors: Vec<SetAsideItem>,
 }
@@ -261,7 +261,7 @@ pub struct SetAsideItem {
     pub tries: u64,
 }
 
-impl SetAsideAnswer {
+impl SetAsideResponse {
     /// From the worker's answer.
     pub(super) fn of(answer: &Value) -> Self {
         let items = answer.get("errors").and_then(Value::as_array);

@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::{
-    InstalledAnswer, PausedAnswer, RemovedAnswer, RequeueRequest, RequeuedAnswer, ResumedAnswer,
-    ResyncRequest, ResyncingAnswer, VerifiedAnswer, VerifyRequest,
+    BridgeRemovedResponse, InstalledResponse, PausedResponse, RequeueRequest, RequeuedResponse,
+    ResumedResponse, ResyncRequest, ResyncingResponse, VerifiedResponse, VerifyRequest,
 };
-use super::{Shared, config, unknown, wrong};
-use crate::sql::worker::{Command, Side};
+use super::{ApiShared, config, unknown, wrong};
+use crate::sql::worker::{BridgeCommand, Side};
 
 /// Installs what the bridge needs in its database, and begins to load what is there.
 #[utoipa::path(
@@ -19,13 +19,13 @@ use crate::sql::worker::{Command, Side};
     path = "/v1/bridges/{name}/install",
     operation_id = "install_bridge",
     params(("name" = String, Path, description = "The bridge.")),
-    responses((status = OK, description = "It is installed; repeating it is safe.", body = InstalledAnswer)),
+    responses((status = OK, description = "It is installed; repeating it is safe.", body = InstalledResponse)),
 )]
 pub(super) async fn install(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<InstalledAnswer>, ApiError> {
-    carry_out(&inner, &name, Command::Install).await
+) -> Result<Json<InstalledResponse>, ApiError> {
+    carry_out(&inner, &name, BridgeCommand::Install).await
 }
 
 /// Lets the bridge rest until it is resumed. Changes of the application are noted meanwhile.
@@ -34,13 +34,13 @@ pub(super) async fn install(
     path = "/v1/bridges/{name}/pause",
     operation_id = "pause_bridge",
     params(("name" = String, Path, description = "The bridge.")),
-    responses((status = OK, description = "It rests, also after a restart.", body = PausedAnswer)),
+    responses((status = OK, description = "It rests, also after a restart.", body = PausedResponse)),
 )]
 pub(super) async fn pause(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<PausedAnswer>, ApiError> {
-    carry_out(&inner, &name, Command::Pause).await
+) -> Result<Json<PausedResponse>, ApiError> {
+    carry_out(&inner, &name, BridgeCommand::Pause).await
 }
 
 /// Lets the bridge go on. Tables that have stopped are compared as a whole.
@@ -49,13 +49,13 @@ pub(super) async fn pause(
     path = "/v1/bridges/{name}/resume",
     operation_id = "resume_bridge",
     params(("name" = String, Path, description = "The bridge.")),
-    responses((status = OK, description = "It goes on.", body = ResumedAnswer)),
+    responses((status = OK, description = "It goes on.", body = ResumedResponse)),
 )]
 pub(super) async fn resume(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<ResumedAnswer>, ApiError> {
-    carry_out(&inner, &name, Command::Resume).await
+) -> Result<Json<ResumedResponse>, ApiError> {
+    carry_out(&inner, &name, BridgeCommand::Resume).await
 }
 
 /// Says which side holds: of one table, or of all. The other side is made equal to it.
@@ -65,13 +65,13 @@ pub(super) async fn resume(
     operation_id = "resync_bridge",
     params(("name" = String, Path, description = "The bridge.")),
     request_body = ResyncRequest,
-    responses((status = OK, description = "It has begun.", body = ResyncingAnswer)),
+    responses((status = OK, description = "It has begun.", body = ResyncingResponse)),
 )]
 pub(super) async fn resync(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     JsonBody(request): JsonBody<ResyncRequest>,
-) -> Result<Json<ResyncingAnswer>, ApiError> {
+) -> Result<Json<ResyncingResponse>, ApiError> {
     let from = match request.from.as_str() {
         "database" => Side::Database,
         "collection" => Side::Collection,
@@ -80,7 +80,7 @@ pub(super) async fn resync(
             return Err(ApiError::new(Code::BadParameter, message));
         }
     };
-    carry_out(&inner, &name, Command::Resync { table: request.table, from }).await
+    carry_out(&inner, &name, BridgeCommand::Resync { table: request.table, from }).await
 }
 
 /// Compares tables with what the node knows, and that with the records.
@@ -90,15 +90,15 @@ pub(super) async fn resync(
     operation_id = "verify_bridge",
     params(("name" = String, Path, description = "The bridge.")),
     request_body = VerifyRequest,
-    responses((status = OK, description = "What differs.", body = VerifiedAnswer)),
+    responses((status = OK, description = "What differs.", body = VerifiedResponse)),
 )]
 pub(super) async fn verify(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     JsonBody(request): JsonBody<VerifyRequest>,
-) -> Result<Json<VerifiedAnswer>, ApiError> {
+) -> Result<Json<VerifiedResponse>, ApiError> {
     let VerifyRequest { table, repair } = request;
-    carry_out(&inner, &name, Command::Verify { table, repair }).await
+    carry_out(&inner, &name, BridgeCommand::Verify { table, repair }).await
 }
 
 /// Tries again at once what is set aside.
@@ -108,14 +108,14 @@ pub(super) async fn verify(
     operation_id = "requeue_bridge",
     params(("name" = String, Path, description = "The bridge.")),
     request_body = RequeueRequest,
-    responses((status = OK, description = "How many there are.", body = RequeuedAnswer)),
+    responses((status = OK, description = "How many there are.", body = RequeuedResponse)),
 )]
 pub(super) async fn requeue(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     JsonBody(request): JsonBody<RequeueRequest>,
-) -> Result<Json<RequeuedAnswer>, ApiError> {
-    carry_out(&inner, &name, Command::Requeue { numbers: request.numbers }).await
+) -> Result<Json<RequeuedResponse>, ApiError> {
+    carry_out(&inner, &name, BridgeCommand::Requeue { numbers: request.numbers }).await
 }
 
 /// Removes all that the bridge has installed in its database, and forgets it. Rows and records stay.
@@ -124,19 +124,19 @@ pub(super) async fn requeue(
     path = "/v1/bridges/{name}/remove",
     operation_id = "remove_bridge",
     params(("name" = String, Path, description = "The bridge.")),
-    responses((status = OK, description = "It is removed.", body = RemovedAnswer)),
+    responses((status = OK, description = "It is removed.", body = BridgeRemovedResponse)),
 )]
 pub(super) async fn remove(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<RemovedAnswer>, ApiError> {
-    carry_out(&inner, &name, Command::Remove).await
+) -> Result<Json<BridgeRemovedResponse>, ApiError> {
+    carry_out(&inner, &name, BridgeCommand::Remove).await
 }
 
 async fn carry_out<T: DeserializeOwned>(
-    inner: &Shared,
+    inner: &ApiShared,
     name: &str,
-    command: Command,
+    command: BridgeCommand,
 ) -> Result<Json<T>, ApiError> {
     let answer = ask(inner, name, command).await?;
     let answer = serde_json::from_value(answer);
@@ -144,7 +144,11 @@ async fn carry_out<T: DeserializeOwned>(
 }
 
 /// Asks a bridge that works.
-pub(super) async fn ask(inner: &Shared, name: &str, command: Command) -> Result<Value, ApiError> {
+pub(super) async fn ask(
+    inner: &ApiShared,
+    name: &str,
+    command: BridgeCommand,
+) -> Result<Value, ApiError> {
     config(inner, name)?;
     if !inner.runs() {
         let message = "no node runs here, so no bridge works";

@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Shared, time};
+use super::{ApiShared, time};
 use crate::jobs::board::{Job, JobError};
 
 /// The jobs of a site.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct JobsAnswer {
+pub struct JobsResponse {
     /// Up to some 1,000, the latest first.
-    pub jobs: Vec<JobAnswer>,
+    pub jobs: Vec<JobResponse>,
 }
 
 /// A job.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct JobAnswer {
+pub struct JobResponse {
     /// Its number.
     pub id: u64,
     /// Whose it is: `source crm`, `sink netsuite`, `bridge till`.
@@ -44,7 +44,7 @@ pub struct JobAnswer {
     pub result: Option<Value>,
 }
 
-impl JobAnswer {
+impl JobResponse {
     fn of(job: Job) -> Self {
         Self {
             id: job.id,
@@ -67,11 +67,11 @@ impl JobAnswer {
     get,
     path = "/v1/jobs",
     operation_id = "list_jobs",
-    responses((status = OK, description = "The jobs, the latest first.", body = JobsAnswer)),
+    responses((status = OK, description = "The jobs, the latest first.", body = JobsResponse)),
 )]
-pub(super) async fn jobs(State(inner): State<Shared>) -> Result<Json<JobsAnswer>, ApiError> {
+pub(super) async fn jobs(State(inner): State<ApiShared>) -> Result<Json<JobsResponse>, ApiError> {
     let jobs = inner.jobs.list().await.map_err(|error| wrong(&error))?;
-    Ok(Json(JobsAnswer { jobs: jobs.into_iter().map(JobAnswer::of).collect() }))
+    Ok(Json(JobsResponse { jobs: jobs.into_iter().map(JobResponse::of).collect() }))
 }
 
 /// A job.
@@ -80,14 +80,14 @@ pub(super) async fn jobs(State(inner): State<Shared>) -> Result<Json<JobsAnswer>
     path = "/v1/jobs/{id}",
     operation_id = "get_job",
     params(("id" = u64, Path, description = "Its number.")),
-    responses((status = OK, description = "How it is.", body = JobAnswer)),
+    responses((status = OK, description = "How it is.", body = JobResponse)),
 )]
 pub(super) async fn job(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(id): Named<u64>,
-) -> Result<Json<JobAnswer>, ApiError> {
+) -> Result<Json<JobResponse>, ApiError> {
     let job = inner.jobs.show(id).await.map_err(|error| wrong(&error))?;
-    Ok(Json(JobAnswer::of(job)))
+    Ok(Json(JobResponse::of(job)))
 }
 
 /// Ends a job: one that waits at once, one at work where it leaves everything as it was.
@@ -96,14 +96,14 @@ pub(super) async fn job(
     path = "/v1/jobs/{id}/cancel",
     operation_id = "cancel_job",
     params(("id" = u64, Path, description = "Its number.")),
-    responses((status = OK, description = "It ends.", body = JobAnswer)),
+    responses((status = OK, description = "It ends.", body = JobResponse)),
 )]
 pub(super) async fn cancel(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(id): Named<u64>,
-) -> Result<Json<JobAnswer>, ApiError> {
+) -> Result<Json<JobResponse>, ApiError> {
     let job = inner.jobs.cancel(id).await.map_err(|error| wrong(&error))?;
-    Ok(Json(JobAnswer::of(job)))
+    Ok(Json(JobResponse::of(job)))
 }
 
 pub(super) fn wrong(error: &JobError) -> ApiError {

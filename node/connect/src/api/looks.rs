@@ -4,34 +4,36 @@ use axum::Json;
 use axum::extract::State;
 use branchline_node::api::{ApiError, Named};
 
-use super::answers::{BridgeAnswer, BridgesAnswer, SetAsideAnswer};
-use super::{Shared, config, not_ready};
+use super::answers::{BridgeResponse, BridgesResponse, SetAsideResponse};
+use super::{ApiShared, config, not_ready};
 use crate::sql::bridges::declared;
 use crate::sql::config::BridgeConfig;
 use crate::sql::plan::Plan;
 use crate::sql::survey;
-use crate::sql::worker::{Command, Report};
+use crate::sql::worker::{BridgeCommand, BridgeReport};
 
 /// The bridges of this site.
 #[utoipa::path(
     get,
     path = "/v1/bridges",
     operation_id = "list_bridges",
-    responses((status = OK, description = "How each of them is, by name.", body = BridgesAnswer)),
+    responses((status = OK, description = "How each of them is, by name.", body = BridgesResponse)),
 )]
-pub(super) async fn bridges(State(inner): State<Shared>) -> Result<Json<BridgesAnswer>, ApiError> {
+pub(super) async fn bridges(
+    State(inner): State<ApiShared>,
+) -> Result<Json<BridgesResponse>, ApiError> {
     let site = site(&inner).await?;
     let mut reports = inner.bridges.reports();
     let mut configs = inner.configs();
     configs.sort_by(|a, b| a.name.cmp(&b.name));
     let bridges = configs.iter().map(|config| {
-        BridgeAnswer::of(
+        BridgeResponse::of(
             config,
             &site,
             reports.remove(&config.name).unwrap_or_else(|| idle(config)),
         )
     });
-    Ok(Json(BridgesAnswer { bridges: bridges.collect() }))
+    Ok(Json(BridgesResponse { bridges: bridges.collect() }))
 }
 
 /// How a bridge is.
@@ -40,15 +42,15 @@ pub(super) async fn bridges(State(inner): State<Shared>) -> Result<Json<BridgesA
     path = "/v1/bridges/{name}",
     operation_id = "get_bridge",
     params(("name" = String, Path, description = "The bridge.")),
-    responses((status = OK, description = "How it is.", body = BridgeAnswer)),
+    responses((status = OK, description = "How it is.", body = BridgeResponse)),
 )]
 pub(super) async fn bridge(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<BridgeAnswer>, ApiError> {
+) -> Result<Json<BridgeResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let report = inner.bridges.reports().remove(&name).unwrap_or_else(|| idle(&config));
-    Ok(Json(BridgeAnswer::of(&config, &site(&inner).await?, report)))
+    Ok(Json(BridgeResponse::of(&config, &site(&inner).await?, report)))
 }
 
 /// What a bridge would do. Connects to its database, and changes nothing.
@@ -67,7 +69,7 @@ pub(super) async fn bridge(
     )),
 )]
 pub(super) async fn plan(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
 ) -> Result<Json<Plan>, ApiError> {
     let config = config(&inner, &name)?;
@@ -84,22 +86,22 @@ pub(super) async fn plan(
     path = "/v1/bridges/{name}/errors",
     operation_id = "list_bridge_errors",
     params(("name" = String, Path, description = "The bridge.")),
-    responses((status = OK, description = "Rows and records, the oldest first.", body = SetAsideAnswer)),
+    responses((status = OK, description = "Rows and records, the oldest first.", body = SetAsideResponse)),
 )]
 pub(super) async fn errors(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SetAsideAnswer>, ApiError> {
-    let answer = super::commands::ask(&inner, &name, Command::Errors).await?;
-    Ok(Json(SetAsideAnswer::of(&answer)))
+) -> Result<Json<SetAsideResponse>, ApiError> {
+    let answer = super::commands::ask(&inner, &name, BridgeCommand::Errors).await?;
+    Ok(Json(SetAsideResponse::of(&answer)))
 }
 
 /// Of a bridge that does not work because the node does not run.
-fn idle(_: &BridgeConfig) -> Report {
-    Report { state: "not running".to_owned(), ..Report::default() }
+fn idle(_: &BridgeConfig) -> BridgeReport {
+    BridgeReport { state: "not running".to_owned(), ..BridgeReport::default() }
 }
 
 /// The site's name.
-async fn site(inner: &Shared) -> Result<String, ApiError> {
+async fn site(inner: &ApiShared) -> Result<String, ApiError> {
     Ok(inner.context.handle.replica_status().await?.name)
 }

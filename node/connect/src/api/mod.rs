@@ -14,36 +14,38 @@ use branchline_node::extension::Routes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::extension::Inner;
-use crate::sql::bridges::NotReady;
+use crate::extension::ExtensionInner;
+use crate::sql::bridges::BridgeNotReady;
 use crate::sql::config::BridgeConfig;
-use crate::sql::database::{Class, DbError};
-use crate::sql::worker::Wrong;
+use crate::sql::database::{DbError, DbErrorClass};
+use crate::sql::worker::BridgeWrong;
 
 pub(crate) use answers::time;
 pub use answers::{
-    BridgeAnswer, BridgeTableAnswer, BridgesAnswer, DifferenceAnswer, InstalledAnswer,
-    PausedAnswer, RemovedAnswer, RequeueRequest, RequeuedAnswer, ResumedAnswer, ResyncRequest,
-    ResyncingAnswer, SetAsideAnswer, SetAsideItem, VerifiedAnswer, VerifiedTable, VerifyRequest,
+    BridgeRemovedResponse, BridgeResponse, BridgeTableResponse, BridgesResponse,
+    DifferenceResponse, InstalledResponse, PausedResponse, RequeueRequest, RequeuedResponse,
+    ResumedResponse, ResyncRequest, ResyncingResponse, SetAsideItem, SetAsideResponse,
+    VerifiedResponse, VerifiedTable, VerifyRequest,
 };
 
-pub use jobs::{JobAnswer, JobsAnswer};
+pub use jobs::{JobResponse, JobsResponse};
 pub use sinks::{
-    SinkAnswer, SinkClassAnswer, SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer,
-    SinkHistoryAnswer, SinkItemAnswer, SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer,
-    SinkRequestAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest,
-    SinkTakenAnswer, SinkVerifyRequest, SinksAnswer,
+    SinkClassResponse, SinkEdgeResponse, SinkGroupResponse, SinkGroupsResponse,
+    SinkHistoryResponse, SinkItemResponse, SinkJobResponse, SinkPausedResponse, SinkPlanResponse,
+    SinkRequestResponse, SinkRequeueRequest, SinkRequeuedResponse, SinkResponse, SinkRunRequest,
+    SinkRunResponse, SinkTakenResponse, SinkVerifyRequest, SinksResponse,
 };
 pub use sources::{
-    JobTaken, SourceAnswer, SourceErrorItem, SourceErrorsAnswer, SourceHistoryAnswer, SourcePaused,
-    SourcePlanAnswer, SourceRequestAnswer, SourceRunRequest, SourcesAnswer, TenureAnswer,
+    JobTaken, SourceErrorItem, SourceErrorsResponse, SourceHistoryResponse, SourcePaused,
+    SourcePlanResponse, SourceRequestResponse, SourceResponse, SourceRunRequest,
+    SourceTenureResponse, SourcesResponse,
 };
 
 /// Parts of a node share this.
-type Shared = Arc<Inner>;
+type ApiShared = Arc<ExtensionInner>;
 
 /// The paths.
-pub(crate) fn routes(inner: &Shared) -> Routes {
+pub(crate) fn routes(inner: &ApiShared) -> Routes {
     let bounded = OpenApiRouter::default()
         .routes(routes!(looks::bridges))
         .routes(routes!(looks::bridge))
@@ -78,7 +80,7 @@ pub(crate) fn routes(inner: &Shared) -> Routes {
 }
 
 /// A bridge as it is configured.
-fn config(inner: &Inner, name: &str) -> Result<BridgeConfig, ApiError> {
+fn config(inner: &ExtensionInner, name: &str) -> Result<BridgeConfig, ApiError> {
     configured("bridge", inner.configs(), |config| &config.name, name)
 }
 
@@ -106,36 +108,36 @@ fn unknown<'n>(kind: &str, known: impl Iterator<Item = &'n str>, name: &str) -> 
     ))
 }
 
-fn not_ready(error: &NotReady) -> ApiError {
+fn not_ready(error: &BridgeNotReady) -> ApiError {
     let code = match error {
-        NotReady::Database(error) => return database(error),
-        NotReady::Bridge { source, .. } => return not_ready(source),
-        NotReady::State(_) => Code::StorageFailed,
-        NotReady::Secret(_)
-        | NotReady::Poll(_)
-        | NotReady::Url { .. }
-        | NotReady::NoTable(_)
-        | NotReady::Refused(_)
-        | NotReady::Node(_) => Code::Conflict,
+        BridgeNotReady::Database(error) => return database(error),
+        BridgeNotReady::Bridge { source, .. } => return not_ready(source),
+        BridgeNotReady::State(_) => Code::StorageFailed,
+        BridgeNotReady::Secret(_)
+        | BridgeNotReady::Poll(_)
+        | BridgeNotReady::Url { .. }
+        | BridgeNotReady::NoTable(_)
+        | BridgeNotReady::Refused(_)
+        | BridgeNotReady::Node(_) => Code::Conflict,
     };
     ApiError::of(code, error)
 }
 
-fn wrong(error: &Wrong) -> ApiError {
+fn wrong(error: &BridgeWrong) -> ApiError {
     let code = match error {
-        Wrong::Table { .. } => Code::NotFound,
-        Wrong::State(_) | Wrong::Failed(_) => Code::Conflict,
-        Wrong::Database(error) => return database(error),
-        Wrong::File(_) => Code::StorageFailed,
+        BridgeWrong::Table { .. } => Code::NotFound,
+        BridgeWrong::State(_) | BridgeWrong::Failed(_) => Code::Conflict,
+        BridgeWrong::Database(error) => return database(error),
+        BridgeWrong::File(_) => Code::StorageFailed,
     };
     ApiError::of(code, error)
 }
 
 fn database(error: &DbError) -> ApiError {
     let code = match error.class {
-        Class::Transient => Code::Unavailable,
-        Class::Row | Class::Schema | Class::Config => Code::Conflict,
-        Class::Bug => Code::Internal,
+        DbErrorClass::Transient => Code::Unavailable,
+        DbErrorClass::Row | DbErrorClass::Schema | DbErrorClass::Config => Code::Conflict,
+        DbErrorClass::Bug => Code::Internal,
     };
     ApiError::new(code, format!("the database says: {error}"))
 }

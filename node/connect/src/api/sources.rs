@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Shared, time};
+use super::{ApiShared, time};
 use crate::jobs::tenure::Tenure;
 use crate::source::config::SourceConfig;
 use crate::source::remarks::remarks;
-use crate::source::runner::{Order, Report};
+use crate::source::runner::{Order, SourceReport};
 use crate::source::sources::{BY_A_PERSON, SourceError};
 use crate::source::timing::Timing;
 
@@ -20,14 +20,14 @@ const RUNS_SHOWN: usize = 100;
 
 /// The sources of a site.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SourcesAnswer {
+pub struct SourcesResponse {
     /// By name.
-    pub sources: Vec<SourceAnswer>,
+    pub sources: Vec<SourceResponse>,
 }
 
 /// How a source is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SourceAnswer {
+pub struct SourceResponse {
     /// Its name.
     pub name: String,
     /// `http`, or a kind that the program has registered.
@@ -60,7 +60,7 @@ pub struct SourceAnswer {
 
 /// What a source asks for, and when.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SourcePlanAnswer {
+pub struct SourcePlanResponse {
     /// The source.
     pub name: String,
     /// `http`, or a kind that the program has registered.
@@ -70,7 +70,7 @@ pub struct SourcePlanAnswer {
     /// The collection of its runs.
     pub history: String,
     /// What it asks for, as it is configured: secrets are not filled in.
-    pub requests: Vec<SourceRequestAnswer>,
+    pub requests: Vec<SourceRequestResponse>,
     /// The fields of its records that the configuration adds.
     pub fields: Vec<String>,
     /// When runs are due, as a cron expression.
@@ -85,7 +85,7 @@ pub struct SourcePlanAnswer {
 
 /// A request as it is configured.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SourceRequestAnswer {
+pub struct SourceRequestResponse {
     /// `objects` or `deletions`.
     pub what: String,
     /// The method.
@@ -122,7 +122,7 @@ pub struct SourcePaused {
 
 /// Who runs a source.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TenureAnswer {
+pub struct SourceTenureResponse {
     /// The site's id.
     pub site: String,
     /// How often it was taken over, from 1.
@@ -133,14 +133,14 @@ pub struct TenureAnswer {
 
 /// The latest runs of a source.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SourceHistoryAnswer {
+pub struct SourceHistoryResponse {
     /// The records of the runs, the last one first.
     pub runs: Vec<Map<String, Value>>,
 }
 
 /// What a source could not keep.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SourceErrorsAnswer {
+pub struct SourceErrorsResponse {
     /// The items, the latest first.
     pub errors: Vec<SourceErrorItem>,
 }
@@ -161,18 +161,20 @@ pub struct SourceErrorItem {
     get,
     path = "/v1/sources",
     operation_id = "list_sources",
-    responses((status = OK, description = "How each of them is, by name.", body = SourcesAnswer)),
+    responses((status = OK, description = "How each of them is, by name.", body = SourcesResponse)),
 )]
-pub(super) async fn sources(State(inner): State<Shared>) -> Result<Json<SourcesAnswer>, ApiError> {
+pub(super) async fn sources(
+    State(inner): State<ApiShared>,
+) -> Result<Json<SourcesResponse>, ApiError> {
     let mut configs = inner.source_configs();
     configs.sort_by(|a, b| a.name.cmp(&b.name));
     let mut reports = inner.sources.reports();
     let mut sources = Vec::with_capacity(configs.len());
     for config in &configs {
         let tenure = inner.sources.tenure(config).await.ok().flatten();
-        sources.push(SourceAnswer::of(config, reports.remove(&config.name), tenure));
+        sources.push(SourceResponse::of(config, reports.remove(&config.name), tenure));
     }
-    Ok(Json(SourcesAnswer { sources }))
+    Ok(Json(SourcesResponse { sources }))
 }
 
 /// How a source is.
@@ -181,16 +183,16 @@ pub(super) async fn sources(State(inner): State<Shared>) -> Result<Json<SourcesA
     path = "/v1/sources/{name}",
     operation_id = "get_source",
     params(("name" = String, Path, description = "The source.")),
-    responses((status = OK, description = "How it is.", body = SourceAnswer)),
+    responses((status = OK, description = "How it is.", body = SourceResponse)),
 )]
 pub(super) async fn source(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SourceAnswer>, ApiError> {
+) -> Result<Json<SourceResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let report = inner.sources.reports().remove(&name);
     let tenure = inner.sources.tenure(&config).await.map_err(|error| wrong(&error))?;
-    Ok(Json(SourceAnswer::of(&config, report, tenure)))
+    Ok(Json(SourceResponse::of(&config, report, tenure)))
 }
 
 /// What a source asks for, and what a person should know of it. Asks for nothing.
@@ -199,23 +201,23 @@ pub(super) async fn source(
     path = "/v1/sources/{name}/plan",
     operation_id = "plan_source",
     params(("name" = String, Path, description = "The source.")),
-    responses((status = OK, description = "What it asks for, and when.", body = SourcePlanAnswer)),
+    responses((status = OK, description = "What it asks for, and when.", body = SourcePlanResponse)),
 )]
 pub(super) async fn plan(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SourcePlanAnswer>, ApiError> {
+) -> Result<Json<SourcePlanResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let timing = Timing::of(&config).map_err(|error| wrong(&error.into()))?;
     let next = timing.next(jiff::Timestamp::now());
-    let request = |what: &str, method: &str, url: &str| SourceRequestAnswer {
+    let request = |what: &str, method: &str, url: &str| SourceRequestResponse {
         what: what.to_owned(),
         method: method.to_owned(),
         url: url.to_owned(),
     };
     let objects = config.request.as_ref().map(|of| request("objects", &of.method, &of.url));
     let deletions = config.deleted.as_ref().map(|of| request("deletions", "GET", &of.url));
-    Ok(Json(SourcePlanAnswer {
+    Ok(Json(SourcePlanResponse {
         requests: objects.into_iter().chain(deletions).collect(),
         fields: config.fields.keys().cloned().collect(),
         next_run: next.map(jiff::Timestamp::as_millisecond).and_then(time),
@@ -235,15 +237,15 @@ pub(super) async fn plan(
     path = "/v1/sources/{name}/history",
     operation_id = "list_source_runs",
     params(("name" = String, Path, description = "The source.")),
-    responses((status = OK, description = "The last 100 runs, the last one first.", body = SourceHistoryAnswer)),
+    responses((status = OK, description = "The last 100 runs, the last one first.", body = SourceHistoryResponse)),
 )]
 pub(super) async fn history(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SourceHistoryAnswer>, ApiError> {
+) -> Result<Json<SourceHistoryResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let rows = inner.sources.history(&config, RUNS_SHOWN).await.map_err(|error| wrong(&error))?;
-    Ok(Json(SourceHistoryAnswer { runs: rows.into_iter().map(|row| row.fields).collect() }))
+    Ok(Json(SourceHistoryResponse { runs: rows.into_iter().map(|row| row.fields).collect() }))
 }
 
 /// What the last runs could not keep.
@@ -252,20 +254,20 @@ pub(super) async fn history(
     path = "/v1/sources/{name}/errors",
     operation_id = "list_source_errors",
     params(("name" = String, Path, description = "The source.")),
-    responses((status = OK, description = "Up to 1,000 items, the latest first.", body = SourceErrorsAnswer)),
+    responses((status = OK, description = "Up to 1,000 items, the latest first.", body = SourceErrorsResponse)),
 )]
 pub(super) async fn errors(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SourceErrorsAnswer>, ApiError> {
+) -> Result<Json<SourceErrorsResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let refused = inner.sources.errors(&config).await.map_err(|error| wrong(&error))?;
-    let item = |refused: crate::source::spool::Refused| SourceErrorItem {
+    let item = |refused: crate::source::spool::RefusedObject| SourceErrorItem {
         id: refused.id,
         error: refused.what,
         run: refused.run,
     };
-    Ok(Json(SourceErrorsAnswer { errors: refused.into_iter().map(item).collect() }))
+    Ok(Json(SourceErrorsResponse { errors: refused.into_iter().map(item).collect() }))
 }
 
 /// Asks for a run of a source. It is carried out after those that wait already, also after a restart.
@@ -278,7 +280,7 @@ pub(super) async fn errors(
     responses((status = OK, description = "The job that was taken.", body = JobTaken)),
 )]
 pub(super) async fn run(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     JsonBody(request): JsonBody<SourceRunRequest>,
 ) -> Result<Json<JobTaken>, ApiError> {
@@ -298,7 +300,7 @@ pub(super) async fn run(
     responses((status = OK, description = "It rests, also after a restart.", body = SourcePaused)),
 )]
 pub(super) async fn pause(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
 ) -> Result<Json<SourcePaused>, ApiError> {
     let config = config(&inner, &name)?;
@@ -315,7 +317,7 @@ pub(super) async fn pause(
     responses((status = OK, description = "It goes on.", body = SourcePaused)),
 )]
 pub(super) async fn resume(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
 ) -> Result<Json<SourcePaused>, ApiError> {
     let config = config(&inner, &name)?;
@@ -329,20 +331,20 @@ pub(super) async fn resume(
     path = "/v1/sources/{name}/takeover",
     operation_id = "take_over_source",
     params(("name" = String, Path, description = "The source.")),
-    responses((status = OK, description = "This site runs it.", body = TenureAnswer)),
+    responses((status = OK, description = "This site runs it.", body = SourceTenureResponse)),
 )]
 pub(super) async fn takeover(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<TenureAnswer>, ApiError> {
+) -> Result<Json<SourceTenureResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let tenure = inner.sources.take_over(&config).await.map_err(|error| wrong(&error))?;
     let Tenure { site, term, since } = tenure;
-    Ok(Json(TenureAnswer { site, term, since }))
+    Ok(Json(SourceTenureResponse { site, term, since }))
 }
 
-impl SourceAnswer {
-    fn of(config: &SourceConfig, report: Option<Report>, tenure: Option<Tenure>) -> Self {
+impl SourceResponse {
+    fn of(config: &SourceConfig, report: Option<SourceReport>, tenure: Option<Tenure>) -> Self {
         let state = report.as_ref().map_or("not-running", |report| report.state.as_str());
         let report = report.unwrap_or_default();
         let (last, completed) = report.last.unzip();
@@ -365,7 +367,7 @@ impl SourceAnswer {
     }
 }
 
-fn config(inner: &Shared, name: &str) -> Result<SourceConfig, ApiError> {
+fn config(inner: &ApiShared, name: &str) -> Result<SourceConfig, ApiError> {
     super::configured("source", inner.source_configs(), |config| &config.name, name)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use branchline_node::extension::{Finding, Severity};
 
 use crate::api::time;
-use crate::sql::worker::{PAUSED, Report, TableReport};
+use crate::sql::worker::{BridgeReport, PAUSED, TableReport};
 
 /// A trouble that passes by itself in this time is worth no more than a warning.
 const RETRYING_MS: i64 = 60_000;
@@ -15,12 +15,12 @@ const NOTES_MS: i64 = 300_000;
 const UNACKNOWLEDGED_MS: i64 = 3_600_000;
 
 /// What the bridges' reports mean.
-pub(super) fn of(reports: &BTreeMap<String, Report>) -> Vec<Finding> {
+pub(super) fn of(reports: &BTreeMap<String, BridgeReport>) -> Vec<Finding> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     reports.iter().flat_map(|(name, report)| of_bridge(name, report, now_ms)).collect()
 }
 
-fn of_bridge(name: &str, report: &Report, now_ms: i64) -> Vec<Finding> {
+fn of_bridge(name: &str, report: &BridgeReport, now_ms: i64) -> Vec<Finding> {
     let about = format!("bridge {name}");
     let mut findings = Vec::new();
     let mut tell = |severity, what: String, since_ms: Option<i64>, hint: Option<String>| {
@@ -107,13 +107,13 @@ mod tests {
             quarantined: 3,
             ..TableReport::default()
         };
-        let report = |state: &str, reason: &str| Report {
+        let report = |state: &str, reason: &str| BridgeReport {
             state: state.to_owned(),
             reason: Some(reason.to_owned()),
             tables: vec![table.clone()],
-            ..Report::default()
+            ..BridgeReport::default()
         };
-        let told = |report: &Report| {
+        let told = |report: &BridgeReport| {
             let findings = of_bridge("till", report, RETRYING_MS + 1);
             findings.into_iter().map(|found| (found.severity, found.what)).collect::<Vec<_>>()
         };
@@ -132,8 +132,12 @@ mod tests {
             assert_eq!(told(&report), expected);
         }
         assert!(
-            of_bridge("till", &Report { state: "running".to_owned(), ..Report::default() }, 0)
-                .is_empty()
+            of_bridge(
+                "till",
+                &BridgeReport { state: "running".to_owned(), ..BridgeReport::default() },
+                0
+            )
+            .is_empty()
         );
     }
 }

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::sql::worker::Report;
+use crate::sql::worker::BridgeReport;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBridge {
@@ -29,7 +29,7 @@ type BridgeGauge = Family<OfBridge, Gauge>;
 type SecondsGauge<L> = Family<L, Gauge<f64, AtomicU64>>;
 
 /// Adds what the reports hold. Nothing is added where there are no bridges.
-pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Report>) {
+pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, BridgeReport>) {
     if reports.is_empty() {
         return;
     }

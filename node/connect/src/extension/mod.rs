@@ -84,7 +84,7 @@ impl Extension for Connect {
             let sink_configs = sections::sink::read(&context.config.sections).unwrap_or_default();
             let (handle, folder) = (context.handle.clone(), context.folder.clone());
             let jobs = Arc::new(Jobs::open(&folder).await?);
-            let inner = Inner {
+            let inner = ExtensionInner {
                 bridges: Bridges::new(handle.clone(), folder.clone()).with_jobs(Arc::clone(&jobs)),
                 sinks: Sinks::new(
                     handle.clone(),
@@ -95,7 +95,7 @@ impl Extension for Connect {
                 sources: Sources::new(handle, folder, Arc::clone(&jobs), Arc::clone(&self.kinds)),
                 jobs,
                 context,
-                work: Mutex::new(Work {
+                work: Mutex::new(ExtensionWork {
                     bridges: bridge_configs,
                     sources: source_configs,
                     sinks: sink_configs,
@@ -109,18 +109,18 @@ impl Extension for Connect {
 }
 
 /// The connectors of one site.
-pub(crate) struct Inner {
+pub(crate) struct ExtensionInner {
     pub(crate) bridges: Bridges,
     pub(crate) sources: Sources,
     pub(crate) sinks: Sinks,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) context: Context,
-    work: Mutex<Work>,
+    work: Mutex<ExtensionWork>,
 }
 
 /// What the connectors are to do.
 #[derive(Clone)]
-struct Work {
+struct ExtensionWork {
     bridges: Vec<BridgeConfig>,
     sources: Vec<SourceConfig>,
     sinks: Vec<SinkConfig>,
@@ -128,8 +128,8 @@ struct Work {
     runs: bool,
 }
 
-impl Inner {
-    fn work(&self) -> MutexGuard<'_, Work> {
+impl ExtensionInner {
+    fn work(&self) -> MutexGuard<'_, ExtensionWork> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,17 +153,17 @@ impl Inner {
         self.work().runs
     }
 
-    async fn take_up(&self, work: Work) -> Result<(), ExtensionError> {
+    async fn take_up(&self, work: ExtensionWork) -> Result<(), ExtensionError> {
         restored::pause(&self.context.folder, &work.sources, &work.sinks).await?;
         self.bridges.take_up(&work.bridges).await;
         self.sources.take_up(&work.sources).await;
         self.sinks.take_up(&work.sinks).await;
-        *self.work() = Work { runs: true, ..work };
+        *self.work() = ExtensionWork { runs: true, ..work };
         Ok(())
     }
 }
 
-struct Connectors(Arc<Inner>);
+struct Connectors(Arc<ExtensionInner>);
 
 impl Part for Connectors {
     fn routes(&self) -> Routes {
@@ -204,7 +204,7 @@ impl Part for Connectors {
                 let tried = self.0.sinks.try_out(config);
                 tried.map_err(|error| format!("sink {}: {error}", config.name))?;
             }
-            self.0.take_up(Work { bridges, sources, sinks, runs: true }).await
+            self.0.take_up(ExtensionWork { bridges, sources, sinks, runs: true }).await
         }
         .boxed()
     }

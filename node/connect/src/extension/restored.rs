@@ -14,7 +14,7 @@ use crate::sink::weaviate::WEAVIATE;
 use crate::source::config::SourceConfig;
 use crate::source::sources::{self, source_of_file};
 use crate::sql::bridges::bridge_of_file;
-use crate::sql::state::{State, Steps};
+use crate::sql::state::{BridgeState, Steps};
 use crate::sql::worker::RESTORED;
 
 /// Longest mark that is read: it holds a time.
@@ -84,7 +84,7 @@ pub(super) async fn pause(
 }
 
 async fn pause_bridge(path: &Path, name: &str, when: &str) -> Result<(), ExtensionError> {
-    let mut state = State::open(path).await?;
+    let mut state = BridgeState::open(path).await?;
     let mut progress = state.progress().await?;
     if !progress.token.is_empty() {
         progress.paused = Some(format!(

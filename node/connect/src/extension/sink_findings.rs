@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use branchline_node::extension::{Finding, Severity};
 
 use crate::api::time;
-use crate::sink::worker::{PAUSED, Report};
+use crate::sink::worker::{PAUSED, SinkReport};
 
 /// Trying again for longer is worth more than a warning.
 const BACKING_OFF_MS: i64 = 300_000;
@@ -13,12 +13,12 @@ const BACKING_OFF_MS: i64 = 300_000;
 const WAITING_MS: i64 = 900_000;
 
 /// What the sinks' reports mean.
-pub(super) fn of(reports: &BTreeMap<String, Report>) -> Vec<Finding> {
+pub(super) fn of(reports: &BTreeMap<String, SinkReport>) -> Vec<Finding> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     reports.iter().flat_map(|(name, report)| of_sink(name, report, now_ms)).collect()
 }
 
-fn of_sink(name: &str, report: &Report, now_ms: i64) -> Vec<Finding> {
+fn of_sink(name: &str, report: &SinkReport, now_ms: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut say = |severity, what: String, since_ms: Option<i64>, hint: Option<String>| {
         let since = since_ms.and_then(time);
@@ -69,12 +69,12 @@ mod tests {
     #[test]
     fn what_stands_still_is_an_error_and_what_passes_a_warning() {
         let of = |state: &str, reason: &str, quarantined| {
-            let report = Report {
+            let report = SinkReport {
                 state: state.to_owned(),
                 reason: Some(reason.to_owned()),
                 quarantined,
                 waiting_since_ms: Some(0),
-                ..Report::default()
+                ..SinkReport::default()
             };
             let findings = of_sink("erp", &report, BACKING_OFF_MS + 1);
             findings.into_iter().map(|found| (found.severity, found.what)).collect::<Vec<_>>()

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::sink::worker::Report;
+use crate::sink::worker::SinkReport;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfSink {
@@ -23,7 +23,7 @@ struct Pushes {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Errors {
+struct SinkErrors {
     sink: String,
     class: &'static str,
 }
@@ -31,7 +31,7 @@ struct Errors {
 type SinkGauge = Family<OfSink, Gauge>;
 
 /// Adds what the reports hold. Nothing is added where there are no sinks.
-pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Report>) {
+pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, SinkReport>) {
     if reports.is_empty() {
         return;
     }
@@ -41,7 +41,7 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
     let pushes = Family::<Pushes, Counter>::default();
     let skipped = Family::<OfSink, Counter>::default();
     let retries = Family::<OfSink, Counter>::default();
-    let errors = Family::<Errors, Counter>::default();
+    let errors = Family::<SinkErrors, Counter>::default();
     for (sink, report) in reports {
         let of = OfSink { sink: sink.clone() };
         let is_at_work = matches!(report.state.as_str(), "waiting" | "running" | "listing");
@@ -59,7 +59,7 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
         skipped.get_or_create(&of).inc_by(counted.unchanged);
         retries.get_or_create(&of).inc_by(counted.retried);
         for (class, number) in report.faults.by_class() {
-            errors.get_or_create(&Errors { sink: sink.clone(), class }).inc_by(number);
+            errors.get_or_create(&SinkErrors { sink: sink.clone(), class }).inc_by(number);
         }
     }
     registry.register(

@@ -7,7 +7,7 @@ use branchline_node::extension::{Finding, Severity};
 use crate::api::time;
 use crate::jobs::board::JobState;
 use crate::source::config::SourceConfig;
-use crate::source::runner::Report;
+use crate::source::runner::SourceReport;
 use crate::source::sources::BY_A_PERSON;
 use crate::source::timing::Timing;
 
@@ -17,13 +17,16 @@ const LATE_MS: i64 = 3_600_000;
 const BACKING_OFF_MS: i64 = 60_000;
 
 /// What the sources' reports mean.
-pub(super) fn of(configs: &[SourceConfig], reports: &BTreeMap<String, Report>) -> Vec<Finding> {
+pub(super) fn of(
+    configs: &[SourceConfig],
+    reports: &BTreeMap<String, SourceReport>,
+) -> Vec<Finding> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let found = configs.iter().filter_map(|config| Some((config, reports.get(&config.name)?)));
     found.flat_map(|(config, report)| of_source(config, report, now_ms)).collect()
 }
 
-fn of_source(config: &SourceConfig, report: &Report, now_ms: i64) -> Vec<Finding> {
+fn of_source(config: &SourceConfig, report: &SourceReport, now_ms: i64) -> Vec<Finding> {
     let name = &config.name;
     let about = format!("source {name}");
     let finding = |severity, what: String, since_ms: i64, hint: Option<String>| Finding {
@@ -88,7 +91,7 @@ fn of_source(config: &SourceConfig, report: &Report, now_ms: i64) -> Vec<Finding
 }
 
 /// By how much the next good run is late, where that is more than an hour.
-fn late_ms(config: &SourceConfig, report: &Report, now_ms: i64) -> Option<i64> {
+fn late_ms(config: &SourceConfig, report: &SourceReport, now_ms: i64) -> Option<i64> {
     let last = jiff::Timestamp::from_millisecond(report.last_good_ms?).ok()?;
     let next = Timing::of(config).ok()?.next(last)?.as_millisecond();
     let late = now_ms.saturating_sub(next);
@@ -106,13 +109,13 @@ mod tests {
             .replace("[[source]]", "")
             .replace("[source.", "[");
         let config: SourceConfig = toml::from_str(&text).unwrap();
-        let report = |state, note: &str| Report {
+        let report = |state, note: &str| SourceReport {
             state,
             note: note.to_owned(),
             since_ms: 0,
-            ..Report::default()
+            ..SourceReport::default()
         };
-        let found = |report: &Report, now_ms| {
+        let found = |report: &SourceReport, now_ms| {
             let findings = of_source(&config, report, now_ms);
             findings.into_iter().map(|found| (found.severity, found.what)).collect::<Vec<_>>()
         };
@@ -124,7 +127,7 @@ mod tests {
         assert_eq!(found(&report(JobState::BackingOff, "503"), BACKING_OFF_MS), []);
         assert_eq!(found(&report(JobState::BackingOff, "503"), BACKING_OFF_MS + 1).len(), 1);
         // Due every night at two; nothing good came of it for days.
-        let late = Report { last_good_ms: Some(0), ..report(JobState::Waiting, "") };
+        let late = SourceReport { last_good_ms: Some(0), ..report(JobState::Waiting, "") };
         assert_eq!(found(&late, 2 * 3_600_000), []);
         let days = found(&late, 72 * 3_600_000);
         assert!(days[0].1.contains("longer than its schedule"), "{days:?}");

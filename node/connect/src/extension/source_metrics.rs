@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::jobs::board::JobState;
-use crate::source::runner::Report;
+use crate::source::runner::SourceReport;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfSource {
@@ -24,19 +24,19 @@ struct Runs {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Records {
+struct SourceRecords {
     source: String,
     change: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Errors {
+struct SourceErrors {
     source: String,
     class: &'static str,
 }
 
 /// Adds what the reports hold. Nothing is added where there are no sources.
-pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Report>) {
+pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, SourceReport>) {
     if reports.is_empty() {
         return;
     }
@@ -45,10 +45,10 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
     let lag = Family::<OfSource, Gauge<f64, AtomicU64>>::default();
     let refused = Family::<OfSource, Gauge>::default();
     let runs = Family::<Runs, Counter>::default();
-    let records = Family::<Records, Counter>::default();
+    let records = Family::<SourceRecords, Counter>::default();
     let unchanged = Family::<OfSource, Counter>::default();
     let retries = Family::<OfSource, Counter>::default();
-    let errors = Family::<Errors, Counter>::default();
+    let errors = Family::<SourceErrors, Counter>::default();
     for (source, report) in reports {
         let of = OfSource { source: source.clone() };
         let is_at_work =
@@ -64,7 +64,7 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
         unchanged.get_or_create(&of).inc_by(report.unchanged);
         retries.get_or_create(&of).inc_by(report.retries);
         for (class, count) in report.faults.by_class() {
-            errors.get_or_create(&Errors { source: source.clone(), class }).inc_by(count);
+            errors.get_or_create(&SourceErrors { source: source.clone(), class }).inc_by(count);
         }
         let counts = [
             ("updated", report.counts.updated),
@@ -72,7 +72,7 @@ pub(super) fn register(registry: &mut Registry, reports: &BTreeMap<String, Repor
             ("inactive", report.counts.inactive),
         ];
         for (change, count) in counts {
-            records.get_or_create(&Records { source: source.clone(), change }).inc_by(count);
+            records.get_or_create(&SourceRecords { source: source.clone(), change }).inc_by(count);
         }
     }
     registry.register(

@@ -42,9 +42,9 @@ pub enum NotUsable {
 
 /// A remote service, asked as one connector may ask it. Clones are the same service.
 #[derive(Clone)]
-pub struct Service(Arc<Inner>);
+pub struct Service(Arc<ServiceInner>);
 
-struct Inner {
+struct ServiceInner {
     name: String,
     exchange: Arc<Exchange>,
     auth: Option<Auth>,
@@ -84,7 +84,7 @@ impl Service {
         let redactor = Redactor::default();
         let auth = config.auth.as_ref();
         let auth = auth.map(|auth| Auth::new(auth, folder, &redactor)).transpose()?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(ServiceInner {
             name: name.to_owned(),
             exchange: Arc::new(Exchange::new(allow, lookup, bounds)?),
             auth,
@@ -184,7 +184,7 @@ impl Service {
     }
 }
 
-impl Inner {
+impl ServiceInner {
     /// The headers with this connector's credential.
     async fn signed(
         &self,

@@ -113,12 +113,12 @@ pub struct Job {
     /// What came of it.
     pub result: Option<Value>,
     /// How far it is.
-    pub progress: Progress,
+    pub progress: JobProgress,
 }
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct JobProgress {
     /// Items done.
     pub done: u64,
     /// Items in all, where that is known.
@@ -158,13 +158,13 @@ pub struct Jobs {
     /// The file, once there is one: a site without connectors has none.
     store: Mutex<Option<Store>>,
     /// Of those at work: how far they are, and whether a person wants them to end.
-    at_work: StdMutex<BTreeMap<u64, AtWork>>,
+    at_work: StdMutex<BTreeMap<u64, JobAtWork>>,
     changes: watch::Sender<u64>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct AtWork {
-    progress: Progress,
+struct JobAtWork {
+    progress: JobProgress,
     is_cancelled: bool,
 }
 
@@ -281,7 +281,7 @@ impl Jobs {
 
     /// Says how far a job is. Kept in memory, and no reason for any connector to look at its jobs.
     pub fn progress(&self, id: u64, done: u64, total: Option<u64>) {
-        self.at_work().entry(id).or_default().progress = Progress { done, total };
+        self.at_work().entry(id).or_default().progress = JobProgress { done, total };
     }
 
     /// Whether a person has asked for the end of a job.
@@ -351,7 +351,7 @@ impl Jobs {
         }
     }
 
-    fn at_work(&self) -> MutexGuard<'_, BTreeMap<u64, AtWork>> {
+    fn at_work(&self) -> MutexGuard<'_, BTreeMap<u64, JobAtWork>> {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -424,7 +424,7 @@ mod tests {
         jobs.progress(first, 10, Some(100));
         jobs.set(other, JobState::Paused, "a person has to see to it").await.unwrap();
         let shown = jobs.show(first).await.unwrap();
-        assert_eq!(shown.progress, Progress { done: 10, total: Some(100) });
+        assert_eq!(shown.progress, JobProgress { done: 10, total: Some(100) });
         assert!(shown.begun_ms.is_some() && shown.ended_ms.is_none());
         drop(jobs);
         let jobs = Jobs::open(folder.path()).await.unwrap();

@@ -12,7 +12,7 @@ use crate::jobs::tenure::TenureError;
 
 /// Why a sink cannot go on as it is.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum SinkFailure {
     /// The sink's own file.
     #[error(transparent)]
     State(#[from] StoreError),
@@ -48,13 +48,13 @@ pub(crate) enum Failure {
     NoNetwork,
 }
 
-impl From<Stopped> for Failure {
+impl From<Stopped> for SinkFailure {
     fn from(stopped: Stopped) -> Self {
         Self::Node(stopped.into())
     }
 }
 
-impl Failure {
+impl SinkFailure {
     /// Whether the node is gone, so that there is nothing more to do.
     pub(super) fn is_end(&self) -> bool {
         matches!(

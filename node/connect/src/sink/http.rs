@@ -70,7 +70,7 @@ pub(crate) struct HttpSink {
     service: Service,
     create: Call,
     remote_id: Option<Filter>,
-    lookup: Option<Lookup>,
+    lookup: Option<HttpLookup>,
     update: Option<Call>,
     delete: Option<Call>,
     initialise: Option<Call>,
@@ -88,18 +88,18 @@ struct Call {
     body: Option<Json>,
 }
 
-struct Lookup {
+struct HttpLookup {
     call: Call,
     id: Option<Filter>,
 }
 
 /// Reads the parts of a configuration.
-struct Reader<'a> {
+struct AnswerReader<'a> {
     config: &'a SinkConfig,
     redactor: &'a Redactor,
 }
 
-impl Reader<'_> {
+impl AnswerReader<'_> {
     fn call(
         &self,
         place: &'static str,
@@ -137,7 +137,7 @@ impl Reader<'_> {
         Ok(Call { body, ..call })
     }
 
-    fn lookup(&self, create: &CreateConfig) -> Result<Option<Lookup>, NotMade> {
+    fn lookup(&self, create: &CreateConfig) -> Result<Option<HttpLookup>, NotMade> {
         let place = "[sink.create] lookup";
         let Some(url) = &create.lookup else {
             return match &create.lookup_id {
@@ -155,7 +155,7 @@ impl Reader<'_> {
                 "[sink.create]: lookup has no lookup_id: say where the answer has the object's id";
             return Err(NotMade::Missing(what.to_owned()));
         }
-        Ok(Some(Lookup { call, id }))
+        Ok(Some(HttpLookup { call, id }))
     }
 }
 
@@ -170,7 +170,7 @@ impl HttpSink {
     /// [`NotMade`] says where something is missing or cannot be.
     pub(crate) fn new(config: &SinkConfig, folder: &Path) -> Result<Self, NotMade> {
         let service = Service::new(&format!("sink {}", config.name), &config.service(), folder)?;
-        let reader = Reader { config, redactor: service.redactor() };
+        let reader = AnswerReader { config, redactor: service.redactor() };
         let Some(create) = &config.create else {
             let what = "it has no [sink.create]: say how an object is created";
             return Err(NotMade::Missing(what.to_owned()));
@@ -261,7 +261,7 @@ impl Sink for HttpSink {
     }
 
     async fn lookup(&self, item: &Item) -> Result<Option<RemoteId>, Fault> {
-        let Some(Lookup { call, id: Some(id) }) = &self.lookup else { return Ok(None) };
+        let Some(HttpLookup { call, id: Some(id) }) = &self.lookup else { return Ok(None) };
         match self.send(call, &item.representation, None, None).await {
             Ok(answer) => id_in(&answer, id).await,
             Err(fault) if is_gone(&fault) => Ok(None),

@@ -18,11 +18,13 @@ use super::group::shape::Shape;
 use super::http::HttpSink;
 use super::item::Sink;
 use super::push::Pusher;
-use super::state::{Phase, State};
-use super::survey::{Counting, Planned, SurveyError, Surveyor};
-use super::trial::Trial;
+use super::state::{SinkPhase, SinkState};
+use super::survey::{Counting, PlannedItem, SurveyError, Surveyor};
+use super::trial::SinkTrial;
 use super::weaviate::{self, WEAVIATE};
-use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
+use super::worker::{
+    SinkAnswer, SinkCommand, SinkParts, SinkReport, SinkRequest, SinkWorker, SinkWrong,
+};
 use crate::jobs::board::Jobs;
 use crate::jobs::jq::{BadFilter, Filter};
 use crate::jobs::secret;
@@ -41,7 +43,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Why a sink cannot begin to work.
 #[derive(Debug, thiserror::Error)]
-pub enum NotReady {
+pub enum SinkNotReady {
     /// The configuration cannot be.
     #[error("{0}")]
     Config(String),
@@ -71,7 +73,7 @@ pub enum NotReady {
 /// The sinks of one site.
 pub struct Sinks {
     maker: Arc<Maker>,
-    running: Mutex<BTreeMap<String, Running>>,
+    running: Mutex<BTreeMap<String, RunningSinks>>,
 }
 
 /// What sinks are made of, whatever their configuration.
@@ -80,21 +82,21 @@ struct Maker {
     folder: PathBuf,
     jobs: Arc<Jobs>,
     kinds: Arc<Kinds>,
-    trial: Trial,
+    trial: SinkTrial,
 }
 
-struct Running {
+struct RunningSinks {
     config: SinkConfig,
-    secrets: Secrets,
-    commands: mpsc::Sender<Request>,
-    report: watch::Receiver<Report>,
+    secrets: SinkSecrets,
+    commands: mpsc::Sender<SinkRequest>,
+    report: watch::Receiver<SinkReport>,
     task: JoinHandle<()>,
 }
 
 /// The hash of a configuration with its secrets; `None`: one of them is missing.
-type Secrets = Option<[u8; 32]>;
+type SinkSecrets = Option<[u8; 32]>;
 
-fn secrets(config: &SinkConfig) -> Secrets {
+fn secrets(config: &SinkConfig) -> SinkSecrets {
     let text = serde_json::to_string(config).ok()?;
     Some(*blake3::hash(secret::complete(&text).ok()?.as_bytes()).as_bytes())
 }
@@ -102,14 +104,14 @@ fn secrets(config: &SinkConfig) -> Secrets {
 impl Sinks {
     /// No sinks yet. `folder`: where each keeps its state; it has to exist. `kinds`: those that the program has besides.
     pub fn new(node: Handle, folder: PathBuf, jobs: Arc<Jobs>, kinds: Arc<Kinds>) -> Self {
-        let maker = Maker { node, folder, jobs, kinds, trial: Trial::default() };
+        let maker = Maker { node, folder, jobs, kinds, trial: SinkTrial::default() };
         Self { maker: Arc::new(maker), running: Mutex::default() }
     }
 
     /// Sinks that a test does something to.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_trial(mut self, trial: Trial) -> Self {
+    pub fn with_trial(mut self, trial: SinkTrial) -> Self {
         if let Some(maker) = Arc::get_mut(&mut self.maker) {
             maker.trial = trial;
         }
@@ -119,7 +121,7 @@ impl Sinks {
     /// Brings the sinks to what a configuration says: those that are new or changed, or have other secrets, are started, those that are gone end.
     /// Nothing at a third party is removed by that.
     pub async fn take_up(&self, configs: &[SinkConfig]) {
-        let is_as_before = |name: &String, running: &Running| {
+        let is_as_before = |name: &String, running: &RunningSinks| {
             let is_same = |config: &SinkConfig| {
                 config.name == *name
                     && *config == running.config
@@ -127,7 +129,7 @@ impl Sinks {
             };
             configs.iter().any(is_same) && !running.task.is_finished()
         };
-        let ending: Vec<Running> = {
+        let ending: Vec<RunningSinks> = {
             let mut running = self.running();
             let names: Vec<String> = running
                 .iter()
@@ -152,7 +154,7 @@ impl Sinks {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn try_out(&self, config: &SinkConfig) -> Result<(), NotReady> {
+    pub fn try_out(&self, config: &SinkConfig) -> Result<(), SinkNotReady> {
         if config.kind == WEAVIATE {
             self.maker.node.in_space(&config.space)?;
             return weaviate::made(config, &self.maker.folder).map(drop);
@@ -164,7 +166,7 @@ impl Sinks {
     ///
     /// # Errors
     /// The node does not hold the space, or cannot be read.
-    pub async fn tenure(&self, config: &SinkConfig) -> Result<Option<Tenure>, NotReady> {
+    pub async fn tenure(&self, config: &SinkConfig) -> Result<Option<Tenure>, SinkNotReady> {
         let node = self.maker.node.in_space(&config.space)?;
         Ok(Tenure::look(&node, &format!("sink {}", config.name)).await?)
     }
@@ -179,24 +181,24 @@ impl Sinks {
     #[doc(hidden)]
     pub async fn kill(&self) {
         let ending = std::mem::take(&mut *self.running());
-        for Running { task, .. } in ending.into_values() {
+        for RunningSinks { task, .. } in ending.into_values() {
             task.abort();
             let _ = task.await;
         }
     }
 
     /// How each sink is, by name.
-    pub fn reports(&self) -> BTreeMap<String, Report> {
+    pub fn reports(&self) -> BTreeMap<String, SinkReport> {
         let running = self.running();
         running.iter().map(|(name, sink)| (name.clone(), sink.report.borrow().clone())).collect()
     }
 
     /// Asks something of a sink; `None`: there is none of this name.
-    pub async fn ask(&self, name: &str, command: Command) -> Option<Answer> {
+    pub async fn ask(&self, name: &str, command: SinkCommand) -> Option<SinkAnswer> {
         let commands = self.running().get(name).map(|sink| sink.commands.clone())?;
         let (reply, answer) = oneshot::channel();
-        let gone = || Wrong::State(format!("sink {name} has ended: its log says why"));
-        if commands.send(Request { command, reply }).await.is_err() {
+        let gone = || SinkWrong::State(format!("sink {name} has ended: its log says why"));
+        if commands.send(SinkRequest { command, reply }).await.is_err() {
             return Some(Err(gone()));
         }
         Some(answer.await.unwrap_or_else(|_| Err(gone())))
@@ -207,11 +209,11 @@ impl Sinks {
     ///
     /// # Errors
     /// It rests, or the job cannot be taken.
-    pub async fn verify(&self, config: &SinkConfig, repair: bool) -> Result<u64, Wrong> {
+    pub async fn verify(&self, config: &SinkConfig, repair: bool) -> Result<u64, SinkWrong> {
         let report = self.reports().remove(&config.name).unwrap_or_default();
         if matches!(report.state.as_str(), "paused" | "superseded" | "failed") {
             let reason = report.reason.unwrap_or_default();
-            return Err(Wrong::State(format!("the sink rests: {reason}")));
+            return Err(SinkWrong::State(format!("the sink rests: {reason}")));
         }
         let order = super::worker::verify_order(repair);
         Ok(self.maker.jobs.ask(&format!("sink {}", config.name), &order).await?)
@@ -225,12 +227,12 @@ impl Sinks {
         &self,
         config: &SinkConfig,
         items_max: usize,
-    ) -> Result<(Counting, Vec<Planned>), NotReady> {
+    ) -> Result<(Counting, Vec<PlannedItem>), SinkNotReady> {
         if config.kind == WEAVIATE {
             let node = self.maker.node.in_space(&config.space)?;
             return weaviate::plan(config, &node, &self.maker.folder, items_max).await;
         }
-        let mut state = State::open(state_file(&self.maker.folder, &config.name)).await?;
+        let mut state = SinkState::open(state_file(&self.maker.folder, &config.name)).await?;
         let planned = match is_listed(&mut state, config).await {
             Ok(()) => self.survey(config, &mut state, items_max).await,
             Err(early) => Err(early),
@@ -247,7 +249,7 @@ impl Sinks {
         &self,
         config: &SinkConfig,
         items_max: usize,
-    ) -> Result<(Counting, Vec<Planned>), NotReady> {
+    ) -> Result<(Counting, Vec<PlannedItem>), SinkNotReady> {
         let (shape, node, _) = self.maker.parts(config)?;
         let file = self.maker.folder.join(format!("plan-{}.sqlite", config.name));
         let planned = match fresh::listed(&file, &config.name, &shape, &node).await {
@@ -265,9 +267,9 @@ impl Sinks {
     async fn survey(
         &self,
         config: &SinkConfig,
-        state: &mut State,
+        state: &mut SinkState,
         items_max: usize,
-    ) -> Result<(Counting, Vec<Planned>), NotReady> {
+    ) -> Result<(Counting, Vec<PlannedItem>), SinkNotReady> {
         let (shape, node, make_pusher) = self.maker.parts(config)?;
         let (pusher, shape) = (Arc::new(make_pusher(0)), Arc::new(shape));
         let mut surveyor = Surveyor { shape, node, pusher };
@@ -286,40 +288,40 @@ impl Sinks {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, RunningSinks>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, config: SinkConfig) -> Running {
+    fn start(&self, config: SinkConfig) -> RunningSinks {
         let secrets = secrets(&config);
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (told, report) =
-            watch::channel(Report { state: "starting".to_owned(), ..Report::default() });
-        let beginning = Beginning { config: config.clone(), maker: Arc::clone(&self.maker) };
+            watch::channel(SinkReport { state: "starting".to_owned(), ..SinkReport::default() });
+        let beginning = SinkBeginning { config: config.clone(), maker: Arc::clone(&self.maker) };
         let task = tokio::spawn(beginning.run(asked, told));
-        Running { config, secrets, commands, report, task }
+        RunningSinks { config, secrets, commands, report, task }
     }
 }
 
 /// Refuses a plan by a state that does not know all records yet.
-async fn is_listed(state: &mut State, config: &SinkConfig) -> Result<(), NotReady> {
+async fn is_listed(state: &mut SinkState, config: &SinkConfig) -> Result<(), SinkNotReady> {
     let progress = state.progress().await?;
     let is_listed = match progress.phase {
-        Phase::Counting => true,
-        Phase::Running => progress.expression == config.expression(),
-        Phase::New | Phase::Links(_) | Phase::Primaries | Phase::Delivered => false,
+        SinkPhase::Counting => true,
+        SinkPhase::Running => progress.expression == config.expression(),
+        SinkPhase::New | SinkPhase::Links(_) | SinkPhase::Primaries | SinkPhase::Delivered => false,
     };
     if is_listed {
         return Ok(());
     }
     let name = &config.name;
-    Err(NotReady::Early(format!(
+    Err(SinkNotReady::Early(format!(
         "sink {name} has not looked at all records yet: `branchline sink status {name}` shows how far it is"
     )))
 }
 
-async fn end(sinks: Vec<Running>) {
-    for Running { commands, task, .. } in sinks {
+async fn end(sinks: Vec<RunningSinks>) {
+    for RunningSinks { commands, task, .. } in sinks {
         // A worker ends when nobody can ask it for anything any more.
         drop(commands);
         if let Err(error) = task.await {
@@ -352,7 +354,7 @@ pub async fn pause(path: &Path, reason: String) -> Result<(), StoreError> {
     if weaviate::sink_of_file(path).is_some() {
         return weaviate::pause(path, reason).await;
     }
-    let mut state = State::open(path).await?;
+    let mut state = SinkState::open(path).await?;
     let mut progress = state.progress().await?;
     progress.paused = Some(reason);
     state.keep(&progress).await?;
@@ -364,20 +366,20 @@ type MakePusher = Box<dyn Fn(u64) -> Pusher + Send + Sync>;
 
 impl Maker {
     /// What a sink is made of beside its state.
-    fn parts(&self, config: &SinkConfig) -> Result<(Shape, Handle, MakePusher), NotReady> {
-        let shape = Shape::of(config).map_err(NotReady::Config)?;
+    fn parts(&self, config: &SinkConfig) -> Result<(Shape, Handle, MakePusher), SinkNotReady> {
+        let shape = Shape::of(config).map_err(SinkNotReady::Config)?;
         let node = self.node.in_space(&config.space)?;
         let translate = Filter::compile(&config.translate)?;
         let sink = match (config.kind.as_str(), self.kinds.sink(&config.kind)) {
             (HTTP, _) => {
                 let made = HttpSink::new(config, &self.folder);
-                Arc::new(made.map_err(|error| NotReady::Sink(error.into()))?) as Arc<dyn Sink>
+                Arc::new(made.map_err(|error| SinkNotReady::Sink(error.into()))?) as Arc<dyn Sink>
             }
-            (_, Some(make)) => make(config).map_err(NotReady::Sink)?,
+            (_, Some(make)) => make(config).map_err(SinkNotReady::Sink)?,
             (found, None) => {
                 let known: Vec<_> = [HTTP].into_iter().chain(self.kinds.sinks()).collect();
                 let known = known.join(", ");
-                return Err(NotReady::Config(format!(
+                return Err(SinkNotReady::Config(format!(
                     "kind is {found:?}, expected one of {known}"
                 )));
             }
@@ -403,54 +405,56 @@ impl Maker {
 }
 
 /// A sink before it works.
-struct Beginning {
+struct SinkBeginning {
     config: SinkConfig,
     maker: Arc<Maker>,
 }
 
-impl Beginning {
-    async fn run(self, mut asked: mpsc::Receiver<Request>, told: watch::Sender<Report>) {
+impl SinkBeginning {
+    async fn run(self, mut asked: mpsc::Receiver<SinkRequest>, told: watch::Sender<SinkReport>) {
         let mut pause = RETRY;
         let since_ms = jiff::Timestamp::now().as_millisecond();
         loop {
             let error = match self.config.kind == WEAVIATE {
                 true => match self.weaviate().await {
-                    Ok(parts) => return weaviate::Worker::new(parts, asked, told).run().await,
+                    Ok(parts) => {
+                        return weaviate::WeaviateWorker::new(parts, asked, told).run().await;
+                    }
                     Err(error) => error.to_string(),
                 },
                 false => match self.parts().await {
-                    Ok(parts) => return Worker::new(parts, asked, told).run().await,
+                    Ok(parts) => return SinkWorker::new(parts, asked, told).run().await,
                     Err(error) => error.to_string(),
                 },
             };
 
             tracing::warn!(sink = %self.config.name, %error, "the sink cannot begin");
-            told.send_replace(Report {
+            told.send_replace(SinkReport {
                 state: "failed".to_owned(),
                 reason: Some(error.clone()),
                 since_ms,
-                ..Report::default()
+                ..SinkReport::default()
             });
             match tokio::time::timeout(pause, asked.recv()).await {
                 Err(_) => pause = (pause * 2).min(RETRY_MAX),
                 Ok(None) => return,
-                Ok(Some(Request { reply, .. })) => {
+                Ok(Some(SinkRequest { reply, .. })) => {
                     // Whoever asked may be gone.
-                    let _ = reply.send(Err(Wrong::State(error)));
+                    let _ = reply.send(Err(SinkWrong::State(error)));
                 }
             }
         }
     }
 
-    async fn weaviate(&self) -> Result<weaviate::Parts, NotReady> {
+    async fn weaviate(&self) -> Result<weaviate::WeaviateParts, SinkNotReady> {
         let node = self.maker.node.in_space(&self.config.space)?;
         weaviate::parts(&self.config, node, &self.maker.folder, Arc::clone(&self.maker.jobs)).await
     }
 
-    async fn parts(&self) -> Result<Parts, NotReady> {
+    async fn parts(&self) -> Result<SinkParts, SinkNotReady> {
         let (shape, node, pusher) = self.maker.parts(&self.config)?;
-        let state = State::open(state_file(&self.maker.folder, &self.config.name)).await?;
+        let state = SinkState::open(state_file(&self.maker.folder, &self.config.name)).await?;
         let (config, jobs) = (self.config.clone(), Arc::clone(&self.maker.jobs));
-        Ok(Parts { config, shape, node, state, jobs, pusher })
+        Ok(SinkParts { config, shape, node, state, jobs, pusher })
     }
 }

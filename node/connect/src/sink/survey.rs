@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 
 use super::group::look::{LookError, look};
 use super::group::shape::Shape;
-use super::push::{Job, Made, Pusher, Wanted};
-use super::state::{Due, State, Which};
+use super::push::{MadeItem, PushJob, Pusher, WantedItem};
+use super::state::{DueGroup, SinkState, Which};
 use crate::jobs::store::StoreError;
 
 /// Groups that are looked at together.
@@ -63,7 +63,7 @@ impl Counting {
 
 /// What would be sent of a group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Planned {
+pub struct PlannedItem {
     /// The primary record's id.
     pub id: String,
     /// `create`, `update`, `delete` or `set aside`.
@@ -82,7 +82,7 @@ pub(super) struct Surveyor {
 }
 
 /// Some of the groups.
-pub(super) struct Page {
+pub(super) struct SurveyPage {
     /// The last of them; `None`: there are no more.
     pub(super) last: Option<String>,
     pub(super) counting: Counting,
@@ -92,10 +92,10 @@ impl Surveyor {
     /// Looks at the groups behind `after`, and shows `visit` what would be sent of them.
     pub(super) async fn page(
         &mut self,
-        state: &mut State,
+        state: &mut SinkState,
         after: Option<&str>,
-        mut visit: impl FnMut(Planned),
-    ) -> Result<Page, SurveyError> {
+        mut visit: impl FnMut(PlannedItem),
+    ) -> Result<SurveyPage, SurveyError> {
         let rows = state.groups(Which::All, after, PAGE).await?;
         let last = rows.last().map(|row| row.id.clone());
         let mut groups = Vec::with_capacity(rows.len());
@@ -107,46 +107,46 @@ impl Surveyor {
         let mut counting = Counting::default();
         for (row, looked) in rows.into_iter().zip(looked) {
             let known = looked.known.clone().unwrap_or_default();
-            let due = Due { id: row.id, touch: 0, tries: 0, forced: 0 };
-            let job = Job {
+            let due = DueGroup { id: row.id, touch: 0, tries: 0, forced: 0 };
+            let job = PushJob {
                 due,
                 gathered: looked.gathered,
                 known: looked.known,
                 stale: Arc::new(AtomicBool::new(false)),
             };
             let wanted = self.pusher.wanted(&job, &known).await;
-            let planned = |action, made: Option<Made>, error| Planned {
+            let planned = |action, made: Option<MadeItem>, error| PlannedItem {
                 id: job.due.id.clone(),
                 action,
                 representation: made.map(|made| made.representation),
                 error,
             };
             match wanted {
-                Wanted::Nothing => continue,
-                Wanted::Unchanged => counting.unchanged += 1,
-                Wanted::Aside => {
+                WantedItem::Nothing => continue,
+                WantedItem::Unchanged => counting.unchanged += 1,
+                WantedItem::Aside => {
                     counting.aside += 1;
                     visit(planned("set aside", None, known.error.clone()));
                 }
-                Wanted::Impossible(what) => {
+                WantedItem::Impossible(what) => {
                     counting.aside += 1;
                     visit(planned("set aside", None, Some(what)));
                 }
-                Wanted::Create(made) => {
+                WantedItem::Create(made) => {
                     counting.create += 1;
                     visit(planned("create", Some(made), None));
                 }
-                Wanted::Update(_, made) => {
+                WantedItem::Update(_, made) => {
                     counting.update += 1;
                     visit(planned("update", Some(made), None));
                 }
-                Wanted::Delete => {
+                WantedItem::Delete => {
                     counting.delete += 1;
                     visit(planned("delete", None, None));
                 }
             }
             counting.groups += 1;
         }
-        Ok(Page { last, counting })
+        Ok(SurveyPage { last, counting })
     }
 }

@@ -7,8 +7,8 @@ use branchline_node::Handle;
 use branchline_node::feed::{Consumer, FeedPage};
 use tokio::sync::mpsc;
 
-use super::failure::Failure;
-use super::worker::{Answer, Command, Request};
+use super::failure::SinkFailure;
+use super::worker::{SinkAnswer, SinkCommand, SinkRequest};
 use crate::jobs::feed::PAGE;
 use crate::jobs::store::StoreError;
 use crate::jobs::tenure::Tenure;
@@ -28,7 +28,7 @@ pub(super) trait Task: Send + Sized {
     fn name(&self) -> &str;
 
     /// What people ask of it.
-    fn commands(&mut self) -> &mut mpsc::Receiver<Request>;
+    fn commands(&mut self) -> &mut mpsc::Receiver<SinkRequest>;
 
     /// Why it rests; `None`: it does not.
     fn paused(&mut self) -> &mut Option<String>;
@@ -38,13 +38,16 @@ pub(super) trait Task: Send + Sized {
 
     /// Sees that this site runs the sink, and goes round until something fails. Returns where the sink is over. `pause`:
     /// becomes the shortest one as soon as it works.
-    fn work(&mut self, pause: &mut Duration) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn work(
+        &mut self,
+        pause: &mut Duration,
+    ) -> impl Future<Output = Result<(), SinkFailure>> + Send;
 
     /// Carries a command out.
-    fn answer_to(&mut self, command: Command) -> impl Future<Output = Answer> + Send;
+    fn answer_to(&mut self, command: SinkCommand) -> impl Future<Output = SinkAnswer> + Send;
 
     /// Says how it is, and why it does not work.
-    fn report_on(&mut self, failure: Option<&Failure>) -> impl Future<Output = ()> + Send;
+    fn report_on(&mut self, failure: Option<&SinkFailure>) -> impl Future<Output = ()> + Send;
 
     /// Lets what is under way come to its end.
     fn let_go(&mut self) -> impl Future<Output = ()> + Send;
@@ -53,10 +56,11 @@ pub(super) trait Task: Send + Sized {
     fn feed(&mut self) -> Option<&mut Consumer>;
 
     /// Makes dirty what a page of the feed says.
-    fn take_page(&mut self, page: FeedPage) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn take_page(&mut self, page: FeedPage)
+    -> impl Future<Output = Result<(), SinkFailure>> + Send;
 
     /// Reads what has been written until now.
-    fn catch_up(&mut self) -> impl Future<Output = Result<(), Failure>> + Send {
+    fn catch_up(&mut self) -> impl Future<Output = Result<(), SinkFailure>> + Send {
         async move {
             for _ in 0..CATCH_UP_MAX {
                 let Some(feed) = self.feed() else { break };
@@ -75,7 +79,7 @@ pub(super) trait Task: Send + Sized {
     fn close(self) -> impl Future<Output = ()> + Send;
 
     /// Carries a command out, and answers who has asked.
-    fn obey(&mut self, request: Request) -> impl Future<Output = ()> + Send {
+    fn obey(&mut self, request: SinkRequest) -> impl Future<Output = ()> + Send {
         async move {
             let answer = self.answer_to(request.command).await;
             // Whoever asked may be gone.
@@ -84,7 +88,7 @@ pub(super) trait Task: Send + Sized {
     }
 
     /// Where a failure is the remote's alone: how long that is left alone.
-    fn backs_off(&mut self, failure: &Failure) -> Option<Duration> {
+    fn backs_off(&mut self, failure: &SinkFailure) -> Option<Duration> {
         let _ = failure;
         None
     }
@@ -105,7 +109,7 @@ pub(super) async fn run(mut task: impl Task) {
         tracing::warn!(sink = task.name(), error = %failure, "the sink pauses");
         let left = task.backs_off(&failure);
         let is_over = match (failure, left) {
-            (Failure::Rest(reason), _) => rest(&mut task, reason).await,
+            (SinkFailure::Rest(reason), _) => rest(&mut task, reason).await,
             (_, Some(left)) => {
                 task.report_on(None).await;
                 wait(&mut task, left).await
@@ -158,12 +162,12 @@ pub(super) async fn demand_tenure(
     node: &Handle,
     name: &str,
     tenure: &Tenure,
-) -> Result<(), Failure> {
+) -> Result<(), SinkFailure> {
     if tenure.is_of(node) {
         return Ok(());
     }
     let site = tenure.site_name(node).await?;
-    Err(Failure::Superseded(format!(
+    Err(SinkFailure::Superseded(format!(
         "{site} runs this sink since {}; `branchline sink takeover {name}` takes it over to this site",
         tenure.since
     )))

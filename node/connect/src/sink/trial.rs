@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
+pub enum SinkMistake {
     /// Nothing is written down before a create is sent.
     NothingPending,
     /// A create whose outcome is unknown is sent again under another key.
@@ -18,17 +18,17 @@ pub enum Mistake {
 
 /// What a test does to a sink. The default does nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Trial {
-    mistake: Option<Mistake>,
+pub struct SinkTrial {
+    mistake: Option<SinkMistake>,
     /// Steps until it stands still; none where it is 0 or less.
     steps_left: Arc<AtomicI64>,
     stands: Arc<Notify>,
 }
 
-impl Trial {
+impl SinkTrial {
     /// Lets a sink make a mistake.
     #[must_use]
-    pub fn of(mistake: Option<Mistake>) -> Self {
+    pub fn of(mistake: Option<SinkMistake>) -> Self {
         Self { mistake, ..Self::default() }
     }
 
@@ -42,7 +42,7 @@ impl Trial {
         self.stands.notified().await;
     }
 
-    pub(super) fn makes(&self, mistake: Mistake) -> bool {
+    pub(super) fn makes(&self, mistake: SinkMistake) -> bool {
         self.mistake == Some(mistake)
     }
 

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::group::delivered::Delivered;
-use super::group::gather::{Members, Stand};
+use super::group::gather::{GroupStand, Members};
 use super::group::look::{Looked, look};
 use super::group::shape::Shape;
 use super::item::{Item, RemoteId};
-use super::push::{Made, Pusher};
-use super::state::{State, Which};
+use super::push::{MadeItem, Pusher};
+use super::state::{SinkState, Which};
 use super::survey::SurveyError;
 use crate::jobs::board::Jobs;
 use crate::jobs::digest::digest;
@@ -43,12 +43,12 @@ pub struct Verified {
     /// Those that are sent once more.
     pub repaired: u64,
     /// The first of what was found.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<SinkDifference>,
 }
 
 /// An object that is not what was delivered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Difference {
+pub struct SinkDifference {
     /// The primary record's id.
     pub id: String,
     /// What the object is called at the remote.
@@ -82,14 +82,14 @@ pub(crate) enum NotVerified {
 
 /// Compares all objects of a sink with what was delivered. Changes nothing.
 pub(crate) struct Verifier {
-    pub(super) reader: Reader,
-    pub(super) state: State,
+    pub(super) reader: RemoteReader,
+    pub(super) state: SinkState,
     /// Objects that are read at the same time.
     pub(super) concurrency: usize,
 }
 
 /// Compares one object.
-pub(crate) struct Reader {
+pub(crate) struct RemoteReader {
     pub(super) shape: Arc<Shape>,
     pub(super) node: Handle,
     pub(super) pusher: Arc<Pusher>,
@@ -104,7 +104,7 @@ enum Finding {
     Same,
     /// Nothing can be said: it is on its way, or not meant to be there.
     Open,
-    Other(Difference),
+    Other(SinkDifference),
 }
 
 impl Verifier {
@@ -117,8 +117,12 @@ impl Verifier {
     }
 }
 
-impl Reader {
-    async fn verify(&self, state: &mut State, concurrency: usize) -> Result<Verified, NotVerified> {
+impl RemoteReader {
+    async fn verify(
+        &self,
+        state: &mut SinkState,
+        concurrency: usize,
+    ) -> Result<Verified, NotVerified> {
         if !self.pusher.sink.abilities().read {
             return Err(NotVerified::Blind);
         }
@@ -177,7 +181,7 @@ impl Reader {
             fence: self.pusher.term,
             etag: None,
         };
-        let difference = |what: String, is_gone, is_read| Difference {
+        let difference = |what: String, is_gone, is_read| SinkDifference {
             id: id.clone(),
             remote_id: remote_id.0.clone(),
             what,
@@ -203,9 +207,9 @@ impl Reader {
     }
 
     /// What was delivered of a group, where that is what it is now.
-    async fn delivered(&self, looked: &Looked) -> Option<(Delivered, RemoteId, Made)> {
+    async fn delivered(&self, looked: &Looked) -> Option<(Delivered, RemoteId, MadeItem)> {
         let known = looked.known.clone().filter(|known| known.pending.is_none())?;
-        let Stand::In(input) = &looked.gathered.stand else { return None };
+        let GroupStand::In(input) = &looked.gathered.stand else { return None };
         let id = RemoteId(known.remote_id.clone()?);
         let made = self.pusher.made(input, &known).await.ok()?;
         (known.digest.as_ref() == Some(&made.digest)).then_some((known, id, made))

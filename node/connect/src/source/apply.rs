@@ -11,9 +11,9 @@ use serde_json::Value as Json;
 
 use super::RefusedItem;
 use super::compare::{self, Status, Version};
-use super::history::{Counts, History};
-use super::runner::Failure;
-use super::spool::{Run, Spool};
+use super::history::{History, SourceCounts};
+use super::runner::SourceFailure;
+use super::spool::{Spool, SpooledRun};
 
 /// Objects, ids and records looked at at a time.
 const PAGE: u32 = 500;
@@ -32,13 +32,13 @@ pub(super) struct Target<'a> {
 }
 
 /// The edits of a run, on their way.
-struct Parts<'a> {
+struct ApplyParts<'a> {
     target: &'a Target<'a>,
-    run: &'a Run,
+    run: &'a SpooledRun,
     /// Ids, and fields as JSON: a fraction of what the edits take.
     edits: Vec<(String, String)>,
     bytes: usize,
-    counts: Counts,
+    counts: SourceCounts,
     refused: Vec<RefusedItem>,
 }
 
@@ -46,10 +46,10 @@ struct Parts<'a> {
 pub(super) async fn apply(
     target: &Target<'_>,
     spool: &mut Spool,
-    run: &Run,
+    run: &SpooledRun,
     next_since: jiff::Timestamp,
     mut progress: impl FnMut(u64, u64),
-) -> Result<Counts, Failure> {
+) -> Result<SourceCounts, SourceFailure> {
     let (listed, gone) = spool.counts().await?;
     // Where an item could not even be named, it is not known what was not listed.
     let is_whole = run.is_full && !run.has_nameless;
@@ -57,14 +57,15 @@ pub(super) async fn apply(
     if is_whole {
         guard(target, spool, run, version, listed).await?;
     }
-    let counts = Counts {
+    let counts = SourceCounts {
         listed,
         pages: run.pages,
         duplicates: run.duplicates,
         refused: run.refused,
-        ..Counts::default()
+        ..SourceCounts::default()
     };
-    let mut parts = Parts { target, run, edits: Vec::new(), bytes: 0, counts, refused: Vec::new() };
+    let mut parts =
+        ApplyParts { target, run, edits: Vec::new(), bytes: 0, counts, refused: Vec::new() };
     let (mut after, mut done) = (String::new(), 0_u64);
     loop {
         let objects = spool.objects(&after, PAGE).await?;
@@ -112,7 +113,7 @@ pub(super) async fn apply(
             let page = active(target, after, version).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            let before = page.iter().filter(|(_, stand)| *stand == Stand::InactiveByThis);
+            let before = page.iter().filter(|(_, stand)| *stand == RecordStand::InactiveByThis);
             parts.counts.inactive += before.count() as u64;
             for id in unlisted(spool, &page).await? {
                 parts.counts.inactive += 1;
@@ -132,22 +133,23 @@ pub(super) async fn apply(
 async fn guard(
     target: &Target<'_>,
     spool: &mut Spool,
-    run: &Run,
+    run: &SpooledRun,
     version: Version,
     listed: u64,
-) -> Result<(), Failure> {
+) -> Result<(), SourceFailure> {
     let (mut active_count, mut gone) = (0_u64, 0_u64);
     let mut after = None;
     loop {
         let page = active(target, after, version).await?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
-        active_count += page.iter().filter(|(_, stand)| *stand == Stand::Active).count() as u64;
+        active_count +=
+            page.iter().filter(|(_, stand)| *stand == RecordStand::Active).count() as u64;
         gone += unlisted(spool, &page).await?.len() as u64;
     }
     let most = active_count as f64 * target.guard;
     if gone as f64 > most && !run.is_accepted {
-        return Err(Failure::Refused(format!(
+        return Err(SourceFailure::Refused(format!(
             "it listed {listed} objects, and {gone} of {active_count} active records would become inactive, more than \
              inactive_guard allows: if that is right, `branchline source run NAME --full --accept`"
         )));
@@ -156,8 +158,11 @@ async fn guard(
 }
 
 /// The active ones among the records of a page that the run has not met in any way.
-async fn unlisted(spool: &mut Spool, page: &[(String, Stand)]) -> Result<Vec<String>, Failure> {
-    let active = page.iter().filter(|(_, stand)| *stand == Stand::Active);
+async fn unlisted(
+    spool: &mut Spool,
+    page: &[(String, RecordStand)],
+) -> Result<Vec<String>, SourceFailure> {
+    let active = page.iter().filter(|(_, stand)| *stand == RecordStand::Active);
     let ids: Vec<&str> = active.map(|(id, _)| id.as_str()).collect();
     let listed = spool.listed(&ids).await?;
     let is_unlisted = |id: &&str| {
@@ -169,7 +174,7 @@ async fn unlisted(spool: &mut Spool, page: &[(String, Stand)]) -> Result<Vec<Str
 
 /// How a record stands before the end of a full run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stand {
+enum RecordStand {
     /// It is an active one of this source.
     Active,
     /// The run itself has let it become inactive, before it was broken off.
@@ -183,7 +188,7 @@ async fn active(
     target: &Target<'_>,
     after: Option<String>,
     version: Version,
-) -> Result<Vec<(String, Stand)>, ReadError> {
+) -> Result<Vec<(String, RecordStand)>, ReadError> {
     let collection = target.collection.to_owned();
     target
         .node
@@ -192,10 +197,10 @@ async fn active(
             read::each_of(reader, space, &collection, after.as_deref(), |id, view| {
                 let is_of_source = view.fields.contains_key("external_id");
                 let stand = match Status::of(&view) {
-                    _ if view.deleted || !is_of_source => Stand::Other,
-                    Status::Active => Stand::Active,
-                    Status::Inactive if version.has_changed(&view) => Stand::InactiveByThis,
-                    Status::Inactive | Status::Deleted => Stand::Other,
+                    _ if view.deleted || !is_of_source => RecordStand::Other,
+                    Status::Active => RecordStand::Active,
+                    Status::Inactive if version.has_changed(&view) => RecordStand::InactiveByThis,
+                    Status::Inactive | Status::Deleted => RecordStand::Other,
                 };
                 page.push((id, stand));
                 Ok(page.len() < PAGE as usize)
@@ -227,9 +232,14 @@ async fn views(
         .await
 }
 
-impl Parts<'_> {
+impl ApplyParts<'_> {
     /// Whether an object that is listed and said to be gone is later than its record: then it came back.
-    async fn revives(&self, spool: &mut Spool, id: &str, view: &View) -> Result<bool, Failure> {
+    async fn revives(
+        &self,
+        spool: &mut Spool,
+        id: &str,
+        view: &View,
+    ) -> Result<bool, SourceFailure> {
         let objects = spool.object(id).await?;
         Ok(objects.is_some_and(|object| compare::is_later(&object, view)))
     }
@@ -238,7 +248,7 @@ impl Parts<'_> {
         &mut self,
         id: String,
         fields: serde_json::Map<String, Json>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SourceFailure> {
         if self.run.is_dry {
             return Ok(());
         }
@@ -256,12 +266,12 @@ impl Parts<'_> {
     async fn end(
         mut self,
         next_since: jiff::Timestamp,
-    ) -> Result<(Counts, Vec<RefusedItem>), Failure> {
+    ) -> Result<(SourceCounts, Vec<RefusedItem>), SourceFailure> {
         self.flush(Some(next_since)).await?;
         Ok((self.counts, self.refused))
     }
 
-    async fn flush(&mut self, last: Option<jiff::Timestamp>) -> Result<(), Failure> {
+    async fn flush(&mut self, last: Option<jiff::Timestamp>) -> Result<(), SourceFailure> {
         let mut edits = std::mem::take(&mut self.edits);
         self.bytes = 0;
         // An item that the collection does not take is left out, and said: what is wrong with it is no reason against others.
@@ -308,10 +318,11 @@ impl Parts<'_> {
         }
     }
 
-    fn edit(&self, id: &str, fields: &str) -> Result<RecordEdit, Failure> {
+    fn edit(&self, id: &str, fields: &str) -> Result<RecordEdit, SourceFailure> {
         // They were written by this run.
         let fields = serde_json::from_str(fields);
-        let fields = fields.map_err(|error| Failure::Refused(format!("object {id}: {error}")))?;
+        let fields =
+            fields.map_err(|error| SourceFailure::Refused(format!("object {id}: {error}")))?;
         Ok(compare::edit(self.target.collection, id, fields))
     }
 

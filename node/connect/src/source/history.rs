@@ -13,7 +13,7 @@ use crate::jobs::tenure::text;
 
 /// What came of a run, in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Counts {
+pub struct SourceCounts {
     /// Objects that the provider listed.
     pub listed: u64,
     /// Records that were created or changed.
@@ -30,7 +30,7 @@ pub struct Counts {
     pub pages: u64,
 }
 
-impl Counts {
+impl SourceCounts {
     /// Objects that said what their records say already.
     #[must_use]
     pub fn unchanged(&self) -> u64 {
@@ -48,7 +48,7 @@ pub struct History {
 
 /// One run of it.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct HistoryRow {
     /// Its number.
     pub number: u64,
     /// Its fields.
@@ -133,13 +133,13 @@ impl History {
     ///
     /// # Errors
     /// The records cannot be read.
-    pub async fn latest(&self, limit: usize) -> Result<Vec<Row>, ReadError> {
+    pub async fn latest(&self, limit: usize) -> Result<Vec<HistoryRow>, ReadError> {
         let last = self.last(0).await?;
         let mut rows = Vec::new();
         for number in (1..=last).rev().take(limit) {
             if let Some(view) = self.node.get(&self.collection, &self.id(number)).await? {
                 let fields = branchline_node::records::fields_into_json(view.fields);
-                rows.push(Row { number, fields });
+                rows.push(HistoryRow { number, fields });
             }
         }
         Ok(rows)
@@ -181,7 +181,7 @@ impl History {
 
     /// What the record of a run that ended well says besides. `next_since`: from when on the next one asks.
     #[must_use]
-    pub fn completed(&self, counts: Counts, next_since: Timestamp) -> Json {
+    pub fn completed(&self, counts: SourceCounts, next_since: Timestamp) -> Json {
         json!({
             "completed_at": written(Timestamp::now()),
             "accounts_updated": counts.updated,

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::config::{DeletedConfig, PageConfig, RequestConfig, SourceConfig};
-use super::paging::{Step, with_param};
+use super::paging::{PagingStep, with_param};
 use super::since::{BadSince, Since};
-use super::{Ask, DeletedPage, Object, Page, RefusedItem, Source};
+use super::{Ask, DeletedPage, Object, RefusedItem, Source, SourcePage};
 use crate::http::{Answer, Method, NotUsable, Request, Service};
 use crate::jobs::fault::{Class, Fault, excerpt};
 use crate::jobs::jq::{BadFilter, Filter, JqFault};
@@ -249,13 +249,13 @@ impl Lists {
 
 #[async_trait]
 impl Source for HttpSource {
-    async fn page(&mut self, ask: &Ask) -> Result<Page, Fault> {
+    async fn page(&mut self, ask: &Ask) -> Result<SourcePage, Fault> {
         let answer = self.lists.objects.ask(&self.service, &self.lists.since, ask).await?;
         let items = outputs(&self.lists.items, &answer).await?;
         let next = self.lists.objects.next(ask, &answer, items.len()).await?;
         let provider_time = answer.date();
         let (objects, refused) = self.lists.taken(items).await;
-        Ok(Page { objects, refused, next, provider_time })
+        Ok(SourcePage { objects, refused, next, provider_time })
     }
 
     async fn deleted(&mut self, ask: &Ask) -> Result<DeletedPage, Fault> {
@@ -300,7 +300,7 @@ impl List {
                 url = with_param(&url, param, cursor).map_err(|error| bad(error.to_string()))?;
             }
             (Some(PageConfig::Number { param, .. } | PageConfig::Offset { param, .. }), _) => {
-                let at = self.step(place).map(Step::at).unwrap_or_default();
+                let at = self.step(place).map(PagingStep::at).unwrap_or_default();
                 url = with_param(&url, param, &at.to_string())
                     .map_err(|error| bad(error.to_string()))?;
             }
@@ -347,7 +347,7 @@ impl List {
         }
     }
 
-    fn step(&self, place: Option<&str>) -> Option<Step> {
+    fn step(&self, place: Option<&str>) -> Option<PagingStep> {
         match place {
             Some(place) => place.parse().ok(),
             None => self.page.as_ref().and_then(PageConfig::first_step),

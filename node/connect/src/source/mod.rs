@@ -59,7 +59,7 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// A transient [`Fault`] is tried again; any other ends the run, of which nothing is applied then.
-    async fn page(&mut self, ask: &Ask) -> Result<Page, Fault>;
+    async fn page(&mut self, ask: &Ask) -> Result<SourcePage, Fault>;
 
     /// A page of the ids of objects that the service has deleted since `ask.since`. A service without such a list gives
     /// none.
@@ -83,7 +83,7 @@ pub struct Ask {
 
 /// A page of objects.
 #[derive(Clone, Debug, Default)]
-pub struct Page {
+pub struct SourcePage {
     /// The objects, up to some thousands.
     pub objects: Vec<Object>,
     /// Items that are no objects that could be kept, with what is wrong with each.

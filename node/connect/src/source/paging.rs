@@ -12,7 +12,7 @@ use super::config::PageConfig;
 /// Rows that are deleted meanwhile let later ones slide to the page before, behind the reader's back: so that page is read once
 /// more after each one, and what is new on it counts as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PagingStep {
     /// A page that was not read before.
     Ahead {
         /// Its number, or the number of items before it.
@@ -31,7 +31,7 @@ pub(super) enum Step {
     },
 }
 
-impl Step {
+impl PagingStep {
     /// The first page of a list.
     pub(super) fn first(at: u64) -> Self {
         Self::Ahead { at, before: None }
@@ -61,7 +61,7 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for PagingStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown =
             |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
@@ -72,7 +72,7 @@ impl fmt::Display for Step {
     }
 }
 
-impl FromStr for Step {
+impl FromStr for PagingStep {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -90,10 +90,10 @@ impl FromStr for Step {
 
 impl PageConfig {
     /// Where the list begins, for pages that are counted.
-    pub(super) fn first_step(&self) -> Option<Step> {
+    pub(super) fn first_step(&self) -> Option<PagingStep> {
         match self {
-            Self::Number { first, .. } => Some(Step::first(*first)),
-            Self::Offset { .. } => Some(Step::first(0)),
+            Self::Number { first, .. } => Some(PagingStep::first(*first)),
+            Self::Offset { .. } => Some(PagingStep::first(0)),
             Self::Cursor { .. } | Self::Link => None,
         }
     }
@@ -122,7 +122,7 @@ mod tests {
 
     /// The places that are read of a list with so many items on its pages.
     fn read(pages: &[usize], reread: bool) -> Vec<u64> {
-        let mut step = Some(Step::first(1));
+        let mut step = Some(PagingStep::first(1));
         let mut places = Vec::new();
         while let Some(at) = step {
             assert_eq!(at.to_string().parse(), Ok(at));
@@ -143,13 +143,16 @@ mod tests {
 
     #[test]
     fn an_offset_goes_on_behind_what_came() {
-        let step = Step::first(0).next(100, 100, true).unwrap();
-        assert_eq!(step, Step::Ahead { at: 100, before: Some(0) });
+        let step = PagingStep::first(0).next(100, 100, true).unwrap();
+        assert_eq!(step, PagingStep::Ahead { at: 100, before: Some(0) });
         let back = step.next(40, 40, true).unwrap();
-        assert_eq!(back, Step::Back { at: 0, next: Some(140), last: 100 });
-        assert_eq!(back.next(100, 100, true), Some(Step::Ahead { at: 140, before: Some(100) }));
+        assert_eq!(back, PagingStep::Back { at: 0, next: Some(140), last: 100 });
+        assert_eq!(
+            back.next(100, 100, true),
+            Some(PagingStep::Ahead { at: 140, before: Some(100) })
+        );
         for text in ["", "ahead", "back 1 2", "ahead x -", "sideways 1 2"] {
-            assert_eq!(text.parse::<Step>(), Err(()), "{text}");
+            assert_eq!(text.parse::<PagingStep>(), Err(()), "{text}");
         }
     }
 

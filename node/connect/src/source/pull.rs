@@ -4,8 +4,8 @@ use branchline_node::records::check_record_id;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::runner::{Failure, Report};
-use super::spool::{Phase, Run, Spool};
+use super::runner::{SourceFailure, SourceReport};
+use super::spool::{Spool, SpoolPhase, SpooledRun};
 use super::{Ask, Object, RefusedItem, Source};
 use crate::jobs::board::{JobState, Jobs};
 use crate::jobs::fault::{Class, Fault};
@@ -20,7 +20,7 @@ pub(super) struct Pull<'a> {
     pub(super) spool: &'a mut Spool,
     pub(super) jobs: &'a Jobs,
     /// Where failed requests are counted.
-    pub(super) report: &'a watch::Sender<Report>,
+    pub(super) report: &'a watch::Sender<SourceReport>,
     pub(super) retry: &'a RetryConfig,
     /// Most pages.
     pub(super) pages_max: u64,
@@ -28,27 +28,27 @@ pub(super) struct Pull<'a> {
 
 impl Pull<'_> {
     /// Reads on from where the run is, to the end of both lists.
-    pub(super) async fn read(&mut self, run: &mut Run) -> Result<(), Failure> {
-        while run.phase != Phase::Applying {
+    pub(super) async fn read(&mut self, run: &mut SpooledRun) -> Result<(), SourceFailure> {
+        while run.phase != SpoolPhase::Applying {
             if self.jobs.is_cancelled(run.job) {
-                return Err(Failure::Cancelled);
+                return Err(SourceFailure::Cancelled);
             }
             if run.pages >= self.pages_max {
-                return Err(Failure::Refused(format!(
+                return Err(SourceFailure::Refused(format!(
                     "{} pages were read and there is a next one still: does the provider's list end? pages_max allows more",
                     run.pages
                 )));
             }
             match run.phase {
-                Phase::Objects => self.read_objects(run).await?,
-                Phase::Deletions => self.read_deletions(run).await?,
-                Phase::Applying => {}
+                SpoolPhase::Objects => self.read_objects(run).await?,
+                SpoolPhase::Deletions => self.read_deletions(run).await?,
+                SpoolPhase::Applying => {}
             }
         }
         Ok(())
     }
 
-    async fn read_objects(&mut self, run: &mut Run) -> Result<(), Failure> {
+    async fn read_objects(&mut self, run: &mut SpooledRun) -> Result<(), SourceFailure> {
         let ask = Ask { since: run.since, place: run.place.clone() };
         let page = loop {
             match self.source.page(&ask).await {
@@ -66,8 +66,8 @@ impl Pull<'_> {
         run.refused += refused.len() as u64;
         run.has_nameless |= refused.iter().any(|item| item.id.is_none());
         (run.phase, run.place) = match next {
-            Some(next) => (Phase::Objects, Some(next)),
-            None => (Phase::Deletions, None),
+            Some(next) => (SpoolPhase::Objects, Some(next)),
+            None => (SpoolPhase::Deletions, None),
         };
         self.spool.add_refused(&refused, run.number).await?;
         run.objects += objects.len() as u64;
@@ -75,7 +75,7 @@ impl Pull<'_> {
         self.goes_on(run).await
     }
 
-    async fn read_deletions(&mut self, run: &mut Run) -> Result<(), Failure> {
+    async fn read_deletions(&mut self, run: &mut SpooledRun) -> Result<(), SourceFailure> {
         let ask = Ask { since: run.since, place: run.place.clone() };
         let page = loop {
             match self.source.deleted(&ask).await {
@@ -86,8 +86,8 @@ impl Pull<'_> {
         let next = self.unless_circle(run, page.next).await?;
         run.pages += 1;
         (run.phase, run.place) = match next {
-            Some(next) => (Phase::Deletions, Some(next)),
-            None => (Phase::Applying, None),
+            Some(next) => (SpoolPhase::Deletions, Some(next)),
+            None => (SpoolPhase::Applying, None),
         };
         self.spool.add_gone(&page.ids, run).await?;
         self.goes_on(run).await
@@ -96,20 +96,20 @@ impl Pull<'_> {
     /// The place of the next page, which no page of this list may have had before.
     async fn unless_circle(
         &mut self,
-        run: &Run,
+        run: &SpooledRun,
         next: Option<String>,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, SourceFailure> {
         let Some(next) = next else { return Ok(None) };
         match self.spool.knows_place(run.phase, &next).await? {
             false => Ok(Some(next)),
-            true => Err(Failure::Refused(format!(
+            true => Err(SourceFailure::Refused(format!(
                 "after {} pages the provider names a page that was read before as the next: its paging goes in a circle",
                 run.pages + 1
             ))),
         }
     }
 
-    async fn goes_on(&mut self, run: &mut Run) -> Result<(), Failure> {
+    async fn goes_on(&mut self, run: &mut SpooledRun) -> Result<(), SourceFailure> {
         self.jobs.progress(run.job, run.objects, None);
         if std::mem::take(&mut run.tries) > 0 {
             self.jobs.set(run.job, JobState::Running, "").await?;
@@ -118,11 +118,11 @@ impl Pull<'_> {
     }
 
     /// Waits before the next try, or gives up.
-    async fn wait(&mut self, run: &mut Run, fault: Fault) -> Result<(), Failure> {
+    async fn wait(&mut self, run: &mut SpooledRun, fault: Fault) -> Result<(), SourceFailure> {
         run.tries = run.tries.saturating_add(1);
         self.report.send_modify(|report| report.faults.count(fault.class));
         if fault.class != Class::Transient || run.tries >= self.retry.attempts {
-            return Err(Failure::Fault { fault, tries: run.tries });
+            return Err(SourceFailure::Fault { fault, tries: run.tries });
         }
         let pause = self.retry.pause(run.tries, fault.retry_after);
         let note = format!(
@@ -143,7 +143,7 @@ impl Pull<'_> {
                 changed = changes.changed() => if changed.is_err() { break },
             }
         }
-        Err(Failure::Cancelled)
+        Err(SourceFailure::Cancelled)
     }
 }
 

@@ -13,10 +13,10 @@ use tokio::time::sleep;
 
 use super::apply::{Target, apply};
 use super::config::SourceConfig;
-use super::history::{Counts, History};
+use super::history::{History, SourceCounts};
 use super::pull::Pull;
 use super::since::Since;
-use super::spool::{LAST_GOOD, LastGood, PAUSED, Phase, Run, Spool};
+use super::spool::{LAST_GOOD, LastGood, PAUSED, Spool, SpoolPhase, SpooledRun};
 use super::{Source, moment};
 use crate::jobs::board::{Job, JobError, JobState, Jobs};
 use crate::jobs::fault::{Fault, Faults};
@@ -43,7 +43,7 @@ pub struct Order {
 
 /// Why a run has ended without writing what it found.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum SourceFailure {
     /// The provider.
     #[error("{fault}{}", of_tries(*tries))]
     Fault {
@@ -84,7 +84,7 @@ fn of_tries(tries: u32) -> String {
 
 /// How a source is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct SourceReport {
     /// Its state: waiting, running, backing off, failed (the last run), or paused.
     pub state: JobState,
     /// Why it is so.
@@ -102,7 +102,7 @@ pub struct Report {
     /// Runs since the start, good ones and failed ones.
     pub runs: (u64, u64),
     /// What they came to.
-    pub counts: Counts,
+    pub counts: SourceCounts,
     /// Objects that good runs listed, and that said nothing new.
     pub unchanged: u64,
     /// Requests that were tried again.
@@ -111,7 +111,7 @@ pub struct Report {
     pub faults: Faults,
 }
 
-impl Default for Report {
+impl Default for SourceReport {
     fn default() -> Self {
         Self {
             state: JobState::Waiting,
@@ -122,7 +122,7 @@ impl Default for Report {
             last: None,
             last_good_ms: None,
             runs: (0, 0),
-            counts: Counts::default(),
+            counts: SourceCounts::default(),
             unchanged: 0,
             retries: 0,
             faults: Faults::default(),
@@ -153,7 +153,7 @@ pub(super) struct Runner {
     pub(super) full_schedule: Option<Schedule>,
     /// The part of the active records that may become inactive without a person's word.
     pub(super) guard: f64,
-    pub(super) report: watch::Sender<Report>,
+    pub(super) report: watch::Sender<SourceReport>,
     /// Set when somebody wants something: a pause, the end of one, a takeover.
     pub(super) wakes: watch::Receiver<u64>,
 }
@@ -193,7 +193,7 @@ impl Runner {
     }
 
     /// Finds out when the last good run ended, for those who watch.
-    async fn recall_last_good(&mut self) -> Result<(), Failure> {
+    async fn recall_last_good(&mut self) -> Result<(), SourceFailure> {
         // All of it was done but for this file's own end.
         if let Some(run) = self.spool.run().await?
             && !run.is_dry
@@ -209,7 +209,7 @@ impl Runner {
     }
 
     /// Carries out what is due and what was asked for.
-    async fn look(&mut self) -> Result<(), Failure> {
+    async fn look(&mut self) -> Result<(), SourceFailure> {
         if !self.may_work().await? {
             return Ok(());
         }
@@ -228,7 +228,7 @@ impl Runner {
     }
 
     /// Whether nobody wants it to rest and no other site runs it.
-    async fn may_work(&mut self) -> Result<bool, Failure> {
+    async fn may_work(&mut self) -> Result<bool, SourceFailure> {
         if let Some(why) = self.spool.recall::<String>(PAUSED).await? {
             self.say(JobState::Paused, &why);
             self.see_to_schedules().await?;
@@ -256,7 +256,7 @@ impl Runner {
 
     /// Asks for the runs that have fallen due. Those that fell due while the node was stopped are one; those while the source
     /// rested are none.
-    async fn see_to_schedules(&mut self) -> Result<(), Failure> {
+    async fn see_to_schedules(&mut self) -> Result<(), SourceFailure> {
         let now = Timestamp::now();
         let seen = self.spool.recall::<Seen>(SEEN).await?.map_or(now, |seen| seen.until.min(now));
         let due = |schedule: &Option<Schedule>| {
@@ -285,7 +285,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn carry_out(&mut self, job: &Job) -> Result<(), Failure> {
+    async fn carry_out(&mut self, job: &Job) -> Result<(), SourceFailure> {
         let order = match order_of(job) {
             Ok(order) => order,
             Err(error) => {
@@ -353,7 +353,7 @@ impl Runner {
     }
 
     /// The run that a job is: one that was broken off, or a new one.
-    async fn run_of(&mut self, job: &Job, order: Order) -> Result<Begun, Failure> {
+    async fn run_of(&mut self, job: &Job, order: Order) -> Result<Begun, SourceFailure> {
         let history = self.history();
         if let Some(run) = self.spool.run().await? {
             let status = if run.is_dry { None } else { history.status(run.number).await? };
@@ -382,7 +382,7 @@ impl Runner {
         let is_full = order.full || good.is_none();
         let number = if order.dry_run { 0 } else { last.saturating_add(1) };
         let started = Timestamp::now();
-        let run = Run {
+        let run = SpooledRun {
             number,
             job: job.id,
             is_full,
@@ -391,7 +391,7 @@ impl Runner {
             since: good.filter(|_| !is_full).map(|good| good.since),
             started,
             provider_started: None,
-            phase: Phase::Objects,
+            phase: SpoolPhase::Objects,
             place: None,
             pages: 0,
             objects: 0,
@@ -408,7 +408,7 @@ impl Runner {
         Ok(Begun::Run(run))
     }
 
-    async fn run(&mut self, run: &mut Run) -> Result<Counts, Failure> {
+    async fn run(&mut self, run: &mut SpooledRun) -> Result<SourceCounts, SourceFailure> {
         let Self { source, spool, jobs, config, report, .. } = self;
         let mut pull = Pull {
             report,
@@ -421,12 +421,12 @@ impl Runner {
         pull.read(run).await?;
         // Whoever took over meanwhile has newer news.
         if let Some(site) = self.superseded_by().await? {
-            return Err(Failure::Superseded(site));
+            return Err(SourceFailure::Superseded(site));
         }
         let history = self.history();
         let last = history.last(run.number).await?;
         if !run.is_dry && last > run.number {
-            return Err(Failure::Refused(format!(
+            return Err(SourceFailure::Refused(format!(
                 "run {last} has begun meanwhile at another site: this one would undo what it found"
             )));
         }
@@ -445,13 +445,18 @@ impl Runner {
     }
 
     /// Where the run after this one begins; of a dry one nothing follows.
-    fn good(&self, run: &Run) -> Option<LastGood> {
+    fn good(&self, run: &SpooledRun) -> Option<LastGood> {
         // A provider without a clock is taken to have this machine's.
         let started = run.provider_started.unwrap_or(run.started);
         (!run.is_dry).then(|| LastGood { number: run.number, since: self.since.after(started) })
     }
 
-    async fn fail(&mut self, job: &Job, run: &Run, failure: &Failure) -> Result<(), Failure> {
+    async fn fail(
+        &mut self,
+        job: &Job,
+        run: &SpooledRun,
+        failure: &SourceFailure,
+    ) -> Result<(), SourceFailure> {
         let text = failure.to_string();
         tracing::warn!(source = %self.config.name, run = run.number, error = %text, "run failed: nothing of it was applied");
         // By itself, and before all else: a run that failed is seen.
@@ -459,7 +464,7 @@ impl Runner {
             self.history().fail(run.number, &text).await?;
         }
         let state = match failure {
-            Failure::Cancelled => JobState::Cancelled,
+            SourceFailure::Cancelled => JobState::Cancelled,
             _ => JobState::Failed,
         };
         Ok(self.jobs.end(job.id, state, &text, &Value::Null).await?)
@@ -490,9 +495,9 @@ impl Runner {
 /// What a job begins with.
 enum Begun {
     /// A run, which may have read something already.
-    Run(Run),
+    Run(SpooledRun),
     /// A run that has ended so.
-    Over(Run, JobState),
+    Over(SpooledRun, JobState),
 }
 
 fn order_of(job: &Job) -> Result<Order, serde_json::Error> {

@@ -12,14 +12,14 @@ use crate::jobs::duration::{self, BadDuration};
 /// How moments are written for a provider.
 #[derive(Clone, Debug)]
 pub struct Since {
-    form: Form,
+    form: SinceForm,
     overlap: Duration,
     first: Option<String>,
     zone: TimeZone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Form {
+enum SinceForm {
     Rfc3339,
     Epoch,
     EpochMs,
@@ -46,17 +46,17 @@ impl Since {
     /// [`BadSince`].
     pub fn new(config: &SinceConfig, zone: TimeZone) -> Result<Self, BadSince> {
         let form = match config.format.as_str() {
-            "rfc3339" => Form::Rfc3339,
-            "epoch" => Form::Epoch,
-            "epoch-ms" => Form::EpochMs,
-            "date" => Form::Pattern("%Y-%m-%d".to_owned()),
+            "rfc3339" => SinceForm::Rfc3339,
+            "epoch" => SinceForm::Epoch,
+            "epoch-ms" => SinceForm::EpochMs,
+            "date" => SinceForm::Pattern("%Y-%m-%d".to_owned()),
             pattern if pattern.contains('%') => {
                 let tried = jiff::fmt::strtime::format(
                     pattern,
                     &Timestamp::UNIX_EPOCH.to_zoned(zone.clone()),
                 );
                 match tried {
-                    Ok(_) => Form::Pattern(pattern.to_owned()),
+                    Ok(_) => SinceForm::Pattern(pattern.to_owned()),
                     Err(_) => return Err(BadSince::Format(pattern.to_owned())),
                 }
             }
@@ -85,10 +85,10 @@ impl Since {
             (None, None) => Timestamp::UNIX_EPOCH,
         };
         match &self.form {
-            Form::Rfc3339 => since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            Form::Epoch => since.as_second().to_string(),
-            Form::EpochMs => since.as_millisecond().to_string(),
-            Form::Pattern(pattern) => {
+            SinceForm::Rfc3339 => since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            SinceForm::Epoch => since.as_second().to_string(),
+            SinceForm::EpochMs => since.as_millisecond().to_string(),
+            SinceForm::Pattern(pattern) => {
                 let zoned = since.to_zoned(self.zone.clone());
                 // It was tried when the source was made.
                 jiff::fmt::strtime::format(pattern, &zoned).unwrap_or_default()

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::config::{HTTP, SourceConfig};
-use super::history::{History, Row};
+use super::history::{History, HistoryRow};
 use super::http::{BadSource, HttpSource};
-use super::runner::{Order, Report, Runner};
-use super::spool::{PAUSED, Refused, Spool};
+use super::runner::{Order, Runner, SourceReport};
+use super::spool::{PAUSED, RefusedObject, Spool};
 use super::timing::{BadTiming, Timing};
 use super::{Kinds, Source};
 use crate::jobs::board::{JobError, JobState, Jobs};
@@ -70,12 +70,12 @@ pub struct Sources {
     folder: PathBuf,
     jobs: Arc<Jobs>,
     kinds: Arc<Kinds>,
-    running: Mutex<BTreeMap<String, Running>>,
+    running: Mutex<BTreeMap<String, RunningSources>>,
 }
 
-struct Running {
+struct RunningSources {
     config: SourceConfig,
-    report: watch::Receiver<Report>,
+    report: watch::Receiver<SourceReport>,
     wake: watch::Sender<u64>,
     task: Option<JoinHandle<()>>,
 }
@@ -89,9 +89,9 @@ impl Sources {
 
     /// Brings the sources to what a configuration says: those that are new or changed are started, those that are gone end.
     pub async fn take_up(&self, configs: &[SourceConfig]) {
-        let ending: Vec<Running> = {
+        let ending: Vec<RunningSources> = {
             let mut running = self.running();
-            let is_as_before = |running: &Running| {
+            let is_as_before = |running: &RunningSources| {
                 // Secrets stand in files and the environment: who reloads may have changed them.
                 let has_secrets =
                     toml::to_string(&running.config).is_ok_and(|text| text.contains("${"));
@@ -121,7 +121,7 @@ impl Sources {
     }
 
     /// How each source is, by name.
-    pub fn reports(&self) -> BTreeMap<String, Report> {
+    pub fn reports(&self) -> BTreeMap<String, SourceReport> {
         let running = self.running();
         running
             .iter()
@@ -170,7 +170,7 @@ impl Sources {
     ///
     /// # Errors
     /// Its file cannot be used.
-    pub async fn errors(&self, config: &SourceConfig) -> Result<Vec<Refused>, SourceError> {
+    pub async fn errors(&self, config: &SourceConfig) -> Result<Vec<RefusedObject>, SourceError> {
         let mut spool = self.spool(config).await?;
         let refused = spool.refused().await;
         spool.close().await;
@@ -185,7 +185,7 @@ impl Sources {
         &self,
         config: &SourceConfig,
         limit: usize,
-    ) -> Result<Vec<Row>, SourceError> {
+    ) -> Result<Vec<HistoryRow>, SourceError> {
         let node = self.node.in_space(&config.space)?;
         let history = History::new(node, config.history.clone(), config.name.clone());
         Ok(history.latest(limit).await?)
@@ -220,8 +220,8 @@ impl Sources {
         Ok(Timing::of(config).map(drop)?)
     }
 
-    async fn start(&self, config: &SourceConfig) -> Running {
-        let (say, report) = watch::channel(Report::default());
+    async fn start(&self, config: &SourceConfig) -> RunningSources {
+        let (say, report) = watch::channel(SourceReport::default());
         let (wake, wakes) = watch::channel(0);
         let task = match self.runner(config, say.clone(), wakes).await {
             Ok(runner) => Some(tokio::spawn(runner.work())),
@@ -234,13 +234,13 @@ impl Sources {
                 None
             }
         };
-        Running { config: config.clone(), report, wake, task }
+        RunningSources { config: config.clone(), report, wake, task }
     }
 
     async fn runner(
         &self,
         config: &SourceConfig,
-        report: watch::Sender<Report>,
+        report: watch::Sender<SourceReport>,
         wakes: watch::Receiver<u64>,
     ) -> Result<Runner, SourceError> {
         let Timing { schedule, full_schedule, since, guard } = Timing::of(config)?;
@@ -278,13 +278,13 @@ impl Sources {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, RunningSources>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn end(sources: Vec<Running>) {
-    for Running { task, .. } in sources {
+async fn end(sources: Vec<RunningSources>) {
+    for RunningSources { task, .. } in sources {
         let Some(task) = task else { continue };
         // All that it has done is on disk, and what it was about to do is done once more.
         task.abort();

@@ -46,7 +46,7 @@ CREATE TABLE refused (
 
 /// A run that has begun and has not ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct SpooledRun {
     /// Its number, the `sync_version` of what it changes.
     pub number: u64,
     /// The job that it carries out.
@@ -67,7 +67,7 @@ pub struct Run {
     #[serde(with = "moment::optional")]
     pub provider_started: Option<Timestamp>,
     /// How far it is.
-    pub phase: Phase,
+    pub phase: SpoolPhase,
     /// The place of the next page of the list that is read.
     pub place: Option<String>,
     /// Pages read.
@@ -88,7 +88,7 @@ pub struct Run {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Phase {
+pub enum SpoolPhase {
     /// It reads objects.
     Objects,
     /// It reads what was deleted.
@@ -122,7 +122,7 @@ pub struct Spooled {
 
 /// An item that was refused, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct RefusedObject {
     /// A number to name it by.
     pub number: i64,
     /// Its id, where it has one.
@@ -178,7 +178,7 @@ impl Spool {
     }
 
     /// The run that has begun and has not ended.
-    pub async fn run(&mut self) -> Result<Option<Run>, StoreError> {
+    pub async fn run(&mut self) -> Result<Option<SpooledRun>, StoreError> {
         let row = sqlx::query("SELECT body FROM run").fetch_optional(self.store.connection()).await;
         let Some(row) = row.map_err(|error| self.store.failed(error))? else { return Ok(None) };
         let text: String = row.try_get(0).map_err(|error| self.store.failed(error))?;
@@ -187,7 +187,7 @@ impl Spool {
     }
 
     /// Begins a run: what an earlier one has read is gone.
-    pub async fn begin(&mut self, run: &Run) -> Result<(), StoreError> {
+    pub async fn begin(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
         self.store.begin().await?;
         self.clear().await?;
         self.put_run(run).await?;
@@ -195,13 +195,17 @@ impl Spool {
     }
 
     /// Keeps how far a run is.
-    pub async fn keep(&mut self, run: &Run) -> Result<(), StoreError> {
+    pub async fn keep(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
         self.put_run(run).await
     }
 
     /// Keeps a page of objects together with how far the run is then; returns how many were there already. An object that
     /// comes again is kept as it came last.
-    pub async fn add_objects(&mut self, objects: &[Object], run: &Run) -> Result<u64, StoreError> {
+    pub async fn add_objects(
+        &mut self,
+        objects: &[Object],
+        run: &SpooledRun,
+    ) -> Result<u64, StoreError> {
         self.store.begin().await?;
         let mut known: u64 = 0;
         for rows in objects.chunks(ROWS) {
@@ -217,7 +221,7 @@ impl Spool {
             let done = insert.build().execute(self.store.connection()).await;
             done.map_err(|error| self.store.failed(error))?;
         }
-        let run = Run { duplicates: run.duplicates.saturating_add(known), ..run.clone() };
+        let run = SpooledRun { duplicates: run.duplicates.saturating_add(known), ..run.clone() };
         self.move_on(&run).await?;
         self.store.end().await?;
         Ok(known)
@@ -237,7 +241,7 @@ impl Spool {
     }
 
     /// Keeps a page of ids that are gone together with how far the run is then.
-    pub async fn add_gone(&mut self, ids: &[String], run: &Run) -> Result<(), StoreError> {
+    pub async fn add_gone(&mut self, ids: &[String], run: &SpooledRun) -> Result<(), StoreError> {
         self.store.begin().await?;
         let ids = serde_json::to_string(ids);
         let ids = ids.map_err(|error| self.store.damaged(error.to_string()))?;
@@ -249,7 +253,11 @@ impl Spool {
     }
 
     /// Whether a page of the run's list at hand had this place: paging goes in a circle then.
-    pub async fn knows_place(&mut self, phase: Phase, place: &str) -> Result<bool, StoreError> {
+    pub async fn knows_place(
+        &mut self,
+        phase: SpoolPhase,
+        place: &str,
+    ) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT 1 FROM place WHERE digest = ?").bind(of_place(phase, place));
         let row = row.fetch_optional(self.store.connection()).await;
         Ok(row.map_err(|error| self.store.failed(error))?.is_some())
@@ -269,12 +277,12 @@ impl Spool {
     }
 
     /// The items that the last runs could not keep, the latest first.
-    pub async fn refused(&mut self) -> Result<Vec<Refused>, StoreError> {
+    pub async fn refused(&mut self) -> Result<Vec<RefusedObject>, StoreError> {
         let sql = "SELECT number, id, what, run FROM refused ORDER BY number DESC";
         let rows = sqlx::query(sql).fetch_all(self.store.connection()).await;
         let rows = rows.map_err(|error| self.store.failed(error))?;
         let read = |row: &SqliteRow| {
-            Ok(Refused {
+            Ok(RefusedObject {
                 number: row.try_get(0)?,
                 id: row.try_get(1)?,
                 what: row.try_get(2)?,
@@ -382,7 +390,7 @@ impl Spool {
     }
 
     /// Keeps how far the run is, and the place that it comes to.
-    async fn move_on(&mut self, run: &Run) -> Result<(), StoreError> {
+    async fn move_on(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
         if let Some(place) = &run.place {
             let done = sqlx::query("INSERT OR IGNORE INTO place (digest) VALUES (?)");
             let done = done.bind(of_place(run.phase, place)).execute(self.store.connection()).await;
@@ -391,7 +399,7 @@ impl Spool {
         self.put_run(run).await
     }
 
-    async fn put_run(&mut self, run: &Run) -> Result<(), StoreError> {
+    async fn put_run(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
         let text = serde_json::to_string(run);
         let text = text.map_err(|error| self.store.damaged(error.to_string()))?;
         let done = sqlx::query("INSERT OR REPLACE INTO run (one, body) VALUES (1, ?)").bind(text);
@@ -426,7 +434,7 @@ pub const LAST_GOOD: &str = "last-good";
 pub const PAUSED: &str = "paused";
 
 /// A page's place, in few bytes.
-fn of_place(phase: Phase, place: &str) -> Vec<u8> {
+fn of_place(phase: SpoolPhase, place: &str) -> Vec<u8> {
     blake3::hash(format!("{phase:?} {place}").as_bytes()).as_bytes().to_vec()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One worker owns one [`Database`], with one connection, and asks one thing at a time: drain and apply take turns, so
 //! the views are exact without locks. After an error the transaction is gone; after
-//! [`Class::Transient`] the connection may be too, and [`Database::reconnect`] makes sure.
+//! [`DbErrorClass::Transient`] the connection may be too, and [`Database::reconnect`] makes sure.
 //!
 //! Every write transaction of a bridge adds one to the `generation` of its context row, which the node keeps as well:
 //! that is how a restored or copied database is told from the one that the node knows.
@@ -28,7 +28,7 @@ pub enum Engine {
 /// What an error means for what was being done. Decided by SQLSTATE (PostgreSQL), error number (MariaDB) and extended
 /// result code (SQLite).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum DbErrorClass {
     /// It will pass: a deadlock, a lock held too long, a restart, a lost connection. Roll back, wait, try again for ever.
     Transient,
     /// The database refuses a row: set it aside, go on with the others.
@@ -46,7 +46,7 @@ pub enum Class {
 #[error("{message}{}", code_text(.code))]
 pub struct DbError {
     /// What it means.
-    pub class: Class,
+    pub class: DbErrorClass,
     /// SQLSTATE, number or result code; empty where the connection failed.
     pub code: String,
     /// The constraint, if one was violated and the database names it.
@@ -294,7 +294,7 @@ pub trait Database: Send {
     /// Sets a mark to which [`Database::undo`] goes back.
     async fn savepoint(&mut self) -> Result<(), DbError>;
 
-    /// Goes back to the mark and keeps it. `Err` with [`Class::Transient`]: the whole write is gone.
+    /// Goes back to the mark and keeps it. `Err` with [`DbErrorClass::Transient`]: the whole write is gone.
     async fn undo(&mut self) -> Result<(), DbError>;
 
     /// Commits the write. After an error nobody knows whether it was: see [`Database::settled`].

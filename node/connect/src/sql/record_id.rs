@@ -16,7 +16,7 @@ const SITE: &str = "site";
 
 /// A template of record ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct IdTemplate {
     text: String,
     /// What stands before each placeholder, and the placeholder.
     parts: Vec<(String, Placeholder)>,
@@ -37,7 +37,7 @@ enum Placeholder {
 
 /// What an id was made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts {
+pub struct IdParts {
     /// The name of the site; `None` where the template does not ask for it.
     pub site: Option<String>,
     /// The values of the key, in the key's order.
@@ -151,7 +151,7 @@ pub enum IdError {
     },
 }
 
-impl Template {
+impl IdTemplate {
     /// The template of tables that name none: the key's columns, joined by `-`.
     ///
     /// # Errors
@@ -242,7 +242,7 @@ impl Template {
     ///
     /// # Errors
     /// [`IdError::Form`]: the template does not give such an id.
-    pub fn take_apart(&self, id: &str) -> Result<Parts, IdError> {
+    pub fn take_apart(&self, id: &str) -> Result<IdParts, IdError> {
         let form = || IdError::Form { template: self.text.clone() };
         let mut site = None;
         let mut key = vec![String::new(); self.columns];
@@ -266,7 +266,7 @@ impl Template {
         }
         // One key has one id: whoever escapes more or less than the rule says means none.
         let again = self.id(site.as_deref().unwrap_or_default(), &key);
-        if again.as_deref() == Ok(id) { Ok(Parts { site, key }) } else { Err(form()) }
+        if again.as_deref() == Ok(id) { Ok(IdParts { site, key }) } else { Err(form()) }
     }
 
     fn escape(&self, value: &str, is_first: bool, id: &mut String) {
@@ -289,7 +289,7 @@ impl Template {
 }
 
 /// The template as it was written.
-impl fmt::Display for Template {
+impl fmt::Display for IdTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -351,39 +351,39 @@ mod tests {
 
     fn id(template: &str, key: &[&str], site: &str, values: &[&str]) -> String {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-        Template::parse(template, key).unwrap().id(site, &values).unwrap()
+        IdTemplate::parse(template, key).unwrap().id(site, &values).unwrap()
     }
 
     #[test]
     fn head_office_reads_the_id_that_a_branch_writes() {
         let written = id("{site}-{id}", &["id"], "north-east 5%", &["7-a"]);
         assert_eq!(written, "north-east 5%25-7%2Da");
-        let head = Template::parse("{office}-{id}", &["office", "id"]).unwrap();
+        let head = IdTemplate::parse("{office}-{id}", &["office", "id"]).unwrap();
         assert_eq!(head.take_apart(&written).unwrap().key, ["north-east 5%", "7-a"]);
-        let branch = Template::parse("{site}-{id}", &["id"]).unwrap();
+        let branch = IdTemplate::parse("{site}-{id}", &["id"]).unwrap();
         let parts = branch.take_apart(&written).unwrap();
-        assert_eq!(parts, Parts { site: Some("north-east 5%".into()), key: vec!["7-a".into()] });
+        assert_eq!(parts, IdParts { site: Some("north-east 5%".into()), key: vec!["7-a".into()] });
         assert!(branch.has_site() && !head.has_site());
     }
 
     #[test]
     fn the_default_joins_the_columns_of_the_key() {
-        let template = Template::of_key(&["a", "b"]).unwrap();
+        let template = IdTemplate::of_key(&["a", "b"]).unwrap();
         assert_eq!(template.to_string(), "{a}-{b}");
         assert_eq!(template.id("x", &["1".into(), "2".into()]).unwrap(), "1-2");
-        assert!(Template::of_key(&["a}"]).is_err() && Template::of_key(&["{a"]).is_err());
+        assert!(IdTemplate::of_key(&["a}"]).is_err() && IdTemplate::of_key(&["{a"]).is_err());
     }
 
     #[test]
     fn a_column_called_site_is_the_column() {
-        let template = Template::parse("{site}/{id}", &["site", "id"]).unwrap();
+        let template = IdTemplate::parse("{site}/{id}", &["site", "id"]).unwrap();
         assert!(!template.has_site());
         assert_eq!(template.id("head", &["north".into(), "7".into()]).unwrap(), "north/7");
     }
 
     #[test]
     fn templates_that_could_give_two_keys_one_id_are_refused() {
-        let error = |text, key: &[&str]| Template::parse(text, key).unwrap_err();
+        let error = |text, key: &[&str]| IdTemplate::parse(text, key).unwrap_err();
         assert!(matches!(error("{a}{b}", &["a", "b"]), TemplateError::Adjacent { .. }));
         assert!(matches!(error("{a}2{b}", &["a", "b"]), TemplateError::Separator { .. }));
         assert!(matches!(error("{a}-", &["a", "b"]), TemplateError::Missing { .. }));
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn an_id_that_the_template_does_not_give_has_no_key() {
-        let template = Template::parse("no {a}-{b}.", &["a", "b"]).unwrap();
+        let template = IdTemplate::parse("no {a}-{b}.", &["a", "b"]).unwrap();
         for id in
             ["", "x", "no 1-2", "1-2.", "no 12.", "no 1-%2.", "no 1-%41.", "no 1-%2d.", "no 1-2 3."]
         {
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn an_id_is_neither_empty_nor_longer_than_the_node_takes() {
-        let template = Template::parse("{a}", &["a"]).unwrap();
+        let template = IdTemplate::parse("{a}", &["a"]).unwrap();
         assert_eq!(template.id("", &[String::new()]), Err(IdError::Empty));
         assert!(template.id("", &["x".repeat(255)]).is_ok());
         assert_eq!(template.id("", &["%".repeat(100)]), Err(IdError::TooLong { found: 300 }));
@@ -420,13 +420,13 @@ mod tests {
     }
 
     /// Templates over three columns, and values that are hard on them.
-    fn template() -> impl Strategy<Value = Template> {
+    fn template() -> impl Strategy<Value = IdTemplate> {
         let separator = "[-:/ a2F]{0,2}[-:/ a][-2F]{0,2}";
         let order = Just(["{a}", "{b}", "{c}", "{site}"]).prop_shuffle();
         ("[-:2]{0,2}", separator, separator, separator, "[-:2F]{0,2}", order).prop_map(
             |(start, one, two, three, end, [w, x, y, z])| {
                 let text = format!("{start}{w}{one}{x}{two}{y}{three}{z}{end}");
-                Template::parse(&text, &["a", "b", "c"]).unwrap()
+                IdTemplate::parse(&text, &["a", "b", "c"]).unwrap()
             },
         )
     }
@@ -443,7 +443,7 @@ mod tests {
             if let Ok(id) = template.id(&site, &key) {
                 prop_assert!(id.len() <= RECORD_ID_BYTES_MAX && !id.chars().any(char::is_control));
                 let parts = template.take_apart(&id);
-                prop_assert_eq!(parts, Ok(Parts { site: Some(site), key }));
+                prop_assert_eq!(parts, Ok(IdParts { site: Some(site), key }));
             }
         }
 
@@ -458,7 +458,7 @@ mod tests {
 
         #[test]
         fn an_id_that_gives_a_key_is_the_id_of_that_key(template in template(), id in "[-:/ %2DFa\u{e9}]{0,30}") {
-            if let Ok(Parts { site, key }) = template.take_apart(&id) {
+            if let Ok(IdParts { site, key }) = template.take_apart(&id) {
                 prop_assert_eq!(template.id(&site.unwrap_or_default(), &key), Ok(id));
             }
         }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::bridges::{Declared, NotReady, connect, numbers, state_file};
+use super::bridges::{BridgeNotReady, DeclaredKinds, connect, numbers, state_file};
 use super::config::BridgeConfig;
 use super::database::{Database, Engine};
 use super::mapping;
-use super::plan::{Found, Plan, Statements};
+use super::plan::{Plan, Statements, SurroundingsFound};
 use super::shape::{Bound, TableShape};
-use super::state::State;
+use super::state::BridgeState;
 
 /// Where the machine's groups stand.
 const GROUPS: &str = "/etc/group";
@@ -24,14 +24,14 @@ pub async fn plan(
     config: &BridgeConfig,
     folder: &Path,
     site: &str,
-    declared: Declared,
-) -> Result<Plan, NotReady> {
+    declared: DeclaredKinds,
+) -> Result<Plan, BridgeNotReady> {
     let (installed_as, known) = known(config, folder).await?;
     let site = installed_as.as_deref().unwrap_or(site);
     let mut database = connect(config).await?;
     let (refusals, warnings) = database.judge().await?;
     let tables = shapes(config, database.as_mut(), &known).await?;
-    let found = Found { tables, refusals, warnings, group: group(config), declared };
+    let found = SurroundingsFound { tables, refusals, warnings, group: group(config), declared };
     let statements = |tables: &[Bound]| Statements {
         install: database.install_sql(tables),
         grants: database.grants(tables),
@@ -45,7 +45,10 @@ pub async fn plan(
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn remove_sql(config: &BridgeConfig, folder: &Path) -> Result<Vec<String>, NotReady> {
+pub async fn remove_sql(
+    config: &BridgeConfig,
+    folder: &Path,
+) -> Result<Vec<String>, BridgeNotReady> {
     let (site, known) = known(config, folder).await?;
     let mut database = connect(config).await?;
     let engine = database.engine();
@@ -65,12 +68,12 @@ pub async fn remove_sql(config: &BridgeConfig, folder: &Path) -> Result<Vec<Stri
 async fn known(
     config: &BridgeConfig,
     folder: &Path,
-) -> Result<(Option<String>, BTreeMap<String, u32>), NotReady> {
+) -> Result<(Option<String>, BTreeMap<String, u32>), BridgeNotReady> {
     let path = state_file(folder, &config.name);
     if !path.exists() {
         return Ok((None, BTreeMap::new()));
     }
-    let mut state = State::open(path).await?;
+    let mut state = BridgeState::open(path).await?;
     let site = state.progress().await?.site;
     let known = numbers(&mut state).await?;
     state.close().await;
@@ -81,7 +84,7 @@ async fn shapes(
     config: &BridgeConfig,
     database: &mut dyn Database,
     known: &BTreeMap<String, u32>,
-) -> Result<Vec<(u32, Option<TableShape>)>, NotReady> {
+) -> Result<Vec<(u32, Option<TableShape>)>, BridgeNotReady> {
     let mut next = known.values().max().map_or(1, |number| number + 1);
     let mut tables = Vec::new();
     for table in &config.tables {

@@ -13,7 +13,7 @@ mod servers;
 mod application;
 mod story;
 
-use branchline_connect::sql::worker::trial::Mistake;
+use branchline_connect::sql::worker::trial::BridgeMistake;
 use story::{Outcome, World};
 
 /// Histories of each database in a run of all tests.
@@ -71,7 +71,12 @@ async fn mariadb_and_a_collection_end_as_one_whatever_is_killed() {
 #[ignore = "takes minutes; see the module's page"]
 async fn planted_mistakes_are_found() {
     let world = World::new(application::Engine::Sqlite).await.unwrap();
-    let mistakes = [Mistake::NotesFirst, Mistake::Blindly, Mistake::NoIntent, Mistake::NoPlan];
+    let mistakes = [
+        BridgeMistake::NotesFirst,
+        BridgeMistake::Blindly,
+        BridgeMistake::NoIntent,
+        BridgeMistake::NoPlan,
+    ];
     for mistake in mistakes {
         let first = first_seed();
         let mut found = None;

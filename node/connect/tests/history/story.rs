@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use branchline_connect::sql::bridges::Bridges;
-use branchline_connect::sql::worker::Command;
-use branchline_connect::sql::worker::trial::{Mistake, Trial};
+use branchline_connect::sql::worker::BridgeCommand;
+use branchline_connect::sql::worker::trial::{BridgeMistake, BridgeTrial};
 use branchline_crdt::record::{Edit, View};
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
 use branchline_crdt::store::read;
@@ -100,7 +100,7 @@ impl World {
     pub(crate) async fn history(
         &self,
         seed: u64,
-        mistake: Option<Mistake>,
+        mistake: Option<BridgeMistake>,
     ) -> Result<Outcome, String> {
         let number = self.histories.fetch_add(1, Ordering::Relaxed);
         let table = format!("t{number}_{:?}", self.engine).to_lowercase();
@@ -120,10 +120,10 @@ impl World {
         settings.insert("table".to_owned(), table.clone().into());
         settings.insert("collection".to_owned(), table.clone().into());
         let config = config(&place.url(), vec![toml::Value::Table(settings)]);
-        let trial = Trial::of(mistake);
+        let trial = BridgeTrial::of(mistake);
         let bridges = Bridges::new(self.head.handle(), folder).with_trial(trial.clone());
         bridges.take_up(std::slice::from_ref(&config)).await;
-        let installed = bridges.ask("shop", Command::Install).await.unwrap();
+        let installed = bridges.ask("shop", BridgeCommand::Install).await.unwrap();
         installed.map_err(|error| format!("not installed: {error}"))?;
 
         let mut sessions = JoinSet::new();
@@ -233,9 +233,9 @@ impl World {
                 last = format!("{}: {reason}", report.state);
                 continue;
             }
-            let errors = bridges.ask("shop", Command::Errors).await.unwrap();
+            let errors = bridges.ask("shop", BridgeCommand::Errors).await.unwrap();
             let errors = errors.map_err(|error| error.to_string())?;
-            let verify = Command::Verify { table: None, repair: false };
+            let verify = BridgeCommand::Verify { table: None, repair: false };
             let verified = bridges.ask("shop", verify).await.unwrap();
             let verified = verified.map_err(|error| error.to_string())?;
             let differing = &verified["tables"][0]["differing"];

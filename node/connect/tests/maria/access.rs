@@ -2,7 +2,7 @@
 
 use super::{Till, keys, shop};
 use crate::servers::mariadb::MariaDb as Server;
-use branchline_connect::sql::database::{Class, Database};
+use branchline_connect::sql::database::{Database, DbErrorClass};
 use branchline_connect::sql::mariadb::MariaDb;
 use sqlx::Connection;
 use sqlx::mysql::MySqlConnection;
@@ -16,15 +16,18 @@ async fn the_printed_grants_are_enough_and_the_application_needs_none() {
     let name = format!("bridge_{}", shop.database);
     shop.server.run("", &format!("CREATE USER '{name}'@'127.0.0.1' IDENTIFIED BY 'a b/?@'"));
     let url = shop.server.url(&name, &shop.database);
-    assert_eq!(MariaDb::connect(&url, None).await.err().unwrap().class, Class::Config);
-    assert_eq!(MariaDb::connect(&url, Some("wrong")).await.err().unwrap().class, Class::Config);
+    assert_eq!(MariaDb::connect(&url, None).await.err().unwrap().class, DbErrorClass::Config);
+    assert_eq!(
+        MariaDb::connect(&url, Some("wrong")).await.err().unwrap().class,
+        DbErrorClass::Config
+    );
     // No right in the database at all: it cannot be entered.
     assert_eq!(MariaDb::connect(&url, Some("a b/?@")).await.err().unwrap().code, "1044");
     let bound = shop.bound(table, 1).await;
     shop.server.run("", &format!("GRANT SELECT ON {}.* TO '{name}'@'127.0.0.1'", shop.database));
     let mut bridge = MariaDb::connect(&url, Some("a b/?@")).await.unwrap();
     let error = bridge.install(std::slice::from_ref(&bound)).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Config, "1142"));
+    assert_eq!((error.class, error.code.as_str()), (DbErrorClass::Config, "1142"));
     let (_, warnings) = bridge.judge().await.unwrap();
     assert!(warnings.iter().any(|warning| warning.contains("GRANT PROCESS")), "{warnings:?}");
     for grant in bridge.grants(std::slice::from_ref(&bound)) {
@@ -102,10 +105,10 @@ async fn the_session_is_the_bridges_own_whatever_the_server_is_set_to() {
     server.kill();
     for _ in 0..2 {
         let error = driver.has_notes().await.unwrap_err();
-        assert_eq!((error.class, error.code.as_str()), (Class::Transient, ""), "{error}");
+        assert_eq!((error.class, error.code.as_str()), (DbErrorClass::Transient, ""), "{error}");
     }
     let error = driver.reconnect().await.unwrap_err();
-    assert_eq!(error.class, Class::Transient, "{error}");
+    assert_eq!(error.class, DbErrorClass::Transient, "{error}");
     server.restart();
     driver.reconnect().await.unwrap();
     driver.roll_back().await;
@@ -128,7 +131,7 @@ async fn a_dropped_wait_and_a_killed_session_leave_nothing_open() {
     shop.driver.delete(&sales, &keys(&["1"])).await.unwrap();
     let soon = std::time::Duration::from_millis(100);
     assert!(tokio::time::timeout(soon, shop.driver.execute("SELECT SLEEP(2)")).await.is_err());
-    assert_eq!(shop.driver.commit().await.unwrap_err().class, Class::Transient);
+    assert_eq!(shop.driver.commit().await.unwrap_err().class, DbErrorClass::Transient);
     shop.driver.reconnect().await.unwrap();
     shop.driver.execute("INSERT INTO sales VALUES (2, 2)").await.unwrap();
     assert_eq!(shop.noted().await, ["1 I 2"]);
@@ -138,7 +141,7 @@ async fn a_dropped_wait_and_a_killed_session_leave_nothing_open() {
     shop.driver.delete(&sales, &keys(&["2"])).await.unwrap();
     let id = till.text("SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()").await;
     till.run(&format!("KILL {id}")).await;
-    assert_eq!(shop.driver.commit().await.unwrap_err().class, Class::Transient);
+    assert_eq!(shop.driver.commit().await.unwrap_err().class, DbErrorClass::Transient);
     assert_eq!(till.text("SELECT COUNT(*) FROM sales").await, "2");
     shop.driver.reconnect().await.unwrap();
     assert!(!shop.driver.has_notes().await.unwrap());

@@ -2,7 +2,7 @@
 
 use super::{Shop, TOKEN, Till, cells, key, keys, shop};
 use branchline_connect::sql::cell::Cell;
-use branchline_connect::sql::database::{Class, Database, Insert, Mark, Update};
+use branchline_connect::sql::database::{Database, DbErrorClass, Insert, Mark, Update};
 use branchline_connect::sql::shape::Bound;
 
 const STOCK: &str = "
@@ -80,7 +80,7 @@ async fn own_writes_are_not_noted_and_side_effects_on_other_tables_are() {
     shop.begin().await;
     shop.driver.guard(Some(&stock)).await.unwrap();
     let error = shop.driver.execute("SELECT nothing FROM stock").await.unwrap_err();
-    assert_eq!(error.class, Class::Schema);
+    assert_eq!(error.class, DbErrorClass::Schema);
     shop.driver.execute(sell).await.unwrap();
     assert_eq!(shop.noted().await.len(), 2);
 
@@ -106,7 +106,10 @@ async fn an_insert_meets_no_other_row() {
     for sku in ["TEA", "tea ", "téa"] {
         shop.driver.savepoint().await.unwrap();
         let error = shop.driver.insert(&stock, &[row(sku, &[Some("x")])]).await.unwrap_err();
-        assert_eq!((error.class, error.constraint.as_deref()), (Class::Row, Some("PRIMARY")));
+        assert_eq!(
+            (error.class, error.constraint.as_deref()),
+            (DbErrorClass::Row, Some("PRIMARY"))
+        );
         shop.driver.undo().await.unwrap();
         assert!(shop.driver.rows(&stock, &keys(&[sku])).await.unwrap().is_empty());
         shop.driver.update(&stock, &[update(sku, &[(1, "x")], &[])]).await.unwrap();
@@ -115,7 +118,7 @@ async fn an_insert_meets_no_other_row() {
     // Another unique index: the row is refused, by name, and the other row stays.
     let taken = [row("new", &[Some("New"), None, None, Some("T")])];
     let error = shop.driver.insert(&stock, &taken).await.unwrap_err();
-    assert_eq!((error.class, error.constraint.as_deref()), (Class::Row, Some("code")));
+    assert_eq!((error.class, error.constraint.as_deref()), (DbErrorClass::Row, Some("code")));
     shop.driver.commit().await.unwrap();
     let rows = till.texts("SELECT sku, name, IFNULL(code, '') FROM stock ORDER BY sku").await;
     assert_eq!(rows, ["mug|Mug|M", "pan|Pan|", "tea|Tea|T"]);
@@ -162,7 +165,7 @@ async fn errors_are_told_apart_by_what_to_do_about_them() {
         shop.driver.savepoint().await.unwrap();
         let error = shop.driver.insert(&stock_now, &[insert]).await.unwrap_err();
         let said = (error.class, error.code.as_str(), error.column.as_deref());
-        assert_eq!(said, (Class::Row, code, column), "{error}");
+        assert_eq!(said, (DbErrorClass::Row, code, column), "{error}");
         assert_eq!(error.constraint.as_deref(), constraint, "{error}");
         shop.driver.undo().await.unwrap();
     }
@@ -172,17 +175,17 @@ async fn errors_are_told_apart_by_what_to_do_about_them() {
     let error = shop.driver.insert(&part, &[parts]).await.unwrap_err();
     assert_eq!(
         (error.class, error.code.as_str(), error.constraint.as_deref()),
-        (Class::Row, "1452", Some("part_sku"))
+        (DbErrorClass::Row, "1452", Some("part_sku"))
     );
     shop.driver.undo().await.unwrap();
     let error = shop.driver.delete(&stock, &keys(&["mug"])).await.unwrap_err();
     assert_eq!(
         (error.class, error.code.as_str(), error.constraint.as_deref()),
-        (Class::Row, "1451", Some("part_sku"))
+        (DbErrorClass::Row, "1451", Some("part_sku"))
     );
     shop.driver.undo().await.unwrap();
     let error = shop.driver.update(&stock, &[update("mug", &[], &[(3, -9)])]).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Row, "1690"));
+    assert_eq!((error.class, error.code.as_str()), (DbErrorClass::Row, "1690"));
     shop.driver.undo().await.unwrap();
     // What was before the mark is still to be committed.
     shop.driver.update(&stock, &[update("mug", &[(1, "Cup")], &[])]).await.unwrap();
@@ -190,10 +193,13 @@ async fn errors_are_told_apart_by_what_to_do_about_them() {
     // A lock that another holds: nothing is set aside, all is rolled back, and the connection goes on.
     till.run("START TRANSACTION; UPDATE stock SET qty = 1 WHERE sku = 'tea'").await;
     let error = shop.driver.update(&stock, &[update("tea", &[(1, "Te")], &[])]).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Transient, "1205"));
-    assert_eq!(shop.driver.undo().await.unwrap_err().class, Class::Transient);
-    assert_eq!(shop.driver.delete(&log, &keys(&["1"])).await.unwrap_err().class, Class::Transient);
-    assert_eq!(shop.driver.commit().await.unwrap_err().class, Class::Transient);
+    assert_eq!((error.class, error.code.as_str()), (DbErrorClass::Transient, "1205"));
+    assert_eq!(shop.driver.undo().await.unwrap_err().class, DbErrorClass::Transient);
+    assert_eq!(
+        shop.driver.delete(&log, &keys(&["1"])).await.unwrap_err().class,
+        DbErrorClass::Transient
+    );
+    assert_eq!(shop.driver.commit().await.unwrap_err().class, DbErrorClass::Transient);
     till.run("ROLLBACK").await;
     assert_eq!(till.text("SELECT name FROM stock WHERE sku = 'mug'").await, "Mug");
     shop.begin().await;
@@ -227,10 +233,10 @@ async fn a_deadlock_ends_the_whole_write_and_none_goes_through_behind_it() {
     }
     let error =
         shop.driver.update(&stock, &[update("mug", &[(1, "ours")], &[])]).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Transient, "1213"));
-    assert_eq!(shop.driver.undo().await.unwrap_err().class, Class::Transient);
+    assert_eq!((error.class, error.code.as_str()), (DbErrorClass::Transient, "1213"));
+    assert_eq!(shop.driver.undo().await.unwrap_err().class, DbErrorClass::Transient);
     let late = shop.driver.update(&stock, &[update("tea", &[(1, "late")], &[])]).await;
-    assert_eq!(late.unwrap_err().class, Class::Transient);
+    assert_eq!(late.unwrap_err().class, DbErrorClass::Transient);
     let mut till = waiting.await.unwrap();
     assert_eq!(till.text("SELECT name, qty FROM stock WHERE sku = 'tea'").await, "Tea|9");
 }

@@ -1,7 +1,7 @@
 //! Tables that change, triggers that vanish, databases that are copied.
 
 use super::{TOKEN, cells, keys, shop};
-use branchline_connect::sql::database::{Class, Database};
+use branchline_connect::sql::database::{Database, DbErrorClass};
 use std::time::Duration;
 
 const SALES: &str = "CREATE TABLE sales (id INT PRIMARY KEY, total INT);";
@@ -92,7 +92,7 @@ async fn the_till_goes_on_selling_while_its_table_is_altered() {
         let read = shop.driver.rows(&sales, &keys(&["1"])).await;
         match row {
             Some(row) => assert_eq!(read.unwrap()[0].row, cells(&row), "{sql}"),
-            None => assert_eq!(read.unwrap_err().class, Class::Schema, "{sql}"),
+            None => assert_eq!(read.unwrap_err().class, DbErrorClass::Schema, "{sql}"),
         }
         shop.driver.roll_back().await;
         till.run("UPDATE sales SET id = 1").await;
@@ -105,7 +105,7 @@ async fn the_till_goes_on_selling_while_its_table_is_altered() {
     till.run("RENAME TABLE sales TO sold; INSERT INTO sold (number) VALUES (3)").await;
     assert_eq!(
         shop.driver.begin_read(std::slice::from_ref(&sales)).await.unwrap_err().class,
-        Class::Schema
+        DbErrorClass::Schema
     );
     assert!(shop.driver.shape("sales").await.unwrap().is_none());
 }
@@ -141,7 +141,7 @@ async fn a_snapshot_is_not_altered_or_truncated_beneath() {
     // A table that somebody is altering is waited for, 2 s at most.
     till.run("LOCK TABLES sales WRITE").await;
     let error = shop.driver.begin_read(std::slice::from_ref(&sales)).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Transient, "1205"));
+    assert_eq!((error.class, error.code.as_str()), (DbErrorClass::Transient, "1205"));
     till.run("UNLOCK TABLES").await;
     // While a table is being made or altered the catalogue does not say that it is not there.
     let mut slow = shop.till().await;
@@ -156,7 +156,7 @@ async fn a_snapshot_is_not_altered_or_truncated_beneath() {
                 break;
             }
             Err(error) => {
-                assert_eq!(error.class, Class::Transient);
+                assert_eq!(error.class, DbErrorClass::Transient);
                 is_seen = true;
             }
         }
@@ -217,7 +217,7 @@ async fn one_site_holds_the_lease_and_a_copied_database_is_told_from_its_origina
     shop.driver.commit().await.unwrap();
     assert_eq!(shop.driver.settled(second).await.unwrap(), 5);
     till.run("START TRANSACTION; UPDATE branchline_context SET applied = 6").await;
-    assert_eq!(shop.driver.settled(second).await.unwrap_err().class, Class::Transient);
+    assert_eq!(shop.driver.settled(second).await.unwrap_err().class, DbErrorClass::Transient);
     till.run("COMMIT").await;
     assert_eq!(shop.driver.settled(second).await.unwrap(), 6);
 

@@ -2,7 +2,7 @@
 
 use super::{cells, key, keys, shop};
 use branchline_connect::sql::cell::Cell;
-use branchline_connect::sql::database::{Class, Database, Insert, Update};
+use branchline_connect::sql::database::{Database, DbErrorClass, Insert, Update};
 use branchline_connect::sql::shape::{Charset, ColumnType};
 
 const ALL: &str = r#"CREATE TABLE everything (
@@ -159,7 +159,7 @@ async fn every_type_is_read_as_it_is_and_written_back_the_same() {
     assert!(back[0].row[11] == Cell::text(long) && back[0].row[17] == bytes(&blob));
     // What a text cannot be is refused, not cut.
     let wrong = Update { key: key(&["11"]), set: vec![(11, bytes(b"\xff"))], add: vec![] };
-    assert_eq!(shop.driver.update(&table, &[wrong]).await.unwrap_err().class, Class::Row);
+    assert_eq!(shop.driver.update(&table, &[wrong]).await.unwrap_err().class, DbErrorClass::Row);
     shop.driver.commit().await.unwrap();
 }
 

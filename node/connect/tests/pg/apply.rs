@@ -4,7 +4,7 @@ use branchline_connect::sql::cell::{Cell, Key};
 use branchline_connect::sql::database::{Database, Insert, Mark, Update};
 use branchline_connect::sql::shape::Bound;
 
-use super::{Bench, Class, bench, key_of, row_of};
+use super::{Bench, DbErrorClass, bench, key_of, row_of};
 
 fn insert(key: &str, cells: &[Option<&str>]) -> Insert {
     Insert { key: key_of(key), row: cells.iter().map(|cell| cell.map(Cell::text)).collect() }
@@ -42,7 +42,7 @@ async fn an_insert_hits_no_other_row_and_leaves_defaults() {
     bench.bridge.savepoint().await.unwrap();
     let taken = insert("7", &[Some("7"), Some("taken"), None, None]);
     let refused = bench.bridge.insert(&t, &[taken]).await.unwrap_err();
-    assert_eq!((refused.class, &*refused.code), (Class::Row, "23505"));
+    assert_eq!((refused.class, &*refused.code), (DbErrorClass::Row, "23505"));
     assert_eq!(refused.constraint.as_deref(), Some("t_sku_key"));
     bench.bridge.undo().await.unwrap();
     bench.bridge.savepoint().await.unwrap();
@@ -93,14 +93,14 @@ async fn updates_deletes_and_marks_change_what_they_name() {
     bench.bridge.savepoint().await.unwrap();
     let too_much =
         bench.bridge.update(&t, &[update("north|1", &[], &[(3, 40_000)])]).await.unwrap_err();
-    assert_eq!((too_much.class, &*too_much.code), (Class::Row, "22003"));
+    assert_eq!((too_much.class, &*too_much.code), (DbErrorClass::Row, "22003"));
     bench.bridge.undo().await.unwrap();
     let mark = |id: u32, is_set| Mark { key: key_of(&format!("north|{id}")), is_set };
     bench.bridge.mark(&t, "sent", &[mark(1, true), mark(2, true)]).await.unwrap();
     bench.bridge.mark(&t, "acked", &[mark(1, true), mark(2, false)]).await.unwrap();
     bench.bridge.mark(&t, "sent", &[mark(2, false)]).await.unwrap();
     let no_time = bench.bridge.mark(&t, "name", &[mark(1, true)]).await.unwrap_err();
-    assert_eq!(no_time.class, Class::Config);
+    assert_eq!(no_time.class, DbErrorClass::Config);
     bench.bridge.check().await.unwrap();
     bench.bridge.commit().await.unwrap();
     assert_eq!(bench.drain().await, [""; 0]);
@@ -189,7 +189,7 @@ async fn deferred_constraints_are_checked_before_the_commit() {
         Ok(()) => bench.bridge.check().await.unwrap_err(),
         Err(refused) => refused,
     };
-    assert_eq!((refused.class, &*refused.code), (Class::Row, "23503"));
+    assert_eq!((refused.class, &*refused.code), (DbErrorClass::Row, "23503"));
     // A failed transaction does not pass for a committed one.
     assert_eq!(super::code(bench.bridge.commit().await), "25P02");
     bench.bridge.undo().await.unwrap();

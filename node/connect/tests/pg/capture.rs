@@ -263,7 +263,7 @@ async fn the_application_writes_on_through_every_change_of_its_table() {
     migration.run("ALTER TABLE t DROP w").await;
     let keys = [Key(vec!["3".to_owned()])];
     let gone = bench.bridge.rows(&t, &keys).await.unwrap_err();
-    assert_eq!((gone.class, &*gone.code), (super::Class::Schema, "42703"));
+    assert_eq!((gone.class, &*gone.code), (super::DbErrorClass::Schema, "42703"));
     app.run("UPDATE t SET more = 6").await;
     assert_eq!(bench.drain().await, ["U 3"]);
     // With the key gone, the table is to be looked at as a whole.
@@ -274,5 +274,5 @@ async fn the_application_writes_on_through_every_change_of_its_table() {
     app.run("DELETE FROM sales_2025 WHERE ident = 9").await;
     assert_eq!(bench.drain().await, ["T -"]);
     let gone = bench.bridge.begin_read(std::slice::from_ref(&t)).await.unwrap_err();
-    assert_eq!((gone.class, &*gone.code), (super::Class::Schema, "42P01"));
+    assert_eq!((gone.class, &*gone.code), (super::DbErrorClass::Schema, "42P01"));
 }

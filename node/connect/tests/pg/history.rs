@@ -6,7 +6,7 @@ use branchline_connect::sql::cell::{Cell, Key, Row};
 use branchline_connect::sql::database::{Database, DbError, Insert, Update};
 use branchline_connect::sql::shape::Bound;
 
-use super::{App, Bench, Class, bench};
+use super::{App, Bench, DbErrorClass, bench};
 
 /// Keys are few, so that all meet.
 const KEYS: u64 = 12;
@@ -169,7 +169,7 @@ async fn after_any_history_the_bridge_knows_every_row() {
                 drained.map(drop)
             };
             if let Err(error) = done {
-                assert_eq!(error.class, Class::Transient, "seed {seed}: {error}");
+                assert_eq!(error.class, DbErrorClass::Transient, "seed {seed}: {error}");
                 bench.bridge.roll_back().await;
             }
         }

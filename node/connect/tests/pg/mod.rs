@@ -9,7 +9,7 @@ mod tables;
 use std::time::Duration;
 
 use branchline_connect::sql::cell::{Cell, Key, Row};
-use branchline_connect::sql::database::{Class, Database, DbError, Note, Read};
+use branchline_connect::sql::database::{Database, DbError, DbErrorClass, Note, Read};
 use branchline_connect::sql::postgres::Postgres;
 use branchline_connect::sql::shape::Bound;
 use sqlx::postgres::PgConnection;

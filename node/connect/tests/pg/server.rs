@@ -6,7 +6,7 @@ use branchline_connect::sql::cell::Cell;
 use branchline_connect::sql::database::{Database, Update};
 use branchline_connect::sql::postgres::Postgres;
 
-use super::{Class, bench, code, key_of};
+use super::{DbErrorClass, bench, code, key_of};
 
 const SOME: Duration = Duration::from_secs(600);
 
@@ -38,7 +38,7 @@ async fn one_site_holds_the_lease_and_writes_count_the_generation() {
     let url = bench.server.url("postgres", &bench.database);
     let mut other = Postgres::connect(&url, None).await.unwrap();
     let waits = other.settled(Duration::from_millis(200)).await.unwrap_err();
-    assert_eq!((waits.class, &*waits.code), (Class::Transient, "55P03"));
+    assert_eq!((waits.class, &*waits.code), (DbErrorClass::Transient, "55P03"));
     let (settled, committed) = tokio::join!(other.settled(SOME), bench.bridge.commit());
     committed.unwrap();
     assert_eq!(settled.unwrap(), 5);
@@ -81,20 +81,20 @@ async fn errors_are_told_apart_by_what_has_to_be_done() {
     bench.install(std::slice::from_ref(&t)).await;
     let mut app = bench.app().await;
     for (sql, class, code) in [
-        ("UPDATE t SET w = 'no'", Class::Row, "P0001"),
-        ("UPDATE t SET w = 'shop'", Class::Row, "S0001"),
-        ("SELECT nothing FROM t", Class::Schema, "42703"),
-        ("SELECT 1 FROM nothing", Class::Schema, "42P01"),
-        ("INSERT INTO t SELECT 1 ON CONFLICT (w) DO NOTHING", Class::Schema, "42P10"),
-        ("SELECT FROM WHERE", Class::Config, "42601"),
-        ("SET ROLE pg_monitor; UPDATE t SET w = 'x'", Class::Config, "42501"),
-        ("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)", Class::Transient, "57014"),
-        ("SET default_transaction_read_only = on", Class::Bug, ""),
-        ("UPDATE t SET w = 'x'", Class::Transient, "25006"),
-        ("SET default_transaction_read_only = off", Class::Bug, ""),
-        ("BEGIN; SELECT 1/0", Class::Row, "22012"),
-        ("SELECT 1", Class::Bug, "25P02"),
-        ("ROLLBACK", Class::Bug, ""),
+        ("UPDATE t SET w = 'no'", DbErrorClass::Row, "P0001"),
+        ("UPDATE t SET w = 'shop'", DbErrorClass::Row, "S0001"),
+        ("SELECT nothing FROM t", DbErrorClass::Schema, "42703"),
+        ("SELECT 1 FROM nothing", DbErrorClass::Schema, "42P01"),
+        ("INSERT INTO t SELECT 1 ON CONFLICT (w) DO NOTHING", DbErrorClass::Schema, "42P10"),
+        ("SELECT FROM WHERE", DbErrorClass::Config, "42601"),
+        ("SET ROLE pg_monitor; UPDATE t SET w = 'x'", DbErrorClass::Config, "42501"),
+        ("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)", DbErrorClass::Transient, "57014"),
+        ("SET default_transaction_read_only = on", DbErrorClass::Bug, ""),
+        ("UPDATE t SET w = 'x'", DbErrorClass::Transient, "25006"),
+        ("SET default_transaction_read_only = off", DbErrorClass::Bug, ""),
+        ("BEGIN; SELECT 1/0", DbErrorClass::Row, "22012"),
+        ("SELECT 1", DbErrorClass::Bug, "25P02"),
+        ("ROLLBACK", DbErrorClass::Bug, ""),
     ] {
         let done = bench.bridge.execute(sql).await;
         if code.is_empty() {
@@ -115,7 +115,7 @@ async fn errors_are_told_apart_by_what_has_to_be_done() {
         app.attempt("UPDATE t SET w = 'app' WHERE id = 2; COMMIT")
     );
     let lost = lost.unwrap_err();
-    assert_eq!((lost.class, &*lost.code), (Class::Transient, "40P01"));
+    assert_eq!((lost.class, &*lost.code), (DbErrorClass::Transient, "40P01"));
     bench.bridge.roll_back().await;
     won.unwrap();
     // A row that the application holds.
@@ -124,15 +124,15 @@ async fn errors_are_told_apart_by_what_has_to_be_done() {
     let cell = Cell::text("mine");
     let update = Update { key: key_of("1"), set: vec![(1, cell)], add: Vec::new() };
     let held = bench.bridge.update(&t, &[update]).await.unwrap_err();
-    assert_eq!((held.class, &*held.code), (Class::Transient, "55P03"));
+    assert_eq!((held.class, &*held.code), (DbErrorClass::Transient, "55P03"));
     bench.bridge.roll_back().await;
     app.run("COMMIT").await;
     // A connection that the server ends, and what comes after it until it is made anew.
     bench.write().await;
     app.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'branchline' AND datname = current_database()").await;
     let ended = bench.bridge.lock(&t, &[key_of("1")]).await.unwrap_err();
-    assert_eq!(ended.class, Class::Transient, "{ended}");
-    assert_eq!(bench.bridge.has_notes().await.unwrap_err().class, Class::Transient);
+    assert_eq!(ended.class, DbErrorClass::Transient, "{ended}");
+    assert_eq!(bench.bridge.has_notes().await.unwrap_err().class, DbErrorClass::Transient);
     bench.bridge.roll_back().await;
     bench.bridge.reconnect().await.unwrap();
     assert!(bench.bridge.has_notes().await.unwrap());
@@ -151,13 +151,13 @@ async fn connections_are_refused_by_name_and_without_the_secret() {
     };
     Postgres::connect(&url, Some("open sesame")).await.unwrap();
     let wrong = Postgres::connect(&url, Some("open, sesame")).await;
-    assert_eq!(class_of(wrong), (Class::Config, "28P01".to_owned()));
+    assert_eq!(class_of(wrong), (DbErrorClass::Config, "28P01".to_owned()));
     let absent = Postgres::connect(&server.url("postgres", "nothing"), None).await;
-    assert_eq!(class_of(absent), (Class::Config, "3D000".to_owned()));
+    assert_eq!(class_of(absent), (DbErrorClass::Config, "3D000".to_owned()));
     let wrong = Postgres::connect("postgres://guarded:sesame@127.0.0.1:sesame/x", None).await;
-    assert_eq!(class_of(wrong).0, Class::Config);
+    assert_eq!(class_of(wrong).0, DbErrorClass::Config);
     let nobody = Postgres::connect("postgres://x:sesame@127.0.0.1:1/x?sslmode=disable", None).await;
-    assert_eq!(class_of(nobody).0, Class::Transient);
+    assert_eq!(class_of(nobody).0, DbErrorClass::Transient);
     // TLS, and the server's certificate.
     let Some(ca) = &server.ca else { return };
     let at = |host: &str, mode: &str| {
@@ -173,9 +173,9 @@ async fn connections_are_refused_by_name_and_without_the_secret() {
         .await
         .unwrap();
     let unknown = Postgres::connect(&at("localhost", "verify-full"), None).await;
-    assert_eq!(class_of(unknown).0, Class::Config);
+    assert_eq!(class_of(unknown).0, DbErrorClass::Config);
     let another = Postgres::connect(&(at("127.0.0.1", "verify-full") + &root), None).await;
-    assert_eq!(class_of(another).0, Class::Config);
+    assert_eq!(class_of(another).0, DbErrorClass::Config);
 }
 
 /// B39: who installs waits shortly and comes again, and no writer waits for long.
@@ -297,7 +297,9 @@ async fn a_server_is_judged_and_a_plain_role_with_the_rights_named_can_do_all() 
     bench.install(std::slice::from_ref(&t)).await;
     bench.bridge.execute("INSERT INTO t VALUES (1, 'Té')").await.unwrap();
     let (accents, emoji) = (Cell::text("ÄÖÜ"), Cell::text("😀"));
-    for (cell, expected) in [(accents, None), (emoji, Some((Class::Row, "22P05".to_owned())))] {
+    for (cell, expected) in
+        [(accents, None), (emoji, Some((DbErrorClass::Row, "22P05".to_owned())))]
+    {
         bench.write().await;
         let update = Update { key: key_of("1"), set: vec![(1, cell)], add: Vec::new() };
         let done = bench.bridge.update(&t, &[update]).await;

@@ -6,7 +6,7 @@ use branchline_connect::sql::cell::{Cell, Key};
 use branchline_connect::sql::database::{Database, Insert, Update};
 use branchline_connect::sql::shape::{Charset, ColumnType, TableShape};
 
-use super::{Class, bench, key_of};
+use super::{DbErrorClass, bench, key_of};
 
 fn kind(shape: &TableShape, column: &str) -> ColumnType {
     shape.column(column).unwrap_or_else(|| panic!("no column {column}")).kind.clone()
@@ -173,7 +173,7 @@ async fn what_triggers_cannot_see_is_refused_by_name() {
     assert!(shape.refusals[0].contains("GRANT SELECT ON public.plain TO stranger"));
     // No row is hidden without an error.
     let hidden = bench.bridge.page(&secret, None, 10).await.unwrap_err();
-    assert_eq!((hidden.class, &*hidden.code), (Class::Config, "42501"));
+    assert_eq!((hidden.class, &*hidden.code), (DbErrorClass::Config, "42501"));
 }
 
 /// What each type is given, and what is read back of it.
@@ -372,7 +372,7 @@ async fn values_that_do_not_fit_are_refused() {
         let refused = done.expect_err(&format!("{column} = {value:?}"));
         assert_eq!(
             (refused.class, &*refused.code),
-            (Class::Row, code),
+            (DbErrorClass::Row, code),
             "{column} = {value:?}: {refused}"
         );
         assert_eq!(refused.constraint.as_deref(), constraint, "{refused}");

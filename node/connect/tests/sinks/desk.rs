@@ -7,8 +7,8 @@ use branchline_connect::jobs::board::Jobs;
 use branchline_connect::sink::config::SinkConfig;
 use branchline_connect::sink::sinks::Sinks;
 use branchline_connect::sink::state::Which;
-use branchline_connect::sink::trial::Trial;
-use branchline_connect::sink::worker::{Command, Report, Requeue, RunOrder};
+use branchline_connect::sink::trial::SinkTrial;
+use branchline_connect::sink::worker::{Requeue, RunOrder, SinkCommand, SinkReport};
 use serde_json::{Value as Json, json};
 
 use super::office::{Office, wait_until};
@@ -45,7 +45,7 @@ pub(crate) struct Desk {
     pub(crate) remote: Remote,
     pub(crate) sinks: Sinks,
     pub(crate) jobs: Arc<Jobs>,
-    pub(crate) trial: Trial,
+    pub(crate) trial: SinkTrial,
 }
 
 impl Desk {
@@ -57,7 +57,7 @@ impl Desk {
         let folder = office.path().join("connect");
         std::fs::create_dir_all(&folder).unwrap();
         let jobs = Arc::new(Jobs::open(&folder).await.unwrap());
-        let trial = Trial::default();
+        let trial = SinkTrial::default();
         let sinks = sinks(&office, &jobs, &trial);
         let desk = Self { office, remote, sinks, jobs, trial };
         desk.reload(config).await;
@@ -85,26 +85,26 @@ impl Desk {
         self.reload(text).await;
     }
 
-    pub(crate) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> SinkReport {
         self.sinks.reports().remove("erp").unwrap_or_default()
     }
 
-    pub(crate) async fn ask(&self, command: Command) -> Json {
+    pub(crate) async fn ask(&self, command: SinkCommand) -> Json {
         self.sinks.ask("erp", command).await.unwrap().unwrap()
     }
 
     pub(crate) async fn requeue_all(&self) -> Json {
-        self.ask(Command::Requeue(Requeue::default())).await["requeued"].clone()
+        self.ask(SinkCommand::Requeue(Requeue::default())).await["requeued"].clone()
     }
 
     pub(crate) async fn run(&self, full: bool, yes: bool) -> u64 {
-        let answer = self.ask(Command::Run(RunOrder { full, yes, part: None })).await;
+        let answer = self.ask(SinkCommand::Run(RunOrder { full, yes, part: None })).await;
         answer["job"].as_u64().unwrap()
     }
 
     /// A group with what is known of it; null: there is none.
     pub(crate) async fn group(&self, id: &str) -> Json {
-        let command = Command::Groups { which: Which::All, after: None, limit: 1_000 };
+        let command = SinkCommand::Groups { which: Which::All, after: None, limit: 1_000 };
         let answer = self.ask(command).await;
         let groups = answer["groups"].as_array().unwrap();
         groups.iter().find(|group| group["id"] == id).cloned().unwrap_or_default()
@@ -129,7 +129,7 @@ impl Desk {
     }
 
     /// Waits until the sink is in a state.
-    pub(crate) async fn is(&self, state: &str) -> Report {
+    pub(crate) async fn is(&self, state: &str) -> SinkReport {
         wait_until(&format!("the sink is {state}"), || async { self.report().state == state })
             .await;
         self.report()
@@ -158,7 +158,7 @@ impl Desk {
     }
 }
 
-fn sinks(office: &Office, jobs: &Arc<Jobs>, trial: &Trial) -> Sinks {
+fn sinks(office: &Office, jobs: &Arc<Jobs>, trial: &SinkTrial) -> Sinks {
     let folder = office.path().join("connect");
     let kinds = Arc::new(Kinds::default());
     Sinks::new(office.handle(), folder, Arc::clone(jobs), kinds).with_trial(trial.clone())

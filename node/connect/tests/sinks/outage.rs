@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use branchline_connect::sink::worker::Command;
+use branchline_connect::sink::worker::SinkCommand;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -74,7 +74,7 @@ async fn a_service_that_does_not_accept_the_office_stops_the_sink_until_a_person
     desk.remote.heal();
     desk.crash(ERP).await;
     desk.is("paused").await;
-    desk.ask(Command::Resume).await;
+    desk.ask(SinkCommand::Resume).await;
     desk.becomes("A-1", "country", json!("ES")).await;
 }
 

@@ -1,6 +1,6 @@
 //! Items that the service refuses.
 
-use branchline_connect::sink::worker::{Command, Requeue};
+use branchline_connect::sink::worker::{Requeue, SinkCommand};
 use serde_json::json;
 
 use super::desk::{Desk, ERP};
@@ -77,11 +77,11 @@ async fn what_was_refused_in_a_time_is_requeued_by_it() {
     let hour = 3_600_000;
     let now = jiff::Timestamp::now().as_millisecond();
     let before = Requeue { until_ms: Some(now - hour), ..Requeue::default() };
-    assert_eq!(desk.ask(Command::Requeue(before)).await["requeued"], json!(0));
+    assert_eq!(desk.ask(SinkCommand::Requeue(before)).await["requeued"], json!(0));
     let other = Requeue { ids: vec!["4".to_owned()], ..Requeue::default() };
-    assert_eq!(desk.ask(Command::Requeue(other)).await["requeued"], json!(0));
+    assert_eq!(desk.ask(SinkCommand::Requeue(other)).await["requeued"], json!(0));
     let since = Requeue { since_ms: Some(now - hour), ..Requeue::default() };
-    assert_eq!(desk.ask(Command::Requeue(since)).await["requeued"], json!(1));
+    assert_eq!(desk.ask(SinkCommand::Requeue(since)).await["requeued"], json!(1));
     desk.becomes("A-3", "country", json!("ES")).await;
 }
 

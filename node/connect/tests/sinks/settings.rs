@@ -1,7 +1,7 @@
 //! What a person does with a sink, and what the configuration does.
 
 use branchline_connect::jobs::board::JobState;
-use branchline_connect::sink::worker::Command;
+use branchline_connect::sink::worker::SinkCommand;
 use serde_json::json;
 
 use super::desk::{Desk, ERP};
@@ -11,14 +11,14 @@ use super::office::wait_until;
 async fn a_paused_sink_sends_nothing_and_afterwards_all() {
     let mut desk = Desk::open(ERP).await;
     desk.is("waiting").await;
-    desk.ask(Command::Pause).await;
+    desk.ask(SinkCommand::Pause).await;
     desk.is("paused").await;
     desk.order("1").await;
     desk.crash(ERP).await;
     let report = desk.is("paused").await;
     assert!(report.reason.unwrap().contains("paused"));
     assert!(desk.remote.calls().is_empty());
-    desk.ask(Command::Resume).await;
+    desk.ask(SinkCommand::Resume).await;
     desk.becomes("A-1", "country", json!("ES")).await;
 }
 
@@ -57,9 +57,9 @@ async fn a_changed_expression_says_how_much_it_would_push_and_waits_for_a_yes() 
 async fn a_dry_run_shows_what_would_be_sent_and_sends_nothing() {
     let desk = Desk::open(ERP).await;
     desk.is("waiting").await;
-    desk.ask(Command::Pause).await;
+    desk.ask(SinkCommand::Pause).await;
     desk.is("paused").await;
-    desk.ask(Command::Resume).await;
+    desk.ask(SinkCommand::Resume).await;
     desk.order("1").await;
     desk.is_at_rest().await;
     let before = desk.remote.calls().len();
@@ -80,7 +80,7 @@ async fn a_run_is_a_job_that_ends_and_stands_in_the_history() {
     assert_eq!(job.state, JobState::Completed, "{job:?}");
     desk.becomes("A-1", "country", json!("PT")).await;
     wait_until("the runs are over", || async {
-        let answer = desk.ask(Command::History { limit: 10 }).await;
+        let answer = desk.ask(SinkCommand::History { limit: 10 }).await;
         let runs = answer["runs"].as_array().unwrap().clone();
         let created: u64 = runs.iter().map(|run| run["counted"]["created"].as_u64().unwrap()).sum();
         created == 1 && runs.iter().all(|run| run["status"] == "completed")
@@ -118,20 +118,20 @@ async fn secrets_go_to_the_service_and_nowhere_else() {
     assert!(desk.group("2").await["known"]["error"].as_str().unwrap().contains("***"));
     desk.sinks.stop().await;
     let mut folders = vec![desk.office.path().to_owned()];
-    let mut looked_at = 0;
+    let mut scanned = 0;
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if let Ok(bytes) = std::fs::read(&path) {
-                looked_at += 1;
+                scanned += 1;
                 let holds = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
                 assert!(!holds, "{} holds the secret", path.display());
             }
         }
     }
-    assert!(looked_at > 3);
+    assert!(scanned > 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use branchline_connect::sink::trial::{Mistake, Trial};
+use branchline_connect::sink::trial::{SinkMistake, SinkTrial};
 use serde_json::json;
 
 use super::desk::{Desk, ERP, without_lookup};
@@ -17,10 +17,10 @@ const HISTORIES_OF_MISTAKES: usize = 12;
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Kills the sink behind each step while orders come, change and go; returns how many objects there are too many.
-async fn too_many(config: &str, knows_keys: bool, mistake: Option<Mistake>) -> usize {
+async fn too_many(config: &str, knows_keys: bool, mistake: Option<SinkMistake>) -> usize {
     let mut desk = Desk::open(config).await;
     desk.sinks.kill().await;
-    desk.trial = Trial::of(mistake);
+    desk.trial = SinkTrial::of(mistake);
     desk.crash(config).await;
     if knows_keys {
         desk.remote.know_keys();
@@ -72,7 +72,7 @@ async fn killed_at_any_step_nothing_is_lost_and_nothing_doubled_where_keys_are_k
 }
 
 /// Which request a kill meets differs from one history to the next: the mistake shows in one of several.
-async fn shows(config: &str, knows_keys: bool, mistake: Mistake) {
+async fn shows(config: &str, knows_keys: bool, mistake: SinkMistake) {
     for _ in 0..HISTORIES_OF_MISTAKES {
         if too_many(config, knows_keys, Some(mistake)).await > 0 {
             return;
@@ -83,10 +83,10 @@ async fn shows(config: &str, knows_keys: bool, mistake: Mistake) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sink_that_notes_nothing_before_a_create_doubles_objects() {
-    shows(ERP, false, Mistake::NothingPending).await;
+    shows(ERP, false, SinkMistake::NothingPending).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sink_that_changes_its_keys_doubles_objects() {
-    shows(&without_lookup(), true, Mistake::OtherKey).await;
+    shows(&without_lookup(), true, SinkMistake::OtherKey).await;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use branchline_connect::Kinds;
 use branchline_connect::jobs::board::Jobs;
 use branchline_connect::sink::sinks::Sinks;
-use branchline_connect::sink::worker::Command;
+use branchline_connect::sink::worker::SinkCommand;
 use serde_json::json;
 
 use super::desk::{Desk, ERP};
@@ -36,7 +36,7 @@ async fn a_site_that_takes_over_knows_what_was_pushed_and_the_other_stops() {
     .await;
     assert!(state(&sinks).reason.unwrap().contains("head runs this sink"));
     let before = desk.remote.calls().len();
-    let answer = sinks.ask("erp", Command::TakeOver).await.unwrap().unwrap();
+    let answer = sinks.ask("erp", SinkCommand::TakeOver).await.unwrap().unwrap();
     assert_eq!(answer["term"], json!(2));
     wait_until("the head has heard of it", || async { desk.report().state == "superseded" }).await;
     wait_until("the branch works", || async { state(&sinks).state == "waiting" }).await;

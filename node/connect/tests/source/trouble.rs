@@ -132,7 +132,7 @@ async fn c16_no_secret_is_in_the_records_the_history_or_any_file() {
     let why = puller.fails(RUN).await;
     assert!(why.contains("out of date") && !why.contains("s3cr3t"), "{why}");
     puller.sources.stop().await;
-    let mut looked_at = 0;
+    let mut scanned = 0;
     let mut folders = vec![puller.office.path().to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -143,11 +143,11 @@ async fn c16_no_secret_is_in_the_records_the_history_or_any_file() {
                 let bytes = std::fs::read(&path).unwrap();
                 let found = bytes.windows(6).any(|window| window == b"s3cr3t");
                 assert!(!found, "{}", path.display());
-                looked_at += 1;
+                scanned += 1;
             }
         }
     }
-    assert!(looked_at > 5, "{looked_at} files");
+    assert!(scanned > 5, "{scanned} files");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! What the bridge writes, and what it must never do while writing.
 
 use branchline_connect::sql::cell::{Cell, Key};
-use branchline_connect::sql::database::{Class, Database, Insert, Mark, Update};
+use branchline_connect::sql::database::{Database, DbErrorClass, Insert, Mark, Update};
 use branchline_connect::sql::shape::Bound;
 
 use crate::shop::{Bridge, Shop, key, text};
@@ -40,17 +40,17 @@ async fn a_write_never_hits_another_row() {
         &[("id", Cell::Integer(3)), ("code", text("x")), ("name", text("three"))],
     );
     let refused = bridge.database.insert(&goods, &[clash]).await.unwrap_err();
-    assert_eq!((refused.class, refused.code.as_str()), (Class::Row, "2067"));
+    assert_eq!((refused.class, refused.code.as_str()), (DbErrorClass::Row, "2067"));
     assert_eq!(refused.constraint.as_deref(), Some("goods.code"));
     assert_eq!(refused.column.as_deref(), Some("code"));
     bridge.database.undo().await.unwrap();
     let update = Update { key: key("2"), set: vec![(1, text("x"))], add: vec![] };
     let refused = bridge.database.update(&goods, &[update]).await.unwrap_err();
-    assert_eq!(refused.class, Class::Row);
+    assert_eq!(refused.class, DbErrorClass::Row);
     bridge.database.undo().await.unwrap();
     let without_name = insert(&goods, "4", &[("id", Cell::Integer(4)), ("name", Cell::Null)]);
     let refused = bridge.database.insert(&goods, &[without_name]).await.unwrap_err();
-    assert_eq!((refused.class, refused.column.as_deref()), (Class::Row, Some("name")));
+    assert_eq!((refused.class, refused.column.as_deref()), (DbErrorClass::Row, Some("name")));
     bridge.database.undo().await.unwrap();
     let good = insert(&goods, "5", &[("id", Cell::Integer(5)), ("name", text("five"))]);
     let there = insert(&goods, "1", &[("id", Cell::Integer(1)), ("name", text("other"))]);
@@ -151,7 +151,7 @@ async fn values_keep_their_class_and_counters_never_become_floats() {
     bridge.database.update(&table, &[add(1)]).await.unwrap();
     bridge.database.savepoint().await.unwrap();
     let refused = bridge.database.update(&table, &[add(1)]).await.unwrap_err();
-    assert_eq!(refused.class, Class::Row, "{refused}");
+    assert_eq!(refused.class, DbErrorClass::Row, "{refused}");
     bridge.database.undo().await.unwrap();
     bridge.database.commit().await.unwrap();
     assert_eq!(till.value("SELECT typeof(n) || n FROM v").await, format!("integer{}", i64::MAX));
@@ -164,7 +164,7 @@ async fn values_keep_their_class_and_counters_never_become_floats() {
     assert_eq!(row[place(&table, "r")], Cell::Real(f64::INFINITY));
     bridge.begin(None).await;
     let refused = bridge.database.update(&table, &[add(1)]).await.unwrap_err();
-    assert_eq!(refused.class, Class::Row, "a text is no counter: {refused}");
+    assert_eq!(refused.class, DbErrorClass::Row, "a text is no counter: {refused}");
     bridge.database.roll_back().await;
     bridge.generation -= 1;
     // A key with U+0000 is not the key before it.
@@ -200,7 +200,7 @@ async fn foreign_keys_are_checked_before_the_commit() {
         insert(table, "17", &[("id", Cell::Integer(17)), ("orders", Cell::Integer(order))])
     };
     let refused = bridge.database.insert(&notes, &[line(&notes, 9)]).await.unwrap_err();
-    assert_eq!((refused.class, refused.code.as_str()), (Class::Row, "787"));
+    assert_eq!((refused.class, refused.code.as_str()), (DbErrorClass::Row, "787"));
     assert!(refused.message.contains("notes.orders is 9, which no row of orders has"), "{refused}");
     bridge.database.undo().await.unwrap();
     let kept = Update { key: key("17"), set: vec![(1, Cell::Integer(8))], add: vec![] };
@@ -211,7 +211,7 @@ async fn foreign_keys_are_checked_before_the_commit() {
 
     bridge.database.insert(&lines, &[line(&lines, 9)]).await.unwrap();
     let refused = bridge.database.check().await.unwrap_err();
-    assert_eq!((refused.class, refused.code.as_str()), (Class::Row, "787"));
+    assert_eq!((refused.class, refused.code.as_str()), (DbErrorClass::Row, "787"));
     assert!(refused.message.contains("lines.orders is 9, which no row of orders has"), "{refused}");
     bridge.database.undo().await.unwrap();
     bridge.database.delete(&orders, &[key("1")]).await.unwrap();
@@ -332,7 +332,7 @@ async fn refused_rows_say_why_and_the_write_goes_on() {
         let row = insert(&table, "1", &[("id", Cell::Integer(1)), ("n", n)]);
         bridge.database.savepoint().await.unwrap();
         let refused = bridge.database.insert(&table, &[row]).await.unwrap_err();
-        assert_eq!((refused.class, refused.code.as_str()), (Class::Row, code), "{refused}");
+        assert_eq!((refused.class, refused.code.as_str()), (DbErrorClass::Row, code), "{refused}");
         assert_eq!(
             (refused.constraint.as_deref(), refused.column.as_deref()),
             (constraint, column)
@@ -345,5 +345,5 @@ async fn refused_rows_say_why_and_the_write_goes_on() {
     bridge.database.commit().await.unwrap();
     assert_eq!(till.value("SELECT typeof(n) || n FROM s").await, "integer42");
     // Nothing is begun: a commit is no success then.
-    assert_eq!(bridge.database.commit().await.unwrap_err().class, Class::Transient);
+    assert_eq!(bridge.database.commit().await.unwrap_err().class, DbErrorClass::Transient);
 }

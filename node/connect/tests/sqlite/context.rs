@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use branchline_connect::sql::database::{Class, Database};
+use branchline_connect::sql::database::{Database, DbErrorClass};
 use branchline_connect::sql::sqlite::SqliteDatabase;
 
 use crate::shop::{Shop, TOKEN};
@@ -64,7 +64,7 @@ async fn restored_and_copied_files_are_told() {
     }
     std::fs::rename(&copy, &shop.path).unwrap();
     let error = bridge.database.has_notes().await.unwrap_err();
-    assert_eq!(error.class, Class::Transient);
+    assert_eq!(error.class, DbErrorClass::Transient);
     assert!(error.message.contains("replaced"), "{error}");
     bridge.database.reconnect().await.unwrap();
     let context = bridge.database.context().await.unwrap().unwrap();
@@ -78,7 +78,7 @@ async fn a_file_that_is_not_there_is_not_made() {
     let absent = shop.path.with_file_name("absent.db");
     let url = format!("sqlite:{}?mode=rwc", absent.display());
     let error = SqliteDatabase::connect(&url, None).await.unwrap_err();
-    assert_eq!(error.class, Class::Config);
+    assert_eq!(error.class, DbErrorClass::Config);
     assert!(error.message.contains("absent.db") && error.message.contains("never does"), "{error}");
     assert!(!absent.exists());
     let error = SqliteDatabase::connect(&shop.url(), Some("secret")).await.unwrap_err();
@@ -89,7 +89,7 @@ async fn a_file_that_is_not_there_is_not_made() {
         (format!("sqlite:{}", shop.path.parent().unwrap().display()), "is not a file"),
     ] {
         let error = SqliteDatabase::connect(&url, None).await.unwrap_err();
-        assert_eq!(error.class, Class::Config);
+        assert_eq!(error.class, DbErrorClass::Config);
         assert!(error.message.contains(says), "{url}: {error}");
     }
     std::fs::write(&absent, "this is a text of more than some bytes, and no database at all")
@@ -99,7 +99,7 @@ async fn a_file_that_is_not_there_is_not_made() {
         Ok(mut database) => database.shape("t").await.unwrap_err(),
         Err(error) => error,
     };
-    assert_eq!(error.class, Class::Config, "{error}");
+    assert_eq!(error.class, DbErrorClass::Config, "{error}");
 }
 
 #[tokio::test]

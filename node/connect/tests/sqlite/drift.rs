@@ -1,6 +1,6 @@
 //! The application changes its tables while the bridge works.
 
-use branchline_connect::sql::database::{Class, Database};
+use branchline_connect::sql::database::{Database, DbErrorClass};
 
 use crate::shop::{Shop, bound};
 
@@ -24,7 +24,7 @@ async fn a_table_that_is_altered_meanwhile_is_an_error_and_the_till_sells_on() {
     till.run("ALTER TABLE goods DROP COLUMN name; UPDATE goods SET price = '3'").await;
     bridge.database.begin_read(&tables).await.unwrap();
     let error = bridge.database.rows(&goods, &["1"].map(crate::shop::key)).await.unwrap_err();
-    assert_eq!(error.class, Class::Schema, "{error}");
+    assert_eq!(error.class, DbErrorClass::Schema, "{error}");
     bridge.database.roll_back().await;
     till.run(
         "ALTER TABLE goods RENAME COLUMN id TO number; INSERT INTO goods (price) VALUES ('4')",
@@ -40,7 +40,7 @@ async fn a_table_that_is_altered_meanwhile_is_an_error_and_the_till_sells_on() {
     till.run("ALTER TABLE goods RENAME TO wares").await;
     bridge.database.begin_read(&tables).await.unwrap();
     let error = bridge.database.page(&goods, None, 10).await.unwrap_err();
-    assert_eq!(error.class, Class::Schema, "{error}");
+    assert_eq!(error.class, DbErrorClass::Schema, "{error}");
     bridge.database.roll_back().await;
     let shape = bridge.database.shape("wares").await.unwrap().unwrap();
     let wares = bound(1, &shape, &["number"]);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use branchline_connect::sql::database::{Class, Database};
+use branchline_connect::sql::database::{Database, DbErrorClass};
 
 use crate::shop::{Shop, TOKEN};
 
@@ -18,10 +18,10 @@ async fn a_lock_of_the_application_is_waited_for_and_is_transient() {
     bridge.install(&tables).await;
     till.run("BEGIN IMMEDIATE; INSERT INTO t VALUES (1, 'a')").await;
     let error = bridge.database.begin_write(TOKEN, 0, None).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Transient, "5"));
+    assert_eq!((error.class, error.code.as_str()), (DbErrorClass::Transient, "5"));
     let started = Instant::now();
     let error = bridge.database.settled(Duration::from_millis(50)).await.unwrap_err();
-    assert_eq!(error.class, Class::Transient);
+    assert_eq!(error.class, DbErrorClass::Transient);
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert!(bridge.notes(&tables).await.is_empty(), "reading does not wait with WAL");
     till.run("COMMIT").await;

@@ -1,6 +1,6 @@
 //! What the other side does not take is set aside, and the rest goes on.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
 
 use super::shop::{BOTH, STOCK, Shop};
@@ -108,11 +108,11 @@ async fn a_row_that_another_ones_unique_value_keeps_out_waits_until_that_changes
 async fn two_rows_that_swap_a_unique_value_are_told_of_or_swapped() {
     let shop = Shop::open(UNIQUE, &[UNIQUE_BOTH]).await;
     shop.becomes("milk", "code", json!("B")).await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.merge("tea", json!({ "code": "B" })).await;
     shop.merge("milk", json!({ "code": "A" })).await;
     shop.merge("rice", json!({ "sku": "rice", "code": "C" })).await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.has("SELECT code FROM stock WHERE sku = 'rice'", &["C"]).await;
     let is_swapped = async || {
         shop.rows("SELECT sku, code FROM stock WHERE sku <> 'rice' ORDER BY sku").await
@@ -159,7 +159,8 @@ async fn counters_beyond_all_bounds_and_keys_of_null_hold_up_nobody() {
     let file = office.sqlite("shop", NULLS).await;
     let bridges = office.bridges(&file, vec![toml::from_str(BOTH).unwrap()]).await;
     // A key that may be NULL is refused by name.
-    let refused = bridges.ask("shop", Command::Install).await.unwrap().unwrap_err().to_string();
+    let refused =
+        bridges.ask("shop", BridgeCommand::Install).await.unwrap().unwrap_err().to_string();
     assert!(refused.contains("sku") && refused.contains("NULL"), "{refused}");
 
     let shop = Shop::usual().await;

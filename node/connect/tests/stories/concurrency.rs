@@ -1,6 +1,6 @@
 //! The application and other offices at the same rows.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
 
 use super::office::{Office, wait_until};
@@ -9,10 +9,10 @@ use super::shop::{BOTH, STOCK, Shop};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_edits_of_one_field_are_a_conflict() {
     let shop = Shop::usual().await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.sql("UPDATE stock SET name = 'Green tea' WHERE sku = 'tea'").await;
     shop.merge("tea", json!({ "name": "Black tea" })).await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     wait_until("there is a conflict", || async {
         shop.view("tea").await.unwrap().conflicts.len() == 1
     })
@@ -34,10 +34,10 @@ async fn two_edits_of_one_field_are_a_conflict() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn edits_of_two_fields_merge() {
     let shop = Shop::usual().await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.sql("UPDATE stock SET name = 'Green tea' WHERE sku = 'tea'").await;
     shop.merge("tea", json!({ "price": "1.30" })).await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.has("SELECT name, price FROM stock WHERE sku = 'tea'", &["Green tea|1.30"]).await;
     shop.becomes("tea", "name", json!("Green tea")).await;
     assert!(shop.view("tea").await.unwrap().conflicts.is_empty());
@@ -53,14 +53,14 @@ async fn what_two_offices_sell_of_one_thing_adds_up() {
     let branch = Shop::open_at(branch, STOCK, &[BOTH]).await;
     for shop in [&shop, &branch] {
         shop.becomes("tea", "qty", json!(10)).await;
-        shop.ask(Command::Pause).await;
+        shop.ask(BridgeCommand::Pause).await;
     }
     shop.sql("UPDATE stock SET qty = qty - 3 WHERE sku = 'tea'").await;
     branch.sql("UPDATE stock SET qty = qty - 4 WHERE sku = 'tea'").await;
     // Setting it is a difference too.
     branch.sql("UPDATE stock SET qty = 50 WHERE sku = 'tea'").await;
     for shop in [&shop, &branch] {
-        shop.ask(Command::Resume).await;
+        shop.ask(BridgeCommand::Resume).await;
     }
     for shop in [&shop, &branch] {
         shop.has("SELECT qty FROM stock WHERE sku = 'tea'", &["47"]).await;
@@ -72,10 +72,10 @@ async fn what_two_offices_sell_of_one_thing_adds_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_edited_while_its_record_is_deleted_goes_and_the_edit_stays_listed() {
     let shop = Shop::usual().await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.sql("UPDATE stock SET name = 'Green tea', qty = qty - 1 WHERE sku = 'tea'").await;
     shop.office.delete("stock", "tea").await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.has("SELECT sku FROM stock", &["milk"]).await;
     assert!(shop.view("tea").await.unwrap().deleted);
     assert!(shop.hidden("tea").await > 0);
@@ -89,11 +89,11 @@ async fn a_row_deleted_while_another_office_edits_its_record_is_gone_everywhere(
     let branch = Office::join(&head, "branch").await;
     let shop = Shop::open_at(head, STOCK, &[BOTH]).await;
     wait_until("it is loaded", || async { branch.fields("stock", "tea").await.is_some() }).await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.sql("DELETE FROM stock WHERE sku = 'tea'").await;
     branch.merge("stock", "tea", json!({ "name": "Green tea" })).await;
     shop.becomes("tea", "name", json!("Green tea")).await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     wait_until("the record is deleted", || async { shop.view("tea").await.unwrap().deleted }).await;
     shop.is_at_rest().await;
     assert_eq!(shop.rows("SELECT sku FROM stock").await, ["milk"]);
@@ -112,9 +112,9 @@ async fn a_row_inserted_again_has_its_own_fields_and_no_others() {
     let fields = shop.office.fields("stock", "tea").await.unwrap();
     assert_eq!(fields, json!({ "sku": "tea", "name": null, "price": "2.00", "qty": 7 }));
     // Also in one go, and while the record was deleted elsewhere.
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.office.delete("stock", "milk").await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.has("SELECT sku FROM stock", &["tea"]).await;
     shop.sql("INSERT INTO stock VALUES ('milk', 'Oat milk', '1', 3)").await;
     shop.becomes("milk", "qty", json!(3)).await;
@@ -126,10 +126,10 @@ async fn a_row_inserted_again_has_its_own_fields_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_is_replaced_is_an_edit_of_what_differs() {
     let shop = Shop::usual().await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.sql("REPLACE INTO stock VALUES ('tea', 'Tea', '1.50', 8)").await;
     shop.merge("tea", json!({ "name": "Black tea", "qty": { "$inc": -1 } })).await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.has("SELECT name, price, qty FROM stock WHERE sku = 'tea'", &["Black tea|1.50|7"]).await;
     shop.is_at_rest().await;
     assert!(shop.view("tea").await.unwrap().conflicts.is_empty());

@@ -1,6 +1,6 @@
 //! The table changes below the bridge: the till goes on selling, and nothing is lost.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
 
 use super::office::wait_until;
@@ -16,10 +16,10 @@ async fn triggers(shop: &Shop) -> usize {
 async fn a_dropped_trigger_is_seen_and_put_back_and_the_table_is_compared() {
     let shop = Shop::usual().await;
     let installed = triggers(&shop).await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.sql("DROP TRIGGER branchline_1_u").await;
     shop.sql("UPDATE stock SET qty = qty - 3, name = 'Green tea' WHERE sku = 'tea'").await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.becomes("tea", "qty", json!(7)).await;
     assert_eq!(shop.field("tea", "name").await, json!("Green tea"));
     wait_until("it is told", || async { shop.table("stock").blind_since_ms.is_some() }).await;
@@ -82,7 +82,7 @@ async fn a_dropped_column_stops_the_table_and_it_goes_on_when_a_person_has_looke
     assert!(why.contains("name"), "{why}");
     shop.sql("INSERT INTO stock VALUES ('jam', '3', 1)").await;
     shop.merge("milk", json!({ "price": "1.00", "qty": { "$inc": 1 } })).await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.becomes("tea", "qty", json!(7)).await;
     shop.becomes("jam", "qty", json!(1)).await;
     shop.has("SELECT price, qty FROM stock WHERE sku = 'milk'", &["1.00|21"]).await;
@@ -102,7 +102,7 @@ async fn a_renamed_column_stops_the_table_until_the_mapping_says_what_it_is() {
     shop.merge("milk", json!({ "name": "Oat milk" })).await;
     let renamed = BOTH.replace("fields = {", "fields = { title = \"name\",");
     shop.reload(&[&renamed]).await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.becomes("tea", "name", json!("Green tea")).await;
     shop.becomes("tea", "qty", json!(7)).await;
     shop.runs().await;
@@ -120,7 +120,7 @@ async fn a_renamed_key_leaves_the_till_selling() {
     assert!(why.contains("sku"), "{why}");
     shop.sql("INSERT INTO stock VALUES ('jam', 'Jam', '3', 1)").await;
     shop.sql("ALTER TABLE stock RENAME COLUMN code TO sku").await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.becomes("jam", "qty", json!(1)).await;
     shop.becomes("tea", "qty", json!(7)).await;
     shop.is_at_rest().await;
@@ -136,7 +136,7 @@ async fn a_table_that_is_gone_deletes_no_record_and_is_compared_when_it_is_back(
     assert_eq!(shop.field("tea", "qty").await, json!(10));
     shop.sql("UPDATE stock_away SET qty = 9 WHERE sku = 'tea'").await;
     shop.sql("ALTER TABLE stock_away RENAME TO stock").await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.becomes("tea", "qty", json!(9)).await;
     shop.runs().await;
     shop.is_at_rest().await;
@@ -168,12 +168,12 @@ async fn a_table_that_cannot_be_bound_at_the_start_holds_up_no_other() {
     shop.becomes("tea", "qty", json!(9)).await;
     let why = shop.stops("sales").await;
     assert!(why.contains("no table sales") && why.contains("resume shop"), "{why}");
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.stops("sales").await;
     assert_eq!(total("head-1").await, json!(5));
     shop.sql("UPDATE sales_away SET total = 7 WHERE id = 1").await;
     shop.sql("ALTER TABLE sales_away RENAME TO sales").await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     wait_until("the table is compared", || async { total("head-1").await == json!(7) }).await;
     shop.runs().await;
     shop.is_at_rest().await;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
@@ -87,7 +87,7 @@ async fn a_large_table_is_loaded_in_pages_while_the_till_goes_on() {
     let file = office.sqlite("shop", LARGE).await;
     let bridges = office.bridges(&file, vec![toml::from_str(BOTH).unwrap()]).await;
     let shop = Shop { office, file, bridges };
-    shop.ask(Command::Install).await;
+    shop.ask(BridgeCommand::Install).await;
     let mut seen = Vec::new();
     for n in 0_i64.. {
         shop.sql("UPDATE stock SET qty = qty - 1 WHERE sku IN ('s00001', 's10000', 's20000')")

@@ -1,6 +1,6 @@
 //! Much of a table deleted at once waits for a person, however it came about.
 
-use branchline_connect::sql::worker::{Command, Side};
+use branchline_connect::sql::worker::{BridgeCommand, Side};
 use serde_json::json;
 
 use super::office::wait_until;
@@ -40,7 +40,7 @@ async fn has_stopped(shop: &Shop, part: &str) {
     assert_eq!(shop.field("s001", "qty").await, json!(6));
     assert_eq!(shop.field("s090", "qty").await, json!(90));
     // Nor does going on without a decision spread it.
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     let why = shop.stops("stock").await;
     assert!(why.contains("were deleted at once"), "{why}");
     assert_eq!(shop.field("s001", "qty").await, json!(6));
@@ -114,10 +114,10 @@ async fn a_mass_deletion_by_marks_is_taken_back_when_a_person_says_so() {
 }
 
 async fn vanish_unseen(shop: &Shop) {
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     shop.sql("DROP TRIGGER branchline_1_d").await;
     shop.sql("DELETE FROM stock").await;
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     has_stopped(shop, "100 of 100").await;
 }
 

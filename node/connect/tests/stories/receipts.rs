@@ -1,6 +1,6 @@
 //! Rows are told when they were handed over, and when the other office holds them.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
 
 use super::office::{Office, wait_until};
@@ -72,5 +72,5 @@ async fn what_the_till_writes_into_the_marks_itself_is_no_edit_either() {
     shop.sql("INSERT INTO stock (sku, qty) VALUES ('s3', 7)").await;
     shop.has(OPEN, &["0"]).await;
     assert_eq!(shop.rows("SELECT qty FROM stock ORDER BY sku").await, ["5", "6", "7"]);
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
 }

@@ -1,6 +1,6 @@
 //! What a person does about what went past the bridge, and about what is set aside.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
 
 use super::shop::{BOTH, Shop};
@@ -19,10 +19,11 @@ async fn verifying_finds_what_no_note_told_of_and_repairs_it() {
          COMMIT",
     )
     .await;
-    let verified = shop.ask(Command::Verify { table: None, repair: false }).await;
+    let verified = shop.ask(BridgeCommand::Verify { table: None, repair: false }).await;
     assert_eq!(verified["tables"][0]["differing"], json!(3), "{verified}");
     assert_eq!(shop.field("tea", "qty").await, json!(10));
-    let verified = shop.ask(Command::Verify { table: Some("stock".into()), repair: true }).await;
+    let verified =
+        shop.ask(BridgeCommand::Verify { table: Some("stock".into()), repair: true }).await;
     assert_eq!(verified["tables"][0]["repairing"], json!(true));
     shop.becomes("tea", "qty", json!(7)).await;
     shop.becomes("milk", "qty", json!(null)).await;
@@ -40,7 +41,7 @@ async fn what_is_set_aside_is_tried_again_when_a_person_asks() {
     assert_eq!(aside[0]["code"], json!("2067"), "{aside:?}");
     shop.sql("DROP INDEX names").await;
     let number = aside[0]["number"].as_i64().unwrap();
-    let asked = shop.ask(Command::Requeue { numbers: Some(vec![number]) }).await;
+    let asked = shop.ask(BridgeCommand::Requeue { numbers: Some(vec![number]) }).await;
     assert_eq!(asked["requeued"], json!(1));
     shop.has("SELECT name FROM stock WHERE sku = 'milk'", &["Tea"]).await;
     shop.sets_aside(0).await;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use branchline_connect::sql::bridges::state_file;
-use branchline_connect::sql::worker::{Command, Side};
+use branchline_connect::sql::worker::{BridgeCommand, Side};
 use serde_json::json;
 
 use super::mass::HUNDRED;
@@ -51,7 +51,7 @@ async fn restored_database() -> Shop {
     assert_eq!(shop.field("tea", "qty").await, json!(102));
     assert_eq!(shop.rows("SELECT qty FROM stock WHERE sku = 'tea'").await, ["9"]);
     // Going on without a decision is no way out.
-    let _ = shop.bridges.ask("shop", Command::Resume).await;
+    let _ = shop.bridges.ask("shop", BridgeCommand::Resume).await;
     let why = shop.rests().await;
     assert!(why.contains("back in time"), "{why}");
     shop
@@ -61,7 +61,7 @@ async fn restored_database() -> Shop {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_database_waits_for_a_person_and_can_hold() {
     let shop = restored_database().await;
-    shop.ask(Command::Resync { table: None, from: Side::Database }).await;
+    shop.ask(BridgeCommand::Resync { table: None, from: Side::Database }).await;
     shop.becomes("tea", "qty", json!(9)).await;
     shop.becomes("tea", "name", json!("Green tea")).await;
     shop.becomes("jam", "qty", json!(null)).await;
@@ -76,7 +76,7 @@ async fn a_restored_database_waits_for_a_person_and_can_hold() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_database_waits_for_a_person_and_can_be_made_good() {
     let shop = restored_database().await;
-    shop.ask(Command::Resync { table: None, from: Side::Collection }).await;
+    shop.ask(BridgeCommand::Resync { table: None, from: Side::Collection }).await;
     let rows = ["jam|Jam|4", "milk|Milk|20", "tea|Tea|102"];
     shop.has("SELECT sku, name, qty FROM stock ORDER BY sku", &rows).await;
     shop.runs().await;
@@ -97,7 +97,7 @@ async fn a_database_restored_from_before_the_bridge_waits_for_a_person() {
     shop.reload(&[BOTH]).await;
     let why = shop.rests().await;
     assert!(why.contains("are gone from the database"), "{why}");
-    shop.ask(Command::Install).await;
+    shop.ask(BridgeCommand::Install).await;
     let why = shop.stops("stock").await;
     assert!(why.contains("which side holds"), "{why}");
     assert_eq!(shop.field("tea", "qty").await, json!(6));
@@ -175,7 +175,7 @@ async fn after_a_restore_each_table_waits_for_its_own_decision() {
     shop.sql("UPDATE sales SET total = 7 WHERE id = 2").await;
     shop.sql("UPDATE stock SET qty = 11 WHERE sku = 'tea'").await;
     shop.becomes("tea", "qty", json!(11)).await;
-    let refused = shop.refuses(Command::Resume).await;
+    let refused = shop.refuses(BridgeCommand::Resume).await;
     assert!(refused.contains("sales"), "{refused}");
     assert_eq!(shop.office.fields("sales", "head-1").await.unwrap()["total"], json!(50));
     assert_eq!(shop.office.fields("sales", "head-2").await.unwrap()["total"], json!(6));
@@ -218,7 +218,8 @@ async fn a_second_node_on_one_database_is_refused_by_the_first_ones_name() {
     let branch = Office::join(&head, "branch").await;
     let shop = Shop::open_at(head, STOCK, &[BOTH]).await;
     let bridges = branch.bridges(&shop.file, vec![toml::from_str(BOTH).unwrap()]).await;
-    let refused = bridges.ask("shop", Command::Install).await.unwrap().unwrap_err().to_string();
+    let refused =
+        bridges.ask("shop", BridgeCommand::Install).await.unwrap().unwrap_err().to_string();
     assert!(refused.contains("site head works on this database"), "{refused}");
     shop.sql("UPDATE stock SET qty = 9 WHERE sku = 'tea'").await;
     shop.becomes("tea", "qty", json!(9)).await;
@@ -242,7 +243,7 @@ async fn a_file_that_was_copied_with_its_bridge_is_told_from_the_first() {
     assert!(why.contains("copy"), "{why}");
     // Back at the first it works on.
     shop.reload(&[BOTH]).await;
-    let answered = shop.bridges.ask("shop", Command::Resume).await.unwrap();
+    let answered = shop.bridges.ask("shop", BridgeCommand::Resume).await.unwrap();
     answered.unwrap();
     shop.sql("UPDATE stock SET qty = 9 WHERE sku = 'tea'").await;
     shop.becomes("tea", "qty", json!(9)).await;

@@ -1,6 +1,6 @@
 //! What a person does with a bridge.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
 
 use super::office::wait_until;
@@ -9,7 +9,7 @@ use super::shop::{BOTH, STOCK, Shop};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_bridge_carries_nothing_and_afterwards_all() {
     let shop = Shop::usual().await;
-    shop.ask(Command::Pause).await;
+    shop.ask(BridgeCommand::Pause).await;
     let why = shop.rests().await;
     assert!(why.contains("paused"), "{why}");
     shop.sql("UPDATE stock SET qty = qty - 3 WHERE sku = 'tea'").await;
@@ -20,7 +20,7 @@ async fn a_paused_bridge_carries_nothing_and_afterwards_all() {
     shop.rests().await;
     assert_eq!(shop.field("tea", "qty").await, json!(10));
     assert_eq!(shop.rows("SELECT name FROM stock WHERE sku = 'milk'").await, ["Milk"]);
-    shop.ask(Command::Resume).await;
+    shop.ask(BridgeCommand::Resume).await;
     shop.becomes("tea", "qty", json!(7)).await;
     shop.has("SELECT name FROM stock WHERE sku = 'milk'", &["Oat milk"]).await;
     shop.is_at_rest().await;
@@ -82,11 +82,11 @@ async fn a_column_that_the_mapping_takes_up_later_is_carried_for_old_rows() {
 async fn a_removed_bridge_leaves_nothing_and_can_be_installed_again() {
     let shop = Shop::usual().await;
     shop.becomes("tea", "qty", json!(10)).await;
-    shop.ask(Command::Remove).await;
+    shop.ask(BridgeCommand::Remove).await;
     let left = "SELECT name FROM sqlite_master WHERE name LIKE '%branchline%'";
     assert_eq!(shop.rows(left).await, [""; 0]);
     shop.sql("UPDATE stock SET qty = 7 WHERE sku = 'tea'").await;
-    shop.ask(Command::Install).await;
+    shop.ask(BridgeCommand::Install).await;
     // Both sides went on: the counter is the office's, which does not count twice.
     shop.runs().await;
     shop.is_at_rest().await;

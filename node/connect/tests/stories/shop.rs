@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use branchline_connect::sql::bridges::Bridges;
-use branchline_connect::sql::worker::{Command, Report, Side, TableReport};
+use branchline_connect::sql::worker::{BridgeCommand, BridgeReport, Side, TableReport};
 use branchline_crdt::record::{SCHEMA_COLLECTION, View};
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
@@ -43,7 +43,7 @@ impl Shop {
         let tables = tables.iter().map(|table| toml::from_str(table).unwrap()).collect();
         let bridges = office.bridges(&file, tables).await;
         let shop = Self { office, file, bridges };
-        shop.ask(Command::Install).await;
+        shop.ask(BridgeCommand::Install).await;
         shop.runs().await;
         shop
     }
@@ -62,17 +62,17 @@ impl Shop {
         Self::open(STOCK, &[BOTH]).await
     }
 
-    pub(crate) async fn ask(&self, command: Command) -> Json {
+    pub(crate) async fn ask(&self, command: BridgeCommand) -> Json {
         self.bridges.ask("shop", command).await.unwrap().unwrap()
     }
 
     /// Why a command is not carried out.
-    pub(crate) async fn refuses(&self, command: Command) -> String {
+    pub(crate) async fn refuses(&self, command: BridgeCommand) -> String {
         self.bridges.ask("shop", command).await.unwrap().unwrap_err().to_string()
     }
 
     pub(crate) async fn resync(&self, table: &str, from: Side) {
-        self.ask(Command::Resync { table: Some(table.to_owned()), from }).await;
+        self.ask(BridgeCommand::Resync { table: Some(table.to_owned()), from }).await;
     }
 
     /// The bridge takes up another configuration.
@@ -127,7 +127,7 @@ impl Shop {
         read.await.unwrap().len()
     }
 
-    pub(crate) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> BridgeReport {
         self.bridges.reports().remove("shop").unwrap_or_default()
     }
 
@@ -160,7 +160,7 @@ impl Shop {
     }
 
     pub(crate) async fn errors(&self) -> Vec<Json> {
-        self.ask(Command::Errors).await["errors"].as_array().unwrap().clone()
+        self.ask(BridgeCommand::Errors).await["errors"].as_array().unwrap().clone()
     }
 
     /// Waits until so many things are set aside; returns them.
@@ -191,20 +191,20 @@ impl Shop {
     /// Waits until nothing is left to do, and table and collection are the same.
     pub(crate) async fn is_at_rest(&self) {
         let wait = wait_until("rest", || async {
-            let verified = self.ask(Command::Verify { table: None, repair: false }).await;
+            let verified = self.ask(BridgeCommand::Verify { table: None, repair: false }).await;
             let mut tables = verified["tables"].as_array().unwrap().iter();
             let is_same = tables.all(|table| table["differing"] == json!(0));
             is_same && self.rows("SELECT count(*) FROM branchline_outbox").await == ["0"]
         });
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            let verified = self.ask(Command::Verify { table: None, repair: false }).await;
+            let verified = self.ask(BridgeCommand::Verify { table: None, repair: false }).await;
             panic!("not at rest: {verified}; {}", self.story().await);
         }
     }
 
     /// What a person would look at.
     async fn story(&self) -> String {
-        let errors = self.bridges.ask("shop", Command::Errors).await;
+        let errors = self.bridges.ask("shop", BridgeCommand::Errors).await;
         format!("{:?}; {errors:?}", self.report())
     }
 }

@@ -39,7 +39,7 @@ pub struct ErrorDetail {
     pub at: Option<ErrorPlace>,
     /// The record as it is, where it is not what the request expects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub current: Option<Box<CurrentAnswer>>,
+    pub current: Option<Box<CurrentVersionResponse>>,
 }
 
 /// A place within a parameter.
@@ -53,7 +53,7 @@ pub struct ErrorPlace {
 
 /// A record as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CurrentAnswer {
+pub struct CurrentVersionResponse {
     /// Its ETag; `None`: nobody has written it.
     pub etag: Option<String>,
     /// Its fields.
@@ -62,7 +62,7 @@ pub struct CurrentAnswer {
     pub deleted: bool,
 }
 
-impl CurrentAnswer {
+impl CurrentVersionResponse {
     fn of(view: &View) -> Self {
         let etag = (!view.heads.is_empty()).then(|| format!("\"{}\"", Version::of(view)));
         Self { etag, fields: fields(view.clone()), deleted: view.deleted }
@@ -76,7 +76,7 @@ pub struct ApiError {
     message: String,
     hint: Option<String>,
     at: Option<ErrorPlace>,
-    current: Option<Box<CurrentAnswer>>,
+    current: Option<Box<CurrentVersionResponse>>,
 }
 
 impl ApiError {
@@ -97,7 +97,7 @@ impl ApiError {
 
     /// Shows the record as it is.
     pub(super) fn current(self, found: &View) -> Self {
-        Self { current: Some(Box::new(CurrentAnswer::of(found))), ..self }
+        Self { current: Some(Box::new(CurrentVersionResponse::of(found))), ..self }
     }
 
     /// Says first what it is about.

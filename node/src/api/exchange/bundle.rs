@@ -19,7 +19,7 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::log::{FrontierAnswer, TipAnswer, space_names};
+use super::log::{FrontierResponse, LogTipResponse, space_names};
 use crate::api::error::{ApiError, Code, text_of};
 use crate::api::params::extract::{InSpace, JsonBody, StreamedBody};
 use crate::api::params::named::find_member;
@@ -42,14 +42,14 @@ const MISSING_TOLD_MAX: usize = 10;
 pub struct BundleRequest {
     /// What it has told of itself by `GET /v1/frontier`.
     #[serde(default, deserialize_with = "object_or_null")]
-    pub since: Option<FrontierAnswer>,
+    pub since: Option<FrontierResponse>,
     /// The receiver, by name or id: what its latest receipt says.
     pub for_site: Option<String>,
 }
 
 /// What merging a bundle did. What it says is durable; merging it again changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct MergeAnswer {
+pub struct MergeResponse {
     /// The site that made the bundle, by its own word.
     pub maker: String,
     /// Its name.
@@ -90,7 +90,11 @@ pub(crate) async fn bundle(
 }
 
 /// What a frontier file says: of the network, or of a private space.
-fn since(frontier: &FrontierAnswer, handle: &Handle, network: RealmId) -> Result<Since, ApiError> {
+fn since(
+    frontier: &FrontierResponse,
+    handle: &Handle,
+    network: RealmId,
+) -> Result<Since, ApiError> {
     let found = &frontier.network;
     let realm = match *found == network.to_string() {
         true => Some(network),
@@ -118,7 +122,7 @@ fn since(frontier: &FrontierAnswer, handle: &Handle, network: RealmId) -> Result
     Ok(Since::Frontier(site, spaces))
 }
 
-fn known(tip: &TipAnswer) -> Option<Known> {
+fn known(tip: &LogTipResponse) -> Option<Known> {
     let incarnation = |hex: &str| {
         let bytes = HEXLOWER.decode(hex.as_bytes()).ok()?;
         Some(Incarnation(bytes.try_into().ok()?))
@@ -139,12 +143,12 @@ fn known(tip: &TipAnswer) -> Option<Known> {
     path = "/v1/merge",
     operation_id = "merge_bundle",
     request_body(content = Vec<u8>, content_type = BUNDLE_TYPE),
-    responses((status = OK, description = "The bundle is merged, durably.", body = MergeAnswer)),
+    responses((status = OK, description = "The bundle is merged, durably.", body = MergeResponse)),
 )]
 pub(crate) async fn merge(
     State(handle): State<Handle>,
     StreamedBody(body): StreamedBody,
-) -> Result<Json<MergeAnswer>, ApiError> {
+) -> Result<Json<MergeResponse>, ApiError> {
     let mut bytes = body.into_data_stream();
     let (report, merged) = handle.merge_bundle(&mut bytes).await;
     if merged.is_err() {
@@ -159,8 +163,8 @@ pub(crate) async fn merge(
     }
 }
 
-fn answer(report: MergeReport, names: &BTreeMap<SiteId, String>) -> MergeAnswer {
-    MergeAnswer {
+fn answer(report: MergeReport, names: &BTreeMap<SiteId, String>) -> MergeResponse {
+    MergeResponse {
         maker: report.maker.map(|maker| maker.to_string()).unwrap_or_default(),
         maker_name: report.maker.map(|maker| name_of(maker, names)).unwrap_or_default(),
         time: rfc3339(report.time_ms),

@@ -4,7 +4,7 @@ use crate::api::texts::fields;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use branchline_crdt::feed::{BadCursor, Change, Item, Told};
+use branchline_crdt::feed::{BadCursor, Change, FeedEvent, Item};
 use branchline_crdt::record::{View, check_collection};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -30,9 +30,9 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 /// A part of the feed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ChangesAnswer {
+pub struct ChangesResponse {
     /// What is told, in the order in which this site took it in.
-    pub changes: Vec<FeedAnswer>,
+    pub changes: Vec<FeedItemResponse>,
     /// Where the next page begins (`?since=`).
     pub cursor: String,
     /// Whether there is more already.
@@ -41,20 +41,20 @@ pub struct ChangesAnswer {
 
 /// One thing that the feed tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FeedAnswer {
+pub struct FeedItemResponse {
     /// The consumer's place once it has seen this (`?since=`).
     pub cursor: String,
     /// What is told.
     #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
-    pub told: ToldAnswer,
+    pub item: FeedContent,
 }
 
 /// What the feed tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ToldAnswer {
+pub enum FeedContent {
     /// A record changed.
-    Change(Box<ChangedAnswer>),
+    Change(Box<RecordChangeResponse>),
     /// A site signed one number of its log twice: what it wrote from there on may have been undone here, and what was
     /// built on it. Read anew what was derived from it.
     Fork {
@@ -69,7 +69,7 @@ pub enum ToldAnswer {
 
 /// A change of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ChangedAnswer {
+pub struct RecordChangeResponse {
     /// The record's collection.
     pub collection: String,
     /// The record's id.
@@ -87,9 +87,9 @@ pub struct ChangedAnswer {
     /// Its transaction.
     pub transaction: TransactionPart,
     /// The record before; `null` where this created it, or where it is unreadable.
-    pub before: Option<StateAnswer>,
+    pub before: Option<RecordStateResponse>,
     /// The record after; `null` where it is unreadable.
-    pub after: Option<StateAnswer>,
+    pub after: Option<RecordStateResponse>,
     /// Why the record's values cannot be told here, if they cannot.
     pub unreadable: Option<String>,
 }
@@ -109,7 +109,7 @@ pub struct TransactionPart {
 
 /// A record at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct StateAnswer {
+pub struct RecordStateResponse {
     /// Its fields.
     pub fields: Map<String, Value>,
     /// Whether it is deleted.
@@ -147,8 +147,8 @@ pub(crate) struct ChangesParams {
     responses(
         (
             status = OK,
-            description = "A page; or events named `change`: data is a `FeedAnswer`, id its cursor.",
-            content((ChangesAnswer = "application/json"), (String = "text/event-stream")),
+            description = "A page; or events named `change`: data is a `FeedItemResponse`, id its cursor.",
+            content((ChangesResponse = "application/json"), (String = "text/event-stream")),
         ),
     ),
 )]
@@ -203,7 +203,7 @@ pub(crate) fn since(headers: &HeaderMap, asked: Option<String>) -> Result<Since,
 /// What a consumer is told, without end.
 pub(crate) fn event_stream(
     consumer: Consumer,
-    frames: events::Frames,
+    frames: events::EventFrames,
     waiting: Option<Waiting>,
 ) -> Response {
     let body = Body::from_stream(events(consumer, frames, waiting));
@@ -217,13 +217,13 @@ pub(crate) fn event_stream(
 }
 
 /// An item as JSON.
-pub(crate) fn text_of(told: &Told) -> String {
-    let answer = FeedAnswer { cursor: told.cursor.to_string(), told: answer(&told.item) };
+pub(crate) fn text_of(told: &FeedEvent) -> String {
+    let answer = FeedItemResponse { cursor: told.cursor.to_string(), item: answer(&told.item) };
     // These types are described to serde in full: this does not fail.
     serde_json::to_string(&answer).unwrap_or_default()
 }
 
-fn answer(item: &Item) -> ToldAnswer {
+fn answer(item: &Item) -> FeedContent {
     let (author, seq) = match item {
         Item::Change(change) => (change.entry.author, change.entry.seq),
         Item::Fork { author, seq } => (*author, *seq),
@@ -231,15 +231,16 @@ fn answer(item: &Item) -> ToldAnswer {
     let (site, incarnation) = (author.site.to_string(), HEXLOWER.encode(&author.incarnation.0));
     match item {
         Item::Change(change) => of_change(change, site, incarnation, seq),
-        Item::Fork { .. } => ToldAnswer::Fork { site, incarnation, seq },
+        Item::Fork { .. } => FeedContent::Fork { site, incarnation, seq },
     }
 }
 
-fn of_change(change: &Change, site: String, incarnation: String, seq: u64) -> ToldAnswer {
-    let state = |view: &View| StateAnswer { fields: fields(view.clone()), deleted: view.deleted };
+fn of_change(change: &Change, site: String, incarnation: String, seq: u64) -> FeedContent {
+    let state =
+        |view: &View| RecordStateResponse { fields: fields(view.clone()), deleted: view.deleted };
     let values = change.values.as_ref();
     let origin = change.origin.as_ref();
-    ToldAnswer::Change(Box::new(ChangedAnswer {
+    FeedContent::Change(Box::new(RecordChangeResponse {
         collection: change.key.collection.clone(),
         id: change.key.id.clone(),
         change: HEXLOWER.encode(&change.hash),

@@ -17,10 +17,12 @@ use crate::api::params::extract::{
     Collection, InSpace, JsonBody, Params, page_after, page_records, wait_time,
 };
 use crate::api::records::transactions::EntryName;
-use crate::api::records::writes::{Asked, Done, WriteParams};
+use crate::api::records::writes::{AskedWrite, WriteDone, WriteParams};
 use crate::api::texts::name_of;
 use crate::api::texts::rfc3339;
-use crate::events::{Altered, Content, Event, EventsPage, NewEvent, Subscription, Version};
+use crate::events::{
+    Altered, Event, EventContent, EventsPage, EventsVersion, NewEvent, Subscription,
+};
 use crate::feed::{FeedPage, Since, WAIT_MAX};
 use crate::records::Item;
 
@@ -51,7 +53,7 @@ pub struct EventRequest {
 
 /// What storing did. What it says is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StoredAnswer {
+pub struct StoreEventsResponse {
     /// Events that were stored; 0 where all were there, or the request is a repeat.
     pub stored: u64,
     /// Events that were there, exactly as they are.
@@ -68,7 +70,7 @@ pub struct StoredAnswer {
 
 /// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ContentAnswer {
+pub struct EventContentResponse {
     /// What happened.
     pub r#type: String,
     /// To what.
@@ -81,7 +83,7 @@ pub struct ContentAnswer {
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct EventAnswer {
+pub struct EventResponse {
     /// Its id.
     pub id: String,
     /// What happened.
@@ -100,14 +102,14 @@ pub struct EventAnswer {
     pub time: Option<String>,
     /// What others stored under the same id, who had not seen it: a conflict. Left out where there is none, as a rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<ContentAnswer>,
+    pub others: Vec<EventContentResponse>,
 }
 
 /// A page of events.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EventsAnswer {
+pub struct EventsResponse {
     /// The events, in the order in which this site took them in.
-    pub events: Vec<EventAnswer>,
+    pub events: Vec<EventResponse>,
     /// Where the next page begins (`?since=`).
     pub version: String,
     /// Whether there are more already.
@@ -116,14 +118,14 @@ pub struct EventsAnswer {
 
 /// A version of a site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct VersionAnswer {
+pub struct EventsVersionResponse {
     /// The version behind all that this site shows.
     pub version: String,
 }
 
 /// Events that were changed after they were stored, by a site that does not keep to that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AlteredAnswer {
+pub struct AlteredEventsResponse {
     /// The events, by id.
     pub events: Vec<AlteredEvent>,
     /// Where the next page begins (`?after=`); `None`: this is the last.
@@ -174,21 +176,21 @@ pub(crate) struct AlteredParams {
     post,
     path = "/v1/events/{collection}",
     operation_id = "store_events",
-    params(InSpace, Collection, Asked, WriteParams),
+    params(InSpace, Collection, AskedWrite, WriteParams),
     request_body = StoreRequest,
     responses(
-        (status = OK, description = "The events are stored, durably.", body = StoredAnswer),
+        (status = OK, description = "The events are stored, durably.", body = StoreEventsResponse),
         (
             status = ACCEPTED,
             description = "The same; what was waited for has not come true in time.",
-            body = StoredAnswer,
+            body = StoreEventsResponse,
         ),
     ),
 )]
 pub(crate) async fn store(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
-    asked: Asked,
+    asked: AskedWrite,
     Params(params): Params<WriteParams>,
     JsonBody(StoreRequest { events }): JsonBody<StoreRequest>,
 ) -> Result<Response, ApiError> {
@@ -203,11 +205,11 @@ pub(crate) async fn store(
     let edits = events.into_iter().map(|event| event.into_new().into_edit(&collection));
     let done = asked.write(&handle, &params, edits.collect()).await?;
     let shown = async {
-        let Done { written, received } = &done;
+        let WriteDone { written, received } = &done;
         let stored = written.records_changed as u64;
         let entry = written.entry.map(EntryName::of);
         let versions = log.by_id(ids.clone()).await?;
-        let answer = StoredAnswer {
+        let answer = StoreEventsResponse {
             stored,
             known: (ids.len() as u64).saturating_sub(stored),
             entry,
@@ -239,8 +241,8 @@ pub(crate) async fn store(
     responses(
         (
             status = OK,
-            description = "A page; or events named `event`: data is an `EventAnswer`, id its version.",
-            content((EventsAnswer = "application/json"), (String = "text/event-stream")),
+            description = "A page; or events named `event`: data is an `EventResponse`, id its version.",
+            content((EventsResponse = "application/json"), (String = "text/event-stream")),
         ),
     ),
 )]
@@ -265,7 +267,7 @@ pub(crate) async fn load(
         let since = match since {
             Since::Start => None,
             Since::Now => Some(log.latest_version().await?),
-            Since::Cursor(cursor) => Some(Version::from(cursor)),
+            Since::Cursor(cursor) => Some(EventsVersion::from(cursor)),
         };
         return Ok(answer(log.load_aggregate(&aggregate_id, since, limit).await?));
     }
@@ -292,14 +294,14 @@ pub(crate) async fn load(
     path = "/v1/events/{collection}/latest",
     operation_id = "get_latest_version",
     params(InSpace, Collection),
-    responses((status = OK, description = "The version.", body = VersionAnswer)),
+    responses((status = OK, description = "The version.", body = EventsVersionResponse)),
 )]
 pub(crate) async fn latest(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
-) -> Result<Json<VersionAnswer>, ApiError> {
+) -> Result<Json<EventsVersionResponse>, ApiError> {
     let version = handle.events(&collection).latest_version().await?.to_string();
-    Ok(Json(VersionAnswer { version }))
+    Ok(Json(EventsVersionResponse { version }))
 }
 
 /// Events that were changed after they were stored, which is not shown.
@@ -308,13 +310,13 @@ pub(crate) async fn latest(
     path = "/v1/events/{collection}/altered",
     operation_id = "list_altered_events",
     params(InSpace, Collection, AlteredParams),
-    responses((status = OK, description = "A page of them.", body = AlteredAnswer)),
+    responses((status = OK, description = "A page of them.", body = AlteredEventsResponse)),
 )]
 pub(crate) async fn altered(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
     Params(params): Params<AlteredParams>,
-) -> Result<Json<AlteredAnswer>, ApiError> {
+) -> Result<Json<AlteredEventsResponse>, ApiError> {
     let limit = page_records(params.limit)?;
     let after = page_after(params.after)?;
     let found = handle.events(&collection).altered(after, limit).await?;
@@ -330,13 +332,13 @@ pub(crate) async fn altered(
             time: first.and_then(|(_, time_ms)| rfc3339(time_ms)),
         }
     };
-    Ok(Json(AlteredAnswer { events: found.into_iter().map(event).collect(), next }))
+    Ok(Json(AlteredEventsResponse { events: found.into_iter().map(event).collect(), next }))
 }
 
 fn answer(page: EventsPage) -> Response {
     let EventsPage { events, version, has_more } = page;
-    let events = events.into_iter().map(EventAnswer::of).collect();
-    let answer = EventsAnswer { events, version: version.to_string(), more: has_more };
+    let events = events.into_iter().map(EventResponse::of).collect();
+    let answer = EventsResponse { events, version: version.to_string(), more: has_more };
     Json(answer).into_response()
 }
 
@@ -347,7 +349,7 @@ fn frames(page: &FeedPage) -> String {
         let Item::Change(change) = &item.told.item else { continue };
         let Some(event) = Event::of_change(change, item.told.cursor.clone()) else { continue };
         // These types are described to serde in full: this does not fail.
-        let data = serde_json::to_string(&EventAnswer::of(event)).unwrap_or_default();
+        let data = serde_json::to_string(&EventResponse::of(event)).unwrap_or_default();
         push(&mut text, item.cursor_text(), "event", &data);
     }
     if text.is_empty() {
@@ -363,17 +365,17 @@ impl EventRequest {
     }
 }
 
-impl ContentAnswer {
-    fn of(content: Content) -> Self {
-        let Content { kind, aggregate_id, data, metadata } = content;
+impl EventContentResponse {
+    fn of(content: EventContent) -> Self {
+        let EventContent { kind, aggregate_id, data, metadata } = content;
         Self { r#type: kind, aggregate_id, data, metadata }
     }
 }
 
-impl EventAnswer {
+impl EventResponse {
     fn of(event: Event) -> Self {
         let Event { id, content, others, version, entry, time_ms } = event;
-        let Content { kind, aggregate_id, data, metadata } = content;
+        let EventContent { kind, aggregate_id, data, metadata } = content;
         Self {
             id,
             r#type: kind,
@@ -383,7 +385,7 @@ impl EventAnswer {
             version: version.to_string(),
             site: entry.author.site.to_string(),
             time: rfc3339(time_ms),
-            others: others.into_iter().map(ContentAnswer::of).collect(),
+            others: others.into_iter().map(EventContentResponse::of).collect(),
         }
     }
 }

@@ -29,12 +29,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 const FAILURES_MAX: u32 = 240;
 
 /// Writes what is sent of a page.
-pub(crate) type Frames = fn(&FeedPage) -> String;
+pub(crate) type EventFrames = fn(&FeedPage) -> String;
 
 /// One client's stream.
-struct Events {
+struct EventStream {
     consumer: Consumer,
-    frames: Frames,
+    frames: EventFrames,
     failures: u32,
     /// Held while the stream lasts.
     _waiting: Option<Waiting>,
@@ -43,13 +43,13 @@ struct Events {
 /// The events behind the consumer's place, without end. The stream ends with the node, and after an `error` event.
 pub(crate) fn events(
     consumer: Consumer,
-    frames: Frames,
+    frames: EventFrames,
     waiting: Option<Waiting>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
     // A consumer that begins now knows where that is, though nothing has happened yet.
     let first = format!("retry: {RETRY_MS}\nid: {}\n\n", consumer.cursor());
     let first = stream::once(async move { Ok(Bytes::from(first)) });
-    let events = Events { consumer, frames, failures: 0, _waiting: waiting };
+    let events = EventStream { consumer, frames, failures: 0, _waiting: waiting };
     let rest = stream::unfold(Some(events), async |events| {
         let mut events = events?;
         let (text, goes_on) = events.next().await?;
@@ -58,7 +58,7 @@ pub(crate) fn events(
     futures::StreamExt::chain(first, rest)
 }
 
-impl Events {
+impl EventStream {
     /// What is sent next, and whether more follows.
     async fn next(&mut self) -> Option<(String, bool)> {
         loop {

@@ -26,16 +26,16 @@ use crate::handle::Handle;
 
 /// Entries, newest last, in the order in which this site took them in.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct LogAnswer {
+pub struct LogResponse {
     /// The entries.
-    pub entries: Vec<EntryAnswer>,
+    pub entries: Vec<EntryResponse>,
     /// Where the page of those before them ends (`?before=`); `None`: there are none.
     pub next: Option<u64>,
 }
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct EntryAnswer {
+pub struct EntryResponse {
     /// `main`, or `_network` for membership.
     pub space: String,
     /// The site that wrote it.
@@ -59,7 +59,7 @@ pub struct EntryAnswer {
     /// Its size. `None`: it is damaged here.
     pub bytes: Option<u64>,
     /// `applied`, `held` (of a later format than this program knows), `void` (without effect anywhere) or `damaged`.
-    pub fate: String,
+    pub status: String,
     /// Its place in this site's journal.
     pub position: u64,
     /// The first hundred records that it changes, as `COLLECTION/ID`; told where the entry is asked for by name.
@@ -69,18 +69,18 @@ pub struct EntryAnswer {
 
 /// What this site holds: the tips of all logs. As a file it tells `bundle --since` what another site holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FrontierAnswer {
+pub struct FrontierResponse {
     /// The network, in hex.
     pub network: String,
     /// Whose frontier it is.
     pub site: String,
     /// The tips, by space: `main`, and `_network` for membership.
-    pub spaces: BTreeMap<String, Vec<TipAnswer>>,
+    pub spaces: BTreeMap<String, Vec<LogTipResponse>>,
 }
 
 /// The tip of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TipAnswer {
+pub struct LogTipResponse {
     /// The site that writes the log.
     pub site: String,
     /// Its incarnation, in hex.
@@ -98,20 +98,20 @@ const RECORDS_NAMED_MAX: usize = 100;
 
 /// All that is not in step.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct WhyAnswer {
+pub struct WhyResponse {
     /// Whether nothing is wrong.
-    pub in_step: bool,
+    pub in_sync: bool,
     /// What is not in step, by reason and site.
-    pub causes: Vec<CauseAnswer>,
+    pub causes: Vec<DivergenceResponse>,
     /// Collections of which only the first records were held against their schema here, because there are too many:
     /// `GET /v1/schemas/{collection}/check` looks at all.
     #[serde(default)]
-    pub partly_checked: Vec<String>,
+    pub partial: Vec<String>,
 }
 
 /// What is not in step for one reason at one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CauseAnswer {
+pub struct DivergenceResponse {
     /// `not_confirmed`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable`, `schema_mismatch` or `writes_refused`.
     pub reason: String,
     /// The site that is behind, ahead or not heard, or whose entries they are.
@@ -159,12 +159,12 @@ pub(crate) fn space_names(realm: RealmId) -> [(&'static str, SpaceId); 2] {
     path = "/v1/log",
     operation_id = "list_entries",
     params(InSpace, LogParams),
-    responses((status = OK, description = "A page of them, newest last.", body = LogAnswer)),
+    responses((status = OK, description = "A page of them, newest last.", body = LogResponse)),
 )]
 pub(crate) async fn log(
     InSpace(handle): InSpace,
     Params(LogParams { site, entry, before, limit }): Params<LogParams>,
-) -> Result<Json<LogAnswer>, ApiError> {
+) -> Result<Json<LogResponse>, ApiError> {
     let limit = page_records(limit)?;
     let realm = handle.realm()?;
     let status = handle.replica_status().await?;
@@ -173,11 +173,11 @@ pub(crate) async fn log(
     let spaces = space_names(realm);
     if let Some(entry) = entry {
         let named = named(&handle, &entry).await?;
-        let answer = |(entry, records): WithRecords| EntryAnswer {
+        let answer = |(entry, records): WithRecords| EntryResponse {
             records: records.iter().take(RECORDS_NAMED_MAX).map(record_name).collect(),
             ..entry_answer(entry, &spaces, &names)
         };
-        return Ok(Json(LogAnswer {
+        return Ok(Json(LogResponse {
             entries: named.into_iter().map(answer).collect(),
             next: None,
         }));
@@ -195,7 +195,7 @@ pub(crate) async fn log(
     entries.truncate(limit);
     let next = entries.last().filter(|_| has_more).map(|entry| entry.position.0);
     let answer = |entry: LoggedEntry| entry_answer(entry, &spaces, &names);
-    Ok(Json(LogAnswer { entries: entries.into_iter().rev().map(answer).collect(), next }))
+    Ok(Json(LogResponse { entries: entries.into_iter().rev().map(answer).collect(), next }))
 }
 
 /// The entries that a person names, with the records that each changes; at least one.
@@ -236,7 +236,7 @@ fn entry_answer(
     logged: LoggedEntry,
     spaces: &[(&'static str, SpaceId)],
     names: &BTreeMap<SiteId, String>,
-) -> EntryAnswer {
+) -> EntryResponse {
     let LoggedEntry { space, author, seq, hash, fate, position, content } = logged;
     let named = spaces.iter().find(|(_, known)| *known == space);
     let space = named.map_or_else(|| space.to_string(), |(name, _)| (*name).to_owned());
@@ -250,7 +250,7 @@ fn entry_answer(
         (Some(_), Fate::Held) => "held",
         (Some(_), Fate::Void) => "void",
     };
-    EntryAnswer {
+    EntryResponse {
         space,
         site: author.site.to_string(),
         site_name: name_of(author.site, names),
@@ -262,7 +262,7 @@ fn entry_answer(
         transactions: content.and_then(|content| count(content.transactions)),
         changes: content.and_then(|content| count(content.changes)),
         bytes: content.map(|content| content.bytes as u64),
-        fate: fate.to_owned(),
+        status: fate.to_owned(),
         position: position.0,
         records: Vec::new(),
     }
@@ -274,9 +274,9 @@ fn entry_answer(
     path = "/v1/frontier",
     operation_id = "get_frontier",
     params(InSpace),
-    responses((status = OK, description = "The tips.", body = FrontierAnswer)),
+    responses((status = OK, description = "The tips.", body = FrontierResponse)),
 )]
-pub(crate) async fn frontier(InSpace(handle): InSpace) -> Result<Json<FrontierAnswer>, ApiError> {
+pub(crate) async fn frontier(InSpace(handle): InSpace) -> Result<Json<FrontierResponse>, ApiError> {
     let realm = handle.realm()?;
     let site = handle.site();
     let read = handle.read(move |tables, _| {
@@ -287,12 +287,12 @@ pub(crate) async fn frontier(InSpace(handle): InSpace) -> Result<Json<FrontierAn
         spaces.into_iter().collect()
     });
     let (network, site) = (realm.to_string(), site.to_string());
-    Ok(Json(FrontierAnswer { network, site, spaces: read.await? }))
+    Ok(Json(FrontierResponse { network, site, spaces: read.await? }))
 }
 
-fn tip_answer(known: Known) -> TipAnswer {
+fn tip_answer(known: Known) -> LogTipResponse {
     let before = known.predecessors.iter();
-    TipAnswer {
+    LogTipResponse {
         site: known.author.site.to_string(),
         incarnation: HEXLOWER.encode(&known.author.incarnation.0),
         seq: known.seq,
@@ -307,27 +307,27 @@ fn tip_answer(known: Known) -> TipAnswer {
     path = "/v1/status/why",
     operation_id = "explain_status",
     params(InSpace),
-    responses((status = OK, description = "Reasons, sites and records.", body = WhyAnswer)),
+    responses((status = OK, description = "Reasons, sites and records.", body = WhyResponse)),
 )]
-pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, ApiError> {
+pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyResponse>, ApiError> {
     let realm = handle.realm()?;
     let names = handle.names().await?;
     let members: Vec<_> = handle.sites().await?.into_iter().map(|site| site.site).collect();
     let own = handle.site();
     let receipts = handle.receipts_of(realm.main_space()).await?;
-    let records_max = page::bounds(0).looked_at;
+    let records_max = page::bounds(0).scanned;
     let turn = turn().await?;
     let read = handle.read(move |journal, _| {
         let _turn = turn;
         let refusal = journal.refusal();
         Ok((why::causes(journal, realm, own, members, &receipts, records_max)?, refusal))
     });
-    let (why::Found { causes, partly_checked }, refusal) = read.await?;
+    let (why::DivergenceReport { causes, partly_checked }, refusal) = read.await?;
     let mut causes: Vec<_> = causes
         .into_iter()
         .map(|((reason, site), cause)| cause_answer(reason, site, cause, &names))
         .collect();
-    causes.extend(refusal.map(|detail| CauseAnswer {
+    causes.extend(refusal.map(|detail| DivergenceResponse {
         reason: "writes_refused".to_owned(),
         site: own.to_string(),
         site_name: name_of(own, &names),
@@ -339,7 +339,7 @@ pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyAnswer>, Api
         has_more_records: false,
         detail,
     }));
-    Ok(Json(WhyAnswer { in_step: causes.is_empty(), causes, partly_checked }))
+    Ok(Json(WhyResponse { in_sync: causes.is_empty(), causes, partial: partly_checked }))
 }
 
 fn cause_answer(
@@ -347,7 +347,7 @@ fn cause_answer(
     site: SiteId,
     cause: Cause,
     names: &BTreeMap<SiteId, String>,
-) -> CauseAnswer {
+) -> DivergenceResponse {
     let (reason, detail) = match reason {
         Reason::Behind => {
             ("not_confirmed", "no receipt of the site covers them; it may hold them by now")
@@ -372,7 +372,7 @@ fn cause_answer(
         (None, _) => detail.to_owned(),
     };
     let first = cause.first.map(|(author, seq)| EntryId { author, seq });
-    CauseAnswer {
+    DivergenceResponse {
         reason: reason.to_owned(),
         site: site.to_string(),
         site_name: name_of(site, names),

@@ -37,11 +37,11 @@ pub struct SyncRequest {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SyncAnswer {
+pub struct SyncResponse {
     /// Whether it is done with every peer.
     pub complete: bool,
     /// Each peer.
-    pub peers: Vec<PeerSyncAnswer>,
+    pub peers: Vec<PeerSyncResponse>,
     /// Records that have conflicts now and had none.
     pub conflicts_new: u64,
     /// The first 100 of them, as `collection/id`.
@@ -64,12 +64,12 @@ pub struct SyncAnswer {
     pub duration_ms: u64,
     /// What this site holds of `main` at the end.
     #[serde(default)]
-    pub frontier: Option<HeldAnswer>,
+    pub frontier: Option<SiteFrontierResponse>,
 }
 
 /// What a site holds of `main`, in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct HeldAnswer {
+pub struct SiteFrontierResponse {
     /// A digest of its frontier, in hex: equal where the same entries are held.
     pub digest: String,
     /// How many logs the frontier lists; `/v1/frontier` lists those of this site.
@@ -78,7 +78,7 @@ pub struct HeldAnswer {
 
 /// What came of it with one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PeerSyncAnswer {
+pub struct PeerSyncResponse {
     /// The peer.
     pub site: String,
     /// Its name.
@@ -94,7 +94,7 @@ pub struct PeerSyncAnswer {
     /// What it holds: the same as this site when the two were found in step, else what its latest receipt says. `None`: it
     /// has never said.
     #[serde(default)]
-    pub frontier: Option<HeldAnswer>,
+    pub frontier: Option<SiteFrontierResponse>,
 }
 
 /// Pulls from and pushes to the peers now.
@@ -103,12 +103,12 @@ pub struct PeerSyncAnswer {
     path = "/v1/sync",
     operation_id = "sync_peers",
     request_body = SyncRequest,
-    responses((status = OK, description = "What came of it, complete or not.", body = SyncAnswer)),
+    responses((status = OK, description = "What came of it, complete or not.", body = SyncResponse)),
 )]
 pub(crate) async fn sync(
     State(handle): State<Handle>,
     JsonBody(request): JsonBody<SyncRequest>,
-) -> Result<Json<SyncAnswer>, ApiError> {
+) -> Result<Json<SyncResponse>, ApiError> {
     let bad = |message: String| ApiError::new(Code::BadParameter, message);
     let direction = match request.direction.as_deref() {
         None => Direction::Both,
@@ -139,7 +139,7 @@ pub(crate) async fn sync(
         return Err(bad("a site does not sync with itself".to_owned()));
     }
     let report = handle.sync(sites, direction, Duration::from_secs(seconds)).await?;
-    let peer = |peer: PeerSync| PeerSyncAnswer {
+    let peer = |peer: PeerSync| PeerSyncResponse {
         site: peer.site.to_string(),
         site_name: name_of(peer.site, &names),
         pulled: peer.pulled,
@@ -152,7 +152,7 @@ pub(crate) async fn sync(
         let error = peer.error.as_ref()?;
         Some(format!("{}: {error}", name_of(peer.site, &names)))
     };
-    Ok(Json(SyncAnswer {
+    Ok(Json(SyncResponse {
         complete: report.peers.iter().all(|peer| peer.error.is_none()),
         pulled: report.pulled(),
         pushed: report.pushed(),
@@ -174,6 +174,6 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn held(frontier: SyncFrontier) -> HeldAnswer {
-    HeldAnswer { digest: HEXLOWER.encode(&frontier.digest), logs: frontier.logs }
+fn held(frontier: SyncFrontier) -> SiteFrontierResponse {
+    SiteFrontierResponse { digest: HEXLOWER.encode(&frontier.digest), logs: frontier.logs }
 }

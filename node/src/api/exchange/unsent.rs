@@ -17,11 +17,11 @@ use crate::api::texts::rfc3339;
 /// What other sites have not confirmed yet of what is held in a space here, by their receipts. A receipt proves what its
 /// site holds; what none covers may be there by now, or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct UnsentAnswer {
+pub struct UnsentResponse {
     /// By site.
     pub sites: Vec<UnsentSite>,
     /// What no other site has confirmed: it would be lost with this one.
-    pub nowhere_else: UnsentCount,
+    pub only_here: UnsentCount,
 }
 
 /// What one site has not confirmed.
@@ -37,7 +37,7 @@ pub struct UnsentSite {
     #[serde(flatten)]
     pub count: UnsentCount,
     /// Entries besides of which its receipt does not tell, since it lists the 64 logs that went on last.
-    pub entries_untold: u64,
+    pub entries_unlisted: u64,
 }
 
 /// How much is not confirmed.
@@ -77,7 +77,7 @@ impl From<&Unsent> for UnsentCount {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UnsentParams {
-    /// By this site only: its name or id. `nowhere_else` is about all.
+    /// By this site only: its name or id. `only_here` is about all.
     site: Option<String>,
 }
 
@@ -87,12 +87,12 @@ pub(crate) struct UnsentParams {
     path = "/v1/unsent",
     operation_id = "list_unsent",
     params(InSpace, UnsentParams),
-    responses((status = OK, description = "Records, bytes and since when, by site.", body = UnsentAnswer)),
+    responses((status = OK, description = "Records, bytes and since when, by site.", body = UnsentResponse)),
 )]
 pub(crate) async fn unsent(
     InSpace(handle): InSpace,
     Params(UnsentParams { site }): Params<UnsentParams>,
-) -> Result<Json<UnsentAnswer>, ApiError> {
+) -> Result<Json<UnsentResponse>, ApiError> {
     let space = handle.realm()?.main_space();
     let names = handle.names().await?;
     let own = handle.site();
@@ -126,11 +126,11 @@ pub(crate) async fn unsent(
             site: site.to_string(),
             site_name: name_of(site, &names),
             receipt: receipts.get(&site).and_then(|receipt| rfc3339(receipt.time_ms)),
-            entries_untold: count.entries_untold,
+            entries_unlisted: count.entries_unlisted,
             count: UnsentCount::from(&count),
         }
     };
     let mut sites: Vec<_> = asked.into_iter().map(of_site).collect();
     sites.sort_by(|a, b| a.site_name.cmp(&b.site_name));
-    Ok(Json(UnsentAnswer { sites, nowhere_else: UnsentCount::from(&found.nowhere_else) }))
+    Ok(Json(UnsentResponse { sites, only_here: UnsentCount::from(&found.only_here) }))
 }

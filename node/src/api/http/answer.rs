@@ -14,7 +14,7 @@ use super::room::Room;
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// A body, and the room that it holds.
-struct Held {
+struct HeldBody {
     body: Body,
     /// What the connection has not asked for yet.
     rest: Bytes,
@@ -28,10 +28,10 @@ pub(crate) fn held_until_taken(response: Response, room: Room) -> Response {
     if is_small || !room.is_held() {
         return response;
     }
-    response.map(|body| Body::new(Held { body, rest: Bytes::new(), _room: room }))
+    response.map(|body| Body::new(HeldBody { body, rest: Bytes::new(), _room: room }))
 }
 
-impl HttpBody for Held {
+impl HttpBody for HeldBody {
     type Data = Bytes;
     type Error = Error;
 

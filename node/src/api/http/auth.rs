@@ -22,7 +22,7 @@ use super::answer::held_until_taken;
 use super::body::is_gzip;
 use super::hosts::Hosts;
 use super::room::{Client, Rooms};
-use super::server::{KEEP_ALIVE, Peer};
+use super::server::{ConnectionPeer, KEEP_ALIVE};
 use crate::api::error::{ApiError, Code};
 use crate::site::token::Token;
 
@@ -83,7 +83,7 @@ async fn work(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if let Some(Peer::Anyone(visit)) = request.extensions().get() {
+    if let Some(ConnectionPeer::Anyone(visit)) = request.extensions().get() {
         let visit = Arc::clone(visit);
         visit.let_in().await?;
     }
@@ -108,7 +108,7 @@ fn asks_to_close(headers: &HeaderMap) -> bool {
 impl Guard {
     fn admit(&self, request: &Request) -> Result<Admitted, ApiError> {
         // No browser speaks to a socket, and the system has asked who it is.
-        if let Some(Peer::Owner { process }) = request.extensions().get() {
+        if let Some(ConnectionPeer::Owner { process }) = request.extensions().get() {
             let client = Client::Process(*process);
             return Ok(Admitted::Known(Arc::clone(&self.at_socket), client));
         }

@@ -34,10 +34,10 @@ pub(crate) struct Places {
 struct Strangers {
     count: u64,
     /// In the order in which they came.
-    here: VecDeque<Stranger>,
+    here: VecDeque<NewConnection>,
 }
 
-struct Stranger {
+struct NewConnection {
     number: u64,
     came: Instant,
     sent_away: oneshot::Sender<()>,
@@ -90,7 +90,7 @@ impl Places {
         let mut strangers = self.strangers();
         strangers.count += 1;
         let number = strangers.count;
-        strangers.here.push_back(Stranger { number, came: Instant::now(), sent_away });
+        strangers.here.push_back(NewConnection { number, came: Instant::now(), sent_away });
         drop(strangers);
         let visit = Arc::new(Visit {
             places: Arc::clone(self),

@@ -46,17 +46,17 @@ pub(crate) enum Client {
 
 /// The room of one request. One that is not served over HTTP has all it wants.
 #[derive(Clone)]
-pub(crate) struct Room(Option<Arc<Taken>>);
+pub(crate) struct Room(Option<Arc<TakenRoom>>);
 
-struct Taken {
+struct TakenRoom {
     rooms: Arc<Rooms>,
     client: Client,
-    held: Mutex<Held>,
+    held: Mutex<HeldRoom>,
 }
 
 /// What a request holds until it is answered, or waits.
 #[derive(Default)]
-struct Held {
+struct HeldRoom {
     at_work: Option<OwnedSemaphorePermit>,
     body: Option<OwnedSemaphorePermit>,
 }
@@ -78,8 +78,8 @@ impl Rooms {
     /// Waits for room to work. It is given back when the last clone of it is dropped.
     pub(crate) async fn take(self: &Arc<Self>, client: Client) -> Result<Room, ApiError> {
         let at_work = acquire(&self.at_work, 1).await?;
-        let held = Mutex::new(Held { at_work: Some(at_work), body: None });
-        Ok(Room(Some(Arc::new(Taken { rooms: Arc::clone(self), client, held }))))
+        let held = Mutex::new(HeldRoom { at_work: Some(at_work), body: None });
+        Ok(Room(Some(Arc::new(TakenRoom { rooms: Arc::clone(self), client, held }))))
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<Client, usize>> {
@@ -146,7 +146,7 @@ impl Room {
     /// Leaves the room for work to others: the request does nothing from now on but wait.
     pub(crate) fn leave(&self) {
         if let Some(taken) = &self.0 {
-            *taken.held() = Held::default();
+            *taken.held() = HeldRoom::default();
         }
     }
 
@@ -156,8 +156,8 @@ impl Room {
     }
 }
 
-impl Taken {
-    fn held(&self) -> MutexGuard<'_, Held> {
+impl TakenRoom {
+    fn held(&self) -> MutexGuard<'_, HeldRoom> {
         // A thread that panicked while holding the lock left the permits whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -51,7 +51,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who is at the other end of a connection.
 #[derive(Clone)]
-pub(crate) enum Peer {
+pub(crate) enum ConnectionPeer {
     /// A process of the data folder's owner, or of root: it came by the socket.
     Owner {
         /// Its id, where the system tells.
@@ -76,7 +76,8 @@ pub(crate) async fn serve(
             let Some(stream) = accept(&port).await else { continue };
             places.make_room().await;
             let (visit, must_go) = places.enter();
-            let serving = connection(stream, Peer::Anyone(visit), app.clone(), &connections);
+            let serving =
+                connection(stream, ConnectionPeer::Anyone(visit), app.clone(), &connections);
             let replaced = token.replaced();
             let is_outdated = async move {
                 replaced.await;
@@ -96,7 +97,7 @@ pub(crate) async fn serve(
         let room = Arc::new(Semaphore::new(SOCKET_CONNECTIONS_MAX));
         loop {
             if let Some((stream, process, permit)) = accept_owner(&socket, &room).await {
-                let peer = Peer::Owner { process };
+                let peer = ConnectionPeer::Owner { process };
                 let serving = connection(stream, peer, app.clone(), &connections);
                 tokio::spawn(async move {
                     serving.await;
@@ -154,7 +155,7 @@ async fn pause(error: &std::io::Error) {
 /// Serves one connection to its end.
 fn connection<S: AsyncRead + AsyncWrite + Send + 'static>(
     stream: S,
-    peer: Peer,
+    peer: ConnectionPeer,
     app: Router,
     connections: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + use<S> {

@@ -145,12 +145,12 @@ impl FromRequestParts<Handle> for InSpace {
 
     async fn from_request_parts(parts: &mut Parts, handle: &Handle) -> Result<Self, ApiError> {
         #[derive(Deserialize)]
-        struct Named {
+        struct SpaceParam {
             space: Option<String>,
         }
-        match Query::<Named>::try_from_uri(&parts.uri) {
-            Ok(Query(Named { space: Some(name) })) => Ok(Self(handle.in_space(&name)?)),
-            Ok(Query(Named { space: None })) => Ok(Self(handle.clone())),
+        match Query::<SpaceParam>::try_from_uri(&parts.uri) {
+            Ok(Query(SpaceParam { space: Some(name) })) => Ok(Self(handle.in_space(&name)?)),
+            Ok(Query(SpaceParam { space: None })) => Ok(Self(handle.clone())),
             Err(rejection) => Err(ApiError::new(Code::BadParameter, rejection.body_text())),
         }
     }

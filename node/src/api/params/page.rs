@@ -11,5 +11,5 @@ const SORTED_MAX: usize = 2_000_000;
 
 /// How much work one request may be that asks for so many records.
 pub(crate) fn bounds(records: usize) -> Bounds {
-    Bounds { records, bytes: PAGE_BYTES, looked_at: LOOKED_AT_MAX, sorted: SORTED_MAX }
+    Bounds { records, bytes: PAGE_BYTES, scanned: LOOKED_AT_MAX, sorted: SORTED_MAX }
 }

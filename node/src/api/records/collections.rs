@@ -11,14 +11,14 @@ use crate::api::params::extract::{Collection, InSpace, Params};
 
 /// All collections, by name.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CollectionsAnswer {
+pub struct CollectionsResponse {
     /// The collections.
-    pub collections: Vec<CollectionAnswer>,
+    pub collections: Vec<CollectionResponse>,
 }
 
 /// One collection.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CollectionAnswer {
+pub struct CollectionResponse {
     /// Its name.
     pub name: String,
     /// Records that are not deleted.
@@ -31,14 +31,14 @@ pub struct CollectionAnswer {
 
 /// How many records a collection has.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CountAnswer {
+pub struct CountResponse {
     /// Records that are not deleted; 0 where nobody has written to the collection.
     pub count: u64,
 }
 
 /// Equal at two sites that hold the same.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DigestAnswer {
+pub struct DigestResponse {
     /// 32 bytes in hex.
     pub digest: String,
 }
@@ -57,19 +57,19 @@ pub(crate) struct DigestParams {
     path = "/v1/collections",
     operation_id = "list_collections",
     params(InSpace),
-    responses((status = OK, description = "All, by name.", body = CollectionsAnswer)),
+    responses((status = OK, description = "All, by name.", body = CollectionsResponse)),
 )]
 pub(crate) async fn collections(
     InSpace(handle): InSpace,
-) -> Result<Json<CollectionsAnswer>, ApiError> {
+) -> Result<Json<CollectionsResponse>, ApiError> {
     let found = handle.read(read::collections).await?;
-    let collections = found.into_iter().map(|(name, row)| CollectionAnswer {
+    let collections = found.into_iter().map(|(name, row)| CollectionResponse {
         name,
         records: row.live,
         deleted: row.deleted,
         digest: row.digest.to_string(),
     });
-    Ok(Json(CollectionsAnswer { collections: collections.collect() }))
+    Ok(Json(CollectionsResponse { collections: collections.collect() }))
 }
 
 /// How many records a collection has.
@@ -78,14 +78,14 @@ pub(crate) async fn collections(
     path = "/v1/collections/{collection}/count",
     operation_id = "count_records",
     params(InSpace, Collection),
-    responses((status = OK, description = "Their number.", body = CountAnswer)),
+    responses((status = OK, description = "Their number.", body = CountResponse)),
 )]
 pub(crate) async fn count(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
-) -> Result<Json<CountAnswer>, ApiError> {
+) -> Result<Json<CountResponse>, ApiError> {
     let read = handle.read(move |tables, space| read::collection(tables, space, &collection));
-    Ok(Json(CountAnswer { count: read.await?.live }))
+    Ok(Json(CountResponse { count: read.await?.live }))
 }
 
 /// A digest, equal at sites that hold the same.
@@ -94,12 +94,12 @@ pub(crate) async fn count(
     path = "/v1/digest",
     operation_id = "get_digest",
     params(InSpace, DigestParams),
-    responses((status = OK, description = "The digest.", body = DigestAnswer)),
+    responses((status = OK, description = "The digest.", body = DigestResponse)),
 )]
 pub(crate) async fn digest(
     InSpace(handle): InSpace,
     Params(DigestParams { collection }): Params<DigestParams>,
-) -> Result<Json<DigestAnswer>, ApiError> {
+) -> Result<Json<DigestResponse>, ApiError> {
     if let Some(collection) = &collection {
         check_collection(collection)?;
     }
@@ -107,5 +107,5 @@ pub(crate) async fn digest(
         Some(name) => Ok(read::collection(tables, space, &name)?.digest),
         None => read::digest(tables, space),
     });
-    Ok(Json(DigestAnswer { digest: read.await?.to_string() }))
+    Ok(Json(DigestResponse { digest: read.await?.to_string() }))
 }

@@ -19,16 +19,16 @@ use crate::handle::Handle;
 
 /// Conflicted fields, in the order of collection and record id.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ConflictsAnswer {
+pub struct ConflictsResponse {
     /// The fields.
-    pub conflicts: Vec<ConflictAnswer>,
+    pub conflicts: Vec<ConflictResponse>,
     /// `COLLECTION/ID` of the record behind which the next page begins (`?after=`).
     pub next: Option<String>,
 }
 
 /// One conflicted field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ConflictAnswer {
+pub struct ConflictResponse {
     /// The record's collection.
     pub collection: String,
     /// The record's id.
@@ -36,14 +36,14 @@ pub struct ConflictAnswer {
     /// The field's path.
     pub field: String,
     /// All concurrent values, the one that is shown first.
-    pub values: Vec<ConflictValueAnswer>,
+    pub values: Vec<ConflictValueResponse>,
     /// The record's version, as `if_match` of a request that settles it takes it, and the header `If-Match` in quotes.
     pub version: String,
 }
 
 /// One of a field's values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ConflictValueAnswer {
+pub struct ConflictValueResponse {
     /// The value.
     pub value: serde_json::Value,
     /// Whether it is the one that reads show.
@@ -117,12 +117,12 @@ pub(crate) fn sites(
     path = "/v1/conflicts",
     operation_id = "list_conflicts",
     params(InSpace, ConflictsParams),
-    responses((status = OK, description = "A page of them.", body = ConflictsAnswer)),
+    responses((status = OK, description = "A page of them.", body = ConflictsResponse)),
 )]
 pub(crate) async fn conflicts(
     InSpace(handle): InSpace,
     Params(params): Params<ConflictsParams>,
-) -> Result<Json<ConflictsAnswer>, ApiError> {
+) -> Result<Json<ConflictsResponse>, ApiError> {
     let limit = page_records(params.limit)?;
     let after = params.after.as_deref().map(parse_after).transpose()?;
     if let Some(collection) = &params.collection {
@@ -171,7 +171,7 @@ pub(crate) async fn conflicts(
     let naming = Naming { names: handle.names().await?, ..naming };
     let of_record =
         |(key, view): &(RecordKey, View)| of_view(&key.collection, &key.id, view, &naming);
-    Ok(Json(ConflictsAnswer { conflicts: records.iter().flat_map(of_record).collect(), next }))
+    Ok(Json(ConflictsResponse { conflicts: records.iter().flat_map(of_record).collect(), next }))
 }
 
 pub(crate) fn parse_after(text: &str) -> Result<(String, String), ApiError> {
@@ -190,13 +190,13 @@ pub(crate) fn of_view(
     id: &str,
     view: &View,
     naming: &Naming,
-) -> Vec<ConflictAnswer> {
+) -> Vec<ConflictResponse> {
     // Of a deleted record nothing is shown but that it is.
     let is_shown = |path: &str| !view.deleted || path == DELETED_FIELD;
     let value = |(shown, value): (bool, &branchline_crdt::record::ConflictValue)| {
         let site = naming.sites.get(&value.actor);
         let name = |site: &SiteId| naming.names.get(site).cloned().unwrap_or(site.to_string());
-        ConflictValueAnswer {
+        ConflictValueResponse {
             value: value.value.to_json(),
             shown,
             site_name: site.map(name),
@@ -206,7 +206,7 @@ pub(crate) fn of_view(
         }
     };
     let version = Version::of(view).to_string();
-    let conflict = |conflict: &branchline_crdt::record::Conflict| ConflictAnswer {
+    let conflict = |conflict: &branchline_crdt::record::Conflict| ConflictResponse {
         collection: collection.to_owned(),
         id: id.to_owned(),
         field: conflict.path.clone(),

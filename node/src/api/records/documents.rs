@@ -50,7 +50,7 @@ pub(crate) async fn answer(
 
 /// What Automerge reads in a part of the records, compared with what this site shows of them.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DocumentsAnswer {
+pub struct DocumentsResponse {
     /// Records that were compared, deleted ones too.
     pub records: u64,
     /// All records that there are.
@@ -60,9 +60,9 @@ pub struct DocumentsAnswer {
     /// The first of those, each with what differs.
     pub faults: Vec<String>,
     /// Records that were not compared, since they have more history than a document is made of.
-    pub left_out_count: u64,
+    pub skipped_count: u64,
     /// The first of those, each with its reason.
-    pub left_out: Vec<String>,
+    pub skipped: Vec<String>,
     /// Where the next part begins (`?after=`). `None`: this was the last.
     pub next: Option<String>,
 }
@@ -82,27 +82,27 @@ pub(crate) struct DocumentsParams {
     path = "/v1/verify/documents",
     operation_id = "verify_documents",
     params(DocumentsParams),
-    responses((status = OK, description = "What was found in them.", body = DocumentsAnswer)),
+    responses((status = OK, description = "What was found in them.", body = DocumentsResponse)),
 )]
 pub(crate) async fn verify(
     State(handle): State<Handle>,
     Params(DocumentsParams { after }): Params<DocumentsParams>,
-) -> Result<Json<DocumentsAnswer>, ApiError> {
+) -> Result<Json<DocumentsResponse>, ApiError> {
     let after = after.map(|after| HEXLOWER.decode(after.as_bytes())).transpose();
     let after = after.map_err(|_| {
         ApiError::new(Code::BadCursor, "`after` is no place between records of this path")
             .hint("take the `next` of the answer before, or none to begin")
     })?;
     let DocumentsPage { report, records_total, next } = handle.verify_documents(after).await?;
-    let DocumentsReport { records, fault_count, faults, left_out_count, left_out } = report;
+    let DocumentsReport { records, fault_count, faults, skipped_count, skipped } = report;
     let next = next.map(|next| HEXLOWER.encode(&next));
-    Ok(Json(DocumentsAnswer {
+    Ok(Json(DocumentsResponse {
         records,
         records_total,
         fault_count,
         faults,
-        left_out_count,
-        left_out,
+        skipped_count,
+        skipped,
         next,
     }))
 }

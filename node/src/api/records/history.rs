@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::inspect::history::{self, FieldChange, HistoryError, Step};
+use branchline_crdt::inspect::history::{self, FieldChange, HistoryError, HistoryStep};
 use branchline_crdt::inspect::holders;
 use branchline_crdt::log::entry::EntryId;
 use branchline_crdt::store::tables::records::RecordKey;
@@ -20,16 +20,16 @@ use crate::api::texts::rfc3339;
 
 /// A record's last changes, newest last, in the order in which this site took them in.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HistoryAnswer {
+pub struct HistoryResponse {
     /// How many changes the record has.
     pub change_count: u64,
     /// The last of them; fewer than were asked for where their values are large.
-    pub changes: Vec<ChangeAnswer>,
+    pub changes: Vec<HistoryChangeResponse>,
 }
 
 /// One change of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ChangeAnswer {
+pub struct HistoryChangeResponse {
     /// Its hash, in hex: Automerge's.
     pub change: String,
     /// When, by its author's clock, in RFC 3339.
@@ -47,15 +47,15 @@ pub struct ChangeAnswer {
     /// Its entry, as `branchline log` takes it.
     pub entry: String,
     /// The fields that show something else since.
-    pub fields: Vec<FieldAnswer>,
+    pub fields: Vec<FieldDiffResponse>,
     /// Values that it wrote beside others that were written at the same time and that show instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub not_shown: Vec<NotShownAnswer>,
+    pub other_values: Vec<OtherValueResponse>,
 }
 
 /// What became of a field. A value that is not told: the record does not have the field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FieldAnswer {
+pub struct FieldDiffResponse {
     /// Its path; `_deleted` tells whether the record is deleted.
     pub field: String,
     /// What it was.
@@ -73,7 +73,7 @@ fn told<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Valu
 
 /// A value that is kept and not shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct NotShownAnswer {
+pub struct OtherValueResponse {
     /// The field's path.
     pub field: String,
     /// The value.
@@ -82,21 +82,21 @@ pub struct NotShownAnswer {
 
 /// What is different between two states of a record.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DiffAnswer {
+pub struct DiffResponse {
     /// The fields that differ.
-    pub fields: Vec<FieldAnswer>,
+    pub fields: Vec<FieldDiffResponse>,
 }
 
 /// Which sites hold the latest changes of a record durably.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RecordReceiptsAnswer {
+pub struct RecordReceiptsResponse {
     /// All members, this site first.
-    pub sites: Vec<HolderAnswer>,
+    pub sites: Vec<HolderResponse>,
 }
 
 /// Whether one site holds them.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct HolderAnswer {
+pub struct HolderResponse {
     /// The site.
     pub site: String,
     /// Its name.
@@ -132,13 +132,13 @@ pub(crate) struct DiffParams {
     path = "/v1/records/{collection}/{id}/history",
     operation_id = "get_history",
     params(InSpace, Address, HistoryParams),
-    responses((status = OK, description = "The changes, newest last.", body = HistoryAnswer)),
+    responses((status = OK, description = "The changes, newest last.", body = HistoryResponse)),
 )]
 pub(crate) async fn history(
     InSpace(handle): InSpace,
     address: Address,
     Params(HistoryParams { limit }): Params<HistoryParams>,
-) -> Result<Json<HistoryAnswer>, ApiError> {
+) -> Result<Json<HistoryResponse>, ApiError> {
     let limit = page_records(limit)?;
     let Address { collection, id } = address.clone();
     let read = handle.read(move |journal, space| {
@@ -147,7 +147,7 @@ pub(crate) async fn history(
     let steps = read.await?.map_err(not_told)?.ok_or_else(|| never_written(&address))?;
     let names = handle.names().await?;
     let changes = steps.last.into_iter().map(|step| change(step, &names)).collect();
-    Ok(Json(HistoryAnswer { change_count: steps.change_count, changes }))
+    Ok(Json(HistoryResponse { change_count: steps.change_count, changes }))
 }
 
 /// What is different between two states of a record.
@@ -156,20 +156,20 @@ pub(crate) async fn history(
     path = "/v1/records/{collection}/{id}/diff",
     operation_id = "diff_record",
     params(InSpace, Address, DiffParams),
-    responses((status = OK, description = "The fields that differ.", body = DiffAnswer)),
+    responses((status = OK, description = "The fields that differ.", body = DiffResponse)),
 )]
 pub(crate) async fn diff(
     InSpace(handle): InSpace,
     address: Address,
     Params(DiffParams { from, to }): Params<DiffParams>,
-) -> Result<Json<DiffAnswer>, ApiError> {
+) -> Result<Json<DiffResponse>, ApiError> {
     let Address { collection, id } = address.clone();
     let read = handle.read(move |journal, space| {
         let key = RecordKey { space, collection, id };
         Ok(history::diff(journal, &key, from.as_deref(), to.as_deref()))
     });
     let fields = read.await?.map_err(not_told)?.ok_or_else(|| never_written(&address))?;
-    Ok(Json(DiffAnswer { fields: fields.into_iter().map(field).collect() }))
+    Ok(Json(DiffResponse { fields: fields.into_iter().map(field).collect() }))
 }
 
 /// Which sites hold the latest changes of a record durably.
@@ -178,12 +178,12 @@ pub(crate) async fn diff(
     path = "/v1/records/{collection}/{id}/receipts",
     operation_id = "list_receipts",
     params(InSpace, Address),
-    responses((status = OK, description = "All members.", body = RecordReceiptsAnswer)),
+    responses((status = OK, description = "All members.", body = RecordReceiptsResponse)),
 )]
 pub(crate) async fn receipts(
     InSpace(handle): InSpace,
     address: Address,
-) -> Result<Json<RecordReceiptsAnswer>, ApiError> {
+) -> Result<Json<RecordReceiptsResponse>, ApiError> {
     let Address { collection, id } = address.clone();
     let receipts = handle.receipts_of(handle.realm()?.main_space()).await?;
     let read = handle.read(move |journal, space| {
@@ -196,7 +196,7 @@ pub(crate) async fn receipts(
     let holder = |site: &branchline_crdt::replica::SiteStatus| {
         let holding = held.get(&site.site);
         let is_own = site.site == handle.site();
-        HolderAnswer {
+        HolderResponse {
             site: site.site.to_string(),
             site_name: site.name.clone(),
             // What this site shows is durable here.
@@ -204,16 +204,16 @@ pub(crate) async fn receipts(
             last_heard: heard.get(&site.site).and_then(|at| rfc3339(at.any_ms)),
         }
     };
-    Ok(Json(RecordReceiptsAnswer { sites: sites.iter().map(holder).collect() }))
+    Ok(Json(RecordReceiptsResponse { sites: sites.iter().map(holder).collect() }))
 }
 
-fn change(step: Step, names: &BTreeMap<SiteId, String>) -> ChangeAnswer {
-    let Step { hash, author, seq, time_ms, fields, not_shown } = step;
-    let hidden = |(field, value): (String, branchline_crdt::record::Value)| NotShownAnswer {
+fn change(step: HistoryStep, names: &BTreeMap<SiteId, String>) -> HistoryChangeResponse {
+    let HistoryStep { hash, author, seq, time_ms, fields, other_values } = step;
+    let hidden = |(field, value): (String, branchline_crdt::record::Value)| OtherValueResponse {
         field,
         value: value.to_json(),
     };
-    ChangeAnswer {
+    HistoryChangeResponse {
         change: HEXLOWER.encode(&hash),
         time: rfc3339(time_ms),
         site: author.site.to_string(),
@@ -223,14 +223,14 @@ fn change(step: Step, names: &BTreeMap<SiteId, String>) -> ChangeAnswer {
         seq,
         entry: EntryId { author, seq }.to_string(),
         fields: fields.into_iter().map(field).collect(),
-        not_shown: not_shown.into_iter().map(hidden).collect(),
+        other_values: other_values.into_iter().map(hidden).collect(),
     }
 }
 
-fn field(change: FieldChange) -> FieldAnswer {
+fn field(change: FieldChange) -> FieldDiffResponse {
     let FieldChange { path, before, after } = change;
     let json = |value: Option<branchline_crdt::record::Value>| value.map(|value| value.to_json());
-    FieldAnswer { field: path, before: json(before), after: json(after) }
+    FieldDiffResponse { field: path, before: json(before), after: json(after) }
 }
 
 pub(crate) fn never_written(address: &Address) -> ApiError {

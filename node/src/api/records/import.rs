@@ -37,7 +37,7 @@ pub(crate) struct ImportParams {
 
 /// What an import did. What it says is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ImportAnswer {
+pub struct ImportResponse {
     /// Records that are new or different now.
     pub created_or_changed: u64,
     /// Records that were so already.
@@ -66,15 +66,15 @@ pub struct RejectedLine {
         content_type = "application/x-ndjson",
         description = "One in each line, at most 10,000.",
     ),
-    responses((status = OK, description = "The good lines are taken.", body = ImportAnswer)),
+    responses((status = OK, description = "The good lines are taken.", body = ImportResponse)),
 )]
 pub(crate) async fn import(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
     Params(ImportParams { undelete }): Params<ImportParams>,
     LinesBody(body): LinesBody,
-) -> Result<Json<ImportAnswer>, ApiError> {
-    let mut answer = ImportAnswer::default();
+) -> Result<Json<ImportResponse>, ApiError> {
+    let mut answer = ImportResponse::default();
     let (mut numbers, mut ids, mut transactions) = (Vec::new(), Vec::new(), Vec::new());
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::record::{entity_tag, view_written};
-use super::writes::{Asked, WriteParams};
+use super::writes::{AskedWrite, WriteParams};
 use crate::api::error::ApiError;
 use crate::api::params::accept::AUTOMERGE;
 use crate::api::params::extract::{Address, DocumentBody, InSpace, Params};
@@ -15,7 +15,7 @@ use crate::records::MergeOptions;
 
 /// What taking a document in did. What it says is durable; taking the same in again changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DocumentAnswer {
+pub struct DocumentResponse {
     /// The record's version now.
     pub version: String,
     /// Changes of the document that were new, and are edits of this site now.
@@ -45,7 +45,7 @@ pub(crate) struct DocumentParams {
     post,
     path = "/v1/records/{collection}/{id}/document",
     operation_id = "merge_document",
-    params(InSpace, Address, Asked, DocumentParams),
+    params(InSpace, Address, AskedWrite, DocumentParams),
     request_body(
         content = Vec<u8>,
         content_type = AUTOMERGE,
@@ -55,20 +55,20 @@ pub(crate) struct DocumentParams {
         (
             status = OK,
             description = "It is taken in, durably.",
-            body = DocumentAnswer,
+            body = DocumentResponse,
             headers(("etag" = String, description = "The record's version.")),
         ),
         (
             status = ACCEPTED,
             description = "The same; what was waited for has not come true in time.",
-            body = DocumentAnswer,
+            body = DocumentResponse,
         ),
     ),
 )]
 pub(crate) async fn merge_document(
     InSpace(handle): InSpace,
     address: Address,
-    asked: Asked,
+    asked: AskedWrite,
     Params(DocumentParams { new, wait, timeout }): Params<DocumentParams>,
     DocumentBody(bytes): DocumentBody,
 ) -> Result<Response, ApiError> {
@@ -88,7 +88,7 @@ pub(crate) async fn merge_document(
     let shown = async {
         let version = view_written(&handle, &address).await?.version();
         let tag = entity_tag(&version)?;
-        let answer = Json(DocumentAnswer { version: version.to_string(), taken, known });
+        let answer = Json(DocumentResponse { version: version.to_string(), taken, known });
         Ok((StatusCode::OK, [(header::ETAG, tag)], answer).into_response())
     };
     Ok(done.answer(shown.await))

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use branchline_crdt::ids::SpaceId;
 use branchline_crdt::query::{
-    self, Asked, Cursor, Group, Page, PageError, Query, SummaryQuery, Unlike,
+    self, Group, Page, PageError, Query, QueryCursor, SummaryQuery, SummaryText, Unlike,
 };
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::ReadTables;
@@ -25,16 +25,16 @@ static TURNS: Semaphore = Semaphore::const_new(QUERIES_AT_ONCE);
 
 /// A page of a collection.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ListAnswer {
+pub struct ListResponse {
     /// The records, by the order that was asked for, else by id.
     pub records: Vec<ListedRecord>,
     /// Where the next page begins (`?after=`): an id, or a cursor where there is a filter or an order. `None`: this is
     /// the last.
     pub next: Option<String>,
     /// Records that were looked at for it.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Whether it has fewer records than asked for because that was enough work for one request: `next` goes on.
-    pub ended_early: bool,
+    pub truncated: bool,
     /// Fields of the filter that no schema declares and that none of the records that were looked at has: mistyped,
     /// perhaps. Left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -42,12 +42,12 @@ pub struct ListAnswer {
     /// Fields of the filter that hold values of another kind than they are compared with, so that no comparison finds
     /// them. Left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unlike_fields: Vec<UnlikeAnswer>,
+    pub mismatched_fields: Vec<KindMismatchResponse>,
 }
 
 /// A field that holds values of another kind than a filter compares it with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct UnlikeAnswer {
+pub struct KindMismatchResponse {
     /// Its dotted path.
     pub field: String,
     /// The kind of those values.
@@ -58,7 +58,7 @@ pub struct UnlikeAnswer {
     pub records: u64,
 }
 
-impl UnlikeAnswer {
+impl KindMismatchResponse {
     fn all(unlike: Vec<Unlike>) -> Vec<Self> {
         let answer = |Unlike { field, kind, compared_with, records }| Self {
             field,
@@ -81,11 +81,11 @@ pub struct ListedRecord {
 
 /// What the records of a collection come to.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SummaryAnswer {
+pub struct SummaryResponse {
     /// The groups, by the values that they have in common.
-    pub groups: Vec<GroupAnswer>,
+    pub groups: Vec<GroupResponse>,
     /// Records that were looked at.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Fields that were asked for, which no schema declares and none of those records has: mistyped, perhaps. Left out
     /// if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,12 +93,12 @@ pub struct SummaryAnswer {
     /// Fields of the filter that hold values of another kind than they are compared with, so that no comparison finds
     /// them. Left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unlike_fields: Vec<UnlikeAnswer>,
+    pub mismatched_fields: Vec<KindMismatchResponse>,
 }
 
 /// Records that have the same values of the fields that one groups by.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct GroupAnswer {
+pub struct GroupResponse {
     /// Those values, by field.
     pub by: Map<String, Value>,
     /// How many records.
@@ -107,7 +107,7 @@ pub struct GroupAnswer {
     #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
     pub measures: BTreeMap<String, Map<String, Value>>,
     /// Values that are not in the sum or average of a field because they are not numbers.
-    pub left_out: BTreeMap<String, u64>,
+    pub skipped: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -148,13 +148,13 @@ pub(crate) struct SummaryParams {
     path = "/v1/records/{collection}",
     operation_id = "list_records",
     params(InSpace, Collection, ListParams),
-    responses((status = OK, description = "A page of them.", body = ListAnswer)),
+    responses((status = OK, description = "A page of them.", body = ListResponse)),
 )]
 pub(crate) async fn list(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
     Params(params): Params<ListParams>,
-) -> Result<Json<ListAnswer>, ApiError> {
+) -> Result<Json<ListResponse>, ApiError> {
     let limit = page_records(params.limit)?;
     let params = ListParams { after: page_after(params.after)?, ..params };
     let is_plain = params.r#where.is_none() && params.order.is_none();
@@ -166,14 +166,14 @@ pub(crate) async fn list(
     });
     let page = read.await??;
     let record = |(id, view)| ListedRecord { id, fields: fields(view) };
-    let text = |next: Cursor| if is_plain { next.id().to_owned() } else { next.to_text() };
-    Ok(Json(ListAnswer {
+    let text = |next: QueryCursor| if is_plain { next.id().to_owned() } else { next.to_text() };
+    Ok(Json(ListResponse {
         records: page.records.into_iter().map(record).collect(),
         next: page.next.map(text),
-        looked_at: page.looked_at,
-        ended_early: page.ended_early,
+        scanned: page.scanned,
+        truncated: page.truncated,
         unknown_fields: page.unknown_fields,
-        unlike_fields: UnlikeAnswer::all(page.unlike),
+        mismatched_fields: KindMismatchResponse::all(page.unlike),
     }))
 }
 
@@ -187,7 +187,7 @@ fn find(
     let ListParams { after, r#where: filter, order, .. } = params;
     let bounds = page::bounds(limit);
     if filter.is_none() && order.is_none() {
-        let after = after.map(Cursor::behind);
+        let after = after.map(QueryCursor::behind);
         return query::page(tables, space, collection, &Query::default(), after.as_ref(), bounds);
     }
     let schema = read::schema(tables, space, collection)?.unwrap_or_default();
@@ -202,18 +202,18 @@ fn find(
     path = "/v1/summary/{collection}",
     operation_id = "summarize_records",
     params(InSpace, Collection, SummaryParams),
-    responses((status = OK, description = "All groups.", body = SummaryAnswer)),
+    responses((status = OK, description = "All groups.", body = SummaryResponse)),
 )]
 pub(crate) async fn summary(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
     Params(params): Params<SummaryParams>,
-) -> Result<Json<SummaryAnswer>, ApiError> {
+) -> Result<Json<SummaryResponse>, ApiError> {
     let turn = turn().await?;
     let read = handle.read(move |tables, space| {
         let _turn = turn;
         let SummaryParams { r#where, by, sum, avg, min, max } = &params;
-        let asked = Asked {
+        let asked = SummaryText {
             filter: r#where.as_deref(),
             by: by.as_deref(),
             measures: [sum, avg, min, max].map(Option::as_deref),
@@ -221,28 +221,28 @@ pub(crate) async fn summary(
         let schema = read::schema(tables, space, &collection)?.unwrap_or_default();
         Ok(SummaryQuery::parse(&schema, asked).map_err(ApiError::from).and_then(|query| {
             let found = query::summary(tables, space, &collection, &query, page::bounds(0))?;
-            let query::Summary { groups, looked_at, unknown_fields, unlike } = found;
-            let unlike_fields = UnlikeAnswer::all(unlike);
+            let query::Summary { groups, scanned, unknown_fields, unlike } = found;
+            let mismatched_fields = KindMismatchResponse::all(unlike);
             let groups = groups.into_iter().map(|found| group(&query, found)).collect();
-            Ok(SummaryAnswer { groups, looked_at, unknown_fields, unlike_fields })
+            Ok(SummaryResponse { groups, scanned, unknown_fields, mismatched_fields })
         }))
     });
     Ok(Json(read.await??))
 }
 
-fn group(query: &SummaryQuery, group: Group) -> GroupAnswer {
+fn group(query: &SummaryQuery, group: Group) -> GroupResponse {
     let by = query.by().zip(group.by);
     let by = by.map(|(field, value)| (field.to_owned(), value.into_json())).collect();
     let mut measures: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    let mut left_out = BTreeMap::new();
+    let mut skipped = BTreeMap::new();
     for ((measure, field), found) in query.measures().zip(group.measures) {
         let of_measure = measures.entry(measure.as_str().to_owned()).or_default();
         of_measure.insert(field.to_owned(), found.value.into_json());
-        if found.left_out > 0 {
-            left_out.insert(field.to_owned(), found.left_out);
+        if found.skipped > 0 {
+            skipped.insert(field.to_owned(), found.skipped);
         }
     }
-    GroupAnswer { by, count: group.count, measures, left_out }
+    GroupResponse { by, count: group.count, measures, skipped }
 }
 
 pub(crate) async fn turn() -> Result<SemaphorePermit<'static>, ApiError> {

@@ -15,17 +15,17 @@ use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::conflicts::{self, ConflictAnswer, Naming};
+use super::conflicts::{self, ConflictResponse, Naming};
 use super::documents;
 use super::history::never_written;
-use super::writes::{Asked, Done, WriteParams};
+use super::writes::{AskedWrite, WriteDone, WriteParams};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::extract::{Address, InSpace, JsonBody, Params};
 use crate::handle::Handle;
 
 /// A record with its versions and conflicts (`?meta=true`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct RecordAnswer {
+pub struct RecordResponse {
     /// Its id.
     pub id: String,
     /// Its fields.
@@ -33,7 +33,7 @@ pub struct RecordAnswer {
     /// The hashes of its latest changes, in hex.
     pub heads: Vec<String>,
     /// Its conflicted fields.
-    pub conflicts: Vec<ConflictAnswer>,
+    pub conflicts: Vec<ConflictResponse>,
 }
 
 /// A record as it is told.
@@ -41,7 +41,7 @@ pub struct RecordAnswer {
 #[serde(untagged)]
 enum RecordBody {
     Fields(Map<String, Value>),
-    Record(RecordAnswer),
+    Record(RecordResponse),
 }
 
 /// Any object can be the fields of a record, so it cannot be told which of the two one is.
@@ -49,7 +49,7 @@ impl PartialSchema for RecordBody {
     fn schema() -> RefOr<Schema> {
         AnyOfBuilder::new()
             .item(ObjectBuilder::new().schema_type(Type::Object))
-            .item(Ref::from_schema_name(RecordAnswer::name()))
+            .item(Ref::from_schema_name(RecordResponse::name()))
             .description(Some("Its fields; with `meta=true` also its versions and conflicts."))
             .into()
     }
@@ -57,8 +57,8 @@ impl PartialSchema for RecordBody {
 
 impl ToSchema for RecordBody {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((RecordAnswer::name().into_owned(), RecordAnswer::schema()));
-        RecordAnswer::schemas(schemas);
+        schemas.push((RecordResponse::name().into_owned(), RecordResponse::schema()));
+        RecordResponse::schemas(schemas);
     }
 }
 
@@ -168,7 +168,7 @@ fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     put,
     path = "/v1/records/{collection}/{id}",
     operation_id = "put_record",
-    params(InSpace, Address, Asked, WriteParams),
+    params(InSpace, Address, AskedWrite, WriteParams),
     request_body = Map<String, Value>,
     responses(
         (
@@ -187,7 +187,7 @@ fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
 pub(crate) async fn put(
     InSpace(handle): InSpace,
     address: Address,
-    asked: Asked,
+    asked: AskedWrite,
     Params(params): Params<WriteParams>,
     JsonBody(fields): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
@@ -200,7 +200,7 @@ pub(crate) async fn put(
     patch,
     path = "/v1/records/{collection}/{id}",
     operation_id = "patch_record",
-    params(InSpace, Address, Asked, WriteParams),
+    params(InSpace, Address, AskedWrite, WriteParams),
     request_body(
         content(
             (Map<String, Value> = "application/json"),
@@ -224,7 +224,7 @@ pub(crate) async fn put(
 pub(crate) async fn patch(
     InSpace(handle): InSpace,
     address: Address,
-    asked: Asked,
+    asked: AskedWrite,
     Params(params): Params<WriteParams>,
     JsonBody(patch): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
@@ -238,7 +238,7 @@ pub(crate) async fn patch(
     delete,
     path = "/v1/records/{collection}/{id}",
     operation_id = "delete_record",
-    params(InSpace, Address, Asked, WriteParams),
+    params(InSpace, Address, AskedWrite, WriteParams),
     responses(
         (status = NO_CONTENT, description = "The record is deleted, durably."),
         (
@@ -250,7 +250,7 @@ pub(crate) async fn patch(
 pub(crate) async fn delete(
     InSpace(handle): InSpace,
     address: Address,
-    asked: Asked,
+    asked: AskedWrite,
     Params(params): Params<WriteParams>,
 ) -> Result<Response, ApiError> {
     let done = write(&handle, &address, &asked, &params, Edit::Delete).await?;
@@ -262,7 +262,7 @@ pub(crate) async fn delete(
     post,
     path = "/v1/records/{collection}/{id}/undelete",
     operation_id = "undelete_record",
-    params(InSpace, Address, Asked, WriteParams),
+    params(InSpace, Address, AskedWrite, WriteParams),
     responses(
         (
             status = OK,
@@ -280,7 +280,7 @@ pub(crate) async fn delete(
 pub(crate) async fn undelete(
     InSpace(handle): InSpace,
     address: Address,
-    asked: Asked,
+    asked: AskedWrite,
     Params(params): Params<WriteParams>,
 ) -> Result<Response, ApiError> {
     let done = write(&handle, &address, &asked, &params, Edit::Undelete).await?;
@@ -291,10 +291,10 @@ pub(crate) async fn undelete(
 pub(crate) async fn write(
     handle: &Handle,
     address: &Address,
-    asked: &Asked,
+    asked: &AskedWrite,
     params: &WriteParams,
     edit: Edit,
-) -> Result<Done, ApiError> {
+) -> Result<WriteDone, ApiError> {
     let Address { collection, id } = address;
     let edit = RecordEdit { expected: asked.expected()?, ..RecordEdit::new(collection, id, edit) };
     asked.write(handle, params, vec![edit]).await
@@ -347,7 +347,7 @@ async fn show(
             let conflicts = conflicts::of_view(&address.collection, &address.id, &view, &naming);
             let heads = view.heads.iter().map(|head| HEXLOWER.encode(head)).collect();
             let (id, fields) = (address.id.clone(), texts::fields(view));
-            RecordBody::Record(RecordAnswer { id, fields, heads, conflicts })
+            RecordBody::Record(RecordResponse { id, fields, heads, conflicts })
         }
     };
     Ok(([(header::ETAG, tag)], Json(body)).into_response())

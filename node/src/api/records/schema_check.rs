@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use branchline_crdt::inspect::kinds::{HeldKinds, held_kinds};
-use branchline_crdt::inspect::misfits::{self, Misfit, MisfitField};
+use branchline_crdt::inspect::misfits::{self, MisfitField, SchemaMisfit};
 use branchline_crdt::record::Value;
 use branchline_crdt::store::read;
 use serde::{Deserialize, Serialize};
@@ -21,11 +21,11 @@ const SHOWN_CHARS_MAX: usize = 64;
 
 /// Records of a collection that do not fit its schema, by id.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SchemaCheckAnswer {
+pub struct SchemaCheckResponse {
     /// The records.
-    pub records: Vec<MisfitAnswer>,
+    pub records: Vec<MisfitResponse>,
     /// Records that were looked at for this page and are not deleted.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// The id behind which the next page begins (`?after=`); `None`: this is the last. A page may end early because that
     /// was enough work for one request.
     pub next: Option<String>,
@@ -33,16 +33,16 @@ pub struct SchemaCheckAnswer {
 
 /// A record that does not fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct MisfitAnswer {
+pub struct MisfitResponse {
     /// Its id.
     pub id: String,
     /// Its fields that do not.
-    pub fields: Vec<MisfitFieldAnswer>,
+    pub fields: Vec<MisfitFieldResponse>,
 }
 
 /// A field that does not fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct MisfitFieldAnswer {
+pub struct MisfitFieldResponse {
     /// Its dotted path.
     pub field: String,
     /// The kind that the schema declares.
@@ -55,12 +55,12 @@ pub struct MisfitFieldAnswer {
 
 /// The kinds of values that the records of a collection hold.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct KindsAnswer {
+pub struct KindsResponse {
     /// In how many records a field holds values of a kind, by field and kind. A string that is a decimal counts as
     /// `decimal`.
     pub fields: BTreeMap<String, BTreeMap<String, u64>>,
     /// Records that were looked at: the first hundred thousand by id.
-    pub looked_at: usize,
+    pub scanned: usize,
     /// Whether there are more.
     pub has_more: bool,
 }
@@ -81,13 +81,13 @@ pub(crate) struct SchemaCheckParams {
     path = "/v1/schemas/{collection}/check",
     operation_id = "check_schema",
     params(InSpace, Collection, SchemaCheckParams),
-    responses((status = OK, description = "A page of them.", body = SchemaCheckAnswer)),
+    responses((status = OK, description = "A page of them.", body = SchemaCheckResponse)),
 )]
 pub(crate) async fn check(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
     Params(SchemaCheckParams { limit, after }): Params<SchemaCheckParams>,
-) -> Result<Json<SchemaCheckAnswer>, ApiError> {
+) -> Result<Json<SchemaCheckResponse>, ApiError> {
     let bounds = page::bounds(page_records(limit)?);
     let after = page_after(after)?;
     // Says that there is none.
@@ -98,9 +98,9 @@ pub(crate) async fn check(
         let schema = read::schema(tables, space, &collection)?.unwrap_or_default();
         misfits::misfits(tables, (space, &collection), &schema, after.as_deref(), bounds)
     });
-    let misfits::Misfits { records, looked_at, next, .. } = read.await?;
+    let misfits::SchemaMisfits { records, scanned, next, .. } = read.await?;
     let records = records.into_iter().map(misfit).collect();
-    Ok(Json(SchemaCheckAnswer { records, looked_at, next }))
+    Ok(Json(SchemaCheckResponse { records, scanned, next }))
 }
 
 /// The kinds of values that the records of a collection hold, whatever a schema declares.
@@ -109,37 +109,37 @@ pub(crate) async fn check(
     path = "/v1/collections/{collection}/kinds",
     operation_id = "list_kinds",
     params(InSpace, Collection),
-    responses((status = OK, description = "By field.", body = KindsAnswer)),
+    responses((status = OK, description = "By field.", body = KindsResponse)),
 )]
 pub(crate) async fn kinds(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
-) -> Result<Json<KindsAnswer>, ApiError> {
+) -> Result<Json<KindsResponse>, ApiError> {
     let turn = turn().await?;
-    let looked_at = page::bounds(0).looked_at;
+    let scanned = page::bounds(0).scanned;
     let read = handle.read(move |tables, space| {
         let _turn = turn;
-        held_kinds(tables, space, &collection, looked_at)
+        held_kinds(tables, space, &collection, scanned)
     });
-    let HeldKinds { fields, looked_at, has_more } = read.await?;
+    let HeldKinds { fields, scanned, has_more } = read.await?;
     let kinds = |kinds: BTreeMap<&'static str, u64>| {
         kinds.into_iter().map(|(kind, records)| (kind.to_owned(), records)).collect()
     };
     let fields = fields.into_iter().map(|(field, held)| (field, kinds(held))).collect();
-    Ok(Json(KindsAnswer { fields, looked_at, has_more }))
+    Ok(Json(KindsResponse { fields, scanned, has_more }))
 }
 
-fn misfit(Misfit { id, fields }: Misfit) -> MisfitAnswer {
+fn misfit(SchemaMisfit { id, fields }: SchemaMisfit) -> MisfitResponse {
     let field = |MisfitField { path, declared, found }: MisfitField| {
         let found = found.filter(|found| *found != Value::Null || !declared.is_register());
-        MisfitFieldAnswer {
+        MisfitFieldResponse {
             field: path,
             declared: declared.to_string(),
             found: found.as_ref().map_or("missing", Value::kind_name).to_owned(),
             value: found.map(shown),
         }
     };
-    MisfitAnswer { id, fields: fields.into_iter().map(field).collect() }
+    MisfitResponse { id, fields: fields.into_iter().map(field).collect() }
 }
 
 fn shown(value: Value) -> String {

@@ -3,14 +3,14 @@
 use crate::api::texts::fields;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use branchline_crdt::query::{self, Cursor, Page, Query};
+use branchline_crdt::query::{self, Page, Query, QueryCursor};
 use branchline_crdt::record::{Edit, SCHEMA_COLLECTION};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::record;
-use super::writes::{Asked, WriteParams};
+use super::writes::{AskedWrite, WriteParams};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::extract::{
     Address, Collection, InSpace, JsonBody, Params, page_after, page_records,
@@ -20,7 +20,7 @@ use crate::handle::Handle;
 
 /// A page of schemas.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SchemasAnswer {
+pub struct SchemasResponse {
     /// Schemas by collection.
     pub schemas: Map<String, Value>,
     /// Where the next page begins (`?after=`); `None`: this is the last.
@@ -43,23 +43,23 @@ pub(crate) struct SchemasParams {
     path = "/v1/schemas",
     operation_id = "list_schemas",
     params(InSpace, SchemasParams),
-    responses((status = OK, description = "A page of them.", body = SchemasAnswer)),
+    responses((status = OK, description = "A page of them.", body = SchemasResponse)),
 )]
 pub(crate) async fn list(
     InSpace(handle): InSpace,
     Params(params): Params<SchemasParams>,
-) -> Result<Json<SchemasAnswer>, ApiError> {
+) -> Result<Json<SchemasResponse>, ApiError> {
     let limit = page_records(params.limit)?;
     let after = page_after(params.after)?;
     let read = handle.read(move |tables, space| {
-        let (by_id, after) = (Query::default(), after.map(Cursor::behind));
+        let (by_id, after) = (Query::default(), after.map(QueryCursor::behind));
         let bounds = page::bounds(limit);
         Ok(query::page(tables, space, SCHEMA_COLLECTION, &by_id, after.as_ref(), bounds))
     });
     let Page { records, next, .. } = read.await??;
     let schema = |(name, view)| (name, Value::Object(fields(view)));
     let schemas = records.into_iter().map(schema).collect();
-    Ok(Json(SchemasAnswer { schemas, next: next.map(|next| next.id().to_owned()) }))
+    Ok(Json(SchemasResponse { schemas, next: next.map(|next| next.id().to_owned()) }))
 }
 
 /// The schema of a collection.
@@ -84,7 +84,7 @@ pub(crate) async fn get(
     put,
     path = "/v1/schemas/{collection}",
     operation_id = "put_schema",
-    params(InSpace, Collection, Asked, WriteParams),
+    params(InSpace, Collection, AskedWrite, WriteParams),
     request_body = Map<String, Value>,
     responses(
         (status = OK, description = "The schema, durable.", body = Map<String, Value>),
@@ -98,7 +98,7 @@ pub(crate) async fn get(
 pub(crate) async fn put(
     InSpace(handle): InSpace,
     Collection(collection): Collection,
-    asked: Asked,
+    asked: AskedWrite,
     Params(params): Params<WriteParams>,
     JsonBody(fields): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {

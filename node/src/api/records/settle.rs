@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::conflicts::{self, ConflictAnswer, Naming};
+use super::conflicts::{self, ConflictResponse, Naming};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::extract::{InSpace, JsonBody, page_records};
 
@@ -53,20 +53,20 @@ pub struct SettleRequest {
 
 /// What became of the conflicts of a page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SettleAnswer {
+pub struct SettleResponse {
     /// Fields that were settled.
-    pub settled: Vec<SettledAnswer>,
+    pub settled: Vec<SettledResponse>,
     /// Records that somebody has written meanwhile: they are as they were, look at them again. By `COLLECTION/ID`.
     pub changed: Vec<String>,
     /// Fields that are left, and why.
-    pub left: Vec<LeftAnswer>,
+    pub left: Vec<UnsettledResponse>,
     /// Where the next page begins (`after`).
     pub next: Option<String>,
 }
 
 /// A field that was settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SettledAnswer {
+pub struct SettledResponse {
     /// The record's collection.
     pub collection: String,
     /// The record's id.
@@ -79,7 +79,7 @@ pub struct SettledAnswer {
 
 /// A field that was not settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LeftAnswer {
+pub struct UnsettledResponse {
     /// The record's collection.
     pub collection: String,
     /// The record's id.
@@ -132,7 +132,7 @@ impl SettleRequest {
 
 impl Choice {
     /// The value of a conflict, or why there is none.
-    fn of(&self, conflict: &ConflictAnswer) -> Result<Value, String> {
+    fn of(&self, conflict: &ConflictResponse) -> Result<Value, String> {
         let values = &conflict.values;
         let taken = match self {
             Self::Value(value) => return Ok(value.clone()),
@@ -149,7 +149,7 @@ impl Choice {
 }
 
 /// One record with conflicts, as it was read.
-struct Found {
+struct ConflictsFound {
     key: RecordKey,
     view: View,
 }
@@ -161,12 +161,12 @@ struct Found {
     operation_id = "settle_conflicts",
     params(InSpace),
     request_body = SettleRequest,
-    responses((status = OK, description = "What was settled, durably, and what is left.", body = SettleAnswer)),
+    responses((status = OK, description = "What was settled, durably, and what is left.", body = SettleResponse)),
 )]
 pub(crate) async fn settle(
     InSpace(handle): InSpace,
     JsonBody(request): JsonBody<SettleRequest>,
-) -> Result<Json<SettleAnswer>, ApiError> {
+) -> Result<Json<SettleResponse>, ApiError> {
     request.check()?;
     let choice = request.choice()?;
     let version = request.if_match.as_deref().map(version).transpose()?;
@@ -198,16 +198,16 @@ pub(crate) async fn settle(
             };
             if filter.as_ref().is_none_or(|filter| filter.matches(&view.fields)) {
                 naming.sites.append(&mut conflicts::sites(tables, conflicts::actors(&view))?);
-                found.push(Found { key, view });
+                found.push(ConflictsFound { key, view });
             }
         }
         Ok(Ok((found, naming, next)))
     });
     let (found, naming, next) = read.await??;
     let naming = Naming { names: handle.names().await?, ..naming };
-    let mut answer = SettleAnswer { next, ..SettleAnswer::default() };
+    let mut answer = SettleResponse { next, ..SettleResponse::default() };
     let (mut transactions, mut settled) = (Vec::new(), Vec::new());
-    for Found { key, view } in found {
+    for ConflictsFound { key, view } in found {
         let taken = take(&key, &view, &naming, (&choice, field.as_deref()), &mut answer.left);
         if taken.is_empty() {
             continue;
@@ -225,7 +225,7 @@ pub(crate) async fn settle(
         return Ok(Json(answer));
     }
     for (result, taken) in handle.write(transactions).await?.into_iter().zip(settled) {
-        let Some(SettledAnswer { collection, id, .. }) = taken.first() else { continue };
+        let Some(SettledResponse { collection, id, .. }) = taken.first() else { continue };
         match result {
             Ok(_) => answer.settled.extend(taken),
             Err(WriteError::Unexpected { .. }) if !is_one => {
@@ -234,7 +234,7 @@ pub(crate) async fn settle(
             Err(error) if is_one => return Err(ApiError::of_write(&error, collection, id)),
             Err(error) => {
                 let reason = error.to_string();
-                let left = |it: SettledAnswer| LeftAnswer {
+                let left = |it: SettledResponse| UnsettledResponse {
                     collection: it.collection,
                     id: it.id,
                     field: it.field,
@@ -258,28 +258,28 @@ fn take(
     view: &View,
     naming: &Naming,
     (choice, field): (&Choice, Option<&str>),
-    left: &mut Vec<LeftAnswer>,
-) -> Vec<SettledAnswer> {
+    left: &mut Vec<UnsettledResponse>,
+) -> Vec<SettledResponse> {
     let mut taken = Vec::new();
     for conflict in conflicts::of_view(&key.collection, &key.id, view, naming) {
         if field.is_some_and(|field| field != conflict.field) {
             continue;
         }
         let value = choice.of(&conflict);
-        let ConflictAnswer { collection, id, field, .. } = conflict;
+        let ConflictResponse { collection, id, field, .. } = conflict;
         match value {
-            Ok(value) => taken.push(SettledAnswer { collection, id, field, value }),
-            Err(reason) => left.push(LeftAnswer { collection, id, field, reason }),
+            Ok(value) => taken.push(SettledResponse { collection, id, field, value }),
+            Err(reason) => left.push(UnsettledResponse { collection, id, field, reason }),
         }
     }
     taken
 }
 
 /// The patch that gives fields these values. A list is written as a whole.
-fn patch(view: &View, taken: &[SettledAnswer]) -> Map<String, Value> {
+fn patch(view: &View, taken: &[SettledResponse]) -> Map<String, Value> {
     let mut patch = Map::new();
     // Lists of which several elements are written come together from what is written before.
-    for SettledAnswer { field, value, .. } in taken {
+    for SettledResponse { field, value, .. } in taken {
         let Some((name, rest)) = step(view.fields.keys(), field) else { continue };
         let Some(shown) = view.fields.get(name) else { continue };
         let begun = patch.remove(name);
@@ -377,7 +377,7 @@ mod tests {
         let Field::Map(fields) = field(fields) else { return Value::Null };
         let fields: BTreeMap<String, Field> = fields.into_iter().collect();
         let view = View { fields, deleted: false, conflicts: Vec::new(), heads: Vec::new() };
-        let settled = |(path, value): &(&str, Value)| SettledAnswer {
+        let settled = |(path, value): &(&str, Value)| SettledResponse {
             collection: String::new(),
             id: String::new(),
             field: (*path).to_owned(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::writes::{Asked, Done, WriteParams, expected};
+use super::writes::{AskedWrite, WriteDone, WriteParams, expected};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::extract::{InSpace, JsonBody, Params};
 use crate::api::params::object::objects;
@@ -67,7 +67,7 @@ pub enum Operation {
 
 /// What a transaction did. What it says is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TransactionAnswer {
+pub struct TransactionResponse {
     /// Records that are different now; 0 where all was as asked before, or the request is a repeat.
     pub records_changed: u64,
     /// The entry that holds it; `None` where all was as asked before.
@@ -120,20 +120,20 @@ pub struct RecordVersion {
     post,
     path = "/v1/transactions",
     operation_id = "write_transaction",
-    params(InSpace, Asked, WriteParams),
+    params(InSpace, AskedWrite, WriteParams),
     request_body = TransactionRequest,
     responses(
-        (status = OK, description = "The edits are written, durably.", body = TransactionAnswer),
+        (status = OK, description = "The edits are written, durably.", body = TransactionResponse),
         (
             status = ACCEPTED,
             description = "The same; what was waited for has not come true in time.",
-            body = TransactionAnswer,
+            body = TransactionResponse,
         ),
     ),
 )]
 pub(crate) async fn transact(
     InSpace(handle): InSpace,
-    asked: Asked,
+    asked: AskedWrite,
     Params(params): Params<WriteParams>,
     JsonBody(TransactionRequest { edits }): JsonBody<TransactionRequest>,
 ) -> Result<Response, ApiError> {
@@ -156,12 +156,12 @@ pub(crate) async fn transact(
 
 async fn show(
     handle: &Handle,
-    done: &Done,
+    done: &WriteDone,
     records: Vec<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let Done { written, received } = done;
+    let WriteDone { written, received } = done;
     let entry = written.entry.map(EntryName::of);
-    let answer = TransactionAnswer {
+    let answer = TransactionResponse {
         records_changed: written.records_changed as u64,
         entry,
         repeat: written.is_repeat,

@@ -51,14 +51,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const WAIT_END: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs() - 5);
 
 /// What the headers of a write ask for.
-pub(crate) struct Asked {
+pub(crate) struct AskedWrite {
     headers: HeaderMap,
     room: Room,
     /// When the request began to be read.
     came: Instant,
 }
 
-impl IntoParams for Asked {
+impl IntoParams for AskedWrite {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let header = |name: &str, description: &str| {
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
@@ -75,7 +75,7 @@ impl IntoParams for Asked {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
+impl<S: Send + Sync> FromRequestParts<S> for AskedWrite {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
@@ -106,7 +106,7 @@ impl WriteParams {
 }
 
 /// What a write did, and what became of the wait for others.
-pub(crate) struct Done {
+pub(crate) struct WriteDone {
     pub(crate) written: Written,
     /// How many other sites hold it durably, and whether that is what was waited for. `None`: nobody waited.
     pub(crate) received: Option<(usize, bool)>,
@@ -131,7 +131,7 @@ fn count_of(holders: &BTreeMap<SiteId, Option<bool>>) -> usize {
     holders.values().filter(|holds| **holds == Some(true)).count()
 }
 
-impl Asked {
+impl AskedWrite {
     /// What the record must be, by the headers.
     pub(crate) fn expected(&self) -> Result<Option<Expected>, ApiError> {
         let text = |name: header::HeaderName| -> Result<Option<String>, ApiError> {
@@ -150,7 +150,7 @@ impl Asked {
         handle: &Handle,
         params: &WriteParams,
         edits: Vec<RecordEdit>,
-    ) -> Result<Done, ApiError> {
+    ) -> Result<WriteDone, ApiError> {
         let origin = self.origin(handle.site(), &edits)?;
         let records: Vec<_> =
             edits.iter().map(|edit| (edit.collection.clone(), edit.id.clone())).collect();
@@ -172,7 +172,7 @@ impl Asked {
         params: &WriteParams,
         records: Vec<(String, String)>,
         write: impl Future<Output = Result<Written, ApiError>>,
-    ) -> Result<Done, ApiError> {
+    ) -> Result<WriteDone, ApiError> {
         let wait = self.wait_for(handle, params).await?;
         // What can be refused is refused before anything is written.
         let _waiting = wait.as_ref().map(|_| self.room.wait()).transpose()?;
@@ -192,7 +192,7 @@ impl Asked {
                 })
             }
         };
-        Ok(Done { written, received })
+        Ok(WriteDone { written, received })
     }
 
     /// The origin that stands for key and request.
@@ -268,7 +268,7 @@ impl Asked {
     }
 }
 
-impl Done {
+impl WriteDone {
     /// Answers with what is to be shown of the write, and says what became of it. What is written is never answered with
     /// an error: where it cannot be shown (the node stops, the disk fails), the answer is 202 and shows nothing.
     pub(crate) fn answer(&self, shown: Result<Response, ApiError>) -> Response {

@@ -24,7 +24,7 @@ pub struct MemberChange {
 
 /// The member that was decided of.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DecidedAnswer {
+pub struct DecisionResponse {
     /// Its id.
     pub site: String,
 }
@@ -35,15 +35,15 @@ pub struct DecidedAnswer {
     path = "/v1/members/{site}",
     operation_id = "revoke_member",
     params(("site" = String, Path, description = "Its name or id.")),
-    responses((status = OK, description = "The site is shut out, wherever that is known.", body = DecidedAnswer)),
+    responses((status = OK, description = "The site is shut out, wherever that is known.", body = DecisionResponse)),
 )]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
     Named(site): Named<String>,
-) -> Result<Json<DecidedAnswer>, ApiError> {
+) -> Result<Json<DecisionResponse>, ApiError> {
     let site = find(&handle, &site).await?;
     handle.decide(Decision::Revoke { site }).await?;
-    Ok(Json(DecidedAnswer { site: site.to_string() }))
+    Ok(Json(DecisionResponse { site: site.to_string() }))
 }
 
 /// Gives a member another role or name.
@@ -53,13 +53,13 @@ pub(crate) async fn revoke(
     operation_id = "change_member",
     params(("site" = String, Path, description = "Its name or id.")),
     request_body = MemberChange,
-    responses((status = OK, description = "Role and name are changed.", body = DecidedAnswer)),
+    responses((status = OK, description = "Role and name are changed.", body = DecisionResponse)),
 )]
 pub(crate) async fn change(
     State(handle): State<Handle>,
     Named(site): Named<String>,
     JsonBody(change): JsonBody<MemberChange>,
-) -> Result<Json<DecidedAnswer>, ApiError> {
+) -> Result<Json<DecisionResponse>, ApiError> {
     let bad = |message: String| ApiError::new(Code::BadParameter, message);
     let role = change.role.as_deref().map(str::parse::<Role>).transpose();
     let role = role.map_err(|error| bad(text_of(&error)))?;
@@ -70,7 +70,7 @@ pub(crate) async fn change(
     if let Some(name) = change.name {
         handle.decide(Decision::Rename { site, name }).await?;
     }
-    Ok(Json(DecidedAnswer { site: site.to_string() }))
+    Ok(Json(DecisionResponse { site: site.to_string() }))
 }
 
 /// The site that a user means by a name or an id, member or not any more.

@@ -16,7 +16,7 @@ const BACKUP_TYPE: &str = "application/octet-stream";
 
 /// What a check of the whole storage found.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct VerifyAnswer {
+pub struct VerifyResponse {
     /// Whether nothing is wrong.
     pub sound: bool,
     /// Entries whose signature and chain hold.
@@ -31,7 +31,7 @@ pub struct VerifyAnswer {
 
 /// What was made anew.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RebuildAnswer {
+pub struct RebuildResponse {
     /// Entries that were replayed.
     pub entries: u64,
 }
@@ -41,11 +41,11 @@ pub struct RebuildAnswer {
     post,
     path = "/v1/verify",
     operation_id = "verify_storage",
-    responses((status = OK, description = "What was found.", body = VerifyAnswer)),
+    responses((status = OK, description = "What was found.", body = VerifyResponse)),
 )]
-pub(crate) async fn verify(State(handle): State<Handle>) -> Result<Json<VerifyAnswer>, ApiError> {
+pub(crate) async fn verify(State(handle): State<Handle>) -> Result<Json<VerifyResponse>, ApiError> {
     let report = handle.verify().await?;
-    Ok(Json(VerifyAnswer {
+    Ok(Json(VerifyResponse {
         sound: report.is_sound(),
         entries: report.entries,
         records: report.records,
@@ -74,8 +74,10 @@ pub(crate) async fn backup(State(handle): State<Handle>) -> Result<Response, Api
     post,
     path = "/v1/rebuild",
     operation_id = "rebuild_tables",
-    responses((status = OK, description = "The tables are made anew.", body = RebuildAnswer)),
+    responses((status = OK, description = "The tables are made anew.", body = RebuildResponse)),
 )]
-pub(crate) async fn rebuild(State(handle): State<Handle>) -> Result<Json<RebuildAnswer>, ApiError> {
-    Ok(Json(RebuildAnswer { entries: handle.rebuild().await? }))
+pub(crate) async fn rebuild(
+    State(handle): State<Handle>,
+) -> Result<Json<RebuildResponse>, ApiError> {
+    Ok(Json(RebuildResponse { entries: handle.rebuild().await? }))
 }

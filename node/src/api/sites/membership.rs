@@ -34,7 +34,7 @@ pub struct InviteRequest {
 
 /// A ticket. Whoever holds it can become a member.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct InviteAnswer {
+pub struct InviteResponse {
     /// The ticket.
     pub ticket: String,
     /// What its holder will be allowed.
@@ -55,7 +55,7 @@ pub struct JoinRequest {
 
 /// The ticket is kept; the site joins as soon as it reaches a member.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct JoinAnswer {
+pub struct JoinResponse {
     /// The network, in hex.
     pub network: String,
     /// The role that the ticket gives.
@@ -68,12 +68,12 @@ pub struct JoinAnswer {
     path = "/v1/invites",
     operation_id = "create_invite",
     request_body = InviteRequest,
-    responses((status = OK, description = "The ticket.", body = InviteAnswer)),
+    responses((status = OK, description = "The ticket.", body = InviteResponse)),
 )]
 pub(crate) async fn invite(
     State(handle): State<Handle>,
     JsonBody(request): JsonBody<InviteRequest>,
-) -> Result<Json<InviteAnswer>, ApiError> {
+) -> Result<Json<InviteResponse>, ApiError> {
     let bad = |message: String| ApiError::new(Code::BadParameter, message);
     let role: Role = match &request.role {
         Some(role) => role.parse().map_err(|error| bad(text_of(&error)))?,
@@ -91,7 +91,7 @@ pub(crate) async fn invite(
     };
     let addresses = request.addresses.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let ticket = handle.invite(role, Duration::from_secs(seconds), addresses).await?;
-    Ok(Json(InviteAnswer {
+    Ok(Json(InviteResponse {
         ticket: ticket.to_string(),
         role: role.to_string(),
         expires: rfc3339(ticket.grant.expires_ms),
@@ -105,15 +105,15 @@ pub(crate) async fn invite(
     path = "/v1/join",
     operation_id = "join_network",
     request_body = JoinRequest,
-    responses((status = OK, description = "The ticket is kept.", body = JoinAnswer)),
+    responses((status = OK, description = "The ticket is kept.", body = JoinResponse)),
 )]
 pub(crate) async fn join(
     State(handle): State<Handle>,
     JsonBody(request): JsonBody<JoinRequest>,
-) -> Result<Json<JoinAnswer>, ApiError> {
+) -> Result<Json<JoinResponse>, ApiError> {
     let ticket: Ticket =
         request.ticket.parse().map_err(|error| ApiError::of(Code::BadTicket, &error))?;
     let (network, role) = (ticket.grant.realm.to_string(), ticket.grant.role.to_string());
     handle.join(ticket).await?;
-    Ok(Json(JoinAnswer { network, role }))
+    Ok(Json(JoinResponse { network, role }))
 }

@@ -17,7 +17,7 @@ use crate::api::texts::rfc3339;
 
 /// What became of the members, in the order in which this site heard of it, newest last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct MembersHistoryAnswer {
+pub struct MembersHistoryResponse {
     /// The last steps.
     pub steps: Vec<MemberStep>,
     /// How many there are in all.
@@ -73,12 +73,12 @@ pub(crate) struct MembersHistoryParams {
     path = "/v1/members/history",
     operation_id = "list_membership_history",
     params(InSpace, MembersHistoryParams),
-    responses((status = OK, description = "A page of steps, newest last.", body = MembersHistoryAnswer)),
+    responses((status = OK, description = "A page of steps, newest last.", body = MembersHistoryResponse)),
 )]
 pub(crate) async fn members_history(
     InSpace(handle): InSpace,
     Params(MembersHistoryParams { before, limit }): Params<MembersHistoryParams>,
-) -> Result<Json<MembersHistoryAnswer>, ApiError> {
+) -> Result<Json<MembersHistoryResponse>, ApiError> {
     let limit = page_records(limit)?;
     let realm = handle.realm()?;
     let names = handle.names().await?;
@@ -95,7 +95,7 @@ pub(crate) async fn members_history(
     let begin = end.saturating_sub(limit);
     let steps = steps[begin..end].iter().map(|step| answer(step, &names)).collect();
     let next = (begin > 0).then_some(begin as u64);
-    Ok(Json(MembersHistoryAnswer { steps, step_count: step_count as u64, next }))
+    Ok(Json(MembersHistoryResponse { steps, step_count: step_count as u64, next }))
 }
 
 fn answer(step: &MembershipStep, names: &BTreeMap<SiteId, String>) -> MemberStep {

@@ -10,22 +10,22 @@ use branchline_crdt::store::read;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::decisions::{DecidedAnswer, find};
-use super::status::SiteAnswer;
+use super::decisions::{DecisionResponse, find};
+use super::status::SiteResponse;
 use crate::api::error::{ApiError, Code, text_of};
 use crate::api::params::extract::{JsonBody, Named};
 use crate::handle::{Handle, SpaceNotFound, live_records};
 
 /// The private spaces that this site holds, by name.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SpacesAnswer {
+pub struct SpacesResponse {
     /// The spaces.
-    pub spaces: Vec<SpaceAnswer>,
+    pub spaces: Vec<SpaceResponse>,
 }
 
 /// A private space.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SpaceAnswer {
+pub struct SpaceResponse {
     /// Its name.
     pub name: String,
     /// Its id, in hex: names it where two spaces are called the same.
@@ -47,7 +47,7 @@ pub struct SpaceAnswer {
     /// Entries held that this program is too old to apply.
     pub entries_unapplied: u64,
     /// The sites that are in it, this one first, then the most senior.
-    pub sites: Vec<SiteAnswer>,
+    pub sites: Vec<SiteResponse>,
 }
 
 /// A space that is to be made.
@@ -71,14 +71,14 @@ pub struct GrantRequest {
     get,
     path = "/v1/spaces",
     operation_id = "list_spaces",
-    responses((status = OK, description = "All, by name.", body = SpacesAnswer)),
+    responses((status = OK, description = "All, by name.", body = SpacesResponse)),
 )]
-pub(crate) async fn list(State(handle): State<Handle>) -> Result<Json<SpacesAnswer>, ApiError> {
+pub(crate) async fn list(State(handle): State<Handle>) -> Result<Json<SpacesResponse>, ApiError> {
     let mut spaces = Vec::new();
     for space in handle.spaces().await? {
         spaces.push(answer(&handle, space).await?);
     }
-    Ok(Json(SpacesAnswer { spaces }))
+    Ok(Json(SpacesResponse { spaces }))
 }
 
 /// Makes a private space, with this site in it.
@@ -87,12 +87,12 @@ pub(crate) async fn list(State(handle): State<Handle>) -> Result<Json<SpacesAnsw
     path = "/v1/spaces",
     operation_id = "create_space",
     request_body = SpaceRequest,
-    responses((status = CREATED, description = "The space.", body = SpaceAnswer)),
+    responses((status = CREATED, description = "The space.", body = SpaceResponse)),
 )]
 pub(crate) async fn create(
     State(handle): State<Handle>,
     JsonBody(SpaceRequest { name }): JsonBody<SpaceRequest>,
-) -> Result<(StatusCode, Json<SpaceAnswer>), ApiError> {
+) -> Result<(StatusCode, Json<SpaceResponse>), ApiError> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| ApiError::of(Code::Internal, &error))?;
     handle.decide(Decision::CreateSpace { name: name.clone(), nonce }).await?;
@@ -106,12 +106,12 @@ pub(crate) async fn create(
     path = "/v1/spaces/{space}",
     operation_id = "get_space",
     params(("space" = String, Path, description = "Its name or id.")),
-    responses((status = OK, description = "The space.", body = SpaceAnswer)),
+    responses((status = OK, description = "The space.", body = SpaceResponse)),
 )]
 pub(crate) async fn show(
     State(handle): State<Handle>,
     Named(name): Named<String>,
-) -> Result<Json<SpaceAnswer>, ApiError> {
+) -> Result<Json<SpaceResponse>, ApiError> {
     let space = status(&handle, &name).await?;
     Ok(Json(answer(&handle, space).await?))
 }
@@ -126,20 +126,20 @@ pub(crate) async fn show(
         ("site" = String, Path, description = "The member's name or id."),
     ),
     request_body = GrantRequest,
-    responses((status = OK, description = "The member has the role.", body = DecidedAnswer)),
+    responses((status = OK, description = "The member has the role.", body = DecisionResponse)),
 )]
 pub(crate) async fn grant(
     State(handle): State<Handle>,
     Named((name, site)): Named<(String, String)>,
     JsonBody(GrantRequest { role }): JsonBody<GrantRequest>,
-) -> Result<Json<DecidedAnswer>, ApiError> {
+) -> Result<Json<DecisionResponse>, ApiError> {
     let role = role.parse::<Role>();
     let role = role.map_err(|error| ApiError::new(Code::BadParameter, text_of(&error)))?;
     let realm = private_root(&handle, &name)?;
     let site = find(&handle, &site).await?;
     let decision = SpaceDecision::Grant { site, role };
     handle.decide(Decision::InSpace { realm, decision }).await?;
-    Ok(Json(DecidedAnswer { site: site.to_string() }))
+    Ok(Json(DecisionResponse { site: site.to_string() }))
 }
 
 /// Shuts a site out of a private space.
@@ -151,17 +151,17 @@ pub(crate) async fn grant(
         ("space" = String, Path, description = "Its name or id."),
         ("site" = String, Path, description = "The site's name or id."),
     ),
-    responses((status = OK, description = "The site is shut out, wherever that is known.", body = DecidedAnswer)),
+    responses((status = OK, description = "The site is shut out, wherever that is known.", body = DecisionResponse)),
 )]
 pub(crate) async fn revoke(
     State(handle): State<Handle>,
     Named((name, site)): Named<(String, String)>,
-) -> Result<Json<DecidedAnswer>, ApiError> {
+) -> Result<Json<DecisionResponse>, ApiError> {
     let realm = private_root(&handle, &name)?;
     let site = find(&handle, &site).await?;
     let decision = SpaceDecision::Revoke { site };
     handle.decide(Decision::InSpace { realm, decision }).await?;
-    Ok(Json(DecidedAnswer { site: site.to_string() }))
+    Ok(Json(DecisionResponse { site: site.to_string() }))
 }
 
 /// This site leaves a private space.
@@ -170,15 +170,15 @@ pub(crate) async fn revoke(
     path = "/v1/spaces/{space}/leave",
     operation_id = "leave_space",
     params(("space" = String, Path, description = "Its name or id.")),
-    responses((status = OK, description = "The site has left the space.", body = DecidedAnswer)),
+    responses((status = OK, description = "The site has left the space.", body = DecisionResponse)),
 )]
 pub(crate) async fn leave(
     State(handle): State<Handle>,
     Named(name): Named<String>,
-) -> Result<Json<DecidedAnswer>, ApiError> {
+) -> Result<Json<DecisionResponse>, ApiError> {
     let realm = private_root(&handle, &name)?;
     handle.decide(Decision::InSpace { realm, decision: SpaceDecision::Leave }).await?;
-    Ok(Json(DecidedAnswer { site: handle.site().to_string() }))
+    Ok(Json(DecisionResponse { site: handle.site().to_string() }))
 }
 
 /// The realm of the private space that is called so, or has that id.
@@ -194,7 +194,7 @@ async fn status(handle: &Handle, name: &str) -> Result<SpaceStatus, ApiError> {
     found.ok_or_else(|| SpaceNotFound::Unknown { found: name.to_owned() }.into())
 }
 
-async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceAnswer, ApiError> {
+async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceResponse, ApiError> {
     let id = space.realm.to_string();
     let handle = handle.in_space(&id)?;
     let content = handle
@@ -202,7 +202,7 @@ async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceAnswer, ApiE
     let (records, digest) = content.await?;
     let heard = handle.heard().await?;
     let left = space.closed_by == Some(handle.site());
-    Ok(SpaceAnswer {
+    Ok(SpaceResponse {
         name: space.name,
         id,
         role: space.role.map(|role| role.to_string()),
@@ -213,6 +213,6 @@ async fn answer(handle: &Handle, space: SpaceStatus) -> Result<SpaceAnswer, ApiE
         entries: space.entries,
         own_entries: space.own_entries,
         entries_unapplied: space.entries_unapplied,
-        sites: space.sites.into_iter().map(|site| SiteAnswer::of(site, &heard)).collect(),
+        sites: space.sites.into_iter().map(|site| SiteResponse::of(site, &heard)).collect(),
     })
 }

@@ -12,7 +12,7 @@ use crate::peers::others::{Copies, PendingTicket, Refused, Standing, Unreached};
 
 /// How this site stands in its network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StandingAnswer {
+pub struct StandingResponse {
     /// `member`; `no_network`: it has neither founded nor joined one; `not_admitted`: its ticket has led to no member yet;
     /// `refused`: a site does not let it in; `revoked`: nobody syncs with it any more.
     pub state: String,
@@ -36,7 +36,7 @@ pub struct StandingAnswer {
 
 /// Two copies of a site that run at the same time, most likely from a copied data folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CopiesAnswer {
+pub struct CopiesResponse {
     /// The site.
     pub site: String,
     /// Its name.
@@ -56,7 +56,7 @@ fn with_names(text: &str, names: &BTreeMap<SiteId, String>) -> String {
     names.iter().fold(text.to_owned(), replaced)
 }
 
-impl StandingAnswer {
+impl StandingResponse {
     /// The same for people and programs.
     pub(crate) fn of(standing: Standing, names: &BTreeMap<SiteId, String>) -> Self {
         let plain = |state: &str| Self {
@@ -130,7 +130,7 @@ impl StandingAnswer {
     }
 }
 
-impl CopiesAnswer {
+impl CopiesResponse {
     /// The same for people and programs.
     pub(crate) fn of(copies: Copies, names: &BTreeMap<SiteId, String>) -> Self {
         let Copies { site, since_ms, last_ms, addresses } = copies;

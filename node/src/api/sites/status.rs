@@ -10,7 +10,7 @@ use branchline_crdt::replica::{IndexStatus, SiteStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::standing::{CopiesAnswer, StandingAnswer};
+use super::standing::{CopiesResponse, StandingResponse};
 use crate::api::error::{ApiError, Code};
 use crate::api::texts::{name_of, rfc3339};
 use crate::extension::Finding;
@@ -21,7 +21,7 @@ use crate::peers::others::Standing;
 
 /// What a site knows of itself, its storage and the others.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct StatusAnswer {
+pub struct StatusResponse {
     /// This site's id.
     pub site: String,
     /// Its name.
@@ -35,10 +35,10 @@ pub struct StatusAnswer {
     /// Why another site does not let this one in.
     pub join_refused: Option<String>,
     /// How this site stands in its network.
-    pub standing: StandingAnswer,
+    pub standing: StandingResponse,
     /// The sites of which two copies run at the same time.
     #[serde(default)]
-    pub copies: Vec<CopiesAnswer>,
+    pub copies: Vec<CopiesResponse>,
     /// Whether a node runs here, or the folder of a stopped one was opened.
     pub running: bool,
     /// Where it listens for other sites.
@@ -72,9 +72,9 @@ pub struct StatusAnswer {
     /// The id of the admin who revoked this site, if one did: nobody syncs with it any more.
     pub revoked_by: Option<String>,
     /// All members, this site first, then the most senior.
-    pub sites: Vec<SiteAnswer>,
+    pub sites: Vec<SiteResponse>,
     /// The indexes that schemas declare.
-    pub indexes: Vec<IndexAnswer>,
+    pub indexes: Vec<IndexResponse>,
     /// The names of the private spaces that are held here.
     #[serde(default)]
     pub spaces: Vec<String>,
@@ -85,7 +85,7 @@ pub struct StatusAnswer {
 
 /// How far an index is built.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct IndexAnswer {
+pub struct IndexResponse {
     /// The collection.
     pub collection: String,
     /// The field, by its dotted path.
@@ -98,7 +98,7 @@ pub struct IndexAnswer {
 
 /// What is known of one member.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SiteAnswer {
+pub struct SiteResponse {
     /// Its id.
     pub site: String,
     /// Its name.
@@ -117,28 +117,28 @@ pub struct SiteAnswer {
     pub last_receipt: Option<String>,
     /// Entries held here that it has not confirmed, those that it wrote itself left out: it may hold them by now. `None`:
     /// it has never said what it holds.
-    pub lacks: Option<u64>,
+    pub lag_entries: Option<u64>,
     /// Entries of this site among them.
-    pub lacks_of_ours: Option<u64>,
+    pub lag_own_entries: Option<u64>,
     /// Entries that it holds and this site lacks.
-    pub ahead: Option<u64>,
+    pub ahead_entries: Option<u64>,
 }
 
 /// All members, this site first, then the most senior.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct MembersAnswer {
+pub struct MembersResponse {
     /// The members.
-    pub members: Vec<MemberAnswer>,
+    pub members: Vec<MemberResponse>,
     /// The sites that were members and are no more.
-    pub revoked: Vec<RevokedAnswer>,
+    pub revoked: Vec<RevokedMemberResponse>,
     /// The keys that sites have replaced, under which older entries stand.
     #[serde(default)]
-    pub former: Vec<FormerAnswer>,
+    pub former: Vec<FormerMemberResponse>,
 }
 
 /// A key that a site has replaced.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FormerAnswer {
+pub struct FormerMemberResponse {
     /// The site by its former key.
     pub site: String,
     /// Its name.
@@ -149,7 +149,7 @@ pub struct FormerAnswer {
 
 /// A site that was a member.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RevokedAnswer {
+pub struct RevokedMemberResponse {
     /// Its id.
     pub site: String,
     /// The name that it bore.
@@ -160,7 +160,7 @@ pub struct RevokedAnswer {
 
 /// One member.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct MemberAnswer {
+pub struct MemberResponse {
     /// Its id.
     pub site: String,
     /// Its name.
@@ -175,16 +175,16 @@ pub struct MemberAnswer {
 
 /// What the network layer knows; nothing where no node runs.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PeersAnswer {
+pub struct PeersResponse {
     /// The peers.
-    pub peers: Vec<PeerAnswer>,
+    pub peers: Vec<PeerResponse>,
     /// How this site stands in its network: a site that was revoked, or never admitted, has no peers.
-    pub standing: StandingAnswer,
+    pub standing: StandingResponse,
 }
 
 /// One peer.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PeerAnswer {
+pub struct PeerResponse {
     /// Its id.
     pub site: String,
     /// Its name, if it is or was a member.
@@ -245,9 +245,9 @@ pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, 
     get,
     path = "/v1/status",
     operation_id = "get_status",
-    responses((status = OK, description = "The status.", body = StatusAnswer)),
+    responses((status = OK, description = "The status.", body = StatusResponse)),
 )]
-pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAnswer>, ApiError> {
+pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusResponse>, ApiError> {
     let node = handle.status().await?;
     let replica = node.replica;
     let names = replica.names();
@@ -258,17 +258,17 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusAn
         | Standing::NotAdmitted { .. }
         | Standing::Revoked { .. } => None,
     };
-    let copies = node.copies.into_iter().map(|copies| CopiesAnswer::of(copies, &names));
+    let copies = node.copies.into_iter().map(|copies| CopiesResponse::of(copies, &names));
     let heard = node.heard;
-    let site = |site: SiteStatus| SiteAnswer::of(site, &heard);
-    Ok(Json(StatusAnswer {
+    let site = |site: SiteStatus| SiteResponse::of(site, &heard);
+    Ok(Json(StatusResponse {
         site: replica.site.to_string(),
         name: replica.name,
         network: replica.network.map(|network| network.to_string()),
         role: replica.role.map(|role| role.to_string()),
         member: replica.member,
         join_refused,
-        standing: StandingAnswer::of(node.standing, &names),
+        standing: StandingResponse::of(node.standing, &names),
         copies: copies.collect(),
         running: node.running,
         listening: node.listening,
@@ -302,12 +302,12 @@ async fn findings(handle: &Handle) -> Vec<Finding> {
     found
 }
 
-fn index(status: IndexStatus) -> IndexAnswer {
+fn index(status: IndexStatus) -> IndexResponse {
     let IndexStatus { collection, field, state, records_built } = status;
-    IndexAnswer { collection, field, state, records_built }
+    IndexResponse { collection, field, state, records_built }
 }
 
-impl SiteAnswer {
+impl SiteResponse {
     /// What the replica knows of it, with when this site last heard of each.
     pub(crate) fn of(status: SiteStatus, heard: &BTreeMap<SiteId, HeardAt>) -> Self {
         let heard = heard.get(&status.site);
@@ -319,9 +319,9 @@ impl SiteAnswer {
             last_heard: heard.and_then(|at| rfc3339(at.any_ms)),
             last_confirmed: heard.and_then(|at| rfc3339(at.receipt_ms?)),
             last_receipt: status.receipt_ms.and_then(rfc3339),
-            lacks: status.lacks,
-            lacks_of_ours: status.lacks_of_ours,
-            ahead: status.ahead,
+            lag_entries: status.lacks,
+            lag_own_entries: status.lacks_of_ours,
+            ahead_entries: status.ahead,
         }
     }
 }
@@ -331,11 +331,13 @@ impl SiteAnswer {
     get,
     path = "/v1/members",
     operation_id = "list_members",
-    responses((status = OK, description = "The members, this site first.", body = MembersAnswer)),
+    responses((status = OK, description = "The members, this site first.", body = MembersResponse)),
 )]
-pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<MembersAnswer>, ApiError> {
+pub(crate) async fn members(
+    State(handle): State<Handle>,
+) -> Result<Json<MembersResponse>, ApiError> {
     let status = handle.replica_status().await?;
-    let member = |member: SiteStatus| MemberAnswer {
+    let member = |member: SiteStatus| MemberResponse {
         site: member.site.to_string(),
         name: member.name,
         role: member.role.to_string(),
@@ -343,20 +345,20 @@ pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<Members
         this_site: member.site == status.site,
     };
     let names = status.names();
-    let revoked = status.revoked.iter().map(|revoked| RevokedAnswer {
+    let revoked = status.revoked.iter().map(|revoked| RevokedMemberResponse {
         site: revoked.site.to_string(),
         name: revoked.name.clone(),
         by: name_of(revoked.by, &names),
     });
     let revoked = revoked.collect();
-    let former = status.former.iter().map(|(former, now)| FormerAnswer {
+    let former = status.former.iter().map(|(former, now)| FormerMemberResponse {
         site: former.to_string(),
         name: name_of(*former, &names),
         now: now.to_string(),
     });
     let former = former.collect();
     let members = status.sites.into_iter().map(member).collect();
-    Ok(Json(MembersAnswer { members, revoked, former }))
+    Ok(Json(MembersResponse { members, revoked, former }))
 }
 
 /// What the network layer knows of other sites.
@@ -364,12 +366,12 @@ pub(crate) async fn members(State(handle): State<Handle>) -> Result<Json<Members
     get,
     path = "/v1/peers",
     operation_id = "list_peers",
-    responses((status = OK, description = "The peers.", body = PeersAnswer)),
+    responses((status = OK, description = "The peers.", body = PeersResponse)),
 )]
-pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnswer>, ApiError> {
+pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersResponse>, ApiError> {
     let names = handle.names().await?;
     let name = |peer: &PeerInfo| names.get(&SiteId::from_peer_id(&peer.peer)?).cloned();
-    let peer = |peer: PeerInfo| PeerAnswer {
+    let peer = |peer: PeerInfo| PeerResponse {
         site: peer.peer.to_string(),
         name: name(&peer),
         member: peer.member,
@@ -382,19 +384,19 @@ pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersAnsw
         dial_error: peer.dial_error,
         known_addresses: peer.known_addresses.iter().map(ToString::to_string).collect(),
     };
-    let standing = StandingAnswer::of(handle.standing().await?, &names);
+    let standing = StandingResponse::of(handle.standing().await?, &names);
     let mut peers: Vec<_> = handle.peers().await?.into_iter().map(peer).collect();
     note_inviter(&mut peers, &standing);
-    Ok(Json(PeersAnswer { peers, standing }))
+    Ok(Json(PeersResponse { peers, standing }))
 }
 
 /// The site that made this one's ticket is looked for as well.
-fn note_inviter(peers: &mut Vec<PeerAnswer>, standing: &StandingAnswer) {
-    let StandingAnswer { by, by_name, attempts, error, addresses, .. } = standing;
+fn note_inviter(peers: &mut Vec<PeerResponse>, standing: &StandingResponse) {
+    let StandingResponse { by, by_name, attempts, error, addresses, .. } = standing;
     let Some(inviter) = by.clone().filter(|_| !addresses.is_empty()) else { return };
     let known = peers.iter().position(|peer| peer.site == inviter);
     let place = known.unwrap_or_else(|| {
-        peers.push(PeerAnswer {
+        peers.push(PeerResponse {
             site: inviter,
             name: by_name.clone(),
             member: false,

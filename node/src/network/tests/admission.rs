@@ -53,7 +53,7 @@ async fn outcome(
     tokio::time::timeout(DEADLINE, search).await.unwrap()
 }
 
-async fn introduction(site: &mut Site) -> (PeerId, IntroductionToken, Vec<u8>) {
+async fn introduction(site: &mut TestPeer) -> (PeerId, IntroductionToken, Vec<u8>) {
     site.wait("introduction", |event| match event {
         Event::Introduction { from, token, body } => Ok((from, token, body)),
         event => Err(event),
@@ -61,7 +61,7 @@ async fn introduction(site: &mut Site) -> (PeerId, IntroductionToken, Vec<u8>) {
     .await
 }
 
-async fn answer(site: &mut Site, number: u64) -> Result<Vec<u8>, IntroductionFailure> {
+async fn answer(site: &mut TestPeer, number: u64) -> Result<Vec<u8>, IntroductionFailure> {
     site.wait("answer", |event| match event {
         Event::IntroductionAnswer { id, body, .. } if id == number => Ok(Ok(body)),
         Event::IntroductionFailed { id, reason, .. } if id == number => Ok(Err(reason)),
@@ -70,7 +70,7 @@ async fn answer(site: &mut Site, number: u64) -> Result<Vec<u8>, IntroductionFai
     .await
 }
 
-async fn introduce(site: &Site, to: &Site, id: u64, body: &[u8]) {
+async fn introduce(site: &TestPeer, to: &TestPeer, id: u64, body: &[u8]) {
     site.send(Command::Introduce {
         to: to.peer,
         addresses: vec![to.address()],
@@ -82,7 +82,7 @@ async fn introduce(site: &Site, to: &Site, id: u64, body: &[u8]) {
 
 #[tokio::test]
 async fn a_stranger_sees_no_protocol_but_join() {
-    let mut a = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
     a.send(Command::Subscribe("secret".into())).await;
     for protocol in [
         SYNC_PROTOCOL,
@@ -116,7 +116,7 @@ async fn a_stranger_sees_no_protocol_but_join() {
 
 #[tokio::test]
 async fn a_strangers_oversized_introduction_is_cut() {
-    let mut a = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
     let to = (a.peer, a.addresses.clone());
     let cut = outcome(&mut probe(JOIN_PROTOCOL), to, vec![0; 256 * 1024 + 1]).await;
     assert!(
@@ -124,7 +124,7 @@ async fn a_strangers_oversized_introduction_is_cut() {
         "{cut:?}"
     );
     // The next event is the next introduction: the oversized one never came up.
-    let b = Site::start(&[TCP]).await;
+    let b = TestPeer::start(&[TCP]).await;
     introduce(&b, &a, 1, b"hello").await;
     assert_eq!(introduction(&mut a).await.0, b.peer);
     let (to, addresses) = (a.peer, vec![a.address()]);
@@ -161,7 +161,7 @@ async fn few_strangers_are_let_in() {
 }
 
 /// Connects somebody who is no member and says nothing.
-pub(super) async fn stranger(site: &Site) -> Probe {
+pub(super) async fn stranger(site: &TestPeer) -> Probe {
     let mut stranger = probe(JOIN_PROTOCOL);
     stranger.dial(site.address()).unwrap();
     let established = async {
@@ -182,8 +182,8 @@ pub(super) async fn closed(stranger: &mut Probe) {
 }
 
 async fn admission(transport: &str) {
-    let mut a = Site::start(&[transport]).await;
-    let mut b = Site::start(&[transport]).await;
+    let mut a = TestPeer::start(&[transport]).await;
+    let mut b = TestPeer::start(&[transport]).await;
     introduce(&b, &a, 1, b"a ticket").await;
     let (from, token, body) = introduction(&mut a).await;
     assert_eq!((from, body.as_slice()), (b.peer, &b"a ticket"[..]));
@@ -226,8 +226,8 @@ async fn an_admitted_stranger_becomes_a_member_over_quic() {
 
 #[tokio::test]
 async fn an_introduction_to_nobody_fails() {
-    let a = Site::start(&[TCP]).await;
-    let mut b = Site::start(&[TCP]).await;
+    let a = TestPeer::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
     let somebody_else = a.addresses.clone();
     for (id, addresses) in [(1, somebody_else), (2, vec![])] {
         let (to, body) = (PeerId::random(), vec![]);
@@ -239,8 +239,8 @@ async fn an_introduction_to_nobody_fails() {
 
 #[tokio::test]
 async fn a_removed_member_is_disconnected_and_cannot_come_back() {
-    let mut a = Site::start(&[TCP]).await;
-    let mut b = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
     connect(&mut a, &mut b).await;
     a.members(&[]).await;
     a.down(b.peer).await;

@@ -77,7 +77,7 @@ async fn udp_proxy(target: u16, counter: Arc<Counter>) -> u16 {
 
 /// A connection through a proxy, with identify, two topics, and the first ping.
 async fn reconnect(transport: &str) -> (u64, u64) {
-    let a = Site::start(&[TCP, QUIC]).await;
+    let a = TestPeer::start(&[TCP, QUIC]).await;
     let counter = Arc::new(Counter::default());
     let proxy = if transport == "tcp" {
         let port = tcp_proxy(port_of(&a.addresses[0]), Arc::clone(&counter)).await;

@@ -8,8 +8,8 @@ use super::*;
 const TOPIC: &str = "announcements";
 
 async fn exchange(transport: &str) {
-    let mut a = Site::start(&[transport]).await;
-    let mut b = Site::start(&[transport]).await;
+    let mut a = TestPeer::start(&[transport]).await;
+    let mut b = TestPeer::start(&[transport]).await;
     connect(&mut a, &mut b).await;
     ask(&mut a, &mut b, b"what is new?", &[1; 3_000_000]).await;
     ask(&mut b, &mut a, &[2; 1024 * 1024], b"").await;
@@ -38,9 +38,9 @@ async fn members_exchange_requests_and_gossip_over_quic() {
 
 #[tokio::test]
 async fn gossip_is_forwarded_only_after_accept() {
-    let mut a = Site::start(&[TCP]).await;
-    let mut b = Site::start(&[TCP]).await;
-    let mut c = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
+    let mut c = TestPeer::start(&[TCP]).await;
     for site in [&a, &b, &c] {
         site.send(Command::Subscribe(TOPIC.into())).await;
     }
@@ -74,9 +74,9 @@ async fn gossip_is_forwarded_only_after_accept() {
 
 #[tokio::test]
 async fn equal_content_from_two_publishers_is_one_message() {
-    let mut a = Site::start(&[TCP]).await;
-    let mut b = Site::start(&[TCP]).await;
-    let mut c = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
+    let mut c = TestPeer::start(&[TCP]).await;
     for site in [&a, &b, &c] {
         site.send(Command::Subscribe(TOPIC.into())).await;
     }
@@ -108,8 +108,8 @@ async fn equal_content_from_two_publishers_is_one_message() {
 
 #[tokio::test]
 async fn gossip_of_more_than_8_kib_is_not_sent() {
-    let mut a = Site::start(&[TCP]).await;
-    let mut b = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
     a.send(Command::Subscribe(TOPIC.into())).await;
     b.send(Command::Subscribe(TOPIC.into())).await;
     connect(&mut a, &mut b).await;
@@ -121,8 +121,8 @@ async fn gossip_of_more_than_8_kib_is_not_sent() {
 
 #[tokio::test]
 async fn requests_that_cannot_be_sent_fail_with_their_reason() {
-    let mut a = Site::start(&[TCP]).await;
-    let mut b = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
     connect(&mut a, &mut b).await;
     let nobody = PeerId::random();
     let too_large = 1024 * 1024 + 1;
@@ -157,7 +157,7 @@ async fn requests_that_cannot_be_sent_fail_with_their_reason() {
     }
 }
 
-pub(super) async fn failure(site: &mut Site, wanted: u64) -> RequestFailure {
+pub(super) async fn failure(site: &mut TestPeer, wanted: u64) -> RequestFailure {
     site.wait("failure", |event| match event {
         Event::RequestFailed { id, reason, .. } if id == wanted => Ok(reason),
         event => Err(event),
@@ -187,7 +187,7 @@ async fn a_slow_reader_holds_up_its_peers_and_loses_nothing() {
     let mut plan = Plan::new(&[TCP]);
     plan.event_queue = 1;
     let mut slow = plan.start().await;
-    let mut b = Site::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
     connect(&mut slow, &mut b).await;
     for id in 0..8 {
         let (to, body) = (slow.peer, vec![0; 100_000]);
@@ -217,8 +217,8 @@ async fn a_slow_reader_holds_up_its_peers_and_loses_nothing() {
 
 #[tokio::test]
 async fn garbage_on_a_raw_socket_disturbs_nobody() {
-    let mut a = Site::start(&[TCP, QUIC]).await;
-    let mut b = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP, QUIC]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
     connect(&mut a, &mut b).await;
     let garbage: Vec<u8> = (0..100_000_u32).map(|i| (i * 31 % 251) as u8).collect();
     let tcp = ("127.0.0.1", port_of(&a.addresses[0]));
@@ -236,7 +236,7 @@ async fn garbage_on_a_raw_socket_disturbs_nobody() {
         }
     }
     ask(&mut a, &mut b, b"still there?", b"yes").await;
-    let mut c = Site::start(&[TCP]).await;
+    let mut c = TestPeer::start(&[TCP]).await;
     a.members(&[b.peer, c.peer]).await;
     c.members(&[a.peer]).await;
     c.knows(&a).await;

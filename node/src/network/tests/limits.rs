@@ -57,8 +57,8 @@ async fn a_full_site_lets_others_in_when_there_is_room_again() {
     let mut plan = Plan::new(&[TCP]);
     plan.limits.connections_total = 1;
     let mut a = plan.start().await;
-    let b = Site::start(&[TCP]).await;
-    let mut c = Site::start(&[TCP]).await;
+    let b = TestPeer::start(&[TCP]).await;
+    let mut c = TestPeer::start(&[TCP]).await;
     a.members(&[b.peer, c.peer]).await;
     b.members(&[a.peer]).await;
     c.members(&[a.peer]).await;
@@ -78,8 +78,8 @@ async fn enough_members_are_dialled_and_more_are_let_in() {
     let mut plan = Plan::new(&[TCP]);
     plan.limits.dialled_peers = 1;
     let mut a = plan.start().await;
-    let mut b = Site::start(&[TCP]).await;
-    let mut c = Site::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
+    let mut c = TestPeer::start(&[TCP]).await;
     a.members(&[b.peer, c.peer]).await;
     b.members(&[a.peer]).await;
     c.members(&[a.peer]).await;
@@ -97,8 +97,8 @@ async fn requests_to_all_peers_together_are_bounded() {
     let mut plan = Plan::new(&[TCP]);
     plan.limits.requests_in_flight = 2;
     let mut a = plan.start().await;
-    let mut b = Site::start(&[TCP]).await;
-    let c = Site::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
+    let c = TestPeer::start(&[TCP]).await;
     connect(&mut a, &mut b).await;
     a.members(&[b.peer, c.peer]).await;
     c.members(&[a.peer]).await;
@@ -115,7 +115,7 @@ async fn a_request_that_nobody_answers_ends() {
     let mut plan = Plan::new(&[TCP]);
     plan.limits.request_timeout = Duration::from_millis(300);
     let mut a = plan.start().await;
-    let mut b = Site::start(&[TCP]).await;
+    let mut b = TestPeer::start(&[TCP]).await;
     connect(&mut a, &mut b).await;
     a.send(Command::Request { to: b.peer, id: 1, body: vec![] }).await;
     assert_eq!(failure(&mut a, 1).await, RequestFailure::Timeout);
@@ -125,7 +125,7 @@ async fn a_request_that_nobody_answers_ends() {
 async fn more_requests_than_allowed_are_not_taken() {
     let mut plan = Plan::new(&[TCP]);
     plan.limits.requests_per_peer = 1;
-    let mut a = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
     let mut b = plan.start().await;
     connect(&mut a, &mut b).await;
     for id in 0..8 {

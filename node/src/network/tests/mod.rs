@@ -71,11 +71,11 @@ impl Plan {
         }
     }
 
-    async fn start(&self) -> Site {
+    async fn start(&self) -> TestPeer {
         let (sender, events) = mpsc::channel(self.event_queue);
         let (handle, task) = start(self.config(), sender).unwrap();
         let mut site =
-            Site { peer: handle.peer(), handle, events, task, addresses: vec![], seen: vec![] };
+            TestPeer { peer: handle.peer(), handle, events, task, addresses: vec![], seen: vec![] };
         while site.addresses.len() < self.listen.len() {
             let address = site
                 .wait("listening", |event| match event {
@@ -92,7 +92,7 @@ impl Plan {
 /// What messages begin with that only try whether a topic carries.
 const WARM_UP: &[u8] = b"warm up";
 
-struct Site {
+struct TestPeer {
     handle: NetworkHandle,
     peer: PeerId,
     addresses: Vec<Multiaddr>,
@@ -102,7 +102,7 @@ struct Site {
     seen: Vec<String>,
 }
 
-impl Site {
+impl TestPeer {
     async fn start(listen: &[&str]) -> Self {
         Plan::new(listen).start().await
     }
@@ -120,7 +120,7 @@ impl Site {
         self.send(Command::SetMembers(members.iter().copied().collect::<BTreeSet<_>>())).await;
     }
 
-    async fn knows(&self, other: &Site) {
+    async fn knows(&self, other: &TestPeer) {
         let (peer, address) = (other.peer, other.address());
         self.send(Command::AddAddress { peer, address }).await;
     }
@@ -181,7 +181,7 @@ impl Site {
     }
 
     /// Publishes numbered messages until `reader` gets one, so that the topic is known to carry.
-    async fn warm_up(&self, reader: &mut Site, topic: &str) {
+    async fn warm_up(&self, reader: &mut TestPeer, topic: &str) {
         for round in 0.. {
             let message = format!(" {} {round}", self.peer);
             self.publish(topic, &[WARM_UP, message.as_bytes()].concat()).await;
@@ -227,7 +227,7 @@ impl Site {
 }
 
 /// Makes two sites members of each other and waits until both say so.
-async fn connect(a: &mut Site, b: &mut Site) {
+async fn connect(a: &mut TestPeer, b: &mut TestPeer) {
     a.members(&[b.peer]).await;
     b.members(&[a.peer]).await;
     a.knows(b).await;
@@ -236,7 +236,7 @@ async fn connect(a: &mut Site, b: &mut Site) {
 }
 
 /// Asks and answers, and checks both.
-async fn ask(a: &mut Site, b: &mut Site, question: &[u8], answer: &[u8]) {
+async fn ask(a: &mut TestPeer, b: &mut TestPeer, question: &[u8], answer: &[u8]) {
     let (to, body) = (b.peer, question.to_vec());
     a.send(Command::Request { to, id: 7, body }).await;
     let token = b

@@ -6,12 +6,12 @@ use super::super::{NetworkError, is_free};
 use super::*;
 
 /// Fixes a plan's port to the one that the site got.
-fn same_port(plan: &mut Plan, site: &Site) {
+fn same_port(plan: &mut Plan, site: &TestPeer) {
     plan.listen = site.addresses.clone();
 }
 
 async fn redial(transport: &str) {
-    let mut a = Site::start(&[transport]).await;
+    let mut a = TestPeer::start(&[transport]).await;
     let mut plan = Plan::new(&[transport]);
     let mut b = plan.start().await;
     connect(&mut a, &mut b).await;
@@ -40,7 +40,7 @@ async fn a_peer_that_comes_back_is_redialled_over_quic() {
 
 #[tokio::test]
 async fn a_restart_on_a_new_port_is_learnt_from_the_peer_that_dials() {
-    let mut a = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
     let plan = Plan::new(&[TCP]);
     let mut b = plan.start().await;
     connect(&mut a, &mut b).await;
@@ -67,8 +67,8 @@ async fn until_free(address: &Multiaddr) {
 }
 
 /// Another site at the address of one, as the network task of a third tells of it.
-async fn stranger_at(transport: &str) -> (Site, Plan, Plan, Site) {
-    let mut a = Site::start(&[transport]).await;
+async fn stranger_at(transport: &str) -> (TestPeer, Plan, Plan, TestPeer) {
+    let mut a = TestPeer::start(&[transport]).await;
     let mut former = Plan::new(&[transport]);
     let mut b = former.start().await;
     connect(&mut a, &mut b).await;
@@ -152,7 +152,7 @@ async fn the_peer_book_survives_a_restart() {
 
 #[tokio::test]
 async fn configured_peers_are_dialled() {
-    let mut a = Site::start(&[TCP]).await;
+    let mut a = TestPeer::start(&[TCP]).await;
     let mut plan = Plan::new(&[QUIC]);
     plan.peers = vec![a.address()];
     let mut b = plan.start().await;
@@ -177,7 +177,7 @@ async fn members_find_each_other_on_the_local_network() {
         let (sender, events) = mpsc::channel(256);
         let (handle, task) = start(config, sender).unwrap();
         let site =
-            Site { peer: handle.peer(), handle, events, task, addresses: vec![], seen: vec![] };
+            TestPeer { peer: handle.peer(), handle, events, task, addresses: vec![], seen: vec![] };
         sites.push((plan, site));
     }
     let (mut b, mut a) = (sites.pop().unwrap().1, sites.pop().unwrap().1);
@@ -189,8 +189,8 @@ async fn members_find_each_other_on_the_local_network() {
 
 #[tokio::test]
 async fn sites_that_dial_each_other_at_once_are_up_once() {
-    let mut a = Site::start(&[TCP, QUIC]).await;
-    let mut b = Site::start(&[TCP, QUIC]).await;
+    let mut a = TestPeer::start(&[TCP, QUIC]).await;
+    let mut b = TestPeer::start(&[TCP, QUIC]).await;
     a.members(&[b.peer]).await;
     b.members(&[a.peer]).await;
     let (to_b, to_a) = (b.addresses.clone(), a.addresses.clone());
@@ -213,7 +213,7 @@ async fn sites_that_dial_each_other_at_once_are_up_once() {
 
 #[tokio::test]
 async fn a_restart_is_noticed_while_the_old_connection_still_seems_alive() {
-    let mut a = Site::start(&[QUIC]).await;
+    let mut a = TestPeer::start(&[QUIC]).await;
     let former = Plan::new(&[QUIC]);
     let b = former.start().await;
     b.members(&[a.peer]).await;
@@ -233,7 +233,7 @@ async fn a_restart_is_noticed_while_the_old_connection_still_seems_alive() {
 #[tokio::test]
 async fn a_port_in_use_is_a_clear_error() {
     for transport in [TCP, QUIC] {
-        let first = Site::start(&[transport]).await;
+        let first = TestPeer::start(&[transport]).await;
         let mut plan = Plan::new(&[]);
         plan.listen = first.addresses.clone();
         let (sender, _events) = mpsc::channel::<Event>(1);

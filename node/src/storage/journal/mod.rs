@@ -34,7 +34,7 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskFile};
 use branchline_crdt::store::{Position, StoreError};
 pub use frame::FRAME_BYTES_MAX;
-use reader::Shared;
+use reader::JournalShared;
 pub use reader::{JournalReader, JournalVerified};
 pub use walk::DamageKind;
 
@@ -152,7 +152,7 @@ struct Damage {
 /// What readers and the writer know of the files. Bounded by what is on disk: a few bytes per
 /// segment and per damaged stretch.
 #[derive(Default)]
-struct State {
+struct JournalState {
     /// End of each segment by number: every byte before it is durable and, but for repairs,
     /// never changes.
     segments: BTreeMap<u32, u32>,
@@ -206,7 +206,7 @@ impl Journal {
         }
     }
 
-    fn shared(&self) -> &Shared {
+    fn shared(&self) -> &JournalShared {
         self.reader.shared()
     }
 }

@@ -7,18 +7,18 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::frame::{SEGMENT_HEADER_BYTES, SEGMENT_VERSION, SegmentHeader, position};
-use super::reader::{JournalReader, Shared, WALK_CHUNK_BYTES};
+use super::reader::{JournalReader, JournalShared, WALK_CHUNK_BYTES};
 use super::room;
 use super::walk::{Step, Walk};
 use super::{
-    Damage, DamageKind, Journal, JournalOpenError, JournalOptions, JournalReport, State,
+    Damage, DamageKind, Journal, JournalOpenError, JournalOptions, JournalReport, JournalState,
     TORN_COPIES_MAX, Tail, Torn, segment_name, segment_number,
 };
 use crate::storage::disk::{Disk, DiskFile};
 use branchline_crdt::store::Position;
 
 /// A segment file as it was found.
-struct Found {
+struct SegmentsFound {
     number: u32,
     len: u32,
     header: SegmentHeader,
@@ -30,7 +30,7 @@ pub(super) fn open(
     options: JournalOptions,
 ) -> Result<(Journal, JournalReport), JournalOpenError> {
     let mut report = JournalReport::default();
-    let mut state = State::default();
+    let mut state = JournalState::default();
     // What this process finds it will serve, so it has to be durable first: the one before may
     // have been killed between its write and its sync. Here the names, below the last commit.
     disk.sync_dir()?;
@@ -68,12 +68,12 @@ pub(super) fn open(
         state.damaged.insert(at, Damage { end: u32::MAX, kind: DamageKind::SegmentMissing });
     }
     report.damaged = state.damaged.keys().copied().collect();
-    let reader = JournalReader::new(Shared::new(disk.clone(), state));
+    let reader = JournalReader::new(JournalShared::new(disk.clone(), state));
     Ok((Journal { disk, options, tail, buffer: Vec::new(), reader }, report))
 }
 
 /// All segment files by number, with their headers.
-fn find_segments(disk: &dyn Disk) -> Result<Vec<Found>, JournalOpenError> {
+fn find_segments(disk: &dyn Disk) -> Result<Vec<SegmentsFound>, JournalOpenError> {
     let mut numbers: Vec<u32> = disk.list()?.iter().filter_map(|n| segment_number(n)).collect();
     numbers.sort_unstable();
     let mut found = Vec::with_capacity(numbers.len());
@@ -90,7 +90,7 @@ fn find_segments(disk: &dyn Disk) -> Result<Vec<Found>, JournalOpenError> {
             });
         }
         let len = u32::try_from(file.len()?).unwrap_or(u32::MAX);
-        found.push(Found { number, len, header });
+        found.push(SegmentsFound { number, len, header });
     }
     Ok(found)
 }
@@ -112,7 +112,7 @@ struct Judged {
 /// Reads the newest segment and tells torn from damaged: see [`Journal::open`].
 fn judge_newest(
     file: &Arc<dyn DiskFile>,
-    segment: &Found,
+    segment: &SegmentsFound,
     applied: Option<Position>,
 ) -> io::Result<Judged> {
     let mut walk = Walk::new(file.clone(), segment.number, 0, segment.len, WALK_CHUNK_BYTES);
@@ -224,7 +224,7 @@ fn copy_tail(
 
 /// Takes a newest segment without a sound header or frame out of the series: the remains of a
 /// segment whose creation a crash interrupted.
-fn put_away(disk: &dyn Disk, segment: &Found) -> io::Result<Option<Torn>> {
+fn put_away(disk: &dyn Disk, segment: &SegmentsFound) -> io::Result<Option<Torn>> {
     let name = segment_name(segment.number);
     let at = position(segment.number, 0);
     let torn = if segment.len == 0 {
@@ -255,7 +255,7 @@ fn make_room_for_torn(disk: &dyn Disk, coming: &str) -> io::Result<()> {
 
 /// Sets down where each segment but the newest ends: where its successor says, or (without one
 /// that can be read) where its file does.
-fn settle_older(state: &mut State, found: &[Found]) {
+fn settle_older(state: &mut JournalState, found: &[SegmentsFound]) {
     for pair in found.windows(2) {
         let [segment, next] = pair else {
             continue;
@@ -274,7 +274,7 @@ fn settle_older(state: &mut State, found: &[Found]) {
 
 /// Writes garbled segment headers anew. Nothing is lost if that fails: frames are sound by
 /// themselves, and the next opening tries again.
-fn rewrite_headers(disk: &dyn Disk, state: &State, found: &[Found]) -> Vec<u32> {
+fn rewrite_headers(disk: &dyn Disk, state: &JournalState, found: &[SegmentsFound]) -> Vec<u32> {
     let mut rewritten = Vec::new();
     for segment in found.iter().filter(|segment| segment.header == SegmentHeader::Bad) {
         let number = segment.number;
@@ -293,7 +293,7 @@ fn rewrite_headers(disk: &dyn Disk, state: &State, found: &[Found]) -> Vec<u32> 
 }
 
 /// Ranges of numbers that have no file, from 0 up to the newest segment.
-fn missing(found: &[Found]) -> Vec<RangeInclusive<u32>> {
+fn missing(found: &[SegmentsFound]) -> Vec<RangeInclusive<u32>> {
     let mut missing = Vec::new();
     let mut expected = 0;
     for segment in found {

@@ -11,7 +11,7 @@ use super::frame::{
     FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, offset_of, position, segment_of,
 };
 use super::walk::{Step, Walk};
-use super::{Damage, DamageKind, JournalSizes, State, segment_name};
+use super::{Damage, DamageKind, JournalSizes, JournalState, segment_name};
 use crate::storage::disk::{Disk, DiskFile};
 use branchline_crdt::store::{Position, StoreError};
 
@@ -24,9 +24,9 @@ const READ_AHEAD_BYTES: usize = 4096;
 pub(super) const WALK_CHUNK_BYTES: u32 = 1 << 20;
 
 /// What the journal's ends share.
-pub(super) struct Shared {
+pub(super) struct JournalShared {
     disk: Arc<dyn Disk>,
-    state: RwLock<State>,
+    state: RwLock<JournalState>,
     /// Open files, the latest used last; at most [`OPEN_FILES_MAX`].
     files: Mutex<Vec<(u32, Arc<dyn DiskFile>)>>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Shared {
 /// The read end of the journal: cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct JournalReader {
-    shared: Arc<Shared>,
+    shared: Arc<JournalShared>,
 }
 
 /// What [`JournalReader::verify_all`] found.
@@ -48,17 +48,17 @@ pub struct JournalVerified {
     pub damaged: Vec<Position>,
 }
 
-impl Shared {
-    pub(super) fn new(disk: Arc<dyn Disk>, state: State) -> Shared {
-        Shared { disk, state: RwLock::new(state), files: Mutex::new(Vec::new()) }
+impl JournalShared {
+    pub(super) fn new(disk: Arc<dyn Disk>, state: JournalState) -> JournalShared {
+        JournalShared { disk, state: RwLock::new(state), files: Mutex::new(Vec::new()) }
     }
 
     // A thread that panicked while holding a lock left the maps whole: each change is one call.
-    pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn state(&self) -> RwLockReadGuard<'_, JournalState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn state_mut(&self) -> RwLockWriteGuard<'_, JournalState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,7 +111,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl JournalState {
     /// The damaged stretch that `at` lies in.
     pub(super) fn damage_around(&self, at: Position) -> Option<(Position, Damage)> {
         let (start, damage) = self.damaged.range(..=at).next_back()?;
@@ -140,11 +140,11 @@ fn unreadable(source: io::Error) -> StoreError {
 }
 
 impl JournalReader {
-    pub(super) fn new(shared: Shared) -> JournalReader {
+    pub(super) fn new(shared: JournalShared) -> JournalReader {
         JournalReader { shared: Arc::new(shared) }
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &JournalShared {
         &self.shared
     }
 

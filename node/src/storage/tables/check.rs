@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::folder::guarded;
 use super::read::{self, Block};
 use super::rows::{self, Sum};
-use super::{Shared, Tables, failed};
+use super::{Tables, TablesShared, failed};
 use branchline_crdt::store::StoreError;
 
 /// How many items are read under one lock.
@@ -70,7 +70,7 @@ fn rows_of(db: &sled::Db, key: &sled::IVec, value: &sled::IVec) -> Option<u64> {
     Some(rows)
 }
 
-impl Shared {
+impl TablesShared {
     /// Reads every item and compares their sum with the one that the last batch stored.
     pub(super) fn compare_sum(&self) -> Result<(), StoreError> {
         tracing::debug!("the tables were not closed in order: reading every item");

@@ -133,24 +133,24 @@ pub enum TablesOpenError {
 /// The tables. Clones share them; [`Tables::apply`] and [`Tables::clear`] are for one writer.
 #[derive(Clone)]
 pub struct Tables {
-    handle: Arc<Handle>,
+    handle: Arc<TablesHandle>,
 }
 
 /// Closes the tables when the last clone of them is dropped.
-struct Handle {
-    shared: Arc<Shared>,
+struct TablesHandle {
+    shared: Arc<TablesShared>,
 }
 
-struct Shared {
+struct TablesShared {
     folder: TablesFolder,
     options: TablesOptions,
     /// Locked for reading throughout each read, and for writing wherever rows change or pass from memory to sled: a
     /// row is a part of an item or several items, and sled shows readers only single items whole.
-    state: RwLock<State>,
+    state: RwLock<TablesState>,
     turn: Turn,
 }
 
-enum State {
+enum TablesState {
     Open(Open),
     /// Writing failed, or sled could not be opened again: nothing is served until the tables are cleared.
     Failed {
@@ -160,11 +160,11 @@ enum State {
 }
 
 /// One state of the tables. Whoever writes waits until it is dropped.
-pub struct Moment<'t> {
-    state: RwLockReadGuard<'t, State>,
+pub struct TablesSnapshot<'t> {
+    state: RwLockReadGuard<'t, TablesState>,
 }
 
-impl ReadTables for Moment<'_> {
+impl ReadTables for TablesSnapshot<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.state.open_ref()?.get(key)
     }
@@ -205,8 +205,8 @@ impl Tables {
     ) -> Result<(Tables, Option<SetAside>), TablesOpenError> {
         let folder = TablesFolder::new(data);
         let (db, found) = folder.open(options)?;
-        let state = RwLock::new(State::open(db));
-        let shared = Arc::new(Shared { folder, options, state, turn: Turn::default() });
+        let state = RwLock::new(TablesState::open(db));
+        let shared = Arc::new(TablesShared { folder, options, state, turn: Turn::default() });
         let set_aside = match found {
             Found::SetAside(set_aside) => set_aside,
             Found::Closed => shared.set_aside_unless(shared.take_up())?,
@@ -215,7 +215,7 @@ impl Tables {
             }
         };
         shared.start()?;
-        Ok((Tables { handle: Arc::new(Handle { shared }) }, set_aside))
+        Ok((Tables { handle: Arc::new(TablesHandle { shared }) }, set_aside))
     }
 
     /// Sets the tables aside and begins empty ones.
@@ -251,10 +251,12 @@ impl Tables {
     }
 
     /// The tables as they are, if nobody is writing them.
-    pub fn moment(&self) -> Option<Moment<'_>> {
+    pub fn moment(&self) -> Option<TablesSnapshot<'_>> {
         match self.shared().state.try_read() {
-            Ok(state) => Some(Moment { state }),
-            Err(TryLockError::Poisoned(poisoned)) => Some(Moment { state: poisoned.into_inner() }),
+            Ok(state) => Some(TablesSnapshot { state }),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                Some(TablesSnapshot { state: poisoned.into_inner() })
+            }
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -290,8 +292,8 @@ impl Tables {
     pub fn is_behind(&self) -> bool {
         let shared = self.shared();
         match &*shared.state() {
-            State::Open(open) => open.memory.is_behind(shared.options.generation_bytes / 2),
-            State::Failed { .. } => false,
+            TablesState::Open(open) => open.memory.is_behind(shared.options.generation_bytes / 2),
+            TablesState::Failed { .. } => false,
         }
     }
 
@@ -317,12 +319,12 @@ impl Tables {
         guarded(|| db.size_on_disk()).map_err(failed)
     }
 
-    fn shared(&self) -> &Shared {
+    fn shared(&self) -> &TablesShared {
         &self.handle.shared
     }
 }
 
-impl Shared {
+impl TablesShared {
     /// Reads the items about the rows.
     fn take_up(&self) -> Result<(), StoreError> {
         let mut state = self.state_mut();
@@ -357,29 +359,29 @@ impl Shared {
     fn set_aside(&self, reason: String) -> Result<Option<SetAside>, TablesOpenError> {
         let _turn = self.turn.take();
         let mut state = self.state_mut();
-        let was = std::mem::replace(&mut *state, State::failed("they are being set aside"));
+        let was = std::mem::replace(&mut *state, TablesState::failed("they are being set aside"));
         let_go_of(was, &self.folder.path());
         let set_aside = self.folder.set_aside(reason)?;
-        *state = State::open(self.folder.begin_anew(self.options)?);
+        *state = TablesState::open(self.folder.begin_anew(self.options)?);
         Ok(set_aside)
     }
 
     fn clear(&self) -> Result<(), StoreError> {
         let _turn = self.turn.take();
         let mut state = self.state_mut();
-        let was = std::mem::replace(&mut *state, State::failed("they are being emptied"));
+        let was = std::mem::replace(&mut *state, TablesState::failed("they are being emptied"));
         if !let_go_of(was, &self.folder.path()) {
             let reason = "sled does not let go of its folder: restart the node";
-            *state = State::failed(reason);
+            *state = TablesState::failed(reason);
             return Err(failed(reason));
         }
         match self.folder.begin_anew(self.options) {
             Ok(db) => {
-                *state = State::open(db);
+                *state = TablesState::open(db);
                 Ok(())
             }
             Err(error) => {
-                *state = State::failed(&error.to_string());
+                *state = TablesState::failed(&error.to_string());
                 Err(failed(error))
             }
         }
@@ -391,57 +393,64 @@ impl Shared {
 
     // A thread that panicked while holding the lock has not left it half-changed: the state is
     // replaced as a whole.
-    fn state(&self) -> RwLockReadGuard<'_, State> {
+    fn state(&self) -> RwLockReadGuard<'_, TablesState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+    fn state_mut(&self) -> RwLockWriteGuard<'_, TablesState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Closes sled. True if its folder is free afterwards.
-fn let_go_of(state: State, path: &Path) -> bool {
+fn let_go_of(state: TablesState, path: &Path) -> bool {
     match state {
-        State::Open(Open { db, .. }) | State::Failed { db: Some(db), .. } => let_go(db, path),
-        State::Failed { db: None, .. } => true,
+        TablesState::Open(Open { db, .. }) | TablesState::Failed { db: Some(db), .. } => {
+            let_go(db, path)
+        }
+        TablesState::Failed { db: None, .. } => true,
     }
 }
 
-impl State {
-    fn open(db: sled::Db) -> State {
-        State::Open(Open { db, sum: Sum::default(), applied: None, memory: Memory::default() })
+impl TablesState {
+    fn open(db: sled::Db) -> TablesState {
+        TablesState::Open(Open {
+            db,
+            sum: Sum::default(),
+            applied: None,
+            memory: Memory::default(),
+        })
     }
 
-    fn failed(reason: &str) -> State {
-        State::Failed { db: None, reason: reason.to_owned() }
+    fn failed(reason: &str) -> TablesState {
+        TablesState::Failed { db: None, reason: reason.to_owned() }
     }
 
     fn open_ref(&self) -> Result<&Open, StoreError> {
         match self {
-            State::Open(open) => Ok(open),
-            State::Failed { reason, .. } => Err(failed(reason)),
+            TablesState::Open(open) => Ok(open),
+            TablesState::Failed { reason, .. } => Err(failed(reason)),
         }
     }
 
     fn open_mut(&mut self) -> Result<&mut Open, StoreError> {
         match self {
-            State::Open(open) => Ok(open),
-            State::Failed { reason, .. } => Err(failed(reason)),
+            TablesState::Open(open) => Ok(open),
+            TablesState::Failed { reason, .. } => Err(failed(reason)),
         }
     }
 
     /// Stops serving; sled's handle stays until the tables are cleared.
     fn fail(&mut self, reason: String) {
         let db = match self {
-            State::Open(open) => Some(open.db.clone()),
-            State::Failed { db, .. } => db.take(),
+            TablesState::Open(open) => Some(open.db.clone()),
+            TablesState::Failed { db, .. } => db.take(),
         };
-        *self = State::Failed { db, reason };
+        *self = TablesState::Failed { db, reason };
     }
 }
 
-impl Drop for Handle {
+impl Drop for TablesHandle {
     fn drop(&mut self) {
         if !self.shared.turn.end() {
             tracing::warn!(
@@ -451,7 +460,7 @@ impl Drop for Handle {
         }
         let written = self.shared.write_out().is_ok();
         let mut state = self.shared.state_mut();
-        let was = std::mem::replace(&mut *state, State::failed("they are closed"));
+        let was = std::mem::replace(&mut *state, TablesState::failed("they are closed"));
         if let_go_of(was, &self.shared.folder.path()) && written {
             self.shared.folder.remember_close();
         }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::rows::{self, CHUNK_BYTES, INLINE_BYTES_MAX, Sum};
-use super::{State, Tables, TablesOptions};
+use super::{Tables, TablesOptions, TablesState};
 use branchline_crdt::store::{Position, StoreError};
 
 fn open(dir: &Path) -> Tables {
@@ -27,8 +27,8 @@ fn put(tables: &Tables, key: &str, value: Vec<u8>) {
 fn beneath<T>(tables: &Tables, change: impl FnOnce(&sled::Db) -> T) -> T {
     tables.flush().unwrap();
     match &*tables.shared().state() {
-        State::Open(open) => change(&open.db),
-        State::Failed { reason, .. } => panic!("{reason}"),
+        TablesState::Open(open) => change(&open.db),
+        TablesState::Failed { reason, .. } => panic!("{reason}"),
     }
 }
 
@@ -117,7 +117,7 @@ fn write() -> impl Strategy<Value = Write> {
 
 /// What happens to tables.
 #[derive(Clone, Debug)]
-enum Step {
+enum TablesStep {
     Apply(Vec<Write>),
     Flush,
     /// Closed in order and opened.
@@ -126,12 +126,12 @@ enum Step {
     Kill,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = TablesStep> {
     prop_oneof![
-        8 => prop::collection::vec(write(), 0..12).prop_map(Step::Apply),
-        1 => Just(Step::Flush),
-        1 => Just(Step::Reopen),
-        1 => Just(Step::Kill),
+        8 => prop::collection::vec(write(), 0..12).prop_map(TablesStep::Apply),
+        1 => Just(TablesStep::Flush),
+        1 => Just(TablesStep::Reopen),
+        1 => Just(TablesStep::Kill),
     ]
 }
 
@@ -204,19 +204,19 @@ proptest! {
         let mut moments = vec![Model::new()];
         for (step, prefix) in steps.into_iter().zip(&prefixes) {
             match step {
-                Step::Apply(writes) => {
+                TablesStep::Apply(writes) => {
                     let writes: Vec<_> = writes.into_iter().map(|(k, len)| (k, len.map(bytes))).collect();
                     let mut model = moments.last().unwrap().clone();
                     change(&mut model, &writes);
                     tables.apply(writes, Some(Position(moments.len() as u64))).unwrap();
                     moments.push(model);
                 }
-                Step::Flush => tables.flush().unwrap(),
-                Step::Reopen => {
+                TablesStep::Flush => tables.flush().unwrap(),
+                TablesStep::Reopen => {
                     drop(tables);
                     tables = Tables::open(dir.path(), hasty()).unwrap().0;
                 }
-                Step::Kill => {
+                TablesStep::Kill => {
                     dir = killed(tables, &dir);
                     let (opened, set_aside) = Tables::open(dir.path(), hasty()).unwrap();
                     prop_assert_eq!(set_aside, None);
@@ -279,8 +279,8 @@ fn where_sled_does_not_follow_applying_waits_and_memory_stays_bounded() {
         }
     });
     let is_full = || match &*tables.shared().state() {
-        State::Open(open) => open.memory.is_full(20_000),
-        State::Failed { reason, .. } => panic!("{reason}"),
+        TablesState::Open(open) => open.memory.is_full(20_000),
+        TablesState::Failed { reason, .. } => panic!("{reason}"),
     };
     wait_until("memory is full", is_full);
     // The batch that filled it is the last one that went in.
@@ -319,8 +319,8 @@ fn rows_reach_sled_without_being_asked_to() {
     let tables = Tables::open(dir.path(), hasty()).unwrap().0;
     put(&tables, "key", vec![1]);
     wait_until("the row is in sled", || match &*tables.shared().state() {
-        State::Open(open) => open.db.contains_key(rows::block_key(b"")).unwrap(),
-        State::Failed { reason, .. } => panic!("{reason}"),
+        TablesState::Open(open) => open.db.contains_key(rows::block_key(b"")).unwrap(),
+        TablesState::Failed { reason, .. } => panic!("{reason}"),
     });
 }
 

@@ -15,7 +15,7 @@ use std::{io, thread};
 use super::batch::Batch;
 use super::folder::{CLOSE_WAIT_MAX, guarded, panic_text};
 use super::open::Open;
-use super::{Shared, State, failed};
+use super::{TablesShared, TablesState, failed};
 use crate::storage::disk::free_bytes;
 use branchline_crdt::store::StoreError;
 
@@ -71,9 +71,9 @@ impl Turn {
     }
 }
 
-impl Shared {
+impl TablesShared {
     /// Starts the thread that writes. It keeps what is shared until [`Turn::end`].
-    pub(super) fn start(self: &Arc<Shared>) -> io::Result<()> {
+    pub(super) fn start(self: &Arc<TablesShared>) -> io::Result<()> {
         let shared = self.clone();
         let run = move || shared.write_when_due();
         thread::Builder::new().name("tables-write".to_owned()).spawn(run).map(|_| ())
@@ -103,11 +103,11 @@ impl Shared {
     fn due_in(&self) -> Option<Duration> {
         let age_max = Duration::from_millis(self.options.flush_every_ms);
         match &*self.state() {
-            State::Open(open) => {
+            TablesState::Open(open) => {
                 let due = open.memory.due_in(self.options.generation_bytes, age_max)?;
                 Some(if due.is_zero() && self.is_to_wait_for_room(open) { ROOM_PAUSE } else { due })
             }
-            State::Failed { .. } => None,
+            TablesState::Failed { .. } => None,
         }
     }
 
@@ -121,7 +121,7 @@ impl Shared {
     /// Waits until there is room in memory for one more batch, or the tables have failed.
     pub(super) fn wait_for_room(&self) {
         let mut thread = self.turn.thread();
-        while matches!(&*self.state(), State::Open(open) if self.is_full(open)) {
+        while matches!(&*self.state(), TablesState::Open(open) if self.is_full(open)) {
             thread = self.turn.changed.wait(thread).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -133,7 +133,7 @@ impl Shared {
         let written = written.unwrap_or_else(|panic| Err(failed(panic_text(&*panic))));
         if let Err(error) = &written {
             let mut state = self.state_mut();
-            if let State::Open(_) = &*state {
+            if let TablesState::Open(_) = &*state {
                 tracing::error!(%error, "the tables cannot be written");
                 self.folder.remember_failure();
                 state.fail(match error {

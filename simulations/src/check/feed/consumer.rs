@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use branchline_crdt::feed::{
-    BadCursor, Change, Cursor, FeedId, Item, NotOpened, Page, PageBounds, Place, Reader, Told,
+    BadCursor, Change, Cursor, FeedEvent, FeedId, FeedPosition, FeedRead, FeedReader, Item,
+    NotOpened, PageBounds,
 };
 use branchline_crdt::record::View;
 use branchline_crdt::store::ReadJournal;
@@ -14,7 +15,7 @@ use branchline_crdt::store::tables::{ReadTables, SCAN_ROWS, logs};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::Source;
+use super::FeedSource;
 use super::journal::{self, Named};
 use crate::check::Report;
 use crate::outcome::Invariant;
@@ -36,7 +37,7 @@ pub(super) struct Consumer {
     draw: SmallRng,
     feed: FeedId,
     /// While its process runs.
-    reader: Option<Reader>,
+    reader: Option<FeedReader>,
     /// Its cursor as it was written down last.
     saved: Saved,
     /// What it was told last of each record, up to where its reader is.
@@ -46,7 +47,7 @@ pub(super) struct Consumer {
     /// By the values `after`, whatever it had before.
     copy: BTreeMap<RecordKey, Arc<View>>,
     /// Where it was told of forks, and began anew.
-    forks: BTreeSet<Place>,
+    forks: BTreeSet<FeedPosition>,
     /// The forks that the office knew when it began.
     forks_known: Vec<Vec<u8>>,
     /// What it was told is all that happened: nothing was left out or told again.
@@ -122,7 +123,7 @@ impl Consumer {
     }
 
     /// Reads on at its own pace, writes its cursor down now and then, and is killed now and then.
-    pub(super) fn live(&mut self, source: &Source<'_>, report: &mut Report) {
+    pub(super) fn live(&mut self, source: &FeedSource<'_>, report: &mut Report) {
         self.is_at_end = false;
         if !self.draw.random_ratio(1, self.pace) {
             return;
@@ -156,7 +157,7 @@ impl Consumer {
     }
 
     /// Throws its copy away and begins at the beginning.
-    fn begin_anew(&mut self, source: &Source<'_>) {
+    fn begin_anew(&mut self, source: &FeedSource<'_>) {
         self.reader = None;
         self.saved = Saved::start(self.feed);
         self.last.clear();
@@ -168,7 +169,7 @@ impl Consumer {
     }
 
     /// Takes one page.
-    pub(super) fn read(&mut self, source: &Source<'_>, report: &mut Report) {
+    pub(super) fn read(&mut self, source: &FeedSource<'_>, report: &mut Report) {
         self.is_at_end = false;
         let Some(mut reader) = self.open(source, report) else { return };
         let before = reader.cursor().place();
@@ -188,7 +189,7 @@ impl Consumer {
     }
 
     /// The reader, opened at the cursor that was written down if there is none.
-    fn open(&mut self, source: &Source<'_>, report: &mut Report) -> Option<Reader> {
+    fn open(&mut self, source: &FeedSource<'_>, report: &mut Report) -> Option<FeedReader> {
         if let Some(reader) = self.reader.take() {
             return Some(reader);
         }
@@ -199,7 +200,7 @@ impl Consumer {
         }
         let opened =
             self.saved.cursor.parse::<Cursor>().map_err(NotOpened::from).and_then(|cursor| {
-                Reader::open(source.store, source.feed, source.space, cursor, None)
+                FeedReader::open(source.store, source.feed, source.space, cursor, None)
             });
         match opened {
             Ok(reader) => return Some(reader),
@@ -217,9 +218,9 @@ impl Consumer {
 
     fn take(
         &mut self,
-        page: Page,
-        before: Option<Place>,
-        source: &Source<'_>,
+        page: FeedRead,
+        before: Option<FeedPosition>,
+        source: &FeedSource<'_>,
         report: &mut Report,
     ) {
         compare(&page, before, source, report);
@@ -245,7 +246,7 @@ impl Consumer {
         self.is_whole |= is_sound && page.is_end && !source.is_changed;
     }
 
-    fn follow(&mut self, change: &Change, source: &Source<'_>, report: &mut Report) {
+    fn follow(&mut self, change: &Change, source: &FeedSource<'_>, report: &mut Report) {
         let key = &change.key;
         let values = match &change.values {
             Ok(values) => values,
@@ -282,14 +283,19 @@ impl Consumer {
 }
 
 /// The proofs of forks that an office knows.
-fn forks_of(source: &Source<'_>) -> Vec<Vec<u8>> {
+fn forks_of(source: &FeedSource<'_>) -> Vec<Vec<u8>> {
     let rows = source.store.scan(&logs::forks(source.space), None, SCAN_ROWS).unwrap_or_default();
     rows.into_iter().map(|(_, value)| value).collect()
 }
 
 /// A page tells all changes between its ends, in order, and no others.
-fn compare(page: &Page, before: Option<Place>, source: &Source<'_>, report: &mut Report) {
-    let named = |told: &Told| match &told.item {
+fn compare(
+    page: &FeedRead,
+    before: Option<FeedPosition>,
+    source: &FeedSource<'_>,
+    report: &mut Report,
+) {
+    let named = |told: &FeedEvent| match &told.item {
         Item::Change(change) => told.cursor.place().map(|place| Named::of(change, place)),
         Item::Fork { .. } => None,
     };

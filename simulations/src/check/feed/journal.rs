@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use branchline_crdt::feed::{Change, Place};
+use branchline_crdt::feed::{Change, FeedPosition};
 use branchline_crdt::frame::Frame;
 use branchline_crdt::log::entry::{Body, EntryId};
 use branchline_crdt::store::tables::logs::{self, EntryRow, Fate};
@@ -10,7 +10,7 @@ use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::tables::row;
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
 
-use super::Source;
+use super::FeedSource;
 
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 8 * 1024;
@@ -18,7 +18,7 @@ const SCAN_BYTES: usize = 8 * 1024;
 /// What names a change, where it is, and what its transaction is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    pub(super) place: Place,
+    pub(super) place: FeedPosition,
     entry: EntryId,
     key: RecordKey,
     hash: [u8; 32],
@@ -28,7 +28,7 @@ pub(super) struct Named {
 
 impl Named {
     /// A change that was told.
-    pub(super) fn of(change: &Change, place: Place) -> Self {
+    pub(super) fn of(change: &Change, place: FeedPosition) -> Self {
         Self {
             place,
             entry: change.entry,
@@ -42,8 +42,8 @@ impl Named {
 
 /// The changes of the entries that show, within a stretch of the feed.
 pub(super) fn changes(
-    source: &Source<'_>,
-    stretch: (Bound<Place>, Bound<Place>),
+    source: &FeedSource<'_>,
+    stretch: (Bound<FeedPosition>, Bound<FeedPosition>),
 ) -> Result<Vec<Named>, StoreError> {
     // An entry may lie in it in part.
     let mut scanned = match stretch.0 {
@@ -58,7 +58,7 @@ pub(super) fn changes(
         let Some((last, _)) = frames.last() else { return Ok(found) };
         scanned = Some(*last);
         for (position, frame) in frames {
-            let first = Place { position, index: 0 };
+            let first = FeedPosition { position, index: 0 };
             if matches!(stretch.1, Bound::Included(to) if first > to) {
                 return Ok(found);
             }
@@ -69,7 +69,7 @@ pub(super) fn changes(
 }
 
 fn of_frame(
-    source: &Source<'_>,
+    source: &FeedSource<'_>,
     position: Position,
     frame: &[u8],
 ) -> Result<Vec<Named>, StoreError> {
@@ -91,7 +91,7 @@ fn of_frame(
         for (write, nth) in transaction.changes.into_iter().zip(1..) {
             let (space, collection, id) = (source.space, write.collection, write.id);
             found.push(Named {
-                place: Place { position, index },
+                place: FeedPosition { position, index },
                 entry: EntryId { author: header.author, seq: header.seq },
                 key: RecordKey { space, collection, id },
                 hash: write.change.hash(),

@@ -21,7 +21,7 @@ use branchline_crdt::store::tables::records::RecordKey;
 use super::{Check, Report, Scene};
 use crate::outcome::Invariant;
 use crate::store::SimulatedStore;
-use crate::world::{Observation, Office};
+use crate::world::{Observation, SiteIndex};
 
 use consumer::Consumer;
 
@@ -31,7 +31,7 @@ const PACES: [u32; 2] = [2, 32];
 const PAGES_MAX: usize = 100_000;
 
 /// What one office's feed is read from.
-struct Source<'a> {
+struct FeedSource<'a> {
     store: &'a SimulatedStore,
     feed: FeedId,
     space: SpaceId,
@@ -44,22 +44,27 @@ struct Source<'a> {
 /// Follows the feed of every office.
 #[derive(Default)]
 pub struct Feed {
-    consumers: BTreeMap<Office, Vec<Consumer>>,
+    consumers: BTreeMap<SiteIndex, Vec<Consumer>>,
     /// Offices whose disks were damaged or replaced.
-    changed: BTreeSet<Office>,
+    changed: BTreeSet<SiteIndex>,
 }
 
 impl Feed {
-    fn source<'a>(&self, office: Office, scene: &Scene<'a>) -> Option<Source<'a>> {
+    fn source<'a>(&self, office: SiteIndex, scene: &Scene<'a>) -> Option<FeedSource<'a>> {
         let replica = scene.world.replica(office)?;
         let space = replica.realms().network()?.main_space();
         let feed = FeedId::new(scene.world.site_id(office), space);
         let is_changed = self.changed.contains(&office) || scene.world.damaged_count(office) > 0;
         let name = scene.world.name(office);
-        Some(Source { store: replica.store(), feed, space, name, is_changed })
+        Some(FeedSource { store: replica.store(), feed, space, name, is_changed })
     }
 
-    fn consumers(&mut self, office: Office, source: &Source<'_>, seed: u64) -> &mut Vec<Consumer> {
+    fn consumers(
+        &mut self,
+        office: SiteIndex,
+        source: &FeedSource<'_>,
+        seed: u64,
+    ) -> &mut Vec<Consumer> {
         self.consumers.entry(office).or_insert_with(|| {
             let new =
                 |(number, pace)| Consumer::new(source.feed, pace, seed, [office as u64, number]);
@@ -93,14 +98,14 @@ impl Check for Feed {
         }
     }
 
-    fn changed(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn changed(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let Some(source) = self.source(office, scene) else { return };
         for consumer in self.consumers(office, &source, scene.seed) {
             consumer.live(&source, report);
         }
     }
 
-    fn sample(&mut self, office: Office, scene: &Scene<'_>, report: &mut Report) {
+    fn sample(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let Some(source) = self.source(office, scene) else { return };
         if source.is_changed {
             // What lies behind damage may show only later.
@@ -140,7 +145,7 @@ impl Check for Feed {
 }
 
 /// What an office shows.
-fn shown(source: &Source<'_>) -> BTreeMap<RecordKey, View> {
+fn shown(source: &FeedSource<'_>) -> BTreeMap<RecordKey, View> {
     let mut shown = BTreeMap::new();
     // A storage that fails shows less than the consumers hold.
     read::each_record(source.store, source.space, |key, view| {
@@ -154,7 +159,7 @@ fn shown(source: &Source<'_>) -> BTreeMap<RecordKey, View> {
 fn compare(
     consumer: &Consumer,
     shown: &BTreeMap<RecordKey, View>,
-    source: &Source<'_>,
+    source: &FeedSource<'_>,
     report: &mut Report,
 ) {
     let copy = consumer.copy();

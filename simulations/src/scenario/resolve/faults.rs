@@ -9,7 +9,7 @@ use super::names::Names;
 use super::{quality, within};
 use crate::scenario::error::Wrong;
 use crate::scenario::fault::{Act, Fault, FaultKind, FaultName, Mixture};
-use crate::scenario::file::{self, Kind, Pair};
+use crate::scenario::file::{self, NamedFault, Pair};
 use crate::scenario::units::{Ms, SignedMs};
 use crate::scenario::{HOUR_MS, Office};
 
@@ -30,7 +30,7 @@ const PER_DAY: u32 = 24;
 
 /// All faults of a file.
 pub(super) fn faults(
-    written: &[Spanned<file::Fault>],
+    written: &[Spanned<file::FaultTable>],
     names: &Names,
     links: &[(Office, Office)],
     duration_ms: u64,
@@ -44,8 +44,8 @@ pub(super) fn faults(
     for written in written {
         let reader = Reader { span: written.span(), fault: written.get_ref(), names, links };
         match *reader.fault.kind.get_ref() {
-            Kind::One(name) => faults.push(reader.fault(name, duration_ms)?),
-            Kind::Random => mixtures.push(reader.mixture(duration_ms)?),
+            NamedFault::One(name) => faults.push(reader.fault(name, duration_ms)?),
+            NamedFault::Random => mixtures.push(reader.mixture(duration_ms)?),
         }
     }
     Ok((faults, mixtures))
@@ -54,7 +54,7 @@ pub(super) fn faults(
 /// One fault as written, and what its names refer to.
 struct Reader<'a> {
     span: Range<usize>,
-    fault: &'a file::Fault,
+    fault: &'a file::FaultTable,
     names: &'a Names,
     links: &'a [(Office, Office)],
 }

@@ -86,7 +86,7 @@ fn quality(quality: &file::Quality) -> LinkQuality {
     }
 }
 
-fn workload(workload: &Spanned<file::Workload>) -> Result<Workload, Wrong> {
+fn workload(workload: &Spanned<file::WorkloadTable>) -> Result<Workload, Wrong> {
     let span = workload.span();
     let workload = workload.get_ref();
     let writes = &workload.writes_per_hour;
@@ -137,8 +137,9 @@ fn collection(written: &file::Collection, schema: bool) -> Result<CollectionWork
     Ok(CollectionWork { name: name.clone(), records, hot_ppm, mix })
 }
 
-fn mix(written: &Spanned<file::Mix>, schema: bool) -> Result<Mix, Wrong> {
-    let file::Mix { registers, counters, text, lists, deletes, transactions } = *written.get_ref();
+fn mix(written: &Spanned<file::MixTable>, schema: bool) -> Result<Mix, Wrong> {
+    let file::MixTable { registers, counters, text, lists, deletes, transactions } =
+        *written.get_ref();
     let mix = Mix { registers, counters, text, lists, deletes, transactions };
     let wrong = |message: &str| Err(Wrong::at(written.span(), "mix", message.to_owned()));
     if mix.sum() == 0 {

@@ -71,7 +71,7 @@ fn what_is_measured_adds_up_and_is_what_status_tells() {
     let cut = scrape(&head);
     cut.assert_not_fallen_since(&first);
     let lag = cut.value("branchline_peer_lag_entries", &[("name", "north")]);
-    assert_eq!(lag, of_site(&head.get("/v1/status"), "north", "lacks").as_f64());
+    assert_eq!(lag, of_site(&head.get("/v1/status"), "north", "lag_entries").as_f64());
     assert_eq!(lag, Some(4.0));
 
     north.start();
@@ -129,9 +129,9 @@ fn tells_the_status(office: &Office) {
         for site in others {
             let labels = [("site", site["site"].as_str().unwrap())];
             let lag = told.value("branchline_peer_lag_entries", &labels);
-            found.push(("branchline_peer_lag_entries", lag, site["lacks"].as_f64()));
+            found.push(("branchline_peer_lag_entries", lag, site["lag_entries"].as_f64()));
             let ahead = told.value("branchline_peer_ahead_entries", &labels);
-            found.push(("branchline_peer_ahead_entries", ahead, site["ahead"].as_f64()));
+            found.push(("branchline_peer_ahead_entries", ahead, site["ahead_entries"].as_f64()));
         }
         found.iter().all(|(_, told, expected)| told.is_some() && told == expected)
     });

@@ -98,9 +98,9 @@ fn every_operation_answers_as_described() {
     });
     disagree(&head, &mut north);
     let why = asker.get(&head, "/v1/status/why");
-    assert_eq!(why["in_step"], false, "{why}");
+    assert_eq!(why["in_sync"], false, "{why}");
     let unsent = asker.get(&head, "/v1/unsent?site=north");
-    assert!(unsent["nowhere_else"]["records"].as_u64() > Some(0), "{unsent}");
+    assert!(unsent["only_here"]["records"].as_u64() > Some(0), "{unsent}");
     let causes = why["causes"].as_array().unwrap();
     let entry = causes.iter().find_map(|cause| cause["first_entry"].as_str());
     let entry = entry.unwrap_or_else(|| panic!("no cause names an entry: {why}"));

@@ -6,7 +6,8 @@ mod status;
 mod verify;
 
 use branchline_connect::api::{
-    InstalledAnswer, PausedAnswer, RemovedAnswer, ResumedAnswer, ResyncRequest, ResyncingAnswer,
+    BridgeRemovedResponse, InstalledResponse, PausedResponse, ResumedResponse, ResyncRequest,
+    ResyncingResponse,
 };
 use serde_json::json;
 
@@ -38,14 +39,14 @@ async fn ask(context: &Context, command: BridgeCommand) -> Result<(), CliError> 
         BridgeCommand::Status { name } => status::status(context, name.as_deref()).await,
         BridgeCommand::Install { name } => install(context, &name).await,
         BridgeCommand::Pause { name } => {
-            let answer: PausedAnswer =
+            let answer: PausedResponse =
                 context.client.post(&path(&name, "/pause"), &json!({})).await?;
             let said =
                 format!("bridge {name} rests; what the application changes is noted meanwhile");
             say(context, &answer, said)
         }
         BridgeCommand::Resume { name } => {
-            let answer: ResumedAnswer =
+            let answer: ResumedResponse =
                 context.client.post(&path(&name, "/resume"), &json!({})).await?;
             let compared = match answer.tables_compared {
                 0 => String::new(),
@@ -74,7 +75,7 @@ fn path(name: &str, behind: &str) -> String {
 }
 
 async fn install(context: &Context, name: &str) -> Result<(), CliError> {
-    let answer: InstalledAnswer =
+    let answer: InstalledResponse =
         context.client.post_patiently(&path(name, "/install"), &json!({})).await?;
     let tables = answer.installed.join(", ");
     say(context, &answer, format!("bridge {name} is installed for {tables}"))?;
@@ -101,7 +102,7 @@ async fn resync(
     let question = format!("Of {of} of bridge {name}, {kept} hold: {lost}. Is that meant?");
     output::demand_yes(yes, question)?;
     let request = ResyncRequest { table, from: from.as_str().to_owned() };
-    let answer: ResyncingAnswer =
+    let answer: ResyncingResponse =
         context.client.post_patiently(&path(name, "/resync"), &request).await?;
     let tables = answer.resyncing.join(", ");
     say(context, &answer, format!("{tables}: made equal to the {}", answer.from))?;
@@ -114,7 +115,7 @@ async fn remove(context: &Context, name: &str, yes: bool) -> Result<(), CliError
         "Triggers and tables of bridge {name} are removed from its database, and changes are noted no more. Is that meant?"
     );
     output::demand_yes(yes, question)?;
-    let answer: RemovedAnswer =
+    let answer: BridgeRemovedResponse =
         context.client.post_patiently(&path(name, "/remove"), &json!({})).await?;
     let tables = answer.removed.join(", ");
     say(

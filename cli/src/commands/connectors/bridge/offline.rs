@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use branchline_connect::configured;
-use branchline_connect::sql::bridges::{Declared, NotReady};
+use branchline_connect::sql::bridges::{BridgeNotReady, DeclaredKinds};
 use branchline_connect::sql::config::BridgeConfig;
-use branchline_connect::sql::database::{Class, DbError};
+use branchline_connect::sql::database::{DbError, DbErrorClass};
 use branchline_connect::sql::survey;
 use branchline_node::site::{SiteError, SiteFolder};
 use branchline_node::{Config, Overrides};
@@ -45,8 +45,8 @@ pub(crate) async fn plan(global: &Global, name: &str, file: Option<&Path>) -> Re
 }
 
 /// What the running node knows of the collections' schemas; nothing where none runs.
-async fn declared(config: &Config, bridge: &BridgeConfig) -> Declared {
-    let mut declared = Declared::new();
+async fn declared(config: &Config, bridge: &BridgeConfig) -> DeclaredKinds {
+    let mut declared = DeclaredKinds::new();
     let Ok(Some(client)) = Client::connect_running(&config.data).await else { return declared };
     let client = client.in_space((bridge.space != "main").then(|| bridge.space.clone()));
     for table in &bridge.tables {
@@ -100,8 +100,9 @@ fn find(
     Ok((config, bridge))
 }
 
-fn unreachable_database(name: &str, error: &NotReady) -> CliError {
-    let is_refused = matches!(error, NotReady::Database(DbError { class: Class::Config, .. }));
+fn unreachable_database(name: &str, error: &BridgeNotReady) -> CliError {
+    let is_refused =
+        matches!(error, BridgeNotReady::Database(DbError { class: DbErrorClass::Config, .. }));
     let hint = match is_refused {
         true => {
             "the bridge's user has to be let in, and to see the tables, before anything can be planned"

@@ -1,6 +1,6 @@
 //! `bridge errors` and `bridge requeue`.
 
-use branchline_connect::api::{RequeueRequest, RequeuedAnswer, SetAsideAnswer, SetAsideItem};
+use branchline_connect::api::{RequeueRequest, RequeuedResponse, SetAsideItem, SetAsideResponse};
 
 use super::path;
 use crate::Context;
@@ -10,7 +10,7 @@ use crate::output::{self, counted, visible};
 
 /// Shows what is set aside.
 pub(crate) async fn errors(context: &Context, name: &str) -> Result<(), CliError> {
-    let answer: SetAsideAnswer = context.client.get(&path(name, "/errors")).await?;
+    let answer: SetAsideResponse = context.client.get(&path(name, "/errors")).await?;
     if context.json {
         return output::json(&answer);
     }
@@ -58,7 +58,7 @@ pub(crate) async fn requeue(
     numbers: Option<Vec<i64>>,
 ) -> Result<(), CliError> {
     let asked = numbers.as_ref().map(Vec::len);
-    let answer: RequeuedAnswer =
+    let answer: RequeuedResponse =
         context.client.post(&path(name, "/requeue"), &RequeueRequest { numbers }).await?;
     let again = counted(answer.requeued, "error");
     say(context, &answer, format!("{again} tried again at once"))?;

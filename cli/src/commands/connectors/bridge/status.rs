@@ -1,6 +1,6 @@
 //! `bridge list` and `bridge status`.
 
-use branchline_connect::api::{BridgeAnswer, BridgeTableAnswer, BridgesAnswer};
+use branchline_connect::api::{BridgeResponse, BridgeTableResponse, BridgesResponse};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -11,14 +11,14 @@ use crate::output::{self, counted, visible};
 
 /// Lists the bridges.
 pub(crate) async fn list(context: &Context) -> Result<(), CliError> {
-    let answer: BridgesAnswer = context.client.get("/v1/bridges").await?;
+    let answer: BridgesResponse = context.client.get("/v1/bridges").await?;
     if context.json {
         return output::json(&answer);
     }
     if is_empty(&answer) {
         return Ok(());
     }
-    let row = |bridge: BridgeAnswer| {
+    let row = |bridge: BridgeResponse| {
         let tables: Vec<_> = bridge.tables.iter().map(|table| table.table.clone()).collect();
         [bridge.name, bridge.state, bridge.database, bridge.space, tables.join(", ")]
     };
@@ -30,7 +30,7 @@ pub(crate) async fn list(context: &Context) -> Result<(), CliError> {
 pub(crate) async fn status(context: &Context, name: Option<&str>) -> Result<(), CliError> {
     let answer = match name {
         None => context.client.get("/v1/bridges").await?,
-        Some(name) => BridgesAnswer { bridges: vec![context.client.get(&path(name, "")).await?] },
+        Some(name) => BridgesResponse { bridges: vec![context.client.get(&path(name, "")).await?] },
     };
     if context.json {
         return match (name, answer.bridges.first()) {
@@ -50,7 +50,7 @@ pub(crate) async fn status(context: &Context, name: Option<&str>) -> Result<(), 
     Ok(())
 }
 
-fn is_empty(answer: &BridgesAnswer) -> bool {
+fn is_empty(answer: &BridgesResponse) -> bool {
     if answer.bridges.is_empty() {
         output::note(
             "this site has no bridges: a [[bridge]] in branchline.toml makes one, `branchline reload` takes it up",
@@ -59,8 +59,8 @@ fn is_empty(answer: &BridgesAnswer) -> bool {
     answer.bridges.is_empty()
 }
 
-fn show(bridge: &BridgeAnswer) -> Result<(), CliError> {
-    let BridgeAnswer { name, site, state, database, .. } = bridge;
+fn show(bridge: &BridgeResponse) -> Result<(), CliError> {
+    let BridgeResponse { name, site, state, database, .. } = bridge;
     let since =
         bridge.since.as_deref().map_or(String::new(), |time| format!(" since {}", clock(time)));
     output::line(format_args!("bridge {name} ({database}): {state}{since}"))?;
@@ -78,12 +78,12 @@ fn show(bridge: &BridgeAnswer) -> Result<(), CliError> {
     if !bridge.tables.is_empty() {
         let header =
             ["TABLE", "COLLECTION", "MODE", "STATE", "LOADED", "IN", "OUT", "WAITING", "SET ASIDE"];
-        let row = |table: &BridgeTableAnswer| {
+        let row = |table: &BridgeTableResponse| {
             let numbers =
                 [table.loaded_rows, table.rows_in, table.rows_out, table.waiting, table.set_aside];
             let [loaded, rows_in, rows_out, waiting, set_aside] =
                 numbers.map(|number| number.to_string());
-            let BridgeTableAnswer { table, collection, mode, state, .. } = table.clone();
+            let BridgeTableResponse { table, collection, mode, state, .. } = table.clone();
             [table, collection, mode, state, loaded, rows_in, rows_out, waiting, set_aside]
         };
         output::table(header, bridge.tables.iter().map(row).collect())?;
@@ -91,8 +91,8 @@ fn show(bridge: &BridgeAnswer) -> Result<(), CliError> {
     bridge.tables.iter().try_for_each(|table| show_trouble(name, site, table))
 }
 
-fn show_trouble(bridge: &str, site: &str, table: &BridgeTableAnswer) -> Result<(), CliError> {
-    let BridgeTableAnswer { table: name, .. } = table;
+fn show_trouble(bridge: &str, site: &str, table: &BridgeTableResponse) -> Result<(), CliError> {
+    let BridgeTableResponse { table: name, .. } = table;
     if let Some(reason) = &table.reason {
         let since =
             table.since.as_deref().map_or(String::new(), |time| format!(" since {}", clock(time)));
@@ -117,7 +117,7 @@ fn show_trouble(bridge: &str, site: &str, table: &BridgeTableAnswer) -> Result<(
 }
 
 /// `412 rows of branch-2 are not yet durable at head, the oldest since 13:20`.
-fn unconfirmed(site: &str, table: &BridgeTableAnswer) -> Option<String> {
+fn unconfirmed(site: &str, table: &BridgeTableResponse) -> Option<String> {
     let by = table.acked_by.as_deref()?;
     Some(match (table.unacknowledged, &table.unacknowledged_since) {
         (0, _) => format!("all rows of {site} that were captured are durable at {by}"),
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_is_not_confirmed_is_told_in_a_sentence() {
-        let table = |rows: u64, since: Option<&str>| -> BridgeTableAnswer {
+        let table = |rows: u64, since: Option<&str>| -> BridgeTableResponse {
             serde_json::from_value(json!({
                 "table": "sales", "collection": "sales", "mode": "capture", "state": "running", "reason": null,
                 "since": null, "loaded_rows": 0, "rows_in": 0, "rows_out": 0, "waiting": 0, "set_aside": 0,
@@ -174,7 +174,7 @@ mod tests {
         assert!(told.starts_with("1 row of branch-2 is not yet durable at head, since "), "{told}");
         let told = unconfirmed("branch-2", &table(0, None)).unwrap();
         assert_eq!(told, "all rows of branch-2 that were captured are durable at head");
-        let none = BridgeTableAnswer { acked_by: None, ..table(0, None) };
+        let none = BridgeTableResponse { acked_by: None, ..table(0, None) };
         assert_eq!(unconfirmed("branch-2", &none), None);
     }
 

@@ -1,6 +1,6 @@
 //! `bridge verify`.
 
-use branchline_connect::api::{VerifiedAnswer, VerifiedTable, VerifyRequest};
+use branchline_connect::api::{VerifiedResponse, VerifiedTable, VerifyRequest};
 
 use super::path;
 use crate::Context;
@@ -15,7 +15,7 @@ pub(crate) async fn verify(
     repair: bool,
 ) -> Result<(), CliError> {
     let request = VerifyRequest { table, repair };
-    let answer: VerifiedAnswer =
+    let answer: VerifiedResponse =
         context.client.post_patiently(&path(name, "/verify"), &request).await?;
     match context.json {
         true => output::json(&answer)?,

@@ -1,6 +1,6 @@
 //! `sink groups` and `sink errors`.
 
-use branchline_connect::api::{SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer};
+use branchline_connect::api::{SinkEdgeResponse, SinkGroupResponse, SinkGroupsResponse};
 
 use super::path;
 use crate::Context;
@@ -21,7 +21,7 @@ pub(super) async fn list(
 ) -> Result<(), CliError> {
     let after = after.map_or(String::new(), |after| format!("&after={}", encoded(after)));
     let query = format!("/groups?which={which}&limit={limit}{after}");
-    let answer: SinkGroupsAnswer = context.client.get(&path(name, &query)).await?;
+    let answer: SinkGroupsResponse = context.client.get(&path(name, &query)).await?;
     if context.json {
         return output::json(&answer);
     }
@@ -31,7 +31,7 @@ pub(super) async fn list(
     }
     let header =
         ["ID", "STATE", "REMOTE ID", "TOUCHED", "SYNCED", "DIGEST", "ATTEMPTS", "LAST ERROR"];
-    let row = |group: SinkGroupAnswer| {
+    let row = |group: SinkGroupResponse| {
         let state = match group.outcome_unknown {
             true => format!("{}, outcome unknown", group.state.replace('-', " ")),
             false => group.state.replace('-', " "),
@@ -54,7 +54,7 @@ pub(super) async fn list(
     }
     if !answer.edges.is_empty() {
         let header = ["EDGE", "ATTEMPTS", "LAST ERROR"];
-        let row = |edge: SinkEdgeAnswer| {
+        let row = |edge: SinkEdgeResponse| {
             [visible(&edge.id), edge.attempts.to_string(), visible(&edge.last_error)]
         };
         output::table(header, answer.edges.into_iter().map(row).collect())?;
@@ -68,7 +68,7 @@ pub(super) async fn list(
 /// Shows what was refused.
 pub(super) async fn errors(context: &Context, name: &str) -> Result<(), CliError> {
     let query = format!("/errors?limit={ERRORS_SHOWN}");
-    let answer: SinkGroupsAnswer = context.client.get(&path(name, &query)).await?;
+    let answer: SinkGroupsResponse = context.client.get(&path(name, &query)).await?;
     if context.json {
         return output::json(&answer);
     }

@@ -6,8 +6,8 @@ mod status;
 mod verify;
 
 use branchline_connect::api::{
-    SinkJobAnswer, SinkPausedAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunRequest,
-    SinkTakenAnswer,
+    SinkJobResponse, SinkPausedResponse, SinkRequeueRequest, SinkRequeuedResponse, SinkRunRequest,
+    SinkTakenResponse,
 };
 use serde_json::json;
 
@@ -32,7 +32,8 @@ pub(crate) async fn ask(context: &Context, command: SinkCommand) -> Result<(), C
         }
         SinkCommand::Run { name, full, yes, wait, entity, edges, limit, offset, .. } => {
             let request = SinkRunRequest { full, yes, entity, edges, limit, offset };
-            let taken: SinkJobAnswer = context.client.post(&path(&name, "/run"), &request).await?;
+            let taken: SinkJobResponse =
+                context.client.post(&path(&name, "/run"), &request).await?;
             if wait {
                 return jobs::wait(context, taken.job).await;
             }
@@ -50,20 +51,20 @@ pub(crate) async fn ask(context: &Context, command: SinkCommand) -> Result<(), C
         }
         SinkCommand::Errors { name } => groups::errors(context, &name).await,
         SinkCommand::Pause { name } => {
-            let answer: SinkPausedAnswer =
+            let answer: SinkPausedResponse =
                 context.client.post(&path(&name, "/pause"), &json!({})).await?;
             let said = format!("sink {name} rests until `branchline sink resume {name}`");
             say(context, &answer, said)
         }
         SinkCommand::Resume { name } => {
-            let answer: SinkPausedAnswer =
+            let answer: SinkPausedResponse =
                 context.client.post(&path(&name, "/resume"), &json!({})).await?;
             say(context, &answer, format!("sink {name} goes on"))
         }
         SinkCommand::Requeue { name, ids, all: _, since, until } => {
             let asked = ids.len() as u64;
             let request = SinkRequeueRequest { ids, since, until };
-            let answer: SinkRequeuedAnswer =
+            let answer: SinkRequeuedResponse =
                 context.client.post_patiently(&path(&name, "/requeue"), &request).await?;
             let again = counted(answer.requeued, "item");
             say(context, &answer, format!("{again} tried again at once"))?;
@@ -82,7 +83,8 @@ async fn takeover(context: &Context, name: &str, yes: bool) -> Result<(), CliErr
         "This site runs sink {name} from now on. A site that ran it stops when it hears of that, and until then both push. Is that meant?"
     );
     output::demand_yes(yes, question)?;
-    let answer: SinkTakenAnswer = context.client.post(&path(name, "/takeover"), &json!({})).await?;
+    let answer: SinkTakenResponse =
+        context.client.post(&path(name, "/takeover"), &json!({})).await?;
     say(context, &answer, format!("this site runs sink {name}, term {}", answer.term))?;
     let Some(from) = &answer.from else { return Ok(()) };
     match answer.sends_all {

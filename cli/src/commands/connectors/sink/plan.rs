@@ -1,6 +1,6 @@
 //! `sink plan` and `sink run --dry-run`.
 
-use branchline_connect::api::{SinkItemAnswer, SinkPlanAnswer};
+use branchline_connect::api::{SinkItemResponse, SinkPlanResponse};
 
 use axum::http::Method;
 
@@ -50,7 +50,11 @@ pub(super) async fn dry_run(context: &Context, name: &str, items: usize) -> Resu
     }
 }
 
-async fn planned(context: &Context, name: &str, items: usize) -> Result<SinkPlanAnswer, CliError> {
+async fn planned(
+    context: &Context,
+    name: &str,
+    items: usize,
+) -> Result<SinkPlanResponse, CliError> {
     let query = format!("/plan?items={items}");
     // All groups are looked at, which takes as long as it takes.
     let answer = context.client.send(Method::GET, &path(name, &query), None).await?;
@@ -58,8 +62,8 @@ async fn planned(context: &Context, name: &str, items: usize) -> Result<SinkPlan
         .map_err(|error| CliError::failed(format!("the node's answer cannot be read: {error}")))
 }
 
-fn show(answer: &SinkPlanAnswer) -> Result<(), CliError> {
-    let SinkPlanAnswer { create, update, delete, unchanged, set_aside, groups, .. } = answer;
+fn show(answer: &SinkPlanResponse) -> Result<(), CliError> {
+    let SinkPlanResponse { create, update, delete, unchanged, set_aside, groups, .. } = answer;
     let pushes = create + update + delete;
     output::line(format_args!(
         "would push {pushes} of {}: {create} to create, {update} to update, {delete} to delete; {unchanged} unchanged, \
@@ -74,8 +78,8 @@ fn show(answer: &SinkPlanAnswer) -> Result<(), CliError> {
     }
 }
 
-fn item(item: &SinkItemAnswer) -> Result<(), CliError> {
-    let SinkItemAnswer { id, action, representation, error } = item;
+fn item(item: &SinkItemResponse) -> Result<(), CliError> {
+    let SinkItemResponse { id, action, representation, error } = item;
     let what = match (representation, error) {
         (Some(representation), _) => format!(" {representation}"),
         (None, Some(error)) => format!(": {error}"),

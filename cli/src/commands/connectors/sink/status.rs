@@ -1,6 +1,6 @@
 //! `sink list`, `sink status` and `sink history`.
 
-use branchline_connect::api::{SinkAnswer, SinkHistoryAnswer, SinkRunAnswer, SinksAnswer};
+use branchline_connect::api::{SinkHistoryResponse, SinkResponse, SinkRunResponse, SinksResponse};
 
 use super::path;
 use crate::Context;
@@ -9,14 +9,14 @@ use crate::output::{self, counted, visible};
 
 /// Lists the sinks.
 pub(super) async fn list(context: &Context) -> Result<(), CliError> {
-    let answer: SinksAnswer = context.client.get("/v1/sinks").await?;
+    let answer: SinksResponse = context.client.get("/v1/sinks").await?;
     if context.json {
         return output::json(&answer);
     }
     if is_empty(&answer) {
         return Ok(());
     }
-    let row = |sink: SinkAnswer| {
+    let row = |sink: SinkResponse| {
         let state = said(&sink.state);
         let (dirty, set_aside) = (sink.dirty.to_string(), sink.set_aside.to_string());
         [sink.name, state, sink.kind, sink.collection, sink.space, dirty, set_aside]
@@ -29,7 +29,7 @@ pub(super) async fn list(context: &Context) -> Result<(), CliError> {
 pub(super) async fn status(context: &Context, name: Option<&str>) -> Result<(), CliError> {
     let answer = match name {
         None => context.client.get("/v1/sinks").await?,
-        Some(name) => SinksAnswer { sinks: vec![context.client.get(&path(name, "")).await?] },
+        Some(name) => SinksResponse { sinks: vec![context.client.get(&path(name, "")).await?] },
     };
     if context.json {
         return match (name, answer.sinks.first()) {
@@ -49,7 +49,7 @@ pub(super) async fn status(context: &Context, name: Option<&str>) -> Result<(), 
     Ok(())
 }
 
-fn is_empty(answer: &SinksAnswer) -> bool {
+fn is_empty(answer: &SinksResponse) -> bool {
     if answer.sinks.is_empty() {
         output::note(
             "this site has no sinks: a [[sink]] in branchline.toml makes one, `branchline reload` takes it up",
@@ -63,8 +63,8 @@ fn said(state: &str) -> String {
     state.replace('-', " ")
 }
 
-fn show(sink: &SinkAnswer) -> Result<(), CliError> {
-    let SinkAnswer { name, kind, collection, .. } = sink;
+fn show(sink: &SinkResponse) -> Result<(), CliError> {
+    let SinkResponse { name, kind, collection, .. } = sink;
     let since = sink.since.as_deref().map_or(String::new(), |since| format!(" since {since}"));
     output::line(format_args!(
         "sink {name} ({collection} to {kind}): {}{since}",
@@ -97,7 +97,7 @@ fn show(sink: &SinkAnswer) -> Result<(), CliError> {
 
 /// Shows the last runs.
 pub(super) async fn history(context: &Context, name: &str) -> Result<(), CliError> {
-    let answer: SinkHistoryAnswer = context.client.get(&path(name, "/history")).await?;
+    let answer: SinkHistoryResponse = context.client.get(&path(name, "/history")).await?;
     if context.json {
         return output::json(&answer);
     }
@@ -117,7 +117,7 @@ pub(super) async fn history(context: &Context, name: &str) -> Result<(), CliErro
         "REFUSED",
         "ERROR",
     ];
-    let row = |run: SinkRunAnswer| {
+    let row = |run: SinkRunResponse| {
         let [created, updated, deleted, refused] =
             [run.created, run.updated, run.deleted, run.refused].map(|number| number.to_string());
         let (started, completed) =

@@ -1,6 +1,6 @@
 //! `sink verify`.
 
-use branchline_connect::api::{SinkJobAnswer, SinkVerifyRequest};
+use branchline_connect::api::{SinkJobResponse, SinkVerifyRequest};
 use branchline_connect::sink::verify::Verified;
 
 use super::path;
@@ -12,7 +12,7 @@ use crate::output::{self, counted, visible};
 /// Reads objects back, and shows what differs.
 pub(super) async fn verify(context: &Context, name: &str, repair: bool) -> Result<(), CliError> {
     let request = SinkVerifyRequest { repair };
-    let taken: SinkJobAnswer = context.client.post(&path(name, "/verify"), &request).await?;
+    let taken: SinkJobResponse = context.client.post(&path(name, "/verify"), &request).await?;
     let job = jobs::ended(context, taken.job).await?;
     jobs::well(&job).map_err(|failed| match &job.reason {
         Some(reason) => CliError::failed(visible(reason)),

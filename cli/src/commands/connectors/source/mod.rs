@@ -4,7 +4,7 @@ mod plan;
 mod status;
 
 use branchline_connect::api::{
-    JobTaken, SourceErrorsAnswer, SourcePaused, SourceRunRequest, TenureAnswer,
+    JobTaken, SourceErrorsResponse, SourcePaused, SourceRunRequest, SourceTenureResponse,
 };
 use serde_json::json;
 
@@ -53,7 +53,7 @@ pub(crate) async fn ask(context: &Context, command: SourceCommand) -> Result<(),
                 "This site runs source {name} from now on, and the site that ran it stops when it hears of it. Is that meant?"
             );
             output::demand_yes(yes, question)?;
-            let answer: TenureAnswer =
+            let answer: SourceTenureResponse =
                 context.client.post(&path(&name, "/takeover"), &json!({})).await?;
             say(context, &answer, format!("this site runs source {name}, term {}", answer.term))
         }
@@ -66,7 +66,7 @@ fn path(name: &str, behind: &str) -> String {
 }
 
 async fn errors(context: &Context, name: &str) -> Result<(), CliError> {
-    let answer: SourceErrorsAnswer = context.client.get(&path(name, "/errors")).await?;
+    let answer: SourceErrorsResponse = context.client.get(&path(name, "/errors")).await?;
     if context.json {
         return output::json(&answer);
     }

@@ -1,6 +1,6 @@
 //! `source plan`.
 
-use branchline_connect::api::SourcePlanAnswer;
+use branchline_connect::api::SourcePlanResponse;
 
 use super::path;
 use crate::Context;
@@ -9,11 +9,11 @@ use crate::output::{self, visible};
 
 /// Shows what a source asks for, and when.
 pub(super) async fn plan(context: &Context, name: &str) -> Result<(), CliError> {
-    let answer: SourcePlanAnswer = context.client.get(&path(name, "/plan")).await?;
+    let answer: SourcePlanResponse = context.client.get(&path(name, "/plan")).await?;
     if context.json {
         return output::json(&answer);
     }
-    let SourcePlanAnswer { collection, history, .. } = &answer;
+    let SourcePlanResponse { collection, history, .. } = &answer;
     output::line(format_args!("source {name} fills {collection}; its runs are in {history}"))?;
     for request in &answer.requests {
         let (what, method, url) = (&request.what, &request.method, visible(&request.url));

@@ -1,6 +1,6 @@
 //! `source list`, `source status` and `source history`.
 
-use branchline_connect::api::{SourceAnswer, SourceHistoryAnswer, SourcesAnswer};
+use branchline_connect::api::{SourceHistoryResponse, SourceResponse, SourcesResponse};
 
 use super::path;
 use crate::Context;
@@ -9,14 +9,14 @@ use crate::output::{self, visible};
 
 /// Lists the sources.
 pub(super) async fn list(context: &Context) -> Result<(), CliError> {
-    let answer: SourcesAnswer = context.client.get("/v1/sources").await?;
+    let answer: SourcesResponse = context.client.get("/v1/sources").await?;
     if context.json {
         return output::json(&answer);
     }
     if is_empty(&answer) {
         return Ok(());
     }
-    let row = |source: SourceAnswer| {
+    let row = |source: SourceResponse| {
         let next = source.next_run.unwrap_or_else(|| "on demand".to_owned());
         [source.name, source.state, source.collection, source.space, next]
     };
@@ -28,7 +28,7 @@ pub(super) async fn list(context: &Context) -> Result<(), CliError> {
 pub(super) async fn status(context: &Context, name: Option<&str>) -> Result<(), CliError> {
     let answer = match name {
         None => context.client.get("/v1/sources").await?,
-        Some(name) => SourcesAnswer { sources: vec![context.client.get(&path(name, "")).await?] },
+        Some(name) => SourcesResponse { sources: vec![context.client.get(&path(name, "")).await?] },
     };
     if context.json {
         return match (name, answer.sources.first()) {
@@ -42,7 +42,7 @@ pub(super) async fn status(context: &Context, name: Option<&str>) -> Result<(), 
     answer.sources.iter().try_for_each(show)
 }
 
-fn is_empty(answer: &SourcesAnswer) -> bool {
+fn is_empty(answer: &SourcesResponse) -> bool {
     if answer.sources.is_empty() {
         output::note(
             "this site has no sources: a [[source]] in branchline.toml makes one, `branchline reload` takes it up",
@@ -51,8 +51,8 @@ fn is_empty(answer: &SourcesAnswer) -> bool {
     answer.sources.is_empty()
 }
 
-fn show(source: &SourceAnswer) -> Result<(), CliError> {
-    let SourceAnswer { name, kind, collection, state, .. } = source;
+fn show(source: &SourceResponse) -> Result<(), CliError> {
+    let SourceResponse { name, kind, collection, state, .. } = source;
     output::line(format_args!("source {name} ({kind} to {collection}): {state}"))?;
     if let Some(reason) = &source.reason {
         output::line(format_args!("  {}", visible(reason)))?;
@@ -82,7 +82,7 @@ fn show(source: &SourceAnswer) -> Result<(), CliError> {
 
 /// Shows the latest runs.
 pub(super) async fn history(context: &Context, name: &str) -> Result<(), CliError> {
-    let answer: SourceHistoryAnswer = context.client.get(&path(name, "/history")).await?;
+    let answer: SourceHistoryResponse = context.client.get(&path(name, "/history")).await?;
     if context.json {
         return output::json(&answer);
     }

@@ -49,11 +49,11 @@ pub(crate) struct RowParser {
     delimiter: char,
     row: Cells,
     cell: String,
-    place: Place,
+    place: CellPlace,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum CellPlace {
     Start,
     Unquoted,
     Quoted,
@@ -63,7 +63,7 @@ enum Place {
 
 impl RowParser {
     pub(crate) fn new(delimiter: char) -> Self {
-        Self { delimiter, row: Cells::default(), cell: String::new(), place: Place::Start }
+        Self { delimiter, row: Cells::default(), cell: String::new(), place: CellPlace::Start }
     }
 
     /// Reads one line, and its end where that lies within quotes.
@@ -72,30 +72,30 @@ impl RowParser {
         while let Some(c) = rest.chars().next() {
             rest = &rest[c.len_utf8()..];
             match self.place {
-                Place::Quoted if c == '"' => self.place = Place::Closed,
-                Place::Quoted => {
+                CellPlace::Quoted if c == '"' => self.place = CellPlace::Closed,
+                CellPlace::Quoted => {
                     let more = rest.find('"').unwrap_or(rest.len());
                     self.cell.push(c);
                     self.cell.push_str(&rest[..more]);
                     rest = &rest[more..];
                 }
-                Place::Closed if c == '"' => {
+                CellPlace::Closed if c == '"' => {
                     self.cell.push('"');
-                    self.place = Place::Quoted;
+                    self.place = CellPlace::Quoted;
                 }
-                Place::Start if c == '"' => self.place = Place::Quoted,
+                CellPlace::Start if c == '"' => self.place = CellPlace::Quoted,
                 _ if c == self.delimiter => self.end_cell()?,
-                Place::Closed => return Err(self.behind_quote()),
-                Place::Start | Place::Unquoted => {
+                CellPlace::Closed => return Err(self.behind_quote()),
+                CellPlace::Start | CellPlace::Unquoted => {
                     let more = rest.find(self.delimiter).unwrap_or(rest.len());
                     self.cell.push(c);
                     self.cell.push_str(&rest[..more]);
                     rest = &rest[more..];
-                    self.place = Place::Unquoted;
+                    self.place = CellPlace::Unquoted;
                 }
             }
         }
-        if self.place == Place::Quoted {
+        if self.place == CellPlace::Quoted {
             self.cell.push_str(end);
             return Ok(Progress::Open);
         }
@@ -128,7 +128,7 @@ impl RowParser {
 
     fn end_cell(&mut self) -> Result<(), QuoteError> {
         let column = self.column();
-        if self.place == Place::Unquoted {
+        if self.place == CellPlace::Unquoted {
             if self.cell.contains('\r') {
                 return Err(QuoteError::CarriageReturn { column });
             }
@@ -142,11 +142,11 @@ impl RowParser {
                 self.row.has_loose_quote = true;
             }
         }
-        if self.place == Place::Closed && self.cell.is_empty() {
+        if self.place == CellPlace::Closed && self.cell.is_empty() {
             self.row.quoted_empty.push(self.row.cells.len());
         }
         self.row.cells.push(std::mem::take(&mut self.cell));
-        self.place = Place::Start;
+        self.place = CellPlace::Start;
         Ok(())
     }
 }

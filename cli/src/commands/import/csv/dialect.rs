@@ -19,7 +19,7 @@ pub(crate) struct Dialect {
 }
 
 /// A header row that was found.
-struct Found {
+struct DialectFound {
     dialect: Dialect,
     columns: usize,
     /// Of a thousand rows behind it, how many have as many cells.
@@ -45,13 +45,13 @@ pub(crate) fn recognise(
         Some(skip) => skip..skip + 1,
         None => above..above + TITLES_MAX as u64 + 1,
     };
-    let mut best: Option<Found> = None;
+    let mut best: Option<DialectFound> = None;
     for delimiter in delimiters.iter().copied() {
         for skip in starts.clone() {
             let Some(found) = header_at(sample, Dialect { delimiter, skip }, above, id) else {
                 continue;
             };
-            let key = |found: &Found| (found.columns > 1, found.like_it, found.columns);
+            let key = |found: &DialectFound| (found.columns > 1, found.like_it, found.columns);
             if best.as_ref().is_none_or(|best| key(&found) > key(best)) {
                 best = Some(found);
             }
@@ -86,7 +86,7 @@ fn excel_separator(text: &str) -> Option<char> {
 }
 
 /// The header row behind so many lines, if it has the columns of the id.
-fn header_at(sample: &[Line], dialect: Dialect, above: u64, id: &str) -> Option<Found> {
+fn header_at(sample: &[Line], dialect: Dialect, above: u64, id: &str) -> Option<DialectFound> {
     let Dialect { delimiter, skip } = dialect;
     let index = skip_of(skip);
     let (header, lines) = row_at(sample, index, delimiter)?;
@@ -115,7 +115,7 @@ fn header_at(sample: &[Line], dialect: Dialect, above: u64, id: &str) -> Option<
         return None;
     }
     let like_it = (like_it * 1000).checked_div(rows).unwrap_or(1000);
-    Some(Found { dialect, columns, like_it })
+    Some(DialectFound { dialect, columns, like_it })
 }
 
 /// A row of the sample and how many lines it has; one that breaks the rules is one line without cells.

@@ -106,7 +106,7 @@ impl Digits {
 }
 
 /// How one text reads in one style.
-struct Reading {
+struct NumberReading {
     has_fraction: bool,
     has_groups: bool,
 }
@@ -129,7 +129,7 @@ impl Style {
         }
     }
 
-    fn read(self, digits: &Digits) -> Option<Reading> {
+    fn read(self, digits: &Digits) -> Option<NumberReading> {
         let has_fraction = digits.parts.last().is_some_and(|(last, _)| *last == self.mark());
         let groups = &digits.parts[..digits.parts.len() - usize::from(has_fraction)];
         let has_groups = !groups.is_empty();
@@ -137,7 +137,7 @@ impl Style {
             groups.iter().all(|(separator, run)| Some(*separator) == self.group() && *run == 3);
         let is_right =
             !has_groups || are_thousands && digits.first <= 3 && !digits.begins_with_zero;
-        is_right.then_some(Reading { has_fraction, has_groups })
+        is_right.then_some(NumberReading { has_fraction, has_groups })
     }
 
     /// Writes a number of this style plainly; `None`: it is none.
@@ -207,7 +207,7 @@ impl Numbers {
             for (index, style) in STYLES.iter().enumerate() {
                 match style.read(&digits) {
                     None => fitting &= !(1 << index),
-                    Some(Reading { has_fraction, has_groups }) => {
+                    Some(NumberReading { has_fraction, has_groups }) => {
                         self.with_fraction |= u8::from(has_fraction) << index;
                         self.with_groups |= u8::from(has_groups) << index;
                     }

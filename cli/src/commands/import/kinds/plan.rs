@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     /// The schema that the first import declares; empty: there is nothing to declare.
     pub(crate) schema: Map<String, Value>,
     /// Fields that the schema leaves out, and why.
-    pub(crate) left_out: Vec<(String, &'static str)>,
+    pub(crate) skipped: Vec<(String, &'static str)>,
     /// Where the input and the collection differ, field by field.
     pub(crate) differences: Vec<String>,
     /// Fields that no schema declares yet, and that are text without one.
@@ -77,7 +77,7 @@ impl Plan {
             }
             if known.declared.is_none() {
                 match reason_to_leave_out(kind, asked, *inferred, held) {
-                    Some(reason) => plan.left_out.push((name.clone(), reason)),
+                    Some(reason) => plan.skipped.push((name.clone(), reason)),
                     None => plan
                         .schema
                         .extend(kind.map(|kind| (name.clone(), Value::from(kind.as_str())))),
@@ -290,8 +290,8 @@ mod tests {
             .map(|(name, kind)| (name.as_str(), kind.as_str().unwrap()))
             .collect();
         assert_eq!(kinds, [("name", "text"), ("price", "decimal")]);
-        let left_out: Vec<&str> = plan.left_out.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(left_out, ["notes", "odd"]);
+        let skipped: Vec<&str> = plan.skipped.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(skipped, ["notes", "odd"]);
         assert_eq!(plan.text_fields, ["price"]);
         assert!(plan.differences.is_empty());
         assert!(
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(plan.kinds["price"], kind);
             assert_eq!(!plan.differences.is_empty(), is_told, "{kind} {found}");
             assert_eq!(plan.differences.concat().contains("set aside"), is_refused);
-            assert!(plan.schema.is_empty() && plan.left_out.is_empty());
+            assert!(plan.schema.is_empty() && plan.skipped.is_empty());
         }
         let asked = [("price", Kind::Float)];
         let plan = plan(&[("price", Inferred::Nothing)], &asked, declared(Kind::Decimal));

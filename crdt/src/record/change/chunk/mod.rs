@@ -14,8 +14,8 @@ mod write;
 
 use sha2::{Digest, Sha256};
 
-use super::leb128::{Input, LayoutFault};
-use super::operation::{ActorBytes, Operation, UnknownOperation};
+use super::leb128::{LayoutFault, LebReader};
+use super::operation::{ActorBytes, RecordOperation, UnknownOperation};
 use crate::record::limits::CHANGE_BYTES_MAX;
 
 pub(crate) use write::build;
@@ -72,7 +72,7 @@ pub(crate) struct Decoded {
     pub(crate) start_op: u64,
     pub(crate) time_ms: i64,
     pub(crate) deps: Vec<[u8; 32]>,
-    pub(crate) operations: Vec<Operation>,
+    pub(crate) operations: Vec<RecordOperation>,
 }
 
 impl Decoded {
@@ -107,7 +107,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Decoded, ChunkFault> {
     if body.len() > CHANGE_BYTES_MAX {
         return Err(ChunkFault::TooLarge { found: body.len() });
     }
-    let mut input = Input::new(body, "chunk header");
+    let mut input = LebReader::new(body, "chunk header");
     let found = input.byte()?;
     if found != CHUNK_TYPE_CHANGE {
         return Err(LayoutFault::ChunkType { found }.into());
@@ -118,7 +118,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Decoded, ChunkFault> {
     }
     input.now_within("change header");
     let count = input.unsigned()?;
-    let mut hashes = Input::new(input.take(count.saturating_mul(HASH_BYTES))?, "change header");
+    let mut hashes = LebReader::new(input.take(count.saturating_mul(HASH_BYTES))?, "change header");
     let mut deps = Vec::with_capacity(hashes.len() / HASH_BYTES as usize);
     while !hashes.is_empty() {
         deps.push(hashes.array()?);

@@ -1,16 +1,16 @@
 //! The operations of a change, from its columns, which are refused in any other form than the one that
 //! [`super::build`] gives them.
 
-use super::super::leb128::{Input, LayoutFault};
+use super::super::leb128::{LayoutFault, LebReader};
 use super::super::operation::{
-    Action, ActorBytes, Key, ObjectId, OpId, Operation, Shape, UnknownOperation,
+    Action, ActorBytes, Key, ObjectId, OpId, RecordOperation, Shape, UnknownOperation,
 };
 use super::runs::{Booleans, Deltas, Runs};
 use super::{ACTOR_BYTES, COLUMNS, ChunkFault};
 use crate::record::limits::{FIELD_NAME_BYTES_MAX, OPERATIONS_MAX};
 use crate::record::value::Value;
 
-pub(super) fn read_actor(input: &mut Input<'_>) -> Result<ActorBytes, LayoutFault> {
+pub(super) fn read_actor(input: &mut LebReader<'_>) -> Result<ActorBytes, LayoutFault> {
     match input.unsigned()? {
         ACTOR_BYTES => input.array().map(ActorBytes),
         found => Err(LayoutFault::Actor { found }),
@@ -18,7 +18,7 @@ pub(super) fn read_actor(input: &mut Input<'_>) -> Result<ActorBytes, LayoutFaul
 }
 
 /// The bytes of each column, in the order of [`COLUMNS`]; nothing for one that is not there.
-fn read_columns<'a>(input: &mut Input<'a>) -> Result<[&'a [u8]; 12], LayoutFault> {
+fn read_columns<'a>(input: &mut LebReader<'a>) -> Result<[&'a [u8]; 12], LayoutFault> {
     input.now_within("column list");
     let mut lengths = [0; 12];
     let mut next = 0;
@@ -43,7 +43,7 @@ fn read_columns<'a>(input: &mut Input<'a>) -> Result<[&'a [u8]; 12], LayoutFault
 }
 
 /// The columns of a change that is being read.
-struct Columns<'a> {
+struct ReadColumns<'a> {
     /// Its own, then those that its operations name.
     actors: &'a [ActorBytes],
     /// Which of these are named.
@@ -55,7 +55,7 @@ struct Columns<'a> {
     key_name: Runs<'a, &'a str>,
     insert: Booleans<'a>,
     value_kind: Runs<'a, u64>,
-    value: Input<'a>,
+    value: LebReader<'a>,
     pred_count: Runs<'a, u64>,
     pred_actor: Runs<'a, u64>,
     pred_counter: Deltas<'a>,
@@ -63,10 +63,10 @@ struct Columns<'a> {
 }
 
 pub(super) fn read_operations(
-    input: &mut Input<'_>,
+    input: &mut LebReader<'_>,
     actors: &[ActorBytes],
     start_op: u64,
-) -> Result<Vec<Operation>, ChunkFault> {
+) -> Result<Vec<RecordOperation>, ChunkFault> {
     let [
         object_actor,
         object_counter,
@@ -84,7 +84,7 @@ pub(super) fn read_operations(
     let (own, others) = actors.split_first().ok_or(LayoutFault::NoOperations)?;
     let is_in_order = others.is_sorted_by(|a, b| a < b) && !others.contains(own);
     input.demand_canonical(is_in_order)?;
-    let mut columns = Columns {
+    let mut columns = ReadColumns {
         actors,
         is_named: vec![false; others.len()],
         object_actor: Runs::new(object_actor),
@@ -94,7 +94,7 @@ pub(super) fn read_operations(
         key_name: Runs::new(key_name),
         insert: Booleans::new(insert),
         value_kind: Runs::new(value_kind),
-        value: Input::new(value, "values"),
+        value: LebReader::new(value, "values"),
         pred_count: Runs::new(pred_count),
         pred_actor: Runs::new(pred_actor),
         pred_counter: Deltas::new(pred_counter),
@@ -120,8 +120,8 @@ pub(super) fn read_operations(
     Ok(operations)
 }
 
-impl<'a> Columns<'a> {
-    fn operation(&mut self, id: OpId, action: u64) -> Result<Operation, ChunkFault> {
+impl<'a> ReadColumns<'a> {
+    fn operation(&mut self, id: OpId, action: u64) -> Result<RecordOperation, ChunkFault> {
         let object = match (self.object_actor.next()?, self.object_counter.next()?) {
             (None, None) => ObjectId::Root,
             (Some(actor), Some(counter)) => {
@@ -146,7 +146,7 @@ impl<'a> Columns<'a> {
             (7, _) => return Err(UnknownOperation::Mark.into()),
             (code, _) => return Err(UnknownOperation::Action { code }.into()),
         };
-        Ok(Operation { id, object, key, insert, action, preds: self.preds()? })
+        Ok(RecordOperation { id, object, key, insert, action, preds: self.preds()? })
     }
 
     fn actor(&mut self, found: u64) -> Result<ActorBytes, LayoutFault> {
@@ -180,7 +180,7 @@ impl<'a> Columns<'a> {
         let kind = self.value_kind.next()?;
         let kind = kind.ok_or(LayoutFault::NotCanonical { within: "columns" })?;
         let length = kind >> 4;
-        let mut bytes = Input::new(self.value.take(length)?, "values");
+        let mut bytes = LebReader::new(self.value.take(length)?, "values");
         let value = match kind & 0x0f {
             0 => Value::Null,
             1 => Value::Bool(false),

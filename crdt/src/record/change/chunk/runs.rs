@@ -6,16 +6,16 @@
 //! as long as it can be, a column without any value is empty, and any other tells all its rows: so there is one form,
 //! and readers refuse every other.
 
-use super::super::leb128::{Input, LayoutFault, write_signed, write_sized, write_unsigned};
+use super::super::leb128::{LayoutFault, LebReader, write_signed, write_sized, write_unsigned};
 
 /// A column's value.
 pub(super) trait Cell<'a>: Copy + PartialEq {
-    fn read(input: &mut Input<'a>) -> Result<Self, LayoutFault>;
+    fn read(input: &mut LebReader<'a>) -> Result<Self, LayoutFault>;
     fn write(self, out: &mut Vec<u8>);
 }
 
 impl Cell<'_> for u64 {
-    fn read(input: &mut Input<'_>) -> Result<u64, LayoutFault> {
+    fn read(input: &mut LebReader<'_>) -> Result<u64, LayoutFault> {
         input.unsigned()
     }
 
@@ -25,7 +25,7 @@ impl Cell<'_> for u64 {
 }
 
 impl Cell<'_> for i64 {
-    fn read(input: &mut Input<'_>) -> Result<i64, LayoutFault> {
+    fn read(input: &mut LebReader<'_>) -> Result<i64, LayoutFault> {
         input.signed()
     }
 
@@ -35,7 +35,7 @@ impl Cell<'_> for i64 {
 }
 
 impl<'a> Cell<'a> for &'a str {
-    fn read(input: &mut Input<'a>) -> Result<&'a str, LayoutFault> {
+    fn read(input: &mut LebReader<'a>) -> Result<&'a str, LayoutFault> {
         let length = input.unsigned()?;
         input.string(length)
     }
@@ -48,7 +48,7 @@ impl<'a> Cell<'a> for &'a str {
 /// Reads a column of runs.
 #[derive(Debug)]
 pub(super) struct Runs<'a, T> {
-    input: Input<'a>,
+    input: LebReader<'a>,
     /// `None`: nothing was read.
     run: Option<Run<T>>,
     left: u64,
@@ -66,7 +66,7 @@ enum Run<T> {
 
 impl<'a, T: Cell<'a>> Runs<'a, T> {
     pub(super) fn new(bytes: &'a [u8]) -> Runs<'a, T> {
-        let input = Input::new(bytes, "columns");
+        let input = LebReader::new(bytes, "columns");
         Runs { input, run: None, left: 0, last: None, has_values: false }
     }
 
@@ -153,7 +153,7 @@ impl<'a> Deltas<'a> {
 /// Reads a column of booleans: alternating numbers of rows, those of false first, of which there may be none.
 #[derive(Debug)]
 pub(super) struct Booleans<'a> {
-    input: Input<'a>,
+    input: LebReader<'a>,
     /// `None`: nothing was read.
     value: Option<bool>,
     left: u64,
@@ -161,7 +161,7 @@ pub(super) struct Booleans<'a> {
 
 impl<'a> Booleans<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Booleans<'a> {
-        Booleans { input: Input::new(bytes, "columns"), value: None, left: 0 }
+        Booleans { input: LebReader::new(bytes, "columns"), value: None, left: 0 }
     }
 
     pub(super) fn next(&mut self) -> Result<bool, LayoutFault> {

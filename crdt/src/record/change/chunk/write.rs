@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::leb128::{write_signed, write_sized, write_unsigned};
-use super::super::operation::{Action, ActorBytes, Key, ObjectId, Operation, Shape};
+use super::super::operation::{Action, ActorBytes, Key, ObjectId, RecordOperation, Shape};
 use super::runs::{write_booleans, write_deltas, write_runs};
 use super::{CHUNK_TYPE_CHANGE, COLUMNS};
 use crate::record::value::Value;
@@ -15,7 +15,7 @@ pub(crate) fn build(
     start_op: u64,
     time_ms: i64,
     deps: &[[u8; 32]],
-    operations: &[Operation],
+    operations: &[RecordOperation],
 ) -> Vec<u8> {
     let others = other_actors(actor, operations);
     let columns = write_columns(actor, &others, operations);
@@ -45,13 +45,13 @@ pub(crate) fn build(
 }
 
 /// The columns of a change, one behind the other.
-struct Columns {
+struct WriteColumns {
     bytes: Vec<u8>,
     lengths: [usize; COLUMNS.len()],
     count: usize,
 }
 
-impl Columns {
+impl WriteColumns {
     fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
@@ -63,7 +63,7 @@ impl Columns {
 }
 
 /// The actors that the operations name, but for their own, ascending.
-fn other_actors(own: ActorBytes, operations: &[Operation]) -> Vec<ActorBytes> {
+fn other_actors(own: ActorBytes, operations: &[RecordOperation]) -> Vec<ActorBytes> {
     let mut others = BTreeSet::new();
     for operation in operations {
         if let ObjectId::Made(id) = operation.object {
@@ -78,7 +78,11 @@ fn other_actors(own: ActorBytes, operations: &[Operation]) -> Vec<ActorBytes> {
     others.into_iter().collect()
 }
 
-fn write_columns(own: ActorBytes, others: &[ActorBytes], operations: &[Operation]) -> Columns {
+fn write_columns(
+    own: ActorBytes,
+    others: &[ActorBytes],
+    operations: &[RecordOperation],
+) -> WriteColumns {
     let index = |actor: ActorBytes| -> u64 {
         match actor == own {
             true => 0,
@@ -86,16 +90,16 @@ fn write_columns(own: ActorBytes, others: &[ActorBytes], operations: &[Operation
             false => others.binary_search(&actor).map_or(u64::MAX, |at| at as u64 + 1),
         }
     };
-    let object = |operation: &Operation| match operation.object {
+    let object = |operation: &RecordOperation| match operation.object {
         ObjectId::Root => None,
         ObjectId::Made(id) => Some(id),
     };
     let signed = |counter: u64| i64::try_from(counter).unwrap_or(i64::MAX);
-    let key_actor = |row: &Operation| match &row.key {
+    let key_actor = |row: &RecordOperation| match &row.key {
         Key::Field(_) | Key::Head => None,
         Key::Element(id) => Some(index(id.actor)),
     };
-    let key_counter = |row: &Operation| match &row.key {
+    let key_counter = |row: &RecordOperation| match &row.key {
         Key::Field(_) => None,
         Key::Head => Some(0),
         Key::Element(id) => Some(signed(id.counter)),
@@ -105,7 +109,7 @@ fn write_columns(own: ActorBytes, others: &[ActorBytes], operations: &[Operation
     let mut values = Vec::with_capacity(128);
     let kinds: Vec<u64> = rows.clone().map(|row| write_value(&mut values, &row.action)).collect();
     let bytes = Vec::with_capacity(256 + values.len());
-    let mut columns = Columns { bytes, lengths: [0; COLUMNS.len()], count: 0 };
+    let mut columns = WriteColumns { bytes, lengths: [0; COLUMNS.len()], count: 0 };
     // In the order of `COLUMNS`.
     columns.add(|out| write_runs(out, rows.clone().map(|r| object(r).map(|id| index(id.actor)))));
     columns.add(|out| write_runs(out, rows.clone().map(|r| object(r).map(|id| id.counter))));
@@ -122,7 +126,7 @@ fn write_columns(own: ActorBytes, others: &[ActorBytes], operations: &[Operation
     columns
 }
 
-fn key_name(row: &Operation) -> Option<&str> {
+fn key_name(row: &RecordOperation) -> Option<&str> {
     match &row.key {
         Key::Field(name) => Some(name.as_str()),
         Key::Head | Key::Element(_) => None,

@@ -7,21 +7,21 @@ use utoipa::ToSchema;
 use super::super::time;
 use crate::jobs::tenure::Tenure;
 use crate::sink::config::SinkConfig;
-use crate::sink::survey::Planned;
+use crate::sink::survey::PlannedItem;
 use crate::sink::weaviate::answer::EdgeAnswer;
 use crate::sink::weaviate::config::ObjectConfig;
-use crate::sink::worker::{GroupAnswer, Report};
+use crate::sink::worker::{GroupAnswer, SinkReport};
 
 /// The sinks of a site.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinksAnswer {
+pub struct SinksResponse {
     /// By name.
-    pub sinks: Vec<SinkAnswer>,
+    pub sinks: Vec<SinkResponse>,
 }
 
 /// How a sink is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkAnswer {
+pub struct SinkResponse {
     /// Its name.
     pub name: String,
     /// `http`, or a kind that the program has registered.
@@ -67,8 +67,12 @@ pub struct SinkAnswer {
     pub retried: u64,
 }
 
-impl SinkAnswer {
-    pub(super) fn of(config: &SinkConfig, report: Option<Report>, tenure: Option<Tenure>) -> Self {
+impl SinkResponse {
+    pub(super) fn of(
+        config: &SinkConfig,
+        report: Option<SinkReport>,
+        tenure: Option<Tenure>,
+    ) -> Self {
         let state = report.as_ref().map_or("not-running".to_owned(), |report| report.state.clone());
         let report = report.unwrap_or_default();
         let counted = report.counted;
@@ -100,7 +104,7 @@ impl SinkAnswer {
 
 /// What a sink would push.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkPlanAnswer {
+pub struct SinkPlanResponse {
     /// The sink.
     pub name: String,
     /// The collection of its primary records.
@@ -111,9 +115,9 @@ pub struct SinkPlanAnswer {
     pub translate: String,
     /// Of kind `weaviate`: what each collection's records are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub classes: Vec<SinkClassAnswer>,
+    pub classes: Vec<SinkClassResponse>,
     /// What it sends, as it is configured: secrets are not filled in.
-    pub requests: Vec<SinkRequestAnswer>,
+    pub requests: Vec<SinkRequestResponse>,
     /// What a person should know of it.
     pub remarks: Vec<String>,
     /// Groups that were looked at.
@@ -129,12 +133,12 @@ pub struct SinkPlanAnswer {
     /// Groups that are refused as they are, or have no representation.
     pub set_aside: u64,
     /// The first of what would be sent.
-    pub items: Vec<SinkItemAnswer>,
+    pub items: Vec<SinkItemResponse>,
 }
 
 /// What the records of a collection are in Weaviate.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkClassAnswer {
+pub struct SinkClassResponse {
     /// The collection.
     pub collection: String,
     /// The class of the objects.
@@ -145,7 +149,7 @@ pub struct SinkClassAnswer {
     pub edges: Vec<String>,
 }
 
-impl SinkClassAnswer {
+impl SinkClassResponse {
     pub(super) fn of(config: &SinkConfig) -> Vec<Self> {
         let edges = |collection: &str| {
             let of = config.edges.iter().filter(|edge| edge.collection == collection);
@@ -163,7 +167,7 @@ impl SinkClassAnswer {
 
 /// A request as it is configured.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkRequestAnswer {
+pub struct SinkRequestResponse {
     /// `initialise`, `lookup`, `create`, `update`, `delete` or `read`; of kind `weaviate` `objects`, `edges` or `delete`.
     pub what: String,
     /// The method.
@@ -174,7 +178,7 @@ pub struct SinkRequestAnswer {
 
 /// What would be sent of a group.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkItemAnswer {
+pub struct SinkItemResponse {
     /// The primary record's id.
     pub id: String,
     /// `create`, `update`, `delete` or `set aside`.
@@ -185,28 +189,28 @@ pub struct SinkItemAnswer {
     pub error: Option<String>,
 }
 
-impl From<Planned> for SinkItemAnswer {
-    fn from(planned: Planned) -> Self {
-        let Planned { id, action, representation, error } = planned;
+impl From<PlannedItem> for SinkItemResponse {
+    fn from(planned: PlannedItem) -> Self {
+        let PlannedItem { id, action, representation, error } = planned;
         Self { id, action: action.to_owned(), representation, error }
     }
 }
 
 /// Groups of a sink.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkGroupsAnswer {
+pub struct SinkGroupsResponse {
     /// By id.
-    pub groups: Vec<SinkGroupAnswer>,
+    pub groups: Vec<SinkGroupResponse>,
     /// Of a sink of kind `weaviate`: the edges that were refused, behind all objects that were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub edges: Vec<SinkEdgeAnswer>,
+    pub edges: Vec<SinkEdgeResponse>,
     /// The `after` of the next page; absent: there are no more.
     pub next: Option<String>,
 }
 
 /// An edge that was refused.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkEdgeAnswer {
+pub struct SinkEdgeResponse {
     /// What it is called where it is to be tried again: `orders/7:hasCustomer:customers/12`.
     pub id: String,
     /// The object where it begins, by collection and record.
@@ -225,7 +229,7 @@ pub struct SinkEdgeAnswer {
     pub next_try: Option<String>,
 }
 
-impl From<EdgeAnswer> for SinkEdgeAnswer {
+impl From<EdgeAnswer> for SinkEdgeResponse {
     fn from(edge: EdgeAnswer) -> Self {
         let EdgeAnswer { id, object, property, target, attempts, error, failed_ms, due_ms } = edge;
         Self {
@@ -243,7 +247,7 @@ impl From<EdgeAnswer> for SinkEdgeAnswer {
 
 /// A group of a sink.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkGroupAnswer {
+pub struct SinkGroupResponse {
     /// The primary record's id.
     pub id: String,
     /// `synced`, `dirty`, `set-aside`, `deleted`, or `not-sent`.
@@ -268,7 +272,7 @@ pub struct SinkGroupAnswer {
     pub next_try: Option<String>,
 }
 
-impl From<GroupAnswer> for SinkGroupAnswer {
+impl From<GroupAnswer> for SinkGroupResponse {
     fn from(group: GroupAnswer) -> Self {
         let GroupAnswer { id, touched_ms, dirty, set_aside, due_ms, known } = group;
         let state = match (set_aside, dirty) {
@@ -296,14 +300,14 @@ impl From<GroupAnswer> for SinkGroupAnswer {
 
 /// The last runs of a sink.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkHistoryAnswer {
+pub struct SinkHistoryResponse {
     /// The latest first.
-    pub runs: Vec<SinkRunAnswer>,
+    pub runs: Vec<SinkRunResponse>,
 }
 
 /// A run of a sink: from the first group that was due until none was.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkRunAnswer {
+pub struct SinkRunResponse {
     /// Its number.
     pub number: i64,
     /// `changes`, or `asked` or `full` where a person asked for it.
@@ -360,14 +364,14 @@ pub struct SinkVerifyRequest {
 
 /// The job that was taken.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkJobAnswer {
+pub struct SinkJobResponse {
     /// Its number: `GET /v1/jobs/{id}` shows it.
     pub job: u64,
 }
 
 /// Whether a sink rests.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkPausedAnswer {
+pub struct SinkPausedResponse {
     /// Whether it rests.
     pub paused: bool,
 }
@@ -386,14 +390,14 @@ pub struct SinkRequeueRequest {
 
 /// What is tried again.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkRequeuedAnswer {
+pub struct SinkRequeuedResponse {
     /// How many.
     pub requeued: u64,
 }
 
 /// Who runs a sink now.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SinkTakenAnswer {
+pub struct SinkTakenResponse {
     /// How often it was taken over, from 1.
     pub term: u64,
     /// The site that ran it before, if that was another.

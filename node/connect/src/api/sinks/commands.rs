@@ -6,15 +6,15 @@ use branchline_node::api::{ApiError, Code, JsonBody, Named};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::Shared;
+use super::super::ApiShared;
 use super::answers::{
-    SinkJobAnswer, SinkPausedAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunRequest,
-    SinkTakenAnswer, SinkVerifyRequest,
+    SinkJobResponse, SinkPausedResponse, SinkRequeueRequest, SinkRequeuedResponse, SinkRunRequest,
+    SinkTakenResponse, SinkVerifyRequest,
 };
 use super::{ask, config, demand_run, wrong};
 use crate::sink::sinks::HTTP;
 use crate::sink::weaviate::WEAVIATE;
-use crate::sink::worker::{Command, Requeue, RunOrder, RunPart};
+use crate::sink::worker::{Requeue, RunOrder, RunPart, SinkCommand};
 
 /// Looks now at all groups that wait, or at all there are. It is carried out also after a restart.
 #[utoipa::path(
@@ -23,19 +23,19 @@ use crate::sink::worker::{Command, Requeue, RunOrder, RunPart};
     operation_id = "run_sink",
     params(("name" = String, Path, description = "The sink.")),
     request_body = SinkRunRequest,
-    responses((status = OK, description = "The job that was taken.", body = SinkJobAnswer)),
+    responses((status = OK, description = "The job that was taken.", body = SinkJobResponse)),
 )]
 pub(super) async fn run(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     JsonBody(request): JsonBody<SinkRunRequest>,
-) -> Result<Json<SinkJobAnswer>, ApiError> {
+) -> Result<Json<SinkJobResponse>, ApiError> {
     let SinkRunRequest { full, yes, entity, edges, limit, offset } = request;
     let part = match entity {
         Some(collection) => Some(RunPart::Entity(collection)),
         None => edges.then_some(RunPart::Edges { limit, offset }),
     };
-    ask(&inner, &name, Command::Run(RunOrder { full, yes, part })).await.map(Json)
+    ask(&inner, &name, SinkCommand::Run(RunOrder { full, yes, part })).await.map(Json)
 }
 
 /// Reads all objects of a sink back and compares them with what was delivered: what others have changed is found. It is
@@ -46,13 +46,13 @@ pub(super) async fn run(
     operation_id = "verify_sink",
     params(("name" = String, Path, description = "The sink.")),
     request_body = SinkVerifyRequest,
-    responses((status = OK, description = "The job that was taken; its result says what differs.", body = SinkJobAnswer)),
+    responses((status = OK, description = "The job that was taken; its result says what differs.", body = SinkJobResponse)),
 )]
 pub(super) async fn verify(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     JsonBody(request): JsonBody<SinkVerifyRequest>,
-) -> Result<Json<SinkJobAnswer>, ApiError> {
+) -> Result<Json<SinkJobResponse>, ApiError> {
     let config = config(&inner, &name)?;
     demand_run(&inner)?;
     if config.kind == WEAVIATE || (config.kind == HTTP && config.read.is_none()) {
@@ -61,7 +61,7 @@ pub(super) async fn verify(
         return Err(ApiError::new(Code::Conflict, message).hint(hint));
     }
     let job = inner.sinks.verify(&config, request.repair).await.map_err(|error| wrong(&error))?;
-    Ok(Json(SinkJobAnswer { job }))
+    Ok(Json(SinkJobResponse { job }))
 }
 
 /// Lets a sink rest until it is resumed. What is under way comes to its end.
@@ -70,14 +70,14 @@ pub(super) async fn verify(
     path = "/v1/sinks/{name}/pause",
     operation_id = "pause_sink",
     params(("name" = String, Path, description = "The sink.")),
-    responses((status = OK, description = "It rests, also after a restart.", body = SinkPausedAnswer)),
+    responses((status = OK, description = "It rests, also after a restart.", body = SinkPausedResponse)),
 )]
 pub(super) async fn pause(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SinkPausedAnswer>, ApiError> {
-    let _: Value = ask(&inner, &name, Command::Pause).await?;
-    Ok(Json(SinkPausedAnswer { paused: true }))
+) -> Result<Json<SinkPausedResponse>, ApiError> {
+    let _: Value = ask(&inner, &name, SinkCommand::Pause).await?;
+    Ok(Json(SinkPausedResponse { paused: true }))
 }
 
 /// Lets a sink go on, and tries at once what waits for the service.
@@ -86,14 +86,14 @@ pub(super) async fn pause(
     path = "/v1/sinks/{name}/resume",
     operation_id = "resume_sink",
     params(("name" = String, Path, description = "The sink.")),
-    responses((status = OK, description = "It goes on.", body = SinkPausedAnswer)),
+    responses((status = OK, description = "It goes on.", body = SinkPausedResponse)),
 )]
 pub(super) async fn resume(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SinkPausedAnswer>, ApiError> {
-    let _: Value = ask(&inner, &name, Command::Resume).await?;
-    Ok(Json(SinkPausedAnswer { paused: false }))
+) -> Result<Json<SinkPausedResponse>, ApiError> {
+    let _: Value = ask(&inner, &name, SinkCommand::Resume).await?;
+    Ok(Json(SinkPausedResponse { paused: false }))
 }
 
 /// Tries again what was refused.
@@ -103,17 +103,17 @@ pub(super) async fn resume(
     operation_id = "requeue_sink",
     params(("name" = String, Path, description = "The sink.")),
     request_body = SinkRequeueRequest,
-    responses((status = OK, description = "How many there are.", body = SinkRequeuedAnswer)),
+    responses((status = OK, description = "How many there are.", body = SinkRequeuedResponse)),
 )]
 pub(super) async fn requeue(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     JsonBody(request): JsonBody<SinkRequeueRequest>,
-) -> Result<Json<SinkRequeuedAnswer>, ApiError> {
+) -> Result<Json<SinkRequeuedResponse>, ApiError> {
     let SinkRequeueRequest { ids, since, until } = request;
     let since_ms = since.as_deref().map(|text| moment("since", text)).transpose()?;
     let until_ms = until.as_deref().map(|text| moment("until", text)).transpose()?;
-    ask(&inner, &name, Command::Requeue(Requeue { ids, since_ms, until_ms })).await.map(Json)
+    ask(&inner, &name, SinkCommand::Requeue(Requeue { ids, since_ms, until_ms })).await.map(Json)
 }
 
 fn moment(what: &str, text: &str) -> Result<i64, ApiError> {
@@ -129,11 +129,11 @@ fn moment(what: &str, text: &str) -> Result<i64, ApiError> {
     path = "/v1/sinks/{name}/takeover",
     operation_id = "take_over_sink",
     params(("name" = String, Path, description = "The sink.")),
-    responses((status = OK, description = "This site runs it.", body = SinkTakenAnswer)),
+    responses((status = OK, description = "This site runs it.", body = SinkTakenResponse)),
 )]
 pub(super) async fn takeover(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SinkTakenAnswer>, ApiError> {
-    ask(&inner, &name, Command::TakeOver).await.map(Json)
+) -> Result<Json<SinkTakenResponse>, ApiError> {
+    ask(&inner, &name, SinkCommand::TakeOver).await.map(Json)
 }

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
-use super::super::{Shared, time};
+use super::super::{ApiShared, time};
 use super::answers::{
-    SinkAnswer, SinkClassAnswer, SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer,
-    SinkHistoryAnswer, SinkItemAnswer, SinkPlanAnswer, SinkRequestAnswer, SinkRunAnswer,
-    SinksAnswer,
+    SinkClassResponse, SinkEdgeResponse, SinkGroupResponse, SinkGroupsResponse,
+    SinkHistoryResponse, SinkItemResponse, SinkPlanResponse, SinkRequestResponse, SinkResponse,
+    SinkRunResponse, SinksResponse,
 };
 use super::{ask, config, demand_run, not_ready};
 use crate::sink::check::remarks;
@@ -19,7 +19,7 @@ use crate::sink::config::SinkConfig;
 use crate::sink::state::{Counted, Which};
 use crate::sink::weaviate::WEAVIATE;
 use crate::sink::weaviate::answer::EdgeAnswer;
-use crate::sink::worker::{Command, GroupAnswer};
+use crate::sink::worker::{GroupAnswer, SinkCommand};
 
 /// Groups of a page.
 const GROUPS: usize = 100;
@@ -37,18 +37,18 @@ const ITEMS_MAX: usize = 1_000;
     get,
     path = "/v1/sinks",
     operation_id = "list_sinks",
-    responses((status = OK, description = "How each of them is, by name.", body = SinksAnswer)),
+    responses((status = OK, description = "How each of them is, by name.", body = SinksResponse)),
 )]
-pub(super) async fn sinks(State(inner): State<Shared>) -> Result<Json<SinksAnswer>, ApiError> {
+pub(super) async fn sinks(State(inner): State<ApiShared>) -> Result<Json<SinksResponse>, ApiError> {
     let mut configs = inner.sink_configs();
     configs.sort_by(|a, b| a.name.cmp(&b.name));
     let mut reports = inner.sinks.reports();
     let mut sinks = Vec::with_capacity(configs.len());
     for config in &configs {
         let tenure = inner.sinks.tenure(config).await.ok().flatten();
-        sinks.push(SinkAnswer::of(config, reports.remove(&config.name), tenure));
+        sinks.push(SinkResponse::of(config, reports.remove(&config.name), tenure));
     }
-    Ok(Json(SinksAnswer { sinks }))
+    Ok(Json(SinksResponse { sinks }))
 }
 
 /// How a sink is.
@@ -57,16 +57,16 @@ pub(super) async fn sinks(State(inner): State<Shared>) -> Result<Json<SinksAnswe
     path = "/v1/sinks/{name}",
     operation_id = "get_sink",
     params(("name" = String, Path, description = "The sink.")),
-    responses((status = OK, description = "How it is.", body = SinkAnswer)),
+    responses((status = OK, description = "How it is.", body = SinkResponse)),
 )]
 pub(super) async fn sink(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SinkAnswer>, ApiError> {
+) -> Result<Json<SinkResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let report = inner.sinks.reports().remove(&name);
     let tenure = inner.sinks.tenure(&config).await.map_err(|error| not_ready(&error))?;
-    Ok(Json(SinkAnswer::of(&config, report, tenure)))
+    Ok(Json(SinkResponse::of(&config, report, tenure)))
 }
 
 /// How much of a plan is shown.
@@ -84,13 +84,13 @@ pub(super) struct PlanParams {
     path = "/v1/sinks/{name}/plan",
     operation_id = "plan_sink",
     params(("name" = String, Path, description = "The sink."), PlanParams),
-    responses((status = OK, description = "What it would push.", body = SinkPlanAnswer)),
+    responses((status = OK, description = "What it would push.", body = SinkPlanResponse)),
 )]
 pub(super) async fn plan(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     Params(params): Params<PlanParams>,
-) -> Result<Json<SinkPlanAnswer>, ApiError> {
+) -> Result<Json<SinkPlanResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let items_max = bounded("items", params.items, ITEMS, ITEMS_MAX)?;
     if config.kind == WEAVIATE {
@@ -104,9 +104,9 @@ pub(super) async fn plan(
     let (counting, items) = planned.map_err(|error| not_ready(&error))?;
     let related = config.related.iter().map(|related| related.name().to_owned());
     let primary = (config.kind != WEAVIATE).then(|| config.primary().to_owned());
-    Ok(Json(SinkPlanAnswer {
+    Ok(Json(SinkPlanResponse {
         names: primary.into_iter().chain(related).collect(),
-        classes: SinkClassAnswer::of(&config),
+        classes: SinkClassResponse::of(&config),
         requests: requests(&config),
         remarks: remarks(&config),
         groups: counting.groups,
@@ -115,15 +115,15 @@ pub(super) async fn plan(
         delete: counting.delete,
         unchanged: counting.unchanged,
         set_aside: counting.aside,
-        items: items.into_iter().map(SinkItemAnswer::from).collect(),
+        items: items.into_iter().map(SinkItemResponse::from).collect(),
         collection: config.collections(),
         name: config.name,
         translate: config.translate,
     }))
 }
 
-fn requests(config: &SinkConfig) -> Vec<SinkRequestAnswer> {
-    let request = |what: &str, method: &str, url: &str| SinkRequestAnswer {
+fn requests(config: &SinkConfig) -> Vec<SinkRequestResponse> {
+    let request = |what: &str, method: &str, url: &str| SinkRequestResponse {
         what: what.to_owned(),
         method: method.to_owned(),
         url: url.to_owned(),
@@ -165,13 +165,13 @@ pub(super) struct GroupsParams {
     path = "/v1/sinks/{name}/groups",
     operation_id = "list_sink_groups",
     params(("name" = String, Path, description = "The sink."), GroupsParams),
-    responses((status = OK, description = "A page of them.", body = SinkGroupsAnswer)),
+    responses((status = OK, description = "A page of them.", body = SinkGroupsResponse)),
 )]
 pub(super) async fn groups(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     Params(params): Params<GroupsParams>,
-) -> Result<Json<SinkGroupsAnswer>, ApiError> {
+) -> Result<Json<SinkGroupsResponse>, ApiError> {
     let which = match params.which.as_deref() {
         None | Some("all") => Which::All,
         Some("dirty") => Which::Dirty,
@@ -190,24 +190,24 @@ pub(super) async fn groups(
     path = "/v1/sinks/{name}/errors",
     operation_id = "list_sink_errors",
     params(("name" = String, Path, description = "The sink."), GroupsParams),
-    responses((status = OK, description = "A page of them; `which` says nothing here.", body = SinkGroupsAnswer)),
+    responses((status = OK, description = "A page of them; `which` says nothing here.", body = SinkGroupsResponse)),
 )]
 pub(super) async fn errors(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
     Params(params): Params<GroupsParams>,
-) -> Result<Json<SinkGroupsAnswer>, ApiError> {
+) -> Result<Json<SinkGroupsResponse>, ApiError> {
     page(&inner, &name, Which::Failed, params).await
 }
 
 async fn page(
-    inner: &Shared,
+    inner: &ApiShared,
     name: &str,
     which: Which,
     params: GroupsParams,
-) -> Result<Json<SinkGroupsAnswer>, ApiError> {
+) -> Result<Json<SinkGroupsResponse>, ApiError> {
     #[derive(Deserialize)]
-    struct Page {
+    struct GroupsPage {
         groups: Vec<GroupAnswer>,
         #[serde(default)]
         edges: Vec<EdgeAnswer>,
@@ -215,13 +215,13 @@ async fn page(
         next: Option<String>,
     }
     let limit = bounded("limit", params.limit, GROUPS, GROUPS_MAX)?;
-    let command = Command::Groups { which, after: params.after, limit };
-    let Page { groups, edges, next } = ask(inner, name, command).await?;
+    let command = SinkCommand::Groups { which, after: params.after, limit };
+    let GroupsPage { groups, edges, next } = ask(inner, name, command).await?;
     let full = groups.last().filter(|_| groups.len() == limit);
     let next = next.or_else(|| full.map(|group| group.id.clone()));
-    let groups = groups.into_iter().map(SinkGroupAnswer::from).collect();
-    let edges = edges.into_iter().map(SinkEdgeAnswer::from).collect();
-    Ok(Json(SinkGroupsAnswer { groups, edges, next }))
+    let groups = groups.into_iter().map(SinkGroupResponse::from).collect();
+    let edges = edges.into_iter().map(SinkEdgeResponse::from).collect();
+    Ok(Json(SinkGroupsResponse { groups, edges, next }))
 }
 
 fn bounded(
@@ -246,23 +246,23 @@ fn bounded(
     path = "/v1/sinks/{name}/history",
     operation_id = "list_sink_runs",
     params(("name" = String, Path, description = "The sink.")),
-    responses((status = OK, description = "The last 100, the latest first.", body = SinkHistoryAnswer)),
+    responses((status = OK, description = "The last 100, the latest first.", body = SinkHistoryResponse)),
 )]
 pub(super) async fn history(
-    State(inner): State<Shared>,
+    State(inner): State<ApiShared>,
     Named(name): Named<String>,
-) -> Result<Json<SinkHistoryAnswer>, ApiError> {
-    let answer: Value = ask(&inner, &name, Command::History { limit: RUNS }).await?;
+) -> Result<Json<SinkHistoryResponse>, ApiError> {
+    let answer: Value = ask(&inner, &name, SinkCommand::History { limit: RUNS }).await?;
     let runs = answer.get("runs").and_then(Value::as_array).into_iter().flatten();
-    Ok(Json(SinkHistoryAnswer { runs: runs.map(run).collect() }))
+    Ok(Json(SinkHistoryResponse { runs: runs.map(run).collect() }))
 }
 
-fn run(row: &Value) -> SinkRunAnswer {
+fn run(row: &Value) -> SinkRunResponse {
     let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
     let moment = |name: &str| row.get(name).and_then(Value::as_i64).and_then(time);
     let counted = row.get("counted").cloned().unwrap_or_default();
     let counted: Counted = serde_json::from_value(counted).unwrap_or_default();
-    SinkRunAnswer {
+    SinkRunResponse {
         number: row.get("number").and_then(Value::as_i64).unwrap_or_default(),
         kind: text("kind").unwrap_or_default(),
         started_at: moment("began_ms"),

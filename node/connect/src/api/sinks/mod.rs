@@ -11,20 +11,20 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
+use super::ApiShared;
 use crate::sink::config::SinkConfig;
-use crate::sink::sinks::NotReady;
-use crate::sink::worker::{Command, Wrong};
+use crate::sink::sinks::SinkNotReady;
+use crate::sink::worker::{SinkCommand, SinkWrong};
 
 pub use answers::{
-    SinkAnswer, SinkClassAnswer, SinkEdgeAnswer, SinkGroupAnswer, SinkGroupsAnswer,
-    SinkHistoryAnswer, SinkItemAnswer, SinkJobAnswer, SinkPausedAnswer, SinkPlanAnswer,
-    SinkRequestAnswer, SinkRequeueRequest, SinkRequeuedAnswer, SinkRunAnswer, SinkRunRequest,
-    SinkTakenAnswer, SinkVerifyRequest, SinksAnswer,
+    SinkClassResponse, SinkEdgeResponse, SinkGroupResponse, SinkGroupsResponse,
+    SinkHistoryResponse, SinkItemResponse, SinkJobResponse, SinkPausedResponse, SinkPlanResponse,
+    SinkRequestResponse, SinkRequeueRequest, SinkRequeuedResponse, SinkResponse, SinkRunRequest,
+    SinkRunResponse, SinkTakenResponse, SinkVerifyRequest, SinksResponse,
 };
 
 /// The paths.
-pub(super) fn routes(inner: &Shared) -> Routes {
+pub(super) fn routes(inner: &ApiShared) -> Routes {
     let bounded = OpenApiRouter::default()
         .routes(routes!(looks::sinks))
         .routes(routes!(looks::sink))
@@ -40,18 +40,18 @@ pub(super) fn routes(inner: &Shared) -> Routes {
     let unbounded =
         OpenApiRouter::default().routes(routes!(looks::plan)).routes(routes!(commands::requeue));
     Routes {
-        bounded: bounded.with_state(Shared::clone(inner)),
-        unbounded: unbounded.with_state(Shared::clone(inner)),
+        bounded: bounded.with_state(ApiShared::clone(inner)),
+        unbounded: unbounded.with_state(ApiShared::clone(inner)),
     }
 }
 
 /// A sink as it is configured.
-fn config(inner: &Shared, name: &str) -> Result<SinkConfig, ApiError> {
+fn config(inner: &ApiShared, name: &str) -> Result<SinkConfig, ApiError> {
     super::configured("sink", inner.sink_configs(), |config| &config.name, name)
 }
 
 /// Refuses what needs sinks at work, where no node runs.
-fn demand_run(inner: &Shared) -> Result<(), ApiError> {
+fn demand_run(inner: &ApiShared) -> Result<(), ApiError> {
     if inner.runs() {
         return Ok(());
     }
@@ -61,9 +61,9 @@ fn demand_run(inner: &Shared) -> Result<(), ApiError> {
 
 /// Asks a sink that works.
 async fn ask<T: DeserializeOwned>(
-    inner: &Shared,
+    inner: &ApiShared,
     name: &str,
-    command: Command,
+    command: SinkCommand,
 ) -> Result<T, ApiError> {
     config(inner, name)?;
     demand_run(inner)?;
@@ -79,24 +79,25 @@ async fn ask<T: DeserializeOwned>(
     serde_json::from_value(answer).map_err(|error| ApiError::of(Code::Internal, &error))
 }
 
-fn wrong(error: &Wrong) -> ApiError {
+fn wrong(error: &SinkWrong) -> ApiError {
     let code = match error {
-        Wrong::State(_) | Wrong::Failed(_) => Code::Conflict,
-        Wrong::File(_) => Code::StorageFailed,
-        Wrong::Jobs(error) => return super::jobs::wrong(error),
-        Wrong::Tenure(_) => Code::Unavailable,
+        SinkWrong::State(_) | SinkWrong::Failed(_) => Code::Conflict,
+        SinkWrong::File(_) => Code::StorageFailed,
+        SinkWrong::Jobs(error) => return super::jobs::wrong(error),
+        SinkWrong::Tenure(_) => Code::Unavailable,
     };
     ApiError::of(code, error)
 }
 
-fn not_ready(error: &NotReady) -> ApiError {
+fn not_ready(error: &SinkNotReady) -> ApiError {
     let code = match error {
-        NotReady::State(_) => Code::StorageFailed,
-        NotReady::Space(_) => Code::NotFound,
-        NotReady::Survey(_) | NotReady::Tenure(_) => Code::Unavailable,
-        NotReady::Config(_) | NotReady::Translate(_) | NotReady::Sink(_) | NotReady::Early(_) => {
-            Code::Conflict
-        }
+        SinkNotReady::State(_) => Code::StorageFailed,
+        SinkNotReady::Space(_) => Code::NotFound,
+        SinkNotReady::Survey(_) | SinkNotReady::Tenure(_) => Code::Unavailable,
+        SinkNotReady::Config(_)
+        | SinkNotReady::Translate(_)
+        | SinkNotReady::Sink(_)
+        | SinkNotReady::Early(_) => Code::Conflict,
     };
     ApiError::of(code, error)
 }

@@ -19,11 +19,11 @@ pub(in crate::extension) const BRIDGE: &str = "bridge";
 #[derive(Deserialize)]
 struct Places {
     #[serde(default)]
-    bridge: Vec<Spanned<Place>>,
+    bridge: Vec<Spanned<BridgePlace>>,
 }
 
 #[derive(Deserialize)]
-struct Place {
+struct BridgePlace {
     name: Option<toml::Value>,
     #[serde(default)]
     table: Vec<Spanned<TablePlace>>,

@@ -18,7 +18,7 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// A connector, of which nothing is known but where it stands.
 #[derive(Deserialize)]
-struct Place {
+struct SectionPlace {
     name: Option<toml::Value>,
 }
 
@@ -41,7 +41,7 @@ fn spanned<T: DeserializeOwned>(
 /// An error, with the connector that it is about; `None`: that cannot be said.
 fn named(sections: &Sections, section: &str, error: &toml::de::Error) -> Option<ConfigError> {
     let place = error.span()?;
-    let places: BTreeMap<String, Vec<Spanned<Place>>> = sections.read(&[section]).ok()?;
+    let places: BTreeMap<String, Vec<Spanned<SectionPlace>>> = sections.read(&[section]).ok()?;
     let connector = last_before(places.get(section)?, &place)?;
     let name = name_of(&connector.name);
     Some(sections.refuse(place, format!("{section} {name}: {}", error.message())))

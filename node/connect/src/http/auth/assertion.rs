@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 use super::config::{Algorithm, AssertionConfig, AssertionGrant};
 
-enum Key {
+enum AssertionKey {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
     Ecdsa(EcdsaKeyPair),
 }
 
 /// Makes assertions.
 pub(super) struct Assertion {
-    key: Key,
+    key: AssertionKey,
     header: Value,
     claims: Value,
     lifetime_seconds: i64,
@@ -79,7 +79,7 @@ pub(super) fn nonce() -> Result<String, String> {
     Ok(HEXLOWER.encode(&bytes))
 }
 
-impl Key {
+impl AssertionKey {
     fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let random = SystemRandom::new();
         let signature = match self {
@@ -95,7 +95,7 @@ impl Key {
     }
 }
 
-fn key(algorithm: Algorithm, pem: &str) -> Result<Key, String> {
+fn key(algorithm: Algorithm, pem: &str) -> Result<AssertionKey, String> {
     let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
         "auth: the assertion's key cannot be read: expected a private key in PEM (-----BEGIN PRIVATE KEY-----), \
          without a password"
@@ -111,7 +111,7 @@ fn key(algorithm: Algorithm, pem: &str) -> Result<Key, String> {
             _ => return Err(wrong("an RSA key of 2048 bits or more")),
         };
         let key = key.map_err(|_| wrong("an RSA key of 2048 bits or more"))?;
-        Ok(Key::Rsa(key, encoding))
+        Ok(AssertionKey::Rsa(key, encoding))
     };
     match algorithm {
         Algorithm::RS256 => rsa(&RSA_PKCS1_SHA256),
@@ -127,7 +127,7 @@ fn key(algorithm: Algorithm, pem: &str) -> Result<Key, String> {
                 }
                 _ => return Err(wrong("a key on the curve P-256")),
             };
-            key.map(Key::Ecdsa).map_err(|_| wrong("a key on the curve P-256"))
+            key.map(AssertionKey::Ecdsa).map_err(|_| wrong("a key on the curve P-256"))
         }
     }
 }

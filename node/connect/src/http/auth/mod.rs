@@ -37,12 +37,12 @@ use crate::jobs::secret::{Redactor, SecretError, SecretText, complete_with};
 
 /// A connector's credential.
 pub(super) struct Auth {
-    kind: Kind,
+    kind: AuthKind,
     /// The same for connectors with the same credential, and no secret.
     pub(super) key: String,
 }
 
-enum Kind {
+enum AuthKind {
     Fixed(HeaderValue),
     Token(Arc<Keeper>),
     Signed(Box<Oauth1>),
@@ -80,7 +80,7 @@ impl Auth {
                     realm: realm.clone(),
                 };
                 let key = key(&["oauth1", &oauth1.consumer_key, &oauth1.token]);
-                Ok(Self { kind: Kind::Signed(Box::new(oauth1)), key })
+                Ok(Self { kind: AuthKind::Signed(Box::new(oauth1)), key })
             }
             AuthConfig::Oauth2 {
                 token_url,
@@ -119,7 +119,7 @@ impl Auth {
                 let grant = Grant { url, client_id, client, scope, params };
                 let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
                 let key = key(&parts);
-                Ok(Self { kind: Kind::Token(Keeper::shared(&key, grant, None)), key })
+                Ok(Self { kind: AuthKind::Token(Keeper::shared(&key, grant, None)), key })
             }
             AuthConfig::RefreshToken {
                 token_url,
@@ -142,7 +142,7 @@ impl Auth {
                 let (url, scope) = (url(&token_url)?, scope.clone());
                 let grant = Grant { url, client_id, client, scope, params: Default::default() };
                 let sign_in = keeper::sign_in(folder, &name, refresh_token);
-                Ok(Self { kind: Kind::Token(Keeper::shared(&key, grant, Some(sign_in))), key })
+                Ok(Self { kind: AuthKind::Token(Keeper::shared(&key, grant, Some(sign_in))), key })
             }
         }
     }
@@ -150,7 +150,7 @@ impl Auth {
     fn fixed(header: Result<HeaderValue, String>) -> Result<Self, NotUsable> {
         let header = header.map_err(|what| NotUsable::Setting(format!("auth: {what}")))?;
         let key = blake3::hash(header.as_bytes()).to_hex().to_string();
-        Ok(Self { kind: Kind::Fixed(header), key })
+        Ok(Self { kind: AuthKind::Fixed(header), key })
     }
 
     /// The credential of a request that is about to be sent.
@@ -163,13 +163,13 @@ impl Auth {
     ) -> Result<Credential, Fault> {
         let broken = |what| Fault::unsent(Class::Transient, what);
         match &self.kind {
-            Kind::Fixed(header) => Ok(Credential { header: header.clone(), token: None }),
-            Kind::Token(keeper) => {
+            AuthKind::Fixed(header) => Ok(Credential { header: header.clone(), token: None }),
+            AuthKind::Token(keeper) => {
                 let token = keeper.token(exchange, redactor).await?;
                 let header = secret_header(&format!("Bearer {token}")).map_err(broken)?;
                 Ok(Credential { header, token: Some(token) })
             }
-            Kind::Signed(oauth1) => {
+            AuthKind::Signed(oauth1) => {
                 let nonce = assertion::nonce().map_err(broken)?;
                 let header = oauth1.header(method, url, Timestamp::now(), &nonce);
                 Ok(Credential { header: secret_header(&header).map_err(broken)?, token: None })
@@ -180,11 +180,11 @@ impl Auth {
     /// A request with this credential was refused. Says whether the next one gets another.
     pub(super) async fn refused(&self, credential: &Credential) -> bool {
         match (&self.kind, &credential.token) {
-            (Kind::Token(keeper), Some(token)) => {
+            (AuthKind::Token(keeper), Some(token)) => {
                 keeper.refused(token).await;
                 true
             }
-            (Kind::Fixed(_) | Kind::Token(_) | Kind::Signed(_), _) => false,
+            (AuthKind::Fixed(_) | AuthKind::Token(_) | AuthKind::Signed(_), _) => false,
         }
     }
 }

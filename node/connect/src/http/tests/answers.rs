@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::server::{Act, Server, answer, head, json, packed};
+use super::server::{Act, HttpTestServer, answer, head, json, packed};
 use super::{get, service};
 use crate::http::{Method, Request};
 use crate::jobs::fault::{Class, Done};
 
 #[tokio::test]
 async fn a_request_and_its_answer_arrive_whole() {
-    let server = Server::start(|_| {
+    let server = HttpTestServer::start(|_| {
         let body = packed(b"{\"price\": 12.50, \"id\": 9007199254740993}");
         let headers = ["Content-Type: application/json", "Content-Encoding: gzip"];
         answer("201 Created", &headers, body)
@@ -35,14 +35,14 @@ async fn a_request_and_its_answer_arrive_whole() {
 #[tokio::test]
 async fn c11_the_providers_clock_comes_with_its_answer() {
     let date = "Date: Sun, 01 Nov 2026 12:00:00 GMT";
-    let server = Server::start(move |_| answer("200 OK", &[date], "{}")).await;
+    let server = HttpTestServer::start(move |_| answer("200 OK", &[date], "{}")).await;
     let answer = service("source clock", "").send(get(&server, "/")).await.unwrap();
     assert_eq!(answer.date().unwrap().to_string(), "2026-11-01T12:00:00Z");
 }
 
 #[tokio::test]
 async fn c17_an_answer_that_stops_coming_is_given_up() {
-    let server = Server::start(|_| {
+    let server = HttpTestServer::start(|_| {
         let mut bytes = head("200 OK", &["Content-Type: application/json"], Some(1000));
         bytes.extend_from_slice(b"{\"begun\": ");
         Act::Hang(bytes)
@@ -57,7 +57,7 @@ async fn c17_an_answer_that_stops_coming_is_given_up() {
 
 #[tokio::test]
 async fn c17_an_answer_that_never_begins_is_given_up() {
-    let server = Server::start(|_| Act::Hang(Vec::new())).await;
+    let server = HttpTestServer::start(|_| Act::Hang(Vec::new())).await;
     let service = service("source silent", "timeout = \"150ms\"");
     let fault = service.send(get(&server, "/silent")).await.unwrap_err();
     assert_eq!((fault.class, fault.done), (Class::Transient, Done::Unknown));
@@ -66,7 +66,7 @@ async fn c17_an_answer_that_never_begins_is_given_up() {
 
 #[tokio::test]
 async fn c17_an_endless_answer_is_taken_up_to_its_bound() {
-    let server = Server::start(|_| Act::Endless(head("200 OK", &[], None))).await;
+    let server = HttpTestServer::start(|_| Act::Endless(head("200 OK", &[], None))).await;
     let service = service("source endless", "body_max = 100000");
     let fault = service.send(get(&server, "/endless")).await.unwrap_err();
     assert_eq!(fault.class, Class::Transient);
@@ -75,7 +75,7 @@ async fn c17_an_endless_answer_is_taken_up_to_its_bound() {
 
 #[tokio::test]
 async fn c17_an_answer_that_says_it_is_too_long_is_not_read() {
-    let server = Server::start(|_| Act::Hang(head("200 OK", &[], Some(1 << 40)))).await;
+    let server = HttpTestServer::start(|_| Act::Hang(head("200 OK", &[], Some(1 << 40)))).await;
     let fault = service("source long", "").send(get(&server, "/long")).await.unwrap_err();
     assert!(fault.message.contains("longer than 67108864 bytes"), "{fault}");
 }
@@ -86,7 +86,8 @@ async fn c17_a_gzip_bomb_is_inflated_up_to_its_bound() {
     let bomb = packed(&vec![b' '; 50 << 20]);
     assert!(bomb.len() < 100_000);
     let server =
-        Server::start(move |_| answer("200 OK", &["Content-Encoding: gzip"], bomb.clone())).await;
+        HttpTestServer::start(move |_| answer("200 OK", &["Content-Encoding: gzip"], bomb.clone()))
+            .await;
     let service = service("source bomb", "body_max = 1000000");
     let fault = service.send(get(&server, "/bomb")).await.unwrap_err();
     assert!(fault.message.contains("longer than 1000000 bytes"), "{fault}");
@@ -94,7 +95,7 @@ async fn c17_a_gzip_bomb_is_inflated_up_to_its_bound() {
 
 #[tokio::test]
 async fn c17_an_answer_that_is_cut_off_is_of_unknown_outcome() {
-    let cut = |bytes: Vec<u8>| Server::start(move |_| Act::Say(bytes.clone()));
+    let cut = |bytes: Vec<u8>| HttpTestServer::start(move |_| Act::Say(bytes.clone()));
     let mut half = head("200 OK", &[], Some(100));
     half.extend_from_slice(b"{\"a\":");
     let server = cut(half).await;
@@ -114,7 +115,7 @@ async fn c17_an_answer_that_is_cut_off_is_of_unknown_outcome() {
 async fn c17_a_page_with_200_is_no_answer() {
     let page = format!("<html><h1>Maintenance</h1>{}</html>", "x".repeat(1000));
     let server =
-        Server::start(move |_| answer("200 OK", &["Content-Type: text/html"], &page)).await;
+        HttpTestServer::start(move |_| answer("200 OK", &["Content-Type: text/html"], &page)).await;
     let answer = service("source page", "").send(get(&server, "/objects")).await.unwrap();
     let fault = answer.json::<Value>().unwrap_err();
     assert_eq!(fault.class, Class::Transient);
@@ -123,7 +124,7 @@ async fn c17_a_page_with_200_is_no_answer() {
 
 #[tokio::test]
 async fn c17_a_body_in_another_character_set_is_read_in_it() {
-    let server = Server::start(|asked| match asked.path() {
+    let server = HttpTestServer::start(|asked| match asked.path() {
         "/latin" => answer(
             "200 OK",
             &["Content-Type: application/json; charset=iso-8859-1"],
@@ -141,7 +142,7 @@ async fn c17_a_body_in_another_character_set_is_read_in_it() {
 
 #[tokio::test]
 async fn a_connection_that_is_refused_has_done_nothing() {
-    let server = Server::start(|_| json("{}")).await;
+    let server = HttpTestServer::start(|_| json("{}")).await;
     let request = get(&server, "/");
     drop(server);
     // The listener's task is gone once its port can be had again.
@@ -159,7 +160,7 @@ async fn a_refusal_shows_what_it_says_and_no_secret() {
     let path = folder.path().join("token");
     std::fs::write(&path, "s3cret-token").unwrap();
     // C16: a service that repeats what it was sent, as many do.
-    let server = Server::start(|asked| {
+    let server = HttpTestServer::start(|asked| {
         let head = asked.head.replace(['\r', '\n'], " ");
         answer("422 Unprocessable Entity", &[], format!("bad request: {head}"))
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::poll;
 
-use super::server::{Act, Server, answer, json};
+use super::server::{Act, HttpTestServer, answer, json};
 use super::{get, service};
 use crate::jobs::fault::{Class, Done};
 
@@ -14,9 +14,10 @@ fn auth(token: &str) -> String {
 
 #[tokio::test]
 async fn c24_connectors_with_the_same_credential_rest_together() {
-    let server =
-        Server::start(|_| answer("429 Too Many Requests", &["Retry-After: 300"], "slow down"))
-            .await;
+    let server = HttpTestServer::start(|_| {
+        answer("429 Too Many Requests", &["Retry-After: 300"], "slow down")
+    })
+    .await;
     let one = service("sink rest-a", &auth("token-of-both"));
     let other = service("sink rest-b", &auth("token-of-both"));
     let apart = service("sink rest-c", &auth("token-of-another"));
@@ -36,7 +37,7 @@ async fn c24_connectors_with_the_same_credential_rest_together() {
 
 #[tokio::test]
 async fn c24_a_credential_in_a_header_counts_as_one() {
-    let server = Server::start(|_| answer("503 Busy", &["Retry-After: 300"], "")).await;
+    let server = HttpTestServer::start(|_| answer("503 Busy", &["Retry-After: 300"], "")).await;
     let request = || get(&server, "/").header("X-Api-Key", "key-in-a-header");
     let (one, other) = (service("source key-a", ""), service("source key-b", ""));
     assert_eq!(one.send(request()).await.unwrap_err().status, Some(503));
@@ -47,7 +48,8 @@ async fn c24_a_credential_in_a_header_counts_as_one() {
 #[tokio::test]
 async fn c24_a_pause_beyond_reason_is_cut_and_said() {
     let server =
-        Server::start(|_| answer("429 Too Many Requests", &["Retry-After: 86400"], "")).await;
+        HttpTestServer::start(|_| answer("429 Too Many Requests", &["Retry-After: 86400"], ""))
+            .await;
     let fault = service("sink pause", "").send(get(&server, "/")).await.unwrap_err();
     assert_eq!(fault.retry_after, Some(Duration::from_secs(900)));
     assert!(fault.message.contains("a pause of 1d and is asked again after 15m"), "{fault}");
@@ -55,7 +57,7 @@ async fn c24_a_pause_beyond_reason_is_cut_and_said() {
 
 #[tokio::test]
 async fn c24_a_403_of_a_limit_is_no_refusal() {
-    let server = Server::start(|asked| match asked.path() {
+    let server = HttpTestServer::start(|asked| match asked.path() {
         "/limit" => {
             let headers = ["X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 0"];
             answer("403 Forbidden", &headers, "rate limit exceeded")
@@ -70,7 +72,7 @@ async fn c24_a_403_of_a_limit_is_no_refusal() {
 
 #[tokio::test]
 async fn c25_too_many_at_once_become_fewer_whatever_it_calls_itself() {
-    let server = Server::start(|asked| match asked.path() {
+    let server = HttpTestServer::start(|asked| match asked.path() {
         "/full" => answer("401 Unauthorized", &[], "{\"title\": \"Invalid login attempt.\"}"),
         "/held" => Act::Hang(Vec::new()),
         _ => json("{}"),
@@ -92,7 +94,7 @@ async fn c25_too_many_at_once_become_fewer_whatever_it_calls_itself() {
 
 #[tokio::test]
 async fn c26_what_will_never_be_taken_is_not_sent_again() {
-    let server = Server::start(|_| answer("400 Bad Request", &[], "no such field")).await;
+    let server = HttpTestServer::start(|_| answer("400 Bad Request", &[], "no such field")).await;
     let fault = service("sink poison", "").send(get(&server, "/")).await.unwrap_err();
     assert_eq!((fault.class, fault.retry_after), (Class::Permanent, None));
     assert_eq!(server.asked().len(), 1);

@@ -21,6 +21,6 @@ fn service(name: &str, more: &str) -> Service {
     Service::new(name, &config(more), Path::new("/nonexistent")).unwrap()
 }
 
-fn get(server: &server::Server, path: &str) -> Request {
+fn get(server: &server::HttpTestServer, path: &str) -> Request {
     Request::get(format!("{}{path}", server.url))
 }

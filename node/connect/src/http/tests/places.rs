@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::server::{Server, answer, json};
+use super::server::{HttpTestServer, answer, json};
 use super::{config, get, service};
 use crate::http::resolve::Lookup;
 use crate::http::{Method, Request, Service, ServiceConfig};
@@ -31,13 +31,13 @@ fn rebinding(config: &ServiceConfig, answers: &[&'static str]) -> Service {
     Service::with_lookup("source rebinding", config, Path::new("/nonexistent"), lookup).unwrap()
 }
 
-fn port(server: &Server) -> &str {
+fn port(server: &HttpTestServer) -> &str {
     server.url.rsplit_once(':').unwrap().1
 }
 
 #[tokio::test]
 async fn an_address_in_the_url_is_judged_though_no_resolver_is_asked() {
-    let server = Server::start(|_| json("{}")).await;
+    let server = HttpTestServer::start(|_| json("{}")).await;
     let service =
         Service::new("source literal", &ServiceConfig::default(), Path::new("/nonexistent"))
             .unwrap();
@@ -68,7 +68,7 @@ async fn an_address_in_the_url_is_judged_though_no_resolver_is_asked() {
 
 #[tokio::test]
 async fn a_name_that_means_this_machine_is_not_asked() {
-    let server = Server::start(|_| json("{}")).await;
+    let server = HttpTestServer::start(|_| json("{}")).await;
     let request = || Request::get(format!("http://crm.example.com:{}/", port(&server)));
     for address in ["127.0.0.1", "::ffff:127.0.0.1", "::1 127.0.0.1", "169.254.169.254"] {
         let service = rebinding(&ServiceConfig::default(), &[address]);
@@ -86,8 +86,9 @@ async fn a_name_that_means_this_machine_is_not_asked() {
 
 #[tokio::test]
 async fn a_name_that_means_something_else_after_it_was_judged_is_judged_again() {
-    let good = Server::start(|_| json("\"good\"")).await;
-    let evil = Server::start_on(&format!("127.0.0.2:{}", port(&good)), |_| json("\"evil\"")).await;
+    let good = HttpTestServer::start(|_| json("\"good\"")).await;
+    let evil =
+        HttpTestServer::start_on(&format!("127.0.0.2:{}", port(&good)), |_| json("\"evil\"")).await;
     // The first of its addresses is open, and then another is: each connection goes to one that was judged.
     let service = rebinding(&config(""), &["127.0.0.1", "127.0.0.2", "127.0.0.2 127.0.0.1"]);
     let request = || Request::get(format!("http://crm.example.com:{}/", port(&good)));
@@ -100,9 +101,9 @@ async fn a_name_that_means_something_else_after_it_was_judged_is_judged_again() 
 
 #[tokio::test]
 async fn a_redirect_to_another_place_is_refused() {
-    let evil = Server::start(|_| json("\"evil\"")).await;
+    let evil = HttpTestServer::start(|_| json("\"evil\"")).await;
     let elsewhere = evil.url.clone();
-    let server = Server::start(move |asked| {
+    let server = HttpTestServer::start(move |asked| {
         let target = match asked.path() {
             "/metadata" => "http://169.254.169.254/latest/meta-data/".to_owned(),
             "/elsewhere" => format!("{elsewhere}/x"),
@@ -123,7 +124,7 @@ async fn a_redirect_to_another_place_is_refused() {
 
 #[tokio::test]
 async fn a_redirect_within_the_same_place_is_followed_some_times() {
-    let server = Server::start(|asked| match asked.path() {
+    let server = HttpTestServer::start(|asked| match asked.path() {
         "/old" => answer("301 Moved Permanently", &["Location: /new?page=1"], ""),
         "/new?page=1" => json("\"here\""),
         "/post" => answer("307 Temporary Redirect", &["Location: /posted"], ""),

@@ -38,19 +38,19 @@ impl Asked {
     }
 }
 
-pub(super) struct Server {
+pub(super) struct HttpTestServer {
     pub(super) url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Server {
+impl Drop for HttpTestServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Server {
+impl HttpTestServer {
     pub(super) async fn start(act: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Self {
         Self::start_on("127.0.0.1:0", act).await
     }

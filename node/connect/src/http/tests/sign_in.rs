@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::server::{Asked, Server, answer, json};
+use super::server::{Asked, HttpTestServer, answer, json};
 use super::{config, get};
 use crate::http::Service;
 use crate::jobs::fault::{Class, Done};
@@ -23,7 +23,7 @@ enum Trouble {
 }
 
 struct Provider {
-    server: Server,
+    server: HttpTestServer,
     trouble: Arc<Mutex<Trouble>>,
     folder: tempfile::TempDir,
 }
@@ -35,7 +35,7 @@ impl Provider {
         let folder = tempfile::tempdir().unwrap();
         let (now, path) = (Arc::clone(&trouble), folder.path().to_owned());
         let latest = Mutex::new(0);
-        let server = Server::start(move |asked| {
+        let server = HttpTestServer::start(move |asked| {
             if asked.path() != "/token" {
                 return json("\"in\"");
             }

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::server::{Asked, Server, answer, json};
+use super::server::{Asked, HttpTestServer, answer, json};
 use super::{get, service};
 use crate::jobs::fault::{Class, Done};
 
 /// A provider: each token it hands out replaces the one before. `lifetime`: of a token, in seconds, as it writes it.
-async fn provider(lifetime: &'static str) -> Server {
+async fn provider(lifetime: &'static str) -> HttpTestServer {
     let issued = AtomicUsize::new(0);
-    Server::start(move |asked| match asked.path() {
+    HttpTestServer::start(move |asked| match asked.path() {
         "/token" => {
             let number = issued.fetch_add(1, Ordering::SeqCst) + 1;
             json(&format!(
@@ -30,7 +30,7 @@ fn with(asked: &Asked, token: &str) -> bool {
     asked.header("authorization") == Some(&format!("Bearer {token}"))
 }
 
-fn oauth2(server: &Server, more: &str) -> String {
+fn oauth2(server: &HttpTestServer, more: &str) -> String {
     format!(
         "[auth]\nkind = \"oauth2\"\ntoken_url = \"{}/token\"\nclient_id = \"me\"\nclient_secret = \"s3cret\"\n{more}",
         server.url
@@ -39,7 +39,7 @@ fn oauth2(server: &Server, more: &str) -> String {
 
 #[tokio::test]
 async fn fixed_credentials_are_sent_as_their_kinds_demand() {
-    let server = Server::start(|_| json("{}")).await;
+    let server = HttpTestServer::start(|_| json("{}")).await;
     for (auth, begins) in [
         ("kind = \"basic\", user = \"me\", password = \"pass\"", "Basic bWU6cGFzcw=="),
         ("kind = \"bearer\", token = \"abcd\"", "Bearer abcd"),
@@ -136,7 +136,7 @@ async fn a_provider_that_denies_is_told_from_one_in_trouble() {
         ("400 Bad Request", "{\"error\": \"slow_down\"}", Class::Transient, "slow_down"),
     ];
     for (n, (status, body, class, part)) in cases.into_iter().enumerate() {
-        let server = Server::start(move |_| answer(status, &[], body)).await;
+        let server = HttpTestServer::start(move |_| answer(status, &[], body)).await;
         let service = service(&format!("source denied-{n}"), &oauth2(&server, ""));
         let fault = service.send(get(&server, "/objects")).await.unwrap_err();
         assert_eq!((fault.class, fault.done, fault.status), (class, Done::No, None), "{fault}");

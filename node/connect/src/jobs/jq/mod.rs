@@ -85,20 +85,20 @@ type Texts = Result<Vec<String>, JqFault>;
 /// An expression, compiled. Cheap to clone; the thread that runs it ends with its last clone.
 #[derive(Clone)]
 pub struct Filter {
-    inner: Arc<Inner>,
+    inner: Arc<ProgramInner>,
 }
 
-struct Inner {
+struct ProgramInner {
     text: String,
     program: Arc<Program>,
     time_max: Duration,
     /// Whoever runs it; `None`: nobody does yet.
-    runner: Mutex<Option<mpsc::SyncSender<Work>>>,
+    runner: Mutex<Option<mpsc::SyncSender<ProgramWork>>>,
     /// Set while an input that was given up is still worked on.
     is_stuck: Arc<AtomicBool>,
 }
 
-struct Work {
+struct ProgramWork {
     inputs: VecDeque<String>,
     reply: replies::Sender<Texts>,
 }
@@ -140,7 +140,7 @@ impl Filter {
             Err(_) => return Err(bad("it cannot be compiled".to_owned())),
         };
         let (text, runner, is_stuck) = (text.to_owned(), Mutex::default(), Arc::default());
-        Ok(Self { inner: Arc::new(Inner { text, program, time_max, runner, is_stuck }) })
+        Ok(Self { inner: Arc::new(ProgramInner { text, program, time_max, runner, is_stuck }) })
     }
 
     /// The expression, as it was written.
@@ -197,7 +197,7 @@ impl Filter {
         // As many replies as inputs: the thread never waits for the one who asks.
         let (reply, mut replies) = replies::channel(count.max(1));
         let is_taken = !self.inner.is_stuck.load(Ordering::Acquire)
-            && self.hand_over(Work { inputs: inputs.into(), reply });
+            && self.hand_over(ProgramWork { inputs: inputs.into(), reply });
         while is_taken && results.len() < count {
             match tokio::time::timeout(self.inner.time_max, replies.recv()).await {
                 Ok(Some(outputs)) => results.push(outputs),
@@ -213,7 +213,7 @@ impl Filter {
     }
 
     /// Gives work to the thread, which is started if there is none.
-    fn hand_over(&self, work: Work) -> bool {
+    fn hand_over(&self, work: ProgramWork) -> bool {
         let mut runner = self.inner.runner.lock().unwrap_or_else(PoisonError::into_inner);
         let work = match &*runner {
             Some(running) => match running.try_send(work) {
@@ -257,8 +257,13 @@ impl Filter {
 const WAITING_MAX: usize = 256;
 
 /// Works until nobody holds the expression any more.
-fn run_all(program: &Program, text: &str, works: &mpsc::Receiver<Work>, is_stuck: &AtomicBool) {
-    while let Ok(Work { mut inputs, reply }) = works.recv() {
+fn run_all(
+    program: &Program,
+    text: &str,
+    works: &mpsc::Receiver<ProgramWork>,
+    is_stuck: &AtomicBool,
+) {
+    while let Ok(ProgramWork { mut inputs, reply }) = works.recv() {
         while let Some(input) = inputs.pop_front() {
             let outputs = program.run(text, &input);
             if reply.try_send(outputs).is_err() {

@@ -25,7 +25,7 @@ struct Width {
 }
 
 /// A place among the requests under way.
-pub(super) struct Place {
+pub(super) struct GatePlace {
     permit: Option<OwnedSemaphorePermit>,
     width: Arc<Mutex<Width>>,
 }
@@ -36,10 +36,10 @@ impl Gate {
         Self { places: Arc::new(Semaphore::new(limit)), width: Arc::new(Mutex::new(width)) }
     }
 
-    pub(super) async fn enter(&self) -> Place {
+    pub(super) async fn enter(&self) -> GatePlace {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.places).acquire_owned().await.ok();
-        Place { permit, width: Arc::clone(&self.width) }
+        GatePlace { permit, width: Arc::clone(&self.width) }
     }
 
     /// Half as many, and one at least.
@@ -89,7 +89,7 @@ impl Gate {
     }
 }
 
-impl Drop for Place {
+impl Drop for GatePlace {
     fn drop(&mut self) {
         let mut width = self.width.lock().unwrap_or_else(PoisonError::into_inner);
         if width.owed > 0
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn an_overload_halves_and_calm_grows_back() {
         let gate = Gate::new(4);
-        let held: Vec<Place> = (0..4).map(|_| gate.enter().now_or_never().unwrap()).collect();
+        let held: Vec<GatePlace> = (0..4).map(|_| gate.enter().now_or_never().unwrap()).collect();
         gate.narrow();
         gate.narrow();
         gate.narrow();
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_limit_that_changes_while_places_are_taken_is_kept_in_the_end() {
         let gate = Gate::new(3);
-        let held: Vec<Place> = (0..3).map(|_| gate.enter().now_or_never().unwrap()).collect();
+        let held: Vec<GatePlace> = (0..3).map(|_| gate.enter().now_or_never().unwrap()).collect();
         gate.limit(1);
         gate.limit(2);
         drop(held);

@@ -12,7 +12,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::Instant;
 
-use gate::{Gate, Place};
+use gate::{Gate, GatePlace};
 
 /// Requests at once where nothing is configured: services such as NetSuite allow few for a whole account, which other
 /// programs use as well.
@@ -61,13 +61,13 @@ impl Rate {
 
 /// The limits of one credential, held by one connector. Dropped, its settings no longer count.
 pub struct Limiter {
-    shared: Arc<Shared>,
+    shared: Arc<RateShared>,
     number: u64,
 }
 
 /// Leave to send one request; the next may be sent when it is dropped.
 pub struct Permit {
-    _place: Place,
+    _place: GatePlace,
 }
 
 /// How long nothing may be sent.
@@ -77,13 +77,13 @@ pub struct Blocked {
     pub pause: Duration,
 }
 
-struct Shared {
+struct RateShared {
     gate: Gate,
-    state: Mutex<State>,
+    state: Mutex<RateState>,
 }
 
 #[derive(Default)]
-struct State {
+struct RateState {
     settings: BTreeMap<u64, (Option<Rate>, usize)>,
     next_number: u64,
     rate: Option<(Rate, Arc<DefaultDirectRateLimiter>)>,
@@ -91,7 +91,7 @@ struct State {
 }
 
 /// The limits of this process, by credential.
-static SHARED: LazyLock<Mutex<BTreeMap<String, Weak<Shared>>>> = LazyLock::new(Mutex::default);
+static SHARED: LazyLock<Mutex<BTreeMap<String, Weak<RateShared>>>> = LazyLock::new(Mutex::default);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,7 +106,7 @@ impl Limiter {
             all.retain(|_, shared| shared.strong_count() > 0);
             let known = all.get(key).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
-                let shared = Arc::new(Shared {
+                let shared = Arc::new(RateShared {
                     gate: Gate::new(concurrency.clamp(1, CONCURRENCY_MAX)),
                     state: Mutex::default(),
                 });
@@ -202,9 +202,9 @@ impl Drop for Limiter {
     }
 }
 
-impl Shared {
+impl RateShared {
     /// The strictest settings hold.
-    fn settle(&self, state: &mut State) {
+    fn settle(&self, state: &mut RateState) {
         let rate =
             state.settings.values().filter_map(|(rate, _)| *rate).max_by_key(|rate| rate.period);
         let concurrency = state.settings.values().map(|(_, concurrency)| *concurrency).min();

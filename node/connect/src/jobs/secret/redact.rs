@@ -16,11 +16,11 @@ const STRUCK: &str = "***";
 /// Knows the secrets that a connector has read. Its clones know the same.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    known: Arc<RwLock<Known>>,
+    known: Arc<RwLock<KnownSecret>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownSecret {
     /// From the configuration, with the forms in which each may stand: longest first.
     lasting: Vec<String>,
     /// From answers: the forms of each, the oldest first.

@@ -42,7 +42,7 @@ pub struct SinkConfig {
     pub filter: Option<String>,
     /// What becomes of the object when its primary record leaves the filter.
     #[serde(default)]
-    pub on_leave: OnLeave,
+    pub on_leave: SinkOnLeave,
     /// The values that a change has to touch: `order.state`, or `items` for all of them. Default: the digest of the
     /// representation decides.
     #[serde(default)]
@@ -138,7 +138,7 @@ pub struct RelatedConfig {
 /// What becomes of the object when its primary record leaves the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum OnLeave {
+pub enum SinkOnLeave {
     /// It stays as it is.
     #[default]
     Keep,

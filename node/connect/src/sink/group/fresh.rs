@@ -10,7 +10,7 @@ use branchline_node::records::read;
 use super::look::LookError;
 use super::shape::{Path, Shape, at, ids_of};
 use crate::sink::group::delivered;
-use crate::sink::state::State;
+use crate::sink::state::SinkState;
 use crate::sink::survey::SurveyError;
 
 /// Records that are listed at a time.
@@ -60,9 +60,9 @@ pub(in crate::sink) async fn listed(
     name: &str,
     shape: &Shape,
     node: &Handle,
-) -> Result<State, SurveyError> {
+) -> Result<SinkState, SurveyError> {
     remove(file);
-    let mut state = State::open(file).await?;
+    let mut state = SinkState::open(file).await?;
     state.begin().await?;
     for (_, relation, path) in shape.by() {
         let mut after = None;

@@ -6,8 +6,8 @@ use branchline_crdt::query::Filter;
 use branchline_crdt::record::{Fields, fields_into_json};
 use serde_json::{Map, Value as Json};
 
-use super::shape::{Path, Shape, Way, at, ids_of};
-use crate::sink::config::OnLeave;
+use super::shape::{Path, RelationWay, Shape, at, ids_of};
+use crate::sink::config::SinkOnLeave;
 
 /// Records of one relation that a group may have: a page of memory each.
 pub const MEMBERS_MAX: usize = 10_000;
@@ -15,7 +15,7 @@ pub const MEMBERS_MAX: usize = 10_000;
 pub const INPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Records as they are now.
-pub trait Records {
+pub trait GroupRecords {
     /// Why they cannot be read.
     type Error;
 
@@ -33,7 +33,7 @@ pub type Used = BTreeSet<(String, String)>;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gathered {
     /// How it stands with the primary record.
-    pub stand: Stand,
+    pub stand: GroupStand,
     /// The records that were looked at by their id, found or missing. Those that name the primary record are not among
     /// them: they are known by their links.
     pub used: Used,
@@ -41,7 +41,7 @@ pub struct Gathered {
 
 /// How it stands with a primary record.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stand {
+pub enum GroupStand {
     /// It is not there, or deleted.
     Gone,
     /// It does not match the filter, and its object is to stay.
@@ -67,7 +67,7 @@ pub struct Input {
 ///
 /// # Errors
 /// Records cannot be read.
-pub fn gather<R: Records>(
+pub fn gather<R: GroupRecords>(
     shape: &Shape,
     filter: Option<&Filter>,
     group: &str,
@@ -76,24 +76,24 @@ pub fn gather<R: Records>(
 ) -> Result<Gathered, R::Error> {
     let without = |stand| Ok(Gathered { stand, used: Used::new() });
     let Some(primary) = records.fields(&shape.collection, group)? else {
-        return without(Stand::Gone);
+        return without(GroupStand::Gone);
     };
     if filter.is_some_and(|filter| !filter.matches(&primary)) {
         return without(match shape.on_leave {
-            OnLeave::Keep => Stand::Kept,
-            OnLeave::Delete => Stand::Left,
+            SinkOnLeave::Keep => GroupStand::Kept,
+            SinkOnLeave::Delete => GroupStand::Left,
         });
     }
-    let mut found = Found { records, bytes: 0, used: Used::new(), too_large: None };
+    let mut found = GatherFound { records, bytes: 0, used: Used::new(), too_large: None };
     // By the relation's index, in order.
     let mut related: Vec<Vec<(String, Fields)>> = Vec::new();
     for (index, relation) in shape.relations.iter().enumerate() {
         let of_relation = match &relation.way {
-            Way::By(path) => {
+            RelationWay::By(path) => {
                 let ids = members.get(&index).map_or(&[][..], Vec::as_slice);
                 found.members(&relation.collection, path, group, ids, relation.many)?
             }
-            Way::From(of, path) => {
+            RelationWay::From(of, path) => {
                 let holders: Vec<&Fields> = match of {
                     None => vec![&primary],
                     Some(of) => {
@@ -112,7 +112,7 @@ pub fn gather<R: Records>(
             ));
         }
         if let Some(what) = found.too_large {
-            return Ok(Gathered { stand: Stand::TooLarge(what), used: found.used });
+            return Ok(Gathered { stand: GroupStand::TooLarge(what), used: found.used });
         }
         related.push(of_relation);
     }
@@ -128,18 +128,18 @@ pub fn gather<R: Records>(
         values.insert(relation.name.clone(), value);
     }
     let watched = shape.watch.as_ref().map(|watch| watched(watch, &values));
-    Ok(Gathered { stand: Stand::In(Input { values, watched }), used })
+    Ok(Gathered { stand: GroupStand::In(Input { values, watched }), used })
 }
 
 /// Records that were found for a group.
-struct Found<'a, R> {
+struct GatherFound<'a, R> {
     records: &'a R,
     bytes: usize,
     used: Used,
     too_large: Option<String>,
 }
 
-impl<R: Records> Found<'_, R> {
+impl<R: GroupRecords> GatherFound<'_, R> {
     /// Those that name the primary record, as they are now: one that names another by now is on its way there.
     fn members(
         &mut self,
@@ -247,7 +247,7 @@ pub(crate) mod tests {
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Held(pub(crate) BTreeMap<(String, String), Fields>);
 
-    impl Records for Held {
+    impl GroupRecords for Held {
         type Error = Infallible;
 
         fn fields(&self, collection: &str, id: &str) -> Result<Option<Fields>, Infallible> {
@@ -303,7 +303,7 @@ pub(crate) mod tests {
         ]);
         let filter = Filter::parse("state = 'sent'", &Schema::default()).unwrap();
         let gathered = gather(&shape, Some(&filter), "7", &members, &held).unwrap();
-        let Stand::In(input) = gathered.stand else { panic!("{:?}", gathered.stand) };
+        let GroupStand::In(input) = gathered.stand else { panic!("{:?}", gathered.stand) };
         assert_eq!(
             input.values["order"],
             json!({ "ref": "A-7", "state": "sent", "user_id": "u1", "id": "7" })
@@ -330,10 +330,10 @@ pub(crate) mod tests {
             let shape = Shape::of(config).unwrap();
             gather(&shape, Some(&filter), id, &Members::new(), &held).unwrap().stand
         };
-        assert_eq!(stand(&config, "8"), Stand::Gone);
-        assert_eq!(stand(&config, "7"), Stand::Kept);
-        config.on_leave = OnLeave::Delete;
-        assert_eq!(stand(&config, "7"), Stand::Left);
+        assert_eq!(stand(&config, "8"), GroupStand::Gone);
+        assert_eq!(stand(&config, "7"), GroupStand::Kept);
+        config.on_leave = SinkOnLeave::Delete;
+        assert_eq!(stand(&config, "7"), GroupStand::Left);
     }
 
     #[test]
@@ -348,6 +348,6 @@ pub(crate) mod tests {
         let index = shape.relations.iter().position(|known| known.name == "items").unwrap();
         let members = Members::from([(index, ids)]);
         let gathered = gather(&shape, None, "7", &members, &held).unwrap();
-        assert!(matches!(gathered.stand, Stand::TooLarge(what) if what.contains("items")));
+        assert!(matches!(gathered.stand, GroupStand::TooLarge(what) if what.contains("items")));
     }
 }

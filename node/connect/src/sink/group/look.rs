@@ -6,7 +6,7 @@ use branchline_node::Handle;
 use branchline_node::handle::ReadError;
 use branchline_node::records::{ReadTables, RecordKey, SpaceId, StoreError, read};
 
-use super::gather::{Gathered, Members, Records, gather};
+use super::gather::{Gathered, GroupRecords, Members, gather};
 use super::shape::Shape;
 use crate::sink::group::delivered::Delivered;
 
@@ -29,7 +29,7 @@ pub(in crate::sink) struct Looked {
 
 struct Tables<'a, T>(&'a T, SpaceId);
 
-impl<T: ReadTables> Records for Tables<'_, T> {
+impl<T: ReadTables> GroupRecords for Tables<'_, T> {
     type Error = StoreError;
 
     fn fields(&self, collection: &str, id: &str) -> Result<Option<Fields>, StoreError> {

@@ -3,7 +3,7 @@
 use branchline_crdt::query::Filter;
 use branchline_crdt::record::{Fields, Schema, Value};
 
-use crate::sink::config::{OnLeave, RelatedConfig, SinkConfig};
+use crate::sink::config::{RelatedConfig, SinkConfig, SinkOnLeave};
 
 /// Relations of one sink. Each is looked up for every group.
 const RELATIONS_MAX: usize = 32;
@@ -20,7 +20,7 @@ pub struct Shape {
     /// Which primary records count.
     pub filter: Option<String>,
     /// What becomes of an object whose primary record does not count any more.
-    pub on_leave: OnLeave,
+    pub on_leave: SinkOnLeave,
     /// The values that a change has to touch, as name and path.
     pub watch: Option<Vec<(String, Path)>>,
 }
@@ -38,12 +38,12 @@ pub struct Relation {
     /// Whether there may be several.
     pub many: bool,
     /// How they are found.
-    pub way: Way,
+    pub way: RelationWay,
 }
 
 /// How related records are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum RelationWay {
     /// Their own field holds the primary record's id.
     By(Path),
     /// A field of the primary record (`None`), or of the relation of this index, holds their id.
@@ -74,7 +74,10 @@ impl Shape {
             let parsed = Filter::parse(text, &Schema::default());
             parsed.map_err(|error| format!("where: {error}"))?;
         }
-        if config.on_leave == OnLeave::Delete && config.delete.is_none() && config.kind == "http" {
+        if config.on_leave == SinkOnLeave::Delete
+            && config.delete.is_none()
+            && config.kind == "http"
+        {
             return Err(
                 "on_leave is \"delete\" without a [sink.delete]: say how an object is deleted"
                     .to_owned(),
@@ -114,8 +117,8 @@ impl Shape {
     /// The relations whose records name the primary record, with their index.
     pub fn by(&self) -> impl Iterator<Item = (usize, &Relation, &Path)> {
         self.relations.iter().enumerate().filter_map(|(index, relation)| match &relation.way {
-            Way::By(path) => Some((index, relation, path)),
-            Way::From(..) => None,
+            RelationWay::By(path) => Some((index, relation, path)),
+            RelationWay::From(..) => None,
         })
     }
 }
@@ -171,7 +174,7 @@ fn relation(
     let name = config.name().to_owned();
     let about = |what: String| format!("related {name}: {what}");
     let way = match (&config.by, &config.from) {
-        (Some(by), None) => Way::By(path_of(by).map_err(about)?),
+        (Some(by), None) => RelationWay::By(path_of(by).map_err(about)?),
         (None, Some(from)) => {
             let (of, path) = match from.split_once('.') {
                 None => (primary, from.as_str()),
@@ -183,7 +186,7 @@ fn relation(
             }
             let path = path_of(path).map_err(about)?;
             if of == primary {
-                Way::From(None, path)
+                RelationWay::From(None, path)
             } else {
                 let Some(index) = known.iter().position(|known| known.name == of) else {
                     return Ok(None);
@@ -194,7 +197,7 @@ fn relation(
                         "there are many {of}, so there are many of these: say many = true"
                     )));
                 }
-                Way::From(Some(index), path)
+                RelationWay::From(Some(index), path)
             }
         }
         (None, None) => {
@@ -315,7 +318,7 @@ pub(crate) mod tests {
         assert!(Shape::of(&watch).unwrap_err().contains("\"bill\""));
         let filter = SinkConfig { filter: Some("state =".to_owned()), ..example() };
         assert!(Shape::of(&filter).unwrap_err().contains("where: "));
-        let left = SinkConfig { on_leave: OnLeave::Delete, delete: None, ..example() };
+        let left = SinkConfig { on_leave: SinkOnLeave::Delete, delete: None, ..example() };
         assert!(Shape::of(&left).unwrap_err().contains("[sink.delete]"));
     }
 }

@@ -15,10 +15,10 @@ use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
 use super::group::delivered::{Delivered, hex};
-use super::group::gather::{Gathered, Input, Stand};
+use super::group::gather::{Gathered, GroupStand, Input};
 use super::item::{Abilities, Item, RemoteId, Sink, Stored};
-use super::state::Due;
-use super::trial::{Mistake, Trial};
+use super::state::DueGroup;
+use super::trial::{SinkMistake, SinkTrial};
 use crate::jobs::fault::{Class, Done, Fault};
 use crate::jobs::jq::Filter;
 use crate::jobs::tenure::{Tenure, TenureError};
@@ -46,12 +46,12 @@ pub(crate) struct Pusher {
     pub(super) permits: Semaphore,
     /// How often the sink was taken over.
     pub(super) term: u64,
-    pub(super) trial: Trial,
+    pub(super) trial: SinkTrial,
 }
 
 /// One look at a group.
-pub(super) struct Job {
-    pub(super) due: Due,
+pub(super) struct PushJob {
+    pub(super) due: DueGroup,
     pub(super) gathered: Gathered,
     pub(super) known: Option<Delivered>,
     /// Set when something touches the group while it waits.
@@ -115,7 +115,7 @@ impl From<NotWritten> for Stop {
 
 /// What is asked of the remote for a group.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Wanted {
+pub(super) enum WantedItem {
     /// Nothing, and nothing is known of it.
     Nothing,
     /// Nothing.
@@ -124,14 +124,14 @@ pub(super) enum Wanted {
     Aside,
     /// It is too large, or `translate` fails.
     Impossible(String),
-    Create(Made),
-    Update(RemoteId, Made),
+    Create(MadeItem),
+    Update(RemoteId, MadeItem),
     Delete,
 }
 
 /// A representation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Made {
+pub(super) struct MadeItem {
     pub(super) representation: Json,
     pub(super) digest: String,
     pub(super) watched: Option<String>,
@@ -139,29 +139,29 @@ pub(super) struct Made {
 
 impl Pusher {
     /// Looks at a group, and sends what there is to send.
-    pub(super) async fn push(&self, job: Job) -> Outcome {
+    pub(super) async fn push(&self, job: PushJob) -> Outcome {
         let mut known = job.known.clone().unwrap_or_default();
         let wanted = self.wanted(&job, &known).await;
         let digest = match &wanted {
-            Wanted::Create(made) | Wanted::Update(_, made) => Some(made.digest.clone()),
-            Wanted::Nothing
-            | Wanted::Unchanged
-            | Wanted::Aside
-            | Wanted::Impossible(_)
-            | Wanted::Delete => None,
+            WantedItem::Create(made) | WantedItem::Update(_, made) => Some(made.digest.clone()),
+            WantedItem::Nothing
+            | WantedItem::Unchanged
+            | WantedItem::Aside
+            | WantedItem::Impossible(_)
+            | WantedItem::Delete => None,
         };
         let done = match wanted {
-            Wanted::Nothing => return Outcome::Nothing,
-            Wanted::Aside => return Outcome::Aside,
-            Wanted::Unchanged if known.error.is_some() => self.forgive(&job, &mut known).await,
-            Wanted::Unchanged => return Outcome::Unchanged,
-            Wanted::Impossible(what) => {
+            WantedItem::Nothing => return Outcome::Nothing,
+            WantedItem::Aside => return Outcome::Aside,
+            WantedItem::Unchanged if known.error.is_some() => self.forgive(&job, &mut known).await,
+            WantedItem::Unchanged => return Outcome::Unchanged,
+            WantedItem::Impossible(what) => {
                 let refused = self.refuse(&job, &mut known, None, &what).await;
                 return refused.map_or_else(Outcome::Unwritten, |_| Outcome::Aside);
             }
-            Wanted::Create(made) => self.create(&job, &mut known, made).await,
-            Wanted::Update(id, made) => self.update(&job, &mut known, &id, made).await,
-            Wanted::Delete => self.delete(&job, &mut known).await,
+            WantedItem::Create(made) => self.create(&job, &mut known, made).await,
+            WantedItem::Update(id, made) => self.update(&job, &mut known, &id, made).await,
+            WantedItem::Delete => self.delete(&job, &mut known).await,
         };
         match done {
             Ok(outcome) => outcome,
@@ -173,41 +173,43 @@ impl Pusher {
     }
 
     /// What is asked of the remote for a group. Sends nothing.
-    pub(super) async fn wanted(&self, job: &Job, known: &Delivered) -> Wanted {
+    pub(super) async fn wanted(&self, job: &PushJob, known: &Delivered) -> WantedItem {
         let abilities = self.sink.abilities();
         let is_there = known.remote_id.is_some() || known.pending.is_some();
         let input = match &job.gathered.stand {
-            Stand::Kept if is_there => return Wanted::Unchanged,
-            Stand::Gone | Stand::Left | Stand::Kept if !is_there => return Wanted::Nothing,
-            Stand::Gone | Stand::Left | Stand::Kept if !abilities.delete => {
-                return Wanted::Unchanged;
+            GroupStand::Kept if is_there => return WantedItem::Unchanged,
+            GroupStand::Gone | GroupStand::Left | GroupStand::Kept if !is_there => {
+                return WantedItem::Nothing;
             }
-            Stand::Gone | Stand::Left | Stand::Kept => return Wanted::Delete,
-            Stand::TooLarge(what) => return Wanted::Impossible(what.clone()),
-            Stand::In(input) => input,
+            GroupStand::Gone | GroupStand::Left | GroupStand::Kept if !abilities.delete => {
+                return WantedItem::Unchanged;
+            }
+            GroupStand::Gone | GroupStand::Left | GroupStand::Kept => return WantedItem::Delete,
+            GroupStand::TooLarge(what) => return WantedItem::Impossible(what.clone()),
+            GroupStand::In(input) => input,
         };
         let made = match self.made(input, known).await {
             Ok(made) => made,
-            Err(what) => return Wanted::Impossible(what),
+            Err(what) => return WantedItem::Impossible(what),
         };
         let is_asked = job.due.forced > 0;
         let was_refused = known.refused.as_ref() == Some(&made.digest);
         if !is_asked && was_refused && known.attempts >= self.attempts_max {
-            return Wanted::Aside;
+            return WantedItem::Aside;
         }
-        let Some(id) = known.remote_id.clone() else { return Wanted::Create(made) };
+        let Some(id) = known.remote_id.clone() else { return WantedItem::Create(made) };
         let is_watched = is_asked
             || made.watched.is_none()
             || made.watched != known.watched
             || known.error.is_some();
         match known.digest.as_ref() == Some(&made.digest) || !abilities.update || !is_watched {
-            true => Wanted::Unchanged,
-            false => Wanted::Update(RemoteId(id), made),
+            true => WantedItem::Unchanged,
+            false => WantedItem::Update(RemoteId(id), made),
         }
     }
 
     /// Makes the representation.
-    pub(super) async fn made(&self, input: &Input, known: &Delivered) -> Result<Made, String> {
+    pub(super) async fn made(&self, input: &Input, known: &Delivered) -> Result<MadeItem, String> {
         let mut values = input.values.clone();
         if self.sink.abilities().initial {
             let initial = known.initial.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -216,10 +218,15 @@ impl Pusher {
         let made = self.translate.run_one(Json::Object(values)).await;
         let representation = made.map_err(|error| error.to_string())?;
         let digest = hex(&representation);
-        Ok(Made { representation, digest, watched: input.watched.as_ref().map(hex) })
+        Ok(MadeItem { representation, digest, watched: input.watched.as_ref().map(hex) })
     }
 
-    async fn create(&self, job: &Job, known: &mut Delivered, made: Made) -> Result<Outcome, Stop> {
+    async fn create(
+        &self,
+        job: &PushJob,
+        known: &mut Delivered,
+        made: MadeItem,
+    ) -> Result<Outcome, Stop> {
         let _permit = self.permit(job).await?;
         if known.pending.is_some() {
             match self.settle(job, known, &made.representation).await? {
@@ -233,7 +240,7 @@ impl Pusher {
         let made = self.initialised(job, known, made).await?;
         let key = known.key(&self.name, &job.due.id, &made.digest);
         known.will_create(key.clone(), &made.digest, made.watched.clone(), &made.representation);
-        if !self.trial.makes(Mistake::NothingPending) {
+        if !self.trial.makes(SinkMistake::NothingPending) {
             self.write(job, known).await?;
         }
         self.trial.step().await;
@@ -261,11 +268,11 @@ impl Pusher {
     /// The representation with what is read before an object is created.
     async fn initialised(
         &self,
-        job: &Job,
+        job: &PushJob,
         known: &mut Delivered,
-        made: Made,
-    ) -> Result<Made, Stop> {
-        let Stand::In(input) = &job.gathered.stand else { return Ok(made) };
+        made: MadeItem,
+    ) -> Result<MadeItem, Stop> {
+        let GroupStand::In(input) = &job.gathered.stand else { return Ok(made) };
         if !self.sink.abilities().initial || known.initial.is_some() {
             return Ok(made);
         }
@@ -277,10 +284,10 @@ impl Pusher {
 
     async fn update(
         &self,
-        job: &Job,
+        job: &PushJob,
         known: &mut Delivered,
         id: &RemoteId,
-        made: Made,
+        made: MadeItem,
     ) -> Result<Outcome, Stop> {
         let _permit = self.permit(job).await?;
         self.send_update(job, known, id, made).await
@@ -288,10 +295,10 @@ impl Pusher {
 
     async fn send_update(
         &self,
-        job: &Job,
+        job: &PushJob,
         known: &mut Delivered,
         id: &RemoteId,
-        made: Made,
+        made: MadeItem,
     ) -> Result<Outcome, Stop> {
         if !self.sink.abilities().update {
             return Ok(Outcome::Created);
@@ -309,7 +316,7 @@ impl Pusher {
         Ok(Outcome::Updated)
     }
 
-    async fn delete(&self, job: &Job, known: &mut Delivered) -> Result<Outcome, Stop> {
+    async fn delete(&self, job: &PushJob, known: &mut Delivered) -> Result<Outcome, Stop> {
         let _permit = self.permit(job).await?;
         let id = match known.remote_id.clone() {
             Some(id) => Some(RemoteId(id)),
@@ -327,7 +334,7 @@ impl Pusher {
     }
 
     /// Waits for its turn, and sees whether the push is still what is wanted then.
-    async fn permit(&self, job: &Job) -> Result<tokio::sync::SemaphorePermit<'_>, Stop> {
+    async fn permit(&self, job: &PushJob) -> Result<tokio::sync::SemaphorePermit<'_>, Stop> {
         // The semaphore is never closed.
         let permit = self.permits.acquire().await.map_err(|_| Stop::from(Outcome::Stale))?;
         if job.stale.load(Ordering::Acquire) {
@@ -340,17 +347,17 @@ impl Pusher {
         }
     }
 
-    fn item(&self, job: &Job, representation: Json, key: String) -> Item {
+    fn item(&self, job: &PushJob, representation: Json, key: String) -> Item {
         let group = job.due.id.clone();
         Item { group, representation, key, fence: self.term, etag: None }
     }
 
-    async fn write(&self, job: &Job, known: &Delivered) -> Result<(), NotWritten> {
+    async fn write(&self, job: &PushJob, known: &Delivered) -> Result<(), NotWritten> {
         known.write(&self.node, &self.collection, &job.due.id).await
     }
 
     /// What was refused is as the remote has it by now.
-    async fn forgive(&self, job: &Job, known: &mut Delivered) -> Result<Outcome, Stop> {
+    async fn forgive(&self, job: &PushJob, known: &mut Delivered) -> Result<Outcome, Stop> {
         known.forgive();
         self.write(job, known).await?;
         Ok(Outcome::Unchanged)
@@ -358,7 +365,7 @@ impl Pusher {
 
     async fn refuse(
         &self,
-        job: &Job,
+        job: &PushJob,
         known: &mut Delivered,
         digest: Option<&str>,
         what: &str,
@@ -370,7 +377,7 @@ impl Pusher {
 
     async fn failed(
         &self,
-        job: &Job,
+        job: &PushJob,
         known: &mut Delivered,
         digest: Option<&str>,
         fault: Fault,

@@ -2,18 +2,18 @@
 
 use serde_json::Value as Json;
 
-use super::{Job, Outcome, Pusher, Stop};
+use super::{Outcome, PushJob, Pusher, Stop};
 use crate::jobs::fault::{Class, Done, Fault};
 use crate::sink::group::delivered::{Delivered, Pending};
 use crate::sink::item::{RemoteId, Stored};
-use crate::sink::trial::Mistake;
+use crate::sink::trial::SinkMistake;
 
 impl Pusher {
     /// Finds out what became of a create; the object's id if it is there. What is known is durable then. `now`: the
     /// representation that there is by now, to look for where the one that was sent is not known.
     pub(super) async fn settle(
         &self,
-        job: &Job,
+        job: &PushJob,
         known: &mut Delivered,
         now: &Json,
     ) -> Result<Option<RemoteId>, Stop> {
@@ -21,7 +21,7 @@ impl Pusher {
         let abilities = self.abilities();
         let sent = pending.representation();
         let mut key = pending.key.clone();
-        if self.trial.makes(Mistake::OtherKey) {
+        if self.trial.makes(SinkMistake::OtherKey) {
             key.insert(0, 'x');
         }
         if abilities.lookup {
@@ -64,7 +64,7 @@ impl Pusher {
 
     async fn found(
         &self,
-        job: &Job,
+        job: &PushJob,
         known: &mut Delivered,
         pending: &Pending,
         found: Option<Stored>,

@@ -3,12 +3,12 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::State;
+use super::SinkState;
 use crate::jobs::store::StoreError;
 
 /// A group that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct DueGroup {
     /// The primary record's id.
     pub id: String,
     /// What touched it last.
@@ -63,7 +63,7 @@ macro_rules! touch {
     };
 }
 
-impl State {
+impl SinkState {
     /// A group is dirty. `touch`: the number of what touches it.
     ///
     /// # Errors
@@ -157,13 +157,13 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn due(&mut self, now_ms: i64, limit: usize) -> Result<Vec<Due>, StoreError> {
+    pub async fn due(&mut self, now_ms: i64, limit: usize) -> Result<Vec<DueGroup>, StoreError> {
         let sql = "SELECT id, touch, tries, forced FROM grp WHERE due_ms <= ? ORDER BY due_ms, id LIMIT ?";
         let rows = sqlx::query(sql).bind(now_ms).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = rows.fetch_all(self.store.connection()).await;
         let rows = rows.map_err(|error| self.store.failed(error))?;
         let due = |row: &SqliteRow| {
-            Ok(Due {
+            Ok(DueGroup {
                 id: row.try_get(0)?,
                 touch: row.try_get(1)?,
                 tries: row.try_get(2)?,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::State;
+use super::SinkState;
 use crate::jobs::store::StoreError;
 
 /// Runs that are kept: some weeks of an office with a change each few minutes.
@@ -55,7 +55,7 @@ pub struct RunRow {
     pub error: Option<String>,
 }
 
-impl State {
+impl SinkState {
     /// A run begins. One that is still under way was broken off.
     ///
     /// # Errors

@@ -2,12 +2,12 @@
 
 use sqlx::Row;
 
-use super::State;
+use super::SinkState;
 use crate::jobs::store::StoreError;
 use crate::sink::group::gather::{MEMBERS_MAX, Members, Used};
 use crate::sink::group::shape::Shape;
 
-impl State {
+impl SinkState {
     /// A record has changed: every group that may be another for it becomes dirty. `targets`: what it names now, for each
     /// relation of the shape whose records name their primary record and are of its collection.
     ///

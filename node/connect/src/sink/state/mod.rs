@@ -20,7 +20,7 @@ use sqlx::Row;
 
 use crate::jobs::store::{Form, Store, StoreError};
 
-pub use groups::{Due, GroupRow, Which};
+pub use groups::{DueGroup, GroupRow, Which};
 pub use history::{Counted, RunRow};
 
 const FORM: Form = Form {
@@ -81,11 +81,11 @@ CREATE TABLE run (
 
 /// How far a sink has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct SinkProgress {
     /// The place in the feed that it has followed to.
     pub cursor: Option<String>,
     /// What it does.
-    pub phase: Phase,
+    pub phase: SinkPhase,
     /// The last record that was listed.
     pub listed_to: Option<String>,
     /// Of which expression the groups are.
@@ -100,7 +100,7 @@ pub struct Progress {
 
 /// What a sink does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
+pub enum SinkPhase {
     /// Nothing was looked at yet.
     #[default]
     New,
@@ -116,7 +116,7 @@ pub enum Phase {
     Running,
 }
 
-impl Phase {
+impl SinkPhase {
     /// As it is stored.
     fn text(self) -> String {
         match self {
@@ -141,11 +141,11 @@ impl Phase {
 }
 
 /// The durable state of one sink.
-pub struct State {
+pub struct SinkState {
     store: Store,
 }
 
-impl State {
+impl SinkState {
     /// Opens the state of a sink, or begins one. The folder must exist.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl State {
         self.store.path()
     }
 
-    /// Begins a step: all until [`State::end`] becomes durable together.
+    /// Begins a step: all until [`SinkState::end`] becomes durable together.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -180,15 +180,15 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn progress(&mut self) -> Result<Progress, StoreError> {
+    pub async fn progress(&mut self) -> Result<SinkProgress, StoreError> {
         let sql = "SELECT cursor, phase, listed_to, expression, agreed, touch, paused FROM sink";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
         let row = row.map_err(|error| self.store.failed(error))?;
         let failed = |error| self.store.failed(error);
         let phase: String = row.try_get(1).map_err(failed)?;
-        Ok(Progress {
+        Ok(SinkProgress {
             cursor: row.try_get(0).map_err(failed)?,
-            phase: Phase::of(&phase)
+            phase: SinkPhase::of(&phase)
                 .ok_or_else(|| self.store.damaged(format!("phase {phase:?}")))?,
             listed_to: row.try_get(2).map_err(failed)?,
             expression: row.try_get(3).map_err(failed)?,
@@ -202,9 +202,9 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub async fn keep(&mut self, progress: &Progress) -> Result<(), StoreError> {
+    pub async fn keep(&mut self, progress: &SinkProgress) -> Result<(), StoreError> {
         let sql = "UPDATE sink SET cursor = ?, phase = ?, listed_to = ?, expression = ?, agreed = ?, touch = ?, paused = ?";
-        let Progress { cursor, phase, listed_to, expression, agreed, touch, paused } = progress;
+        let SinkProgress { cursor, phase, listed_to, expression, agreed, touch, paused } = progress;
         let kept = sqlx::query(sql)
             .bind(cursor)
             .bind(phase.text())

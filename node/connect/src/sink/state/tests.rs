@@ -8,10 +8,10 @@ use branchline_crdt::query::Filter;
 use branchline_crdt::record::{Fields, Schema, Value};
 use proptest::prelude::*;
 
-use super::State;
+use super::SinkState;
 use crate::sink::config::SinkConfig;
 use crate::sink::group::gather::tests::Held;
-use crate::sink::group::gather::{Gathered, Members, Stand, gather};
+use crate::sink::group::gather::{Gathered, GroupStand, Members, gather};
 use crate::sink::group::shape::tests::example;
 use crate::sink::group::shape::{Shape, at, ids_of};
 
@@ -20,7 +20,7 @@ const IDS: u8 = 4;
 
 /// Something that happens.
 #[derive(Clone, Debug)]
-enum Step {
+enum SinkStep {
     /// A record has these fields, or (`None`) is deleted.
     Write(&'static str, String, Option<Fields>),
     /// The feed is heard of all that was written.
@@ -56,9 +56,9 @@ fn fields(names: &'static [&'static str]) -> impl Strategy<Value = Option<Fields
     prop_oneof![5 => some.prop_map(Some), 1 => Just(None)]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = SinkStep> {
     let write = |collection: &'static str, names: &'static [&'static str]| {
-        (id(), fields(names)).prop_map(move |(id, fields)| Step::Write(collection, id, fields))
+        (id(), fields(names)).prop_map(move |(id, fields)| SinkStep::Write(collection, id, fields))
     };
     prop_oneof![
         2 => write("orders", &["user_id"]),
@@ -67,8 +67,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => write("users", &["customer_id"]),
         2 => write("customers", &["name"]),
         1 => write("tags", &["name"]),
-        3 => Just(Step::Hear),
-        6 => any::<proptest::sample::Index>().prop_map(|n| Step::Look(n.index(64))),
+        3 => Just(SinkStep::Hear),
+        6 => any::<proptest::sample::Index>().prop_map(|n| SinkStep::Look(n.index(64))),
     ]
 }
 
@@ -85,8 +85,8 @@ struct World {
     filter: Filter,
     held: Held,
     unheard: BTreeSet<(String, String)>,
-    state: State,
-    seen: BTreeMap<String, Stand>,
+    state: SinkState,
+    seen: BTreeMap<String, GroupStand>,
     touch: i64,
 }
 
@@ -136,18 +136,18 @@ impl World {
         self.state.end().await.unwrap();
     }
 
-    async fn dirty(&mut self) -> Vec<super::Due> {
+    async fn dirty(&mut self) -> Vec<super::DueGroup> {
         self.state.due(i64::MAX - 1, 1_000).await.unwrap()
     }
 
     /// Looks at a group as the sink does.
-    async fn look(&mut self, due: &super::Due) {
+    async fn look(&mut self, due: &super::DueGroup) {
         let members = self.state.members(&self.shape, &due.id).await.unwrap();
         let Gathered { stand, used } = self.gather(&due.id, &members);
         self.state.begin().await.unwrap();
         self.state.keep_used(&due.id, &used).await.unwrap();
         match stand {
-            Stand::Gone => self.state.forget(&due.id, due.touch).await.unwrap(),
+            GroupStand::Gone => self.state.forget(&due.id, due.touch).await.unwrap(),
             _ => self.state.settle(&due.id, due.touch).await.unwrap(),
         }
         self.state.end().await.unwrap();
@@ -159,7 +159,7 @@ impl World {
         let dirty: BTreeSet<String> = self.dirty().await.into_iter().map(|due| due.id).collect();
         for id in (0..IDS).map(|n| n.to_string()) {
             let now = self.gather(&id, &self.members(&id)).stand;
-            let seen = self.seen.get(&id).unwrap_or(&Stand::Gone);
+            let seen = self.seen.get(&id).unwrap_or(&GroupStand::Gone);
             if now != *seen {
                 prop_assert!(
                     dirty.contains(&id),
@@ -171,20 +171,20 @@ impl World {
     }
 }
 
-async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
+async fn play(steps: Vec<SinkStep>) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World {
         shape: Shape::of(&config()).unwrap(),
         filter: Filter::parse("state = 'sent'", &Schema::default()).unwrap(),
         held: Held::default(),
         unheard: BTreeSet::new(),
-        state: State::open(folder.path().join("sink.sqlite")).await.unwrap(),
+        state: SinkState::open(folder.path().join("sink.sqlite")).await.unwrap(),
         seen: BTreeMap::new(),
         touch: 0,
     };
     for step in steps {
         match step {
-            Step::Write(collection, id, fields) => {
+            SinkStep::Write(collection, id, fields) => {
                 let key = (collection.to_owned(), id);
                 match fields {
                     Some(fields) => world.held.0.insert(key.clone(), fields),
@@ -192,12 +192,12 @@ async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 };
                 world.unheard.insert(key);
             }
-            Step::Hear => {
+            SinkStep::Hear => {
                 world.hear().await;
                 world.check().await?;
             }
             // Also before the feed was heard of what has changed since.
-            Step::Look(n) => {
+            SinkStep::Look(n) => {
                 let dirty = world.dirty().await;
                 if !dirty.is_empty() {
                     world.look(&dirty[n % dirty.len()]).await;
@@ -225,9 +225,9 @@ proptest! {
     }
 }
 
-async fn state() -> (tempfile::TempDir, State) {
+async fn state() -> (tempfile::TempDir, SinkState) {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path().join("sink.sqlite")).await.unwrap();
+    let state = SinkState::open(folder.path().join("sink.sqlite")).await.unwrap();
     (folder, state)
 }
 

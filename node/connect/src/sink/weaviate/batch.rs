@@ -5,7 +5,7 @@ use crate::jobs::fault::{Class, Fault};
 
 /// What became of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct SentBatch {
     /// Of the first items; the others were not sent, or nobody knows.
     pub(super) fates: Vec<Fate>,
     /// Requests.
@@ -15,11 +15,11 @@ pub(super) struct Sent {
 }
 
 /// Sends items in as few requests as are taken. `post` gives one fate for each item that it is given.
-pub(super) async fn send<T: Clone, F>(items: &[T], post: impl Fn(Vec<T>) -> F) -> Sent
+pub(super) async fn send<T: Clone, F>(items: &[T], post: impl Fn(Vec<T>) -> F) -> SentBatch
 where
     F: Future<Output = Result<Vec<Fate>, Fault>>,
 {
-    let mut sent = Sent::default();
+    let mut sent = SentBatch::default();
     // A server that is out of order refuses every half alike: that is enough for the smallest two of the first.
     let halvings = usize::BITS - items.len().leading_zeros();
     let mut failures_in_a_row = 0;
@@ -69,7 +69,7 @@ mod tests {
     }
 
     /// Sends 0 to 99, to a server that refuses the whole where it finds one of these.
-    async fn sent(bad: &[u32], class: Class, status: u16) -> Sent {
+    async fn sent(bad: &[u32], class: Class, status: u16) -> SentBatch {
         let items: Vec<u32> = (0..100).collect();
         let post = |part: Vec<u32>| async move {
             match part.iter().any(|item| bad.contains(item)) {

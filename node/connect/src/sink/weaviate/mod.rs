@@ -47,10 +47,10 @@ use crate::jobs::secret;
 use crate::jobs::store::StoreError;
 use crate::jobs::template::Template;
 use crate::sink::config::SinkConfig;
-use crate::sink::sinks::NotReady;
+use crate::sink::sinks::SinkNotReady;
 
 pub(super) use plan::plan;
-pub(super) use worker::{Parts, Worker};
+pub(super) use worker::{WeaviateParts, WeaviateWorker};
 
 /// The kind's name.
 pub const WEAVIATE: &str = "weaviate";
@@ -70,7 +70,7 @@ pub fn sink_of_file(path: &Path) -> Option<String> {
 
 /// Lets a sink of this kind begin with a pause, and then with everything: its file may be older than what the server has.
 pub(super) async fn pause(path: &Path, reason: String) -> Result<(), StoreError> {
-    let mut state = state::State::open(path).await?;
+    let mut state = state::WeaviateState::open(path).await?;
     let mut progress = state.progress().await?;
     progress.paused = Some(reason);
     (progress.listing, progress.is_forced) = (Some(0), true);
@@ -80,34 +80,35 @@ pub(super) async fn pause(path: &Path, reason: String) -> Result<(), StoreError>
 }
 
 /// What a sink asks, and what makes its objects, by collection.
-pub(super) struct Made {
+pub(super) struct MadeObjects {
     remote: remote::Remote,
     filters: BTreeMap<String, Filter>,
 }
 
 /// Makes of a configuration what can be made without asking anybody. `folder`: where the sink keeps its state.
-pub(super) fn made(config: &SinkConfig, folder: &Path) -> Result<Made, NotReady> {
+pub(super) fn made(config: &SinkConfig, folder: &Path) -> Result<MadeObjects, SinkNotReady> {
     let weaviate = config.weaviate();
-    weaviate.check().map_err(NotReady::Config)?;
+    weaviate.check().map_err(SinkNotReady::Config)?;
     let service = Service::new(&format!("sink {}", config.name), &config.service(), folder);
-    let service = service.map_err(|error| NotReady::Sink(Box::new(error)))?;
+    let service = service.map_err(|error| SinkNotReady::Sink(Box::new(error)))?;
     let redactor = service.redactor().clone();
     let url = secret::complete_with(&weaviate.url, &redactor);
-    let url = url.map_err(|error| NotReady::Sink(Box::new(error)))?;
+    let url = url.map_err(|error| SinkNotReady::Sink(Box::new(error)))?;
     let header = |(name, text): (&String, &String)| {
         let template = Template::with_secrets(text, &redactor);
         let value =
-            template.map_err(|error| NotReady::Config(format!("headers: {name}: {error}")))?;
+            template.map_err(|error| SinkNotReady::Config(format!("headers: {name}: {error}")))?;
         let value = value.fill(|_| None);
-        let value = value.map_err(|error| NotReady::Config(format!("headers: {name}: {error}")))?;
+        let value =
+            value.map_err(|error| SinkNotReady::Config(format!("headers: {name}: {error}")))?;
         Ok((name.clone(), value))
     };
-    let headers = config.headers.iter().map(header).collect::<Result<_, NotReady>>()?;
+    let headers = config.headers.iter().map(header).collect::<Result<_, SinkNotReady>>()?;
     let mut filters = BTreeMap::new();
     for object in &weaviate.objects {
         filters.insert(object.collection.clone(), Filter::compile(&object.translate)?);
     }
-    Ok(Made { remote: remote::Remote::new(service, &url, headers), filters })
+    Ok(MadeObjects { remote: remote::Remote::new(service, &url, headers), filters })
 }
 
 /// What a sink is made of. `node`: in the sink's space; `folder`: where it keeps its state.
@@ -116,10 +117,10 @@ pub(super) async fn parts(
     node: Handle,
     folder: &Path,
     jobs: Arc<Jobs>,
-) -> Result<Parts, NotReady> {
-    let Made { remote, filters } = made(config, folder)?;
-    let state = state::State::open(state::file(folder, &config.name)).await?;
-    Ok(Parts {
+) -> Result<WeaviateParts, SinkNotReady> {
+    let MadeObjects { remote, filters } = made(config, folder)?;
+    let state = state::WeaviateState::open(state::file(folder, &config.name)).await?;
+    Ok(WeaviateParts {
         name: config.name.clone(),
         remote,
         config: config.weaviate(),

@@ -8,14 +8,14 @@ use branchline_node::handle::ReadError;
 use serde_json::Value as Json;
 
 use super::config::WeaviateConfig;
-use super::prepare::{Stand, prepare};
-use super::state::{self, ObjectRow, State, Which};
+use super::prepare::{ObjectStand, prepare};
+use super::state::{self, ObjectRow, WeaviateState, Which};
 use crate::jobs::jq::Filter;
 use crate::jobs::store::StoreError;
 use crate::sink::config::SinkConfig;
 use crate::sink::group::look::LookError;
-use crate::sink::sinks::NotReady;
-use crate::sink::survey::{Counting, Planned, SurveyError};
+use crate::sink::sinks::SinkNotReady;
+use crate::sink::survey::{Counting, PlannedItem, SurveyError};
 
 /// Records that are looked at together.
 const PAGE: usize = 100;
@@ -26,23 +26,23 @@ pub(in crate::sink) async fn plan(
     node: &Handle,
     folder: &Path,
     items_max: usize,
-) -> Result<(Counting, Vec<Planned>), NotReady> {
+) -> Result<(Counting, Vec<PlannedItem>), SinkNotReady> {
     let weaviate = config.weaviate();
-    weaviate.check().map_err(NotReady::Config)?;
+    weaviate.check().map_err(SinkNotReady::Config)?;
     let mut filters = BTreeMap::new();
     for object in &weaviate.objects {
         filters.insert(object.collection.clone(), Filter::compile(&object.translate)?);
     }
-    let mut state = State::open(state::file(folder, &config.name)).await?;
+    let mut state = WeaviateState::open(state::file(folder, &config.name)).await?;
     let progress = state.progress().await?;
     let planned = match progress.listing.is_some() || progress.settings.is_empty() {
-        true => Err(NotReady::Early(format!(
+        true => Err(SinkNotReady::Early(format!(
             "sink {name} has not looked at all records yet: `branchline sink status {name}` shows how far it is",
             name = config.name
         ))),
         false => {
             let looked = look(&weaviate, &filters, node, &mut state, items_max).await;
-            looked.map_err(NotReady::from)
+            looked.map_err(SinkNotReady::from)
         }
     };
     state.close().await;
@@ -62,7 +62,7 @@ impl From<StoreError> for NotLooked {
     }
 }
 
-impl From<NotLooked> for NotReady {
+impl From<NotLooked> for SinkNotReady {
     fn from(error: NotLooked) -> Self {
         match error {
             NotLooked::Node(error) => SurveyError::Look(LookError::Read(error)).into(),
@@ -76,9 +76,9 @@ pub(super) async fn look(
     config: &WeaviateConfig,
     filters: &BTreeMap<String, Filter>,
     node: &Handle,
-    state: &mut State,
+    state: &mut WeaviateState,
     items_max: usize,
-) -> Result<(Counting, Vec<Planned>), NotLooked> {
+) -> Result<(Counting, Vec<PlannedItem>), NotLooked> {
     let (mut counting, mut items) = (Counting::default(), Vec::new());
     for index in 0..config.objects.len() {
         let Some(object) = config.objects.get(index).cloned() else { continue };
@@ -106,39 +106,41 @@ pub(super) async fn look(
     Ok((counting, items))
 }
 
-fn planned(row: ObjectRow, stand: Stand, counting: &mut Counting) -> Option<Planned> {
+fn planned(row: ObjectRow, stand: ObjectStand, counting: &mut Counting) -> Option<PlannedItem> {
     counting.groups += 1;
     let id = format!("{}/{}", row.collection, row.id);
     match stand {
-        Stand::Gone if row.is_confirmed => {
+        ObjectStand::Gone if row.is_confirmed => {
             counting.delete += 1;
-            Some(Planned { id, action: "delete", representation: None, error: None })
+            Some(PlannedItem { id, action: "delete", representation: None, error: None })
         }
-        Stand::Gone => {
+        ObjectStand::Gone => {
             counting.unchanged += 1;
             None
         }
-        Stand::Impossible(error) => {
+        ObjectStand::Impossible(error) => {
             counting.aside += 1;
-            Some(Planned { id, action: "set aside", representation: None, error: Some(error) })
+            Some(PlannedItem { id, action: "set aside", representation: None, error: Some(error) })
         }
-        Stand::Made(made) if row.is_confirmed && row.digest.as_ref() == Some(&made.digest) => {
+        ObjectStand::Made(made)
+            if row.is_confirmed && row.digest.as_ref() == Some(&made.digest) =>
+        {
             counting.unchanged += 1;
             None
         }
         // It was refused as it is, and is tried again some times at most.
-        Stand::Made(_) if row.error.is_some() => {
+        ObjectStand::Made(_) if row.error.is_some() => {
             counting.aside += 1;
-            Some(Planned { id, action: "set aside", representation: None, error: row.error })
+            Some(PlannedItem { id, action: "set aside", representation: None, error: row.error })
         }
-        Stand::Made(made) => {
+        ObjectStand::Made(made) => {
             let action = if row.is_confirmed { "update" } else { "create" };
             match row.is_confirmed {
                 true => counting.update += 1,
                 false => counting.create += 1,
             }
             let representation = Some(Json::Object(made.properties));
-            Some(Planned { id, action, representation, error: row.error })
+            Some(PlannedItem { id, action, representation, error: row.error })
         }
     }
 }

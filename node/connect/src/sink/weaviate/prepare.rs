@@ -20,17 +20,17 @@ const TARGETS_MAX: usize = 10_000;
 
 /// What a record is to be there.
 #[derive(Debug)]
-pub(super) enum Stand {
+pub(super) enum ObjectStand {
     /// Nothing: the record is not there, or deleted.
     Gone,
     /// It cannot be an object.
     Impossible(String),
     /// An object.
-    Made(Made),
+    Made(PreparedObject),
 }
 
 #[derive(Debug)]
-pub(super) struct Made {
+pub(super) struct PreparedObject {
     pub(super) properties: Map<String, Json>,
     /// Of all that it is there: its class, its properties, and where its edges lead.
     pub(super) digest: String,
@@ -45,7 +45,7 @@ pub(super) async fn prepare(
     of: &ObjectConfig,
     translate: &Filter,
     ids: Vec<String>,
-) -> Result<Vec<Stand>, ReadError> {
+) -> Result<Vec<ObjectStand>, ReadError> {
     let edges: Vec<&EdgeConfig> = config.edges_from(&of.collection).collect();
     let place = json!([
         of.class,
@@ -76,13 +76,13 @@ pub(super) async fn prepare(
         let output = outputs.and_then(|outputs| translate.one(outputs));
         match output {
             Ok(output) => object(output, targets, &place),
-            Err(error) => Stand::Impossible(error.to_string()),
+            Err(error) => ObjectStand::Impossible(error.to_string()),
         }
     });
-    let gone = || Stand::Impossible("translate has made nothing of it".to_owned());
+    let gone = || ObjectStand::Impossible("translate has made nothing of it".to_owned());
     let stand = |fields: &Option<Fields>| match fields {
         Some(_) => made.next().unwrap_or_else(gone),
-        None => Stand::Gone,
+        None => ObjectStand::Gone,
     };
     Ok(records.iter().map(|(_, fields)| fields).map(stand).collect())
 }
@@ -93,23 +93,25 @@ fn targets_of(fields: &Fields, edge: &EdgeConfig) -> BTreeSet<String> {
 }
 
 /// `place`: what else makes it another object than before.
-fn object(output: Json, targets: Vec<BTreeSet<String>>, place: &Json) -> Stand {
+fn object(output: Json, targets: Vec<BTreeSet<String>>, place: &Json) -> ObjectStand {
     let Json::Object(mut properties) = output else {
-        return Stand::Impossible(
+        return ObjectStand::Impossible(
             "translate makes no object of it: expected { name, … }".to_owned(),
         );
     };
     if targets.iter().any(|targets| targets.len() > TARGETS_MAX) {
-        return Stand::Impossible(format!("it names more than {TARGETS_MAX} others by one edge"));
+        return ObjectStand::Impossible(format!(
+            "it names more than {TARGETS_MAX} others by one edge"
+        ));
     }
     // What is not there has no type.
     properties.retain(|_, value| !value.is_null());
     let object = Json::Object(properties);
     if object.to_string().len() > OBJECT_BYTES_MAX {
-        return Stand::Impossible(format!("it is larger than {OBJECT_BYTES_MAX} bytes"));
+        return ObjectStand::Impossible(format!("it is larger than {OBJECT_BYTES_MAX} bytes"));
     }
     let whole = json!([place, object]);
     let digest = data_encoding::HEXLOWER.encode(&digest(&whole));
-    let Json::Object(properties) = object else { return Stand::Gone };
-    Stand::Made(Made { properties, digest, targets })
+    let Json::Object(properties) = object else { return ObjectStand::Gone };
+    ObjectStand::Made(PreparedObject { properties, digest, targets })
 }

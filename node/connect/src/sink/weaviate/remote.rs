@@ -20,7 +20,7 @@ pub(super) struct Remote {
 
 /// An object that is to be there.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Object {
+pub(super) struct RemoteObject {
     pub(super) class: String,
     pub(super) id: Uuid,
     pub(super) properties: Map<String, Json>,
@@ -185,8 +185,8 @@ impl Remote {
     }
 
     /// Writes objects, over those of the same id. One fate each, in order.
-    pub(super) async fn put_objects(&self, objects: &[Object]) -> Result<Vec<Fate>, Fault> {
-        let item = |object: &Object| json!({ "class": object.class, "id": object.id.to_string(), "properties": object.properties });
+    pub(super) async fn put_objects(&self, objects: &[RemoteObject]) -> Result<Vec<Fate>, Fault> {
+        let item = |object: &RemoteObject| json!({ "class": object.class, "id": object.id.to_string(), "properties": object.properties });
         let items: Vec<Json> = objects.iter().map(item).collect();
         let body = json!({ "objects": items });
         let answer = self.ask(Method::POST, "batch/objects", Some(&body)).await?;

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, SinkWorker, now_ms};
 use crate::jobs::board::JobError;
 use crate::jobs::store::StoreError;
 use crate::jobs::tenure::{Tenure, TenureError};
 use crate::sink::group::delivered::{self, Delivered};
-use crate::sink::state::{GroupRow, Phase, RunRow, Which};
+use crate::sink::state::{GroupRow, RunRow, SinkPhase, Which};
 use crate::sink::task::demand_tenure;
 
 /// Why a sink rests that a person has paused.
@@ -22,7 +22,7 @@ const PAGE: usize = 500;
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Command {
+pub enum SinkCommand {
     /// It rests until it is resumed.
     Pause,
     /// It goes on.
@@ -100,19 +100,19 @@ pub struct Requeue {
 }
 
 /// A command, and where its answer goes.
-pub struct Request {
+pub struct SinkRequest {
     /// The command.
-    pub command: Command,
+    pub command: SinkCommand,
     /// Where its answer goes.
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: oneshot::Sender<SinkAnswer>,
 }
 
 /// What came of a command.
-pub type Answer = Result<Json, Wrong>;
+pub type SinkAnswer = Result<Json, SinkWrong>;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
-pub enum Wrong {
+pub enum SinkWrong {
     /// The sink is not in a state for it.
     #[error("{0}")]
     State(String),
@@ -130,12 +130,12 @@ pub enum Wrong {
     Failed(String),
 }
 
-impl From<Failure> for Wrong {
-    fn from(failure: Failure) -> Self {
+impl From<SinkFailure> for SinkWrong {
+    fn from(failure: SinkFailure) -> Self {
         match failure {
-            Failure::State(error) => Self::File(error),
-            Failure::Jobs(error) => Self::Jobs(error),
-            Failure::Tenure(error) => Self::Tenure(error),
+            SinkFailure::State(error) => Self::File(error),
+            SinkFailure::Jobs(error) => Self::Jobs(error),
+            SinkFailure::Tenure(error) => Self::Tenure(error),
             failure => Self::Failed(failure.to_string()),
         }
     }
@@ -158,23 +158,23 @@ pub struct GroupAnswer {
     pub known: Delivered,
 }
 
-impl Worker {
+impl SinkWorker {
     /// What people call it in lists of connectors.
     pub(super) fn connector(&self) -> String {
         format!("sink {}", self.config.name)
     }
 
     /// Carries a command out.
-    pub(super) async fn carry_out(&mut self, command: Command) -> Answer {
+    pub(super) async fn carry_out(&mut self, command: SinkCommand) -> SinkAnswer {
         match command {
-            Command::Pause => {
+            SinkCommand::Pause => {
                 if self.progress.paused.is_none() {
                     self.progress.paused = Some(PAUSED.to_owned());
                     self.state.keep(&self.progress).await?;
                 }
                 Ok(json!({ "paused": true }))
             }
-            Command::Resume => {
+            SinkCommand::Resume => {
                 self.progress.paused = None;
                 self.back_off = super::BackOff::default();
                 self.state.keep(&self.progress).await?;
@@ -182,41 +182,41 @@ impl Worker {
                 self.due_at_ms = Some(0);
                 Ok(json!({ "resumed": true }))
             }
-            Command::Run(order) => self.order(order).await,
-            Command::Requeue(requeue) => self.requeue(&requeue).await,
-            Command::Groups { which, after, limit } => {
+            SinkCommand::Run(order) => self.order(order).await,
+            SinkCommand::Requeue(requeue) => self.requeue(&requeue).await,
+            SinkCommand::Groups { which, after, limit } => {
                 let rows = self.state.groups(which, after.as_deref(), limit).await?;
                 let groups = self.groups(rows).await?;
                 Ok(json!({ "groups": groups }))
             }
-            Command::History { limit } => {
+            SinkCommand::History { limit } => {
                 let runs = self.state.runs(limit).await?;
                 Ok(json!({ "runs": runs.iter().map(run).collect::<Vec<_>>() }))
             }
-            Command::TakeOver => self.take_over().await,
+            SinkCommand::TakeOver => self.take_over().await,
         }
     }
 
-    async fn order(&mut self, order: RunOrder) -> Answer {
+    async fn order(&mut self, order: RunOrder) -> SinkAnswer {
         if order.yes {
             self.progress.agreed = self.config.expression();
-            if self.progress.phase == Phase::Counting {
+            if self.progress.phase == SinkPhase::Counting {
                 self.progress.paused = None;
             }
             self.state.keep(&self.progress).await?;
         }
         if let Some(reason) = &self.progress.paused {
-            return Err(Wrong::State(format!("the sink rests: {reason}")));
+            return Err(SinkWrong::State(format!("the sink rests: {reason}")));
         }
         if order.part.is_some() {
             let what = "--entity and --edges are of sinks of kind \"weaviate\"";
-            return Err(Wrong::State(what.to_owned()));
+            return Err(SinkWrong::State(what.to_owned()));
         }
         let id = self.jobs.ask(&self.connector(), &order.json()).await?;
         Ok(json!({ "job": id }))
     }
 
-    async fn requeue(&mut self, requeue: &Requeue) -> Answer {
+    async fn requeue(&mut self, requeue: &Requeue) -> SinkAnswer {
         let now = now_ms();
         let mut requeued = 0_u64;
         self.progress.touch += 1;
@@ -245,7 +245,7 @@ impl Worker {
     }
 
     /// Groups with what is known of them at the remote.
-    async fn groups(&mut self, rows: Vec<GroupRow>) -> Result<Vec<GroupAnswer>, Failure> {
+    async fn groups(&mut self, rows: Vec<GroupRow>) -> Result<Vec<GroupAnswer>, SinkFailure> {
         let collection = delivered::collection(&self.config.name);
         let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
         let known = self.node.read(move |tables, space| {
@@ -272,7 +272,7 @@ impl Worker {
         Ok(rows.into_iter().zip(known).map(group).collect())
     }
 
-    async fn take_over(&mut self) -> Answer {
+    async fn take_over(&mut self) -> SinkAnswer {
         let key = self.connector();
         let before = Tenure::look(&self.node, &key).await?;
         let now = Tenure::take_over(&self.node, &key).await?;
@@ -286,7 +286,7 @@ impl Worker {
     }
 
     /// Sees that this site runs the sink still.
-    pub(super) async fn check_tenure(&mut self) -> Result<(), Failure> {
+    pub(super) async fn check_tenure(&mut self) -> Result<(), SinkFailure> {
         let key = self.connector();
         let tenure = Tenure::look_or_begin(&self.node, &key).await?;
         self.counts.term = tenure.term;
@@ -301,12 +301,12 @@ impl Worker {
     }
 
     /// Begins where the sink was before, or with everything.
-    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
+    pub(super) async fn begin(&mut self) -> Result<(), SinkFailure> {
         self.check_tenure().await?;
         self.state.break_runs_off(now_ms()).await?;
         self.run = None;
         let is_as_before = self.progress.expression == self.config.expression();
-        if self.progress.phase != Phase::Running || !is_as_before {
+        if self.progress.phase != SinkPhase::Running || !is_as_before {
             return self.list_again().await;
         }
         self.due_at_ms = Some(0);

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Failure, Flight, Worker, now_ms};
+use super::{Flight, SinkFailure, SinkWorker, now_ms};
 use crate::sink::group::look::{LookError, look};
-use crate::sink::push::Job;
-use crate::sink::state::Due;
+use crate::sink::push::PushJob;
+use crate::sink::state::DueGroup;
 
 /// Groups that are looked at or pushed at the same time, at most: each holds its records and its representation.
 const FLIGHTS_MAX: usize = 64;
 /// The same for each request that may be under way: enough that none of them waits for a group that has nothing to send.
 const FLIGHTS_EACH: usize = 8;
 
-impl Worker {
+impl SinkWorker {
     /// How many groups can be looked at beside those that are.
     pub(super) fn free_hands(&self) -> usize {
         if !self.back_off.is_over() {
@@ -32,7 +32,7 @@ impl Worker {
     }
 
     /// Has groups looked at that are due; returns whether there may be more at once.
-    pub(super) async fn fill(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn fill(&mut self) -> Result<bool, SinkFailure> {
         let free = self.free_hands();
         let now = now_ms();
         if free == 0 || self.due_at_ms.is_none_or(|due| due > now) {
@@ -40,7 +40,7 @@ impl Worker {
         }
         let due = self.state.due(now, free + self.flights.len()).await?;
         let is_all = due.len() < free + self.flights.len();
-        let mut due: Vec<Due> =
+        let mut due: Vec<DueGroup> =
             due.into_iter().filter(|due| !self.flights.contains_key(&due.id)).collect();
         due.truncate(free);
         if due.is_empty() {
@@ -60,7 +60,7 @@ impl Worker {
         let looked = match looked {
             Ok(looked) => looked,
             Err(LookError::Read(error)) => return Err(error.into()),
-            Err(error @ LookError::Filter(_)) => return Err(Failure::Rest(error.to_string())),
+            Err(error @ LookError::Filter(_)) => return Err(SinkFailure::Rest(error.to_string())),
         };
         // Before the feed is heard again: from here on a change of any of these makes the group dirty.
         self.state.begin().await?;
@@ -71,7 +71,7 @@ impl Worker {
         for (due, looked) in due.into_iter().zip(looked) {
             let stale = Arc::new(AtomicBool::new(false));
             let (id, of_task) = (due.id.clone(), Arc::clone(&pusher));
-            let job = Job {
+            let job = PushJob {
                 due: due.clone(),
                 gathered: looked.gathered,
                 known: looked.known,

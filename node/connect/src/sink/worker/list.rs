@@ -4,41 +4,41 @@
 
 use branchline_node::records::read;
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, SinkWorker, now_ms};
 use crate::sink::group::delivered::{self, Delivered};
 use crate::sink::group::fresh::{self, PAGE};
-use crate::sink::state::Phase;
+use crate::sink::state::SinkPhase;
 use crate::sink::survey::{Counting, Surveyor};
 use crate::sink::task::Task;
 
-impl Worker {
+impl SinkWorker {
     /// One page of what was there before; returns whether there is more to do at once.
-    pub(super) async fn list(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn list(&mut self) -> Result<bool, SinkFailure> {
         match self.progress.phase {
-            Phase::New => self.list_from_the_beginning().await?,
-            Phase::Links(index) => self.list_links(index).await?,
-            Phase::Primaries => {
+            SinkPhase::New => self.list_from_the_beginning().await?,
+            SinkPhase::Links(index) => self.list_links(index).await?,
+            SinkPhase::Primaries => {
                 let collection = self.shape.collection.clone();
-                self.list_groups(collection, Phase::Delivered).await?;
+                self.list_groups(collection, SinkPhase::Delivered).await?;
             }
-            Phase::Delivered => {
+            SinkPhase::Delivered => {
                 let collection = delivered::collection(&self.config.name);
                 self.note_expression(&collection).await?;
-                self.list_groups(collection, Phase::Counting).await?;
+                self.list_groups(collection, SinkPhase::Counting).await?;
             }
-            Phase::Counting => self.count_what_changed().await?,
-            Phase::Running => return Ok(false),
+            SinkPhase::Counting => self.count_what_changed().await?,
+            SinkPhase::Running => return Ok(false),
         }
         self.due_at_ms = Some(0);
         Ok(true)
     }
 
-    async fn list_from_the_beginning(&mut self) -> Result<(), Failure> {
+    async fn list_from_the_beginning(&mut self) -> Result<(), SinkFailure> {
         // What changes from here on is told by the feed.
         let consumer = self.node.follow(branchline_node::feed::Since::Now, None).await?;
         self.progress.cursor = Some(consumer.cursor().to_string());
         self.feed = Some(consumer);
-        self.progress.phase = Phase::Links(0);
+        self.progress.phase = SinkPhase::Links(0);
         self.progress.listed_to = None;
         self.progress.touch += 1;
         self.state.begin().await?;
@@ -50,15 +50,15 @@ impl Worker {
     }
 
     /// The records of one relation that name their primary one.
-    async fn list_links(&mut self, index: usize) -> Result<(), Failure> {
+    async fn list_links(&mut self, index: usize) -> Result<(), SinkFailure> {
         let Some((index, relation, path)) = self.shape.by().find(|(of, ..)| *of >= index) else {
-            return self.enter(Phase::Primaries).await;
+            return self.enter(SinkPhase::Primaries).await;
         };
         let name = relation.name.clone();
         let after = self.progress.listed_to.clone();
         let page = fresh::links(&self.node, &relation.collection, path, after).await?;
         let Some((last, _)) = page.last() else {
-            return self.enter(Phase::Links(index + 1)).await;
+            return self.enter(SinkPhase::Links(index + 1)).await;
         };
         self.progress.listed_to = Some(last.clone());
         self.state.begin().await?;
@@ -72,7 +72,11 @@ impl Worker {
     }
 
     /// The groups that records of a collection stand for, by their ids.
-    async fn list_groups(&mut self, collection: String, next: Phase) -> Result<(), Failure> {
+    async fn list_groups(
+        &mut self,
+        collection: String,
+        next: SinkPhase,
+    ) -> Result<(), SinkFailure> {
         let after = self.progress.listed_to.clone();
         let page = fresh::ids(&self.node, &collection, after).await?;
         let Some(last) = page.last() else { return self.enter(next).await };
@@ -89,7 +93,7 @@ impl Worker {
 
     /// A site that begins with what another has pushed: if that was made by another expression, the configuration counts as
     /// changed.
-    async fn note_expression(&mut self, collection: &str) -> Result<(), Failure> {
+    async fn note_expression(&mut self, collection: &str) -> Result<(), SinkFailure> {
         if !self.progress.expression.is_empty() {
             return Ok(());
         }
@@ -112,14 +116,14 @@ impl Worker {
         Ok(())
     }
 
-    async fn enter(&mut self, phase: Phase) -> Result<(), Failure> {
+    async fn enter(&mut self, phase: SinkPhase) -> Result<(), SinkFailure> {
         self.progress.phase = phase;
         self.progress.listed_to = None;
         Ok(self.state.keep(&self.progress).await?)
     }
 
     /// Where the configuration was another before: what it would push now. Above a number a person is asked.
-    async fn count_what_changed(&mut self) -> Result<(), Failure> {
+    async fn count_what_changed(&mut self) -> Result<(), SinkFailure> {
         let expression = self.config.expression();
         let before = self.progress.expression.clone();
         let is_new =
@@ -138,14 +142,14 @@ impl Worker {
                 if let Ok(request) = self.commands.try_recv() {
                     self.obey(request).await;
                     if let Some(reason) = self.progress.paused.clone() {
-                        return Err(Failure::Rest(reason));
+                        return Err(SinkFailure::Rest(reason));
                     }
                 }
             }
             let (pushes, groups) = (counting.pushes(), counting.groups);
             if pushes > self.config.ask_over {
                 let name = &self.config.name;
-                return Err(Failure::Rest(format!(
+                return Err(SinkFailure::Rest(format!(
                     "its configuration has changed, and would push {pushes} of {groups} items: `branchline sink plan {name}` \
                      shows them, `branchline sink run {name} --yes` sends them"
                 )));
@@ -153,6 +157,6 @@ impl Worker {
         }
         self.progress.expression.clone_from(&expression);
         self.progress.agreed = expression;
-        self.enter(Phase::Running).await
+        self.enter(SinkPhase::Running).await
     }
 }

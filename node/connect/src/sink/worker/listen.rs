@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use branchline_node::feed::{FeedError, FeedPage, Since};
 use branchline_node::records::{Item, RecordKey, read};
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, SinkWorker, now_ms};
 use crate::jobs::tenure::CONNECTORS;
 use crate::sink::group::shape::{Shape, at, ids_of};
-use crate::sink::state::Phase;
+use crate::sink::state::SinkPhase;
 
-impl Worker {
+impl SinkWorker {
     /// Follows the feed from where it was followed to.
-    pub(super) async fn follow(&mut self) -> Result<(), Failure> {
+    pub(super) async fn follow(&mut self) -> Result<(), SinkFailure> {
         let since = match self.progress.cursor.as_deref().map(str::parse::<Since>) {
             Some(Ok(since)) => since,
             Some(Err(_)) | None => Since::Now,
@@ -36,7 +36,7 @@ impl Worker {
     }
 
     /// Makes dirty what a page tells of, together with the place behind it.
-    pub(super) async fn hear(&mut self, page: FeedPage) -> Result<(), Failure> {
+    pub(super) async fn hear(&mut self, page: FeedPage) -> Result<(), SinkFailure> {
         let mut changed: BTreeSet<(String, String)> = BTreeSet::new();
         let mut is_forked = false;
         let mut may_be_superseded = false;
@@ -83,7 +83,7 @@ impl Worker {
     pub(super) async fn targets(
         &self,
         keys: Vec<(String, String)>,
-    ) -> Result<BTreeMap<(String, String), Vec<(usize, Vec<String>)>>, Failure> {
+    ) -> Result<BTreeMap<(String, String), Vec<(usize, Vec<String>)>>, SinkFailure> {
         let shape = std::sync::Arc::clone(&self.shape);
         let of_relations = move |collection: &str| {
             shape.by().any(|(_, relation, _)| relation.collection == collection)
@@ -112,7 +112,7 @@ impl Worker {
     }
 
     /// Pushes of groups that have changed meanwhile are not sent, where they were not sent yet.
-    async fn mark_stale(&mut self) -> Result<(), Failure> {
+    async fn mark_stale(&mut self) -> Result<(), SinkFailure> {
         let ids: Vec<String> = self.flights.keys().cloned().collect();
         for id in ids {
             let touch = self.state.touch_of(&id).await?;
@@ -126,8 +126,8 @@ impl Worker {
     }
 
     /// Everything is looked at again.
-    pub(super) async fn list_again(&mut self) -> Result<(), Failure> {
-        self.progress.phase = Phase::New;
+    pub(super) async fn list_again(&mut self) -> Result<(), SinkFailure> {
+        self.progress.phase = SinkPhase::New;
         self.progress.listed_to = None;
         self.state.keep(&self.progress).await?;
         Ok(())

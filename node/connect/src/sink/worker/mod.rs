@@ -33,30 +33,31 @@ use tokio::time::Instant;
 
 use super::back_off::BackOff;
 use super::config::SinkConfig;
-use super::failure::Failure;
+use super::failure::SinkFailure;
 use super::group::shape::Shape;
 use super::push::{Outcome, Pusher};
-use super::state::{Due, Phase, Progress, State};
+use super::state::{DueGroup, SinkPhase, SinkProgress, SinkState};
 use super::task::{self, LOOK_EVERY, RETRY, RETRY_MAX, Task, now_ms};
 use crate::jobs::board::Jobs;
 use crate::jobs::feed;
 use crate::jobs::store::StoreError;
 
 pub use command::{
-    Answer, Command, GroupAnswer, PAUSED, RESTORED, Request, Requeue, RunOrder, RunPart, Wrong,
+    GroupAnswer, PAUSED, RESTORED, Requeue, RunOrder, RunPart, SinkAnswer, SinkCommand,
+    SinkRequest, SinkWrong,
 };
-pub use report::Report;
+pub use report::SinkReport;
 pub use verify::order as verify_order;
 
 pub use crate::jobs::fault::Faults;
 
 /// What a sink is made of.
-pub(crate) struct Parts {
+pub(crate) struct SinkParts {
     pub(crate) config: SinkConfig,
     pub(crate) shape: Shape,
     /// The node, in the space of the sink's collections.
     pub(crate) node: Handle,
-    pub(crate) state: State,
+    pub(crate) state: SinkState,
     pub(crate) jobs: Arc<Jobs>,
     /// Makes what pushes, for the term that this site runs the sink in.
     pub(crate) pusher: Box<dyn Fn(u64) -> Pusher + Send + Sync>,
@@ -64,44 +65,44 @@ pub(crate) struct Parts {
 
 /// A group that is looked at or pushed.
 struct Flight {
-    due: Due,
+    due: DueGroup,
     stale: Arc<AtomicBool>,
     task: tokio::task::Id,
 }
 
 /// A sink at work.
-pub(crate) struct Worker {
+pub(crate) struct SinkWorker {
     config: SinkConfig,
     shape: Arc<Shape>,
     node: Handle,
-    state: State,
+    state: SinkState,
     jobs: Arc<Jobs>,
     make_pusher: Box<dyn Fn(u64) -> Pusher + Send + Sync>,
     pusher: Option<Arc<Pusher>>,
-    progress: Progress,
+    progress: SinkProgress,
     feed: Option<Consumer>,
     flights: BTreeMap<String, Flight>,
     pushes: JoinSet<(String, Outcome)>,
     back_off: BackOff,
     /// When the next group is due, as far as is known.
     due_at_ms: Option<i64>,
-    run: Option<runs::Run>,
+    run: Option<runs::SinkRun>,
     /// The job that a person has asked for, and that is at work.
-    job: Option<runs::AtWork>,
+    job: Option<runs::SinkAtWork>,
     /// The one that reads back, and its task.
     verifying: Option<verify::Verifying>,
     verifiers: JoinSet<verify::Ended>,
-    commands: mpsc::Receiver<Request>,
-    report: watch::Sender<Report>,
-    counts: report::Counts,
+    commands: mpsc::Receiver<SinkRequest>,
+    report: watch::Sender<SinkReport>,
+    counts: report::SinkCounts,
 }
 
-impl Task for Worker {
+impl Task for SinkWorker {
     fn name(&self) -> &str {
         &self.config.name
     }
 
-    fn commands(&mut self) -> &mut mpsc::Receiver<Request> {
+    fn commands(&mut self) -> &mut mpsc::Receiver<SinkRequest> {
         &mut self.commands
     }
 
@@ -113,16 +114,16 @@ impl Task for Worker {
         self.state.keep(&self.progress).await
     }
 
-    async fn work(&mut self, pause: &mut Duration) -> Result<(), Failure> {
+    async fn work(&mut self, pause: &mut Duration) -> Result<(), SinkFailure> {
         self.progress = self.state.progress().await?;
         if let Some(reason) = self.progress.paused.clone() {
-            return Err(Failure::Rest(reason));
+            return Err(SinkFailure::Rest(reason));
         }
         self.begin().await?;
         let mut jobs = self.jobs.changes();
         loop {
             self.take_orders().await?;
-            let is_listing = self.progress.phase != Phase::Running;
+            let is_listing = self.progress.phase != SinkPhase::Running;
             let is_busy = match is_listing {
                 true => self.list().await?,
                 false => self.fill().await?,
@@ -137,7 +138,7 @@ impl Task for Worker {
                     let Some(request) = request else { return Ok(()) };
                     self.obey(request).await;
                     if let Some(reason) = self.progress.paused.clone() {
-                        return Err(Failure::Rest(reason));
+                        return Err(SinkFailure::Rest(reason));
                     }
                 }
                 Some(done) = self.pushes.join_next(), if !self.pushes.is_empty() => {
@@ -157,11 +158,11 @@ impl Task for Worker {
         }
     }
 
-    async fn answer_to(&mut self, command: Command) -> Answer {
+    async fn answer_to(&mut self, command: SinkCommand) -> SinkAnswer {
         self.carry_out(command).await
     }
 
-    async fn report_on(&mut self, failure: Option<&Failure>) {
+    async fn report_on(&mut self, failure: Option<&SinkFailure>) {
         self.say(failure).await;
     }
 
@@ -175,7 +176,7 @@ impl Task for Worker {
         self.feed.as_mut()
     }
 
-    async fn take_page(&mut self, page: FeedPage) -> Result<(), Failure> {
+    async fn take_page(&mut self, page: FeedPage) -> Result<(), SinkFailure> {
         self.hear(page).await
     }
 
@@ -184,13 +185,13 @@ impl Task for Worker {
     }
 }
 
-impl Worker {
+impl SinkWorker {
     pub(crate) fn new(
-        parts: Parts,
-        commands: mpsc::Receiver<Request>,
-        report: watch::Sender<Report>,
+        parts: SinkParts,
+        commands: mpsc::Receiver<SinkRequest>,
+        report: watch::Sender<SinkReport>,
     ) -> Self {
-        let Parts { config, shape, node, state, jobs, pusher } = parts;
+        let SinkParts { config, shape, node, state, jobs, pusher } = parts;
         Self {
             config,
             shape: Arc::new(shape),
@@ -199,7 +200,7 @@ impl Worker {
             jobs,
             make_pusher: pusher,
             pusher: None,
-            progress: Progress::default(),
+            progress: SinkProgress::default(),
             feed: None,
             flights: BTreeMap::new(),
             pushes: JoinSet::new(),
@@ -211,7 +212,7 @@ impl Worker {
             verifiers: JoinSet::new(),
             commands,
             report,
-            counts: report::Counts::default(),
+            counts: report::SinkCounts::default(),
         }
     }
 

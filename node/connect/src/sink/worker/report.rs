@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, SinkWorker, now_ms};
 use crate::jobs::fault::Faults;
 use crate::jobs::store::StoreError;
-use crate::sink::state::{Counted, Phase};
+use crate::sink::state::{Counted, SinkPhase};
 
 /// Reports come no more often.
 const SAY_EVERY: Duration = Duration::from_millis(250);
@@ -17,7 +17,7 @@ const SAY_SHARE: u32 = 20;
 
 /// How a sink is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct SinkReport {
     /// `starting`, `listing`, `waiting`, `running`, `backing off`, `paused`, `superseded` or `failed`.
     pub state: String,
     /// Why, and what to do.
@@ -46,7 +46,7 @@ pub struct Report {
 
 /// What a sink counts.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct SinkCounts {
     pub(super) counted: Counted,
     pub(super) faults: Faults,
     pub(super) listed: u64,
@@ -56,9 +56,9 @@ pub(super) struct Counts {
     say_due: Option<Instant>,
 }
 
-impl Worker {
+impl SinkWorker {
     /// Says how the sink is, and why it does not work. What cannot be counted is said with the next report.
-    pub(super) async fn say(&mut self, failure: Option<&Failure>) {
+    pub(super) async fn say(&mut self, failure: Option<&SinkFailure>) {
         let begun = Instant::now();
         let (state, reason) = self.state_now(failure);
         let is_early = self.counts.say_due.is_some_and(|due| begun < due);
@@ -85,29 +85,33 @@ impl Worker {
         self.counts.say_due = Some(begun + SAY_EVERY.max(begun.elapsed() * SAY_SHARE));
     }
 
-    fn state_now(&self, failure: Option<&Failure>) -> (&'static str, Option<String>) {
+    fn state_now(&self, failure: Option<&SinkFailure>) -> (&'static str, Option<String>) {
         match (&self.progress.paused, failure) {
             (Some(reason), _) => ("paused", Some(reason.clone())),
-            (None, Some(Failure::Superseded(what))) => ("superseded", Some(what.clone())),
+            (None, Some(SinkFailure::Superseded(what))) => ("superseded", Some(what.clone())),
             (None, Some(failure)) => ("failed", Some(failure.to_string())),
             (None, None) if self.back_off.failures > 0 => {
                 ("backing-off", Some(self.back_off.reason.clone()))
             }
-            (None, None) if self.progress.phase == Phase::Counting => (
+            (None, None) if self.progress.phase == SinkPhase::Counting => (
                 "listing",
                 Some(
                     "its configuration has changed: what it would push is being counted".to_owned(),
                 ),
             ),
-            (None, None) if self.progress.phase != Phase::Running => ("listing", None),
+            (None, None) if self.progress.phase != SinkPhase::Running => ("listing", None),
             (None, None) if self.run.is_some() => ("running", None),
             (None, None) => ("waiting", None),
         }
     }
 
-    async fn counted(&mut self, state: &str, reason: Option<String>) -> Result<Report, StoreError> {
+    async fn counted(
+        &mut self,
+        state: &str,
+        reason: Option<String>,
+    ) -> Result<SinkReport, StoreError> {
         let (dirty, quarantined, groups) = self.state.counts().await?;
-        Ok(Report {
+        Ok(SinkReport {
             state: state.to_owned(),
             reason,
             since_ms: self.counts.since_ms,

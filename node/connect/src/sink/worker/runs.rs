@@ -2,23 +2,23 @@
 
 use serde_json::json;
 
-use super::{Failure, Worker, now_ms, verify};
+use super::{SinkFailure, SinkWorker, now_ms, verify};
 use crate::jobs::board::JobState;
-use crate::sink::state::{Counted, Phase};
+use crate::sink::state::{Counted, SinkPhase};
 use crate::sink::task::Task as _;
 
 /// What came of a run is kept so often, beside its end.
 const KEEP_EVERY_MS: i64 = 1_000;
 
 /// A run that is under way.
-pub(super) struct Run {
+pub(super) struct SinkRun {
     number: i64,
     counted: Counted,
     keep_at_ms: i64,
 }
 
 /// A job at work.
-pub(super) struct AtWork {
+pub(super) struct SinkAtWork {
     id: u64,
     is_full: bool,
     /// It is done when nothing waits that has waited since then; `None`: everything is being listed.
@@ -28,7 +28,7 @@ pub(super) struct AtWork {
     state: JobState,
 }
 
-impl Worker {
+impl SinkWorker {
     /// Something came of a group.
     pub(super) fn count(&mut self, add: impl Fn(&mut Counted)) {
         add(&mut self.counts.counted);
@@ -41,7 +41,7 @@ impl Worker {
     }
 
     /// A run is under way from here on.
-    pub(super) async fn begin_run(&mut self) -> Result<(), Failure> {
+    pub(super) async fn begin_run(&mut self) -> Result<(), SinkFailure> {
         if self.run.is_none() {
             let kind = match &self.job {
                 Some(job) if job.is_full => "full",
@@ -49,15 +49,15 @@ impl Worker {
                 None => "changes",
             };
             let number = self.state.begin_run(kind, now_ms()).await?;
-            self.run = Some(Run { number, counted: Counted::default(), keep_at_ms: 0 });
+            self.run = Some(SinkRun { number, counted: Counted::default(), keep_at_ms: 0 });
         }
         Ok(())
     }
 
     /// Keeps how far run and job are, and ends them where nothing is left to do.
-    pub(super) async fn follow_run(&mut self) -> Result<(), Failure> {
+    pub(super) async fn follow_run(&mut self) -> Result<(), SinkFailure> {
         let now = now_ms();
-        let is_idle = self.progress.phase == Phase::Running
+        let is_idle = self.progress.phase == SinkPhase::Running
             && self.flights.is_empty()
             && self.back_off.failures == 0
             && self.due_at_ms.is_none_or(|due| due > now);
@@ -79,7 +79,7 @@ impl Worker {
         self.follow_job().await
     }
 
-    async fn follow_job(&mut self) -> Result<(), Failure> {
+    async fn follow_job(&mut self) -> Result<(), SinkFailure> {
         let Some(job) = &mut self.job else { return Ok(()) };
         if self.jobs.is_cancelled(job.id) {
             let note = "cancelled; what is dirty is sent all the same: `branchline sink pause` keeps it back";
@@ -87,7 +87,7 @@ impl Worker {
             self.job = None;
             return Ok(());
         }
-        if job.since_ms.is_none() && self.progress.phase == Phase::Running {
+        if job.since_ms.is_none() && self.progress.phase == SinkPhase::Running {
             if job.is_full {
                 self.state.force_all(now_ms()).await?;
                 self.due_at_ms = Some(0);
@@ -115,7 +115,7 @@ impl Worker {
     }
 
     /// Begins with the job that has waited longest, if none is at work.
-    pub(super) async fn take_orders(&mut self) -> Result<(), Failure> {
+    pub(super) async fn take_orders(&mut self) -> Result<(), SinkFailure> {
         if self.job.is_some() {
             return Ok(());
         }
@@ -137,12 +137,12 @@ impl Worker {
         self.due_at_ms = Some(0);
         let (counted, total) = (Counted::default(), 0);
         let state = JobState::Running;
-        self.job = Some(AtWork { id: job.id, is_full, since_ms: None, counted, total, state });
+        self.job = Some(SinkAtWork { id: job.id, is_full, since_ms: None, counted, total, state });
         Ok(())
     }
 
     /// The job waits for a person.
-    pub(super) async fn pause_job(&mut self, reason: &str) -> Result<(), Failure> {
+    pub(super) async fn pause_job(&mut self, reason: &str) -> Result<(), SinkFailure> {
         if let Some(job) = &mut self.job
             && job.state != JobState::Paused
         {

@@ -2,19 +2,19 @@
 
 use tokio::task::JoinError;
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, SinkWorker, now_ms};
 use crate::jobs::fault::Fault;
 use crate::sink::push::Outcome;
 
 /// What came of the pushes that ended together, at most so many: one step of the state's file.
 const TAKEN_MAX: usize = 64;
 
-impl Worker {
+impl SinkWorker {
     /// Takes up what came of a push, and of those that have ended beside it.
     pub(super) async fn take_all(
         &mut self,
         first: Result<(String, Outcome), JoinError>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SinkFailure> {
         let mut done = Vec::new();
         let mut next = Some(first);
         while let Some(ended) = next {
@@ -28,7 +28,7 @@ impl Worker {
     }
 
     /// A push that panicked: its group is looked at again later, and the others go on.
-    async fn lost(&mut self, error: &JoinError) -> Result<(), Failure> {
+    async fn lost(&mut self, error: &JoinError) -> Result<(), SinkFailure> {
         tracing::error!(sink = %self.config.name, %error, "a push has ended badly");
         let of_task = self.flights.iter().find(|(_, flight)| flight.task == error.id());
         let Some(id) = of_task.map(|(id, _)| id.clone()) else { return Ok(()) };
@@ -39,7 +39,7 @@ impl Worker {
     }
 
     /// Takes up what came of pushes.
-    pub(super) async fn take(&mut self, done: Vec<(String, Outcome)>) -> Result<(), Failure> {
+    pub(super) async fn take(&mut self, done: Vec<(String, Outcome)>) -> Result<(), SinkFailure> {
         let mut failure = None;
         self.state.begin().await?;
         for (id, outcome) in done {
@@ -89,7 +89,7 @@ impl Worker {
                     failure = Some(self.not_accepted(&fault));
                 }
                 Outcome::Superseded => {
-                    failure = failure.or(Some(Failure::Superseded(String::new())))
+                    failure = failure.or(Some(SinkFailure::Superseded(String::new())))
                 }
                 Outcome::Unwritten(error) => failure = Some(error.into()),
                 Outcome::Unread(error) => failure = Some(error.into()),
@@ -98,7 +98,7 @@ impl Worker {
         self.state.end().await?;
         self.due_at_ms = Some(0);
         match failure {
-            Some(Failure::Superseded(_)) => self.check_tenure().await,
+            Some(SinkFailure::Superseded(_)) => self.check_tenure().await,
             Some(failure) => Err(failure),
             None => Ok(()),
         }
@@ -114,9 +114,9 @@ impl Worker {
         i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
     }
 
-    fn not_accepted(&self, fault: &Fault) -> Failure {
+    fn not_accepted(&self, fault: &Fault) -> SinkFailure {
         let name = &self.config.name;
-        Failure::Rest(format!(
+        SinkFailure::Rest(format!(
             "the service does not accept this office: {}; see to the credential, then `branchline sink resume {name}`",
             fault.message
         ))

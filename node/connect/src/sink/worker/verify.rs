@@ -3,11 +3,11 @@
 use serde_json::json;
 use tokio::task::JoinError;
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, SinkWorker, now_ms};
 use crate::jobs::board::{Job, JobState};
 use crate::sink::group::delivered::Delivered;
-use crate::sink::state::{Phase, State};
-use crate::sink::verify::{Difference, NotVerified, Reader, Verified, Verifier};
+use crate::sink::state::{SinkPhase, SinkState};
+use crate::sink::verify::{NotVerified, RemoteReader, SinkDifference, Verified, Verifier};
 
 /// How a job's order says that it is one.
 const VERIFY: &str = "verify";
@@ -39,15 +39,15 @@ pub(super) fn is_meant(job: &Job) -> bool {
     says(job, VERIFY)
 }
 
-impl Worker {
+impl SinkWorker {
     /// Begins with a job, unless another is at work or not all groups are known yet: then it waits.
-    pub(super) async fn begin_to_verify(&mut self, job: &Job) -> Result<(), Failure> {
+    pub(super) async fn begin_to_verify(&mut self, job: &Job) -> Result<(), SinkFailure> {
         let Some(pusher) = self.pusher.clone() else { return Ok(()) };
-        if self.verifying.is_some() || self.progress.phase != Phase::Running {
+        if self.verifying.is_some() || self.progress.phase != SinkPhase::Running {
             return Ok(());
         }
         let verifier = Verifier {
-            reader: Reader {
+            reader: RemoteReader {
                 shape: self.shape.clone(),
                 node: self.node.clone(),
                 pusher,
@@ -55,7 +55,7 @@ impl Worker {
                 job: job.id,
                 retry: self.config.retry.clone(),
             },
-            state: State::open(self.state.path()).await?,
+            state: SinkState::open(self.state.path()).await?,
             concurrency: self.concurrency(),
         };
         self.jobs.set(job.id, JobState::Running, "").await?;
@@ -68,7 +68,7 @@ impl Worker {
     pub(super) async fn take_verified(
         &mut self,
         ended: Result<Ended, JoinError>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SinkFailure> {
         let Some(Verifying { job, is_repair }) = self.verifying.take() else { return Ok(()) };
         let mut verified = match ended {
             Ok(Ok(verified)) => verified,
@@ -96,8 +96,8 @@ impl Worker {
     }
 
     /// Sends an object once more, unless that has been done meanwhile; returns whether it is going to be.
-    async fn repair(&mut self, difference: &Difference) -> Result<bool, Failure> {
-        let Difference { id, is_gone, is_read, sequence, .. } = difference;
+    async fn repair(&mut self, difference: &SinkDifference) -> Result<bool, SinkFailure> {
+        let SinkDifference { id, is_gone, is_read, sequence, .. } = difference;
         if !is_read || self.flights.contains_key(id) {
             return Ok(false);
         }

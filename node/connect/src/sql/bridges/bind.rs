@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use branchline_node::Handle;
 use branchline_node::records::{FieldSpec, RecordKey, SCHEMA_COLLECTION, Schema, read};
 
-use super::NotReady;
+use super::BridgeNotReady;
 use crate::sql::codec::FieldKind;
 use crate::sql::config::{BridgeConfig, TableConfig};
 use crate::sql::database::Database;
@@ -13,10 +13,13 @@ use crate::sql::mapping::{self, Mapping};
 use crate::sql::plan;
 
 /// The kinds that schemas declare, by collection and field.
-pub type Declared = BTreeMap<String, BTreeMap<String, FieldKind>>;
+pub type DeclaredKinds = BTreeMap<String, BTreeMap<String, FieldKind>>;
 
 /// What the schemas of a bridge's collections declare already.
-pub async fn declared(node: &Handle, config: &BridgeConfig) -> Result<Declared, NotReady> {
+pub async fn declared(
+    node: &Handle,
+    config: &BridgeConfig,
+) -> Result<DeclaredKinds, BridgeNotReady> {
     let mut found = BTreeMap::new();
     for table in &config.tables {
         let id = table.collection.clone();
@@ -24,7 +27,7 @@ pub async fn declared(node: &Handle, config: &BridgeConfig) -> Result<Declared, 
             let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
             read::record(tables, &key)
         });
-        let view = read.await.map_err(|error| NotReady::Node(error.to_string()))?;
+        let view = read.await.map_err(|error| BridgeNotReady::Node(error.to_string()))?;
         let schema = view.as_ref().and_then(Schema::of).unwrap_or_default();
         let kind = |(field, spec): (&String, &FieldSpec)| {
             Some((field.clone(), spec.kind.as_str().parse().ok()?))
@@ -40,9 +43,9 @@ pub async fn bind(
     database: &mut dyn Database,
     site: &str,
     known: &BTreeMap<String, u32>,
-    declared: &Declared,
-) -> Result<BTreeMap<u32, Mapping>, NotReady> {
-    let Tables { mappings, unbound } = tables(config, database, site, known, declared).await?;
+    declared: &DeclaredKinds,
+) -> Result<BTreeMap<u32, Mapping>, BridgeNotReady> {
+    let BoundTables { mappings, unbound } = tables(config, database, site, known, declared).await?;
     match refused(unbound) {
         Some(refused) => Err(refused),
         None => Ok(mappings),
@@ -56,9 +59,9 @@ pub(super) async fn what_can_be(
     database: &mut dyn Database,
     site: &str,
     known: &BTreeMap<String, u32>,
-    declared: &Declared,
-) -> Result<(BTreeMap<u32, Mapping>, BTreeMap<u32, String>), NotReady> {
-    let Tables { mappings, unbound } = tables(config, database, site, known, declared).await?;
+    declared: &DeclaredKinds,
+) -> Result<(BTreeMap<u32, Mapping>, BTreeMap<u32, String>), BridgeNotReady> {
+    let BoundTables { mappings, unbound } = tables(config, database, site, known, declared).await?;
     let is_known = |table: &Unbound| table.number.is_some();
     if mappings.is_empty() || !unbound.iter().all(is_known) {
         return match refused(unbound) {
@@ -67,7 +70,7 @@ pub(super) async fn what_can_be(
         };
     }
     let why = |table: Unbound| {
-        let why = NotReady::from(table.why).to_string();
+        let why = BridgeNotReady::from(table.why).to_string();
         let what = format!(
             "{why}; mend the table, or what branchline.toml says of it, then `branchline bridge resume {}`",
             config.name
@@ -78,7 +81,7 @@ pub(super) async fn what_can_be(
 }
 
 /// Tables that are bound, and those that cannot be.
-struct Tables {
+struct BoundTables {
     mappings: BTreeMap<u32, Mapping>,
     unbound: Vec<Unbound>,
 }
@@ -94,7 +97,7 @@ enum Why {
     Refused(Vec<String>),
 }
 
-impl From<Why> for NotReady {
+impl From<Why> for BridgeNotReady {
     fn from(why: Why) -> Self {
         match why {
             Why::NoTable(table) => Self::NoTable(table),
@@ -104,15 +107,15 @@ impl From<Why> for NotReady {
 }
 
 /// Why tables cannot be bound, together.
-fn refused(unbound: Vec<Unbound>) -> Option<NotReady> {
+fn refused(unbound: Vec<Unbound>) -> Option<BridgeNotReady> {
     let mut refusals = Vec::new();
     for Unbound { why, .. } in unbound {
         match why {
-            Why::NoTable(table) => return Some(NotReady::NoTable(table)),
+            Why::NoTable(table) => return Some(BridgeNotReady::NoTable(table)),
             Why::Refused(why) => refusals.extend(why),
         }
     }
-    (!refusals.is_empty()).then_some(NotReady::Refused(refusals))
+    (!refusals.is_empty()).then_some(BridgeNotReady::Refused(refusals))
 }
 
 async fn tables(
@@ -120,8 +123,8 @@ async fn tables(
     database: &mut dyn Database,
     site: &str,
     known: &BTreeMap<String, u32>,
-    declared: &Declared,
-) -> Result<Tables, NotReady> {
+    declared: &DeclaredKinds,
+) -> Result<BoundTables, BridgeNotReady> {
     let (mut mappings, mut unbound) = (Vec::new(), Vec::new());
     let mut refusals = plan::wrong_settings(config);
     let undeclared = BTreeMap::new();
@@ -149,10 +152,10 @@ async fn tables(
     }
     refusals.extend(plan::contradictions(&mappings));
     if !refusals.is_empty() {
-        return Err(NotReady::Refused(refusals));
+        return Err(BridgeNotReady::Refused(refusals));
     }
     let mappings = mappings.into_iter().map(|mapping| (mapping.bound.number, mapping)).collect();
-    Ok(Tables { mappings, unbound })
+    Ok(BoundTables { mappings, unbound })
 }
 
 /// The number that a table has which is not there any more; its name may have been given without its schema.

@@ -15,16 +15,19 @@ use branchline_node::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-pub use bind::{Declared, bind, declared};
+pub use bind::{DeclaredKinds, bind, declared};
 
 use super::config::BridgeConfig;
-use super::database::{Class, Database, DbError, Engine};
+use super::database::{Database, DbError, DbErrorClass, Engine};
 use super::mariadb::MariaDb;
 use super::postgres::Postgres;
 use super::sqlite::SqliteDatabase;
-use super::state::{State, StateError};
-use super::worker::trial::Trial;
-use super::worker::{Answer, Command, Parts, Report, Request, Worker, Wrong};
+use super::state::{BridgeState, StateError};
+use super::worker::trial::BridgeTrial;
+use super::worker::{
+    BridgeAnswer, BridgeCommand, BridgeParts, BridgeReport, BridgeRequest, BridgeWorker,
+    BridgeWrong,
+};
 use crate::jobs::board::Jobs;
 use crate::jobs::secret::{self, SecretError};
 use crate::jobs::{duration, duration::BadDuration};
@@ -40,7 +43,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Why a bridge cannot begin to work.
 #[derive(Debug, thiserror::Error)]
-pub enum NotReady {
+pub enum BridgeNotReady {
     /// A secret is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -78,7 +81,7 @@ pub enum NotReady {
         /// Which.
         bridge: String,
         /// Why.
-        source: Box<NotReady>,
+        source: Box<BridgeNotReady>,
     },
 }
 
@@ -86,23 +89,23 @@ pub enum NotReady {
 pub struct Bridges {
     node: Handle,
     folder: PathBuf,
-    running: Mutex<BTreeMap<String, Running>>,
+    running: Mutex<BTreeMap<String, RunningBridges>>,
     jobs: Option<Arc<Jobs>>,
-    trial: Trial,
+    trial: BridgeTrial,
 }
 
-struct Running {
+struct RunningBridges {
     config: BridgeConfig,
-    secrets: Secrets,
-    commands: mpsc::Sender<Request>,
-    report: watch::Receiver<Report>,
+    secrets: BridgeSecrets,
+    commands: mpsc::Sender<BridgeRequest>,
+    report: watch::Receiver<BridgeReport>,
     task: JoinHandle<()>,
 }
 
 /// A URL with its secrets, and the password of its own file; `None`: one of them is missing.
-type Secrets = Option<(String, Option<String>)>;
+type BridgeSecrets = Option<(String, Option<String>)>;
 
-fn secrets(config: &BridgeConfig) -> Secrets {
+fn secrets(config: &BridgeConfig) -> BridgeSecrets {
     let password = config.password_file.as_deref().map(secret::read).transpose().ok()?;
     Some((secret::complete(&config.url).ok()?, password))
 }
@@ -110,13 +113,13 @@ fn secrets(config: &BridgeConfig) -> Secrets {
 impl Bridges {
     /// No bridges yet. `folder`: where each keeps its state.
     pub fn new(node: Handle, folder: PathBuf) -> Self {
-        Self { node, folder, running: Mutex::default(), jobs: None, trial: Trial::default() }
+        Self { node, folder, running: Mutex::default(), jobs: None, trial: BridgeTrial::default() }
     }
 
     /// Brings the bridges to what a configuration says: those that are new or changed, or have another password, are
     /// started, those that are gone end. Nothing in a database is removed by that.
     pub async fn take_up(&self, configs: &[BridgeConfig]) {
-        let is_as_before = |name: &String, running: &Running| {
+        let is_as_before = |name: &String, running: &RunningBridges| {
             let is_same = |config: &BridgeConfig| {
                 config.name == *name
                     && *config == running.config
@@ -124,7 +127,7 @@ impl Bridges {
             };
             configs.iter().any(is_same) && !running.task.is_finished()
         };
-        let ending: Vec<Running> = {
+        let ending: Vec<RunningBridges> = {
             let mut running = self.running();
             let names: Vec<String> = running
                 .iter()
@@ -149,7 +152,7 @@ impl Bridges {
     #[doc(hidden)]
     pub async fn kill(&self) {
         let ending = std::mem::take(&mut *self.running());
-        for Running { task, .. } in ending.into_values() {
+        for RunningBridges { task, .. } in ending.into_values() {
             task.abort();
             let _ = task.await;
         }
@@ -164,12 +167,12 @@ impl Bridges {
     /// Bridges that a test does something to.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_trial(self, trial: Trial) -> Self {
+    pub fn with_trial(self, trial: BridgeTrial) -> Self {
         Self { trial, ..self }
     }
 
     /// How each bridge is, by name.
-    pub fn reports(&self) -> BTreeMap<String, Report> {
+    pub fn reports(&self) -> BTreeMap<String, BridgeReport> {
         let running = self.running();
         running
             .iter()
@@ -183,17 +186,17 @@ impl Bridges {
     }
 
     /// Asks something of a bridge; `None`: there is none of this name.
-    pub async fn ask(&self, name: &str, command: Command) -> Option<Answer> {
+    pub async fn ask(&self, name: &str, command: BridgeCommand) -> Option<BridgeAnswer> {
         // Before it is installed, schemas may have come that say what kinds its fields have.
-        let is_new = command == Command::Install;
-        if is_new || command == Command::Resume {
+        let is_new = command == BridgeCommand::Install;
+        if is_new || command == BridgeCommand::Resume {
             self.bind_anew(name, is_new).await;
         }
         let commands = self.running().get(name).map(|bridge| bridge.commands.clone())?;
-        let removes = command == Command::Remove;
+        let removes = command == BridgeCommand::Remove;
         let (reply, answer) = oneshot::channel();
-        let gone = || Wrong::State(format!("bridge {name} has ended: its log tells why"));
-        if commands.send(Request { command, reply }).await.is_err() {
+        let gone = || BridgeWrong::State(format!("bridge {name} has ended: its log tells why"));
+        if commands.send(BridgeRequest { command, reply }).await.is_err() {
             return Some(Err(gone()));
         }
         let answer = answer.await.unwrap_or_else(|_| Err(gone()));
@@ -206,7 +209,7 @@ impl Bridges {
     /// Before a table goes on that has stopped, it is bound as it is now. Where that cannot be, the bridge goes on with what
     /// it has, and says of that table what is wrong.
     async fn bind_anew(&self, name: &str, is_new: bool) {
-        let is_due = |bridge: &&Running| {
+        let is_due = |bridge: &&RunningBridges| {
             let report = bridge.report.borrow();
             let is_any_stopped = report.tables.iter().any(|table| table.state == "stopped");
             is_any_stopped || (is_new && report.state != "running")
@@ -233,18 +236,20 @@ impl Bridges {
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub async fn try_out(&self, config: &BridgeConfig) -> Result<(), NotReady> {
+    pub async fn try_out(&self, config: &BridgeConfig) -> Result<(), BridgeNotReady> {
         let tried = async {
             let (site, known) = self.known(config).await?;
             let node = self.node.in_space(&config.space);
-            let node = node.map_err(|error| NotReady::Node(error.to_string()))?;
+            let node = node.map_err(|error| BridgeNotReady::Node(error.to_string()))?;
             let declared = declared(&node, config).await?;
             let mut database = connect(config).await?;
             bind(config, database.as_mut(), &site, &known, &declared).await
         };
         match tokio::time::timeout(TRY_OUT, tried).await {
-            Ok(Err(NotReady::Database(error))) if error.class == Class::Transient => Ok(()),
-            Ok(tried) => tried.map(drop).map_err(|error| NotReady::Bridge {
+            Ok(Err(BridgeNotReady::Database(error))) if error.class == DbErrorClass::Transient => {
+                Ok(())
+            }
+            Ok(tried) => tried.map(drop).map_err(|error| BridgeNotReady::Bridge {
                 bridge: config.name.clone(),
                 source: Box::new(error),
             }),
@@ -255,11 +260,11 @@ impl Bridges {
     async fn known(
         &self,
         config: &BridgeConfig,
-    ) -> Result<(String, BTreeMap<String, u32>), NotReady> {
+    ) -> Result<(String, BTreeMap<String, u32>), BridgeNotReady> {
         let path = state_file(&self.folder, &config.name);
         let mut known = BTreeMap::new();
         if path.exists() {
-            let mut state = State::open(path).await?;
+            let mut state = BridgeState::open(path).await?;
             let site = state.progress().await?.site;
             known = numbers(&mut state).await?;
             state.close().await;
@@ -268,7 +273,7 @@ impl Bridges {
             }
         }
         let status = self.node.replica_status().await;
-        let status = status.map_err(|error| NotReady::Node(error.to_string()))?;
+        let status = status.map_err(|error| BridgeNotReady::Node(error.to_string()))?;
         Ok((status.name, known))
     }
 
@@ -277,15 +282,17 @@ impl Bridges {
         self.running().keys().map(|name| state_file(&self.folder, name)).collect()
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, RunningBridges>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, config: BridgeConfig) -> Running {
+    fn start(&self, config: BridgeConfig) -> RunningBridges {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
-        let (told, report) =
-            watch::channel(Report { state: "starting".to_owned(), ..Report::default() });
-        let beginning = Beginning {
+        let (told, report) = watch::channel(BridgeReport {
+            state: "starting".to_owned(),
+            ..BridgeReport::default()
+        });
+        let beginning = BridgeBeginning {
             config: config.clone(),
             node: self.node.clone(),
             state: state_file(&self.folder, &config.name),
@@ -294,12 +301,12 @@ impl Bridges {
         };
         let secrets = secrets(&config);
         let task = tokio::spawn(beginning.run(asked, told));
-        Running { config, secrets, commands, report, task }
+        RunningBridges { config, secrets, commands, report, task }
     }
 }
 
-async fn end(bridges: Vec<Running>) {
-    for Running { commands, task, .. } in bridges {
+async fn end(bridges: Vec<RunningBridges>) {
+    for RunningBridges { commands, task, .. } in bridges {
         // A worker ends when nobody can ask it for anything any more.
         drop(commands);
         if let Err(error) = task.await {
@@ -322,25 +329,29 @@ pub fn bridge_of_file(path: &Path) -> Option<String> {
 }
 
 /// The numbers that a bridge's tables have already.
-pub(super) async fn numbers(state: &mut State) -> Result<BTreeMap<String, u32>, StateError> {
+pub(super) async fn numbers(state: &mut BridgeState) -> Result<BTreeMap<String, u32>, StateError> {
     let tables = state.tables().await?.into_iter();
     Ok(tables.map(|table| (table.bound.table.to_string(), table.bound.number)).collect())
 }
 
 /// A bridge before it works.
-struct Beginning {
+struct BridgeBeginning {
     config: BridgeConfig,
     node: Handle,
     state: PathBuf,
     jobs: Option<Arc<Jobs>>,
-    trial: Trial,
+    trial: BridgeTrial,
 }
 
-impl Beginning {
-    async fn run(self, mut asked: mpsc::Receiver<Request>, told: watch::Sender<Report>) {
+impl BridgeBeginning {
+    async fn run(
+        self,
+        mut asked: mpsc::Receiver<BridgeRequest>,
+        told: watch::Sender<BridgeReport>,
+    ) {
         let mut pause = RETRY;
         // What was asked meanwhile: whoever asks may have mended what was in the way.
-        let mut first: Option<Request> = None;
+        let mut first: Option<BridgeRequest> = None;
         loop {
             let mut parts = pin!(self.parts());
             let begun = loop {
@@ -354,7 +365,7 @@ impl Beginning {
             };
             let error = match begun {
                 Ok(parts) => {
-                    let worker = Worker::new(parts, asked, told);
+                    let worker = BridgeWorker::new(parts, asked, told);
                     return match first {
                         Some(request) => worker.run_after(request).await,
                         None => worker.run().await,
@@ -371,7 +382,7 @@ impl Beginning {
                 report.reason = Some(error.to_string());
             });
             if let Some(request) = first.take() {
-                let answer = Wrong::State(format!("the bridge cannot begin: {error}"));
+                let answer = BridgeWrong::State(format!("the bridge cannot begin: {error}"));
                 // Whoever asked may be gone.
                 let _ = request.reply.send(Err(answer));
                 pause = RETRY;
@@ -385,16 +396,16 @@ impl Beginning {
     }
 
     /// Connects and binds the tables.
-    async fn parts(&self) -> Result<Parts, NotReady> {
+    async fn parts(&self) -> Result<BridgeParts, BridgeNotReady> {
         let node = self.node.in_space(&self.config.space);
-        let node = node.map_err(|error| NotReady::Node(error.to_string()))?;
-        let mut state = State::open(&self.state).await?;
+        let node = node.map_err(|error| BridgeNotReady::Node(error.to_string()))?;
+        let mut state = BridgeState::open(&self.state).await?;
         let progress = state.progress().await?;
         let site = match progress.site.is_empty() {
             false => progress.site,
             true => {
                 let status = node.replica_status().await;
-                status.map_err(|error| NotReady::Node(error.to_string()))?.name
+                status.map_err(|error| BridgeNotReady::Node(error.to_string()))?.name
             }
         };
         let known = numbers(&mut state).await?;
@@ -406,12 +417,12 @@ impl Beginning {
         let poll = duration::parse(&self.config.poll)?;
         let name = self.config.name.clone();
         let (jobs, trial) = (self.jobs.clone(), self.trial.clone());
-        Ok(Parts { name, node, database, state, mappings, unbound, poll, jobs, trial })
+        Ok(BridgeParts { name, node, database, state, mappings, unbound, poll, jobs, trial })
     }
 }
 
 /// Connects to a bridge's database.
-pub async fn connect(config: &BridgeConfig) -> Result<Box<dyn Database>, NotReady> {
+pub async fn connect(config: &BridgeConfig) -> Result<Box<dyn Database>, BridgeNotReady> {
     let url = secret::complete(&config.url)?;
     let password = config.password_file.as_deref().map(secret::read).transpose()?;
     let password = password.as_deref();
@@ -438,13 +449,13 @@ pub fn place(config: &BridgeConfig) -> String {
 }
 
 /// Which kind of database a bridge's URL names.
-pub fn engine(config: &BridgeConfig) -> Result<Engine, NotReady> {
+pub fn engine(config: &BridgeConfig) -> Result<Engine, BridgeNotReady> {
     let (scheme, _) = config.url.split_once(':').unwrap_or((&config.url, ""));
     match scheme {
         "postgres" | "postgresql" => Ok(Engine::Postgres),
         "mysql" | "mariadb" => Ok(Engine::MariaDb),
         "sqlite" => Ok(Engine::Sqlite),
-        found => Err(NotReady::Url {
+        found => Err(BridgeNotReady::Url {
             bridge: config.name.clone(),
             found: found.chars().take(20).collect(),
         }),

@@ -11,26 +11,27 @@ pub(super) struct Written {
 
 /// Why a text is no date or time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum CivilFault {
     /// A MariaDB date with zeros: `0000-00-00`, `2024-00-15`.
     Zero,
     /// What was expected.
     Expected(&'static str),
 }
 
-const FORM: Fault = Fault::Expected("a date and a time like 2024-03-10 00:30:00.123");
-const DAY: Fault = Fault::Expected("a day that the calendar has");
-const YEAR: Fault = Fault::Expected("a year from 0001 to 9999");
-const TIME: Fault = Fault::Expected("hours from 00 to 23, minutes and seconds from 00 to 59");
-const DIGITS: Fault = Fault::Expected("at most nine digits of a second");
-const ENDLESS: Fault = Fault::Expected("a time that ends; no field holds infinity");
+const FORM: CivilFault = CivilFault::Expected("a date and a time like 2024-03-10 00:30:00.123");
+const DAY: CivilFault = CivilFault::Expected("a day that the calendar has");
+const YEAR: CivilFault = CivilFault::Expected("a year from 0001 to 9999");
+const TIME: CivilFault =
+    CivilFault::Expected("hours from 00 to 23, minutes and seconds from 00 to 59");
+const DIGITS: CivilFault = CivilFault::Expected("at most nine digits of a second");
+const ENDLESS: CivilFault = CivilFault::Expected("a time that ends; no field holds infinity");
 
 /// Digits of a second's fraction at most.
 const FRACTION_DIGITS_MAX: usize = 9;
 
 /// Reads `2024-03-10 00:30:00.123456`, with `T` or a blank between; perhaps without seconds, or without a time at all; and
 /// perhaps with `Z` or an offset behind it: `+01`, `+0100`, `+01:00`, `+00:53:28`, with a blank before it or not.
-pub(super) fn read(text: &str) -> Result<Written, Fault> {
+pub(super) fn read(text: &str) -> Result<Written, CivilFault> {
     if matches!(text, "infinity" | "-infinity") {
         return Err(ENDLESS);
     }
@@ -58,7 +59,7 @@ pub(super) fn read(text: &str) -> Result<Written, Fault> {
 }
 
 /// Reads `2024-03-10`.
-pub(super) fn read_date(text: &str) -> Result<Date, Fault> {
+pub(super) fn read_date(text: &str) -> Result<Date, CivilFault> {
     if matches!(text, "infinity" | "-infinity") {
         return Err(ENDLESS);
     }
@@ -67,7 +68,7 @@ pub(super) fn read_date(text: &str) -> Result<Date, Fault> {
     match text.rest {
         b"" => Ok(date),
         b" BC" => Err(YEAR),
-        _ => Err(Fault::Expected("a date like 2024-03-10")),
+        _ => Err(CivilFault::Expected("a date like 2024-03-10")),
     }
 }
 
@@ -96,7 +97,7 @@ impl Text<'_> {
         self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
     }
 
-    fn number(&mut self, digits: usize) -> Result<i32, Fault> {
+    fn number(&mut self, digits: usize) -> Result<i32, CivilFault> {
         let (number, rest) = self.rest.split_at_checked(digits).ok_or(FORM)?;
         let is_number = number.iter().all(u8::is_ascii_digit);
         self.rest = rest;
@@ -104,7 +105,7 @@ impl Text<'_> {
         number.and_then(|number| number.parse().ok()).ok_or(FORM)
     }
 
-    fn date(&mut self) -> Result<Date, Fault> {
+    fn date(&mut self) -> Result<Date, CivilFault> {
         let is_signed = self.takes(b"+-").is_some();
         if is_signed || self.digits() > 4 {
             return Err(YEAR);
@@ -115,7 +116,7 @@ impl Text<'_> {
         self.takes(b"-").ok_or(FORM)?;
         let day = self.number(2)?;
         if month == 0 || day == 0 {
-            return Err(Fault::Zero);
+            return Err(CivilFault::Zero);
         }
         if year == 0 {
             return Err(YEAR);
@@ -125,7 +126,7 @@ impl Text<'_> {
         Date::new(year, field(month)?, field(day)?).map_err(|_| DAY)
     }
 
-    fn fraction(&mut self) -> Result<i32, Fault> {
+    fn fraction(&mut self) -> Result<i32, CivilFault> {
         if self.takes(b".").is_none() {
             return Ok(0);
         }
@@ -138,7 +139,7 @@ impl Text<'_> {
         Ok((0..missing).fold(number, |number, _| number * 10))
     }
 
-    fn offset(&mut self) -> Result<Option<i32>, Fault> {
+    fn offset(&mut self) -> Result<Option<i32>, CivilFault> {
         if self.rest.is_empty() {
             return Ok(None);
         }

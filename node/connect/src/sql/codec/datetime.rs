@@ -8,7 +8,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::civil::{self, Fault, Written};
+use super::civil::{self, CivilFault, Written};
 use super::{Codec, FieldKind, Misfit, TimeForm};
 use crate::sql::cell::Cell;
 use crate::sql::config::ZeroDate;
@@ -177,19 +177,19 @@ impl Codec {
         };
         let written = match civil::read(text) {
             Ok(written) => written,
-            Err(Fault::Zero) if self.options.zero_date == ZeroDate::Null => return Ok(None),
+            Err(CivilFault::Zero) if self.options.zero_date == ZeroDate::Null => return Ok(None),
             Err(fault) => return Err(self.date_misfit(cell, fault)),
         };
         let when = self.when_of(written);
         when.map(Some).ok_or_else(|| self.misfit(cell, "a year from 0001 to 9999, in UTC"))
     }
 
-    pub(super) fn date_misfit(&self, cell: &Cell, fault: Fault) -> Misfit {
+    pub(super) fn date_misfit(&self, cell: &Cell, fault: CivilFault) -> Misfit {
         match fault {
-            Fault::Zero => {
+            CivilFault::Zero => {
                 self.misfit(cell, "a day that the calendar has; zero_date = \"null\" makes it NULL")
             }
-            Fault::Expected(expected) => self.misfit(cell, expected),
+            CivilFault::Expected(expected) => self.misfit(cell, expected),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Texts, labels, UUIDs, dates, times of day, bytes.
 
-use super::civil::{self, Fault};
+use super::civil::{self, CivilFault};
 use super::number::Digits;
 use super::{Codec, FieldKind, Misfit};
 use crate::sql::cell::Cell;
@@ -39,8 +39,10 @@ impl Codec {
             }
             ColumnType::Date => match civil::read_date(text) {
                 Ok(date) => Ok(Value::Str(date.to_string())),
-                Err(Fault::Zero) if self.options.zero_date == ZeroDate::Null => Ok(Value::Null),
-                Err(Fault::Expected(expected)) if self.is_sqlite() => {
+                Err(CivilFault::Zero) if self.options.zero_date == ZeroDate::Null => {
+                    Ok(Value::Null)
+                }
+                Err(CivilFault::Expected(expected)) if self.is_sqlite() => {
                     let expected = format!(
                         "{expected}; where it holds times as well, say kind = \"datetime\""
                     );

@@ -62,7 +62,7 @@ pub struct TableConfig {
     pub filter: Option<String>,
     /// What becomes of the other side when a row or record leaves the filter.
     #[serde(default)]
-    pub on_leave: OnLeave,
+    pub on_leave: BridgeOnLeave,
     /// A column that says that a row is deleted: a time or a boolean. Default: rows are deleted.
     #[serde(default)]
     pub deleted: Option<String>,
@@ -140,7 +140,7 @@ impl Mode {
 /// What becomes of the other side when a row or record leaves the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum OnLeave {
+pub enum BridgeOnLeave {
     /// It stays as it is.
     #[default]
     Keep,

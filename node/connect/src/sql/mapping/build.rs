@@ -11,7 +11,7 @@ use crate::jobs::part::part;
 use crate::sql::codec::{Codec, FieldKind, Options, check_key};
 use crate::sql::config::{FieldConfig, FieldTable, Mode, TableConfig};
 use crate::sql::database::Engine;
-use crate::sql::record_id::Template;
+use crate::sql::record_id::IdTemplate;
 use crate::sql::shape::{Bound, ColumnShape, ColumnType, TableShape};
 use crate::sql::value::check_collection;
 
@@ -448,14 +448,14 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn template(&mut self, key: &[String]) -> Option<Template> {
+    fn template(&mut self, key: &[String]) -> Option<IdTemplate> {
         if key.is_empty() {
             return None;
         }
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
         let template = match &self.config.record_id {
-            Some(text) => Template::parse(text, &key),
-            None => Template::of_key(&key),
+            Some(text) => IdTemplate::parse(text, &key),
+            None => IdTemplate::of_key(&key),
         };
         template.map_err(|error| self.refuse("record_id", error.to_string())).ok()
     }

@@ -2,12 +2,12 @@
 
 use super::build::Build;
 use crate::sql::config::{Mode, SideEffects};
-use crate::sql::record_id::Template;
+use crate::sql::record_id::IdTemplate;
 use crate::sql::shape::{Bound, ColumnShape, ColumnType, ForeignKey};
 use crate::sql::value::FIELD_NAME_BYTES_MAX;
 
 /// Checks all that depends on more than one column.
-pub(super) fn all(build: &mut Build<'_>, template: Option<&Template>, bound: &Bound) {
+pub(super) fn all(build: &mut Build<'_>, template: Option<&IdTemplate>, bound: &Bound) {
     key(build, bound);
     if let Some(template) = template {
         numbering(build, template, bound);
@@ -65,7 +65,7 @@ fn quoted(bound: &Bound) -> String {
 }
 
 /// Numbers that the database gives out are this office's own.
-fn numbering(build: &mut Build<'_>, template: &Template, bound: &Bound) {
+fn numbering(build: &mut Build<'_>, template: &IdTemplate, bound: &Bound) {
     let others = build.columns.iter().filter(|(shape, mapped)| shape.is_numbered && !mapped.is_key);
     let others: Vec<String> = others.map(|(shape, _)| shape.name.clone()).collect();
     if build.mode().applies() && !others.is_empty() {
@@ -113,7 +113,7 @@ fn numbering(build: &mut Build<'_>, template: &Template, bound: &Bound) {
 }
 
 /// Where several offices load the same row, one of them says what its counters begin with.
-fn counters(build: &mut Build<'_>, template: &Template) {
+fn counters(build: &mut Build<'_>, template: &IdTemplate) {
     let counter = build.columns.iter().find(|(_, column)| column.is_counter());
     let Some((shape, _)) = counter else { return };
     let is_shared = build.mode() == Mode::Both && !template.has_site();

@@ -23,9 +23,9 @@ pub use rows::{Address, Difference, RecordFields};
 pub(in crate::sql) use units::nearest;
 
 use super::codec::{Codec, FieldKind};
-use super::config::{Mode, OnLeave, SideEffects};
+use super::config::{BridgeOnLeave, Mode, SideEffects};
 use super::database::Engine;
-use super::record_id::Template;
+use super::record_id::IdTemplate;
 use super::shape::Bound;
 use super::value::{Filter, Schema, Value};
 
@@ -41,7 +41,7 @@ pub struct Mapping {
     /// The collection.
     pub collection: String,
     /// How records are called.
-    pub template: Template,
+    pub template: IdTemplate,
     /// The columns of [`Mapping::bound`], in its order.
     pub columns: Vec<MappedColumn>,
     /// Fields that no column has, and what they hold.
@@ -59,7 +59,7 @@ pub struct Mapping {
     /// A filter on records that are applied, in the language of `list --where`: [`Mapping::filter`].
     pub record_filter: Option<String>,
     /// What becomes of the other side when a row or record leaves the filter.
-    pub on_leave: OnLeave,
+    pub on_leave: BridgeOnLeave,
     /// Whether a counter's first value counts where this office loads a row: no other office is named as its owner.
     pub is_owner: bool,
     /// What to do about the application's triggers and cascades; always there where they matter.

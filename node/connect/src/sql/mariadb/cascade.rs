@@ -4,7 +4,7 @@
 //! table in silence, so every table up the chain has them. They do not ask for the guard: a row that the bridge deletes
 //! takes others with it that the bridge knows nothing of.
 
-use super::install::{OUTBOX, PREFIX, Trigger, body, key};
+use super::install::{MariadbTrigger, OUTBOX, PREFIX, body, key};
 use super::text::name;
 use crate::sql::shape::{Bound, ForeignKey, TableName};
 
@@ -14,20 +14,20 @@ const LINKS_MAX: usize = 4;
 const PATHS_MAX: usize = 40;
 
 /// Foreign keys from a table up: the first leaves the table, each next one leaves the table that the last refers to.
-struct Path<'a> {
+struct CascadePath<'a> {
     links: Vec<&'a ForeignKey>,
     /// Whether the rows below are not looked for: a table on the way refers to itself, the chain turns back or is too long.
     is_coarse: bool,
 }
 
 /// The triggers on parents of a table.
-pub(super) fn triggers(table: &Bound) -> Vec<Trigger> {
+pub(super) fn triggers(table: &Bound) -> Vec<MariadbTrigger> {
     let mut paths = Vec::new();
     climb(table, &table.table, &mut Vec::new(), &mut paths);
     let mut triggers = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         let Some(top) = path.links.last() else { continue };
-        let trigger = |letter: &str, timing, event, statements: String| Trigger {
+        let trigger = |letter: &str, timing, event, statements: String| MariadbTrigger {
             number: table.number,
             name: format!("{PREFIX}{}_p{index}_{letter}", table.number),
             table: top.to.name.clone(),
@@ -60,7 +60,7 @@ fn climb<'a>(
     table: &'a Bound,
     from: &TableName,
     links: &mut Vec<&'a ForeignKey>,
-    paths: &mut Vec<Path<'a>>,
+    paths: &mut Vec<CascadePath<'a>>,
 ) {
     for link in table.silent_cascades.iter().filter(|link| link.from == *from) {
         let is_loop = link.from == link.to;
@@ -72,7 +72,10 @@ fn climb<'a>(
         let has_loop = links.iter().any(|link| loops(table, &link.to).next().is_some());
         links.push(link);
         let is_end = is_circle || links.len() >= LINKS_MAX;
-        paths.push(Path { links: links.clone(), is_coarse: has_loop || (is_end && !is_loop) });
+        paths.push(CascadePath {
+            links: links.clone(),
+            is_coarse: has_loop || (is_end && !is_loop),
+        });
         if !is_end {
             climb(table, &link.to, links, paths);
         }
@@ -86,7 +89,7 @@ fn loops<'a>(table: &'a Bound, name: &TableName) -> impl Iterator<Item = &'a For
 }
 
 /// Notes the rows that a parent's row takes with it; `row`: `OLD` or `NEW`.
-fn notes(table: &Bound, path: &Path<'_>, row: &str) -> String {
+fn notes(table: &Bound, path: &CascadePath<'_>, row: &str) -> String {
     let number = table.number;
     let Some((top, below)) = path.links.split_last() else { return String::new() };
     if path.is_coarse {

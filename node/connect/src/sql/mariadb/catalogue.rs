@@ -3,10 +3,10 @@
 use sqlx::mysql::MySqlRow;
 
 use super::error::plain;
-use super::session::{Parameter, Session, text, text_or_empty};
+use super::session::{MariadbSession, Parameter, text, text_or_empty};
 use super::text::COLLATE;
-use super::types::{Declared, key_trap, kind};
-use crate::sql::database::{Class, DbError};
+use super::types::{MariadbDeclared, key_trap, kind};
+use crate::sql::database::{DbError, DbErrorClass};
 use crate::sql::shape::{
     ColumnShape, ForeignKey, TableName, TableShape, TriggerShape, UniqueIndex,
 };
@@ -16,7 +16,7 @@ const CASCADES_MAX: usize = 200;
 
 /// A table by its name, which may have the database before it.
 pub(super) async fn shape(
-    session: &mut Session,
+    session: &mut MariadbSession,
     database: &str,
     table: &str,
 ) -> Result<Option<TableShape>, DbError> {
@@ -29,7 +29,7 @@ pub(super) async fn shape(
     let table = text_or_empty(found, 0)?;
     if text_or_empty(found, 1)? == "BASE TABLE" && text(found, 2)?.is_none() {
         let message = format!("table {table} cannot be looked at: it is being made or altered");
-        return Err(plain(Class::Transient, message));
+        return Err(plain(DbErrorClass::Transient, message));
     }
     let (refusals, warnings) = judged(found, &table)?;
     let statistics = statistics(session, &table).await?;
@@ -77,7 +77,7 @@ struct Indexed {
     prefix: Option<String>,
 }
 
-async fn statistics(session: &mut Session, table: &str) -> Result<Vec<Indexed>, DbError> {
+async fn statistics(session: &mut MariadbSession, table: &str) -> Result<Vec<Indexed>, DbError> {
     let sql = "SELECT index_name, CAST(non_unique AS CHAR), column_name, CAST(sub_part AS CHAR) \
         FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ? \
         ORDER BY index_name, seq_in_index";
@@ -114,7 +114,7 @@ fn indexes(statistics: &[Indexed]) -> Result<(Vec<String>, Vec<UniqueIndex>), Db
 }
 
 async fn columns(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &str,
     statistics: &[Indexed],
 ) -> Result<Vec<ColumnShape>, DbError> {
@@ -144,7 +144,7 @@ fn column(
     let default = text(row, 9)?;
     let extra = text_or_empty(row, 10)?.to_lowercase();
     let check = format!("json_valid({})", super::text::name(&name));
-    let kind = kind(&Declared {
+    let kind = kind(&MariadbDeclared {
         column_type: &column_type,
         length: number(row, 2)?,
         precision: number(row, 3)?,
@@ -189,7 +189,10 @@ const FOREIGN_KEYS_ORDER: &str =
     "ORDER BY r.constraint_schema, r.table_name, r.constraint_name, k.ordinal_position";
 
 /// Those out of the table and into it, and those further up by whose cascades rows of the table are changed in silence.
-async fn foreign_keys(session: &mut Session, table: &str) -> Result<Vec<ForeignKey>, DbError> {
+async fn foreign_keys(
+    session: &mut MariadbSession,
+    table: &str,
+) -> Result<Vec<ForeignKey>, DbError> {
     let both = "WHERE (r.constraint_schema = DATABASE() AND r.table_name = ?) \
         OR (r.unique_constraint_schema = DATABASE() AND r.referenced_table_name = ?)";
     let sql = format!("{FOREIGN_KEYS} {both} {FOREIGN_KEYS_ORDER}");
@@ -246,7 +249,7 @@ fn grouped(rows: &[MySqlRow]) -> Result<Vec<ForeignKey>, DbError> {
     Ok(keys)
 }
 
-async fn triggers(session: &mut Session, table: &str) -> Result<Vec<TriggerShape>, DbError> {
+async fn triggers(session: &mut MariadbSession, table: &str) -> Result<Vec<TriggerShape>, DbError> {
     let sql = "SELECT trigger_name, CONCAT(action_timing, ' ', event_manipulation) \
         FROM information_schema.triggers WHERE trigger_schema = DATABASE() AND event_object_table = ? \
         AND trigger_name NOT LIKE 'branchline\\_%' ORDER BY event_manipulation, action_timing, action_order";

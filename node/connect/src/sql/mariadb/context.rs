@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::error::plain;
 use super::install::{CONTEXT, OUTBOX, SERVER};
-use super::session::{Parameter, Session, State, text, text_or_empty};
-use crate::sql::database::{Class, Context, DbError, Lease};
+use super::session::{MariadbSession, Parameter, SessionState, text, text_or_empty};
+use crate::sql::database::{Context, DbError, DbErrorClass, Lease};
 
 /// Notes that are counted.
 const COUNTED_MAX: u32 = 1_000_000;
 
 /// Reads it; `None`: there is none.
-pub(super) async fn read(session: &mut Session) -> Result<Option<Context>, DbError> {
+pub(super) async fn read(session: &mut MariadbSession) -> Result<Option<Context>, DbError> {
     let sql = format!(
         "SELECT epoch, server, {SERVER}, CAST(generation AS CHAR), CAST(applied AS CHAR), lease_site, lease_token, \
          CAST(IFNULL(lease_until < UTC_TIMESTAMP(6), 1) AS CHAR) FROM {CONTEXT}"
@@ -41,14 +41,18 @@ pub(super) async fn read(session: &mut Session) -> Result<Option<Context>, DbErr
 
 fn number(text: Option<String>) -> Result<i64, DbError> {
     let Some(text) = text else {
-        return Err(plain(Class::Config, format!("{CONTEXT} has no row: run bridge install")));
+        return Err(plain(
+            DbErrorClass::Config,
+            format!("{CONTEXT} has no row: run bridge install"),
+        ));
     };
-    text.parse().map_err(|_| plain(Class::Bug, format!("{CONTEXT} holds {text:?}, no number")))
+    text.parse()
+        .map_err(|_| plain(DbErrorClass::Bug, format!("{CONTEXT} holds {text:?}, no number")))
 }
 
 /// Takes or renews the lease.
 pub(super) async fn take_lease(
-    session: &mut Session,
+    session: &mut MariadbSession,
     site: &str,
     token: &str,
     lifetime: Duration,
@@ -67,7 +71,7 @@ pub(super) async fn take_lease(
 
 /// Another epoch, the server as it is now, and this generation.
 pub(super) async fn adopt(
-    session: &mut Session,
+    session: &mut MariadbSession,
     epoch: &str,
     generation: i64,
 ) -> Result<(), DbError> {
@@ -76,11 +80,14 @@ pub(super) async fn adopt(
     if met == 1 {
         return Ok(());
     }
-    Err(plain(Class::Config, format!("{CONTEXT} has no row: run bridge install")))
+    Err(plain(DbErrorClass::Config, format!("{CONTEXT} has no row: run bridge install")))
 }
 
 /// The position, once no earlier connection holds the row.
-pub(super) async fn settled(session: &mut Session, patience: Duration) -> Result<i64, DbError> {
+pub(super) async fn settled(
+    session: &mut MariadbSession,
+    patience: Duration,
+) -> Result<i64, DbError> {
     let until = Instant::now() + patience;
     loop {
         // Each wait of its own is as long as any statement waits for a lock.
@@ -94,15 +101,15 @@ pub(super) async fn settled(session: &mut Session, patience: Duration) -> Result
 
 /// Begins a write of the token's holder.
 pub(super) async fn begin_write(
-    session: &mut Session,
+    session: &mut MariadbSession,
     token: &str,
     generation: i64,
     applied: Option<i64>,
 ) -> Result<bool, DbError> {
-    if session.state != State::Idle {
-        return Err(plain(Class::Bug, "a transaction is open already"));
+    if session.state != SessionState::Idle {
+        return Err(plain(DbErrorClass::Bug, "a transaction is open already"));
     }
-    session.state = State::Writing;
+    session.state = SessionState::Writing;
     session.raw("START TRANSACTION").await?;
     let set = if applied.is_some() { ", applied = ?" } else { "" };
     let sql = format!(
@@ -119,13 +126,13 @@ pub(super) async fn begin_write(
 }
 
 /// Whether there are notes.
-pub(super) async fn has_notes(session: &mut Session) -> Result<bool, DbError> {
+pub(super) async fn has_notes(session: &mut MariadbSession) -> Result<bool, DbError> {
     let sql = format!("SELECT '1' FROM {OUTBOX} ORDER BY id LIMIT 1");
     Ok(session.value(sql, Vec::new()).await?.is_some())
 }
 
 /// How many there are.
-pub(super) async fn notes_waiting(session: &mut Session) -> Result<u64, DbError> {
+pub(super) async fn notes_waiting(session: &mut MariadbSession) -> Result<u64, DbError> {
     let sql = format!(
         "SELECT CAST(COUNT(*) AS CHAR) FROM (SELECT 1 FROM {OUTBOX} LIMIT {COUNTED_MAX}) AS counted"
     );

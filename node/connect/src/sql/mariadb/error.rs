@@ -2,41 +2,41 @@
 
 use sqlx::mysql::MySqlDatabaseError;
 
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 
 /// Most characters of the database's words that are kept: values of rows stand in them.
 const MESSAGE_CHARS_MAX: usize = 500;
 
 /// What is known of an error, and whether the server itself reported it, so that the connection still answers.
-pub(super) struct Failure {
+pub(super) struct MariadbFailure {
     pub(super) error: DbError,
     pub(super) is_answered: bool,
 }
 
 /// An error that no number stands behind.
-pub(super) fn plain(class: Class, message: impl Into<String>) -> DbError {
+pub(super) fn plain(class: DbErrorClass, message: impl Into<String>) -> DbError {
     DbError { class, code: String::new(), constraint: None, column: None, message: message.into() }
 }
 
 /// Reads an error of the driver.
-pub(super) fn read(error: &sqlx::Error) -> Failure {
+pub(super) fn read(error: &sqlx::Error) -> MariadbFailure {
     if let sqlx::Error::Database(database) = error {
         let mysql = database.try_downcast_ref::<MySqlDatabaseError>();
         let number = mysql.map_or(0, MySqlDatabaseError::number);
-        return Failure { error: reported(number, database.message()), is_answered: true };
+        return MariadbFailure { error: reported(number, database.message()), is_answered: true };
     }
     let class = match error {
         // The configuration, the URL or a certificate.
-        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => Class::Config,
+        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => DbErrorClass::Config,
         sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::Decode(_)
-        | sqlx::Error::Encode(_) => Class::Bug,
+        | sqlx::Error::Encode(_) => DbErrorClass::Bug,
         // Lost, refused or broken connections, and what the driver does not understand: another connection may help.
-        _ => Class::Transient,
+        _ => DbErrorClass::Transient,
     };
-    Failure { error: plain(class, cut(&error.to_string())), is_answered: false }
+    MariadbFailure { error: plain(class, cut(&error.to_string())), is_answered: false }
 }
 
 fn reported(number: u16, message: &str) -> DbError {
@@ -49,7 +49,7 @@ fn reported(number: u16, message: &str) -> DbError {
     }
 }
 
-fn class(number: u16) -> Class {
+fn class(number: u16) -> DbErrorClass {
     match number {
         // Locks, deadlocks, time-outs, restarts, read-only servers, too many connections, full disks.
         1213
@@ -75,19 +75,19 @@ fn class(number: u16) -> Class {
         | 1047
         | 1180
         | 1637
-        | 1020 => Class::Transient,
+        | 1020 => DbErrorClass::Transient,
         // Values and constraints, and what an application's own trigger refuses.
         1048 | 1364 | 1062 | 1216 | 1217 | 1451 | 1452 | 4025 | 1264 | 1406 | 1366 | 1292
         | 1265 | 1644 | 1690 | 1411 | 1441 | 1367 | 1365 | 1586 | 1761 | 1762 | 1263 | 1526
-        | 1748 | 1301 | 1118 | 1442 | 3819 => Class::Row,
+        | 1748 | 1301 | 1118 | 1442 | 3819 => DbErrorClass::Row,
         // Tables and columns that are not, or no longer, what they were.
         1054 | 1146 | 1906 | 1136 | 1051 | 1072 | 1091 | 1109 | 1267 | 1471 | 1347 | 1348 => {
-            Class::Schema
+            DbErrorClass::Schema
         }
         // Rights, definers, binary logs, names of databases.
         1044 | 1449 | 1419 | 1142 | 1143 | 1045 | 1049 | 1227 | 1370 | 1410 | 1698 | 1820
-        | 1130 | 1129 | 1862 | 4151 | 1665 | 1046 | 1153 => Class::Config,
-        _ => Class::Bug,
+        | 1130 | 1129 | 1862 | 4151 | 1665 | 1046 | 1153 => DbErrorClass::Config,
+        _ => DbErrorClass::Bug,
     }
 }
 
@@ -160,11 +160,11 @@ mod tests {
 
     #[test]
     fn a_deadlock_is_transient_and_a_duplicate_is_of_the_row() {
-        assert_eq!(class(1213), Class::Transient);
-        assert_eq!(class(1205), Class::Transient);
-        assert_eq!(class(1062), Class::Row);
-        assert_eq!(class(1146), Class::Schema);
-        assert_eq!(class(1419), Class::Config);
-        assert_eq!(class(1064), Class::Bug);
+        assert_eq!(class(1213), DbErrorClass::Transient);
+        assert_eq!(class(1205), DbErrorClass::Transient);
+        assert_eq!(class(1062), DbErrorClass::Row);
+        assert_eq!(class(1146), DbErrorClass::Schema);
+        assert_eq!(class(1419), DbErrorClass::Config);
+        assert_eq!(class(1064), DbErrorClass::Bug);
     }
 }

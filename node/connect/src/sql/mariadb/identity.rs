@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::install::CONTEXT;
-use super::session::{Session, text_or_empty};
+use super::session::{MariadbSession, text_or_empty};
 use super::text::quoted;
 use crate::sql::database::DbError;
 use crate::sql::shape::Bound;
@@ -17,7 +17,7 @@ use crate::sql::shape::Bound;
 type Identities = BTreeMap<u32, String>;
 
 /// Whether the user may see them.
-pub(super) async fn is_seen(session: &mut Session) -> Result<bool, DbError> {
+pub(super) async fn is_seen(session: &mut MariadbSession) -> Result<bool, DbError> {
     let sql = "SELECT '1' FROM information_schema.innodb_sys_tables LIMIT 1";
     match session.value(sql, Vec::new()).await {
         Err(error) if error.code == "1227" => Ok(false),
@@ -27,7 +27,7 @@ pub(super) async fn is_seen(session: &mut Session) -> Result<bool, DbError> {
 
 /// The identities as they are; none where they are not seen.
 pub(super) async fn now(
-    session: &mut Session,
+    session: &mut MariadbSession,
     database: &str,
     tables: &[Bound],
 ) -> Result<Identities, DbError> {
@@ -76,7 +76,7 @@ pub(super) async fn now(
 
 /// Writes down the identities of tables that have just been installed.
 pub(super) async fn keep(
-    session: &mut Session,
+    session: &mut MariadbSession,
     database: &str,
     tables: &[Bound],
 ) -> Result<(), DbError> {
@@ -93,7 +93,7 @@ pub(super) async fn keep(
 
 /// The numbers of tables that are others than were installed.
 pub(super) async fn others(
-    session: &mut Session,
+    session: &mut MariadbSession,
     database: &str,
     tables: &[Bound],
 ) -> Result<BTreeSet<u32>, DbError> {
@@ -108,7 +108,7 @@ pub(super) async fn others(
     Ok(now.iter().filter(is_other).map(|(number, _)| *number).collect())
 }
 
-async fn kept(session: &mut Session) -> Result<Identities, DbError> {
+async fn kept(session: &mut MariadbSession) -> Result<Identities, DbError> {
     let sql = format!("SELECT identities FROM {CONTEXT}");
     let json = match session.value(sql, Vec::new()).await {
         Err(error) if error.code == "1146" => None,

@@ -21,7 +21,7 @@ pub(super) const SERVER: &str = "CONCAT(@@hostname, ':', @@port, '/', DATABASE()
 
 /// A trigger as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trigger {
+pub(super) struct MariadbTrigger {
     /// The number of the table whose rows it notes.
     pub(super) number: u32,
     pub(super) name: String,
@@ -32,7 +32,7 @@ pub(super) struct Trigger {
     pub(super) body: String,
 }
 
-impl Trigger {
+impl MariadbTrigger {
     /// The statement that makes it, in the place of one of its name on the same table.
     pub(super) fn create(&self) -> String {
         format!(
@@ -88,14 +88,14 @@ pub(super) fn drop_tables() -> Vec<String> {
 }
 
 /// The triggers of these tables, each once.
-pub(super) fn triggers(tables: &[Bound]) -> Vec<Trigger> {
+pub(super) fn triggers(tables: &[Bound]) -> Vec<MariadbTrigger> {
     tables.iter().filter(|table| table.is_captured).flat_map(of_table).collect()
 }
 
 /// The triggers by which rows of one table are noted: on the table, and on those whose cascades reach it.
-pub(super) fn of_table(table: &Bound) -> Vec<Trigger> {
+pub(super) fn of_table(table: &Bound) -> Vec<MariadbTrigger> {
     let number = table.number;
-    let trigger = |letter: &str, event: &'static str, notes: String| Trigger {
+    let trigger = |letter: &str, event: &'static str, notes: String| MariadbTrigger {
         number,
         name: format!("{PREFIX}{number}_{letter}"),
         table: table.table.name.clone(),
@@ -156,7 +156,7 @@ pub(super) fn key(table: &Bound, row: &str) -> String {
 
 /// All that is installed, in order: the triggers come last, since each statement is committed by itself.
 pub(super) fn install(tables: &[Bound]) -> Vec<String> {
-    self::tables().into_iter().chain(triggers(tables).iter().map(Trigger::create)).collect()
+    self::tables().into_iter().chain(triggers(tables).iter().map(MariadbTrigger::create)).collect()
 }
 
 /// All that is removed, triggers first.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use sqlx::mysql::MySqlRow;
 
 use super::identity;
-use super::install::{self, OUTBOX, PREFIX, Trigger};
-use super::session::{Session, text, text_or_empty};
+use super::install::{self, MariadbTrigger, OUTBOX, PREFIX};
+use super::session::{MariadbSession, text, text_or_empty};
 use super::text::{name, quoted};
-use crate::sql::database::{Blind, Class, DbError};
+use crate::sql::database::{Blind, DbError, DbErrorClass};
 use crate::sql::shape::Bound;
 
 /// How often a statement is tried that waits for a lock: while it waits, every writer of the table waits behind it.
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NOTES_MAX: usize = 1_000;
 
 /// A trigger as it is.
-struct Found {
+struct MariadbInstalled {
     name: String,
     table: String,
     timing: String,
@@ -27,8 +27,8 @@ struct Found {
     body: String,
 }
 
-impl Found {
-    fn is(&self, expected: &Trigger) -> bool {
+impl MariadbInstalled {
+    fn is(&self, expected: &MariadbTrigger) -> bool {
         self.table == expected.table
             && self.timing == expected.timing
             && self.event == expected.event
@@ -37,12 +37,12 @@ impl Found {
 }
 
 /// The bridges' triggers in the database, on whatever table.
-async fn found(session: &mut Session) -> Result<Vec<Found>, DbError> {
+async fn found(session: &mut MariadbSession) -> Result<Vec<MariadbInstalled>, DbError> {
     let sql = "SELECT trigger_name, event_object_table, action_timing, event_manipulation, action_statement \
         FROM information_schema.triggers WHERE trigger_schema = DATABASE() AND trigger_name LIKE 'branchline\\_%'";
     let rows = session.query(sql, Vec::new()).await?;
     let read = |row: &MySqlRow| {
-        Ok(Found {
+        Ok(MariadbInstalled {
             name: text_or_empty(row, 0)?,
             table: text_or_empty(row, 1)?,
             timing: text_or_empty(row, 2)?,
@@ -55,7 +55,7 @@ async fn found(session: &mut Session) -> Result<Vec<Found>, DbError> {
 
 /// Installs what is missing.
 pub(super) async fn install(
-    session: &mut Session,
+    session: &mut MariadbSession,
     database: &str,
     tables: &[Bound],
 ) -> Result<(), DbError> {
@@ -78,7 +78,7 @@ pub(super) async fn install(
 }
 
 /// Removes all triggers and tables of bridges.
-pub(super) async fn remove(session: &mut Session, tables: &[Bound]) -> Result<(), DbError> {
+pub(super) async fn remove(session: &mut MariadbSession, tables: &[Bound]) -> Result<(), DbError> {
     for found in found(session).await? {
         patiently(session, &format!("DROP TRIGGER IF EXISTS {}", name(&found.name))).await?;
     }
@@ -89,7 +89,10 @@ pub(super) async fn remove(session: &mut Session, tables: &[Bound]) -> Result<()
 }
 
 /// Removes the triggers and notes of one table.
-pub(super) async fn remove_table(session: &mut Session, table: &Bound) -> Result<(), DbError> {
+pub(super) async fn remove_table(
+    session: &mut MariadbSession,
+    table: &Bound,
+) -> Result<(), DbError> {
     let prefix = format!("{PREFIX}{}_", table.number);
     for found in found(session).await?.iter().filter(|found| found.name.starts_with(&prefix)) {
         patiently(session, &format!("DROP TRIGGER IF EXISTS {}", name(&found.name))).await?;
@@ -111,13 +114,13 @@ pub(super) async fn remove_table(session: &mut Session, table: &Bound) -> Result
 }
 
 /// Runs a statement that waits 2 s for a lock at most, some times.
-async fn patiently(session: &mut Session, statement: &str) -> Result<(), DbError> {
+async fn patiently(session: &mut MariadbSession, statement: &str) -> Result<(), DbError> {
     let mut tries = 0;
     loop {
         tries += 1;
         match session.raw(statement).await {
             Err(error)
-                if error.class == Class::Transient
+                if error.class == DbErrorClass::Transient
                     && !error.code.is_empty()
                     && tries < TRIES_MAX =>
             {
@@ -130,7 +133,7 @@ async fn patiently(session: &mut Session, statement: &str) -> Result<(), DbError
 
 /// The captured tables whose triggers are not as they should be.
 pub(super) async fn blind(
-    session: &mut Session,
+    session: &mut MariadbSession,
     database: &str,
     tables: &[Bound],
 ) -> Result<Vec<Blind>, DbError> {
@@ -166,7 +169,7 @@ pub(super) async fn blind(
 
 /// Changes with columns, indexes, triggers, engine and rebuilds of these tables, and with the outbox.
 pub(super) async fn stamp(
-    session: &mut Session,
+    session: &mut MariadbSession,
     database: &str,
     tables: &[Bound],
 ) -> Result<String, DbError> {

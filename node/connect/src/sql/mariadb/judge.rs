@@ -1,6 +1,6 @@
 //! Why no bridge can work on a database, and what a person should know of it.
 
-use super::session::{Session, text_or_empty};
+use super::session::{MariadbSession, text_or_empty};
 use crate::sql::database::DbError;
 
 /// The oldest MariaDB: before it there is no `JSON_TABLE`.
@@ -9,7 +9,9 @@ const OLDEST: (u32, u32) = (10, 6);
 const PACKET_BYTES_MIN: u64 = 8 << 20;
 
 /// Refusals and warnings, each with what to do.
-pub(super) async fn judge(session: &mut Session) -> Result<(Vec<String>, Vec<String>), DbError> {
+pub(super) async fn judge(
+    session: &mut MariadbSession,
+) -> Result<(Vec<String>, Vec<String>), DbError> {
     let sql = "SELECT VERSION(), CAST(@@log_bin AS CHAR), @@binlog_format, \
         CAST(@@log_bin_trust_function_creators AS CHAR), CAST(@@read_only AS CHAR), \
         CAST(@@global.max_allowed_packet AS CHAR), CURRENT_USER()";
@@ -76,7 +78,7 @@ fn is_new_enough(version: &str) -> bool {
     version.contains("MariaDB") && (major, minor) >= OLDEST
 }
 
-async fn is_super(session: &mut Session) -> Result<bool, DbError> {
+async fn is_super(session: &mut MariadbSession) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM information_schema.user_privileges WHERE privilege_type = 'SUPER' \
         AND grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
     Ok(!session.query(sql, Vec::new()).await?.is_empty())

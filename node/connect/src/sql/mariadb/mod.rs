@@ -35,12 +35,12 @@ use super::database::{
     Blind, Context, Database, DbError, Engine, Insert, Mark, Note, Read, Update,
 };
 use super::shape::{Bound, TableShape};
-use session::Session;
+use session::MariadbSession;
 use write::Habits;
 
 /// One MariaDB database.
 pub struct MariaDb {
-    session: Session,
+    session: MariadbSession,
     database: String,
     /// As `CURRENT_USER()` has it.
     user: String,
@@ -52,7 +52,7 @@ pub struct MariaDb {
 impl MariaDb {
     /// Connects: `mysql://USER@HOST:PORT/DATABASE`, with `sslmode`, `ssl-ca`, `ssl-cert`, `ssl-key` or `socket`.
     pub async fn connect(url: &str, password: Option<&str>) -> Result<Self, DbError> {
-        let mut session = Session::connect(url, password).await?;
+        let mut session = MariadbSession::connect(url, password).await?;
         let rows = session.query("SELECT DATABASE(), CURRENT_USER()", Vec::new()).await?;
         let value = |column| match rows.first() {
             Some(row) => session::text_or_empty(row, column),

@@ -6,10 +6,10 @@ use sqlx::mysql::MySqlRow;
 
 use super::error::plain;
 use super::install::{CONTEXT, OUTBOX};
-use super::session::{Parameter, Session, State, bytes, text, text_or_empty};
+use super::session::{MariadbSession, Parameter, SessionState, bytes, text, text_or_empty};
 use super::text::{behind, cell, cell_text_of_key, filter, is_listed, list, list_json, name};
 use crate::sql::cell::{Cell, Key};
-use crate::sql::database::{Class, DbError, Note, Read};
+use crate::sql::database::{DbError, DbErrorClass, Note, Read};
 use crate::sql::shape::{Bound, ColumnShape, ColumnType};
 
 /// Keys that are asked for at once, so that a statement stays well below a second and its parameter below 1 MiB or so.
@@ -17,11 +17,11 @@ const KEYS_MAX: usize = 1_000;
 
 /// Begins a snapshot. First the tables are opened, so that none of them is altered or truncated any more, then the first
 /// row is read, by which the snapshot is taken: nothing that it sees can change its shape (1412).
-pub(super) async fn begin(session: &mut Session, tables: &[Bound]) -> Result<(), DbError> {
-    if session.state != State::Idle {
-        return Err(plain(Class::Bug, "a transaction is open already"));
+pub(super) async fn begin(session: &mut MariadbSession, tables: &[Bound]) -> Result<(), DbError> {
+    if session.state != SessionState::Idle {
+        return Err(plain(DbErrorClass::Bug, "a transaction is open already"));
     }
-    session.state = State::Reading;
+    session.state = SessionState::Reading;
     let mut sql =
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY".to_owned();
     for table in tables {
@@ -32,17 +32,20 @@ pub(super) async fn begin(session: &mut Session, tables: &[Bound]) -> Result<(),
 }
 
 /// Ends it.
-pub(super) async fn end(session: &mut Session) -> Result<(), DbError> {
-    if session.state != State::Reading {
-        return Err(plain(Class::Transient, "no snapshot is open on this connection"));
+pub(super) async fn end(session: &mut MariadbSession) -> Result<(), DbError> {
+    if session.state != SessionState::Reading {
+        return Err(plain(DbErrorClass::Transient, "no snapshot is open on this connection"));
     }
     session.raw("COMMIT").await?;
-    session.state = State::Idle;
+    session.state = SessionState::Idle;
     Ok(())
 }
 
 /// The first notes.
-pub(super) async fn notes(session: &mut Session, limit: usize) -> Result<Vec<Note>, DbError> {
+pub(super) async fn notes(
+    session: &mut MariadbSession,
+    limit: usize,
+) -> Result<Vec<Note>, DbError> {
     session.in_transaction()?;
     let sql = format!(
         "SELECT CAST(id AS CHAR), CAST(tbl AS CHAR), op, k FROM {OUTBOX} ORDER BY id LIMIT ?"
@@ -63,7 +66,7 @@ pub(super) async fn notes(session: &mut Session, limit: usize) -> Result<Vec<Not
 
 /// Rows by key; `is_locked`: nobody else changes them until the transaction ends.
 pub(super) async fn rows(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     keys: &[Key],
     is_locked: bool,
@@ -102,7 +105,7 @@ pub(super) async fn rows(
 
 /// Rows behind a key.
 pub(super) async fn page(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     after: Option<&Key>,
     limit: usize,

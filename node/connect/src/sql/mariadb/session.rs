@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySql, Row};
 use tokio::time::timeout;
 
 use super::error::{self, plain};
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 
 /// How long a connection may take to be made.
 const CONNECT_SECONDS: u64 = 10;
@@ -62,7 +62,7 @@ impl From<i64> for Parameter {
 
 /// What is open on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum SessionState {
     /// Nothing: each statement is a transaction of its own.
     Idle,
     /// A snapshot.
@@ -72,25 +72,25 @@ pub(super) enum State {
 }
 
 /// The connection and what is open on it.
-pub(super) struct Session {
+pub(super) struct MariadbSession {
     options: MySqlConnectOptions,
     /// `None` after an error that leaves it in doubt.
     connection: Option<MySqlConnection>,
-    pub(super) state: State,
+    pub(super) state: SessionState,
     /// Whether `@branchline_apply` is set.
     pub(super) is_guarded: bool,
     /// Whether an answer is awaited: seen by the next statement where a future was dropped, and its answer never read.
     is_awaiting: bool,
 }
 
-impl Session {
+impl MariadbSession {
     /// Connects and sets the session up.
     pub(super) async fn connect(url: &str, password: Option<&str>) -> Result<Self, DbError> {
         let options = options(url, password)?;
         let mut session = Self {
             options,
             connection: None,
-            state: State::Idle,
+            state: SessionState::Idle,
             is_guarded: false,
             is_awaiting: false,
         };
@@ -108,7 +108,7 @@ impl Session {
         let connecting = timeout(Duration::from_secs(CONNECT_SECONDS), self.options.connect());
         let Ok(made) = connecting.await else {
             let message = format!("the database did not answer within {CONNECT_SECONDS} s");
-            return Err(plain(Class::Transient, message));
+            return Err(plain(DbErrorClass::Transient, message));
         };
         self.connection = Some(made.map_err(|error| error::read(&error).error)?);
         let statement_time =
@@ -118,7 +118,7 @@ impl Session {
 
     fn drop_connection(&mut self) {
         self.connection = None;
-        self.state = State::Idle;
+        self.state = SessionState::Idle;
         self.is_guarded = false;
         self.is_awaiting = false;
     }
@@ -174,7 +174,7 @@ impl Session {
         }
         let none = "there is no connection to the database; it is made again";
         let Some(connection) = &mut self.connection else {
-            return Err(plain(Class::Transient, none));
+            return Err(plain(DbErrorClass::Transient, none));
         };
         self.is_awaiting = true;
         Ok(connection)
@@ -191,12 +191,12 @@ impl Session {
             Err(_) => {
                 self.drop_connection();
                 let message = format!("the database did not answer within {ANSWER_SECONDS} s");
-                return Err(plain(Class::Transient, message));
+                return Err(plain(DbErrorClass::Transient, message));
             }
         };
         if !error.is_answered {
             self.drop_connection();
-        } else if error.error.class != Class::Row {
+        } else if error.error.class != DbErrorClass::Row {
             Box::pin(self.roll_back()).await;
         }
         Err(error.error)
@@ -207,7 +207,7 @@ impl Session {
         if self.is_awaiting {
             self.drop_connection();
         }
-        if self.state == State::Idle && !self.is_guarded {
+        if self.state == SessionState::Idle && !self.is_guarded {
             return;
         }
         let Some(connection) = &mut self.connection else { return };
@@ -218,7 +218,7 @@ impl Session {
         if matches!(answer, Ok(Ok(_))) {
             self.is_awaiting = false;
             self.is_guarded = false;
-            self.state = State::Idle;
+            self.state = SessionState::Idle;
         } else {
             self.drop_connection();
         }
@@ -226,18 +226,24 @@ impl Session {
 
     /// Refuses what needs a write where none is open, or where it went with an error.
     pub(super) fn in_write(&self) -> Result<(), DbError> {
-        if self.state == State::Writing {
+        if self.state == SessionState::Writing {
             return Ok(());
         }
-        Err(plain(Class::Transient, "no write is open on this connection, or it was rolled back"))
+        Err(plain(
+            DbErrorClass::Transient,
+            "no write is open on this connection, or it was rolled back",
+        ))
     }
 
     /// Refuses what needs a snapshot or a write where none is open, or where it went with an error.
     pub(super) fn in_transaction(&self) -> Result<(), DbError> {
-        if self.state != State::Idle {
+        if self.state != SessionState::Idle {
             return Ok(());
         }
-        Err(plain(Class::Transient, "no snapshot is open on this connection, or it was ended"))
+        Err(plain(
+            DbErrorClass::Transient,
+            "no snapshot is open on this connection, or it was ended",
+        ))
     }
 }
 
@@ -245,7 +251,10 @@ impl Session {
 pub(super) fn text(row: &MySqlRow, column: usize) -> Result<Option<String>, DbError> {
     let Some(bytes) = bytes(row, column)? else { return Ok(None) };
     String::from_utf8(bytes).map(Some).map_err(|_| {
-        plain(Class::Row, format!("the text of column {} is not UTF-8", column.saturating_add(1)))
+        plain(
+            DbErrorClass::Row,
+            format!("the text of column {} is not UTF-8", column.saturating_add(1)),
+        )
     })
 }
 
@@ -277,7 +286,7 @@ fn options(url: &str, password: Option<&str>) -> Result<MySqlConnectOptions, DbE
         url.parse().map_err(|error: sqlx::Error| error::read(&error).error)?;
     if options.get_database().is_none_or(str::is_empty) {
         let message = "the URL names no database: write mysql://USER@HOST/DATABASE";
-        return Err(plain(Class::Config, message));
+        return Err(plain(DbErrorClass::Config, message));
     }
     if let Some(mode) = mode {
         options = options.ssl_mode(mode);
@@ -311,7 +320,7 @@ fn without_mode(url: &str) -> Result<(String, Option<MySqlSslMode>), DbError> {
             _ => {
                 let known = "disable, prefer, require, verify-ca or verify-full";
                 let message = format!("sslmode is {value:?} in the URL, expected {known}");
-                return Err(plain(Class::Config, message));
+                return Err(plain(DbErrorClass::Config, message));
             }
         });
     }
@@ -332,7 +341,7 @@ mod tests {
         is("mysql://a@h/d?sslmode=verify-full&ssl-ca=/x", MySqlSslMode::VerifyIdentity);
         is("mysql://a@h/d?ssl-mode=VERIFY_CA", MySqlSslMode::VerifyCa);
         is("mysql://a@h/d", MySqlSslMode::Preferred);
-        assert_eq!(mode("mysql://a@h/d?sslmode=full").unwrap_err().class, Class::Config);
-        assert_eq!(mode("mysql://a@h").unwrap_err().class, Class::Config);
+        assert_eq!(mode("mysql://a@h/d?sslmode=full").unwrap_err().class, DbErrorClass::Config);
+        assert_eq!(mode("mysql://a@h").unwrap_err().class, DbErrorClass::Config);
     }
 }

@@ -4,7 +4,7 @@ use super::text::base;
 use crate::sql::shape::{Charset, ColumnType};
 
 /// What `information_schema.columns` says of a column's type.
-pub(super) struct Declared<'a> {
+pub(super) struct MariadbDeclared<'a> {
     /// `bigint(20) unsigned`.
     pub(super) column_type: &'a str,
     /// Characters of texts, bytes of blobs.
@@ -20,7 +20,7 @@ pub(super) struct Declared<'a> {
 }
 
 /// What a column of this type can hold.
-pub(super) fn kind(of: &Declared<'_>) -> ColumnType {
+pub(super) fn kind(of: &MariadbDeclared<'_>) -> ColumnType {
     let is_unsigned = of.column_type.contains("unsigned");
     let base = base(of.column_type);
     match base {

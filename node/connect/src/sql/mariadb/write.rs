@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::error::plain;
 use super::install::OUTBOX;
-use super::session::{Session, State, text_or_empty};
+use super::session::{MariadbSession, SessionState, text_or_empty};
 use super::text::{is_listed, item, list, list_json, name, written};
 use crate::sql::cell::{Cell, Key, hex_of};
-use crate::sql::database::{Class, DbError, Insert, Mark, Note, Update};
+use crate::sql::database::{DbError, DbErrorClass, Insert, Mark, Note, Update};
 use crate::sql::shape::{Bound, ColumnShape, ColumnType};
 
 /// Rows of one statement, so that it holds no lock for long.
@@ -21,7 +21,10 @@ const TRIES_MAX: u32 = 3;
 type Values = Vec<Option<String>>;
 
 /// From here on rows of this table make no notes.
-pub(super) async fn guard(session: &mut Session, table: Option<&Bound>) -> Result<(), DbError> {
+pub(super) async fn guard(
+    session: &mut MariadbSession,
+    table: Option<&Bound>,
+) -> Result<(), DbError> {
     let Some(table) = table else {
         if session.is_guarded {
             session.raw("SET @branchline_apply = NULL").await?;
@@ -35,36 +38,47 @@ pub(super) async fn guard(session: &mut Session, table: Option<&Bound>) -> Resul
 }
 
 /// Commits; the guard is cleared first, since no rollback would do it.
-pub(super) async fn commit(session: &mut Session) -> Result<(), DbError> {
+pub(super) async fn commit(session: &mut MariadbSession) -> Result<(), DbError> {
     session.in_write()?;
     guard(session, None).await?;
     session.raw("COMMIT").await?;
-    session.state = State::Idle;
+    session.state = SessionState::Idle;
     Ok(())
 }
 
 /// Sets the mark, or goes back to it.
-pub(super) async fn savepoint(session: &mut Session, is_undone: bool) -> Result<(), DbError> {
+pub(super) async fn savepoint(
+    session: &mut MariadbSession,
+    is_undone: bool,
+) -> Result<(), DbError> {
     session.in_write()?;
     if !is_undone {
         return session.raw("SAVEPOINT branchline").await;
     }
     match session.raw("ROLLBACK TO SAVEPOINT branchline").await {
         // After a deadlock there is no such mark: the server has rolled all of it back.
-        Err(error) if error.code == "1305" => Err(DbError { class: Class::Transient, ..error }),
+        Err(error) if error.code == "1305" => {
+            Err(DbError { class: DbErrorClass::Transient, ..error })
+        }
         answer => answer,
     }
 }
 
 /// Deletes notes by their numbers.
-pub(super) async fn delete_notes(session: &mut Session, notes: &[Note]) -> Result<(), DbError> {
+pub(super) async fn delete_notes(
+    session: &mut MariadbSession,
+    notes: &[Note],
+) -> Result<(), DbError> {
     session.in_write()?;
     let ids: Vec<String> = notes.iter().map(|note| note.id.clone()).collect();
     delete_ids(session, &ids).await
 }
 
 /// Each by its primary key: a range or a scan would wait for notes that others have not committed yet.
-pub(super) async fn delete_ids(session: &mut Session, ids: &[String]) -> Result<(), DbError> {
+pub(super) async fn delete_ids(
+    session: &mut MariadbSession,
+    ids: &[String],
+) -> Result<(), DbError> {
     for ids in ids.chunks(ROWS_MAX) {
         let values: Vec<Values> = ids.iter().map(|id| vec![Some(id.clone())]).collect();
         let sql = format!(
@@ -79,7 +93,7 @@ pub(super) async fn delete_ids(session: &mut Session, ids: &[String]) -> Result<
 
 /// Notes keys anew.
 pub(super) async fn note(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     keys: &[Key],
 ) -> Result<(), DbError> {
@@ -99,7 +113,7 @@ pub(super) async fn note(
 
 /// Inserts rows; returns the keys that were there.
 pub(super) async fn insert(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     rows: &[Insert],
 ) -> Result<Vec<Key>, DbError> {
@@ -143,7 +157,7 @@ fn insert_sql(table: &Bound, columns: &[usize]) -> String {
 
 /// A statement that fails leaves nothing behind, so rows that turn out to be there are left out and the others tried again.
 async fn insert_piece(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     sql: &str,
     mut rows: Vec<(&Key, Values)>,
@@ -174,7 +188,7 @@ async fn insert_piece(
 
 /// Changes rows, those that set the same columns together.
 pub(super) async fn update(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     rows: &[Update],
     habits: &Habits,
@@ -238,7 +252,7 @@ fn update_sql(table: &Bound, set: &[usize], add: &[usize], kept: &[String]) -> O
 
 /// Deletes rows.
 pub(super) async fn delete(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     keys: &[Key],
 ) -> Result<(), DbError> {
@@ -259,7 +273,7 @@ pub(super) async fn delete(
 
 /// Writes the time or true into a column, or takes it back, and leaves every other column as it is.
 pub(super) async fn mark(
-    session: &mut Session,
+    session: &mut MariadbSession,
     table: &Bound,
     column: &str,
     rows: &[Mark],
@@ -305,7 +319,7 @@ pub(super) struct Habits {
 
 /// Asks the catalogue, which leaves out a table that is being altered: so the table is opened first, and stays as it is
 /// until the write ends.
-pub(super) async fn habits(session: &mut Session, table: &str) -> Result<Habits, DbError> {
+pub(super) async fn habits(session: &mut MariadbSession, table: &str) -> Result<Habits, DbError> {
     session.raw(format!("SELECT 1 FROM {} LIMIT 0", name(table))).await?;
     let sql = "SELECT column_name, data_type, extra FROM information_schema.columns \
         WHERE table_schema = DATABASE() AND table_name = ?";
@@ -352,7 +366,7 @@ fn value(column: &ColumnShape, cell: &Cell) -> Result<Option<String>, DbError> {
 
 fn refused(column: &ColumnShape, what: &str) -> DbError {
     let message = format!("the value of column {} is {what}", column.name);
-    DbError { column: Some(column.name.clone()), ..plain(Class::Row, message) }
+    DbError { column: Some(column.name.clone()), ..plain(DbErrorClass::Row, message) }
 }
 
 /// `2024-03-10T00:30:00Z` as MariaDB reads it. Moments are given in UTC.

@@ -73,7 +73,7 @@ pub struct Statements {
 
 /// What was found out about a bridge's surroundings.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct SurroundingsFound {
     /// For each table of the configuration its number in the bridge and its shape; `None`: the database has no such table.
     pub tables: Vec<(u32, Option<TableShape>)>,
     /// The kinds that collections' schemas declare already, by collection and field.
@@ -92,7 +92,7 @@ impl Plan {
         config: &BridgeConfig,
         engine: Engine,
         site: &str,
-        found: Found,
+        found: SurroundingsFound,
         statements: impl FnOnce(&[Bound]) -> Statements,
     ) -> Self {
         let mut plan = Self {
@@ -326,7 +326,10 @@ mod tests {
 
     #[test]
     fn a_plan_shows_columns_statements_rights_and_removal() {
-        let found = Found { tables: vec![(1, Some(shape("sales")))], ..Found::default() };
+        let found = SurroundingsFound {
+            tables: vec![(1, Some(shape("sales")))],
+            ..SurroundingsFound::default()
+        };
         let config = config("postgres://till@127.0.0.1/shop", "");
         let plan = Plan::of(&config, Engine::Postgres, "north", found, statements);
         assert!(plan.is_possible());
@@ -372,10 +375,10 @@ DROP TRIGGER t;
         config.name = "Till".to_owned();
         config.poll = "100".to_owned();
         let tables = vec![(1, Some(shape("sales"))), (2, Some(shape("sales"))), (3, None)];
-        let found = Found {
+        let found = SurroundingsFound {
             tables,
             refusals: vec!["the encoding is SQL_ASCII".to_owned()],
-            ..Found::default()
+            ..SurroundingsFound::default()
         };
         let plan = Plan::of(&config, Engine::Postgres, "north", found, statements);
         let said = [
@@ -395,7 +398,7 @@ DROP TRIGGER t;
     fn tables_of_one_collection_agree_on_its_kinds() {
         let more = "[[table]]\n table = \"old\"\n collection = \"sales\"\n mode = \"capture\"\n record_id = \"{site}-{id}\"";
         let tables = vec![(1, Some(shape("sales"))), (2, Some(shape("old")))];
-        let found = Found { tables, ..Found::default() };
+        let found = SurroundingsFound { tables, ..SurroundingsFound::default() };
         let config = config("postgres://till@127.0.0.1/shop", more);
         let plan = Plan::of(&config, Engine::Postgres, "north", found, statements);
         assert!(

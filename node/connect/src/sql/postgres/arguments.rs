@@ -6,7 +6,7 @@ use sqlx::postgres::PgArguments;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use crate::sql::cell::{Cell, Key};
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 use crate::sql::shape::ColumnShape;
 
 use super::error::without_code;
@@ -129,5 +129,5 @@ fn misfit(column: &ColumnShape, expected: &str) -> DbError {
 }
 
 fn bug(message: String) -> DbError {
-    without_code(Class::Bug, message)
+    without_code(DbErrorClass::Bug, message)
 }

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 use crate::sql::shape::{
     Charset, ColumnShape, ForeignKey, TableName, TableShape, TriggerShape, UniqueIndex,
 };
@@ -11,7 +11,7 @@ use crate::sql::shape::{
 use super::Postgres;
 use super::arguments::Arguments;
 use super::error::{of, without_code};
-use super::types::{Declared, key_trap, kind};
+use super::types::{PostgresDeclared, key_trap, kind};
 
 /// A value of a row of the catalogue.
 pub(super) fn get<'r, T>(row: &'r PgRow, column: &str) -> Result<T, DbError>
@@ -154,7 +154,8 @@ impl Postgres {
     async fn charset(&mut self) -> Result<Charset, DbError> {
         let sql = "SELECT current_setting('server_encoding') AS encoding".to_owned();
         let row = self.session.one(sql, Arguments::default()).await?;
-        let row = row.ok_or_else(|| without_code(Class::Bug, "no row of no table".to_owned()))?;
+        let row =
+            row.ok_or_else(|| without_code(DbErrorClass::Bug, "no row of no table".to_owned()))?;
         Ok(match &*get::<String>(&row, "encoding")? {
             "UTF8" => Charset::UnicodeWithoutNul,
             "LATIN1" => Charset::Latin1,
@@ -239,7 +240,7 @@ fn concerns(
 }
 
 fn column(row: &PgRow, charset: Charset) -> Result<ColumnShape, DbError> {
-    let declared = Declared {
+    let declared = PostgresDeclared {
         name: get(row, "type")?,
         is_builtin: get(row, "is_builtin")?,
         class: get(row, "class")?,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 
-use crate::sql::database::{Class, Context, DbError, Lease};
+use crate::sql::database::{Context, DbError, DbErrorClass, Lease};
 
 use super::Postgres;
 use super::arguments::Arguments;
@@ -30,7 +30,7 @@ impl Postgres {
 
     /// The schema of the bridge's own tables.
     pub(super) fn home(&self) -> Result<&str, DbError> {
-        self.home.as_deref().ok_or_else(|| without_code(Class::Config, self.no_home()))
+        self.home.as_deref().ok_or_else(|| without_code(DbErrorClass::Config, self.no_home()))
     }
 
     /// The same for texts that are only shown.
@@ -143,6 +143,6 @@ impl Postgres {
     fn no_context(&self) -> DbError {
         let message =
             format!("{} has no row: run bridge install", own(self.home_or_public(), CONTEXT));
-        without_code(Class::Config, message)
+        without_code(DbErrorClass::Config, message)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use sqlx::postgres::PgDatabaseError;
 
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 
 /// An error as the worker wants it.
 pub(super) fn of(error: &sqlx::Error) -> DbError {
@@ -33,19 +33,20 @@ pub(super) fn of(error: &sqlx::Error) -> DbError {
             }
         }
         // A certificate that is refused comes as invalid data.
-        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            no_code(Class::Config, format!("the server's TLS certificate was refused: {error}"))
-        }
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => no_code(
+            DbErrorClass::Config,
+            format!("the server's TLS certificate was refused: {error}"),
+        ),
         sqlx::Error::Tls(error) => {
-            no_code(Class::Config, format!("no TLS connection to the server: {error}"))
+            no_code(DbErrorClass::Config, format!("no TLS connection to the server: {error}"))
         }
         sqlx::Error::Configuration(error) => {
-            no_code(Class::Config, format!("the bridge's url is not understood: {error}"))
+            no_code(DbErrorClass::Config, format!("the bridge's url is not understood: {error}"))
         }
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-            no_code(Class::Transient, format!("no connection to the server: {error}"))
+            no_code(DbErrorClass::Transient, format!("no connection to the server: {error}"))
         }
-        error => no_code(Class::Bug, error.to_string()),
+        error => no_code(DbErrorClass::Bug, error.to_string()),
     }
 }
 
@@ -71,29 +72,29 @@ pub(super) fn ends_connection(error: &sqlx::Error) -> bool {
 }
 
 /// What an SQLSTATE means.
-fn class(code: &str) -> Class {
+fn class(code: &str) -> DbErrorClass {
     match code {
         // Deadlocks, serialization, lock and statement time-outs, a server that only reads for now, restarts, limits.
         "40001" | "40P01" | "55P03" | "57014" | "25006" | "25P03" | "25P04" | "55006" => {
-            Class::Transient
+            DbErrorClass::Transient
         }
         // "Data corrupted", "index corrupted" and an unreadable configuration: nothing that waiting would mend.
-        "XX001" | "XX002" | "F0000" | "F0001" => Class::Config,
+        "XX001" | "XX002" | "F0000" | "F0001" => DbErrorClass::Config,
         // Values, keys, checks; what a row's size or an application's trigger says no to.
-        "21000" | "44000" | "54000" => Class::Row,
+        "21000" | "44000" | "54000" => DbErrorClass::Row,
         // Columns, tables, types and unique keys that are not (or not as) they were.
         "0A000" | "3F000" | "42703" | "42P01" | "42804" | "42846" | "42883" | "42704" | "428C9"
-        | "42P10" | "42P18" | "55000" => Class::Schema,
-        "42501" | "3D000" | "42601" => Class::Config,
+        | "42P10" | "42P18" | "55000" => DbErrorClass::Schema,
+        "42501" | "3D000" | "42601" => DbErrorClass::Config,
         code => match code.get(..2).unwrap_or_default() {
-            "08" | "53" | "57" | "58" | "XX" => Class::Transient,
-            "22" | "23" | "P0" | "38" | "39" => Class::Row,
-            "28" => Class::Config,
+            "08" | "53" | "57" | "58" | "XX" => DbErrorClass::Transient,
+            "22" | "23" | "P0" | "38" | "39" => DbErrorClass::Row,
+            "28" => DbErrorClass::Config,
             // The SQL standard leaves these to applications: their triggers raise them.
             other if other.starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='Z')) => {
-                Class::Row
+                DbErrorClass::Row
             }
-            _ => Class::Bug,
+            _ => DbErrorClass::Bug,
         },
     }
 }
@@ -105,10 +106,10 @@ pub(super) fn not_connected() -> DbError {
 
 /// Something that will pass.
 pub(super) fn transient(message: String) -> DbError {
-    without_code(Class::Transient, message)
+    without_code(DbErrorClass::Transient, message)
 }
 
 /// A refusal that is not the database's own.
-pub(super) fn without_code(class: Class, message: String) -> DbError {
+pub(super) fn without_code(class: DbErrorClass, message: String) -> DbError {
     DbError { class, code: String::new(), constraint: None, column: None, message }
 }

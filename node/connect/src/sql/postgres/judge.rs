@@ -12,7 +12,7 @@ use super::arguments::Arguments;
 use super::catalogue::get;
 use super::error::of;
 use super::install::CONTEXT;
-use super::session::Session;
+use super::session::PostgresSession;
 use super::statement::{quote, table};
 
 const FACTS: &str = "\
@@ -147,7 +147,7 @@ impl Postgres {
 }
 
 /// The server process at the other end.
-async fn process(session: &mut Session) -> Result<i32, DbError> {
+async fn process(session: &mut PostgresSession) -> Result<i32, DbError> {
     let sql = "SELECT pg_backend_pid()".to_owned();
     let row = session.one(sql, Arguments::default()).await?;
     row.map_or(Ok(0), |row| row.try_get(0)).map_err(|error| of(&error))

@@ -35,11 +35,11 @@ use super::database::{
 };
 use super::shape::{Bound, TableName, TableShape};
 
-use session::Session;
+use session::PostgresSession;
 
 /// A PostgreSQL database.
 pub struct Postgres {
-    session: Session,
+    session: PostgresSession,
     /// The schema of the bridge's own tables: where they are, or else the first of the user's search path.
     home: Option<String>,
     /// The role that the bridge is.
@@ -58,7 +58,7 @@ impl Postgres {
             options = options.password(password);
         }
         let mut postgres = Self {
-            session: Session::connect(options).await?,
+            session: PostgresSession::connect(options).await?,
             home: None,
             user: String::new(),
             database: String::new(),

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use crate::sql::cell::{Cell, Key, Row, hex_of};
-use crate::sql::database::{Class, DbError, Note, Read};
+use crate::sql::database::{DbError, DbErrorClass, Note, Read};
 use crate::sql::shape::Bound;
 
 use super::Postgres;
@@ -157,7 +157,7 @@ fn read(bound: &Bound, row: &PgRow) -> Result<Option<Read>, DbError> {
             },
             None => {
                 let message = format!("the key of {} names a column that is not read", bound.table);
-                return Err(without_code(Class::Bug, message));
+                return Err(without_code(DbErrorClass::Bug, message));
             }
         }
     }

@@ -45,7 +45,7 @@ SET tcp_keepalives_count = 3;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';";
 
 /// A connection that may be lost.
-pub(super) struct Session {
+pub(super) struct PostgresSession {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
     /// Whether a transaction was begun and not ended.
@@ -54,7 +54,7 @@ pub(super) struct Session {
     pub(super) has_mark: bool,
 }
 
-impl Session {
+impl PostgresSession {
     /// Connects.
     pub(super) async fn connect(options: PgConnectOptions) -> Result<Self, DbError> {
         let options = options.application_name("branchline").disable_statement_logging();

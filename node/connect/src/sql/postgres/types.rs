@@ -3,7 +3,7 @@
 use crate::sql::shape::{Charset, ColumnType};
 
 /// A column's base type as the catalogue has it: of a domain, the type below.
-pub(super) struct Declared {
+pub(super) struct PostgresDeclared {
     /// The type's name.
     pub(super) name: String,
     /// Whether it is PostgreSQL's own.
@@ -21,7 +21,7 @@ pub(super) struct Declared {
 }
 
 /// What a column of the type can hold.
-pub(super) fn kind(declared: &Declared) -> ColumnType {
+pub(super) fn kind(declared: &PostgresDeclared) -> ColumnType {
     let modifier = declared.modifier;
     let text = |chars_max: Option<i32>, is_padded| ColumnType::Text {
         chars_max: chars_max.and_then(|chars| u64::try_from(chars).ok()),
@@ -87,7 +87,7 @@ fn numeric(modifier: i32) -> ColumnType {
 }
 
 /// Why two keys that differ can be one key in a column of the type.
-pub(super) fn key_trap(declared: &Declared, kind: &ColumnType) -> Option<String> {
+pub(super) fn key_trap(declared: &PostgresDeclared, kind: &ColumnType) -> Option<String> {
     if let Some(collation) = &declared.loose_collation {
         return Some(format!("the collation {collation} takes texts that differ for equal"));
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::Row as _;
 
 use crate::sql::cell::{Cell, Key, hex_of};
-use crate::sql::database::{Class, DbError, Insert, Mark, Note, Update};
+use crate::sql::database::{DbError, DbErrorClass, Insert, Mark, Note, Update};
 use crate::sql::shape::{Bound, ColumnShape, ColumnType};
 
 use super::Postgres;
@@ -241,7 +241,7 @@ impl Postgres {
             _ => {
                 let message =
                     format!("column {column} of {} is neither a time nor a boolean", bound.table);
-                return Err(without_code(Class::Config, message));
+                return Err(without_code(DbErrorClass::Config, message));
             }
         };
         for (is_set, value) in [(true, set), (false, clear)] {
@@ -259,7 +259,10 @@ impl Postgres {
         let kind =
             shape.as_ref().and_then(|shape| shape.column(column)).map(|column| column.kind.clone());
         kind.ok_or_else(|| {
-            without_code(Class::Schema, format!("there is no column {column} in {}", bound.table))
+            without_code(
+                DbErrorClass::Schema,
+                format!("there is no column {column} in {}", bound.table),
+            )
         })
     }
 

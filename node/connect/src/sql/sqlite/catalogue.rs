@@ -19,7 +19,7 @@ use crate::sql::shape::{
 type OwnTrigger = (String, String, String);
 
 /// A table, its kind and its traits.
-struct Found {
+struct SqliteCatalogue {
     name: String,
     kind: String,
     is_without_rowid: bool,
@@ -64,7 +64,7 @@ impl SqliteDatabase {
         let sql = "SELECT l.name, l.type, l.wr, l.strict FROM pragma_table_list AS l \
                    WHERE l.schema = 'main' AND l.name = ?1 COLLATE NOCASE";
         let read = |row: &SqliteRow| {
-            Ok(Found {
+            Ok(SqliteCatalogue {
                 name: row.try_get(0)?,
                 kind: row.try_get(1)?,
                 is_without_rowid: row.try_get::<i64, _>(2)? != 0,
@@ -101,7 +101,11 @@ impl SqliteDatabase {
         Ok(Some(shape))
     }
 
-    async fn add_columns(&mut self, found: &Found, shape: &mut TableShape) -> Result<(), DbError> {
+    async fn add_columns(
+        &mut self,
+        found: &SqliteCatalogue,
+        shape: &mut TableShape,
+    ) -> Result<(), DbError> {
         // A primary key without an index of its own is the row's number.
         let sql = "SELECT count(*) FROM pragma_index_list(?1) AS i WHERE i.origin = 'pk'";
         let has_key_index =
@@ -157,7 +161,11 @@ impl SqliteDatabase {
         Ok(())
     }
 
-    async fn add_unique(&mut self, found: &Found, shape: &mut TableShape) -> Result<(), DbError> {
+    async fn add_unique(
+        &mut self,
+        found: &SqliteCatalogue,
+        shape: &mut TableShape,
+    ) -> Result<(), DbError> {
         let sql = "SELECT i.name, i.partial FROM pragma_index_list(?1) AS i \
                    WHERE i.\"unique\" AND i.origin <> 'pk' ORDER BY i.name";
         let read =
@@ -245,7 +253,11 @@ impl SqliteDatabase {
         self.session.fetch(sql, vec![Cell::text(table)], |row| row.try_get::<String, _>(0)).await
     }
 
-    async fn add_triggers(&mut self, found: &Found, shape: &mut TableShape) -> Result<(), DbError> {
+    async fn add_triggers(
+        &mut self,
+        found: &SqliteCatalogue,
+        shape: &mut TableShape,
+    ) -> Result<(), DbError> {
         let sql = "SELECT m.name, m.sql FROM sqlite_master AS m WHERE m.type = 'trigger' \
                    AND m.tbl_name = ?1 COLLATE NOCASE AND m.name NOT GLOB 'branchline_[0-9]*' ORDER BY m.name";
         let read = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get::<String, _>(1)?));
@@ -268,7 +280,11 @@ impl SqliteDatabase {
     }
 
     /// What makes two keys one, and what this SQLite lacks that the application's has.
-    async fn add_traps(&mut self, found: &Found, shape: &mut TableShape) -> Result<(), DbError> {
+    async fn add_traps(
+        &mut self,
+        found: &SqliteCatalogue,
+        shape: &mut TableShape,
+    ) -> Result<(), DbError> {
         let table = quoted(&found.name);
         for column in &mut shape.columns {
             let name = quoted(&column.name);

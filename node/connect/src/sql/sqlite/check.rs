@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use super::SqliteDatabase;
 use super::sql::{self, KEYS_PER_STATEMENT_MAX};
 use crate::sql::cell::{Cell, Key, hex_of};
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 use crate::sql::shape::{Bound, ForeignKey};
 
 /// SQLITE_CONSTRAINT_FOREIGNKEY.
@@ -112,7 +112,7 @@ fn shown(cell: &Cell) -> String {
 
 fn broken(key: &ForeignKey, value: &str) -> DbError {
     DbError {
-        class: Class::Row,
+        class: DbErrorClass::Row,
         code: FOREIGN_KEY.to_owned(),
         constraint: Some(key.name.clone()),
         column: key.from_columns.first().cloned(),

@@ -11,7 +11,7 @@ use super::install;
 use super::session::BUSY_TIMEOUT;
 use super::sql::{self, KEYS_PER_STATEMENT_MAX, quoted};
 use crate::sql::cell::{Cell, Key};
-use crate::sql::database::{Class, Context, Database as _, DbError, Lease, Note};
+use crate::sql::database::{Context, Database as _, DbError, DbErrorClass, Lease, Note};
 use crate::sql::shape::Bound;
 
 /// Now, in milliseconds.
@@ -77,7 +77,7 @@ impl SqliteDatabase {
         if self.session.run(sql, values).await? == 1 {
             return Ok(());
         }
-        Err(error(Class::Config, "branchline_context has no row: install the bridge again"))
+        Err(error(DbErrorClass::Config, "branchline_context has no row: install the bridge again"))
     }
 
     /// SQLite has no commit that is under way without the file's lock; whoever gets it knows.
@@ -101,7 +101,7 @@ impl SqliteDatabase {
         let applied =
             self.session.number("SELECT applied FROM branchline_context", Vec::new()).await?;
         applied.ok_or_else(|| {
-            error(Class::Config, "branchline_context has no row: install the bridge again")
+            error(DbErrorClass::Config, "branchline_context has no row: install the bridge again")
         })
     }
 
@@ -148,9 +148,9 @@ impl SqliteDatabase {
             "DELETE FROM branchline_outbox WHERE id IN (SELECT j.value FROM json_each(?1) AS j)";
         for piece in notes.chunks(KEYS_PER_STATEMENT_MAX) {
             let ids = piece.iter().map(|note| note.id.parse::<i64>());
-            let ids: Vec<i64> = ids
-                .collect::<Result<_, _>>()
-                .map_err(|why| error(Class::Bug, format!("a note's number is none: {why}")))?;
+            let ids: Vec<i64> = ids.collect::<Result<_, _>>().map_err(|why| {
+                error(DbErrorClass::Bug, format!("a note's number is none: {why}"))
+            })?;
             let json = serde_json::Value::from(ids).to_string();
             self.session.run(sql, vec![Cell::text(json)]).await?;
         }
@@ -219,14 +219,16 @@ impl SqliteDatabase {
                     table.key.len(),
                     install::KEY_COLUMNS_MAX
                 );
-                return Err(error(Class::Config, what));
+                return Err(error(DbErrorClass::Config, what));
             }
         }
         let mut attempt = 1;
         loop {
             let installed = self.install_once(tables).await;
             match installed {
-                Err(why) if why.class == Class::Transient && attempt < INSTALL_ATTEMPTS_MAX => {
+                Err(why)
+                    if why.class == DbErrorClass::Transient && attempt < INSTALL_ATTEMPTS_MAX =>
+                {
                     attempt += 1;
                     if !self.session.is_open() {
                         self.reconnect().await?;

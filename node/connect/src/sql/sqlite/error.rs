@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 
 /// An error that is not SQLite's own.
-pub(super) fn error(class: Class, message: impl Into<String>) -> DbError {
+pub(super) fn error(class: DbErrorClass, message: impl Into<String>) -> DbError {
     DbError { class, code: String::new(), constraint: None, column: None, message: message.into() }
 }
 
@@ -26,53 +26,53 @@ pub(super) fn classified(error_found: &sqlx::Error) -> DbError {
     DbError { class: class_of(code, &message), code: code.to_string(), constraint, column, message }
 }
 
-fn class_of_driver(error: &sqlx::Error) -> Class {
+fn class_of_driver(error: &sqlx::Error) -> DbErrorClass {
     match error {
         // The driver's thread is gone, or a file operation failed: another connection may do better.
-        sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => Class::Transient,
-        sqlx::Error::Configuration(_) => Class::Config,
-        _ => Class::Bug,
+        sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => DbErrorClass::Transient,
+        sqlx::Error::Configuration(_) => DbErrorClass::Config,
+        _ => DbErrorClass::Bug,
     }
 }
 
 /// The class of an extended result code. The lower eight bits are the plain code.
-fn class_of(code: i32, message: &str) -> Class {
+fn class_of(code: i32, message: &str) -> DbErrorClass {
     match code {
         // The file was moved away under the connection, or another process has to be waited for.
-        264 | 520 | 1032 => return Class::Transient,
+        264 | 520 | 1032 => return DbErrorClass::Transient,
         // A RAISE of an application's trigger, and every other constraint.
-        1811 => return Class::Row,
+        1811 => return DbErrorClass::Row,
         _ => {}
     }
     match code & 0xff {
         1 => class_of_text(message),
         // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, SCHEMA.
-        5 | 6 | 7 | 9 | 10 | 13 | 14 | 15 | 17 => Class::Transient,
+        5 | 6 | 7 | 9 | 10 | 13 | 14 | 15 | 17 => DbErrorClass::Transient,
         // TOOBIG, CONSTRAINT, MISMATCH.
-        18..=20 => Class::Row,
+        18..=20 => DbErrorClass::Row,
         // PERM, READONLY, CORRUPT, NOLFS, AUTH, NOTADB.
-        3 | 8 | 11 | 22 | 23 | 26 => Class::Config,
-        _ => Class::Bug,
+        3 | 8 | 11 | 22 | 23 | 26 => DbErrorClass::Config,
+        _ => DbErrorClass::Bug,
     }
 }
 
 /// SQLITE_ERROR covers all that has no code of its own; only the text tells.
-fn class_of_text(message: &str) -> Class {
+fn class_of_text(message: &str) -> DbErrorClass {
     const SCHEMA: [&str; 5] =
         ["no such table", "no such column", "has no column named", "error in ", "cannot modify"];
     const CONFIG: [&str; 3] = ["no such function", "no such collation", "no such module"];
     const GONE: [&str; 2] = ["no such savepoint", "no transaction is active"];
     let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     if says(&CONFIG) {
-        Class::Config
+        DbErrorClass::Config
     } else if says(&SCHEMA) || message.contains("generated column") {
-        Class::Schema
+        DbErrorClass::Schema
     } else if says(&GONE) {
-        Class::Transient
+        DbErrorClass::Transient
     } else if message.contains("integer overflow") {
-        Class::Row
+        DbErrorClass::Row
     } else {
-        Class::Bug
+        DbErrorClass::Bug
     }
 }
 
@@ -104,18 +104,18 @@ mod tests {
     fn codes_and_texts_have_their_classes() {
         let class = |code, text| class_of(code, text);
         for (code, text, expected) in [
-            (5, "database is locked", Class::Transient),
-            (517, "database is locked", Class::Transient),
-            (13, "database or disk is full", Class::Transient),
-            (2067, "UNIQUE constraint failed: t.code", Class::Row),
-            (3091, "cannot store TEXT value in INTEGER column t.n", Class::Row),
-            (1811, "not on Sundays", Class::Row),
-            (1, "integer overflow", Class::Row),
-            (1, "no such column: t.w", Class::Schema),
-            (1, "no such function: till_price", Class::Config),
-            (8, "attempt to write a readonly database", Class::Config),
-            (26, "file is not a database", Class::Config),
-            (1, "near \"SELEC\": syntax error", Class::Bug),
+            (5, "database is locked", DbErrorClass::Transient),
+            (517, "database is locked", DbErrorClass::Transient),
+            (13, "database or disk is full", DbErrorClass::Transient),
+            (2067, "UNIQUE constraint failed: t.code", DbErrorClass::Row),
+            (3091, "cannot store TEXT value in INTEGER column t.n", DbErrorClass::Row),
+            (1811, "not on Sundays", DbErrorClass::Row),
+            (1, "integer overflow", DbErrorClass::Row),
+            (1, "no such column: t.w", DbErrorClass::Schema),
+            (1, "no such function: till_price", DbErrorClass::Config),
+            (8, "attempt to write a readonly database", DbErrorClass::Config),
+            (26, "file is not a database", DbErrorClass::Config),
+            (1, "near \"SELEC\": syntax error", DbErrorClass::Bug),
         ] {
             assert_eq!(class(code, text), expected, "{code} {text}");
         }

@@ -11,7 +11,7 @@ use crate::sql::shape::{Bound, UniqueIndex};
 pub(super) const KEY_COLUMNS_MAX: usize = 8;
 
 /// A trigger: its name and the statement that makes it, as SQLite keeps it.
-pub(super) struct Trigger {
+pub(super) struct SqliteTrigger {
     pub(super) name: String,
     pub(super) sql: String,
 }
@@ -36,7 +36,7 @@ pub(super) fn context_row(server: &str) -> String {
 }
 
 /// The triggers of a captured table; none for others.
-pub(super) fn triggers(table: &Bound) -> Vec<Trigger> {
+pub(super) fn triggers(table: &Bound) -> Vec<SqliteTrigger> {
     if !table.is_captured {
         return Vec::new();
     }
@@ -86,7 +86,7 @@ fn looks(
     index: &UniqueIndex,
     note: &str,
     keys: &[String],
-) -> [Trigger; 2] {
+) -> [SqliteTrigger; 2] {
     let (number, name) = (table.number, quoted(&table.table.name));
     let columns: Vec<String> = index.columns.iter().map(|column| quoted(column)).collect();
     let equal: Vec<String> =
@@ -116,9 +116,9 @@ fn looks(
     ]
 }
 
-fn trigger(name: String, event: &str, body: &str) -> Trigger {
+fn trigger(name: String, event: &str, body: &str) -> SqliteTrigger {
     let sql = format!("CREATE TRIGGER {name} {event} BEGIN {body} END");
-    Trigger { name, sql }
+    SqliteTrigger { name, sql }
 }
 
 /// All statements that install what these tables need.

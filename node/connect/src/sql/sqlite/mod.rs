@@ -32,16 +32,16 @@ use async_trait::async_trait;
 
 use super::cell::Key;
 use super::database::{
-    Blind, Class, Context, Database, DbError, Engine, Insert, Mark, Note, Read, Update,
+    Blind, Context, Database, DbError, DbErrorClass, Engine, Insert, Mark, Note, Read, Update,
 };
 use super::shape::{Bound, TableShape};
 use error::error;
-use session::Session;
+use session::SqliteSession;
 
 /// A SQLite file.
 #[derive(Debug)]
 pub struct SqliteDatabase {
-    session: Session,
+    session: SqliteSession,
     /// How many columns the keys of the tables have, by number.
     key_lengths: BTreeMap<u32, usize>,
     /// `PRAGMA data_version` as it was last: it moves when another connection has committed.
@@ -69,14 +69,14 @@ impl SqliteDatabase {
     /// that does not check its foreign keys.
     ///
     /// # Errors
-    /// [`Class::Config`] where there is no such file, or a password was given; else what SQLite says.
+    /// [`DbErrorClass::Config`] where there is no such file, or a password was given; else what SQLite says.
     pub async fn connect(url: &str, password: Option<&str>) -> Result<Self, DbError> {
         if password.is_some() {
             let what = "a SQLite file has no password: remove password_file";
-            return Err(error(Class::Config, what));
+            return Err(error(DbErrorClass::Config, what));
         }
         Ok(Self {
-            session: Session::open(url).await?,
+            session: SqliteSession::open(url).await?,
             key_lengths: BTreeMap::new(),
             seen: None,
             others_wrote: Instant::now(),

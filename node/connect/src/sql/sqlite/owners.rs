@@ -66,7 +66,7 @@ pub(super) fn judge(path: &Path) -> (Vec<String>, Vec<String>) {
             .collect(),
     };
     let (file, directory) = (Owned::of(&file), Owned::of(&directory));
-    let names = Names::read();
+    let names = OwnedNames::read();
     if let Err(Errno::ROFS) = access(folder, Access::WRITE_OK) {
         refusals.push(format!(
             "{} is read-only for this process. Under systemd the service needs a drop-in: {}",
@@ -124,7 +124,7 @@ fn wrong(
     file: Owned,
     directory: Owned,
     me: &Me,
-    names: &Names,
+    names: &OwnedNames,
 ) -> Vec<String> {
     // SQLite gives what root makes to the database's owner.
     if me.user == 0 {
@@ -189,12 +189,12 @@ fn wrong(
 
 /// Names of users and groups, as far as the usual files have them.
 #[derive(Debug, Default)]
-struct Names {
+struct OwnedNames {
     users: String,
     groups: String,
 }
 
-impl Names {
+impl OwnedNames {
     fn read() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         Self { users: read("/etc/passwd"), groups: read("/etc/group") }
@@ -238,7 +238,7 @@ mod tests {
         me: u32,
         groups: &[u32],
     ) -> Vec<String> {
-        let names = Names {
+        let names = OwnedNames {
             users: format!(
                 "till:x:{TILL}:{TILL}::/:/bin/sh\nbranchline:x:{NODE}:{NODE}::/:/bin/sh"
             ),

@@ -10,7 +10,7 @@ use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row as _};
 
 use super::error::{classified, error, of_file};
 use crate::sql::cell::Cell;
-use crate::sql::database::{Class, DbError};
+use crate::sql::database::{DbError, DbErrorClass};
 
 /// How long a statement waits for another process's lock. An application's writes are short; whoever holds a lock for
 /// longer is waited for by trying again.
@@ -21,7 +21,7 @@ const ROWS_UNDER_WAY_MAX: usize = 256;
 
 /// A connection, or the lack of one after an error.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct SqliteSession {
     /// The file, without links.
     pub(super) path: PathBuf,
     options: SqliteConnectOptions,
@@ -30,19 +30,19 @@ pub(super) struct Session {
     inode: u64,
 }
 
-impl Session {
+impl SqliteSession {
     /// Opens the file of a `sqlite:PATH` url; it must be there.
     pub(super) async fn open(url: &str) -> Result<Self, DbError> {
         let (url, foreign_keys) = taken_from(url)?;
-        let options: SqliteConnectOptions = url
-            .parse()
-            .map_err(|why| error(Class::Config, format!("the url `{url}` is not right: {why}")))?;
+        let options: SqliteConnectOptions = url.parse().map_err(|why| {
+            error(DbErrorClass::Config, format!("the url `{url}` is not right: {why}"))
+        })?;
         let path = options.get_filename().to_owned();
         let path = path.canonicalize().map_err(|why| missing(&path, &why))?;
         if !path.is_file() {
             let what =
                 format!("{} is not a file: sqlite:PATH names a database file", path.display());
-            return Err(error(Class::Config, what));
+            return Err(error(DbErrorClass::Config, what));
         }
         let options = options
             .filename(&path)
@@ -100,7 +100,7 @@ impl Session {
             return Ok(());
         }
         let what = format!("{} was replaced by another file", self.path.display());
-        Err(error(Class::Transient, what))
+        Err(error(DbErrorClass::Transient, what))
     }
 
     fn inode_now(&self) -> Result<u64, DbError> {
@@ -170,9 +170,9 @@ impl Session {
     }
 
     fn connection(&mut self) -> Result<&mut SqliteConnection, DbError> {
-        self.connection
-            .as_mut()
-            .ok_or_else(|| error(Class::Transient, "the connection to the database is closed"))
+        self.connection.as_mut().ok_or_else(|| {
+            error(DbErrorClass::Transient, "the connection to the database is closed")
+        })
     }
 
     fn failed(&mut self, path: &Path, why: &sqlx::Error) -> DbError {
@@ -181,13 +181,16 @@ impl Session {
         }
         let found = classified(why);
         // A row's error names what is in it; all others are of the file.
-        if found.class == Class::Row { found } else { of_file(path, found) }
+        if found.class == DbErrorClass::Row { found } else { of_file(path, found) }
     }
 
     /// The driver panicked. Its connection is worth nothing then; the node goes on.
     fn panicked(&mut self) -> DbError {
         self.abandon();
-        of_file(&self.path, error(Class::Transient, "the SQLite driver failed; connecting anew"))
+        of_file(
+            &self.path,
+            error(DbErrorClass::Transient, "the SQLite driver failed; connecting anew"),
+        )
     }
 }
 
@@ -208,7 +211,7 @@ fn taken_from(url: &str) -> Result<(String, bool), DbError> {
             Some(("foreign_keys", "off")) => foreign_keys = false,
             Some(("foreign_keys", other)) => {
                 let what = format!("`foreign_keys={other}` in the url: expected `on` or `off`");
-                return Err(error(Class::Config, what));
+                return Err(error(DbErrorClass::Config, what));
             }
             _ => others.push(option),
         }
@@ -226,7 +229,7 @@ fn missing(path: &Path, why: &std::io::Error) -> DbError {
         std::io::ErrorKind::PermissionDenied => "; the bridge's user may not enter its folder",
         _ => "",
     };
-    error(Class::Config, format!("{what}{hint}"))
+    error(DbErrorClass::Config, format!("{what}{hint}"))
 }
 
 fn arguments(values: Vec<Cell>) -> Result<SqliteArguments, DbError> {
@@ -239,7 +242,7 @@ fn arguments(values: Vec<Cell>) -> Result<SqliteArguments, DbError> {
             Cell::Text(text) => arguments.add(text),
             Cell::Bytes(bytes) => arguments.add(bytes),
         };
-        added.map_err(|why| error(Class::Bug, format!("a value cannot be bound: {why}")))?;
+        added.map_err(|why| error(DbErrorClass::Bug, format!("a value cannot be bound: {why}")))?;
     }
     Ok(arguments)
 }

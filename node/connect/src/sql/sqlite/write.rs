@@ -6,7 +6,7 @@ use super::SqliteDatabase;
 use super::error::error;
 use super::sql::{self, KEYS_PER_STATEMENT_MAX, rows_per_write};
 use crate::sql::cell::{Cell, Key};
-use crate::sql::database::{Class, DbError, Insert, Mark, Update};
+use crate::sql::database::{DbError, DbErrorClass, Insert, Mark, Update};
 use crate::sql::shape::{Bound, ColumnType};
 
 impl SqliteDatabase {
@@ -60,7 +60,7 @@ impl SqliteDatabase {
                 };
                 if written != piece.len() as u64 {
                     let what = "the row was not taken: a trigger of the application ignores it";
-                    return Err(error(Class::Row, what));
+                    return Err(error(DbErrorClass::Row, what));
                 }
             }
         }
@@ -192,7 +192,7 @@ impl SqliteDatabase {
             Some(declared) => Ok(super::types::column_type(declared, false).0),
             None => {
                 let what = format!("no such column: {}.{column}", table.table.name);
-                Err(error(Class::Schema, what))
+                Err(error(DbErrorClass::Schema, what))
             }
         }
     }

@@ -37,6 +37,6 @@ use crate::jobs::store::Store;
 pub use crate::jobs::store::StoreError as StateError;
 
 /// The durable state of one bridge.
-pub struct State {
+pub struct BridgeState {
     store: Store,
 }

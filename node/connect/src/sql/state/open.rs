@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{State, StateError};
+use super::{BridgeState, StateError};
 use crate::jobs::store::{Form, Store};
 
 const FORM: Form = Form {
@@ -77,7 +77,7 @@ CREATE INDEX unacknowledged_sent ON unacknowledged (tbl, sent_at);
 CREATE INDEX unacknowledged_uncleared ON unacknowledged (tbl) WHERE cleared = 0;
 ";
 
-impl State {
+impl BridgeState {
     /// Opens the state of a bridge, or begins one. `path`: its file; the folder must exist.
     ///
     /// # Errors

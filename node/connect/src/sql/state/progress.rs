@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::unacknowledged::Unacknowledged;
 use super::views::ViewChange;
-use super::{State, StateError};
+use super::{BridgeState, StateError};
 
 /// How a bridge was installed, and how far it has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Steps<'a> {
     pub loaded: Option<(u32, &'a str, u64)>,
 }
 
-impl State {
+impl BridgeState {
     /// How far the bridge has come.
     pub async fn progress(&mut self) -> Result<Progress, StateError> {
         let sql = "SELECT site, token, epoch, server, generation, batch, applied, cursor, paused FROM bridge";

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 
-use super::{State, StateError};
+use super::{BridgeState, StateError};
 
 /// Which way something was going when it was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ const RETRY_MS: i64 = 2_000;
 /// The longest pause.
 const RETRY_MS_MAX: i64 = 300_000;
 
-impl State {
+impl BridgeState {
     /// Sets items aside. One that was set aside before keeps its number, its first error and since when.
     pub async fn set_aside(&mut self, items: &[Quarantined]) -> Result<(), StateError> {
         self.store.begin().await?;

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{State, StateError};
+use super::{BridgeState, StateError};
 use crate::sql::cell::Key;
 use crate::sql::shape::Bound;
 
@@ -99,7 +99,7 @@ impl TableState {
     }
 }
 
-impl State {
+impl BridgeState {
     /// The tables, by number.
     pub async fn tables(&mut self) -> Result<Vec<TableState>, StateError> {
         let sql = "SELECT bound, phase, loaded_to, loaded_rows, stopped, stopped_at, settings FROM bridged_table ORDER BY number";

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::Row;
 
-use super::{State, StateError};
+use super::{BridgeState, StateError};
 use crate::sql::cell::Key;
 
 /// A captured row, and the entry that holds its latest change.
@@ -32,7 +32,7 @@ pub struct Lagging {
     pub oldest_ms: Option<i64>,
 }
 
-impl State {
+impl BridgeState {
     /// Rows were captured, each in this entry; earlier entries of theirs need no confirmation any more.
     pub(super) async fn keep_unacknowledged(
         &mut self,

@@ -7,7 +7,7 @@ use branchline_crdt::record::Version;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{State, StateError};
+use super::{BridgeState, StateError};
 use crate::sql::cell::{Cell, Key};
 
 /// What the node knows a row to hold.
@@ -39,7 +39,7 @@ const BY_RECORD: &str = "SELECT key, id, version, cells FROM view INDEXED BY vie
 /// Views that one statement writes.
 const VIEWS_PER_STATEMENT: usize = 100;
 
-impl State {
+impl BridgeState {
     /// The views of these keys of a table.
     pub async fn views(
         &mut self,
@@ -230,7 +230,7 @@ mod tests {
     use crate::sql::state::waiting::IS_DONE;
 
     /// How SQLite finds what a statement names.
-    async fn search(state: &mut State, sql: &str) -> String {
+    async fn search(state: &mut BridgeState, sql: &str) -> String {
         let explained = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
         let explained = explained.bind(1).bind("[]").persistent(false);
         let steps = explained.fetch_all(state.store.connection()).await.unwrap();
@@ -240,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_batch_names_is_found_without_reading_all_that_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = State::open(folder.path().join("state.sqlite")).await.unwrap();
+        let mut state = BridgeState::open(folder.path().join("state.sqlite")).await.unwrap();
         for (sql, by) in [(BY_KEY, "key=?"), (BY_RECORD, "id=?"), (IS_DONE, "id=?")] {
             let search = search(&mut state, sql).await;
             assert!(search.contains(&format!("(tbl=? AND {by})")), "{search} of {sql}");

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use sqlx::Row;
 
-use super::{State, StateError};
+use super::{BridgeState, StateError};
 
 // By table: pairs `IN` a list are looked up by the first of them alone.
 pub(super) const IS_DONE: &str =
     "DELETE FROM waiting WHERE tbl = ? AND id IN (SELECT value FROM json_each(?))";
 
-impl State {
+impl BridgeState {
     /// Records of a table that wait, at most `limit`; those that were set aside are left out.
     pub async fn waiting(&mut self, table: u32, limit: usize) -> Result<Vec<String>, StateError> {
         let sql = "SELECT id FROM waiting w WHERE tbl = ?1 AND NOT EXISTS (SELECT 1 FROM quarantine q \

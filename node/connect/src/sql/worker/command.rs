@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
 use super::open::settings_of;
-use super::{Failure, Worker, now_ms};
+use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::database::{DbError, Lease};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
@@ -27,10 +27,10 @@ const UNDECIDED: &str = "a person has to say which side holds";
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum BridgeCommand {
     /// Installs what the database needs, and begins to load.
     Install,
-    /// Rests until [`Command::Resume`].
+    /// Rests until [`BridgeCommand::Resume`].
     Pause,
     /// Goes on. Tables that stopped are compared as a whole.
     Resume,
@@ -71,7 +71,7 @@ pub enum Side {
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
-pub enum Wrong {
+pub enum BridgeWrong {
     /// There is no such table.
     #[error("bridge {bridge} has no table {found:?}: expected one of {}", known.join(", "))]
     Table {
@@ -96,32 +96,32 @@ pub enum Wrong {
     Failed(String),
 }
 
-impl From<Failure> for Wrong {
-    fn from(failure: Failure) -> Self {
+impl From<BridgeFailure> for BridgeWrong {
+    fn from(failure: BridgeFailure) -> Self {
         match failure {
-            Failure::Database(error) => Self::Database(error),
-            Failure::State(error) => Self::File(error),
+            BridgeFailure::Database(error) => Self::Database(error),
+            BridgeFailure::State(error) => Self::File(error),
             other => Self::Failed(other.to_string()),
         }
     }
 }
 
 /// What was done, as JSON.
-pub type Answer = Result<Json, Wrong>;
+pub type BridgeAnswer = Result<Json, BridgeWrong>;
 
 /// A command, and where its answer goes.
-pub struct Request {
+pub struct BridgeRequest {
     /// What is asked for.
-    pub command: Command,
+    pub command: BridgeCommand,
     /// Where the answer goes.
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: oneshot::Sender<BridgeAnswer>,
 }
 
-impl Worker {
+impl BridgeWorker {
     /// Carries a command out; returns whether the bridge is over.
-    pub(super) async fn obey(&mut self, request: Request) -> bool {
-        let Request { command, reply } = request;
-        let removes = command == Command::Remove;
+    pub(super) async fn obey(&mut self, request: BridgeRequest) -> bool {
+        let BridgeRequest { command, reply } = request;
+        let removes = command == BridgeCommand::Remove;
         let answer = self.carry_out(command).await;
         if answer.is_err() {
             self.database.roll_back().await;
@@ -132,10 +132,10 @@ impl Worker {
         is_over
     }
 
-    async fn carry_out(&mut self, command: Command) -> Answer {
+    async fn carry_out(&mut self, command: BridgeCommand) -> BridgeAnswer {
         match command {
-            Command::Install => self.install().await,
-            Command::Pause => {
+            BridgeCommand::Install => self.install().await,
+            BridgeCommand::Pause => {
                 // Why it rests already, and what a person has to decide, stays.
                 if self.progress.paused.is_none() {
                     self.progress.paused = Some(PAUSED.to_owned());
@@ -143,15 +143,15 @@ impl Worker {
                 }
                 Ok(json!({ "paused": true }))
             }
-            Command::Resume => self.resume().await,
-            Command::Resync { table, from } => self.resync(table.as_deref(), from).await,
-            Command::Verify { table, repair } => self.verify(table.as_deref(), repair).await,
-            Command::Errors => Ok(json!({ "errors": self.errors().await? })),
-            Command::Requeue { numbers } => {
+            BridgeCommand::Resume => self.resume().await,
+            BridgeCommand::Resync { table, from } => self.resync(table.as_deref(), from).await,
+            BridgeCommand::Verify { table, repair } => self.verify(table.as_deref(), repair).await,
+            BridgeCommand::Errors => Ok(json!({ "errors": self.errors().await? })),
+            BridgeCommand::Requeue { numbers } => {
                 let count = self.state.hasten(numbers.as_deref()).await?;
                 Ok(json!({ "requeued": count }))
             }
-            Command::Remove => self.remove().await,
+            BridgeCommand::Remove => self.remove().await,
         }
     }
 
@@ -160,7 +160,7 @@ impl Worker {
     }
 
     /// The tables that are meant: one, or all.
-    pub(super) fn meant(&self, table: Option<&str>) -> Result<Vec<Mapping>, Wrong> {
+    pub(super) fn meant(&self, table: Option<&str>) -> Result<Vec<Mapping>, BridgeWrong> {
         let Some(name) = table else { return Ok(self.mappings.values().cloned().collect()) };
         let is_meant = |mapping: &&Mapping| {
             mapping.bound.table.name == name || mapping.bound.table.to_string() == name
@@ -168,7 +168,7 @@ impl Worker {
         let found: Vec<Mapping> = self.mappings.values().filter(is_meant).cloned().collect();
         if found.is_empty() {
             let known = self.mappings.values().map(|mapping| mapping.bound.table.to_string());
-            return Err(Wrong::Table {
+            return Err(BridgeWrong::Table {
                 bridge: self.name.clone(),
                 found: name.to_owned(),
                 known: known.collect(),
@@ -177,11 +177,11 @@ impl Worker {
         Ok(found)
     }
 
-    async fn install(&mut self) -> Answer {
+    async fn install(&mut self) -> BridgeAnswer {
         self.database.reconnect().await?;
         let (refusals, _) = self.database.judge().await?;
         if let Some(refusal) = refusals.first() {
-            return Err(Wrong::State(refusal.clone()));
+            return Err(BridgeWrong::State(refusal.clone()));
         }
         let before = self.database.context().await?;
         let site = self.site_name().await?;
@@ -190,7 +190,7 @@ impl Worker {
             !lease.is_expired && lease.token != self.progress.token && lease.site != site
         };
         if let Some(lease) = lease.filter(is_foreign) {
-            return Err(Wrong::State(format!(
+            return Err(BridgeWrong::State(format!(
                 "site {} works on this database with a bridge of its own: two would carry every change twice; remove that \
                  one first, or put the tables into one bridge",
                 lease.site
@@ -222,7 +222,7 @@ impl Worker {
     }
 
     /// Another installation: with an epoch and a token of its own, under which nothing was written before.
-    async fn begin_anew(&mut self) -> Result<(), Wrong> {
+    async fn begin_anew(&mut self) -> Result<(), BridgeWrong> {
         let token = random_hex()?;
         let site = self.site_name().await?;
         self.database.take_lease(&site, &token, LEASE, true).await?;
@@ -245,20 +245,20 @@ impl Worker {
         Ok(())
     }
 
-    async fn site_name(&mut self) -> Result<String, Wrong> {
+    async fn site_name(&mut self) -> Result<String, BridgeWrong> {
         let status = self.node.replica_status().await;
-        status.map(|status| status.name).map_err(|error| Wrong::Failed(error.to_string()))
+        status.map(|status| status.name).map_err(|error| BridgeWrong::Failed(error.to_string()))
     }
 
-    async fn resume(&mut self) -> Answer {
+    async fn resume(&mut self) -> BridgeAnswer {
         if self.progress.token.is_empty() {
-            return Err(Wrong::State(format!(
+            return Err(BridgeWrong::State(format!(
                 "the bridge is not installed: `branchline bridge install {}`",
                 self.name
             )));
         }
         if self.progress.paused.as_ref().is_some_and(|reason| reason.starts_with(RESTORED)) {
-            return Err(Wrong::State(format!(
+            return Err(BridgeWrong::State(format!(
                 "{RESTORED}, so a person has to say which side holds: `branchline bridge resync {0} --from database` or \
                  `--from collection`",
                 self.name
@@ -276,7 +276,7 @@ impl Worker {
         };
         if let Some(number) = stopped.iter().find(undecided) {
             let table = self.tables.get(number).map(|table| table.bound.table.to_string());
-            return Err(Wrong::State(format!(
+            return Err(BridgeWrong::State(format!(
                 "{UNDECIDED} of table {table}: `branchline bridge resync {name} {table} --from database` or \
                  `--from collection`",
                 table = table.unwrap_or_default(),
@@ -298,7 +298,7 @@ impl Worker {
         Ok(json!({ "resumed": true, "tables_compared": stopped.len() }))
     }
 
-    async fn resync(&mut self, table: Option<&str>, from: Side) -> Answer {
+    async fn resync(&mut self, table: Option<&str>, from: Side) -> BridgeAnswer {
         let meant = self.meant(table)?;
         let side_of = |mapping: &Mapping| match (mapping.mode.captures(), mapping.mode.applies()) {
             // A table that goes one way has one side that can hold.
@@ -311,7 +311,7 @@ impl Worker {
                 Side::Database => ("database", "apply"),
                 Side::Collection => ("collection", "capture"),
             };
-            return Err(Wrong::State(format!(
+            return Err(BridgeWrong::State(format!(
                 "table {} is in mode {mode}, so the {side} cannot be the side that holds",
                 mapping.bound.table
             )));
@@ -347,7 +347,7 @@ impl Worker {
     }
 
     /// Finishes what was under way, if the database is the one that the node knows; says whether it is.
-    async fn finish_what_is_known(&mut self) -> Result<bool, Wrong> {
+    async fn finish_what_is_known(&mut self) -> Result<bool, BridgeWrong> {
         let Some(context) = self.database.context().await? else { return Ok(false) };
         let restored = self.progress.paused.as_ref().is_some_and(|why| why.starts_with(RESTORED));
         if self.progress.token.is_empty() || restored || self.recognise(&context).is_err() {
@@ -364,7 +364,7 @@ impl Worker {
     }
 
     /// Tables of a database that is not as the node knew it rest, but for those that a person has decided about.
-    async fn stop_others(&mut self, decided: &[u32]) -> Result<(), Wrong> {
+    async fn stop_others(&mut self, decided: &[u32]) -> Result<(), BridgeWrong> {
         let undecided: Vec<u32> =
             self.tables.keys().copied().filter(|number| !decided.contains(number)).collect();
         for number in undecided {
@@ -381,7 +381,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn errors(&mut self) -> Result<Vec<Json>, Wrong> {
+    async fn errors(&mut self) -> Result<Vec<Json>, BridgeWrong> {
         let items = self.state.quarantined(None).await?;
         let shown = items.into_iter().map(|item| {
             let table = self.mappings.get(&item.table);
@@ -403,7 +403,7 @@ impl Worker {
         Ok(shown.collect())
     }
 
-    async fn remove(&mut self) -> Answer {
+    async fn remove(&mut self) -> BridgeAnswer {
         self.database.reconnect().await?;
         let mut bounds = self.bounds();
         for table in self.tables.values() {
@@ -424,9 +424,9 @@ impl Worker {
 }
 
 /// 16 random bytes in hex.
-fn random_hex() -> Result<String, Wrong> {
+fn random_hex() -> Result<String, BridgeWrong> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes)
-        .map_err(|_| Wrong::State("this machine gives no random bytes".to_owned()))?;
+        .map_err(|_| BridgeWrong::State("this machine gives no random bytes".to_owned()))?;
     Ok(data_encoding::HEXLOWER.encode(&bytes))
 }

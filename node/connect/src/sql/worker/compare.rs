@@ -11,22 +11,22 @@ use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Map, Value as Json, json};
 
 use super::rows::{cells_of, column_of, has_counters, row_of, unlike, was_deleted};
-use super::write::{Change, Planned};
-use super::{Failure, Worker};
+use super::write::{Change, PlannedWrite};
+use super::{BridgeFailure, BridgeWorker};
 use crate::sql::cell::{Cell, Key, Row};
 use crate::sql::codec::Misfit;
-use crate::sql::config::OnLeave;
+use crate::sql::config::BridgeOnLeave;
 use crate::sql::database::Read;
 use crate::sql::mapping::{Difference, Mapping, RecordFields};
 use crate::sql::state::{Direction, Quarantined, View, ViewChange};
 
 /// A key that was looked up, and its row, if there is one.
-pub(super) struct Found {
+pub(super) struct LookedUpRow {
     pub(super) key: Key,
     pub(super) row: Option<Read>,
 }
 
-impl Found {
+impl LookedUpRow {
     /// Keys that were looked up, with the rows that were found.
     pub(super) fn of(keys: Vec<Key>, rows: Vec<Read>) -> Vec<Self> {
         let mut rows: BTreeMap<Key, Read> =
@@ -37,19 +37,19 @@ impl Found {
 }
 
 /// What is known of a row besides itself.
-struct Known<'a> {
+struct KnownRow<'a> {
     view: Option<&'a View>,
     record: Option<&'a RecordView>,
 }
 
-impl Worker {
+impl BridgeWorker {
     /// What rows of a table ask of their records. Rows that no record can keep are set aside.
     pub(super) async fn compare(
         &mut self,
         number: u32,
-        found: Vec<Found>,
+        found: Vec<LookedUpRow>,
         is_loading: bool,
-    ) -> Result<Vec<Planned>, Failure> {
+    ) -> Result<Vec<PlannedWrite>, BridgeFailure> {
         let Some(mapping) = self.mappings.get(&number).cloned() else { return Ok(Vec::new()) };
         let keys: Vec<Key> = found.iter().map(|found| found.key.clone()).collect();
         let views = self.state.views(number, &keys).await?;
@@ -57,7 +57,7 @@ impl Worker {
         let records = self.records(&mapping.collection, ids).await?;
         let judge = Judge { mapping: &mapping, is_loading };
         let (mut planned, mut aside, mut fine) = (Vec::new(), Vec::new(), Vec::new());
-        for Found { key, row } in found {
+        for LookedUpRow { key, row } in found {
             let view = views.get(&key);
             let id = match (view, &row) {
                 (Some(view), _) => Ok(view.id.clone()),
@@ -68,7 +68,7 @@ impl Worker {
                 }
             };
             let judged = id.map_err(|misfit| vec![misfit]).and_then(|id| {
-                let known = Known { view, record: records.get(&id) };
+                let known = KnownRow { view, record: records.get(&id) };
                 judge.planned(&key, &id, row.as_ref(), known)
             });
             match judged {
@@ -87,7 +87,7 @@ impl Worker {
     }
 
     /// Sets items aside.
-    pub(super) async fn set_aside(&mut self, items: &[Quarantined]) -> Result<(), Failure> {
+    pub(super) async fn set_aside(&mut self, items: &[Quarantined]) -> Result<(), BridgeFailure> {
         if items.is_empty() {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Worker {
         table: u32,
         direction: Direction,
         names: &[String],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         match self.aside.contains(&table) {
             true => Ok(self.state.release(table, direction, names).await?),
             false => Ok(()),
@@ -113,7 +113,7 @@ impl Worker {
         &mut self,
         collection: &str,
         ids: BTreeSet<String>,
-    ) -> Result<BTreeMap<String, RecordView>, Failure> {
+    ) -> Result<BTreeMap<String, RecordView>, BridgeFailure> {
         if ids.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -133,8 +133,12 @@ impl Worker {
 }
 
 /// The records that have to be looked at: of rows that the node does not know, and where counters may have to wait.
-fn needed(mapping: &Mapping, found: &[Found], views: &BTreeMap<Key, View>) -> BTreeSet<String> {
-    let id = |found: &Found| match (views.get(&found.key), &found.row) {
+fn needed(
+    mapping: &Mapping,
+    found: &[LookedUpRow],
+    views: &BTreeMap<Key, View>,
+) -> BTreeSet<String> {
+    let id = |found: &LookedUpRow| match (views.get(&found.key), &found.row) {
         (Some(view), _) if view.version.is_none() || waits_for_owner(mapping) => {
             Some(view.id.clone())
         }
@@ -173,19 +177,19 @@ impl Judge<'_> {
         key: &Key,
         id: &str,
         row: Option<&Read>,
-        known: Known<'_>,
-    ) -> Result<Option<Planned>, Vec<Misfit>> {
+        known: KnownRow<'_>,
+    ) -> Result<Option<PlannedWrite>, Vec<Misfit>> {
         let mapping = self.mapping;
         let row = match row {
             Some(read) if read.is_captured => Some(&read.row),
             // It has left the filter, or never was in it.
-            Some(_) if mapping.on_leave == OnLeave::Keep => return Ok(None),
+            Some(_) if mapping.on_leave == BridgeOnLeave::Keep => return Ok(None),
             Some(_) | None => None,
         };
-        let Known { view, record } = known;
+        let KnownRow { view, record } = known;
         let plan = |changes, builds_on, then| {
             let key = key.clone();
-            Planned {
+            PlannedWrite {
                 table: mapping.bound.number,
                 key,
                 id: id.to_owned(),
@@ -272,8 +276,8 @@ impl Judge<'_> {
         row: &Row,
         mut fields: RecordFields,
         record: Option<&RecordView>,
-        plan: impl FnOnce(Vec<Change>, Option<Version>, Option<Version>) -> Planned,
-    ) -> Result<Planned, Misfit> {
+        plan: impl FnOnce(Vec<Change>, Option<Version>, Option<Version>) -> PlannedWrite,
+    ) -> Result<PlannedWrite, Misfit> {
         let waits = waits_for_owner(self.mapping);
         let Some(record) = record else {
             // Where several offices load the same row, the counters of its owner count.
@@ -295,7 +299,7 @@ impl Judge<'_> {
         let builds_on = is_at_odds.then(Version::default);
         let is_empty = differing.fields.is_empty() && differing.counters.is_empty();
         let changes = if is_empty { Vec::new() } else { vec![Change::Import(by_value(differing))] };
-        Ok(Planned { is_behind: true, ..plan(changes, builds_on, version) })
+        Ok(PlannedWrite { is_behind: true, ..plan(changes, builds_on, version) })
     }
 }
 

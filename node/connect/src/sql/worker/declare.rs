@@ -7,12 +7,12 @@ use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Map, Value as Json};
 
-use super::Worker;
-use super::command::Wrong;
+use super::BridgeWorker;
+use super::command::BridgeWrong;
 
-impl Worker {
+impl BridgeWorker {
     /// Declares the fields that the collections' schemas lack.
-    pub(super) async fn declare(&mut self) -> Result<(), Wrong> {
+    pub(super) async fn declare(&mut self) -> Result<(), BridgeWrong> {
         for mapping in self.mappings.clone().into_values() {
             let declared = self.declared(&mapping.collection).await?;
             let mut missing = Map::new();
@@ -24,7 +24,7 @@ impl Worker {
                     }
                     Some(found) if kind_of(found) == kind_of(&kind) => {}
                     Some(found) => {
-                        return Err(Wrong::State(format!(
+                        return Err(BridgeWrong::State(format!(
                             "the field {field:?} of collection {:?} is declared as {}, and the bridge needs {}: a kind never \
                              changes; name another field for the column in branchline.toml, or its kind",
                             mapping.collection,
@@ -40,11 +40,11 @@ impl Worker {
             let edit = Edit::Merge { patch: missing.clone(), create: true };
             let edits = vec![RecordEdit::new(SCHEMA_COLLECTION, &mapping.collection, edit)];
             let written = self.node.write(vec![LocalTransaction { origin: None, edits }]).await;
-            let written = written.map_err(|error| Wrong::Failed(error.to_string()))?;
+            let written = written.map_err(|error| BridgeWrong::Failed(error.to_string()))?;
             match written.into_iter().next() {
                 Some(Ok(_)) | None => {}
                 Some(Err(WriteError::Role { .. })) => {
-                    return Err(Wrong::State(format!(
+                    return Err(BridgeWrong::State(format!(
                         "the collection {:?} needs a schema, which this site may not declare: at an admin's site put {} into a \
                          file and run `branchline schema apply FILE`",
                         mapping.collection,
@@ -54,19 +54,19 @@ impl Worker {
                         )]))
                     )));
                 }
-                Some(Err(error)) => return Err(Wrong::Failed(error.to_string())),
+                Some(Err(error)) => return Err(BridgeWrong::Failed(error.to_string())),
             }
         }
         Ok(())
     }
 
-    async fn declared(&mut self, collection: &str) -> Result<Map<String, Json>, Wrong> {
+    async fn declared(&mut self, collection: &str) -> Result<Map<String, Json>, BridgeWrong> {
         let id = collection.to_owned();
         let read = self.node.read(move |tables, space| {
             let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
             read::record(tables, &key)
         });
-        let view = read.await.map_err(|error| Wrong::Failed(error.to_string()))?;
+        let view = read.await.map_err(|error| BridgeWrong::Failed(error.to_string()))?;
         let fields = view.filter(|view| !view.deleted).map(|view| view.fields).unwrap_or_default();
         Ok(fields.into_iter().map(|(name, value)| (name, value.into_json())).collect())
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::compare::Found;
+use super::compare::LookedUpRow;
 use super::load::PAGE_BYTES;
 use super::rows::was_deleted;
-use super::trial::Mistake;
-use super::{Failure, Worker, now_ms};
+use super::trial::BridgeMistake;
+use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::cell::Key;
-use crate::sql::config::OnLeave;
-use crate::sql::database::{Class, DbError, Engine, Note, Read};
+use crate::sql::config::BridgeOnLeave;
+use crate::sql::database::{DbError, DbErrorClass, Engine, Note, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Direction, Phase};
@@ -41,22 +41,22 @@ pub(super) const UNKEPT_MAX: i64 = 4;
 struct Drained {
     notes: Vec<Note>,
     /// By table; a key without a row: there is none.
-    found: BTreeMap<u32, Vec<Found>>,
+    found: BTreeMap<u32, Vec<LookedUpRow>>,
     /// Tables that were truncated, or of which a key was NULL: all of their rows are looked at.
     unclear: BTreeSet<u32>,
     /// Whether there may be more.
     has_more: bool,
 }
 
-impl Worker {
+impl BridgeWorker {
     /// Takes up what notes tell, if there are any; returns whether there may be more.
-    pub(super) async fn drain(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn drain(&mut self) -> Result<bool, BridgeFailure> {
         if !self.database.has_notes().await? {
             return Ok(false);
         }
         let drained = match self.snapshot().await {
             Ok(drained) => drained,
-            Err((Some(table), error)) if error.class == Class::Schema => {
+            Err((Some(table), error)) if error.class == DbErrorClass::Schema => {
                 self.judge(table, error).await?;
                 return Ok(true);
             }
@@ -67,7 +67,7 @@ impl Worker {
         if notes.is_empty() && !has_more {
             return Ok(false);
         }
-        if self.trial.makes(Mistake::NotesFirst) {
+        if self.trial.makes(BridgeMistake::NotesFirst) {
             self.delete_notes(&notes).await?;
         }
         let mut planned = Vec::new();
@@ -141,7 +141,7 @@ impl Worker {
                 let rows = self.database.rows(bound, &part).await;
                 let rows = rows.map_err(|error| (Some(bound.number), error))?;
                 bytes += self.note_size(bound.number, &rows);
-                found.extend(Found::of(part, rows));
+                found.extend(LookedUpRow::of(part, rows));
             }
             drained.found.insert(bound.number, found);
         }
@@ -166,7 +166,7 @@ impl Worker {
     }
 
     /// Deletes notes whose effect is durable.
-    async fn delete_notes(&mut self, notes: &[Note]) -> Result<(), Failure> {
+    async fn delete_notes(&mut self, notes: &[Note]) -> Result<(), BridgeFailure> {
         self.begin_write(None).await?;
         self.database.delete_notes(notes).await?;
         self.commit().await?;
@@ -191,7 +191,7 @@ impl Worker {
 
     /// Begins a write under the bridge's token and generation. The state knows all but the last few writes, so that a
     /// database which is ahead of it by more was written by somebody else.
-    pub(super) async fn begin_write(&mut self, applied: Option<i64>) -> Result<(), Failure> {
+    pub(super) async fn begin_write(&mut self, applied: Option<i64>) -> Result<(), BridgeFailure> {
         if self.progress.generation - self.kept_generation >= UNKEPT_MAX {
             self.keep_progress().await?;
         }
@@ -201,7 +201,7 @@ impl Worker {
             return Ok(());
         }
         // Another process has written under this bridge's name since: `open` tells what is the matter.
-        Err(Failure::Leased(
+        Err(BridgeFailure::Leased(
             "the database's context is not as this node left it: another node works on it, or it was restored".to_owned(),
         ))
     }
@@ -210,9 +210,9 @@ impl Worker {
     async fn is_mass_change(
         &mut self,
         number: u32,
-        found: &[Found],
+        found: &[LookedUpRow],
         has_more: bool,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, BridgeFailure> {
         let Some(mapping) = self.mappings.get(&number).cloned() else { return Ok(false) };
         let gone: Vec<Key> = found
             .iter()
@@ -243,7 +243,7 @@ impl Worker {
         mapping: &Mapping,
         deleted: u64,
         all: u64,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, BridgeFailure> {
         #[allow(clippy::cast_precision_loss, reason = "a share of some millions")]
         let is_mass =
             deleted > DELETIONS_ALLOWED && deleted as f64 > all as f64 * mapping.mass_change;
@@ -261,7 +261,7 @@ impl Worker {
     }
 
     /// Looks again at rows that were set aside and are due.
-    pub(super) async fn retry_captures(&mut self) -> Result<(), Failure> {
+    pub(super) async fn retry_captures(&mut self) -> Result<(), BridgeFailure> {
         let bounds: Vec<Bound> = self.captured().cloned().collect();
         for bound in bounds {
             if !self.aside.contains(&bound.number) {
@@ -286,11 +286,11 @@ impl Worker {
         &mut self,
         bound: &Bound,
         keys: Vec<Key>,
-    ) -> Result<Vec<Found>, Failure> {
+    ) -> Result<Vec<LookedUpRow>, BridgeFailure> {
         self.database.begin_read(std::slice::from_ref(bound)).await?;
         let rows = self.database.rows(bound, &keys).await?;
         self.database.end_read().await?;
-        Ok(Found::of(keys, rows))
+        Ok(LookedUpRow::of(keys, rows))
     }
 }
 
@@ -298,7 +298,7 @@ impl Worker {
 pub(super) fn is_gone(mapping: &Mapping, row: Option<&Read>) -> bool {
     match row {
         None => true,
-        Some(read) if !read.is_captured => mapping.on_leave == OnLeave::Delete,
+        Some(read) if !read.is_captured => mapping.on_leave == BridgeOnLeave::Delete,
         Some(read) => mapping.is_deleted(&read.row).unwrap_or(false),
     }
 }

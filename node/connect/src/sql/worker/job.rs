@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Failure, Worker};
+use super::{BridgeFailure, BridgeWorker};
 use crate::jobs::board::{JobError, JobState, Jobs};
 use crate::sql::state::{Phase, TableState};
 
@@ -23,7 +23,7 @@ pub(super) enum TableJob {
     Dismissed,
 }
 
-impl Worker {
+impl BridgeWorker {
     /// Begins, follows or ends the job of the tables that are read as a whole.
     pub(super) async fn follow_job(&mut self) {
         let Some(jobs) = self.jobs.clone() else { return };
@@ -85,12 +85,12 @@ impl Worker {
     }
 
     /// The job waits for what keeps the bridge from working.
-    pub(super) async fn hold_job(&mut self, failure: &Failure) {
+    pub(super) async fn hold_job(&mut self, failure: &BridgeFailure) {
         let (Some(jobs), TableJob::AtWork(id, state)) = (self.jobs.clone(), self.job) else {
             return;
         };
         let now = match failure {
-            Failure::Rest(_) => JobState::Paused,
+            BridgeFailure::Rest(_) => JobState::Paused,
             _ => JobState::BackingOff,
         };
         if state == now {

@@ -3,12 +3,12 @@
 
 use branchline_crdt::store::read;
 
-use super::compare::Found;
+use super::compare::LookedUpRow;
 use super::drain::is_gone;
 use super::rows::{cells_of, was_deleted};
-use super::{Failure, Worker};
+use super::{BridgeFailure, BridgeWorker};
 use crate::sql::cell::{Cell, Key};
-use crate::sql::database::{Class, DbError, Engine, Read};
+use crate::sql::database::{DbError, DbErrorClass, Engine, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Phase, Steps, View, ViewChange};
@@ -22,9 +22,9 @@ pub(super) const PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// The same of a SQLite file, whose writers wait meanwhile.
 const PAGE_SQLITE: usize = 500;
 
-impl Worker {
+impl BridgeWorker {
     /// One page of each table that is not loaded yet; returns whether there are more.
-    pub(super) async fn load(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn load(&mut self) -> Result<bool, BridgeFailure> {
         let mut is_busy = false;
         let numbers: Vec<u32> = self.tables.keys().copied().collect();
         for number in numbers {
@@ -71,7 +71,7 @@ impl Worker {
         bytes
     }
 
-    async fn load_rows(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    async fn load_rows(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let bound = &mapping.bound;
         let Some(after) = self.tables.get(&bound.number).map(|table| table.loaded_key()) else {
             return Ok(false);
@@ -82,7 +82,7 @@ impl Worker {
             match self.has_lost_most(mapping).await {
                 Ok(false) => {}
                 Ok(true) => return Ok(true),
-                Err(Failure::Database(error)) if error.class == Class::Schema => {
+                Err(BridgeFailure::Database(error)) if error.class == DbErrorClass::Schema => {
                     self.judge(bound.number, error).await?;
                     return Ok(true);
                 }
@@ -91,7 +91,7 @@ impl Worker {
         }
         let rows = match self.page(bound, after.as_ref()).await {
             Ok(rows) => rows,
-            Err(error) if error.class == Class::Schema => {
+            Err(error) if error.class == DbErrorClass::Schema => {
                 self.judge(bound.number, error).await?;
                 return Ok(true);
             }
@@ -107,7 +107,7 @@ impl Worker {
         if mapping.mode.captures() {
             self.counts.of(bound.number).rows_in += count;
             let keys = rows.iter().map(|read| read.key.clone()).collect();
-            let planned = self.compare(bound.number, Found::of(keys, rows), is_first).await?;
+            let planned = self.compare(bound.number, LookedUpRow::of(keys, rows), is_first).await?;
             self.write_loaded(planned, (bound.number, &last, count)).await?;
         } else {
             let views = self.views_of_rows(mapping, rows).await?;
@@ -136,7 +136,7 @@ impl Worker {
         &mut self,
         mapping: &Mapping,
         rows: Vec<Read>,
-    ) -> Result<Vec<ViewChange>, Failure> {
+    ) -> Result<Vec<ViewChange>, BridgeFailure> {
         let number = mapping.bound.number;
         let keys: Vec<Key> = rows.iter().map(|read| read.key.clone()).collect();
         let known = self.state.views(number, &keys).await?;
@@ -151,7 +151,7 @@ impl Worker {
     }
 
     /// Rows that the node knows and the table does not have any more.
-    async fn sweep(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    async fn sweep(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let bound = &mapping.bound;
         let after = self.tables.get(&bound.number).and_then(|table| table.loaded_key());
         let limit = self.page_max();
@@ -163,7 +163,8 @@ impl Worker {
         };
         let keys: Vec<Key> = views.into_iter().map(|view| view.key).collect();
         let found = self.read_rows(bound, keys).await?;
-        let gone: Vec<Found> = found.into_iter().filter(|found| found.row.is_none()).collect();
+        let gone: Vec<LookedUpRow> =
+            found.into_iter().filter(|found| found.row.is_none()).collect();
         let loaded = (bound.number, last.as_str(), 0);
         if mapping.mode.captures() {
             let planned = self.compare(bound.number, gone, false).await?;
@@ -179,7 +180,7 @@ impl Worker {
     }
 
     /// Whether so many rows are gone that a person has to look; the table stops then.
-    async fn has_lost_most(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    async fn has_lost_most(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let bound = &mapping.bound;
         let (mut all, mut gone) = (0, 0);
         let mut after: Option<Key> = None;
@@ -202,7 +203,7 @@ impl Worker {
     }
 
     /// The records that the table is to have.
-    async fn list(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    async fn list(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let number = mapping.bound.number;
         if !mapping.mode.applies() {
             self.enter(number, Phase::Running).await?;

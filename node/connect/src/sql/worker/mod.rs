@@ -46,16 +46,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::cell::Key;
-use super::database::{Class, Database, DbError};
+use super::database::{Database, DbError, DbErrorClass};
 use super::mapping::Mapping;
-use super::state::{Phase, Progress, State, StateError, Steps, TableState};
+use super::state::{BridgeState, Phase, Progress, StateError, Steps, TableState};
 use crate::jobs::board::Jobs;
 use crate::jobs::feed;
 
-pub use command::{Answer, Command, PAUSED, RESTORED, Request, Side, Wrong};
-pub use report::{Report, TableReport};
+pub use command::{
+    BridgeAnswer, BridgeCommand, BridgeRequest, BridgeWrong, PAUSED, RESTORED, Side,
+};
+pub use report::{BridgeReport, TableReport};
 
-use trial::Trial;
+use trial::BridgeTrial;
 
 /// The database is asked so often while there is something to do: seldom enough that nothing spins. A file's other
 /// writers have their turn by `rest_until`, and servers let others write meanwhile.
@@ -71,7 +73,7 @@ const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
 
 /// Why the worker cannot go on as it is.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum BridgeFailure {
     /// The database said so.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -95,13 +97,13 @@ pub(crate) enum Failure {
     Leased(String),
 }
 
-impl From<Stopped> for Failure {
+impl From<Stopped> for BridgeFailure {
     fn from(stopped: Stopped) -> Self {
         Self::Node(stopped.into())
     }
 }
 
-impl Failure {
+impl BridgeFailure {
     /// Whether the node is gone, so that there is nothing more to do.
     fn is_end(&self) -> bool {
         matches!(
@@ -112,7 +114,7 @@ impl Failure {
 }
 
 /// What a bridge is made of.
-pub(crate) struct Parts {
+pub(crate) struct BridgeParts {
     /// The bridge's name.
     pub(crate) name: String,
     /// The node, in the space of the bridge's collections.
@@ -120,7 +122,7 @@ pub(crate) struct Parts {
     /// The database.
     pub(crate) database: Box<dyn Database>,
     /// The bridge's durable state.
-    pub(crate) state: State,
+    pub(crate) state: BridgeState,
     /// Its tables as configured, by number.
     pub(crate) mappings: BTreeMap<u32, Mapping>,
     /// Tables that cannot be bound as they are now, and why.
@@ -130,15 +132,15 @@ pub(crate) struct Parts {
     /// The jobs of the site; `None`: it is nobody's to see.
     pub(crate) jobs: Option<Arc<Jobs>>,
     /// What a test does to it.
-    pub(crate) trial: Trial,
+    pub(crate) trial: BridgeTrial,
 }
 
 /// A bridge at work.
-pub(crate) struct Worker {
+pub(crate) struct BridgeWorker {
     name: String,
     node: Handle,
     database: Box<dyn Database>,
-    state: State,
+    state: BridgeState,
     mappings: BTreeMap<u32, Mapping>,
     unbound: BTreeMap<u32, String>,
     poll: Duration,
@@ -172,22 +174,23 @@ pub(crate) struct Worker {
     rest_until: Instant,
     /// When the write at work was begun.
     written_since: Instant,
-    commands: mpsc::Receiver<Request>,
-    report: watch::Sender<Report>,
-    counts: report::Counts,
+    commands: mpsc::Receiver<BridgeRequest>,
+    report: watch::Sender<BridgeReport>,
+    counts: report::BridgeCounts,
     jobs: Option<Arc<Jobs>>,
     /// The job of the tables that are read as a whole.
     job: job::TableJob,
-    trial: Trial,
+    trial: BridgeTrial,
 }
 
-impl Worker {
+impl BridgeWorker {
     pub(crate) fn new(
-        parts: Parts,
-        commands: mpsc::Receiver<Request>,
-        report: watch::Sender<Report>,
+        parts: BridgeParts,
+        commands: mpsc::Receiver<BridgeRequest>,
+        report: watch::Sender<BridgeReport>,
     ) -> Self {
-        let Parts { name, node, database, state, mappings, unbound, poll, jobs, trial } = parts;
+        let BridgeParts { name, node, database, state, mappings, unbound, poll, jobs, trial } =
+            parts;
         let now = Instant::now();
         Self {
             name,
@@ -218,7 +221,7 @@ impl Worker {
             written_since: now,
             commands,
             report,
-            counts: report::Counts::default(),
+            counts: report::BridgeCounts::default(),
             jobs,
             job: job::TableJob::default(),
             trial,
@@ -226,7 +229,7 @@ impl Worker {
     }
 
     /// Carries out what was asked before the bridge could begin, and works.
-    pub(crate) async fn run_after(mut self, request: Request) {
+    pub(crate) async fn run_after(mut self, request: BridgeRequest) {
         if let Err(error) = self.read_state().await {
             // Whoever asked may be gone.
             let _ = request.reply.send(Err(error.into()));
@@ -236,7 +239,7 @@ impl Worker {
         self.run().await;
     }
 
-    async fn read_state(&mut self) -> Result<(), Failure> {
+    async fn read_state(&mut self) -> Result<(), BridgeFailure> {
         self.progress = self.state.progress().await?;
         self.reread_tables().await
     }
@@ -257,7 +260,7 @@ impl Worker {
             tracing::warn!(bridge = %self.name, error = %failure, "the bridge pauses");
             self.hold_job(&failure).await;
             let is_over = match failure {
-                Failure::Rest(reason) => self.rest(reason).await,
+                BridgeFailure::Rest(reason) => self.rest(reason).await,
                 failure => {
                     self.tell(Some(&failure)).await;
                     let is_over = self.wait(pause).await;
@@ -300,10 +303,10 @@ impl Worker {
     }
 
     /// Connects, and goes round until something fails. Returns where the bridge is over.
-    async fn work(&mut self, pause: &mut Duration) -> Result<(), Failure> {
+    async fn work(&mut self, pause: &mut Duration) -> Result<(), BridgeFailure> {
         self.read_state().await?;
         if let Some(reason) = self.progress.paused.clone() {
-            return Err(Failure::Rest(reason));
+            return Err(BridgeFailure::Rest(reason));
         }
         self.tell(None).await;
         self.open().await?;
@@ -321,7 +324,7 @@ impl Worker {
                         return Ok(());
                     }
                     if let Some(reason) = self.progress.paused.clone() {
-                        return Err(Failure::Rest(reason));
+                        return Err(BridgeFailure::Rest(reason));
                     }
                 }
                 told = feed::something(&mut self.feed, idle), if may_read => {
@@ -334,7 +337,7 @@ impl Worker {
     }
 
     /// One look at everything; returns whether there is more to do at once.
-    async fn round(&mut self) -> Result<bool, Failure> {
+    async fn round(&mut self) -> Result<bool, BridgeFailure> {
         tokio::time::sleep_until(self.rest_until).await;
         self.renew_lease().await?;
         if Instant::now() >= self.catalogue_due {
@@ -360,12 +363,12 @@ impl Worker {
     }
 
     /// Applies records; where the application holds a lock for too long, capturing goes on meanwhile.
-    async fn apply_in_turn(&mut self) -> Result<bool, Failure> {
+    async fn apply_in_turn(&mut self) -> Result<bool, BridgeFailure> {
         if Instant::now() < self.apply_due {
             return Ok(false);
         }
         match self.apply().await {
-            Err(Failure::Database(error)) if error.class == Class::Transient => {
+            Err(BridgeFailure::Database(error)) if error.class == DbErrorClass::Transient => {
                 tracing::debug!(bridge = %self.name, %error, "applying waits");
                 self.database.roll_back().await;
                 self.apply_due = Instant::now() + self.apply_pause;
@@ -390,13 +393,13 @@ impl Worker {
     }
 
     /// A table comes to another phase.
-    async fn enter(&mut self, number: u32, phase: Phase) -> Result<(), Failure> {
+    async fn enter(&mut self, number: u32, phase: Phase) -> Result<(), BridgeFailure> {
         self.state.enter(number, phase).await?;
         self.reread_tables().await
     }
 
     /// A table is read again as a whole.
-    async fn compare_again(&mut self, number: u32) -> Result<(), Failure> {
+    async fn compare_again(&mut self, number: u32) -> Result<(), BridgeFailure> {
         match self.tables.get(&number).map(|table| table.phase.again()) {
             Some(phase) => self.enter(number, phase).await,
             None => Ok(()),
@@ -404,13 +407,13 @@ impl Worker {
     }
 
     /// A table stops, and the others go on.
-    async fn stop_table(&mut self, number: u32, reason: &str) -> Result<(), Failure> {
+    async fn stop_table(&mut self, number: u32, reason: &str) -> Result<(), BridgeFailure> {
         tracing::warn!(bridge = %self.name, table = number, reason, "a table of the bridge stops");
         self.state.stop_table(number, Some(reason), now_ms()).await?;
         self.reread_tables().await
     }
 
-    async fn reread_tables(&mut self) -> Result<(), Failure> {
+    async fn reread_tables(&mut self) -> Result<(), BridgeFailure> {
         let tables = self.state.tables().await?;
         self.tables = tables.into_iter().map(|table| (table.bound.number, table)).collect();
         Ok(())
@@ -427,10 +430,10 @@ impl Worker {
     }
 
     /// What an error of the database means for the table that was being worked on: the table stops, or the worker does.
-    async fn judge(&mut self, number: u32, error: DbError) -> Result<(), Failure> {
+    async fn judge(&mut self, number: u32, error: DbError) -> Result<(), BridgeFailure> {
         self.database.roll_back().await;
         match error.class {
-            Class::Schema => {
+            DbErrorClass::Schema => {
                 let what = format!(
                     "the table is not as it was when the bridge was installed: {error}; change the mapping if it has to, \
                      then `branchline bridge resume {}`",
@@ -438,7 +441,10 @@ impl Worker {
                 );
                 self.stop_table(number, &what).await
             }
-            Class::Transient | Class::Row | Class::Config | Class::Bug => Err(error.into()),
+            DbErrorClass::Transient
+            | DbErrorClass::Row
+            | DbErrorClass::Config
+            | DbErrorClass::Bug => Err(error.into()),
         }
     }
 }

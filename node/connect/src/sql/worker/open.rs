@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::drain::UNKEPT_MAX;
-use super::trial::Mistake;
-use super::{Failure, Worker, now_ms};
+use super::trial::BridgeMistake;
+use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::database::Context;
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::{Bound, TableName};
@@ -19,15 +19,15 @@ const LEASE: Duration = Duration::from_secs(60);
 const LEASE_EVERY: Duration = Duration::from_secs(15);
 /// How long a commit that a crash left under way may take.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
-/// Writes in the database of which the state may not know after a crash: see [`Worker::begin_write`].
+/// Writes in the database of which the state may not know after a crash: see [`BridgeWorker::begin_write`].
 const GENERATIONS_AHEAD_MAX: i64 = UNKEPT_MAX + 1;
 
-impl Worker {
+impl BridgeWorker {
     /// Connects, and makes sure that work can go on where it ended.
-    pub(super) async fn open(&mut self) -> Result<(), Failure> {
+    pub(super) async fn open(&mut self) -> Result<(), BridgeFailure> {
         self.database.reconnect().await?;
         if self.progress.token.is_empty() {
-            return Err(Failure::Rest(format!(
+            return Err(BridgeFailure::Rest(format!(
                 "the bridge is not installed in the database: look at `branchline bridge plan {0}`, then \
                  `branchline bridge install {0}`",
                 self.name
@@ -48,7 +48,7 @@ impl Worker {
         self.finish_intent(applied).await?;
         self.trial.step().await;
         if applied != self.progress.applied {
-            return Err(Failure::Rest(format!(
+            return Err(BridgeFailure::Rest(format!(
                 "this node knows {} batches that were applied to the database, and the database has {applied}: one of them was \
                  restored from a backup; decide which side holds: `branchline bridge resync {name} --from database` or \
                  `--from collection`",
@@ -65,8 +65,8 @@ impl Worker {
         self.listen_from().await
     }
 
-    fn gone(&self) -> Failure {
-        Failure::Rest(format!(
+    fn gone(&self) -> BridgeFailure {
+        BridgeFailure::Rest(format!(
             "the bridge's tables are gone from the database (it was restored from before the bridge was installed, or they \
              were dropped): `branchline bridge install {0}`, then `branchline bridge resync {0} --from database` or \
              `--from collection`",
@@ -75,13 +75,13 @@ impl Worker {
     }
 
     /// Sees that the database is the one that the node knows, at the point that it knows.
-    pub(super) fn recognise(&self, context: &Context) -> Result<(), Failure> {
+    pub(super) fn recognise(&self, context: &Context) -> Result<(), BridgeFailure> {
         let known = &self.progress;
         let choose = format!(
             "decide which side holds: `branchline bridge resync {0} --from database` or `--from collection`",
             self.name
         );
-        let rest = |what: String| Err(Failure::Rest(format!("{what}; {choose}")));
+        let rest = |what: String| Err(BridgeFailure::Rest(format!("{what}; {choose}")));
         if context.epoch != known.epoch {
             return rest(format!(
                 "the database holds another installation of a bridge (epoch {}, expected {}): it was restored, or another \
@@ -112,7 +112,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn lease(&mut self, is_forced: bool) -> Result<(), Failure> {
+    async fn lease(&mut self, is_forced: bool) -> Result<(), BridgeFailure> {
         let (site, token) = (self.progress.site.clone(), self.progress.token.clone());
         if self.database.take_lease(&site, &token, LEASE, is_forced).await? {
             self.lease_due = Instant::now() + LEASE_EVERY;
@@ -121,19 +121,19 @@ impl Worker {
         let lease = self.database.context().await?.and_then(|context| context.lease);
         let holder =
             lease.map_or("another node".to_owned(), |lease| format!("site {}", lease.site));
-        Err(Failure::Leased(format!(
+        Err(BridgeFailure::Leased(format!(
             "{holder} works on this database: two nodes would carry every change twice; remove the bridge there, or wait \
              until its lease has run out"
         )))
     }
 
-    pub(super) async fn renew_lease(&mut self) -> Result<(), Failure> {
+    pub(super) async fn renew_lease(&mut self) -> Result<(), BridgeFailure> {
         if Instant::now() < self.lease_due { Ok(()) } else { self.lease(false).await }
     }
 
     /// A table whose mapping has changed, or that was not bridged for a while, is read again as a whole: what was not
     /// carried before is a difference now.
-    async fn take_mappings(&mut self) -> Result<(), Failure> {
+    async fn take_mappings(&mut self) -> Result<(), BridgeFailure> {
         for (number, table) in self.tables.clone() {
             let Some(mapping) = self.mappings.get(&number).cloned() else {
                 self.state.enter(number, table.phase.again()).await?;
@@ -152,7 +152,7 @@ impl Worker {
                 bound.key_columns().map(|column| column.name.clone()).collect()
             };
             if keys(was) != keys(&mapping.bound) {
-                return Err(Failure::Rest(format!(
+                return Err(BridgeFailure::Rest(format!(
                     "the key of table {} was {} when the bridge was installed, and is {} in branchline.toml now: put it \
                      back, or begin anew with `branchline bridge remove {name}` and `branchline bridge install {name}`",
                     was.table,
@@ -185,11 +185,11 @@ impl Worker {
     }
 
     /// A batch of which nobody knew whether it was committed: the database's number tells.
-    pub(super) async fn finish_intent(&mut self, applied: i64) -> Result<(), Failure> {
+    pub(super) async fn finish_intent(&mut self, applied: i64) -> Result<(), BridgeFailure> {
         let Some((number, intent)) = self.state.intent().await? else {
             return Ok(());
         };
-        let is_committed = applied == number && !self.trial.makes(Mistake::NoIntent);
+        let is_committed = applied == number && !self.trial.makes(BridgeMistake::NoIntent);
         tracing::info!(bridge = %self.name, number, is_committed, "a batch that was under way is finished");
         let Intent { views, done } = if is_committed { intent } else { Intent::default() };
         if is_committed {
@@ -203,7 +203,7 @@ impl Worker {
 
     /// Sees whether tables and triggers are as they were installed. A table that is not is read again as a whole once it
     /// is.
-    pub(super) async fn look_at_catalogue(&mut self) -> Result<(), Failure> {
+    pub(super) async fn look_at_catalogue(&mut self) -> Result<(), BridgeFailure> {
         let bounds: Vec<_> = self.mappings.values().map(|mapping| mapping.bound.clone()).collect();
         let stamp = self.database.stamp(&bounds).await?;
         if stamp == self.stamp {
@@ -240,10 +240,10 @@ impl Worker {
     }
 }
 
-impl Worker {
+impl BridgeWorker {
     /// The tables, so that every table comes behind those that it refers to. Where tables refer to each other in a circle,
     /// by number: rows that come too early are set aside, and tried again.
-    async fn parents_first(&mut self) -> Result<Vec<u32>, Failure> {
+    async fn parents_first(&mut self) -> Result<Vec<u32>, BridgeFailure> {
         let mut parents: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let names: BTreeMap<TableName, u32> = self
             .mappings

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Failure, Worker, now_ms};
+use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::state::{Phase, StateError};
 
 /// Reports come no more often.
@@ -16,7 +16,7 @@ const TELL_SHARE: u32 = 20;
 
 /// How a bridge is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct BridgeReport {
     /// `starting`, `running`, `loading`, `retrying` or `paused`.
     pub state: String,
     /// Why it does not work, and what to do.
@@ -68,7 +68,7 @@ pub struct TableReport {
 
 /// What a worker counts.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct BridgeCounts {
     tables: BTreeMap<u32, Moved>,
     pub(super) blind_since: BTreeMap<u32, i64>,
     notes_since_ms: Option<i64>,
@@ -84,15 +84,15 @@ pub(super) struct Moved {
     pub(super) rows_out: u64,
 }
 
-impl Counts {
+impl BridgeCounts {
     pub(super) fn of(&mut self, table: u32) -> &mut Moved {
         self.tables.entry(table).or_default()
     }
 }
 
-impl Worker {
+impl BridgeWorker {
     /// Tells how the bridge is, and why it does not work. What cannot be counted is told with the next report.
-    pub(super) async fn tell(&mut self, failure: Option<&Failure>) {
+    pub(super) async fn tell(&mut self, failure: Option<&BridgeFailure>) {
         let begun = Instant::now();
         let is_early = self.counts.tell_due.is_some_and(|due| begun < due);
         let is_same = failure.is_none() && self.progress.paused.is_none();
@@ -110,7 +110,10 @@ impl Worker {
         self.counts.tell_due = Some(begun + TELL_EVERY.max(begun.elapsed() * TELL_SHARE));
     }
 
-    async fn report(&mut self, failure: Option<&Failure>) -> Result<Report, StateError> {
+    async fn report(
+        &mut self,
+        failure: Option<&BridgeFailure>,
+    ) -> Result<BridgeReport, StateError> {
         let mapped = self.mappings.keys().filter_map(|number| self.tables.get(number));
         let is_loading = mapped.into_iter().any(|table| table.phase != Phase::Running);
         let (state, reason) = match (&self.progress.paused, failure) {
@@ -176,7 +179,7 @@ impl Worker {
                 ..TableReport::default()
             });
         }
-        Ok(Report {
+        Ok(BridgeReport {
             state: state.to_owned(),
             reason,
             since_ms: self.counts.since_ms,

@@ -12,17 +12,17 @@ use super::compare::{by_value, set_aside};
 use super::drain::is_gone;
 use super::load::PAGE;
 use super::rows::cells_of;
-use super::write::{Change, Planned};
-use super::{Failure, Worker};
+use super::write::{Change, PlannedWrite};
+use super::{BridgeFailure, BridgeWorker};
 use crate::sql::cell::{Key, Row};
 use crate::sql::codec::Misfit;
 use crate::sql::database::Read;
 use crate::sql::mapping::Mapping;
 use crate::sql::state::{Direction, Phase, Steps, View, ViewChange};
 
-impl Worker {
+impl BridgeWorker {
     /// One page of rows, which are written over their records.
-    pub(super) async fn rows_hold(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    pub(super) async fn rows_hold(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let number = mapping.bound.number;
         let Some(rows) = self.next_page(mapping, Phase::Pruning).await? else { return Ok(true) };
         let Some(last) = rows.last().map(|read| read.key.to_text()) else { return Ok(true) };
@@ -52,7 +52,7 @@ impl Worker {
     }
 
     /// One page of rows, which are taken as they are: records are written over them.
-    pub(super) async fn records_hold(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    pub(super) async fn records_hold(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let number = mapping.bound.number;
         let Some(rows) = self.next_page(mapping, Phase::Clearing).await? else { return Ok(true) };
         let Some(last) = rows.last().map(|read| read.key.to_text()) else { return Ok(true) };
@@ -84,7 +84,7 @@ impl Worker {
     }
 
     /// One page of rows that are known: those without a record are to go.
-    pub(super) async fn clear_rows(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    pub(super) async fn clear_rows(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let number = mapping.bound.number;
         let columns = mapping.bound.key.len();
         let after = self.tables.get(&number).and_then(|table| table.loaded_key());
@@ -109,7 +109,7 @@ impl Worker {
         &mut self,
         mapping: &Mapping,
         then: Phase,
-    ) -> Result<Option<Vec<Read>>, Failure> {
+    ) -> Result<Option<Vec<Read>>, BridgeFailure> {
         let number = mapping.bound.number;
         let after: Option<Key> = self.tables.get(&number).and_then(|table| table.loaded_key());
         let rows = self.page(&mapping.bound, after.as_ref()).await?;
@@ -128,7 +128,7 @@ fn row_holds(
     id: String,
     row: &Row,
     record: Option<&RecordView>,
-) -> Result<Option<Planned>, Vec<Misfit>> {
+) -> Result<Option<PlannedWrite>, Vec<Misfit>> {
     let number = mapping.bound.number;
     let is_deleted = mapping.is_deleted(row).map_err(|misfit| vec![misfit])?;
     let version = record.map(Version::of);
@@ -150,5 +150,5 @@ fn row_holds(
     };
     let then = ViewChange::Set(number, view);
     let (table, key, builds_on) = (number, key.clone(), version);
-    Ok(Some(Planned { table, key, id, changes, builds_on, then, is_behind: false }))
+    Ok(Some(PlannedWrite { table, key, id, changes, builds_on, then, is_behind: false }))
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
+pub enum BridgeMistake {
     /// Notes are deleted before what they tell is durable.
     NotesFirst,
     /// Rows are written whether or not they are as their views say.
@@ -22,17 +22,17 @@ pub enum Mistake {
 
 /// What a test does to a bridge. The default does nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Trial {
-    mistake: Option<Mistake>,
+pub struct BridgeTrial {
+    mistake: Option<BridgeMistake>,
     /// Steps until it stands still; none where it is 0 or less.
     steps_left: Arc<AtomicI64>,
     stands: Arc<Notify>,
 }
 
-impl Trial {
+impl BridgeTrial {
     /// Lets a bridge make a mistake.
     #[must_use]
-    pub fn of(mistake: Option<Mistake>) -> Self {
+    pub fn of(mistake: Option<BridgeMistake>) -> Self {
         Self { mistake, ..Self::default() }
     }
 
@@ -46,7 +46,7 @@ impl Trial {
         self.stands.notified().await;
     }
 
-    pub(super) fn makes(&self, mistake: Mistake) -> bool {
+    pub(super) fn makes(&self, mistake: BridgeMistake) -> bool {
         self.mistake == Some(mistake)
     }
 

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::Worker;
+use super::BridgeWorker;
 use super::apply::wanted::agrees;
-use super::command::Answer;
+use super::command::BridgeAnswer;
 use super::rows::cells_of;
 use crate::sql::cell::Key;
 
@@ -13,9 +13,9 @@ const NAMED_MAX: usize = 100;
 /// Rows that are verified at a time.
 const VERIFIED_AT_A_TIME: usize = 1_000;
 
-impl Worker {
+impl BridgeWorker {
     /// Compares rows with their views, and views with their records.
-    pub(super) async fn verify(&mut self, table: Option<&str>, repair: bool) -> Answer {
+    pub(super) async fn verify(&mut self, table: Option<&str>, repair: bool) -> BridgeAnswer {
         let mut answers = Vec::new();
         for mapping in self.meant(table)? {
             let bound = &mapping.bound;

@@ -8,8 +8,8 @@ use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError, Written
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::trial::Mistake;
-use super::{Failure, Worker, now_ms};
+use super::trial::BridgeMistake;
+use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::state::{Direction, Quarantined, Steps, Unacknowledged, View, ViewChange};
 
@@ -20,7 +20,7 @@ const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// What a row asks of its record, and its view once that is written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Planned {
+pub(super) struct PlannedWrite {
     pub(super) table: u32,
     pub(super) key: Key,
     pub(super) id: String,
@@ -52,7 +52,7 @@ impl From<Change> for Edit {
     }
 }
 
-impl Planned {
+impl PlannedWrite {
     /// About how many bytes it takes.
     fn bytes(&self) -> usize {
         let fields = |fields: &Map<String, Json>| -> usize {
@@ -79,7 +79,7 @@ fn json_bytes(value: &Json) -> usize {
 }
 
 /// What the node made of a plan.
-enum Sent {
+enum SentWrite {
     /// It is durable. The hash of each edit's change.
     Written(Vec<Option<[u8; 32]>>, Option<EntryId>),
     /// One row cannot be written, and nothing was.
@@ -88,21 +88,21 @@ enum Sent {
     TooLarge,
 }
 
-impl Worker {
+impl BridgeWorker {
     /// Writes what rows ask for, and keeps their views. What does not fit one transaction is written in several.
-    pub(super) async fn write(&mut self, planned: Vec<Planned>) -> Result<(), Failure> {
+    pub(super) async fn write(&mut self, planned: Vec<PlannedWrite>) -> Result<(), BridgeFailure> {
         for part in parts(planned) {
             self.write_part(part, None).await?;
         }
         Ok(())
     }
 
-    /// As [`Worker::write`] of a part of a table that is being loaded: with it the place that it was loaded to is kept.
+    /// As [`BridgeWorker::write`] of a part of a table that is being loaded: with it the place that it was loaded to is kept.
     pub(super) async fn write_loaded(
         &mut self,
-        planned: Vec<Planned>,
+        planned: Vec<PlannedWrite>,
         loaded: (u32, &str, u64),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         let mut parts = parts(planned);
         let last = parts.pop().unwrap_or_default();
         for part in parts {
@@ -112,13 +112,13 @@ impl Worker {
     }
 
     /// A plan that a crash left is written under its own number: where it was written before, that changes nothing.
-    pub(super) async fn finish_plan(&mut self) -> Result<(), Failure> {
-        let Some((number, part)) = self.state.plan::<Vec<Planned>>().await? else {
+    pub(super) async fn finish_plan(&mut self) -> Result<(), BridgeFailure> {
+        let Some((number, part)) = self.state.plan::<Vec<PlannedWrite>>().await? else {
             return Ok(());
         };
         tracing::info!(bridge = %self.name, number, rows = part.len(), "a plan that was under way is finished");
         self.progress.batch = number - 1;
-        if self.trial.makes(Mistake::NoPlan) {
+        if self.trial.makes(BridgeMistake::NoPlan) {
             return Ok(self.state.forget_unfinished().await?);
         }
         self.write_part(part, None).await
@@ -126,9 +126,9 @@ impl Worker {
 
     async fn write_part(
         &mut self,
-        mut part: Vec<Planned>,
+        mut part: Vec<PlannedWrite>,
         loaded: Option<(u32, &str, u64)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         loop {
             let number = self.progress.batch + 1;
             let has_changes = part.iter().any(|planned| !planned.changes.is_empty());
@@ -140,15 +140,15 @@ impl Worker {
             let sent = self.send(number, &part).await?;
             self.trial.step().await;
             match sent {
-                Sent::Written(hashes, entry) => {
+                SentWrite::Written(hashes, entry) => {
                     self.progress.batch = number;
                     return self.has_written(part, &hashes, entry, loaded).await;
                 }
-                Sent::Refuses(index, error) if part.len() == 1 => {
+                SentWrite::Refuses(index, error) if part.len() == 1 => {
                     let refused = part.remove(index.min(part.len() - 1));
                     self.refuse(&refused, &error).await?;
                 }
-                Sent::Refuses(..) | Sent::TooLarge => {
+                SentWrite::Refuses(..) | SentWrite::TooLarge => {
                     let half = part.split_off(part.len() / 2);
                     Box::pin(self.write_part(part, None)).await?;
                     part = half;
@@ -158,7 +158,11 @@ impl Worker {
     }
 
     /// Hands a plan to the node, as one transaction.
-    async fn send(&mut self, number: i64, part: &[Planned]) -> Result<Sent, Failure> {
+    async fn send(
+        &mut self,
+        number: i64,
+        part: &[PlannedWrite],
+    ) -> Result<SentWrite, BridgeFailure> {
         let origin = self.origin(number);
         let mut edits = Vec::new();
         // The row of each edit.
@@ -175,24 +179,24 @@ impl Worker {
         let mut results = self.node.write(vec![transaction]).await?;
         let error = match results.pop() {
             Some(Ok(Written { is_repeat: false, changes, entry, .. })) => {
-                return Ok(Sent::Written(changes, entry));
+                return Ok(SentWrite::Written(changes, entry));
             }
             Some(Ok(Written { entry, .. })) => {
                 let made = match entry {
                     Some(entry) => self.made_by(entry, &origin, part).await?,
                     None => Vec::new(),
                 };
-                return Ok(Sent::Written(made, entry));
+                return Ok(SentWrite::Written(made, entry));
             }
             Some(Err(error)) => error,
-            None => return Err(Failure::Refused("the node gave no answer".to_owned())),
+            None => return Err(BridgeFailure::Refused("the node gave no answer".to_owned())),
         };
         let (index, error) = match error {
             WriteError::InEdit { number, error } => (owners.get(number).copied(), *error),
             other => (owners.first().copied(), other),
         };
         match error {
-            WriteError::TooLarge { .. } if part.len() > 1 => Ok(Sent::TooLarge),
+            WriteError::TooLarge { .. } if part.len() > 1 => Ok(SentWrite::TooLarge),
             WriteError::TooLarge { .. }
             | WriteError::Name(_)
             | WriteError::Edit(_)
@@ -202,7 +206,7 @@ impl Worker {
             | WriteError::DocumentTooLarge { .. }
             | WriteError::Unexpected { .. }
             | WriteError::UnknownVersion { .. }
-            | WriteError::Unreadable { .. } => Ok(Sent::Refuses(index.unwrap_or(0), error)),
+            | WriteError::Unreadable { .. } => Ok(SentWrite::Refuses(index.unwrap_or(0), error)),
             WriteError::NoNetwork
             | WriteError::Revoked { .. }
             | WriteError::UnknownSpace
@@ -211,7 +215,7 @@ impl Worker {
             | WriteError::Origin { .. }
             | WriteError::OriginReused
             | WriteError::InEdit { .. }
-            | WriteError::Unwritable { .. } => Err(Failure::Refused(error.to_string())),
+            | WriteError::Unwritable { .. } => Err(BridgeFailure::Refused(error.to_string())),
         }
     }
 
@@ -226,8 +230,8 @@ impl Worker {
         &mut self,
         entry: EntryId,
         origin: &Origin,
-        part: &[Planned],
-    ) -> Result<Vec<Option<[u8; 32]>>, Failure> {
+        part: &[PlannedWrite],
+    ) -> Result<Vec<Option<[u8; 32]>>, BridgeFailure> {
         let origin = origin.clone();
         let read = self.node.read(move |tables, space| {
             branchline_crdt::store::changes::made_by(tables, space, entry, &origin)
@@ -247,11 +251,11 @@ impl Worker {
     /// Keeps the views that hold now, and which rows wait to be confirmed.
     async fn has_written(
         &mut self,
-        part: Vec<Planned>,
+        part: Vec<PlannedWrite>,
         hashes: &[Option<[u8; 32]>],
         entry: Option<EntryId>,
         loaded: Option<(u32, &str, u64)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         let mut hashes = hashes.iter();
         let mut views = Vec::with_capacity(part.len());
         let mut unacknowledged = Vec::new();
@@ -304,9 +308,9 @@ impl Worker {
 
     async fn keep_views(
         &mut self,
-        part: Vec<Planned>,
+        part: Vec<PlannedWrite>,
         loaded: Option<(u32, &str, u64)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         let waiting = behind(&part);
         let views: Vec<_> = part.into_iter().map(|planned| planned.then).collect();
         let progress = self.progress.clone();
@@ -324,7 +328,11 @@ impl Worker {
     }
 
     /// A row that the node does not take is set aside.
-    async fn refuse(&mut self, refused: &Planned, error: &WriteError) -> Result<(), Failure> {
+    async fn refuse(
+        &mut self,
+        refused: &PlannedWrite,
+        error: &WriteError,
+    ) -> Result<(), BridgeFailure> {
         let (name, direction) = (refused.key.to_text(), Direction::Capture);
         let item = Quarantined::new(refused.table, direction, name, error.to_string());
         self.set_aside(&[item]).await
@@ -332,19 +340,19 @@ impl Worker {
 }
 
 /// An entry's author as text.
-fn author_text(entry: &EntryId) -> Result<String, Failure> {
-    serde_json::to_string(&entry.author).map_err(|error| Failure::Refused(error.to_string()))
+fn author_text(entry: &EntryId) -> Result<String, BridgeFailure> {
+    serde_json::to_string(&entry.author).map_err(|error| BridgeFailure::Refused(error.to_string()))
 }
 
 /// The records that have to be applied to their rows.
-fn behind(part: &[Planned]) -> Vec<(u32, String)> {
+fn behind(part: &[PlannedWrite]) -> Vec<(u32, String)> {
     let behind = part.iter().filter(|planned| planned.is_behind);
     behind.map(|planned| (planned.table, planned.id.clone())).collect()
 }
 
 /// Splits what rows ask for into transactions that fit.
-fn parts(planned: Vec<Planned>) -> Vec<Vec<Planned>> {
-    let mut parts: Vec<Vec<Planned>> = Vec::new();
+fn parts(planned: Vec<PlannedWrite>) -> Vec<Vec<PlannedWrite>> {
+    let mut parts: Vec<Vec<PlannedWrite>> = Vec::new();
     let (mut edits, mut bytes) = (0, 0);
     for planned in planned {
         let (more_edits, more_bytes) = (planned.changes.len(), planned.bytes());

@@ -190,7 +190,8 @@ fn a_missing_segment_is_reported_and_the_rest_is_served() {
     let (mut journal, report) = open_after(&disk, None);
     assert_eq!(report.segments_missing, [1..=1]);
     assert_eq!(report.damaged.len(), 1);
-    let (lost, kept): (Frames, Frames) = frames.into_iter().partition(|(at, _)| at.0 >> 32 == 1);
+    let (lost, kept): (TestFrames, TestFrames) =
+        frames.into_iter().partition(|(at, _)| at.0 >> 32 == 1);
     assert_eq!(all(&journal), kept);
     for (at, frame) in lost {
         assert!(is_damaged(journal.reader().read(at)));

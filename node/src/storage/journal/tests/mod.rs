@@ -17,7 +17,7 @@ use crate::storage::disk::Disk;
 use crate::storage::testing::FaultyDisk;
 use branchline_crdt::store::{Position, StoreError};
 
-type Frames = Vec<(Position, Vec<u8>)>;
+type TestFrames = Vec<(Position, Vec<u8>)>;
 
 const SMALL: JournalOptions = JournalOptions { segment_bytes_max: 2048, room_bytes: 0 };
 /// With room behind commits of at most 512 bytes.
@@ -39,7 +39,7 @@ fn open(disk: &FaultyDisk) -> Journal {
     open_after(disk, None).0
 }
 
-fn append(journal: &mut Journal, frames: &[Vec<u8>]) -> Result<Frames, StoreError> {
+fn append(journal: &mut Journal, frames: &[Vec<u8>]) -> Result<TestFrames, StoreError> {
     let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     let positions = journal.append(&slices)?;
     Ok(positions.into_iter().zip(frames.iter().cloned()).collect())
@@ -49,7 +49,7 @@ fn append_one(journal: &mut Journal, frame: &[u8]) -> Position {
     journal.append(&[frame]).unwrap()[0]
 }
 
-fn all(journal: &Journal) -> Frames {
+fn all(journal: &Journal) -> TestFrames {
     journal.reader().scan(None, usize::MAX).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn file_len(disk: &FaultyDisk, name: &str) -> u64 {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum JournalStep {
     Append(Vec<usize>),
     FailSyncs(u32),
     Space(Option<u64>),
@@ -75,22 +75,26 @@ enum Step {
     Crash(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = JournalStep> {
     // Lengths that repeat, so that one commit's frames can lie where another's lay.
     let len = prop::sample::select(vec![0, 12, 200, 492, 700]);
     prop_oneof![
-        10 => prop::collection::vec(len, 1..6).prop_map(Step::Append),
-        2 => (1..4_u32).prop_map(Step::FailSyncs),
-        2 => prop::option::of(0..1500_u64).prop_map(Step::Space),
-        2 => (0..6_u32).prop_map(Step::KillAfter),
-        2 => Just(Step::Restart),
-        3 => any::<u64>().prop_map(Step::Crash),
+        10 => prop::collection::vec(len, 1..6).prop_map(JournalStep::Append),
+        2 => (1..4_u32).prop_map(JournalStep::FailSyncs),
+        2 => prop::option::of(0..1500_u64).prop_map(JournalStep::Space),
+        2 => (0..6_u32).prop_map(JournalStep::KillAfter),
+        2 => Just(JournalStep::Restart),
+        3 => any::<u64>().prop_map(JournalStep::Crash),
     ]
 }
 
 /// What must hold after a crash: all acknowledged frames in their places and order, and behind
 /// them nothing, or a whole prefix of one commit that was not acknowledged.
-fn check_after_crash(found: &Frames, acknowledged: &Frames, unacknowledged: &[Vec<Vec<u8>>]) {
+fn check_after_crash(
+    found: &TestFrames,
+    acknowledged: &TestFrames,
+    unacknowledged: &[Vec<Vec<u8>>],
+) {
     let (kept, extra) = found.split_at(acknowledged.len().min(found.len()));
     assert_eq!(kept, acknowledged, "an acknowledged frame is missing, moved or changed");
     let extra: Vec<&Vec<u8>> = extra.iter().map(|(_, frame)| frame).collect();
@@ -114,12 +118,12 @@ proptest! {
     ) {
         let disk = FaultyDisk::new();
         let mut journal = open_with(&disk, None, options).0;
-        let mut acknowledged = Frames::new();
+        let mut acknowledged = TestFrames::new();
         let mut unacknowledged = Vec::new();
         let mut stamp = 0_u8;
         for step in steps {
             match step {
-                Step::Append(lens) => {
+                JournalStep::Append(lens) => {
                     // Content differs from commit to commit, so that no two are mistaken.
                     stamp = stamp.wrapping_add(1);
                     let frames: Vec<_> = lens.iter().map(|len| vec![stamp; *len]).collect();
@@ -130,15 +134,15 @@ proptest! {
                     }
                     prop_assert_eq!(&all(&journal), &acknowledged);
                 }
-                Step::FailSyncs(count) => disk.fail_syncs(count),
-                Step::Space(bytes) => disk.set_space(bytes),
-                Step::KillAfter(changes) => disk.kill_after(changes),
-                Step::Restart | Step::Crash(_) => {
+                JournalStep::FailSyncs(count) => disk.fail_syncs(count),
+                JournalStep::Space(bytes) => disk.set_space(bytes),
+                JournalStep::KillAfter(changes) => disk.kill_after(changes),
+                JournalStep::Restart | JournalStep::Crash(_) => {
                     disk.fail_syncs(0);
                     disk.set_space(None);
                     drop(journal);
                     match step {
-                        Step::Crash(seed) => {
+                        JournalStep::Crash(seed) => {
                             disk.crash(seed);
                             if seed % 3 == 0 {
                                 // And once more while the journal is being opened.
@@ -192,9 +196,9 @@ fn what_a_failed_attempt_left_of_a_segment_is_not_mixed_with_the_next() {
 }
 
 /// Three segments, commits of one and of several frames.
-fn small_journal(disk: &FaultyDisk) -> Frames {
+fn small_journal(disk: &FaultyDisk) -> TestFrames {
     let mut journal = open(disk);
-    let mut frames = Frames::new();
+    let mut frames = TestFrames::new();
     for (i, lens) in [vec![30], vec![0, 25, 40], vec![1900], vec![60, 1], vec![1800], vec![9, 33]]
         .iter()
         .enumerate()
@@ -217,7 +221,7 @@ fn no_flipped_byte_is_ever_served_and_every_one_is_repaired() {
                 disk.flip(&name, offset, mask);
                 let (mut journal, report) = open_after(&disk, Some(last));
                 assert!(report.torn.is_none(), "{name} {offset}");
-                let mut served = Frames::new();
+                let mut served = TestFrames::new();
                 for (at, frame) in &frames {
                     match journal.reader().read(*at) {
                         Ok(found) => {
@@ -314,7 +318,7 @@ fn pages_hold_at_least_one_frame_and_join_without_gaps() {
     let frames = small_journal(&disk);
     let journal = open(&disk);
     for bytes_max in [0, 1, 30, 100, 2000, usize::MAX] {
-        let mut joined = Frames::new();
+        let mut joined = TestFrames::new();
         loop {
             let after = joined.last().map(|(at, _)| *at);
             let page = journal.reader().scan(after, bytes_max).unwrap();
@@ -377,7 +381,7 @@ fn readers_follow_the_writer_from_other_threads() {
     let mut journal = open(&disk);
     let reader = journal.reader().clone();
     let follower = std::thread::spawn(move || {
-        let mut seen = Frames::new();
+        let mut seen = TestFrames::new();
         while seen.len() < 2000 {
             let page = reader.scan(seen.last().map(|(at, _)| *at), 500).unwrap();
             for (at, frame) in &page {
@@ -387,7 +391,7 @@ fn readers_follow_the_writer_from_other_threads() {
         }
         seen
     });
-    let mut written = Frames::new();
+    let mut written = TestFrames::new();
     for i in 0..1000_u32 {
         let frame = i.to_le_bytes().repeat(i as usize % 50);
         written.extend(append(&mut journal, &[frame.clone(), frame]).unwrap());

@@ -1,7 +1,7 @@
 //! Room behind the last commit: it is used, given back, and never mistaken.
 
 use super::{
-    FRAME_HEADER_BYTES, Frames, ROOMY, all, append, append_one, file_len, open, open_with,
+    FRAME_HEADER_BYTES, ROOMY, TestFrames, all, append, append_one, file_len, open, open_with,
 };
 use crate::storage::testing::FaultyDisk;
 use branchline_crdt::store::Position;
@@ -11,9 +11,9 @@ const TELLING_BYTES_MIN: u64 = 64;
 const TAIL: &str = "00000000.seg";
 
 /// Some commits with room behind them, the last of which ends where the length says.
-fn roomy_journal(disk: &FaultyDisk) -> (Frames, u64) {
+fn roomy_journal(disk: &FaultyDisk) -> (TestFrames, u64) {
     let (mut journal, _) = open_with(disk, None, ROOMY);
-    let mut frames = Frames::new();
+    let mut frames = TestFrames::new();
     for number in 1..6 {
         frames.extend(append(&mut journal, &[vec![number; 40], vec![number; 9]]).unwrap());
     }

@@ -91,7 +91,8 @@ fn one(head: &mut Office, branch: &Office, cable: &Proxy) -> Figures {
 fn is_settled(office: &Office) -> bool {
     let status = office.get("/v1/status");
     let sites = status["sites"].as_array().cloned().unwrap_or_default();
-    sites.len() == 2 && sites.iter().all(|site| site["lacks"] == 0 && site["ahead"] == 0)
+    sites.len() == 2
+        && sites.iter().all(|site| site["lag_entries"] == 0 && site["ahead_entries"] == 0)
 }
 
 fn is_connected(office: &Office) -> bool {

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::State;
+use super::WeaviateState;
 use crate::jobs::store::StoreError;
 
 /// From which collection to which an edge leads.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::sink::weaviate) struct Way<'a> {
+pub(in crate::sink::weaviate) struct EdgeWay<'a> {
     /// The edge's name.
     pub(in crate::sink::weaviate) edge: &'a str,
     pub(in crate::sink::weaviate) from: &'a str,
@@ -43,7 +43,7 @@ macro_rules! between_confirmed {
     };
 }
 
-impl State {
+impl WeaviateState {
     /// These are the edges of one name that a record wants.
     pub(in crate::sink::weaviate) async fn want(
         &mut self,
@@ -133,7 +133,7 @@ impl State {
     /// Edges that can be sent: wanted, between objects that are confirmed, of objects that have none to be taken back.
     pub(in crate::sink::weaviate) async fn sendable(
         &mut self,
-        way: Way<'_>,
+        way: EdgeWay<'_>,
         now_ms: i64,
         limit: usize,
     ) -> Result<Vec<EdgeRow>, StoreError> {
@@ -148,7 +148,7 @@ impl State {
     /// Objects of which edges are to be taken back.
     pub(in crate::sink::weaviate) async fn replaceable(
         &mut self,
-        Way { edge, from, .. }: Way<'_>,
+        EdgeWay { edge, from, .. }: EdgeWay<'_>,
         now_ms: i64,
         limit: usize,
     ) -> Result<Vec<EdgeRow>, StoreError> {
@@ -168,7 +168,7 @@ impl State {
     async fn rows(
         &mut self,
         sql: &'static str,
-        Way { edge, from, to }: Way<'_>,
+        EdgeWay { edge, from, to }: EdgeWay<'_>,
         now_ms: i64,
         limit: usize,
     ) -> Result<Vec<EdgeRow>, StoreError> {
@@ -195,7 +195,7 @@ impl State {
     /// All that an object is to have of one edge: its targets that are confirmed.
     pub(in crate::sink::weaviate) async fn targets(
         &mut self,
-        Way { edge, from, to }: Way<'_>,
+        EdgeWay { edge, from, to }: EdgeWay<'_>,
         id: &str,
     ) -> Result<Vec<String>, StoreError> {
         let sql = between_confirmed!(

@@ -20,8 +20,8 @@ use sqlx::Row;
 use crate::jobs::store::{Form, Store, StoreError};
 
 pub(super) use crate::sink::state::Which;
-pub(super) use edges::{EdgeRow, Way};
-pub(super) use objects::{Due, ObjectRow};
+pub(super) use edges::{EdgeRow, EdgeWay};
+pub(super) use objects::{DueObject, ObjectRow};
 pub(super) use refused::{Meant, RefusedEdge};
 
 const FORM: Form = Form {
@@ -93,7 +93,7 @@ const RUNS_KEPT: i64 = 1_000;
 
 /// How far a sink has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct WeaviateProgress {
     /// The place in the feed that it has followed to.
     pub(super) cursor: Option<String>,
     /// The collection, by its index, whose records are being listed; `None`: all were.
@@ -114,7 +114,7 @@ pub(super) struct Progress {
 
 /// A run: from the first thing that was due until nothing was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RunRow {
+pub(super) struct WeaviateRunRow {
     pub(super) number: i64,
     pub(super) kind: String,
     pub(super) began_ms: i64,
@@ -126,7 +126,7 @@ pub(super) struct RunRow {
 }
 
 /// The durable state of one sink.
-pub(super) struct State {
+pub(super) struct WeaviateState {
     store: Store,
 }
 
@@ -135,13 +135,13 @@ pub(super) fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("sink-{name}.weaviate.sqlite"))
 }
 
-impl State {
+impl WeaviateState {
     /// Opens the state of a sink, or begins one. The folder must exist.
     pub(super) async fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Ok(Self { store: Store::open(path, &FORM).await? })
     }
 
-    /// Begins a step: all until [`State::end`] becomes durable together.
+    /// Begins a step: all until [`WeaviateState::end`] becomes durable together.
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
         self.store.begin().await
     }
@@ -157,14 +157,14 @@ impl State {
     }
 
     /// How far the sink has come.
-    pub(super) async fn progress(&mut self) -> Result<Progress, StoreError> {
+    pub(super) async fn progress(&mut self) -> Result<WeaviateProgress, StoreError> {
         let sql =
             "SELECT cursor, listing, listed_to, forced, settings, asks, agreed, paused FROM sink";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
         let row = row.map_err(|error| self.store.failed(error))?;
         let failed = |error| self.store.failed(error);
         let listing: Option<i64> = row.try_get(1).map_err(failed)?;
-        Ok(Progress {
+        Ok(WeaviateProgress {
             cursor: row.try_get(0).map_err(failed)?,
             listing: listing.and_then(|index| usize::try_from(index).ok()),
             listed_to: row.try_get(2).map_err(failed)?,
@@ -177,9 +177,17 @@ impl State {
     }
 
     /// Keeps how far it has come.
-    pub(super) async fn keep(&mut self, progress: &Progress) -> Result<(), StoreError> {
-        let Progress { cursor, listing, listed_to, is_forced, settings, asks, agreed, paused } =
-            progress;
+    pub(super) async fn keep(&mut self, progress: &WeaviateProgress) -> Result<(), StoreError> {
+        let WeaviateProgress {
+            cursor,
+            listing,
+            listed_to,
+            is_forced,
+            settings,
+            asks,
+            agreed,
+            paused,
+        } = progress;
         let sql = "UPDATE sink SET cursor = ?, listing = ?, listed_to = ?, forced = ?, settings = ?, asks = ?, agreed = ?, \
             paused = ?";
         let kept = sqlx::query(sql)
@@ -253,13 +261,13 @@ impl State {
     }
 
     /// The last runs, the latest first.
-    pub(super) async fn runs(&mut self, limit: usize) -> Result<Vec<RunRow>, StoreError> {
+    pub(super) async fn runs(&mut self, limit: usize) -> Result<Vec<WeaviateRunRow>, StoreError> {
         let sql = "SELECT number, kind, began_ms, ended_ms, status, counted, error FROM run ORDER BY number DESC LIMIT ?";
         let rows = sqlx::query(sql).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = rows.fetch_all(self.store.connection()).await;
         let rows = rows.map_err(|error| self.store.failed(error))?;
         let run = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(RunRow {
+            Ok(WeaviateRunRow {
                 number: row.try_get(0)?,
                 kind: row.try_get(1)?,
                 began_ms: row.try_get(2)?,

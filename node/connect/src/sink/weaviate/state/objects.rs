@@ -3,13 +3,13 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{State, Which};
+use super::{WeaviateState, Which};
 use crate::jobs::store::StoreError;
 use crate::sink::weaviate::config::EdgeConfig;
 
 /// A record that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sink::weaviate) struct Due {
+pub(in crate::sink::weaviate) struct DueObject {
     pub(in crate::sink::weaviate) id: String,
     /// The digest of what the server has confirmed.
     pub(in crate::sink::weaviate) digest: Option<String>,
@@ -39,7 +39,7 @@ pub(in crate::sink::weaviate) struct ObjectRow {
 
 /// How many there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::sink::weaviate) struct Counts {
+pub(in crate::sink::weaviate) struct ObjectCounts {
     pub(in crate::sink::weaviate) objects: u64,
     /// Objects that are to be sent, those that were refused included.
     pub(in crate::sink::weaviate) dirty: u64,
@@ -53,7 +53,7 @@ pub(in crate::sink::weaviate) struct Counts {
     pub(in crate::sink::weaviate) edges_aside: u64,
 }
 
-impl State {
+impl WeaviateState {
     /// A record is dirty. `is_forced`: it is sent whatever the server has.
     pub(in crate::sink::weaviate) async fn touch(
         &mut self,
@@ -77,7 +77,7 @@ impl State {
         collection: &str,
         now_ms: i64,
         limit: usize,
-    ) -> Result<Vec<Due>, StoreError> {
+    ) -> Result<Vec<DueObject>, StoreError> {
         let sql = "SELECT id, digest, confirmed, sent, forced, tries FROM object WHERE collection = ? AND due_ms <= ? \
             ORDER BY due_ms, id LIMIT ?";
         let rows = sqlx::query(sql)
@@ -88,7 +88,7 @@ impl State {
             .await;
         let rows = rows.map_err(|error| self.store.failed(error))?;
         let due = |row: &SqliteRow| {
-            Ok(Due {
+            Ok(DueObject {
                 id: row.try_get(0)?,
                 digest: row.try_get(1)?,
                 is_confirmed: row.try_get(2)?,
@@ -264,7 +264,7 @@ impl State {
     pub(in crate::sink::weaviate) async fn counts(
         &mut self,
         edges: &[EdgeConfig],
-    ) -> Result<Counts, StoreError> {
+    ) -> Result<ObjectCounts, StoreError> {
         let sql = "SELECT count(*), coalesce(sum(due_ms IS NOT NULL OR error IS NOT NULL), 0), count(error), \
             min(CASE WHEN due_ms IS NOT NULL AND error IS NULL THEN since_ms END) FROM object";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
@@ -272,12 +272,12 @@ impl State {
         let failed = |error| self.store.failed(error);
         let number =
             |index: usize| row.try_get::<i64, _>(index).map(i64::unsigned_abs).map_err(failed);
-        let mut counts = Counts {
+        let mut counts = ObjectCounts {
             objects: number(0)?,
             dirty: number(1)?,
             aside: number(2)?,
             since_ms: row.try_get(3).map_err(failed)?,
-            ..Counts::default()
+            ..ObjectCounts::default()
         };
         for edge in edges {
             // One that leads to no record waits for that, and is not to be sent.

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{EdgeRow, State};
+use super::{EdgeRow, WeaviateState};
 use crate::jobs::store::StoreError;
 use crate::sink::weaviate::config::EdgeConfig;
 
@@ -32,7 +32,7 @@ pub(in crate::sink::weaviate) struct Meant<'a> {
     pub(in crate::sink::weaviate) times: (i64, i64),
 }
 
-impl State {
+impl WeaviateState {
     /// The server has refused an edge. `due_ms`: when it is tried again by itself; `None`: it is set aside.
     pub(in crate::sink::weaviate) async fn refuse_edge(
         &mut self,

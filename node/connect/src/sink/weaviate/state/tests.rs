@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::sink::weaviate::config::EdgeConfig;
 
-const WAY: Way<'static> = Way { edge: "orders.hasCustomer", from: "orders", to: "customers" };
+const WAY: EdgeWay<'static> =
+    EdgeWay { edge: "orders.hasCustomer", from: "orders", to: "customers" };
 
-async fn state() -> (tempfile::TempDir, State) {
+async fn state() -> (tempfile::TempDir, WeaviateState) {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(file(folder.path(), "search")).await.unwrap();
+    let state = WeaviateState::open(file(folder.path(), "search")).await.unwrap();
     (folder, state)
 }
 
@@ -17,13 +18,13 @@ fn ids(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-async fn sendable(state: &mut State) -> Vec<(String, String)> {
+async fn sendable(state: &mut WeaviateState) -> Vec<(String, String)> {
     let rows = state.sendable(WAY, 100, 10).await.unwrap();
     rows.into_iter().map(|row| (row.from, row.to)).collect()
 }
 
 /// Edges that are to be sent or taken back.
-async fn open(state: &mut State) -> u64 {
+async fn open(state: &mut WeaviateState) -> u64 {
     let edge = EdgeConfig {
         collection: "orders".to_owned(),
         property: "hasCustomer".to_owned(),
@@ -136,7 +137,8 @@ async fn what_may_be_there_is_taken_back() {
     state.want(WAY.edge, "o1", &ids(&["c1"])).await.unwrap();
     assert_eq!(sendable(&mut state).await, [("o1".to_owned(), "c1".to_owned())]);
     state.touch("orders", "o2", false, 1).await.unwrap();
-    let is_sent = async |state: &mut State| state.due("orders", 100, 10).await.unwrap()[0].is_sent;
+    let is_sent =
+        async |state: &mut WeaviateState| state.due("orders", 100, 10).await.unwrap()[0].is_sent;
     assert!(!is_sent(&mut state).await);
     state.goes_out("orders", "o2").await.unwrap();
     assert!(is_sent(&mut state).await);

@@ -5,15 +5,16 @@ use serde_json::{Value as Json, json};
 use super::office::{Office, eventually};
 use crate::sink::state::Which;
 use crate::sink::weaviate::names::Names;
-use crate::sink::worker::{Command, Requeue};
+use crate::sink::worker::{Requeue, SinkCommand};
 
 async fn refused(office: &Office, after: Option<String>, limit: usize) -> Json {
-    office.ask(Command::Groups { which: Which::Failed, after, limit }).await
+    office.ask(SinkCommand::Groups { which: Which::Failed, after, limit }).await
 }
 
 async fn requeue(office: &Office, ids: &[&str]) -> Json {
     let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-    office.ask(Command::Requeue(Requeue { ids, ..Requeue::default() })).await["requeued"].clone()
+    office.ask(SinkCommand::Requeue(Requeue { ids, ..Requeue::default() })).await["requeued"]
+        .clone()
 }
 
 /// Waits until all that was refused was refused as often as it is tried.

@@ -9,17 +9,17 @@ use branchline_node::init;
 use branchline_node::{Config, Handle, Node};
 use serde_json::{Value as Json, json};
 
-use super::server::Server;
+use super::server::WeaviateTestServer;
 use crate::jobs::board::{Job, JobState, Jobs};
 use crate::sink::config::SinkConfig;
 use crate::sink::sinks::Sinks;
-use crate::sink::worker::{Command, RunOrder, RunPart};
+use crate::sink::worker::{RunOrder, RunPart, SinkCommand};
 
 /// How long something may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Office {
-    pub(super) server: Arc<Server>,
+    pub(super) server: Arc<WeaviateTestServer>,
     pub(super) node: Node,
     pub(super) jobs: Arc<Jobs>,
     pub(super) sinks: Sinks,
@@ -29,7 +29,7 @@ pub(super) struct Office {
 impl Office {
     /// Founds a network with one site. No sink is there yet.
     pub(super) async fn start() -> Self {
-        Self::with("head", true, Arc::new(Server::start().await)).await
+        Self::with("head", true, Arc::new(WeaviateTestServer::start().await)).await
     }
 
     /// A site that joins another's network, with the same server.
@@ -43,7 +43,7 @@ impl Office {
         office
     }
 
-    async fn with(name: &str, founds: bool, server: Arc<Server>) -> Self {
+    async fn with(name: &str, founds: bool, server: Arc<WeaviateTestServer>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("node");
         init(&data, name, founds).unwrap();
@@ -131,13 +131,13 @@ impl Office {
         }
     }
 
-    pub(super) async fn ask(&self, command: Command) -> Json {
+    pub(super) async fn ask(&self, command: SinkCommand) -> Json {
         self.sinks.ask("search", command).await.unwrap().unwrap()
     }
 
     /// Has a run carried out, and waits for its end.
     pub(super) async fn order(&self, full: bool, part: Option<RunPart>) -> Job {
-        let answer = self.ask(Command::Run(RunOrder { full, yes: false, part })).await;
+        let answer = self.ask(SinkCommand::Run(RunOrder { full, yes: false, part })).await;
         let id = answer["job"].to_string().parse().unwrap();
         let jobs = &self.jobs;
         let job = eventually(|| async move {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::office::Office;
-use crate::sink::worker::{Command, RunOrder};
+use crate::sink::worker::{RunOrder, SinkCommand};
 
 async fn rests(office: &Office, part: &str) {
     office
@@ -27,7 +27,7 @@ async fn c31_a_changed_configuration_asks_before_it_sends_more_than_a_number() {
     assert_eq!(office.server.there().count("/v1/batch/objects"), 2, "nothing was sent");
     let (counting, items) = office.sinks.plan(&config, 1).await.unwrap();
     assert_eq!((counting.update, counting.unchanged, items.len()), (3, 1, 1));
-    office.ask(Command::Run(RunOrder { yes: true, ..RunOrder::default() })).await;
+    office.ask(SinkCommand::Run(RunOrder { yes: true, ..RunOrder::default() })).await;
     office
         .wait_until("all are there as they are now", || {
             let there = office.server.there();
@@ -60,7 +60,7 @@ async fn a_server_that_does_not_accept_this_office_stops_the_sink_until_a_person
         let asked = office.server.there().asked.len();
         assert_eq!(asked, 1, "it does not try again by itself");
         office.server.there().trouble.status = None;
-        office.ask(Command::Resume).await;
+        office.ask(SinkCommand::Resume).await;
         office.settled().await;
         office.wait_until("all is there", || office.server.there().edges_in_all() == 2).await;
         // Also while it is at work.
@@ -69,7 +69,7 @@ async fn a_server_that_does_not_accept_this_office_stops_the_sink_until_a_person
         rests(&office, "does not accept this office").await;
         assert_eq!(office.sinks.reports()["search"].quarantined, 0, "nothing is set aside");
         office.server.there().trouble.status = None;
-        office.ask(Command::Resume).await;
+        office.ask(SinkCommand::Resume).await;
         office.settled().await;
     }
 }

@@ -10,13 +10,13 @@ use tokio::net::TcpListener;
 
 use super::fake::Weaviate;
 
-pub(super) struct Server {
+pub(super) struct WeaviateTestServer {
     pub(super) url: String,
     there: Arc<Mutex<Weaviate>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Server {
+impl Drop for WeaviateTestServer {
     fn drop(&mut self) {
         self.task.abort();
         if !std::thread::panicking() {
@@ -25,7 +25,7 @@ impl Drop for Server {
     }
 }
 
-impl Server {
+impl WeaviateTestServer {
     pub(super) async fn start() -> Self {
         let there: Arc<Mutex<Weaviate>> = Arc::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::office::Office;
 use crate::sink::state::Which;
-use crate::sink::worker::{Command, Requeue, RunPart};
+use crate::sink::worker::{Requeue, RunPart, SinkCommand};
 
 /// The objects of a class, by one of their properties.
 fn values(office: &Office, class: &str, property: &str) -> Vec<Json> {
@@ -147,15 +147,16 @@ async fn c23_objects_that_fail_inside_a_good_answer_are_set_aside_with_their_err
     let failed = |office: &Office| office.sinks.reports().remove("search").unwrap().quarantined;
     office.wait_until("one is set aside", || failed(&office) == 1).await;
     office.wait_until("the others are there", || office.server.there().edges_in_all() == 8).await;
-    let groups = office.ask(Command::Groups { which: Which::Failed, after: None, limit: 10 }).await;
+    let groups =
+        office.ask(SinkCommand::Groups { which: Which::Failed, after: None, limit: 10 }).await;
     let group = &groups["groups"][0];
     assert_eq!(group["id"], json!("orders/o4"));
     assert_eq!(group["known"]["error"], json!("vectorizer: no vector for this"));
     let requeue = Requeue { ids: vec!["orders/o4".to_owned()], ..Requeue::default() };
-    assert_eq!(office.ask(Command::Requeue(requeue.clone())).await["requeued"], json!(1));
+    assert_eq!(office.ask(SinkCommand::Requeue(requeue.clone())).await["requeued"], json!(1));
     office.server.there().trouble.fails = None;
     // It may have failed once more meanwhile.
-    office.ask(Command::Requeue(requeue)).await;
+    office.ask(SinkCommand::Requeue(requeue)).await;
     office.wait_until("it is there", || office.server.there().edges_in_all() == 9).await;
     office.settled().await;
     assert_eq!(failed(&office), 0);
@@ -189,7 +190,8 @@ async fn an_object_that_cannot_be_is_set_aside_by_itself() {
             office.sinks.reports().remove("search").unwrap().quarantined == 2
         })
         .await;
-    let groups = office.ask(Command::Groups { which: Which::Failed, after: None, limit: 10 }).await;
+    let groups =
+        office.ask(SinkCommand::Groups { which: Which::Failed, after: None, limit: 10 }).await;
     let errors = groups.to_string();
     for part in ["orders/nested", "orders/wrong", "invalid property price"] {
         assert!(errors.contains(part), "{part}: {errors}");
@@ -239,7 +241,7 @@ async fn a_type_that_is_there_and_another_stop_the_sink_visibly() {
         .await;
     assert!(office.server.there().objects.is_empty());
     office.server.there().classes.clear();
-    office.ask(Command::Resume).await;
+    office.ask(SinkCommand::Resume).await;
     office.settled().await;
     assert_eq!(office.server.there().edges_in_all(), 1);
 }

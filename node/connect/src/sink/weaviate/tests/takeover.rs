@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::office::Office;
-use crate::sink::worker::Command;
+use crate::sink::worker::SinkCommand;
 
 /// What orders are called at the server, in order.
 fn refs(office: &Office) -> Vec<String> {
@@ -49,7 +49,7 @@ async fn a_site_that_takes_over_sends_all_and_deletes_what_was_deleted_while_nob
         head.put("orders", "o2", json!({ "ref": "R2 changed", "customer_id": "c1" })).await;
         head.put("orders", "o6", json!({ "ref": "R6", "price": 6, "customer_id": "c0" })).await;
         branch.has_all_of(&head).await;
-        let answer = branch.ask(Command::TakeOver).await;
+        let answer = branch.ask(SinkCommand::TakeOver).await;
         assert_eq!((&answer["term"], &answer["sends_all"]), (&json!(2), &json!(true)));
         branch.wait_until("the deleted one is gone", || refs(&branch).len() == 6).await;
         branch
@@ -69,13 +69,13 @@ async fn a_site_that_takes_over_sends_all_and_deletes_what_was_deleted_while_nob
         head.has_all_of(&branch).await;
         head.run("").await;
         superseded(&head).await;
-        assert_eq!(head.ask(Command::TakeOver).await["term"], json!(3));
+        assert_eq!(head.ask(SinkCommand::TakeOver).await["term"], json!(3));
         head.wait_until("what the records say is there, once", || {
             refs(&head) == ["R0", "R2 changed", "R3", "R4", "R5"] && has_one_edge_each(&head)
         })
         .await;
         head.settled().await;
-        let answer = head.ask(Command::TakeOver).await;
+        let answer = head.ask(SinkCommand::TakeOver).await;
         assert_eq!((&answer["term"], &answer["sends_all"]), (&json!(3), &json!(false)));
     }
 }
@@ -94,7 +94,7 @@ async fn a_takeover_that_is_broken_off_goes_on_with_all() {
     head.delete("orders", "o7").await;
     branch.has_all_of(&head).await;
     branch.server.there().trouble.status = Some((503, usize::MAX));
-    branch.ask(Command::TakeOver).await;
+    branch.ask(SinkCommand::TakeOver).await;
     branch.wait_until("it tries", || branch.sinks.reports()["search"].state == "backing-off").await;
     branch.sinks.kill().await;
     branch.server.there().trouble.status = None;

@@ -3,37 +3,39 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::{BackOff, Failure, Worker, now_ms};
+use super::{BackOff, SinkFailure, WeaviateWorker, now_ms};
 use crate::jobs::tenure::Tenure;
 use crate::sink::group::delivered::Delivered;
 use crate::sink::weaviate::answer::EdgeAnswer;
-use crate::sink::weaviate::state::{Meant, ObjectRow, RefusedEdge, RunRow, Which};
-use crate::sink::worker::{Answer, Command, GroupAnswer, PAUSED, Requeue, RunOrder, Wrong};
+use crate::sink::weaviate::state::{Meant, ObjectRow, RefusedEdge, WeaviateRunRow, Which};
+use crate::sink::worker::{
+    GroupAnswer, PAUSED, Requeue, RunOrder, SinkAnswer, SinkCommand, SinkWrong,
+};
 
 /// How the place of a page begins that begins with edges; objects have a slash in theirs.
 const EDGES_BEHIND: &str = "edges+";
 
-impl Worker {
+impl WeaviateWorker {
     /// Carries a command out.
-    pub(super) async fn carry_out(&mut self, command: Command) -> Answer {
+    pub(super) async fn carry_out(&mut self, command: SinkCommand) -> SinkAnswer {
         match command {
-            Command::Pause => {
+            SinkCommand::Pause => {
                 if self.progress.paused.is_none() {
                     self.progress.paused = Some(PAUSED.to_owned());
                     self.state.keep(&self.progress).await?;
                 }
                 Ok(json!({ "paused": true }))
             }
-            Command::Resume => {
+            SinkCommand::Resume => {
                 self.progress.paused = None;
                 self.back_off = BackOff::default();
                 self.state.keep(&self.progress).await?;
                 self.state.hurry(now_ms()).await?;
                 Ok(json!({ "resumed": true }))
             }
-            Command::Run(order) => self.order(order).await,
-            Command::Requeue(requeue) => self.requeue(&requeue).await,
-            Command::Groups { which, after, limit } => {
+            SinkCommand::Run(order) => self.order(order).await,
+            SinkCommand::Requeue(requeue) => self.requeue(&requeue).await,
+            SinkCommand::Groups { which, after, limit } => {
                 let refused = after.as_deref().and_then(|after| after.strip_prefix(EDGES_BEHIND));
                 let offset = refused.and_then(|number| number.parse().ok());
                 let mut rows = Vec::new();
@@ -58,11 +60,11 @@ impl Worker {
                     edges.into_iter().filter_map(|edge| self.edge(edge)).collect();
                 Ok(json!({ "groups": groups, "edges": edges, "next": next }))
             }
-            Command::History { limit } => {
+            SinkCommand::History { limit } => {
                 let runs = self.state.runs(limit).await?;
                 Ok(json!({ "runs": runs.iter().map(run).collect::<Vec<_>>() }))
             }
-            Command::TakeOver => {
+            SinkCommand::TakeOver => {
                 let key = self.connector();
                 let before = Tenure::look(&self.node, &key).await?;
                 let other =
@@ -83,7 +85,7 @@ impl Worker {
         }
     }
 
-    async fn order(&mut self, order: RunOrder) -> Answer {
+    async fn order(&mut self, order: RunOrder) -> SinkAnswer {
         if order.yes {
             self.progress.agreed = self.settings();
             if self.progress.asks {
@@ -92,13 +94,13 @@ impl Worker {
             self.state.keep(&self.progress).await?;
         }
         if let Some(reason) = &self.progress.paused {
-            return Err(Wrong::State(format!("the sink rests: {reason}")));
+            return Err(SinkWrong::State(format!("the sink rests: {reason}")));
         }
         let id = self.jobs.ask(&self.connector(), &order.json()).await?;
         Ok(json!({ "job": id }))
     }
 
-    async fn requeue(&mut self, requeue: &Requeue) -> Answer {
+    async fn requeue(&mut self, requeue: &Requeue) -> SinkAnswer {
         let times = (requeue.since_ms.unwrap_or(i64::MIN), requeue.until_ms.unwrap_or(i64::MAX));
         let mut requeued = 0;
         for id in &requeue.ids {
@@ -116,7 +118,7 @@ impl Worker {
         &mut self,
         name: Option<&str>,
         times: (i64, i64),
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, SinkFailure> {
         let mut requeued = 0;
         for edge in &self.config.edges {
             let (before, between) = edge.parts();
@@ -174,7 +176,7 @@ fn split(id: &str) -> (&str, &str) {
     id.split_once('/').unwrap_or((id, ""))
 }
 
-fn run(row: &RunRow) -> Json {
+fn run(row: &WeaviateRunRow) -> Json {
     let totals: Json = serde_json::from_str(&row.counted).unwrap_or_default();
     json!({
         "number": row.number,

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use super::{Failure, Worker, later_ms, now_ms};
+use super::{SinkFailure, WeaviateWorker, later_ms, now_ms};
 use crate::jobs::fault::{Class, Fault};
 use crate::sink::weaviate::batch;
 use crate::sink::weaviate::config::{EdgeConfig, ObjectConfig};
 use crate::sink::weaviate::names::Uuid;
-use crate::sink::weaviate::prepare::{Made, Stand, prepare};
-use crate::sink::weaviate::remote::{Fate, Object};
-use crate::sink::weaviate::state::Due;
+use crate::sink::weaviate::prepare::{ObjectStand, PreparedObject, prepare};
+use crate::sink::weaviate::remote::{Fate, RemoteObject};
+use crate::sink::weaviate::state::DueObject;
 
 /// An object that is sent.
 struct Sending {
-    due: Due,
-    made: Made,
-    object: Object,
+    due: DueObject,
+    made: PreparedObject,
+    object: RemoteObject,
 }
 
-impl Worker {
+impl WeaviateWorker {
     /// Sends what is due: objects first, then what is between them. Returns whether there is more to do at once.
-    pub(super) async fn deliver(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn deliver(&mut self) -> Result<bool, SinkFailure> {
         if self.back_off.left().is_some() || self.next_at > tokio::time::Instant::now() {
             return Ok(false);
         }
@@ -42,29 +42,33 @@ impl Worker {
         self.next_at = tokio::time::Instant::now() + self.config.delay;
     }
 
-    async fn objects(&mut self, object: ObjectConfig, due: Vec<Due>) -> Result<(), Failure> {
+    async fn objects(
+        &mut self,
+        object: ObjectConfig,
+        due: Vec<DueObject>,
+    ) -> Result<(), SinkFailure> {
         let ObjectConfig { collection, class, .. } = object.clone();
         let Some(filter) = self.filters.get(&collection).cloned() else { return Ok(()) };
         let edges: Vec<EdgeConfig> = self.config.edges_from(&collection).cloned().collect();
         let ids = due.iter().map(|due| due.id.clone()).collect();
         let stands = prepare(&self.node, &self.config, &object, &filter, ids).await?;
-        let Some(names) = self.names else { return Err(Failure::NoNetwork) };
+        let Some(names) = self.names else { return Err(SinkFailure::NoNetwork) };
         let mut sending = Vec::new();
         let mut gone = Vec::new();
         self.state.begin().await?;
         for (due, stand) in due.into_iter().zip(stands) {
             match stand {
                 // One that is forced may be there by what another site has sent, or an earlier file of this one.
-                Stand::Gone if due.is_confirmed || due.is_sent || due.is_forced => {
+                ObjectStand::Gone if due.is_confirmed || due.is_sent || due.is_forced => {
                     let id = names.object(&class, &due.id);
                     gone.push((due, id));
                 }
-                Stand::Gone => self.state.forget(&collection, &due.id).await?,
-                Stand::Impossible(what) => {
+                ObjectStand::Gone => self.state.forget(&collection, &due.id).await?,
+                ObjectStand::Impossible(what) => {
                     self.state.refuse(&collection, &due.id, &what, None, now_ms()).await?;
                     self.count(|counted| counted.refused += 1);
                 }
-                Stand::Made(made) => {
+                ObjectStand::Made(made) => {
                     for (edge, targets) in edges.iter().zip(&made.targets) {
                         self.state.want(&edge.name(), &due.id, targets).await?;
                     }
@@ -80,7 +84,11 @@ impl Worker {
                     let id = names.object(&class, &due.id);
                     let properties = made.properties.clone();
                     let class = class.clone();
-                    sending.push(Sending { due, made, object: Object { class, id, properties } });
+                    sending.push(Sending {
+                        due,
+                        made,
+                        object: RemoteObject { class, id, properties },
+                    });
                 }
             }
         }
@@ -102,10 +110,10 @@ impl Worker {
         collection: &str,
         class: &str,
         sending: Vec<Sending>,
-    ) -> Result<Vec<Sending>, Failure> {
+    ) -> Result<Vec<Sending>, SinkFailure> {
         let mut missing = BTreeMap::new();
         let mut fitting = Vec::new();
-        let mut refused: Vec<(Due, String)> = Vec::new();
+        let mut refused: Vec<(DueObject, String)> = Vec::new();
         for one in sending {
             match self.classes.missing(class, &one.object.properties) {
                 Ok(lacks) => {
@@ -151,10 +159,10 @@ impl Worker {
         collection: &str,
         edges: &[EdgeConfig],
         sending: Vec<Sending>,
-    ) -> Result<(), Failure> {
-        let objects: Vec<Object> = sending.iter().map(|one| one.object.clone()).collect();
+    ) -> Result<(), SinkFailure> {
+        let objects: Vec<RemoteObject> = sending.iter().map(|one| one.object.clone()).collect();
         let remote = &self.remote;
-        let post = |part: Vec<Object>| async move { remote.put_objects(&part).await };
+        let post = |part: Vec<RemoteObject>| async move { remote.put_objects(&part).await };
         let sent = batch::send(&objects, post).await;
         self.pace();
         let mut totals = super::report::Part { requests: sent.requests, ..Default::default() };
@@ -205,8 +213,8 @@ impl Worker {
         &mut self,
         collection: &str,
         class: &str,
-        gone: Vec<(Due, Uuid)>,
-    ) -> Result<(), Failure> {
+        gone: Vec<(DueObject, Uuid)>,
+    ) -> Result<(), SinkFailure> {
         let mut edges = Vec::new();
         for edge in &self.config.edges {
             edges.push((edge.name(), edge.collection.clone(), edge.to.clone()));
@@ -240,7 +248,12 @@ impl Worker {
     }
 
     /// An item was refused: tried again some times, and then set aside.
-    async fn refuse(&mut self, collection: &str, due: &Due, what: &str) -> Result<(), Failure> {
+    async fn refuse(
+        &mut self,
+        collection: &str,
+        due: &DueObject,
+        what: &str,
+    ) -> Result<(), SinkFailure> {
         let attempts = self.state.attempts(collection, &due.id).await?.saturating_add(1);
         let due_ms =
             (attempts < self.retry.attempts).then(|| later_ms(self.retry.pause(attempts, None)));
@@ -252,7 +265,7 @@ impl Worker {
 
     /// The server has failed, whatever the item: it is left alone for a while. One that does not accept this office is said to
     /// a person.
-    pub(super) fn failed(&mut self, fault: Fault) -> Result<(), Failure> {
+    pub(super) fn failed(&mut self, fault: Fault) -> Result<(), SinkFailure> {
         match fault.class {
             Class::Transient | Class::Permanent => {
                 self.counts.faults.transient += 1;
@@ -262,7 +275,7 @@ impl Worker {
             }
             Class::Authentication => {
                 self.counts.faults.authentication += 1;
-                Err(Failure::Remote(fault))
+                Err(SinkFailure::Remote(fault))
             }
         }
     }

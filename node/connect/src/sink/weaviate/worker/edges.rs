@@ -3,17 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{Failure, Worker, later_ms, now_ms};
+use super::{SinkFailure, WeaviateWorker, later_ms, now_ms};
 use crate::jobs::fault::Class;
 use crate::sink::weaviate::batch;
 use crate::sink::weaviate::classes::ends;
 use crate::sink::weaviate::config::EdgeConfig;
 use crate::sink::weaviate::remote::{Edge, Fate};
-use crate::sink::weaviate::state::{EdgeRow, Way};
+use crate::sink::weaviate::state::{EdgeRow, EdgeWay};
 
-impl Worker {
+impl WeaviateWorker {
     /// A batch of edges; returns whether there is more to do at once.
-    pub(super) async fn deliver_edges(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn deliver_edges(&mut self) -> Result<bool, SinkFailure> {
         let waits = self.state.next_edge_due().await?.is_some_and(|due| due <= now_ms());
         if !self.edges_due && !waits {
             return Ok(false);
@@ -21,7 +21,7 @@ impl Worker {
         for index in 0..self.config.edges.len() {
             let Some(edge) = self.config.edges.get(index).cloned() else { continue };
             let name = edge.name();
-            let way = Way { edge: &name, from: &edge.collection, to: &edge.to };
+            let way = EdgeWay { edge: &name, from: &edge.collection, to: &edge.to };
             let back = self.state.replaceable(way, now_ms(), self.config.batch).await?;
             if !back.is_empty() {
                 self.begin_run().await?;
@@ -53,10 +53,10 @@ impl Worker {
     async fn send_edges(
         &mut self,
         edge: &EdgeConfig,
-        way: Way<'_>,
+        way: EdgeWay<'_>,
         rows: Vec<EdgeRow>,
-    ) -> Result<(), Failure> {
-        let Some(names) = self.names else { return Err(Failure::NoNetwork) };
+    ) -> Result<(), SinkFailure> {
+        let Some(names) = self.names else { return Err(SinkFailure::NoNetwork) };
         let (from, to) = ends(&self.config, edge);
         let (from, to) = (from.to_owned(), to.to_owned());
         let sending = |row: &EdgeRow| Edge {
@@ -108,10 +108,10 @@ impl Worker {
     async fn replace(
         &mut self,
         edge: &EdgeConfig,
-        way: Way<'_>,
+        way: EdgeWay<'_>,
         rows: Vec<EdgeRow>,
-    ) -> Result<(), Failure> {
-        let Some(names) = self.names else { return Err(Failure::NoNetwork) };
+    ) -> Result<(), SinkFailure> {
+        let Some(names) = self.names else { return Err(SinkFailure::NoNetwork) };
         let (from, to) = ends(&self.config, edge);
         let (from, to) = (from.to_owned(), to.to_owned());
         let mut totals = super::report::Part::default();
@@ -155,10 +155,10 @@ impl Worker {
     /// An edge was refused: tried again some times, and then set aside.
     async fn refuse_edge(
         &mut self,
-        way: Way<'_>,
+        way: EdgeWay<'_>,
         row: &EdgeRow,
         what: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SinkFailure> {
         let attempts = row.attempts.saturating_add(1);
         let due_ms =
             (attempts < self.retry.attempts).then(|| later_ms(self.retry.pause(attempts, None)));

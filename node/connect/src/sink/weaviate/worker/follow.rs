@@ -6,16 +6,16 @@ use branchline_node::feed::{FeedError, FeedPage, Since};
 use branchline_node::records::Item;
 use data_encoding::HEXLOWER;
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, WeaviateWorker, now_ms};
 use crate::jobs::digest::digest;
 use crate::jobs::tenure::CONNECTORS;
 use crate::sink::group::fresh;
 use crate::sink::weaviate::plan::look;
 
-impl Worker {
+impl WeaviateWorker {
     /// Begins where the sink was before; with everything where it has other settings, and as with a new one where it has
     /// another server.
-    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
+    pub(super) async fn begin(&mut self) -> Result<(), SinkFailure> {
         self.state.break_runs_off(now_ms()).await?;
         self.run = None;
         let settings = self.settings();
@@ -50,7 +50,7 @@ impl Worker {
     }
 
     /// Where the configuration was another before: what it would send now. Above a number a person is asked.
-    pub(super) async fn ask_first(&mut self) -> Result<(), Failure> {
+    pub(super) async fn ask_first(&mut self) -> Result<(), SinkFailure> {
         if !self.progress.asks {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl Worker {
             let (sends, objects) = (looked.0.pushes(), looked.0.groups);
             if sends > self.ask_over {
                 let name = &self.name;
-                return Err(Failure::Rest(format!(
+                return Err(SinkFailure::Rest(format!(
                     "its configuration has changed, and would send {sends} of {objects} objects: `branchline sink plan {name}` \
                      shows them, `branchline sink run {name} --yes` sends them"
                 )));
@@ -82,7 +82,7 @@ impl Worker {
         &mut self,
         one: Option<usize>,
         is_forced: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SinkFailure> {
         // What changes from here on the feed says.
         if self.feed.is_none() || self.progress.listing.is_none() {
             let consumer = self.node.follow(Since::Now, None).await?;
@@ -110,7 +110,7 @@ impl Worker {
     }
 
     /// One page of what is there; returns whether there is more to do at once.
-    pub(super) async fn list(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn list(&mut self) -> Result<bool, SinkFailure> {
         let Some(index) = self.progress.listing else { return Ok(false) };
         let object = self.config.objects.get(index).filter(|_| index < self.counts.listing_end);
         let Some(collection) = object.map(|object| object.collection.clone()) else {
@@ -138,7 +138,7 @@ impl Worker {
     }
 
     /// Makes dirty what a page says, together with the place behind it.
-    pub(super) async fn hear(&mut self, page: FeedPage) -> Result<(), Failure> {
+    pub(super) async fn hear(&mut self, page: FeedPage) -> Result<(), SinkFailure> {
         let mut changed: BTreeSet<(String, String)> = BTreeSet::new();
         let (mut is_forked, mut may_be_superseded) = (false, false);
         for item in &page.items {

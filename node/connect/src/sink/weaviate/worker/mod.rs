@@ -30,7 +30,7 @@ use super::config::WeaviateConfig;
 use super::names::Names;
 use super::plan::NotLooked;
 use super::remote::Remote;
-use super::state::{Progress, State};
+use super::state::{WeaviateProgress, WeaviateState};
 use crate::jobs::board::Jobs;
 use crate::jobs::fault::Class;
 use crate::jobs::feed;
@@ -39,11 +39,11 @@ use crate::jobs::retry::RetryConfig;
 use crate::jobs::store::StoreError;
 use crate::jobs::tenure::Tenure;
 use crate::sink::back_off::BackOff;
-use crate::sink::failure::Failure;
+use crate::sink::failure::SinkFailure;
 use crate::sink::task::{self, LOOK_EVERY, RETRY, Task, demand_tenure, now_ms};
-use crate::sink::worker::{Answer, Command, Report, Request};
+use crate::sink::worker::{SinkAnswer, SinkCommand, SinkReport, SinkRequest};
 
-impl From<NotLooked> for Failure {
+impl From<NotLooked> for SinkFailure {
     fn from(error: NotLooked) -> Self {
         match error {
             NotLooked::Node(error) => Self::Node(error),
@@ -53,7 +53,7 @@ impl From<NotLooked> for Failure {
 }
 
 /// What a sink is made of.
-pub(in crate::sink) struct Parts {
+pub(in crate::sink) struct WeaviateParts {
     pub(super) name: String,
     pub(super) config: WeaviateConfig,
     pub(super) retry: RetryConfig,
@@ -63,25 +63,25 @@ pub(in crate::sink) struct Parts {
     pub(super) filters: BTreeMap<String, Filter>,
     /// The node, in the space of the sink's collections.
     pub(super) node: Handle,
-    pub(super) state: State,
+    pub(super) state: WeaviateState,
     pub(super) jobs: Arc<Jobs>,
     pub(super) remote: Remote,
 }
 
 /// A sink at work.
-pub(in crate::sink) struct Worker {
+pub(in crate::sink) struct WeaviateWorker {
     name: String,
     config: WeaviateConfig,
     retry: RetryConfig,
     ask_over: u64,
     filters: BTreeMap<String, Filter>,
     node: Handle,
-    state: State,
+    state: WeaviateState,
     jobs: Arc<Jobs>,
     remote: Remote,
     names: Option<Names>,
     classes: Classes,
-    progress: Progress,
+    progress: WeaviateProgress,
     /// How often the sink was taken over, from 1.
     term: u64,
     feed: Option<Consumer>,
@@ -90,19 +90,19 @@ pub(in crate::sink) struct Worker {
     next_at: Instant,
     /// Whether edges may have become sendable since none were.
     edges_due: bool,
-    job: Option<orders::AtWork>,
-    run: Option<orders::Run>,
-    commands: mpsc::Receiver<Request>,
-    report: watch::Sender<Report>,
-    counts: report::Counts,
+    job: Option<orders::WeaviateAtWork>,
+    run: Option<orders::WeaviateRun>,
+    commands: mpsc::Receiver<SinkRequest>,
+    report: watch::Sender<SinkReport>,
+    counts: report::WeaviateCounts,
 }
 
-impl Task for Worker {
+impl Task for WeaviateWorker {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn commands(&mut self) -> &mut mpsc::Receiver<Request> {
+    fn commands(&mut self) -> &mut mpsc::Receiver<SinkRequest> {
         &mut self.commands
     }
 
@@ -114,11 +114,11 @@ impl Task for Worker {
         self.state.keep(&self.progress).await
     }
 
-    async fn work(&mut self, pause: &mut Duration) -> Result<(), Failure> {
+    async fn work(&mut self, pause: &mut Duration) -> Result<(), SinkFailure> {
         match self.go_round(pause).await {
-            Err(Failure::Remote(fault)) if fault.class == Class::Authentication => {
+            Err(SinkFailure::Remote(fault)) if fault.class == Class::Authentication => {
                 let (name, what) = (&self.name, &fault.message);
-                Err(Failure::Rest(format!(
+                Err(SinkFailure::Rest(format!(
                     "the server does not accept this office: {what}; see to the credential, then `branchline sink resume {name}`"
                 )))
             }
@@ -126,11 +126,11 @@ impl Task for Worker {
         }
     }
 
-    async fn answer_to(&mut self, command: Command) -> Answer {
+    async fn answer_to(&mut self, command: SinkCommand) -> SinkAnswer {
         self.carry_out(command).await
     }
 
-    async fn report_on(&mut self, failure: Option<&Failure>) {
+    async fn report_on(&mut self, failure: Option<&SinkFailure>) {
         self.say(failure).await;
     }
 
@@ -142,7 +142,7 @@ impl Task for Worker {
         self.feed.as_mut()
     }
 
-    async fn take_page(&mut self, page: FeedPage) -> Result<(), Failure> {
+    async fn take_page(&mut self, page: FeedPage) -> Result<(), SinkFailure> {
         self.hear(page).await
     }
 
@@ -150,9 +150,9 @@ impl Task for Worker {
         self.state.close().await;
     }
 
-    fn backs_off(&mut self, failure: &Failure) -> Option<Duration> {
+    fn backs_off(&mut self, failure: &SinkFailure) -> Option<Duration> {
         match failure {
-            Failure::Remote(fault) if fault.class == Class::Transient => {
+            SinkFailure::Remote(fault) if fault.class == Class::Transient => {
                 self.back_off.fail(&self.retry, &fault.message, fault.retry_after);
                 Some(self.back_off.left().unwrap_or(RETRY))
             }
@@ -161,13 +161,14 @@ impl Task for Worker {
     }
 }
 
-impl Worker {
+impl WeaviateWorker {
     pub(in crate::sink) fn new(
-        parts: Parts,
-        commands: mpsc::Receiver<Request>,
-        report: watch::Sender<Report>,
+        parts: WeaviateParts,
+        commands: mpsc::Receiver<SinkRequest>,
+        report: watch::Sender<SinkReport>,
     ) -> Self {
-        let Parts { name, config, retry, ask_over, filters, node, state, jobs, remote } = parts;
+        let WeaviateParts { name, config, retry, ask_over, filters, node, state, jobs, remote } =
+            parts;
         Self {
             name,
             config,
@@ -180,7 +181,7 @@ impl Worker {
             remote,
             names: None,
             classes: Classes::default(),
-            progress: Progress::default(),
+            progress: WeaviateProgress::default(),
             term: 0,
             feed: None,
             back_off: BackOff::default(),
@@ -190,7 +191,7 @@ impl Worker {
             run: None,
             commands,
             report,
-            counts: report::Counts::default(),
+            counts: report::WeaviateCounts::default(),
         }
     }
 
@@ -200,13 +201,13 @@ impl Worker {
     }
 
     /// Sees that this site runs the sink and that the classes are there, and goes round until something fails.
-    async fn go_round(&mut self, pause: &mut Duration) -> Result<(), Failure> {
+    async fn go_round(&mut self, pause: &mut Duration) -> Result<(), SinkFailure> {
         self.progress = self.state.progress().await?;
         if let Some(reason) = self.progress.paused.clone() {
-            return Err(Failure::Rest(reason));
+            return Err(SinkFailure::Rest(reason));
         }
         self.check_tenure().await?;
-        let network = self.node.network_id().ok_or(Failure::NoNetwork)?;
+        let network = self.node.network_id().ok_or(SinkFailure::NoNetwork)?;
         self.names = Some(Names::new(&network.to_string()));
         self.classes = match Classes::fit(&self.remote, &self.config).await {
             Ok(classes) => classes,
@@ -234,7 +235,7 @@ impl Worker {
                     let Some(request) = request else { return Ok(()) };
                     self.obey(request).await;
                     if let Some(reason) = self.progress.paused.clone() {
-                        return Err(Failure::Rest(reason));
+                        return Err(SinkFailure::Rest(reason));
                     }
                 }
                 heard = feed::something(&mut self.feed, sleep), if !is_listing => {
@@ -249,12 +250,12 @@ impl Worker {
     }
 
     /// What follows where the classes are not as they should be.
-    fn unfit(&self, unfit: NotFit) -> Failure {
+    fn unfit(&self, unfit: NotFit) -> SinkFailure {
         match unfit {
-            NotFit::Fault(fault) => Failure::Remote(fault),
+            NotFit::Fault(fault) => SinkFailure::Remote(fault),
             NotFit::Other(what) => {
                 let name = &self.name;
-                Failure::Rest(format!(
+                SinkFailure::Rest(format!(
                     "{what}; then `branchline reload` and `branchline sink resume {name}`"
                 ))
             }
@@ -262,7 +263,7 @@ impl Worker {
     }
 
     /// How long nothing is due by itself.
-    async fn sleep(&mut self) -> Result<Duration, Failure> {
+    async fn sleep(&mut self) -> Result<Duration, SinkFailure> {
         if let Some(left) = self.back_off.left() {
             return Ok(left.min(LOOK_EVERY));
         }
@@ -282,7 +283,7 @@ impl Worker {
     }
 
     /// Sees that this site runs the sink still.
-    async fn check_tenure(&mut self) -> Result<(), Failure> {
+    async fn check_tenure(&mut self) -> Result<(), SinkFailure> {
         let tenure = Tenure::look_or_begin(&self.node, &self.connector()).await?;
         self.term = tenure.term;
         demand_tenure(&self.node, &self.name, &tenure).await

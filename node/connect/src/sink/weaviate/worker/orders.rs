@@ -3,18 +3,18 @@
 use serde_json::{Value as Json, json};
 
 use super::report::Totals;
-use super::{BackOff, Failure, Worker, now_ms};
+use super::{BackOff, SinkFailure, WeaviateWorker, now_ms};
 use crate::jobs::board::JobState;
 use crate::sink::task::Task as _;
 
 /// A run that is under way.
-pub(super) struct Run {
+pub(super) struct WeaviateRun {
     number: i64,
     pub(super) totals: Totals,
 }
 
 /// A job at work.
-pub(super) struct AtWork {
+pub(super) struct WeaviateAtWork {
     id: u64,
     kind: &'static str,
     pub(super) totals: Totals,
@@ -22,19 +22,19 @@ pub(super) struct AtWork {
     state: JobState,
 }
 
-impl Worker {
+impl WeaviateWorker {
     /// A run is under way from here on.
-    pub(super) async fn begin_run(&mut self) -> Result<(), Failure> {
+    pub(super) async fn begin_run(&mut self) -> Result<(), SinkFailure> {
         if self.run.is_none() {
             let kind = self.job.as_ref().map_or("changes", |job| job.kind);
             let number = self.state.begin_run(kind, now_ms()).await?;
-            self.run = Some(Run { number, totals: Totals::default() });
+            self.run = Some(WeaviateRun { number, totals: Totals::default() });
         }
         Ok(())
     }
 
     /// Begins with the job that has waited longest, if none is at work.
-    pub(super) async fn take_orders(&mut self) -> Result<(), Failure> {
+    pub(super) async fn take_orders(&mut self) -> Result<(), SinkFailure> {
         if self.job.is_some() {
             return Ok(());
         }
@@ -67,12 +67,12 @@ impl Worker {
         }
         self.edges_due = true;
         let (totals, state) = (Totals::default(), JobState::Running);
-        self.job = Some(AtWork { id: job.id, kind, totals, total: 0, state });
+        self.job = Some(WeaviateAtWork { id: job.id, kind, totals, total: 0, state });
         Ok(())
     }
 
     /// Keeps how far run and job are, and ends them where nothing is left to do.
-    pub(super) async fn follow_orders(&mut self, is_busy: bool) -> Result<(), Failure> {
+    pub(super) async fn follow_orders(&mut self, is_busy: bool) -> Result<(), SinkFailure> {
         if self.run.is_none() && self.job.is_none() {
             return Ok(());
         }
@@ -114,7 +114,7 @@ impl Worker {
     }
 
     /// Whether nothing waits but what was refused, or what has no other end yet.
-    async fn is_done(&mut self) -> Result<bool, Failure> {
+    async fn is_done(&mut self) -> Result<bool, SinkFailure> {
         let object = self.state.counts(&self.config.edges).await?.since_ms.is_some();
         let edge = self.state.next_edge_due().await?.is_some();
         let between = self.next_at > tokio::time::Instant::now();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Failure, Worker, now_ms};
+use super::{SinkFailure, WeaviateWorker, now_ms};
 use crate::jobs::store::StoreError;
 use crate::sink::state::Counted;
-use crate::sink::worker::{Faults, Report};
+use crate::sink::worker::{Faults, SinkReport};
 
 /// Reports come no more often.
 const SAY_EVERY: Duration = Duration::from_millis(250);
@@ -40,7 +40,7 @@ impl Part {
 
 /// One batch.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Batch {
+pub(super) struct BatchReport {
     what: &'static str,
     of: String,
     #[serde(flatten)]
@@ -54,12 +54,12 @@ pub(super) struct Totals {
     pub(super) edges: Part,
     pub(super) counted: Counted,
     pub(super) batches: u64,
-    pub(super) last_batches: Vec<Batch>,
+    pub(super) last_batches: Vec<BatchReport>,
 }
 
 /// What a sink counts.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct WeaviateCounts {
     pub(super) counted: Counted,
     pub(super) faults: Faults,
     pub(super) listed: u64,
@@ -70,7 +70,7 @@ pub(super) struct Counts {
     say_due: Option<Instant>,
 }
 
-impl Worker {
+impl WeaviateWorker {
     /// Something came of an object.
     pub(super) fn count(&mut self, add: impl Fn(&mut Counted)) {
         add(&mut self.counts.counted);
@@ -99,12 +99,12 @@ impl Worker {
             if totals.last_batches.len() == BATCHES_MAX {
                 totals.last_batches.remove(0);
             }
-            totals.last_batches.push(Batch { what, of: of.to_owned(), part });
+            totals.last_batches.push(BatchReport { what, of: of.to_owned(), part });
         }
     }
 
     /// Says how the sink is, and why it does not work.
-    pub(super) async fn say(&mut self, failure: Option<&Failure>) {
+    pub(super) async fn say(&mut self, failure: Option<&SinkFailure>) {
         let begun = Instant::now();
         let (state, reason) = self.state_now(failure);
         let is_early = self.counts.say_due.is_some_and(|due| begun < due);
@@ -126,10 +126,10 @@ impl Worker {
         self.counts.say_due = Some(begun + SAY_EVERY.max(begun.elapsed() * SAY_SHARE));
     }
 
-    fn state_now(&self, failure: Option<&Failure>) -> (&'static str, Option<String>) {
+    fn state_now(&self, failure: Option<&SinkFailure>) -> (&'static str, Option<String>) {
         match (&self.progress.paused, failure) {
             (Some(reason), _) => ("paused", Some(reason.clone())),
-            (None, Some(Failure::Superseded(what))) => ("superseded", Some(what.clone())),
+            (None, Some(SinkFailure::Superseded(what))) => ("superseded", Some(what.clone())),
             (None, Some(failure)) => ("failed", Some(failure.to_string())),
             (None, None) if self.back_off.failures > 0 => {
                 ("backing-off", Some(self.back_off.reason.clone()))
@@ -140,9 +140,13 @@ impl Worker {
         }
     }
 
-    async fn counted(&mut self, state: &str, reason: Option<String>) -> Result<Report, StoreError> {
+    async fn counted(
+        &mut self,
+        state: &str,
+        reason: Option<String>,
+    ) -> Result<SinkReport, StoreError> {
         let counts = self.state.counts(&self.config.edges).await?;
-        Ok(Report {
+        Ok(SinkReport {
             state: state.to_owned(),
             reason,
             since_ms: self.counts.since_ms,

@@ -274,7 +274,7 @@ fn what_the_settings_say_is_read() {
     );
     let mapping = mapped(&text, &products(Engine::Sqlite), Engine::Sqlite);
     assert_eq!(mapping.bound.filter.as_deref(), Some("id > 0 AND office = {site}"));
-    assert_eq!((mapping.record_filter.as_deref(), mapping.on_leave), (None, OnLeave::Delete));
+    assert_eq!((mapping.record_filter.as_deref(), mapping.on_leave), (None, BridgeOnLeave::Delete));
     assert_eq!((mapping.mass_change, mapping.ack_timeout), (0.2, Duration::from_secs(3600)));
     assert!(mapping.is_owner && mapping.bound.is_captured);
     let text =

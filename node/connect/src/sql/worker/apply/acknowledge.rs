@@ -3,9 +3,9 @@
 use branchline_crdt::log::entry::EntryId;
 
 use crate::sql::cell::Key;
-use crate::sql::database::{Class, Mark};
+use crate::sql::database::{DbErrorClass, Mark};
 use crate::sql::mapping::Mapping;
-use crate::sql::worker::{Failure, Worker, now_ms};
+use crate::sql::worker::{BridgeFailure, BridgeWorker, now_ms};
 
 /// Entries that are asked about at a time.
 const ENTRIES_MAX: usize = 100;
@@ -22,7 +22,7 @@ enum Back {
     Confirmed,
 }
 
-impl Worker {
+impl BridgeWorker {
     /// Whether a table's rows are followed until another site has confirmed them.
     pub(in crate::sql::worker) fn wants_receipts(&self, table: u32) -> bool {
         self.mappings
@@ -31,7 +31,7 @@ impl Worker {
     }
 
     /// Takes up what receipts tell; returns whether there is more.
-    pub(in crate::sql::worker) async fn acknowledge(&mut self) -> Result<bool, Failure> {
+    pub(in crate::sql::worker) async fn acknowledge(&mut self) -> Result<bool, BridgeFailure> {
         let mut is_busy = false;
         let numbers: Vec<u32> = self.mappings.keys().copied().collect();
         for number in numbers {
@@ -41,7 +41,7 @@ impl Worker {
             let Some(mapping) = self.mappings.get(&number).cloned() else { continue };
             let done = match self.follow_up(&mapping).await {
                 // The column for it is gone.
-                Err(Failure::Database(error)) if error.class == Class::Schema => {
+                Err(BridgeFailure::Database(error)) if error.class == DbErrorClass::Schema => {
                     self.judge(number, error).await.map(|()| false)
                 }
                 done => done,
@@ -51,14 +51,14 @@ impl Worker {
         Ok(is_busy)
     }
 
-    async fn follow_up(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    async fn follow_up(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         self.clear(mapping).await?;
         self.hand_over(mapping).await?;
         self.confirm(mapping).await
     }
 
     /// A row that was edited since is neither sent nor confirmed.
-    async fn clear(&mut self, mapping: &Mapping) -> Result<(), Failure> {
+    async fn clear(&mut self, mapping: &Mapping) -> Result<(), BridgeFailure> {
         let bound = &mapping.bound;
         let keys = self.state.to_clear(bound.number, bound.key.len(), ROWS_MAX).await?;
         if keys.is_empty() {
@@ -69,7 +69,7 @@ impl Worker {
     }
 
     /// What is durable here is on its way as soon as another member is connected.
-    async fn hand_over(&mut self, mapping: &Mapping) -> Result<(), Failure> {
+    async fn hand_over(&mut self, mapping: &Mapping) -> Result<(), BridgeFailure> {
         if mapping.sent.is_none() {
             return Ok(());
         }
@@ -94,14 +94,14 @@ impl Worker {
         Ok(self.state.keep_sent(bound.number, &waiting, Some(now_ms())).await?)
     }
 
-    async fn has_link(&mut self) -> Result<bool, Failure> {
+    async fn has_link(&mut self) -> Result<bool, BridgeFailure> {
         let own = self.node.site();
         let sites = self.node.sites().await?;
         Ok(sites.iter().any(|site| site.connected && site.site != own))
     }
 
     /// One piece of what the site has confirmed; returns whether there is more.
-    async fn confirm(&mut self, mapping: &Mapping) -> Result<bool, Failure> {
+    async fn confirm(&mut self, mapping: &Mapping) -> Result<bool, BridgeFailure> {
         let Some(name) = &mapping.acked_by else { return Ok(false) };
         let names = self.node.names().await?;
         let Some(site) = names.iter().find(|(_, known)| *known == name).map(|(site, _)| *site)
@@ -140,7 +140,7 @@ impl Worker {
         mapping: &Mapping,
         keys: &[Key],
         back: Back,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         let (sent, acked) = match back {
             Back::Cleared => (Some(false), Some(false)),
             Back::Sent => (Some(true), None),

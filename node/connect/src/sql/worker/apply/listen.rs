@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::jobs::feed::PAGE;
 use crate::sql::state::{Direction, Phase, Steps};
-use crate::sql::worker::{Failure, Worker};
+use crate::sql::worker::{BridgeFailure, BridgeWorker};
 
 /// Feed pages are read while at most so many records of a table wait, so that reading does not run far ahead.
 const WAITING_MAX: u64 = 50_000;
@@ -19,9 +19,9 @@ const COUNT_EVERY: usize = 10_000;
 /// How often it is looked at whether reading can go on.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(200);
 
-impl Worker {
+impl BridgeWorker {
     /// Follows the feed from where it was followed to.
-    pub(in crate::sql::worker) async fn listen_from(&mut self) -> Result<(), Failure> {
+    pub(in crate::sql::worker) async fn listen_from(&mut self) -> Result<(), BridgeFailure> {
         let applies = self.mappings.values().any(|mapping| mapping.mode.applies());
         if !applies {
             self.feed = None;
@@ -50,7 +50,7 @@ impl Worker {
     }
 
     /// Lists the records of all applied tables again.
-    async fn list_again(&mut self) -> Result<(), Failure> {
+    async fn list_again(&mut self) -> Result<(), BridgeFailure> {
         let applied: Vec<u32> = self.applied_tables().collect();
         for number in applied {
             let phase = self.tables.get(&number).map(|table| table.phase);
@@ -68,7 +68,10 @@ impl Worker {
     }
 
     /// Keeps what a page tells as waiting, together with the place behind it.
-    pub(in crate::sql::worker) async fn hear(&mut self, page: FeedPage) -> Result<(), Failure> {
+    pub(in crate::sql::worker) async fn hear(
+        &mut self,
+        page: FeedPage,
+    ) -> Result<(), BridgeFailure> {
         let mut waiting = BTreeSet::new();
         let mut is_forked = false;
         for item in &page.items {
@@ -106,7 +109,7 @@ impl Worker {
     }
 
     /// Reads on in the feed while not much waits; returns whether there may be more.
-    pub(in crate::sql::worker) async fn catch_up(&mut self) -> Result<bool, Failure> {
+    pub(in crate::sql::worker) async fn catch_up(&mut self) -> Result<bool, BridgeFailure> {
         if Instant::now() < self.catch_up_due {
             return Ok(false);
         }

@@ -14,11 +14,11 @@ use branchline_crdt::record::Version;
 
 use super::compare::set_aside;
 use super::rows::cells_of;
-use super::trial::Mistake;
-use super::{Failure, Worker, now_ms};
+use super::trial::BridgeMistake;
+use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::cell::Key;
 use crate::sql::config::Mode;
-use crate::sql::database::{Class, DbError, Engine, Read};
+use crate::sql::database::{DbError, DbErrorClass, Engine, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Direction, Intent, Phase, Quarantined, Steps, View, ViewChange};
@@ -46,9 +46,9 @@ struct Batch {
     rows: BTreeMap<u32, u64>,
 }
 
-impl Worker {
+impl BridgeWorker {
     /// One batch of waiting records; returns whether there may be more.
-    pub(super) async fn apply(&mut self) -> Result<bool, Failure> {
+    pub(super) async fn apply(&mut self) -> Result<bool, BridgeFailure> {
         let mut has_more = self.catch_up().await?;
         let mut batch = Batch::default();
         let mut wanted: Vec<(Mapping, Vec<Wanted>)> = Vec::new();
@@ -93,7 +93,7 @@ impl Worker {
         mapping: &Mapping,
         ids: Vec<String>,
         batch: &mut Batch,
-    ) -> Result<Vec<Wanted>, Failure> {
+    ) -> Result<Vec<Wanted>, BridgeFailure> {
         let number = mapping.bound.number;
         let views = self.state.views_of_records(number, mapping.bound.key.len(), &ids).await?;
         let unique: BTreeSet<String> = ids.into_iter().collect();
@@ -134,7 +134,11 @@ impl Worker {
     }
 
     /// Set-aside records that are to be tried again.
-    async fn due_records(&mut self, number: u32, room: usize) -> Result<Vec<String>, Failure> {
+    async fn due_records(
+        &mut self,
+        number: u32,
+        room: usize,
+    ) -> Result<Vec<String>, BridgeFailure> {
         if !self.aside.contains(&number) {
             return Ok(Vec::new());
         }
@@ -148,7 +152,7 @@ impl Worker {
         &mut self,
         number: u32,
         views: &BTreeMap<String, View>,
-    ) -> Result<BTreeSet<String>, Failure> {
+    ) -> Result<BTreeSet<String>, BridgeFailure> {
         if !self.aside.contains(&number) {
             return Ok(BTreeSet::new());
         }
@@ -156,9 +160,9 @@ impl Worker {
         Ok(self.state.set_aside_of(number, Direction::Capture, &keys).await?)
     }
 
-    fn filter(&self, mapping: &Mapping) -> Result<Option<Filter>, Failure> {
+    fn filter(&self, mapping: &Mapping) -> Result<Option<Filter>, BridgeFailure> {
         mapping.filter().map_err(|error| {
-            Failure::Rest(format!(
+            BridgeFailure::Rest(format!(
                 "the filter of table {} cannot be read: {error}; mend it in branchline.toml, then `branchline reload` and \
                  `branchline bridge resume {}`",
                 mapping.bound.table, self.name
@@ -171,7 +175,7 @@ impl Worker {
         &mut self,
         wanted: &[(Mapping, Vec<Wanted>)],
         mut batch: Batch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         let number = self.progress.applied + 1;
         self.begin_write(Some(number)).await?;
         // Parents before children, and what goes the other way round.
@@ -193,7 +197,7 @@ impl Worker {
         match self.commit().await {
             Ok(()) => {}
             // Something that is checked as late as that, and the database does not say of which row.
-            Err(error) if error.class == Class::Row => {
+            Err(error) if error.class == DbErrorClass::Row => {
                 return self.commit_refused(wanted, &error).await;
             }
             Err(error) => return Err(error.into()),
@@ -208,7 +212,7 @@ impl Worker {
         &mut self,
         wanted: &[(Mapping, Vec<Wanted>)],
         error: &DbError,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         self.database.roll_back().await;
         self.state.finish_intent(Steps::default()).await?;
         let mut alone = Vec::new();
@@ -223,7 +227,7 @@ impl Worker {
     }
 
     /// Keeps what a batch has come to.
-    async fn settle(&mut self, number: Option<i64>, batch: Batch) -> Result<(), Failure> {
+    async fn settle(&mut self, number: Option<i64>, batch: Batch) -> Result<(), BridgeFailure> {
         let Batch { views, done, aside, released, rows } = batch;
         let progress = self.progress.clone();
         // Before anything is done with: what is set aside waits as well, so that no crash forgets it.
@@ -257,7 +261,7 @@ impl Worker {
         mapping: &Mapping,
         wanted: &[&Wanted],
         batch: &mut Batch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         if wanted.is_empty() {
             return Ok(());
         }
@@ -287,7 +291,7 @@ impl Worker {
         wanted: Vec<Wanted>,
         views: &BTreeMap<Key, View>,
         batch: &mut Batch,
-    ) -> Result<Vec<Wanted>, Failure> {
+    ) -> Result<Vec<Wanted>, BridgeFailure> {
         if wanted.is_empty() {
             return Ok(wanted);
         }
@@ -306,7 +310,7 @@ impl Worker {
             };
             match is_as_known {
                 true => ready.push(wanted),
-                false if self.trial.makes(Mistake::Blindly) => ready.push(wanted),
+                false if self.trial.makes(BridgeMistake::Blindly) => ready.push(wanted),
                 false if mapping.mode == Mode::Apply => {
                     ready.push(rewritten(mapping, &wanted, row));
                 }
@@ -324,7 +328,7 @@ impl Worker {
         bound: &Bound,
         rows: Vec<Wanted>,
         batch: &mut Batch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         let mut keys = Vec::new();
         if self.postponed.len() > POSTPONED_MAX {
             self.postponed.clear();
@@ -356,7 +360,7 @@ impl Worker {
         bound: &Bound,
         rows: Vec<Wanted>,
         batch: &mut Batch,
-    ) -> Result<(Vec<Wanted>, Vec<Wanted>), Failure> {
+    ) -> Result<(Vec<Wanted>, Vec<Wanted>), BridgeFailure> {
         let (mut written, mut there) = (Vec::new(), Vec::new());
         let mut parts = vec![rows];
         while let Some(mut part) = parts.pop() {
@@ -372,7 +376,7 @@ impl Worker {
                         to.push(row);
                     }
                 }
-                Err(error) if error.class == Class::Row => {
+                Err(error) if error.class == DbErrorClass::Row => {
                     self.database.undo().await?;
                     if part.len() == 1 {
                         let items = part.iter().map(|row| refused(bound.number, row, &error));
@@ -383,9 +387,9 @@ impl Worker {
                         parts.push(part);
                     }
                 }
-                Err(error) if error.class == Class::Schema => {
+                Err(error) if error.class == DbErrorClass::Schema => {
                     self.judge(bound.number, error).await?;
-                    return Err(Failure::Refused(format!("table {} stopped", bound.table)));
+                    return Err(BridgeFailure::Refused(format!("table {} stopped", bound.table)));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -424,7 +428,7 @@ impl Worker {
         mapping: &Mapping,
         written: Vec<Wanted>,
         batch: &mut Batch,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BridgeFailure> {
         let number = mapping.bound.number;
         let keys: Vec<Key> = written.iter().map(|row| row.key.clone()).collect();
         let rows = self.database.rows(&mapping.bound, &keys).await?;

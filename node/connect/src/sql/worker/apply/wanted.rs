@@ -5,7 +5,7 @@ use branchline_crdt::record::{Version, View as RecordView};
 
 use crate::sql::cell::Key;
 use crate::sql::codec::Misfit;
-use crate::sql::config::OnLeave;
+use crate::sql::config::BridgeOnLeave;
 use crate::sql::database::{DbError, Insert, Read, Update};
 use crate::sql::mapping::{Address, Mapping};
 use crate::sql::state::{Direction, Quarantined, View};
@@ -49,7 +49,7 @@ pub(in crate::sql::worker) fn judge(
     let wanted = |key: Key, write| {
         Some(Wanted { id: id.to_owned(), key, version: Version::of(record), write })
     };
-    let is_gone = record.deleted || (!is_in && mapping.on_leave == OnLeave::Delete);
+    let is_gone = record.deleted || (!is_in && mapping.on_leave == BridgeOnLeave::Delete);
     let Some(view) = view else {
         if !is_in {
             return Ok(None);

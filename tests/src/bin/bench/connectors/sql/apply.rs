@@ -1,6 +1,6 @@
 //! Records become rows of an empty table.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 
 use super::bridge::{TABLE, ask, bridges, config, write};
 use super::capture::figures;
@@ -33,7 +33,7 @@ fn one(bench: &mut Bench, server: &Server, run: usize) -> Figures {
         let node_s = write(&node.handle(), records).await;
         let bridges = bridges(node.handle(), &folder, &config(&place, "apply")).await;
         let watch = Watch::start(server);
-        ask(&bridges, Command::Install).await;
+        ask(&bridges, BridgeCommand::Install).await;
         let last = records - 1;
         site::until("the last row is there", PAUSE, async || session.has(TABLE, last).await).await;
         let all = i64::try_from(records).expect("a count");

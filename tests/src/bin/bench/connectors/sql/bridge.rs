@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use branchline_connect::sql::bridges::Bridges;
 use branchline_connect::sql::config::BridgeConfig;
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{LocalTransaction, RecordEdit};
 use branchline_crdt::store::read;
@@ -51,7 +51,7 @@ pub(super) async fn bridges(node: Handle, folder: &Path, config: &BridgeConfig) 
     bridges
 }
 
-pub(super) async fn ask(bridges: &Bridges, command: Command) {
+pub(super) async fn ask(bridges: &Bridges, command: BridgeCommand) {
     let answer = bridges.ask(NAME, command.clone()).await.expect("the bridge");
     if let Err(error) = answer {
         panic!("{command:?}: {error}");

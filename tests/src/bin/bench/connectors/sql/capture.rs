@@ -1,6 +1,6 @@
 //! Rows become records: those that were there before, and those that are inserted once triggers note them.
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 
 use super::bridge::{
     TABLE, ask, bridges, config, count, wait_for_record, wait_until_running, write,
@@ -47,7 +47,7 @@ fn one(bench: &mut Bench, server: &Server, run: usize) -> (Figures, Figures) {
         let data = folder.join("before");
         let bridges_before = bridges(before.handle(), &data, &config(&place, "capture")).await;
         let watch = Watch::start(server);
-        ask(&bridges_before, Command::Install).await;
+        ask(&bridges_before, BridgeCommand::Install).await;
         wait_for_record(&before.handle(), records - 1).await;
         let took = watch.stop(server);
         assert_eq!(count(&before.handle()).await, records);
@@ -63,12 +63,12 @@ fn one(bench: &mut Bench, server: &Server, run: usize) -> (Figures, Figures) {
         let after = node(&folder.join("after"), "head").await;
         let data = folder.join("after");
         let bridges_after = bridges(after.handle(), &data, &config(&place, "capture")).await;
-        ask(&bridges_after, Command::Install).await;
+        ask(&bridges_after, BridgeCommand::Install).await;
         wait_until_running(&bridges_after).await;
-        ask(&bridges_after, Command::Pause).await;
+        ask(&bridges_after, BridgeCommand::Pause).await;
         let noted_s = session.fill(TABLE, records).await.as_secs_f64();
         let watch = Watch::start(server);
-        ask(&bridges_after, Command::Resume).await;
+        ask(&bridges_after, BridgeCommand::Resume).await;
         wait_for_record(&after.handle(), records - 1).await;
         site::until("the notes are gone", PAUSE, async || !session.has_notes().await).await;
         let took = watch.stop(server);

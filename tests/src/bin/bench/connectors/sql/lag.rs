@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use branchline_tests::process::cpu_seconds;
 use tokio::time::{sleep, sleep_until};
 
@@ -46,10 +46,11 @@ fn one(bench: &mut Bench, server: &Server, run: usize) -> Figures {
             bridges(branch.handle(), &folder_of("branch"), &config(&at_branch, "capture")).await;
         let applies = bridges(head.handle(), &folder_of("head"), &config(&at_head, "apply")).await;
         // The site that founded the network declares the collection's schema, and the branch has to have heard of it.
-        ask(&applies, Command::Install).await;
+        ask(&applies, BridgeCommand::Install).await;
         wait_until_running(&applies).await;
-        let installs =
-            async || captures.ask(NAME, Command::Install).await.is_some_and(|done| done.is_ok());
+        let installs = async || {
+            captures.ask(NAME, BridgeCommand::Install).await.is_some_and(|done| done.is_ok())
+        };
         site::until("the branch knows the schema", EVERY, installs).await;
         wait_until_running(&captures).await;
         let replicates = server.engine() == Engine::Postgres;

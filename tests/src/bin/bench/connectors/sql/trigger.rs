@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use branchline_connect::sql::worker::Command;
+use branchline_connect::sql::worker::BridgeCommand;
 use futures::future::join_all;
 
 use super::bridge::{TABLE, ask, bridges, config, wait_until_running};
@@ -47,7 +47,7 @@ fn pairs(bench: &mut Bench, server: &Server, syncs: bool) -> Vec<Figures> {
         let place = server.place(&format!("trigger-{syncs}"), &TABLES).await;
         let node = node(&folder, "head").await;
         let bridges = bridges(node.handle(), &folder, &config(&place, "capture")).await;
-        ask(&bridges, Command::Install).await;
+        ask(&bridges, BridgeCommand::Install).await;
         wait_until_running(&bridges).await;
         bridges.stop().await;
         node.shutdown().await;
