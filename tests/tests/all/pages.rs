@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The pages, with the folders in which a path that is written in one may begin.
-const PAGES: [(&str, &[&str]); 5] = [
+const PAGES: [(&str, &[&str]); 6] = [
     ("README.md", &[""]),
     ("ARCHITECTURE.md", &["", "crdt/src/replica"]),
     (
         "CONTRIBUTING.md",
         &["", "crdt/src/replica", "crdt/src/membership", "simulations/src", "tests/tests/all"],
     ),
+    ("SECURITY.md", &[""]),
     ("crdt/docs/glossary.md", &["", "crdt/src"]),
     ("crdt/docs/membership.md", &["", "crdt/src/membership"]),
 ];
@@ -47,4 +48,33 @@ fn paths_in_pages_lead_somewhere() {
     }
     assert!(seen > 100, "only {seen} paths were found: are they still quoted?");
     assert!(missing.is_empty(), "these lead nowhere: {missing:#?}");
+}
+
+/// The sources of a folder, with those below it.
+fn sources(folder: &Path, found: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_promise_of_security_names_a_test_that_is_there() {
+    let page = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let is_name = |text: &&str| {
+        text.len() > 20 && text.chars().all(|it| it == '_' || it.is_ascii_lowercase())
+    };
+    let names: Vec<&str> = quoted(&page).into_iter().filter(is_name).collect();
+    assert!(names.len() > 20, "only {} tests are named", names.len());
+    let mut code = String::new();
+    ["crdt", "node", "cli", "tests", "simulations"]
+        .iter()
+        .for_each(|folder| sources(&root().join(folder), &mut code));
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
 }
