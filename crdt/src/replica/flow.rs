@@ -381,6 +381,7 @@ impl<S: Store> Replica<S> {
                 if is_proof && !was_known {
                     self.outbox.notice(Notice::Revoked { by: revocation.issuer });
                 }
+                self.realms.show_members(&mut self.outbox);
                 (!is_proof).then(|| "what it showed as this site's revocation is none".to_owned())
             }
             Err(error) => Some(error.to_string()),
