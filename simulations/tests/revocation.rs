@@ -457,6 +457,21 @@ fn what_came_before_a_revocation_came_to_count_stays() {
     }
 }
 
+/// Two offices are revoked apart, and meet again.
+#[test]
+fn of_two_offices_that_are_shut_out_apart_neither_tells_the_other_anything() {
+    let steps = [
+        Step::Revoke(3, 4),
+        Step::Part(24),
+        Step::Part(136),
+        Step::Revoke(0, 5),
+        Step::Pass(1_014),
+    ];
+    for seed in [578, 1, 2, 3] {
+        history(seed, steps.to_vec()).unwrap();
+    }
+}
+
 /// Head shuts two offices out while it is alone with one that hears of both decisions in one answer later on. What that one
 /// writes down between the two, and asks its neighbours for, reaches neither.
 #[test]

@@ -177,6 +177,9 @@ impl<S: Store> Replica<S> {
                 gone.iter().for_each(|site| self.links.peer_down(site));
                 self.realms.show_members(&mut self.outbox);
                 let (links, cx, _, out) = self.parts();
+                for (token, site) in out.take_back_welcomes(&gone) {
+                    cx.answer_former_keys(out, site, token, &[], false);
+                }
                 links.pull_from_all(cx, out, realm.main_space());
             } else {
                 self.realms.retain_receipts_in(realm);

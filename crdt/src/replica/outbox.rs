@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 
 use super::{Notice, Output};
 use crate::format::codec;
-use crate::ids::SpaceId;
+use crate::ids::{SiteId, SpaceId};
 use crate::protocol::{Answer, Gossip, Welcome};
 
 /// Outputs that wait for the caller.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     outputs: VecDeque<Output>,
+    /// The answers among the outputs that let a site in, with that site.
+    welcomes: Vec<(u64, SiteId)>,
     /// What is said of new entries behind the outputs: whom it reaches is judged when all else is said.
     news: Vec<(SpaceId, Gossip)>,
 }
@@ -37,6 +39,25 @@ impl Outbox {
         self.push(Output::AnswerIntroduction { token, body });
     }
 
+    /// Answers the introduction of a site with what members know.
+    pub(super) fn welcome(&mut self, token: u64, to: SiteId, body: Vec<u8>) {
+        self.welcomes.push((token, to));
+        self.push(Output::AnswerIntroduction { token, body });
+    }
+
+    /// Takes the answers back that let one of these sites in and are not sent yet. Returns their tokens, each with the site:
+    /// they are to be answered otherwise.
+    pub(super) fn take_back_welcomes(&mut self, of: &[SiteId]) -> Vec<(u64, SiteId)> {
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.welcomes).into_iter().partition(|(_, to)| of.contains(to));
+        self.welcomes = kept;
+        let is_taken = |token: &u64| taken.iter().any(|(other, _)| other == token);
+        self.drop_where(
+            |output| matches!(output, Output::AnswerIntroduction { token, .. } if is_taken(token)),
+        );
+        taken
+    }
+
     /// Adds what is to be done before all else, instead of what `replaces` names.
     pub(super) fn push_first(&mut self, output: Output, replaces: impl Fn(&Output) -> bool) {
         self.drop_where(replaces);
@@ -60,7 +81,11 @@ impl Outbox {
 
     /// The next thing to do.
     pub(super) fn pop(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let next = self.outputs.pop_front();
+        if let Some(Output::AnswerIntroduction { token, .. }) = &next {
+            self.welcomes.retain(|(other, _)| other != token);
+        }
+        next
     }
 
     /// How much waits.
@@ -109,6 +134,19 @@ mod tests {
         outbox.pop();
         assert_eq!(outbox.take_news().len(), 1);
         assert!(outbox.take_news().is_empty() && outbox.pop().is_none());
+    }
+
+    #[test]
+    fn an_answer_that_lets_a_site_in_is_taken_back_until_it_is_sent() {
+        let mut outbox = Outbox::default();
+        let (north, south) = (SiteId([1; 32]), SiteId([2; 32]));
+        outbox.welcome(1, north, vec![1]);
+        outbox.welcome(2, south, vec![2]);
+        outbox.refuse(3, "unknown");
+        assert!(matches!(outbox.pop(), Some(Output::AnswerIntroduction { token: 1, .. })));
+        assert_eq!(outbox.take_back_welcomes(&[north, south]), [(2, south)]);
+        assert!(matches!(outbox.pop(), Some(Output::AnswerIntroduction { token: 3, .. })));
+        assert!(outbox.pop().is_none() && outbox.take_back_welcomes(&[south]).is_empty());
     }
 
     #[test]

@@ -172,8 +172,7 @@ impl<S: Store> Context<'_, S> {
         };
         let entries = self.first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
         let welcome = Welcome::Member { genesis, entries: pack_entries(&entries) };
-        let body = codec::encode(&welcome);
-        out.push(Output::AnswerIntroduction { token, body });
+        out.welcome(token, to, codec::encode(&welcome));
         Ok(())
     }
 }
