@@ -24,7 +24,7 @@ impl ApiError {
         match error {
             WriteError::NoNetwork => Self::no_network(),
             WriteError::Revoked { .. } => Self::of(Code::SiteRevoked, error)
-                .hint("to write again, join anew with another data folder: `branchline init`"),
+                .hint("to write again, join again with another data folder: `branchline init`"),
             WriteError::UnknownSpace => Self::of(Code::SpaceNotFound, error),
             WriteError::OutOfSpace { .. } => Self::of(Code::SpaceClosed, error)
                 .hint("a site comes back into a space only under another key: `branchline rotate`"),
@@ -139,9 +139,10 @@ impl From<NoDocument> for ApiError {
             }
             error @ DocumentError::TooLarge { .. } => Self::of(Code::DocumentTooLarge, &error)
                 .hint("its fields can be read; a new record with them begins a new history"),
-            error @ DocumentError::NoVersion { .. } => Self::of(Code::BadParameter, &error)
-                .hint("`branchline history` lists the changes that are here"),
-            error @ DocumentError::NotNamed(_) => Self::of(Code::BadParameter, &error),
+            error @ (DocumentError::NoVersion { .. } | DocumentError::NotNamed(_)) => {
+                Self::of(Code::BadParameter, &error)
+                    .hint("`branchline history` lists the changes that are here")
+            }
         }
     }
 }

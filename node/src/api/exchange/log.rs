@@ -62,7 +62,7 @@ pub struct EntryResponse {
     pub status: String,
     /// Its place in this site's journal.
     pub position: u64,
-    /// The first hundred records that it changes, as `COLLECTION/ID`; told where the entry is asked for by name.
+    /// The first hundred records that it changes, as `COLLECTION/ID`; reported where the entry is asked for by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<String>,
 }
@@ -126,7 +126,7 @@ pub struct DivergenceResponse {
     pub first_entry: Option<String>,
     /// The records that these entries change, as `COLLECTION/ID`: the first hundred.
     pub records: Vec<String>,
-    /// How many records these entries change; counted up to 10,000, and as far as a thousand entries tell.
+    /// How many records these entries change; counted up to 10,000, and as far as a thousand entries say.
     pub record_count: u64,
     /// There may be more records than were counted.
     pub has_more_records: bool,
@@ -200,8 +200,9 @@ pub(crate) async fn log(
 
 /// The entries that a person names, with the records that each changes; at least one.
 async fn named(handle: &Handle, text: &str) -> Result<Vec<WithRecords>, ApiError> {
-    let entry: EntryText =
-        text.parse().map_err(|error| ApiError::of(Code::BadParameter, &error))?;
+    let entry: EntryText = text.parse().map_err(|error| {
+        ApiError::of(Code::BadParameter, &error).hint("`branchline log` lists the entries")
+    })?;
     let realm = handle.realm()?;
     let space = if entry.is_of_membership { realm.membership_space() } else { realm.main_space() };
     let found = handle.read(move |journal, _| log::named(journal, space, &entry)).await?;
@@ -368,7 +369,7 @@ fn cause_answer(
         (Some(counts), "schema_mismatch") => {
             format!("{detail}: {counts}; `branchline schema check` lists them")
         }
-        (Some(told), _) => told,
+        (Some(reported), _) => reported,
         (None, _) => detail.to_owned(),
     };
     let first = cause.first.map(|(author, seq)| EntryId { author, seq });

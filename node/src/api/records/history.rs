@@ -53,21 +53,21 @@ pub struct HistoryChangeResponse {
     pub other_values: Vec<OtherValueResponse>,
 }
 
-/// What became of a field. A value that is not told: the record does not have the field.
+/// What became of a field. A value that is not reported: the record does not have the field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FieldDiffResponse {
     /// Its path; `_deleted` tells whether the record is deleted.
     pub field: String,
     /// What it was.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub before: Option<Value>,
     /// What it is.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub after: Option<Value>,
 }
 
-/// A null that is told is a value.
-fn told<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+/// A null that is reported is a value.
+fn reported<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
@@ -102,7 +102,7 @@ pub struct HolderResponse {
     /// Its name.
     pub site_name: String,
     /// Whether it holds them: `false` where its latest receipt does not confirm it. `None`: it has never said what it holds,
-    /// or its receipt does not tell.
+    /// or its receipt does not say.
     pub holds: Option<bool>,
     /// When this site last heard from it, by this site's clock, in RFC 3339.
     pub last_heard: Option<String>,
@@ -243,6 +243,7 @@ fn not_told(error: HistoryError) -> ApiError {
     match error {
         HistoryError::Store(error) => error.into(),
         HistoryError::Unreadable(_) => ApiError::of(Code::RecordUnreadable, &error),
-        HistoryError::Named(error) => ApiError::of(Code::BadParameter, &error),
+        HistoryError::Named(error) => ApiError::of(Code::BadParameter, &error)
+            .hint("`branchline history` lists the changes that are here"),
     }
 }
