@@ -232,7 +232,7 @@ impl Client {
         let response = self.exchange(method, path, None, Some(body)).await?;
         match response.status().is_success() {
             true => Ok(response.into_body()),
-            false => Err(read(response).await.err().unwrap_or_else(CliError::told)),
+            false => Err(read(response).await.err().unwrap_or_else(CliError::reported)),
         }
     }
 
@@ -248,7 +248,7 @@ impl Client {
                 let (head, body) = response.into_parts();
                 Ok((head.headers, body))
             }
-            false => Err(read(response).await.err().unwrap_or_else(CliError::told)),
+            false => Err(read(response).await.err().unwrap_or_else(CliError::reported)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Why a command did not do what it should, as a person is told.
+//! Why a command did not do what it should, as a person reads it.
 
 use std::error::Error;
 use std::io;
@@ -49,7 +49,7 @@ impl CliError {
     }
 
     /// It failed, and everything was said already.
-    pub(crate) fn told() -> Self {
+    pub(crate) fn reported() -> Self {
         Self::told_with(1)
     }
 
@@ -129,7 +129,7 @@ impl CliError {
     }
 
     /// Says it on stderr.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn report(&self) {
         match self.kind {
             Kind::Told(_) | Kind::ClosedPipe => {}
             Kind::Failed | Kind::Usage => {

@@ -67,7 +67,7 @@ fn finish(result: Result<(), CliError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error.tell();
+            error.report();
             ExitCode::from(error.exit_code())
         }
     }

@@ -56,7 +56,7 @@ pub(crate) fn result(file_is_stdout: bool, text: impl Display) -> Result<(), Cli
     line(text)
 }
 
-/// A message. Nobody is left to be told where stderr is closed.
+/// A message. Nobody is left to read it where stderr is closed.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", visible::lines(&text.to_string()));
 }
@@ -86,7 +86,7 @@ pub(crate) fn mismatched_fields(collection: &str, fields: &[KindMismatchResponse
     }
 }
 
-/// Asks whoever sits at a terminal whether something is meant that cannot be taken back, unless the command line says so.
+/// Asks anyone who sits at a terminal whether something is meant that cannot be taken back, unless the command line says so.
 pub(crate) fn demand_yes(said: bool, question: impl Display) -> Result<(), CliError> {
     if said || !io::stdin().is_terminal() {
         return Ok(());

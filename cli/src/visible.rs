@@ -106,7 +106,7 @@ impl<W: Write> Write for Visible<W> {
 
 impl<W: Write> Drop for Visible<W> {
     fn drop(&mut self) {
-        // Whoever cares flushes.
+        // Anyone who cares flushes.
         let _ = self.flush();
     }
 }

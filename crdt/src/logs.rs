@@ -16,7 +16,7 @@ pub(crate) struct Logs {
     pub(crate) rows: BTreeMap<Author, LogRow>,
     /// How far the logs of this and the membership space are in the past of this site's own entries in this space.
     pub(crate) named: BTreeMap<(SpaceId, Author), u64>,
-    /// How far entries in this space that came since the start name those logs: whoever names such an entry need not
+    /// How far entries in this space that came since the start name those logs: anyone who names such an entry need not
     /// name them once more.
     pub(crate) covered: BTreeMap<(SpaceId, Author), u64>,
     /// Logs of which two entries with one number exist, with the proof.
@@ -99,8 +99,8 @@ impl Logs {
             }
             Known { author: tip.author, seq: tip.seq, check: tip.hash.short(), predecessors }
         };
-        let told = |tip: &Tip| parts.is_none_or(|parts| parts.have(&tip.author.site));
-        self.frontier().tips().filter(told).map(known).collect()
+        let reported = |tip: &Tip| parts.is_none_or(|parts| parts.have(&tip.author.site));
+        self.frontier().tips().filter(reported).map(known).collect()
     }
 
     /// For each log that a site with this frontier lacks entries of: the number of the first that it lacks.
@@ -182,7 +182,7 @@ mod tests {
         let behind = logs(&chain[..1]);
         let lacking = full.lacking(&behind.known(None));
         assert_eq!(lacking, BTreeMap::from([(author(1, 3), 1), (author(1, 7), 1)]));
-        // The one behind knows nothing of the newest incarnations, but is told what came before them.
+        // The one behind knows nothing of the newest incarnations, but is given what came before them.
         assert!(behind.lacking(&full.known(None)).is_empty());
     }
 

@@ -58,7 +58,7 @@ fn merge(pair: &mut Pair, office: usize, file: &[u8]) -> Merged {
     sum
 }
 
-/// What an office has told of itself.
+/// What an office has said of itself.
 fn frontier(pair: &Pair, office: usize) -> Since {
     let network = pair.replicas[office].realms().network().unwrap();
     let spaces = [network.membership_space(), network.main_space()];
@@ -112,7 +112,7 @@ fn a_fork_that_comes_by_stick_is_found() {
     pair.start_as(1, before, 1);
     pair.write(1, "tea", json!({"price": "2.00"}));
     let (file, contents) = bundle(&pair, 1, &frontier(&pair, 0));
-    assert_eq!(contents.entries, 1, "the log begins anew where it differs");
+    assert_eq!(contents.entries, 1, "the log starts over where it differs");
     merge(&mut pair, 0, &file);
     assert_eq!(pair.replicas[0].status().forks.len(), 1);
     // The proof travels back, and both sides then show the same.

@@ -88,18 +88,18 @@ fn altered(pair: &Pair, office: usize) -> Vec<String> {
 }
 
 /// What the feed tells of the collection.
-fn told(pair: &Pair, office: usize) -> Vec<(Change, Cursor)> {
+fn reported(pair: &Pair, office: usize) -> Vec<(Change, Cursor)> {
     let store = pair.replicas[office].store();
     let (of, start) = (feed(pair, office), Cursor::start(feed(pair, office)));
     let mut reader =
         FeedReader::open(store, of, pair.space(), start, Some(COLLECTION.into())).unwrap();
     let bounds = PageBounds { items_max: 10_000, bytes_max: 1 << 24 };
     let page = reader.read(store, bounds).unwrap();
-    let change = |told: branchline_crdt::feed::FeedEvent| match told.item {
-        Item::Change(change) => (*change, told.cursor),
+    let change = |reported: branchline_crdt::feed::FeedEvent| match reported.item {
+        Item::Change(change) => (*change, reported.cursor),
         Item::Fork { .. } => panic!("no fork was made"),
     };
-    page.told.into_iter().map(change).collect()
+    page.reported.into_iter().map(change).collect()
 }
 
 fn check_verified(pair: &Pair, office: usize) {
@@ -228,14 +228,14 @@ fn a_change_by_a_site_that_keeps_no_events_is_not_shown_and_listed() {
             assert_eq!(of_aggregate(&pair, office, "a").len(), 3);
             assert_eq!(of_aggregate(&pair, office, "b"), []);
             // The feed tells each event, and that nothing became of the others' changes.
-            let told = told(&pair, office);
-            assert_eq!(told.len(), 3 + 3);
-            let values = told.iter().map(|(change, _)| change.values.as_ref().unwrap());
+            let reported = reported(&pair, office);
+            assert_eq!(reported.len(), 3 + 3);
+            let values = reported.iter().map(|(change, _)| change.values.as_ref().unwrap());
             let unchanged = values.filter(|values| values.before.as_ref() == Some(&values.after));
             assert_eq!(unchanged.count(), 3);
-            let told = told.into_iter();
+            let reported = reported.into_iter();
             let events: Vec<_> =
-                told.filter_map(|(change, cursor)| Event::of_change(&change, cursor)).collect();
+                reported.filter_map(|(change, cursor)| Event::of_change(&change, cursor)).collect();
             assert_eq!(events.len(), 3);
             assert!(events.iter().all(|event| event.others.is_empty()));
             check_verified(&pair, office);
@@ -307,9 +307,9 @@ fn one_id_written_apart_is_a_conflict_and_the_same_event_written_apart_is_none()
         let third = pair.transact(office, None, vec![put("e1", event("a", 3))]);
         assert_eq!(fault(third), EventFault::Exists);
         assert_eq!(altered(&pair, office), [""; 0]);
-        let told = told(&pair, office).into_iter();
+        let reported = reported(&pair, office).into_iter();
         let events: Vec<_> =
-            told.filter_map(|(change, cursor)| Event::of_change(&change, cursor)).collect();
+            reported.filter_map(|(change, cursor)| Event::of_change(&change, cursor)).collect();
         let ids: Vec<_> = events.iter().map(|event| event.id.as_str()).collect();
         // The second to come tells of the conflict; one of the same event tells nothing.
         assert_eq!(ids, ["same", "e1", "e1"]);
@@ -397,10 +397,11 @@ fn the_events_of_an_aggregate_come_in_the_order_of_the_site_behind_a_version() {
     let found = events::by_id(store, of, COLLECTION, &ids).unwrap();
     assert_eq!(found.len(), 2);
     // The versions are those that the feed gives.
-    for (change, cursor) in told(&pair, 1) {
-        let told = Event::of_change(&change, cursor).unwrap();
-        let read = events::by_id(store, of, COLLECTION, std::slice::from_ref(&told.id)).unwrap();
-        assert_eq!(read, [told]);
+    for (change, cursor) in reported(&pair, 1) {
+        let reported = Event::of_change(&change, cursor).unwrap();
+        let read =
+            events::by_id(store, of, COLLECTION, std::slice::from_ref(&reported.id)).unwrap();
+        assert_eq!(read, [reported]);
     }
     let none = events::of_aggregate(store, of, "products", "a", None, BOUNDS);
     assert!(matches!(none, Err(events::NotLoaded::NoEvents { .. })));

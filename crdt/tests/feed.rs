@@ -44,7 +44,7 @@ fn changes(page: &FeedRead) -> Vec<&Change> {
             Item::Fork { .. } => None,
         }
     }
-    page.told.iter().filter_map(|told| change(&told.item)).collect()
+    page.reported.iter().filter_map(|reported| change(&reported.item)).collect()
 }
 
 fn ids(page: &FeedRead) -> Vec<&str> {
@@ -68,8 +68,8 @@ fn each_change_comes_with_its_values_author_and_transaction() {
     pair.transact(0, Some(origin.clone()), edits).unwrap();
     for office in 0..2 {
         let page = read(&pair, office, &start(&pair, office));
-        let told = changes(&page);
-        let values = told.iter().map(|change| {
+        let reported = changes(&page);
+        let values = reported.iter().map(|change| {
             let values = change.values.as_ref().unwrap();
             let before = values.before.as_ref();
             (before.map(json_of), json_of(&values.after), values.after.deleted)
@@ -86,12 +86,12 @@ fn each_change_comes_with_its_values_author_and_transaction() {
             ]
         );
         let lasts: Vec<_> =
-            told.iter().map(|change| (change.is_last, change.is_last_of_collection)).collect();
+            reported.iter().map(|change| (change.is_last, change.is_last_of_collection)).collect();
         let expected = [(true, true), (true, true), (false, false), (false, true), (true, true)];
         assert_eq!(lasts, expected);
-        assert_eq!(told[1].entry.author.site, pair.site(1));
-        assert_eq!(told[4].origin, Some(origin.clone()));
-        assert_eq!(told[4].entry, told[2].entry);
+        assert_eq!(reported[1].entry.author.site, pair.site(1));
+        assert_eq!(reported[4].origin, Some(origin.clone()));
+        assert_eq!(reported[4].entry, reported[2].entry);
     }
 }
 
@@ -103,27 +103,28 @@ fn pages_of_any_size_join_without_gap_or_repeat() {
         pair.transact(round % 2, None, edits.collect()).unwrap();
     }
     let whole = read(&pair, 0, &start(&pair, 0));
-    assert_eq!(whole.told.len(), 35);
+    assert_eq!(whole.reported.len(), 35);
     for items_max in [1, 2, 6, 7, 8, 34] {
         let bounds = PageBounds { items_max, bytes_max: 1 << 20 };
-        let (mut told, mut cursor) = (Vec::new(), start(&pair, 0));
+        let (mut reported, mut cursor) = (Vec::new(), start(&pair, 0));
         loop {
             let store = pair.replicas[0].store();
             let page = open(&pair, 0, &cursor).unwrap().read(store, bounds).unwrap();
-            told.extend(page.told);
+            reported.extend(page.reported);
             cursor = page.cursor;
             if page.is_end {
                 break;
             }
         }
-        assert_eq!(told, whole.told, "pages of {items_max}");
+        assert_eq!(reported, whole.reported, "pages of {items_max}");
     }
     // The same with a reader that goes on, and bounded by bytes.
     let bounds = PageBounds { items_max: 1000, bytes_max: 1 };
     let mut reader = open(&pair, 0, &start(&pair, 0)).unwrap();
     let page = || reader.read(pair.replicas[0].store(), bounds).unwrap();
-    let told: Vec<_> = std::iter::repeat_with(page).take(35).flat_map(|page| page.told).collect();
-    assert_eq!(told, whole.told);
+    let reported: Vec<_> =
+        std::iter::repeat_with(page).take(35).flat_map(|page| page.reported).collect();
+    assert_eq!(reported, whole.reported);
 }
 
 #[test]
@@ -148,13 +149,13 @@ fn a_cursor_outlives_a_restart_and_a_rebuild() {
     pair.write(0, "tea", json!({"price": 1}));
     let cursor = read(&pair, 0, &start(&pair, 0)).cursor;
     pair.write(1, "tea", json!({"price": 2}));
-    let expected = read(&pair, 0, &cursor).told;
+    let expected = read(&pair, 0, &cursor).reported;
     pair.restart(0, |store| store);
-    assert_eq!(read(&pair, 0, &cursor).told, expected);
+    assert_eq!(read(&pair, 0, &cursor).reported, expected);
     pair.restart(0, MemoryStore::without_tables);
-    assert_eq!(read(&pair, 0, &cursor).told, expected);
+    assert_eq!(read(&pair, 0, &cursor).reported, expected);
     pair.replicas[0].rebuild(&mut |_| ()).unwrap();
-    assert_eq!(read(&pair, 0, &cursor).told, expected);
+    assert_eq!(read(&pair, 0, &cursor).reported, expected);
     assert_eq!(expected.len(), 1);
 }
 
@@ -267,14 +268,17 @@ fn a_fork_is_told_and_values_follow_the_branch_that_stands() {
         let copy = pair.replicas[1].store().clone();
         pair.write(1, "tea", json!({"price": price}));
         let page = read(&pair, 0, &start(&pair, 0));
-        assert_eq!(page.told.len(), 2);
+        assert_eq!(page.reported.len(), 2);
         pair.down();
         pair.start_as(1, copy, 1);
         pair.write(1, "tea", json!({"price": price + 100}));
         pair.up();
         pair.pass(5_000);
         let rest = read(&pair, 0, &page.cursor);
-        assert!(rest.told.iter().any(|told| matches!(told.item, Item::Fork { .. })), "{price}");
+        assert!(
+            rest.reported.iter().any(|reported| matches!(reported.item, Item::Fork { .. })),
+            "{price}"
+        );
         if let Some(change) = changes(&rest).last() {
             told_again = true;
             let values = change.values.as_ref().unwrap();

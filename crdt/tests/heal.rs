@@ -162,7 +162,7 @@ fn offices_that_write_the_same_are_not_at_odds_and_kinds_count() {
     assert_sound(&pair);
     let at_odds = at_odds(&pair, 0, AtOdds::Conflicted);
     assert_eq!(at_odds, ["kinds", "texts"].map(str::to_owned).into());
-    // Whoever then writes something else alone changes it for all.
+    // Anyone who then writes something else alone changes it for all.
     pair.transact(1, None, vec![patch(&id(3), json!({"price": 77}))]).unwrap();
     assert_sound(&pair);
     assert!(view(&pair, 0, &id(3)).conflicts.is_empty());

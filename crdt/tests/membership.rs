@@ -225,7 +225,7 @@ proptest! {
     }
 }
 
-/// A history in which each site writes exactly what it is told to.
+/// A history in which each site writes exactly what it is asked to.
 struct Told(History);
 
 impl Told {
@@ -293,52 +293,52 @@ impl Told {
 
 #[test]
 fn a_vouch_of_one_whom_only_the_vouched_for_admitted_counts_for_nothing() {
-    let mut told = Told::new();
-    told.admit(0, 2, Role::Admin);
-    told.hear(2, 0);
-    told.revoke(0, 2);
+    let mut reported = Told::new();
+    reported.admit(0, 2, Role::Admin);
+    reported.hear(2, 0);
+    reported.revoke(0, 2);
     // Two, revoked and not naming that, lets three in, who speaks for two.
-    told.admit(2, 3, Role::Admin);
-    told.hear(3, 2);
-    let held = told.held(3, 2);
-    told.vouch(3, 2, held);
-    assert_eq!(told.members(), [0, 1]);
+    reported.admit(2, 3, Role::Admin);
+    reported.hear(3, 2);
+    let held = reported.held(3, 2);
+    reported.vouch(3, 2, held);
+    assert_eq!(reported.members(), [0, 1]);
 }
 
 #[test]
 fn a_vouch_that_follows_the_revocation_counts_for_nothing() {
-    let mut told = Told::new();
-    told.admit(0, 2, Role::Admin);
-    told.hear(2, 0);
-    told.admit(2, 3, Role::Writer);
-    told.revoke(0, 2);
-    told.hear(1, 0);
-    told.hear(1, 2);
-    let held = told.held(1, 2);
-    told.vouch(1, 2, held.clone());
-    assert_eq!(told.members(), [0, 1]);
+    let mut reported = Told::new();
+    reported.admit(0, 2, Role::Admin);
+    reported.hear(2, 0);
+    reported.admit(2, 3, Role::Writer);
+    reported.revoke(0, 2);
+    reported.hear(1, 0);
+    reported.hear(1, 2);
+    let held = reported.held(1, 2);
+    reported.vouch(1, 2, held.clone());
+    assert_eq!(reported.members(), [0, 1]);
     // The same word of one who did not know.
-    let mut told = Told::new();
-    told.admit(0, 2, Role::Admin);
-    told.hear(2, 0);
-    told.admit(2, 3, Role::Writer);
-    told.hear(1, 2);
-    told.vouch(1, 2, held);
-    told.revoke(0, 2);
-    assert_eq!(told.members(), [0, 1, 3]);
+    let mut reported = Told::new();
+    reported.admit(0, 2, Role::Admin);
+    reported.hear(2, 0);
+    reported.admit(2, 3, Role::Writer);
+    reported.hear(1, 2);
+    reported.vouch(1, 2, held);
+    reported.revoke(0, 2);
+    assert_eq!(reported.members(), [0, 1, 3]);
 }
 
 #[test]
 fn juniors_decide_nothing_of_their_seniors() {
-    let mut told = Told::new();
-    told.admit(0, 2, Role::Admin);
-    told.hear(2, 0);
-    told.revoke(2, 0);
-    told.revoke(2, 1);
-    told.revoke(1, 0);
-    assert_eq!(told.members(), [0, 1, 2]);
-    told.revoke(1, 2);
-    assert_eq!(told.members(), [0, 1]);
+    let mut reported = Told::new();
+    reported.admit(0, 2, Role::Admin);
+    reported.hear(2, 0);
+    reported.revoke(2, 0);
+    reported.revoke(2, 1);
+    reported.revoke(1, 0);
+    assert_eq!(reported.members(), [0, 1, 2]);
+    reported.revoke(1, 2);
+    assert_eq!(reported.members(), [0, 1]);
 }
 
 impl Told {
@@ -356,39 +356,39 @@ impl Told {
 
 #[test]
 fn a_new_key_has_the_standing_of_the_old_one() {
-    let mut told = Told::new();
-    told.admit(0, 2, Role::Admin);
-    told.hear(2, 0);
-    told.admit(0, 3, Role::Writer);
-    told.rotate(2, 4);
-    told.hear(4, 2);
-    told.hear(4, 0);
-    // Senior to whoever came after the old key, and the old key has no say any more.
-    told.revoke(4, 3);
-    told.admit(2, 5, Role::Writer);
-    assert_eq!(told.members(), [0, 1, 4]);
+    let mut reported = Told::new();
+    reported.admit(0, 2, Role::Admin);
+    reported.hear(2, 0);
+    reported.admit(0, 3, Role::Writer);
+    reported.rotate(2, 4);
+    reported.hear(4, 2);
+    reported.hear(4, 0);
+    // Senior to the one who came after the old key, and the old key has no say any more.
+    reported.revoke(4, 3);
+    reported.admit(2, 5, Role::Writer);
+    assert_eq!(reported.members(), [0, 1, 4]);
 }
 
 #[test]
 fn who_revokes_the_old_key_without_knowing_revokes_the_new_one() {
-    let mut told = Told::new();
-    told.admit(0, 2, Role::Admin);
-    told.hear(2, 0);
-    told.rotate(2, 4);
-    told.hear(1, 2);
-    let held = told.held(1, 2);
-    told.vouch(1, 2, held);
-    assert_eq!(told.members(), [0, 1, 4]);
-    told.revoke(0, 2);
-    assert_eq!(told.members(), [0, 1]);
+    let mut reported = Told::new();
+    reported.admit(0, 2, Role::Admin);
+    reported.hear(2, 0);
+    reported.rotate(2, 4);
+    reported.hear(1, 2);
+    let held = reported.held(1, 2);
+    reported.vouch(1, 2, held);
+    assert_eq!(reported.members(), [0, 1, 4]);
+    reported.revoke(0, 2);
+    assert_eq!(reported.members(), [0, 1]);
 }
 
 #[test]
 fn a_revoked_site_is_not_admitted_again() {
-    let mut told = Told::new();
-    told.admit(0, 2, Role::Writer);
-    told.revoke(0, 2);
-    told.admit(0, 2, Role::Admin);
-    told.admit(1, 2, Role::Admin);
-    assert_eq!(told.members(), [0, 1]);
+    let mut reported = Told::new();
+    reported.admit(0, 2, Role::Writer);
+    reported.revoke(0, 2);
+    reported.admit(0, 2, Role::Admin);
+    reported.admit(1, 2, Role::Admin);
+    assert_eq!(reported.members(), [0, 1]);
 }

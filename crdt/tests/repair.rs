@@ -110,7 +110,7 @@ fn a_damaged_genesis_document_is_written_anew_from_the_tables() {
     assert_eq!(pair.count(0), 3);
 }
 
-/// One office has changed a record more often than one row names places, and has started anew: it holds in memory, and
+/// One office has changed a record more often than one row names places, and has started over: it holds in memory, and
 /// in the record's row, only what is live. The other has changed the same record as it was at first.
 fn changed_apart() -> Pair {
     let mut pair = Pair::new();

@@ -97,8 +97,8 @@ fn who_guesses_a_space_is_told_what_everybody_is_told_of_none() {
         assert_eq!(asked, []);
     }
     // Saying that there is news makes nobody ask back.
-    let told = ask(&mut pair, HEAD, &Request::Tell(Gossip::News(realm.main_space())));
-    assert_eq!(told, (Some(Answer::of(Outcome::InStep)), Vec::new()));
+    let reported = ask(&mut pair, HEAD, &Request::Tell(Gossip::News(realm.main_space())));
+    assert_eq!(reported, (Some(Answer::of(Outcome::InStep)), Vec::new()));
     // Nor does a pull of the members invite who is not let in.
     let network = pair.replicas[HEAD].realms().network().unwrap();
     let (answer, _) = ask(&mut pair, HEAD, &pull(network.membership_space()));

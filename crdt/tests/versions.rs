@@ -1,4 +1,4 @@
-//! Edits that build on a version which the record is no longer of, and the hashes that writers are told.
+//! Edits that build on a version which the record is no longer of, and the hashes that writers are given.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -45,11 +45,11 @@ fn conflicts(view: &View) -> Vec<(&str, Vec<i64>)> {
         Value::Int(n) => *n,
         other => panic!("{other:?}"),
     };
-    let told = view.conflicts.iter().map(|conflict| {
+    let reported = view.conflicts.iter().map(|conflict| {
         let values = conflict.values.iter().map(|value| integer(&value.value));
         (conflict.path.as_str(), values.collect())
     });
-    told.collect()
+    reported.collect()
 }
 
 /// Both offices must show the same, and the other one must not have refused anything.
@@ -150,8 +150,8 @@ fn a_version_that_the_record_does_not_have_is_refused_and_named() {
     for id in ["tea", "coffee"] {
         let refused = pair.transact(0, None, vec![on(&foreign, id, json!({"price": 2}))]);
         let Err(error @ WriteError::UnknownVersion { .. }) = refused else { panic!("{refused:?}") };
-        let told = error.to_string();
-        assert!(told.contains(&foreign.to_string()) && told.contains(id), "{told}");
+        let reported = error.to_string();
+        assert!(reported.contains(&foreign.to_string()) && reported.contains(id), "{reported}");
     }
     // As is all of a transaction with it.
     let edits = vec![merge("tea", json!({"price": 3})), on(&foreign, "tea", json!({"price": 2}))];

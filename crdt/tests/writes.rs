@@ -1,4 +1,4 @@
-//! What a writer is told, and what it may ask for.
+//! What a writer is answered, and what it may ask for.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -41,7 +41,7 @@ pub(crate) async fn follow(
     loop {
         let page = consumer.next_page(bounds, Instant::now() + patience).await?;
         for item in &page.items {
-            match &item.told.item {
+            match &item.reported.item {
                 Item::Change(change) => match &change.values {
                     Ok(values) => {
                         take(format!("{} is now {:?}", change.key.id, values.after.fields));
@@ -49,11 +49,11 @@ pub(crate) async fn follow(
                     Err(reason) => take(format!("{} cannot be read: {reason}", change.key.id)),
                 },
                 Item::Fork { author, seq } => {
-                    take(format!("{} signed {seq} twice: read anew", author.site));
+                    take(format!("{} signed {seq} twice: read again", author.site));
                 }
             }
         }
-        // Only when all of it is dealt with: whoever fails before sees it again.
+        // Only when all of it is dealt with: anyone who fails before sees it again.
         std::fs::write(cursor_file, consumer.cursor().to_string())?;
         if page.items.is_empty() && page.is_end {
             return Ok(());

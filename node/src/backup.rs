@@ -1,7 +1,7 @@
 //! Backups: a site in one file, taken while its node runs.
 //!
 //! A backup is a [`branchline_crdt::format::container`] file: what it is ([`BackupHeader`], as JSON), the site's small files, the files
-//! of extensions, the journal's frames in order, and how many of them. The tables are not in it; they are made anew from the journal. The
+//! of extensions, the journal's frames in order, and how many of them. The tables are not in it; they are rebuilt from the journal. The
 //! journal only grows, so any beginning of it is what the site held at one moment, and writers do not wait.
 //!
 //! Every start writes under a new incarnation. So does a restored site: what it wrote after the backup, and others hold,
@@ -43,7 +43,7 @@ const FRAMES_BYTES_MAX: usize = 8 * 1024 * 1024;
 const STATE_BYTES: usize = 1024 * 1024;
 /// What a chunk of such a file may mean: that, and the file's name.
 const STATE_BYTES_MAX: usize = STATE_BYTES + 1024;
-/// Chunks that wait for whoever writes them.
+/// Chunks that wait for the one who writes them.
 const CHUNKS_WAITING_MAX: usize = 4;
 /// Bytes of a backup that are read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -291,7 +291,7 @@ impl Handle {
     }
 }
 
-/// A backup on its way to whoever writes it. It is given up when nobody reads any more.
+/// A backup on its way to the one who writes it. It is given up when nobody reads any more.
 struct Sending {
     writer: BackupWriter,
     chunks: mpsc::Sender<io::Result<Vec<u8>>>,
@@ -377,7 +377,7 @@ pub fn restore(backup: &mut impl Read, data: &Path) -> Result<Restored, RestoreE
         // There was nothing in it before.
         let removed = fs::remove_dir_all(data);
         if existed {
-            // Whoever made it may want it back.
+            // Anyone who made it may want it back.
             let _ = removed.and_then(|()| fs::create_dir(data));
         }
     }

@@ -17,13 +17,13 @@ use crate::driver::Message;
 use crate::handle::{Handle, NoNetwork, ReadError, Stopped, conflicted};
 use crate::storage::Reader;
 
-/// Pieces of a bundle that wait for whoever writes them: some 256 KiB each.
+/// Pieces of a bundle that wait for the one who writes them: some 256 KiB each.
 const PIECES_WAITING_MAX: usize = 4;
 /// Pieces that are prepared while one is taken in.
 const PREPARED_MAX: usize = 2;
 /// How long the next bytes of a bundle may take to come.
 const BYTES_PATIENCE: Duration = Duration::from_secs(30);
-/// Records that are told apart where changed ones are counted; further ones count at each change.
+/// Records that are distinguished where changed ones are counted; further ones count at each change.
 const RECORDS_TOLD_APART_MAX: usize = 1 << 20;
 
 /// What merging a bundle did. What it says is durable.
@@ -87,7 +87,7 @@ impl From<Stopped> for NotMerged {
 impl Handle {
     /// The bytes of a bundle of all that is held now and that its receiver lacks, with the private space that is
     /// addressed and those that the receiver is in. The stream ends early with an error; the file is then not whole,
-    /// and says so to whoever reads it.
+    /// and says so to the one who reads it.
     pub async fn bundle(
         &self,
         since: Since,
@@ -213,7 +213,7 @@ fn pieces<E: std::fmt::Display>(
     })
 }
 
-/// Entries one by one, so that each has its turn beside whoever else wants something of the replica.
+/// Entries one by one, so that each has its turn beside anyone else who wants something of the replica.
 fn split(piece: MergePiece) -> Vec<MergePiece> {
     match piece {
         MergePiece::Entries(prepared) => {

@@ -9,7 +9,7 @@ use libp2p::multiaddr::Protocol;
 
 /// The end of the year 9999: later moments have no RFC 3339 form.
 const SECONDS_MAX: u64 = 253_402_300_799;
-/// Certificates of QUIC, which each side makes anew for itself, are good from 1975 to 4095.
+/// Certificates of QUIC, which each side makes for itself, are good from 1975 to 4095.
 const CERTIFICATES_SECONDS: std::ops::Range<u64> = 157_766_400..67_090_204_800;
 
 /// The clock says what cannot be.

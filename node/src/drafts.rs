@@ -21,7 +21,7 @@ pub(crate) fn are_worthwhile(transactions: &[LocalTransaction]) -> bool {
 }
 
 /// Makes the edits as those of new records, as far as that goes, on all cores. The replica makes the others, and those
-/// for which something is not as it is told here.
+/// for which something is not as it is reported here.
 pub(crate) fn draft(
     transactions: &mut [LocalTransaction],
     author: Author,

@@ -85,7 +85,7 @@ pub struct NodeStatus {
     pub journal_bytes: u64,
     /// Bytes of the tables on disk.
     pub tables_bytes: u64,
-    /// Room on the disk that the data lies on. `None`: the system does not tell.
+    /// Room on the disk that the data lies on. `None`: the system does not say.
     pub disk_free_bytes: Option<u64>,
     /// Damaged journal frames.
     pub damaged_frames: u64,
@@ -324,7 +324,7 @@ impl Handle {
         Ok(self.ask(|reply| Message::Holders { space, entry, reply }).await?)
     }
 
-    /// Changes whenever another site has told what it holds.
+    /// Changes whenever another site has said what it holds.
     pub fn receipts(&self) -> watch::Receiver<u64> {
         self.receipts.clone()
     }
@@ -435,7 +435,7 @@ impl Handle {
         Ok(self.ask(Message::Verify).await??)
     }
 
-    /// Makes the tables anew from the journal.
+    /// Rebuilds the tables from the journal.
     pub async fn rebuild(&self) -> Result<u64, ReadError> {
         Ok(self.ask(Message::Rebuild).await??)
     }

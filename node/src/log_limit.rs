@@ -1,4 +1,4 @@
-//! How many log lines a site or a matter may cause: the first few of a minute are written, the rest are counted. Whoever
+//! How many log lines a site or a matter may cause: the first few of a minute are written, the rest are counted. Anyone who
 //! misbehaves is named, and cannot fill the disk with it; nor can a disk that is damaged all over.
 
 use std::collections::BTreeMap;
@@ -9,9 +9,9 @@ use branchline_crdt::ids::SiteId;
 
 /// Lines about one subject in one period: enough to see what is the matter.
 const LINES_MAX: u64 = 20;
-/// Lines are counted anew after this long.
+/// Lines are counted again after this long.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Subjects that are counted apart; a network has fewer members, and of strangers nothing is told.
+/// Subjects that are counted apart; a network has fewer members, and of strangers nothing is reported.
 const SUBJECTS_MAX: usize = 1024;
 
 /// What a log line is about.

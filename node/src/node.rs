@@ -222,7 +222,7 @@ impl Opened {
             let locked = DataFolder::open(&config.data).map_err(OpenError::from)?;
             (replica, report) = open_replica(&folder, locked, options, started)?;
         }
-        tell(&report);
+        warn_of_damage(&report);
         let reader = replica.store().reader();
         let site = replica.site();
         let author = Some(replica.author());
@@ -282,10 +282,10 @@ pub(crate) fn open_replica(
         seed: u64::from_le_bytes(random_bytes()?),
     };
     let (storage, report) = Storage::open_in(locked, options)?;
-    let mut told = Instant::now();
+    let mut reported = Instant::now();
     let mut progress = |progress: branchline_crdt::replica::Progress| {
-        if told.elapsed().as_secs() >= 1 {
-            told = Instant::now();
+        if reported.elapsed().as_secs() >= 1 {
+            reported = Instant::now();
             info!(entries = progress.entries, "replaying the journal");
         }
     };
@@ -295,9 +295,9 @@ pub(crate) fn open_replica(
     Ok((replica, report))
 }
 
-fn tell(report: &OpenReport) {
+fn warn_of_damage(report: &OpenReport) {
     if let Some(set_aside) = &report.tables_set_aside {
-        warn!(to = %set_aside.to.display(), reason = set_aside.reason, "the tables were not usable and are made anew");
+        warn!(to = %set_aside.to.display(), reason = set_aside.reason, "the tables were not usable and are rebuilt");
     }
     if report.rebuild_needed {
         info!("the tables were made from the whole journal");

@@ -17,7 +17,7 @@ use crate::network::Command;
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Records with new conflicts that are named one by one.
 pub const CONFLICTS_NAMED_MAX: usize = 100;
-/// How often a peer is asked anew.
+/// How often a peer is asked again.
 const ASK_PAUSE: Duration = Duration::from_millis(500);
 
 /// What has to be done for a sync to be complete.

@@ -49,8 +49,8 @@ async fn a_transaction_is_written_once_and_tells_its_changes() {
             edits.edit(undelete).put("sales", "7-1", json!({"product": "tea"})).commit().await
         };
         let first = sell().await.unwrap();
-        let told: Vec<bool> = first.changes.iter().map(Option::is_some).collect();
-        assert_eq!(told, [true, false, true]);
+        let reported: Vec<bool> = first.changes.iter().map(Option::is_some).collect();
+        assert_eq!(reported, [true, false, true]);
         let again = sell().await.unwrap();
         assert!(again.is_repeat && again.changes.is_empty() && again.entry == first.entry);
         let entry = again.entry.unwrap();

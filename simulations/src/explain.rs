@@ -8,14 +8,14 @@ use crate::trace::{
     Answer, EntryName, Event, Fate, LinkState, RecordName, Source, Step, TraceSink,
 };
 
-/// Lines kept: a record that takes more is hot, and its first ten thousand tell how it goes.
+/// Lines kept: a record that takes more is hot, and its first ten thousand show how it goes.
 const LINES_MAX: usize = 10_000;
-/// Ids of other records kept, to show some to whoever asked for one that never was.
+/// Ids of other records kept, to show some to the one who asked for one that never was.
 const OTHERS_MAX: usize = 1_000;
 /// Ids of other records shown.
 const OTHERS_SHOWN: usize = 8;
 
-/// The story of one record, told by a run's steps.
+/// The story of one record, reported by a run's steps.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     record: RecordName,
@@ -82,7 +82,7 @@ impl Explanation {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{}, step by step", self.record)];
         let mut last_ms = None;
-        for (at_ms, text) in self.told() {
+        for (at_ms, text) in self.reported() {
             let time = Some(at_ms).filter(|at_ms| last_ms != Some(*at_ms));
             let time = time.map(|at_ms| Clock(at_ms).to_string()).unwrap_or_default();
             lines.push(format!("  {time:>18}  {text}"));
@@ -101,17 +101,17 @@ impl Explanation {
     }
 
     /// The lines in order, with the faults that could touch the record: those that last into its time.
-    fn told(&self) -> Vec<(u64, &str)> {
+    fn reported(&self) -> Vec<(u64, &str)> {
         let first_ms = self.lines.first().map_or(0, |(at_ms, _)| *at_ms);
         let last_ms = self.lines.last().map_or(0, |(at_ms, _)| *at_ms);
         let touches = |(begins_ms, ends_ms, _): &&(u64, u64, String)| {
             *ends_ms >= first_ms && *begins_ms <= last_ms
         };
         let faults = self.faults.iter().filter(touches);
-        let mut told: Vec<_> = faults.map(|(at_ms, _, text)| (*at_ms, text.as_str())).collect();
-        told.extend(self.lines.iter().map(|(at_ms, text)| (*at_ms, text.as_str())));
-        told.sort_by_key(|(at_ms, _)| *at_ms);
-        told
+        let mut reported: Vec<_> = faults.map(|(at_ms, _, text)| (*at_ms, text.as_str())).collect();
+        reported.extend(self.lines.iter().map(|(at_ms, text)| (*at_ms, text.as_str())));
+        reported.sort_by_key(|(at_ms, _)| *at_ms);
+        reported
     }
 
     fn visible(&self, way: &Way) -> String {
@@ -311,30 +311,30 @@ mod tests {
     }
 
     /// South writes while it is cut off; one message is lost, the next arrives.
-    fn told(site: Option<&str>, asked: &str) -> Explanation {
+    fn reported(site: Option<&str>, asked: &str) -> Explanation {
         let (head, north, south) = ("head".to_owned(), "north".to_owned(), "south".to_owned());
         let offices = vec![head.clone(), north.clone(), south.clone()];
         let mut explanation = Explanation::of(record(asked), offices, site.map(str::to_owned));
-        let mut tell = |at_ms, event| explanation.step(&Step { at_ms, event });
+        let mut report = |at_ms, event| explanation.step(&Step { at_ms, event });
         let what = "south is cut off".to_owned();
         let (kind, sites) = (FaultName::Isolate, vec![south.clone()]);
-        tell(500, Event::Fault { kind, sites, what, for_ms: Some(2_000) });
+        report(500, Event::Fault { kind, sites, what, for_ms: Some(2_000) });
         let write = |id, answer| Event::Write {
             site: south.clone(),
             records: vec![record(id)],
             what: "price 3".to_owned(),
             answer,
         };
-        tell(1_000, write("tea", Answer::Acknowledged(Some(entry(1)))));
-        tell(1_000, Event::FirstSeen { entry: entry(1), records: vec![record("tea")] });
+        report(1_000, write("tea", Answer::Acknowledged(Some(entry(1)))));
+        report(1_000, Event::FirstSeen { entry: entry(1), records: vec![record("tea")] });
         let held = |site: &String, from| Event::Held {
             site: site.clone(),
             entry: entry(1),
             fate: Fate::Applied,
             from,
         };
-        tell(1_000, held(&south, Source::Own));
-        tell(1_100, write("rice", Answer::Refused("the disk is full".to_owned())));
+        report(1_000, held(&south, Source::Own));
+        report(1_100, write("rice", Answer::Refused("the disk is full".to_owned())));
         let sent = |message, to: &String, entries| Event::Sent {
             message,
             from: south.clone(),
@@ -343,19 +343,19 @@ mod tests {
             bytes: 900,
             entries,
         };
-        tell(1_200, sent(1, &head, vec![entry(1)]));
-        tell(1_240, Event::Lost { message: 1, reason: "the link is cut".to_owned() });
-        tell(3_000, sent(2, &head, vec![entry(1), entry(2)]));
-        tell(3_000, sent(3, &north, vec![entry(2)]));
-        tell(3_040, Event::Delivered { message: 2 });
-        tell(3_040, Event::Delivered { message: 3 });
-        tell(3_040, held(&head, Source::Peer(south.clone())));
+        report(1_200, sent(1, &head, vec![entry(1)]));
+        report(1_240, Event::Lost { message: 1, reason: "the link is cut".to_owned() });
+        report(3_000, sent(2, &head, vec![entry(1), entry(2)]));
+        report(3_000, sent(3, &north, vec![entry(2)]));
+        report(3_040, Event::Delivered { message: 2 });
+        report(3_040, Event::Delivered { message: 3 });
+        report(3_040, held(&head, Source::Peer(south.clone())));
         explanation
     }
 
     #[test]
     fn a_record_is_followed_from_the_write_to_where_it_shows() {
-        let text = told(None, "tea").lines().join("\n");
+        let text = reported(None, "tea").lines().join("\n");
         let expected = "\
 products/tea, step by step
         00:00:00.500  fault isolate: south is cut off, for 2 s
@@ -373,16 +373,16 @@ Where each change shows
 
     #[test]
     fn one_office_is_told_of_alone() {
-        let lines = told(Some("north"), "tea").lines();
+        let lines = reported(Some("north"), "tea").lines();
         assert!(!lines.iter().any(|line| line.contains("south to head")), "{lines:#?}");
         assert_eq!(lines.last().unwrap().trim(), "never at north");
     }
 
     #[test]
     fn refused_writes_are_told_and_unknown_records_are_known_to_be() {
-        let lines = told(None, "rice").lines();
+        let lines = reported(None, "rice").lines();
         assert!(lines.iter().any(|line| line.contains("refused: the disk is full")), "{lines:#?}");
-        let unknown = told(None, "coffee");
+        let unknown = reported(None, "coffee");
         assert!(!unknown.is_known());
         assert_eq!(unknown.near(), ["products/rice", "products/tea"]);
     }

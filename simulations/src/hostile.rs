@@ -34,7 +34,7 @@ pub type Dropped = Rc<RefCell<BTreeSet<EntryHash>>>;
 
 /// A member that lies.
 pub struct Liar {
-    /// Its office. The node there is honest; the lies are told beside it.
+    /// Its office. The node there is honest; the lies are reported beside it.
     pub office: SiteIndex,
     acts: Vec<Act>,
     random: SmallRng,
@@ -57,25 +57,25 @@ impl Liar {
         }
         self.count += 1;
         let act = self.acts[self.random.random_range(0..self.acts.len())];
-        let told: Vec<SiteIndex> = peers;
+        let reported: Vec<SiteIndex> = peers;
         match act {
             Act::ForgedAuthor => {
-                let victim = told[self.random.random_range(0..told.len())];
+                let victim = reported[self.random.random_range(0..reported.len())];
                 let author = Author { site: world.site_id(victim), incarnation: self.life() };
                 let key = world.key(self.office).clone();
                 let entries = [
                     forged(network, &key, author, "forged", 1),
                     forged(RealmId([8; 32]), &key, self.author(world), "foreign", 1),
                 ];
-                entries.iter().for_each(|entry| self.tell(world, network, &told, entry));
+                entries.iter().for_each(|entry| self.report(world, network, &reported, entry));
             }
-            Act::Equivocation => self.equivocate(world, network, &told),
+            Act::Equivocation => self.equivocate(world, network, &reported),
             Act::MalformedChanges => {
                 let author = self.author(world);
                 let entry = malformed(network, world.key(self.office), author, self.count);
-                self.tell(world, network, &told, &entry);
+                self.report(world, network, &reported, &entry);
             }
-            Act::Bombs => self.bomb(world, network, &told),
+            Act::Bombs => self.bomb(world, network, &reported),
         }
     }
 
@@ -87,28 +87,28 @@ impl Liar {
         Author { site: world.site_id(self.office), incarnation: self.life() }
     }
 
-    fn equivocate(&mut self, world: &mut World, network: RealmId, told: &[SiteIndex]) {
+    fn equivocate(&mut self, world: &mut World, network: RealmId, reported: &[SiteIndex]) {
         let author = self.author(world);
         let key = world.key(self.office).clone();
         let id = format!("lie-{}", self.count);
         let entries = [1, 2].map(|value| forged(network, &key, author, &id, value));
         let dropped = entries.iter().map(|entry| entry.hash).max();
         self.dropped.borrow_mut().extend(dropped);
-        for (index, peer) in told.iter().enumerate() {
-            self.tell(world, network, &[*peer], &entries[index % 2]);
+        for (index, peer) in reported.iter().enumerate() {
+            self.report(world, network, &[*peer], &entries[index % 2]);
         }
-        if told.len() == 1 {
-            self.tell(world, network, told, &entries[1]);
+        if reported.len() == 1 {
+            self.report(world, network, reported, &entries[1]);
         }
     }
 
-    fn bomb(&mut self, world: &mut World, network: RealmId, told: &[SiteIndex]) {
+    fn bomb(&mut self, world: &mut World, network: RealmId, reported: &[SiteIndex]) {
         let bomb = pack::pack(&vec![0; BOMB_BYTES]);
         let author = self.author(world);
         let entry =
             with_payload(network, world.key(self.office), author, PAYLOAD_FORMAT, bomb.clone());
         // As an entry, as an answer that nobody asked for, and as an introduction.
-        for peer in told {
+        for peer in reported {
             let gossip = Gossip::Entry(entry.clone());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let outcome = Outcome::Entries { packed: bomb.clone(), until: Vec::new() };
@@ -126,8 +126,8 @@ impl Liar {
     }
 
     /// Tells an entry by gossip, and once more in an answer where one is awaited.
-    fn tell(&self, world: &mut World, network: RealmId, told: &[SiteIndex], entry: &Entry) {
-        for peer in told {
+    fn report(&self, world: &mut World, network: RealmId, reported: &[SiteIndex], entry: &Entry) {
+        for peer in reported {
             let gossip = Gossip::Entry(entry.bytes().to_vec());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let packed = pack_entries([entry, entry]);

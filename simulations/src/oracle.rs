@@ -6,7 +6,7 @@ use crate::trace::RecordName;
 use crate::workload::{MARKS, Planned};
 use crate::world::{SiteIndex, World};
 
-/// What the writer was told.
+/// What the writer was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// It is durable.
@@ -26,8 +26,8 @@ pub struct Write {
     pub number: u64,
     /// What was planned.
     pub planned: Planned,
-    /// What the writer was told.
-    pub told: Reply,
+    /// What the writer was answered.
+    pub reported: Reply,
     /// No disk that held it is left as it was: it may be lost.
     pub excused: bool,
 }
@@ -41,14 +41,14 @@ pub struct Oracle {
 
 impl Oracle {
     /// Takes a write with its answer.
-    pub fn wrote(&mut self, office: SiteIndex, planned: Planned, told: Reply) {
-        if told != Reply::Refused {
+    pub fn wrote(&mut self, office: SiteIndex, planned: Planned, reported: Reply) {
+        if reported != Reply::Refused {
             for (record, price) in &planned.prices {
                 self.prices.entry(record.clone()).or_default().insert(*price);
             }
         }
         let number = self.count() + 1;
-        let write = Write { office, number, planned, told, excused: false };
+        let write = Write { office, number, planned, reported, excused: false };
         self.writes.insert(write.planned.mark.clone(), write);
     }
 
@@ -78,7 +78,7 @@ impl Oracle {
         for write in self.writes.values_mut() {
             let mark = &write.planned.mark;
             let shows = |other: &SiteIndex| world.view(*other, MARKS, mark).is_some();
-            if write.told != Reply::Refused && !write.excused {
+            if write.reported != Reply::Refused && !write.excused {
                 write.excused = !others.iter().any(shows);
             }
         }

@@ -65,11 +65,11 @@ impl Invariant {
             Self::Convergence => "once the links are back, all offices come into step in time",
             Self::Durability => "an acknowledged write is never lost, and never half applied",
             Self::CausalOrder => "nothing shows before what it builds upon, and nothing goes back",
-            Self::OneContent => "nobody can tell two offices two stories",
+            Self::OneContent => "nobody can give two offices two stories",
             Self::Deletion => "nothing deleted comes back by itself",
             Self::Provenance => "every value was signed by an office allowed to write it",
             Self::Confinement => "nothing reaches a site outside the network",
-            Self::Feed => "whoever follows the changes misses none",
+            Self::Feed => "anyone who follows the changes misses none",
             Self::Bounds => "memory and queues stay bounded, and one bad record stops nothing else",
             Self::WallClock => "wrong clocks change nothing but the times shown",
         }
@@ -179,7 +179,7 @@ pub struct Outcome {
     pub figures: Figures,
 }
 
-/// Violations kept of one run: the first ones tell the story.
+/// Violations kept of one run: the first ones show the story.
 pub const VIOLATIONS_KEPT: usize = 100;
 
 impl Outcome {

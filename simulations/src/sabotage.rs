@@ -28,9 +28,9 @@ pub enum Sabotage {
     ForgetAcknowledged,
     /// An office's journal has the frames of each commit in reverse.
     SwapFrames,
-    /// The links to one office swallow what would tell it of an equivocation.
+    /// The links to one office swallow what would show it an equivocation.
     HideForks,
-    /// A record that nobody brings back is brought back, and nobody is told.
+    /// A record that nobody brings back is brought back, and nobody is informed.
     Resurrect,
     /// In the end, a value is changed in one office's tables.
     AlterValue,
@@ -40,7 +40,7 @@ pub enum Sabotage {
     LeaveOut,
     /// An entry is sent to a stranger.
     Leak,
-    /// An office is told of a hundred peers that are no members.
+    /// An office is informed of a hundred peers that are no members.
     FloodPeers,
     /// People write only while their wall clock is right.
     FollowWallClock,

@@ -191,7 +191,7 @@ impl SimulatedStore {
         OfficeDisk { journal: self.disk.copy(), tables: self.tables.clone() }
     }
 
-    /// The same disk for whoever opens it once this is dropped, without the tables.
+    /// The same disk for the one who opens it once this is dropped, without the tables.
     pub fn disk_without_tables(&self) -> OfficeDisk {
         OfficeDisk { journal: self.disk.clone(), tables: LaggingTables::default() }
     }

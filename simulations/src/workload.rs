@@ -169,7 +169,7 @@ impl OfficeWork {
             Some(Value::Text(note) | Value::Str(note)) => note.clone(),
             Some(_) | None => String::new(),
         };
-        // A note stays a note: it is begun anew when it has grown long.
+        // A note stays a note: it is started over when it has grown long.
         let mut words: Vec<_> = note.split(' ').filter(|word| !word.is_empty()).collect();
         words.truncate(40);
         let word = number.to_string();

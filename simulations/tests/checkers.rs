@@ -91,7 +91,7 @@ fn a_record_that_comes_back_is_found() {
 
 #[test]
 fn a_value_that_nobody_signed_is_found() {
-    // No feed has told it.
+    // No feed has it.
     assert_found(CUT, Sabotage::AlterValue, &[Invariant::Provenance, Invariant::Feed]);
 }
 

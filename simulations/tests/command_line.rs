@@ -43,18 +43,18 @@ fn with_small() -> tempfile::TempDir {
 #[track_caller]
 fn said(folder: &Path, arguments: &[&str]) -> String {
     let output = sim(folder, arguments);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
+    let reported = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {reported}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[track_caller]
 fn assert_refused(folder: &Path, arguments: &[&str], code: i32, parts: &[&str]) {
     let output = sim(folder, arguments);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+    let reported = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {reported}");
     for part in parts {
-        assert!(told.contains(part), "{part:?} is not in: {told}");
+        assert!(reported.contains(part), "{part:?} is not in: {reported}");
     }
 }
 

@@ -110,7 +110,7 @@ fn one_number_signed_twice_ends_equal_everywhere_and_is_told() {
         hand(&mut world, 0, 2, &entries[0]);
         hand(&mut world, 1, 2, &entries[1]);
         assert_ne!(world.digest(0), world.digest(1));
-        // North builds on what it was told, before it learns of the lie.
+        // North builds on what it was given, before it learns of the lie.
         world.write(1, "products", "rice", put(json!({"price": 9}))).unwrap();
         join(&mut world);
         assert!(world.in_step());
@@ -122,10 +122,10 @@ fn one_number_signed_twice_ends_equal_everywhere_and_is_told() {
             assert_eq!(view.fields["value"], Value::Int(stands), "office {office}");
             let price = &world.view(office, "products", "rice").unwrap().fields["price"];
             assert_eq!(*price, Value::Int(9), "an honest office's entry was lost");
-            let told = world.notices(office).iter().any(
+            let reported = world.notices(office).iter().any(
                 |notice| matches!(notice, Notice::Fork { author, seq: 1, .. } if *author == liar),
             );
-            assert!(told, "office {office} was not told");
+            assert!(reported, "office {office} was not informed");
         }
         // All other logs carry on, and the proof survives a rebuild.
         let before = world.digest(1);
@@ -268,8 +268,8 @@ fn a_bad_change_is_void_everywhere_and_its_log_goes_on() {
             why::causes(store, network, world.site_id(office), [], &BTreeMap::new(), 1000)
         };
         let causes = world.read(office, why).unwrap().causes;
-        let told = causes[&(Reason::Void, liar.site)].detail.as_deref().unwrap();
-        assert!(told.starts_with("record ") && told.contains("/x: "), "{told}");
+        let reported = causes[&(Reason::Void, liar.site)].detail.as_deref().unwrap();
+        assert!(reported.starts_with("record ") && reported.contains("/x: "), "{reported}");
     }
     let mut document = Document::empty();
     let actor = ActorBytes(liar.actor());

@@ -109,15 +109,15 @@ fn what_a_revoked_site_writes_later_shows_nowhere_else() {
         assert!(shows(&world, office, "before") && !shows(&world, office, "after"), "{office}");
         assert!(!is_member(&world, office, 3));
     }
-    // It is told, keeps what it has, and writes no more.
+    // It is informed, keeps what it has, and writes no more.
     assert_eq!(revoked_by(&world, 3), Some(0));
     assert!(shows(&world, 3, "after"));
     let refused = world.write(3, "products", "later", put(json!({"a": 1})));
     assert!(matches!(refused, Err(WriteError::Revoked { .. })), "{refused:?}");
     assert!(world.peers(3).is_empty());
-    let told = |notice: &Notice| matches!(notice, Notice::Revoked { .. });
-    assert!(world.notices(3).iter().any(told));
-    // It knows so after a restart too, before anyone could tell it again.
+    let reported = |notice: &Notice| matches!(notice, Notice::Revoked { .. });
+    assert!(world.notices(3).iter().any(reported));
+    // It knows so after a restart too, before anyone could say it again.
     part(&mut world, &[&[0, 1, 2], &[3]]);
     world.stop(3, Ending::Orderly);
     world.start(3);
@@ -362,7 +362,8 @@ fn held(world: &World, office: usize) -> BTreeMap<Author, u64> {
 fn told_to_who_is_out(world: &mut World) -> Vec<String> {
     let sent = world.take_observations().into_iter().filter_map(|observation| match observation {
         Observation::Sent { from, to, message, receiver: Receiver::Revoked, .. } => {
-            (!is_refusal(&message)).then(|| format!("{from} told {to}, which was out: {message:?}"))
+            (!is_refusal(&message))
+                .then(|| format!("{from} reported {to}, which was out: {message:?}"))
         }
         _ => None,
     });

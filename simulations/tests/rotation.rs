@@ -175,7 +175,7 @@ fn who_is_revoked_while_it_takes_another_key_is_out_by_both() {
             assert!(!shows(&world, office, "seen-by-nobody"), "office {office}");
         }
         let members = world.replica(3).unwrap();
-        assert!(members.realms().revoked_by().is_some(), "it is told");
+        assert!(members.realms().revoked_by().is_some(), "it is informed");
     }
 }
 

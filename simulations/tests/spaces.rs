@@ -311,7 +311,7 @@ fn who_was_shut_out_of_a_space_comes_back_under_another_key() {
             world.run_ms(2_000);
             assert!(status(&world, NORTH, "tills").unwrap().closed_by.is_some());
         } else {
-            // Nobody there takes this key for one of the space, and it is told so.
+            // Nobody there takes this key for one of the space, and it hears so.
             assert!(world.rotate(NORTH));
             world.link(HEAD, NORTH);
             world.run_ms(SETTLE_MS);
@@ -362,8 +362,8 @@ fn who_hears_of_two_sites_shut_out_of_a_space_tells_neither_anything_in_between(
         write(&mut world, office, realm, &format!("late-{office}"), json!({"a": 1})).unwrap();
     }
     world.run_ms(SETTLE_MS);
-    let told: Rc<RefCell<Vec<Gossip>>> = Rc::default();
-    let keep = told.clone();
+    let reported: Rc<RefCell<Vec<Gossip>>> = Rc::default();
+    let keep = reported.clone();
     world.tamper(Box::new(move |from, to, message: &mut Message| {
         if let Message::Request { body, .. } = message
             && let Ok(Request::Tell(gossip)) = codec::decode("request", body)
@@ -379,9 +379,9 @@ fn who_hears_of_two_sites_shut_out_of_a_space_tells_neither_anything_in_between(
     assert_equal(&world, &[HEAD, NORTH], realm);
     assert!(shows(&world, HEAD, realm, "late-2") && shows(&world, HEAD, realm, "late-3"));
     // That there is something to ask for, by which they learn that they are out.
-    let told = told.borrow();
+    let reported = reported.borrow();
     let is_hint = |gossip: &Gossip| *gossip == Gossip::News(realm.membership_space());
-    assert!(told.len() >= 2 && told.iter().all(is_hint), "{told:?}");
+    assert!(reported.len() >= 2 && reported.iter().all(is_hint), "{reported:?}");
 }
 
 #[test]

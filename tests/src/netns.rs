@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Switches made by this process.
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// A network card that nobody has: what is sent there is lost, and the sender is not told.
+/// A network card that nobody has: what is sent there is lost, and the sender is not informed.
 const NOWHERE: &str = "02:00:00:00:00:ff";
 
 /// Network namespaces `0..count` on one switch. They are removed when dropped.
@@ -65,7 +65,7 @@ impl Switch {
         done(&format!("-n {space} neigh del {address} dev eth0"));
     }
 
-    /// Moves an office to another address, which it is told; the former one is gone.
+    /// Moves an office to another address, of which it is informed; the former one is gone.
     pub fn move_office(&self, office: usize, host: usize) -> String {
         let space = self.namespace(office);
         done(&format!("-n {space} addr flush dev eth0"));

@@ -61,7 +61,7 @@ impl Document {
     #[track_caller]
     pub fn check(&self, exchange: &Exchange) -> Operation {
         let Exchange { method, path, status, body, .. } = exchange;
-        let told = String::from_utf8_lossy(body);
+        let reported = String::from_utf8_lossy(body);
         let method = method.to_ascii_lowercase();
         let template = self.template(path).unwrap_or_else(|| panic!("{path} is not described"));
         let responses = &self.paths()[template][&method]["responses"];
@@ -69,18 +69,20 @@ impl Document {
             None if *status >= 400 => &responses["default"],
             found => found.unwrap_or(&Value::Null),
         };
-        assert!(described.is_object(), "{method} {path}: {status} is not described: {told}");
+        assert!(described.is_object(), "{method} {path}: {status} is not described: {reported}");
         match described.get("content").and_then(Value::as_object) {
-            None => assert!(body.is_empty(), "{method} {path}: no content is described: {told}"),
+            None => {
+                assert!(body.is_empty(), "{method} {path}: no content is described: {reported}")
+            }
             Some(kinds) => {
                 let found = essence(exchange.content_type.as_deref().unwrap_or_default());
                 let kind = kinds.iter().find(|(kind, _)| essence(kind) == found);
                 let (kind, content) = kind.unwrap_or_else(|| {
-                    panic!("{method} {path}: {found:?} is not described: {told}")
+                    panic!("{method} {path}: {found:?} is not described: {reported}")
                 });
                 match essence(kind) {
                     "application/json" => self.check_json(&content["schema"], body, exchange),
-                    "text/event-stream" => self.check_events(&told, exchange),
+                    "text/event-stream" => self.check_events(&reported, exchange),
                     _ => {}
                 }
             }

@@ -72,8 +72,8 @@ impl RawPeer {
         let connected = tokio::time::timeout(PATIENCE, dial).await.map_err(io::Error::other)?;
         let (_, muxer): (PeerId, StreamMuxerBox) = connected.map_err(io::Error::other)?;
         let (orders, ordered) = mpsc::channel(1);
-        let (tell, heard) = mpsc::unbounded_channel();
-        let task = tokio::spawn(drive(muxer, ordered, tell, replies));
+        let (report, heard) = mpsc::unbounded_channel();
+        let task = tokio::spawn(drive(muxer, ordered, report, replies));
         Ok(Self { orders, heard, task })
     }
 
@@ -156,7 +156,7 @@ fn transport(key: &Keypair, node: &Multiaddr) -> io::Result<Boxed<(PeerId, Strea
 async fn drive(
     mut muxer: StreamMuxerBox,
     mut orders: mpsc::Receiver<oneshot::Sender<io::Result<SubstreamBox>>>,
-    tell: mpsc::UnboundedSender<Heard>,
+    report: mpsc::UnboundedSender<Heard>,
     replies: Replies,
 ) {
     let mut order = None;
@@ -176,14 +176,14 @@ async fn drive(
             {
                 is_idle = false;
                 if let Some(order) = order.take() {
-                    // Whoever ordered may have gone.
+                    // Anyone who ordered may have gone.
                     let _ = order.send(stream.map_err(io::Error::other));
                 }
             }
             match muxer.poll_inbound_unpin(context) {
                 Poll::Ready(Ok(stream)) => {
                     is_idle = false;
-                    tokio::spawn(listen(stream, tell.clone(), Arc::clone(&replies)));
+                    tokio::spawn(listen(stream, report.clone(), Arc::clone(&replies)));
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {}
@@ -204,7 +204,7 @@ async fn drive(
 /// Lets the node speak whatever it likes, and notes it.
 async fn listen(
     mut stream: SubstreamBox,
-    tell: mpsc::UnboundedSender<Heard>,
+    report: mpsc::UnboundedSender<Heard>,
     replies: Replies,
 ) -> io::Result<()> {
     read_line(&mut stream).await?;
@@ -214,7 +214,7 @@ async fn listen(
     if protocol == "/branchline/sync/1" {
         let bytes = read_frame(&mut stream).await?;
         let reply = replies(&bytes);
-        let _ = tell.send(Heard { protocol, bytes });
+        let _ = report.send(Heard { protocol, bytes });
         match reply {
             Reply::Frame(body) => stream.write_all(&frame(&body)).await?,
             Reply::Bytes(bytes) => stream.write_all(&bytes).await?,
@@ -229,7 +229,7 @@ async fn listen(
             stream.write_all(&bytes).await?;
             stream.flush().await?;
         }
-        let _ = tell.send(Heard { protocol: protocol.clone(), bytes });
+        let _ = report.send(Heard { protocol: protocol.clone(), bytes });
     }
     Ok(())
 }

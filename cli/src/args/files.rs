@@ -29,7 +29,7 @@ pub(crate) enum BackupCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Make the site anew in an empty data folder
+    /// Rebuild the site in an empty data folder
     Restore {
         /// The backup
         backup: PathBuf,

@@ -118,15 +118,15 @@ pub(crate) enum Command {
         #[arg(long)]
         found: bool,
     },
-    /// Run the site's node until it is told to stop
+    /// Run the site's node until it is stopped
     Run(RunArgs),
     /// Give the site of a stopped node another key; its name and role stay
     Rotate,
     #[command(flatten)]
     Site(SiteCommand),
-    /// Tell a monitoring system in one line how the running site is; exits with 0, 1, 2 or 3 as Nagios plugins do
+    /// Report in one line, for a monitoring system, how the running site is; exits with 0, 1, 2 or 3 as Nagios plugins do
     Check(CheckArgs),
-    /// Keep the site in one file, and make it anew from that
+    /// Keep the site in one file, and rebuild it from that
     #[command(subcommand)]
     Backup(BackupCommand),
     #[command(flatten)]
@@ -282,7 +282,7 @@ pub(crate) enum SiteCommand {
         #[arg(long)]
         deleted: bool,
     },
-    /// Settle conflicts: write one of a field's values anew, for a record or for many
+    /// Settle conflicts: write one of a field's values again, for a record or for many
     Settle(SettleArgs),
     /// Show what became of a record: each change, newest last
     History {
@@ -315,7 +315,7 @@ pub(crate) enum SiteCommand {
         /// Only this site: its name or id
         site: Option<String>,
     },
-    /// Pull from and push to other sites now, and tell what came of it
+    /// Pull from and push to other sites now, and report the outcome
     Sync(SyncArgs),
     /// Write entries to a file, to be carried to a site and merged there
     Bundle(BundleArgs),
@@ -347,7 +347,7 @@ pub(crate) enum SiteCommand {
         #[arg(long)]
         documents: bool,
     },
-    /// Make the tables anew from the journal
+    /// Rebuild the tables from the journal
     Rebuild,
     /// Change the token that programs send to the API's port
     #[command(subcommand)]

@@ -25,7 +25,7 @@ pub(super) fn claim<T: PartialEq + Debug>(
     Err(DemoError::Claim { expected, found })
 }
 
-/// Waits until `look` sees what `is_awaited`. What it sees instead is told if that never comes.
+/// Waits until `look` sees what `is_awaited`. What it sees instead is reported if that never comes.
 pub(super) async fn until<T: Debug>(
     awaited: &str,
     is_awaited: impl Fn(&T) -> bool,

@@ -54,7 +54,7 @@ async fn serve(listener: TcpListener, target: SocketAddr, mut is_up: watch::Rece
                 Err(_) => return,
             },
             accepted = listener.accept() => {
-                // Without a listener the link stays down, which whoever waits for it will see.
+                // Without a listener the link stays down, which anyone who waits for it will see.
                 let Ok((near, _)) = accepted else { return };
                 if *is_up.borrow() && carried.len() < CONNECTIONS_MAX {
                     carried.spawn(carry(near, target));

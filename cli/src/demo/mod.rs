@@ -26,10 +26,12 @@ use story::Story;
 /// Tells the story, in folders below `keep` or in a temporary one that is removed at the end.
 pub(crate) fn run(story: Option<DemoStory>, keep: Option<PathBuf>) -> Result<(), CliError> {
     let coloured = screen::stdout_is_coloured();
-    crate::block_on(async { Ok(tell(story, keep.as_deref(), &mut io::stdout(), coloured).await?) })
+    crate::block_on(async {
+        Ok(report(story, keep.as_deref(), &mut io::stdout(), coloured).await?)
+    })
 }
 
-async fn tell(
+async fn report(
     story: Option<DemoStory>,
     keep: Option<&Path>,
     out: &mut dyn Write,
@@ -48,12 +50,12 @@ async fn tell(
     };
     let story = async {
         match story {
-            None => Story::tell(&mut screen, root, keep.is_some()).await,
-            Some(DemoStory::Sql) => sql::tell(&mut screen, root).await,
+            None => Story::report(&mut screen, root, keep.is_some()).await,
+            Some(DemoStory::Sql) => sql::report(&mut screen, root).await,
         }
     };
     tokio::select! {
-        told = story => told,
+        reported = story => reported,
         // Where signals cannot be had, Ctrl-C ends the process by itself.
         Ok(()) = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
     }
@@ -77,9 +79,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_story_of_three_databases_holds() {
         let mut out = Vec::new();
-        let told = tell(Some(DemoStory::Sql), None, &mut out, false).await;
+        let reported = report(Some(DemoStory::Sql), None, &mut out, false).await;
         let text = String::from_utf8(out).unwrap();
-        assert!(told.is_ok() && text.lines().count() <= 66, "{told:?}\n{text}");
+        assert!(reported.is_ok() && text.lines().count() <= 66, "{reported:?}\n{text}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("kept");
         let mut out = Vec::new();
-        tell(None, Some(&root), &mut out, false).await.unwrap();
+        report(None, Some(&root), &mut out, false).await.unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.lines().count() <= 66, "{text}");
         for office in ["head", "north", "south"] {
@@ -98,7 +100,7 @@ mod tests {
             assert_eq!(node.handle().status().await.unwrap().conflicts, 0);
             node.shutdown().await;
         }
-        let again = tell(None, Some(&root), &mut Vec::new(), false).await;
+        let again = report(None, Some(&root), &mut Vec::new(), false).await;
         assert!(matches!(again, Err(DemoError::NotEmpty { .. })), "{again:?}");
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Story<'a, 'b> {
 
 impl<'a, 'b> Story<'a, 'b> {
     /// Tells it from beginning to end, in folders below `root`.
-    pub(super) async fn tell(
+    pub(super) async fn report(
         screen: &'a mut Screen<'b>,
         root: &Path,
         is_kept: bool,

@@ -27,7 +27,7 @@ use crate::store::{Position, ReadStore, StoreError};
 pub enum Since {
     /// Nothing.
     Nothing,
-    /// By space, what it has told of itself; of other spaces what its latest receipt says.
+    /// By space, what it has said of itself; of other spaces what its latest receipt says.
     Frontier(SiteId, BTreeMap<SpaceId, Vec<Known>>),
     /// What its latest receipt says; without one, nothing.
     Receipt(SiteId),
@@ -69,7 +69,7 @@ enum BundlePart {
 /// What a bundle holds of the two spaces of a realm.
 struct OfRoot {
     /// By space, what the receiver is taken to hold.
-    told: Vec<(SpaceId, Vec<Known>)>,
+    reported: Vec<(SpaceId, Vec<Known>)>,
     membership: BundlePart,
     forks: Vec<BundlePart>,
     records: BundlePart,
@@ -88,23 +88,23 @@ impl<J: ReadStore> Bundling<J> {
     pub fn new(journal: J, begin: Begin, since: &Since) -> Result<Self, StoreError> {
         let Begin { network, maker, admission, private, time_ms } = begin;
         let mut contents = Contents::default();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let mut parts = VecDeque::new();
         let genesis: Option<Genesis> = row(&journal, "genesis document", logs::GENESIS)?;
         parts.extend(genesis.map(|genesis| BundlePart::Chunk(GENESIS, codec::encode(&genesis))));
         parts.extend(admission.map(|taken| BundlePart::Chunk(ADMISSION, codec::encode(&taken))));
         let of_network = OfRoot::read(&journal, network, since)?;
-        of_network.add_to(&mut parts, &mut told, &mut contents);
+        of_network.add_to(&mut parts, &mut reported, &mut contents);
         for document in private {
             let realm = document.realm();
             let of_space = OfRoot::read(&journal, realm, since)?;
             let entries = pack_entries(&proof(&journal, realm.membership_space())?);
             let invitation = Invitation { document, entries };
             parts.push_back(BundlePart::Chunk(SPACE, codec::encode(&invitation)));
-            of_space.add_to(&mut parts, &mut told, &mut contents);
+            of_space.add_to(&mut parts, &mut reported, &mut contents);
         }
         parts.push_back(BundlePart::End);
-        let header = BundleHeader { network, maker, time_ms, since: told };
+        let header = BundleHeader { network, maker, time_ms, since: reported };
         let (writer, start) = ChunkWriter::start(FILE);
         parts.push_front(BundlePart::Chunk(HEADER, codec::encode(&header)));
         parts.push_front(BundlePart::Bytes(start));
@@ -186,7 +186,7 @@ impl<J: ReadStore> Bundling<J> {
 
 impl OfRoot {
     fn read(journal: &impl ReadStore, realm: RealmId, since: &Since) -> Result<Self, StoreError> {
-        let (mut told, mut forks) = (Vec::new(), Vec::new());
+        let (mut reported, mut forks) = (Vec::new(), Vec::new());
         let mut entries = |space| -> Result<BundlePart, StoreError> {
             let logs = Logs::load(journal, space)?;
             let known = known(journal, space, &logs, since)?;
@@ -194,7 +194,7 @@ impl OfRoot {
             let fork = |fork| BundlePart::Chunk(FORK, codec::encode(&(space, fork)));
             forks.extend(logs.forks.values().map(fork));
             if !known.is_empty() {
-                told.push((space, known));
+                reported.push((space, known));
             }
             Ok(BundlePart::Entries(space, walk))
         };
@@ -202,16 +202,16 @@ impl OfRoot {
         let records = entries(realm.main_space())?;
         let membership = entries(realm.membership_space())?;
         let receipts = holders::receipts(journal, realm.main_space())?.into_values().collect();
-        Ok(Self { told, membership, forks, records, receipts })
+        Ok(Self { reported, membership, forks, records, receipts })
     }
 
     fn add_to(
         self,
         parts: &mut VecDeque<BundlePart>,
-        told: &mut Vec<(SpaceId, Vec<Known>)>,
+        reported: &mut Vec<(SpaceId, Vec<Known>)>,
         contents: &mut Contents,
     ) {
-        told.extend(self.told);
+        reported.extend(self.reported);
         contents.receipts += self.receipts.len() as u64;
         parts.push_back(self.membership);
         parts.extend(self.forks);
@@ -274,7 +274,7 @@ fn known(
     logs: &Logs,
     since: &Since,
 ) -> Result<Vec<Known>, StoreError> {
-    let told = match since {
+    let reported = match since {
         Since::Nothing => Vec::new(),
         Since::Frontier(site, spaces) => match spaces.get(&space) {
             Some(known) => known.clone(),
@@ -283,7 +283,7 @@ fn known(
         Since::Receipt(site) => received(journal, space, logs, site)?,
     };
     let mut held = Vec::new();
-    for item in told {
+    for item in reported {
         match logs.rows.get(&item.author) {
             Some(row) if row.seq < item.seq => {
                 held.push(Known { seq: row.seq, check: row.hash.short(), ..item });
@@ -316,12 +316,12 @@ fn received(
 ) -> Result<Vec<Known>, StoreError> {
     let receipts = holders::receipts(journal, space)?;
     let listed = receipts.get(site).map(|receipt| Compared::new(logs).known(receipt));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for item in listed.unwrap_or_default() {
         let hash = hash_of(journal, space, logs, &item)?;
-        told.push(Known { check: hash.map_or([0; 8], |hash| hash.short()), ..item });
+        reported.push(Known { check: hash.map_or([0; 8], |hash| hash.short()), ..item });
     }
-    Ok(told)
+    Ok(reported)
 }
 
 /// The hash of an entry that is held here.

@@ -3,7 +3,7 @@
 //! A bundle is a [`crate::format::container`] file of [`Piece`]s: the header, the genesis document, the taking up of a ticket if its
 //! maker is no member yet, membership entries, proofs of forks, the entries of the main space, and receipts; then for
 //! each private space that it is to hold the proof of who is in it, and the same of that space. Entries
-//! stand in the maker's journal order, packed as in answers to pulls. A bundle is a hint: whoever takes it in judges
+//! stand in the maker's journal order, packed as in answers to pulls. A bundle is a hint: anyone who takes it in judges
 //! each part as if a stranger had sent it.
 
 mod make;
@@ -76,7 +76,7 @@ pub enum Piece {
     Admission(Box<Admission>),
     /// Entries, see [`crate::protocol::pack_entries`].
     Entries(Vec<u8>),
-    /// A private space, shown to whoever is in it. What follows is of that space.
+    /// A private space, shown to its members. What follows is of that space.
     Space(Box<Invitation>),
     /// The proof of a fork, and the space of the log.
     Fork(SpaceId, Box<ForkRow>),

@@ -4,7 +4,7 @@
 //! bind what comes from others, for a verdict on an entry never depends on a schema: a change of an event is taken in and
 //! forwarded like any other, and not shown. What is shown of an event is what its *first* changes make, those that build
 //! on no other. There is one, or several where sites wrote one id apart from each other; those are in conflict, unless
-//! they say the same. The changes behind them are told by [`altered`].
+//! they say the same. The changes behind them are reported by [`altered`].
 
 mod load;
 mod version;
@@ -135,7 +135,7 @@ impl Firsts {
     pub(crate) fn add(&mut self, actor: ActorBytes, change: &RecordChange, at: ChangeAt) {
         self.count += 1;
         let is_first = change.parse(actor).is_ok_and(|parsed| parsed.is_first());
-        // What does not fit is told of as a change, and not shown.
+        // What does not fit is reported as a change, and not shown.
         if !is_first || self.document.extend(actor, change).is_err() {
             let altered = self.altered.get_or_insert(AlteredRow { count: 0, first: at });
             altered.count += 1;

@@ -85,7 +85,7 @@ pub(super) struct Seen {
     pub(super) check: [u8; 8],
 }
 
-/// What was left out on the way, and is told later if it can be.
+/// What was left out on the way, and is reported later if it can be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owed {
     /// The first entry whose payload format was too new, and the newest format that was known then.
@@ -218,7 +218,7 @@ impl Cursor {
         match journal.read(seen.place.position) {
             Ok(frame) if seen.check == [0; 8] || seen.check == check_of(&frame) => Ok(Ok(())),
             Ok(_) => Ok(Err(BadCursor::Gone)),
-            // What is damaged there cannot be told from what was.
+            // What is damaged there cannot be distinguished from what was.
             Err(StoreError::Damaged { .. }) => Ok(Ok(())),
             Err(StoreError::Unreadable { source })
                 if source.kind() == std::io::ErrorKind::NotFound =>
@@ -229,12 +229,12 @@ impl Cursor {
         }
     }
 
-    /// Whether something that was left out can be told now.
+    /// Whether something that was left out can be given now.
     pub fn is_due(&self, store: &impl ReadStore) -> Result<bool, StoreError> {
         Ok(self.clone().collect(store)?.is_some())
     }
 
-    /// Where reading goes back to for what the cursor was owed and can be told now, which is then no longer owed.
+    /// Where reading goes back to for what the cursor was owed and can be given now, which is then no longer owed.
     pub(super) fn collect(
         &mut self,
         store: &impl ReadStore,

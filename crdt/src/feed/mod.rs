@@ -2,23 +2,23 @@
 //! before and after it. Reading it takes the tables and the journal, and no replica.
 //!
 //! A consumer has a [`Cursor`], its place in the feed, and gets every change behind it at least once, in journal order.
-//! What could be missed is told again:
+//! What could be missed is reported again:
 //!
 //! | what happens | what a consumer sees |
 //! |---|---|
-//! | the tables are made anew | nothing: the feed follows the journal |
+//! | the tables are rebuilt | nothing: the feed follows the journal |
 //! | an entry is of a payload format that this program is too old for | it is left out, and the cursor remembers the first of them; under a newer program the feed goes back to it and tells everything from there again |
 //! | a stretch of the journal is damaged | it is left out, and the cursor remembers it; once a peer has mended some of it, the feed goes back to its beginning |
-//! | entries lay behind a damaged stretch when the tables were made anew, and come again from a peer | their changes again, at the journal's end |
+//! | entries lay behind a damaged stretch when the tables were rebuilt, and come again from a peer | their changes again, at the journal's end |
 //! | a fork is proven | an [`Item::Fork`]: what the site wrote from that number on may have been undone, and what others built on it |
 //! | an entry is void | nothing: it has no effects |
 //! | an event is changed, by a site that does not keep them ([`crate::events`]) | a change behind which the event is as before |
 //! | a backup of the site is restored | a cursor from within the backup goes on, a later one is refused ([`BadCursor::Gone`]) |
 //!
-//! So whoever keeps a copy by the values `after` has, after reading to the end, what the site shows; and by
+//! So anyone who keeps a copy by the values `after` has, after reading to the end, what the site shows; and by
 //! [`Change::entry`], [`Change::key`] and [`Change::hash`] it recognises what it has seen before. One thing no cursor can
-//! say: that a restored site has lost what was read behind it. Whoever writes the cursor down together with the copy is
-//! always refused or right; whoever writes it down less often begins anew once a backup was restored.
+//! say: that a restored site has lost what was read behind it. Anyone who writes the cursor down together with the copy is
+//! always refused or right; anyone who writes it down less often starts over once a backup was restored.
 
 mod cursor;
 mod reader;
@@ -39,7 +39,7 @@ pub use reader::{FeedRead, FeedReader, NotOpened, PageBounds};
 pub struct FeedEvent {
     /// The consumer's place once it has seen the item.
     pub cursor: Cursor,
-    /// What is told.
+    /// What is reported.
     pub item: Item,
 }
 
@@ -62,7 +62,7 @@ pub enum Item {
     /// A record changed.
     Change(Box<Change>),
     /// A site signed one number of its log twice: one of the two entries was undone here if it had been taken in, and
-    /// with it what was built on it. Values told before may not hold any more.
+    /// with it what was built on it. Values reported before may not hold any more.
     Fork {
         /// Whose log.
         author: Author,
@@ -90,7 +90,7 @@ pub struct Change {
     pub is_last: bool,
     /// Whether it is the last of its transaction in its collection.
     pub is_last_of_collection: bool,
-    /// The record before and after it, or why that cannot be told here.
+    /// The record before and after it, or why that cannot be given here.
     pub values: Result<Values, String>,
 }
 

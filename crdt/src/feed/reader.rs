@@ -33,8 +33,8 @@ pub struct PageBounds {
 /// A part of the feed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedRead {
-    /// What is told, in order.
-    pub told: Vec<FeedEvent>,
+    /// What is reported, in order.
+    pub reported: Vec<FeedEvent>,
     /// The consumer's place behind all of it, and behind what was not for it.
     pub cursor: Cursor,
     /// Whether it was read to where the tables are.
@@ -63,7 +63,7 @@ pub struct FeedReader {
     /// What is read next is behind this; `None`: the first.
     after: Option<FeedPosition>,
     records: Records,
-    /// How many forks were known: one more makes history anew.
+    /// How many forks were known: one more rebuilds history.
     fork_count: usize,
     /// Whether collections are of events, as far as that was asked for the page.
     events: BTreeMap<String, bool>,
@@ -102,7 +102,7 @@ impl FeedReader {
     ) -> Result<FeedRead, StoreError> {
         let went_back = self.prepare(store)?;
         self.events.clear();
-        let mut page = Filling { told: Vec::new(), bytes: 0, bounds };
+        let mut page = Filling { reported: Vec::new(), bytes: 0, bounds };
         let mut is_end = false;
         if let Some(applied) = store.applied()? {
             let mut journal_bytes = 0;
@@ -130,10 +130,10 @@ impl FeedReader {
         } else {
             is_end = true;
         }
-        Ok(FeedRead { told: page.told, cursor: self.cursor.clone(), is_end, went_back })
+        Ok(FeedRead { reported: page.reported, cursor: self.cursor.clone(), is_end, went_back })
     }
 
-    /// Goes back to what can be told only now, and forgets what a fork has made anew.
+    /// Goes back to what can be given only now, and forgets what a fork has rebuilt.
     fn prepare(&mut self, store: &impl ReadStore) -> Result<bool, StoreError> {
         let back = self.cursor.collect(store)?;
         if let Some(position) = back {
@@ -263,7 +263,8 @@ impl FeedReader {
             Some(Fate::Void) | None => return Ok(true),
         }
         let Ok(Body::Transactions(transactions)) = entry.body() else { return Ok(true) };
-        let told = self.after.filter(|place| place.position == position).map(|place| place.index);
+        let reported =
+            self.after.filter(|place| place.position == position).map(|place| place.index);
         let actor = ActorBytes(header.author.actor());
         let mut index = 0;
         for (transaction, number) in transactions.iter().zip(0..) {
@@ -272,7 +273,9 @@ impl FeedReader {
             for (write, nth) in transaction.changes.iter().zip(0..) {
                 let at = ChangeAt { position: position.0, index };
                 index += 1;
-                if told.is_some_and(|told| at.index <= told) || !self.wants(&write.collection) {
+                if reported.is_some_and(|reported| at.index <= reported)
+                    || !self.wants(&write.collection)
+                {
                     continue;
                 }
                 let RecordWrite { collection, id, change } = write.clone();
@@ -325,7 +328,7 @@ impl FeedReader {
     }
 }
 
-/// What a change of an event, which is never shown, or a first change of it from another site is told as: the event as it
+/// What a change of an event, which is never shown, or a first change of it from another site is reported as: the event as it
 /// is shown now.
 fn of_event(
     tables: &impl ReadTables,
@@ -344,18 +347,18 @@ fn of_event(
 
 /// A page that is being filled.
 struct Filling {
-    told: Vec<FeedEvent>,
+    reported: Vec<FeedEvent>,
     bytes: usize,
     bounds: PageBounds,
 }
 
 impl Filling {
-    fn push(&mut self, told: FeedEvent) {
-        self.bytes += told.json_bytes();
-        self.told.push(told);
+    fn push(&mut self, reported: FeedEvent) {
+        self.bytes += reported.json_bytes();
+        self.reported.push(reported);
     }
 
     fn is_full(&self) -> bool {
-        self.told.len() >= self.bounds.items_max || self.bytes >= self.bounds.bytes_max
+        self.reported.len() >= self.bounds.items_max || self.bytes >= self.bounds.bytes_max
     }
 }

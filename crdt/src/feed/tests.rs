@@ -53,7 +53,7 @@ fn read(
     let mut reader = FeedReader::open(store, feed, space, cursor, None).unwrap();
     let page = reader.read(store, BOUNDS).unwrap();
     assert!(page.is_end);
-    let ids = page.told.into_iter().map(|told| match told.item {
+    let ids = page.reported.into_iter().map(|reported| match reported.item {
         Item::Change(change) => change.key.id,
         Item::Fork { .. } => panic!("there is no fork"),
     });

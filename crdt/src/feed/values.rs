@@ -25,12 +25,12 @@ impl Records {
         Self { documents: Documents::bounded(RECORDS_MAX, ITEMS_MAX) }
     }
 
-    /// Forgets all: the reader moved, or history was made anew.
+    /// Forgets all: the reader moved, or history was rebuilt.
     pub(super) fn clear(&mut self) {
         self.documents.clear();
     }
 
-    /// The record before and after a change, or why that cannot be told.
+    /// The record before and after a change, or why that cannot be given.
     pub(super) fn values(
         &mut self,
         store: &impl ReadStore,
@@ -63,7 +63,7 @@ fn apply(document: &mut Document, actor: ActorBytes, change: &RecordChange) -> R
     document.apply(checked).map(drop).map_err(|error| error.to_string())
 }
 
-/// The record as of right before a change of it, or why that cannot be told.
+/// The record as of right before a change of it, or why that cannot be given.
 fn load(
     store: &impl ReadStore,
     key: &RecordKey,

@@ -9,7 +9,7 @@
 //! | last chunk | the same of kind [`END`]; nothing follows |
 //!
 //! A checksum is the beginning of BLAKE3 over the chunk's number in the file, its kind and its content. It finds what
-//! disks and cables do; whoever writes such a file can write any. So nothing in one is trusted for being in it.
+//! disks and cables do; anyone who writes such a file can write any. So nothing in one is trusted for being in it.
 
 /// The kind of the last chunk.
 pub const END: u8 = 0;

@@ -16,7 +16,7 @@ use crate::store::changes::{self, ChangeReader};
 use crate::store::tables::records::{RecordKey, RecordRow};
 use crate::store::{ReadStore, StoreError};
 
-/// Bytes of values that are told at once; older steps are left out then.
+/// Bytes of values that are reported at once; older steps are left out then.
 const STEPS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What one change did to a record.
@@ -96,7 +96,7 @@ pub enum HistoryError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotNamed {
     /// No change begins with what was given.
-    #[error("the record has no change, and no entry, {found:?}; `branchline history` lists them")]
+    #[error("the record has no change, and no entry, {found:?}")]
     NoChange {
         /// What was given.
         found: String,
@@ -181,7 +181,7 @@ pub fn diff(
     Ok(Some(compare(&view(before)?, &view(after)?)))
 }
 
-/// The entries of the changes that no other change of the record depends on: whoever holds them holds all of it.
+/// The entries of the changes that no other change of the record depends on: anyone who holds them holds all of it.
 /// `None`: nobody has written the record.
 pub fn latest_entries(
     journal: &impl ReadStore,
@@ -298,8 +298,8 @@ pub(crate) fn ancestors<'a>(
 pub(crate) fn compare(before: &View, after: &View) -> Vec<FieldChange> {
     let mut found = Vec::new();
     if before.deleted != after.deleted {
-        let told = |deleted: bool| Some(Value::Bool(deleted));
-        let (before, after) = (told(before.deleted), told(after.deleted));
+        let reported = |deleted: bool| Some(Value::Bool(deleted));
+        let (before, after) = (reported(before.deleted), reported(after.deleted));
         found.push(FieldChange { path: DELETED_FIELD.to_owned(), before, after });
     }
     compare_maps("", &before.fields, &after.fields, &mut found);

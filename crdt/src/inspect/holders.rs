@@ -43,11 +43,11 @@ pub fn holders(
     let logs = Logs::load(tables, space)?;
     let compared = Compared::new(&logs);
     let holding = |(site, receipt): (SiteId, Receipt)| {
-        let told: Vec<_> =
+        let reported: Vec<_> =
             entries.iter().map(|(author, seq)| compared.covers(&receipt, *author, *seq)).collect();
-        let holds = match told.contains(&Some(false)) {
+        let holds = match reported.contains(&Some(false)) {
             true => Some(false),
-            false => told.into_iter().collect::<Option<Vec<_>>>().map(|_| true),
+            false => reported.into_iter().collect::<Option<Vec<_>>>().map(|_| true),
         };
         (site, Holding { holds, receipt_ms: receipt.time_ms })
     };
@@ -99,7 +99,7 @@ impl<'a> Compared<'a> {
     }
 
     /// The logs that a site has not confirmed up to their end, each with the number of the first entry that is not; apart
-    /// from them those of which its receipt does not tell.
+    /// from them those of which its receipt does not say.
     ///
     /// What the site wrote itself needs no receipt: its signature shows that it held the entry. Only where its receipt
     /// says that something is damaged there, it may have lost what it wrote.
@@ -143,15 +143,15 @@ impl<'a> Compared<'a> {
         tells.then_some(lag)
     }
 
-    /// Whether a receipt covers an entry of a log that is known here; `None`: it does not tell.
+    /// Whether a receipt covers an entry of a log that is known here; `None`: it does not say.
     pub(crate) fn covers(&self, receipt: &Receipt, author: Author, seq: u64) -> Option<bool> {
         self.logs.rows.get(&author)?;
         let wrote_it = author.site == receipt.site && !receipt.held.is_damaged();
         if wrote_it || self.is_same(receipt) {
             return Some(true);
         }
-        let (known, told) = (self.known(receipt), self.lacking(receipt));
-        if told.get(&author).is_some_and(|from| *from <= seq) {
+        let (known, reported) = (self.known(receipt), self.lacking(receipt));
+        if reported.get(&author).is_some_and(|from| *from <= seq) {
             return Some(false);
         }
         let is_listed = known.iter().any(|item| item.author == author);

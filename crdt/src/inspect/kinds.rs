@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::read;
 use crate::store::tables::ReadTables;
 
-/// Fields that are told apart: more than a schema may declare are of no use.
+/// Fields that are distinguished: more than a schema may declare are of no use.
 const FIELDS_MAX: usize = 4_096;
 
 /// The kinds of values that the records of a collection hold.

@@ -12,7 +12,7 @@ use crate::store::tables::logs::{self, EntryRow, Fate};
 use crate::store::tables::{ReadTables, decode_row, row, walk};
 use crate::store::{Position, ReadStore, StoreError};
 
-/// One entry, as far as it can be told.
+/// One entry, as far as it can be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedEntry {
     /// Its space.

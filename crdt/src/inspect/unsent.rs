@@ -16,7 +16,7 @@ use crate::store::tables::logs::{self, EntryRow, Fate};
 use crate::store::tables::row;
 use crate::store::{ReadStore, StoreError};
 
-/// Records that are told apart over all sites, by 16 bytes of a hash each: some 80 MB.
+/// Records that are distinguished over all sites, by 16 bytes of a hash each: some 80 MB.
 const RECORDS_MAX: usize = 2_000_000;
 
 /// What one site has not confirmed.
@@ -26,7 +26,7 @@ pub struct Unsent {
     pub entries: u64,
     /// Those among them that this site wrote.
     pub entries_own: u64,
-    /// Entries of logs of which its receipt does not tell: it lists those that went on last. They are not counted in
+    /// Entries of logs of which its receipt does not say: it lists those that went on last. They are not counted in
     /// anything else here.
     pub entries_unlisted: u64,
     /// Entries among the unconfirmed whose records cannot be named here: damaged, or of a later format.

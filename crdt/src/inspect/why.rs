@@ -16,7 +16,7 @@ use crate::store::tables::records::{self, RecordRow};
 use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, ReadStore, StoreError};
 
-/// Records that are told apart for one reason and site.
+/// Records that are distinguished for one reason and site.
 const RECORDS_MAX: usize = 10_000;
 /// Entries that are read for one reason and site to name their records.
 const ENTRIES_READ_MAX: u64 = 1_000;

@@ -29,7 +29,7 @@ pub struct Known {
     pub predecessors: Vec<(Incarnation, u64)>,
 }
 
-/// Restarts between two exchanges that are told; after more of them a log may be sent again in vain.
+/// Restarts between two exchanges that are reported; after more of them a log may be sent again in vain.
 pub const PREDECESSORS_TOLD_MAX: usize = 4;
 
 impl Known {
@@ -45,7 +45,7 @@ impl Known {
     }
 }
 
-/// Some parts of a frontier. Where many sites write, two frontiers differ in few of them, and only those are told:
+/// Some parts of a frontier. Where many sites write, two frontiers differ in few of them, and only those are reported:
 /// it takes some KB where the whole would take hundreds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
@@ -55,7 +55,7 @@ pub struct Parts {
     which: BTreeSet<u16>,
 }
 
-/// A part has about as many logs as this; its digest is 8 bytes, a log that is told some 60.
+/// A part has about as many logs as this; its digest is 8 bytes, a log that is reported some 60.
 const PART_LOGS: usize = 16;
 /// With fewer parts than this, telling the whole takes one exchange and hardly more bytes.
 const PARTS_MIN: u16 = 4;
@@ -100,7 +100,7 @@ impl Frontier {
         })
     }
 
-    /// A digest for each part of it; none where it is so small that it is told whole.
+    /// A digest for each part of it; none where it is so small that it is reported whole.
     pub fn part_digests(&self) -> Vec<[u8; 8]> {
         let of = (self.tips.len() / PART_LOGS).next_power_of_two().min(PARTS_MAX);
         match u16::try_from(of) {
@@ -149,8 +149,8 @@ mod tests {
         let digests = one.part_digests();
         assert_eq!(digests.len(), 64);
         let parts = Parts::differing(&other, &digests).unwrap();
-        let told = other.tips().filter(|tip| parts.have(&tip.author.site)).count();
-        assert!((1..=PART_LOGS).contains(&told), "{told}");
+        let reported = other.tips().filter(|tip| parts.have(&tip.author.site)).count();
+        assert!((1..=PART_LOGS).contains(&reported), "{reported}");
         assert!(parts.have(&tip(77, 1).author.site));
         assert_eq!(Parts::differing(&one, &digests).unwrap().which.len(), 0);
     }

@@ -10,7 +10,7 @@ use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey, SpaceId};
 /// Most logs that one receipt lists: it then fits one gossip message, and a thousand of them fit in memory.
 pub const RECEIPT_LOGS_MAX: usize = 64;
 
-/// A log as receipts name it: the beginning of its author's actor. Whoever knows the log knows the tag, and two logs of
+/// A log as receipts name it: the beginning of its author's actor. Anyone who knows the log knows the tag, and two logs of
 /// one space have the same by accident once in a million networks of ten thousand logs; a status is then wrong, and
 /// nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -30,7 +30,7 @@ pub enum NotAdmitted {
         used_by: SiteId,
     },
     /// A revoked site stays out.
-    #[error("this site was revoked by {by}: it can join only anew, with another data folder")]
+    #[error("this site was revoked by {by}: it can join again only with another data folder")]
     Revoked {
         /// The admin who revoked it.
         by: SiteId,

@@ -5,7 +5,7 @@
 //! judges entries by what they are and what they follow alone, so equal sets of entries give equal members.
 //!
 //! # Seniority
-//! Founders are senior to all, in the order of the document; whoever was admitted earlier is senior to whoever was
+//! Founders are senior to all, in the order of the document; anyone who was admitted earlier is senior to the one who was
 //! later. An admin decides (revokes, changes roles) of its juniors only. So of two admins who revoke each other the
 //! senior stays, the first founder can never be shut out, and each site can be judged by what its seniors decided.
 //!
@@ -117,7 +117,7 @@ impl std::str::FromStr for Role {
     }
 }
 
-/// An admin's word that whoever holds a ticket's secret may become a member, once.
+/// An admin's word that anyone who holds a ticket's secret may become a member, once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The network that it opens.

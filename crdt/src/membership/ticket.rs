@@ -10,7 +10,7 @@ use super::Grant;
 use crate::format::codec::{self, DecodeError};
 use crate::ids::{SiteId, SiteKey};
 
-/// Every ticket begins with this, so that a person can tell one from other secrets.
+/// Every ticket begins with this, so that a person can distinguish one from other secrets.
 const PREFIX: &str = "branchline-ticket-1-";
 /// Longest ticket that is read, in characters: a grant, a secret and some twenty addresses.
 const TEXT_BYTES_MAX: usize = 4096;

@@ -73,7 +73,7 @@ pub enum Have {
     Digest([u8; 16]),
     /// Its frontier.
     Frontier {
-        /// The parts of it that are told, and that entries are asked of; `None`: the whole.
+        /// The parts of it that are reported, and that entries are asked of; `None`: the whole.
         parts: Option<Parts>,
         /// The logs in them.
         known: Vec<Known>,
@@ -117,7 +117,7 @@ pub struct Invitation {
 pub enum Outcome {
     /// Both hold the same.
     InStep,
-    /// The digest differs: tell the frontier, or the parts of it whose digests are not these.
+    /// The digest differs: send the frontier, or the parts of it whose digests are not these.
     TellFrontier(Vec<[u8; 8]>),
     /// Entries in the answerer's journal order, which is causal.
     Entries {
@@ -134,7 +134,7 @@ pub enum Outcome {
     Revoked(Box<Revocation>),
 }
 
-/// What is told to all at once. A hint: losing every one of them costs only time.
+/// What is reported to all at once. A hint: losing every one of them costs only time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Gossip {
     /// A small new entry.
@@ -180,7 +180,7 @@ pub enum Welcome {
         #[serde(with = "serde_bytes")]
         entries: Vec<u8>,
     },
-    /// It is not, for this reason (text for a person; strangers are told no more than they presented).
+    /// It is not, for this reason (text for a person; strangers get no more than they presented).
     Refused(String),
     /// It was one, and here is the word by which it no longer is.
     Revoked(Box<Revocation>),
@@ -188,7 +188,7 @@ pub enum Welcome {
     FormerKeys(Vec<FormerKey>),
 }
 
-/// The gossip topic of one of the network's own spaces: opaque to whoever does not know the network.
+/// The gossip topic of one of the network's own spaces: opaque to the one who does not know the network.
 pub fn topic(network: RealmId, space: SpaceId) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("branchline 1 gossip topic");
     hasher.update(&network.0);

@@ -45,7 +45,7 @@ impl fmt::Display for QueryPart {
     }
 }
 
-/// A query that cannot be asked: whoever wrote it is at fault.
+/// A query that cannot be asked: anyone who wrote it is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("in {part}: {fault}")]
 pub struct QueryError {

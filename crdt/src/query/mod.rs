@@ -26,7 +26,7 @@
 //! then ([`crate::record::Datetime`]); the two are not equal.
 //!
 //! Values have one order, whatever their kinds ([`Scalar`](crate::record::Scalar)): it decides `<`, the order of a list and of groups, and the
-//! order of rows in an index. Strings are told apart by all their bytes, but listed by the first [`KEY_STRING_BYTES`](crate::record::KEY_STRING_BYTES);
+//! order of rows in an index. Strings are distinguished by all their bytes, but listed by the first [`KEY_STRING_BYTES`](crate::record::KEY_STRING_BYTES);
 //! records that are equal by then are listed by id.
 //!
 //! An index of the schema ([`crate::store::tables::indexes`]) is used where it leads to few records, and never decides what is

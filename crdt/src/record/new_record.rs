@@ -1,7 +1,7 @@
 //! A record as its first change leaves it, without a history.
 //!
 //! Nearly every record begins with one change that gives its fields plain values. Nothing of a record is needed to judge
-//! that change, and what it leaves is told by itself: so it can be found out before the record is looked up, on any
+//! that change, and what it leaves is reported by itself: so it can be found out before the record is looked up, on any
 //! thread, and for a fraction of what a history costs. It is what [`super::Document`] makes of the same change, to which
 //! the tests hold it.
 

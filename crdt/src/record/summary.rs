@@ -140,7 +140,7 @@ impl SummaryWalk<'_> {
 struct SummaryDigest {
     hasher: Hasher,
     buffer: Vec<u8>,
-    /// Of the operation that was told last: mostly the next one's too.
+    /// Of the operation that was reported last: mostly the next one's too.
     actor: Option<ActorBytes>,
 }
 

@@ -10,7 +10,7 @@ use super::history::{History, HistoryContent, Object, Stored};
 use super::limits::DELETED_FIELD;
 use super::value::Value;
 
-/// How many values of conflicts a view lists; the digest is of all. Merging makes a few. Whoever wants to can write
+/// How many values of conflicts a view lists; the digest is of all. Merging makes a few. Anyone who wants to can write
 /// tens of thousands at once, each with a path of 4 KiB, and everyone would have to keep them.
 pub(super) const CONFLICT_VALUES_MAX: usize = 2_000;
 
@@ -44,7 +44,7 @@ impl View {
     }
 }
 
-/// A field or element with more than one value: with several that are not equal, by kind and content. Whoever wrote the
+/// A field or element with more than one value: with several that are not equal, by kind and content. Anyone who wrote the
 /// same as somebody else is not at odds with him.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {

@@ -8,7 +8,7 @@ use super::value::{Value, is_decimal, timestamp_from_text};
 /// The form of a decimal, for errors.
 pub(crate) const DECIMAL_FORM: &str = "a decimal like \"-12.50\" of at most 38 digits";
 
-/// Decimals of so many digits are told apart by floats of 64 bits, unless those are very small.
+/// Decimals of so many digits are distinguished by floats of 64 bits, unless those are very small.
 const FLOAT_DIGITS: usize = 15;
 /// Digits of the greatest whole number of 64 bits.
 const INTEGER_DIGITS: i64 = 19;

@@ -123,7 +123,7 @@ impl Pair {
         self.written[office].pop().expect("an answer")
     }
 
-    /// What the office's writers were told.
+    /// What the office's writers were answered.
     pub(crate) fn take_written(&mut self, office: usize) -> Vec<Result<Written, WriteError>> {
         std::mem::take(&mut self.written[office])
     }

@@ -22,7 +22,7 @@
 //! | `GET /v1/changes` | every change of every record: as a page, a long poll, or server-sent events |
 //! | `GET POST /v1/events/{collection}`, `GET …/latest`, `…/altered` | events, which are never changed |
 //! | `GET /v1/conflicts` | fields with more than one value |
-//! | `POST /v1/conflicts/settle` | one of the values is written anew |
+//! | `POST /v1/conflicts/settle` | one of the values is written again |
 //! | `GET /v1/schemas`, `GET PUT /v1/schemas/{collection}`, `GET …/check` | schemas, and the records that do not fit them |
 //! | `POST /v1/bundle`, `/v1/merge` | entries to be carried, as a file, and taken in |
 //! | `POST /v1/sync` | pulling from and pushing to the peers now |

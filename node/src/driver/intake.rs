@@ -14,7 +14,7 @@ use super::{Driver, Message};
 /// Entries of others that are yet to be taken in.
 #[derive(Default)]
 pub(super) struct Intake {
-    /// As many as there is room for, which whoever prepares them sees to.
+    /// As many as there is room for, which the one who prepares them sees to.
     answers: VecDeque<(Prepared, Option<OwnedSemaphorePermit>)>,
     /// One of each request that merges a bundle: the next comes once this one is answered.
     pieces: VecDeque<Piece>,
@@ -41,7 +41,7 @@ impl Intake {
         self.pieces.push_back(Piece { maker, piece, reply });
     }
 
-    /// Whoever waits for an answer gets none.
+    /// Anyone who waits for an answer gets none.
     pub(super) fn drop_pieces(&mut self) {
         self.pieces.clear();
     }

@@ -51,7 +51,7 @@ pub(crate) use others::Seen;
 pub(crate) const QUEUE_MAX: usize = 1024;
 /// How often the replica gets to know the time.
 pub(crate) const TICK: Duration = Duration::from_millis(TICK_MS);
-/// How often the tables are made anew without [`PEACE`] in between; then the fault is not in them.
+/// How often the tables are rebuilt without [`PEACE`] in between; then the fault is not in them.
 const REBUILDS_MAX: u32 = 3;
 /// After this long without a failure of the tables, the next one counts as the first.
 const PEACE: Duration = Duration::from_secs(600);
@@ -167,7 +167,7 @@ pub(crate) struct Driver {
     /// Whether a ticket may lie in the folder: until this site is a member.
     keeps_ticket: bool,
     log_limit: LogLimit,
-    /// How often the tables were made anew, and when last.
+    /// How often the tables were rebuilt, and when last.
     rebuilds: u32,
     rebuilt: Option<Instant>,
 }
@@ -221,13 +221,13 @@ impl Driver {
         self.receipts.subscribe()
     }
 
-    /// The moment, as a replica that was opened at `started` wants it told.
+    /// The moment, as a replica that was opened at `started` wants it stated.
     pub(crate) fn now(started: Instant) -> Now {
         let monotonic_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { wall_ms: wall_ms(), monotonic_ms }
     }
 
-    /// Runs until it is told to stop, or the storage is beyond repair.
+    /// Runs until it is stopped, or the storage is beyond repair.
     pub(crate) fn run(
         mut self,
         network: Option<(NetworkHandle, mpsc::UnboundedSender<Job>)>,
@@ -442,7 +442,7 @@ impl Driver {
         Ok(self.folder.keep_ticket(ticket)?)
     }
 
-    /// Makes the tables anew; says from how many entries.
+    /// Rebuilds the tables; says from how many entries.
     fn rebuild(&mut self) -> Result<u64, StoreError> {
         let mut entries = 0;
         self.replica.rebuild(&mut |progress| entries = progress.entries)?;
@@ -452,7 +452,7 @@ impl Driver {
         Ok(entries)
     }
 
-    /// The tables failed: makes them anew from the journal.
+    /// The tables failed: rebuilds them from the journal.
     fn recover(&mut self, error: &StoreError) -> Result<(), StoreError> {
         error!(%error, "the storage failed; rebuilding the tables from the journal");
         // What was made durable before is answered as such.
@@ -463,14 +463,14 @@ impl Driver {
             );
             let _ = reply.send(Err(Stopped { reason: Some(reason) }));
         }
-        // Whoever waits for a decision, or a merge, is told that the node failed.
+        // Anyone who waits for a decision, or a merge, hears that the node failed.
         self.decisions.clear();
         self.intake.drop_pieces();
         if self.rebuilt.is_none_or(|at| at.elapsed() > PEACE) {
             self.rebuilds = 0;
         }
         if self.rebuilds == REBUILDS_MAX {
-            let reason = format!("made anew {REBUILDS_MAX} times, they fail again: {error}");
+            let reason = format!("rebuilt {REBUILDS_MAX} times, they fail again: {error}");
             return Err(StoreError::Tables { reason });
         }
         let entries = self.rebuild()?;

@@ -87,10 +87,10 @@ impl Driver {
 
     /// Two copies of a site are noticed.
     pub(super) fn note_copies(&mut self, site: SiteId, addresses: Vec<String>) {
-        let told = addresses.join(" ");
+        let reported = addresses.join(" ");
         if self.others.found_copies(site, addresses, Self::now(self.started)) {
             let name = self.replica.status().names().remove(&site).unwrap_or_default();
-            error!(%site, name, addresses = told, "two copies of one site are running: stop one, and give it a folder of its own");
+            error!(%site, name, addresses = reported, "two copies of one site are running: stop one, and give it a folder of its own");
         }
     }
 

@@ -125,7 +125,7 @@ impl NewEvent {
     /// The edit that stores it.
     pub(crate) fn into_edit(self, collection: &str) -> RecordEdit {
         let Self { id, kind, aggregate_id, data, metadata } = self;
-        // As text, so that a text among them is told from JSON that is given as text.
+        // As text, so that a text among them is distinguished from JSON that is given as text.
         let metadata = if metadata.is_null() { Json::Null } else { metadata.to_string().into() };
         let fields = Map::from_iter([
             ("type".to_owned(), kind.into()),

@@ -24,7 +24,7 @@ impl Subscription {
         Self { consumer, read: VecDeque::new() }
     }
 
-    /// The next event, whenever it comes. An event is told again where another site stored something else under its id.
+    /// The next event, whenever it comes. An event is reported again where another site stored something else under its id.
     ///
     /// # Errors
     /// [`NotRead`], as soon as the node stops, too; a later call goes on where this one was.
@@ -63,7 +63,7 @@ impl Subscription {
         let mut events: Vec<Event> = Vec::new();
         events.extend(self.read.drain(..limit.min(self.read.len())));
         let mut has_more = true;
-        // A page of the feed may be empty, or tell of no event where somebody changed one.
+        // A page of the feed may be empty, or have no event where somebody changed one.
         while events.is_empty() && has_more {
             let page = match deadline {
                 Some(deadline) => self.consumer.next_page(bounds(limit), deadline).await?,
@@ -88,8 +88,8 @@ fn bounds(events: usize) -> PageBounds {
 /// The events that a page of the feed tells. A fork tells none: no event changes by it, and one that was undone is read by
 /// nobody any more.
 fn events_of(page: &FeedPage) -> Vec<Event> {
-    let event = |item: &Arc<FeedItem>| match &item.told.item {
-        Item::Change(change) => Event::of_change(change, item.told.cursor.clone()),
+    let event = |item: &Arc<FeedItem>| match &item.reported.item {
+        Item::Change(change) => Event::of_change(change, item.reported.cursor.clone()),
         Item::Fork { .. } => None,
     };
     page.items.iter().filter_map(event).collect()

@@ -42,7 +42,7 @@ impl Severity {
 }
 
 impl Finding {
-    /// Says what is so; since when and what to do are told by the other fields.
+    /// Says what is so; since when and what to do are reported by the other fields.
     pub fn new(severity: Severity, about: impl Into<String>, what: impl Into<String>) -> Self {
         Self { severity, about: about.into(), what: what.into(), since: None, hint: None }
     }

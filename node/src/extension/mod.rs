@@ -105,7 +105,7 @@ pub trait Part: Send + Sync + 'static {
         ready(Vec::new()).boxed()
     }
 
-    /// Writes a consistent copy of each file that cannot be made anew into `into`, an empty folder on the disk of the data
+    /// Writes a consistent copy of each file that cannot be rebuilt into `into`, an empty folder on the disk of the data
     /// folder, for a backup; links to files that never change will do. Names are of small letters, digits, `-`, `_` and
     /// `.`. A restore puts the files into [`Context::folder`] of the new site, with a file [`RESTORED_FILE`] beside them.
     fn snapshot<'a>(&'a self, into: &'a Path) -> BoxFuture<'a, Result<(), ExtensionError>> {
@@ -114,7 +114,7 @@ pub trait Part: Send + Sync + 'static {
     }
 }
 
-/// Stands beside files that a restore has put into an extension's folder, and holds the time of the backup. Whoever has
+/// Stands beside files that a restore has put into an extension's folder, and holds the time of the backup. Anyone who has
 /// taken note of it removes it.
 pub const RESTORED_FILE: &str = "restored";
 

@@ -20,7 +20,7 @@ use crate::node::StartError;
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a part may take to say what a person should know: `status` waits for it.
 const FINDINGS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Findings of one part that are told; more of them nobody reads.
+/// Findings of one part that are reported; more of them nobody reads.
 const FINDINGS_MAX: usize = 100;
 
 /// Names in the data folder that are the node's own.
@@ -55,7 +55,7 @@ impl Handle {
 }
 
 impl Extensions {
-    /// Takes extensions that can be told apart, from each other and from the node.
+    /// Takes extensions that can be distinguished, from each other and from the node.
     pub(crate) fn new(
         registered: Vec<Arc<dyn Extension>>,
         set_log: Option<SetLog>,

@@ -59,7 +59,7 @@ impl Handle {
     /// sections of extensions, and the log filter. After an error all of it is as before.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let extensions = self.extensions.upgrade().ok_or(Stopped { reason: None })?;
-        // Whoever asked may go away before it is done.
+        // Anyone who asked may go away before it is done.
         let reload = tokio::spawn(async move { extensions.reload().await });
         let reloaded = match reload.await {
             Ok(reloaded) => reloaded,

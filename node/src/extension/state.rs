@@ -1,4 +1,4 @@
-//! What extensions keep that cannot be made anew: copied for a backup, and put into place by a restore.
+//! What extensions keep that cannot be rebuilt: copied for a backup, and put into place by a restore.
 
 use std::collections::BTreeSet;
 use std::fs;

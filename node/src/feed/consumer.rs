@@ -96,7 +96,7 @@ impl Consumer {
         }
     }
 
-    /// Whether something that was left out before can be told now.
+    /// Whether something that was left out before can be given now.
     async fn is_due(&self) -> Result<bool, FeedError> {
         if self.cursor.is_owed_nothing() {
             return Ok(false);
@@ -115,7 +115,7 @@ impl Consumer {
         }
         // The semaphore is never closed.
         let _permit = self.feed.shared.at_work.acquire().await;
-        // Whoever had the turn before may have read it.
+        // Anyone who had the turn before may have read it.
         if let Some(page) = self.kept_page(bounds)? {
             return Ok(page);
         }
@@ -128,11 +128,11 @@ impl Consumer {
         Ok(FeedPage { is_end: page.is_end && is_end, ..page })
     }
 
-    /// What comes next for a consumer that is owed something: it may lie before its place, and is told to it alone.
+    /// What comes next for a consumer that is owed something: it may lie before its place, and is reported to it alone.
     async fn own_page(&self, bounds: PageBounds) -> Result<FeedPage, FeedError> {
         let _permit = self.feed.shared.at_work.acquire().await;
-        let FeedRead { told, cursor, is_end, went_back: _ } = self.read(bounds).await?;
-        Ok(FeedPage { items: told.into_iter().map(FeedItem::new).collect(), cursor, is_end })
+        let FeedRead { reported, cursor, is_end, went_back: _ } = self.read(bounds).await?;
+        Ok(FeedPage { items: reported.into_iter().map(FeedItem::new).collect(), cursor, is_end })
     }
 
     /// What comes next, if another consumer has read it lately.

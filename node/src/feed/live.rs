@@ -1,6 +1,6 @@
 //! The end of the feed, read once for all consumers that wait there.
 //!
-//! Whoever comes first after something new reads it into the ring; the others find it there.
+//! Anyone who comes first after something new reads it into the ring; the others find it there.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const RING_ITEMS_MAX: usize = 4096;
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much is read into it at a time.
 const STEP: PageBounds = PageBounds { items_max: 512, bytes_max: 512 * 1024 };
-/// When nobody has come for so long, the ring begins anew where somebody waits next. Who waits comes more often.
+/// When nobody has come for so long, the ring starts over where somebody waits next. Who waits comes more often.
 const LINGER: Duration = Duration::from_secs(60);
 
 /// The reader at the feed's end, and what it read last.

@@ -1,7 +1,7 @@
 //! The feed of changes, for consumers of a running or opened node.
 //!
-//! Whoever waits at its end is served by the ring of `live`: what is new is read from the journal once, for all.
-//! Whoever is further behind reads the journal at a pace of its own, a few at a time, and leaves what it read to others
+//! Anyone who waits at its end is served by the ring of `live`: what is new is read from the journal once, for all.
+//! Anyone who is further behind reads the journal at a pace of its own, a few at a time, and leaves what it read to others
 //! for a while (`stretches`). A consumer that takes nothing costs nothing but its connection.
 
 mod consumer;
@@ -62,7 +62,7 @@ struct FeedShared {
 pub(crate) struct FeedMeasured {
     /// How many.
     pub(crate) consumers: usize,
-    /// Bytes of the journal that the slowest has not come to; 0 where there is none. `None`: it cannot be told.
+    /// Bytes of the journal that the slowest has not come to; 0 where there is none. `None`: it is not known.
     pub(crate) lag_bytes: Option<u64>,
 }
 
@@ -95,7 +95,7 @@ impl FromStr for Since {
 /// A part of the feed, for one consumer.
 #[derive(Clone, Debug)]
 pub struct FeedPage {
-    /// What is told, in order.
+    /// What is reported, in order.
     pub items: Vec<Arc<FeedItem>>,
     /// The consumer's place behind all of it.
     pub cursor: Cursor,
@@ -106,30 +106,30 @@ pub struct FeedPage {
 /// One thing that the feed tells. Consumers share it.
 #[derive(Debug)]
 pub struct FeedItem {
-    /// What is told, and the cursor behind it.
-    pub told: FeedEvent,
+    /// What is reported, and the cursor behind it.
+    pub reported: FeedEvent,
     text: OnceLock<String>,
     cursor_text: OnceLock<String>,
 }
 
 impl FeedItem {
-    fn new(told: FeedEvent) -> Arc<Self> {
-        Arc::new(Self { told, text: OnceLock::new(), cursor_text: OnceLock::new() })
+    fn new(reported: FeedEvent) -> Arc<Self> {
+        Arc::new(Self { reported, text: OnceLock::new(), cursor_text: OnceLock::new() })
     }
 
     /// The item as text, made once for all who want it.
     pub(crate) fn text(&self, render: impl FnOnce(&FeedEvent) -> String) -> &str {
-        self.text.get_or_init(|| render(&self.told))
+        self.text.get_or_init(|| render(&self.reported))
     }
 
     /// The cursor behind the item as text, made once too.
     pub(crate) fn cursor_text(&self) -> &str {
-        self.cursor_text.get_or_init(|| self.told.cursor.to_string())
+        self.cursor_text.get_or_init(|| self.reported.cursor.to_string())
     }
 
     /// Whether it is for a consumer of this collection (`None`: of all).
     fn is_for(&self, collection: Option<&str>) -> bool {
-        match &self.told.item {
+        match &self.reported.item {
             Item::Change(change) => collection.is_none_or(|wanted| wanted == change.key.collection),
             Item::Fork { .. } => true,
         }
@@ -142,7 +142,7 @@ pub enum FeedError {
     /// The cursor is none of this feed.
     #[error(transparent)]
     Cursor(#[from] BadCursor),
-    /// It cannot be read now. While the tables are made anew the storage fails; a consumer that tries again later misses
+    /// It cannot be read now. While the tables are rebuilt the storage fails; a consumer that tries again later misses
     /// nothing.
     #[error(transparent)]
     Read(#[from] ReadError),

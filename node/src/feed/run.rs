@@ -14,7 +14,7 @@ pub(super) struct Run {
     /// With the bytes of their values.
     items: VecDeque<(Arc<FeedItem>, usize)>,
     bytes: usize,
-    /// Behind all of it, and behind what was read after it and told nothing.
+    /// Behind all of it, and behind what was read after it and reported nothing.
     end: Cursor,
 }
 
@@ -26,10 +26,10 @@ impl Run {
 
     /// Appends what follows its end.
     pub(super) fn push(&mut self, page: FeedRead) {
-        for told in page.told {
-            let bytes = told.json_bytes();
+        for reported in page.reported {
+            let bytes = reported.json_bytes();
             self.bytes += bytes;
-            self.items.push_back((FeedItem::new(told), bytes));
+            self.items.push_back((FeedItem::new(reported), bytes));
         }
         self.end = page.cursor;
     }
@@ -39,7 +39,7 @@ impl Run {
         while self.items.len() > items_max || (self.bytes > bytes_max && self.items.len() > 1) {
             let Some((item, bytes)) = self.items.pop_front() else { break };
             self.bytes -= bytes;
-            self.base = item.told.cursor.place();
+            self.base = item.reported.cursor.place();
         }
     }
 
@@ -66,7 +66,7 @@ impl Run {
         bounds: PageBounds,
     ) -> FeedPage {
         let place = cursor.place();
-        let first = self.items.partition_point(|(item, _)| item.told.cursor.place() <= place);
+        let first = self.items.partition_point(|(item, _)| item.reported.cursor.place() <= place);
         let (mut items, mut bytes) = (Vec::new(), 0);
         let mut last = None;
         let mut is_end = true;
@@ -75,13 +75,13 @@ impl Run {
                 is_end = false;
                 break;
             }
-            last = Some(&item.told.cursor);
+            last = Some(&item.reported.cursor);
             if item.is_for(collection) {
                 bytes += item_bytes;
                 items.push(for_consumer(item, cursor));
             }
         }
-        // Behind what was read and told nothing, too.
+        // Behind what was read and reported nothing, too.
         let last = if is_end && self.end.place() > place { Some(&self.end) } else { last };
         let cursor = last.map_or_else(|| cursor.clone(), |last| cursor.moved_to(last));
         FeedPage { items, cursor, is_end }
@@ -93,7 +93,7 @@ fn for_consumer(item: &Arc<FeedItem>, consumer: &Cursor) -> Arc<FeedItem> {
     if consumer.is_owed_nothing() {
         return Arc::clone(item);
     }
-    let mut told = item.told.clone();
-    told.cursor = consumer.moved_to(&told.cursor);
-    FeedItem::new(told)
+    let mut reported = item.reported.clone();
+    reported.cursor = consumer.moved_to(&reported.cursor);
+    FeedItem::new(reported)
 }

@@ -13,14 +13,14 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 const NS_PER_MS: u64 = 1_000_000;
 const NS_PER_S: u64 = 1_000 * NS_PER_MS;
 
-/// What is recorded: the upper bounds of the buckets, and how many of its units make one of those that are told.
+/// What is recorded: the upper bounds of the buckets, and how many of its units make one of those that are reported.
 #[derive(Debug)]
 struct Scale {
     bounds: &'static [u64],
     per_unit: f64,
 }
 
-/// Recorded in ns, told in s: from what a sync of a quick disk takes to what a request may take.
+/// Recorded in ns, reported in s: from what a sync of a quick disk takes to what a request may take.
 const TIMES: Scale = Scale {
     bounds: &[
         NS_PER_MS / 10,
@@ -60,7 +60,7 @@ struct Recorded {
 }
 
 impl Histogram {
-    /// Of times, told in seconds.
+    /// Of times, reported in seconds.
     pub(crate) fn of_times() -> Self {
         Self::new(TIMES)
     }

@@ -58,7 +58,7 @@ pub(crate) struct Verdicts {
     pub(crate) rejected: Counter,
 }
 
-/// What requests are told apart by. Routes are the router's patterns, methods the known ones.
+/// What requests are distinguished by. Routes are the router's patterns, methods the known ones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     route: String,
@@ -78,7 +78,7 @@ impl Metrics {
         let turn_duration = times(
             &mut registry,
             "turn_duration",
-            "Turns of the replica's thread: whoever comes meanwhile waits for the end of one",
+            "Turns of the replica's thread: anyone who comes meanwhile waits for the end of one",
         );
         let turn_longest = Longest::default();
         let help = "The longest turn of the replica's thread since the start";
@@ -93,7 +93,7 @@ impl Metrics {
         let entries_void =
             counter(&mut registry, "entries_void", "Entries taken in that have no effect anywhere");
         let tables_rebuilt =
-            counter(&mut registry, "tables_rebuilt", "How often the tables were made anew");
+            counter(&mut registry, "tables_rebuilt", "How often the tables were rebuilt");
         let pull_duration =
             times(&mut registry, "pull_duration", "From a pull's request until its answer");
         let pulls_failed = counter(&mut registry, "pulls_failed", "Pulls without an answer");

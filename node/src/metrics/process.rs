@@ -1,4 +1,4 @@
-//! What the process takes of the machine, as Linux tells it. Elsewhere nothing is told.
+//! What the process takes of the machine, as Linux tells it. Elsewhere nothing is reported.
 
 use std::fs;
 

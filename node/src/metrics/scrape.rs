@@ -35,7 +35,7 @@ struct Scraped {
     queued: usize,
 }
 
-/// What the storage tells. `None`: it cannot now, for example while the tables are made anew.
+/// What the storage tells. `None`: it cannot now, for example while the tables are rebuilt.
 struct StorageMeasured {
     sizes: Option<Sizes>,
     disk_free_bytes: Option<u64>,
@@ -118,7 +118,7 @@ impl Scraped {
         self.of_peers(&mut registry);
         let FeedMeasured { consumers, lag_bytes } = &self.feed;
         gauge(&mut registry, "feed_consumers", "Consumers of the feed", Some(*consumers as u64));
-        let help = "Journal that the slowest consumer of the feed has not been told";
+        let help = "Journal that the slowest consumer of the feed has not read";
         bytes(&mut registry, "feed_lag", help, *lag_bytes);
         let help = "Messages that wait for the replica";
         gauge(&mut registry, "replica_queue_messages", help, Some(self.queued as u64));

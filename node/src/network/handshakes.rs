@@ -2,7 +2,7 @@
 //!
 //! The fuller it is, the fewer places one address gets: a sixth of those that are left, as switches share a buffer between
 //! ports (Choudhury and Hahne, *Dynamic queue length thresholds*, 1998). So some addresses alone never take them all. A
-//! quarter is kept for addresses where members were connected: whoever has hundreds of addresses may take all others. The
+//! quarter is kept for addresses where members were connected: anyone who has hundreds of addresses may take all others. The
 //! library cannot end a handshake before its time, so places come free by that alone.
 
 use std::collections::BTreeMap;

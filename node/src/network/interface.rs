@@ -22,7 +22,7 @@ pub enum Command {
     Publish {
         /// The topic, which need not be subscribed.
         topic: String,
-        /// The message. The same bytes on the same topic are one message, whoever publishes them.
+        /// The message. The same bytes on the same topic are one message, no matter who publishes them.
         data: Vec<u8>,
     },
     /// Decides on a message of [`Event::Gossip`], within 10 s. Only accepted messages are

@@ -24,7 +24,7 @@
 //! a member's or a stranger's for its whole life, judged by the member set at the moment it is
 //! established. A member's carries identify, ping, gossip and `/branchline/sync/1`. A stranger's
 //! carries `/branchline/join/1` alone, one stream at a time, small, for seconds. Where a stranger
-//! answers at the address of a member, the node is told, and may introduce itself.
+//! answers at the address of a member, the node hears of it, and may introduce itself.
 //!
 //! # Back-pressure
 //! When the event channel is full the task stops polling the swarm, so peers feel it through their

@@ -41,7 +41,7 @@ impl Task {
                 self.swarm.disconnect_peer_id(peer).ok();
             }
             Command::Peers(answer) => {
-                // Whoever asked may have gone.
+                // Anyone who asked may have gone.
                 answer.send(self.peers()).ok();
             }
             // Ends the loop before it comes here.

@@ -154,7 +154,7 @@ impl Task {
         self.swarm.disconnect_peer_id(peer).ok();
     }
 
-    /// Notes which process is at the other end. Two at once: one is dead, and we were not told.
+    /// Notes which process is at the other end. Two at once: one is dead, and we were not informed.
     fn note_process(&mut self, peer: PeerId, id: ConnectionId, process: u64) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         for connection in link.connections.iter_mut().filter(|connection| connection.id == id) {

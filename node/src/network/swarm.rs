@@ -53,7 +53,7 @@ const MESSAGE_ID_BYTES: usize = 20;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Generous, because a ping may queue behind a large response on a slow link.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// A new address is told at the next connection anyway; repeating the rest is waste.
+/// A new address is reported at the next connection anyway; repeating the rest is waste.
 const IDENTIFY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Members stay connected however quiet they are; ping finds the dead, and strangers have their own
 /// clock.

@@ -190,7 +190,7 @@ impl Task {
         let (mut addresses, taken): (Vec<_>, Vec<_>) =
             self.addresses_to_dial(&peer).into_iter().partition(is_free);
         let failures = self.redial.failures(&peer).0;
-        // Whoever has taken an address may win the race against all others, so that each of these is dialled by itself,
+        // Anyone who has taken an address may win the race against all others, so that each of these is dialled by itself,
         // in turns.
         if !taken.is_empty() && (addresses.is_empty() || failures % 2 == 1) {
             let turn = usize::try_from(failures / 2).unwrap_or_default() % taken.len();

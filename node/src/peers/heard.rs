@@ -90,7 +90,7 @@ impl Heard {
         let to_monotonic = monotonic(now).saturating_sub(now.wall_ms);
         let moment = |entry: HeardEntry| {
             let site = SiteId::from_peer_id(&entry.site.parse().ok()?)?;
-            // Whoever was heard later than now was heard while this machine's clock was wrong.
+            // Anyone who was heard later than now was heard while this machine's clock was wrong.
             let past = |wall_ms: i64| wall_ms.min(now.wall_ms).saturating_add(to_monotonic);
             let ahead_ms = entry.clock_ahead.map(|ahead| ahead.saturating_sub(to_monotonic));
             let (at_ms, receipt_ms) = (past(entry.heard), entry.receipt.map(past));
@@ -116,10 +116,10 @@ impl Heard {
         let fresh = HeardMoment { at_ms: now_ms, ahead_ms: Some(ahead_ms), receipt_ms };
         let known = self.sites.get(&site).filter(|_| !receipt.is_live);
         let moment = known.map_or(fresh, |known| {
-            let told = known.ahead_ms.map(|ahead| receipt.time_ms.saturating_sub(ahead));
-            let told = told.unwrap_or(known.at_ms).min(now_ms);
-            let receipt_ms = Some(known.receipt_ms.map_or(told, |last| last.max(told)));
-            HeardMoment { at_ms: told.max(known.at_ms), ahead_ms: known.ahead_ms, receipt_ms }
+            let reported = known.ahead_ms.map(|ahead| receipt.time_ms.saturating_sub(ahead));
+            let reported = reported.unwrap_or(known.at_ms).min(now_ms);
+            let receipt_ms = Some(known.receipt_ms.map_or(reported, |last| last.max(reported)));
+            HeardMoment { at_ms: reported.max(known.at_ms), ahead_ms: known.ahead_ms, receipt_ms }
         });
         self.sites.insert(site, moment);
         self.is_changed = true;
@@ -242,7 +242,7 @@ mod tests {
         heard.note_receipt(site(1), receipt(START_MS - DAY_MS, true), after(2_000));
         heard.note(site(2), after(2_000));
         heard.close(path.clone(), &BTreeSet::from([site(1)]), after(3_000));
-        // The machine was off for a day; the clock that nobody sets begins anew.
+        // The machine was off for a day; the clock that nobody sets starts over.
         let again = |ms: u64| Now { wall_ms: START_MS + DAY_MS + ms as i64, monotonic_ms: ms };
         let mut heard = Heard::load(&path, again(500));
         assert_eq!(silent_ms(&heard, again(1_000)), DAY_MS - 1_000);

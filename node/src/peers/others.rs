@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::peers::heard::Heard;
 
-/// How long after the last sign of it two copies of a site are told: they connect again, and write, more often.
+/// How long after the last sign of it two copies of a site are reported: they connect again, and write, more often.
 pub const COPIES_SHOWN_MS: u64 = 600_000;
-/// How long after the last refusal a member is told that a site refuses it: at the longest it presents itself hourly.
+/// How long after the last refusal a member is informed that a site refuses it: at the longest it presents itself hourly.
 const REFUSAL_SHOWN_MS: u64 = 2 * 3_600_000;
 /// Between two log lines about a ticket that leads nowhere, where the reason stays the same.
 const UNREACHED_LOG_MS: u64 = 600_000;
@@ -90,7 +90,7 @@ pub struct Copies {
     pub since_ms: i64,
     /// When it was last noticed.
     pub last_ms: i64,
-    /// Where they are, as far as connections tell.
+    /// Where they are, as far as connections say.
     pub addresses: Vec<String>,
 }
 
@@ -131,13 +131,13 @@ impl Others {
         self.unreached_told = None;
     }
 
-    /// This site is a member now, or begins to join anew.
+    /// This site is a member now, or begins to join again.
     pub(crate) fn joining_ends(&mut self) {
         self.reached();
         self.refused = None;
     }
 
-    /// No site has answered to the ticket. Says whether the log is to tell.
+    /// No site has answered to the ticket. Says whether the log is to say.
     pub(crate) fn unreached(&mut self, error: &str, now: Now) -> bool {
         let unreached = self.unreached.get_or_insert_with(|| Unreached {
             since_ms: now.wall_ms,
@@ -146,8 +146,8 @@ impl Others {
         });
         unreached.attempts += 1;
         error.clone_into(&mut unreached.error);
-        let is_told = |(told, at): &(String, u64)| {
-            told == error && now.monotonic_ms.saturating_sub(*at) < UNREACHED_LOG_MS
+        let is_told = |(reported, at): &(String, u64)| {
+            reported == error && now.monotonic_ms.saturating_sub(*at) < UNREACHED_LOG_MS
         };
         let tells = !self.unreached_told.as_ref().is_some_and(is_told);
         if tells {
@@ -223,8 +223,11 @@ mod tests {
         assert!(others.unreached("timed out", at(4_000)), "another reason");
         assert!(!others.unreached("timed out", at(6_000)));
         assert!(others.unreached("timed out", at(4_000 + UNREACHED_LOG_MS)));
-        let told = others.unreached.clone().map(|told| (told.since_ms, told.attempts, told.error));
-        assert_eq!(told, Some((at(1).wall_ms, 5, "timed out".to_owned())));
+        let reported = others
+            .unreached
+            .clone()
+            .map(|reported| (reported.since_ms, reported.attempts, reported.error));
+        assert_eq!(reported, Some((at(1).wall_ms, 5, "timed out".to_owned())));
         others.reached();
         assert_eq!(others.unreached, None);
     }
@@ -236,9 +239,9 @@ mod tests {
         assert!(others.found_copies(site(1), places(), at(0)));
         assert!(!others.found_copies(site(1), Vec::new(), at(300_000)));
         assert!(others.copies_that_ended(at(899_999)).is_empty());
-        let told = others.copies().remove(0);
-        assert_eq!((told.since_ms, told.last_ms), (at(0).wall_ms, at(300_000).wall_ms));
-        assert_eq!(told.addresses, places());
+        let reported = others.copies().remove(0);
+        assert_eq!((reported.since_ms, reported.last_ms), (at(0).wall_ms, at(300_000).wall_ms));
+        assert_eq!(reported.addresses, places());
         assert_eq!(others.copies_that_ended(at(900_000)), [site(1)]);
         assert!(others.copies().is_empty());
     }

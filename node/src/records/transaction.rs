@@ -12,7 +12,7 @@ use crate::handle::{Handle, Stopped};
 pub struct TransactionBuilder {
     handle: Handle,
     origin: Option<Origin>,
-    /// The edits so far, or what was wrong first, for whoever commits.
+    /// The edits so far, or what was wrong first, for the one who commits.
     edits: Result<Vec<RecordEdit>, NotWritten>,
 }
 

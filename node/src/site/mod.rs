@@ -163,7 +163,7 @@ impl SiteFolder {
         Ok(files)
     }
 
-    /// Makes the site anew from [`SiteFolder::files`], with a token of its own. `site`: the id that it must have.
+    /// Rebuilds the site from [`SiteFolder::files`], with a token of its own. `site`: the id that it must have.
     pub fn restore(&self, site: &str, files: Vec<(String, Vec<u8>)>) -> Result<(), SiteError> {
         let is_last = |name: &String| name == SITE_FILE;
         let (last, first): (Vec<_>, Vec<_>) =

@@ -65,7 +65,7 @@ impl RunFile {
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Handle {
-    /// Waits until each listener has told an address (an unspecified one tells one for each interface), but not for long:
+    /// Waits until each listener has reported an address (an unspecified one reports one for each interface), but not for long:
     /// then the node goes on with what it has.
     pub(crate) async fn await_listening(&self) {
         let mut known = self.known.clone();

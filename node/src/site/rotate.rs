@@ -35,7 +35,7 @@ pub struct RotateReport {
     pub to: SiteId,
 }
 
-/// Gives the site of a stopped node another key: the network is told by the old one, when the node next runs. Whatever
+/// Gives the site of a stopped node another key: the network hears it from the old one, when the node next runs. Whatever
 /// crashes in between, one of the two keys is the site's, and the same command goes on with the same new key.
 pub fn rotate(data: &Path) -> Result<RotateReport, RotateError> {
     clock::check().map_err(StartError::from)?;
@@ -73,7 +73,7 @@ fn decide(
 }
 
 /// Goes on where [`rotate`] was cut off: takes the new key over if the network knows the site by that. Says whether it
-/// did, so that the site is to be opened anew.
+/// did, so that the site is to be opened again.
 pub(crate) fn finish(folder: &SiteFolder, replica: &Replica<Storage>) -> Result<bool, StartError> {
     let successor =
         replica.realms().members().and_then(|members| members.successor(&replica.site()));
@@ -122,11 +122,11 @@ mod tests {
     #[test]
     fn a_crash_at_any_step_leaves_one_of_the_two_keys() {
         let (data, folder, old) = founded();
-        // The new key is there, and nobody was told.
+        // The new key is there, and nobody was informed.
         let next = folder.next_key().unwrap();
         assert_eq!(folder.key().unwrap().site(), old);
         assert_eq!(folder.next_key().unwrap().site(), next.site());
-        // The network was told, and the folder not yet changed.
+        // The network was informed, and the folder not yet changed.
         let before = ["site.key", "site.key.next", "site.json"]
             .map(|name| (name, std::fs::read(data.path().join(name)).unwrap()));
         assert_eq!(rotate(data.path()).unwrap().to, next.site());

@@ -28,7 +28,7 @@ const FORMAT_PREFIX: &str = "branchline data ";
 /// More than any format or lock file has; the rest of a longer file is not read.
 const SMALL_FILE_BYTES_MAX: u64 = 256;
 
-/// How long a command that has the folder open is waited for by whoever needs it next: most take less than a second.
+/// How long a command that has the folder open is waited for by the one who needs it next: most take less than a second.
 pub const FOLDER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before looking again.
 pub const FOLDER_PAUSE: Duration = Duration::from_millis(50);
@@ -56,7 +56,7 @@ pub enum FolderError {
     Locked {
         /// The folder.
         path: PathBuf,
-        /// Id of the process that holds it, if it could be told.
+        /// Id of the process that holds it, if it is known.
         process: Option<u32>,
         /// Whether that process runs a node, by its own word. Commands hold a folder for a short time only.
         is_node: bool,
@@ -183,7 +183,7 @@ impl DataFolder {
         note_holder(&self.lock, &[NODE]);
     }
 
-    /// Whether a process has the folder open; for whoever may not open it. Makes nothing there.
+    /// Whether a process has the folder open; for the one who may not open it. Makes nothing there.
     pub fn is_locked(path: &Path) -> bool {
         let lock = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path.join("lock"));
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))

@@ -272,7 +272,7 @@ impl Reader {
         self.room.takes_appends()
     }
 
-    /// The tables as they are, if nobody is writing them. For a row or two: whoever writes waits.
+    /// The tables as they are, if nobody is writing them. For a row or two: anyone who writes waits.
     pub fn moment(&self) -> Option<TablesSnapshot<'_>> {
         self.demand_whole().ok()?;
         self.tables.moment()
@@ -322,7 +322,7 @@ impl Reader {
     fn demand_whole(&self) -> Result<(), StoreError> {
         match self.is_rebuilding.load(Ordering::Acquire) {
             true => {
-                let reason = "they are being made anew from the journal, try again in a while";
+                let reason = "they are being rebuilt from the journal, try again in a while";
                 Err(StoreError::Tables { reason: reason.to_owned() })
             }
             false => Ok(()),
@@ -330,7 +330,7 @@ impl Reader {
     }
 }
 
-/// While the tables are made anew these fail: what is not there yet would pass for absent.
+/// While the tables are rebuilt these fail: what is not there yet would pass for absent.
 impl ReadTables for Reader {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.demand_whole()?;
@@ -371,7 +371,7 @@ impl ReadJournal for Reader {
         self.journal.scan(after, bytes_max)
     }
 
-    /// While the tables are made anew this fails too: what is shown then is not where they will be.
+    /// While the tables are rebuilt this fails too: what is shown then is not where they will be.
     fn applied(&self) -> Result<Option<Position>, StoreError> {
         self.demand_whole()?;
         self.tables.applied()
@@ -382,7 +382,7 @@ impl ReadJournal for Reader {
     }
 }
 
-/// The writer itself makes the tables anew, so it reads them at any time.
+/// The writer itself rebuilds the tables, so it reads them at any time.
 impl ReadTables for Storage {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.reader.tables.get(key)
@@ -448,7 +448,7 @@ impl Store for Storage {
         if is_rebuilding.load(Ordering::Acquire) {
             let is_whole = self.scan_journal(self.applied()?, 1)?.is_empty();
             if is_whole {
-                // Tables that cannot be written have not been made anew.
+                // Tables that cannot be written have not been rebuilt.
                 self.flush_tables()?;
             }
             is_rebuilding.store(!is_whole, Ordering::Release);

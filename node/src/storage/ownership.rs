@@ -1,5 +1,5 @@
 //! Whose a data folder is. Only the user that owns it opens it, root included: a file that another user made in it would
-//! keep the owner's node out, and whoever may write into it could take the site's key or lead its files elsewhere.
+//! keep the owner's node out, and anyone who may write into it could take the site's key or lead its files elsewhere.
 
 use std::fs::{self, Metadata};
 use std::io;

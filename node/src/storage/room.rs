@@ -37,7 +37,7 @@ fn is_of_room(error: &StoreError, is_such: impl Fn(&io::Error) -> bool) -> bool 
     matches!(error, StoreError::Unwritable { source } if is_full(source) && is_such(source))
 }
 
-/// How much room the disk of a path has, in words; `None`: the system does not tell.
+/// How much room the disk of a path has, in words; `None`: the system does not say.
 pub fn left(path: &Path) -> Option<String> {
     let free = disk::free_bytes(path).ok()?;
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());

@@ -206,7 +206,7 @@ fn while_the_tables_are_made_anew_readers_are_refused() {
     storage.clear_tables().unwrap();
     for (at, frame) in frames {
         for read in [reader.get(b"key").map(|_| ()), reader.scan(b"", None, 9).map(|_| ())] {
-            assert!(read.unwrap_err().to_string().contains("made anew"));
+            assert!(read.unwrap_err().to_string().contains("rebuilt"));
         }
         storage.apply(vec![(frame[..4].to_vec(), Some(frame))], Some(at)).unwrap();
     }

@@ -75,7 +75,7 @@ impl Extension for Tally {
             let Context { handle, folder, config } = context;
             let kept = std::fs::read(folder.join(FILE)).unwrap_or_else(|_| b"{}".to_vec());
             let mut counts: BTreeMap<String, u64> = serde_json::from_slice(&kept)?;
-            // What is wrong with it, a node that is to run has been told.
+            // What is wrong with it, a node that is to run has reported.
             for name in names(&config.sections).unwrap_or_default() {
                 counts.entry(name).or_default();
             }

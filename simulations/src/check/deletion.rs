@@ -65,7 +65,7 @@ impl Check for Deletion {
                 let shown = shown(*office, scene);
                 let name = scene.world.name(*office);
                 for write in scene.oracle.writes() {
-                    let must = write.told == Reply::Acknowledged && !write.excused;
+                    let must = write.reported == Reply::Acknowledged && !write.excused;
                     let Some(id) = write.planned.deletes.as_ref().filter(|_| must) else {
                         continue;
                     };

@@ -1,6 +1,6 @@
 //! Invariant 3: an acknowledged write survives any crash; an entry is applied wholly or not at all, everywhere.
 //!
-//! The marks of the workload tell: wherever a mark shows, its whole transaction does, so each counter is the sum of the
+//! The marks of the workload say: wherever a mark shows, its whole transaction does, so each counter is the sum of the
 //! increments whose marks show, at every office at every moment; and a mark that was acknowledged shows at its own
 //! office after every start, and at every office in the end.
 
@@ -69,7 +69,7 @@ impl Check for Durability {
 }
 
 fn must_show(write: &Write) -> bool {
-    write.told == Reply::Acknowledged && !write.excused
+    write.reported == Reply::Acknowledged && !write.excused
 }
 
 /// What an office has acknowledged shows there; of the writes with a greater number than `after`.
@@ -88,7 +88,7 @@ fn all_writes_are_there(group: &[SiteIndex], scene: &Scene<'_>, report: &mut Rep
             if must_show(write) && group.contains(&write.office) {
                 expect_mark(write, &shown, *office, scene, report);
             }
-            if write.told == Reply::Refused {
+            if write.reported == Reply::Refused {
                 let mark = &write.planned.mark;
                 let name = scene.world.name(*office);
                 report.expect(Invariant::Durability, !shown.contains(mark), Some(name), || {

@@ -116,7 +116,7 @@ fn shuffled(entries: Vec<Arc<Entry>>, draw: &mut SmallRng) -> Vec<Arc<Entry>> {
     for entry in entries.into_iter().rev() {
         waiting.entry((entry.header.space, entry.header.author)).or_default().push(entry);
     }
-    // Logs in an order drawn anew each round; from each, some of what is ready.
+    // Logs in an order drawn again each round; from each, some of what is ready.
     loop {
         let mut logs: Vec<_> = waiting.keys().copied().collect();
         let before = order.len();

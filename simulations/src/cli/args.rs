@@ -32,13 +32,13 @@ pub(super) enum Command {
         /// What the scenario will be called
         name: String,
     },
-    /// Run a scenario once and tell what happened
+    /// Run a scenario once and report what happened
     Run(RunArgs),
     /// Run scenarios with many seeds, in parallel
     Sweep(SweepArgs),
     /// Check that a run depends on nothing but its seed: run it twice and compare every step
     Meta(SeededArgs),
-    /// Tell what happened to one record, step by step
+    /// Show what happened to one record, step by step
     Explain(ExplainArgs),
     /// Make a page that shows a run in pictures: self-contained HTML
     Report(ReportArgs),
@@ -101,7 +101,7 @@ pub(super) struct ExplainArgs {
     /// Which record
     #[arg(long, value_name = "COLLECTION/ID", value_parser = parse_record)]
     pub(super) record: RecordName,
-    /// Tell only what concerns this office
+    /// Show only what concerns this office
     #[arg(long, value_name = "NAME")]
     pub(super) site: Option<String>,
 }

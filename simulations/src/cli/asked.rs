@@ -29,7 +29,7 @@ impl Asked {
         SHIPPED.iter().map(|shipped| Self::load(shipped.name)).collect()
     }
 
-    /// Runs it once. A panic of the product ends this run, not the program: it is a finding, told with its seed.
+    /// Runs it once. A panic of the product ends this run, not the program: it is a finding, reported with its seed.
     pub(super) fn run(&self, seed: u64, trace: &mut dyn TraceSink) -> Result<Outcome, Panicked> {
         catch_unwind(AssertUnwindSafe(|| run(&self.scenario, seed, trace)))
             .map_err(|payload| Panicked::of(payload.as_ref()))
@@ -40,7 +40,7 @@ impl Asked {
         format!("branchline-sim {verb} {} --seed {seed}", quoted(&self.argument))
     }
 
-    /// A run that panicked, as a person is told.
+    /// A run that panicked, as a person reads it.
     pub(super) fn panicked(&self, seed: u64, panicked: &Panicked) -> CliError {
         CliError::failed(format!("the run panicked: {}", panicked.message))
             .hint(format!("reproduce it with `{}`", self.command("run", seed)))
@@ -58,7 +58,7 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps panics off the screen, for the product catches some and the others are told with their seed. With
+/// Keeps panics off the screen, for the product catches some and the others are reported with their seed. With
 /// `RUST_BACKTRACE` set they are shown as usual.
 pub(super) fn note_panics() {
     if std::env::var_os("RUST_BACKTRACE").is_none() {

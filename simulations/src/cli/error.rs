@@ -1,4 +1,4 @@
-//! Why a command did not do what it should, as a person is told.
+//! Why a command did not do what it should, as a person reads it.
 
 use std::io;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl CliError {
     }
 
     /// A promise did not hold, and that was said already.
-    pub(super) fn told() -> Self {
+    pub(super) fn reported() -> Self {
         Self { kind: ErrorKind::Told, ..Self::failed("") }
     }
 
@@ -58,7 +58,7 @@ impl CliError {
     }
 
     /// Says it on stderr.
-    pub(super) fn tell(&self) {
+    pub(super) fn report(&self) {
         match self.kind {
             ErrorKind::Told | ErrorKind::ClosedPipe => {}
             ErrorKind::Failed | ErrorKind::Usage => {
@@ -102,10 +102,10 @@ impl From<LoadError> for CliError {
 
 impl From<TraceFileError> for CliError {
     fn from(error: TraceFileError) -> Self {
-        let told = Self::failed(error.to_string());
+        let reported = Self::failed(error.to_string());
         match error {
-            TraceFileError::TooLong { .. } => told.hint("allow more with --trace-mib-max"),
-            TraceFileError::Io { .. } => told,
+            TraceFileError::TooLong { .. } => reported.hint("allow more with --trace-mib-max"),
+            TraceFileError::Io { .. } => reported,
         }
     }
 }

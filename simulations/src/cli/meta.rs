@@ -25,8 +25,8 @@ pub(super) fn meta(args: &SeededArgs) -> Result<(), CliError> {
     }
     let equal = one.digests.iter().zip(&other.digests).take_while(|(one, other)| one == other);
     let first = equal.count();
-    // Run once more for the lines themselves, so that a trace need not fit in memory. Runs that differ may differ anew;
-    // the step at which these two did is what is told.
+    // Run once more for the lines themselves, so that a trace need not fit in memory. Runs that differ may differ again;
+    // the step at which these two did is what is reported.
     let (one, other) = twice(&asked, args.seed, || Excerpt::new(first, LINES_SHOWN))?;
     line(format_args!(
         "two runs with seed {} differ from step {} on",
@@ -39,7 +39,7 @@ pub(super) fn meta(args: &SeededArgs) -> Result<(), CliError> {
         }
     }
     line(format_args!("\nreproduce: {}", asked.command("meta", args.seed)))?;
-    Err(CliError::told())
+    Err(CliError::reported())
 }
 
 /// The traces of two runs in two threads at the same time.

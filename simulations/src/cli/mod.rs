@@ -26,7 +26,7 @@ pub fn main_of_sim() -> ExitCode {
     match execute(Args::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error.tell();
+            error.report();
             ExitCode::from(error.exit_code())
         }
     }

@@ -17,7 +17,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     line(serde_json::to_string(value).map_err(io::Error::from)?)
 }
 
-/// A message. Nobody is left to be told where stderr is closed.
+/// A message. Nobody is left to read it where stderr is closed.
 pub(super) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

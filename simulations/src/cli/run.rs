@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
 
 /// A promise that did not hold is a failure of the command.
 pub(super) fn finish(outcome: &Outcome) -> Result<(), CliError> {
-    if outcome.held() { Ok(()) } else { Err(CliError::told()) }
+    if outcome.held() { Ok(()) } else { Err(CliError::reported()) }
 }
 
 /// A sink that may not be there.

@@ -20,7 +20,7 @@ use crate::scenario::{FaultName, Readable};
 use crate::text::{Count, counted};
 use crate::trace::NoTrace;
 
-/// Failures listed; more of them seldom tell more.
+/// Failures listed; more of them seldom say more.
 const FAILURES_SHOWN: usize = 10;
 /// How often a sweep that nobody looks on at says how far it is.
 const SAID_EVERY: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), CliError> {
     } else {
         print(&totals, runs.len() as u64)?;
     }
-    if totals.failed > 0 { Err(CliError::told()) } else { Ok(()) }
+    if totals.failed > 0 { Err(CliError::reported()) } else { Ok(()) }
 }
 
 /// Ends a sweep before all of its runs are done.

@@ -10,7 +10,7 @@ use crate::text::Count;
 
 /// Offices with a colour and a name of their own: those that were furthest behind. The others are grey.
 const NAMED: usize = 6;
-/// A line that is lower than this part of the highest is not told from zero, and needs no name.
+/// A line that is lower than this part of the highest is not distinguished from zero, and needs no name.
 const SEEN: u64 = 40;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 262.0;

@@ -9,7 +9,7 @@ use super::axis::{Axis, COLUMNS, LEFT, WIDTH, fitting, short};
 use crate::scenario::Readable;
 use crate::trace::LinkState;
 
-/// Links shown; more are unreadable, and the offices' lanes tell the story.
+/// Links shown; more are unreadable, and the offices' lanes show the story.
 const LINKS_SHOWN: usize = 40;
 const ROW: f64 = 24.0;
 

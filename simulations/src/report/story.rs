@@ -66,7 +66,7 @@ impl TraceSink for Story {
             Event::Started { site, .. } => self.node(site, at_ms, true),
             Event::Stopped { site, .. } => self.node(site, at_ms, false),
             Event::Link { a, b, state } => {
-                // A one-way link may be told from either end.
+                // A one-way link may be noted from either end.
                 let (one, other) = if a <= b { (a, b) } else { (b, a) };
                 let changes = self.links.entry((one.clone(), other.clone())).or_default();
                 push(changes, CHANGES_MAX, (at_ms, *state));

@@ -9,21 +9,21 @@ use crate::trace::{Event, LinkState, Step, TraceSink};
 fn story() -> Story {
     let scenario = load("office-outage").unwrap();
     let mut story = Story::default();
-    let mut tell = |at_ms, event| story.step(&Step { at_ms, event });
+    let mut report = |at_ms, event| story.step(&Step { at_ms, event });
     for site in scenario.offices.clone() {
-        tell(0, Event::Started { site, start: 1 });
+        report(0, Event::Started { site, start: 1 });
     }
     let link = |a: usize, b: usize, state| {
         let (a, b) = (scenario.offices[a].clone(), scenario.offices[b].clone());
         Event::Link { a, b, state }
     };
     for (a, b) in &scenario.links {
-        tell(0, link(*a, *b, LinkState::Up));
+        report(0, link(*a, *b, LinkState::Up));
     }
     let sites = vec!["office-7".to_owned()];
     let (kind, what) = (FaultName::Isolate, "office-7 <b>is cut off</b> & alone".to_owned());
-    tell(6 * HOUR_MS, Event::Fault { kind, sites, what, for_ms: Some(3 * DAY_MS) });
-    tell(6 * HOUR_MS, link(0, 6, LinkState::Down));
+    report(6 * HOUR_MS, Event::Fault { kind, sites, what, for_ms: Some(3 * DAY_MS) });
+    report(6 * HOUR_MS, link(0, 6, LinkState::Down));
     for hour in 1..84 {
         let at_ms = hour * HOUR_MS;
         let backlog = if (6..78).contains(&hour) { (hour - 5) * 40 } else { 0 };
@@ -38,13 +38,13 @@ fn story() -> Story {
             journal_bytes,
             rows_bytes,
         };
-        tell(at_ms, sample);
+        report(at_ms, sample);
         if hour == 78 {
-            tell(at_ms, link(0, 6, LinkState::Up));
+            report(at_ms, link(0, 6, LinkState::Up));
         }
     }
-    tell(84 * HOUR_MS, Event::Healed);
-    tell(84 * HOUR_MS + 2_000, Event::Converged { rounds: 1 });
+    report(84 * HOUR_MS, Event::Healed);
+    report(84 * HOUR_MS + 2_000, Event::Converged { rounds: 1 });
     story
 }
 

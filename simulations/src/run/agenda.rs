@@ -30,7 +30,7 @@ pub(super) enum Action {
     Knock,
     /// Let the checkers look at all offices.
     Look,
-    /// Tell how all offices stand.
+    /// Say how all offices stand.
     Sample,
 }
 

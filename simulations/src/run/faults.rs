@@ -21,7 +21,7 @@ impl Run<'_> {
             let for_ms = occurrence.ends_ms.map(|ends_ms| ends_ms - occurrence.begins_ms);
             let sites = self.scenario.names(&kind.offices());
             let what = self.scenario.words(&kind);
-            self.tell(Event::Fault { kind: kind.name(), sites, what, for_ms });
+            self.report(Event::Fault { kind: kind.name(), sites, what, for_ms });
         }
         match kind {
             FaultKind::Split { .. }
@@ -303,7 +303,7 @@ impl Run<'_> {
             self.world.view(0, GONE, &id).filter(|view| view.deleted).map(|_| id)
         });
         if let Some(id) = deleted {
-            // Nobody is told: the oracle knows nothing of this write.
+            // Nobody is informed: the oracle knows nothing of this write.
             self.world.write(0, GONE, &id, Edit::Undelete).ok();
         }
     }

@@ -36,8 +36,8 @@ struct OfficeCounters {
 }
 
 impl Counters {
-    pub(super) fn wrote(&mut self, told: Reply) {
-        match told {
+    pub(super) fn wrote(&mut self, reported: Reply) {
+        match reported {
             Reply::Acknowledged => self.acknowledged += 1,
             Reply::Refused | Reply::Unknown => self.refused += 1,
         }

@@ -13,7 +13,7 @@ pub(super) struct Carried {
 }
 
 impl Run<'_> {
-    /// Tells which links carry something else than when this was told last.
+    /// Tells which links carry something else than when this was reported last.
     pub(super) fn tell_links(&mut self) {
         if !self.trace.is_on() {
             return;
@@ -31,13 +31,13 @@ impl Run<'_> {
                     (true, false) => (name_a.clone(), name_b.clone(), LinkState::OneWay),
                     (false, true) => (name_b.clone(), name_a.clone(), LinkState::OneWay),
                 };
-                self.tell(Event::Link { a, b, state });
+                self.report(Event::Link { a, b, state });
             }
             let usual = Some(self.scenario.quality);
             if let Some(quality) = quality
                 && last.map_or(usual, |last| last.quality) != Some(quality)
             {
-                self.tell(Event::LinkQuality {
+                self.report(Event::LinkQuality {
                     a: name_a,
                     b: name_b,
                     latency_ms: quality.latency_ms,

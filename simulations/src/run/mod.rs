@@ -100,7 +100,7 @@ struct Run<'a> {
     forgetful: Option<OfficeDisk>,
     groups: Vec<Vec<SiteIndex>>,
     converged: bool,
-    /// What each link carried when that was told last.
+    /// What each link carried when that was reported last.
     links_told: BTreeMap<(SiteIndex, SiteIndex), links::Carried>,
 }
 
@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn report(&mut self, event: Event) {
         if self.trace.is_on() {
             self.trace.step(&Step { at_ms: self.now_ms(), event });
         }
@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
             self.counters.count(observation);
             if self.trace.is_on() {
                 for event in self.tracer.steps(observation, &self.world) {
-                    self.tell(event);
+                    self.report(event);
                 }
             }
             if let Observation::Started { office, .. } | Observation::Stored { office, .. } =
@@ -288,14 +288,14 @@ impl<'a> Run<'a> {
     fn sample(&mut self) {
         for office in 0..self.scenario.offices.len() {
             let event = self.counters.sample(office, &self.world);
-            self.tell(event);
+            self.report(event);
         }
     }
 
     fn take_violations(&mut self) {
         for violation in std::mem::take(&mut self.report.violations) {
             let Violation { invariant, site, what, .. } = violation.clone();
-            self.tell(Event::Violation { invariant, site, what });
+            self.report(Event::Violation { invariant, site, what });
             self.outcome.violate(violation);
         }
     }
@@ -315,14 +315,14 @@ impl<'a> Run<'a> {
             self.forgetful = self.world.backup(office);
         }
         let result = self.world.try_transact(office, None, planned.edits.clone());
-        let told = match &result {
+        let reported = match &result {
             Some(Ok(_)) => Reply::Acknowledged,
             None | Some(Err(WriteError::Unwritable { .. })) => Reply::Unknown,
             Some(Err(_)) => Reply::Refused,
         };
-        self.counters.wrote(told);
+        self.counters.wrote(reported);
         let (records, what) = (planned.records(), planned.what.clone());
-        self.oracle.wrote(office, planned, told);
+        self.oracle.wrote(office, planned, reported);
         if self.trace.is_on() {
             let answer = match &result {
                 Some(Ok(_)) => Answer::Acknowledged(None),
@@ -330,13 +330,13 @@ impl<'a> Run<'a> {
                 None => Answer::Refused("the node died over it".to_owned()),
             };
             let site = self.world.name(office).to_owned();
-            self.tell(Event::Write { site, records, what, answer });
+            self.report(Event::Write { site, records, what, answer });
         }
     }
 
     /// The faults end, and all must come into step.
     fn converge(&mut self) {
-        self.tell(Event::Healed);
+        self.report(Event::Healed);
         let rounds_max = convergence::rounds_max(self.scenario, &self.world);
         let healed_ms = self.now_ms();
         let deadline_ms = healed_ms + u64::from(rounds_max) * convergence::ROUND_MS;
@@ -349,7 +349,7 @@ impl<'a> Run<'a> {
         let took_ms = self.now_ms() - healed_ms;
         let rounds = u32::try_from(took_ms.div_ceil(convergence::ROUND_MS)).unwrap_or(u32::MAX);
         if in_step(self) {
-            self.tell(Event::Converged { rounds });
+            self.report(Event::Converged { rounds });
             self.sample();
         }
         self.run_to(self.now_ms() + REST_MS);

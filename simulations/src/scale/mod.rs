@@ -111,7 +111,7 @@ pub fn measure(question: Question) -> ScaleAnswer {
     }
 }
 
-/// Memory of this process, as Linux counts it; 0 where it does not tell.
+/// Memory of this process, as Linux counts it; 0 where it does not say.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

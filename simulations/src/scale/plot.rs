@@ -44,7 +44,7 @@ pub fn svg(answers: &[ScaleAnswer]) -> Result<String, String> {
             [("ms until in step", BLUE, |a| a.converged_ms.map_or(f64::NAN, |ms| ms as f64))];
         for (panel, title, lines) in [
             (&panels[0], "Received by a site", &traffic[..]),
-            (&panels[1], "Held and told by a site", &size[..]),
+            (&panels[1], "Held and reported by a site", &size[..]),
             (&panels[2], "After the last write", &time[..]),
         ] {
             draw(panel, title, lines, answers).map_err(|error| error.to_string())?;

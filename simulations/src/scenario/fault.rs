@@ -189,7 +189,7 @@ pub enum FaultKind {
         /// How many bits of each journal.
         bits: u32,
     },
-    /// The tables are lost, not the journal; the node is off for a moment and makes them anew.
+    /// The tables are lost, not the journal; the node is off for a moment and rebuilds them.
     LostTables {
         /// The offices.
         offices: Vec<Office>,

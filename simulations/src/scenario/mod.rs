@@ -56,7 +56,7 @@
 //! | `crash` | `offices` | the power fails, bytes not synced are lost; off for 10 s if `for` is not given |
 //! | `torn-frame` | `offices` | the same in the middle of a write |
 //! | `bit-flip` | `offices`, `bits` | bits of the journal change on the drive |
-//! | `lost-tables` | `offices` | the tables are lost and made anew from the journal |
+//! | `lost-tables` | `offices` | the tables are lost and rebuilt from the journal |
 //! | `full-disk` | `offices` | no room left |
 //! | `restore` | `offices`, `age` | the disk is replaced by a copy that is so old |
 //! | `clone` | `offices` | a copy of the disk runs as a second node of the same site |

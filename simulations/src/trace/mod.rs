@@ -24,7 +24,7 @@ pub struct Step {
     pub event: Event,
 }
 
-/// An entry, as a person can tell it from others.
+/// An entry, as a person can distinguish it from others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryName {
     /// The author's office.
@@ -34,7 +34,7 @@ pub struct EntryName {
     pub life: u32,
     /// Its number in the log.
     pub seq: u64,
-    /// The first eight hexadecimal digits of its hash, which tell two entries of one number apart.
+    /// The first eight hexadecimal digits of its hash, which distinguish two entries of one number.
     pub hash: String,
 }
 
@@ -182,14 +182,14 @@ pub enum Event {
         /// How it came there.
         from: Source,
     },
-    /// A replica had something to tell its operator.
+    /// A replica had something to say to its operator.
     Notice {
         /// Its office.
         site: String,
         /// What it said.
         what: String,
     },
-    /// How an office stands, told at regular times.
+    /// How an office stands, reported at regular times.
     Sample {
         /// The office.
         site: String,

@@ -11,7 +11,7 @@ use super::{Message, SiteIndex};
 pub(super) enum WorldEvent {
     /// A message arrives.
     Deliver { number: u64, from: SiteIndex, to: SiteIndex, session: u64, message: Arc<Message> },
-    /// A site is told that time passed. Only the tick that was planned last counts.
+    /// A site is informed that time passed. Only the tick that was planned last counts.
     Tick { office: SiteIndex },
     /// The ends of a link notice what has become of it; unless more has happened to it since.
     Notice { a: SiteIndex, b: SiteIndex, session: u64 },

@@ -5,7 +5,7 @@
 //! - `power`: starts, crashes, and what disks do to those who trust them.
 //! - `link`, `clock`, `events`, `random`: what these are made of.
 //!
-//! Time goes from event to event. A replica is told the time when it has something to do then
+//! Time goes from event to event. A replica is given the time when it has something to do then
 //! ([`Replica::due_ms`]), on the 100 ms grid of the product's driver; the ticks in between, which do nothing, are
 //! left out ([`World::tick_always`] has them all).
 
@@ -191,12 +191,12 @@ impl World {
         self.sites[office].starts
     }
 
-    /// What an office had to tell its operator.
+    /// What an office had to say to its operator.
     pub fn notices(&self, office: SiteIndex) -> &[Notice] {
         &self.sites[office].notices
     }
 
-    /// The members that an office's network layer was told of last.
+    /// The members that an office's network layer was informed of last.
     pub fn told_members(&self, office: SiteIndex) -> &BTreeSet<SiteId> {
         &self.sites[office].members
     }

@@ -50,7 +50,7 @@ impl World {
         self.plan_tick(office);
     }
 
-    /// Lets an office make its tables anew while it runs.
+    /// Lets an office rebuild its tables while it runs.
     pub fn rebuild(&mut self, office: SiteIndex) {
         let Some(replica) = &mut self.sites[office].replica else { return };
         let rebuilt = replica.rebuild(&mut |_| ());
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// The tables failed: they are made anew from the journal, as the product's driver does.
+    /// The tables failed: they are rebuilt from the journal, as the product's driver does.
     fn recover(&mut self, office: SiteIndex, error: &StoreError) {
         let reason = error.to_string();
         self.observed(|| Observation::Failed { office, reason });

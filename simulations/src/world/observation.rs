@@ -54,7 +54,7 @@ pub enum Observation {
         /// What its storage said.
         reason: String,
     },
-    /// A running replica made its tables anew and began a new incarnation.
+    /// A running replica rebuilt its tables and began a new incarnation.
     Rebuilt {
         /// Its office.
         office: SiteIndex,
@@ -100,7 +100,7 @@ pub enum Observation {
         /// Why.
         to: LostTo,
     },
-    /// A replica told its operator something.
+    /// A replica said something to its operator.
     Told {
         /// Its office.
         office: SiteIndex,
@@ -123,7 +123,7 @@ impl World {
             let members = self.replica(office).and_then(|replica| replica.realms().members());
             members.is_some_and(|members| members.get(&site).is_some())
         };
-        // Whoever sent it may be off by now; the first office founded the network.
+        // Anyone who sent it may be off by now; the first office founded the network.
         if is_revoked {
             Receiver::Revoked
         } else if to == 0 || (0..self.office_count()).any(knows) {

@@ -14,7 +14,7 @@ use crate::store::{OfficeDisk, SimulatedStore, TablesLoss};
 /// How a node ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// As it is told to: the tables are written out.
+    /// As it is asked to: the tables are written out.
     Orderly,
     /// The process is killed; the machine writes out what it was given.
     Killed,

@@ -118,7 +118,7 @@ impl Site {
     }
 
     /// Returns the offices of a connected site that is a member. Once one is none any more nothing goes to it, even
-    /// while the replica is still being told that the connections end, one after the other.
+    /// while the replica is still hearing that the connections end, one after the other.
     pub(super) fn connected_member(&self, site: &SiteId) -> Option<&BTreeSet<SiteIndex>> {
         self.connected.get(site).filter(|_| self.members.contains(site))
     }

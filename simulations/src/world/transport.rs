@@ -256,7 +256,7 @@ impl World {
         }
     }
 
-    /// Where a member was that is somewhere else or has another key, an office dials again and again, and finds whoever
+    /// Where a member was that is somewhere else or has another key, an office dials again and again, and finds the one who
     /// is there.
     fn plan_search(&mut self, office: SiteIndex, peer: SiteIndex, session: u64) {
         let known = self.sites[office].book.get(&peer);

@@ -27,7 +27,7 @@ fn watch(world: &mut World) -> (Secrets, Rc<RefCell<Vec<String>>>) {
     let tamper: Tamper = Box::new(move |from, to, message: &mut Message| {
         for (secret, allowed) in known.borrow().iter() {
             if !allowed.contains(&to) && has(message.bytes(), secret) {
-                found.borrow_mut().push(format!("{from} told {to}: {message:?}"));
+                found.borrow_mut().push(format!("{from} reported {to}: {message:?}"));
             }
         }
         true
@@ -63,7 +63,7 @@ fn history(seed: u64) {
                         allowed.clone_from(offices);
                     }
                 };
-                // It may be told while the decision is made.
+                // It may be reported while the decision is made.
                 allow(&before.iter().copied().chain([other]).collect());
                 if grant(&mut world, office, realm, other, role).is_err() {
                     allow(&before);
@@ -94,7 +94,7 @@ fn history(seed: u64) {
     world.run_ms(3 * SETTLE_MS);
     assert!(world.in_step(), "seed {seed}");
     for realm in roots {
-        // Whoever was shut out has been told.
+        // Anyone who was shut out has been informed.
         let is_inside = |office: &usize| {
             let spaces = world.replica(*office).unwrap().spaces();
             let found = spaces.into_iter().find(|space| space.realm == realm);

@@ -299,7 +299,7 @@ fn receipt(input: &mut Unstructured<'_>) -> arbitrary::Result<Receipt> {
     Ok(Receipt::sign(*id, id.main_space(), input.arbitrary()?, held, input.arbitrary()?, liar))
 }
 
-/// Membership operations, rightly signed by whoever they name, mostly.
+/// Membership operations, rightly signed by the one whom they name, mostly.
 fn operations(input: &mut Unstructured<'_>) -> arbitrary::Result<Vec<Operation>> {
     let mut operations = Vec::new();
     for _ in 0..input.arbitrary::<u8>()? % 6 {
@@ -390,7 +390,7 @@ fn membership(input: &[u8]) {
     let all = one.realms().members().expect("a network").all();
     let founder = key(1).site();
     for member in all.values() {
-        let by = all.get(&member.invited_by).expect("whoever let it in is a member");
+        let by = all.get(&member.invited_by).expect("anyone who let it in is a member");
         assert!(member.invited_by == founder || by.role == Role::Admin);
     }
     let before = members(&one);

@@ -1,6 +1,6 @@
 //! A process that writes, for tests that record what it writes: `branchline-disk-worker FOLDER MOVES`.
 //!
-//! It opens the folder several times, makes moves in groups of random size, and makes the tables anew once. After each
+//! It opens the folder several times, makes moves in groups of random size, and rebuilds the tables once. After each
 //! acknowledgement it writes the number of moves to `FOLDER/acknowledged`, which thereby stands in the same record.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use branchline_tests::disk::warehouse::Warehouse;
 
 /// How often the folder is opened.
 const ROUNDS: u64 = 4;
-/// The round after whose first half the tables are made anew.
+/// The round after whose first half the tables are rebuilt.
 const REBUILT_ROUND: u64 = 2;
 /// Most moves in one group.
 const GROUP_MAX: u64 = 6;
@@ -30,7 +30,7 @@ fn main() {
         let mut rebuild = round == REBUILT_ROUND;
         while warehouse.moves < end {
             if rebuild && warehouse.moves >= middle {
-                warehouse.rebuild().expect("the tables are made anew");
+                warehouse.rebuild().expect("the tables are rebuilt");
                 rebuild = false;
             }
             let count = (1 + random.below(GROUP_MAX) as u32).min(end - warehouse.moves);

@@ -1,5 +1,5 @@
 //! A site whose transactions can be checked: each moves stock from one shelf to another and sets that down in a record
-//! of its own. What move `n` does follows from `n`, so that from the records alone it can be told which moves a folder
+//! of its own. What move `n` does follows from `n`, so that from the records alone it can be seen which moves a folder
 //! has, whether it has each of them wholly, and what its shelves must say.
 
 use std::collections::BTreeMap;
@@ -125,7 +125,7 @@ impl Warehouse {
         Err("the write was not answered".to_owned())
     }
 
-    /// Makes the tables anew from the journal.
+    /// Rebuilds the tables from the journal.
     pub fn rebuild(&mut self) -> Result<(), StoreError> {
         self.replica.rebuild(&mut |_| {})
     }
@@ -148,7 +148,7 @@ impl Warehouse {
     /// Whether everything that is stored is sound and whole: moves are there wholly and in order without a gap, the
     /// shelves say what follows from them, and journal, documents and views agree.
     pub fn check(&self) -> Result<(), Unsound> {
-        let told = |error: &dyn Error| Unsound::Told(error.to_string());
+        let reported = |error: &dyn Error| Unsound::Told(error.to_string());
         let moves = self.list("moves").map_err(Unsound::Told)?;
         for (number, (id, fields)) in moves.iter().enumerate() {
             let number = number as u32;
@@ -174,12 +174,12 @@ impl Warehouse {
             let reason = format!("the shelves hold {shelves:?}, the moves make {expected:?}");
             return Err(Unsound::Shown(reason));
         }
-        let rows = self.storage().verify(&mut |_| {}).map_err(|error| told(&error))?;
+        let rows = self.storage().verify(&mut |_| {}).map_err(|error| reported(&error))?;
         if !rows.is_sound() {
             return Err(Unsound::Told(format!("the storage is not sound: {rows:?}")));
         }
         let spaces = [genesis().network().membership_space(), space()];
-        let report = verify(self.storage(), &spaces).map_err(|error| told(&error))?;
+        let report = verify(self.storage(), &spaces).map_err(|error| reported(&error))?;
         match report.is_sound() {
             true => Ok(()),
             false => Err(Unsound::Told(format!("the records are not sound: {:?}", report.faults))),

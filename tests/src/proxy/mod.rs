@@ -107,7 +107,7 @@ impl Proxy {
         self.address
     }
 
-    /// Where the cable begins, as sites are told of it.
+    /// Where the cable begins, as sites are informed of it.
     pub fn multiaddr(&self) -> String {
         format!("/ip4/{}/tcp/{}", self.address.ip(), self.address.port())
     }

@@ -81,12 +81,12 @@ impl UdpProxy {
         Self { address, shared }
     }
 
-    /// Where the cable begins, as sites are told of it.
+    /// Where the cable begins, as sites are informed of it.
     pub fn multiaddr(&self) -> String {
         format!("/ip4/{}/udp/{}/quic-v1", self.address.ip(), self.address.port())
     }
 
-    /// Nothing passes any more, and nobody is told.
+    /// Nothing passes any more, and nobody is informed.
     pub fn cut(&self) {
         self.shared.is_cut.store(true, Ordering::SeqCst);
     }

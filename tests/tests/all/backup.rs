@@ -1,4 +1,4 @@
-//! A site in one file: taken while the site writes, and made anew from it.
+//! A site in one file: taken while the site writes, and rebuilt from it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ fn office(folder: &Path, name: &str) -> Office {
     Office::init(PROGRAM, folder, name, name == "head")
 }
 
-/// Writes sales one by one until it is told to stop; returns how many were acknowledged.
+/// Writes sales one by one until it is stopped; returns how many were acknowledged.
 fn sell(office: &Office, is_over: &AtomicBool) -> usize {
     let (address, token) = office.api();
     let client = client();
@@ -60,8 +60,8 @@ fn a_site_restored_from_a_backup_of_its_busy_hours_rejoins_without_a_fork() {
     // The disk is lost. The backup is older than the last sales, which north has.
     head.kill();
     std::fs::remove_dir_all(&head.data).unwrap();
-    let told = json(&head.run(["--json", "backup", "restore", backup.to_str().unwrap()]).ok());
-    assert_eq!(told["name"], "head");
+    let reported = json(&head.run(["--json", "backup", "restore", backup.to_str().unwrap()]).ok());
+    assert_eq!(reported["name"], "head");
     let restored = head.count("sales");
     assert!(restored >= 20 && restored < sold as u64, "{restored} of {sold}");
     head.start();
@@ -127,8 +127,8 @@ fn a_backup_of_a_stopped_site_is_private_and_restores_to_the_same() {
     std::fs::rename(&head.data, &moved).unwrap();
     // An empty folder, as a mount point is.
     std::fs::create_dir(&head.data).unwrap();
-    let told = head.run(["backup", "restore", backup.to_str().unwrap()]).ok();
-    assert!(told.contains("1 record") && told.contains(&digest), "{told}");
+    let reported = head.run(["backup", "restore", backup.to_str().unwrap()]).ok();
+    assert!(reported.contains("1 record") && reported.contains(&digest), "{reported}");
     assert_eq!(head.digest(), digest);
     assert_ne!(token(&head.data), old);
     let error = head.run(["backup", "restore", backup.to_str().unwrap()]).fails(1);
@@ -184,7 +184,7 @@ fn a_backup_from_before_its_key_was_replaced_says_so_and_what_it_writes_counts_n
     std::fs::remove_dir_all(&north.data).unwrap();
     north.run(["backup", "restore", backup.to_str().unwrap()]).ok();
     north.start();
-    eventually("it is told", || {
+    eventually("it is reported", || {
         north.run(["status"]).ok().contains("key of this site was replaced")
     });
     let check = north.run(["check"]);

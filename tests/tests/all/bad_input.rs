@@ -1,4 +1,4 @@
-//! What users, and programs that are not users, get wrong: each is told what was found and what was expected, and
+//! What users, and programs that are not users, get wrong: each is answered with what was found and what was expected, and
 //! nothing is lost.
 
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What offices tell of their past and of each other: history, logs, receipts, and what is not in step.
+//! What offices say of their past and of each other: history, logs, receipts, and what is not in step.
 
 use std::path::Path;
 
@@ -66,7 +66,7 @@ fn a_history_names_each_change_its_site_and_what_became_of_each_field() {
             let hidden = step["other_values"].as_array().into_iter().flatten();
             fields.chain(hidden).filter(|field| field["field"] == "price").count()
         });
-        assert_eq!(prices.sum::<usize>(), 2, "both prices are told: {steps:?}");
+        assert_eq!(prices.sum::<usize>(), 2, "both prices are reported: {steps:?}");
         assert!(steps.iter().all(|step| step["time"].is_string()));
         let last =
             lines(&office.run(["--json", "history", "products", "tea", "--limit", "1"]).ok());
@@ -321,16 +321,22 @@ fn a_ticket_that_leads_nowhere_says_where_and_another_address_helps() {
     assert_eq!(standing["addresses"], json!([nowhere]));
     assert!(standing["since"].is_string(), "{standing}");
     for arguments in [&["status"][..], &["peers"], &["check"]] {
-        let told = south.run(arguments).stdout;
-        assert!(told.contains(nowhere) && told.contains("refused"), "{arguments:?}: {told}");
-        assert!(told.contains(standing["since"].as_str().unwrap()), "{arguments:?}: {told}");
+        let reported = south.run(arguments).stdout;
+        assert!(
+            reported.contains(nowhere) && reported.contains("refused"),
+            "{arguments:?}: {reported}"
+        );
+        assert!(
+            reported.contains(standing["since"].as_str().unwrap()),
+            "{arguments:?}: {reported}"
+        );
     }
     assert!(south.run(["peers"]).ok().contains("made the ticket"));
     assert_eq!(south.run(["check"]).code, 1);
     let log = std::fs::read_to_string(south.log_path()).unwrap();
-    let told = log.lines().filter(|line| line.contains("the ticket leads to no member"));
-    let told: Vec<_> = told.collect();
-    assert!(told.len() == 1 && told[0].contains(nowhere), "{told:?}");
+    let reported = log.lines().filter(|line| line.contains("the ticket leads to no member"));
+    let reported: Vec<_> = reported.collect();
+    assert!(reported.len() == 1 && reported[0].contains(nowhere), "{reported:?}");
 
     // Any member can let it in, and its operator knows of one.
     let status = north.get("/v1/status");
@@ -413,14 +419,18 @@ fn a_check_ends_as_monitoring_systems_expect() {
     eventually("north is behind", || head.run(["check", "--behind-entries", "1,5"]).code == 1);
     std::fs::remove_dir_all(&north.data).unwrap();
     assert_eq!(north.run(["check"]).code, 3);
-    let told = head.run(["check", "--space", "main"]);
-    assert_eq!(told.code, 3);
-    assert!(told.stdout.starts_with("BRANCHLINE UNKNOWN - --space main"), "{}", told.stdout);
+    let reported = head.run(["check", "--space", "main"]);
+    assert_eq!(reported.code, 3);
+    assert!(
+        reported.stdout.starts_with("BRANCHLINE UNKNOWN - --space main"),
+        "{}",
+        reported.stdout
+    );
     for wrong in [["check", "--no-such-flag"], ["check", "--damaged=many"]] {
-        let told = head.run(wrong);
-        assert_eq!(told.code, 3, "{wrong:?}");
-        assert_eq!(told.stdout.trim_end(), "BRANCHLINE UNKNOWN - the command line is wrong");
-        assert!(told.stderr.contains("--help"), "{}", told.stderr);
+        let reported = head.run(wrong);
+        assert_eq!(reported.code, 3, "{wrong:?}");
+        assert_eq!(reported.stdout.trim_end(), "BRANCHLINE UNKNOWN - the command line is wrong");
+        assert!(reported.stderr.contains("--help"), "{}", reported.stderr);
     }
     assert_eq!(head.run(["check", "--help"]).code, 0);
     assert_eq!(head.run(["status", "--no-such-flag"]).code, 2);
@@ -440,10 +450,10 @@ fn systemd_takes_the_unit() {
     let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&path).output();
     match verified {
         Ok(verified) => {
-            let told = String::from_utf8_lossy(&verified.stderr).into_owned();
-            let of_unit = told.lines().filter(|line| line.contains("branchline.service"));
+            let reported = String::from_utf8_lossy(&verified.stderr).into_owned();
+            let of_unit = reported.lines().filter(|line| line.contains("branchline.service"));
             assert_eq!(of_unit.collect::<Vec<_>>(), Vec::<&str>::new());
-            assert!(verified.status.success(), "{told}");
+            assert!(verified.status.success(), "{reported}");
         }
         Err(error) => eprintln!("NOT RUN: systemd-analyze is not here (package systemd): {error}"),
     }

@@ -101,9 +101,9 @@ fn a_new_token_opens_at_once_and_the_old_one_no_more() {
     let headers = format!("Authorization: Bearer {first}\r\nAccept: text/event-stream\r\n");
     events.send(&get("/v1/changes", address, &headers));
     assert_eq!(events.reply().unwrap().status, 200);
-    let told = head.run(["token", "rotate"]).ok();
+    let reported = head.run(["token", "rotate"]).ok();
     second = head.api().1;
-    assert!(told.contains("api.token") && !told.contains(&second), "{told}");
+    assert!(reported.contains("api.token") && !reported.contains(&second), "{reported}");
     assert_eq!((status_at(&head, &first), status_at(&head, &second)), (401, 200));
     let mode = std::fs::metadata(head.data.join("api.token")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -123,7 +123,7 @@ fn who_shows_no_token_keeps_no_connection_and_takes_nobodys_place() {
     head.start();
     let (address, token) = head.api();
     let authorization = format!("Authorization: Bearer {token}\r\n");
-    // Health and readiness are told to all, and their connection ends; that of the token's holder is kept.
+    // Health and readiness are reported to all, and their connection ends; that of the token's holder is kept.
     for (path, body) in [("/healthz", "ok"), ("/readyz", "ready")] {
         let mut wire = Wire::to(address);
         wire.send(&get(path, address, "Connection: keep-alive\r\n"));

@@ -75,8 +75,8 @@ fn what_a_revoked_office_writes_behind_a_cut_link_shows_nowhere_else() {
     assert!(!is_connected(&north, "head"));
     let checked = north.run(["check"]);
     assert_eq!(checked.code, 2, "{}", checked.stdout);
-    for told in [checked.stdout, north.run(["peers"]).ok(), status] {
-        assert!(told.contains("this site was revoked by head"), "{told}");
+    for reported in [checked.stdout, north.run(["peers"]).ok(), status] {
+        assert!(reported.contains("this site was revoked by head"), "{reported}");
     }
     assert!(refused.contains("revoked by head"), "{refused}");
     let metrics = branchline_tests::client();
@@ -89,11 +89,11 @@ fn what_a_revoked_office_writes_behind_a_cut_link_shows_nowhere_else() {
     assert!(history.contains(" north "), "{history}");
     assert!(head.run(["log", "north"]).ok().contains(" north "));
     assert!(head.run(["sync", "north"]).fails(1).contains("north was revoked by head"));
-    let told = head.run(["members", "--history"]).ok();
+    let reported = head.run(["members", "--history"]).ok();
     let places =
         ["founded it", "let south in as writer", "let north in as writer", "revoked north"];
-    let places: Vec<_> = places.iter().map(|what| told.find(what)).collect();
-    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{told}");
+    let places: Vec<_> = places.iter().map(|what| reported.find(what)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{reported}");
     // Neither another key nor a ticket brings it back.
     north.stop();
     let refused = north.run(["rotate"]).fails(1);
@@ -221,8 +221,8 @@ fn two_running_copies_of_an_office_are_noticed_and_restarts_are_not() {
     assert!(found["since"].is_string(), "{found}");
     let checked = head.run(["check"]);
     assert_eq!(checked.code, 2, "{}", checked.stdout);
-    for told in [checked.stdout, head.run(["status"]).ok()] {
-        assert!(told.contains("two copies of north are running"), "{told}");
+    for reported in [checked.stdout, head.run(["status"]).ok()] {
+        assert!(reported.contains("two copies of north are running"), "{reported}");
     }
     let log = std::fs::read_to_string(head.log_path()).unwrap();
     assert!(log.contains("two copies of one site are running"), "{log}");

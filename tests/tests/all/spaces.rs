@@ -78,7 +78,7 @@ fn a_branch_holds_its_own_space_and_the_catalogue_and_head_holds_all() {
     });
     let digest = |office: &Office| office.run(["--space", "north", "digest"]).ok();
     assert_eq!(digest(&head), digest(&north));
-    // Whoever waits for a receipt waits for the sites of the space.
+    // Anyone who waits for a receipt waits for the sites of the space.
     let (address, token) = north.api();
     let path = "/v1/records/sales/2?space=north&wait=received:1&timeout=30s";
     let put = client().put(format!("http://{address}{path}")).bearer_auth(token);
@@ -153,7 +153,7 @@ fn a_stick_carries_a_space_to_those_who_are_in_it() {
     head.run(["--space", "tills", "put", "sales", "1", r#"{"total": "7.20"}"#]).ok();
     let stick = folder.path().join("stick");
     let path = stick.to_str().unwrap();
-    // To north, by name or by what it told; to south nothing of it.
+    // To north, by name or by what it was given; to south nothing of it.
     head.run(["bundle", path, "--for", "south"]).ok();
     let bytes = std::fs::read(&stick).unwrap();
     assert!(!bytes.windows(5).any(|window| window == b"tills"));

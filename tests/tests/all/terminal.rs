@@ -1,4 +1,4 @@
-//! What other sites have written is shown at a terminal, and cannot steer it or hide from whoever reads there.
+//! What other sites have written is shown at a terminal, and cannot steer it or hide from the one who reads there.
 
 use std::collections::BTreeSet;
 use std::fs;

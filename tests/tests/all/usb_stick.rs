@@ -127,9 +127,9 @@ fn a_merge_that_broke_off_goes_on_where_it_was() {
     let csv = rows(folder.path(), 30_000);
     head.run(["import", "rows", csv.to_str().unwrap(), "--id", "id"]).ok();
     let path = stick.to_str().unwrap();
-    let told = json(&head.run(["--json", "bundle", path, "--force"]).ok());
+    let reported = json(&head.run(["--json", "bundle", path, "--force"]).ok());
     let whole = std::fs::read(&stick).unwrap();
-    assert_eq!(told["bytes"], whole.len());
+    assert_eq!(reported["bytes"], whole.len());
     // The last piece is lost.
     std::fs::write(&stick, &whole[..whole.len() - 1_000]).unwrap();
     let error = north.run(["merge", path]).fails(1);

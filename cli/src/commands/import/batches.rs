@@ -31,7 +31,7 @@ pub(crate) struct Batch {
 /// An input's rows, some at a time.
 pub(crate) struct Batches<'a> {
     source: Source<'a>,
-    /// The line on which each id was found: a second row of one id would undo the first, at every import anew.
+    /// The line on which each id was found: a second row of one id would undo the first, at every import.
     lines: HashMap<String, u64>,
 }
 

@@ -125,7 +125,7 @@ async fn declare(client: &Client, collection: &str, plan: &Plan) -> Result<Outco
 }
 
 /// Says how the fields are read, and what became of the schema.
-pub(crate) fn tell(context: &Context, collection: &str, plan: &Plan, outcome: &Outcome) {
+pub(crate) fn report(context: &Context, collection: &str, plan: &Plan, outcome: &Outcome) {
     plan.differences.iter().for_each(output::note);
     match outcome {
         Outcome::Nothing | Outcome::Other => {

@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliEr
     let (input, survey) = open(&file, &read, &id)?;
     tell_reading(&survey);
     let (plan, outcome) = declare::plan(context, &collection, &survey, &types, !no_schema).await?;
-    declare::tell(context, &collection, &plan, &outcome);
+    declare::report(context, &collection, &plan, &outcome);
     let source = Source::open(&input, &survey, &plan.kinds)?;
     let query = if undelete { "?undelete=true" } else { "" };
     let import = Import {
@@ -208,7 +208,7 @@ impl Import<'_> {
                     rows.display(),
                     reasons.display()
                 ));
-                Err(CliError::told())
+                Err(CliError::reported())
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::error::CliError;
 
 /// Bytes by which a dialect is recognised, so that long lines do not fill the memory.
 const SAMPLE_BYTES: u64 = 1024 * 1024;
-/// Bytes by which JSON is told from CSV.
+/// Bytes by which JSON is distinguished from CSV.
 const START_BYTES: u64 = 4096;
 
 /// How the command line asks for an input to be read. Whatever is not given is recognised.
@@ -94,7 +94,7 @@ impl Reading {
         Ok(Self { recognised, form, decimal: args.decimal })
     }
 
-    /// Whether it is read in the plainest way, of which nothing needs to be told.
+    /// Whether it is read in the plainest way, of which nothing needs to be said.
     pub(crate) fn is_plain(&self) -> bool {
         let is_plain_csv = Form::Csv(Dialect { delimiter: ',', skip: 0 });
         let is_plain = self.form == is_plain_csv || self.form == Form::Json(JsonForm::Lines);

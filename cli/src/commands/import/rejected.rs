@@ -1,4 +1,4 @@
-//! Rows that could not be imported: told on stderr, and kept as they stand in a file that can be mended and imported with
+//! Rows that could not be imported: reported on stderr, and kept as they stand in a file that can be mended and imported with
 //! the same command. What is wrong with each stands in a second file beside it.
 
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use crate::args::FileFormat;
 use crate::error::CliError;
 use crate::output;
 
-/// Rows told on stderr; the files have them all.
+/// Rows reported on stderr; the files have them all.
 const TOLD_MAX: u64 = 20;
 /// Names that are tried for the files. Nobody keeps so many unmended.
 const NAMES_MAX: u32 = 10_000;
@@ -182,13 +182,13 @@ impl<'a> Rejected<'a> {
         files.line += table.head_lines;
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let told = writeln!(
+        let reported = writeln!(
             files.reasons_file,
             "Rows of {} that were not imported, and why. Mend them in {}; the same command imports that file.\n",
             output::visible(&self.input.name),
             output::visible(&name(&files.rows)),
         );
-        told.map_err(|error| (files.reasons.clone(), error))?;
+        reported.map_err(|error| (files.reasons.clone(), error))?;
         Ok(files)
     }
 }
@@ -221,12 +221,12 @@ impl Files {
         let written =
             self.rows_file.write_all(&row.bytes).and_then(|()| self.rows_file.write_all(end));
         written.map_err(|error| CliError::file("write", &self.rows, &error))?;
-        let told = if row.lines == 0 {
+        let reported = if row.lines == 0 {
             writeln!(self.reasons_file, "line {}: {error}", row.line)
         } else {
             writeln!(self.reasons_file, "line {} (line {} here): {error}", row.line, self.line)
         };
-        told.map_err(|error| CliError::file("write", &self.reasons, &error))?;
+        reported.map_err(|error| CliError::file("write", &self.reasons, &error))?;
         self.line += row.lines;
         Ok(())
     }

@@ -124,7 +124,7 @@ impl<'a> Source<'a> {
     fn of_text(&self, text: &str) -> Result<(String, Map<String, Value>), String> {
         let parsed: Result<Map<String, Value>, _> = serde_json::from_str(text);
         let mut fields = parsed.map_err(|error| {
-            // The row's number in the file is told beside it.
+            // The row's number in the file is given beside it.
             format!("no JSON object: {error}").replace(" at line 1 column ", " at column ")
         })?;
         let id = self.id(|name| match fields.get(name) {

@@ -12,7 +12,7 @@ use super::source::{Row, Source};
 
 /// A file that is read, and its rows with all fields as text.
 struct Read {
-    told: String,
+    reported: String,
     rows: Vec<Row>,
     _folder: TempDir,
 }
@@ -39,8 +39,8 @@ fn read(
     }
     let mut source = Source::open(&input, &survey, &kinds).map_err(|error| error.message())?;
     let rows = std::iter::from_fn(|| source.next().unwrap()).collect();
-    let told = survey.reading.text(survey.has_decimal_comma());
-    Ok(Read { told, rows, _folder: folder })
+    let reported = survey.reading.text(survey.has_decimal_comma());
+    Ok(Read { reported, rows, _folder: folder })
 }
 
 /// The good records by id, and the lines and reasons of the others.
@@ -157,7 +157,7 @@ fn european_files_are_recognised_and_said_to_be() {
     let text = "Date;Amount;Total;Paid;id\r\n2025-03-30;173,90;1.234,50;TRUE;7\r\n2025-03-31;5;12;FALSE;8\r\n";
     let (bytes, _, _) = encoding_rs::WINDOWS_1252.encode(text);
     let read = read("a.csv", &bytes, &ReadArgs::default(), "id", false).unwrap();
-    assert_eq!(read.told, "semicolon-separated, decimal comma, UTF-8");
+    assert_eq!(read.reported, "semicolon-separated, decimal comma, UTF-8");
     let (good, bad) = sorted(&read);
     assert_eq!(
         good["7"],

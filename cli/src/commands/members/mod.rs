@@ -74,7 +74,7 @@ fn what(step: &MemberStep) -> String {
     let site = visible(&step.site_name);
     let role = step.role.as_deref().unwrap_or_default();
     let name = visible(step.name.as_deref().unwrap_or_default());
-    let told = match step.what.as_str() {
+    let reported = match step.what.as_str() {
         "founded" => "founded it, as admin".to_owned(),
         "admitted" => {
             let through = step.through_name.as_deref().filter(|through| *through != step.by_name);
@@ -95,5 +95,5 @@ fn what(step: &MemberStep) -> String {
         other => visible(other),
     };
     let effect = if step.counts { "" } else { " (without effect)" };
-    format!("{told}{effect}")
+    format!("{reported}{effect}")
 }

@@ -1,4 +1,4 @@
-//! `settle`: one of a field's values is written anew.
+//! `settle`: one of a field's values is written again.
 
 use axum::http::Method;
 use branchline_node::api::{SettleRequest, SettleResponse, SettledResponse, UnsettledResponse};
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: SettleArgs) -> Result<(), CliEr
         }
     }
     if !context.json {
-        tell(&request, (records, fields), &changed, &left);
+        report(&request, (records, fields), &changed, &left);
     }
     let is_done = fields > 0 && changed.is_empty() && left.is_empty();
     if request.id.is_some() && !is_done {
@@ -88,7 +88,7 @@ fn show(settled: &SettledResponse) -> Result<(), CliError> {
     output::line(format_args!("{collection}/{id}  {field}  {}", visible(&value.to_string())))
 }
 
-fn tell(
+fn report(
     request: &SettleRequest,
     (records, fields): (usize, usize),
     changed: &[String],

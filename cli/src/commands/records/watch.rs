@@ -50,7 +50,7 @@ pub(crate) async fn watch(context: &Context, args: WatchArgs) -> Result<(), CliE
     }
 }
 
-/// Whoever watched and was cut off wants to miss nothing.
+/// Anyone who watched and was cut off wants to miss nothing.
 fn go_on_from(error: CliError, since: &str) -> CliError {
     match since {
         "now" | "start" => error,
@@ -82,9 +82,9 @@ impl Names {
 async fn show(
     context: &Context,
     names: &mut Names,
-    told: &FeedItemResponse,
+    reported: &FeedItemResponse,
 ) -> Result<(), CliError> {
-    match &told.item {
+    match &reported.item {
         FeedContent::Change(change) => {
             let RecordChangeResponse {
                 collection, id, site, time, before, after, unreadable, ..

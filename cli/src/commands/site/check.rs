@@ -1,5 +1,5 @@
 //! `check`: the state of the site for a monitoring system, in one line with figures and an exit code as Nagios plugins
-//! have them: 0 all is well, 1 look at it, 2 act now, 3 it cannot be told.
+//! have them: 0 all is well, 1 look at it, 2 act now, 3 it is not known.
 
 use std::fmt;
 
@@ -76,7 +76,7 @@ pub(crate) async fn check(global: &Global, args: CheckArgs) -> Result<(), CliErr
     end(state)
 }
 
-/// Says that the state cannot be told.
+/// Says that the state is not known.
 pub(crate) fn unknown(why: &str) -> Result<(), CliError> {
     output::line(Check::of(State::Unknown, why.to_owned()).line(State::Unknown))?;
     end(State::Unknown)
@@ -252,13 +252,13 @@ impl Check {
 
     fn line(&self, state: State) -> String {
         let problems = self.problems.iter().map(|(_, problem)| problem.as_str());
-        let told: Vec<_> =
+        let reported: Vec<_> =
             problems.chain([self.summary.as_str()]).filter(|text| !text.is_empty()).collect();
         // The bar and line ends have a meaning of their own here.
-        let told = told.join("; ").replace(['|', '\n'], " ");
+        let reported = reported.join("; ").replace(['|', '\n'], " ");
         match self.figures.is_empty() {
-            true => format!("BRANCHLINE {state} - {told}"),
-            false => format!("BRANCHLINE {state} - {told} | {}", self.figures.join(" ")),
+            true => format!("BRANCHLINE {state} - {reported}"),
+            false => format!("BRANCHLINE {state} - {reported} | {}", self.figures.join(" ")),
         }
     }
 }

@@ -46,18 +46,18 @@ pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<()
         false => {
             let faults = counted(report.fault_count, "fault");
             Err(CliError::failed(format!("{faults} found beside {entries} and {records} that are sound"))
-                .hint("`branchline rebuild` makes the tables anew; damaged journal frames come back from other sites while the node runs"))
+                .hint("`branchline rebuild` rebuilds the tables; damaged journal frames come back from other sites while the node runs"))
         }
     }
 }
 
-/// Makes the tables anew.
+/// Rebuilds the tables.
 pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
     let report: RebuildResponse = context.client.ask_patiently("/v1/rebuild").await?;
     match context.json {
         true => output::json(&report),
         false => output::line(format_args!(
-            "the tables are made anew from {}",
+            "the tables are rebuilt from {}",
             counted_entries(report.entries)
         )),
     }

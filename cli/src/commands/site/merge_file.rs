@@ -14,7 +14,7 @@ use crate::output;
 
 /// Bytes of a file that are read at a time.
 const READ_BYTES: usize = 64 * 1024;
-/// Bytes that tell what a file is.
+/// Bytes that say what a file is.
 const START_BYTES: usize = 64;
 /// Characters of a text, and bytes of what is none, that are shown of what is no bundle.
 const SHOWN_CHARS: usize = 24;

@@ -1,4 +1,4 @@
-//! `run`: the node, until it is told to stop.
+//! `run`: the node, until it is stopped.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> 
             () = stop.wait() => Ok(()),
             () = reload_when_told(&node, &mut reload) => Ok(()),
             reason = node.failed() => Err(CliError::failed(format!("the node has failed: {reason}"))
-                .hint("nothing acknowledged is lost: mend the cause and start the node again, it then makes its tables anew")),
+                .hint("nothing acknowledged is lost: mend the cause and start the node again, it then rebuilds its tables")),
         },
         Err(error) => Err(error),
     };

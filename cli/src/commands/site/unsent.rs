@@ -27,7 +27,7 @@ pub(crate) async fn unsent(context: &Context, site: Option<&str>) -> Result<(), 
         let name = visible(&site.site_name);
         if site.entries_unlisted > 0 {
             output::note(format_args!(
-                "of {} more the receipt of {name} does not tell, since it names the logs that went on last",
+                "of {} more the receipt of {name} does not say, since it names the logs that went on last",
                 output::counted_entries(site.entries_unlisted)
             ));
         }
@@ -72,8 +72,8 @@ mod tests {
             bytes: 1500,
             since: Some("2026-11-20T12:00:00.000Z".to_owned()),
         };
-        let told = ["3 entries", "2", "5 or more and 1 schema", "1500 B"];
-        assert_eq!(row("head", &count)[1..5], told);
+        let reported = ["3 entries", "2", "5 or more and 1 schema", "1500 B"];
+        assert_eq!(row("head", &count)[1..5], reported);
         let nothing = UnsentCount {
             entries: 0,
             entries_own: 0,

@@ -26,7 +26,7 @@ const SALES: &str = "SELECT office, id, sku, qty, paid FROM sales ORDER BY offic
 const CONFIRMED: &str = "SELECT id, sku, qty, CASE WHEN acked_at IS NULL THEN 'no' ELSE 'yes' END FROM sales ORDER BY id";
 
 /// Tells the story, in folders below `root`.
-pub(super) async fn tell(screen: &mut Screen<'_>, root: &Path) -> Result<(), DemoError> {
+pub(super) async fn report(screen: &mut Screen<'_>, root: &Path) -> Result<(), DemoError> {
     let started = Instant::now();
     screen.title(
         "Branchline: three offices, each with a SQLite file and a till that knows only SQL",

@@ -45,7 +45,7 @@ pub(crate) fn check(history: &History, parsed: &ParsedChange) -> Result<bool, Ve
 }
 
 /// The dependencies other than genesis: all of them are here. A genesis that is here but not named counts as missing:
-/// another replica that lacks it could not tell what it is.
+/// another replica that lacks it could not know what it is.
 fn known_deps(history: &History, parsed: &ParsedChange) -> Result<Vec<[u8; 32]>, Verdict> {
     let genesis: BTreeSet<[u8; 32]> = parsed.genesis.iter().map(|made| made.hash).collect();
     let (mut known, mut missing) = (Vec::new(), Vec::new());

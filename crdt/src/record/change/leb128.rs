@@ -17,7 +17,7 @@ pub enum LayoutFault {
         /// What was being read.
         within: &'static str,
     },
-    /// It could be written differently. Documents keep the meaning of changes and write their bytes anew, so any other
+    /// It could be written differently. Documents keep the meaning of changes and write their bytes again, so any other
     /// form would not be found again by its hash.
     #[error("the {within} are not in their one canonical form")]
     NotCanonical {

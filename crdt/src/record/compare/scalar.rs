@@ -8,7 +8,7 @@ use crate::record::Number;
 pub const KEY_STRING_BYTES: usize = 256;
 
 /// A value as it is compared. All values have one order: first that of the variants, then that of what is in them.
-/// Lists are not told apart, nor maps.
+/// Lists are not distinguished, nor maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scalar<'a> {
     /// Nothing, or no such field.

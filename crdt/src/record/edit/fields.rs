@@ -138,7 +138,7 @@ impl<'a> FieldWriter<'a> {
         self.write_fields(&record, fields, mode)
     }
 
-    /// Checks that the required fields are there: all of them in a record that is written anew;
+    /// Checks that the required fields are there: all of them in a record that is written again;
     /// else it is enough that the edit removed none, so that a record from before the schema can
     /// still be changed field by field.
     pub(super) fn check_required(&self, is_whole: bool) -> Result<(), EditError> {
@@ -297,7 +297,7 @@ impl<'a> FieldWriter<'a> {
     }
 
     /// Removes a field's values, but not counters and what holds some. `is_asked`: the user named
-    /// the field, and is told so.
+    /// the field, and is reported so.
     fn remove(&mut self, field: &EditedField<'_>, is_asked: bool) -> Result<(), EditError> {
         let preds = self.removable(field, None);
         for id in field.live.iter().filter(|id| !preds.contains(id)) {

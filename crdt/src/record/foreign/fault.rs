@@ -121,7 +121,7 @@ pub enum DocumentRefused {
     /// It has its own edits twice.
     #[error(
         "the document has edits twice: as the program made them, and as they were taken in (change {}). It was merged \
-         with a document that was made afterwards. Take the record as a document anew, and edit that",
+         with a document that was made afterwards. Take the record as a document again, and edit that",
         HEXLOWER.encode(hash)
     )]
     Doubled {

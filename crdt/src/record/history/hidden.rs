@@ -63,19 +63,19 @@ pub(in crate::record) fn hidden_edits(history: &History) -> Vec<Conflict> {
         !knowing.iter().any(|clock| contains(clock, id))
             || deletions.iter().any(|deletion| is_of_older(history, *deletion, id))
     };
-    let told = |id: OpId, of: OpId| ConflictValue {
+    let reported = |id: OpId, of: OpId| ConflictValue {
         value: view::value(history, of),
         actor: id.actor.0,
         time_ms: history.time_ms(id),
     };
-    let deleted = deletions.iter().rev().map(|id| told(*id, *id)).collect();
+    let deleted = deletions.iter().rev().map(|id| reported(*id, *id)).collect();
     let mut found = vec![Conflict { path: DELETED_FIELD.to_owned(), values: deleted }];
     let Some(Object::Map(fields)) = history.object(ObjectId::Root) else { return found };
     for (name, live) in fields.iter().filter(|(name, _)| *name != DELETED_FIELD).take(VALUES_MAX) {
         // The newest operation in a value says whose edit of it is hidden.
         let newest = |of: OpId| Some((newest_in(history, of, &is_hidden)?, of));
         let hidden = live.iter().rev().filter_map(newest);
-        let values: Vec<_> = hidden.map(|(id, of)| told(id, of)).collect();
+        let values: Vec<_> = hidden.map(|(id, of)| reported(id, of)).collect();
         if !values.is_empty() {
             found.push(Conflict { path: name.to_string(), values });
         }

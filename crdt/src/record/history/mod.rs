@@ -6,7 +6,7 @@
 //!
 //! A history is whole, with every change and every value ever written, or it knows of what is gone only that it is
 //! gone. The latter is enough to read and to edit a record, and to judge changes that build on what is live; of
-//! others it can tell that the whole is needed ([`super::change::check`]).
+//! others it knows that the whole is needed ([`super::change::check`]).
 
 pub(super) mod hidden;
 pub(super) mod live;
@@ -51,7 +51,7 @@ pub(crate) enum Presence {
     /// A genesis, which is here.
     Genesis,
     Absent,
-    /// The history is not whole: it cannot tell.
+    /// The history is not whole: it does not know.
     Unknown,
 }
 

@@ -1,6 +1,6 @@
 //! The stored form of a record: what is live of its history, in [`crate::format::codec`] layout.
 //!
-//! Actors are told once and named by their places: first those of sites, then those of the genesis, whose actors are
+//! Actors are reported once and named by their places: first those of sites, then those of the genesis, whose actors are
 //! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
 //! What no one can reach any more, in objects that were removed, is left out.
 

@@ -82,7 +82,7 @@ fn actions() -> Vec<Action> {
     ]
 }
 
-/// Applies forgeries to a change and builds it anew, canonical and with the right counters.
+/// Applies forgeries to a change and rebuilds it, canonical and with the right counters.
 fn forged(
     victim: &TestEntry,
     known: &[chunk::Decoded],

@@ -208,7 +208,7 @@ fn a_genesis_is_named_by_those_who_depend_on_it() {
     }
 }
 
-/// The tables tell damaged rows by their checksums; whatever passes them is read without panic, and used as it reads.
+/// The tables recognise damaged rows by their checksums; whatever passes them is read without panic, and used as it reads.
 #[test]
 fn a_stored_record_that_is_cut_is_an_error_and_a_damaged_one_no_panic() {
     let saved = office().document.save();

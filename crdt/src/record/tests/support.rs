@@ -129,7 +129,7 @@ impl Office {
         let Some(edited) = edited else { return Ok(false) };
         let entry = TestEntry { actor: self.actor, change: edited.change };
         assert_eq!(edited.hash, entry.change.hash());
-        // Whoever holds only what is live judges it alike, or reads the history.
+        // Anyone who holds only what is live judges it alike, or reads the history.
         if let Err(Verdict::NeedsHistory) = self.live.check(entry.actor, &entry.change) {
             self.live = before;
         }

@@ -191,7 +191,7 @@ fn an_edit_that_is_refused_changes_nothing() {
     assert_eq!(a.document.reach(&version).err(), Some([0; 16]));
 }
 
-/// What stands in the fields, whoever of those in conflict is shown, and in whichever order inserted elements stand.
+/// What stands in the fields, whichever of those in conflict is shown, and in whichever order inserted elements stand.
 fn contents(view: &View) -> BTreeMap<String, Vec<String>> {
     let sorted = |text: String| {
         let mut characters: Vec<char> = text.chars().collect();
@@ -205,13 +205,13 @@ fn contents(view: &View) -> BTreeMap<String, Vec<String>> {
         let values = conflict.values.iter().map(|value| value.value.clone());
         found.insert(conflict.path.clone(), values.collect());
     }
-    let told = |values: Vec<Value>| {
-        let mut told: Vec<String> = values.iter().map(|it| sorted(format!("{it:?}"))).collect();
-        told.sort();
-        told.dedup();
-        told
+    let reported = |values: Vec<Value>| {
+        let mut reported: Vec<String> = values.iter().map(|it| sorted(format!("{it:?}"))).collect();
+        reported.sort();
+        reported.dedup();
+        reported
     };
-    found.into_iter().map(|(path, values)| (path, told(values))).collect()
+    found.into_iter().map(|(path, values)| (path, reported(values))).collect()
 }
 
 /// One plain edit, ours and Automerge's.

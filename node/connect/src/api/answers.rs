@@ -121,7 +121,7 @@ impl BridgeTableResponse {
 pub struct InstalledResponse {
     /// The tables.
     pub installed: Vec<String>,
-    /// By what the installation is told from others.
+    /// By what the installation is distinguished from others.
     pub epoch: String,
 }
 

@@ -155,7 +155,7 @@ pub(super) async fn ask(
         return Err(ApiError::new(Code::Conflict, message)
             .hint("start it: `branchline run`, or the service; `bridge plan` and `bridge remove --sql` need none"));
     }
-    // Whoever asked may go away: what was begun in the database is brought to its end.
+    // Anyone who asked may go away: what was begun in the database is brought to its end.
     let (task, asked) = (std::sync::Arc::clone(inner), name.to_owned());
     let answer = tokio::spawn(async move { task.bridges.ask(&asked, command).await }).await;
     match answer.map_err(|error| ApiError::of(Code::Internal, &error))? {

@@ -23,7 +23,7 @@ pub(super) fn of(reports: &BTreeMap<String, BridgeReport>) -> Vec<Finding> {
 fn of_bridge(name: &str, report: &BridgeReport, now_ms: i64) -> Vec<Finding> {
     let about = format!("bridge {name}");
     let mut findings = Vec::new();
-    let mut tell = |severity, what: String, since_ms: Option<i64>, hint: Option<String>| {
+    let mut add = |severity, what: String, since_ms: Option<i64>, hint: Option<String>| {
         let since = since_ms.and_then(time);
         findings.push(Finding { since, hint, ..Finding::new(severity, about.clone(), what) });
     };
@@ -31,13 +31,13 @@ fn of_bridge(name: &str, report: &BridgeReport, now_ms: i64) -> Vec<Finding> {
     match report.state.as_str() {
         "paused" if reason == PAUSED => {
             let hint = format!("`branchline bridge resume {name}`");
-            tell(Severity::Warning, reason, Some(report.since_ms), Some(hint));
+            add(Severity::Warning, reason, Some(report.since_ms), Some(hint));
         }
-        "paused" => tell(Severity::Error, format!("rests: {reason}"), Some(report.since_ms), None),
+        "paused" => add(Severity::Error, format!("rests: {reason}"), Some(report.since_ms), None),
         "retrying" => {
             let is_long = now_ms.saturating_sub(report.since_ms) > RETRYING_MS;
             let severity = if is_long { Severity::Error } else { Severity::Warning };
-            tell(severity, format!("tries again and again: {reason}"), Some(report.since_ms), None);
+            add(severity, format!("tries again and again: {reason}"), Some(report.since_ms), None);
         }
         _ => {}
     }
@@ -45,10 +45,10 @@ fn of_bridge(name: &str, report: &BridgeReport, now_ms: i64) -> Vec<Finding> {
         report.notes_since_ms.filter(|since| now_ms.saturating_sub(*since) > NOTES_MS)
     {
         let what = format!("{} changed rows wait to be read", report.notes_waiting);
-        tell(Severity::Warning, what, Some(since), None);
+        add(Severity::Warning, what, Some(since), None);
     }
     for table in &report.tables {
-        of_table(name, table, now_ms, &mut tell);
+        of_table(name, table, now_ms, &mut add);
     }
     findings
 }
@@ -57,25 +57,15 @@ fn of_table(
     bridge: &str,
     report: &TableReport,
     now_ms: i64,
-    tell: &mut impl FnMut(Severity, String, Option<i64>, Option<String>),
+    add: &mut impl FnMut(Severity, String, Option<i64>, Option<String>),
 ) {
     let TableReport { table, quarantined, unacknowledged, .. } = report;
     if let Some(reason) = &report.reason {
-        tell(
-            Severity::Error,
-            format!("table {table} has stopped: {reason}"),
-            report.since_ms,
-            None,
-        );
+        add(Severity::Error, format!("table {table} has stopped: {reason}"), report.since_ms, None);
     }
     if *quarantined > 0 {
         let hint = format!("`branchline bridge errors {bridge}` shows what refused them");
-        tell(
-            Severity::Warning,
-            format!("table {table}: {quarantined} set aside"),
-            None,
-            Some(hint),
-        );
+        add(Severity::Warning, format!("table {table}: {quarantined} set aside"), None, Some(hint));
     }
     if report.blind_since_ms.is_some() {
         let what = format!(
@@ -85,13 +75,13 @@ fn of_table(
         let hint = format!(
             "find out who removed them; `branchline bridge verify {bridge} {table}` tells whether all is in step"
         );
-        tell(Severity::Warning, what, report.blind_since_ms, Some(hint));
+        add(Severity::Warning, what, report.blind_since_ms, Some(hint));
     }
     if let (Some(site), Some(since)) = (&report.acked_by, report.unacknowledged_since_ms)
         && now_ms.saturating_sub(since) > UNACKNOWLEDGED_MS
     {
         let what = format!("table {table}: {unacknowledged} rows are not yet durable at {site}");
-        tell(Severity::Warning, what, Some(since), None);
+        add(Severity::Warning, what, Some(since), None);
     }
 }
 
@@ -113,7 +103,7 @@ mod tests {
             tables: vec![table.clone()],
             ..BridgeReport::default()
         };
-        let told = |report: &BridgeReport| {
+        let found = |report: &BridgeReport| {
             let findings = of_bridge("till", report, RETRYING_MS + 1);
             findings.into_iter().map(|found| (found.severity, found.what)).collect::<Vec<_>>()
         };
@@ -129,7 +119,7 @@ mod tests {
                 (Severity::Error, stopped.clone()),
                 (Severity::Warning, aside.clone()),
             ];
-            assert_eq!(told(&report), expected);
+            assert_eq!(found(&report), expected);
         }
         assert!(
             of_bridge(

@@ -77,7 +77,7 @@ impl Extension for Connect {
 
     fn open(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Part>, ExtensionError>> {
         async move {
-            // What is wrong with it, a node that is to run has been told; other commands work without.
+            // What is wrong with it, a node that is to run has reported; other commands work without.
             let bridge_configs = configured(&context.config).unwrap_or_default();
             let source_configs =
                 sections::source::read(&context.config.sections).unwrap_or_default();

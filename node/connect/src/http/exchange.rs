@@ -71,7 +71,7 @@ impl Exchange {
         let client = Client::builder()
             .user_agent(NAME)
             .dns_resolver(resolver)
-            // A redirect's target is judged like any URL, and signed anew: by who asks.
+            // A redirect's target is judged like any URL, and signed again: by who asks.
             .redirect(Policy::none())
             // An environment made for people's programs does not decide where an office's data goes.
             .no_proxy()

@@ -78,7 +78,7 @@ impl Tenure {
         }
     }
 
-    /// From now on this site runs the connector; whoever ran it before stops when it hears of that.
+    /// From now on this site runs the connector; anyone who ran it before stops when it hears of that.
     ///
     /// # Errors
     /// [`TenureError`].

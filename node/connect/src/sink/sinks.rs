@@ -34,7 +34,7 @@ use crate::kinds::Kinds;
 
 /// The kind that every program has.
 pub const HTTP: &str = "http";
-/// Commands that wait for a sink; more wait with whoever asks.
+/// Commands that wait for a sink; more wait with the one who asks.
 const COMMANDS_MAX: usize = 16;
 /// Pause after the first failure to begin; each further one is twice as long.
 const RETRY: Duration = Duration::from_secs(1);
@@ -295,10 +295,10 @@ impl Sinks {
     fn start(&self, config: SinkConfig) -> RunningSinks {
         let secrets = secrets(&config);
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
-        let (told, report) =
+        let (reported, report) =
             watch::channel(SinkReport { state: "starting".to_owned(), ..SinkReport::default() });
         let beginning = SinkBeginning { config: config.clone(), maker: Arc::clone(&self.maker) };
-        let task = tokio::spawn(beginning.run(asked, told));
+        let task = tokio::spawn(beginning.run(asked, reported));
         RunningSinks { config, secrets, commands, report, task }
     }
 }
@@ -411,25 +411,29 @@ struct SinkBeginning {
 }
 
 impl SinkBeginning {
-    async fn run(self, mut asked: mpsc::Receiver<SinkRequest>, told: watch::Sender<SinkReport>) {
+    async fn run(
+        self,
+        mut asked: mpsc::Receiver<SinkRequest>,
+        reported: watch::Sender<SinkReport>,
+    ) {
         let mut pause = RETRY;
         let since_ms = jiff::Timestamp::now().as_millisecond();
         loop {
             let error = match self.config.kind == WEAVIATE {
                 true => match self.weaviate().await {
                     Ok(parts) => {
-                        return weaviate::WeaviateWorker::new(parts, asked, told).run().await;
+                        return weaviate::WeaviateWorker::new(parts, asked, reported).run().await;
                     }
                     Err(error) => error.to_string(),
                 },
                 false => match self.parts().await {
-                    Ok(parts) => return SinkWorker::new(parts, asked, told).run().await,
+                    Ok(parts) => return SinkWorker::new(parts, asked, reported).run().await,
                     Err(error) => error.to_string(),
                 },
             };
 
             tracing::warn!(sink = %self.config.name, %error, "the sink cannot begin");
-            told.send_replace(SinkReport {
+            reported.send_replace(SinkReport {
                 state: "failed".to_owned(),
                 reason: Some(error.clone()),
                 since_ms,
@@ -439,7 +443,7 @@ impl SinkBeginning {
                 Err(_) => pause = (pause * 2).min(RETRY_MAX),
                 Ok(None) => return,
                 Ok(Some(SinkRequest { reply, .. })) => {
-                    // Whoever asked may be gone.
+                    // Anyone who asked may be gone.
                     let _ = reply.send(Err(SinkWrong::State(error)));
                 }
             }

@@ -82,7 +82,7 @@ pub(super) trait Task: Send + Sized {
     fn obey(&mut self, request: SinkRequest) -> impl Future<Output = ()> + Send {
         async move {
             let answer = self.answer_to(request.command).await;
-            // Whoever asked may be gone.
+            // Anyone who asked may be gone.
             let _ = request.reply.send(answer);
         }
     }

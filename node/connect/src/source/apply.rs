@@ -307,7 +307,7 @@ impl ApplyParts<'_> {
                     self.refuse(edits.remove(0), &error);
                 }
                 WriteError::TooLarge { .. } if edits.len() > 1 => {
-                    // Rare: JSON told less than the change takes.
+                    // Rare: JSON said less than the change takes.
                     let rest = edits.split_off(edits.len() / 2);
                     self.edits = edits;
                     Box::pin(self.flush(None)).await?;

@@ -110,7 +110,7 @@ impl HttpSource {
 }
 
 impl Lists {
-    /// `secrets`: whoever is to know those that are read; `None`: none are read.
+    /// `secrets`: who is to know those that are read; `None`: none are read.
     fn new(config: &SourceConfig, secrets: Option<&Redactor>) -> Result<Self, BadSource> {
         let Some(request) = &config.request else { return Err(BadSource::NoRequest) };
         let RequestConfig { url, method, headers, body, since, items, id, updated_at, page } =

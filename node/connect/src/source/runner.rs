@@ -419,7 +419,7 @@ impl Runner {
             pages_max: config.pages_max,
         };
         pull.read(run).await?;
-        // Whoever took over meanwhile has newer news.
+        // Anyone who took over meanwhile has newer news.
         if let Some(site) = self.superseded_by().await? {
             return Err(SourceFailure::Superseded(site));
         }

@@ -5,7 +5,7 @@
 //! [`DbErrorClass::Transient`] the connection may be too, and [`Database::reconnect`] makes sure.
 //!
 //! Every write transaction of a bridge adds one to the `generation` of its context row, which the node keeps as well:
-//! that is how a restored or copied database is told from the one that the node knows.
+//! that is how a restored or copied database is distinguished from the one that the node knows.
 
 use std::time::Duration;
 
@@ -264,7 +264,7 @@ pub trait Database: Send {
     /// Deletes notes that were read.
     async fn delete_notes(&mut self, notes: &[Note]) -> Result<(), DbError>;
 
-    /// Notes these keys anew: their rows are not as the node knows them, and no note says so.
+    /// Notes these keys again: their rows are not as the node knows them, and no note says so.
     async fn note(&mut self, table: &Bound, keys: &[Key]) -> Result<(), DbError>;
 
     /// From here on rows of this table are written by the bridge: they make no notes (`None`: of no table).

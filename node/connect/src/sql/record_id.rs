@@ -264,7 +264,7 @@ impl IdTemplate {
                 }
             }
         }
-        // One key has one id: whoever escapes more or less than the rule says means none.
+        // One key has one id: anyone who escapes more or less than the rule says means none.
         let again = self.id(site.as_deref().unwrap_or_default(), &key);
         if again.as_deref() == Ok(id) { Ok(IdParts { site, key }) } else { Err(form()) }
     }

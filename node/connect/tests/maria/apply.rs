@@ -96,7 +96,7 @@ async fn an_insert_meets_no_other_row() {
     let Some((mut shop, mut till, stock, _)) = stocked().await else { return };
     shop.begin().await;
     shop.driver.guard(Some(&stock)).await.unwrap();
-    // Rows that are there are told and left; the others are written.
+    // Rows that are there are reported and left; the others are written.
     let rows =
         [row("tea", &[Some("x")]), row("pan", &[Some("Pan")]), row("mug", &[Some("x"), Some("1")])];
     let mut there = shop.driver.insert(&stock, &rows).await.unwrap();
@@ -228,7 +228,7 @@ async fn a_deadlock_ends_the_whole_write_and_none_goes_through_behind_it() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(15);
     while watch.text(&waits).await == "0" {
         assert!(std::time::Instant::now() < deadline, "the application does not wait");
-        // What InnoDB shows is made anew once nobody has asked for 100 ms.
+        // What InnoDB shows is rebuilt once nobody has asked for 100 ms.
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     let error =

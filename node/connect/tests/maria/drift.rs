@@ -23,7 +23,7 @@ async fn missing_and_changed_triggers_are_seen_and_made_again() {
             "CREATE OR REPLACE TRIGGER branchline_1_d AFTER DELETE ON sales FOR EACH ROW SET @x = 1",
             "trigger branchline_1_d on sales was changed",
         ),
-        // A table is built anew beside the old one and put in its place: gh-ost and migrations do it.
+        // A table is rebuilt beside the old one and put in its place: gh-ost and migrations do it.
         (
             "CREATE TABLE new LIKE sales; INSERT INTO new SELECT * FROM sales; RENAME TABLE sales TO old, new TO sales",
             "trigger branchline_1_i is on table old, expected on sales: the table was put in another's place",
@@ -134,7 +134,7 @@ async fn a_snapshot_is_not_altered_or_truncated_beneath() {
     till.run("TRUNCATE sales").await;
     assert_ne!(shop.driver.stamp(tables).await.unwrap(), stamp);
     let blind = shop.driver.blind(tables).await.unwrap();
-    assert_eq!(blind[0].what, "table sales was truncated or built anew, and nothing noted it");
+    assert_eq!(blind[0].what, "table sales was truncated or rebuilt, and nothing noted it");
     shop.driver.install(tables).await.unwrap();
     assert_eq!(shop.driver.blind(tables).await.unwrap(), []);
     assert!(shop.rows(&sales, &keys(&["1"])).await.is_empty());

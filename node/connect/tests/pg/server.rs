@@ -49,7 +49,7 @@ async fn one_site_holds_the_lease_and_writes_count_the_generation() {
     assert_eq!(context.epoch, fresh.epoch);
 }
 
-/// B5: a copy is told from the original, and taken on by a person's word.
+/// B5: a copy is distinguished from the original, and taken on by a person's word.
 #[tokio::test]
 async fn a_copied_database_is_seen_by_its_server() {
     let Some(mut bench) = bench("CREATE TABLE t (id int PRIMARY KEY)").await else { return };
@@ -127,7 +127,7 @@ async fn errors_are_told_apart_by_what_has_to_be_done() {
     assert_eq!((held.class, &*held.code), (DbErrorClass::Transient, "55P03"));
     bench.bridge.roll_back().await;
     app.run("COMMIT").await;
-    // A connection that the server ends, and what comes after it until it is made anew.
+    // A connection that the server ends, and what comes after it until it is rebuilt.
     bench.write().await;
     app.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'branchline' AND datname = current_database()").await;
     let ended = bench.bridge.lock(&t, &[key_of("1")]).await.unwrap_err();

@@ -157,7 +157,7 @@ pub(crate) async fn changed(consumer: &mut Consumer) -> Vec<String> {
         let page =
             consumer.page(PageBounds { items_max: 1_000, bytes_max: 1 << 22 }).await.unwrap();
         for item in &page.items {
-            if let Item::Change(change) = &item.told.item {
+            if let Item::Change(change) = &item.reported.item {
                 changed.push(format!("{}/{}", change.key.collection, change.key.id));
             }
         }

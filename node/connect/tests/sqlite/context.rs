@@ -1,4 +1,4 @@
-//! The context row: lease, generation, and how a copied or restored file is told from the one that the node knows.
+//! The context row: lease, generation, and how a copied or restored file is distinguished from the one that the node knows.
 
 use std::time::Duration;
 

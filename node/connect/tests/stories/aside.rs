@@ -118,7 +118,7 @@ async fn two_rows_that_swap_a_unique_value_are_told_of_or_swapped() {
         shop.rows("SELECT sku, code FROM stock WHERE sku <> 'rice' ORDER BY sku").await
             == ["milk|A", "tea|B"]
     };
-    super::office::wait_until("they are swapped or told of", || async {
+    super::office::wait_until("they are swapped or reported of", || async {
         is_swapped().await || shop.errors().await.len() == 2
     })
     .await;

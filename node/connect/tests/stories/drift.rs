@@ -22,7 +22,7 @@ async fn a_dropped_trigger_is_seen_and_put_back_and_the_table_is_compared() {
     shop.ask(BridgeCommand::Resume).await;
     shop.becomes("tea", "qty", json!(7)).await;
     assert_eq!(shop.field("tea", "name").await, json!("Green tea"));
-    wait_until("it is told", || async { shop.table("stock").blind_since_ms.is_some() }).await;
+    wait_until("it is reported", || async { shop.table("stock").blind_since_ms.is_some() }).await;
     assert_eq!(triggers(&shop).await, installed);
     shop.runs().await;
     shop.is_at_rest().await;

@@ -1,4 +1,4 @@
-//! Rows are told when they were handed over, and when the other office holds them.
+//! Rows are reported when they were handed over, and when the other office holds them.
 
 use branchline_connect::sql::worker::BridgeCommand;
 use serde_json::json;
@@ -50,7 +50,7 @@ async fn rows_are_marked_as_sent_and_confirmed_and_an_edit_clears_both() {
         ["6"]
     );
     assert_eq!(shop.view("s2").await.unwrap().heads, heads);
-    wait_until("it is told how many are open", || async {
+    wait_until("it is reported how many are open", || async {
         shop.table("stock").unacknowledged == 1
     })
     .await;

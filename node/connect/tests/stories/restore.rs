@@ -235,7 +235,7 @@ async fn a_file_that_was_copied_with_its_bridge_is_told_from_the_first() {
     shop.stop().await;
     let elsewhere = shop.office.path().join("elsewhere.db");
     copy(&shop.file, &elsewhere);
-    // The same node, told that its database is the copy.
+    // The same node, with word that its database is the copy.
     let url = format!("sqlite:{}", elsewhere.display());
     let tables = vec![toml::from_str(BOTH).unwrap()];
     shop.bridges.take_up(&[super::office::config(&url, tables)]).await;

@@ -1,4 +1,4 @@
-//! The table of all codes that tell why a request was not done.
+//! The table of all codes that say why a request was not done.
 
 use axum::http::StatusCode;
 use utoipa::openapi::schema::{ObjectBuilder, Type};

@@ -129,7 +129,7 @@ impl ApiError {
             Code::RecordUnreadable,
             format!("record {collection}/{id} cannot be read at this site: {reason}"),
         )
-        .hint("`branchline rebuild` makes all records anew from the journal")
+        .hint("`branchline rebuild` rebuilds all records from the journal")
     }
 
     pub(crate) fn no_network() -> Self {

@@ -40,7 +40,7 @@ const MISSING_TOLD_MAX: usize = 10;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BundleRequest {
-    /// What it has told of itself by `GET /v1/frontier`.
+    /// What it has said of itself by `GET /v1/frontier`.
     #[serde(default, deserialize_with = "object_or_null")]
     pub since: Option<FrontierResponse>,
     /// The receiver, by name or id: what its latest receipt says.
@@ -152,7 +152,7 @@ pub(crate) async fn merge(
     let mut bytes = body.into_data_stream();
     let (report, merged) = handle.merge_bundle(&mut bytes).await;
     if merged.is_err() {
-        // Whoever is still sending would not read the answer.
+        // Anyone who is still sending would not read the answer.
         let rest = bytes.take_while(|some| std::future::ready(some.is_ok())).for_each(async |_| ());
         let _ = tokio::time::timeout(DRAIN_PATIENCE, rest).await;
     }
@@ -199,16 +199,16 @@ fn not_merged(
                     let from = EntryId { author: missing.author, seq: missing.from };
                     format!("{name} {from} to {}", missing.to)
                 };
-                let told: Vec<_> =
+                let reported: Vec<_> =
                     missing.iter().take(MISSING_TOLD_MAX).map(missing_entries).collect();
                 let more = match missing.len().saturating_sub(MISSING_TOLD_MAX) {
                     0 => String::new(),
                     more => format!(" and {more} more logs"),
                 };
-                let told = told.join(", ");
+                let reported = reported.join(", ");
                 ApiError::new(
                     Code::BundleGap,
-                    format!("the bundle begins behind entries that this site lacks: {told}{more}"),
+                    format!("the bundle begins behind entries that this site lacks: {reported}{more}"),
                 )
                 .hint(
                     "nothing was merged; print this site's frontier (`branchline frontier > FILE`) and make the bundle from there: `branchline bundle OUT --since FILE`",

@@ -31,7 +31,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// A part of the feed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChangesResponse {
-    /// What is told, in the order in which this site took it in.
+    /// What is reported, in the order in which this site took it in.
     pub changes: Vec<FeedItemResponse>,
     /// Where the next page begins (`?since=`).
     pub cursor: String,
@@ -44,7 +44,7 @@ pub struct ChangesResponse {
 pub struct FeedItemResponse {
     /// The consumer's place once it has seen this (`?since=`).
     pub cursor: String,
-    /// What is told.
+    /// What is reported.
     #[serde(flatten, deserialize_with = "branchline_crdt::format::json::flattened")]
     pub item: FeedContent,
 }
@@ -56,7 +56,7 @@ pub enum FeedContent {
     /// A record changed.
     Change(Box<RecordChangeResponse>),
     /// A site signed one number of its log twice: what it wrote from there on may have been undone here, and what was
-    /// built on it. Read anew what was derived from it.
+    /// built on it. Read again what was derived from it.
     Fork {
         /// The site.
         site: String,
@@ -90,7 +90,7 @@ pub struct RecordChangeResponse {
     pub before: Option<RecordStateResponse>,
     /// The record after; `null` where it is unreadable.
     pub after: Option<RecordStateResponse>,
-    /// Why the record's values cannot be told here, if they cannot.
+    /// Why the record's values cannot be given here, if they cannot.
     pub unreadable: Option<String>,
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn since(headers: &HeaderMap, asked: Option<String>) -> Result<Since,
     Ok(since.map_err(FeedError::from)?)
 }
 
-/// What a consumer is told, without end.
+/// What a consumer gets, without end.
 pub(crate) fn event_stream(
     consumer: Consumer,
     frames: events::EventFrames,
@@ -217,8 +217,9 @@ pub(crate) fn event_stream(
 }
 
 /// An item as JSON.
-pub(crate) fn text_of(told: &FeedEvent) -> String {
-    let answer = FeedItemResponse { cursor: told.cursor.to_string(), item: answer(&told.item) };
+pub(crate) fn text_of(reported: &FeedEvent) -> String {
+    let answer =
+        FeedItemResponse { cursor: reported.cursor.to_string(), item: answer(&reported.item) };
     // These types are described to serde in full: this does not fail.
     serde_json::to_string(&answer).unwrap_or_default()
 }
@@ -264,7 +265,7 @@ impl From<FeedError> for ApiError {
     fn from(error: FeedError) -> Self {
         match error {
             FeedError::Cursor(error @ BadCursor::Gone) => Self::of(Code::CursorGone, &error).hint(
-                "what happened since cannot be told: take the cursor of since=now, read the records anew, then go on from that cursor",
+                "what happened since is not known: take the cursor of since=now, read the records again, then go on from that cursor",
             ),
             FeedError::Cursor(error @ (BadCursor::Text { .. } | BadCursor::Foreign)) => {
                 Self::of(Code::BadCursor, &error)

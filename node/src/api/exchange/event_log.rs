@@ -346,8 +346,8 @@ fn answer(page: EventsPage) -> Response {
 fn frames(page: &FeedPage) -> String {
     let mut text = String::new();
     for item in &page.items {
-        let Item::Change(change) = &item.told.item else { continue };
-        let Some(event) = Event::of_change(change, item.told.cursor.clone()) else { continue };
+        let Item::Change(change) = &item.reported.item else { continue };
+        let Some(event) = Event::of_change(change, item.reported.cursor.clone()) else { continue };
         // These types are described to serde in full: this does not fail.
         let data = serde_json::to_string(&EventResponse::of(event)).unwrap_or_default();
         push(&mut text, item.cursor_text(), "event", &data);

@@ -24,7 +24,7 @@ const BOUNDS: PageBounds = PageBounds { items_max: 512, bytes_max: 256 * 1024 };
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// When a client whose connection broke comes again.
 const RETRY_MS: u64 = 1000;
-/// How long, and how often in a row, a failed read waits for the next try: tables that are made anew take a while.
+/// How long, and how often in a row, a failed read waits for the next try: tables that are rebuilt take a while.
 const PAUSE: Duration = Duration::from_millis(500);
 const FAILURES_MAX: u32 = 240;
 

@@ -36,7 +36,7 @@ pub struct UnsentSite {
     /// What its receipt does not confirm.
     #[serde(flatten)]
     pub count: UnsentCount,
-    /// Entries besides of which its receipt does not tell, since it lists the 64 logs that went on last.
+    /// Entries besides of which its receipt does not say, since it lists the 64 logs that went on last.
     pub entries_unlisted: u64,
 }
 
@@ -51,7 +51,7 @@ pub struct UnsentCount {
     pub records: u64,
     /// Different schemas that they change.
     pub schemas: u64,
-    /// Whether there may be more records: two million are told apart, and damaged entries tell of none.
+    /// Whether there may be more records: two million are distinguished, and damaged entries speak of none.
     pub has_more_records: bool,
     /// Bytes of the entries, packed and signed as they are sent.
     pub bytes: u64,

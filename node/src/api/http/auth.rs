@@ -6,7 +6,7 @@
 //! 127.0.0.1 (DNS rebinding).
 //!
 //! The token has 256 random bits and is compared in constant time. Wrong ones are not slowed down: nobody guesses it,
-//! and whoever tried could lock its holder out.
+//! and anyone who tried could lock its holder out.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use super::server::{ConnectionPeer, KEEP_ALIVE};
 use crate::api::error::{ApiError, Code};
 use crate::site::token::Token;
 
-/// The paths that need no token: they tell nothing but that the node is there and works, and what any node would.
+/// The paths that need no token: they say nothing but that the node is there and works, and what any node would.
 const OPEN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/v1/openapi.json"];
 
 /// What a browser says of the page that makes a request.

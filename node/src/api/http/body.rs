@@ -28,19 +28,19 @@ pub(crate) async fn read(request: Request) -> Result<Bytes, ApiError> {
     let room = request.extensions().get::<Room>().cloned();
     let is_packed = is_gzip(request.headers())?;
     let hint = request.body().size_hint();
-    let told = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
-    if told > BODY_BYTES_MAX {
+    let reported = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
+    if reported > BODY_BYTES_MAX {
         return Err(too_large());
     }
     let is_told = hint.exact().is_some() && !is_packed;
     if is_told && let Some(room) = &room {
-        room.reserve(told).await?;
+        room.reserve(reported).await?;
     }
     // Any other may become as large as any, once there is more of it than a client that dawdles sends.
     let bytes_free = if is_packed { PACKED_BYTES_FREE } else { BODY_KIB_FREE * 1024 };
     let untold = room.as_ref().filter(|_| !is_told).map(|room| (room, bytes_free));
     // Memory that is never written to costs nothing.
-    let read = Bounded(Vec::with_capacity(told));
+    let read = Bounded(Vec::with_capacity(reported));
     let read = if is_packed {
         let unpacked = receive(request.into_body(), MultiGzDecoder::new(read), untold).await?;
         unpacked.finish().map_err(|error| not_taken(&error))?

@@ -20,7 +20,7 @@ const KNOWN_MAX: usize = 256;
 const QUEUED_MAX: usize = 128;
 /// Connections that have not shown the token.
 const STRANGERS_MAX: usize = 128;
-/// How long a stranger stays whoever else comes: a busy node must have come to read what it sent.
+/// How long a stranger stays, no matter who else comes: a busy node must have come to read what it sent.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// All places.
@@ -86,7 +86,7 @@ impl Places {
 
     /// Takes a stranger in. The future resolves when it has to go.
     pub(crate) fn enter(self: &Arc<Self>) -> (Arc<Visit>, impl Future<Output = ()> + use<>) {
-        let (sent_away, told) = oneshot::channel();
+        let (sent_away, reported) = oneshot::channel();
         let mut strangers = self.strangers();
         strangers.count += 1;
         let number = strangers.count;
@@ -100,7 +100,7 @@ impl Places {
         });
         let visitor = Arc::clone(&visit);
         let must_go = async move {
-            if told.await.is_err() || visitor.is_known.load(Ordering::Relaxed) {
+            if reported.await.is_err() || visitor.is_known.load(Ordering::Relaxed) {
                 // It showed the token, perhaps at the last moment.
                 std::future::pending::<()>().await;
             }

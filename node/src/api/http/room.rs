@@ -38,7 +38,7 @@ pub(crate) struct Rooms {
 /// Who sends a request, as far as can be known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Client {
-    /// A process of this machine; `None`: the system does not tell which.
+    /// A process of this machine; `None`: the system does not say which.
     Process(Option<i32>),
     /// What calls itself so in `User-Agent`: at the port every client has the same token.
     Agent(String),

@@ -9,7 +9,7 @@ use crate::api::error::{ApiError, Code};
 use crate::api::texts::name_of;
 use crate::handle::Handle;
 
-/// The member of a name or id, by whichever key it is given. Whoever is a member no more is said to be.
+/// The member of a name or id, by whichever key it is given. Anyone who is a member no more is said to be.
 pub(crate) async fn find_member(handle: &Handle, text: &str) -> Result<SiteId, ApiError> {
     let status = handle.replica_status().await?;
     let is_meant = |site: SiteId, name: &str| name == text || site.to_string() == text;

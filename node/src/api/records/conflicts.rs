@@ -65,7 +65,7 @@ pub(crate) struct ConflictsParams {
     /// Of this record only; with `collection`.
     id: Option<String>,
     /// Instead, of deleted records: what was edited by sites that did not know of the deletion. That stands first, under
-    /// `_deleted`. What was added to a counter is not told apart.
+    /// `_deleted`. What was added to a counter is not distinguished.
     #[serde(default)]
     deleted: bool,
     /// The `next` of the page before.

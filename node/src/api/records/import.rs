@@ -91,7 +91,7 @@ pub(crate) async fn import(
                 transactions.push(transaction(&collection, id, fields, undelete));
             }
             Err(error) => {
-                // The line's number in the body is told beside it.
+                // The line's number in the body is given beside it.
                 let error = error.to_string().replace(" at line 1 column ", " at column ");
                 let message =
                     format!("the line is not {{\"id\": ..., \"fields\": {{...}}}}: {error}");

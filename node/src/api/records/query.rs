@@ -136,9 +136,9 @@ pub(crate) struct SummaryParams {
     sum: Option<String>,
     /// Fields to average.
     avg: Option<String>,
-    /// Fields of which to tell the least value.
+    /// Fields of which to give the least value.
     min: Option<String>,
-    /// Fields of which to tell the greatest value.
+    /// Fields of which to give the greatest value.
     max: Option<String>,
 }
 
@@ -160,7 +160,7 @@ pub(crate) async fn list(
     let is_plain = params.r#where.is_none() && params.order.is_none();
     let turn = if is_plain { None } else { Some(turn().await?) };
     let read = handle.read(move |tables, space| {
-        // Whoever asked may be gone: the turn is over when the work is.
+        // Anyone who asked may be gone: the turn is over when the work is.
         let _turn = turn;
         Ok(find(tables, space, &collection, params, limit))
     });

@@ -36,7 +36,7 @@ pub struct RecordResponse {
     pub conflicts: Vec<ConflictResponse>,
 }
 
-/// A record as it is told.
+/// A record as it is reported.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum RecordBody {
@@ -44,7 +44,7 @@ enum RecordBody {
     Record(RecordResponse),
 }
 
-/// Any object can be the fields of a record, so it cannot be told which of the two one is.
+/// Any object can be the fields of a record, so it is not known which of the two one is.
 impl PartialSchema for RecordBody {
     fn schema() -> RefOr<Schema> {
         AnyOfBuilder::new()
@@ -66,7 +66,7 @@ impl ToSchema for RecordBody {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Meta {
-    /// Whether to tell versions and conflicts as well.
+    /// Whether to give versions and conflicts as well.
     #[serde(default)]
     meta: bool,
     /// As it was at a version that an ETag named, or as a change left it: the change's hash, the beginning of it, or its

@@ -1,4 +1,4 @@
-//! Settling conflicts: one of a field's values is written anew, against the version of the record that was read.
+//! Settling conflicts: one of a field's values is written again, against the version of the record that was read.
 
 use axum::Json;
 use branchline_crdt::query::Filter;
@@ -154,7 +154,7 @@ struct ConflictsFound {
     view: View,
 }
 
-/// Writes one value of each conflicted field anew: of one record, or of those of a page.
+/// Writes one value of each conflicted field again: of one record, or of those of a page.
 #[utoipa::path(
     post,
     path = "/v1/conflicts/settle",

@@ -89,7 +89,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AskedWrite {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteParams {
-    /// Whether to tell versions and conflicts as well.
+    /// Whether to give versions and conflicts as well.
     #[serde(default)]
     pub(crate) meta: bool,
     /// Answer once so many other sites (`received:N`), or this one (`site:NAME`), prove that they hold the write durably.

@@ -29,7 +29,7 @@ pub struct VerifyResponse {
     pub faults: Vec<String>,
 }
 
-/// What was made anew.
+/// What was rebuilt.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RebuildResponse {
     /// Entries that were replayed.
@@ -69,12 +69,12 @@ pub(crate) async fn backup(State(handle): State<Handle>) -> Result<Response, Api
     Ok(([(header::CONTENT_TYPE, BACKUP_TYPE)], bytes).into_response())
 }
 
-/// Makes the tables anew from the journal.
+/// Rebuilds the tables from the journal.
 #[utoipa::path(
     post,
     path = "/v1/rebuild",
     operation_id = "rebuild_tables",
-    responses((status = OK, description = "The tables are made anew.", body = RebuildResponse)),
+    responses((status = OK, description = "The tables are rebuilt.", body = RebuildResponse)),
 )]
 pub(crate) async fn rebuild(
     State(handle): State<Handle>,

@@ -32,7 +32,7 @@ pub struct InviteRequest {
     pub addresses: Vec<String>,
 }
 
-/// A ticket. Whoever holds it can become a member.
+/// A ticket. Anyone who holds it can become a member.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct InviteResponse {
     /// The ticket.

@@ -43,7 +43,7 @@ pub struct CopiesResponse {
     pub site_name: String,
     /// Since when they are noticed, in RFC 3339.
     pub since: Option<String>,
-    /// When there was last a sign of them. Ten minutes after that they are told no more.
+    /// When there was last a sign of them. Ten minutes after that they are reported no more.
     pub last: Option<String>,
     /// Where they are; nothing where only what they wrote shows that there are two.
     pub addresses: Vec<String>,
@@ -84,7 +84,7 @@ impl StandingResponse {
                 let reason = format!(
                     "this site was revoked by {name}: nobody syncs with it any more; what it holds can be read"
                 );
-                let hint = "it can join only anew, with another data folder and name";
+                let hint = "it can join again only with another data folder and name";
                 let hint = Some(hint.to_owned());
                 Self { reason: Some(reason), by, by_name, hint, ..plain("revoked") }
             }
@@ -104,8 +104,8 @@ impl StandingResponse {
             Standing::NotAdmitted { ticket: Some(ticket), unreached } => {
                 let PendingTicket { inviter, addresses, .. } = ticket;
                 let (by, by_name) = by(inviter);
-                let told = Self { by, by_name, addresses, ..plain("not_admitted") };
-                told.never_admitted(unreached)
+                let reported = Self { by, by_name, addresses, ..plain("not_admitted") };
+                reported.never_admitted(unreached)
             }
         }
     }

@@ -63,7 +63,7 @@ pub struct StatusResponse {
     pub journal_bytes: u64,
     /// Bytes of the tables on disk.
     pub tables_bytes: u64,
-    /// Room on the disk that the data lies on. `None`: the system does not tell.
+    /// Room on the disk that the data lies on. `None`: the system does not say.
     pub disk_free_bytes: Option<u64>,
     /// Damaged journal frames.
     pub damaged_frames: u64,

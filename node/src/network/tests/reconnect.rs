@@ -1,4 +1,4 @@
-//! Links come back, whoever was away and wherever it comes back.
+//! Links come back, no matter who was away, and where it comes back.
 
 use std::fs;
 
@@ -220,7 +220,7 @@ async fn a_restart_is_noticed_while_the_old_connection_still_seems_alive() {
     a.members(&[b.peer]).await;
     a.knows(&b).await;
     assert!(a.up(b.peer).await, "dialled, so that the next connection is the other way");
-    // The same site in another process, as after a kill that nobody was told of.
+    // The same site in another process, as after a kill that nobody was informed of.
     let again = Plan { keypair: former.keypair.clone(), ..Plan::new(&[QUIC]) };
     let c = again.start().await;
     c.members(&[a.peer]).await;

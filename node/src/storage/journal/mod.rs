@@ -91,7 +91,7 @@ pub struct JournalReport {
     pub damaged: Vec<Position>,
     /// Numbers of segments whose files are missing.
     pub segments_missing: Vec<RangeInclusive<u32>>,
-    /// Segments whose own header was garbled; it was written anew, no frame is lost by it.
+    /// Segments whose own header was garbled; it was written again, no frame is lost by it.
     pub headers_rewritten: Vec<u32>,
 }
 

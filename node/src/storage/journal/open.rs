@@ -272,7 +272,7 @@ fn settle_older(state: &mut JournalState, found: &[SegmentsFound]) {
     }
 }
 
-/// Writes garbled segment headers anew. Nothing is lost if that fails: frames are sound by
+/// Writes garbled segment headers again. Nothing is lost if that fails: frames are sound by
 /// themselves, and the next opening tries again.
 fn rewrite_headers(disk: &dyn Disk, state: &JournalState, found: &[SegmentsFound]) -> Vec<u32> {
     let mut rewritten = Vec::new();

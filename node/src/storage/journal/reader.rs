@@ -86,7 +86,7 @@ impl JournalShared {
         Ok(file)
     }
 
-    /// Reads all of segment `number` and sets down anew what is damaged in it.
+    /// Reads all of segment `number` and sets down again what is damaged in it.
     fn examine(&self, number: u32) -> io::Result<()> {
         let mut state = self.state_mut();
         let Some(&end) = state.segments.get(&number) else {
@@ -319,7 +319,7 @@ impl JournalReader {
         }
     }
 
-    /// Reads every frame. `progress` is told the bytes read so far and those in all.
+    /// Reads every frame. `progress` is given the bytes read so far and those in all.
     pub fn verify_all(
         &self,
         progress: &mut dyn FnMut(u64, u64),

@@ -30,7 +30,7 @@ pub struct TablesVerified {
 }
 
 impl Tables {
-    /// Writes out what is in memory and reads every value; `progress` is told the rows read so far.
+    /// Writes out what is in memory and reads every value; `progress` is given the rows read so far.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> TablesVerified {
         let mut verified = TablesVerified::default();
         let read = self.flush().and_then(|()| {

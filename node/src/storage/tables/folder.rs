@@ -144,7 +144,7 @@ impl TablesFolder {
     /// The error for a failure that setting the tables aside does not mend, or not in this process.
     fn not_to_be_set_aside(&self, failure: &SledFailure) -> Option<TablesOpenError> {
         if let SledFailure::Stuck(waited) = failure {
-            // Sled still has the folder and knows files by their path: only the next process may begin anew.
+            // Sled still has the folder and knows files by their path: only the next process may start over.
             self.remember_failure();
             return Some(TablesOpenError::Stuck { path: self.path(), waited: *waited });
         }
@@ -173,7 +173,7 @@ impl TablesFolder {
         }
     }
 
-    /// Empties the tables: the folder is removed and begun anew, which works whatever state sled
+    /// Empties the tables: the folder is removed and made again, which works whatever state sled
     /// is in. The caller has let go of sled.
     pub(super) fn begin_anew(&self, options: TablesOptions) -> Result<sled::Db, TablesOpenError> {
         // Renamed first, so that a crash leaves all of it or nothing under the name.

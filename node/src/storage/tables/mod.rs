@@ -98,7 +98,7 @@ impl Default for TablesOptions {
     }
 }
 
-/// Why the tables could not be opened, nor begun anew.
+/// Why the tables could not be opened, nor started over.
 #[derive(Debug, thiserror::Error)]
 pub enum TablesOpenError {
     /// The disk refused (full, read-only, no permission); nothing was set aside.
@@ -118,7 +118,7 @@ pub enum TablesOpenError {
     },
     /// sled does not come to an end.
     #[error(
-        "the tables in {} have not opened within {} s: try again, they will then be made anew from the journal",
+        "the tables in {} have not opened within {} s: try again, they will then be rebuilt from the journal",
         path.display(),
         waited.as_secs()
     )]
@@ -159,7 +159,7 @@ enum TablesState {
     },
 }
 
-/// One state of the tables. Whoever writes waits until it is dropped.
+/// One state of the tables. Anyone who writes waits until it is dropped.
 pub struct TablesSnapshot<'t> {
     state: RwLockReadGuard<'t, TablesState>,
 }

@@ -300,12 +300,12 @@ fn what_fails_in_the_background_is_told_to_every_call_after_it() {
     beneath(&tables, |db| db.insert(rows::block_key(b""), b"garbage").unwrap());
     put(&tables, "key", vec![2]);
     wait_until("the tables fail", || tables.get(b"key").is_err());
-    let told = tables.get(b"key").unwrap_err().to_string();
-    assert!(told.contains("does not match its checksum"), "{told}");
-    assert_eq!(tables.scan(b"", None, 1).unwrap_err().to_string(), told);
-    assert_eq!(tables.applied().unwrap_err().to_string(), told);
-    assert_eq!(tables.apply(vec![], None).unwrap_err().to_string(), told);
-    assert_eq!(tables.flush().unwrap_err().to_string(), told);
+    let reported = tables.get(b"key").unwrap_err().to_string();
+    assert!(reported.contains("does not match its checksum"), "{reported}");
+    assert_eq!(tables.scan(b"", None, 1).unwrap_err().to_string(), reported);
+    assert_eq!(tables.applied().unwrap_err().to_string(), reported);
+    assert_eq!(tables.apply(vec![], None).unwrap_err().to_string(), reported);
+    assert_eq!(tables.flush().unwrap_err().to_string(), reported);
     drop(tables);
     let (tables, set_aside) = Tables::open(dir.path(), hasty()).unwrap();
     assert!(set_aside.unwrap().reason.contains("failed when last used"));

@@ -27,7 +27,7 @@ const SLED_GROWS_BYTES: u64 = 1 << 20;
 /// Who writes, and who waits for it.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// Held by whoever writes to sled or exchanges it.
+    /// Held by the one who writes to sled or exchanges it.
     writing: Mutex<()>,
     thread: Mutex<Thread>,
     /// Something changed for those who wait: what is in memory, or the thread's state.
@@ -51,7 +51,7 @@ impl Turn {
 
     /// Wakes all who wait.
     pub(super) fn wake(&self) {
-        // With the lock, so that whoever is about to wait has either seen the change or waits already.
+        // With the lock, so that anyone who is about to wait has either seen the change or waits already.
         drop(self.thread());
         self.changed.notify_all();
     }
@@ -87,7 +87,7 @@ impl TablesShared {
                 None => changed.wait(thread).unwrap_or_else(PoisonError::into_inner),
                 Some(wait) if wait.is_zero() => {
                     drop(thread);
-                    // Whoever calls next is told of a failure.
+                    // The next caller learns of a failure.
                     let _ = self.write_out();
                     self.turn.thread()
                 }

@@ -30,7 +30,7 @@ const PAGES_PER_SAVE: u32 = 4;
 /// It is killed after one page in so many.
 const PAGES_PER_KILL: u32 = 50;
 
-/// Follows a feed. Its copy of the records survives its death; its cursor is as old as it was written down, so it is told
+/// Follows a feed. Its copy of the records survives its death; its cursor is as old as it was written down, so it is given
 /// again what followed.
 pub(super) struct Consumer {
     pace: u32,
@@ -40,20 +40,20 @@ pub(super) struct Consumer {
     reader: Option<FeedReader>,
     /// Its cursor as it was written down last.
     saved: Saved,
-    /// What it was told last of each record, up to where its reader is.
+    /// What it read last of each record, up to where its reader is.
     last: BTreeMap<RecordKey, Arc<View>>,
     /// What undoes `last` to where it wrote its cursor down, the latest last.
     unsaved: Vec<(RecordKey, Option<Arc<View>>)>,
     /// By the values `after`, whatever it had before.
     copy: BTreeMap<RecordKey, Arc<View>>,
-    /// Where it was told of forks, and began anew.
+    /// Where it heard of forks, and started over.
     forks: BTreeSet<FeedPosition>,
     /// The forks that the office knew when it began.
     forks_known: Vec<Vec<u8>>,
-    /// What it was told is all that happened: nothing was left out or told again.
+    /// What it was given is all that happened: nothing was left out or reported again.
     is_whole: bool,
     is_at_end: bool,
-    /// It begins anew when it next reads.
+    /// It starts over when it next reads.
     starts_over: bool,
 }
 
@@ -61,8 +61,8 @@ pub(super) struct Consumer {
 struct Saved {
     /// Its cursor, as text.
     cursor: String,
-    /// What it was told up to there is all that happened. It is not while a reader that went back for what was left out
-    /// is on its way again: what it was told last of a record is then later than its cursor.
+    /// What it was given up to there is all that happened. It is not while a reader that went back for what was left out
+    /// is on its way again: what it read last of a record is then later than its cursor.
     is_whole: bool,
 }
 
@@ -102,7 +102,7 @@ impl Consumer {
     }
 
     /// Where an older copy stands in a disk's place, a cursor that was written down with the copy of the records goes on
-    /// or is refused. One from before them says nothing of what the disk lost behind it: its owner begins anew, as the
+    /// or is refused. One from before them says nothing of what the disk lost behind it: its owner starts over, as the
     /// product's pages say.
     pub(super) fn disk_changed(&mut self, change: DiskChange) {
         self.starts_over |= change == DiskChange::SetBack && self.copy != self.last;
@@ -228,12 +228,12 @@ impl Consumer {
             && page.cursor.is_owed_nothing()
             && self.forks_known == forks_of(source);
         self.is_whole &= is_sound && !page.went_back;
-        for told in page.told {
-            match told.item {
+        for reported in page.reported {
+            match reported.item {
                 Item::Change(change) => self.follow(&change, source, report),
                 // What it holds may not hold any more.
                 Item::Fork { .. } => {
-                    if let Some(place) = told.cursor.place()
+                    if let Some(place) = reported.cursor.place()
                         && self.forks.insert(place)
                     {
                         return self.begin_anew(source);
@@ -242,7 +242,7 @@ impl Consumer {
             }
         }
         self.is_at_end = page.is_end;
-        // Whatever was left out has been told by now.
+        // Whatever was left out has been reported by now.
         self.is_whole |= is_sound && page.is_end && !source.is_changed;
     }
 
@@ -258,7 +258,7 @@ impl Consumer {
                     Some(source.name),
                     || {
                         format!(
-                            "{}/{} is told without its values: {reason}",
+                            "{}/{} is reported without its values: {reason}",
                             key.collection, key.id
                         )
                     },
@@ -271,7 +271,7 @@ impl Consumer {
             report.expect(Invariant::Feed, holds, Some(source.name), || {
                 let before = &values.before;
                 format!(
-                    "{}/{} was told as {last:?}, and before its next change as {before:?}",
+                    "{}/{} was reported as {last:?}, and before its next change as {before:?}",
                     key.collection, key.id
                 )
             });
@@ -295,21 +295,21 @@ fn compare(
     source: &FeedSource<'_>,
     report: &mut Report,
 ) {
-    let named = |told: &FeedEvent| match &told.item {
-        Item::Change(change) => told.cursor.place().map(|place| Named::of(change, place)),
+    let named = |reported: &FeedEvent| match &reported.item {
+        Item::Change(change) => reported.cursor.place().map(|place| Named::of(change, place)),
         Item::Fork { .. } => None,
     };
-    let told: Vec<_> = page.told.iter().filter_map(named).collect();
+    let reported: Vec<_> = page.reported.iter().filter_map(named).collect();
     let Some(to) = page.cursor.place() else { return };
-    let from = match (page.went_back, told.first()) {
-        // What was left out before is told from its beginning on, which only the reader knows.
+    let from = match (page.went_back, reported.first()) {
+        // What was left out before is reported from its beginning on, which only the reader knows.
         (true, Some(first)) => Bound::Included(first.place),
         (true, None) => return,
         (false, _) => before.map_or(Bound::Unbounded, Bound::Excluded),
     };
     match journal::changes(source, (from, Bound::Included(to))) {
-        Ok(expected) => report.expect(Invariant::Feed, told == expected, Some(source.name), || {
-            format!("from {from:?} to {to:?} the feed tells {told:?}, the journal has {expected:?}")
+        Ok(expected) => report.expect(Invariant::Feed, reported == expected, Some(source.name), || {
+            format!("from {from:?} to {to:?} the feed tells {reported:?}, the journal has {expected:?}")
         }),
         Err(error) => report.expect(Invariant::Feed, source.is_changed, Some(source.name), || {
             format!("the journal cannot be read: {error}")

@@ -1,4 +1,4 @@
-//! What the feed must tell of a stretch of the journal.
+//! What the feed must report of a stretch of the journal.
 
 use std::ops::{Bound, RangeBounds};
 
@@ -27,7 +27,7 @@ pub(super) struct Named {
 }
 
 impl Named {
-    /// A change that was told.
+    /// A change that was reported.
     pub(super) fn of(change: &Change, place: FeedPosition) -> Self {
         Self {
             place,

@@ -3,7 +3,7 @@
 //!
 //! At every office a few consumers follow the feed at paces of their own, write their cursors down now and then, and
 //! are killed. Each page is compared with the journal (`journal`): the same changes, in the same order, none between
-//! them. `before` must be the last `after` that the consumer was told of the record; and whoever keeps a copy by the values
+//! them. `before` must be the last `after` that the consumer was given of the record; and anyone who keeps a copy by the values
 //! `after` must have, at the end of the feed, the very records that the office shows.
 
 mod consumer;
@@ -27,7 +27,7 @@ use consumer::Consumer;
 
 /// Each office's consumers read on about every second and every thirty-second time that its journal has grown.
 const PACES: [u32; 2] = [2, 32];
-/// Pages until a consumer must have come to the end of a feed that does not grow; each fork makes it begin anew.
+/// Pages until a consumer must have come to the end of a feed that does not grow; each fork makes it start over.
 const PAGES_MAX: usize = 100_000;
 
 /// What one office's feed is read from.
@@ -172,6 +172,6 @@ fn compare(
             None => (String::new(), None),
         };
         let shows = differs.and_then(|key| shown.get(key));
-        format!("whoever followed the feed to its end holds {key} as {held:?}, the office shows {shows:?}")
+        format!("anyone who followed the feed to its end holds {key} as {held:?}, the office shows {shows:?}")
     });
 }

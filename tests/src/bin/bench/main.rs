@@ -33,7 +33,7 @@ struct Args {
     /// Records of the jobs that hold many
     #[arg(long, default_value_t = 100_000)]
     records: usize,
-    /// Runs of each job; their median is told, and the least and greatest
+    /// Runs of each job; their median is reported, and the least and greatest
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// What else does the same work in the same run

@@ -43,7 +43,7 @@ pub(crate) fn member(bench: &Bench, folder: &Path, name: &str, head: &Office) ->
     office
 }
 
-/// The moments in which the node told of a connected peer, by its log.
+/// The moments in which the node reported of a connected peer, by its log.
 pub(crate) fn peers_connected(office: &Office) -> Vec<SystemTime> {
     let log = std::fs::read_to_string(office.log_path()).expect("a log");
     let lines = log.lines().filter(|line| line.contains("peer connected"));

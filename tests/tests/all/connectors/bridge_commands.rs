@@ -75,7 +75,7 @@ fn a_plan_needs_no_node_shows_everything_and_changes_nothing() {
     let error = office.run(["bridge", "plan", "erp"]).fails(1);
     assert!(error.contains("erp") && error.contains("it has till"), "{error}");
 
-    // Another file, as before the node is told of it.
+    // Another file, as before the node is informed of it.
     let other = folder.path().join("other.toml");
     std::fs::rename(office.data.join("branchline.toml"), &other).unwrap();
     let refused = office.run(["bridge", "plan", "till", "--config", other.to_str().unwrap()]);
@@ -145,7 +145,7 @@ fn rows_and_records_follow_each_other_and_what_is_refused_is_set_aside() {
     eventually("it is set aside", || errors()[0]["name"] == "mug");
     let shown = office.run(["bridge", "errors", "till"]).ok();
     assert!(shown.contains("mug") && shown.contains("CHECK"), "{shown}");
-    // Counting takes some time, so it is told a little later.
+    // Counting takes some time, so it is reported a little later.
     eventually("it is counted", || {
         office.run(["bridge", "status", "till"]).ok().contains("1 set aside")
     });

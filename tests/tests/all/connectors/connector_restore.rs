@@ -1,4 +1,4 @@
-//! A site is made anew from a backup: its connectors wait for a person, and nothing is there twice.
+//! A site is rebuilt from a backup: its connectors wait for a person, and nothing is there twice.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -108,7 +108,7 @@ fn write(head: &Office, round: u64, acknowledged: Arc<Mutex<Vec<String>>>) -> Jo
                 // Not acknowledged, though it may be there: the answer shows the record, which takes the tables.
                 Ok(answer) if answer.status().as_u16() == 500 => {
                     let text = answer.text().unwrap_or_default();
-                    assert!(text.contains("are being made anew"), "{text}");
+                    assert!(text.contains("are being rebuilt"), "{text}");
                 }
                 Ok(answer) => panic!("{}", answer.text().unwrap_or_default()),
                 Err(_) => return,

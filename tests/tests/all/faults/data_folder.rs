@@ -250,7 +250,7 @@ fn root_never_locks_a_service_out_of_its_folder() {
     node.wait().unwrap();
     assert!(service.run(&["get", "products", "tea"], SERVICE).ok().contains("\"a\":3"));
 
-    // Another user is told whose it is, and a file that root has left is named.
+    // Another user is informed whose it is, and a file that root has left is named.
     let error = service.run(&["status"], SERVICE + 1).fails(1);
     assert!(error.contains(&format!("sudo -u #{SERVICE} branchline")), "{error}");
     for name in ["run.json.new", "journal/00000000.seg", "tables/db", "lock"] {

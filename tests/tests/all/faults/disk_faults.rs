@@ -53,9 +53,12 @@ fn without_token(office: &Office, path: &str) -> (u16, String) {
 fn assert_refused(office: &Office, expected: &str) {
     let (status, answer) = put(office, "refused");
     assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("unwritable")), "{answer}");
-    let told = office.run(["put", "products", "refused", r#"{"name": "x"}"#]).fails(1);
-    assert!(told.starts_with("error: nothing was written") && told.contains(expected), "{told}");
-    assert!(told.contains("hint: "), "{told}");
+    let reported = office.run(["put", "products", "refused", r#"{"name": "x"}"#]).fails(1);
+    assert!(
+        reported.starts_with("error: nothing was written") && reported.contains(expected),
+        "{reported}"
+    );
+    assert!(reported.contains("hint: "), "{reported}");
     let refused = office.get("/v1/status")["writes_refused"].clone();
     assert!(refused.as_str().is_some_and(|reason| reason.contains(expected)), "{refused}");
     assert!(office.run(["status"]).ok().contains("refused"));
@@ -185,8 +188,8 @@ fn a_folder_on_a_read_only_disk_is_refused_with_the_reason_and_works_again() {
         .ok();
     disk.remount("ro");
     for arguments in [&RUN[..], &["get", "products", "first"]] {
-        let told = head.run(arguments).fails(1);
-        assert!(told.contains("Read-only"), "{told}");
+        let reported = head.run(arguments).fails(1);
+        assert!(reported.contains("Read-only"), "{reported}");
     }
     disk.remount("rw");
     head.start();
@@ -240,7 +243,7 @@ fn a_journal_that_cannot_be_synced_or_written_refuses_writes_until_it_can() {
 }
 
 /// Writes until a write is not taken, and returns those that were. Sled writes in the background: some still are, then
-/// the tables fail and cannot be made anew.
+/// the tables fail and cannot be rebuilt.
 fn put_until_it_ends(head: &Office) -> Vec<String> {
     let (address, token) = head.api();
     let mut taken = Vec::new();
@@ -304,7 +307,7 @@ fn syncs_of_the_tables_that_fail_cost_nothing() {
     head.run(["verify"]).ok();
 }
 
-/// A closed folder whose tables are spoilt; every command then makes them anew and goes on.
+/// A closed folder whose tables are spoilt; every command then rebuilds them and goes on.
 #[test]
 fn tables_spoilt_in_every_known_way_are_made_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -368,7 +371,7 @@ fn tables_spoilt_in_every_known_way_are_made_anew() {
         let ran = head.run(["digest"]);
         println!("{what}: {}", ran.stderr.lines().next().unwrap_or("nothing said"));
         assert_eq!(ran.stdout.trim(), digest, "{what}: {}", ran.stderr);
-        assert!(!is_anew || !ran.stderr.is_empty(), "{what}: the operator is told nothing");
+        assert!(!is_anew || !ran.stderr.is_empty(), "{what}: the operator learns nothing");
         head.run(["verify"]).ok();
         let kept = fs::read_dir(&head.data).unwrap().filter(|entry| {
             entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("tables.set-aside")
@@ -394,7 +397,7 @@ fn an_open_that_never_ends_is_given_up_and_the_next_one_begins_anew() {
     assert!(Command::new("mkfifo").arg(data.join("tables/conf")).status().unwrap().success());
     let error = open(Duration::from_millis(300)).err().unwrap();
     assert!(matches!(error, OpenError::Tables(TablesOpenError::Stuck { .. })), "{error}");
-    assert!(error.to_string().contains("made anew"), "{error}");
+    assert!(error.to_string().contains("rebuilt"), "{error}");
     let (storage, report) = open(Duration::from_secs(60)).unwrap();
     assert!(report.rebuild_needed && report.tables_set_aside.is_some(), "{report:?}");
     assert_eq!(storage.read(at).unwrap(), b"frame");
@@ -419,8 +422,11 @@ fn a_record_that_cannot_be_read_blocks_nothing_else() {
     assert_eq!(code("tea"), (500, "record_unreadable".into()));
     assert_eq!(code("rice").0, 200);
     put_ok(&head, "salt");
-    let told = head.run(["patch", "products", "tea", r#"{"stock": {"$inc": 1}}"#]).fails(1);
-    assert!(told.contains("products/tea cannot be read") && told.contains("hint: "), "{told}");
+    let reported = head.run(["patch", "products", "tea", r#"{"stock": {"$inc": 1}}"#]).fails(1);
+    assert!(
+        reported.contains("products/tea cannot be read") && reported.contains("hint: "),
+        "{reported}"
+    );
     let verified = head.run(["verify"]);
     assert_eq!(verified.code, 1);
     assert!(verified.stdout.contains("products/tea"), "{verified:?}");

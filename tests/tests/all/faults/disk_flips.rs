@@ -1,4 +1,4 @@
-//! Bytes that changed on the disk by themselves: each is harmless, or is told and mended from the journal; no record is
+//! Bytes that changed on the disk by themselves: each is harmless, or is reported and mended from the journal; no record is
 //! ever shown other than it was written.
 //!
 //! A sample by default; `BRANCHLINE_FLIPS=1` tries every byte, `BRANCHLINE_FLIPS=50` every fiftieth.
@@ -99,7 +99,7 @@ fn a_flipped_byte_of_the_tables_is_never_served() {
                 Err(Unsound::Shown(reason)) => panic!("{what}: {reason}"),
                 Err(Unsound::Told(_)) => {
                     warehouse.rebuild().unwrap();
-                    "told when read"
+                    "reported when read"
                 }
                 Ok(()) if warehouse.report.tables_set_aside.is_some() => "set aside when opened",
                 Ok(()) => "harmless",
@@ -124,10 +124,10 @@ fn a_flipped_byte_of_the_journal_is_told_and_never_served() {
     let tried = flip(&folder, "journal", step(397), |copied, what| {
         let opened = Warehouse::open(copied, 2).unwrap();
         let report = &opened.report.journal;
-        let told = match report.headers_rewritten.is_empty() {
+        let reported = match report.headers_rewritten.is_empty() {
             false => "mended",
             true => match opened.check() {
-                Err(Unsound::Told(_)) => "told",
+                Err(Unsound::Told(_)) => "reported",
                 found => panic!("{what}: {found:?}, {report:?}"),
             },
         };
@@ -140,7 +140,7 @@ fn a_flipped_byte_of_the_journal_is_told_and_never_served() {
         if let Err(Unsound::Shown(reason)) = rebuilt.check() {
             panic!("{what}: {reason}");
         }
-        *seen.entry(told).or_default() += 1;
+        *seen.entry(reported).or_default() += 1;
     });
     println!("{tried} bytes of the journal flipped: {seen:?}");
 }
@@ -177,7 +177,7 @@ fn a_flipped_byte_of_a_small_file_is_harmless_or_a_clear_error() {
                         ran.stderr.contains(name) || ran.stderr.contains("site.key"),
                         "{ran:?}"
                     );
-                    "told"
+                    "reported"
                 }
                 code => panic!("{name} {at}: exit code {code}, {ran:?}"),
             };

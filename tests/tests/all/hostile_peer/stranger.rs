@@ -1,4 +1,4 @@
-//! Whoever can reach a port of a node, and holds no ticket.
+//! Anyone who can reach a port of a node, and holds no ticket.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};

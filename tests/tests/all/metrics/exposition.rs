@@ -14,7 +14,7 @@ pub enum Kind {
 /// Name and labels of a sample.
 pub type Series = (String, BTreeMap<String, String>);
 
-/// What one scrape told.
+/// What one scrape reported.
 #[derive(Debug, Default)]
 pub struct Exposition {
     pub kinds: BTreeMap<String, Kind>,
@@ -71,7 +71,7 @@ impl Exposition {
                     let suffix = series.0.strip_prefix(metric).expect(line);
                     assert!(kind.suffixes().contains(&suffix), "no sample of {metric}: {line}");
                     assert!(value.is_finite(), "{line}");
-                    assert_eq!(read.samples.insert(series, value), None, "told twice: {line}");
+                    assert_eq!(read.samples.insert(series, value), None, "reported twice: {line}");
                 }
             }
         }
@@ -173,7 +173,7 @@ fn labels(mut text: &str) -> BTreeMap<String, String> {
                 (_, other) => value.push(other),
             }
         };
-        assert_eq!(labels.insert(name.to_owned(), value), None, "label {name} is told twice");
+        assert_eq!(labels.insert(name.to_owned(), value), None, "label {name} is reported twice");
         text = &rest[end + 1..];
         text = text.strip_prefix(',').unwrap_or(text);
     }

@@ -106,11 +106,11 @@ fn what_is_measured_adds_up_and_is_what_status_tells() {
     }
 }
 
-/// Compares with `/v1/status`; both are asked anew until nothing happens in between.
+/// Compares with `/v1/status`; both are asked again until nothing happens in between.
 fn tells_the_status(office: &Office) {
     let mut found = Vec::new();
-    eventually("metrics and status tell the same", || {
-        let (told, status) = (scrape(office), office.get("/v1/status"));
+    eventually("metrics and status say the same", || {
+        let (reported, status) = (scrape(office), office.get("/v1/status"));
         found = [
             ("branchline_entries", "entries"),
             ("branchline_entries_own", "own_entries"),
@@ -122,18 +122,18 @@ fn tells_the_status(office: &Office) {
             ("branchline_journal_bytes", "journal_bytes"),
             ("branchline_tables_bytes", "tables_bytes"),
         ]
-        .map(|(name, field)| (name, told.value(name, &[]), status[field].as_f64()))
+        .map(|(name, field)| (name, reported.value(name, &[]), status[field].as_f64()))
         .to_vec();
         let sites = status["sites"].as_array().unwrap().iter();
         let others = sites.filter(|site| site["site"] != status["site"]);
         for site in others {
             let labels = [("site", site["site"].as_str().unwrap())];
-            let lag = told.value("branchline_peer_lag_entries", &labels);
+            let lag = reported.value("branchline_peer_lag_entries", &labels);
             found.push(("branchline_peer_lag_entries", lag, site["lag_entries"].as_f64()));
-            let ahead = told.value("branchline_peer_ahead_entries", &labels);
+            let ahead = reported.value("branchline_peer_ahead_entries", &labels);
             found.push(("branchline_peer_ahead_entries", ahead, site["ahead_entries"].as_f64()));
         }
-        found.iter().all(|(_, told, expected)| told.is_some() && told == expected)
+        found.iter().all(|(_, reported, expected)| reported.is_some() && reported == expected)
     });
     assert_eq!(found.len(), 11, "{found:?}");
 }
@@ -153,14 +153,14 @@ fn labels_are_bounded_whatever_is_asked_for() {
         assert_eq!(client().get(&path).bearer_auth(&token).send().unwrap().status(), 404);
         assert_eq!(client().get(&path).bearer_auth("wrong").send().unwrap().status(), 401);
     }
-    let told = scrape(&head);
+    let reported = scrape(&head);
     let count = "branchline_http_request_duration_seconds_count";
     let record = [("route", "/v1/records/{collection}/{id}"), ("status", "4xx")];
-    assert_eq!(told.value(count, &record), Some(40.0));
-    assert_eq!(told.value(count, &[("route", "none"), ("method", "GET")]), Some(20.0));
-    assert_eq!(told.value(count, &[("route", "none"), ("method", "other")]), Some(20.0));
+    assert_eq!(reported.value(count, &record), Some(40.0));
+    assert_eq!(reported.value(count, &[("route", "none"), ("method", "GET")]), Some(20.0));
+    assert_eq!(reported.value(count, &[("route", "none"), ("method", "other")]), Some(20.0));
     // Those three, and what the start of the office asked for.
-    assert!(told.of(count).count() <= 5, "{:?}", told.of(count).collect::<Vec<_>>());
+    assert!(reported.of(count).count() <= 5, "{:?}", reported.of(count).collect::<Vec<_>>());
 }
 
 #[test]
@@ -174,9 +174,9 @@ fn consumers_of_the_feed_are_counted_while_they_are_there() {
     let mut stream = stream.header("accept", "text/event-stream").send().unwrap();
     let mut first = [0; 16];
     stream.read_exact(&mut first).unwrap();
-    let told = scrape(&head);
-    assert_eq!(told.value("branchline_feed_consumers", &[]), Some(1.0));
-    assert_eq!(told.value("branchline_feed_lag_bytes", &[]), Some(0.0));
+    let reported = scrape(&head);
+    assert_eq!(reported.value("branchline_feed_consumers", &[]), Some(1.0));
+    assert_eq!(reported.value("branchline_feed_lag_bytes", &[]), Some(0.0));
     drop(stream);
     eventually("nobody reads the feed", || {
         scrape(&head).value("branchline_feed_consumers", &[]) == Some(0.0)

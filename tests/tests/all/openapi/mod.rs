@@ -321,7 +321,7 @@ fn what_is_not_described_is_not_there() {
     }
 }
 
-/// Whoever makes a client of the description, and a gateway that enforces it, rely on its bounds.
+/// Anyone who makes a client of the description, and a gateway that enforces it, rely on its bounds.
 #[test]
 fn what_the_description_excludes_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -89,13 +89,13 @@ impl Events {
 
 /// All that follows a cursor, page by page, and the cursor behind it.
 fn pages(office: &Office, since: &str, query: &str) -> (Vec<Value>, String) {
-    let (mut told, mut since) = (Vec::new(), since.to_owned());
+    let (mut reported, mut since) = (Vec::new(), since.to_owned());
     loop {
         let page = office.get(&format!("/v1/changes?since={since}{query}"));
-        told.extend(page["changes"].as_array().unwrap_or_else(|| panic!("{page}")).clone());
+        reported.extend(page["changes"].as_array().unwrap_or_else(|| panic!("{page}")).clone());
         since = page["cursor"].as_str().unwrap().to_owned();
         if page["more"] == false {
-            return (told, since);
+            return (reported, since);
         }
     }
 }
@@ -172,7 +172,7 @@ fn events_come_live_from_every_office_and_resume_by_their_id() {
         (&event["after"]["deleted"], &event["before"]["deleted"]),
         (&json!(true), &json!(false))
     );
-    // Tables that are made anew under a stream do not end it.
+    // Tables that are rebuilt under a stream do not end it.
     head.run(["rebuild"]).ok();
     put(&head, "rice", &json!({"price": "11.90"}));
     assert_eq!(id(&events.event().unwrap()), "rice");
@@ -230,7 +230,7 @@ fn a_hundred_subscribers_get_everything_in_order_beside_one_that_stalls() {
     assert!(grown_kib < 200 * 1024, "{grown_kib} KiB for 101 subscribers");
     assert_eq!(head.get("/v1/collections/sales/count")["count"], count);
     drop(subscribers);
-    // Whoever read nothing finds it all, or is cut off and comes again.
+    // Anyone who read nothing finds it all, or is cut off and comes again.
     let mut text = [0; 4096];
     stalled.set_read_timeout(Some(DEADLINE)).unwrap();
     assert!(stalled.read(&mut text).unwrap() > 0);
@@ -250,15 +250,15 @@ fn consumers_at_different_paces_are_told_the_same() {
             let since =
                 all[..start].last().map_or("start", |event| event["cursor"].as_str().unwrap());
             scope.spawn(move || {
-                let (told, cursor) = pages(head, since, &format!("&limit={limit}"));
-                assert_eq!((told.as_slice(), &cursor), (&all[start..], end));
+                let (reported, cursor) = pages(head, since, &format!("&limit={limit}"));
+                assert_eq!((reported.as_slice(), &cursor), (&all[start..], end));
             });
             scope.spawn(move || {
                 let query = format!("&limit={limit}&collection=products");
-                let (told, _) = pages(head, since, &query);
+                let (reported, _) = pages(head, since, &query);
                 let products =
                     all[start..].iter().filter(|event| event["collection"] == "products");
-                assert!(told.iter().eq(products));
+                assert!(reported.iter().eq(products));
             });
         }
     });
@@ -360,9 +360,9 @@ fn the_command_watches_a_running_node_and_prints_what_a_stopped_one_has() {
 
     let ran = head.run(["--json", "watch"]);
     let hint = ran.stderr.clone();
-    let told: Vec<Value> =
+    let reported: Vec<Value> =
         ran.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let by_collection = told.iter().fold(BTreeMap::new(), |mut counts, event| {
+    let by_collection = reported.iter().fold(BTreeMap::new(), |mut counts, event| {
         *counts.entry(event["collection"].as_str().unwrap()).or_insert(0) += 1;
         counts
     });

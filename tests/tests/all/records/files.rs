@@ -23,7 +23,7 @@ fn text_of(path: &Path) -> String {
 }
 
 /// What a command that must have succeeded said.
-fn told(office: &Office, arguments: &[&str]) -> String {
+fn reported(office: &Office, arguments: &[&str]) -> String {
     let ran = office.run(arguments);
     assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
     ran.stderr
@@ -96,7 +96,7 @@ fn what_is_exported_is_imported_as_it_was() {
     for (name, arguments) in [("a.csv", &[][..]), ("safe.csv", &["--safe"]), ("a.jsonl", &[])] {
         let path = text_of(&folder.path().join(name));
         let export = [&["export", "things", "-o", &path], arguments].concat();
-        told(&head, &export);
+        reported(&head, &export);
         let again = import(&head, "things", &path, "_id");
         assert_eq!(again["unchanged"], 7, "{name}: {again}");
         assert_eq!((&again["created_or_changed"], &again["rejected"]), (&json!(0), &json!(0)));
@@ -108,7 +108,7 @@ fn what_is_exported_is_imported_as_it_was() {
             other.run(["put", "things", record["id"].as_str().unwrap(), "{}"]).ok();
         }
     }
-    // Without a schema JSON lines keep what JSON can tell, of several kinds as well.
+    // Without a schema JSON lines keep what JSON can say, of several kinds as well.
     for (id, n) in [("a", "1"), ("b", "1.5"), ("c", "\"2.50\""), ("d", "null"), ("e", "[\"x\"]")] {
         head.run(["put", "free", id, &format!("{{\"n\": {n}, \"f\": 2.0, \"m\": {n}}}")]).ok();
     }
@@ -130,10 +130,10 @@ fn cells_that_a_spreadsheet_would_run_are_counted_and_marked_if_asked() {
     let head = office(folder.path(), "head");
     head.run(["put", "notes", "1", r#"{"a": "=1+1", "b": "-5", "c": "+49 30"}"#]).ok();
     let out = text_of(&folder.path().join("out.csv"));
-    let warned = told(&head, &["export", "notes", "-o", &out]);
+    let warned = reported(&head, &["export", "notes", "-o", &out]);
     assert!(warned.contains("2 cells") && warned.contains("--safe"), "{warned}");
     assert_eq!(fs::read_to_string(&out).unwrap(), "_id,a,b,c\n1,=1+1,-5,+49 30\n");
-    let marked = told(&head, &["export", "notes", "-o", &out, "--force", "--safe"]);
+    let marked = reported(&head, &["export", "notes", "-o", &out, "--force", "--safe"]);
     assert!(marked.contains("2 cells"), "{marked}");
     assert_eq!(fs::read_to_string(&out).unwrap(), "_id,a,b,c\n1,'=1+1,-5,'+49 30\n");
     head.run(["export", "notes", "--safe", "--format", "jsonl"]).fails(2);
@@ -169,7 +169,7 @@ fn nothing_is_overwritten_and_no_part_of_a_file_is_left() {
         vec!["bundle", &other, "--force"],
         vec!["backup", "create", &other, "--force"],
     ] {
-        told(&head, &arguments);
+        reported(&head, &arguments);
     }
     assert_eq!(fs::read_to_string(&csv).unwrap(), "_id,a\n1,1\n");
     let names: Vec<PathBuf> =
@@ -199,7 +199,7 @@ fn money_is_found_after_the_first_import_and_stays_of_one_kind() {
         "id,price,zip,due,note\n1,2.50,00501,2026-01-31T00:00:00Z,\n2,3.75,10001,2026-02-01T00:00:00Z,\n",
     );
     let february = file(folder.path(), "february.csv", "id,price,zip\n3,4,10001\n4,5,10002\n");
-    let said = told(&head, &["import", "prices", &january, "--id", "id"]);
+    let said = reported(&head, &["import", "prices", &january, "--id", "id"]);
     for line in ["price  decimal", "zip    string", "due    timestamp", "note   left out"] {
         assert!(said.contains(line), "{line}: {said}");
     }
@@ -207,7 +207,7 @@ fn money_is_found_after_the_first_import_and_stays_of_one_kind() {
         schema(&head, "prices"),
         json!({"due": "timestamp", "id": "string", "price": "decimal", "zip": "string"})
     );
-    let said = told(&head, &["import", "prices", &february, "--id", "id"]);
+    let said = reported(&head, &["import", "prices", &february, "--id", "id"]);
     assert!(said.contains("price: integer in this file, read as decimal"), "{said}");
     assert!(said.contains("zip: integer in this file, read as string"), "{said}");
     let found = head.run(["--json", "list", "prices", "--where", "price > 3"]).ok();
@@ -240,21 +240,21 @@ fn a_branch_imports_without_the_admin_role_and_says_what_stays_text() {
     assert_eq!(head.stop(), 0);
     let sales = file(folder.path(), "sales.csv", "id,price\n1,2.50\n2,3.75\n");
     let whole = file(folder.path(), "whole.csv", "id,price\n3,4\n4,5\n");
-    let said = told(&north, &["import", "sales", &sales, "--id", "id"]);
+    let said = reported(&north, &["import", "sales", &sales, "--id", "id"]);
     assert!(said.contains("may not write schemas") && said.contains("price"), "{said}");
     let command = said.lines().find(|line| line.contains("echo ")).expect("a command").to_owned();
     let found = north.run(["list", "sales", "--where", "price > 3"]);
     assert!(found.stderr.contains("price is text in 2 records of sales"), "{}", found.stderr);
     // A later file is read by what the collection holds.
-    let said = told(&north, &["import", "sales", &whole, "--id", "id"]);
+    let said = reported(&north, &["import", "sales", &whole, "--id", "id"]);
     assert!(said.contains("price: integer in this file, read as decimal"), "{said}");
     assert_eq!(json(&north.run(["get", "sales", "3"]).ok())["price"], "4");
-    told(&head, &["import", "sales", &whole, "--id", "id", "--no-schema"]);
+    reported(&head, &["import", "sales", &whole, "--id", "id", "--no-schema"]);
     assert_eq!(json(&head.run(["get", "sales", "3"]).ok())["price"], 4);
     head.start();
     north.start();
     converge(&[&head, &north]);
-    // Head office does what it was told to.
+    // Head office does what it was asked to.
     let schema = command.split('\'').nth(1).expect("a schema");
     let applied = head.run_with(["schema", "apply", "-"], schema);
     assert_eq!(applied.code, 0, "{}", applied.stderr);
@@ -280,9 +280,9 @@ fn records_that_do_not_fit_their_schema_are_counted_and_listed() {
     head.run(["space", "create", "tills"]).ok();
     head.run(["--space", "tills", "put", "sales", "9", r#"{"total": true}"#]).ok();
     let declared = file(folder.path(), "schema.json", r#"{"sales": {"total": "decimal"}}"#);
-    let said = told(&head, &["schema", "apply", &declared]);
+    let said = reported(&head, &["schema", "apply", &declared]);
     assert!(said.contains("2 records of sales do not fit it"), "{said}");
-    let said = told(&head, &["--space", "tills", "schema", "apply", &declared]);
+    let said = reported(&head, &["--space", "tills", "schema", "apply", &declared]);
     assert!(
         said.contains("1 record of sales") && said.contains("--space tills schema check"),
         "{said}"

@@ -101,8 +101,9 @@ fn how_a_file_is_read_is_said_and_can_be_set() {
     let shell = Shell::new();
     shell.file("m.csv", b"Umsatz M\xe4rz\r\nDatum;Betrag;id\r\n2025-03-30;1.173,90;7\r\n");
     let ran = shell.run("B --json import sales m.csv --id id");
-    let told = "read as semicolon-separated, 1 line above the header, decimal comma, Windows-1252";
-    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let reported =
+        "read as semicolon-separated, 1 line above the header, decimal comma, Windows-1252";
+    assert!(ran.stderr.contains(reported), "{}", ran.stderr);
     let said: Value = serde_json::from_str(&ran.ok()).unwrap();
     let read_as = json!({
         "format": "csv", "encoding": "Windows-1252", "delimiter": ";", "decimal": ",", "skip": 1
@@ -134,9 +135,9 @@ fn rows_that_were_set_aside_are_mended_and_imported_by_the_same_command() {
     let text = format!("{head}1;Tea;no\r\n2;\"O\"Brien\";x\r\n3;\"open;y\r\n4;Salt;z\r\n5;Soap");
     shell.file("s.csv", &text);
     let command = |file: &str| format!("B import goods {file} --id id");
-    let told = shell.run(&command("s.csv")).fails(1);
+    let reported = shell.run(&command("s.csv")).fails(1);
     for line in ["s.csv:5:", "s.csv:6:", "s.csv:8:"] {
-        assert!(told.contains(line), "{told}");
+        assert!(reported.contains(line), "{reported}");
     }
     assert_eq!(shell.head.count("goods"), 2);
     assert_eq!(shell.record("goods/1"), json!({"id": "1", "name": "Tea", "error": "no"}));
@@ -147,8 +148,8 @@ fn rows_that_were_set_aside_are_mended_and_imported_by_the_same_command() {
     // What is not mended yet is kept beside, under the next name.
     let mended = rejected.replace("\"O\"Brien\"", "\"O\"\"Brien\"").replace("\"open", "open");
     shell.file("s.csv.rejected.csv", &mended);
-    let told = shell.run(&command("s.csv.rejected.csv")).fails(1);
-    assert!(told.contains("s.csv.rejected-2.csv"), "{told}");
+    let reported = shell.run(&command("s.csv.rejected.csv")).fails(1);
+    assert!(reported.contains("s.csv.rejected-2.csv"), "{reported}");
     assert_eq!(shell.read("s.csv.rejected.csv"), mended);
     assert_eq!(shell.record("goods/2"), json!({"id": "2", "name": "O\"Brien", "error": "x"}));
     shell.file("s.csv.rejected-2.csv", shell.read("s.csv.rejected-2.csv").replace("Soap", "Soap;"));
@@ -160,8 +161,8 @@ fn rows_that_were_set_aside_are_mended_and_imported_by_the_same_command() {
     shell.file("l.jsonl", format!("{{\"id\": \"1\"}}\n{broken}\n"));
     shell.run("B import lines l.jsonl --id id").fails(1);
     assert_eq!(shell.read("l.jsonl.rejected.jsonl"), format!("{broken}\n"));
-    let told = shell.run("cat l.jsonl | B import lines - --id id").fails(1);
-    assert!(told.contains("lines.rejected.jsonl"), "{told}");
+    let reported = shell.run("cat l.jsonl | B import lines - --id id").fails(1);
+    assert!(reported.contains("lines.rejected.jsonl"), "{reported}");
     shell.file("lines.rejected.jsonl", broken.replace("}", "7}"));
     shell.run("B import lines lines.rejected.jsonl --id id").ok();
     assert_eq!(shell.record("lines/2"), json!({"id": "2", "n": 7}));
@@ -172,8 +173,8 @@ fn deleted_records_come_back_only_where_that_is_asked_for() {
     let shell = Shell::new();
     shell.file("old.csv", "id,name\n1,Tea\n2,Rice\n");
     shell.run("B import goods old.csv --id id && B patch goods 1 '{\"note\": \"sold out\"}' && B delete goods 1").ok();
-    let told = shell.run("B import goods old.csv --id id").fails(1);
-    assert!(told.contains("old.csv:2: record goods/1 is deleted; --undelete"), "{told}");
+    let reported = shell.run("B import goods old.csv --id id").fails(1);
+    assert!(reported.contains("old.csv:2: record goods/1 is deleted; --undelete"), "{reported}");
     assert_eq!(shell.head.count("goods"), 1);
     let said = shell.run("B import goods old.csv.rejected.csv --id id --undelete").ok();
     assert!(said.contains("1 new or changed"), "{said}");

@@ -49,8 +49,9 @@ fn records_are_found_put_in_order_and_summed_up() {
     assert_eq!(prices.len(), (0..RECORDS).filter(expected).count());
     assert!(prices.is_sorted_by(|a, b| a >= b));
 
-    let told = head.run(["list", "sales", "--order", "-price", "--limit", "2"]);
-    let more = told.stderr.split_once("--after ").expect("a cursor").1.split(' ').next().unwrap();
+    let reported = head.run(["list", "sales", "--order", "-price", "--limit", "2"]);
+    let more =
+        reported.stderr.split_once("--after ").expect("a cursor").1.split(' ').next().unwrap();
     let by_price = ["--json", "list", "sales", "--order", "-price", "--limit"];
     let first = lines(&head.run([&by_price[..], &["3"]].concat()).ok());
     let behind = lines(&head.run([&by_price[..], &["1", "--after", more]].concat()).ok());
@@ -131,9 +132,13 @@ fn exact_times_are_compared_as_time_and_come_out_as_they_went_in() {
         "_id,at\n1,2024-01-01T01:00:05.500000+01:00\n4,2024-01-01 00:00:05.500\n",
     );
     for (path, records) in [(&out, 4), (&again, 2)] {
-        let told = head.run(["--json", "import", "calls", path, "--id", "_id"]).ok();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        assert_eq!((&told["unchanged"], &told["rejected"]), (&json!(records), &json!(0)), "{told}");
+        let reported = head.run(["--json", "import", "calls", path, "--id", "_id"]).ok();
+        let reported: Value = serde_json::from_str(&reported).unwrap();
+        assert_eq!(
+            (&reported["unchanged"], &reported["rejected"]),
+            (&json!(records), &json!(0)),
+            "{reported}"
+        );
     }
     // What a first import finds finer than milliseconds, or without a zone, is declared so.
     let first = file(
@@ -154,8 +159,8 @@ fn a_field_that_nobody_knows_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let head = head(folder.path());
     let is_named = |question: &[&str], field: &str| {
-        let told = head.run(question).stderr;
-        told.contains(&format!("no record that was looked at has a field {field:?}"))
+        let reported = head.run(question).stderr;
+        reported.contains(&format!("no record that was looked at has a field {field:?}"))
     };
     assert!(is_named(&["list", "sales", "--where", "prise > 1"], "prise"));
     assert!(is_named(&["list", "sales", "--where", "price > 1 or prise > 1"], "prise"));
@@ -204,6 +209,6 @@ fn an_index_is_built_while_the_site_runs_and_outlives_restart_and_rebuild() {
     eventually("the index is there", || is_ready(&head));
     uses_it(&head);
     head.run(["rebuild"]).ok();
-    eventually("the index is built anew", || is_ready(&head));
+    eventually("the index is rebuilt", || is_ready(&head));
     uses_it(&head);
 }

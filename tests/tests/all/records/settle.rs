@@ -114,7 +114,7 @@ fn prices(folder: &Path, name: &str, price: &str) -> String {
 
 const RECORDS: usize = 400;
 
-/// Whoever writes a field has seen its conflict, so what was written stays, whichever of the two comes first.
+/// Anyone who writes a field has seen its conflict, so what was written stays, whichever of the two comes first.
 #[test]
 fn what_is_written_while_many_are_settled_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is told of a bridge from the configuration and the database alone: `plan` and `remove --sql`.
+//! What is reported of a bridge from the configuration and the database alone: `plan` and `remove --sql`.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub(crate) async fn plan(global: &Global, name: &str, file: Option<&Path>) -> Re
         true => output::json(&plan)?,
         false => output::lines(plan.to_string().trim_end())?,
     }
-    if plan.is_possible() { Ok(()) } else { Err(CliError::told()) }
+    if plan.is_possible() { Ok(()) } else { Err(CliError::reported()) }
 }
 
 /// What the running node knows of the collections' schemas; nothing where none runs.

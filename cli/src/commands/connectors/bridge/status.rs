@@ -111,7 +111,7 @@ fn show_trouble(bridge: &str, site: &str, table: &BridgeTableResponse) -> Result
         ))?;
     }
     match unconfirmed(site, table) {
-        Some(told) => output::line(format_args!("{name}: {told}")),
+        Some(reported) => output::line(format_args!("{name}: {reported}")),
         None => Ok(()),
     }
 }
@@ -137,7 +137,7 @@ fn of_oldest(before: &str, since: &Option<String>) -> String {
     since.as_deref().map_or(String::new(), |time| format!("{before}since {}", clock(time)))
 }
 
-/// A moment by the wall clock of whoever asks: the time alone where it was today.
+/// A moment by the wall clock of the one who asks: the time alone where it was today.
 fn clock(moment: &str) -> String {
     let Ok(moment) = moment.parse::<Timestamp>() else { return moment.to_owned() };
     at(moment, Timestamp::now(), TimeZone::system())
@@ -168,12 +168,15 @@ mod tests {
             }))
             .unwrap()
         };
-        let told = unconfirmed("branch-2", &table(412, None)).unwrap();
-        assert_eq!(told, "412 rows of branch-2 are not yet durable at head");
-        let told = unconfirmed("branch-2", &table(1, Some("2026-11-28T13:20:00Z"))).unwrap();
-        assert!(told.starts_with("1 row of branch-2 is not yet durable at head, since "), "{told}");
-        let told = unconfirmed("branch-2", &table(0, None)).unwrap();
-        assert_eq!(told, "all rows of branch-2 that were captured are durable at head");
+        let reported = unconfirmed("branch-2", &table(412, None)).unwrap();
+        assert_eq!(reported, "412 rows of branch-2 are not yet durable at head");
+        let reported = unconfirmed("branch-2", &table(1, Some("2026-11-28T13:20:00Z"))).unwrap();
+        assert!(
+            reported.starts_with("1 row of branch-2 is not yet durable at head, since "),
+            "{reported}"
+        );
+        let reported = unconfirmed("branch-2", &table(0, None)).unwrap();
+        assert_eq!(reported, "all rows of branch-2 that were captured are durable at head");
         let none = BridgeTableResponse { acked_by: None, ..table(0, None) };
         assert_eq!(unconfirmed("branch-2", &none), None);
     }

@@ -26,7 +26,7 @@ pub(crate) async fn verify(
         (0, _) => Ok(()),
         (_, true) => {
             output::note("what differs is being carried over; ask again to see whether all is in step");
-            Err(CliError::told())
+            Err(CliError::reported())
         }
         (number, false) => Err(CliError::failed(format!("{} found", counted(number, "difference")))
             .hint(format!(

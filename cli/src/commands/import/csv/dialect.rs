@@ -76,7 +76,7 @@ fn skip_of(skip: u64) -> usize {
     usize::try_from(skip).unwrap_or(usize::MAX)
 }
 
-/// `sep=;`, by which Excel is told what separates columns.
+/// `sep=;`, which says to Excel what separates columns.
 fn excel_separator(text: &str) -> Option<char> {
     let text = text.trim_end_matches([',', ';', '\t']).trim_matches('"');
     let separator =
@@ -163,7 +163,7 @@ mod tests {
             ("id|name\n1|a,b\n", '|'),
             ("id\n1\n2\n", ','),
             ("id,\"unit;\nprice\"\n1,2\n", ','),
-            // No column of the id: by the shape of the first row, for what is told of it.
+            // No column of the id: by the shape of the first row, for what is reported of it.
             ("sku;name\n1;2\n", ';'),
             ("", ','),
         ] {

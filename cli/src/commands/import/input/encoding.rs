@@ -7,7 +7,7 @@ use super::Input;
 /// Bytes by which UTF-16 without a mark is recognised.
 const SAMPLE_BYTES: usize = 4096;
 
-/// An encoding of text, with which lines can be told apart in its bytes.
+/// An encoding of text, with which lines can be distinguished in its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Encoding(&'static encoding_rs::Encoding);
 
@@ -20,7 +20,7 @@ impl Encoding {
     /// Reads the name of an encoding, such as `utf-8`, `latin1` or `windows-1250`.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         let found = encoding_rs::Encoding::for_label(name.as_bytes());
-        // The bytes of these do not tell where a line ends, or are no text.
+        // The bytes of these do not say where a line ends, or are no text.
         let unusable =
             [encoding_rs::ISO_2022_JP, encoding_rs::REPLACEMENT, encoding_rs::X_USER_DEFINED];
         let found = found.filter(|found| !unusable.contains(found));

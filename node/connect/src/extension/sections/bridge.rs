@@ -43,7 +43,7 @@ fn spanned(sections: &Sections) -> Result<Vec<Spanned<BridgeConfig>>, ConfigErro
     super::spanned(sections, BRIDGE, |error| named(sections, error))
 }
 
-/// The error, with the bridge and the table that it is about; `None`: it cannot be told.
+/// The error, with the bridge and the table that it is about; `None`: it is not known.
 fn named(sections: &Sections, error: &toml::de::Error) -> Option<ConfigError> {
     let place = error.span()?;
     let places: Places = sections.read(&[BRIDGE]).ok()?;

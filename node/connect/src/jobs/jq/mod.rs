@@ -92,7 +92,7 @@ struct ProgramInner {
     text: String,
     program: Arc<Program>,
     time_max: Duration,
-    /// Whoever runs it; `None`: nobody does yet.
+    /// The site that runs it; `None`: nobody does yet.
     runner: Mutex<Option<mpsc::SyncSender<ProgramWork>>>,
     /// Set while an input that was given up is still worked on.
     is_stuck: Arc<AtomicBool>,

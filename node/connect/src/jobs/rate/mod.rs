@@ -246,7 +246,7 @@ mod tests {
         let first = one.permit(PATIENCE).await.unwrap();
         let _second = other.permit(PATIENCE).await.unwrap();
         let mut third = std::pin::pin!(other.permit(PATIENCE));
-        assert!(poll!(&mut third).is_pending(), "two at once, whoever asks");
+        assert!(poll!(&mut third).is_pending(), "two at once, no matter who asks");
         apart.permit(PATIENCE).await.unwrap();
         drop(first);
         third.await.unwrap();

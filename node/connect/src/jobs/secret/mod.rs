@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 /// Longest file that holds a secret.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Why a text with secrets cannot be completed. The text itself is not told: it may hold one.
+/// Why a text with secrets cannot be completed. The text itself is not reported: it may hold one.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// An environment variable is not set.

@@ -1,5 +1,5 @@
 //! What a sink remembers at its own site: how far it has followed the feed, which groups are dirty, and what each group
-//! depends on. All of it can be made anew from the records; what is known of the remote stands in the network
+//! depends on. All of it can be rebuilt from the records; what is known of the remote stands in the network
 //! ([`super::group::delivered`]).
 //!
 //! | file | what |

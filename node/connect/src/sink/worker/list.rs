@@ -34,7 +34,7 @@ impl SinkWorker {
     }
 
     async fn list_from_the_beginning(&mut self) -> Result<(), SinkFailure> {
-        // What changes from here on is told by the feed.
+        // What changes from here on is reported by the feed.
         let consumer = self.node.follow(branchline_node::feed::Since::Now, None).await?;
         self.progress.cursor = Some(consumer.cursor().to_string());
         self.feed = Some(consumer);

@@ -21,7 +21,7 @@ impl SinkWorker {
         let begins = matches!(since, Since::Now);
         let consumer = match self.node.follow(since, None).await {
             Err(FeedError::Cursor(_)) => {
-                // The node was restored, or its history made anew: everything is looked at again.
+                // The node was restored, or its history rebuilt: everything is looked at again.
                 self.list_again().await?;
                 self.node.follow(Since::Now, None).await?
             }
@@ -41,7 +41,7 @@ impl SinkWorker {
         let mut is_forked = false;
         let mut may_be_superseded = false;
         for item in &page.items {
-            match &item.told.item {
+            match &item.reported.item {
                 Item::Change(change) => {
                     let key = &change.key;
                     if self.shape.knows(&key.collection) {

@@ -147,8 +147,8 @@ impl Task for SinkWorker {
                 Some(ended) = self.verifiers.join_next(), if !self.verifiers.is_empty() => {
                     self.take_verified(ended).await?;
                 }
-                told = feed::something(&mut self.feed, sleep), if !is_listing => {
-                    if let Some(page) = told? {
+                reported = feed::something(&mut self.feed, sleep), if !is_listing => {
+                    if let Some(page) = reported? {
                         self.hear(page).await?;
                     }
                 }

@@ -218,7 +218,7 @@ impl Bridges {
         let Some(config) = config else { return };
         match self.try_out(&config).await {
             Ok(()) => self.begin_anew(name).await,
-            Err(error) => tracing::warn!(bridge = name, %error, "tables are not bound anew"),
+            Err(error) => tracing::warn!(bridge = name, %error, "tables are not bound again"),
         }
     }
 
@@ -288,7 +288,7 @@ impl Bridges {
 
     fn start(&self, config: BridgeConfig) -> RunningBridges {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
-        let (told, report) = watch::channel(BridgeReport {
+        let (reported, report) = watch::channel(BridgeReport {
             state: "starting".to_owned(),
             ..BridgeReport::default()
         });
@@ -300,7 +300,7 @@ impl Bridges {
             trial: self.trial.clone(),
         };
         let secrets = secrets(&config);
-        let task = tokio::spawn(beginning.run(asked, told));
+        let task = tokio::spawn(beginning.run(asked, reported));
         RunningBridges { config, secrets, commands, report, task }
     }
 }
@@ -347,10 +347,10 @@ impl BridgeBeginning {
     async fn run(
         self,
         mut asked: mpsc::Receiver<BridgeRequest>,
-        told: watch::Sender<BridgeReport>,
+        reported: watch::Sender<BridgeReport>,
     ) {
         let mut pause = RETRY;
-        // What was asked meanwhile: whoever asks may have mended what was in the way.
+        // What was asked meanwhile: anyone who asks may have mended what was in the way.
         let mut first: Option<BridgeRequest> = None;
         loop {
             let mut parts = pin!(self.parts());
@@ -365,7 +365,7 @@ impl BridgeBeginning {
             };
             let error = match begun {
                 Ok(parts) => {
-                    let worker = BridgeWorker::new(parts, asked, told);
+                    let worker = BridgeWorker::new(parts, asked, reported);
                     return match first {
                         Some(request) => worker.run_after(request).await,
                         None => worker.run().await,
@@ -374,7 +374,7 @@ impl BridgeBeginning {
                 Err(error) => error,
             };
             tracing::warn!(bridge = %self.config.name, %error, "the bridge cannot begin");
-            told.send_modify(|report| {
+            reported.send_modify(|report| {
                 if report.state != "retrying" {
                     report.since_ms = jiff::Timestamp::now().as_millisecond();
                 }
@@ -383,7 +383,7 @@ impl BridgeBeginning {
             });
             if let Some(request) = first.take() {
                 let answer = BridgeWrong::State(format!("the bridge cannot begin: {error}"));
-                // Whoever asked may be gone.
+                // Anyone who asked may be gone.
                 let _ = request.reply.send(Err(answer));
                 pause = RETRY;
             }

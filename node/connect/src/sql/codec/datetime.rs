@@ -260,7 +260,7 @@ impl Codec {
     fn nanoseconds_of(&self, cell: &Cell) -> Option<i128> {
         let number = match cell {
             Cell::Integer(number) => number.to_string(),
-            // The fewest digits that tell it from all other floats: 0.1 is one tenth.
+            // The fewest digits that distinguish it from all other floats: 0.1 is one tenth.
             Cell::Real(number) => number.to_string(),
             Cell::Text(number) if !self.is_sqlite() => number.clone(),
             Cell::Text(_) | Cell::Null | Cell::Bytes(_) => return None,
@@ -309,7 +309,7 @@ impl Codec {
                 sum.parse().ok().map(Cell::Real)
             }
         };
-        // Nothing finer than the form can tell.
+        // Nothing finer than the form has.
         let is_kept =
             |cell: &Cell| self.nanoseconds_of(cell) == Some(since) || self.options.is_lossy;
         let kept = cell.filter(is_kept);

@@ -306,7 +306,7 @@ fn exact_float(number: i64) -> Option<f64> {
     (number.unsigned_abs() <= FLOAT_WHOLE_MAX).then_some(number as f64)
 }
 
-/// The float of 64 bits that is written with the fewest digits that tell a float of 32 bits from all others: PostgreSQL
+/// The float of 64 bits that is written with the fewest digits that distinguish a float of 32 bits from all others: PostgreSQL
 /// writes 0.1 so, MariaDB widens it to 0.10000000149011612.
 fn shortest_of_single(float: f64) -> f64 {
     #[allow(clippy::cast_possible_truncation, reason = "asked for")]

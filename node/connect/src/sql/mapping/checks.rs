@@ -17,16 +17,15 @@ pub(super) fn all(build: &mut Build<'_>, template: Option<&IdTemplate>, bound: &
     write_back(build);
 }
 
-/// A key must tell rows apart: never NULL, unique, and two keys that differ are two keys to the database.
+/// A key must distinguish rows: never NULL, unique, and two keys that differ are two keys to the database.
 fn key(build: &mut Build<'_>, bound: &Bound) {
     for column in bound.key_columns() {
         if column.is_nullable {
-            let why =
-                "a column of the key must be NOT NULL: rows with NULL in it cannot be told apart";
+            let why = "a column of the key must be NOT NULL: rows with NULL in it cannot be distinguished";
             build.refuse(&column.name, why);
         }
         let Some(trap) = &column.key_trap else { continue };
-        // Whoever names the key has seen what it does: no row is lost, the second of two such rows is set aside.
+        // Anyone who names the key has seen what it does: no row is lost, the second of two such rows is set aside.
         if build.config.key.contains(&column.name) {
             build.warnings.push(format!(
                 "{}: {trap}; of two records whose keys the database takes for one, the second is set aside",
@@ -221,7 +220,7 @@ fn write_back(build: &mut Build<'_>) {
             "sent",
             format!(
                 "writing sent or acked back would set off triggers of the application, which may change other columns: {}. Leave \
-                 both out; `receipts` and `bridge status` tell the same",
+                 both out; `receipts` and `bridge status` say the same",
                 triggers.join(", ")
             ),
         );

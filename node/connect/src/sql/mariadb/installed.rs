@@ -149,7 +149,7 @@ pub(super) async fn blind(
         }
         if others.contains(&table.number) {
             let name = &table.table;
-            missing(format!("table {name} was truncated or built anew, and nothing noted it"));
+            missing(format!("table {name} was truncated or rebuilt, and nothing noted it"));
         }
         for trigger in install::of_table(table) {
             let (label, on) = (&trigger.name, &trigger.table);

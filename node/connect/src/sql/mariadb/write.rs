@@ -91,7 +91,7 @@ pub(super) async fn delete_ids(
     Ok(())
 }
 
-/// Notes keys anew.
+/// Notes keys again.
 pub(super) async fn note(
     session: &mut MariadbSession,
     table: &Bound,

@@ -84,7 +84,7 @@ impl Postgres {
         }
         if !get::<bool>(&row, "knows_server")? {
             refusals.push(format!(
-                "{user} may not ask which server this is, so that a copy could not be told from it: \
+                "{user} may not ask which server this is, so that a copy could not be distinguished from it: \
                  GRANT EXECUTE ON FUNCTION pg_control_system() TO {user}"
             ));
         }

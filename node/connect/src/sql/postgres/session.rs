@@ -176,7 +176,7 @@ impl PostgresSession {
         } else if meaning.code == "0A000"
             && let Some(connection) = &mut self.connection
         {
-            // "cached plan must not change result type", again and again, until it is prepared anew. It costs nothing:
+            // "cached plan must not change result type", again and again, until it is prepared again. It costs nothing:
             // the statements are closed when the next one is sent.
             let _ = timeout(CLOSE_MAX, connection.clear_cached_statements()).await;
         }

@@ -155,7 +155,7 @@ impl Postgres {
         if inserted.len() == rows.len() {
             return Ok(Vec::new());
         }
-        // Which ones is told by the texts that the database makes of the keys.
+        // Which ones is reported by the texts that the database makes of the keys.
         let inserted = keys_of(bound, &inserted)?.into_iter().collect::<BTreeSet<Key>>();
         let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
         let (sql, arguments) = statement::key_texts(bound, &keys)?;

@@ -80,7 +80,7 @@ impl SqliteDatabase {
         Err(error(DbErrorClass::Config, "branchline_context has no row: install the bridge again"))
     }
 
-    /// SQLite has no commit that is under way without the file's lock; whoever gets it knows.
+    /// SQLite has no commit that is under way without the file's lock; anyone who gets it knows.
     pub(super) async fn settled_within(&mut self, patience: Duration) -> Result<i64, DbError> {
         self.session.check_file()?;
         self.wait_at_most(patience).await?;

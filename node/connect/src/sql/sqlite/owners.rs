@@ -1,5 +1,5 @@
 //! Owners, groups and modes. SQLite keeps files beside the database (`-wal`, `-shm`, `-journal`) and gives them the mode of
-//! the database, whatever the umask, but the owner and group of whoever makes them. Made by the bridge, they must be
+//! the database, whatever the umask, but the owner and group of the one who makes them. Made by the bridge, they must be
 //! writable for the application, or the till stands still; and the other way round.
 
 use std::fmt::Write as _;

@@ -12,7 +12,7 @@ use super::error::{classified, error, of_file};
 use crate::sql::cell::Cell;
 use crate::sql::database::{DbError, DbErrorClass};
 
-/// How long a statement waits for another process's lock. An application's writes are short; whoever holds a lock for
+/// How long a statement waits for another process's lock. An application's writes are short; anyone who holds a lock for
 /// longer is waited for by trying again.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -89,7 +89,7 @@ impl SqliteSession {
     }
 
     /// What tells this database from its copies: the path and the file's number. Not the device's number, which btrfs,
-    /// NFS and the device mapper hand out anew at each boot.
+    /// NFS and the device mapper hand out again at each boot.
     pub(super) fn server(&self) -> Result<String, DbError> {
         Ok(format!("{}#{}", self.path.display(), self.inode_now()?))
     }
@@ -189,7 +189,7 @@ impl SqliteSession {
         self.abandon();
         of_file(
             &self.path,
-            error(DbErrorClass::Transient, "the SQLite driver failed; connecting anew"),
+            error(DbErrorClass::Transient, "the SQLite driver failed; connecting again"),
         )
     }
 }

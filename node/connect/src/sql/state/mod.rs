@@ -1,5 +1,5 @@
 //! What a bridge remembers, durably, in a SQLite file of its own in the node's data folder: nothing of it can be made
-//! anew from the database or the records, so it is part of backups, and a rebuild of the node leaves it alone.
+//! again from the database or the records, so it is part of backups, and a rebuild of the node leaves it alone.
 //!
 //! | table | what |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `view` | what the node knows each row to hold, and the version of the record that it stands for |
 //! | `plan` | edits that are to be written, under a number; at most one |
 //! | `intent` | views that hold once a batch of writes is committed in the database; at most one |
-//! | `waiting` | records that the feed has told and the table does not have yet |
+//! | `waiting` | records that the feed has reported and the table does not have yet |
 //! | `quarantine` | rows and records that are set aside, with what refused them |
 //! | `unacknowledged` | captured rows that the site which is to confirm them has not confirmed |
 //!

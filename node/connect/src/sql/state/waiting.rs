@@ -1,4 +1,4 @@
-//! Records that the feed has told and the tables do not have yet.
+//! Records that the feed has reported and the tables do not have yet.
 
 use std::collections::BTreeMap;
 

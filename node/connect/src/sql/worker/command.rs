@@ -127,7 +127,7 @@ impl BridgeWorker {
             self.database.roll_back().await;
         }
         let is_over = removes && answer.is_ok();
-        // Whoever asked may be gone.
+        // Anyone who asked may be gone.
         let _ = reply.send(answer);
         is_over
     }

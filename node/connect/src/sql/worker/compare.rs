@@ -258,7 +258,7 @@ impl Judge<'_> {
                         changes.extend(merged(fields));
                         changes.push(Change::Delete);
                     }
-                    // What changed while the row was deleted is told with it.
+                    // What changed while the row was deleted is reported with it.
                     (true, false) => {
                         changes.push(Change::Revive(by_value(mapping.fields_of(row)?)));
                     }

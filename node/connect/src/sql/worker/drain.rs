@@ -49,7 +49,7 @@ struct Drained {
 }
 
 impl BridgeWorker {
-    /// Takes up what notes tell, if there are any; returns whether there may be more.
+    /// Takes up what notes say, if there are any; returns whether there may be more.
     pub(super) async fn drain(&mut self) -> Result<bool, BridgeFailure> {
         if !self.database.has_notes().await? {
             return Ok(false);

@@ -231,7 +231,7 @@ impl BridgeWorker {
     /// Carries out what was asked before the bridge could begin, and works.
     pub(crate) async fn run_after(mut self, request: BridgeRequest) {
         if let Err(error) = self.read_state().await {
-            // Whoever asked may be gone.
+            // Anyone who asked may be gone.
             let _ = request.reply.send(Err(error.into()));
         } else if self.obey(request).await {
             return self.state.close().await;
@@ -262,7 +262,7 @@ impl BridgeWorker {
             let is_over = match failure {
                 BridgeFailure::Rest(reason) => self.rest(reason).await,
                 failure => {
-                    self.tell(Some(&failure)).await;
+                    self.publish(Some(&failure)).await;
                     let is_over = self.wait(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                     is_over
@@ -284,7 +284,7 @@ impl BridgeWorker {
             }
         }
         while self.progress.paused.is_some() {
-            self.tell(None).await;
+            self.publish(None).await;
             let Some(request) = self.commands.recv().await else { return true };
             if self.obey(request).await {
                 return true;
@@ -308,12 +308,12 @@ impl BridgeWorker {
         if let Some(reason) = self.progress.paused.clone() {
             return Err(BridgeFailure::Rest(reason));
         }
-        self.tell(None).await;
+        self.publish(None).await;
         self.open().await?;
         loop {
             let is_busy = self.round().await?;
             *pause = RETRY;
-            self.tell(None).await;
+            self.publish(None).await;
             let idle = if is_busy { BUSY_PAUSE.min(self.poll) } else { self.poll };
             let may_read = Instant::now() >= self.catch_up_due;
             tokio::select! {
@@ -327,8 +327,8 @@ impl BridgeWorker {
                         return Err(BridgeFailure::Rest(reason));
                     }
                 }
-                told = feed::something(&mut self.feed, idle), if may_read => {
-                    if let Some(page) = told? {
+                reported = feed::something(&mut self.feed, idle), if may_read => {
+                    if let Some(page) = reported? {
                         self.hear(page).await?;
                     }
                 }

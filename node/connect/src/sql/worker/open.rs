@@ -154,7 +154,7 @@ impl BridgeWorker {
             if keys(was) != keys(&mapping.bound) {
                 return Err(BridgeFailure::Rest(format!(
                     "the key of table {} was {} when the bridge was installed, and is {} in branchline.toml now: put it \
-                     back, or begin anew with `branchline bridge remove {name}` and `branchline bridge install {name}`",
+                     back, or start over with `branchline bridge remove {name}` and `branchline bridge install {name}`",
                     was.table,
                     keys(was).join(", "),
                     keys(&mapping.bound).join(", "),

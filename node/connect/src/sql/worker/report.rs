@@ -91,8 +91,8 @@ impl BridgeCounts {
 }
 
 impl BridgeWorker {
-    /// Tells how the bridge is, and why it does not work. What cannot be counted is told with the next report.
-    pub(super) async fn tell(&mut self, failure: Option<&BridgeFailure>) {
+    /// Publishes how the bridge is, and why it does not work. What cannot be counted comes with the next one.
+    pub(super) async fn publish(&mut self, failure: Option<&BridgeFailure>) {
         let begun = Instant::now();
         let is_early = self.counts.tell_due.is_some_and(|due| begun < due);
         let is_same = failure.is_none() && self.progress.paused.is_none();

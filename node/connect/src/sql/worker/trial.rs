@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BridgeMistake {
-    /// Notes are deleted before what they tell is durable.
+    /// Notes are deleted before what they say is durable.
     NotesFirst,
     /// Rows are written whether or not they are as their views say.
     Blindly,

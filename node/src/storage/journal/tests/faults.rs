@@ -50,7 +50,7 @@ fn after_a_failed_sync_nothing_of_that_segment_is_trusted_beyond_its_durable_end
         disk.fail_syncs(1 + crash as u32 % 4);
         let mut tried = vec![];
         let mut refused = 0;
-        // Refuses as long as syncs fail, then goes on without being opened anew.
+        // Refuses as long as syncs fail, then goes on without being opened again.
         loop {
             let frame = vec![b'a' + refused; 600];
             tried.push(frame.clone());

@@ -87,7 +87,7 @@ fn one(head: &mut Office, branch: &Office, cable: &Proxy) -> Figures {
     ]
 }
 
-/// Whether receipts have told that nothing is lacking.
+/// Whether receipts have reported that nothing is lacking.
 fn is_settled(office: &Office) -> bool {
     let status = office.get("/v1/status");
     let sites = status["sites"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What an application is to its database: a session that sends plain SQL, and begins anew when it was cut off.
+//! What an application is to its database: a session that sends plain SQL, and starts over when it was cut off.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -90,7 +90,7 @@ fn a_till_that_is_killed() {
     let mut till = Client::new(&Place::Sqlite(PathBuf::from(file)));
     till.rows(&application::unfinished()).unwrap();
     println!("{NEVER}");
-    // Whoever started it is gone, if this ends.
+    // Anyone who started it is gone, if this ends.
     let _ = std::io::read_to_string(std::io::stdin());
 }
 

@@ -64,7 +64,7 @@ const CAPTURED: &str = r#"
     office = { constant = "{site}" }
 "#;
 
-/// MariaDB's default collation takes `A` for `a`; whoever names the key accepts that.
+/// MariaDB's default collation takes `A` for `a`; anyone who names the key accepts that.
 const SHARED: &str = r#"
     [[bridge.table]]
     table = "stock"

@@ -1,4 +1,4 @@
-//! A service that keeps orders, and that a test lets hold its answers: what was carried out is not known then to whoever asked.
+//! A service that keeps orders, and that a test lets hold its answers: what was carried out is not known then to the one who asked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};

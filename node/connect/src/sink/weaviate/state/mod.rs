@@ -1,5 +1,5 @@
 //! What a sink to Weaviate remembers at its own site: which records are dirty, which objects and edges the server has
-//! confirmed. All of it can be made anew: what is sent twice is there once.
+//! confirmed. All of it can be rebuilt: what is sent twice is there once.
 //!
 //! | file | what |
 //! |---|---|

@@ -43,7 +43,7 @@ impl WeaviateWorker {
                 self.feed = Some(consumer);
                 Ok(())
             }
-            // The node was restored, or its history made anew: everything is looked at again.
+            // The node was restored, or its history rebuilt: everything is looked at again.
             Err(FeedError::Cursor(_)) => self.list_again(None, false).await,
             Err(error) => Err(error.into()),
         }
@@ -86,7 +86,7 @@ impl WeaviateWorker {
         // What changes from here on the feed says.
         if self.feed.is_none() || self.progress.listing.is_none() {
             let consumer = self.node.follow(Since::Now, None).await?;
-            // A place that was followed to stays behind: what is told twice is looked at twice.
+            // A place that was followed to stays behind: what is reported twice is looked at twice.
             if one.is_none() || self.progress.cursor.is_none() {
                 self.progress.cursor = Some(consumer.cursor().to_string());
                 self.feed = Some(consumer);
@@ -142,7 +142,7 @@ impl WeaviateWorker {
         let mut changed: BTreeSet<(String, String)> = BTreeSet::new();
         let (mut is_forked, mut may_be_superseded) = (false, false);
         for item in &page.items {
-            match &item.told.item {
+            match &item.reported.item {
                 Item::Change(change) => {
                     let key = &change.key;
                     if self.config.object(&key.collection).is_some() {

@@ -124,7 +124,7 @@ fn a_time_that_the_zone_skips_or_has_twice_is_no_moment() {
             (Cell::text("2024-03-10 01:30:00.120"), string("2024-03-10T00:30:00.12Z")),
         ],
     );
-    // Either of the two hours, and a clock's time that is no moment, cannot be told from the other later on.
+    // Either of the two hours, and a clock's time that is no moment, cannot be distinguished from the other later on.
     unwritable(&exact, &[string("2024-10-27T00:30:00Z"), string("2024-10-27T01:30:00Z")]);
     assert!(exact.is_same(&string("2024-03-10T01:30:00"), &string("2024-03-10T00:30:00Z")));
     assert_eq!(

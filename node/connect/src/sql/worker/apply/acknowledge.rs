@@ -30,7 +30,7 @@ impl BridgeWorker {
             .is_some_and(|mapping| mapping.acked_by.is_some() || mapping.sent.is_some())
     }
 
-    /// Takes up what receipts tell; returns whether there is more.
+    /// Takes up what receipts say; returns whether there is more.
     pub(in crate::sql::worker) async fn acknowledge(&mut self) -> Result<bool, BridgeFailure> {
         let mut is_busy = false;
         let numbers: Vec<u32> = self.mappings.keys().copied().collect();

@@ -35,7 +35,7 @@ impl BridgeWorker {
         let begins = matches!(since, Since::Now);
         let consumer = match self.node.follow(since, None).await {
             Err(FeedError::Cursor(_)) => {
-                // The node was restored, or its history made anew: what is there now is listed as a whole.
+                // The node was restored, or its history rebuilt: what is there now is listed as a whole.
                 self.list_again().await?;
                 self.node.follow(Since::Now, None).await?
             }
@@ -75,7 +75,7 @@ impl BridgeWorker {
         let mut waiting = BTreeSet::new();
         let mut is_forked = false;
         for item in &page.items {
-            match &item.told.item {
+            match &item.reported.item {
                 Item::Change(change) => {
                     let tables = self.mappings.iter().filter(|(_, mapping)| {
                         mapping.mode.applies() && mapping.collection == change.key.collection
@@ -86,7 +86,7 @@ impl BridgeWorker {
             }
         }
         if is_forked {
-            // What was told before may not hold any more.
+            // What was reported before may not hold any more.
             self.list_again().await?;
         }
         self.progress.cursor = Some(page.cursor.to_string());

@@ -33,7 +33,7 @@ const RETRIES_MAX: usize = 100;
 
 /// How often a row that is not as the node knows it is waited for.
 const POSTPONED_TIMES: u8 = 5;
-/// Rows of which that is counted; beyond it counting begins anew.
+/// Rows of which that is counted; beyond it counting starts over.
 const POSTPONED_MAX: usize = 10_000;
 
 /// What becomes of a batch.
