@@ -7,7 +7,7 @@ use branchline_node::{Config, ConfigError, Extension, Overrides};
 
 /// The extensions of a node, new for each. A crate above the node is added here.
 pub(crate) fn extensions() -> Vec<Arc<dyn Extension>> {
-    vec![branchline_connect::extension()]
+    vec![branchline_connect::extension(), branchline_page::extension()]
 }
 
 /// The configuration of a site, for commands that run no node.

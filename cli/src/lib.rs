@@ -30,7 +30,7 @@ use commands::records::{
     summary, watch,
 };
 use commands::site::{backup, bundle, check, init, log, maintenance, run, status, sync, unsent};
-use commands::{connectors, import, members, records};
+use commands::{connectors, import, members, page, records};
 use error::CliError;
 
 pub use commands::import::{ReadRow, read_import};
@@ -93,6 +93,8 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
             | Command::Rotate
             | Command::Backup(_)
             | Command::Connector(_)
+            | Command::Page(_)
+            | Command::User(_)
             | Command::Site(_)
             | Command::Demo { .. } => Err(CliError::failed(error.to_string())),
         };
@@ -102,6 +104,8 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Init { name, found } => init::init(global, &name, found),
         Command::Rotate => init::rotate(global),
         Command::Completions { shell } => init::completions(shell),
+        Command::Page(command) => page::page(global, command),
+        Command::User(command) => page::user(global, command),
         Command::Run(args) => block_on(run::run(global, args)),
         Command::Check(args) => block_on(check::check(global, args)),
         Command::Connector(command) => {
@@ -200,6 +204,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Status { why: true } => status::why(context).await,
         SiteCommand::Watch(args) => watch::watch(context, args).await,
         SiteCommand::Digest { collection } => status::digest(context, collection).await,
+        SiteCommand::Open(args) => page::open(context, args).await,
         SiteCommand::Reload => maintenance::reload(context).await,
         SiteCommand::Verify { documents } => maintenance::verify(context, documents).await,
         SiteCommand::Rebuild => maintenance::rebuild(context).await,

@@ -329,6 +329,11 @@ impl Handle {
         self.receipts.clone()
     }
 
+    /// Changes whenever something new shows: a change of a record, or of the members.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.reader.grown()
+    }
+
     /// A consumer of the feed of changes, of one collection or of all.
     pub async fn follow(
         &self,

@@ -7,6 +7,7 @@ mod entries;
 mod events;
 mod files;
 mod links;
+mod page;
 mod records;
 mod settle;
 mod space;
@@ -30,6 +31,7 @@ pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use events::EventsCommand;
 pub(crate) use files::{BackupCommand, BundleArgs};
 pub(crate) use links::{InviteArgs, SyncArgs};
+pub(crate) use page::{OpenArgs, PageCommand, PasswordArgs, UserCommand};
 pub(crate) use records::{
     ExportArgs, FileFormat, GetArgs, ImportArgs, LISTED, ListArgs, MergeDocumentArgs, RecordArgs,
     SchemaCommand, SummaryArgs, WatchArgs,
@@ -131,6 +133,12 @@ pub(crate) enum Command {
     Backup(BackupCommand),
     #[command(flatten)]
     Connector(ConnectorCommand),
+    /// The page for the office
+    #[command(subcommand)]
+    Page(PageCommand),
+    /// Those who sign in to the page for the office with a password
+    #[command(subcommand)]
+    User(UserCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -339,6 +347,8 @@ pub(crate) enum SiteCommand {
         /// The collection
         collection: Option<String>,
     },
+    /// Open the page for the office in the browser, signed in by a link that serves once
+    Open(OpenArgs),
     /// Let the running node read its configuration file again
     Reload,
     /// Check everything that is stored
@@ -365,6 +375,8 @@ impl Command {
             | Self::Check(_)
             | Self::Backup(_)
             | Self::Connector(_)
+            | Self::Page(_)
+            | Self::User(_)
             | Self::Completions { .. }
             | Self::Demo { .. } => false,
         }
@@ -411,6 +423,7 @@ impl SiteCommand {
             | Self::Merge { .. }
             | Self::Status { why: false }
             | Self::Peers
+            | Self::Open(_)
             | Self::Reload
             | Self::Verify { .. }
             | Self::Rebuild

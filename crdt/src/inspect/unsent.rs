@@ -61,13 +61,15 @@ struct Unconfirmed {
 }
 
 /// Finds out what the `asked` sites, among the `others` of a space of records, have not confirmed by their receipts of
-/// what is held in it here, at `own`. Reads each entry that one of them has not confirmed.
+/// what is held in it here, at `own`. Reads each entry that one of them has not confirmed, but no more than `read_max`, and
+/// beyond them the first of each log: the others are only counted.
 pub fn unsent(
     journal: &impl ReadStore,
     space: SpaceId,
     own: SiteId,
     (others, asked): (&BTreeSet<SiteId>, &BTreeSet<SiteId>),
     receipts: &BTreeMap<SiteId, Receipt>,
+    read_max: usize,
 ) -> Result<AllUnsent, StoreError> {
     let logs = Logs::load(journal, space)?;
     let compared = Compared::new(&logs);
@@ -89,10 +91,19 @@ pub fn unsent(
         }
     }
     let nowhere = place_of(&mut all, nowhere);
-    let mut records_left = RECORDS_MAX;
+    let (mut records_left, mut reads_left) = (RECORDS_MAX, read_max);
     for author in logs.rows.keys() {
         let first = all.iter().filter_map(|some| some.from.get(author)).min();
         for seq in first.copied().unwrap_or(u64::MAX)..=held(author) {
+            if reads_left == 0 {
+                let is_own = author.site == own;
+                let mut begins = Begins { journal, space, author, read: BTreeMap::new() };
+                for some in &mut all {
+                    some.count_unread(seq, held(author), is_own, &mut begins)?;
+                }
+                break;
+            }
+            reads_left -= 1;
             let read = UnsentEntry::read(journal, space, author, seq)?;
             for some in all.iter_mut().filter(|some| some.has(author, seq)) {
                 some.count(&read, author.site == own, &mut records_left);
@@ -117,6 +128,30 @@ fn place_of(all: &mut Vec<Unconfirmed>, from: BTreeMap<Author, u64>) -> usize {
 impl Unconfirmed {
     fn has(&self, author: &Author, seq: u64) -> bool {
         self.from.get(author).is_some_and(|from| *from <= seq)
+    }
+
+    /// Counts the entries of a log from a number on, of which none is read but the one with which what is not confirmed
+    /// begins.
+    fn count_unread<S: ReadStore>(
+        &mut self,
+        from: u64,
+        held: u64,
+        is_own: bool,
+        begins: &mut Begins<'_, S>,
+    ) -> Result<(), StoreError> {
+        let Some(begin) = self.from.get(begins.author).copied() else { return Ok(()) };
+        let entries = (held + 1).saturating_sub(begin.max(from));
+        if entries == 0 {
+            return Ok(());
+        }
+        let found = &mut self.found;
+        found.entries += entries;
+        found.entries_own += if is_own { entries } else { 0 };
+        found.has_more_records = true;
+        if begin >= from {
+            found.since_ms = found.since_ms.into_iter().chain(begins.time_ms(begin)?).min();
+        }
+        Ok(())
     }
 
     fn count(&mut self, read: &UnsentEntry, is_own: bool, records_left: &mut usize) {
@@ -146,6 +181,25 @@ impl Unconfirmed {
                 found.records += 1;
             }
         }
+    }
+}
+
+/// When entries of a log were written with which something begins, each read once.
+struct Begins<'a, S> {
+    journal: &'a S,
+    space: SpaceId,
+    author: &'a Author,
+    read: BTreeMap<u64, Option<i64>>,
+}
+
+impl<S: ReadStore> Begins<'_, S> {
+    fn time_ms(&mut self, seq: u64) -> Result<Option<i64>, StoreError> {
+        if let Some(time_ms) = self.read.get(&seq) {
+            return Ok(*time_ms);
+        }
+        let time_ms = UnsentEntry::read(self.journal, self.space, self.author, seq)?.time_ms;
+        self.read.insert(seq, time_ms);
+        Ok(time_ms)
     }
 }
 

@@ -17,6 +17,7 @@ mod metrics;
 mod network_links;
 mod offices;
 mod openapi;
+mod page;
 mod pages;
 mod recipes;
 mod records;

@@ -79,6 +79,9 @@ impl From<&Unsent> for UnsentCount {
 pub(crate) struct UnsentParams {
     /// By this site only: its name or id. `only_here` is about all.
     site: Option<String>,
+    /// Read no more than so many entries, which takes some microseconds each: records and bytes of the others are not
+    /// counted, and `has_more_records` is true. All, if not given.
+    read_max: Option<usize>,
 }
 
 /// What other sites have not confirmed yet of what this site holds.
@@ -91,7 +94,7 @@ pub(crate) struct UnsentParams {
 )]
 pub(crate) async fn unsent(
     InSpace(handle): InSpace,
-    Params(UnsentParams { site }): Params<UnsentParams>,
+    Params(UnsentParams { site, read_max }): Params<UnsentParams>,
 ) -> Result<Json<UnsentResponse>, ApiError> {
     let space = handle.realm()?.main_space();
     let names = handle.names().await?;
@@ -115,8 +118,9 @@ pub(crate) async fn unsent(
     };
     let receipts = handle.receipts_of(space).await?;
     let of_site = asked.clone();
+    let read_max = read_max.unwrap_or(usize::MAX);
     let read = handle.read(move |journal, _| {
-        let found = unsent::unsent(journal, space, own, (&others, &of_site), &receipts)?;
+        let found = unsent::unsent(journal, space, own, (&others, &of_site), &receipts, read_max)?;
         Ok((found, receipts))
     });
     let (found, receipts) = read.await?;

@@ -79,6 +79,8 @@ enum Job {
     Read,
     /// Filtered lists and summaries, with an index and without, at rest and during an import
     Query,
+    /// The page for the office: its views, and pages that follow
+    Page,
     /// Subscribers hear of what is written
     Feed,
     /// Records go out as Automerge documents, come back edited, and are held to what Automerge reads
@@ -177,6 +179,7 @@ fn main() {
             Job::Backup => between::carry::backups(&mut bench),
             Job::Read => alone::reading::run(&mut bench),
             Job::Query => alone::query::run(&mut bench),
+            Job::Page => between::page::run(&mut bench),
             Job::Feed => alone::feed::run(&mut bench),
             Job::Documents => alone::documents::run(&mut bench),
             Job::Source => connectors::source::run(&mut bench),

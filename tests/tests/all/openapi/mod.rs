@@ -117,6 +117,8 @@ fn every_operation_answers_as_described() {
     asker.ask(&head, "POST", "/v1/sync", json!({"peer": "north"}));
     asker.ask(&head, "POST", "/v1/token/rotate", Value::Null);
     asker.ask(&head, "POST", "/v1/reload", Value::Null);
+    let link = asker.ask(&head, "POST", "/v1/page/link", Value::Null);
+    assert!(link["link"].as_str().is_some_and(|link| link.contains("/sign-in/")), "{link}");
     share(&mut asker, &head);
     asker.ask(&head, "PATCH", "/v1/members/north", json!({"name": "nord", "role": "reader"}));
     asker.refused(&head, "PATCH", "/v1/members/south", json!({}), "member_not_found");

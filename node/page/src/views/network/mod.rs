@@ -1,0 +1,273 @@
+//! The network: lines to other sites, members and what became of them, spaces, this site's disk, tickets, sticks, backups.
+
+mod backup;
+mod stick;
+pub(crate) mod ticket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use branchline_node::api::{
+    MemberStep, MembersHistoryResponse, MembersResponse, PeerResponse, PeersResponse, SiteResponse,
+    SpaceResponse, SpacesResponse, StatusResponse, SyncRequest, SyncResponse,
+};
+use maud::{Markup, html};
+
+use crate::ask::{Refused, path_with};
+use crate::form::{Fields, Write};
+use crate::layout::{self, Place, View};
+use crate::office::Office;
+use crate::shown::{self, Clock};
+use crate::sign_in::Viewer;
+use crate::texts::{Texts, counted, say};
+
+/// Steps of the membership that are shown at a time.
+const STEPS: &str = "25";
+/// How long a button waits for the peers.
+const SYNC_SECONDS: u64 = 20;
+
+/// The paths.
+pub(super) fn routes() -> Router<Arc<Office>> {
+    // A stick is read as it arrives, whatever its size.
+    let stick = post(stick::take_in).layer(DefaultBodyLimit::disable());
+    Router::new()
+        .route("/network", get(show))
+        .route("/network/sync", post(sync))
+        .route("/network/tickets", post(ticket::make))
+        .route("/network/ticket", get(ticket::show))
+        .route("/network/stick", post(stick::make))
+        .route("/network/merge", stick)
+        .route("/network/backup", post(backup::make))
+}
+
+struct Found {
+    status: Arc<StatusResponse>,
+    peers: PeersResponse,
+    members: MembersResponse,
+    history: MembersHistoryResponse,
+    spaces: SpacesResponse,
+}
+
+async fn find(office: &Office, before: Option<&str>) -> Result<Found, Refused> {
+    let status = office.status().await?;
+    let history = match status.network {
+        Some(_) => {
+            let query = [("limit", Some(STEPS)), ("before", before)];
+            office.ask.get(&path_with("/v1/members/history", &query)).await?
+        }
+        None => MembersHistoryResponse { steps: Vec::new(), step_count: 0, next: None },
+    };
+    Ok(Found {
+        peers: office.ask.get("/v1/peers").await?,
+        members: office.ask.get("/v1/members").await?,
+        spaces: office.ask.get("/v1/spaces").await?,
+        status,
+        history,
+    })
+}
+
+async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: axum::http::Uri) -> Response {
+    let asked = Fields::of_query(&uri);
+    let found = match find(&office, asked.given("before")).await {
+        Ok(found) => found,
+        Err(refused) => return layout::failed(&office, &viewer, Place::Network, &refused),
+    };
+    let (t, clock) = (viewer.t, Clock::new(office.zone()));
+    let content = html! {
+        @if viewer.may_change() {
+            div.actions { (layout::button_of(&viewer, "/network/sync", &[], html! { button.primary type="submit" { (t.sync_now) } })) }
+        }
+        (layout::live_part("network", "/network", html! {
+            h2 { (t.lines) }
+            (lines(t, &found, &clock))
+            h2 #members { (t.members) }
+            (members(t, &found, &clock))
+            h2 #disk { (t.this_office) }
+            (disk(t, &found.status))
+            @if !found.spaces.spaces.is_empty() { h2 { (t.spaces) } (spaces(t, &found.spaces.spaces)) }
+        }))
+        h2 #history { (t.members_history) }
+        (history(t, &found.history, &clock))
+        @if viewer.may_change() {
+            (ticket::form(&viewer))
+            (stick::forms(&viewer, &found.status))
+            (backup::form(&office, &viewer))
+        }
+    };
+    let view = View {
+        place: Place::Network,
+        title: t.network.to_owned(),
+        command: "branchline peers; branchline members --history".to_owned(),
+        content,
+    };
+    layout::page(&office, &viewer, view)
+}
+
+fn lines(t: &Texts, found: &Found, clock: &Clock) -> Markup {
+    let peers = &found.peers.peers;
+    if peers.is_empty() {
+        return html! { p.empty { (t.no_lines) } };
+    }
+    let site_of =
+        |peer: &PeerResponse| found.status.sites.iter().find(|site| site.site == peer.site);
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(t.lines) {
+            table {
+                caption { (counted(t, t.lines_n, peers.len() as u64)) }
+                thead { tr { th scope="col" { (t.office) } th scope="col" { (t.line) } th scope="col" { (t.address) } th.n scope="col" { (t.round_trip) } th.n scope="col" { (t.not_confirmed_short) } th scope="col" { (t.last_heard) } } }
+                tbody { @for peer in peers { (line(t, peer, site_of(peer), clock)) } }
+            }
+        }
+    }
+}
+
+fn line(t: &Texts, peer: &PeerResponse, site: Option<&SiteResponse>, clock: &Clock) -> Markup {
+    let address = peer.address.as_deref().or(peer.known_addresses.first().map(String::as_str));
+    html! {
+        tr {
+            td { (shown::name(peer.name.as_deref().unwrap_or(&peer.site))) }
+            td {
+                @if peer.connected { span.state.good { (t.connected) } }
+                @else {
+                    span.state.bad { (t.line_down) }
+                    @if let Some(error) = &peer.dial_error { " " span.soft { (shown::text(error)) " (" (counted(t, t.tries_n, u64::from(peer.dial_failures))) ")" } }
+                }
+            }
+            td { code { (shown::name(address.unwrap_or("–"))) } }
+            td.n { @match peer.round_trip_ms { Some(ms) => { (format!("{ms:.1} ms")) }, None => span.none { "–" } } }
+            td.n { @match site.and_then(|site| site.lag_entries) { Some(lacks) => (shown::number(t, lacks)), None => span.none { "–" } } }
+            td { (clock.time_or_none(site.and_then(|site| site.last_heard.as_deref()))) }
+        }
+    }
+}
+
+fn members(t: &Texts, found: &Found, clock: &Clock) -> Markup {
+    let MembersResponse { members, revoked, .. } = &found.members;
+    let site_of = |id: &str| found.status.sites.iter().find(|site| site.site == id);
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(t.members) {
+            table {
+                caption { (counted(t, t.members_n, members.len() as u64)) }
+                thead { tr { th scope="col" { (t.office) } th scope="col" { (t.role) } th scope="col" { (t.last_receipt) } th scope="col" { (t.id) } } }
+                tbody {
+                    @for member in members {
+                        tr {
+                            td { (shown::name(&member.name)) @if member.this_site { " · " (t.this_office) } }
+                            td { (member.role) }
+                            td { (clock.time_or_none(site_of(&member.site).and_then(|site| site.last_receipt.as_deref()))) }
+                            td { code { (shown::name(&member.site)) } }
+                        }
+                    }
+                    @for gone in revoked {
+                        tr {
+                            td { s { (shown::name(&gone.name)) } }
+                            td.bad { (say(t.shut_out_by, &[&branchline_node::visible::one_line(&gone.by)])) }
+                            td { span.none { "–" } }
+                            td { code { (shown::name(&gone.site)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn disk(t: &Texts, status: &StatusResponse) -> Markup {
+    html! {
+        dl.pair {
+            dt { (t.version) } dd { "Branchline " (env!("CARGO_PKG_VERSION")) }
+            dt { (t.id) } dd { code { (status.site) } }
+            dt { (t.listens_at) } dd { @if status.listening.is_empty() { (t.nowhere) } @for address in &status.listening { code { (address) } " " } }
+            dt { (t.journal) } dd { (shown::bytes(status.journal_bytes)) ", " (counted(t, t.entries_n, status.entries)) }
+            dt { (t.tables_on_disk) } dd { (shown::bytes(status.tables_bytes)) }
+            dt { (t.room) } dd { @match status.disk_free_bytes { Some(free) => (shown::bytes(free)), None => (t.not_known) } }
+            dt { (t.damaged) } dd.bad[status.damaged_frames > 0] { (shown::number(t, status.damaged_frames)) }
+        }
+    }
+}
+
+fn spaces(t: &Texts, spaces: &[SpaceResponse]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                caption { (counted(t, t.spaces_n, spaces.len() as u64)) }
+                thead { tr { th scope="col" { (t.space) } th scope="col" { (t.role) } th.n scope="col" { (t.records) } th.n scope="col" { (t.members) } } }
+                tbody {
+                    @for space in spaces {
+                        tr {
+                            td { a href=(path_with("/records", &[("space", Some(&space.name))])) { (shown::name(&space.name)) } }
+                            td { (space.role.as_deref().unwrap_or("–")) }
+                            td.n { (shown::number(t, space.records)) }
+                            td.n { (space.sites.len()) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn history(t: &Texts, history: &MembersHistoryResponse, clock: &Clock) -> Markup {
+    let shown_steps = history.steps.len() as u64;
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(t.members_history) {
+            table {
+                caption { (say(t.shown_of_changes, &[&shown::number(t, shown_steps), &counted(t, t.steps_n, history.step_count)])) }
+                thead { tr { th scope="col" { (t.when) } th scope="col" { (t.what_changed) } th scope="col" { (t.office) } th scope="col" { (t.by) } } }
+                tbody { @for step in history.steps.iter().rev() { (member_step(t, step, clock)) } }
+            }
+        }
+        @if let Some(next) = history.next { p { a href=(format!("/network?before={next}#history")) { (t.show_earlier) } } }
+    }
+}
+
+fn member_step(t: &Texts, step: &MemberStep, clock: &Clock) -> Markup {
+    let what = match step.what.as_str() {
+        "founded" => t.step_founded,
+        "admitted" => t.step_admitted,
+        "role_changed" => t.step_role_changed,
+        "renamed" => t.step_renamed,
+        "key_replaced" => t.step_key_replaced,
+        "revoked" => t.step_revoked,
+        "left" => t.step_left,
+        other => other,
+    };
+    html! {
+        tr {
+            td { (clock.time_or_none(step.time.as_deref())) }
+            td {
+                (what)
+                @for more in [&step.role, &step.name].into_iter().flatten() { ": " (shown::name(more)) }
+                @if !step.counts { " " span.soft { "(" (t.step_without_effect) ")" } }
+            }
+            td { (shown::name(&step.site_name)) }
+            td { (shown::name(&step.by_name)) }
+        }
+    }
+}
+
+async fn sync(
+    State(office): State<Arc<Office>>,
+    viewer: Viewer,
+    Write(_): Write<Fields>,
+) -> Response {
+    let t = viewer.t;
+    let request = SyncRequest { timeout_seconds: Some(SYNC_SECONDS), ..SyncRequest::default() };
+    let synced: Result<SyncResponse, Refused> = office.ask.post("/v1/sync", &request).await;
+    match synced {
+        Ok(synced) => {
+            let (pulled, pushed) =
+                (shown::number(t, synced.pulled), shown::number(t, synced.pushed));
+            let mut text = say(t.synced, &[&pulled, &pushed]);
+            for error in &synced.errors {
+                text += &format!("; {error}");
+            }
+            office.notices.done(&viewer, text, None);
+        }
+        Err(refused) => office.notices.failed(&viewer, &refused),
+    }
+    Redirect::to("/network").into_response()
+}
