@@ -282,6 +282,8 @@ mod tests {
             | Command::Site(_)
             | Command::Backup(_)
             | Command::Connector(_)
+            | Command::Page(_)
+            | Command::User(_)
             | Command::Completions { .. }
             | Command::Demo { .. } => unreachable!("check was asked for"),
         }
