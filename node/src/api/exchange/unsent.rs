@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::error::{ApiError, Code};
+use crate::api::params::bounds::READ_MAX;
 use crate::api::params::extract::{InSpace, Params};
 use crate::api::params::named::find_member;
 use crate::api::texts::name_of;
@@ -96,6 +97,10 @@ pub(crate) async fn unsent(
     InSpace(handle): InSpace,
     Params(UnsentParams { site, read_max }): Params<UnsentParams>,
 ) -> Result<Json<UnsentResponse>, ApiError> {
+    if let Some(found) = read_max.filter(|asked| !(1..=READ_MAX).contains(asked)) {
+        let message = format!("read_max is {found}, expected 1 to {READ_MAX}");
+        return Err(ApiError::new(Code::BadParameter, message));
+    }
     let space = handle.realm()?.main_space();
     let names = handle.names().await?;
     let own = handle.site();

@@ -10,6 +10,9 @@ use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, 
 use super::extract::CURSOR_CHARS_MAX;
 use crate::api::{PAGE_RECORDS, PAGE_RECORDS_MAX};
 
+/// Most entries that a request can ask to have read: more than any journal holds.
+pub(crate) const READ_MAX: usize = 1_000_000_000;
+
 /// Longest idempotency key.
 pub(crate) const KEY_BYTES_MAX: usize = 255;
 
@@ -59,6 +62,7 @@ fn schema(parameter: &Parameter, is_read: bool) -> Option<Object> {
         "space" => text(SPACE, NAME_CHARS_MAX),
         "site" => text(NO_CONTROL_CHARACTERS, NAME_CHARS_MAX),
         "limit" => number(1, PAGE_RECORDS_MAX as u64).default(Some(PAGE_RECORDS.into())),
+        "read_max" => number(1, READ_MAX as u64),
         "before" => text(BEFORE, ENTRY_CHARS_MAX),
         "entry" => text(ENTRY, ENTRY_CHARS_MAX),
         "after" => text(NO_CONTROL_CHARACTERS, CURSOR_CHARS_MAX),
