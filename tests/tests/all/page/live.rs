@@ -45,6 +45,7 @@ fn a_page_says_that_the_node_has_stopped_and_comes_back_by_itself() {
 }
 
 #[test]
+#[ignore = "a browser without a screen takes every tab for one that is seen, and stalls on a busy machine"]
 fn a_hidden_tab_leaves_its_connection_to_others() {
     if !is_there() {
         return;
