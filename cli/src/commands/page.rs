@@ -34,7 +34,10 @@ pub(crate) async fn open(context: &Context, args: OpenArgs) -> Result<(), CliErr
         quiet.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     });
     match opened {
-        true => Ok(output::note("the page is open in the browser")),
+        true => {
+            output::note("the page is open in the browser");
+            Ok(())
+        }
         false => {
             output::note(
                 "no browser could be opened here: open this link, which serves once, within five minutes",
