@@ -492,10 +492,9 @@ pub(crate) struct Content {
 }
 
 pub(crate) fn content(reader: &Reader, space: SpaceId) -> Result<Content, StoreError> {
-    let conflicted = conflicted(reader, space)?;
     Ok(Content {
         records: live_records(reader, space)?,
-        conflicts: conflicted.len() as u64,
+        conflicts: conflicted(reader, space)?.len() as u64,
         digest: read::digest(reader, space)?.to_string(),
     })
 }

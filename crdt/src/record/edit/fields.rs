@@ -284,7 +284,7 @@ impl<'a> FieldWriter<'a> {
         {
             return Err(EditError::WrongKind {
                 path: field.dotted(),
-                expected: shown.map_or("null", content_name),
+                expected: shown.map_or("null", HistoryContent::kind_name),
                 found: kind,
             });
         }
@@ -390,7 +390,7 @@ impl<'a> FieldWriter<'a> {
                 return self.add_to_counter(field, i128::from(by));
             }
             (Some(kind), _) => kind.as_str(),
-            (None, Some(shown)) => content_name(shown),
+            (None, Some(shown)) => shown.kind_name(),
         };
         Err(EditError::NotCounter { path: field.dotted(), found })
     }
@@ -479,16 +479,6 @@ impl<'a> FieldWriter<'a> {
         };
         let map = MapAt { target, path: field.path.to_vec() };
         self.write_fields(&map, fields, mode)
-    }
-}
-
-fn content_name(content: &HistoryContent) -> &'static str {
-    match content {
-        HistoryContent::Register(value) => value.kind_name(),
-        HistoryContent::Counter(_) => "counter",
-        HistoryContent::Object(Shape::Map) => "map",
-        HistoryContent::Object(Shape::List) => "list",
-        HistoryContent::Object(Shape::Text) => "text",
     }
 }
 

@@ -84,6 +84,19 @@ pub(crate) enum HistoryContent {
 }
 
 impl HistoryContent {
+    /// What a person calls its kind.
+    pub(super) fn kind_name(&self) -> &'static str {
+        match self {
+            Self::Register(value) => value.kind_name(),
+            Self::Counter(_) => "counter",
+            Self::Object(Shape::Map) => "map",
+            Self::Object(Shape::List) => "list",
+            Self::Object(Shape::Text) => "text",
+        }
+    }
+}
+
+impl HistoryContent {
     /// The kind of the object that it is.
     pub(crate) fn shape(&self) -> Option<Shape> {
         match self {

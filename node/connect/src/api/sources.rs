@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 use super::{ApiShared, time};
 use crate::jobs::tenure::Tenure;
 use crate::source::config::SourceConfig;
+use crate::source::order::Order;
 use crate::source::remarks::remarks;
-use crate::source::runner::{Order, SourceReport};
+use crate::source::runner::SourceReport;
 use crate::source::sources::{BY_A_PERSON, SourceError};
 use crate::source::timing::Timing;
 

@@ -23,6 +23,7 @@ pub mod config;
 pub mod history;
 mod http;
 mod moment;
+pub mod order;
 mod paging;
 mod pull;
 pub mod remarks;

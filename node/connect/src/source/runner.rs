@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::apply::{Target, apply};
 use super::config::SourceConfig;
 use super::history::{History, SourceCounts};
+use super::order::Order;
 use super::pull::Pull;
 use super::since::Since;
 use super::spool::{LAST_GOOD, LastGood, PAUSED, Spool, SpoolPhase, SpooledRun};
@@ -28,18 +29,6 @@ use crate::jobs::tenure::{Tenure, TenureError};
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Pause after the node or the disk has failed.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(5);
-
-/// What a run is asked to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Order {
-    /// Whether it lists all objects, and finds those that are gone.
-    pub full: bool,
-    /// Whether it only says what it would change.
-    pub dry_run: bool,
-    /// Whether many records may become inactive.
-    pub accept: bool,
-}
 
 /// Why a run has ended without writing what it found.
 #[derive(Debug, thiserror::Error)]
@@ -269,7 +258,8 @@ impl Runner {
             let order = Order { full: is_due(full), ..Order::default() };
             let waiting = self.jobs.next(&self.config.connector()).await?;
             let serves = |job: &Job| {
-                order_of(job).is_ok_and(|waiting| !waiting.dry_run && (waiting.full || !order.full))
+                Order::of(job)
+                    .is_ok_and(|waiting| !waiting.dry_run && (waiting.full || !order.full))
             };
             if !waiting.as_ref().is_some_and(serves) {
                 self.jobs.ask(&self.config.connector(), &json!(order)).await?;
@@ -286,7 +276,7 @@ impl Runner {
     }
 
     async fn carry_out(&mut self, job: &Job) -> Result<(), SourceFailure> {
-        let order = match order_of(job) {
+        let order = match Order::of(job) {
             Ok(order) => order,
             Err(error) => {
                 return Ok(self.jobs.set(job.id, JobState::Failed, &error.to_string()).await?);
@@ -498,8 +488,4 @@ enum Begun {
     Run(SpooledRun),
     /// A run that has ended so.
     Over(SpooledRun, JobState),
-}
-
-fn order_of(job: &Job) -> Result<Order, serde_json::Error> {
-    serde_json::from_value(job.order.clone())
 }

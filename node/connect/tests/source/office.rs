@@ -6,7 +6,7 @@ use std::time::Duration;
 use branchline_connect::Kinds;
 use branchline_connect::jobs::board::{Job, JobState, Jobs};
 use branchline_connect::source::config::SourceConfig;
-use branchline_connect::source::runner::Order;
+use branchline_connect::source::order::Order;
 use branchline_connect::source::sources::Sources;
 use branchline_crdt::feed::Item;
 use branchline_node::feed::{Consumer, PageBounds, Since};

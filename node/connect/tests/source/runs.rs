@@ -1,6 +1,6 @@
 //! What runs make of what a provider lists.
 
-use branchline_connect::source::runner::Order;
+use branchline_connect::source::order::Order;
 use serde_json::json;
 
 use super::office::{FULL, Puller, RUN, changed};

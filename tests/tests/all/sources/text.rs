@@ -60,7 +60,8 @@ fn literal(rest: &str) -> usize {
 
 /// The code up to the module of its own tests, which stands last in a file.
 pub(super) fn without_tests(code: &str) -> String {
-    code[..code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len())].to_owned()
+    let begins = code.find("\n#[cfg(test)]\n").filter(|at| code[*at..].contains("mod tests {"));
+    code[..begins.unwrap_or(code.len())].to_owned()
 }
 
 /// The names of the types that code declares, except those that an implementation gives to a trait.
