@@ -34,11 +34,12 @@ fn no_command_passes_on_what_steers_a_terminal_or_hides_from_its_reader() {
     let folder = tempfile::tempdir().unwrap();
     let mut head = Office::init(PROGRAM, folder.path(), "head", true);
     head.start();
-    let name = format!("north{HIDDEN}");
     let mut north = Office::init(PROGRAM, folder.path(), "north", false);
-    // Its data folder bears a plain name.
+    // Names that hide something are taken by nobody.
     fs::remove_dir_all(&north.data).unwrap();
-    north.run(["init", "--name", &name]).ok();
+    let refused = north.run(["init", "--name", &format!("north{HIDDEN}")]).fails(1);
+    assert!(refused.contains("U+202E") && !refused.contains('\u{202e}'), "{refused}");
+    north.run(["init", "--name", "north"]).ok();
     north.start();
     north.join(&head);
     let id = format!("id{HIDDEN}");
