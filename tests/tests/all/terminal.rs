@@ -37,7 +37,8 @@ fn no_command_passes_on_what_steers_a_terminal_or_hides_from_its_reader() {
     let mut north = Office::init(PROGRAM, folder.path(), "north", false);
     // Names that hide something are taken by nobody.
     fs::remove_dir_all(&north.data).unwrap();
-    let refused = north.run(["init", "--name", &format!("north{HIDDEN}")]).fails(1);
+    let name = format!("north{HIDDEN}");
+    let refused = north.run(["init", "--name", &name]).fails(1);
     assert!(refused.contains("U+202E") && !refused.contains('\u{202e}'), "{refused}");
     north.run(["init", "--name", "north"]).ok();
     north.start();
@@ -97,6 +98,7 @@ fn no_command_passes_on_what_steers_a_terminal_or_hides_from_its_reader() {
         vec!["space", "list"],
         vec!["space", "show", HIDDEN],
         vec!["space", "grant", HOSTILE, HOSTILE],
+        vec!["role", "north", "writer"],
         vec!["role", &name, "writer"],
         vec!["rename", HIDDEN, "other"],
         vec!["revoke", HOSTILE],
