@@ -10,7 +10,7 @@
 //!
 //! | layer | what |
 //! |---|---|
-//! | [`format`], [`ids`] | bytes; what things are called |
+//! | [`mod@format`], [`ids`] | bytes; what things are called |
 //! | [`record`], [`log`], [`membership`] | a record and its changes; entries, frontiers, receipts; who is a member |
 //! | [`store`], [`protocol`] | what is kept; what is sent |
 //! | [`query`], [`feed`], [`events`], [`inspect`] | what is read of a store without a replica |

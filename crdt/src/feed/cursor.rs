@@ -68,7 +68,7 @@ impl FeedPosition {
 
 /// A consumer's place in the feed of one space at one site. It outlives restarts of the node and rebuilds of its tables.
 ///
-/// Its text is opaque; [`Reader::open`](super::Reader::open) refuses that of another site or space, and one whose place
+/// Its text is opaque; [`FeedReader::open`](super::FeedReader::open) refuses that of another site or space, and one whose place
 /// the journal does not hold (any more).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {

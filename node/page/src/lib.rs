@@ -2,7 +2,7 @@
 //! itself.
 //!
 //! [`extension`] makes the part that a program registers with its node. Each view shows what an answer of the node's API
-//! says, asked for in this process ([`ask`]); what a view changes goes through the API too, so the page can do nothing that
+//! says, asked for in this process (`ask`); what a view changes goes through the API too, so the page can do nothing that
 //! a program could not.
 //!
 //! | file | what |
