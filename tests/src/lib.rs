@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,6 +27,16 @@ pub mod wire;
 
 /// How long a condition may take to come true on a slow machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Says that something is over when it goes, also where a test fails before: threads of a scope that go on until then
+/// would hold the failed test up for ever.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
 
 /// One office.
 pub struct Office {

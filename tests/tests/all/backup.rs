@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use branchline_tests::{Office, client, converge, eventually};
+use branchline_tests::{Office, Over, client, converge, eventually};
 use serde_json::Value;
 
 use crate::PROGRAM;
@@ -39,11 +39,12 @@ fn a_site_restored_from_a_backup_of_its_busy_hours_rejoins_without_a_fork() {
     let is_over = AtomicBool::new(false);
     let (sold, taken) = std::thread::scope(|scope| {
         let sales = scope.spawn(|| sell(&head, &is_over));
+        let over = Over(&is_over);
         eventually("sales go on", || head.count("sales") > 20);
         let taken = json(&head.run(["--json", "backup", "create", backup.to_str().unwrap()]).ok());
         let then = head.count("sales");
         eventually("sales go on after the backup", || head.count("sales") > then + 20);
-        is_over.store(true, Ordering::Release);
+        drop(over);
         (sales.join().expect("a count"), taken)
     });
     assert_eq!(taken["damaged"], 0);

@@ -29,6 +29,8 @@ const KILLS: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(150);
 /// Where the file of the till that is killed stands in the environment.
 const FILE: &str = "BRANCHLINE_SCENE_FILE";
+/// The test that is this till.
+const TILL: &str = concat!(module_path!(), "::a_till_that_is_killed");
 
 #[test]
 fn three_offices_end_the_same_whatever_is_killed() {

@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-use branchline_tests::Office as Node;
 use branchline_tests::disk::Random;
+use branchline_tests::{Office as Node, Over};
 use serde_json::Value;
 
 use super::application::{Application, NEVER};
@@ -16,7 +16,7 @@ use super::client::Place;
 use super::servers::free_port;
 use super::servers::mariadb::MariaDb;
 use super::servers::postgres::Postgres;
-use super::{FILE, KILLS, PROGRAM, tables};
+use super::{FILE, KILLS, PROGRAM, TILL, tables};
 
 /// An office's database.
 pub(crate) enum Server {
@@ -53,8 +53,10 @@ impl Server {
 }
 
 fn crash_till(path: &Path) {
+    // Tests are called by their path without the crate.
+    let (_, test) = TILL.split_once("::").unwrap();
     let mut till = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "bridge_scene::a_till_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .env(FILE, path)
         .stdout(Stdio::piped())
         .stdin(Stdio::piped())
@@ -108,6 +110,7 @@ impl Office {
         let mut moment = |ms_max| thread::sleep(Duration::from_millis(random.below(ms_max)));
         thread::scope(|scope| {
             let shop = scope.spawn(|| application.sell(&is_closed));
+            let over = Over(&is_closed);
             for number in 0..KILLS {
                 moment(600);
                 node.kill();
@@ -122,7 +125,7 @@ impl Office {
                     server.crash(Duration::from_millis(100));
                 }
             }
-            is_closed.store(true, Ordering::Relaxed);
+            drop(over);
             shop.join().unwrap();
         });
         format!("{}: {} transactions", self.node.name, self.application.done)

@@ -6,7 +6,6 @@ mod sinks;
 mod sources;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use branchline_tests::client;
 use serde_json::Value;
@@ -20,13 +19,4 @@ fn look(data: &Path, path: &str) -> Option<Value> {
     let answer = client().get(format!("http://{address}{path}")).bearer_auth(token.trim()).send();
     let answer = answer.ok().filter(|answer| answer.status().is_success())?;
     answer.json().ok()
-}
-
-/// Says that something is over, also where a test fails before.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use branchline_tests::disk::Random;
 use branchline_tests::web::{Asked, Web};
-use branchline_tests::{DEADLINE, Office, eventually};
+use branchline_tests::{DEADLINE, Office, Over, eventually};
 use serde_json::{Value, json};
 
-use super::{Over, look};
+use super::look;
 use crate::PROGRAM;
 
 /// Runs, each of which changes all accounts.
@@ -144,11 +144,11 @@ fn a_killed_node_goes_on_with_a_run_and_nobody_sees_half_of_one() {
     let (data, is_over) = (head.data.clone(), AtomicBool::new(false));
     let (kills, seen) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| watch(&data, &is_over));
-        let _over = Over(&is_over);
+        let over = Over(&is_over);
         let kills = (1..=RUNS)
             .map(|round| pull_and_kill(&mut head, &provider, &mut random, round))
             .sum::<u64>();
-        is_over.store(true, Ordering::Release);
+        drop(over);
         (kills, reader.join().unwrap())
     });
     println!("{kills} kills in {RUNS} runs, looked at {} times, seen: {seen:?}", seen.looks);
