@@ -41,11 +41,13 @@ impl MariaDb {
         let (folder, port) = (folder(), free_port());
         let user = give(&folder, "mysql").then_some("mysql");
         let data = format!("--datadir={}", folder.join("data").display());
+        // A server that starts removes the temporary tables in its folder for them, be they another server's.
+        let temporary = format!("--tmpdir={}", folder.display());
         let mut init = command(&install, user);
         init.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        let output = init.arg(&data).current_dir(&folder).output().unwrap();
+        let output = init.args([&data, &temporary]).current_dir(&folder).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut server = vec![daemon.display().to_string(), "--no-defaults".to_owned(), data];
+        let mut server = vec![daemon.display().to_string(), "--no-defaults".to_owned(), data, temporary];
         server.push(format!("--socket={}", folder.join("socket").display()));
         server.push(format!("--pid-file={}", folder.join("pid").display()));
         server.push(format!("--port={port}"));
