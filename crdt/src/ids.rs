@@ -184,6 +184,34 @@ impl EntryHash {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub [u8; 8]);
 
+impl Incarnation {
+    /// What the name of a branch begins with, and no life of a site.
+    const OF_BRANCH: [u8; 2] = [0xff; 2];
+
+    /// From random bytes; one of 65,536 lives would have a branch's name, and gets another.
+    #[must_use]
+    pub fn from_random(mut bytes: [u8; 8]) -> Self {
+        if bytes.starts_with(&Self::OF_BRANCH) {
+            bytes[0] = 0;
+        }
+        Self(bytes)
+    }
+
+    /// The name under which the branch of a log goes.
+    pub(crate) fn of_branch(name: [u8; 6]) -> Self {
+        let mut bytes = [0; 8];
+        bytes[..2].copy_from_slice(&Self::OF_BRANCH);
+        bytes[2..].copy_from_slice(&name);
+        Self(bytes)
+    }
+
+    /// Whether this is the name of a branch, under which nothing is signed.
+    #[must_use]
+    pub fn is_of_branch(&self) -> bool {
+        self.0.starts_with(&Self::OF_BRANCH)
+    }
+}
+
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&HEXLOWER.encode(&self.0))

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::ids::{Author, SpaceId};
 use crate::log::entry::Tip;
-use crate::log::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX, Parts};
+use crate::log::fork::Forks;
+use crate::log::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX, Parts, Predecessor};
 use crate::store::StoreError;
-use crate::store::tables::logs::{self, ForkRow, LogRow};
+use crate::store::tables::logs::{self, LogRow};
 use crate::store::tables::{ReadTables, decode_row, walk};
 
 /// The logs of one space, in memory.
@@ -19,8 +20,8 @@ pub(crate) struct Logs {
     /// How far entries in this space that came since the start name those logs: anyone who names such an entry need not
     /// name them once more.
     pub(crate) covered: BTreeMap<(SpaceId, Author), u64>,
-    /// Logs of which two entries with one number exist, with the proof.
-    pub(crate) forks: BTreeMap<Author, ForkRow>,
+    /// Where logs fork.
+    pub(crate) forks: Forks,
 }
 
 impl Logs {
@@ -37,11 +38,7 @@ impl Logs {
             loaded.named.insert(log, decode_row("row of named logs", value)?);
             Ok(true)
         })?;
-        walk(tables, &logs::forks(space), None, |key, value| {
-            let author = logs::author_of_key(key).ok_or_else(broken)?;
-            loaded.forks.insert(author, decode_row("fork row", value)?);
-            Ok(true)
-        })?;
+        loaded.forks = logs::load_forks(tables, &logs::forks(space))?;
         Ok(loaded)
     }
 
@@ -57,8 +54,7 @@ impl Logs {
     /// 16 bytes that two replicas have in common if they hold the same entries and proofs of forks.
     pub(crate) fn digest(&self) -> [u8; 16] {
         let mut digest = self.frontier().digest();
-        for fork in self.forks.values() {
-            let hash = fork.kept.0.entry_hash(&fork.kept.1);
+        for hash in self.forks.entries() {
             for (byte, other) in digest.iter_mut().zip(hash.0) {
                 *byte ^= other;
             }
@@ -94,7 +90,9 @@ impl Logs {
             while let Some(former) = row.and_then(|row| row.predecessor)
                 && predecessors.len() < PREDECESSORS_TOLD_MAX
             {
-                predecessors.push((former.author.incarnation, former.seq));
+                let Tip { author, seq, hash } = former;
+                let (incarnation, check) = (author.incarnation, hash.short());
+                predecessors.push(Predecessor { incarnation, seq, check });
                 row = self.rows.get(&former.author);
             }
             Known { author: tip.author, seq: tip.seq, check: tip.hash.short(), predecessors }
@@ -111,9 +109,9 @@ impl Logs {
             known.iter().map(|item| (item.author, item.seq)).collect();
         let mut implied: BTreeMap<Author, u64> = BTreeMap::new();
         for item in known {
-            for (incarnation, seq) in item.predecessors.iter().take(PREDECESSORS_TOLD_MAX) {
-                let former = Author { incarnation: *incarnation, ..item.author };
-                self.imply(&mut implied, former, *seq);
+            for former in item.predecessors.iter().take(PREDECESSORS_TOLD_MAX) {
+                let author = Author { incarnation: former.incarnation, ..item.author };
+                self.imply(&mut implied, author, former.seq);
             }
             let row = self.rows.get(&item.author);
             if let Some(former) = row.and_then(|row| row.predecessor) {
@@ -122,7 +120,7 @@ impl Logs {
         }
         let lacks = |(author, row): (&Author, &LogRow)| {
             let held = listed.get(author).or_else(|| implied.get(author)).copied().unwrap_or(0);
-            (row.seq > held).then_some((*author, held + 1))
+            (row.seq > held).then_some((*author, self.forks.first(author).max(held + 1)))
         };
         self.rows.iter().filter_map(lacks).collect()
     }

@@ -5,7 +5,7 @@
 mod pair;
 
 use branchline_crdt::feed::{
-    BadCursor, Change, Cursor, FeedId, FeedRead, FeedReader, Item, NotOpened, PageBounds,
+    BadCursor, Change, Cursor, FeedEvent, FeedId, FeedRead, FeedReader, Item, NotOpened, PageBounds,
 };
 use branchline_crdt::log::entry::Origin;
 use branchline_crdt::record::{Edit, Value, View};
@@ -259,9 +259,9 @@ fn values_that_lie_behind_damage_are_said_to_be_unreadable() {
 }
 
 #[test]
-fn a_fork_is_told_and_values_follow_the_branch_that_stands() {
-    let (mut told_again, mut was_undone) = (false, false);
-    // Which of two entries stands is decided by their hashes: some of these replace what was held.
+fn a_fork_is_reported_and_the_changes_of_both_branches() {
+    let mut shown = Vec::new();
+    // Which of two values in conflict is shown is decided by their hashes.
     for price in 1..=8 {
         let mut pair = Pair::new();
         pair.write(1, "tea", json!({"price": 0}));
@@ -275,17 +275,16 @@ fn a_fork_is_told_and_values_follow_the_branch_that_stands() {
         pair.up();
         pair.pass(5_000);
         let rest = read(&pair, 0, &page.cursor);
-        assert!(
-            rest.reported.iter().any(|reported| matches!(reported.item, Item::Fork { .. })),
-            "{price}"
-        );
-        if let Some(change) = changes(&rest).last() {
-            told_again = true;
-            let values = change.values.as_ref().unwrap();
-            let before = values.before.as_ref().map(json_of);
-            was_undone |= before == Some(json!({"price": 0}));
-            assert_eq!(json_of(&values.after), json!({"price": price + 100}));
-        }
+        let is_fork = |reported: &FeedEvent| matches!(reported.item, Item::Fork { .. });
+        assert!(is_fork(&rest.reported[0]), "{price}");
+        let change = changes(&rest)[0];
+        let values = change.values.as_ref().unwrap();
+        assert_eq!(values.before.as_ref().map(json_of), Some(json!({"price": price})));
+        let prices = values.after.conflicts[0].values.iter().map(|it| it.value.clone());
+        let mut prices: Vec<_> = prices.map(|it| it.to_json().as_i64().unwrap()).collect();
+        prices.sort_unstable();
+        assert_eq!(prices, [price, price + 100]);
+        shown.push(json_of(&values.after) == json!({"price": price}));
     }
-    assert!(told_again && was_undone);
+    assert!(shown.contains(&true) && shown.contains(&false), "{shown:?}");
 }

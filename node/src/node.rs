@@ -278,7 +278,7 @@ pub(crate) fn open_replica(
     let identity = Identity {
         key: folder.key()?,
         name: folder.site()?.name,
-        incarnation: Incarnation(random_bytes()?),
+        incarnation: Incarnation::from_random(random_bytes()?),
         seed: u64::from_le_bytes(random_bytes()?),
     };
     let (storage, report) = Storage::open_in(locked, options)?;

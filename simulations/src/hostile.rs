@@ -1,9 +1,5 @@
 //! A member that lies, with a real key; and a stranger that knocks.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::rc::Rc;
-
 use branchline_crdt::format::codec;
 use branchline_crdt::format::pack;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
@@ -29,9 +25,6 @@ const BOMB_BYTES: usize = 64 * 1024 * 1024;
 /// How a header is signed, as the format says.
 const HEADER_CONTEXT: &str = "branchline 1 entry header";
 
-/// Hashes of entries that lost against another under the same number.
-pub type Dropped = Rc<RefCell<BTreeSet<EntryHash>>>;
-
 /// A member that lies.
 pub struct Liar {
     /// Its office. The node there is honest; the lies are reported beside it.
@@ -39,13 +32,12 @@ pub struct Liar {
     acts: Vec<Act>,
     random: SmallRng,
     count: u64,
-    dropped: Dropped,
 }
 
 impl Liar {
     /// A liar at an office.
-    pub fn new(office: SiteIndex, acts: Vec<Act>, random: SmallRng, dropped: Dropped) -> Self {
-        Self { office, acts, random, count: 0, dropped }
+    pub fn new(office: SiteIndex, acts: Vec<Act>, random: SmallRng) -> Self {
+        Self { office, acts, random, count: 0 }
     }
 
     /// Tells one lie, and repeats an old message.
@@ -80,7 +72,7 @@ impl Liar {
     }
 
     fn life(&mut self) -> Incarnation {
-        Incarnation(self.random.random())
+        Incarnation::from_random(self.random.random())
     }
 
     fn author(&mut self, world: &World) -> Author {
@@ -92,8 +84,6 @@ impl Liar {
         let key = world.key(self.office).clone();
         let id = format!("lie-{}", self.count);
         let entries = [1, 2].map(|value| forged(network, &key, author, &id, value));
-        let dropped = entries.iter().map(|entry| entry.hash).max();
-        self.dropped.borrow_mut().extend(dropped);
         for (index, peer) in reported.iter().enumerate() {
             self.report(world, network, &[*peer], &entries[index % 2]);
         }
@@ -159,8 +149,10 @@ pub fn knock(world: &mut World, stranger: SiteIndex, office: SiteIndex, random: 
     };
     let body = codec::encode(&Request::Pull(pull));
     world.send(stranger, office, Message::Request { id: random.random(), body });
-    let author =
-        Author { site: world.site_id(stranger), incarnation: Incarnation(random.random()) };
+    let author = Author {
+        site: world.site_id(stranger),
+        incarnation: Incarnation::from_random(random.random()),
+    };
     let entry = forged(network, world.key(stranger), author, "stranger", 1);
     let packed = pack_entries([&entry]);
     let next = FormerKey::sign(network, world.key(stranger), world.site_id(stranger));

@@ -1,7 +1,5 @@
 //! Things done to a run so that one invariant does not hold: the proof that its checker can fail.
 
-use std::collections::BTreeSet;
-
 use branchline_crdt::format::codec;
 use branchline_crdt::frame::Frame;
 use branchline_crdt::ids::{EntryHash, SiteId, SpaceId};
@@ -10,10 +8,9 @@ use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries, unpack_en
 use branchline_crdt::record::{ActorBytes, Document, Edit};
 use branchline_crdt::store::tables::logs::{self, EntryRow, Fate};
 use branchline_crdt::store::tables::records::{self, CollectionRow, RecordRow};
-use branchline_crdt::store::tables::{ReadTables, decode_row};
+use branchline_crdt::store::tables::{ReadTables, SCAN_ROWS, decode_row};
 use branchline_crdt::store::{ReadJournal, Store};
 
-use crate::hostile::Dropped;
 use crate::store::SimulatedStore;
 use crate::world::{Message, SiteIndex, Tamper, World};
 
@@ -28,8 +25,8 @@ pub enum Sabotage {
     ForgetAcknowledged,
     /// An office's journal has the frames of each commit in reverse.
     SwapFrames,
-    /// The links to one office swallow what would show it an equivocation.
-    HideForks,
+    /// In the end, an office holds something else in the place of a branch's entry.
+    LoseBranch,
     /// A record that nobody brings back is brought back, and nobody is informed.
     Resurrect,
     /// In the end, a value is changed in one office's tables.
@@ -46,8 +43,8 @@ pub enum Sabotage {
     FollowWallClock,
 }
 
-/// Links to `victim` that swallow the entries which `swallows`, and with `forks` the proofs of forks too.
-fn filter(victim: SiteIndex, forks: bool, swallows: impl Fn(&Entry) -> bool + 'static) -> Tamper {
+/// Links to `victim` that swallow the entries which `swallows`.
+fn filter(victim: SiteIndex, swallows: impl Fn(&Entry) -> bool + 'static) -> Tamper {
     Box::new(move |_, to, message| {
         if to != victim {
             return true;
@@ -65,9 +62,6 @@ fn filter(victim: SiteIndex, forks: bool, swallows: impl Fn(&Entry) -> bool + 's
                         let entries = unpack_entries(packed).unwrap_or_default();
                         *packed = pack_entries(entries.iter().filter(|entry| !swallows(entry)));
                     }
-                    if forks {
-                        answer.forks.clear();
-                    }
                     *body = codec::encode(&answer);
                 }
                 true
@@ -82,19 +76,27 @@ fn filter(victim: SiteIndex, forks: bool, swallows: impl Fn(&Entry) -> bool + 's
 
 /// Links to `victim` that swallow all that a site writes in the main space.
 pub fn swallow_log(victim: SiteIndex, site: SiteId) -> Tamper {
-    filter(victim, false, move |entry| {
+    filter(victim, move |entry| {
         let header = &entry.header;
         header.author.site == site && header.space == header.realm.main_space()
     })
 }
 
-/// Links to `victim` that swallow proofs of forks, and the entries that were dropped.
-pub fn hide_forks(victim: SiteIndex, dropped: Dropped) -> Tamper {
-    let is_dropped = move |hash: &EntryHash| -> bool {
-        let dropped: &BTreeSet<EntryHash> = &dropped.borrow();
-        dropped.contains(hash)
+/// Says of the first entry of a branch that an office holds another one there.
+pub fn lose_branch(world: &mut World, office: SiteIndex) {
+    let rows = world
+        .read(office, |store, space| store.scan(&logs::entries_of_space(space), None, SCAN_ROWS));
+    let is_of_branch = |key: &[u8]| {
+        logs::entry_of_key(key).is_some_and(|(author, _)| author.incarnation.is_of_branch())
     };
-    filter(victim, true, move |entry| is_dropped(&entry.hash))
+    let first = rows.unwrap_or_default().into_iter().find(|(key, _)| is_of_branch(key));
+    if let Some((key, value)) = first
+        && let Ok(row) = decode_row::<EntryRow>("entry row", &value)
+        && let Some(store) = world.store_mut(office)
+    {
+        let lost = EntryRow { hash: EntryHash([0; 32]), ..row };
+        store.alter_row(key, codec::encode(&lost));
+    }
 }
 
 /// Gives a collection of an office another digest.

@@ -125,8 +125,9 @@ impl Tracer {
 
 fn fate(office: SiteIndex, entry: &Entry, world: &World) -> Fate {
     let header = &entry.header;
-    let key = logs::entry(header.space, header.author, header.seq);
     let row = world.replica(office).and_then(|replica| {
+        let log = logs::log_of(replica.store(), header, &entry.hash).ok()?;
+        let key = logs::entry(header.space, log, header.seq);
         tables::row::<logs::EntryRow>(replica.store(), "entry row", &key).ok().flatten()
     });
     match row.map(|row| row.fate) {

@@ -80,8 +80,10 @@ fn a_journal_with_swapped_entries_is_found() {
 }
 
 #[test]
-fn an_equivocation_that_is_kept_from_an_office_is_found() {
-    assert_found(LIAR, Sabotage::HideForks, &[Invariant::OneContent]);
+fn a_branch_that_an_office_has_lost_is_found() {
+    // Its feed cannot report it.
+    let broken = [Invariant::OneContent, Invariant::Feed];
+    assert_found(LIAR, Sabotage::LoseBranch, &broken);
 }
 
 #[test]

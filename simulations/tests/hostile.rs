@@ -99,7 +99,6 @@ fn author(world: &World, office: usize) -> Author {
 
 #[test]
 fn one_number_signed_twice_ends_equal_everywhere_and_is_told() {
-    // Both orders of the two hashes: which of the two stands depends on nothing else.
     for values in [(1, 2), (2, 1), (3, 4), (4, 3)] {
         let mut world = offices();
         let network = world.network().unwrap();
@@ -116,10 +115,16 @@ fn one_number_signed_twice_ends_equal_everywhere_and_is_told() {
         assert!(world.in_step());
         assert_eq!(world.digest(0), world.digest(1));
         assert_eq!(world.digest(0), world.digest(2));
-        let stands = if entries[0].hash < entries[1].hash { values.0 } else { values.1 };
         for office in 0..3 {
             let view = world.view(office, "products", "x").unwrap();
-            assert_eq!(view.fields["value"], Value::Int(stands), "office {office}");
+            let conflict = view.conflicts.iter().find(|conflict| conflict.path == "value").unwrap();
+            let mut found: Vec<_> = conflict.values.iter().map(|it| it.value.clone()).collect();
+            found.sort_by_key(|value| *value == Value::Int(values.1));
+            assert_eq!(found, [values.0, values.1].map(Value::Int), "office {office}");
+            assert_eq!(
+                view.fields["value"],
+                world.view(0, "products", "x").unwrap().fields["value"]
+            );
             let price = &world.view(office, "products", "rice").unwrap().fields["price"];
             assert_eq!(*price, Value::Int(9), "an honest office's entry was lost");
             let reported = world.notices(office).iter().any(
@@ -157,6 +162,48 @@ fn three_entries_under_one_number_end_equal_everywhere() {
     assert_eq!(views[0], views[1]);
     assert_eq!(views[1], views[2]);
     assert_eq!(world.digest(0), world.digest(1));
+}
+
+/// The attack: an empty entry under a number that was used long ago, by whose hash all that followed was once dropped.
+#[test]
+fn a_number_signed_again_long_after_takes_nothing_of_others() {
+    let mut world = offices();
+    let network = world.network().unwrap();
+    let liar = author(&world, 2);
+    let key = world.key(2).clone();
+    let first = forge(network, &key, liar, "x", 1);
+    hand(&mut world, 0, 2, &first);
+    world.run_ms(SETTLE_MS);
+    // Both build on it, head by hundreds of writes in one transaction after the other.
+    world.write(1, "products", "x", put(json!({"value": 2, "by": "north"}))).unwrap();
+    for number in 0..200 {
+        let fields = json!({"price": number, "because": "x"});
+        world.write(0, "products", &format!("sale-{number}"), put(fields)).unwrap();
+    }
+    world.write(0, "products", "x", put(json!({"value": 3, "by": "head"}))).unwrap();
+    world.run_ms(SETTLE_MS);
+    let second = (0..).map(|time_ms| Draft { time_ms, ..draft(network, liar) });
+    let second = second.map(|draft| draft.sign(&Body::Transactions(Vec::new()), &key));
+    let second = second.into_iter().find(|entry| entry.hash < first.hash).unwrap();
+    hand(&mut world, 1, 2, &second);
+    world.run_ms(SETTLE_MS);
+    assert!(world.in_step());
+    for office in 0..3 {
+        assert_eq!(world.replica(office).unwrap().status().forks, [liar], "office {office}");
+        let void = |notice: &Notice| matches!(notice, Notice::Void { .. });
+        assert!(!world.notices(office).iter().any(void), "office {office}");
+        let view = world.view(office, "products", "x").unwrap();
+        let shown = &view.fields["by"];
+        assert!(
+            [Value::Str("head".to_owned()), Value::Str("north".to_owned())].contains(shown),
+            "{shown:?}"
+        );
+        assert!((0..200).all(|n| world.view(office, "products", &format!("sale-{n}")).is_some()));
+        assert_eq!(world.digest(office), world.digest(0));
+    }
+    let before = world.digest(1);
+    world.restart(1, true);
+    assert_eq!(world.digest(1), before);
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl OfRoot {
             let known = known(journal, space, &logs, since)?;
             let walk = BundleWalk::new(journal, space, &logs, &known)?;
             let fork = |fork| BundlePart::Chunk(FORK, codec::encode(&(space, fork)));
-            forks.extend(logs.forks.values().map(fork));
+            forks.extend(logs.forks.proofs().map(fork));
             if !known.is_empty() {
                 reported.push((space, known));
             }
@@ -254,7 +254,7 @@ impl BundleWalk {
         for item in known {
             // The receiver holds another branch of this log: from its first entry on it will find the fork.
             if hash_of(journal, space, logs, item)?.is_some_and(|hash| !item.names(&hash)) {
-                lacking.insert(item.author, 1);
+                lacking.insert(item.author, logs.forks.first(&item.author));
             }
         }
         let mut next = BinaryHeap::new();
@@ -291,10 +291,10 @@ fn known(
             Some(_) => held.push(item),
             // Of a log that is unknown here, the incarnations before it may be known.
             None => {
-                let former = item.predecessors.iter().find_map(|(incarnation, seq)| {
-                    let author = Author { incarnation: *incarnation, ..item.author };
+                let former = item.predecessors.iter().find_map(|former| {
+                    let author = Author { incarnation: former.incarnation, ..item.author };
                     let row = logs.rows.get(&author)?;
-                    Some((author, (*seq).min(row.seq)))
+                    Some((author, former.seq.min(row.seq)))
                 });
                 if let Some((author, seq)) = former {
                     let item = Known { author, seq, check: [0; 8], predecessors: Vec::new() };

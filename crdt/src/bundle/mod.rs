@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::format::codec::{self, DecodeError};
 use crate::format::container::{ChunkError, ChunkReader, END, FileKind};
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::fork::ForkProof;
 use crate::log::frontier::Known;
 use crate::log::receipt::Receipt;
 use crate::membership::{Admission, Genesis};
 use crate::protocol::Invitation;
 use crate::protocol::prepare::Job;
 use crate::replica::MergePiece;
-use crate::store::tables::logs::ForkRow;
 
 pub use make::{Begin, Bundling, Since};
 
@@ -79,7 +79,7 @@ pub enum Piece {
     /// A private space, shown to its members. What follows is of that space.
     Space(Box<Invitation>),
     /// The proof of a fork, and the space of the log.
-    Fork(SpaceId, Box<ForkRow>),
+    Fork(SpaceId, Box<ForkProof>),
     /// The latest receipts of some sites.
     Receipts(Vec<Receipt>),
     /// The last.

@@ -13,7 +13,7 @@ use crate::record::{Field, KEY_STRING_BYTES, Scalar};
 use crate::store::changes::{self, read_entry};
 use crate::store::read;
 use crate::store::tables::records::{ChangeAt, RecordKey, RecordRow};
-use crate::store::tables::{ReadTables, indexes, walk_by};
+use crate::store::tables::{ReadTables, indexes, logs, walk_by};
 use crate::store::{Position, ReadStore, StoreError};
 
 /// Most events of one aggregate that are looked at for a page: some 250 ms. An aggregate with more is read by the feed.
@@ -287,14 +287,16 @@ fn read_event(
     let row = RecordRow::decode(&row)?;
     let (view, at) = (row.view()?, first_place(store, key, &row)?);
     let Some(at) = at.filter(|_| !view.deleted) else { return Ok(None) };
-    let header = read_entry(store, Position(at.position))?.header;
+    let entry = read_entry(store, Position(at.position))?;
+    let log = logs::log_of(store, &entry.header, &entry.hash)?;
+    let header = entry.header;
     let (content, others) = EventContent::all_of(&view);
     let event = Event {
         id: key.id.clone(),
         content,
         others,
         version: Cursor::behind_change(feed, store, at)?.into(),
-        entry: EntryId { author: header.author, seq: header.seq },
+        entry: EntryId { author: log, seq: header.seq },
         time_ms: header.time_ms,
     };
     Ok(Some((event, view.json_bytes())))

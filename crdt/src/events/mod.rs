@@ -11,7 +11,7 @@ mod version;
 
 use crate::ids::SpaceId;
 use crate::log::entry::EntryId;
-use crate::record::{ActorBytes, Document, RecordChange, RecordSummary, View};
+use crate::record::{ChangeActor, Document, RecordChange, RecordSummary, View};
 use crate::store::changes::{self, ChangeReader};
 use crate::store::tables::records::{self, AlteredRow, ChangeAt, RecordKey, RecordRow};
 use crate::store::tables::{ReadTables, decode_row, row};
@@ -54,10 +54,7 @@ pub fn altered(
         let key = records::record_of_key(&key).ok_or_else(broken_key)?;
         let AlteredRow { count, first } = decode_row("altered row", &value)?;
         let first = match reader.at(first) {
-            Ok((header, _)) => {
-                let entry = EntryId { author: header.author, seq: header.seq };
-                Some((entry, header.time_ms))
-            }
+            Ok((made_in, _)) => Some((made_in.id(), made_in.header.time_ms)),
             Err(StoreError::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
@@ -123,8 +120,8 @@ impl Firsts {
                 let mut firsts = none;
                 let mut reader = ChangeReader::new(store);
                 for place in changes::places(store, key, &stored.changes)? {
-                    let (header, change) = reader.at(place)?;
-                    firsts.add(ActorBytes(header.author.actor()), change, place);
+                    let (made_in, change) = reader.at(place)?;
+                    firsts.add(made_in.actor(), change, place);
                 }
                 Ok(firsts)
             }
@@ -132,7 +129,7 @@ impl Firsts {
     }
 
     /// Adds a change that was accepted.
-    pub(crate) fn add(&mut self, actor: ActorBytes, change: &RecordChange, at: ChangeAt) {
+    pub(crate) fn add(&mut self, actor: ChangeActor, change: &RecordChange, at: ChangeAt) {
         self.count += 1;
         let is_first = change.parse(actor).is_ok_and(|parsed| parsed.is_first());
         // What does not fit is reported as a change, and not shown.

@@ -10,7 +10,7 @@
 //! | an entry is of a payload format that this program is too old for | it is left out, and the cursor remembers the first of them; under a newer program the feed goes back to it and tells everything from there again |
 //! | a stretch of the journal is damaged | it is left out, and the cursor remembers it; once a peer has mended some of it, the feed goes back to its beginning |
 //! | entries lay behind a damaged stretch when the tables were rebuilt, and come again from a peer | their changes again, at the journal's end |
-//! | a fork is proven | an [`Item::Fork`]: what the site wrote from that number on may have been undone, and what others built on it |
+//! | a fork is proven | an [`Item::Fork`]: both branches stay, but of values in conflict that the site wrote from that number on another one may be shown |
 //! | an entry is void | nothing: it has no effects |
 //! | an event is changed, by a site that does not keep them ([`crate::events`]) | a change behind which the event is as before |
 //! | a backup of the site is restored | a cursor from within the backup goes on, a later one is refused ([`BadCursor::Gone`]) |
@@ -61,8 +61,8 @@ impl FeedEvent {
 pub enum Item {
     /// A record changed.
     Change(Box<Change>),
-    /// A site signed one number of its log twice: one of the two entries was undone here if it had been taken in, and
-    /// with it what was built on it. Values reported before may not hold any more.
+    /// A site signed one number of its log twice. Both stay, but of values in conflict another one may be shown than was
+    /// reported before.
     Fork {
         /// Whose log.
         author: Author,

@@ -9,9 +9,10 @@ use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::SpaceId;
 use crate::log::entry::{Body, Entry, EntryId, RecordWrite};
-use crate::record::{ActorBytes, RecordChange};
+use crate::log::fork::ForkProof;
+use crate::record::{ChangeActor, RecordChange};
 use crate::store::read;
-use crate::store::tables::logs::{self, EntryRow, Fate, ForkRow};
+use crate::store::tables::logs::{self, EntryRow, Fate};
 use crate::store::tables::records::{ChangeAt, RecordKey};
 use crate::store::tables::{ReadTables, SCAN_ROWS, row};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
@@ -229,8 +230,8 @@ impl FeedReader {
         check: [u8; 8],
         page: &mut Filling,
     ) {
-        let Ok(fork) = codec::decode::<ForkRow>("fork", content) else { return };
-        let header = &fork.kept.0;
+        let Ok(fork) = codec::decode::<ForkProof>("fork", content) else { return };
+        let header = &fork.lower.0;
         if header.space == self.space {
             self.records.clear();
             self.see(FeedPosition::behind(position), check);
@@ -249,9 +250,10 @@ impl FeedReader {
         page: &mut Filling,
     ) -> Result<bool, StoreError> {
         let header = &entry.header;
-        let key = logs::entry(header.space, header.author, header.seq);
+        let log = logs::log_of(store, header, &entry.hash)?;
+        let key = logs::entry(header.space, log, header.seq);
         let row: Option<EntryRow> = row(store, "entry row", &key)?;
-        // What a fork dropped has no row, and what came twice has that of its other place.
+        // What came twice has the row of its other place.
         let row = row.filter(|row| row.position() == position && row.hash == entry.hash);
         match row.map(|row| row.fate) {
             Some(Fate::Applied) => {}
@@ -265,7 +267,7 @@ impl FeedReader {
         let Ok(Body::Transactions(transactions)) = entry.body() else { return Ok(true) };
         let reported =
             self.after.filter(|place| place.position == position).map(|place| place.index);
-        let actor = ActorBytes(header.author.actor());
+        let actor = ChangeActor::of(header.author, log);
         let mut index = 0;
         for (transaction, number) in transactions.iter().zip(0..) {
             let collections = transaction.changes.iter().map(|write| write.collection.as_str());
@@ -289,7 +291,7 @@ impl FeedReader {
                 let change = Change {
                     key,
                     hash: change.hash(),
-                    entry: EntryId { author: header.author, seq: header.seq },
+                    entry: EntryId { author: log, seq: header.seq },
                     time_ms: header.time_ms,
                     transaction: number,
                     origin: transaction.origin.clone(),
@@ -333,7 +335,7 @@ impl FeedReader {
 fn of_event(
     tables: &impl ReadTables,
     key: &RecordKey,
-    actor: ActorBytes,
+    actor: ChangeActor,
     change: &RecordChange,
     values: Result<Values, String>,
 ) -> Result<Result<Values, String>, StoreError> {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::Values;
 use crate::cache::{Documents, Kept};
-use crate::record::{ActorBytes, Document, RecordChange};
+use crate::record::{ChangeActor, Document, RecordChange};
 use crate::store::changes::{self, ChangeReader};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 use crate::store::{ReadStore, StoreError};
@@ -35,7 +35,7 @@ impl Records {
         &mut self,
         store: &impl ReadStore,
         key: &RecordKey,
-        actor: ActorBytes,
+        actor: ChangeActor,
         change: &RecordChange,
         at: ChangeAt,
     ) -> Result<Result<Values, String>, StoreError> {
@@ -58,7 +58,7 @@ impl Records {
     }
 }
 
-fn apply(document: &mut Document, actor: ActorBytes, change: &RecordChange) -> Result<(), String> {
+fn apply(document: &mut Document, actor: ChangeActor, change: &RecordChange) -> Result<(), String> {
     let checked = document.check(actor, change).map_err(|verdict| verdict.to_string())?;
     document.apply(checked).map(drop).map_err(|error| error.to_string())
 }
@@ -79,9 +79,7 @@ fn load(
     let (mut history, mut places) = (Vec::new(), Changes::default());
     for place in all.into_iter().filter(is_before) {
         match reader.at(place) {
-            Ok((header, change)) => {
-                history.push((ActorBytes(header.author.actor()), change.clone()));
-            }
+            Ok((made_in, change)) => history.push((made_in.actor(), change.clone())),
             Err(error @ StoreError::Damaged { .. }) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         }

@@ -9,8 +9,7 @@ use crate::ids::Author;
 use crate::log::entry::EntryId;
 use crate::log::entry::text::EntryText;
 use crate::record::{
-    ActorBytes, DELETED_FIELD, Document, Fault, ParsedChange, RecordChange, Unreadable, Value,
-    Verdict, View,
+    DELETED_FIELD, Document, Fault, ParsedChange, RecordChange, Unreadable, Value, Verdict, View,
 };
 use crate::store::changes::{self, ChangeReader};
 use crate::store::tables::records::{RecordKey, RecordRow};
@@ -196,9 +195,9 @@ pub fn latest_entries(
         if heads.is_empty() {
             break;
         }
-        let (header, change) = reader.at(place)?;
+        let (made_in, change) = reader.at(place)?;
         if heads.remove(&change.hash()) {
-            entries.push((header.author, header.seq));
+            entries.push((made_in.log, made_in.header.seq));
         }
     }
     Ok(Some(entries))
@@ -213,22 +212,22 @@ fn changes_of(
     let mut reader = ChangeReader::new(journal);
     let mut changes = Vec::new();
     for place in changes::places(journal, key, &row.changes)? {
-        let (header, change) = reader.at(place)?;
-        let entry = EntryId { author: header.author, seq: header.seq };
-        let parsed = change.parse(ActorBytes(entry.author.actor()))?;
-        changes.push(HistoryState { link: Link::new(entry, change, &parsed), parsed });
+        let (made_in, change) = reader.at(place)?;
+        let parsed = change.parse(made_in.actor())?;
+        changes.push(HistoryState { link: Link::new(made_in.id(), change, &parsed), parsed });
     }
     Ok(Some(changes))
 }
 
 fn apply(document: &mut Document, known: &HistoryState) -> Result<(), HistoryError> {
-    let judged = document.judge(&known.parsed).map_err(Unreadable::Refused)?;
-    Ok(document.apply(judged.with(known.parsed.clone()))?)
+    let parsed = document.resolve(known.parsed.clone());
+    let judged = document.judge(&parsed).map_err(Unreadable::Refused)?;
+    Ok(document.apply(judged.with(parsed))?)
 }
 
 fn step(known: &HistoryState, before: &View, after: &View) -> HistoryStep {
     let HistoryState { link: Link { author, seq, hash, .. }, parsed } = known;
-    let (actor, time_ms) = (author.actor(), parsed.time_ms());
+    let (actor, time_ms) = (parsed.actor().0, parsed.time_ms());
     let is_old = |path: &str, value: &Value| {
         let conflicts = before.conflicts.iter().filter(|conflict| conflict.path == path);
         let mut values = conflicts.flat_map(|conflict| &conflict.values);

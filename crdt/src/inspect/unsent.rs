@@ -75,7 +75,8 @@ pub fn unsent(
     let compared = Compared::new(&logs);
     let held = |author: &Author| logs.rows.get(author).map_or(0, |row| row.seq);
     // What nobody else has confirmed, every other site has not.
-    let mut nowhere: BTreeMap<Author, u64> = logs.rows.keys().map(|author| (*author, 1)).collect();
+    let mut nowhere: BTreeMap<Author, u64> =
+        logs.rows.keys().map(|author| (*author, logs.forks.first(author))).collect();
     let mut all: Vec<Unconfirmed> = Vec::new();
     let mut places = Vec::new();
     for site in others {

@@ -26,7 +26,18 @@ pub struct Known {
     pub check: [u8; 8],
     /// The incarnations before it, newest first, each with its last number: the other side may know none of the
     /// later ones. At most [`PREDECESSORS_TOLD_MAX`].
-    pub predecessors: Vec<(Incarnation, u64)>,
+    pub predecessors: Vec<Predecessor>,
+}
+
+/// The end of a former incarnation's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// The incarnation.
+    pub incarnation: Incarnation,
+    /// Number of its last entry.
+    pub seq: u64,
+    /// The beginning of that entry's hash; zeros where it is not told.
+    pub check: [u8; 8],
 }
 
 /// Restarts between two exchanges that are reported; after more of them a log may be sent again in vain.

@@ -107,7 +107,7 @@ fn step(entry: &Entry, operation: &Operation, before: &Members) -> Option<Member
         Operation::Vouch(_) => return None,
     };
     let header = &entry.header;
-    let entry = Some(EntryId { author: header.author, seq: header.seq });
+    let entry = Some(entry.id());
     let step = MembershipStep { entry, time_ms: header.time_ms, by, site, event, counts: true };
     Some(MembershipStep { counts: !is_so(&step, before), ..step })
 }

@@ -2,7 +2,7 @@
 //!
 //! | protocol | who | messages |
 //! |---|---|---|
-//! | `/branchline/sync/1` | members | [`Request`] → [`Answer`] |
+//! | `/branchline/sync/2` | members | [`Request`] → [`Answer`] |
 //! | `/branchline/join/1` | anyone | [`Introduction`] → [`Welcome`] |
 //! | gossip topic, see [`topic`] | members of the network | [`Gossip`] of its own spaces |
 //!
@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Author, RealmId, SpaceId};
 use crate::log::entry::Tip;
 use crate::log::entry::limits::ENTRY_BYTES_MAX;
+use crate::log::fork::ForkProof;
 use crate::log::frontier::{Known, Parts};
 use crate::log::receipt::Receipt;
 use crate::membership::{Admission, FormerKey, Genesis, Revocation, SpaceDocument};
-use crate::store::tables::logs::ForkRow;
 
 pub use entries::{UnpackEntriesError, pack_entries, unpack_entries};
 
@@ -90,7 +90,7 @@ pub struct Answer {
     /// The receipts that the answerer holds, where they are not the puller's.
     pub receipts: Vec<Receipt>,
     /// Proofs of forks that the puller may lack.
-    pub forks: Vec<ForkRow>,
+    pub forks: Vec<ForkProof>,
     /// Private spaces that the puller is in and may not know of.
     pub invitations: Vec<Invitation>,
 }

@@ -5,10 +5,10 @@
 //! Nothing here is a verdict. What a bad signature covers is not read at all, and what means too much is left unread,
 //! for the replica to find out in its own order.
 
-use crate::ids::SiteId;
+use crate::ids::{Author, SiteId};
 use crate::log::entry::{Body, Entry, MalformedBody, Origin, PAYLOAD_FORMAT, RecordWrite, limits};
 use crate::protocol::{UnpackEntriesError, unpack_entries};
-use crate::record::{ActorBytes, Fault, NewRecord, ParsedChange, RecordChange};
+use crate::record::{ChangeActor, Fault, NewRecord, ParsedChange, RecordChange};
 
 /// Operations that are read of one answer, 200 to 800 bytes each in memory: those of an answer of the usual size. A
 /// change of 64 bytes may mean 60,000.
@@ -83,9 +83,11 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    pub(crate) fn of(change: &RecordChange, author: ActorBytes) -> Self {
+    pub(crate) fn of(change: &RecordChange, author: ChangeActor) -> Self {
         let parsed = change.parse(author);
-        match parsed.as_ref().ok().and_then(NewRecord::of) {
+        // The first change in a branch is no first one as its author meant it.
+        let as_new = parsed.as_ref().ok().filter(|_| !author.is_of_branch);
+        match as_new.and_then(NewRecord::of) {
             Some(first) => Self::New(first),
             None => Self::Parsed(parsed),
         }
@@ -145,11 +147,19 @@ impl PreparedEntry {
         if is_signed && prepared.entry.header.payload.format == PAYLOAD_FORMAT {
             let mut content = read(&prepared.entry);
             if let Ok(Content::Records { changes, .. }) = &mut content {
-                parse(changes, ActorBytes(prepared.entry.header.author.actor()), room);
+                parse(changes, prepared.entry.actor(), room);
             }
             prepared.content = Some(content);
         }
         prepared
+    }
+
+    /// Knows the log that it is in. How changes read in a branch is found out when they are taken in.
+    pub(crate) fn put_in(&mut self, log: Author) {
+        self.entry.log = log;
+        if log != self.entry.header.author {
+            self.changes_mut().iter_mut().for_each(|change| change.reading = None);
+        }
     }
 
     /// Leaves everything until it is asked for.
@@ -206,7 +216,7 @@ fn read(entry: &Entry) -> Result<Content, MalformedBody> {
 }
 
 /// Parses changes until one is bad, for then the entry is, or there is no `room` for their operations.
-fn parse(changes: &mut [ReadChange], author: ActorBytes, room: &mut usize) {
+fn parse(changes: &mut [ReadChange], author: ChangeActor, room: &mut usize) {
     for change in changes {
         if *room == 0 {
             return;
@@ -237,7 +247,7 @@ impl ReadChange {
     }
 
     /// The change as it reads whatever the record.
-    pub(crate) fn parsed(&mut self, author: ActorBytes) -> &Result<ParsedChange, Fault> {
+    pub(crate) fn parsed(&mut self, author: ChangeActor) -> &Result<ParsedChange, Fault> {
         if !matches!(self.reading, Some(Reading::Parsed(_))) {
             self.reading = Some(Reading::Parsed(self.write.change.parse(author)));
         }
@@ -248,7 +258,7 @@ impl ReadChange {
     }
 
     /// The same, which is then not kept.
-    pub(crate) fn take_parsed(&mut self, author: ActorBytes) -> Result<ParsedChange, Fault> {
+    pub(crate) fn take_parsed(&mut self, author: ChangeActor) -> Result<ParsedChange, Fault> {
         match self.reading.take() {
             Some(Reading::Parsed(parsed)) => parsed,
             Some(Reading::New(_)) | None => self.write.change.parse(author),
@@ -261,10 +271,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
+    use crate::ids::{EntryHash, Incarnation, RealmId, SiteKey};
     use crate::log::entry::{Draft, Transaction};
     use crate::protocol::pack_entries;
-    use crate::record::{Document, Edit};
+    use crate::record::{ActorBytes, Document, Edit};
 
     const OPERATIONS: usize = 3;
 
@@ -323,7 +333,7 @@ mod tests {
             let prepared = PreparedEntry::new(entry(1, 1), &mut room);
             assert_eq!(parsed(&prepared), Some(count));
             let (entry, content) = prepared.read();
-            let actor = ActorBytes(entry.header.author.actor());
+            let actor = entry.actor();
             let Ok(Content::Records { origins, changes }) = content else { panic!("records") };
             assert_eq!(origins.len(), 1);
             for change in changes {

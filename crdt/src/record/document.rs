@@ -1,8 +1,9 @@
 //! A record in memory.
 
+use super::change::branch;
 use super::change::check;
 use super::change::fault::Verdict;
-use super::change::operation::ActorBytes;
+use super::change::operation::{ActorBytes, ChangeActor};
 use super::change::{CheckedChange, ParsedChange, RecordChange};
 use super::edit::{self, Edit, EditError};
 use super::history::hidden;
@@ -56,11 +57,11 @@ impl Document {
     /// # Errors
     /// [`Unreadable`] if they are not all of a record's changes.
     pub fn of_changes<'a>(
-        changes: impl IntoIterator<Item = (ActorBytes, &'a RecordChange)>,
+        changes: impl IntoIterator<Item = (impl Into<ChangeActor>, &'a RecordChange)>,
     ) -> Result<Document, Unreadable> {
         let mut document = Document::empty();
         for (actor, change) in changes {
-            document.extend(actor, change)?;
+            document.extend(actor.into(), change)?;
         }
         Ok(document)
     }
@@ -71,7 +72,7 @@ impl Document {
     /// [`Unreadable`]: the document must be discarded.
     pub(crate) fn extend(
         &mut self,
-        actor: ActorBytes,
+        actor: ChangeActor,
         change: &RecordChange,
     ) -> Result<(), Unreadable> {
         let checked = self.check(actor, change).map_err(Unreadable::Refused)?;
@@ -166,12 +167,13 @@ impl Document {
     pub(crate) fn extend_to(
         &mut self,
         reach: &Reach,
-        actor: ActorBytes,
+        actor: ChangeActor,
         change: &RecordChange,
     ) -> Result<bool, Unreadable> {
         let refused = |fault| Unreadable::Refused(Verdict::Fault(fault));
         let parsed = change.parse(actor).map_err(refused)?;
-        if reach.clock.get(&actor).is_some_and(|max| parsed.change.end_op() <= *max) {
+        let counted = actor.counted(&parsed.change.hash);
+        if reach.clock.get(&counted).is_some_and(|max| parsed.change.end_op() <= *max) {
             let checked = self.checked(parsed).map_err(Unreadable::Refused)?;
             self.apply(checked)?;
         }
@@ -209,7 +211,7 @@ impl Document {
     /// [`Verdict::Fault`] if it is bad; [`Verdict::NeedsHistory`] only if the document was loaded.
     pub fn check(
         &self,
-        actor: ActorBytes,
+        actor: impl Into<ChangeActor>,
         change: &RecordChange,
     ) -> Result<CheckedChange, Verdict> {
         self.checked(change.parse(actor)?)
@@ -224,8 +226,21 @@ impl Document {
     }
 
     fn checked(&self, parsed: ParsedChange) -> Result<CheckedChange, Verdict> {
+        let parsed = self.resolve(parsed);
         let judged = self.judge(&parsed)?;
         Ok(judged.with(parsed))
+    }
+
+    /// A change as it counts where a log forks. The history must be whole if the record has changes of a branch, or the
+    /// change is in one.
+    pub(crate) fn resolve(&self, parsed: ParsedChange) -> ParsedChange {
+        branch::resolve(&self.history, parsed)
+    }
+
+    /// Whether the record has changes of branches: no document of Automerge has two changes of an actor with one number.
+    /// The history must be whole.
+    pub(crate) fn has_branches(&self) -> bool {
+        !self.history.branches.is_empty()
     }
 
     /// Applies a change that was checked against this state. A change that is here already does nothing.
@@ -236,7 +251,10 @@ impl Document {
         if checked.is_known {
             return Ok(());
         }
-        let ParsedChange { change, genesis } = checked.parsed;
+        let ParsedChange { change, genesis, actor } = checked.parsed;
+        if actor.is_of_branch {
+            self.history.branches.entry(actor.signed).or_default().insert(change.actor);
+        }
         for made in &genesis {
             if !self.history.is_of_genesis(made.operation.id) {
                 self.history.insert_genesis(made)?;

@@ -27,7 +27,7 @@ pub use change::chunk::ChunkFault;
 pub use change::fault::{Fault, OperationFault, Verdict};
 pub use change::genesis::{GenesisFault, GenesisKind, InitialChange};
 pub use change::leb128::LayoutFault;
-pub use change::operation::{ActorBytes, UnknownOperation};
+pub use change::operation::{ActorBytes, ChangeActor, UnknownOperation};
 pub use change::{CheckedChange, ParsedChange, RecordChange};
 pub use compare::{Field, KEY_STRING_BYTES, Number, Scalar, indexed_fields};
 pub(crate) use compare::{Mantissa, encoded_len};

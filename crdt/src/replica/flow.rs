@@ -16,11 +16,12 @@ use super::{Input, Notice, Output, Replica, Validation};
 use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::fork::ForkProof;
 use crate::log::receipt::Receipt;
 use crate::membership::{Revocation, Ticket};
 use crate::protocol::prepare::PreparedEntry;
 use crate::protocol::{Answer, Gossip, Introduction, Outcome, Request, Welcome};
-use crate::store::tables::logs::{self, ForkRow};
+use crate::store::tables::logs;
 use crate::store::{Store, StoreError};
 
 impl<S: Store> Replica<S> {
@@ -57,6 +58,10 @@ impl<S: Store> Replica<S> {
                 Vec::new()
             }
             Task::Judge(arrival) => batch.judge(cx, out, arrival)?,
+            Task::BeginLife => {
+                self.begin_life();
+                Vec::new()
+            }
             Task::Prove(arrival) => batch.prove(cx, arrival)?,
             Task::Vouch(arrival, decided) => batch.vouch(cx, arrival, decided, is_durable),
             Task::VouchLosers(arrival) => batch.vouch_for_losers(cx, arrival, is_durable),
@@ -66,7 +71,7 @@ impl<S: Store> Replica<S> {
                 self.conclude(waiting, if is_lost { Acceptance::NotReady } else { acceptance })
             }
             Task::Fork { space, fork } => {
-                let fork = ForkRow::new(fork.kept, fork.dropped);
+                let fork = ForkProof::new(fork.lower, fork.higher);
                 match fork.filter(|fork| cx.is_fork_news(space, fork)) {
                     Some(fork) => {
                         vec![Task::Commit, Task::KeepFork { space, fork: Box::new(fork) }]
@@ -76,6 +81,10 @@ impl<S: Store> Replica<S> {
             }
             Task::KeepFork { space, fork } => {
                 self.keep_fork(space, *fork)?;
+                Vec::new()
+            }
+            Task::NameBranches => {
+                self.name_branches()?;
                 Vec::new()
             }
             Task::Invitations(invitations) => batch.take_invitation(cx, out, invitations),
@@ -261,6 +270,9 @@ impl<S: Store> Replica<S> {
         let forks = forks.into_iter();
         let mut tasks: Vec<Task> =
             forks.map(|fork| Task::Fork { space, fork: Box::new(fork) }).collect();
+        if !tasks.is_empty() {
+            tasks.push(Task::NameBranches);
+        }
         tasks.push(Task::Invitations(Invitations::new(from, invitations)));
         tasks.push(Task::PullAnswer(Box::new(PullAnswer { from, space, request, outcome })));
         Ok(tasks)
@@ -309,11 +321,9 @@ impl<S: Store> Replica<S> {
         Ok(is_proof)
     }
 
-    /// Keeps the proof of a fork, and rebuilds the tables where they show what it drops.
-    fn keep_fork(&mut self, space: SpaceId, fork: ForkRow) -> Result<(), StoreError> {
-        let (author, seq) = (fork.kept.0.author, fork.kept.0.seq);
-        let held = self.batch.held_hash(self.context(), space, author, seq)?;
-        let kept_ours = held.is_none_or(|held| held == fork.rank().1);
+    /// Keeps the proof of a fork.
+    fn keep_fork(&mut self, space: SpaceId, fork: ForkProof) -> Result<(), StoreError> {
+        let (author, seq) = (fork.lower.0.author, fork.lower.0.seq);
         let content = codec::encode(&fork);
         let positions = match self.store.append(&[&Frame::Fork(&content).bytes()]) {
             Ok(positions) => positions,
@@ -321,18 +331,23 @@ impl<S: Store> Replica<S> {
             Err(StoreError::Unwritable { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let rows = vec![(logs::fork(space, author), Some(content))];
-        self.store.apply(rows, positions.last().copied())?;
+        self.store.apply(logs::fork_rows(&fork).into(), positions.last().copied())?;
         if let Some(logs) = self.realms.logs_mut(space) {
-            logs.forks.insert(author, fork);
+            logs.forks.learn(&fork);
         }
-        self.outbox.notice(Notice::Fork { author, seq, kept_ours });
-        if !kept_ours {
-            self.rebuild(&mut |_| ())?;
-        }
+        let is_renamed = self.context().is_any_misnamed(&self.batch)?;
+        self.outbox.notice(Notice::Fork { author, seq, is_renamed });
         let (links, cx, _, out) = self.parts();
         links.pull_from_all(cx, out, space);
         Ok(())
+    }
+
+    /// Rebuilds the tables where they have a branch under a name that is not its own: once for all proofs that came together.
+    fn name_branches(&mut self) -> Result<(), StoreError> {
+        match self.context().is_any_misnamed(&self.batch)? {
+            true => self.rebuild(&mut |_| ()),
+            false => Ok(()),
+        }
     }
 
     /// Another site presents itself.

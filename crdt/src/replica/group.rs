@@ -230,11 +230,11 @@ impl<S: Store> Replica<S> {
     /// # Errors
     /// [`StoreError`] where the journal cannot be read or the tables cannot be written.
     pub fn rebuild(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+        self.begin_life();
         let ticket = self.realms.take_ticket();
         // What others said of what they hold is in no journal.
         let receipts = self.realms.clear();
         self.batch.forget();
-        self.author.incarnation = Incarnation(self.links.random.bytes());
         self.store.clear_tables()?;
         self.load(ticket, None)?;
         self.replay(progress)?;
@@ -242,6 +242,20 @@ impl<S: Store> Replica<S> {
         let Self { links, store, realms, outbox, .. } = self;
         links.losses = Losses::default();
         links.find_losses(store, realms, outbox)
+    }
+
+    /// Writes under another incarnation from now on. Two that were started of one image with its memory draw the same bytes;
+    /// what they hold is different, or they would not have noticed.
+    pub(super) fn begin_life(&mut self) {
+        let mut hasher = blake3::Hasher::new_derive_key("branchline 1 another life of a site");
+        hasher.update(&self.links.random.bytes());
+        hasher.update(&self.author.to_bytes());
+        for (_, logs) in self.realms.all_logs() {
+            hasher.update(&logs.digest());
+        }
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        self.author.incarnation = Incarnation::from_random(bytes);
     }
 
     /// Lets the tables catch up with the journal.
@@ -307,22 +321,25 @@ impl<S: Store> Replica<S> {
         let header = entry.header.clone();
         let (space, membership) = (header.space, header.realm.membership_space());
         let (_, cx, batch, out) = self.parts();
-        let prepared = PreparedEntry::unread(entry);
-        let acceptance = match batch.judge_header(cx, &prepared, EntrySource::Journal)? {
+        let mut prepared = PreparedEntry::unread(entry);
+        let acceptance = match batch.judge_header(cx, &mut prepared, EntrySource::Journal)? {
             Some(acceptance) => acceptance,
             None => batch.judge_past(cx, out, prepared, EntrySource::Journal)?,
         };
         match acceptance {
             Acceptance::Staged => replayed.positions.push(position),
-            // Behind a damaged frame, or dropped by a fork: it comes again from a peer, or never.
+            // Behind a damaged frame: it comes again from a peer.
             Acceptance::Repeat | Acceptance::NotReady => {}
-            Acceptance::Refused(_) | Acceptance::Fork { .. } => {}
+            Acceptance::Refused(_) | Acceptance::Fork => {}
         }
         if header.author.site == self.site() {
-            let past = header.past.iter().map(|tip| ((space, space, tip.author), tip.seq));
-            replayed.named.extend(past);
-            let past = header.membership_past.iter();
-            replayed.named.extend(past.map(|tip| ((space, membership, tip.author), tip.seq)));
+            for (of, tip) in header.tips() {
+                // A branch may have been named by another name than it has now: it is named once more.
+                let logs = self.realms.logs(of);
+                if logs.is_none_or(|logs| !logs.forks.concerns(tip.author)) {
+                    replayed.named.insert((space, of, tip.author), tip.seq);
+                }
+            }
         }
         // Entries after one of members may be by those whom it admits.
         if space == membership || self.batch.stage.is_large() {

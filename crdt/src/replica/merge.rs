@@ -12,12 +12,12 @@ use crate::bundle::{Begin, BundleHeader, Contents};
 use crate::format::codec;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::Header as EntryHeader;
+use crate::log::fork::ForkProof;
 use crate::log::receipt::Receipt;
 use crate::membership::{Admission, Admitting, Genesis, Operation};
 use crate::protocol::Invitation;
 use crate::protocol::prepare::{Prepared, PreparedEntry};
 use crate::store::Store;
-use crate::store::tables::logs::ForkRow;
 
 /// A piece of a bundle, its entries prepared.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub enum MergePiece {
     /// See [`crate::bundle::Piece::Space`].
     Space(Box<Invitation>),
     /// See [`crate::bundle::Piece::Fork`].
-    Fork(SpaceId, Box<ForkRow>),
+    Fork(SpaceId, Box<ForkProof>),
     /// See [`crate::bundle::Piece::Receipts`].
     Receipts(Vec<Receipt>),
     /// See [`crate::bundle::Piece::End`].
@@ -143,9 +143,9 @@ impl Merging {
                 merged.refused += 1;
                 merged.refusal.get_or_insert_with(|| refusal.to_string());
             }
-            Acceptance::Fork { .. } => {
+            Acceptance::Fork => {
                 merged.refused += 1;
-                let reason = || "another entry of its author with the same number stands";
+                let reason = || "its author has signed another entry with the same number, which cannot be read here";
                 merged.refusal.get_or_insert_with(|| reason().to_owned());
             }
         }
@@ -194,7 +194,7 @@ impl Batch {
                 let invitations = Invitations::new(maker, vec![*invitation]);
                 vec![Task::Commit, Task::Invitations(invitations)]
             }
-            MergePiece::Fork(space, fork) => vec![Task::Fork { space, fork }],
+            MergePiece::Fork(space, fork) => vec![Task::Fork { space, fork }, Task::NameBranches],
             MergePiece::Receipts(receipts) => vec![Task::Receipts(receipts)],
             MergePiece::End(_) => Vec::new(),
         };
@@ -344,7 +344,6 @@ fn records_of(prepared: &PreparedEntry) -> Vec<[u8; 8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::EntryHash;
     use crate::replica::Refusal;
 
     fn merging() -> Merging {
@@ -367,7 +366,7 @@ mod tests {
     #[test]
     fn the_first_reason_why_an_entry_is_refused_is_kept() {
         let mut merging = merging();
-        merging.judged(Vec::new(), &Acceptance::Fork { held: EntryHash([1; 32]) });
+        merging.judged(Vec::new(), &Acceptance::Fork);
         merging.judged(Vec::new(), &Acceptance::Refused(Refusal::Signature));
         let merged = merging.end().unwrap();
         assert_eq!(merged.refused, 2);

@@ -169,7 +169,7 @@ impl<S: Store> Replica<S> {
         }
         replica.load(ticket, beside)?;
         replica.replay(progress)?;
-        if replica.context().shows_dropped(&replica.batch)? {
+        if replica.context().is_any_misnamed(&replica.batch)? {
             replica.rebuild(&mut |_| ())?;
         }
         let Self { links, store, realms, outbox, .. } = &mut replica;

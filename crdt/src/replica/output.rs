@@ -161,8 +161,8 @@ pub enum Notice {
         author: Author,
         /// The number.
         seq: u64,
-        /// Whether the entry that this site held is the one that stands.
-        kept_ours: bool,
+        /// Whether what this site held of the log is a branch with a name of its own now, which takes a rebuild.
+        is_renamed: bool,
     },
     /// Two copies of a site are at work: somebody copied its data folder and runs both.
     Copies {

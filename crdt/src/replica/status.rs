@@ -185,7 +185,7 @@ impl Status {
             own_entries: counted.own,
             entries_unapplied: counted.unapplied,
             entries_lost: links.losses.count(),
-            forks: logs.iter().flat_map(|logs| logs.forks.keys().copied()).collect(),
+            forks: logs.iter().flat_map(|logs| logs.forks.authors().copied()).collect(),
             sites: sites.unwrap_or_default(),
             indexes: batch.indexes.status(),
             revoked_by: realms.revoked_by(),

@@ -7,9 +7,10 @@
 //!
 //! ```text
 //! an entry     Judge -+-> Conclude                                    most of them
-//!                     +-> Commit, Prove, (Fork,) Judge                its number is taken by another one
+//!                     +-> Commit, BeginLife, Judge                    a copy of this site wrote it in this one's name
+//!                     +-> Commit, Prove, (Fork, NameBranches,) Judge  its number is taken by another one
 //!                     +-> Commit, Vouch, Commit, VouchLosers, Commit, TakeIn, Commit, Conclude   it decides of members
-//! a proof      Fork ---> Commit, KeepFork
+//! proofs       Fork ---> Commit, KeepFork ... -> NameBranches
 //! a decision   Commit, Decide, Commit
 //! invitations  Invitations -> Commit, Entered, Members, PullRealm, Invitations ...   one after the other
 //! members      Members -> Judge ... -> Commit, NextRound              until a round admits nobody
@@ -26,9 +27,9 @@ use super::realms::introduction::{Shown, Welcomed};
 use super::realms::rounds::Round;
 use super::realms::spaces::{Entered, Invitations};
 use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::log::fork::ForkProof;
 use crate::log::receipt::Receipt;
 use crate::membership::{Cut, Role};
-use crate::store::tables::logs::ForkRow;
 
 /// One step.
 pub(super) enum Task {
@@ -38,6 +39,8 @@ pub(super) enum Task {
     Decide { id: u64, decision: Decision },
     /// An entry is judged.
     Judge(Arrival),
+    /// This site writes under another incarnation from now on: a copy of it writes under the one that it had.
+    BeginLife,
     /// The proof is looked for that an entry's author signed two under its number.
     Prove(Arrival),
     /// Before an entry is taken in that decides of sites: what is held of them is written down.
@@ -49,9 +52,11 @@ pub(super) enum Task {
     /// The one who waits for an entry hears how it was judged; `if_durable`: once the group is written.
     Conclude { waiting: Waiting, acceptance: Acceptance, if_durable: bool },
     /// The proof of a fork came.
-    Fork { space: SpaceId, fork: Box<ForkRow> },
+    Fork { space: SpaceId, fork: Box<ForkProof> },
     /// A proof that is news goes to the journal.
-    KeepFork { space: SpaceId, fork: Box<ForkRow> },
+    KeepFork { space: SpaceId, fork: Box<ForkProof> },
+    /// The logs that fork go by the right names.
+    NameBranches,
     /// The next invitation to a private space is looked at.
     Invitations(Invitations),
     /// The space of an invitation is known.

@@ -3,9 +3,9 @@
 use lru::LruCache;
 
 use crate::frame::Frame;
-use crate::ids::SpaceId;
+use crate::ids::{Author, SpaceId};
 use crate::log::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite, Transaction};
-use crate::record::{ActorBytes, RecordChange};
+use crate::record::{ChangeActor, RecordChange};
 use crate::store::tables::logs::{self, EntryRow};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey};
 use crate::store::tables::{ReadTables, row};
@@ -97,9 +97,31 @@ pub struct ChangeReader<'a, J> {
     last: Option<ReadEntry>,
 }
 
+/// The entry that a change lies in.
+pub struct MadeIn {
+    /// Its header.
+    pub header: Header,
+    /// The log that it is in.
+    pub log: Author,
+}
+
+impl MadeIn {
+    /// The entry's name.
+    #[must_use]
+    pub fn id(&self) -> EntryId {
+        EntryId { author: self.log, seq: self.header.seq }
+    }
+
+    /// Whose change it is.
+    #[must_use]
+    pub fn actor(&self) -> ChangeActor {
+        ChangeActor::of(self.header.author, self.log)
+    }
+}
+
 struct ReadEntry {
     position: u64,
-    header: Header,
+    made_in: MadeIn,
     changes: Vec<RecordChange>,
 }
 
@@ -109,14 +131,14 @@ impl<'a, J: ReadStore> ChangeReader<'a, J> {
         Self { journal, last: None }
     }
 
-    /// The change at a place, and the header of its entry.
-    pub fn at(&mut self, place: ChangeAt) -> Result<(&Header, &RecordChange), StoreError> {
+    /// The change at a place, and the entry that it lies in.
+    pub fn at(&mut self, place: ChangeAt) -> Result<(&MadeIn, &RecordChange), StoreError> {
         if self.last.as_ref().is_none_or(|last| last.position != place.position) {
             self.last = Some(ReadEntry::read(self.journal, place.position)?);
         }
         let last = self.last.as_ref();
         let found =
-            last.and_then(|last| Some((&last.header, last.changes.get(place.index as usize)?)));
+            last.and_then(|last| Some((&last.made_in, last.changes.get(place.index as usize)?)));
         let reason = || "a row names a change that its entry does not hold".to_owned();
         found.ok_or_else(|| StoreError::Tables { reason: reason() })
     }
@@ -125,13 +147,14 @@ impl<'a, J: ReadStore> ChangeReader<'a, J> {
 impl ReadEntry {
     fn read(journal: &impl ReadStore, position: u64) -> Result<Self, StoreError> {
         let entry = read_entry(journal, Position(position))?;
+        let log = logs::log_of(journal, &entry.header, &entry.hash)?;
         let Ok(Body::Transactions(transactions)) = entry.body() else {
             let reason = "an entry with changes of records was expected".to_owned();
             return Err(StoreError::Damaged { position: Position(position), reason });
         };
         let writes = transactions.into_iter().flat_map(|transaction| transaction.changes);
         let changes = writes.map(|write| write.change).collect();
-        Ok(Self { position, header: entry.header, changes })
+        Ok(Self { position, made_in: MadeIn { header: entry.header, log }, changes })
     }
 }
 
@@ -149,6 +172,7 @@ pub(crate) struct RecentEntries {
 
 struct RecentEntry {
     id: EntryId,
+    actor: ChangeActor,
     changes: Vec<RecordChange>,
     bytes: usize,
 }
@@ -168,9 +192,9 @@ impl RecentEntries {
         &mut self,
         journal: &impl ReadStore,
         place: ChangeAt,
-    ) -> Result<(ActorBytes, &RecordChange, usize), StoreError> {
-        let (entry, change, decoded) = self.in_entry(journal, place)?;
-        Ok((ActorBytes(entry.author.actor()), change, decoded))
+    ) -> Result<(ChangeActor, &RecordChange, usize), StoreError> {
+        let (entry, change, decoded) = self.entry_of(journal, place)?;
+        Ok((entry.actor, change, decoded))
     }
 
     /// As [`RecentEntries::at`], with the entry that the change lies in.
@@ -178,21 +202,30 @@ impl RecentEntries {
         &mut self,
         journal: &impl ReadStore,
         place: ChangeAt,
-    ) -> Result<(EntryId, &RecordChange, usize), StoreError> {
+    ) -> Result<(EntryId, ChangeActor, &RecordChange), StoreError> {
+        let (entry, change, _) = self.entry_of(journal, place)?;
+        Ok((entry.id, entry.actor, change))
+    }
+
+    fn entry_of(
+        &mut self,
+        journal: &impl ReadStore,
+        place: ChangeAt,
+    ) -> Result<(&RecentEntry, &RecordChange, usize), StoreError> {
         let mut decoded = 0;
         if !self.entries.contains(&place.position) {
-            let ReadEntry { header, changes, .. } = ReadEntry::read(journal, place.position)?;
+            let ReadEntry { made_in, changes, .. } = ReadEntry::read(journal, place.position)?;
             decoded = changes.len();
             let bytes = changes.iter().map(|change| CHANGE_OVERHEAD_BYTES + change.body.len());
-            let (id, bytes) = (EntryId { author: header.author, seq: header.seq }, bytes.sum());
+            let (id, actor, bytes) = (made_in.id(), made_in.actor(), bytes.sum());
             self.make_room(bytes);
             self.bytes += bytes;
-            self.entries.push(place.position, RecentEntry { id, changes, bytes });
+            self.entries.push(place.position, RecentEntry { id, actor, changes, bytes });
         }
         let found = self
             .entries
             .get(&place.position)
-            .and_then(|entry| Some((entry.id, entry.changes.get(place.index as usize)?, decoded)));
+            .and_then(|entry| Some((entry, entry.changes.get(place.index as usize)?, decoded)));
         let reason = || "a row names a change that its entry does not hold".to_owned();
         found.ok_or_else(|| StoreError::Tables { reason: reason() })
     }

@@ -190,8 +190,8 @@ fn log(notice: Notice) {
             warn!(site = %author.site, seq, reason, "an entry is void");
         }
         Notice::Refused { from, reason } => warn!(peer = %from, reason, "refused"),
-        Notice::Fork { author, seq, kept_ours } => {
-            error!(site = %author.site, seq, kept_ours, "a site signed one number twice");
+        Notice::Fork { author, seq, is_renamed } => {
+            error!(site = %author.site, seq, is_renamed, "a site signed one number twice");
         }
         Notice::Copies { site } => error!(%site, "two copies of one site are running"),
         Notice::EntryLost { author, seq } => {

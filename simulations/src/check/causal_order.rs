@@ -3,9 +3,9 @@
 //! Read from the journals, not from what replicas say: in each, an entry lies behind its log's previous one, which it
 //! names, and behind everything that it names as its past.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use branchline_crdt::ids::{Author, EntryHash, SpaceId};
+use branchline_crdt::ids::{Author, EntryHash, SiteId, SpaceId};
 use branchline_crdt::log::entry::{Entry, Tip};
 use branchline_crdt::replica::Notice;
 
@@ -22,7 +22,7 @@ pub struct CausalOrder {
 /// What one journal holds so far.
 #[derive(Default)]
 struct Journal {
-    held: BTreeMap<(SpaceId, Author, u64), Vec<EntryHash>>,
+    held: BTreeSet<(SpaceId, SiteId, u64, EntryHash)>,
     /// The frontier of this incarnation, by log.
     frontier: BTreeMap<(SpaceId, Author), u64>,
     /// Frames are missing: what follows them may build on what cannot be read.
@@ -30,10 +30,9 @@ struct Journal {
 }
 
 impl Journal {
+    /// By the hash alone: a tip's author may have known a branch by another name.
     fn holds(&self, space: SpaceId, tip: &Tip) -> bool {
-        self.held
-            .get(&(space, tip.author, tip.seq))
-            .is_some_and(|hashes| hashes.contains(&tip.hash))
+        self.held.contains(&(space, tip.author.site, tip.seq, tip.hash))
     }
 
     /// What is missing before this entry.
@@ -55,8 +54,7 @@ impl Journal {
 
     fn add(&mut self, entry: &Entry) {
         let header = &entry.header;
-        let place = (header.space, header.author, header.seq);
-        self.held.entry(place).or_default().push(entry.hash);
+        self.held.insert((header.space, header.author.site, header.seq, entry.hash));
     }
 }
 
@@ -73,7 +71,7 @@ impl CausalOrder {
         journal.has_holes |= scene.world.damaged_count(office) > 0;
         for entry in entries {
             let lacks = journal.lacks(entry);
-            let is_excused = journal.has_holes || is_by_liar(entry, scene);
+            let is_excused = journal.has_holes;
             report.expect(
                 Invariant::CausalOrder,
                 lacks.is_none() || is_excused,
@@ -116,15 +114,6 @@ impl CausalOrder {
     }
 }
 
-/// A liar's entries may name whatever it likes that a fork has dropped since.
-fn is_by_liar(entry: &Entry, scene: &Scene<'_>) -> bool {
-    !scene.liars.is_empty()
-        && (scene.liars.iter().any(|liar| scene.world.site_id(*liar) == entry.header.author.site)
-            || entry.header.past.iter().any(|tip| {
-                scene.liars.iter().any(|liar| scene.world.site_id(*liar) == tip.author.site)
-            }))
-}
-
 impl Check for CausalOrder {
     fn changed(&mut self, office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         self.compare_frontier(office, scene, report);
@@ -139,9 +128,9 @@ impl Check for CausalOrder {
             Observation::Stored { office, entries, .. } => {
                 self.follow(*office, entries.iter().map(|(_, entry)| &**entry), scene, report);
             }
-            // A new incarnation; a fork may have dropped what was held.
+            // A new incarnation; a branch of a log may have another name.
             Observation::Rebuilt { office }
-            | Observation::Told { office, notice: Notice::Fork { kept_ours: false, .. } } => {
+            | Observation::Told { office, notice: Notice::Fork { is_renamed: true, .. } } => {
                 self.journals.entry(*office).or_default().frontier.clear();
             }
             Observation::Stopped { .. }

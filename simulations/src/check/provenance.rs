@@ -4,13 +4,13 @@
 //! that may write, a fresh replica that is given these entries and nothing else, in another causal order, shows the
 //! same records, and every price was written by someone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use branchline_crdt::Replica;
 use branchline_crdt::format::codec;
 use branchline_crdt::frame::Frame;
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey, SpaceId};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteId, SiteKey, SpaceId};
 use branchline_crdt::log::entry::{Entry, Tip};
 use branchline_crdt::membership::Role;
 use branchline_crdt::protocol::Gossip;
@@ -111,7 +111,7 @@ pub(super) fn frames(store: &SimulatedStore) -> Result<Frames, StoreError> {
 /// The same entries in another order in which each still follows what it names.
 fn shuffled(entries: Vec<Arc<Entry>>, draw: &mut SmallRng) -> Vec<Arc<Entry>> {
     let mut order = Vec::with_capacity(entries.len());
-    let mut given: BTreeMap<(SpaceId, Author, u64), EntryHash> = BTreeMap::new();
+    let mut given = BTreeSet::new();
     let mut waiting: BTreeMap<(SpaceId, Author), Vec<Arc<Entry>>> = BTreeMap::new();
     for entry in entries.into_iter().rev() {
         waiting.entry((entry.header.space, entry.header.author)).or_default().push(entry);
@@ -124,7 +124,7 @@ fn shuffled(entries: Vec<Arc<Entry>>, draw: &mut SmallRng) -> Vec<Arc<Entry>> {
             let log = logs.swap_remove(draw.random_range(0..logs.len()));
             let Some(entries) = waiting.get_mut(&log) else { continue };
             while let Some(entry) = entries.pop_if(|entry| is_ready(entry, &given)) {
-                given.insert((log.0, log.1, entry.header.seq), entry.hash);
+                given.insert((log.0, log.1.site, entry.hash));
                 order.push(entry);
                 if draw.random_range(0..3) == 0 {
                     break;
@@ -132,18 +132,19 @@ fn shuffled(entries: Vec<Arc<Entry>>, draw: &mut SmallRng) -> Vec<Arc<Entry>> {
             }
         }
         if order.len() == before {
-            // What is left builds on what a fork dropped: in the order of the journal, as it was accepted.
+            // What is left builds on what is damaged: in the order of the journal, as it was accepted.
             order.extend(waiting.into_values().flat_map(|entries| entries.into_iter().rev()));
             return order;
         }
     }
 }
 
-fn is_ready(entry: &Entry, given: &BTreeMap<(SpaceId, Author, u64), EntryHash>) -> bool {
+/// Whether all is given that an entry follows. By hashes: a branch may have been named by another name.
+fn is_ready(entry: &Entry, given: &BTreeSet<(SpaceId, SiteId, EntryHash)>) -> bool {
     let header = &entry.header;
     let membership = header.realm.membership_space();
-    let names = |space, tip: &Tip| given.contains_key(&(space, tip.author, tip.seq));
-    (header.seq == 1 || given.contains_key(&(header.space, header.author, header.seq - 1)))
+    let names = |space, tip: &Tip| given.contains(&(space, tip.author.site, tip.hash));
+    (header.seq == 1 || given.contains(&(header.space, header.author.site, header.previous)))
         && header.past.iter().all(|tip| names(header.space, tip))
         && header.membership_past.iter().all(|tip| names(membership, tip))
 }

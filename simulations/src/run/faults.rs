@@ -122,7 +122,7 @@ impl Run<'_> {
             FaultKind::Byzantine { offices, acts } => {
                 for office in offices {
                     let draw = random::concern(self.seed, "liar", &[index as u64, office as u64]);
-                    let liar = Liar::new(office, acts.clone(), draw, self.dropped.clone());
+                    let liar = Liar::new(office, acts.clone(), draw);
                     self.liar_offices.push(office);
                     let number = self.occurrences.len() * (office + 1) + index;
                     self.liars.insert(number, liar);

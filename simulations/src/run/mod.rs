@@ -20,7 +20,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 
 use crate::check::{self, Check, Report, Scene, convergence, wall_clock};
-use crate::hostile::{self, Dropped, Liar};
+use crate::hostile::{self, Liar};
 use crate::oracle::{Oracle, Reply};
 use crate::outcome::{Invariant, Outcome, Violation};
 use crate::sabotage::{self, Sabotage};
@@ -91,7 +91,6 @@ struct Run<'a> {
     /// Faults under way, by the number of their occurrence.
     liars: BTreeMap<usize, Liar>,
     liar_offices: Vec<SiteIndex>,
-    dropped: Dropped,
     clones: BTreeMap<usize, Vec<SiteIndex>>,
     backups: BTreeMap<usize, Vec<OfficeDisk>>,
     /// Offices whose disks kill them at their next write.
@@ -145,7 +144,6 @@ impl<'a> Run<'a> {
             stranger,
             liars: BTreeMap::new(),
             liar_offices: Vec::new(),
-            dropped: Dropped::default(),
             clones: BTreeMap::new(),
             backups: BTreeMap::new(),
             dying: BTreeSet::new(),
@@ -414,9 +412,6 @@ impl<'a> Run<'a> {
                 let site = self.world.site_id(1);
                 self.world.tamper(sabotage::swallow_log(2, site));
             }
-            Some(Sabotage::HideForks) => {
-                self.world.tamper(sabotage::hide_forks(1, self.dropped.clone()));
-            }
             Some(Sabotage::SwapFrames) => {
                 if let Some(store) = self.world.store_mut(2) {
                     store.swap_frames();
@@ -435,6 +430,7 @@ impl<'a> Run<'a> {
                 | Sabotage::AlterValue
                 | Sabotage::KeepRevoked
                 | Sabotage::LeaveOut
+                | Sabotage::LoseBranch
                 | Sabotage::Leak
                 | Sabotage::FollowWallClock,
             )
@@ -448,11 +444,11 @@ impl<'a> Run<'a> {
             Some(Sabotage::AlterValue) => sabotage::alter_value(&mut self.world, 1),
             Some(Sabotage::LeaveOut) => sabotage::leave_out(&mut self.world, 1),
             Some(Sabotage::KeepRevoked) => sabotage::keep_revoked(&mut self.world, 1),
+            Some(Sabotage::LoseBranch) => sabotage::lose_branch(&mut self.world, 1),
             Some(
                 Sabotage::SwallowLog
                 | Sabotage::ForgetAcknowledged
                 | Sabotage::SwapFrames
-                | Sabotage::HideForks
                 | Sabotage::Resurrect
                 | Sabotage::Leak
                 | Sabotage::FloodPeers

@@ -228,7 +228,7 @@ impl World {
         let site = &self.sites[office];
         // By office and start, so that neither a restart nor a clone changes what happens elsewhere.
         let seed = random::number(self.seed, "life", &[office as u64, u64::from(site.starts)]);
-        let incarnation = Incarnation(seed.to_le_bytes());
+        let incarnation = Incarnation::from_random(seed.to_le_bytes());
         Identity { key: site.key.clone(), name: site.name.clone(), incarnation, seed }
     }
 }

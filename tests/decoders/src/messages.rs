@@ -6,6 +6,7 @@ use std::str::FromStr;
 use branchline_crdt::format::codec;
 use branchline_crdt::format::pack::{self, UnpackError};
 use branchline_crdt::log::entry::{Body, Entry};
+use branchline_crdt::log::fork::ForkProof;
 use branchline_crdt::log::receipt::Receipt;
 use branchline_crdt::membership::{FormerKey, Genesis, Operation, Role, SpaceDocument, Ticket};
 use branchline_crdt::protocol::{
@@ -16,7 +17,7 @@ use branchline_crdt::record::Field;
 use branchline_crdt::record::{Edit, Kind, View};
 use branchline_crdt::store::tables::decode_row;
 use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};
-use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, Fate, ForkRow, LogRow};
+use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, Fate, LogRow};
 use branchline_crdt::store::tables::records::CollectionRow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -148,9 +149,9 @@ fn messages(input: &[u8]) {
         5 => comes_back::<Receipt>("receipt", bytes),
         6 => comes_back::<Genesis>("genesis", bytes),
         _ => {
-            comes_back::<ForkRow>("fork", bytes);
-            if let Ok(fork) = codec::decode::<ForkRow>("fork", bytes) {
-                let _ = ForkRow::new(fork.kept, fork.dropped);
+            comes_back::<ForkProof>("fork", bytes);
+            if let Ok(fork) = codec::decode::<ForkProof>("fork", bytes) {
+                let _ = ForkProof::new(fork.lower, fork.higher);
             }
         }
     }

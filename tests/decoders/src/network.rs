@@ -8,7 +8,8 @@ use branchline_crdt::format::codec;
 use branchline_crdt::format::pack;
 use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteKey};
 use branchline_crdt::log::entry::Entry;
-use branchline_crdt::log::frontier::Known;
+use branchline_crdt::log::fork::ForkProof;
+use branchline_crdt::log::frontier::{Known, Predecessor};
 use branchline_crdt::log::receipt::{Held, LogTag, Receipt};
 use branchline_crdt::membership::{Admission, Genesis, Role, Ticket};
 use branchline_crdt::protocol::{Gossip, Introduction};
@@ -18,7 +19,6 @@ use branchline_crdt::replica::{
 };
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
-use branchline_crdt::store::tables::logs::ForkRow;
 use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::{ReadJournal, Store};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub(crate) struct Network {
     pub(crate) entries: Vec<Vec<u8>>,
     pub(crate) payloads: Vec<Vec<u8>>,
     pub(crate) receipt: Receipt,
-    pub(crate) fork: ForkRow,
+    pub(crate) fork: ForkProof,
     pub(crate) frontier: Vec<Known>,
     pub(crate) view: View,
 }
@@ -145,12 +145,16 @@ fn make() -> Network {
         admission: admissions.pop().expect("an admission"),
         payloads: entries.iter().map(|entry| payload(entry)).collect(),
         receipt: Receipt::sign(id, space, 1, held, 5, &liar),
-        fork: ForkRow::new(one, other).expect("a fork"),
+        fork: ForkProof::new(one, other).expect("a fork"),
         frontier: vec![Known {
             author,
             seq: 3,
             check: [1; 8],
-            predecessors: vec![(Incarnation([2; 8]), 9)],
+            predecessors: vec![Predecessor {
+                incarnation: Incarnation([2; 8]),
+                seq: 9,
+                check: [3; 8],
+            }],
         }],
         view: read::record(&store, &tea).expect("the store works").expect("a view"),
         north: catch_up(&entries, &store),

@@ -101,7 +101,7 @@ async fn show(
         FeedContent::Fork { site, incarnation, seq } => {
             let name = names.of(context, site).await?;
             output::line(format_args!(
-                "{name} signed {incarnation}/{seq} twice: what it wrote from there on may have been undone"
+                "{name} signed {incarnation}/{seq} twice: both stay, and may be in conflict"
             ))
         }
     }

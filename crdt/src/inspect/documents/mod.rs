@@ -10,7 +10,7 @@ mod verify;
 use std::collections::BTreeSet;
 
 use crate::inspect::history::{Link, NotNamed, ancestors, named};
-use crate::record::{ActorBytes, Document, RecordChange, Unreadable, Verdict, Version, View};
+use crate::record::{ChangeActor, Document, RecordChange, Unreadable, Verdict, Version, View};
 use crate::record::{automerge_of, heads_of_automerge, save_automerge};
 use crate::store::changes::{self, RecentEntries};
 use crate::store::read;
@@ -65,6 +65,17 @@ pub enum DocumentError {
         /// How much there may be.
         max: usize,
     },
+    /// Two changes of it have one actor and one number, which no document of Automerge has.
+    #[error(
+        "record {collection}/{id} has no Automerge document: one of its authors signed two entries under one number; the \
+         record itself reads and exports as every other"
+    )]
+    Forked {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+    },
     /// The record was never of the version.
     #[error("record {collection}/{id} was never of the version {found} at this site")]
     NoVersion {
@@ -92,7 +103,8 @@ pub fn document(
 ) -> Result<Option<RecordDocument>, DocumentError> {
     let Some(held) = HeldDocument::of(journal, key)? else { return Ok(None) };
     let unreadable = |error: Unreadable| unreadable(key, error);
-    let document = automerge_of(held.changes(key, at)?.map(|(_, change)| change));
+    held.demand_one_branch(key)?;
+    let document = automerge_of(held.changes(key, at)?.map(|held| &held.change));
     let document = document.map_err(unreadable)?;
     let heads = heads_of_automerge(&document);
     if at.is_none() && heads != held.heads {
@@ -114,17 +126,23 @@ pub fn view_at(
 ) -> Result<Option<View>, DocumentError> {
     let Some(held) = HeldDocument::of(journal, key)? else { return Ok(None) };
     let changes = held.changes(key, Some(at))?;
-    let changes = changes.map(|(link, change)| (ActorBytes(link.author.actor()), change));
+    let changes = changes.map(|held| (held.actor, &held.change));
     let document = Document::of_changes(changes).map_err(|error| unreadable(key, error))?;
     Ok(Some(document.view()))
 }
 
 /// All changes of a record.
 struct HeldDocument {
-    links: Vec<Link>,
-    changes: Vec<RecordChange>,
+    changes: Vec<HeldChange>,
     /// The heads by the record's row.
     heads: Vec<[u8; 32]>,
+}
+
+/// One of them.
+struct HeldChange {
+    link: Link,
+    actor: ChangeActor,
+    change: RecordChange,
 }
 
 impl HeldDocument {
@@ -148,19 +166,19 @@ impl HeldDocument {
     ) -> Result<Self, DocumentError> {
         let failed = |error| failed(key, error);
         let heads = row.whole_view().map_err(failed)?.heads;
-        let mut held = Self { links: Vec::new(), changes: Vec::new(), heads };
+        let mut held = Self { changes: Vec::new(), heads };
         let (mut bytes, mut operations) = (0, 0);
         for place in changes::places(journal, key, &row.changes).map_err(failed)? {
-            let (entry, change, _) = entries.in_entry(journal, place).map_err(failed)?;
+            let (entry, actor, change) = entries.in_entry(journal, place).map_err(failed)?;
             bytes += change.body.len();
             demand(key, "bytes of changes", bytes, DOCUMENT_CHANGES_BYTES_MAX)?;
             let parsed = change
-                .parse(ActorBytes(entry.author.actor()))
+                .parse(actor)
                 .map_err(|fault| unreadable(key, Unreadable::Refused(Verdict::Fault(fault))))?;
             operations += parsed.operations();
             demand(key, "operations", operations, DOCUMENT_OPERATIONS_MAX)?;
-            held.links.push(Link::new(entry, change, &parsed));
-            held.changes.push(change.clone());
+            let (link, change) = (Link::new(entry, change, &parsed), change.clone());
+            held.changes.push(HeldChange { link, actor, change });
         }
         Ok(held)
     }
@@ -170,25 +188,37 @@ impl HeldDocument {
         &self,
         key: &RecordKey,
         at: Option<&str>,
-    ) -> Result<impl Iterator<Item = (&Link, &RecordChange)>, DocumentError> {
+    ) -> Result<impl Iterator<Item = &HeldChange>, DocumentError> {
         let reach = at.map(|at| self.reach(key, at)).transpose()?;
-        let all = self.links.iter().zip(&self.changes);
-        Ok(all
-            .filter(move |(link, _)| reach.as_ref().is_none_or(|reach| reach.contains(&link.hash))))
+        let is_in = move |hash| reach.as_ref().is_none_or(|reach| reach.contains(hash));
+        Ok(self.changes.iter().filter(move |held| is_in(&held.link.hash)))
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        self.changes.iter().map(|held| &held.link)
+    }
+
+    /// Refuses where a document of Automerge cannot hold the changes.
+    fn demand_one_branch(&self, key: &RecordKey) -> Result<(), DocumentError> {
+        let RecordKey { collection, id, .. } = key.clone();
+        match self.changes.iter().any(|held| held.actor.is_of_branch) {
+            true => Err(DocumentError::Forked { collection, id }),
+            false => Ok(()),
+        }
     }
 
     /// The hashes of the changes that the record had at a version, or that a change builds on.
     fn reach(&self, key: &RecordKey, at: &str) -> Result<BTreeSet<[u8; 32]>, DocumentError> {
         let heads = match at.parse::<Version>() {
             Ok(version) => {
-                let hashes: BTreeSet<_> = self.links.iter().map(|link| link.hash).collect();
+                let hashes: BTreeSet<_> = self.links().map(|link| link.hash).collect();
                 let heads = version.heads_among(&hashes);
                 let RecordKey { collection, id, .. } = key.clone();
                 heads.ok_or(DocumentError::NoVersion { collection, id, found: version })?
             }
-            Err(_) => vec![named(self.links.iter(), at)?],
+            Err(_) => vec![named(self.links(), at)?],
         };
-        Ok(ancestors(self.links.iter(), heads))
+        Ok(ancestors(self.links(), heads))
     }
 }
 

@@ -137,6 +137,10 @@ fn verify(
             report.leave_out(error.to_string());
             Ok(PAGE_CHANGES)
         }
+        Err(error @ DocumentError::Forked { .. }) => {
+            report.leave_out(error.to_string());
+            Ok(0)
+        }
         Err(error) => {
             report.records += 1;
             report.fault(error.to_string());
@@ -156,7 +160,8 @@ fn difference(
     let unreadable = |error: Unreadable| super::unreadable(key, error);
     let row = RecordRow::decode(row).map_err(failed)?;
     let held = HeldDocument::of_row(journal, entries, key, &row)?;
-    let made = automerge_of(&held.changes).map_err(unreadable)?;
+    held.demand_one_branch(key)?;
+    let made = automerge_of(held.changes.iter().map(|held| &held.change)).map_err(unreadable)?;
     // What goes out is what is saved.
     let saved = save_automerge(&made).map_err(unreadable)?;
     let loaded = load_automerge(&saved).map_err(unreadable)?;

@@ -21,6 +21,7 @@ pub use body::{Body, MalformedBody, Origin, RecordWrite, Transaction};
 use crate::format::codec::{self, DecodeError};
 use crate::format::pack;
 use crate::ids::{Author, EntryHash, RealmId, Signature, SiteKey, SpaceId};
+use crate::record::ChangeActor;
 
 /// The envelope never changes; a number other than this is no entry.
 const ENVELOPE_VERSION: u8 = 1;
@@ -108,6 +109,9 @@ pub struct Entry {
     pub signature: Signature,
     /// Hash of header and signature.
     pub hash: EntryHash,
+    /// The log that it is in: its author's, or a branch of that once it is known to be in one, see
+    /// [`fork`](crate::log::fork).
+    pub log: Author,
     bytes: Vec<u8>,
 }
 
@@ -230,8 +234,8 @@ impl Entry {
         if header.payload != PayloadInfo::new(header.payload.format, payload) {
             return Err(MalformedEntry::Payload);
         }
-        let hash = entry_hash(header_bytes, &signature);
-        Ok(Self { header, signature, hash, bytes: bytes.to_vec() })
+        let (hash, log) = (entry_hash(header_bytes, &signature), header.author);
+        Ok(Self { header, signature, hash, log, bytes: bytes.to_vec() })
     }
 
     /// The entry that has these parts, which belong together, in its one canonical form. As [`Entry::decode`], says
@@ -251,11 +255,11 @@ impl Entry {
     }
 
     fn assemble(header: Header, header_bytes: &[u8], signature: Signature, payload: &[u8]) -> Self {
-        let hash = entry_hash(header_bytes, &signature);
+        let (hash, log) = (entry_hash(header_bytes, &signature), header.author);
         let envelope =
             Envelope { version: ENVELOPE_VERSION, header: header_bytes, signature, payload };
         let bytes = ENVELOPE_BYTES + header_bytes.len() + payload.len();
-        Self { header, signature, hash, bytes: codec::encode_sized(&envelope, bytes) }
+        Self { header, signature, hash, log, bytes: codec::encode_sized(&envelope, bytes) }
     }
 
     /// Whether the author's site signed the header.
@@ -274,9 +278,24 @@ impl Entry {
         self.bytes.get(start..).unwrap_or_default()
     }
 
-    /// This entry's name.
+    /// This entry as the tip of its log.
     pub fn tip(&self) -> Tip {
-        Tip { author: self.header.author, seq: self.header.seq, hash: self.hash }
+        Tip { author: self.log, seq: self.header.seq, hash: self.hash }
+    }
+
+    /// This entry's name.
+    pub fn id(&self) -> EntryId {
+        EntryId { author: self.log, seq: self.header.seq }
+    }
+
+    /// The same, known to be in a log.
+    pub(crate) fn in_log(self, log: Author) -> Self {
+        Self { log, ..self }
+    }
+
+    /// Whose changes it holds.
+    pub(crate) fn actor(&self) -> ChangeActor {
+        ChangeActor::of(self.header.author, self.log)
     }
 
     /// The unpacked payload. Call only where [`PayloadInfo::format`] is [`PAYLOAD_FORMAT`].
@@ -295,6 +314,13 @@ impl Header {
         self.author.site.verify(&signed_digest(&codec::encode(self)), &signature.0)
     }
 
+    /// All that it names as its past, each with the space of the log.
+    pub(crate) fn tips(&self) -> impl Iterator<Item = (SpaceId, &Tip)> {
+        let membership = self.realm.membership_space();
+        let of_members = self.membership_past.iter().map(move |tip| (membership, tip));
+        self.past.iter().map(|tip| (self.space, tip)).chain(of_members)
+    }
+
     /// The hash of the entry that has this header and signature.
     pub fn entry_hash(&self, signature: &Signature) -> EntryHash {
         entry_hash(&codec::encode(self), signature)
@@ -303,6 +329,9 @@ impl Header {
     fn check(&self) -> Result<(), &'static str> {
         if self.seq == 0 {
             return Err("entries are numbered from 1");
+        }
+        if self.author.incarnation.is_of_branch() {
+            return Err("its author has the name of a branch, under which nobody signs");
         }
         if (self.seq == 1) != (self.previous == EntryHash::NONE) {
             return Err("the first entry, and no other, has no previous one");

@@ -1,5 +1,6 @@
 //! A change of a record as it travels, and what is wrong with one whatever the record.
 
+pub(super) mod branch;
 pub(super) mod check;
 pub(super) mod chunk;
 pub(super) mod fault;
@@ -7,7 +8,7 @@ pub(super) mod genesis;
 pub(super) mod leb128;
 pub(super) mod operation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use super::limits::{COUNTER_MAX, GENESIS_MAX, OPERATIONS_MAX};
 use chunk::Decoded;
 use fault::Fault;
 use genesis::{GenesisChange, InitialChange};
-use operation::ActorBytes;
+use operation::{ActorBytes, ChangeActor};
 
 /// One change to one record as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +40,12 @@ impl RecordChange {
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn parse(&self, author: ActorBytes) -> Result<ParsedChange, Fault> {
+    pub fn parse(&self, author: impl Into<ChangeActor>) -> Result<ParsedChange, Fault> {
+        let actor = author.into();
         let change = chunk::read(&self.body)?;
-        check_alone(author, &change)?;
-        let genesis = derive_genesis(author, &self.genesis, &change.deps)?;
-        Ok(ParsedChange { change, genesis })
+        check_alone(actor.signed, &change)?;
+        let genesis = derive_genesis(actor.signed, &self.genesis, &change.deps)?;
+        Ok(ParsedChange { change, genesis, actor })
     }
 }
 
@@ -53,6 +55,7 @@ pub struct ParsedChange {
     pub(crate) change: Decoded,
     /// The genesis among its dependencies and the maps around them, outer ones first.
     pub(crate) genesis: Vec<GenesisChange>,
+    pub(crate) actor: ChangeActor,
 }
 
 /// A change that was checked against a state of a record, for [`super::Document::apply`].
@@ -81,6 +84,17 @@ impl ParsedChange {
     pub fn is_first(&self) -> bool {
         let is_shared = |dep: &[u8; 32]| self.genesis.iter().any(|made| made.hash == *dep);
         self.change.deps.iter().all(is_shared)
+    }
+
+    /// The actor that it counts as.
+    #[must_use]
+    pub fn actor(&self) -> ActorBytes {
+        self.actor.counted(&self.change.hash)
+    }
+
+    /// Whether it is of one of these actors, or names an operation of one.
+    pub(crate) fn mentions(&self, actors: &BTreeSet<ActorBytes>) -> bool {
+        branch::mentions(self, actors)
     }
 
     /// The number of its operations.

@@ -6,11 +6,50 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::ids::Author;
 use crate::record::value::Value;
 
 /// The Automerge actor of one incarnation of one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ActorBytes(pub [u8; 16]);
+
+/// Whose change it is. A change in a branch of a log that forks counts as of an actor of its own, see
+/// [`branch`](super::branch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeActor {
+    /// As the change says.
+    pub(crate) signed: ActorBytes,
+    /// Whether it is in a branch.
+    pub(crate) is_of_branch: bool,
+}
+
+impl ChangeActor {
+    /// Of an author's entry that is in this log.
+    #[must_use]
+    pub fn of(author: Author, log: Author) -> Self {
+        Self { signed: ActorBytes(author.actor()), is_of_branch: log != author }
+    }
+
+    /// The actor that the change with this hash counts as.
+    pub(crate) fn counted(&self, hash: &[u8; 32]) -> ActorBytes {
+        if !self.is_of_branch {
+            return self.signed;
+        }
+        let mut hasher =
+            blake3::Hasher::new_derive_key("branchline 1 actor of a change in a branch");
+        hasher.update(&self.signed.0);
+        hasher.update(hash);
+        let mut actor = [0; 16];
+        actor.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        ActorBytes(actor)
+    }
+}
+
+impl From<ActorBytes> for ChangeActor {
+    fn from(actor: ActorBytes) -> Self {
+        Self { signed: actor, is_of_branch: false }
+    }
+}
 
 /// The identity of an operation. Greater means later, and the greatest of several concurrent
 /// values is the one that is shown.

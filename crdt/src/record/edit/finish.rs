@@ -50,6 +50,7 @@ pub(in crate::record) fn finish(
     }
     let hash = chunk::hash(&body);
     let change = Decoded { hash, actor, seq, start_op, time_ms, deps, operations };
-    let parsed = ParsedChange { change, genesis: made.into_values().collect() };
+    let genesis_made = made.into_values().collect();
+    let parsed = ParsedChange { change, genesis: genesis_made, actor: actor.into() };
     Ok((RecordChange { genesis, body }, parsed))
 }

@@ -95,6 +95,12 @@ pub enum DocumentRefused {
     /// It is to become a schema.
     #[error("a schema is written as a schema: a document becomes none")]
     OfSchema,
+    /// The record has no document.
+    #[error(
+        "the record has no Automerge document: one of its authors signed two entries under one number. Edit the record \
+         itself, or take its fields into a new one"
+    )]
+    Forked,
     /// It has no edits.
     #[error("the document has no edits, so nothing can become a record of it")]
     NoEdits,

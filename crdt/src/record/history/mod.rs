@@ -135,6 +135,8 @@ pub(crate) struct History {
     pub(super) times_ms: BTreeMap<(ActorBytes, u64), i64>,
     pub(super) genesis: BTreeMap<ActorBytes, InitialChange>,
     pub(super) max_op: u64,
+    /// By the actor that signed them, the actors that changes in branches count as; known to a whole history.
+    pub(crate) branches: BTreeMap<ActorBytes, BTreeSet<ActorBytes>>,
     pub(super) values: BTreeMap<OpId, Stored>,
     pub(super) objects: BTreeMap<ObjectId, Object>,
 }
@@ -165,6 +167,7 @@ impl History {
             times_ms: BTreeMap::new(),
             genesis: BTreeMap::new(),
             max_op: 0,
+            branches: BTreeMap::new(),
             values: BTreeMap::new(),
             objects: BTreeMap::from([(ObjectId::Root, Object::Map(BTreeMap::new()))]),
         }

@@ -110,7 +110,7 @@ impl Office {
         let reach = self.document.reach(version).unwrap();
         let mut seen = Document::empty();
         for entry in &self.entries {
-            seen.extend_to(&reach, entry.actor, &entry.change).unwrap();
+            seen.extend_to(&reach, entry.actor.into(), &entry.change).unwrap();
         }
         assert!(seen.is_of(version));
         seen

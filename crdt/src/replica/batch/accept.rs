@@ -7,14 +7,17 @@
 use super::Batch;
 use super::stage::{ChangePlace, NotTaken, StagedChange, StagedEntry};
 use crate::ids::{Author, EntryHash, SpaceId};
-use crate::log::entry::{self, Body, Entry, Header, MalformedBody, RecordWrite, Tip, limits};
-use crate::membership::Role;
+use crate::log::entry::{
+    self, Body, Entry, EntryId, Header, MalformedBody, RecordWrite, Tip, limits,
+};
+use crate::log::fork::{Course, Forks};
+use crate::membership::{Members, Role};
 use crate::protocol::prepare::{Content, PreparedEntry, ReadChange};
-use crate::record::{ActorBytes, SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
+use crate::record::{SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
 use crate::replica::Notice;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
-use crate::store::tables::logs::{self, Fate, ForkRow, LogRow};
+use crate::store::tables::logs::{self, Fate, LogRow};
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
 
@@ -32,11 +35,8 @@ pub(in crate::replica) enum Acceptance {
     NotReady,
     /// It must not be here. The fault is the sender's.
     Refused(Refusal),
-    /// Another entry of the same author has its number: the author is at fault. `held` is the other.
-    Fork {
-        /// The hash of the entry that is held under that number.
-        held: EntryHash,
-    },
+    /// Another entry of the same author follows the same one, and that the log forks here is not known yet.
+    Fork,
 }
 
 /// Why an entry must not be here.
@@ -54,9 +54,6 @@ pub enum Refusal {
     /// The signature is not the author's.
     #[error("an entry whose signature is not its author's")]
     Signature,
-    /// It bears this site's running incarnation, but this site did not write it.
-    #[error("an entry under this site's own name that it did not write")]
-    NotOurs,
 }
 
 /// How far an entry is believed.
@@ -68,15 +65,16 @@ pub(in crate::replica) enum EntrySource {
     Journal,
 }
 
-/// Whether all that an entry names as its past is held.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Past {
-    /// It is.
+/// Where an entry goes, by the entries of its author that are held.
+enum Place {
+    /// It is the next of this log.
+    NextOf(Author),
+    /// It is held.
     Held,
-    /// All but entries that a fork dropped, or may have dropped.
-    NamesDropped,
-    /// Something is on its way.
-    Lacking,
+    /// Another one is held in its place, or a branch is known to begin there.
+    Taken,
+    /// Something before it is missing.
+    Behind,
 }
 
 impl Batch {
@@ -84,43 +82,104 @@ impl Batch {
     pub(in crate::replica) fn judge_header<S: Store>(
         &mut self,
         cx: Context<'_, S>,
-        prepared: &PreparedEntry,
+        prepared: &mut PreparedEntry,
         source: EntrySource,
     ) -> Result<Option<Acceptance>, StoreError> {
-        let entry = &prepared.entry;
-        let header = &entry.header;
+        let place = self.place(cx, &prepared.entry)?;
+        if let Place::NextOf(log) = place {
+            prepared.put_in(log);
+        }
         if let EntrySource::Peer { .. } = source
-            && let Some(acceptance) = self.judge_author(cx, header)?
+            && let Some(acceptance) = self.judge_author(cx, &prepared.entry)?
         {
             return Ok(Some(acceptance));
         }
-        let tip = self.log(cx, header.space, header.author);
+        let is_signed = || source == EntrySource::Journal || prepared.is_signed();
+        Ok(match place {
+            Place::Held => Some(Acceptance::Repeat),
+            Place::Taken if is_signed() => Some(Acceptance::Fork),
+            Place::Taken => Some(Acceptance::Refused(Refusal::Signature)),
+            Place::NextOf(_) | Place::Behind if !is_signed() => {
+                Some(Acceptance::Refused(Refusal::Signature))
+            }
+            Place::NextOf(_) => None,
+            Place::Behind => Some(Acceptance::NotReady),
+        })
+    }
+
+    /// Whether an entry is the next one of this site's life, which it did not write: a copy of it is at work.
+    pub(in crate::replica) fn is_of_copy<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        prepared: &PreparedEntry,
+    ) -> Result<bool, StoreError> {
+        let entry = &prepared.entry;
+        Ok(entry.header.author == cx.author
+            && matches!(self.place(cx, entry)?, Place::NextOf(log) if log == cx.author)
+            && prepared.is_signed())
+    }
+
+    /// Where an entry goes.
+    fn place<S: Store>(&self, cx: Context<'_, S>, entry: &Entry) -> Result<Place, StoreError> {
+        let header = &entry.header;
+        let (space, author, seq) = (header.space, header.author, header.seq);
+        let forks = cx.realms.logs(space).map(|logs| &logs.forks);
+        let log = match forks.filter(|forks| forks.has(&author)) {
+            None => author,
+            Some(forks) => {
+                let Some(behind) = self.log_behind(cx, header, forks)? else {
+                    return Ok(Place::Behind);
+                };
+                match forks.course(author, behind, &header.previous, &entry.hash) {
+                    Course::In(log) if log != behind => {
+                        // The first of its branch has no other before it.
+                        let is_held = self.held_hash(cx, space, log, seq)? == Some(entry.hash);
+                        return Ok(if is_held { Place::Held } else { Place::NextOf(log) });
+                    }
+                    Course::In(log) => log,
+                    Course::Unknown => return Ok(Place::Taken),
+                }
+            }
+        };
+        let tip = self.log(cx, space, log);
         let (held_seq, held_hash) = tip.map_or((0, EntryHash::NONE), |row| (row.seq, row.hash));
-        if self.is_dropped(cx, entry) {
-            // Known, and known not to stand.
-            self.remember_void(entry);
-            return Ok(Some(Acceptance::Repeat));
+        if seq == held_seq + 1 && header.previous == held_hash {
+            return Ok(Place::NextOf(log));
         }
-        if header.seq <= held_seq {
-            return Ok(Some(
-                match self.held_hash(cx, header.space, header.author, header.seq)? {
-                    Some(held) if held == entry.hash => Acceptance::Repeat,
-                    Some(_) if !prepared.is_signed() => Acceptance::Refused(Refusal::Signature),
-                    Some(held) => Acceptance::Fork { held },
-                    None => Acceptance::NotReady,
-                },
-            ));
+        match self.held_hash(cx, space, log, seq)? {
+            Some(held) if held == entry.hash => Ok(Place::Held),
+            Some(_) if self.is_behind(cx, header, log)? => Ok(Place::Taken),
+            Some(_) | None => Ok(Place::Behind),
         }
-        if let EntrySource::Peer { .. } = source {
-            if header.author == cx.author {
-                return Ok(Some(Acceptance::Refused(Refusal::NotOurs)));
+    }
+
+    /// The log of the entry that one follows, if that is held; the author's where it is the first.
+    fn log_behind<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        header: &Header,
+        forks: &Forks,
+    ) -> Result<Option<Author>, StoreError> {
+        for log in forks.names(header.author) {
+            if self.is_behind(cx, header, log)? {
+                return Ok(Some(log));
             }
-            if !prepared.is_signed() {
-                return Ok(Some(Acceptance::Refused(Refusal::Signature)));
-            }
         }
-        let is_next = header.seq == held_seq + 1 && header.previous == held_hash;
-        Ok((!is_next).then_some(Acceptance::NotReady))
+        Ok(None)
+    }
+
+    /// Whether the entry that one follows is held in a log.
+    fn is_behind<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        header: &Header,
+        log: Author,
+    ) -> Result<bool, StoreError> {
+        let Header { space, author, seq, previous, .. } = header;
+        match seq {
+            1 => Ok(log == *author),
+            _ => Ok(self.held_hash(cx, *space, log, seq - 1)? == Some(*previous)),
+        }
     }
 
     /// Judges an entry by its past and its content, and stages it.
@@ -132,18 +191,16 @@ impl Batch {
         source: EntrySource,
     ) -> Result<Acceptance, StoreError> {
         let header = &prepared.entry.header;
-        let tip = self.log(cx, header.space, header.author);
-        let past = self.past(cx, header, source)?;
-        let (entry, judged) = match past {
-            Past::Lacking => return Ok(Acceptance::NotReady),
-            Past::Held | Past::NamesDropped if self.is_blocked(cx, header, tip) => {
-                (prepared.entry, Some((Fate::Held, Vec::new())))
-            }
-            Past::Held | Past::NamesDropped => {
-                let (entry, content) = prepared.read();
-                let judged = self.apply(cx, out, &entry, content, past)?;
-                (entry, judged)
-            }
+        if !self.holds_past(cx, header)? {
+            return Ok(Acceptance::NotReady);
+        }
+        let tip = self.log(cx, header.space, prepared.entry.log);
+        let (entry, judged) = if self.is_blocked(cx, header, tip) {
+            (prepared.entry, Some((Fate::Held, Vec::new())))
+        } else {
+            let (entry, content) = prepared.read();
+            let judged = self.apply(cx, out, &entry, content)?;
+            (entry, judged)
         };
         Ok(match judged {
             Some((fate, origins)) => {
@@ -163,7 +220,7 @@ impl Batch {
     ) {
         let StagedEntry { entry, fate, .. } = &staged;
         let (header, fate) = (&entry.header, *fate);
-        let before = self.log(cx, header.space, header.author);
+        let before = self.log(cx, header.space, entry.log);
         let (applied, applied_hash) = match fate {
             Fate::Applied | Fate::Void => (header.seq, entry.hash),
             Fate::Held => {
@@ -173,16 +230,21 @@ impl Batch {
         let former = |tip: &&Tip| tip.author.site == header.author.site;
         let predecessor = match before {
             Some(row) => row.predecessor,
+            // What a branch has before it is a log of its own.
+            None if entry.log != header.author => None,
             None => header.past.iter().filter(former).max_by_key(|tip| tip.seq).copied(),
         };
         let row = LogRow { seq: header.seq, hash: entry.hash, applied, applied_hash, predecessor };
-        self.stage.logs.insert((header.space, header.author), row);
+        self.stage.logs.insert((header.space, entry.log), row);
         if fate != Fate::Held {
-            let membership = header.realm.membership_space();
-            let past = header.past.iter().map(|tip| (header.space, tip));
-            for (of, tip) in past.chain(header.membership_past.iter().map(|t| (membership, t))) {
-                let covered = self.stage.covered.entry((header.space, of, tip.author)).or_insert(0);
-                *covered = tip.seq.max(*covered);
+            for (of, tip) in header.tips() {
+                // Which branch is meant depends on what its author knew; such a log is named once more.
+                let logs = cx.realms.logs(of);
+                if logs.is_none_or(|logs| !logs.forks.concerns(tip.author)) {
+                    let covered = self.stage.covered.entry((header.space, of, tip.author));
+                    let covered = covered.or_insert(0);
+                    *covered = tip.seq.max(*covered);
+                }
             }
         }
         self.stage.bytes += entry.bytes().len();
@@ -193,8 +255,9 @@ impl Batch {
     fn judge_author<S: Store>(
         &self,
         cx: Context<'_, S>,
-        header: &Header,
+        entry: &Entry,
     ) -> Result<Option<Acceptance>, StoreError> {
+        let header = &entry.header;
         let realm = header.realm;
         let Some(members) = cx.realms.members_of(realm) else {
             return Ok(Some(Acceptance::Refused(Refusal::Network)));
@@ -207,7 +270,7 @@ impl Batch {
             // Whether it counts is for the fold to say.
             return Ok(ever.is_none().then_some(Acceptance::NotReady));
         }
-        let allowed = members.allowed(header.space, header.author, header.seq);
+        let allowed = allowed(members, header, entry.log);
         let is_out = cx.realms.revoked_by().is_some() || cx.realms.revoked_from(realm).is_some();
         if allowed >= Some(Role::Writer) && !is_out {
             return Ok(None);
@@ -215,8 +278,7 @@ impl Batch {
         // What lets it count may be on its way: an admission, a vouch, another role.
         let mut is_final = ever == Some(Role::Reader);
         for tip in &header.membership_past {
-            let space = realm.membership_space();
-            is_final &= self.held_hash(cx, space, tip.author, tip.seq)?.is_some();
+            is_final &= self.holds(cx, realm.membership_space(), tip)?;
         }
         Ok(Some(match is_final {
             true => Acceptance::Refused(Refusal::Role),
@@ -241,7 +303,7 @@ impl Batch {
         let staged = self.stage.entries.iter().map(|staged| &staged.entry);
         let mut same = staged.filter(|entry| {
             let header = &entry.header;
-            header.space == space && header.author == author && header.seq == seq
+            header.space == space && entry.log == author && header.seq == seq
         });
         if let Some(entry) = same.next() {
             return Ok(Some(entry.hash));
@@ -250,36 +312,39 @@ impl Batch {
     }
 
     /// Whether all that an entry names as its past is held.
-    fn past<S: Store>(
+    fn holds_past<S: Store>(
         &self,
         cx: Context<'_, S>,
         header: &Header,
-        source: EntrySource,
-    ) -> Result<Past, StoreError> {
-        let membership = header.realm.membership_space();
-        let own = header.past.iter().map(|tip| (header.space, tip));
-        let by_gossip = source == EntrySource::Peer { by_gossip: true };
-        let mut past = Past::Held;
-        for (space, tip) in own.chain(header.membership_past.iter().map(|tip| (membership, tip))) {
-            let held = self.held_hash(cx, space, tip.author, tip.seq)?;
-            if held == Some(tip.hash) {
-                continue;
-            }
-            let forked = cx.realms.logs(space).and_then(|logs| logs.forks.get(&tip.author));
-            match forked.map(ForkRow::rank) {
-                // Which branch it names cannot be told, and gossip may have come before the one that stands.
-                Some((seq, _)) if tip.seq > seq && held.is_none() && by_gossip => {
-                    return Ok(Past::Lacking);
-                }
-                // Nobody waits for a branch that does not stand. A pull brings the one that does before whatever
-                // builds on it.
-                Some((seq, kept)) if tip.seq >= seq && tip.hash != kept => {
-                    past = Past::NamesDropped;
-                }
-                Some(_) | None => return Ok(Past::Lacking),
+    ) -> Result<bool, StoreError> {
+        for (space, tip) in header.tips() {
+            if !self.holds(cx, space, tip)? {
+                return Ok(false);
             }
         }
-        Ok(past)
+        Ok(true)
+    }
+
+    /// Whether the entry is held that a tip names. Its author may not have known of branches, or of other ones: it is the
+    /// hash that says which one is meant.
+    fn holds<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        space: SpaceId,
+        tip: &Tip,
+    ) -> Result<bool, StoreError> {
+        if self.held_hash(cx, space, tip.author, tip.seq)? == Some(tip.hash) {
+            return Ok(true);
+        }
+        let Some(logs) = cx.realms.logs(space).filter(|logs| !logs.forks.is_empty()) else {
+            return Ok(false);
+        };
+        for log in logs.forks.names_of(tip.author.site) {
+            if self.held_hash(cx, space, log, tip.seq)? == Some(tip.hash) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the entry, or anything in its past, is of a payload format that this program does not know.
@@ -309,14 +374,13 @@ impl Batch {
         out: &mut Outbox,
         entry: &Entry,
         content: Result<Content, MalformedBody>,
-        past: Past,
     ) -> Result<Option<(Fate, Vec<entry::Origin>)>, StoreError> {
         let header = &entry.header;
         let membership = header.space == header.realm.membership_space();
         let fate = match content {
             Ok(Content::Records { origins, changes }) if !membership => {
                 self.stage.foreseen = self.foresight.take_if(|it| it.is_of(entry));
-                let fate = self.apply_changes(cx, out, header, changes, past);
+                let fate = self.apply_changes(cx, out, entry, changes);
                 self.stage.foreseen = None;
                 let fate = fate?;
                 if fate == Some(Fate::Void) {
@@ -327,9 +391,9 @@ impl Batch {
             // Members change when the entry is durable.
             Ok(Content::Membership) if membership => Fate::Applied,
             Ok(Content::Records { .. } | Content::Membership) => {
-                self.void(out, header, "its payload is of a kind that its space does not take")
+                self.void(out, entry, "its payload is of a kind that its space does not take")
             }
-            Err(error) => self.void(out, header, &error.to_string()),
+            Err(error) => self.void(out, entry, &error.to_string()),
         };
         Ok(Some((fate, Vec::new())))
     }
@@ -338,28 +402,30 @@ impl Batch {
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
-        header: &Header,
+        entry: &Entry,
         changes: Vec<ReadChange>,
-        past: Past,
     ) -> Result<Option<Fate>, StoreError> {
+        let header = &entry.header;
         let addresses = changes.iter().map(ReadChange::address);
         self.find_vacancy(cx, header.space, addresses)?;
         let mut mark = self.stage.mark();
-        let actor = ActorBytes(header.author.actor());
-        let entry = self.stage.entries.len();
+        let (actor, number) = (entry.actor(), self.stage.entries.len());
         let mut operations = 0;
-        for (read, number) in changes.into_iter().zip(0..) {
+        for (read, change_number) in changes.into_iter().zip(0..) {
             let (RecordWrite { collection, id, change }, reading) = read.read();
             let key = RecordKey { space: header.space, collection, id };
             if let Err(reason) = check_address(&key) {
                 self.roll_back(cx, mark)?;
-                return Ok(Some(self.void(out, header, &reason)));
+                return Ok(Some(self.void(out, entry, &reason)));
             }
-            if !self.may_write(cx, header, &key) {
+            if !self.may_write(cx, entry, &key) {
                 self.roll_back(cx, mark)?;
                 return Ok(None);
             }
-            let place = ChangePlace::Entry { entry, change: number };
+            let place = ChangePlace::Entry { entry: number, change: change_number };
+            if actor.is_of_branch {
+                self.stage.branch_actors.insert(actor.counted(&change.hash()), entry.log);
+            }
             let staged = StagedChange { actor, change, place };
             match self.take_change(cx, &key, staged, reading, &mut mark) {
                 Ok(count) => operations += count,
@@ -372,19 +438,19 @@ impl Batch {
                 Err(NotTaken::Verdict(Verdict::Fault(fault))) => {
                     self.roll_back(cx, mark)?;
                     let reason = format!("record {}/{}: {fault}", key.collection, key.id);
-                    return Ok(Some(self.void(out, header, &reason)));
+                    return Ok(Some(self.void(out, entry, &reason)));
                 }
                 Err(NotTaken::Verdict(Verdict::Missing(missing))) => {
                     self.roll_back(cx, mark)?;
                     // What is built on a change that never shows can never be ready.
-                    let void = past == Past::NamesDropped || self.is_any_void(cx, &missing)?;
-                    let reason = "it builds on an entry that is void, or that a fork dropped";
-                    return Ok(void.then(|| self.void(out, header, reason)));
+                    let void = self.is_any_void(cx, &missing)?;
+                    let reason = "it builds on an entry that is void";
+                    return Ok(void.then(|| self.void(out, entry, reason)));
                 }
             }
             if operations > limits::OPERATIONS_MAX {
                 self.roll_back(cx, mark)?;
-                return Ok(Some(self.void(out, header, "it has too many operations")));
+                return Ok(Some(self.void(out, entry, "it has too many operations")));
             }
         }
         self.stage.operation_count += operations;
@@ -393,11 +459,9 @@ impl Batch {
 
     /// Whether an author may write a record. Schemas are written by admins; a role that is not known yet may be on its
     /// way, so that nothing is void for want of one.
-    fn may_write<S: Store>(&self, cx: Context<'_, S>, header: &Header, key: &RecordKey) -> bool {
-        let role = || {
-            let members = cx.realms.members();
-            members.and_then(|members| members.allowed(header.space, header.author, header.seq))
-        };
+    fn may_write<S: Store>(&self, cx: Context<'_, S>, entry: &Entry, key: &RecordKey) -> bool {
+        let header = &entry.header;
+        let role = || cx.realms.members().and_then(|it| allowed(it, header, entry.log));
         key.collection != SCHEMA_COLLECTION
             || header.author.site == cx.author.site
             || role() == Some(Role::Admin)
@@ -426,13 +490,20 @@ impl Batch {
         Ok(false)
     }
 
-    fn void(&mut self, out: &mut Outbox, header: &Header, reason: &str) -> Fate {
+    fn void(&mut self, out: &mut Outbox, entry: &Entry, reason: &str) -> Fate {
         let reason: String = reason.chars().take(VOID_REASON_CHARS_MAX).collect();
-        let (author, seq) = (header.author, header.seq);
-        self.stage.void_reasons.insert((header.space, author, seq), reason.clone());
+        let EntryId { author, seq } = entry.id();
+        self.stage.void_reasons.insert((entry.header.space, author, seq), reason.clone());
         out.notice(Notice::Void { author, seq, reason });
         Fate::Void
     }
+}
+
+/// What a site may do in an entry. A decision about it may name a branch as it was known to whoever decided: as the
+/// author's own log.
+fn allowed(members: &Members, header: &Header, log: Author) -> Option<Role> {
+    let as_known = |log| members.allowed(header.space, log, header.seq);
+    as_known(header.author).max(as_known(log))
 }
 
 fn check_address(key: &RecordKey) -> Result<(), String> {

@@ -3,7 +3,8 @@
 use super::Batch;
 use super::accept::{Acceptance, EntrySource};
 use crate::ids::{RealmId, SiteId};
-use crate::log::entry::{Body, Entry, Tip};
+use crate::log::entry::{Body, Entry, Header, Tip};
+use crate::log::fork::{ForkProof, SignedHeader};
 use crate::membership::{Operation, Role, Vouch};
 use crate::protocol::prepare::PreparedEntry;
 use crate::replica::context::Context;
@@ -12,7 +13,6 @@ use crate::replica::outbox::Outbox;
 use crate::replica::realms::introduction::Shown;
 use crate::replica::realms::rounds::Round;
 use crate::replica::task::{Decided, Task};
-use crate::store::tables::logs::ForkRow;
 use crate::store::{Store, StoreError};
 
 /// An entry that another site sent.
@@ -70,6 +70,27 @@ impl Arrival {
     }
 }
 
+impl<S: Store> Context<'_, S> {
+    /// The header of another entry behind the one that an entry follows. `None`: it is damaged; the next pull after its
+    /// repair finds the fork again.
+    fn entry_beside(&self, header: &Header) -> Result<Option<SignedHeader>, StoreError> {
+        let Header { space, author, seq, previous, .. } = header;
+        let Some(logs) = self.realms.logs(*space) else { return Ok(None) };
+        if let Some((_, known)) = logs.forks.branches(*author, previous).next() {
+            return Ok(Some(known.clone()));
+        }
+        for log in logs.forks.names(*author) {
+            if let Some(row) = self.entry_row(*space, log, *seq)?
+                && let Some(entry) = self.read_entry(row.position())?
+                && entry.header.previous == *previous
+            {
+                return Ok(Some((entry.header, entry.signature)));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl Waiting {
     /// The site at fault if the entry must not be here, where somebody reads that.
     pub(in crate::replica) fn sender(&self) -> Option<SiteId> {
@@ -87,11 +108,14 @@ impl Batch {
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> Result<Vec<Task>, StoreError> {
+        if self.is_of_copy(cx, &arrival.entry)? {
+            return Ok(vec![Task::Commit, Task::BeginLife, Task::Judge(arrival)]);
+        }
         let source = arrival.source();
-        match self.judge_header(cx, &arrival.entry, source)? {
-            Some(Acceptance::Fork { .. }) if arrival.may_prove() => {
+        match self.judge_header(cx, &mut arrival.entry, source)? {
+            Some(Acceptance::Fork) if arrival.may_prove() => {
                 return Ok(vec![Task::Commit, Task::Prove(arrival)]);
             }
             Some(acceptance) => return Ok(arrival.concluded(acceptance)),
@@ -114,15 +138,12 @@ impl Batch {
     ) -> Result<Vec<Task>, StoreError> {
         let (header, signature) = (&arrival.entry.entry.header, arrival.entry.entry.signature);
         let space = header.space;
-        let mut tasks = Vec::new();
-        let held = cx.entry_row(space, header.author, header.seq)?;
-        // A damaged one is no proof; the next pull after its repair finds the fork again.
-        if let Some(held) = held
-            && let Some(held) = cx.read_entry(held.position())?
-        {
-            let fork = ForkRow::new((held.header, held.signature), (header.clone(), signature));
-            tasks.extend(fork.map(|fork| Task::Fork { space, fork: Box::new(fork) }));
-        }
+        let proof = cx
+            .entry_beside(header)?
+            .and_then(|beside| ForkProof::new(beside, (header.clone(), signature)));
+        let fork = |proof| Task::Fork { space, fork: Box::new(proof) };
+        let mut tasks: Vec<Task> = proof.map(fork).into_iter().collect();
+        tasks.push(Task::NameBranches);
         tasks.push(Task::Judge(Arrival { is_proven: true, ..arrival }));
         Ok(tasks)
     }

@@ -103,6 +103,9 @@ impl Batch {
         let Ok(whole) = &record.document else {
             return Err(unreadable(&key, "it is unreadable here").into());
         };
+        if whole.has_branches() {
+            return Err(WriteError::Document(Box::new(DocumentRefused::Forked)).into());
+        }
         if let Some(expected) = expected {
             let found = whole.view();
             if !expected.is_met(&found) {
@@ -172,7 +175,7 @@ impl Batch {
         let record = self.staged(cx, key)?;
         for ((_, edited), number) in edits.into_iter().zip(first..) {
             let place = ChangePlace::Local { transaction: number, change: 0 };
-            record.changes.push(StagedChange { actor, change: edited.change, place });
+            record.changes.push(StagedChange { actor: actor.into(), change: edited.change, place });
         }
         self.stage.bytes += bytes;
         self.stage.operation_count += operations;

@@ -18,7 +18,7 @@ use crate::cache::Kept;
 use crate::ids::EntryHash;
 use crate::log::entry::Entry;
 use crate::protocol::prepare::{PreparedEntry, ReadChange};
-use crate::record::{ActorBytes, Document, ParsedChange, SCHEMA_COLLECTION, Verdict, View};
+use crate::record::{ChangeActor, Document, ParsedChange, SCHEMA_COLLECTION, Verdict, View};
 use crate::replica::context::Context;
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
@@ -40,7 +40,7 @@ const SAVE_COST: usize = 15;
 /// What an entry makes of its records, as far as it is known.
 pub(in crate::replica) struct Foresight {
     entry: EntryHash,
-    actor: ActorBytes,
+    actor: ChangeActor,
     records: IndexMap<RecordKey, Foreseen>,
     /// Records that are yet to be looked at.
     todo: VecDeque<usize>,
@@ -73,7 +73,7 @@ struct Work {
 /// One record's changes among an entry's.
 struct Part<'a> {
     key: &'a RecordKey,
-    actor: ActorBytes,
+    actor: ChangeActor,
     numbers: &'a [usize],
     changes: &'a mut [ReadChange],
     is_few: bool,
@@ -125,7 +125,7 @@ impl Foresight {
             records.entry(key).or_insert_with(new).changes.push(number);
         }
         let todo = (0..records.len()).collect();
-        let actor = ActorBytes(header.author.actor());
+        let actor = entry.actor();
         Self { entry: entry.hash, actor, records, todo, work: None, bytes: 0 }
     }
 
@@ -235,6 +235,9 @@ impl Batch {
         if prepared.changes().is_empty() || self.judge_header(cx, prepared, source)?.is_some() {
             return Ok(None);
         }
+        if self.is_of_forked_log(cx, prepared) {
+            return Ok(None);
+        }
         self.find_vacancy(cx, prepared.entry.header.space, prepared.records())?;
         let vacancy = self.stage.vacancy.as_ref();
         let is_new = |change: &ReadChange| {
@@ -245,6 +248,17 @@ impl Batch {
             true => Ok(None),
             false => Ok(Some(Foresight::new(&prepared.entry, prepared.changes()))),
         }
+    }
+
+    /// Whether it takes whole histories to read some of an entry's changes.
+    fn is_of_forked_log<S: Store>(&self, cx: Context<'_, S>, prepared: &mut PreparedEntry) -> bool {
+        let space = prepared.entry.header.space;
+        let has_forks = cx.realms.logs(space).is_some_and(|logs| !logs.forks.is_empty());
+        let actor = prepared.entry.actor();
+        has_forks
+            && prepared.changes_mut().iter_mut().any(|change| {
+                change.parsed(actor).as_ref().is_ok_and(|it| cx.is_of_forked_log(space, it))
+            })
     }
 
     /// Whether the group has to be durable before the records of an entry can be looked at.

@@ -61,6 +61,9 @@ impl Batch {
         key: &RecordKey,
     ) -> Result<(), NotTaken> {
         let Some(record) = self.stage.records.get_mut(key) else { return Ok(()) };
+        if record.document.as_ref().is_ok_and(Document::is_whole) {
+            return Ok(());
+        }
         let mut recall = Recall::new(cx.store, key, &record.places)?;
         let mut room = usize::MAX;
         let read = recall.go_on(cx.store, &mut self.recent, &mut room);

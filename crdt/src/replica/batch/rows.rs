@@ -10,7 +10,6 @@ use crate::events::Firsts;
 use crate::format::codec;
 use crate::format::digest::record_hash;
 use crate::ids::SpaceId;
-use crate::log::entry::EntryId;
 use crate::record::{RecordSummary, SCHEMA_COLLECTION};
 use crate::replica::Notice;
 use crate::replica::context::Context;
@@ -38,6 +37,10 @@ impl Batch {
         }
         for (staged, position) in self.stage.entries.iter().zip(positions) {
             entry_rows(staged, *position, &mut rows);
+        }
+        for (actor, log) in &self.stage.branch_actors {
+            let row = ActorRow { author: *log };
+            rows.push((logs::actor(&actor.0), Some(codec::encode(&row))));
         }
         for hash in &self.stage.void_changes {
             rows.push((logs::void_change(hash), Some(Vec::new())));
@@ -186,13 +189,13 @@ fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>
     let StagedEntry { entry, fate, origins, .. } = staged;
     let header = &entry.header;
     let row = EntryRow { position: position.0, hash: entry.hash, fate: *fate };
-    rows.push((logs::entry(header.space, header.author, header.seq), Some(codec::encode(&row))));
+    rows.push((logs::entry(header.space, entry.log, header.seq), Some(codec::encode(&row))));
     if header.seq == 1 {
         let row = ActorRow { author: header.author };
         rows.push((logs::actor(&header.author.actor()), Some(codec::encode(&row))));
     }
     if *fate == Fate::Applied {
-        let place = EntryId { author: header.author, seq: header.seq };
+        let place = entry.id();
         let site = header.author.site;
         let row =
             |origin| (records::origin(header.space, site, origin), Some(codec::encode(&place)));

@@ -16,8 +16,8 @@ use crate::log::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
 use crate::protocol::prepare::Reading;
 use crate::record::{
-    ActorBytes, Document, NewRecord, ParsedChange, RecordChange, RecordSummary, SCHEMA_COLLECTION,
-    Schema, Validated, Verdict,
+    ActorBytes, ChangeActor, Document, NewRecord, ParsedChange, RecordChange, RecordSummary,
+    SCHEMA_COLLECTION, Schema, Validated, Verdict,
 };
 use crate::replica::Output;
 use crate::replica::context::Context;
@@ -69,6 +69,8 @@ pub(in crate::replica) struct Stage {
     pub(in crate::replica) spaces: Vec<SpaceDocument>,
     /// Changes of void and dropped entries.
     pub(in crate::replica) void_changes: BTreeSet<[u8; 32]>,
+    /// The actors that changes in branches of logs count as, each with its log.
+    pub(in crate::replica) branch_actors: BTreeMap<ActorBytes, Author>,
     /// Why entries are void.
     pub(in crate::replica) void_reasons: BTreeMap<(SpaceId, Author, u64), String>,
     /// New tips.
@@ -170,7 +172,7 @@ impl StagedRecord {
 
 /// A change of the group.
 pub(in crate::replica) struct StagedChange {
-    pub(in crate::replica) actor: ActorBytes,
+    pub(in crate::replica) actor: ChangeActor,
     pub(in crate::replica) change: RecordChange,
     pub(in crate::replica) place: ChangePlace,
 }
@@ -269,8 +271,7 @@ impl Stage {
 
     fn sealed_in(&self, transaction: usize) -> Option<EntryId> {
         let (entry, _) = self.sealed.get(transaction)?;
-        let header = &self.entries.get(*entry)?.entry.header;
-        Some(EntryId { author: header.author, seq: header.seq })
+        Some(self.entries.get(*entry)?.entry.id())
     }
 }
 
@@ -392,9 +393,16 @@ impl Batch {
             Reading::New(_) => change.change.parse(change.actor),
             Reading::Parsed(parsed) => parsed,
         };
-        let parsed = parsed.map_err(|fault| NotTaken::Verdict(Verdict::Fault(fault)))?;
+        let mut parsed = parsed.map_err(|fault| NotTaken::Verdict(Verdict::Fault(fault)))?;
         let operations = parsed.operations();
         let mut record = self.staged_with(cx, key, mark)?;
+        if cx.is_of_forked_log(key.space, &parsed) {
+            self.load_history(cx, key)?;
+            record = self.staged(cx, key)?;
+            if let Ok(document) = &record.document {
+                parsed = document.resolve(parsed);
+            }
+        }
         let mut judged = record.judge(&parsed);
         if let Some(Err(Verdict::NeedsHistory)) = judged {
             self.load_history(cx, key)?;

@@ -347,8 +347,7 @@ impl Batch {
                 is_of_space && is_own(&header.author.site)
             });
             local.chain(of_space.flat_map(|staged| {
-                let header = &staged.entry.header;
-                let entry = EntryId { author: header.author, seq: header.seq };
+                let entry = staged.entry.id();
                 staged.origins.iter().map(move |origin| (WrittenIn::Entry(entry), origin))
             }))
         };
@@ -436,7 +435,7 @@ impl Batch {
         };
         let Some(Edited { change, hash, operations }) = edited else { return Ok(None) };
         // Remembered first, so that a schema which is refused below is rolled back.
-        record.changes.push(StagedChange { actor, change: change.clone(), place });
+        record.changes.push(StagedChange { actor: actor.into(), change: change.clone(), place });
         if is_schema {
             let after = document.view();
             validate_schema_edit(before.as_ref(), &after)?;
@@ -457,7 +456,7 @@ impl Batch {
     ) -> Result<Option<StagedEdit>, Stop> {
         let actor = ActorBytes(cx.author.actor());
         let Some((Edited { change, hash, operations }, begun)) = begun else { return Ok(None) };
-        let staged = StagedChange { actor, change: change.clone(), place };
+        let staged = StagedChange { actor: actor.into(), change: change.clone(), place };
         match begun {
             Begun::New(first) => self.take_new(key.clone(), staged, first),
             Begun::Document(document) => {

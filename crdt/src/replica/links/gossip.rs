@@ -56,11 +56,11 @@ impl Links {
             let space = entry.header.space;
             let small = entry.bytes().len() < GOSSIP_BYTES_MAX - 8;
             if *by_gossip {
-                newest.remove(&(space, entry.header.author));
-            } else if entry.header.author == cx.author && small {
+                newest.remove(&(space, entry.log));
+            } else if entry.log == cx.author && small {
                 out.announce(space, Gossip::Entry(entry.bytes().to_vec()));
             } else {
-                newest.insert((space, entry.header.author), entry.tip());
+                newest.insert((space, entry.log), entry.tip());
             }
         }
         for ((space, _), tip) in newest {
@@ -139,7 +139,7 @@ impl Links {
                 self.pull_realm(cx, out, from, realm);
                 Validation::Ignore
             }
-            Acceptance::Fork { .. } => Validation::Ignore,
+            Acceptance::Fork => Validation::Ignore,
             Acceptance::Refused(_) => Validation::Reject,
         }
     }

@@ -101,7 +101,7 @@ impl Links {
             Acceptance::Repeat => {
                 repeated.insert(tip.author, tip.seq);
             }
-            Acceptance::Fork { .. } => judged.refused = true,
+            Acceptance::Fork => judged.refused = true,
             // What follows is of the same hand.
             Acceptance::Refused(_) => {
                 judged.refused = true;

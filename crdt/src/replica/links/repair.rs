@@ -119,13 +119,13 @@ impl<'a> Withheld<'a> {
 
     /// Whether an entry builds on one that is left out; then its log is left out from here on. Asked of entries in
     /// journal order.
-    pub(in crate::replica) fn builds_on(&mut self, header: &Header) -> bool {
+    pub(in crate::replica) fn builds_on(&mut self, entry: &Entry) -> bool {
         if self.losses.logs.is_empty() && self.logs.is_empty() {
             return false;
         }
-        let builds_on = self.is_named(header);
+        let builds_on = self.is_named(&entry.header);
         if builds_on {
-            self.add(header.author, header.seq);
+            self.add(entry.log, entry.header.seq);
         }
         builds_on
     }
@@ -228,13 +228,12 @@ impl Links {
             }
         };
         for entry in entries {
-            let header = &entry.header;
             // The hash is over header and signature, and the header names the payload's: no other bytes have it.
             let place = self.losses.entries.iter().find(|(_, lost)| lost.hash == entry.hash);
-            let Some((at, _)) = place.map(|(at, lost)| (*at, *lost)) else { continue };
+            let Some((at, lost)) = place.map(|(at, lost)| (*at, *lost)) else { continue };
             match store.repair(at, &Frame::Entry(entry.bytes()).bytes()) {
                 Ok(()) => {
-                    let (author, seq) = (header.author, header.seq);
+                    let Lost { author, seq, .. } = lost;
                     out.notice(Notice::EntryRepaired { author, seq, from });
                 }
                 // Nothing is worse than before; the next pull asks again.
@@ -267,8 +266,8 @@ fn keep_founding<'a>(
     missing.extend(realms.genesis().map(|genesis| Frame::Genesis(&codec::encode(genesis)).bytes()));
     let documents = realms.private().map(|(document, _)| document);
     missing.extend(documents.map(|document| Frame::Space(&codec::encode(document)).bytes()));
-    let forks = realms.all_logs().flat_map(|(_, logs)| logs.forks.values());
-    missing.extend(forks.map(|fork| Frame::Fork(&codec::encode(fork)).bytes()));
+    let forks = realms.all_logs().flat_map(|(_, logs)| logs.forks.proofs());
+    missing.extend(forks.map(|fork| Frame::Fork(&codec::encode(&fork)).bytes()));
     let mut after = None;
     loop {
         let frames = store.scan_journal(after, SCAN_BYTES)?;
@@ -311,8 +310,8 @@ mod tests {
         Lost { space: space(), author: author(number), seq, hash: EntryHash([number; 32]) }
     }
 
-    /// The header of an entry that names others.
-    fn header(by: u8, past: &[(u8, u64)], membership_past: &[(u8, u64)]) -> Header {
+    /// An entry that names others.
+    fn entry(by: u8, past: &[(u8, u64)], membership_past: &[(u8, u64)]) -> Entry {
         let tips = |tips: &[(u8, u64)]| {
             let tip = |(number, seq): &(u8, u64)| Tip {
                 author: author(*number),
@@ -331,7 +330,7 @@ mod tests {
             membership_past: tips(membership_past),
             time_ms: 0,
         };
-        draft.sign(&Body::Transactions(Vec::new()), &SiteKey::from_seed([by; 32])).header
+        draft.sign(&Body::Transactions(Vec::new()), &SiteKey::from_seed([by; 32]))
     }
 
     #[test]
@@ -363,10 +362,10 @@ mod tests {
         let mut losses = Losses::default();
         losses.add(Position(1), lost(1, 4));
         let mut withheld = Withheld::new(&losses, space());
-        assert!(!withheld.builds_on(&header(2, &[(1, 3)], &[])));
-        assert!(withheld.builds_on(&header(2, &[(1, 4)], &[])));
-        assert!(withheld.builds_on(&header(3, &[(2, 5)], &[])));
-        assert!(!withheld.builds_on(&header(4, &[(2, 4)], &[])));
+        assert!(!withheld.builds_on(&entry(2, &[(1, 3)], &[])));
+        assert!(withheld.builds_on(&entry(2, &[(1, 4)], &[])));
+        assert!(withheld.builds_on(&entry(3, &[(2, 5)], &[])));
+        assert!(!withheld.builds_on(&entry(4, &[(2, 4)], &[])));
     }
 
     #[test]
@@ -375,16 +374,16 @@ mod tests {
         let of_members = Lost { space: REALM.membership_space(), ..lost(1, 4) };
         losses.add(Position(1), of_members);
         let mut withheld = Withheld::new(&losses, space());
-        assert!(!withheld.builds_on(&header(2, &[(1, 4)], &[])));
-        assert!(withheld.builds_on(&header(2, &[], &[(1, 4)])));
+        assert!(!withheld.builds_on(&entry(2, &[(1, 4)], &[])));
+        assert!(withheld.builds_on(&entry(2, &[], &[(1, 4)])));
     }
 
     #[test]
     fn nothing_is_left_out_where_nothing_is_lost() {
         let losses = Losses::default();
         let mut withheld = Withheld::new(&losses, space());
-        assert!(!withheld.builds_on(&header(2, &[(1, 4)], &[(1, 1)])));
+        assert!(!withheld.builds_on(&entry(2, &[(1, 4)], &[(1, 1)])));
         withheld.add(author(1), 4);
-        assert!(withheld.builds_on(&header(2, &[(1, 4)], &[])));
+        assert!(withheld.builds_on(&entry(2, &[(1, 4)], &[])));
     }
 }

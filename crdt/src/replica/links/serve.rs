@@ -76,7 +76,7 @@ impl Links {
         lacking.retain(|author, _| parts.is_none_or(|parts| parts.have(&author.site)));
         for author in self.diverged(cx, batch, pull.space, known)? {
             // The other side holds another branch of this log: from its first entry on it will find the fork.
-            lacking.insert(author, 1);
+            lacking.insert(author, logs.forks.first(&author));
         }
         let budget = ANSWER_BYTES_MAX.min(pull.bytes_max as usize);
         let mut next: BinaryHeap<Reverse<(Position, Author, u64)>> = BinaryHeap::new();
@@ -86,15 +86,15 @@ impl Links {
         let mut withheld = Withheld::new(&self.losses, pull.space);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(Reverse((position, author, seq))) = next.pop() {
-            let Some(entry) = cx.read_entry(position)? else {
+            let Some(entry) = cx.read_entry(position)?.map(|entry| entry.in_log(author)) else {
                 withheld.add(author, seq);
                 continue;
             };
-            if withheld.builds_on(&entry.header) {
+            if withheld.builds_on(&entry) {
                 continue;
             }
             if !entries.is_empty() && bytes + entry.bytes().len() > budget {
-                let tips = entries.iter().map(|entry: &Entry| (entry.header.author, entry.tip()));
+                let tips = entries.iter().map(|entry: &Entry| (entry.log, entry.tip()));
                 let until: BTreeMap<Author, Tip> = tips.collect();
                 let until = until.into_values().map(Known::of).collect();
                 let count = entries.len() as u64;
@@ -121,6 +121,13 @@ impl Links {
             let held = batch.held_hash(cx, space, item.author, item.seq)?;
             if held.is_some_and(|hash| !item.names(&hash)) {
                 diverged.push(item.author);
+            }
+            for former in item.predecessors.iter().filter(|former| former.check != [0; 8]) {
+                let author = Author { incarnation: former.incarnation, ..item.author };
+                let held = batch.held_hash(cx, space, author, former.seq)?;
+                if held.is_some_and(|hash| hash.short() != former.check) {
+                    diverged.push(author);
+                }
             }
         }
         Ok(diverged)

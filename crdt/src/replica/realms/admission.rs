@@ -63,12 +63,16 @@ impl<S: Store> Context<'_, S> {
             for seq in 1..=log.seq {
                 let row = self.entry_row(space, *author, seq)?;
                 let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);
-                positions.extend(row.map(|row| row.position()));
+                positions.extend(row.map(|row| (row.position(), *author)));
             }
         }
         positions.sort();
         // A damaged one is missed until it is repaired; the others still count.
-        positions.into_iter().filter_map(|at| self.read_entry(at).transpose()).collect()
+        let entry = |(at, log)| {
+            let entry = self.read_entry(at).transpose()?;
+            Some(entry.map(|entry| entry.in_log(log)))
+        };
+        positions.into_iter().filter_map(entry).collect()
     }
 
     /// The first membership entries of a realm that fit into so many bytes.

@@ -3,16 +3,17 @@
 use super::Realms;
 use crate::format::codec;
 use crate::frame::Frame;
+use crate::log::fork::ForkProof;
 use crate::membership::{Genesis, SpaceDocument};
 use crate::replica::batch::seal::Named;
 use crate::replica::batch::stage::Stage;
 use crate::replica::group::REPLAY_BYTES;
 use crate::replica::outbox::Outbox;
-use crate::store::tables::logs::{self, ForkRow};
+use crate::store::tables::logs;
 use crate::store::{Store, StoreError};
 
 impl Realms {
-    /// Forks decide which entries count, so a rebuild knows of them before the first entry.
+    /// Forks say which log an entry is in, so a rebuild knows of them before the first entry.
     pub(in crate::replica) fn find_forks(
         &mut self,
         store: &mut impl Store,
@@ -66,17 +67,14 @@ impl Realms {
     }
 
     fn replay_fork(&mut self, store: &mut impl Store, content: &[u8]) -> Result<(), StoreError> {
-        let Ok(fork) = codec::decode::<ForkRow>("fork", content) else { return Ok(()) };
-        let (space, author) = (fork.kept.0.space, fork.kept.0.author);
-        let known = self.logs(space).and_then(|logs| logs.forks.get(&author));
-        if known.is_some_and(|known| known.rank() <= fork.rank()) {
-            return Ok(());
+        let Ok(fork) = codec::decode::<ForkProof>("fork", content) else { return Ok(()) };
+        // Another program's proofs may be of two entries that do not follow the same one, which says nothing of where.
+        let Some(fork) = ForkProof::new(fork.lower, fork.higher) else { return Ok(()) };
+        let logs = self.logs_mut(fork.lower.0.space);
+        match logs.is_some_and(|logs| logs.forks.learn(&fork)) {
+            true => store.apply(logs::fork_rows(&fork).into(), None),
+            false => Ok(()),
         }
-        store.apply(vec![(logs::fork(space, author), Some(content.to_vec()))], None)?;
-        if let Some(logs) = self.logs_mut(space) {
-            logs.forks.insert(author, fork);
-        }
-        Ok(())
     }
 
     /// Takes up how far the logs of a group go, now that it is durable. `named`: by this site's own entries.

@@ -24,10 +24,11 @@ impl Counted {
     fn of(logs: &Logs, own: SiteId) -> Self {
         let mut counted = Self::default();
         for (author, row) in &logs.rows {
-            counted.entries += row.seq;
-            counted.unapplied += row.seq - row.applied;
+            let entries = row.seq + 1 - logs.forks.first(author);
+            counted.entries += entries;
+            counted.unapplied += entries.min(row.seq - row.applied);
             if author.site == own {
-                counted.own += row.seq;
+                counted.own += entries;
             }
         }
         counted

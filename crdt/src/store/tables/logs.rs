@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Author, EntryHash, RealmId, Signature, SiteId, SpaceId};
+use crate::format::codec;
+use crate::ids::{Author, EntryHash, RealmId, SiteId, SpaceId};
 use crate::log::entry::{Header, Tip};
-use crate::store::Position;
+use crate::log::fork::{ForkProof, Forks, SignedHeader};
+use crate::store::tables::{ReadTables, decode_row, row, walk};
+use crate::store::{Position, RowWrite, StoreError};
 
 /// What is known of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,15 +60,6 @@ pub struct ActorRow {
     pub author: Author,
 }
 
-/// Two headers that one author signed for the same number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForkRow {
-    /// The header with the lower hash, which stands.
-    pub kept: (Header, Signature),
-    /// The other.
-    pub dropped: (Header, Signature),
-}
-
 /// What the tables were made by: [`FORMAT`](super::FORMAT), and the newest payload format that was applied.
 pub type Versions = (u32, u8);
 
@@ -95,12 +89,21 @@ pub fn logs(space: SpaceId) -> Vec<u8> {
     space_prefix(b'l', space)
 }
 
-/// Key of a [`ForkRow`].
-pub fn fork(space: SpaceId, author: Author) -> Vec<u8> {
-    author_key(b'f', space, author)
+/// Key of a header, with its signature, of an entry at which an author's log forks.
+pub fn fork(space: SpaceId, author: Author, entry: &EntryHash) -> Vec<u8> {
+    let mut key = author_key(b'f', space, author);
+    key.extend_from_slice(&entry.0);
+    key
 }
 
-/// Key of the row that tells that a change is void: it is in an entry that is, or was dropped by a fork.
+/// What the fork rows of a site begin with.
+pub fn forks_of(space: SpaceId, site: SiteId) -> Vec<u8> {
+    let mut key = forks(space);
+    key.extend_from_slice(&site.0);
+    key
+}
+
+/// Key of the row that tells that a change is void: it is in an entry that is.
 pub fn void_change(hash: &[u8; 32]) -> Vec<u8> {
     let mut key = vec![b'w'];
     key.extend_from_slice(hash);
@@ -190,6 +193,48 @@ pub fn receipt(space: SpaceId, site: SiteId) -> Vec<u8> {
 /// What the receipts of a space begin with.
 pub fn receipts(space: SpaceId) -> Vec<u8> {
     space_prefix(b'r', space)
+}
+
+/// The rows of a proof.
+pub(crate) fn fork_rows(proof: &ForkProof) -> [RowWrite; 2] {
+    proof.headers().map(|(hash, signed)| {
+        let (header, _) = signed;
+        (fork(header.space, header.author, &hash), Some(codec::encode(signed)))
+    })
+}
+
+/// Reads the forks whose rows begin with `prefix`.
+pub(crate) fn load_forks(tables: &impl ReadTables, prefix: &[u8]) -> Result<Forks, StoreError> {
+    let mut forks = Forks::default();
+    walk(tables, prefix, None, |_, value| {
+        let header: SignedHeader = decode_row("fork row", value)?;
+        forks.learn_header(header.0.entry_hash(&header.1), &header);
+        Ok(true)
+    })?;
+    Ok(forks)
+}
+
+/// The log that an entry of the journal is in: its author's, or a branch of that.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read.
+pub fn log_of(
+    tables: &impl ReadTables,
+    header: &Header,
+    hash: &EntryHash,
+) -> Result<Author, StoreError> {
+    let (space, author) = (header.space, header.author);
+    let forks = load_forks(tables, &forks_of(space, author.site))?;
+    if !forks.has(&author) {
+        return Ok(author);
+    }
+    for log in forks.names(author) {
+        let held: Option<EntryRow> = row(tables, "entry row", &entry(space, log, header.seq))?;
+        if held.is_some_and(|row| row.hash == *hash) {
+            return Ok(log);
+        }
+    }
+    Ok(author)
 }
 
 fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {

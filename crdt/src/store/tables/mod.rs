@@ -6,7 +6,7 @@
 //! | `c` | space 16, collection | [`records::CollectionRow`]: counts and digest | records |
 //! | `d` | space 16, collection, 0, record id | [`records::RecordRow`]: what is live of a record, and where its last changes are | records |
 //! | `e` | space 16, author 40, seq 8 | [`logs::EntryRow`]: where an entry is and what became of it | logs |
-//! | `f` | space 16, author 40 | [`logs::ForkRow`]: proof that a site signed one number twice | logs |
+//! | `f` | space 16, author 40, entry 32 | the header and signature of an entry at which the author's log [forks](crate::log::fork) | logs |
 //! | `g` | | the network's genesis document | logs |
 //! | `h` | space 16, collection, 0, record id, number 4 | where [`records::CHANGES_IN_ROW`] of its changes are | records |
 //! | `i` | space 16, collection, 0, field, 0, value, record id | empty: the record has that value | indexes |
@@ -22,7 +22,7 @@
 //! | `t` | realm 32 | site 32: the admin by whom this site was revoked, as another site has shown it | logs |
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
 //! | `v` | space 16, author 40, seq 8 | why an entry is void | logs |
-//! | `w` | change 32 | empty: the change is in a void or dropped entry | logs |
+//! | `w` | change 32 | empty: the change is in a void entry | logs |
 //! | `x` | space 16, collection, 0, record id | empty: the record is not deleted and has conflicts | records |
 //! | `y` | space 16, collection, 0, record id | empty: it is deleted, and somebody who did not know of that edited it | records |
 //!
@@ -41,7 +41,7 @@ use crate::format::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 10;
+pub const FORMAT: u32 = 11;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

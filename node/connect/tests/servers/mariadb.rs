@@ -47,7 +47,8 @@ impl MariaDb {
         init.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
         let output = init.args([&data, &temporary]).current_dir(&folder).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut server = vec![daemon.display().to_string(), "--no-defaults".to_owned(), data, temporary];
+        let mut server =
+            vec![daemon.display().to_string(), "--no-defaults".to_owned(), data, temporary];
         server.push(format!("--socket={}", folder.join("socket").display()));
         server.push(format!("--pid-file={}", folder.join("pid").display()));
         server.push(format!("--port={port}"));

@@ -83,6 +83,7 @@ impl ApiError {
             DocumentRefused::Exists
             | DocumentRefused::Stranger
             | DocumentRefused::OfSchema
+            | DocumentRefused::Forked
             | DocumentRefused::NoEdits
             | DocumentRefused::Forged { .. }
             | DocumentRefused::Lacks { .. }
@@ -139,6 +140,7 @@ impl From<NoDocument> for ApiError {
             }
             error @ DocumentError::TooLarge { .. } => Self::of(Code::DocumentTooLarge, &error)
                 .hint("its fields can be read; a new record with them begins a new history"),
+            error @ DocumentError::Forked { .. } => Self::of(Code::DocumentRefused, &error),
             error @ (DocumentError::NoVersion { .. } | DocumentError::NotNamed(_)) => {
                 Self::of(Code::BadParameter, &error)
                     .hint("`branchline history` lists the changes that are here")

@@ -12,7 +12,7 @@ use branchline_crdt::bundle::{BundleError, Since};
 use branchline_crdt::format::container::ChunkError;
 use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteId};
 use branchline_crdt::log::entry::EntryId;
-use branchline_crdt::log::frontier::Known;
+use branchline_crdt::log::frontier::{Known, Predecessor};
 use branchline_crdt::replica::MergeError;
 use data_encoding::HEXLOWER;
 use futures::StreamExt as _;
@@ -128,7 +128,9 @@ fn known(tip: &LogTipResponse) -> Option<Known> {
         Some(Incarnation(bytes.try_into().ok()?))
     };
     let site = SiteId::from_peer_id(&tip.site.parse().ok()?)?;
-    let before = tip.before.iter().map(|(former, seq)| Some((incarnation(former)?, *seq)));
+    let before = tip.before.iter().map(|(former, seq)| {
+        Some(Predecessor { incarnation: incarnation(former)?, seq: *seq, check: [0; 8] })
+    });
     Some(Known {
         author: Author { site, incarnation: incarnation(&tip.incarnation)? },
         seq: tip.seq,

@@ -55,8 +55,8 @@ pub struct FeedItemResponse {
 pub enum FeedContent {
     /// A record changed.
     Change(Box<RecordChangeResponse>),
-    /// A site signed one number of its log twice: what it wrote from there on may have been undone here, and what was
-    /// built on it. Read again what was derived from it.
+    /// A site signed one number of its log twice. Both stay; of what it wrote from there on another one of the values in
+    /// conflict may be shown now. Read again what was derived from it.
     Fork {
         /// The site.
         site: String,

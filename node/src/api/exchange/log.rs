@@ -298,7 +298,7 @@ fn tip_answer(known: Known) -> LogTipResponse {
         incarnation: HEXLOWER.encode(&known.author.incarnation.0),
         seq: known.seq,
         hash: HEXLOWER.encode(&known.check),
-        before: before.map(|(former, seq)| (HEXLOWER.encode(&former.0), *seq)).collect(),
+        before: before.map(|it| (HEXLOWER.encode(&it.incarnation.0), it.seq)).collect(),
     }
 }
 

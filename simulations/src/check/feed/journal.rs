@@ -76,7 +76,8 @@ fn of_frame(
     let mut found = Vec::new();
     let Some(entry) = Frame::entry_in(frame) else { return Ok(found) };
     let header = &entry.header;
-    let key = logs::entry(source.space, header.author, header.seq);
+    let log = logs::log_of(source.store, header, &entry.hash)?;
+    let key = logs::entry(source.space, log, header.seq);
     let kept: Option<EntryRow> = row(source.store, "entry row", &key)?;
     let shows = kept.is_some_and(|row| {
         row.position() == position && row.hash == entry.hash && row.fate == Fate::Applied
@@ -92,7 +93,7 @@ fn of_frame(
             let (space, collection, id) = (source.space, write.collection, write.id);
             found.push(Named {
                 place: FeedPosition { position, index },
-                entry: EntryId { author: header.author, seq: header.seq },
+                entry: EntryId { author: log, seq: header.seq },
                 key: RecordKey { space, collection, id },
                 hash: write.change.hash(),
                 transaction: number,

@@ -21,7 +21,7 @@ use libp2p::identity::Keypair;
 
 use super::{World, duration};
 
-const SYNC: &str = "/branchline/sync/1";
+const SYNC: &str = "/branchline/sync/2";
 const MESHSUB: &str = "/meshsub/1.1.0";
 
 /// A world and a member of it that is ours to drive.
