@@ -14,14 +14,12 @@ use super::realms::spaces::Invitations;
 use super::task::Task;
 use super::{Input, Notice, Output, Replica, Validation};
 use crate::format::codec;
-use crate::frame::Frame;
-use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::ids::{RealmId, SiteId};
 use crate::log::fork::ForkProof;
 use crate::log::receipt::Receipt;
 use crate::membership::{Revocation, Ticket};
 use crate::protocol::prepare::PreparedEntry;
 use crate::protocol::{Answer, Gossip, Introduction, Outcome, Request, Welcome};
-use crate::store::tables::logs;
 use crate::store::{Store, StoreError};
 
 impl<S: Store> Replica<S> {
@@ -319,35 +317,6 @@ impl<S: Store> Replica<S> {
             self.store.apply(vec![row], None)?;
         }
         Ok(is_proof)
-    }
-
-    /// Keeps the proof of a fork.
-    fn keep_fork(&mut self, space: SpaceId, fork: ForkProof) -> Result<(), StoreError> {
-        let (author, seq) = (fork.lower.0.author, fork.lower.0.seq);
-        let content = codec::encode(&fork);
-        let positions = match self.store.append(&[&Frame::Fork(&content).bytes()]) {
-            Ok(positions) => positions,
-            // The proof comes again with the next pull.
-            Err(StoreError::Unwritable { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        self.store.apply(logs::fork_rows(&fork).into(), positions.last().copied())?;
-        if let Some(logs) = self.realms.logs_mut(space) {
-            logs.forks.learn(&fork);
-        }
-        let is_renamed = self.context().is_any_misnamed(&self.batch)?;
-        self.outbox.notice(Notice::Fork { author, seq, is_renamed });
-        let (links, cx, _, out) = self.parts();
-        links.pull_from_all(cx, out, space);
-        Ok(())
-    }
-
-    /// Rebuilds the tables where they have a branch under a name that is not its own: once for all proofs that came together.
-    fn name_branches(&mut self) -> Result<(), StoreError> {
-        match self.context().is_any_misnamed(&self.batch)? {
-            true => self.rebuild(&mut |_| ()),
-            false => Ok(()),
-        }
     }
 
     /// Another site presents itself.

@@ -11,8 +11,9 @@ use super::links::repair::Losses;
 use super::{DecisionError, Notice, Output, Replica, Validation};
 use crate::format::codec;
 use crate::frame::Frame;
-use crate::ids::{Incarnation, RealmId};
+use crate::ids::{Incarnation, RealmId, SpaceId};
 use crate::log::entry::Entry;
+use crate::log::fork::ForkProof;
 use crate::membership::{Genesis, Ticket};
 use crate::protocol::prepare::PreparedEntry;
 use crate::store::tables::logs::{self, Fate, Versions};
@@ -242,6 +243,35 @@ impl<S: Store> Replica<S> {
         let Self { links, store, realms, outbox, .. } = self;
         links.losses = Losses::default();
         links.find_losses(store, realms, outbox)
+    }
+
+    /// Keeps the proof of a fork.
+    pub(super) fn keep_fork(&mut self, space: SpaceId, fork: ForkProof) -> Result<(), StoreError> {
+        let (author, seq) = (fork.lower.0.author, fork.lower.0.seq);
+        let content = codec::encode(&fork);
+        let positions = match self.store.append(&[&Frame::Fork(&content).bytes()]) {
+            Ok(positions) => positions,
+            // The proof comes again with the next pull.
+            Err(StoreError::Unwritable { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.store.apply(logs::fork_rows(&fork).into(), positions.last().copied())?;
+        if let Some(logs) = self.realms.logs_mut(space) {
+            logs.forks.learn(&fork);
+        }
+        let is_renamed = self.context().is_any_misnamed(&self.batch)?;
+        self.outbox.notice(Notice::Fork { author, seq, is_renamed });
+        let (links, cx, _, out) = self.parts();
+        links.pull_from_all(cx, out, space);
+        Ok(())
+    }
+
+    /// Rebuilds the tables where they have a branch under a name that is not its own: once for all proofs that came together.
+    pub(super) fn name_branches(&mut self) -> Result<(), StoreError> {
+        match self.context().is_any_misnamed(&self.batch)? {
+            true => self.rebuild(&mut |_| ()),
+            false => Ok(()),
+        }
     }
 
     /// Writes under another incarnation from now on. Two that were started of one image with its memory draw the same bytes;

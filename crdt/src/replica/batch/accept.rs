@@ -5,12 +5,12 @@
 //! mostly found out before, by [`crate::protocol::prepare`]; it counts at its place in this order.
 
 use super::Batch;
+use super::place::Place;
 use super::stage::{ChangePlace, NotTaken, StagedChange, StagedEntry};
-use crate::ids::{Author, EntryHash, SpaceId};
+use crate::ids::{Author, EntryHash};
 use crate::log::entry::{
     self, Body, Entry, EntryId, Header, MalformedBody, RecordWrite, Tip, limits,
 };
-use crate::log::fork::{Course, Forks};
 use crate::membership::{Members, Role};
 use crate::protocol::prepare::{Content, PreparedEntry, ReadChange};
 use crate::record::{SCHEMA_COLLECTION, Verdict, check_collection, check_record_id};
@@ -65,18 +65,6 @@ pub(in crate::replica) enum EntrySource {
     Journal,
 }
 
-/// Where an entry goes, by the entries of its author that are held.
-enum Place {
-    /// It is the next of this log.
-    NextOf(Author),
-    /// It is held.
-    Held,
-    /// Another one is held in its place, or a branch is known to begin there.
-    Taken,
-    /// Something before it is missing.
-    Behind,
-}
-
 impl Batch {
     /// What an entry's header says against it; `None`: it is the next of its log.
     pub(in crate::replica) fn judge_header<S: Store>(
@@ -105,81 +93,6 @@ impl Batch {
             Place::NextOf(_) => None,
             Place::Behind => Some(Acceptance::NotReady),
         })
-    }
-
-    /// Whether an entry is the next one of this site's life, which it did not write: a copy of it is at work.
-    pub(in crate::replica) fn is_of_copy<S: Store>(
-        &self,
-        cx: Context<'_, S>,
-        prepared: &PreparedEntry,
-    ) -> Result<bool, StoreError> {
-        let entry = &prepared.entry;
-        Ok(entry.header.author == cx.author
-            && matches!(self.place(cx, entry)?, Place::NextOf(log) if log == cx.author)
-            && prepared.is_signed())
-    }
-
-    /// Where an entry goes.
-    fn place<S: Store>(&self, cx: Context<'_, S>, entry: &Entry) -> Result<Place, StoreError> {
-        let header = &entry.header;
-        let (space, author, seq) = (header.space, header.author, header.seq);
-        let forks = cx.realms.logs(space).map(|logs| &logs.forks);
-        let log = match forks.filter(|forks| forks.has(&author)) {
-            None => author,
-            Some(forks) => {
-                let Some(behind) = self.log_behind(cx, header, forks)? else {
-                    return Ok(Place::Behind);
-                };
-                match forks.course(author, behind, &header.previous, &entry.hash) {
-                    Course::In(log) if log != behind => {
-                        // The first of its branch has no other before it.
-                        let is_held = self.held_hash(cx, space, log, seq)? == Some(entry.hash);
-                        return Ok(if is_held { Place::Held } else { Place::NextOf(log) });
-                    }
-                    Course::In(log) => log,
-                    Course::Unknown => return Ok(Place::Taken),
-                }
-            }
-        };
-        let tip = self.log(cx, space, log);
-        let (held_seq, held_hash) = tip.map_or((0, EntryHash::NONE), |row| (row.seq, row.hash));
-        if seq == held_seq + 1 && header.previous == held_hash {
-            return Ok(Place::NextOf(log));
-        }
-        match self.held_hash(cx, space, log, seq)? {
-            Some(held) if held == entry.hash => Ok(Place::Held),
-            Some(_) if self.is_behind(cx, header, log)? => Ok(Place::Taken),
-            Some(_) | None => Ok(Place::Behind),
-        }
-    }
-
-    /// The log of the entry that one follows, if that is held; the author's where it is the first.
-    fn log_behind<S: Store>(
-        &self,
-        cx: Context<'_, S>,
-        header: &Header,
-        forks: &Forks,
-    ) -> Result<Option<Author>, StoreError> {
-        for log in forks.names(header.author) {
-            if self.is_behind(cx, header, log)? {
-                return Ok(Some(log));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the entry that one follows is held in a log.
-    fn is_behind<S: Store>(
-        &self,
-        cx: Context<'_, S>,
-        header: &Header,
-        log: Author,
-    ) -> Result<bool, StoreError> {
-        let Header { space, author, seq, previous, .. } = header;
-        match seq {
-            1 => Ok(log == *author),
-            _ => Ok(self.held_hash(cx, *space, log, seq - 1)? == Some(*previous)),
-        }
     }
 
     /// Judges an entry by its past and its content, and stages it.
@@ -284,67 +197,6 @@ impl Batch {
             true => Acceptance::Refused(Refusal::Role),
             false => Acceptance::NotReady,
         }))
-    }
-
-    /// The hash of the entry that is held under a number, if one is.
-    pub(in crate::replica) fn held_hash<S: Store>(
-        &self,
-        cx: Context<'_, S>,
-        space: SpaceId,
-        author: Author,
-        seq: u64,
-    ) -> Result<Option<EntryHash>, StoreError> {
-        match self.log(cx, space, author) {
-            None => return Ok(None),
-            Some(row) if row.seq < seq => return Ok(None),
-            Some(row) if row.seq == seq => return Ok(Some(row.hash)),
-            Some(_) => {}
-        }
-        let staged = self.stage.entries.iter().map(|staged| &staged.entry);
-        let mut same = staged.filter(|entry| {
-            let header = &entry.header;
-            header.space == space && entry.log == author && header.seq == seq
-        });
-        if let Some(entry) = same.next() {
-            return Ok(Some(entry.hash));
-        }
-        Ok(cx.entry_row(space, author, seq)?.map(|row| row.hash))
-    }
-
-    /// Whether all that an entry names as its past is held.
-    fn holds_past<S: Store>(
-        &self,
-        cx: Context<'_, S>,
-        header: &Header,
-    ) -> Result<bool, StoreError> {
-        for (space, tip) in header.tips() {
-            if !self.holds(cx, space, tip)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whether the entry is held that a tip names. Its author may not have known of branches, or of other ones: it is the
-    /// hash that says which one is meant.
-    fn holds<S: Store>(
-        &self,
-        cx: Context<'_, S>,
-        space: SpaceId,
-        tip: &Tip,
-    ) -> Result<bool, StoreError> {
-        if self.held_hash(cx, space, tip.author, tip.seq)? == Some(tip.hash) {
-            return Ok(true);
-        }
-        let Some(logs) = cx.realms.logs(space).filter(|logs| !logs.forks.is_empty()) else {
-            return Ok(false);
-        };
-        for log in logs.forks.names_of(tip.author.site) {
-            if self.held_hash(cx, space, log, tip.seq)? == Some(tip.hash) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Whether the entry, or anything in its past, is of a payload format that this program does not know.

@@ -11,6 +11,7 @@ pub(in crate::replica) mod foreign;
 pub(in crate::replica) mod foresight;
 pub(in crate::replica) mod history;
 pub(in crate::replica) mod made;
+mod place;
 pub(in crate::replica) mod rows;
 pub(in crate::replica) mod seal;
 pub(in crate::replica) mod stage;
