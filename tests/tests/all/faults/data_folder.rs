@@ -48,7 +48,8 @@ fn a_start_and_other_commands_wait_for_a_command_that_has_the_folder() {
     assert!(error.contains("in use") && error.contains(&head.pid().to_string()), "{error}");
     assert_eq!(head.stop(), 0);
 
-    let commands: Vec<_> = (0..4)
+    // Two: the second has as long as a command waits for the first to end, however busy the machine is.
+    let commands: Vec<_> = (0..2)
         .map(|number| {
             let mut command =
                 head.command(["put", "products", &format!("n{number}"), r#"{"a": 1}"#]);
@@ -59,7 +60,7 @@ fn a_start_and_other_commands_wait_for_a_command_that_has_the_folder() {
         let ended = command.wait_with_output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     }
-    assert_eq!(head.count("products"), 5);
+    assert_eq!(head.count("products"), 3);
 }
 
 #[test]
