@@ -250,7 +250,11 @@ impl FeedReader {
         page: &mut Filling,
     ) -> Result<bool, StoreError> {
         let header = &entry.header;
-        let log = logs::log_of(store, header, &entry.hash)?;
+        // Mostly no log forks, and this is asked of each entry.
+        let log = match self.fork_count {
+            0 => header.author,
+            _ => logs::log_of(store, header, &entry.hash)?,
+        };
         let key = logs::entry(header.space, log, header.seq);
         let row: Option<EntryRow> = row(store, "entry row", &key)?;
         // What came twice has the row of its other place.
