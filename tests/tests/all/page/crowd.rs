@@ -158,36 +158,38 @@ fn a_thousand_open_tabs_keep_neither_others_nor_the_api_out() {
 }
 
 #[test]
-#[ignore = "counts connections of the whole node, and fails beside other work"]
 fn a_slow_reader_is_ended_takes_little_memory_and_keeps_nobody_out() {
     let folder = tempfile::tempdir().unwrap();
     let mut head = Office::init(PROGRAM, folder.path(), "head", true);
-    head.start();
-    for number in 0..40 {
-        let note = "x".repeat(1_000_000);
-        let record = json!({ "note": note }).to_string();
+    // No other office shall connect: connections are counted.
+    head.start_with(&["--no-mdns"]);
+    let alone = head.gauge().tcp_established;
+    // Far more than sockets hold.
+    let (notes, bytes) = (30, 1_000_000);
+    for number in 0..notes {
+        let record = json!({ "note": "x".repeat(bytes) }).to_string();
         let id = format!("n{number}");
         head.run_with(["put", "notes", id.as_str(), "-"], &record).ok();
     }
     let visitor = Visitor::of(&head);
     visitor.get("/records/notes");
-    let (before, connected) = (head.gauge().memory_kib, head.gauge().tcp_established);
-    let mut slow: Vec<TcpStream> = (0..8).map(|_| visitor.begin("/records/notes/csv")).collect();
+    let before = head.gauge().memory_kib;
+    let mut slow: Vec<TcpStream> = (0..3).map(|_| visitor.begin("/records/notes/csv")).collect();
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(2) {
         assert!(visitor.get("/").contains("head"));
     }
     let taken = head.gauge().memory_kib.saturating_sub(before) / 1024;
-    assert!(taken < 8 * 64, "slow readers take {taken} MiB");
-    // Each is ended by itself: nobody has taken anything for half a minute.
+    assert!(taken < 3 * 64, "slow readers take {taken} MiB");
+    // Each is ended by itself, once it has taken nothing for half a minute; and so is a connection that nobody uses.
     let deadline = Instant::now() + 3 * DEADLINE;
-    while head.gauge().tcp_established > connected {
+    while head.gauge().tcp_established > alone {
         assert!(Instant::now() < deadline, "slow readers stay: {:?}", head.gauge());
         std::thread::sleep(Duration::from_millis(100));
     }
     for reader in &mut slow {
         let mut got = Vec::new();
         let whole = reader.read_to_end(&mut got);
-        assert!(whole.is_err() || got.len() < 40_000_000, "it got {} bytes", got.len());
+        assert!(whole.is_err() || got.len() < notes * bytes, "it got {} bytes", got.len());
     }
 }
