@@ -203,18 +203,6 @@ impl Browser {
         self.ask("POST", "/execute/async", &json!({ "script": script, "args": [] }))
     }
 
-    /// Opens another tab and looks at it; returns the one that was looked at.
-    pub(super) fn new_tab(&self) -> String {
-        let here = self.ask("GET", "/window", &Value::Null);
-        let tab = self.ask("POST", "/window/new", &json!({ "type": "tab" }));
-        self.look_at(tab["handle"].as_str().unwrap());
-        here.as_str().unwrap().to_owned()
-    }
-
-    pub(super) fn look_at(&self, tab: &str) {
-        self.ask("POST", "/window", &json!({ "handle": tab }));
-    }
-
     /// What the browser complains of, other than of answers that say that something was not done.
     pub(super) fn complaints(&self) -> Vec<String> {
         let log = self.ask("POST", "/se/log", &json!({ "type": "browser" }));
