@@ -21,7 +21,7 @@ pub enum Invariant {
     Durability,
     /// Entries apply in causal order; a frontier never moves back within an incarnation.
     CausalOrder,
-    /// No number of a log has two accepted contents; an equivocation seen is known to all in the end.
+    /// Nobody honest signs two contents under one number; where somebody does, all know it and hold both in the end.
     OneContent,
     /// Nothing deleted comes back by itself.
     Deletion,
