@@ -1,6 +1,6 @@
 //! The logs of one space, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Author, SpaceId};
 use crate::log::entry::Tip;
@@ -14,9 +14,20 @@ use crate::store::tables::{ReadTables, decode_row, walk};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Logs {
     /// Tips.
-    pub(crate) rows: BTreeMap<Author, LogRow>,
+    rows: BTreeMap<Author, LogRow>,
+    /// The logs that no later incarnation implies, each with its turn in `changed`: a site that starts every day has one of
+    /// them, and thousands of others.
+    heads: BTreeMap<Author, u64>,
+    /// The ends of logs that are named as predecessors.
+    implied: BTreeSet<(Author, u64)>,
+    /// The heads in the order in which they last went on.
+    changed: BTreeMap<u64, Author>,
+    /// The last turn.
+    turn: u64,
     /// How far the logs of this and the membership space are in the past of this site's own entries in this space.
     pub(crate) named: BTreeMap<(SpaceId, Author), u64>,
+    /// By space, the last turn of its logs by which all of them were named.
+    pub(crate) named_all: BTreeMap<SpaceId, u64>,
     /// How far entries in this space that came since the start name those logs: anyone who names such an entry need not
     /// name them once more.
     pub(crate) covered: BTreeMap<(SpaceId, Author), u64>,
@@ -30,7 +41,7 @@ impl Logs {
         let mut loaded = Self::default();
         walk(tables, &logs::logs(space), None, |key, value| {
             let author = logs::author_of_key(key).ok_or_else(broken)?;
-            loaded.rows.insert(author, decode_row("log row", value)?);
+            loaded.note(author, decode_row("log row", value)?);
             Ok(true)
         })?;
         walk(tables, &logs::all_named(space), None, |key, value| {
@@ -42,13 +53,36 @@ impl Logs {
         Ok(loaded)
     }
 
+    /// The tips, by author.
+    pub(crate) fn rows(&self) -> &BTreeMap<Author, LogRow> {
+        &self.rows
+    }
+
+    /// A log begins, or goes on.
+    pub(crate) fn note(&mut self, author: Author, row: LogRow) {
+        if let Some(former) = row.predecessor
+            && self.implied.insert((former.author, former.seq))
+            && self.rows.get(&former.author).is_some_and(|row| row.seq == former.seq)
+            && let Some(turn) = self.heads.remove(&former.author)
+        {
+            self.changed.remove(&turn);
+        }
+        if let Some(turn) = self.heads.remove(&author) {
+            self.changed.remove(&turn);
+        }
+        if !self.implied.contains(&(author, row.seq)) {
+            self.turn += 1;
+            self.heads.insert(author, self.turn);
+            self.changed.insert(self.turn, author);
+        }
+        self.rows.insert(author, row);
+    }
+
     /// What is held: every tip that is not implied by a later incarnation's.
     pub(crate) fn frontier(&self) -> Frontier {
-        let predecessors = self.rows.values().filter_map(|row| row.predecessor);
-        let implied: BTreeMap<Author, u64> =
-            predecessors.map(|tip| (tip.author, tip.seq)).collect();
-        let listed = |(author, row): &(&Author, &LogRow)| implied.get(author) != Some(&row.seq);
-        Frontier::new(self.rows.iter().filter(listed).map(|(author, row)| tip(*author, row)))
+        let tips =
+            self.heads.keys().filter_map(|author| Some(tip(*author, self.rows.get(author)?)));
+        Frontier::new(tips)
     }
 
     /// 16 bytes that two replicas have in common if they hold the same entries and proofs of forks.
@@ -62,24 +96,35 @@ impl Logs {
         digest
     }
 
-    /// The tips of this space's logs that are not in the past of this site's entries in a space yet.
+    /// The last turn.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// The tips that are not in the past of the entries yet of whom `own` is the author, by author. `staged`: logs of a group
+    /// under way; `since`: a turn by which all were named; `named`: how far a log is named.
     pub(crate) fn unnamed(
         &self,
         own: Author,
-        of: SpaceId,
-        named: &BTreeMap<(SpaceId, Author), u64>,
+        staged: &BTreeMap<Author, LogRow>,
+        since: u64,
+        named: impl Fn(&Author) -> u64,
     ) -> Vec<Tip> {
+        let changed = self.changed.range(since + 1..).map(|(_, author)| author);
+        let candidates: BTreeSet<&Author> = changed.chain(staged.keys()).collect();
+        let formers = staged.values().filter_map(|row| row.predecessor);
+        let implied: BTreeSet<_> = formers.map(|tip| (tip.author, tip.seq)).collect();
         // What does not show here cannot have been built upon, so only applied entries are named: sites that run
         // this same version can then apply what is written here.
-        let applied = |tip: Tip| {
-            let row = self.rows.get(&tip.author)?;
-            Some(Tip { seq: row.applied, hash: row.applied_hash, ..tip })
+        let unnamed = |author: &&Author| {
+            let row = staged.get(author).or_else(|| self.rows.get(author))?;
+            let end = (**author, row.seq);
+            let is_implied = implied.contains(&end) || self.implied.contains(&end);
+            let is_new = **author != own && !is_implied && row.applied > named(author);
+            let tip = Tip { author: **author, seq: row.applied, hash: row.applied_hash };
+            is_new.then_some(tip)
         };
-        let is_new = |tip: &Tip| {
-            let before = named.get(&(of, tip.author)).copied().unwrap_or(0);
-            tip.author != own && tip.seq > before
-        };
-        self.frontier().tips().filter_map(applied).filter(is_new).collect()
+        candidates.iter().filter_map(unnamed).collect()
     }
 
     /// The frontier as it travels, or some parts of it.
@@ -97,14 +142,15 @@ impl Logs {
             }
             Known { author: tip.author, seq: tip.seq, check: tip.hash.short(), predecessors }
         };
-        let reported = |tip: &Tip| parts.is_none_or(|parts| parts.have(&tip.author.site));
+        let reported = |tip: &Tip| parts.is_none_or(|parts| parts.have(&tip.author));
         self.frontier().tips().filter(reported).map(known).collect()
     }
 
-    /// For each log that a site with this frontier lacks entries of: the number of the first that it lacks.
+    /// For each log that a site with this frontier lacks entries of: the number of the first that it lacks. `parts`: the
+    /// parts of the frontier that are meant, where the others are the same here.
     ///
     /// A listed log implies its predecessors, as it tells them itself or as they are known here.
-    pub(crate) fn lacking(&self, known: &[Known]) -> BTreeMap<Author, u64> {
+    pub(crate) fn lacking(&self, known: &[Known], parts: Option<&Parts>) -> BTreeMap<Author, u64> {
         let listed: BTreeMap<Author, u64> =
             known.iter().map(|item| (item.author, item.seq)).collect();
         let mut implied: BTreeMap<Author, u64> = BTreeMap::new();
@@ -118,7 +164,15 @@ impl Logs {
                 self.imply(&mut implied, former.author, former.seq);
             }
         }
+        if let Some(parts) = parts {
+            for tip in self.frontier().tips().filter(|tip| !parts.have(&tip.author)) {
+                self.imply(&mut implied, tip.author, tip.seq);
+            }
+        }
         let lacks = |(author, row): (&Author, &LogRow)| {
+            if parts.is_some_and(|parts| !parts.have(author)) {
+                return None;
+            }
             let held = listed.get(author).or_else(|| implied.get(author)).copied().unwrap_or(0);
             (row.seq > held).then_some((*author, self.forks.first(author).max(held + 1)))
         };
@@ -157,12 +211,14 @@ mod tests {
 
     fn logs(rows: &[Row]) -> Logs {
         let hash = EntryHash([1; 32]);
-        let row = |(author, seq, before): &Row| {
+        let mut logs = Logs::default();
+        for (author, seq, before) in rows {
             let predecessor = before.map(|(author, seq)| Tip { author, seq, hash });
             let applied_hash = hash;
-            (*author, LogRow { seq: *seq, hash, applied: *seq, applied_hash, predecessor })
-        };
-        Logs { rows: rows.iter().map(row).collect(), ..Logs::default() }
+            let row = LogRow { seq: *seq, hash, applied: *seq, applied_hash, predecessor };
+            logs.note(*author, row);
+        }
+        logs
     }
 
     #[test]
@@ -175,22 +231,25 @@ mod tests {
         let full = logs(&chain);
         let listed: Vec<_> = full.frontier().tips().map(|tip| tip.author).collect();
         assert_eq!(listed, [author(1, 7)]);
-        assert!(full.lacking(&full.known(None)).is_empty());
+        assert!(full.lacking(&full.known(None), None).is_empty());
 
         let behind = logs(&chain[..1]);
-        let lacking = full.lacking(&behind.known(None));
+        let lacking = full.lacking(&behind.known(None), None);
         assert_eq!(lacking, BTreeMap::from([(author(1, 3), 1), (author(1, 7), 1)]));
         // The one behind knows nothing of the newest incarnations, but is given what came before them.
-        assert!(behind.lacking(&full.known(None)).is_empty());
+        assert!(behind.lacking(&full.known(None), None).is_empty());
     }
 
     #[test]
     fn a_restored_backup_and_the_others_each_send_what_the_other_lacks() {
         let others = logs(&[(author(1, 1), 9, None), (author(1, 2), 4, Some((author(1, 1), 9)))]);
         let restored = logs(&[(author(1, 1), 5, None), (author(1, 3), 1, Some((author(1, 1), 5)))]);
-        let lacking = others.lacking(&restored.known(None));
+        let lacking = others.lacking(&restored.known(None), None);
         assert_eq!(lacking, BTreeMap::from([(author(1, 1), 6), (author(1, 2), 1)]));
-        assert_eq!(restored.lacking(&others.known(None)), BTreeMap::from([(author(1, 3), 1)]));
+        assert_eq!(
+            restored.lacking(&others.known(None), None),
+            BTreeMap::from([(author(1, 3), 1)])
+        );
     }
 
     #[test]
@@ -198,7 +257,50 @@ mod tests {
         let cloned = logs(&[(author(1, 9), 6, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
         assert_eq!(cloned.frontier().tips().count(), 2);
         let other = logs(&[(author(1, 9), 5, None), (author(1, 3), 2, Some((author(1, 9), 5)))]);
-        let lacking = cloned.lacking(&other.known(None));
+        let lacking = cloned.lacking(&other.known(None), None);
         assert_eq!(lacking, BTreeMap::from([(author(1, 9), 6)]));
+    }
+
+    #[test]
+    fn what_is_listed_is_the_same_in_whatever_order_logs_come() {
+        let rows = [
+            (author(1, 9), 5, None),
+            (author(1, 3), 2, Some((author(1, 9), 5))),
+            (author(1, 4), 2, Some((author(1, 9), 3))),
+            (author(1, 7), 1, Some((author(1, 3), 2))),
+            (author(2, 1), 4, None),
+        ];
+        let listed = |logs: &Logs| logs.frontier().tips().map(|tip| tip.author).collect::<Vec<_>>();
+        let full = logs(&rows);
+        assert_eq!(listed(&full), [author(1, 4), author(1, 7), author(2, 1)]);
+        for turn in 0..rows.len() {
+            let mut turned = rows;
+            turned.rotate_left(turn);
+            assert_eq!(full.digest(), logs(&turned).digest());
+            turned.reverse();
+            assert_eq!(full.digest(), logs(&turned).digest());
+        }
+    }
+
+    #[test]
+    fn what_went_on_since_all_was_named_is_named_and_nothing_else_is_looked_at() {
+        let mut held = logs(&[(author(1, 1), 5, None), (author(2, 1), 3, None)]);
+        let named = |author: &Author| if author.site.0[0] == 1 { 5 } else { 0 };
+        let unnamed = |logs: &Logs, since| {
+            let tips = logs.unnamed(author(9, 9), &BTreeMap::new(), since, named);
+            tips.iter().map(|tip| tip.author).collect::<Vec<_>>()
+        };
+        assert_eq!(unnamed(&held, 0), [author(2, 1)]);
+        let turn = held.turn();
+        assert!(unnamed(&held, turn).is_empty());
+        held.note(author(3, 1), held.rows()[&author(2, 1)]);
+        assert_eq!(unnamed(&held, turn), [author(3, 1)]);
+        // A group under way ends one of them and begins another.
+        let hash = EntryHash([1; 32]);
+        let predecessor = Some(Tip { author: author(3, 1), seq: 3, hash });
+        let row = LogRow { seq: 1, hash, applied: 1, applied_hash: hash, predecessor };
+        let staged = BTreeMap::from([(author(3, 2), row)]);
+        let tips = held.unnamed(author(9, 9), &staged, turn, named);
+        assert_eq!(tips.iter().map(|tip| tip.author).collect::<Vec<_>>(), [author(3, 2)]);
     }
 }

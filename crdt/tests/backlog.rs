@@ -224,7 +224,7 @@ fn a_member_that_lies_about_what_is_left_gains_nothing() {
     let mut endless = 1;
     let more = move |answer: &mut Answer| {
         endless += 1;
-        if let Outcome::Entries { packed, until } = &mut answer.outcome {
+        if let Outcome::Entries { packed, until, .. } = &mut answer.outcome {
             packed.clone_from(&pack_entries([]));
             until.iter_mut().for_each(|known| known.seq = endless);
         }

@@ -86,7 +86,7 @@ fn shows(pair: &Pair, office: usize, space: SpaceId) -> bool {
 fn who_guesses_a_space_is_told_what_everybody_is_told_of_none() {
     let (mut pair, realm) = with_space();
     let pull = |space: SpaceId| {
-        let have = Have::Frontier { parts: None, known: Vec::new() };
+        let have = Have::Frontier { parts: None, known: Vec::new(), after: None };
         Request::Pull(Pull { space, have, receipts: [0; 8], shared: [9; 8], bytes_max: u32::MAX })
     };
     let (of_none, _) = ask(&mut pair, HEAD, &pull(SpaceId([1; 16])));

@@ -101,7 +101,7 @@ impl Liar {
         for peer in reported {
             let gossip = Gossip::Entry(entry.clone());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
-            let outcome = Outcome::Entries { packed: bomb.clone(), until: Vec::new() };
+            let outcome = Outcome::Entries { packed: bomb.clone(), until: Vec::new(), at: None };
             let answer = Answer::of(outcome);
             for id in world.asked(*peer, self.office) {
                 let body = codec::encode(&answer);
@@ -121,7 +121,7 @@ impl Liar {
             let gossip = Gossip::Entry(entry.bytes().to_vec());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let packed = pack_entries([entry, entry]);
-            let outcome = Outcome::Entries { packed, until: Vec::new() };
+            let outcome = Outcome::Entries { packed, until: Vec::new(), at: None };
             let answer = Answer::of(outcome);
             for id in world.asked(*peer, self.office) {
                 let body = codec::encode(&answer);
@@ -142,7 +142,7 @@ pub fn knock(world: &mut World, stranger: SiteIndex, office: SiteIndex, random: 
     let space = network.main_space();
     let pull = Pull {
         space,
-        have: Have::Frontier { parts: None, known: Vec::new() },
+        have: Have::Frontier { parts: None, known: Vec::new(), after: None },
         receipts: [0; 8],
         shared: [0; 8],
         bytes_max: u32::MAX,

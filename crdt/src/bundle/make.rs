@@ -250,7 +250,7 @@ impl BundleWalk {
         logs: &Logs,
         known: &[Known],
     ) -> Result<Self, StoreError> {
-        let mut lacking = logs.lacking(known);
+        let mut lacking = logs.lacking(known, None);
         for item in known {
             // The receiver holds another branch of this log: from its first entry on it will find the fork.
             if hash_of(journal, space, logs, item)?.is_some_and(|hash| !item.names(&hash)) {
@@ -261,7 +261,7 @@ impl BundleWalk {
         for (author, seq) in lacking {
             next.extend(place_of(journal, space, author, seq)?.map(Reverse));
         }
-        let until = logs.rows.iter().map(|(author, row)| (*author, row.seq)).collect();
+        let until = logs.rows().iter().map(|(author, row)| (*author, row.seq)).collect();
         Ok(Self { next, until })
     }
 }
@@ -284,7 +284,7 @@ fn known(
     };
     let mut held = Vec::new();
     for item in reported {
-        match logs.rows.get(&item.author) {
+        match logs.rows().get(&item.author) {
             Some(row) if row.seq < item.seq => {
                 held.push(Known { seq: row.seq, check: row.hash.short(), ..item });
             }
@@ -293,7 +293,7 @@ fn known(
             None => {
                 let former = item.predecessors.iter().find_map(|former| {
                     let author = Author { incarnation: former.incarnation, ..item.author };
-                    let row = logs.rows.get(&author)?;
+                    let row = logs.rows().get(&author)?;
                     Some((author, former.seq.min(row.seq)))
                 });
                 if let Some((author, seq)) = former {
@@ -331,7 +331,7 @@ fn hash_of(
     logs: &Logs,
     item: &Known,
 ) -> Result<Option<EntryHash>, StoreError> {
-    match logs.rows.get(&item.author) {
+    match logs.rows().get(&item.author) {
         Some(log) if log.seq == item.seq => Ok(Some(log.hash)),
         Some(_) | None => {
             let key = logs::entry(space, item.author, item.seq);

@@ -74,7 +74,7 @@ pub(crate) struct Compared<'a> {
 
 impl<'a> Compared<'a> {
     pub(crate) fn new(logs: &'a Logs) -> Self {
-        let tags = logs.rows.keys().map(|author| (LogTag::of(author), *author)).collect();
+        let tags = logs.rows().keys().map(|author| (LogTag::of(author), *author)).collect();
         Self { logs, tags, digest: logs.frontier().digest() }
     }
 
@@ -112,7 +112,7 @@ impl<'a> Compared<'a> {
             return (BTreeMap::new(), BTreeMap::new());
         }
         let known = receipt.map(|receipt| self.known(receipt)).unwrap_or_default();
-        let mut unconfirmed = self.logs.lacking(&known);
+        let mut unconfirmed = self.logs.lacking(&known, None);
         if receipt.is_none_or(|receipt| !receipt.held.is_damaged()) {
             unconfirmed.retain(|author, _| author.site != site);
         }
@@ -127,7 +127,7 @@ impl<'a> Compared<'a> {
         if self.is_same(receipt) {
             return Some(Lag::default());
         }
-        let held_seq = |author: &Author| self.logs.rows.get(author).map_or(0, |row| row.seq);
+        let held_seq = |author: &Author| self.logs.rows().get(author).map_or(0, |row| row.seq);
         let mut lag = Lag::default();
         for (author, from) in self.lacking(receipt) {
             let count = held_seq(&author) + 1 - from;
@@ -145,7 +145,7 @@ impl<'a> Compared<'a> {
 
     /// Whether a receipt covers an entry of a log that is known here; `None`: it does not say.
     pub(crate) fn covers(&self, receipt: &Receipt, author: Author, seq: u64) -> Option<bool> {
-        self.logs.rows.get(&author)?;
+        self.logs.rows().get(&author)?;
         let wrote_it = author.site == receipt.site && !receipt.held.is_damaged();
         if wrote_it || self.is_same(receipt) {
             return Some(true);
@@ -155,7 +155,7 @@ impl<'a> Compared<'a> {
             return Some(false);
         }
         let is_listed = known.iter().any(|item| item.author == author);
-        let is_implied = !self.logs.lacking(&known).contains_key(&author);
+        let is_implied = !self.logs.lacking(&known, None).contains_key(&author);
         (is_listed || is_implied).then_some(true)
     }
 }

@@ -60,10 +60,10 @@ pub fn entries(
     let mut newest = BinaryHeap::new();
     for space in spaces {
         let is_meant = |author: &Author| sites.is_none_or(|sites| sites.contains(&author.site));
-        let logs = Logs::load(journal, *space)?.rows;
-        for (author, log) in logs.into_iter().filter(|(author, _)| is_meant(author)) {
-            let last = last_before(journal, *space, author, log.seq, before)?;
-            newest.extend(place_of(journal, *space, author, last)?);
+        let logs = Logs::load(journal, *space)?;
+        for (author, log) in logs.rows().iter().filter(|(author, _)| is_meant(author)) {
+            let last = last_before(journal, *space, *author, log.seq, before)?;
+            newest.extend(place_of(journal, *space, *author, last)?);
         }
     }
     let mut found = Vec::new();
@@ -108,8 +108,8 @@ pub fn named(
     text: &EntryText,
 ) -> Result<Vec<WithRecords>, StoreError> {
     let mut found = Vec::new();
-    for author in Logs::load(journal, space)?.rows.into_keys() {
-        let entry = EntryId { author, seq: text.seq };
+    for author in Logs::load(journal, space)?.rows().keys() {
+        let entry = EntryId { author: *author, seq: text.seq };
         if !text.may_be(entry) {
             continue;
         }

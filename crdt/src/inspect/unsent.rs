@@ -73,10 +73,10 @@ pub fn unsent(
 ) -> Result<AllUnsent, StoreError> {
     let logs = Logs::load(journal, space)?;
     let compared = Compared::new(&logs);
-    let held = |author: &Author| logs.rows.get(author).map_or(0, |row| row.seq);
+    let held = |author: &Author| logs.rows().get(author).map_or(0, |row| row.seq);
     // What nobody else has confirmed, every other site has not.
     let mut nowhere: BTreeMap<Author, u64> =
-        logs.rows.keys().map(|author| (*author, logs.forks.first(author))).collect();
+        logs.rows().keys().map(|author| (*author, logs.forks.first(author))).collect();
     let mut all: Vec<Unconfirmed> = Vec::new();
     let mut places = Vec::new();
     for site in others {
@@ -93,7 +93,7 @@ pub fn unsent(
     }
     let nowhere = place_of(&mut all, nowhere);
     let (mut records_left, mut reads_left) = (RECORDS_MAX, read_max);
-    for author in logs.rows.keys() {
+    for author in logs.rows().keys() {
         let first = all.iter().filter_map(|some| some.from.get(author)).min();
         for seq in first.copied().unwrap_or(u64::MAX)..=held(author) {
             if reads_left == 0 {

@@ -94,7 +94,7 @@ pub fn causes(
             continue;
         };
         for (author, from) in compared.lacking(receipt) {
-            let last = logs.rows.get(&author).map_or(0, |row| row.seq);
+            let last = logs.rows().get(&author).map_or(0, |row| row.seq);
             let cause = causes.entry((Reason::Behind, site)).or_default();
             for seq in from..=last.min(from.saturating_add(ENTRIES_READ_MAX)) {
                 cause.read(journal, space, author, seq)?;

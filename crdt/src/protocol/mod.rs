@@ -18,9 +18,11 @@ use crate::ids::{Author, RealmId, SpaceId};
 use crate::log::entry::Tip;
 use crate::log::entry::limits::ENTRY_BYTES_MAX;
 use crate::log::fork::ForkProof;
-use crate::log::frontier::{Known, Parts};
+pub(crate) use crate::log::frontier::count_fitting;
+use crate::log::frontier::{Known, PartDigests, Parts};
 use crate::log::receipt::Receipt;
 use crate::membership::{Admission, FormerKey, Genesis, Revocation, SpaceDocument};
+use crate::store::Position;
 
 pub use entries::{UnpackEntriesError, pack_entries, unpack_entries};
 
@@ -75,8 +77,10 @@ pub enum Have {
     Frontier {
         /// The parts of it that are reported, and that entries are asked of; `None`: the whole.
         parts: Option<Parts>,
-        /// The logs in them.
+        /// The logs in them, as many as fit, see [`fitting`](crate::log::frontier::fitting).
         known: Vec<Known>,
+        /// Where in the answerer's journal the last answer ended: only what comes behind it is asked for.
+        after: Option<Position>,
     },
     /// Everything but these entries, whose bytes are damaged here: they alone are asked for.
     Lost(Vec<(Author, u64)>),
@@ -118,7 +122,7 @@ pub enum Outcome {
     /// Both hold the same.
     InStep,
     /// The digest differs: send the frontier, or the parts of it whose digests are not these.
-    TellFrontier(Vec<[u8; 8]>),
+    TellFrontier(PartDigests),
     /// Entries in the answerer's journal order, which is causal.
     Entries {
         /// See [`pack_entries`].
@@ -127,6 +131,8 @@ pub enum Outcome {
         /// The budget ended before the entries did: where the logs end that some are of, so that the next pull can
         /// go on from there before these entries are checked. Empty: there are no more.
         until: Vec<Known>,
+        /// The same as a place in the answerer's journal.
+        at: Option<Position>,
     },
     /// The answerer does not hold that space, or does not share it with the puller.
     UnknownSpace,
@@ -194,14 +200,4 @@ pub fn topic(network: RealmId, space: SpaceId) -> String {
     hasher.update(&network.0);
     hasher.update(&space.0);
     HEXLOWER.encode(&hasher.finalize().as_bytes()[..16])
-}
-
-/// How many of the first of some pieces, given their sizes in bytes, fit together into `bytes_max`.
-pub(crate) fn count_fitting(sizes: impl IntoIterator<Item = usize>, bytes_max: usize) -> usize {
-    let mut bytes = 0;
-    let fits = |size: &usize| {
-        bytes += size;
-        bytes <= bytes_max
-    };
-    sizes.into_iter().take_while(fits).count()
 }

@@ -367,7 +367,7 @@ impl<S: Store> Replica<S> {
                 // A branch may have been named by another name than it has now: it is named once more.
                 let logs = self.realms.logs(of);
                 if logs.is_none_or(|logs| !logs.forks.concerns(tip.author)) {
-                    replayed.named.insert((space, of, tip.author), tip.seq);
+                    replayed.named.logs.insert((space, of, tip.author), tip.seq);
                 }
             }
         }

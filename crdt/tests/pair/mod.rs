@@ -32,7 +32,13 @@ pub(crate) struct Pair {
     pub(crate) in_steps: bool,
     pub(crate) steps: usize,
     pub(crate) between_steps: Option<Box<dyn Fn(usize) -> Input>>,
+    /// Bytes of the largest request so far, and of all messages.
+    pub(crate) request_bytes: usize,
+    pub(crate) bytes: usize,
 }
+
+/// What the network layer takes of a request.
+pub(crate) const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
 fn identity(office: usize, start: u8) -> Identity {
     Identity {
@@ -63,6 +69,8 @@ impl Pair {
             in_steps: false,
             steps: 0,
             between_steps: None,
+            request_bytes: 0,
+            bytes: 0,
         };
         let founders = vec![(pair.site(0), "head".to_owned())];
         pair.replicas[0].found(Genesis { founders, time_ms: 0, nonce: [7; 16] });
@@ -150,8 +158,20 @@ impl Pair {
     fn hear(&mut self, office: usize, output: Output) -> Option<Input> {
         let from = self.site(office);
         match output {
-            Output::Request { id, body, .. } => Some(Input::Request { from, token: id, body }),
-            Output::Respond { token, body } => Some(Input::Response { from, id: token, body }),
+            Output::Request { id, body, .. } => {
+                self.request_bytes = self.request_bytes.max(body.len());
+                self.bytes += body.len();
+                if body.len() > REQUEST_BYTES_MAX {
+                    let to = self.site(1 - office);
+                    self.input(office, Input::RequestFailed { to, id, unsupported: false });
+                    return None;
+                }
+                Some(Input::Request { from, token: id, body })
+            }
+            Output::Respond { token, body } => {
+                self.bytes += body.len();
+                Some(Input::Response { from, id: token, body })
+            }
             Output::Prepare(job) if self.in_steps => {
                 let now = Now { wall_ms: 0, monotonic_ms: self.time_ms };
                 self.replicas[office].begin_taking(job.run());

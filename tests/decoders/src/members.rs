@@ -11,9 +11,9 @@ use branchline_crdt::log::receipt::{LogTag, Receipt};
 use branchline_crdt::membership::{Admission, Grant, Operation, Role, Ticket};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries};
 use branchline_crdt::replica::{Input, Output};
-use branchline_crdt::store::ReadJournal;
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
+use branchline_crdt::store::{Position, ReadJournal};
 use serde_json::json;
 
 use crate::network::{Network, at, forge, key, network, open, record, write};
@@ -199,7 +199,11 @@ impl Liar {
                 let id = requests.pop().unwrap_or(1);
                 let entries = self.signed.iter().filter_map(|bytes| Entry::decode(bytes).ok());
                 let packed = pack_entries(&entries.collect::<Vec<_>>());
-                let outcome = Outcome::Entries { packed, until: network().frontier.clone() };
+                let outcome = Outcome::Entries {
+                    packed,
+                    until: network().frontier.clone(),
+                    at: Some(Position(700)),
+                };
                 let forks = vec![network().fork.clone()];
                 let forks = if input.arbitrary::<u8>()? > 200 { forks } else { Vec::new() };
                 let receipts = vec![receipt(input)?];

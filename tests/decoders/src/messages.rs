@@ -7,6 +7,7 @@ use branchline_crdt::format::codec;
 use branchline_crdt::format::pack::{self, UnpackError};
 use branchline_crdt::log::entry::{Body, Entry};
 use branchline_crdt::log::fork::ForkProof;
+use branchline_crdt::log::frontier::PartDigests;
 use branchline_crdt::log::receipt::Receipt;
 use branchline_crdt::membership::{FormerKey, Genesis, Operation, Role, SpaceDocument, Ticket};
 use branchline_crdt::protocol::{
@@ -15,6 +16,7 @@ use branchline_crdt::protocol::{
 };
 use branchline_crdt::record::Field;
 use branchline_crdt::record::{Edit, Kind, View};
+use branchline_crdt::store::Position;
 use branchline_crdt::store::tables::decode_row;
 use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};
 use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, Fate, LogRow};
@@ -201,20 +203,24 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
     };
     let tip = all[0].tip();
     let keys = vec![FormerKey { site: receipt.site, word: admission.signature }; 3];
+    let digests = PartDigests { salt: [4; 8], digests: vec![[5; 8]] };
+    let frontier_of = |after| Have::Frontier { parts: None, known: frontier.clone(), after };
     let seeds = [
+        (0, codec::encode(&pull(frontier_of(Some(Position(300)))))),
         (0, codec::encode(&pull(Have::Digest([3; 16])))),
-        (0, codec::encode(&pull(Have::Frontier { parts: None, known: frontier.clone() }))),
+        (0, codec::encode(&pull(frontier_of(None)))),
         (0, codec::encode(&pull(Have::Lost(vec![(frontier[0].author, 3)])))),
         (0, codec::encode(&Request::Tell(Gossip::News(space)))),
         (0, codec::encode(&Request::Tell(Gossip::Entry(entries[0].clone())))),
         (1, codec::encode(&answer(Outcome::InStep))),
-        (1, codec::encode(&answer(Outcome::TellFrontier(vec![[5; 8]])))),
+        (1, codec::encode(&answer(Outcome::TellFrontier(digests)))),
         (1, codec::encode(&answer(Outcome::UnknownSpace))),
         (
             1,
             codec::encode(&answer(Outcome::Entries {
                 packed: packed.clone(),
                 until: frontier.clone(),
+                at: Some(Position(300)),
             })),
         ),
         (2, codec::encode(&Gossip::Entry(entries[0].clone()))),

@@ -52,7 +52,7 @@ impl Batch {
         for ((space, author), row) in &self.stage.logs {
             rows.push((logs::log(*space, *author), Some(codec::encode(row))));
         }
-        for ((space, of, author), seq) in named {
+        for ((space, of, author), seq) in &named.logs {
             rows.push((logs::named(*space, *of, *author), Some(codec::encode(seq))));
         }
         self.record_rows(cx, out, positions, &mut rows)?;

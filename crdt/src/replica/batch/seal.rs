@@ -9,7 +9,6 @@ use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, RealmId, SpaceId};
 use crate::log::entry::{Body, Draft, Tip, Transaction, limits};
-use crate::logs::Logs;
 use crate::membership::Operation;
 use crate::replica::context::Context;
 use crate::store::Store;
@@ -18,13 +17,19 @@ use crate::store::tables::logs::Fate;
 /// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
 const ENTRY_BODY_BYTES: usize = 1024 * 1024;
 
-/// Which logs come to be in the past of local entries, by the entries' space and the logs'.
-pub(in crate::replica) type Named = BTreeMap<(SpaceId, SpaceId, Author), u64>;
+/// Which logs come to be in the past of local entries.
+#[derive(Debug, Default)]
+pub(in crate::replica) struct Named {
+    /// How far each, by the entries' space and the log's.
+    pub(in crate::replica) logs: BTreeMap<(SpaceId, SpaceId, Author), u64>,
+    /// By the same spaces, the turn of the logs by which all of them are, see [`Logs::turn`](crate::logs::Logs::turn).
+    pub(in crate::replica) all: BTreeMap<(SpaceId, SpaceId), u64>,
+}
 
 impl Batch {
     /// Makes entries of the local transactions and operations.
     pub(in crate::replica) fn seal<S: Store>(&mut self, cx: Context<'_, S>) -> Named {
-        let mut named = Named::new();
+        let mut named = Named::default();
         let mut operations: BTreeMap<RealmId, Vec<Operation>> = BTreeMap::new();
         for (realm, operation) in std::mem::take(&mut self.stage.operations) {
             operations.entry(realm).or_default().push(operation);
@@ -87,7 +92,10 @@ impl Batch {
         named: &mut Named,
     ) -> Vec<Tip> {
         let mut tips = self.unnamed(cx, space, of, named);
-        named.extend(tips.iter().map(|tip| ((space, of, tip.author), tip.seq)));
+        named.logs.extend(tips.iter().map(|tip| ((space, of, tip.author), tip.seq)));
+        if let Some(logs) = cx.realms.logs(of) {
+            named.all.insert((space, of), logs.turn());
+        }
         // What another entry names is in the past of whoever names that entry; but a site's new incarnation always
         // says where the former one ended.
         let own = cx.author.site;
@@ -152,19 +160,14 @@ impl Batch {
         let (Some(own), Some(logs)) = (cx.realms.logs(space), cx.realms.logs(of)) else {
             return Vec::new();
         };
-        let mut before = own.named.clone();
-        before.extend(named.iter().filter(|(key, _)| key.0 == space).map(|(key, seq)| {
-            let (_, of, author) = *key;
-            ((of, author), *seq)
-        }));
-        let staged: Vec<_> =
-            self.stage.logs.iter().filter(|((space, _), _)| *space == of).collect();
-        if staged.is_empty() {
-            return logs.unnamed(cx.author, of, &before);
-        }
-        let mut rows = logs.rows.clone();
-        rows.extend(staged.into_iter().map(|((_, author), row)| (*author, *row)));
-        Logs { rows, ..Logs::default() }.unnamed(cx.author, of, &before)
+        let staged = self.stage.logs.iter().filter(|((space, _), _)| *space == of);
+        let staged = staged.map(|((_, author), row)| (*author, *row)).collect();
+        let since = own.named_all.get(&of).copied().unwrap_or(0);
+        logs.unnamed(cx.author, &staged, since, |author| {
+            let before = own.named.get(&(of, *author));
+            let now = named.logs.get(&(space, of, *author));
+            before.max(now).copied().unwrap_or(0)
+        })
     }
 
     /// The frames that the journal is to have of the group: what realms began with, then the entries.

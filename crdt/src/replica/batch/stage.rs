@@ -466,7 +466,7 @@ impl Batch {
         author: Author,
     ) -> Option<LogRow> {
         let staged = self.stage.logs.get(&(space, author)).copied();
-        staged.or_else(|| cx.realms.logs(space)?.rows.get(&author).copied())
+        staged.or_else(|| cx.realms.logs(space)?.rows().get(&author).copied())
     }
 
     /// The schema of a collection as the group sees it.

@@ -50,7 +50,7 @@ impl<S: Store> Context<'_, S> {
             let forks = logs.forks.named();
             for (author, seq, first, name) in forks {
                 let held = |log: &&Author| log.site == author.site && **log != name;
-                for log in logs.rows.keys().filter(held) {
+                for log in logs.rows().keys().filter(held) {
                     if batch.held_hash(*self, space, *log, seq)? == Some(first) {
                         return Ok(true);
                     }

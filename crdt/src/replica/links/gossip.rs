@@ -79,7 +79,7 @@ impl Links {
 
     fn hand_on_announcements<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox) {
         self.announced.waiting.retain(|(space, author), (seq, token)| {
-            let row = cx.realms.logs(*space).and_then(|logs| logs.rows.get(author));
+            let row = cx.realms.logs(*space).and_then(|logs| logs.rows().get(author));
             let held = row.is_some_and(|row| row.seq >= *seq);
             if held {
                 let verdict = Validation::Accept;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Links;
-use super::peer::{Judged, Next, Preparing};
+use super::peer::{Judged, Next};
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::entry::Tip;
 use crate::protocol::prepare::{Prepared, PreparedEntry};
@@ -118,12 +118,14 @@ impl Links {
     ) -> Option<After> {
         let Taking { from, id, mut judged, mut repeated, .. } = self.taking.pop_front()?;
         let answered = self.peers.get_mut(&from).and_then(|peer| peer.prepared(id));
-        let (space, Preparing { request, is_cut }) = answered?;
+        let (space, answer) = answered?;
         // What came from elsewhere meanwhile says nothing of the peer.
-        repeated.retain(|author, seq| request.held.get(author).is_some_and(|held| *seq <= *held));
+        repeated.retain(|author, seq| {
+            answer.request.held.get(author).is_some_and(|held| *seq <= *held)
+        });
         judged.progress |= self.note_checked(from, space, repeated);
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space))?;
-        match state.taken(is_cut, judged) {
+        match state.taken(&answer, judged) {
             Next::Wait => {
                 self.pull_ahead(cx, out, from, space);
                 None

@@ -160,7 +160,7 @@ impl<S: Store> Context<'_, S> {
             }
             entries.push(entry);
         }
-        Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() })
+        Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new(), at: None })
     }
 
     /// A durable entry; `None` where its bytes are damaged.

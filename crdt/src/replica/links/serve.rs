@@ -8,7 +8,7 @@ use super::forks::some_forks;
 use super::repair::Withheld;
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::entry::{Entry, Tip};
-use crate::log::frontier::{Known, Parts};
+use crate::log::frontier::{Known, Salt};
 use crate::protocol::{ANSWER_BYTES_MAX, Answer, Have, Outcome, Pull, pack_entries};
 use crate::replica::batch::Batch;
 use crate::replica::context::Context;
@@ -26,6 +26,29 @@ impl<S: Store> Context<'_, S> {
         Ok(row.map(|row| (row.position(), author, seq)))
     }
 
+    /// The first entry of a log from number `seq` on that the journal has behind `after`.
+    fn place_behind(
+        &self,
+        space: SpaceId,
+        author: Author,
+        (seq, last): (u64, u64),
+        after: Option<Position>,
+    ) -> Result<Option<(Position, Author, u64)>, StoreError> {
+        let (mut first, mut beyond) = (seq, last + 1);
+        // A log lies in the journal in its order, so the place is found by halves; for most the first one is it.
+        let mut number = seq;
+        let mut found = None;
+        while first < beyond {
+            let place = self.place_of(space, author, number)?;
+            match place {
+                Some((at, ..)) if Some(at) <= after => first = number + 1,
+                Some(_) | None => (found, beyond) = (place, number),
+            }
+            number = first + (beyond - first) / 2;
+        }
+        Ok(found)
+    }
+
     /// Whether this replica holds a log as far as another does.
     fn holds(&self, batch: &Batch, space: SpaceId, item: &Known) -> bool {
         let row = batch.log(*self, space, item.author);
@@ -40,6 +63,7 @@ impl Links {
         cx: Context<'_, S>,
         batch: &Batch,
         pull: &Pull,
+        salt: Salt,
     ) -> Result<(Answer, u64), StoreError> {
         let Some(logs) = cx.realms.logs(pull.space) else {
             return Ok((Answer::of(Outcome::UnknownSpace), 0));
@@ -48,11 +72,13 @@ impl Links {
         let receipts = self.receipts_unless(cx, pull.space, &pull.receipts);
         let (outcome, forks) = match &pull.have {
             Have::Digest(digest) if *digest == logs.digest() => (Outcome::InStep, Vec::new()),
-            Have::Digest(_) => (Outcome::TellFrontier(logs.frontier().part_digests()), Vec::new()),
-            Have::Frontier { parts, known } => {
+            Have::Digest(_) => {
+                (Outcome::TellFrontier(logs.frontier().part_digests(salt)), Vec::new())
+            }
+            Have::Frontier { .. } => {
                 let forks = some_forks(logs);
                 let outcome;
-                (outcome, entries) = self.entries_for(cx, batch, pull, parts.as_ref(), known)?;
+                (outcome, entries) = self.entries_for(cx, batch, pull)?;
                 (outcome, forks)
             }
             Have::Lost(lost) => (cx.lost_entries(pull, lost)?, Vec::new()),
@@ -66,14 +92,13 @@ impl Links {
         cx: Context<'_, S>,
         batch: &Batch,
         pull: &Pull,
-        parts: Option<&Parts>,
-        known: &[Known],
     ) -> Result<(Outcome, u64), StoreError> {
-        let Some(logs) = cx.realms.logs(pull.space) else {
+        let (Some(logs), Have::Frontier { parts, known, after }) =
+            (cx.realms.logs(pull.space), &pull.have)
+        else {
             return Ok((Outcome::UnknownSpace, 0));
         };
-        let mut lacking = logs.lacking(known);
-        lacking.retain(|author, _| parts.is_none_or(|parts| parts.have(&author.site)));
+        let mut lacking = logs.lacking(known, parts.as_ref());
         for author in self.diverged(cx, batch, pull.space, known)? {
             // The other side holds another branch of this log: from its first entry on it will find the fork.
             lacking.insert(author, logs.forks.first(&author));
@@ -81,8 +106,11 @@ impl Links {
         let budget = ANSWER_BYTES_MAX.min(pull.bytes_max as usize);
         let mut next: BinaryHeap<Reverse<(Position, Author, u64)>> = BinaryHeap::new();
         for (author, seq) in lacking {
-            next.extend(cx.place_of(pull.space, author, seq)?.map(Reverse));
+            let last = logs.rows().get(&author).map_or(seq, |row| row.seq);
+            let place = cx.place_behind(pull.space, author, (seq, last), *after)?;
+            next.extend(place.map(Reverse));
         }
+        let mut reached = *after;
         let mut withheld = Withheld::new(&self.losses, pull.space);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(Reverse((position, author, seq))) = next.pop() {
@@ -98,14 +126,17 @@ impl Links {
                 let until: BTreeMap<Author, Tip> = tips.collect();
                 let until = until.into_values().map(Known::of).collect();
                 let count = entries.len() as u64;
-                return Ok((Outcome::Entries { packed: pack_entries(&entries), until }, count));
+                let packed = pack_entries(&entries);
+                return Ok((Outcome::Entries { packed, until, at: reached }, count));
             }
+            reached = Some(position);
             bytes += entry.bytes().len();
             entries.push(entry);
             next.extend(cx.place_of(pull.space, author, seq + 1)?.map(Reverse));
         }
         let count = entries.len() as u64;
-        Ok((Outcome::Entries { packed: pack_entries(&entries), until: Vec::new() }, count))
+        let packed = pack_entries(&entries);
+        Ok((Outcome::Entries { packed, until: Vec::new(), at: None }, count))
     }
 
     /// The logs of which the other side holds another entry under a number that is held here too.
@@ -152,7 +183,8 @@ impl Links {
             out.respond(token, &Answer::of(outcome));
             return Ok(());
         }
-        let (mut answer, entries) = self.answer_to(cx, batch, pull)?;
+        let salt = self.random.bytes();
+        let (mut answer, entries) = self.answer_to(cx, batch, pull, salt)?;
         if cx.realms.network().is_some_and(|network| network.membership_space() == pull.space) {
             answer.invitations = self.invitations_for(cx, from, pull.shared)?;
         }
@@ -163,7 +195,7 @@ impl Links {
         }
         out.respond(token, &answer);
         match &pull.have {
-            Have::Frontier { parts, known }
+            Have::Frontier { parts, known, .. }
                 if known.iter().any(|item| !cx.holds(batch, pull.space, item)) =>
             {
                 self.pull_back(cx, batch, out, from, pull.space, parts.as_ref())

@@ -1,13 +1,13 @@
 //! Pulling: "here is what I hold, send what I lack", the asking side; `serve` is the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Links;
-use super::peer::{Asked, Peer, SentPull};
+use super::peer::{Asked, Peer, PullState, SentPull, Until};
 use super::timers::PULL_INTERVAL_MS;
 use crate::format::codec;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
-use crate::log::frontier::{Known, Parts};
+use crate::log::frontier::{Known, PartDigests, Parts, fitting};
 use crate::protocol::prepare::Job;
 use crate::protocol::{Have, Outcome, PULL_BYTES, Pull, Request};
 use crate::replica::batch::Batch;
@@ -37,8 +37,7 @@ struct Entries {
     space: SpaceId,
     request: SentPull,
     packed: Vec<u8>,
-    /// Where it was cut, if it was.
-    until: Vec<Known>,
+    until: Until,
 }
 
 impl Links {
@@ -146,9 +145,12 @@ impl Links {
         let state = self.peers.get(&from).and_then(|peer| peer.pulls.get(&space));
         let parts = state.and_then(|state| state.parts.clone());
         let checked = state.map(|state| state.checked.clone()).unwrap_or_default();
+        let after = state.and_then(PullState::reached);
         let Some(logs) = cx.realms.logs(space) else { return Ok(()) };
         let mut known = logs.known(parts.as_ref());
         let held = known.iter().map(|item| (item.author, item.seq)).collect();
+        // The logs of which the peer holds another branch are few, and come first.
+        known.sort_by_key(|item| !checked.contains_key(&item.author));
         for item in &mut known {
             if let Some(seq) = checked.get(&item.author)
                 && let Some(hash) = batch.held_hash(cx, space, item.author, *seq)?
@@ -156,7 +158,7 @@ impl Links {
                 *item = Known { seq: *seq, check: hash.short(), ..item.clone() };
             }
         }
-        self.send_pull_of(cx, out, from, space, Have::Frontier { parts, known }, held);
+        self.send_pull_of(cx, out, from, space, Have::Frontier { parts, known, after }, held);
         Ok(())
     }
 
@@ -171,7 +173,7 @@ impl Links {
         let Some(logs) = cx.realms.logs(space) else { return };
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         let Some(state) = state else { return };
-        let Some(assumed) = state.go_on() else { return };
+        let Some((assumed, after)) = state.go_on() else { return };
         let parts = state.parts.clone();
         let held = logs.known(parts.as_ref()).into_iter().map(|known| (known.author, known));
         let mut known: BTreeMap<Author, Known> = held.collect();
@@ -183,7 +185,7 @@ impl Links {
         }
         let held = known.values().map(|item| (item.author, item.seq)).collect();
         let known = known.into_values().collect();
-        self.ask(cx, out, from, space, Have::Frontier { parts, known }, held);
+        self.ask(cx, out, from, space, Have::Frontier { parts, known, after }, held);
     }
 
     /// Pulls the parts of the frontier in which the answerer's digests differ; without any, all of it.
@@ -194,13 +196,13 @@ impl Links {
         out: &mut Outbox,
         from: SiteId,
         space: SpaceId,
-        digests: &[[u8; 8]],
+        digests: &PartDigests,
     ) -> Result<(), StoreError> {
         let logs = cx.realms.logs(space);
         let parts = logs.and_then(|logs| Parts::differing(&logs.frontier(), digests));
         let state = self.peers.get_mut(&from).and_then(|peer| peer.pulls.get_mut(&space));
         if let Some(state) = state {
-            state.parts = parts;
+            state.begin(parts);
             state.checked.clear();
         }
         self.pull_more(cx, batch, out, from, space)
@@ -257,12 +259,21 @@ impl Links {
         let state = peer.pulls.entry(space).or_default();
         self.request_count += 1;
         let id = self.request_count;
-        let asked = match have {
-            Have::Digest(_) => Asked::News,
-            Have::Frontier { .. } => Asked::Entries,
-            Have::Lost(_) => Asked::Lost,
+        let (mut held, mut is_whole) = (held, true);
+        let (asked, after, have) = match have {
+            Have::Digest(_) => (Asked::News, None, have),
+            Have::Frontier { parts, known: told, after } => {
+                let known;
+                (known, is_whole) = fitting(told);
+                if !is_whole {
+                    let told: BTreeSet<Author> = known.iter().map(|item| item.author).collect();
+                    held.retain(|author, _| told.contains(author));
+                }
+                (Asked::Entries, after, Have::Frontier { parts, known, after })
+            }
+            Have::Lost(_) => (Asked::Lost, None, have),
         };
-        state.in_flight = Some(SentPull { id, asked, held });
+        state.in_flight = Some(SentPull { id, asked, held, is_whole, after });
         state.sent_ms = cx.now.monotonic_ms;
         state.retry_ms = None;
         let bytes_max = if self.is_unwritable { TRIAL_BYTES } else { PULL_BYTES };
@@ -288,7 +299,7 @@ impl Links {
             return Ok(());
         }
         if !state.is_busy() {
-            state.parts = parts.cloned();
+            state.begin(parts.cloned());
         }
         self.pull_more(cx, batch, out, from, space)
     }
@@ -387,7 +398,8 @@ impl Links {
     ) -> Result<Option<After>, StoreError> {
         let PullAnswer { from, space, request, outcome } = answer;
         match outcome {
-            Outcome::Entries { packed, until } => {
+            Outcome::Entries { packed, until, at } => {
+                let until = Until { logs: until, at };
                 self.let_prepare(cx, batch, out, Entries { from, space, request, packed, until });
             }
             Outcome::TellFrontier(parts) if request.asked == Asked::News => {

@@ -113,7 +113,8 @@ mod tests {
         assert_eq!(links.due_retries(500), [(site(1), SPACE)]);
         let state = links.peers.get_mut(&site(1)).unwrap().pulls.entry(SPACE).or_default();
         let held = std::collections::BTreeMap::new();
-        state.in_flight = Some(SentPull { id: 1, asked: Asked::News, held });
+        let (is_whole, after) = (true, None);
+        state.in_flight = Some(SentPull { id: 1, asked: Asked::News, held, is_whole, after });
         assert!(links.due_retries(500).is_empty());
         assert_eq!(links.due_ms(), 9_000);
         links.timers.receipt_ms = Some(700);

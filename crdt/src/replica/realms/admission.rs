@@ -6,6 +6,7 @@ use super::Realms;
 use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SiteKey};
 use crate::log::entry::Entry;
+use crate::logs::Logs;
 use crate::membership::{Genesis, Grant, Revoked, Role, SpaceDocument, Ticket};
 use crate::protocol::{count_fitting, topic};
 use crate::replica::context::Context;
@@ -59,7 +60,7 @@ impl<S: Store> Context<'_, S> {
     ) -> Result<Vec<Entry>, StoreError> {
         let space = realm.membership_space();
         let mut positions = Vec::new();
-        for (author, log) in self.realms.logs(space).into_iter().flat_map(|logs| &logs.rows) {
+        for (author, log) in self.realms.logs(space).into_iter().flat_map(Logs::rows) {
             for seq in 1..=log.seq {
                 let row = self.entry_row(space, *author, seq)?;
                 let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);

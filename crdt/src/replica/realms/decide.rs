@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Realms;
 use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey};
 use crate::log::entry::{Body, Entry};
+use crate::logs::Logs;
 use crate::membership::{
     Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange, Rotation, admission_to_space,
     check_new_site_name,
@@ -187,7 +188,7 @@ impl Realms {
     /// What this site has written in a realm, with the membership entry that is next.
     fn written_with_next(&self, author: Author, realm: RealmId) -> Cut {
         let space = realm.membership_space();
-        let row = self.logs(space).and_then(|logs| logs.rows.get(&author));
+        let row = self.logs(space).and_then(|logs| logs.rows().get(&author));
         let next = row.map_or(1, |row| row.seq + 1);
         let mut held = self.held_of(realm, self.own);
         held.raise(&Cut::new([((space, author.incarnation), next)]));
@@ -202,7 +203,7 @@ impl Realms {
         let revocations = members.map(|members| members.revocations_by(site, self.own));
         let revocations = revocations.unwrap_or_default();
         let logs = realm.spaces().into_iter().flat_map(|space| {
-            let rows = self.logs(space).into_iter().flat_map(|logs| &logs.rows);
+            let rows = self.logs(space).into_iter().flat_map(Logs::rows);
             rows.map(move |(author, row)| (space, *author, row.seq))
         });
         let of_site = logs.filter(|(_, author, _)| author.site == site);
@@ -225,7 +226,7 @@ impl Realms {
         after.extend([(entry, operations)]);
         let mut losers = BTreeSet::new();
         for space in realm.spaces() {
-            for (author, row) in self.logs(space).into_iter().flat_map(|logs| &logs.rows) {
+            for (author, row) in self.logs(space).into_iter().flat_map(Logs::rows) {
                 let allowed = |members: &Members| members.allowed(space, *author, row.seq);
                 if allowed(&after) < allowed(members) {
                     losers.insert(author.site);

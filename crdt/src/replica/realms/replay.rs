@@ -81,12 +81,17 @@ impl Realms {
     pub(in crate::replica) fn note_group(&mut self, stage: &mut Stage, named: &Named) {
         for ((space, author), row) in &stage.logs {
             if let Some(logs) = self.logs_mut(*space) {
-                logs.rows.insert(*author, *row);
+                logs.note(*author, *row);
             }
         }
-        for ((space, of, author), seq) in named {
+        for ((space, of, author), seq) in &named.logs {
             if let Some(logs) = self.logs_mut(*space) {
                 logs.named.insert((*of, *author), *seq);
+            }
+        }
+        for ((space, of), turn) in &named.all {
+            if let Some(logs) = self.logs_mut(*space) {
+                logs.named_all.insert(*of, *turn);
             }
         }
         for ((space, of, author), seq) in std::mem::take(&mut stage.covered) {

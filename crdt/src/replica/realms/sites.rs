@@ -23,7 +23,7 @@ pub(in crate::replica) struct Counted {
 impl Counted {
     fn of(logs: &Logs, own: SiteId) -> Self {
         let mut counted = Self::default();
-        for (author, row) in &logs.rows {
+        for (author, row) in logs.rows() {
             let entries = row.seq + 1 - logs.forks.first(author);
             counted.entries += entries;
             counted.unapplied += entries.min(row.seq - row.applied);

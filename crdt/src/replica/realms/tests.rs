@@ -93,14 +93,14 @@ impl Land {
         let header = &entry.header;
         let (seq, hash) = (header.seq, entry.hash);
         let row = LogRow { seq, hash, applied: seq, applied_hash: hash, predecessor: None };
-        self.realms.logs_mut(header.space).unwrap().rows.insert(header.author, row);
+        self.realms.logs_mut(header.space).unwrap().note(header.author, row);
     }
 
     /// So many entries of a site's records in a realm are held.
     fn holds_records(&mut self, realm: RealmId, of: u8, seq: u64) {
         let hash = EntryHash([of; 32]);
         let row = LogRow { seq, hash, applied: seq, applied_hash: hash, predecessor: None };
-        self.realms.logs_mut(realm.main_space()).unwrap().rows.insert(author(of), row);
+        self.realms.logs_mut(realm.main_space()).unwrap().note(author(of), row);
     }
 
     /// A site says what it holds of a realm's records.

@@ -94,7 +94,7 @@ impl Traitor {
 
     /// A pull of everything, for an answer as large as it can be.
     fn pull(&self) -> Vec<u8> {
-        let have = Have::Frontier { parts: None, known: Vec::new() };
+        let have = Have::Frontier { parts: None, known: Vec::new(), after: None };
         let (receipts, shared) = ([0; 8], [0; 8]);
         let pull = Pull { space: self.space, have, receipts, shared, bytes_max: u32::MAX };
         codec::encode(&Request::Pull(pull))
@@ -230,7 +230,7 @@ fn bombs_garbage_and_silence_instead_of_answers_harm_nobody() {
     let bomb = pack::pack(&vec![0; 100_000_000]);
     let many = codec::encode(&(Vec::<u8>::new(), bomb.clone()));
     let answer = |packed: &[u8]| {
-        let outcome = Outcome::Entries { packed: packed.to_vec(), until: Vec::new() };
+        let outcome = Outcome::Entries { packed: packed.to_vec(), until: Vec::new(), at: None };
         codec::encode(&Answer::of(outcome))
     };
     let replies: Vec<Vec<u8>> = vec![

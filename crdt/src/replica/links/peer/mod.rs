@@ -6,6 +6,7 @@ use crate::ids::{Author, SpaceId};
 use crate::log::frontier::{Known, Parts};
 use crate::protocol::Gossip;
 use crate::replica::realms::spaces::Invited;
+use crate::store::Position;
 
 /// Answers of one peer whose entries are not taken in yet, with the one that is awaited: while one is being taken in
 /// the next is on its way, and no more lie in memory.
@@ -13,8 +14,12 @@ const UNDER_WAY_MAX: usize = 2;
 /// Requests to one peer under way, but for those that go on with a pull: fewer than the network layer takes, however many
 /// spaces two sites share.
 const REQUESTS_MAX: usize = 6;
-/// Logs that a pull may claim on the word of an answer that is not taken in yet.
+/// Logs that a pull may claim on the word of an answer that is not taken in yet. Of more of them it says only how far the
+/// answer went.
 const ASSUMED_LOGS_MAX: usize = 1024;
+/// Answers in a row with nothing new after which a pull ends that could not say all that is held here: 64 MB of entries that
+/// are sent again.
+const REPEATS_MAX: u32 = 256;
 
 /// One connected member.
 #[derive(Debug, Default)]
@@ -98,6 +103,10 @@ pub(in crate::replica) struct PullState {
     preparing: VecDeque<Preparing>,
     /// Where these answers end, by log, as the peer says: the next pull goes on from there.
     assumed: BTreeMap<Author, Known>,
+    /// The same as a place in the peer's journal.
+    reached: Option<Position>,
+    /// Answers in a row that only went further in the peer's journal.
+    repeats: u32,
     phase: Phase,
     /// The parts of the frontier that differ; `None`: all of it may.
     pub(in crate::replica) parts: Option<Parts>,
@@ -116,8 +125,12 @@ pub(in crate::replica) struct PullState {
 pub(in crate::replica) struct SentPull {
     pub(in crate::replica) id: u64,
     pub(in crate::replica) asked: Asked,
-    /// How far each log was held or assumed.
+    /// How far each log was held or assumed, of those that it said so of.
     pub(in crate::replica) held: BTreeMap<Author, u64>,
+    /// It said so of all logs.
+    pub(in crate::replica) is_whole: bool,
+    /// Behind which place in the peer's journal it asked.
+    pub(in crate::replica) after: Option<Position>,
 }
 
 /// What a request asks for.
@@ -137,6 +150,17 @@ pub(in crate::replica) struct Preparing {
     pub(in crate::replica) request: SentPull,
     /// The budget ended before the entries did.
     pub(in crate::replica) is_cut: bool,
+    /// The request could not say all that is held here, and the answer went further in the peer's journal.
+    goes_further: bool,
+}
+
+/// Where an answer was cut, if it was.
+#[derive(Debug, Default)]
+pub(in crate::replica) struct Until {
+    /// By log.
+    pub(in crate::replica) logs: Vec<Known>,
+    /// In the peer's journal.
+    pub(in crate::replica) at: Option<Position>,
 }
 
 /// How the entries of an answer were judged.
@@ -208,29 +232,34 @@ impl PullState {
         self.in_flight.is_some() || !self.preparing.is_empty()
     }
 
-    /// An answer came whose entries are being prepared. `until`: where it was cut, if it was; `held`: how far this
-    /// site holds a log.
+    /// An answer came whose entries are being prepared. `held`: how far this site holds a log.
     pub(in crate::replica) fn answered(
         &mut self,
         request: SentPull,
-        until: Vec<Known>,
+        until: Until,
         held: impl Fn(&Author) -> u64,
     ) {
-        self.preparing.push_back(Preparing { request, is_cut: !until.is_empty() });
-        let is_news = |known: &Known| {
-            let assumed = self.assumed.get(&known.author).map_or(0, |known| known.seq);
-            known.seq > assumed.max(held(&known.author))
+        let Until { logs, at } = until;
+        // Where the peer sends what it was told is held here, it holds another branch, and has to be told so.
+        let is_news = |known: &Known| match self.assumed.get(&known.author) {
+            Some(assumed) => known.seq > assumed.seq.max(held(&known.author)),
+            None if request.held.contains_key(&known.author) => known.seq > held(&known.author),
+            None => true,
         };
-        // Where the peer sends what is held here, it holds another branch, and has to be told so.
-        let is_sound =
-            self.checked.is_empty() && until.len() <= ASSUMED_LOGS_MAX && until.iter().all(is_news);
+        let is_sound = self.checked.is_empty() && logs.iter().all(is_news);
+        let is_cut = !logs.is_empty();
+        let goes_further = !request.is_whole && at > request.after;
+        self.preparing.push_back(Preparing { request, is_cut, goes_further });
         if !is_sound {
             self.halt();
         }
         self.phase = match self.phase {
-            Phase::Steady | Phase::Cut if until.is_empty() => Phase::Steady,
+            Phase::Steady | Phase::Cut if !is_cut => Phase::Steady,
             Phase::Steady | Phase::Cut => {
-                self.assumed.extend(until.into_iter().map(|known| (known.author, known)));
+                if logs.len() <= ASSUMED_LOGS_MAX {
+                    self.assumed.extend(logs.into_iter().map(|known| (known.author, known)));
+                }
+                self.reached = at;
                 Phase::Cut
             }
             halted @ (Phase::Draining | Phase::Lacking) => halted,
@@ -245,18 +274,37 @@ impl PullState {
     }
 
     /// What the next pull can claim in addition to what is held, if one may go out now; it is then taken as sent.
-    pub(in crate::replica) fn go_on(&mut self) -> Option<BTreeMap<Author, Known>> {
+    pub(in crate::replica) fn go_on(
+        &mut self,
+    ) -> Option<(BTreeMap<Author, Known>, Option<Position>)> {
         let has_room = self.in_flight.is_none() && self.preparing.len() < UNDER_WAY_MAX;
         if self.phase != Phase::Cut || !has_room {
             return None;
         }
         self.phase = Phase::Steady;
-        Some(self.assumed.clone())
+        Some((self.assumed.clone(), self.reached))
+    }
+
+    /// Behind which place in the peer's journal a pull asks that begins when nothing is under way: `None`, from the first on,
+    /// unless all that came before it was as assumed.
+    pub(in crate::replica) fn reached(&self) -> Option<Position> {
+        self.reached
+    }
+
+    /// A pull begins from the first place of the peer's journal on.
+    pub(in crate::replica) fn begin(&mut self, parts: Option<Parts>) {
+        self.parts = parts;
+        self.reached = None;
+        self.repeats = 0;
     }
 
     /// The entries of an answer are taken in.
-    pub(in crate::replica) fn taken(&mut self, is_cut: bool, judged: Judged) -> Next {
-        let Judged { progress, not_ready, refused } = judged;
+    pub(in crate::replica) fn taken(&mut self, answer: &Preparing, judged: Judged) -> Next {
+        let Judged { mut progress, not_ready, refused } = judged;
+        let is_cut = answer.is_cut;
+        self.repeats = if progress { 0 } else { self.repeats + 1 };
+        let is_sound = matches!(self.phase, Phase::Steady | Phase::Cut) && !not_ready && !refused;
+        progress |= answer.goes_further && is_sound && self.repeats <= REPEATS_MAX;
         if not_ready {
             self.phase = Phase::Lacking;
         } else if !progress || refused {
@@ -266,7 +314,11 @@ impl PullState {
             return Next::Wait;
         }
         self.assumed.clear();
-        match std::mem::take(&mut self.phase) {
+        let phase = std::mem::take(&mut self.phase);
+        if !is_cut || matches!(phase, Phase::Draining | Phase::Lacking) {
+            self.reached = None;
+        }
+        match phase {
             _ if is_cut && progress => Next::More,
             Phase::Lacking => Next::Retry,
             Phase::Steady | Phase::Cut | Phase::Draining => Next::Done,

@@ -18,19 +18,26 @@ fn known(number: u8, seq: u64) -> Known {
 }
 
 fn request(id: u64) -> SentPull {
-    SentPull { id, asked: Asked::Entries, held: BTreeMap::new() }
+    let (held, is_whole, after) = (BTreeMap::new(), true, None);
+    SentPull { id, asked: Asked::Entries, held, is_whole, after }
 }
 
 /// An answer comes; nothing is held.
 fn answer(state: &mut PullState, id: u64, until: Vec<Known>) {
     state.in_flight = None;
-    state.answered(request(id), until, |_| 0);
+    state.answered(request(id), at(id, until), |_| 0);
+}
+
+/// An answer that was cut behind so many entries of the peer's journal.
+fn at(place: u64, logs: Vec<Known>) -> Until {
+    let at = (!logs.is_empty()).then_some(Position(place));
+    Until { logs, at }
 }
 
 /// The entries of the oldest answer are taken in.
 fn take(state: &mut PullState, judged: Judged) -> Next {
     let answered = state.preparing.pop_front().expect("an answer is being prepared");
-    state.taken(answered.is_cut, judged)
+    state.taken(&answered, judged)
 }
 
 #[test]
@@ -48,8 +55,9 @@ fn a_whole_answer_ends_the_pull() {
 fn a_pull_goes_on_once_behind_a_cut_answer() {
     let mut state = PullState::default();
     answer(&mut state, 1, vec![known(1, 5)]);
-    let assumed = state.go_on().expect("it goes on before the entries are taken in");
+    let (assumed, after) = state.go_on().expect("it goes on before the entries are taken in");
     assert_eq!(assumed.get(&author(1)).map(|known| known.seq), Some(5));
+    assert_eq!(after, Some(Position(1)));
     assert!(state.go_on().is_none());
 }
 
@@ -80,7 +88,8 @@ fn what_answers_end_with_adds_up() {
     answer(&mut state, 1, vec![known(1, 5)]);
     answer(&mut state, 2, vec![known(1, 9), known(2, 1)]);
     state.preparing.pop_front();
-    let assumed = state.go_on().unwrap();
+    let (assumed, after) = state.go_on().unwrap();
+    assert_eq!(after, Some(Position(2)));
     let seqs: Vec<u64> = assumed.values().map(|known| known.seq).collect();
     assert_eq!(seqs, [9, 1]);
 }
@@ -97,7 +106,9 @@ fn a_cut_answer_that_was_not_gone_on_from_is_gone_on_from_when_it_is_taken_in() 
 #[test]
 fn an_answer_that_ends_before_what_is_held_halts_pulling() {
     let mut state = PullState::default();
-    state.answered(request(1), vec![known(1, 5)], |_| 5);
+    let mut asked = request(1);
+    asked.held.insert(author(1), 5);
+    state.answered(asked, at(1, vec![known(1, 5)]), |_| 5);
     assert!(state.go_on().is_none(), "the peer holds another branch");
     assert_eq!(take(&mut state, GOOD), Next::More);
 }
@@ -121,7 +132,7 @@ fn nothing_is_assumed_of_a_log_that_forked() {
 }
 
 #[test]
-fn an_answer_that_names_too_many_logs_is_not_believed() {
+fn of_an_answer_that_names_too_many_logs_only_its_place_is_believed() {
     let mut state = PullState::default();
     let log = |number: usize| {
         let mut site = [0; 32];
@@ -130,7 +141,39 @@ fn an_answer_that_names_too_many_logs_is_not_believed() {
         Known::of(Tip { author, seq: 1, hash: EntryHash([1; 32]) })
     };
     answer(&mut state, 1, (0..=ASSUMED_LOGS_MAX).map(log).collect());
-    assert!(state.go_on().is_none());
+    assert_eq!(state.go_on(), Some((BTreeMap::new(), Some(Position(1)))));
+}
+
+#[test]
+fn a_pull_that_could_not_say_all_goes_on_behind_what_it_is_sent_again() {
+    let partly = |id, after| SentPull { is_whole: false, after, ..request(id) };
+    let mut state = PullState::default();
+    state.answered(partly(1, None), at(7, vec![known(1, 5)]), |_| 5);
+    assert_eq!(take(&mut state, NOTHING_NEW), Next::More);
+    assert_eq!(state.reached(), Some(Position(7)));
+    // Not one that goes no further, nor where something is missing.
+    state.answered(partly(2, Some(Position(7))), at(7, vec![known(2, 5)]), |_| 5);
+    assert_eq!(take(&mut state, NOTHING_NEW), Next::Done);
+    state.answered(partly(3, None), at(9, vec![known(3, 5)]), |_| 5);
+    let missing = Judged { not_ready: true, ..NOTHING_NEW };
+    assert_eq!(take(&mut state, missing), Next::Retry);
+    assert_eq!(state.reached(), None);
+}
+
+#[test]
+fn a_peer_that_sends_nothing_new_without_end_is_left_in_the_end() {
+    let mut state = PullState::default();
+    let mut place = 0;
+    loop {
+        let after = Some(Position(place));
+        place += 1;
+        let asked = SentPull { is_whole: false, after, ..request(place) };
+        state.answered(asked, at(place, vec![known(1, place)]), |_| 0);
+        if take(&mut state, NOTHING_NEW) == Next::Done {
+            break;
+        }
+    }
+    assert_eq!(place, u64::from(REPEATS_MAX) + 1);
 }
 
 #[test]
@@ -208,8 +251,8 @@ fn a_prepared_answer_is_found_by_its_request_and_only_once() {
     let mut peer = Peer::default();
     let space = SpaceId([7; 16]);
     let state = peer.pulls.entry(space).or_default();
-    state.answered(request(11), Vec::new(), |_| 0);
-    state.answered(request(12), vec![known(1, 1)], |_| 0);
+    state.answered(request(11), Until::default(), |_| 0);
+    state.answered(request(12), at(1, vec![known(1, 1)]), |_| 0);
     assert!(peer.awaits(12) && !peer.awaits(13));
     let (found, answered) = peer.prepared(12).unwrap();
     assert_eq!((found, answered.is_cut), (space, true));
