@@ -200,7 +200,10 @@ pub(crate) fn tip(author: Author, row: &LogRow) -> Tip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::codec;
     use crate::ids::{EntryHash, Incarnation, SiteId};
+    use crate::log::entry;
+    use crate::log::frontier::{KNOWN_BYTES_MAX, fitting};
 
     fn author(site: u8, life: u8) -> Author {
         Author { site: SiteId([site; 32]), incarnation: Incarnation([life; 8]) }
@@ -302,5 +305,37 @@ mod tests {
         let staged = BTreeMap::from([(author(3, 2), row)]);
         let tips = held.unnamed(author(9, 9), &staged, turn, named);
         assert_eq!(tips.iter().map(|tip| tip.author).collect::<Vec<_>>(), [author(3, 2)]);
+    }
+
+    #[test]
+    fn an_honest_network_that_starts_every_day_for_ten_years_stays_inside() {
+        const DAYS: u16 = 3_650;
+        const SITES: u16 = 1_000;
+        let hash = EntryHash([1; 32]);
+        let life = |site: u16, day: u16| {
+            let (mut key, mut incarnation) = ([7; 32], [0; 8]);
+            key[..2].copy_from_slice(&site.to_be_bytes());
+            incarnation[..2].copy_from_slice(&(day ^ 0x5555).to_be_bytes());
+            Author { site: SiteId(key), incarnation: Incarnation(incarnation) }
+        };
+        let mut logs = Logs::default();
+        // All days of some sites; of the others what comes last, which is all that a frontier lists.
+        for site in 0..SITES {
+            let first = if site % 100 == 0 { 0 } else { DAYS - 6 };
+            for day in first..DAYS {
+                let before =
+                    (day > first).then(|| Tip { author: life(site, day - 1), seq: 1, hash });
+                let (seq, applied) = (1, 1);
+                let row = LogRow { seq, hash, applied, applied_hash: hash, predecessor: before };
+                logs.note(life(site, day), row);
+            }
+        }
+        assert_eq!(logs.frontier().tips().count(), usize::from(SITES));
+        let (known, is_whole) = fitting(logs.known(None));
+        assert!(is_whole && known.len() == usize::from(SITES));
+        assert!(codec::encode(&known).len() < KNOWN_BYTES_MAX / 2);
+        assert!(logs.lacking(&known, None).is_empty());
+        let of_all = logs.unnamed(life(1, 0), &BTreeMap::new(), 0, |_| 0);
+        assert!(of_all.len() <= entry::limits::PAST_TIPS_MAX);
     }
 }

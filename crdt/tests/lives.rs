@@ -9,7 +9,7 @@ use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey, SpaceId};
 use branchline_crdt::log::entry::{Body, Draft, Entry};
 use branchline_crdt::membership::{Admission, Role};
 use branchline_crdt::protocol::{Gossip, Introduction};
-use branchline_crdt::replica::Input;
+use branchline_crdt::replica::{Decision, Input};
 use serde_json::json;
 
 use pair::{Pair, REQUEST_BYTES_MAX};
@@ -143,4 +143,34 @@ fn a_restart_reads_the_logs_and_writes_on() {
     pair.pass(1_000);
     assert!(in_step(&pair));
     assert_eq!(pair.count(1), 1);
+}
+
+#[test]
+fn a_member_of_any_number_of_logs_is_revoked() {
+    let mut pair = offices();
+    let space = pair.space();
+    // Some that only the other office has heard of when it hears of the revocation.
+    hear(&mut pair, 0, space, 0..LIVES);
+    assert!(meet(&mut pair) <= 30);
+    pair.down();
+    hear(&mut pair, 1, space, LIVES..LIVES + 100);
+    let decision = Decision::Revoke { site: south().site() };
+    pair.input(0, Input::Decide { id: 0, decision });
+    pair.settle();
+    pair.up();
+    assert!(meet(&mut pair) <= 60);
+    for office in 0..2 {
+        let members = pair.replicas[office].realms().members().unwrap();
+        assert!(members.revoked().contains_key(&south().site()));
+        // What the other office held stays.
+        for number in [0, LIVES - 1, LIVES, LIVES + 99] {
+            let author = life(&pair, number, space).header.author;
+            assert!(members.allowed(space, author, 1).is_some(), "{number} at {office}");
+        }
+        let later = life(&pair, LIVES + 100, space).header.author;
+        assert_eq!(members.allowed(space, later, 1), None);
+    }
+    pair.write(1, "tea", json!({"price": 3}));
+    pair.pass(1_000);
+    assert_eq!((pair.count(0), pair.count(1)), (1, 1));
 }

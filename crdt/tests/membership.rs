@@ -16,7 +16,7 @@ use proptest::test_runner::RngSeed;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-const SITES: u8 = 7;
+const SITES: u8 = 9;
 const FOUNDERS: u8 = 2;
 
 fn key(site: u8) -> SiteKey {
@@ -43,20 +43,39 @@ struct History {
     /// The numbers of the entries that each builds on.
     parents: Vec<Vec<usize>>,
     known: Vec<Known>,
+    /// What was said so far, by anybody.
+    said: Vec<Operation>,
 }
 
 impl History {
     fn new(seed: u64, length: usize) -> Self {
+        Self::of(seed, length, SITES)
+    }
+
+    /// The same, where only the first sites say anything; of the others it is only spoken.
+    fn of(seed: u64, length: usize, speakers: u8) -> Self {
         let mut history = Self {
             network: genesis().network(),
             draw: SmallRng::seed_from_u64(seed),
             entries: Vec::new(),
             parents: Vec::new(),
             known: vec![Known::default(); usize::from(SITES)],
+            said: Vec::new(),
         };
+        if speakers < SITES {
+            // An honest beginning: the first founder lets the others in, and all know.
+            for site in 2..SITES {
+                let role =
+                    [Role::Reader, Role::Writer, Role::Admin][history.draw.random_range(0..3)];
+                let admission = history.admission(0, site, site + 110, role);
+                history.write_all(0, vec![admission]);
+            }
+            let heard = history.known[0].entries.clone();
+            history.known.iter_mut().for_each(|known| known.entries.extend(&heard));
+        }
         for _ in 0..length {
-            let site = history.draw.random_range(0..SITES);
-            let from = history.draw.random_range(0..SITES);
+            let site = history.draw.random_range(0..speakers);
+            let from = history.draw.random_range(0..speakers);
             // Often it hears of something first; sometimes it works on apart.
             if history.draw.random_bool(0.6) {
                 let heard = history.known[usize::from(from)].entries.clone();
@@ -68,7 +87,22 @@ impl History {
     }
 
     fn write(&mut self, site: u8) {
-        let operation = self.operation(site);
+        // Some entries have none, and some several, of which one is often said again.
+        let mut operations = Vec::new();
+        for _ in 0..[1, 1, 1, 1, 0, 2][self.draw.random_range(0..6)] {
+            let operation = self.operation(site);
+            operations.push(match self.said.len() {
+                said @ 1.. if self.draw.random_bool(0.15) => {
+                    self.said[self.draw.random_range(0..said)].clone()
+                }
+                _ => operation,
+            });
+        }
+        self.said.extend(operations.iter().cloned());
+        self.write_all(site, operations);
+    }
+
+    fn write_all(&mut self, site: u8, operations: Vec<Operation>) {
         let known = &self.known[usize::from(site)];
         let author = author(site);
         let previous = known.own.last().copied();
@@ -92,7 +126,6 @@ impl History {
             membership_past: Vec::new(),
             time_ms: 0,
         };
-        let operations = vec![operation];
         let entry = draft.sign(&Body::Membership(operations.clone()), &key(site));
         let number = self.entries.len();
         self.entries.push((entry, operations));
@@ -107,20 +140,18 @@ impl History {
         let site = key(other).site();
         let role = [Role::Reader, Role::Writer, Role::Admin][self.draw.random_range(0..3)];
         let held = self.cut(by, other);
-        match self.draw.random_range(0..11) {
+        match self.draw.random_range(0..14) {
             0..4 => {
-                let secret = SiteKey::from_seed([self.draw.random_range(100..110); 32]);
-                let grant = Grant::sign(self.network, secret.site(), role, 0, &key(by));
-                let inviter = key(by).site();
-                let ticket = Ticket { grant, secret, inviter, addresses: Vec::new() };
-                Operation::Admit(Admission::sign(&ticket, site, "office"))
+                let ticket = self.draw.random_range(100..110);
+                self.admission(by, other, ticket, role)
             }
             4..6 => Operation::Revoke(Revocation::sign(self.network, site, held, &key(by))),
             6..7 => Operation::ChangeRole(RoleChange { site, role, held }),
-            7..9 => Operation::Vouch(Vouch { site, held }),
-            9 => Operation::Rename {
+            7..10 => Operation::Vouch(Vouch { site, held }),
+            10..13 => Operation::Rename {
                 site,
-                name: ["till", "depot"][usize::from(other % 2)].to_owned(),
+                name: ["till", "depot", "till-2", "office"][self.draw.random_range(0..4)]
+                    .to_owned(),
             },
             _ => {
                 let (from, to) = (key(by).site(), key(other).site());
@@ -132,13 +163,26 @@ impl History {
         }
     }
 
+    fn admission(&self, by: u8, site: u8, ticket: u8, role: Role) -> Operation {
+        let secret = SiteKey::from_seed([ticket; 32]);
+        let grant = Grant::sign(self.network, secret.site(), role, 0, &key(by));
+        let inviter = key(by).site();
+        let ticket = Ticket { grant, secret, inviter, addresses: Vec::new() };
+        Operation::Admit(Admission::sign(&ticket, key(site).site(), "office"))
+    }
+
     /// What one site holds of another, or a little less.
     fn cut(&mut self, by: u8, of: u8) -> Cut {
         let known = &self.known[usize::from(by)].entries;
         let of_site = known.iter().map(|number| &self.entries[*number].0.header);
         let seqs = of_site.filter(|header| header.author == author(of)).map(|header| header.seq);
         let seq = seqs.max().unwrap_or(0).saturating_sub(self.draw.random_range(0..2));
-        Cut::new([((self.network.membership_space(), author(of).incarnation), seq)])
+        let log = |space| (space, author(of).incarnation);
+        let records = self.draw.random_range(0..6);
+        Cut::new([
+            (log(self.network.membership_space()), seq),
+            (log(self.network.main_space()), records),
+        ])
     }
 
     /// The numbers of all entries in an order in which each follows those that it builds on.
@@ -167,6 +211,19 @@ impl History {
             members.extend(entries.map(|(entry, operations)| (entry, operations.clone())));
             rest = others;
         }
+        (self.outcome(&members), members)
+    }
+
+    /// Whether the tickets that were taken up count as used, and by whom.
+    fn tickets(&self, members: &Members) -> String {
+        let admissions = self.said.iter().filter_map(|operation| match operation {
+            Operation::Admit(admission) => Some(members.examine(admission)),
+            _ => None,
+        });
+        format!("{:?}", admissions.collect::<Vec<_>>())
+    }
+
+    fn allowed(&self, members: &Members) -> String {
         let allowed: Vec<_> = (0..SITES)
             .flat_map(|site| (1..12).map(move |seq| (site, seq)))
             .map(|(site, seq)| {
@@ -174,14 +231,19 @@ impl History {
                 spaces.map(|space| members.allowed(space, author(site), seq))
             })
             .collect();
+        format!("{allowed:?}")
+    }
+
+    fn outcome(&self, members: &Members) -> String {
+        let allowed = self.allowed(members);
         let ever: Vec<_> = (0..SITES).map(|site| members.ever(&key(site).site())).collect();
-        let text = format!(
-            "{:?}\n{:?}\n{:?}\n{allowed:?}\n{ever:?}",
+        let goes_on: Vec<_> = (0..SITES).map(|site| members.successor(&key(site).site())).collect();
+        format!(
+            "{:?}\n{:?}\n{:?}\n{allowed}\n{ever:?}\n{goes_on:?}",
             members.all(),
             members.revoked(),
             members.seniority()
-        );
-        (text, members)
+        )
     }
 }
 
@@ -225,6 +287,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(21),
+        ..ProptestConfig::with_cases(
+            std::env::var("BRANCHLINE_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(120)
+        )
+    })]
+
+    #[test]
+    fn each_step_comes_to_what_all_comes_to_that_is_judged_anew(
+        seed in any::<u64>(),
+        length in 1..60_usize,
+        speakers in 2..=SITES,
+        is_in_order in any::<bool>(),
+    ) {
+        let history = History::of(seed, length, speakers);
+        let mut draw = SmallRng::seed_from_u64(seed ^ 2);
+        let order = match is_in_order {
+            true => (0..history.entries.len()).collect(),
+            false => history.order(&mut draw),
+        };
+        let mut members = Members::new(history.network, Some(genesis()));
+        for number in order {
+            let (entry, operations) = &history.entries[number];
+            let before = history.allowed(&members);
+            let is_changed = members.extend([(entry, operations.clone())]);
+            let after = history.outcome(&members);
+            prop_assert_eq!(&after, &history.outcome(&members.judged_anew()), "{:?}", operations);
+            prop_assert!(is_changed || before == history.allowed(&members));
+        }
+        prop_assert_eq!(history.tickets(&members), history.tickets(&members.judged_anew()));
+    }
+}
+
 /// A history in which each site writes exactly what it is asked to.
 struct Told(History);
 
@@ -239,7 +335,7 @@ impl Told {
     }
 
     fn say(&mut self, site: u8, operation: Operation) {
-        self.0.write(site);
+        self.0.write_all(site, vec![operation.clone()]);
         let number = self.0.entries.len() - 1;
         let header = self.0.entries[number].0.header.clone();
         let draft = Draft {

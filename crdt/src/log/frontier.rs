@@ -1,4 +1,5 @@
 //! Frontiers: exactly what a replica holds of one space.
+#![doc = include_str!("../../docs/logs.md")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +57,7 @@ impl Known {
     }
 }
 
-/// Most bytes of logs that one pull reports: half of what a request may have. It holds those of some 5,000 sites; where
+/// Most bytes of logs that one pull reports: half of what a request may have. It holds those of some 4,000 sites; where
 /// more differ, an answer sends again what goes unreported, and the pull goes on behind it.
 pub const KNOWN_BYTES_MAX: usize = 512 * 1024;
 

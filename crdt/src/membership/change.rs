@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FormerKey, Role};
+use super::{FormerKey, Operation, Role};
 use crate::format::codec;
 use crate::ids::{Author, Incarnation, RealmId, Signature, SiteId, SiteKey, SpaceId};
+
+/// Most logs that an operation of this program's lists: some 450 KB. A site that starts every day has as many in twenty years.
+const CUT_LOGS_MAX: usize = 16_384;
 
 /// How far a site's logs count: the last number of each. Of a log that is not listed nothing does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,26 @@ impl Cut {
     pub fn includes(&self, other: &Self) -> bool {
         let counts = |(log, seq): (&_, &u64)| self.0.get(log).is_some_and(|last| seq <= last);
         other.0.iter().all(counts)
+    }
+
+    /// What counts by this and not by the other.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Self {
+        let is_beyond = |(log, seq): &(&_, &u64)| other.0.get(*log).is_none_or(|last| *seq > last);
+        Self(self.0.iter().filter(is_beyond).map(|(log, seq)| (*log, *seq)).collect())
+    }
+
+    /// Whether it lets nothing count.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same in pieces that an operation takes: the last, and those before it.
+    fn split(self) -> (Self, Vec<Self>) {
+        let logs: Vec<_> = self.0.into_iter().collect();
+        let pieces = logs.chunks(CUT_LOGS_MAX);
+        let mut pieces: Vec<_> = pieces.map(|logs| Self(logs.iter().copied().collect())).collect();
+        (pieces.pop().unwrap_or_default(), pieces)
     }
 
     /// Lets count what the other does too. Says whether that is more than before.
@@ -132,4 +155,73 @@ pub struct Vouch {
     pub site: SiteId,
     /// What is held of it.
     pub held: Cut,
+}
+
+/// An operation of this site's as it is written: what it says that a site's logs count goes into vouches before it, where
+/// these are too many for one.
+pub(crate) fn in_pieces(realm: RealmId, operation: Operation, key: &SiteKey) -> Vec<Operation> {
+    let vouch = |site, held| Operation::Vouch(Vouch { site, held });
+    let (site, before, last) = match operation {
+        Operation::Vouch(Vouch { site, held }) => {
+            let (held, before) = held.split();
+            (site, before, vouch(site, held))
+        }
+        Operation::ChangeRole(RoleChange { site, role, held }) => {
+            let (held, before) = held.split();
+            (site, before, Operation::ChangeRole(RoleChange { site, role, held }))
+        }
+        // What a site says of itself when it leaves is its own.
+        Operation::Revoke(Revocation { site, held, .. }) if site != key.site() => {
+            let (held, before) = held.split();
+            (site, before, Operation::Revoke(Revocation::sign(realm, site, held, key)))
+        }
+        operation @ (Operation::Revoke(_)
+        | Operation::Admit(_)
+        | Operation::Rename { .. }
+        | Operation::Rotate(_)) => return vec![operation],
+    };
+    before.into_iter().map(|held| vouch(site, held)).chain([last]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(logs: std::ops::Range<u64>, seq: u64) -> Cut {
+        let space = RealmId([1; 32]).main_space();
+        Cut::new(logs.map(|log| ((space, Incarnation(log.to_be_bytes())), seq)))
+    }
+
+    #[test]
+    fn what_is_beyond_a_cut_makes_it_whole() {
+        let (mut said, held) = (cut(0..10, 5), cut(5..15, 6));
+        let beyond = held.beyond(&said);
+        assert_eq!(beyond, held);
+        assert_eq!(cut(0..10, 5).beyond(&held), cut(0..5, 5));
+        assert!(cut(0..10, 5).beyond(&said).is_empty());
+        said.raise(&beyond);
+        assert!(said.includes(&held));
+    }
+
+    #[test]
+    fn a_site_of_any_number_of_logs_can_be_revoked() {
+        let (realm, key) = (RealmId([1; 32]), SiteKey::from_seed([1; 32]));
+        let site = SiteKey::from_seed([2; 32]).site();
+        let held = cut(0..100_000, 1);
+        let revocation = Revocation::sign(realm, site, held.clone(), &key);
+        let pieces = in_pieces(realm, Operation::Revoke(revocation), &key);
+        assert!(pieces.iter().all(|operation| codec::encode(operation).len() < 1024 * 1024));
+        let mut said = Cut::default();
+        for operation in &pieces[..pieces.len() - 1] {
+            let Operation::Vouch(vouch) = operation else { panic!("{operation:?}") };
+            said.raise(&vouch.held);
+        }
+        let Some(Operation::Revoke(revocation)) = pieces.last() else { panic!("no revocation") };
+        assert!(revocation.is_signed(realm));
+        said.raise(&revocation.held);
+        assert_eq!(said, held);
+        // Most fit one.
+        let few = Operation::Vouch(Vouch { site, held: cut(0..3, 1) });
+        assert_eq!(in_pieces(realm, few.clone(), &key), [few]);
+    }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::standing::{Docket, Recorded, Sites, Standing};
+use super::bearers::Bearers;
+use super::past::Pasts;
+use super::standing::{Docket, Said, Sayings, Sites, Turn};
 use super::{Admission, Cut, Genesis, Operation, Revocation, Role, looks_like};
-use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SpaceId};
-use crate::log::entry::Entry;
+use crate::ids::{Author, Incarnation, RealmId, SiteId, SpaceId};
 
 /// One member of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,16 +31,15 @@ pub struct Revoked {
     pub by: SiteId,
 }
 
-/// What orders entries: one more than the greatest depth in an entry's past, so that a follower always comes later;
-/// then the entry's hash.
-type FoldPlace = (u64, EntryHash);
-
-/// What an entry has behind it.
-#[derive(Clone, Debug)]
-struct KnownPast {
-    depth: u64,
-    /// The entries up to this one, itself included, that decide of sites.
-    decisions: Arc<BTreeSet<EntryHash>>,
+/// How a site is met in the order of the fold, whether or not what it is met by counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Met {
+    /// The highest role that anything ever gave it.
+    pub(super) role: Role,
+    /// By which operation first; `None`: by the genesis document.
+    pub(super) at: Option<Turn>,
+    /// The same of the role of an admin.
+    pub(super) admin_at: Option<Option<Turn>>,
 }
 
 /// The members of one network as one replica knows them.
@@ -47,40 +47,65 @@ struct KnownPast {
 pub struct Members {
     realm: RealmId,
     genesis: Option<Genesis>,
-    entries: BTreeMap<FoldPlace, Recorded>,
-    pasts: BTreeMap<EntryHash, KnownPast>,
-    /// Every site that any operation concerns.
-    concerned: BTreeSet<SiteId>,
-    /// Every site that anything ever admitted, whether or not it counts, with the highest role that anything gave it.
-    ever: BTreeMap<SiteId, Role>,
+    pub(super) pasts: Pasts,
+    pub(super) docket: Docket,
+    /// Operations that take an admin, of sites that nothing ever made one, by these sites. They have no effect.
+    pub(super) idle: Sayings,
+    /// Sites that anything may have made an admin, in whatever order it is taken.
+    pub(super) admins: BTreeSet<SiteId>,
+    /// Logs in which their site left, or replaced its key: of several times the first counts.
+    pub(super) exits: BTreeSet<Author>,
+    /// Sites whose word on others, or on their own keys, others' standing may hang on.
+    pub(super) speakers: BTreeSet<SiteId>,
+    /// Who named which sites.
+    pub(super) named_by: BTreeMap<SiteId, BTreeSet<SiteId>>,
+    /// Every site that anything ever admitted, whether or not it counts.
+    pub(super) met: BTreeMap<SiteId, Met>,
+    /// The last operation by which a site was met.
+    pub(super) last_met: Option<Turn>,
+    /// The sites that are met, in the order in which they are judged, and whether each that counts was judged in its turn.
+    pub(super) order: Vec<SiteId>,
+    pub(super) is_straight: bool,
     /// The sites whose admission counts, revoked ones too.
-    sites: Sites,
+    pub(super) sites: Sites,
     /// The same, the most senior first.
     seniority: Vec<SiteId>,
+    pub(super) ranks: BTreeMap<SiteId, usize>,
     members: BTreeMap<SiteId, Member>,
     revoked: BTreeMap<SiteId, Revoked>,
-    /// The keys that were replaced, with those that replaced them.
+    /// The keys that were replaced, with those that replaced them: the first, and all of them.
     rotated: BTreeMap<SiteId, SiteId>,
-    names: BTreeSet<String>,
+    heirs: BTreeMap<SiteId, Vec<SiteId>>,
+    bearers: Bearers,
     used_tickets: BTreeMap<SiteId, SiteId>,
 }
 
 impl Members {
     /// No member is known before the genesis document is.
     pub fn new(realm: RealmId, genesis: Option<Genesis>) -> Self {
+        let founders = genesis.iter().flat_map(|genesis| &genesis.founders);
         let mut members = Self {
             realm,
+            admins: founders.map(|(site, _)| *site).collect(),
             genesis,
-            entries: BTreeMap::new(),
-            pasts: BTreeMap::new(),
-            concerned: BTreeSet::new(),
-            ever: BTreeMap::new(),
+            pasts: Pasts::default(),
+            docket: Docket::default(),
+            idle: Sayings::default(),
+            exits: BTreeSet::new(),
+            speakers: BTreeSet::new(),
+            named_by: BTreeMap::new(),
+            met: BTreeMap::new(),
+            last_met: None,
+            order: Vec::new(),
+            is_straight: true,
             sites: Sites::new(),
             seniority: Vec::new(),
+            ranks: BTreeMap::new(),
             members: BTreeMap::new(),
             revoked: BTreeMap::new(),
             rotated: BTreeMap::new(),
-            names: BTreeSet::new(),
+            heirs: BTreeMap::new(),
+            bearers: Bearers::default(),
             used_tickets: BTreeMap::new(),
         };
         members.fold();
@@ -134,13 +159,13 @@ impl Members {
 
     /// The names that sites bear or bore.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.bearers.names().iter().map(String::as_str)
     }
 
     /// Whether another site bears or bore a name that people take for this one.
     pub(crate) fn has_name_like(&self, name: &str, site: SiteId) -> bool {
         let own = self.get(&site).map(|member| member.name.as_str());
-        let mut others = self.names.iter().filter(|other| Some(other.as_str()) != own);
+        let mut others = self.bearers.names().iter().filter(|other| Some(other.as_str()) != own);
         others.any(|other| looks_like(other, name))
     }
 
@@ -149,29 +174,17 @@ impl Members {
         std::iter::successors(Some(*former), |key| self.successor(key)).any(|key| key == *site)
     }
 
-    /// Every signed operation, whether or not it counts.
-    pub(super) fn operations(&self) -> impl Iterator<Item = &Operation> {
-        self.entries.values().flat_map(|entry| &entry.operations)
-    }
-
     /// The site whose key a site's replaced.
     pub(super) fn predecessor(&self, site: &SiteId) -> Option<SiteId> {
-        self.sites.get(site).and_then(Standing::predecessor)
+        self.sites.get(site)?.predecessor()
     }
 
     /// The word by which a site was revoked: of its key, or of a former one without knowledge of this.
     pub(crate) fn revocation(&self, site: &SiteId) -> Option<&Revocation> {
         let by = self.revoked.get(site)?.by;
-        let mut of_site = self.operations().filter_map(|operation| match operation {
-            Operation::Revoke(revocation) => Some(revocation),
-            Operation::Admit(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Rotate(_) => None,
-        });
-        of_site
-            .find(|revocation| revocation.issuer == by && self.goes_on_as(&revocation.site, site))
+        let of_keys = self.keys_of(*site).flat_map(|key| self.docket.decisions.of(&key));
+        let mut revocations = of_keys.filter_map(Said::revocation);
+        revocations.find(|revocation| revocation.issuer == by)
     }
 
     /// What the author of an entry may do by it: its role, or a former one as far as that was cut. `None`: the entry
@@ -182,7 +195,7 @@ impl Members {
 
     /// The highest role that anything ever gave to a site, whether or not it counts.
     pub fn ever(&self, site: &SiteId) -> Option<Role> {
-        self.ever.get(site).copied()
+        self.met.get(site).map(|met| met.role)
     }
 
     /// All sites whose admission counts, the most senior first.
@@ -192,36 +205,27 @@ impl Members {
 
     /// Whether `one` may decide of `other`, if it is an admin. Among sites that are known alone.
     pub fn is_senior(&self, one: &SiteId, other: &SiteId) -> bool {
-        let place = |site| self.seniority.iter().position(|known| known == site);
-        place(one).zip(place(other)).is_some_and(|(one, other)| one < other)
+        let ranks = self.ranks.get(one).zip(self.ranks.get(other));
+        ranks.is_some_and(|(one, other)| one < other)
     }
 
     /// Whether a site has vouched for all this of another.
     pub(crate) fn has_vouched(&self, by: SiteId, of: SiteId, held: &Cut) -> bool {
-        let authors = self.entries.values().filter(|entry| entry.author.site == by);
-        authors.flat_map(|entry| &entry.operations).any(|operation| match operation {
-            Operation::Vouch(vouch) => vouch.site == of && vouch.held.includes(held),
-            Operation::Admit(_)
-            | Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Rotate(_) => false,
-        })
+        let vouches = self.docket.vouches.of(&of).iter().filter_map(Said::vouch);
+        let mut said = Cut::default();
+        for (_, cut) in vouches.filter(|(entry, _)| entry.author.site == by) {
+            said.raise(cut);
+        }
+        said.includes(held)
     }
 
     /// The first number of each log of a site's at which it revokes another.
     pub(crate) fn revocations_by(&self, by: SiteId, of: SiteId) -> BTreeMap<Incarnation, u64> {
-        let revokes = |operation: &Operation| match operation {
-            Operation::Revoke(revocation) => revocation.site == of,
-            Operation::Admit(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Rotate(_) => false,
-        };
         let mut first = BTreeMap::new();
-        for entry in self.entries.values().filter(|entry| entry.author.site == by) {
-            if entry.operations.iter().any(revokes) {
+        for said in self.docket.decisions.of(&of).iter().chain(self.idle.of(&by)) {
+            let is_meant = |revocation: &Revocation| revocation.site == of;
+            let entry = &said.entry;
+            if entry.author.site == by && said.revocation().is_some_and(is_meant) {
                 let seq = first.entry(entry.author.incarnation).or_insert(entry.seq);
                 *seq = entry.seq.min(*seq);
             }
@@ -229,221 +233,211 @@ impl Members {
         first
     }
 
-    /// Takes in the operations of entries of the membership space. Unsigned operations have no effect. Says whether
-    /// that changed who may write what.
-    pub fn extend<'a>(
-        &mut self,
-        entries: impl IntoIterator<Item = (&'a Entry, Vec<Operation>)>,
-    ) -> bool {
-        let last = self.entries.last_key_value().map(|(place, _)| *place);
-        let mut places = Vec::new();
-        // The short way is right only while no site waits for its admission to count: a new entry may let it in.
-        let mut are_new = self.sites.len() == self.ever.len();
-        for (entry, mut operations) in entries {
-            operations.retain(|operation| operation.is_signed(self.realm));
-            are_new &= self.are_new(&operations);
-            places.push(self.record(entry, operations));
-        }
-        let is_last = |pair: &[Option<FoldPlace>]| pair[0] < pair[1];
-        let placed: Vec<_> = [last].into_iter().chain(places.iter().copied().map(Some)).collect();
-        match places.first().filter(|_| placed.windows(2).all(is_last)) {
-            None if places.is_empty() => false,
-            Some(first) if are_new => self.append(*first),
-            Some(_) | None => {
-                let before = (self.sites.clone(), self.members.clone());
-                self.fold();
-                before != (self.sites.clone(), self.members.clone())
-            }
-        }
+    /// The same, judged from the beginning: what all steps so far must have come to.
+    #[must_use]
+    pub fn judged_anew(&self) -> Self {
+        let mut members = self.clone();
+        members.fold();
+        members
     }
 
-    fn record(&mut self, entry: &Entry, operations: Vec<Operation>) -> FoldPlace {
-        let header = &entry.header;
-        let parents = header.past.iter().map(|tip| tip.hash).chain([header.previous]);
-        let parents: Vec<_> = parents.filter_map(|hash| self.pasts.get(&hash)).collect();
-        let depth = 1 + parents.iter().map(|past| past.depth).max().unwrap_or(0);
-        let longest = parents.iter().map(|past| &past.decisions).max_by_key(|all| all.len());
-        let mut follows = longest.cloned().unwrap_or_default();
-        for past in parents {
-            if !past.decisions.is_subset(&follows) {
-                Arc::make_mut(&mut follows).extend(past.decisions.iter());
-            }
-        }
-        let mut decisions = follows.clone();
-        if operations.iter().any(Operation::is_of_standing) {
-            Arc::make_mut(&mut decisions).insert(entry.hash);
-        }
-        self.pasts.insert(entry.hash, KnownPast { depth, decisions });
-        let (space, author, seq) = (header.space, header.author, header.seq);
-        let recorded = Recorded { hash: entry.hash, space, author, seq, operations, follows };
-        self.entries.insert((depth, entry.hash), recorded);
-        (depth, entry.hash)
-    }
-
-    /// Whether operations only admit sites of which nothing was known, as most do. Such sites are known from now on.
-    fn are_new(&mut self, operations: &[Operation]) -> bool {
-        let mut are_new = true;
-        for operation in operations {
-            let (site, admits) = match operation {
-                Operation::Admit(admission) => (admission.site, true),
-                Operation::Revoke(revocation) => (revocation.site, false),
-                Operation::ChangeRole(change) => (change.site, false),
-                Operation::Rename { site, .. } => (*site, false),
-                Operation::Vouch(vouch) => (vouch.site, false),
-                Operation::Rotate(rotation) => {
-                    self.concerned.insert(rotation.from);
-                    (rotation.to, false)
-                }
-            };
-            let is_new = self.concerned.insert(site) && !self.ever.contains_key(&site);
-            are_new &= admits && is_new;
-        }
-        are_new
-    }
-
-    /// Adds entries that only admit new sites, behind all others; says whether there is anything.
-    fn append(&mut self, from: FoldPlace) -> bool {
-        let entries = std::mem::take(&mut self.entries);
-        let order = self.meet(entries.range(from..).map(|(_, entry)| entry));
-        let docket = Docket::new(entries.range(from..).map(|(_, entry)| entry));
-        let seniors = self.seniority.len();
-        self.judge(&docket, &order);
-        self.name(&docket, seniors);
-        self.entries = entries;
-        !order.is_empty()
-    }
-
-    fn fold(&mut self) {
-        self.ever.clear();
+    /// Judges all sites by all that is said.
+    pub(super) fn fold(&mut self) {
+        self.met.clear();
+        self.last_met = None;
         self.sites.clear();
         self.seniority.clear();
+        self.ranks.clear();
+        self.is_straight = true;
         self.members.clear();
         self.revoked.clear();
         self.rotated.clear();
-        self.names.clear();
+        self.heirs.clear();
+        self.bearers = Bearers::default();
         self.used_tickets.clear();
-        let founders = self.genesis.iter().flat_map(|genesis| &genesis.founders);
         let mut order: Vec<SiteId> = Vec::new();
-        for (site, _) in founders {
-            if self.ever.insert(*site, Role::Admin).is_none() {
+        for (site, _) in self.genesis.iter().flat_map(|genesis| &genesis.founders) {
+            let met = Met { role: Role::Admin, at: None, admin_at: Some(None) };
+            if self.met.insert(*site, met).is_none() {
                 order.push(*site);
             }
         }
-        let entries = std::mem::take(&mut self.entries);
         let founders = order.len();
-        order.extend(self.meet(entries.values()));
-        let docket = Docket::new(entries.values());
-        let order = docket.ordered(order, founders);
-        self.judge(&docket, &order);
-        self.name(&docket, 0);
-        self.entries = entries;
+        let docket = std::mem::take(&mut self.docket);
+        let said = docket.in_order();
+        order.extend(said.into_iter().filter_map(|said| self.meet(said)));
+        self.order = docket.ordered(order, founders);
+        self.docket = docket;
+        let order = self.order.clone();
+        self.judge(&order);
     }
 
-    /// Meets the sites that entries admit, in this order, whether or not that counts; says which were not known.
-    fn meet<'a>(&mut self, entries: impl Iterator<Item = &'a Recorded>) -> Vec<SiteId> {
-        let mut new = Vec::new();
-        for entry in entries {
-            for operation in &entry.operations {
-                let (by, site, role) = match operation {
-                    Operation::Admit(Admission { grant, site, .. }) => {
-                        (grant.issuer, *site, grant.role)
-                    }
-                    Operation::ChangeRole(change) if self.ever.contains_key(&change.site) => {
-                        (entry.author.site, change.site, change.role)
-                    }
-                    Operation::Rotate(rotation) => {
-                        let from = &rotation.from;
-                        let role = self.ever.get(from).filter(|_| *from == entry.author.site);
-                        let Some(role) = role.copied() else { continue };
-                        if let btree_map::Entry::Vacant(new_site) = self.ever.entry(rotation.to) {
-                            new_site.insert(role);
-                            new.push(rotation.to);
-                        }
-                        continue;
-                    }
-                    Operation::ChangeRole(_)
-                    | Operation::Revoke(_)
-                    | Operation::Rename { .. }
-                    | Operation::Vouch(_) => continue,
+    /// Meets the site that an operation admits, whether or not that counts. Says which it is if it was not known.
+    pub(super) fn meet(&mut self, said: &Said) -> Option<SiteId> {
+        let author = said.entry.author.site;
+        let (by, site, role) = match &*said.operation {
+            Operation::Admit(Admission { grant, site, .. }) => (grant.issuer, *site, grant.role),
+            Operation::ChangeRole(change) if self.met.contains_key(&change.site) => {
+                (author, change.site, change.role)
+            }
+            Operation::Rotate(rotation) => {
+                let role = self.met.get(&rotation.from)?.role;
+                if self.met.contains_key(&rotation.to) {
+                    return None;
+                }
+                return self.met_by(rotation.to, role, said.turn());
+            }
+            Operation::ChangeRole(_)
+            | Operation::Revoke(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_) => return None,
+        };
+        match self.met.get(&by)?.role {
+            Role::Admin => self.met_by(site, role, said.turn()),
+            Role::Reader | Role::Writer => None,
+        }
+    }
+
+    fn met_by(&mut self, site: SiteId, role: Role, turn: Turn) -> Option<SiteId> {
+        let admin_at = (role == Role::Admin).then_some(Some(turn));
+        match self.met.entry(site) {
+            btree_map::Entry::Occupied(known) => {
+                let known = known.into_mut();
+                known.role = role.max(known.role);
+                known.admin_at = match (known.admin_at, admin_at) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
                 };
-                if self.ever.get(&by) != Some(&Role::Admin) {
-                    continue;
-                }
-                match self.ever.get_mut(&site) {
-                    Some(known) => *known = role.max(*known),
-                    None => {
-                        self.ever.insert(site, role);
-                        new.push(site);
-                    }
-                }
+                None
+            }
+            btree_map::Entry::Vacant(new) => {
+                new.insert(Met { role, at: Some(turn), admin_at });
+                self.last_met = self.last_met.max(Some(turn));
+                Some(site)
             }
         }
-        new
     }
 
-    /// Judges sites, seniors first. One that only a later one has admitted comes behind that one.
-    fn judge(&mut self, docket: &Docket<'_>, order: &[SiteId]) {
-        let founders = self.genesis.iter().flat_map(|genesis| &genesis.founders);
-        let founders: BTreeMap<SiteId, &str> =
-            founders.map(|(site, name)| (*site, name.as_str())).collect();
+    /// The founders, with their names in the genesis document.
+    pub(super) fn founders(&self) -> &[(SiteId, String)] {
+        self.genesis.as_ref().map_or(&[], |genesis| &genesis.founders)
+    }
+
+    /// Judges sites that come behind all others, seniors first. One that only a later one has admitted comes behind that one.
+    pub(super) fn judge(&mut self, order: &[SiteId]) {
+        let from = self.seniority.len();
         let mut waiting = order.to_vec();
+        let mut is_first = true;
         loop {
             let before = waiting.len();
             for site in std::mem::take(&mut waiting) {
-                let founder = founders.get(&site).copied();
-                match docket.judge(site, founder, &self.sites, order) {
+                let founders = self.founders();
+                match self.docket.judge(site, founders, &self.sites, &self.order) {
                     Some(standing) => {
-                        self.sites.insert(site, standing);
+                        self.sites.insert(site, Arc::new(standing));
+                        self.ranks.insert(site, self.seniority.len());
                         self.seniority.push(site);
+                        self.is_straight &= is_first;
                     }
                     None => waiting.push(site),
                 }
             }
             if waiting.len() == before {
-                return;
+                break;
+            }
+            is_first = false;
+        }
+        let new = self.seniority.split_off(from);
+        for site in &new {
+            if let Some(former) = self.predecessor(site) {
+                self.rotated.entry(former).or_insert(*site);
+                self.heirs.entry(former).or_default().push(*site);
+            }
+        }
+        for site in &new {
+            self.call(*site);
+        }
+        self.settle_names();
+        for site in &new {
+            self.place(*site);
+            self.use_tickets(*site);
+        }
+        self.seniority.extend(new);
+    }
+
+    /// A site wishes for the name that was given to it last, and so do those that replaced its key.
+    pub(super) fn call(&mut self, site: SiteId) {
+        let mut keys = vec![site];
+        while let Some(site) = keys.pop() {
+            keys.extend(self.heirs.get(&site).into_iter().flatten());
+            let Some(rank) = self.ranks.get(&site).copied() else { continue };
+            if !self.rotated.contains_key(&site) {
+                let is_senior =
+                    |other: &SiteId| self.ranks.get(other).is_some_and(|other| *other < rank);
+                let name = self.docket.name(site, &self.sites, &is_senior);
+                self.bearers.wish(site, rank, name);
             }
         }
     }
 
-    /// Names the sites from a place in the seniority on, and says what became of them and of their tickets.
-    fn name(&mut self, docket: &Docket<'_>, from: usize) {
-        let (seniors, new) = self.seniority.split_at(from);
-        let mut seniors: BTreeSet<SiteId> = seniors.iter().copied().collect();
-        for site in new {
-            if let Some(former) = self.predecessor(site) {
-                self.rotated.entry(former).or_insert(*site);
+    /// Gives the names out that are wished for.
+    pub(super) fn settle_names(&mut self) {
+        for (site, name) in self.bearers.settle() {
+            if let Some(member) = self.members.get_mut(&site) {
+                member.name = name;
+            } else if let Some(revoked) = self.revoked.get_mut(&site) {
+                revoked.name = name;
             }
         }
-        for site in new {
-            let Some(standing) = self.sites.get(site) else { continue };
-            if self.rotated.contains_key(site) {
-                seniors.insert(*site);
-                continue;
+    }
+
+    /// A site that bears a name is a member, or was one, by its standing.
+    pub(super) fn place(&mut self, site: SiteId) {
+        let (Some(standing), Some(name)) = (self.sites.get(&site), self.bearers.of(&site)) else {
+            return;
+        };
+        let name = name.to_owned();
+        match (standing.role(), standing.revoked_by()) {
+            (Some(role), _) => {
+                let invited_by = standing.invited_by;
+                self.revoked.remove(&site);
+                self.members.insert(site, Member { name, role, invited_by });
             }
-            let wished = docket.name(*site, &self.sites, &seniors);
-            let name = unique_name(&self.names, &wished);
-            self.names.insert(name.clone());
-            match (standing.role(), standing.revoked_by()) {
-                (Some(role), _) => {
-                    let invited_by = standing.invited_by;
-                    self.members.insert(*site, Member { name, role, invited_by });
-                }
-                (None, by) => {
-                    let by = by.unwrap_or(*site);
-                    self.revoked.insert(*site, Revoked { name, by });
-                }
+            (None, by) => {
+                self.members.remove(&site);
+                self.revoked.insert(site, Revoked { name, by: by.unwrap_or(site) });
             }
-            seniors.insert(*site);
         }
-        for (ticket, site) in docket.used_tickets(new) {
-            self.used_tickets.entry(ticket).or_insert(site);
+    }
+
+    /// The tickets that a site was admitted with count as used by it, unless a senior used them.
+    fn use_tickets(&mut self, site: SiteId) {
+        for ticket in self.docket.tickets(&site) {
+            note_ticket(&mut self.used_tickets, &self.ranks, ticket, site);
         }
+    }
+
+    /// The same of one admission.
+    pub(super) fn use_ticket(&mut self, said: &Said, site: SiteId) {
+        if let Operation::Admit(Admission { grant, .. }) = &*said.operation {
+            note_ticket(&mut self.used_tickets, &self.ranks, grant.ticket, site);
+        }
+    }
+
+    /// What is known of a network's members, apart from how it came about.
+    pub(super) fn outcome(&self) -> (&Sites, &BTreeMap<SiteId, Member>) {
+        (&self.sites, &self.members)
     }
 }
 
-/// Two sites may wish for one name; the junior gets a number behind it.
-fn unique_name(taken: &BTreeSet<String>, wished: &str) -> String {
-    let numbered = (2..).map(|number: u64| format!("{wished}-{number}"));
-    let mut candidates = std::iter::once(wished.to_owned()).chain(numbered);
-    candidates.find(|name| !taken.contains(name)).unwrap_or_else(|| wished.to_owned())
+fn note_ticket(
+    used: &mut BTreeMap<SiteId, SiteId>,
+    ranks: &BTreeMap<SiteId, usize>,
+    ticket: SiteId,
+    site: SiteId,
+) {
+    let used_by = used.entry(ticket).or_insert(site);
+    if ranks.get(&site) < ranks.get(used_by) {
+        *used_by = site;
+    }
 }

@@ -1,11 +1,10 @@
 //! Who a site was before its key was replaced, for those who have not heard of that.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::change::rotation_digest;
-use super::{Members, Operation, Revocation};
+use super::standing::Said;
+use super::{Members, Revocation};
 use crate::ids::{RealmId, Signature, SiteId, SiteKey};
 
 /// Former keys that a site shows, the newest: as often it may have replaced its key since another heard of it.
@@ -42,12 +41,13 @@ impl Members {
 
     /// A site's former keys, the newest first.
     pub(crate) fn former_keys(&self, site: SiteId) -> Vec<FormerKey> {
-        let rotations = self.operations().filter_map(Operation::rotation);
-        let rotations: BTreeMap<_, _> =
-            rotations.map(|rotation| ((rotation.from, rotation.to), rotation)).collect();
         let links = self.keys_of(site).zip(self.keys_of(site).skip(1));
-        let former = links.filter_map(|(to, from)| rotations.get(&(from, to)));
-        former.take(FORMER_KEYS_MAX).map(|rotation| rotation.former_key()).collect()
+        let former = links.filter_map(|(to, from)| {
+            let rotations = self.docket.rotations.of(&to).iter().filter_map(Said::rotation);
+            let mut rotations = rotations.map(|(_, rotation)| rotation.former_key());
+            rotations.rfind(|key| key.site == from)
+        });
+        former.take(FORMER_KEYS_MAX).collect()
     }
 
     /// The member that a site is, or goes on for by the word of its former keys, given the newest first. The first that

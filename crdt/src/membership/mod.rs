@@ -28,11 +28,14 @@
 //! ([`Members::examine`]).
 
 mod admitting;
+mod bearers;
 mod change;
 mod fold;
 mod former_keys;
 mod history;
+mod learn;
 mod names;
+mod past;
 mod site_name;
 mod space;
 mod standing;
@@ -41,6 +44,7 @@ mod ticket;
 use serde::{Deserialize, Serialize};
 
 pub use admitting::{Admitting, NotAdmitted};
+pub(crate) use change::in_pieces;
 pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
 pub use fold::{Member, Members, Revoked};
 pub use former_keys::{FORMER_KEYS_MAX, FormerKey};

@@ -1,69 +1,164 @@
-//! The operations of the membership space, by the site that each concerns, and what follows from them alone.
+//! The operations of the membership space, by the site that each concerns, and what follows from these alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Recorded, Sites, Standing};
 use crate::ids::SiteId;
-use crate::membership::{Admission, Cut, Operation, Role, check_site_name};
+use crate::membership::past::FoldPlace;
+use crate::membership::{Admission, Cut, Operation, Revocation, Role, Rotation, check_site_name};
 
-/// An entry that decides of a site, the role that it gives it (`None`: it revokes it), and the cut.
-pub(super) type RulingEntry<'a> = (&'a Recorded, Option<Role>, &'a Cut);
-
-/// The operations of the membership space by the site that each concerns, in the order of the fold.
-pub(in crate::membership) struct Docket<'a> {
-    pub(super) admissions: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Admission)>>,
-    pub(super) decisions: BTreeMap<SiteId, Vec<RulingEntry<'a>>>,
-    pub(super) vouches: BTreeMap<SiteId, Vec<(&'a Recorded, &'a Cut)>>,
-    /// By the new key's site.
-    pub(super) rotations: BTreeMap<SiteId, Vec<(&'a Recorded, SiteId)>>,
-    renamings: BTreeMap<SiteId, Vec<(&'a Recorded, &'a str)>>,
+/// An operation, with the entry that it is in.
+#[derive(Clone, Debug)]
+pub(in crate::membership) struct Said {
+    pub(in crate::membership) entry: Arc<Recorded>,
+    /// Its number among those of the entry.
+    pub(in crate::membership) number: usize,
+    pub(in crate::membership) operation: Arc<Operation>,
 }
 
-impl<'a> Docket<'a> {
-    pub(in crate::membership) fn new(entries: impl IntoIterator<Item = &'a Recorded>) -> Self {
-        let mut docket = Self {
-            admissions: BTreeMap::new(),
-            decisions: BTreeMap::new(),
-            vouches: BTreeMap::new(),
-            rotations: BTreeMap::new(),
-            renamings: BTreeMap::new(),
-        };
-        for entry in entries {
-            for operation in &entry.operations {
-                docket.add(entry, operation);
-            }
-        }
-        docket
+/// The order of operations: by entry, then as the entry has them.
+pub(in crate::membership) type Turn = (FoldPlace, usize);
+
+impl Said {
+    pub(in crate::membership) fn turn(&self) -> Turn {
+        (self.entry.place, self.number)
     }
 
-    fn add(&mut self, entry: &'a Recorded, operation: &'a Operation) {
-        match operation {
-            Operation::Admit(admission) => {
-                self.admissions.entry(admission.site).or_default().push((entry, admission));
-            }
-            // The one who signed it also wrote it down, so that the entry says what it follows. A site may revoke itself.
-            Operation::Revoke(revocation) if revocation.issuer == entry.author.site => {
-                let of_site = self.decisions.entry(revocation.site).or_default();
-                of_site.push((entry, None, &revocation.held));
-            }
-            Operation::Revoke(_) => {}
-            Operation::ChangeRole(change) => {
-                let of_site = self.decisions.entry(change.site).or_default();
-                of_site.push((entry, Some(change.role), &change.held));
-            }
-            Operation::Vouch(vouch) => {
-                self.vouches.entry(vouch.site).or_default().push((entry, &vouch.held));
-            }
-            Operation::Rotate(rotation) if rotation.from == entry.author.site => {
-                let of_site = self.decisions.entry(rotation.from).or_default();
-                of_site.push((entry, None, &rotation.held));
-                self.rotations.entry(rotation.to).or_default().push((entry, rotation.from));
-            }
-            Operation::Rotate(_) => {}
-            Operation::Rename { site, name } => {
-                self.renamings.entry(*site).or_default().push((entry, name));
-            }
+    pub(super) fn admission(&self) -> Option<(&Recorded, &Admission)> {
+        match &*self.operation {
+            Operation::Admit(admission) => Some((&self.entry, admission)),
+            Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_)
+            | Operation::Rotate(_) => None,
         }
+    }
+
+    /// The role that it gives (`None`: it revokes, or replaces the key), and the cut.
+    pub(super) fn decision(&self) -> Option<(&Recorded, Option<Role>, &Cut)> {
+        let (role, cut) = match &*self.operation {
+            Operation::Revoke(revocation) => (None, &revocation.held),
+            Operation::Rotate(rotation) => (None, &rotation.held),
+            Operation::ChangeRole(change) => (Some(change.role), &change.held),
+            Operation::Admit(_) | Operation::Rename { .. } | Operation::Vouch(_) => return None,
+        };
+        Some((&self.entry, role, cut))
+    }
+
+    pub(in crate::membership) fn vouch(&self) -> Option<(&Recorded, &Cut)> {
+        match &*self.operation {
+            Operation::Vouch(vouch) => Some((&self.entry, &vouch.held)),
+            Operation::Admit(_)
+            | Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Rotate(_) => None,
+        }
+    }
+
+    pub(in crate::membership) fn revocation(&self) -> Option<&Revocation> {
+        match &*self.operation {
+            Operation::Revoke(revocation) => Some(revocation),
+            Operation::Admit(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_)
+            | Operation::Rotate(_) => None,
+        }
+    }
+
+    pub(in crate::membership) fn rotation(&self) -> Option<(&Recorded, &Rotation)> {
+        match &*self.operation {
+            Operation::Rotate(rotation) => Some((&self.entry, rotation)),
+            Operation::Admit(_)
+            | Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_) => None,
+        }
+    }
+
+    fn name(&self) -> Option<(&Recorded, &str)> {
+        match &*self.operation {
+            Operation::Rename { name, .. } => Some((&self.entry, name)),
+            Operation::Admit(_)
+            | Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Vouch(_)
+            | Operation::Rotate(_) => None,
+        }
+    }
+}
+
+/// Operations by site, each site's in the order of the fold. Those of one site are copied if that site's change.
+#[derive(Clone, Debug, Default)]
+pub(in crate::membership) struct Sayings(BTreeMap<SiteId, Arc<Vec<Said>>>);
+
+impl Sayings {
+    pub(in crate::membership) fn of(&self, site: &SiteId) -> &[Said] {
+        self.0.get(site).map_or(&[], |all| all.as_slice())
+    }
+
+    pub(in crate::membership) fn add(&mut self, site: SiteId, said: &Said) {
+        let all = Arc::make_mut(self.0.entry(site).or_default());
+        let at = all.partition_point(|other| other.turn() < said.turn());
+        all.insert(at, said.clone());
+    }
+
+    pub(in crate::membership) fn take(&mut self, site: &SiteId) -> Option<Arc<Vec<Said>>> {
+        self.0.remove(site)
+    }
+
+    /// All of them, in the order of the fold.
+    fn all(&self) -> Vec<&Said> {
+        let mut all: Vec<_> = self.0.values().flat_map(|all| all.iter()).collect();
+        all.sort_by_key(|said| said.turn());
+        all
+    }
+}
+
+/// The operations of the membership space by the site that each concerns, in the order of the fold.
+#[derive(Clone, Debug, Default)]
+pub(in crate::membership) struct Docket {
+    pub(in crate::membership) admissions: Sayings,
+    /// With the replacements of its own key.
+    pub(in crate::membership) decisions: Sayings,
+    pub(in crate::membership) vouches: Sayings,
+    /// By the new key's site.
+    pub(in crate::membership) rotations: Sayings,
+    renamings: Sayings,
+}
+
+impl Docket {
+    pub(in crate::membership) fn add(&mut self, said: &Said) {
+        match &*said.operation {
+            Operation::Admit(admission) => self.admissions.add(admission.site, said),
+            Operation::Revoke(revocation) => self.decisions.add(revocation.site, said),
+            Operation::ChangeRole(change) => self.decisions.add(change.site, said),
+            Operation::Vouch(vouch) => self.vouches.add(vouch.site, said),
+            Operation::Rotate(rotation) => {
+                self.decisions.add(rotation.from, said);
+                self.rotations.add(rotation.to, said);
+            }
+            Operation::Rename { site, .. } => self.renamings.add(*site, said),
+        }
+    }
+
+    /// Whether nothing but one admission is said of a site.
+    pub(in crate::membership) fn only_admits(&self, site: &SiteId) -> bool {
+        let others = [&self.decisions, &self.vouches, &self.rotations, &self.renamings];
+        self.admissions.of(site).len() == 1 && others.iter().all(|all| all.of(site).is_empty())
+    }
+
+    /// What sites are met by, in the order of the fold.
+    pub(in crate::membership) fn in_order(&self) -> Vec<&Said> {
+        let mut all = self.admissions.all();
+        // A replacement of a key is among the decisions too.
+        all.extend(self.decisions.all());
+        all.sort_by_key(|said| said.turn());
+        all
     }
 
     /// The name that a site is to bear: the last that it, or an admin who is its senior, has given it.
@@ -71,24 +166,24 @@ impl<'a> Docket<'a> {
         &self,
         site: SiteId,
         sites: &Sites,
-        seniors: &BTreeSet<SiteId>,
+        is_senior: &dyn Fn(&SiteId) -> bool,
     ) -> String {
-        let counts = |(entry, name): &&(&Recorded, &str)| {
+        let counts = |(entry, name): &(&Recorded, &str)| {
             let author = entry.author.site;
             let role = sites.get(&author).and_then(|by| by.allows_in(entry));
             let may = if author == site {
                 role.is_some()
             } else {
-                role == Some(Role::Admin) && seniors.contains(&author)
+                role == Some(Role::Admin) && is_senior(&author)
             };
             may && check_site_name(name).is_ok()
         };
-        let given = self.renamings.get(&site).into_iter().flatten().rfind(counts);
+        let given = self.renamings.of(&site).iter().filter_map(Said::name).rfind(counts);
         let standing = sites.get(&site);
-        let former = standing.and_then(Standing::predecessor);
+        let former = standing.and_then(|standing| standing.predecessor());
         match (given, former) {
-            (Some((_, name)), _) => (*name).to_owned(),
-            (None, Some(former)) => self.name(former, sites, seniors),
+            (Some((_, name)), _) => name.to_owned(),
+            (None, Some(former)) => self.name(former, sites, is_senior),
             (None, None) => standing.map(|standing| standing.name.clone()).unwrap_or_default(),
         }
     }
@@ -97,9 +192,9 @@ impl<'a> Docket<'a> {
     pub(in crate::membership) fn ordered(&self, met: Vec<SiteId>, founders: usize) -> Vec<SiteId> {
         let mut successors: BTreeMap<SiteId, Vec<SiteId>> = BTreeMap::new();
         for site in met.iter().skip(founders) {
-            let rotation = self.rotations.get(site).and_then(|rotations| rotations.first());
-            if let Some((_, from)) = rotation.filter(|_| !self.admissions.contains_key(site)) {
-                successors.entry(*from).or_default().push(*site);
+            let rotation = self.rotations.of(site).first().and_then(Said::rotation);
+            if let Some((_, rotation)) = rotation.filter(|_| self.admissions.of(site).is_empty()) {
+                successors.entry(rotation.from).or_default().push(*site);
             }
         }
         let later: BTreeSet<SiteId> = successors.values().flatten().copied().collect();
@@ -114,14 +209,16 @@ impl<'a> Docket<'a> {
         order
     }
 
-    /// The tickets that count as used, with the site that each admitted first.
-    pub(in crate::membership) fn used_tickets(&self, order: &[SiteId]) -> BTreeMap<SiteId, SiteId> {
-        let mut used = BTreeMap::new();
-        for site in order {
-            for (_, admission) in self.admissions.get(site).into_iter().flatten() {
-                used.entry(admission.grant.ticket).or_insert(*site);
-            }
-        }
-        used
+    /// The tickets that a site was admitted with, whether or not that counts.
+    pub(in crate::membership) fn tickets(&self, site: &SiteId) -> impl Iterator<Item = SiteId> {
+        let admissions = self.admissions.of(site).iter().filter_map(Said::admission);
+        admissions.map(|(_, admission)| admission.grant.ticket)
+    }
+}
+
+impl Standing {
+    /// Whether a further admission, behind the one that counts, gives nothing more.
+    pub(in crate::membership) fn has(&self, role: Role, turn: Turn) -> bool {
+        self.admitted_at.is_some_and(|at| at < turn) && role <= self.admitted_as
     }
 }

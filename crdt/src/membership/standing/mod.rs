@@ -7,34 +7,21 @@
 mod docket;
 mod judge;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(super) use docket::Docket;
+pub(super) use docket::{Docket, Said, Sayings, Turn};
 
-use super::{Cut, Operation, Role};
-use crate::ids::{Author, EntryHash, SiteId, SpaceId};
-
-/// An entry of the membership space as the fold sees it.
-#[derive(Clone, Debug)]
-pub(in crate::membership) struct Recorded {
-    pub(in crate::membership) hash: EntryHash,
-    pub(in crate::membership) space: SpaceId,
-    pub(in crate::membership) author: Author,
-    pub(in crate::membership) seq: u64,
-    pub(in crate::membership) operations: Vec<Operation>,
-    /// The entries in its past that decide of sites, or vouch for them.
-    pub(in crate::membership) follows: Arc<BTreeSet<EntryHash>>,
-}
+use super::past::{Followed, Recorded};
+use super::{Cut, Role};
+use crate::ids::{Author, SiteId, SpaceId};
 
 /// A decision about a site that counts: a revocation, a change of role, or that it replaced its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::membership) struct Ruling {
     /// The entry that it is in.
-    at: EntryHash,
-    /// The same, by its place.
     place: EntryPlace,
-    follows: Arc<BTreeSet<EntryHash>>,
+    follows: Followed,
     /// Who decided.
     by: SiteId,
     /// What the site may do; `None`: it is revoked.
@@ -44,7 +31,7 @@ pub(in crate::membership) struct Ruling {
     /// How far it counts with what others vouch for.
     cut: Cut,
     /// The entries in which they do, with what each lets count.
-    vouched: Vec<(EntryHash, Cut)>,
+    vouched: Vec<((Author, u64), Cut)>,
 }
 
 /// An entry of a site, by its space and log.
@@ -53,14 +40,19 @@ type EntryPlace = (SpaceId, Author, u64);
 impl Ruling {
     /// Whether the entry `eyes` follows this decision, and follows nothing that denies the one who decided the right to it.
     fn binds_for(&self, eyes: &Recorded, site: SiteId, all: &Sites) -> bool {
-        let may = |by: &Standing| by.seen_at(self.place, eyes) == Some(Role::Admin);
-        let is_known = eyes.follows.contains(&self.at);
+        let may = |by: &Arc<Standing>| by.seen_at(self.place, eyes) == Some(Role::Admin);
+        let is_known = self.is_known_to(&eyes.follows);
         is_known && (self.by == site || all.get(&self.by).is_some_and(may))
+    }
+
+    fn is_known_to(&self, follows: &Followed) -> bool {
+        let (_, author, seq) = self.place;
+        follows.contains(author, seq)
     }
 
     /// Whether it lets an entry of its site's count, as far as another entry knows.
     fn covers_for(&self, eyes: &Recorded, (space, author, seq): EntryPlace) -> bool {
-        let known = self.vouched.iter().filter(|(at, _)| eyes.follows.contains(at));
+        let known = self.vouched.iter().filter(|((log, at), _)| eyes.follows.contains(*log, *at));
         let mut cuts = known.map(|(_, cut)| cut).chain([&self.said]);
         cuts.any(|cut| cut.covers(space, author, seq))
     }
@@ -72,17 +64,19 @@ pub(in crate::membership) struct Standing {
     pub(in crate::membership) name: String,
     pub(in crate::membership) invited_by: SiteId,
     admitted_as: Role,
+    /// By which admission first; `None` for founders and those that replaced a key.
+    admitted_at: Option<Turn>,
     /// In the order of the fold.
     decisions: Vec<Ruling>,
-    /// The site whose key it replaced, by the entry of this hash.
-    succeeds: Option<(SiteId, EntryHash)>,
+    /// The site whose key it replaced, and by which entry.
+    succeeds: Option<(SiteId, (Author, u64))>,
 }
 
 impl Standing {
     pub(in crate::membership) fn founder(site: SiteId, name: &str) -> Self {
         let (name, invited_by) = (name.to_owned(), site);
-        let admitted_as = Role::Admin;
-        Self { name, invited_by, admitted_as, decisions: Vec::new(), succeeds: None }
+        let (admitted_as, admitted_at) = (Role::Admin, None);
+        Self { name, invited_by, admitted_as, admitted_at, decisions: Vec::new(), succeeds: None }
     }
 
     /// What it may do from now on; `None`: it is revoked.
@@ -106,14 +100,49 @@ impl Standing {
 
     /// What it may do in the eyes of an entry of another's.
     fn seen_from(&self, entry: &Recorded) -> Option<Role> {
-        self.allowed_where(|decision| !entry.follows.contains(&decision.at))
+        self.allowed_where(|decision| !decision.is_known_to(&entry.follows))
     }
 
     /// What it may do by an entry of its own, as far as an entry of another's knows.
     fn seen_at(&self, place: EntryPlace, eyes: &Recorded) -> Option<Role> {
         let mut seen = self.clone();
-        seen.decisions.retain(|decision| eyes.follows.contains(&decision.at));
+        seen.decisions.retain(|decision| decision.is_known_to(&eyes.follows));
         seen.allowed_where(|decision| decision.covers_for(eyes, place))
+    }
+
+    /// Whether anything was decided of it that counts.
+    pub(in crate::membership) fn is_decided(&self) -> bool {
+        !self.decisions.is_empty()
+    }
+
+    /// The cuts of the decisions that do not bind what an entry says of the site, each with whether the entry knows of it.
+    pub(in crate::membership) fn open_to(
+        &self,
+        entry: &Recorded,
+        site: SiteId,
+        all: &Sites,
+    ) -> impl Iterator<Item = (&Cut, bool)> {
+        let open = self.decisions.iter().filter(move |it| !it.binds_for(entry, site, all));
+        open.map(|decision| (&decision.said, decision.is_known_to(&entry.follows)))
+    }
+
+    /// Lets count what an entry vouches for that does not know of a decision. Says whether that is more than before.
+    pub(in crate::membership) fn vouched_by(
+        &mut self,
+        entry: &Recorded,
+        cut: &Cut,
+        site: SiteId,
+        all: &Sites,
+    ) -> bool {
+        let mut is_more = false;
+        for decision in &mut self.decisions {
+            let is_own_word = entry.author.site == site && decision.role.is_none();
+            if !is_own_word && !decision.binds_for(entry, site, all) && decision.cut.raise(cut) {
+                decision.vouched.push(((entry.author, entry.seq), cut.clone()));
+                is_more = true;
+            }
+        }
+        is_more
     }
 
     /// The site whose key it replaced.
@@ -141,7 +170,7 @@ impl Standing {
     /// Whether a decision takes away a role that the site has `from` another one, or from its admission. Of
     /// decisions without knowledge of each other the lowest role counts; nothing comes after a revocation.
     fn limits(&self, decision: &Ruling, role: Option<Role>, from: Option<&Ruling>) -> bool {
-        let is_later = |other: &Ruling| other.follows.contains(&decision.at);
+        let is_later = |other: &Ruling| decision.is_known_to(&other.follows);
         let is_replaced = || self.decisions.iter().any(|d| d.role >= role && is_later(d));
         decision.role < role
             && (decision.role.is_none() || !(from.is_some_and(is_later) || is_replaced()))
@@ -149,4 +178,4 @@ impl Standing {
 }
 
 /// The sites that are judged, with their standing.
-pub(in crate::membership) type Sites = BTreeMap<SiteId, Standing>;
+pub(in crate::membership) type Sites = BTreeMap<SiteId, Arc<Standing>>;

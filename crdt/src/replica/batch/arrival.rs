@@ -168,8 +168,8 @@ impl Batch {
             while let (Some(site), Some(members)) = (key, cx.realms.members_of(realm)) {
                 let may_count = by == site
                     || members.ever(&by) == Some(Role::Admin) && members.is_senior(&by, &site);
-                let held = cx.realms.held_of(realm, site);
-                let is_said = cut.includes(&held) || members.has_vouched(own, site, &held);
+                let held = cx.realms.held_of(realm, site).beyond(&cut);
+                let is_said = held.is_empty() || members.has_vouched(own, site, &held);
                 // For itself a site can only vouch while it stays a member.
                 let may_vouch = members.ever(&own).is_some() && (site != own || role.is_some());
                 key = members.successor(&site);

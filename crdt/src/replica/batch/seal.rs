@@ -9,7 +9,8 @@ use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, RealmId, SpaceId};
 use crate::log::entry::{Body, Draft, Tip, Transaction, limits};
-use crate::membership::Operation;
+use crate::membership::{Operation, in_pieces};
+use crate::protocol::count_fitting;
 use crate::replica::context::Context;
 use crate::store::Store;
 use crate::store::tables::logs::Fate;
@@ -32,11 +33,18 @@ impl Batch {
         let mut named = Named::default();
         let mut operations: BTreeMap<RealmId, Vec<Operation>> = BTreeMap::new();
         for (realm, operation) in std::mem::take(&mut self.stage.operations) {
-            operations.entry(realm).or_default().push(operation);
+            let pieces = in_pieces(realm, operation, cx.key);
+            operations.entry(realm).or_default().extend(pieces);
         }
-        for (realm, operations) in operations {
+        for (realm, mut operations) in operations {
             let space = realm.membership_space();
-            self.seal_entry(cx, realm, space, Body::Membership(operations), &mut named);
+            while !operations.is_empty() {
+                let sizes = operations.iter().map(|operation| codec::encode(operation).len());
+                let count = count_fitting(sizes, ENTRY_BODY_BYTES).max(1);
+                let rest = operations.split_off(count);
+                self.seal_entry(cx, realm, space, Body::Membership(operations), &mut named);
+                operations = rest;
+            }
         }
         let transactions = std::mem::take(&mut self.stage.transactions);
         for (realm, transactions) in split(transactions) {

@@ -222,11 +222,15 @@ impl Realms {
             return BTreeSet::new();
         };
         let Ok(Body::Membership(operations)) = entry.body() else { return BTreeSet::new() };
-        let mut after = members.clone();
-        after.extend([(entry, operations)]);
+        if members.are_plain(entry.header.author.site, &operations) {
+            return BTreeSet::new();
+        }
+        let after = members.with(entry, operations);
+        let unlike = after.unlike(members);
         let mut losers = BTreeSet::new();
-        for space in realm.spaces() {
-            for (author, row) in self.logs(space).into_iter().flat_map(Logs::rows) {
+        for space in realm.spaces().into_iter().filter(|_| !unlike.is_empty()) {
+            let rows = self.logs(space).into_iter().flat_map(Logs::rows);
+            for (author, row) in rows.filter(|(author, _)| unlike.contains(&author.site)) {
                 let allowed = |members: &Members| members.allowed(space, *author, row.seq);
                 if allowed(&after) < allowed(members) {
                     losers.insert(author.site);
