@@ -8,13 +8,13 @@ use crate::ids::{RealmId, SiteId, SiteKey};
 use crate::log::entry::Entry;
 use crate::logs::Logs;
 use crate::membership::{Genesis, Grant, Revoked, Role, SpaceDocument, Ticket};
-use crate::protocol::{count_fitting, topic};
+use crate::protocol::topic;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::{Notice, Output};
 use crate::store::tables::logs::{self, Fate};
 use crate::store::tables::{ReadTables, decode_row, row, walk};
-use crate::store::{RowWrite, Store, StoreError};
+use crate::store::{Position, RowWrite, Store, StoreError};
 
 /// Why no ticket was made.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +52,12 @@ pub enum JoinError {
 }
 
 impl<S: Store> Context<'_, S> {
-    /// The membership entries that are held of a realm, in journal order; only the applied ones if asked.
-    pub(in crate::replica) fn membership_entries(
+    /// Where the journal has the membership entries of a realm, in its order; only the applied ones if asked.
+    fn membership_places(
         &self,
         realm: RealmId,
         applied_only: bool,
-    ) -> Result<Vec<Entry>, StoreError> {
+    ) -> Result<Vec<Position>, StoreError> {
         let space = realm.membership_space();
         let mut positions = Vec::new();
         for (author, log) in self.realms.logs(space).into_iter().flat_map(Logs::rows) {
@@ -68,6 +68,16 @@ impl<S: Store> Context<'_, S> {
             }
         }
         positions.sort();
+        Ok(positions)
+    }
+
+    /// The membership entries that are held of a realm, in journal order; only the applied ones if asked.
+    pub(in crate::replica) fn membership_entries(
+        &self,
+        realm: RealmId,
+        applied_only: bool,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let positions = self.membership_places(realm, applied_only)?;
         // A damaged one is missed until it is repaired; the others still count.
         let entry = |(at, log)| {
             let entry = self.read_entry(at).transpose()?;
@@ -82,9 +92,7 @@ impl<S: Store> Context<'_, S> {
         realm: RealmId,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.membership_entries(realm, false)?;
-        entries.truncate(count_fitting(sizes(&entries), bytes_max));
-        Ok(entries)
+        self.read_fitting(self.membership_places(realm, false)?, bytes_max)
     }
 
     /// The last of them that fit.
@@ -93,9 +101,29 @@ impl<S: Store> Context<'_, S> {
         realm: RealmId,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.membership_entries(realm, false)?;
-        let kept = count_fitting(sizes(&entries).rev(), bytes_max);
-        Ok(entries.split_off(entries.len() - kept))
+        let mut positions = self.membership_places(realm, false)?;
+        positions.reverse();
+        let mut entries = self.read_fitting(positions, bytes_max)?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// The first of these entries that fit into so many bytes; no more are read.
+    fn read_fitting(
+        &self,
+        positions: Vec<Position>,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for at in positions {
+            let Some(entry) = self.read_entry(at)? else { continue };
+            bytes += entry.bytes().len();
+            if bytes > bytes_max {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 }
 
@@ -247,8 +275,4 @@ impl Realms {
         }
         Ok(())
     }
-}
-
-fn sizes(entries: &[Entry]) -> impl DoubleEndedIterator<Item = usize> {
-    entries.iter().map(|entry| entry.bytes().len())
 }
