@@ -2,11 +2,11 @@
 
 use branchline_crdt::format::codec;
 use branchline_crdt::format::pack;
-use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
+use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey};
 use branchline_crdt::log::entry::{
     Body, Draft, Entry, Header, PAYLOAD_FORMAT, PayloadInfo, RecordWrite, Transaction,
 };
-use branchline_crdt::membership::FormerKey;
+use branchline_crdt::membership::{Cut, FormerKey, Operation, Revocation, Role, RoleChange, Vouch};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Introduction, Outcome, Pull, Request, pack_entries, topic,
 };
@@ -22,6 +22,8 @@ use crate::world::{Message, SiteIndex, World};
 pub const LIES: &str = "simulated-lies";
 /// What a bomb unpacks to: far more than any limit of the format.
 const BOMB_BYTES: usize = 64 * 1024 * 1024;
+/// Logs that a liar begins at once.
+const INCARNATIONS: usize = 20;
 /// How a header is signed, as the format says.
 const HEADER_CONTEXT: &str = "branchline 1 entry header";
 
@@ -68,6 +70,21 @@ impl Liar {
                 self.report(world, network, &reported, &entry);
             }
             Act::Bombs => self.bomb(world, network, &reported),
+            Act::Incarnations => {
+                for number in 0..INCARNATIONS {
+                    let author = self.author(world);
+                    let key = world.key(self.office);
+                    let entry = draft(network, author).sign(&Body::Transactions(Vec::new()), key);
+                    let peer = reported[number % reported.len()];
+                    self.report(world, network, &[peer], &entry);
+                }
+            }
+            Act::Decisions => {
+                let victim = reported[self.random.random_range(0..reported.len())];
+                let (author, victim) = (self.author(world), world.site_id(victim));
+                let entry = usurping(network, world.key(self.office), author, victim);
+                self.report(world, network, &reported, &entry);
+            }
         }
     }
 
@@ -187,6 +204,19 @@ pub fn forged(network: RealmId, key: &SiteKey, author: Author, id: &str, value: 
     let change = Document::empty().edit(actor, 0, &Edit::Put(fields), None);
     let writes = change.ok().flatten().map(|edited| (id, edited.change));
     draft(network, author).sign(&body(writes), key)
+}
+
+/// An entry that decides of another member, as only an admin may.
+fn usurping(network: RealmId, key: &SiteKey, author: Author, site: SiteId) -> Entry {
+    let held = Cut::default;
+    let operations = vec![
+        Operation::Rename { site, name: "usurped".to_owned() },
+        Operation::ChangeRole(RoleChange { site, role: Role::Reader, held: held() }),
+        Operation::Revoke(Revocation::sign(network, site, held(), key)),
+        Operation::Vouch(Vouch { site, held: held() }),
+    ];
+    let space = network.membership_space();
+    Draft { space, ..draft(network, author) }.sign(&Body::Membership(operations), key)
 }
 
 /// An entry whose change is none.

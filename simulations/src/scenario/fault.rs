@@ -328,12 +328,22 @@ pub enum Act {
     MalformedChanges,
     /// Sends small messages that grow large when they are unpacked.
     Bombs,
+    /// Begins logs without number, each at another office.
+    Incarnations,
+    /// Decides of other members, whatever it may.
+    Decisions,
 }
 
 impl Act {
     /// Every act.
-    pub const ALL: [Self; 4] =
-        [Self::ForgedAuthor, Self::Equivocation, Self::MalformedChanges, Self::Bombs];
+    pub const ALL: [Self; 6] = [
+        Self::ForgedAuthor,
+        Self::Equivocation,
+        Self::MalformedChanges,
+        Self::Bombs,
+        Self::Incarnations,
+        Self::Decisions,
+    ];
 }
 
 /// Something that goes wrong once or again and again.

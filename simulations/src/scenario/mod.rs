@@ -62,7 +62,7 @@
 //! | `clone` | `offices` | a copy of the disk runs as a second node of the same site |
 //! | `join-late` | `offices` | these do not exist before, then join |
 //! | `clock` | `offices`, `offset` | the wall clock jumps, and back at the end |
-//! | `byzantine` | `offices`, `acts` | members that lie: `forged-author`, `equivocation`, `malformed-changes`, `bombs` |
+//! | `byzantine` | `offices`, `acts` | members that lie: `forged-author`, `equivocation`, `malformed-changes`, `bombs`, `incarnations`, `decisions` |
 //! | `random` | `kinds`, `per_day` | faults of these kinds (all, if not given) by chance, each up to `for` long |
 //!
 //! A `mix` or `acts` that is not given means a usual mixture, or all of them; `links` of a fault that are not given
