@@ -25,18 +25,22 @@ const SYNC: &str = "/branchline/sync/2";
 const MESHSUB: &str = "/meshsub/1.1.0";
 
 /// A world and a member of it that is ours to drive.
-struct Traitor {
-    world: World,
+pub(super) struct Traitor {
+    pub(super) world: World,
     key: Keypair,
     node: Multiaddr,
-    network: RealmId,
-    space: SpaceId,
+    pub(super) network: RealmId,
+    pub(super) space: SpaceId,
 }
 
 impl Traitor {
     fn new() -> Self {
+        Self::with_role("writer")
+    }
+
+    pub(super) fn with_role(role: &str) -> Self {
         let mut world = World::new();
-        let key = world.member("south");
+        let key = world.member("south", role);
         let [node, _] = world.addresses();
         let status = world.head.get("/v1/status");
         let network = RealmId(super::stranger::bytes_of(status["network"].as_str().unwrap()));
@@ -44,11 +48,11 @@ impl Traitor {
         Self { world, key, node, network, space: network.main_space() }
     }
 
-    fn site(&self) -> SiteId {
+    pub(super) fn site(&self) -> SiteId {
         SiteId::from_peer_id(&self.key.public().to_peer_id()).unwrap()
     }
 
-    fn signer(&self) -> SiteKey {
+    pub(super) fn signer(&self) -> SiteKey {
         let pair = self.key.clone().try_into_ed25519().unwrap();
         SiteKey::from_seed(pair.secret().as_ref().try_into().unwrap())
     }
@@ -58,7 +62,7 @@ impl Traitor {
     }
 
     /// The attack, on a fresh connection, while the honest work on.
-    fn attack<T: Send>(
+    pub(super) fn attack<T: Send>(
         &self,
         replies: Replies,
         attack: impl AsyncFnOnce(&mut RawPeer) -> T + Send,
@@ -77,7 +81,7 @@ impl Traitor {
     }
 
     /// The entries that head holds.
-    fn held(&self) -> Vec<Entry> {
+    pub(super) fn held(&self) -> Vec<Entry> {
         let pull = self.pull();
         let ask = async |peer: &mut RawPeer| peer.ask(SYNC, &pull).await.unwrap();
         let answer: Answer = codec::decode("answer", &self.attack(silence(), ask)).unwrap();

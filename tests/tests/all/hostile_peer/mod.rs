@@ -1,5 +1,6 @@
 //! Offices go on working while somebody on their network does not mean well: strangers, and members too.
 
+mod flood;
 mod member;
 mod stranger;
 
@@ -82,10 +83,11 @@ impl World {
     }
 
     /// The key of a site that has joined for real, and whose node no longer runs.
-    fn member(&self, name: &str) -> Keypair {
+    fn member(&self, name: &str, role: &str) -> Keypair {
         let mut office = Office::init(PROGRAM, self.folder.path(), name, false);
         office.start();
-        office.join(&self.head);
+        let ticket = self.head.run(["invite", "--role", role]).ok();
+        office.run(["join", ticket.trim()]).ok();
         eventually("it is a member", || {
             let status = office.get("/v1/status");
             status["member"] == true
