@@ -155,7 +155,7 @@ impl Members {
     fn take(&mut self, said: &Said, learnt: &mut Learnt) {
         match takes(said) {
             Takes::Nobody => return,
-            Takes::Exit if !self.exits.insert(said.entry.author) => return,
+            Takes::Exit if !self.exits.insert(said.entry.log) => return,
             Takes::Admin(site) if !self.admins.contains(&site) => {
                 self.idle.add(site, said);
                 return;
@@ -297,7 +297,7 @@ impl Members {
         let is_repeat = || {
             let vouches = self.docket.vouches.of(&site).iter().rev().take(REPEATS_LOOKED_AT);
             let vouches = vouches.filter_map(Said::vouch);
-            let mut own = vouches.filter(|(other, _)| other.author == entry.author);
+            let mut own = vouches.filter(|(other, _)| other.log == entry.log);
             own.any(|(other, held)| other.seq < entry.seq && held.includes(cut))
         };
         if open.is_empty() || open.iter().all(|(_, is_known)| !is_known) && is_repeat() {

@@ -22,8 +22,8 @@ pub(in crate::membership) struct Followed {
 
 impl Followed {
     /// Whether an entry that decides, or vouches, is among them.
-    pub(in crate::membership) fn contains(&self, author: Author, seq: u64) -> bool {
-        self.last(author) >= Some(seq)
+    pub(in crate::membership) fn contains(&self, log: Author, seq: u64) -> bool {
+        self.last(log) >= Some(seq)
     }
 
     fn last(&self, author: Author) -> Option<u64> {
@@ -46,10 +46,10 @@ impl Followed {
         }
     }
 
-    /// The same, as seen from a log of `author`.
-    fn seen_by(mut self, author: Author) -> Self {
-        if let Some((log, seq)) = self.own.take_if(|(log, _)| *log != author) {
-            self.add(log, seq);
+    /// The same, as seen from a log.
+    fn seen_by(mut self, log: Author) -> Self {
+        if let Some((other, seq)) = self.own.take_if(|(other, _)| *other != log) {
+            self.add(other, seq);
         }
         self
     }
@@ -61,6 +61,8 @@ pub(in crate::membership) struct Recorded {
     pub(in crate::membership) place: FoldPlace,
     pub(in crate::membership) space: SpaceId,
     pub(in crate::membership) author: Author,
+    /// Its author's log, or a branch of that.
+    pub(in crate::membership) log: Author,
     pub(in crate::membership) seq: u64,
     pub(in crate::membership) follows: Followed,
 }
@@ -84,21 +86,21 @@ impl Pasts {
         mut operations: impl Iterator<Item = &'a Operation>,
     ) -> (Recorded, Noted) {
         let header = &entry.header;
-        let (space, author, seq) = (header.space, header.author, header.seq);
+        let (space, author, log, seq) = (header.space, header.author, entry.log, header.seq);
         let named: Vec<_> = header.past.iter().filter_map(|tip| self.0.get(&tip.hash)).collect();
         let previous = self.0.get(&header.previous);
         let depths = named.iter().copied().chain(previous).map(|past| past.depth);
         let depth = 1 + depths.max().unwrap_or(0);
         let greatest = || named.iter().copied().max_by_key(|past| past.decisions.others.len());
         let base = previous.or_else(greatest).map(|past| past.decisions.clone());
-        let mut follows = base.unwrap_or_default().seen_by(author);
+        let mut follows = base.unwrap_or_default().seen_by(log);
         named.iter().for_each(|past| follows.add_all(&past.decisions));
         let mut decisions = follows.clone();
         if operations.any(Operation::is_of_standing) {
-            decisions.own = Some((author, seq));
+            decisions.own = Some((log, seq));
         }
         let place = (depth, entry.hash);
-        let recorded = Recorded { place, space, author, seq, follows };
+        let recorded = Recorded { place, space, author, log, seq, follows };
         (recorded, Noted(entry.hash, KnownPast { depth, decisions }))
     }
 

@@ -81,7 +81,7 @@ impl Docket {
                 admitted_as: old.seen_from(entry)?,
                 admitted_at: None,
                 decisions: Vec::new(),
-                succeeds: Some((from, (entry.author, entry.seq))),
+                succeeds: Some((from, (entry.log, entry.seq))),
             })
         });
         counting.next()
@@ -95,15 +95,16 @@ impl Docket {
             let by = sites.get(&entry.author.site);
             is_own_exit || by.and_then(|by| by.allows_in(entry)) == Some(Role::Admin)
         };
-        let of_former = standing.succeeds.into_iter().flat_map(|(from, (author, seq))| {
+        let of_former = standing.succeeds.into_iter().flat_map(|(from, (log, seq))| {
             let of_former = self.decisions.of(&from).iter().filter_map(Said::decision);
             of_former.filter(move |(entry, ..)| {
-                entry.author.site != from && !entry.follows.contains(author, seq)
+                entry.author.site != from && !entry.follows.contains(log, seq)
             })
         });
         let of_site = self.decisions.of(&site).iter().filter_map(Said::decision).chain(of_former);
         let decision = |(entry, role, cut): (&Recorded, Option<Role>, &Cut)| Ruling {
             place: (entry.space, entry.author, entry.seq),
+            at: (entry.log, entry.seq),
             follows: entry.follows.clone(),
             by: entry.author.site,
             role,

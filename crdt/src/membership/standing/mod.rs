@@ -21,6 +21,8 @@ use crate::ids::{Author, SiteId, SpaceId};
 pub(in crate::membership) struct Ruling {
     /// The entry that it is in.
     place: EntryPlace,
+    /// The same by its log, which may be a branch of its author's.
+    at: (Author, u64),
     follows: Followed,
     /// Who decided.
     by: SiteId,
@@ -46,8 +48,8 @@ impl Ruling {
     }
 
     fn is_known_to(&self, follows: &Followed) -> bool {
-        let (_, author, seq) = self.place;
-        follows.contains(author, seq)
+        let (log, seq) = self.at;
+        follows.contains(log, seq)
     }
 
     /// Whether it lets an entry of its site's count, as far as another entry knows.
@@ -138,7 +140,7 @@ impl Standing {
         for decision in &mut self.decisions {
             let is_own_word = entry.author.site == site && decision.role.is_none();
             if !is_own_word && !decision.binds_for(entry, site, all) && decision.cut.raise(cut) {
-                decision.vouched.push(((entry.author, entry.seq), cut.clone()));
+                decision.vouched.push(((entry.log, entry.seq), cut.clone()));
                 is_more = true;
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Realms;
 use crate::format::codec;
-use crate::ids::{RealmId, SiteId, SiteKey};
+use crate::ids::{Author, RealmId, SiteId, SiteKey};
 use crate::log::entry::Entry;
 use crate::logs::Logs;
 use crate::membership::{Genesis, Grant, Revoked, Role, SpaceDocument, Ticket};
@@ -52,12 +52,13 @@ pub enum JoinError {
 }
 
 impl<S: Store> Context<'_, S> {
-    /// Where the journal has the membership entries of a realm, in its order; only the applied ones if asked.
+    /// Where the journal has the membership entries of a realm, in its order, and the log of each; only the applied ones if
+    /// asked.
     fn membership_places(
         &self,
         realm: RealmId,
         applied_only: bool,
-    ) -> Result<Vec<Position>, StoreError> {
+    ) -> Result<Vec<(Position, Author)>, StoreError> {
         let space = realm.membership_space();
         let mut positions = Vec::new();
         for (author, log) in self.realms.logs(space).into_iter().flat_map(Logs::rows) {
@@ -111,12 +112,13 @@ impl<S: Store> Context<'_, S> {
     /// The first of these entries that fit into so many bytes; no more are read.
     fn read_fitting(
         &self,
-        positions: Vec<Position>,
+        positions: Vec<(Position, Author)>,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        for at in positions {
+        for (at, log) in positions {
             let Some(entry) = self.read_entry(at)? else { continue };
+            let entry = entry.in_log(log);
             bytes += entry.bytes().len();
             if bytes > bytes_max {
                 break;
