@@ -121,6 +121,8 @@ fn sweeps_and_repeats_hold_and_say_so() {
         &["sweep", "small.toml", "--seeds", "1..3", "--jobs", "2", "--minutes", "9"],
     );
     assert!(text.starts_with("3 runs, 0 failed\n"), "{text}");
+    assert!(text.contains("in 8 hours at this pace, with 2 jobs"), "{text}");
+    assert!(text.contains("s: branchline-sim run small.toml --seed"), "{text}");
     let text = said(folder.path(), &["meta", "small.toml", "--seed", "4"]);
     assert!(text.contains("two runs") && text.contains("equal steps"), "{text}");
 }

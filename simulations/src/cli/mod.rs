@@ -6,6 +6,7 @@ mod error;
 mod explain;
 mod meta;
 mod output;
+mod pace;
 mod report;
 mod run;
 mod scale;

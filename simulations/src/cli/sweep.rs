@@ -15,6 +15,7 @@ use super::args::SweepArgs;
 use super::asked::{Asked, Panicked};
 use super::error::CliError;
 use super::output::{self, line};
+use super::pace::Pace;
 use crate::outcome::{Invariant, Outcome};
 use crate::scenario::{FaultName, Readable};
 use crate::text::{Count, counted};
@@ -42,6 +43,7 @@ struct Totals {
     converge_rounds_max: u32,
     /// The first of them, by scenario and seed.
     failures: Vec<Failure>,
+    pace: Pace,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,7 +101,8 @@ impl Limits {
 fn run_all(runs: &[(&Asked, u64)], jobs: usize, limits: Limits) -> Totals {
     let bar = progress(runs.len() as u64);
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let mut totals = Totals::default();
+    let mut totals = Totals { pace: Pace::with(jobs), ..Totals::default() };
+    let began = Instant::now();
     thread::scope(|scope| {
         // As many results as threads may wait; the totals are quicker than any run.
         let (sender, results) = mpsc::sync_channel(jobs);
@@ -109,7 +112,9 @@ fn run_all(runs: &[(&Asked, u64)], jobs: usize, limits: Limits) -> Totals {
                 while !stop.load(Ordering::Relaxed) && !limits.are_passed() {
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let Some((asked, seed)) = runs.get(place) else { return };
-                    if sender.send((place, asked.run(*seed, &mut NoTrace))).is_err() {
+                    let began = Instant::now();
+                    let result = asked.run(*seed, &mut NoTrace);
+                    if sender.send((place, result, began.elapsed())).is_err() {
                         return;
                     }
                 }
@@ -117,7 +122,9 @@ fn run_all(runs: &[(&Asked, u64)], jobs: usize, limits: Limits) -> Totals {
         }
         drop(sender);
         let mut said = Instant::now();
-        for (place, result) in results {
+        for (place, result, took) in results {
+            let (asked, seed) = runs[place];
+            totals.pace.ran(took, || asked.command("run", seed));
             let failure = totals.add(place, runs[place], result);
             bar.inc(1);
             if let Some(failure) = failure {
@@ -136,6 +143,7 @@ fn run_all(runs: &[(&Asked, u64)], jobs: usize, limits: Limits) -> Totals {
         }
     });
     bar.finish_and_clear();
+    totals.pace.end(totals.runs, began.elapsed());
     totals
 }
 
@@ -218,6 +226,9 @@ fn print(totals: &Totals, asked: u64) -> Result<(), CliError> {
         "in step again",
         format!("after {} and {} at the most", Readable(ms), counted(rounds, "round")),
     )?;
+    for (name, text) in totals.pace.lines().into_iter().flatten() {
+        row(name, text)?;
+    }
     line("\n  faults injected")?;
     for (kind, count) in &totals.faults {
         line(format_args!("    {kind:<15} {:>12}", Count(*count)))?;
