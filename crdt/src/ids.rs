@@ -6,6 +6,8 @@ use data_encoding::HEXLOWER;
 use libp2p_identity::{PeerId, PublicKey, ed25519};
 use serde::{Deserialize, Serialize};
 
+use crate::verified;
+
 /// One office's node: its ed25519 public key. Shown as a libp2p peer id (`12D3KooW…`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SiteId(pub [u8; 32]);
@@ -30,7 +32,9 @@ impl SiteId {
 
     /// Whether `signature` is this site's over `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        ed25519::PublicKey::try_from_bytes(&self.0).is_ok_and(|key| key.verify(message, signature))
+        let key = || ed25519::PublicKey::try_from_bytes(&self.0);
+        let verify = || key().is_ok_and(|key| key.verify(message, signature));
+        verified::holds(&self.0, message, signature, verify)
     }
 }
 

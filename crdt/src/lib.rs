@@ -10,7 +10,7 @@
 //!
 //! | layer | what |
 //! |---|---|
-//! | [`mod@format`], [`ids`] | bytes; what things are called |
+//! | [`mod@format`], [`verified`], [`ids`] | bytes; signatures that hold; what things are called |
 //! | [`record`], [`log`], [`membership`] | a record and its changes; entries, frontiers, receipts; who is a member |
 //! | [`store`], [`protocol`] | what is kept; what is sent |
 //! | [`query`], [`feed`], [`events`], [`inspect`] | what is read of a store without a replica |
@@ -32,5 +32,6 @@ pub mod query;
 pub mod record;
 pub mod replica;
 pub mod store;
+pub mod verified;
 
 pub use replica::Replica;
