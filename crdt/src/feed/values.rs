@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use super::Values;
 use crate::cache::{Documents, Kept};
 use crate::record::{ChangeActor, Document, RecordChange};
-use crate::store::changes::{self, ChangeReader};
+use crate::store::changes::{self, RecentEntries};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 use crate::store::{ReadStore, StoreError};
 
@@ -13,21 +13,28 @@ use crate::store::{ReadStore, StoreError};
 const RECORDS_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// Values and changes that they have together; some 25 MB at the very most.
 const ITEMS_MAX: usize = 1 << 16;
+/// Bytes of changes kept by one reader for the records that it comes by next: those of some 20,000 changes of a field or
+/// two.
+const ENTRIES_BYTES_MAX: usize = 4 << 20;
 
 /// The records that a reader has come by lately, as of its place: reading on, a record that changes again costs
 /// nothing but its changes.
 pub(super) struct Records {
     documents: Documents,
+    /// The entries that these were made from: one serves all the records that it changed.
+    entries: RecentEntries,
 }
 
 impl Records {
     pub(super) fn new() -> Self {
-        Self { documents: Documents::bounded(RECORDS_MAX, ITEMS_MAX) }
+        let documents = Documents::bounded(RECORDS_MAX, ITEMS_MAX);
+        Self { documents, entries: RecentEntries::bounded(ENTRIES_BYTES_MAX) }
     }
 
     /// Forgets all: the reader moved, or history was rebuilt.
     pub(super) fn clear(&mut self) {
         self.documents.clear();
+        self.entries.clear();
     }
 
     /// The record before and after a change, or why that cannot be given.
@@ -41,7 +48,7 @@ impl Records {
     ) -> Result<Result<Values, String>, StoreError> {
         let kept = match self.documents.pop(key) {
             Some(kept) => Ok(kept),
-            None => load(store, key, at)?,
+            None => load(store, &mut self.entries, key, at)?,
         };
         let Kept { mut document, mut changes } = match kept {
             Ok(kept) => kept,
@@ -53,7 +60,11 @@ impl Records {
         }
         let after = document.view();
         changes.push(at, |_, _| ());
-        self.documents.put(key.clone(), Kept { document, changes });
+        // Most records are written once and never again. One with a single change is as quickly made once more; kept, it
+        // would drive out those that change all the time, whose changes are many.
+        if before.is_some() {
+            self.documents.put(key.clone(), Kept { document, changes });
+        }
         Ok(Ok(Values { before, after }))
     }
 }
@@ -66,6 +77,7 @@ fn apply(document: &mut Document, actor: ChangeActor, change: &RecordChange) -> 
 /// The record as of right before a change of it, or why that cannot be given.
 fn load(
     store: &impl ReadStore,
+    entries: &mut RecentEntries,
     key: &RecordKey,
     at: ChangeAt,
 ) -> Result<Result<Kept, String>, StoreError> {
@@ -75,11 +87,10 @@ fn load(
         None => Vec::new(),
     };
     let is_before = |place: &ChangeAt| (place.position, place.index) < (at.position, at.index);
-    let mut reader = ChangeReader::new(store);
     let (mut history, mut places) = (Vec::new(), Changes::default());
     for place in all.into_iter().filter(is_before) {
-        match reader.at(place) {
-            Ok((made_in, change)) => history.push((made_in.actor(), change.clone())),
+        match entries.at(store, place) {
+            Ok((actor, change, _)) => history.push((actor, change.clone())),
             Err(error @ StoreError::Damaged { .. }) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         }

@@ -158,7 +158,7 @@ impl ReadEntry {
     }
 }
 
-/// Bytes of changes that [`RecentEntries`] keeps: those of some 400,000 changes of a field or two. A site that meets
+/// Bytes of changes that [`RecentEntries`] keeps unless it is to keep fewer: those of some 400,000 changes of a field or two. A site that meets
 /// another again reads of each record what was changed meanwhile, which lies in the same entries for most of them.
 const RECENT_BYTES_MAX: usize = 64 << 20;
 /// What a change takes in memory beside its bytes, about.
@@ -168,6 +168,7 @@ const CHANGE_OVERHEAD_BYTES: usize = 80;
 pub(crate) struct RecentEntries {
     entries: LruCache<u64, RecentEntry>,
     bytes: usize,
+    bytes_max: usize,
 }
 
 struct RecentEntry {
@@ -179,12 +180,17 @@ struct RecentEntry {
 
 impl RecentEntries {
     pub(crate) fn new() -> Self {
-        Self { entries: LruCache::unbounded(), bytes: 0 }
+        Self::bounded(RECENT_BYTES_MAX)
+    }
+
+    /// Keeps changes of so many bytes.
+    pub(crate) fn bounded(bytes_max: usize) -> Self {
+        Self { entries: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self::bounded(self.bytes_max);
     }
 
     /// Returns the change at a place, by whom it is, and how many changes were decoded for it.
@@ -231,7 +237,7 @@ impl RecentEntries {
     }
 
     fn make_room(&mut self, bytes: usize) {
-        while self.bytes + bytes > RECENT_BYTES_MAX
+        while self.bytes + bytes > self.bytes_max
             && let Some((_, oldest)) = self.entries.pop_lru()
         {
             self.bytes -= oldest.bytes;
