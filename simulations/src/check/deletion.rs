@@ -87,10 +87,9 @@ impl Check for Deletion {
 fn shown(office: SiteIndex, scene: &Scene<'_>) -> BTreeMap<String, bool> {
     let mut shown = BTreeMap::new();
     scene.world.read(office, |store, space| {
-        read::each_record(store, space, |key, view| {
-            if key.collection == GONE {
-                shown.insert(key.id, view.deleted);
-            }
+        read::each_of(store, space, GONE, None, |id, view| {
+            shown.insert(id, view.deleted);
+            Ok(true)
         })
     });
     shown

@@ -20,7 +20,7 @@ impl Check for EqualDigests {
         let world = scene.world;
         let Some(replica) = world.replica(office) else { return };
         let Some(network) = replica.realms().network() else { return };
-        if replica.status().entries_unapplied > 0 {
+        if replica.realms().entries_unapplied(network.main_space()) > 0 {
             // Its program is too old to show all that it holds.
             return;
         }

@@ -63,8 +63,17 @@ pub fn difference(wrong: &Shown, right: &Shown) -> Option<String> {
     })
 }
 
+/// What shows at all offices.
+pub fn shown(scenario: &Scenario, world: &World) -> Shown {
+    let mut shown = Shown::new();
+    for office in 0..scenario.offices.len() {
+        show(office, world, &mut shown);
+    }
+    shown
+}
+
 /// Adds what shows at an office, without times and without what is hashed over times.
-pub fn show(office: SiteIndex, world: &World, shown: &mut Shown) {
+fn show(office: SiteIndex, world: &World, shown: &mut Shown) {
     world.read(office, |store, space| {
         read::each_record(store, space, |key, view| {
             let address = format!("{}/{} at {}", key.collection, key.id, world.name(office));

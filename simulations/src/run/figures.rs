@@ -84,15 +84,22 @@ impl Counters {
         }
     }
 
-    /// How an office stands.
-    pub(super) fn sample(&mut self, office: SiteIndex, world: &World) -> Event {
+    /// How many entries an office lacks of those that any other holds. The most of them are remembered.
+    pub(super) fn backlog(&mut self, office: SiteIndex, world: &World) -> u64 {
         let known: u64 = self.newest.values().sum();
         let counters = self.offices.entry(office).or_default();
-        if let Some(replica) = world.replica(office) {
-            counters.held = replica.status().entries;
+        if world.replica(office).is_some() {
+            counters.held = entries_held(office, world);
         }
         let backlog = known.saturating_sub(counters.held);
         counters.backlog_max = counters.backlog_max.max(backlog);
+        backlog
+    }
+
+    /// How an office stands, for the trace.
+    pub(super) fn sample(&mut self, office: SiteIndex, world: &World) -> Event {
+        let backlog = self.backlog(office, world);
+        let counters = self.offices.entry(office).or_default();
         let bytes_in = counters.bytes_in - counters.sampled_in;
         let bytes_out = counters.bytes_out - counters.sampled_out;
         counters.sampled_in = counters.bytes_in;
@@ -126,8 +133,14 @@ impl Counters {
                 starts: world.starts(office),
             };
             figures.sites.insert(name.clone(), site);
-            let held = world.replica(office).map_or(0, |replica| replica.status().entries);
-            figures.entries = figures.entries.max(held);
+            figures.entries = figures.entries.max(entries_held(office, world));
         }
     }
+}
+
+/// The entries of the main space at an office that is up.
+fn entries_held(office: SiteIndex, world: &World) -> u64 {
+    let realms = world.replica(office).map(|replica| replica.realms());
+    let held = realms.and_then(|realms| Some(realms.entries_held(realms.network()?.main_space())));
+    held.unwrap_or_default()
 }

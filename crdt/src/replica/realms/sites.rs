@@ -47,6 +47,16 @@ impl Realms {
         self.logs(space).map(|logs| Counted::of(logs, self.own)).unwrap_or_default()
     }
 
+    /// How many entries of a space are held: what a status says of it, without the rest.
+    pub fn entries_held(&self, space: SpaceId) -> u64 {
+        self.count(space).entries
+    }
+
+    /// How many of them have a payload that this program is too old to apply.
+    pub fn entries_unapplied(&self, space: SpaceId) -> u64 {
+        self.count(space).unapplied
+    }
+
     /// The sites that were members of the network and are no more, by name.
     pub(in crate::replica) fn revoked_sites(&self) -> Vec<RevokedSite> {
         let revoked = self.members().into_iter().flat_map(Members::revoked);

@@ -111,11 +111,14 @@ impl Check for Feed {
             // What lies behind damage may show only later.
             return;
         }
+        let consumers = self.consumers(office, &source, scene.seed);
+        let at_end: Vec<_> = consumers.iter().filter(|consumer| consumer.is_at_end()).collect();
+        if at_end.is_empty() {
+            return;
+        }
         let shown = shown(&source);
-        for consumer in self.consumers(office, &source, scene.seed) {
-            if consumer.is_at_end() {
-                compare(consumer, &shown, &source, report);
-            }
+        for consumer in at_end {
+            compare(consumer, &shown, &source, report);
         }
     }
 
