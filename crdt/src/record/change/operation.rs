@@ -13,8 +13,7 @@ use crate::record::value::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ActorBytes(pub [u8; 16]);
 
-/// Whose change it is. A change in a branch of a log that forks counts as of an actor of its own, see
-/// [`branch`](super::branch).
+/// Whose change it is. A change in a branch of a log that forks counts as of an actor of its own, made of its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangeActor {
     /// As the change says.
