@@ -39,7 +39,7 @@ struct Learnt {
 
 /// What an operation comes to.
 #[derive(Debug, PartialEq, Eq)]
-enum Effect {
+enum Consequence {
     None,
     /// The site may be called otherwise.
     Name(SiteId),
@@ -167,21 +167,21 @@ impl Members {
             return;
         }
         match self.effect(said) {
-            Effect::None => {}
-            Effect::Name(site) => self.rename(site),
-            Effect::Ticket(site) => self.use_ticket(said, site),
-            Effect::Append(site) => {
+            Consequence::None => {}
+            Consequence::Name(site) => self.rename(site),
+            Consequence::Ticket(site) => self.use_ticket(said, site),
+            Consequence::Append(site) => {
                 self.meet(said);
                 self.order.push(site);
                 self.judge(&[site]);
                 learnt.is_changed = true;
             }
-            Effect::Standing(site) => {
+            Consequence::Standing(site) => {
                 self.meet(said);
                 learnt.is_changed |= self.judge_one(site);
             }
-            Effect::Vouched(site) => learnt.is_changed |= self.vouch(said, site),
-            Effect::Fold => learnt.must_fold = true,
+            Consequence::Vouched(site) => learnt.is_changed |= self.vouch(said, site),
+            Consequence::Fold => learnt.must_fold = true,
         }
     }
 
@@ -224,21 +224,21 @@ impl Members {
         filed > 1
     }
 
-    fn effect(&self, said: &Said) -> Effect {
+    fn effect(&self, said: &Said) -> Consequence {
         let entry = &said.entry;
         match &*said.operation {
-            Operation::Rename { site, .. } => Effect::Name(*site),
+            Operation::Rename { site, .. } => Consequence::Name(*site),
             Operation::Admit(admission) => self.effect_of_admission(said, admission),
             Operation::Revoke(revocation) => self.effect_of_decision(said, revocation.site),
             Operation::ChangeRole(change) if self.is_behind(said, change.site) => {
                 self.effect_of_decision(said, change.site)
             }
-            Operation::ChangeRole(_) | Operation::Rotate(_) => Effect::Fold,
+            Operation::ChangeRole(_) | Operation::Rotate(_) => Consequence::Fold,
             Operation::Vouch(vouch) => self.effect_of_vouch(entry, vouch.site, &vouch.held),
         }
     }
 
-    fn effect_of_admission(&self, said: &Said, admission: &Admission) -> Effect {
+    fn effect_of_admission(&self, said: &Said, admission: &Admission) -> Consequence {
         let Admission { grant, site, name, .. } = admission;
         let turn = said.turn();
         let Some(met) = self.met.get(site) else {
@@ -246,22 +246,24 @@ impl Members {
                 && !self.speakers.contains(site)
                 && !self.named_by.contains_key(site);
             return match self.is_admin_at(&grant.issuer, turn) {
-                false => Effect::None,
+                false => Consequence::None,
                 true if is_new && self.is_straight && self.last_met < Some(turn) => {
-                    Effect::Append(*site)
+                    Consequence::Append(*site)
                 }
-                true => Effect::Fold,
+                true => Consequence::Fold,
             };
         };
         let is_no_more = met.at < Some(turn) && grant.role <= met.role;
         match self.sites.get(site) {
             Some(_) if self.founders().iter().any(|(founder, _)| founder == site) => {
-                Effect::Ticket(*site)
+                Consequence::Ticket(*site)
             }
-            Some(standing) if is_no_more && standing.has(grant.role, turn) => Effect::Ticket(*site),
+            Some(standing) if is_no_more && standing.has(grant.role, turn) => {
+                Consequence::Ticket(*site)
+            }
             // Under such a name it never counts.
-            None if is_no_more && check_site_name(name).is_err() => Effect::None,
-            Some(_) | None => Effect::Fold,
+            None if is_no_more && check_site_name(name).is_err() => Consequence::None,
+            Some(_) | None => Consequence::Fold,
         }
     }
 
@@ -278,18 +280,24 @@ impl Members {
             && self.met.get(&site).is_none_or(is_met)
     }
 
-    fn effect_of_decision(&self, said: &Said, site: SiteId) -> Effect {
+    fn effect_of_decision(&self, said: &Said, site: SiteId) -> Consequence {
         let is_other = said.entry.author.site != site;
         match (self.met.contains_key(&site), self.sites.contains_key(&site)) {
-            (false, _) => Effect::None,
-            (true, true) if is_other && !self.speakers.contains(&site) => Effect::Standing(site),
-            (true, _) => Effect::Fold,
+            (false, _) => Consequence::None,
+            (true, true) if is_other && !self.speakers.contains(&site) => {
+                Consequence::Standing(site)
+            }
+            (true, _) => Consequence::Fold,
         }
     }
 
-    fn effect_of_vouch(&self, entry: &Recorded, site: SiteId, cut: &Cut) -> Effect {
+    fn effect_of_vouch(&self, entry: &Recorded, site: SiteId, cut: &Cut) -> Consequence {
         let Some(standing) = self.sites.get(&site) else {
-            return if self.met.contains_key(&site) { Effect::Fold } else { Effect::None };
+            return if self.met.contains_key(&site) {
+                Consequence::Fold
+            } else {
+                Consequence::None
+            };
         };
         let open = standing.open_to(entry, site, &self.sites);
         let open: Vec<_> = open.filter(|(said, _)| !said.includes(cut)).collect();
@@ -301,14 +309,14 @@ impl Members {
             own.any(|(other, held)| other.seq < entry.seq && held.includes(cut))
         };
         if open.is_empty() || open.iter().all(|(_, is_known)| !is_known) && is_repeat() {
-            return Effect::None;
+            return Consequence::None;
         }
         let author = entry.author.site;
         let by = self.sites.get(&author);
         let is_plain = author != site && by.is_some_and(|by| !by.is_decided());
         match is_plain && !self.speakers.contains(&site) {
-            true => Effect::Vouched(site),
-            false => Effect::Fold,
+            true => Consequence::Vouched(site),
+            false => Consequence::Fold,
         }
     }
 

@@ -84,7 +84,7 @@ impl Pasts {
         &self,
         entry: &Entry,
         mut operations: impl Iterator<Item = &'a Operation>,
-    ) -> (Recorded, Noted) {
+    ) -> (Recorded, NewPast) {
         let header = &entry.header;
         let (space, author, log, seq) = (header.space, header.author, entry.log, header.seq);
         let named: Vec<_> = header.past.iter().filter_map(|tip| self.0.get(&tip.hash)).collect();
@@ -101,14 +101,14 @@ impl Pasts {
         }
         let place = (depth, entry.hash);
         let recorded = Recorded { place, space, author, log, seq, follows };
-        (recorded, Noted(entry.hash, KnownPast { depth, decisions }))
+        (recorded, NewPast(entry.hash, KnownPast { depth, decisions }))
     }
 
     /// Takes note of the past of an entry.
-    pub(in crate::membership) fn note(&mut self, Noted(entry, past): Noted) {
+    pub(in crate::membership) fn note(&mut self, NewPast(entry, past): NewPast) {
         Arc::make_mut(&mut self.0).insert(entry, past);
     }
 }
 
 /// What is to be known of an entry's past.
-pub(in crate::membership) struct Noted(EntryHash, KnownPast);
+pub(in crate::membership) struct NewPast(EntryHash, KnownPast);
