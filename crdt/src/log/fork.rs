@@ -153,22 +153,30 @@ impl Forks {
     pub(crate) fn learn(&mut self, proof: &ForkProof) -> bool {
         let mut is_news = false;
         for (hash, header) in proof.headers() {
-            is_news |= self.learn_header(hash, header);
+            is_news |= self.add(hash, header.clone());
+        }
+        if is_news {
+            self.give_names(proof.lower.0.author.site);
         }
         is_news
     }
 
-    /// Takes note of one side of a proof.
-    pub(crate) fn learn_header(&mut self, hash: EntryHash, header: &SignedHeader) -> bool {
-        let author = header.0.author;
-        let of = self.authors.entry(author).or_default();
-        let branches = of.points.entry(header.0.previous).or_default();
-        if branches.contains_key(&hash) {
-            return false;
+    /// Takes note of all sides of proofs at once.
+    pub(crate) fn of_headers(headers: impl IntoIterator<Item = SignedHeader>) -> Self {
+        let mut forks = Self::default();
+        for header in headers {
+            forks.add(hash(&header), header);
         }
-        branches.insert(hash, header.clone());
-        self.give_names(author.site);
-        true
+        let sites: BTreeSet<SiteId> = forks.authors.keys().map(|author| author.site).collect();
+        sites.into_iter().for_each(|site| forks.give_names(site));
+        forks
+    }
+
+    /// Adds one side of a proof. Says whether it is new; then names are to be given.
+    fn add(&mut self, hash: EntryHash, header: SignedHeader) -> bool {
+        let of = self.authors.entry(header.0.author).or_default();
+        let branches = of.points.entry(header.0.previous).or_default();
+        branches.insert(hash, header).is_none()
     }
 
     /// Whether a proof would be news.

@@ -205,13 +205,12 @@ pub(crate) fn fork_rows(proof: &ForkProof) -> [RowWrite; 2] {
 
 /// Reads the forks whose rows begin with `prefix`.
 pub(crate) fn load_forks(tables: &impl ReadTables, prefix: &[u8]) -> Result<Forks, StoreError> {
-    let mut forks = Forks::default();
+    let mut headers: Vec<SignedHeader> = Vec::new();
     walk(tables, prefix, None, |_, value| {
-        let header: SignedHeader = decode_row("fork row", value)?;
-        forks.learn_header(header.0.entry_hash(&header.1), &header);
+        headers.push(decode_row("fork row", value)?);
         Ok(true)
     })?;
-    Ok(forks)
+    Ok(Forks::of_headers(headers))
 }
 
 /// The log that an entry of the journal is in: its author's, or a branch of that.
@@ -224,13 +223,17 @@ pub fn log_of(
     hash: &EntryHash,
 ) -> Result<Author, StoreError> {
     let (space, author) = (header.space, header.author);
-    let forks = load_forks(tables, &forks_of(space, author.site))?;
-    if !forks.has(&author) {
+    let is_in = |log: Author| -> Result<bool, StoreError> {
+        let held: Option<EntryRow> = row(tables, "entry row", &entry(space, log, header.seq))?;
+        Ok(held.is_some_and(|row| row.hash == *hash))
+    };
+    // So it is with nearly all, and costs the least.
+    if is_in(author)? {
         return Ok(author);
     }
+    let forks = load_forks(tables, &forks_of(space, author.site))?;
     for log in forks.names(author) {
-        let held: Option<EntryRow> = row(tables, "entry row", &entry(space, log, header.seq))?;
-        if held.is_some_and(|row| row.hash == *hash) {
+        if is_in(log)? {
             return Ok(log);
         }
     }
