@@ -175,6 +175,9 @@ async fn only_signed_in(
         };
     };
     request.extensions_mut().insert(viewer);
+    if request.method() == Method::GET && !request.uri().path().starts_with(live::PATH) {
+        office.count().await;
+    }
     next.run(request).await
 }
 

@@ -98,9 +98,8 @@ pub(crate) fn page_with(
                 @for other in Place::ALL {
                     a href=(other.path()) aria-current=[(other == place).then_some("page")] {
                         (other.title(t))
-                        @if other == Place::Conflicts && office.conflicts() > 0 {
-                            " " span.badge { (shown::number(t, office.conflicts())) }
-                        }
+                        @if other == Place::Why { (badge(t, "badge-why", "bad", office.errors())) }
+                        @if other == Place::Conflicts { (badge(t, "badge-conflicts", "warn", office.conflicts())) }
                     }
                 }
             }
@@ -120,6 +119,11 @@ pub(crate) fn page_with(
     };
     let title = format!("{title} · {}", office.name());
     (status, document(t, &title, body)).into_response()
+}
+
+/// A number beside a way, on whatever view one is. It is there too where it is none, so that one that comes finds its place.
+fn badge(t: &Texts, id: &str, class: &str, count: u64) -> Markup {
+    html! { span.badge.(class) id=(id) hidden[count == 0] { (shown::number(t, count)) } }
 }
 
 fn who(viewer: &Viewer) -> Markup {
@@ -250,7 +254,7 @@ pub(crate) fn hidden(viewer: &Viewer, fields: &[(&str, &str)]) -> Markup {
 /// A part of a view that is shown again when something has changed. `path`: of the view, with its query.
 pub(crate) fn live_part(id: &str, path: &str, inside: Markup) -> Markup {
     html! {
-        div id=(id) data-live="" hx-get=(path) hx-select=(format!("#{id}")) hx-swap="outerHTML" hx-trigger="again" hx-sync="this:drop" {
+        div id=(id) data-live="" hx-get=(path) hx-select=(format!("#{id}")) hx-select-oob="#badge-why,#badge-conflicts" hx-swap="outerHTML" hx-trigger="again" hx-sync="this:drop" {
             (inside)
         }
     }

@@ -19,8 +19,9 @@ use crate::sign_in::links::Links;
 use crate::sign_in::sessions::Sessions;
 use crate::sign_in::{Attempts, users};
 use crate::trend::Trends;
+use crate::views::conflicts::undo::Undos;
+use crate::views::findings;
 use crate::views::network::ticket::Tickets;
-use crate::views::undo::Undos;
 
 /// Passwords that are compared at the same time: each takes a core for some ten milliseconds, and 19 MiB.
 const PASSWORDS_AT_ONCE: usize = 2;
@@ -28,6 +29,8 @@ const PASSWORDS_AT_ONCE: usize = 2;
 const AT_WORK_MAX: usize = 48;
 /// How long what was just answered is shown to others too: less than anybody notices.
 const FRESH: Duration = Duration::from_millis(400);
+/// How old the numbers beside the views may be.
+const COUNTED: Duration = Duration::from_secs(2);
 /// The file of sessions, in the page's folder.
 const SESSIONS_FILE: &str = "sessions.json";
 
@@ -57,6 +60,7 @@ pub(crate) struct Office {
     name: RwLock<Option<String>>,
     status: Mutex<Option<(Instant, Arc<StatusResponse>)>>,
     conflicts: AtomicU64,
+    errors: AtomicU64,
 }
 
 impl Office {
@@ -80,6 +84,7 @@ impl Office {
             name: RwLock::new(None),
             status: Mutex::new(None),
             conflicts: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
             handle,
             folder,
         }
@@ -123,19 +128,35 @@ impl Office {
 
     /// What the site knows of itself and the others, asked for once for all who want it at the same time.
     pub(crate) async fn status(&self) -> Result<Arc<StatusResponse>, Refused> {
+        self.status_of(FRESH).await
+    }
+
+    /// Sees to it that the numbers beside the views, which stand on all of them, are not old.
+    pub(crate) async fn count(&self) {
+        // A view that needs the answer itself says what is wrong.
+        let _ = self.status_of(COUNTED).await;
+    }
+
+    async fn status_of(&self, age_max: Duration) -> Result<Arc<StatusResponse>, Refused> {
         let mut kept = self.status.lock().await;
-        if let Some((_, status)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+        if let Some((_, status)) = kept.as_ref().filter(|(at, _)| at.elapsed() < age_max) {
             return Ok(Arc::clone(status));
         }
         let status: Arc<StatusResponse> = Arc::new(self.ask.get("/v1/status").await?);
         *kept = Some((Instant::now(), Arc::clone(&status)));
         self.conflicts.store(status.conflicts, Ordering::Relaxed);
+        self.errors.store(findings::errors(&status), Ordering::Relaxed);
         Ok(status)
     }
 
     /// Conflicts when they were last counted.
     pub(crate) fn conflicts(&self) -> u64 {
         self.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// What was to be mended when that was last looked at.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     /// The time of this machine's clock.

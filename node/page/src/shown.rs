@@ -28,6 +28,11 @@ pub(crate) fn text(text: &str) -> Markup {
     html! { bdi { (visible::one_line(text)) } }
 }
 
+/// A text of several lines, each on its own.
+pub(crate) fn lines(text: &str) -> Markup {
+    html! { @for line in text.lines() { (visible::one_line(line)) "\n" } }
+}
+
 fn cut(text: &str, chars: usize) -> Markup {
     match text.char_indices().nth(chars) {
         None => html! { bdi { (text) } },
@@ -46,6 +51,12 @@ pub(crate) fn cell(value: Option<&Value>) -> Markup {
 /// A value where there is room for it.
 pub(crate) fn value(value: &Value) -> Markup {
     of_value(value, VALUE_CHARS)
+}
+
+/// The beginning of a value, as text within an attribute.
+pub(crate) fn plain(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    visible::one_line(&text).chars().take(NAME_CHARS).collect()
 }
 
 fn of_value(value: &Value, chars: usize) -> Markup {

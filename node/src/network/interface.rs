@@ -290,4 +290,10 @@ pub struct PeerInfo {
     pub dial_error: Option<String>,
     /// Configured and learnt addresses, best first.
     pub known_addresses: Vec<Multiaddr>,
+    /// The program's version at the other end, as it says itself. `None`: it has not been connected since this node started.
+    pub version: Option<String>,
+    /// Bytes of requests, answers and gossip that came from it since this node started.
+    pub received_bytes: u64,
+    /// Bytes of requests and answers that went to it since then. Gossip goes to all and is not counted.
+    pub sent_bytes: u64,
 }

@@ -12,7 +12,7 @@ use super::interface::{
     Command, Event, IntroductionFailure, IntroductionToken, PeerInfo, RequestFailure,
     ResponseToken, Verdict,
 };
-use super::task::{DIAL_ADDRESSES_MAX, Introduction, Task, dial_error};
+use super::task::{DIAL_ADDRESSES_MAX, Introduction, Known, Task, dial_error};
 
 /// Introductions under way at once. People make them, one at a time.
 const INTRODUCTIONS_MAX: usize = 16;
@@ -60,6 +60,7 @@ impl Task {
         for peer in removed {
             self.redial.forget(&peer);
             self.processes.forget(&peer);
+            self.known.remove(&peer);
             if self.book.remove_peer(&peer) {
                 self.book_changed();
             }
@@ -125,6 +126,7 @@ impl Task {
         } else if to_peer >= self.limits.requests_per_peer {
             RequestFailure::Busy { in_flight: to_peer }
         } else {
+            self.note_sent(to, bytes);
             let sync = &mut self.swarm.behaviour_mut().members.inner_mut().sync;
             let request = sync.send_request(&to, body);
             self.requests.insert(request, (to, id));
@@ -142,7 +144,26 @@ impl Task {
         let sync = &mut self.swarm.behaviour_mut().members.inner_mut().sync;
         if sync.send_response(token.channel, body).is_err() {
             tracing::debug!(to = %token.from, "a response came too late");
+            return;
         }
+        self.note_sent(token.from, bytes);
+    }
+
+    fn note_sent(&mut self, to: PeerId, bytes: usize) {
+        if let Some(known) = self.known_of(to) {
+            known.sent_bytes = known.sent_bytes.saturating_add(bytes as u64);
+        }
+    }
+
+    pub(super) fn note_received(&mut self, from: PeerId, bytes: usize) {
+        if let Some(known) = self.known_of(from) {
+            known.received_bytes = known.received_bytes.saturating_add(bytes as u64);
+        }
+    }
+
+    /// What is known of a member.
+    pub(super) fn known_of(&mut self, peer: PeerId) -> Option<&mut Known> {
+        self.is_member(&peer).then(|| self.known.entry(peer).or_default())
     }
 
     /// Asks those to let this site in whom the operator has named.
@@ -239,6 +260,7 @@ impl Task {
         let connection = link.and_then(|link| link.connections.last());
         let round_trip = link.and_then(|link| link.round_trip);
         let (dial_failures, dial_error) = self.redial.failures(&peer);
+        let known = self.known.get(&peer);
         PeerInfo {
             peer,
             member: self.is_member(&peer),
@@ -249,6 +271,9 @@ impl Task {
             dial_failures,
             dial_error,
             known_addresses: self.addresses_to_dial(&peer),
+            version: known.and_then(|known| known.version.clone()),
+            received_bytes: known.map_or(0, |known| known.received_bytes),
+            sent_bytes: known.map_or(0, |known| known.sent_bytes),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::address;
 use super::interface::{
     Event, IntroductionFailure, IntroductionToken, RequestFailure, ResponseToken, Verdict,
 };
-use super::swarm::{MemberProtocolsEvent, ProtocolsEvent, process_of};
+use super::swarm::{MemberProtocolsEvent, ProtocolsEvent, self_description};
 use super::task::{Connection, Task, dial_error, unix_seconds};
 
 type Messages = request_response::Event<Vec<u8>, Vec<u8>>;
@@ -240,6 +240,7 @@ impl Task {
                     self.emit(Event::Refused { from: source, reason });
                     return;
                 }
+                self.note_received(source, bytes);
                 self.emit(Event::Gossip {
                     source,
                     id,
@@ -284,7 +285,11 @@ impl Task {
                 self.book_changed();
             }
         }
-        if let Some(process) = process_of(&info.agent_version) {
+        let (process, version) = self_description(&info.agent_version);
+        if let Some(known) = self.known_of(peer) {
+            known.version = version.or(known.version.take());
+        }
+        if let Some(process) = process {
             self.note_process(peer, id, process);
         }
     }
@@ -309,12 +314,16 @@ impl Task {
     fn on_sync(&mut self, event: Messages) {
         match event {
             Messages::Message { peer, message, .. } => match message {
-                NetworkMessage::Request { request, channel, .. } => self.emit(Event::Request {
-                    from: peer,
-                    token: ResponseToken { from: peer, channel },
-                    body: request,
-                }),
+                NetworkMessage::Request { request, channel, .. } => {
+                    self.note_received(peer, request.len());
+                    self.emit(Event::Request {
+                        from: peer,
+                        token: ResponseToken { from: peer, channel },
+                        body: request,
+                    });
+                }
                 NetworkMessage::Response { request_id, response } => {
+                    self.note_received(peer, response.len());
                     if let Some((from, id)) = self.requests.remove(&request_id) {
                         let body = response;
                         self.emit(Event::Response { from, id, body });

@@ -53,6 +53,8 @@ const MESSAGE_ID_BYTES: usize = 20;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Generous, because a ping may queue behind a large response on a slow link.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest version of a program that is kept.
+const VERSION_BYTES_MAX: usize = 32;
 /// A new address is reported at the next connection anyway; repeating the rest is waste.
 const IDENTIFY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Members stay connected however quiet they are; ping finds the dead, and strangers have their own
@@ -147,9 +149,12 @@ fn process() -> Result<u64, NetworkError> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// The process that a member's `agent_version` names.
-pub(super) fn process_of(agent_version: &str) -> Option<u64> {
-    u64::from_str_radix(agent_version, 16).ok()
+/// The process and the program's version that a member's `agent_version` names. What is no version is none.
+pub(super) fn self_description(agent_version: &str) -> (Option<u64>, Option<String>) {
+    let (process, version) = agent_version.split_once(' ').unwrap_or((agent_version, ""));
+    let is_version = (1..=VERSION_BYTES_MAX).contains(&version.len())
+        && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte));
+    (u64::from_str_radix(process, 16).ok(), is_version.then(|| version.to_owned()))
 }
 
 fn protocols(
@@ -159,9 +164,9 @@ fn protocols(
     topics: OwnTopics,
     limits: &NetworkLimits,
 ) -> Result<Protocols, NetworkError> {
-    // Names and versions would be bytes at each connection that nobody reads; which process speaks is read.
+    // Names would be bytes at each connection that nobody reads; which process speaks, and of which version, is read.
     let identify = identify::Config::new(String::new(), keypair.public())
-        .with_agent_version(format!("{process:x}"))
+        .with_agent_version(format!("{process:x} {}", env!("CARGO_PKG_VERSION")))
         .with_interval(IDENTIFY_INTERVAL)
         // The peer book remembers; its addresses are checked, which the library's cache are not.
         .with_cache_size(0);

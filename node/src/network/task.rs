@@ -47,6 +47,16 @@ pub(super) struct Connection {
     pub(super) process: Option<u64>,
 }
 
+/// What a member said of itself, and what went to it and came from it since this node started.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) version: Option<String>,
+    /// Requests, answers and gossip that came from it.
+    pub(super) received_bytes: u64,
+    /// Requests and answers that went to it. Gossip goes to all, and the library does not say to whom.
+    pub(super) sent_bytes: u64,
+}
+
 /// An introduction whose peer is being dialled.
 pub(super) struct Introduction {
     pub(super) to: PeerId,
@@ -63,6 +73,8 @@ pub(super) struct Task {
     /// Events that found no room yet. The swarm rests while there are any.
     outbox: VecDeque<Event>,
     pub(super) links: BTreeMap<PeerId, Link>,
+    /// Of members alone, so no larger than their set.
+    pub(super) known: BTreeMap<PeerId, Known>,
     pub(super) dials: BTreeMap<ConnectionId, PeerId>,
     pub(super) requests: HashMap<OutboundRequestId, (PeerId, u64)>,
     pub(super) introductions: HashMap<OutboundRequestId, (PeerId, u64)>,
@@ -98,6 +110,7 @@ impl Task {
             commands,
             outbox: VecDeque::new(),
             links: BTreeMap::new(),
+            known: BTreeMap::new(),
             dials: BTreeMap::new(),
             requests: HashMap::new(),
             introductions: HashMap::new(),

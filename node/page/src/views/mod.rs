@@ -1,13 +1,13 @@
 //! The six views, and what is done on them. Each shows what an answer of the node's API says.
 
 pub(crate) mod conflicts;
+pub(crate) mod findings;
 mod jobs;
 pub(crate) mod network;
 mod offices;
 mod records;
 mod sums;
 mod totals;
-pub(crate) mod undo;
 mod why;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use branchline_node::api::{SiteResponse, StatusResponse, UnsentResponse, UnsentS
 use branchline_node::extension::Severity;
 use maud::{Markup, html};
 
-use super::totals;
+use super::{findings, totals};
 use crate::ask::{Refused, encoded};
 use crate::layout::{self, Place, View};
 use crate::office::Office;
@@ -100,7 +100,7 @@ fn cards(
                 (card(office, t, site, unsent.get(site.site.as_str()).copied(), clock))
             }
         }
-        @if others.is_empty() { p.empty { (t.no_other_office) " " a href="/network#tickets" { (t.make_ticket) } } }
+        @if others.is_empty() { (alone(t, status)) }
         @if more > 0 { p { a href="/network#members" { (counted(t, t.more_offices, more as u64)) } } }
     }
 }
@@ -108,8 +108,9 @@ fn cards(
 /// What is wrong with this site itself; each leads to its cause.
 fn alarms(t: &Texts, status: &StatusResponse) -> Markup {
     let refused = status.writes_refused.as_deref();
+    let found = findings::of(t, status);
     let worst = |severity: Severity| {
-        status.findings.iter().filter(|finding| finding.severity == severity).count() as u64
+        found.iter().filter(|finding| finding.severity == severity).count() as u64
     };
     let (errors, warnings) = (worst(Severity::Error), worst(Severity::Warning));
     html! {
@@ -117,12 +118,19 @@ fn alarms(t: &Texts, status: &StatusResponse) -> Markup {
             p.notice.bad { a href="/why" { (t.writes_refused) } ": " (shown::text(reason)) }
         }
         @if status.revoked_by.is_some() { p.notice.bad { a href="/network#members" { (t.site_is_revoked) } } }
-        @for copies in &status.copies {
-            p.notice.bad { a href="/why" { (say(t.two_copies, &[&copies.site_name])) } }
-        }
         @if !status.running { p.notice.bad { (t.node_is_stopped) } }
         @if errors > 0 { p.notice.bad { a href="/why#findings" { (counted(t, t.findings_bad, errors)) } } }
         @if warnings > 0 { p.notice.warn { a href="/why#findings" { (counted(t, t.findings_warn, warnings)) } } }
+    }
+}
+
+/// That there is no other office, or why none is known.
+fn alone(t: &Texts, status: &StatusResponse) -> Markup {
+    match &status.standing.reason {
+        Some(reason) => html! { p.empty { a href="/why#findings" { (shown::text(reason)) } } },
+        None => {
+            html! { p.empty { (t.no_other_office) " " a href="/network#tickets" { (t.make_ticket) } } }
+        }
     }
 }
 
@@ -175,10 +183,12 @@ fn card(
         }
     };
     let why = format!("/why?site={}", encoded(&site.name));
+    // A line that is down stands among the lines, with what the last attempt ended with.
+    let cause = if site.connected { why.as_str() } else { "/network#lines" };
     let behind = site.lag_entries.unwrap_or(0).saturating_add(site.ahead_entries.unwrap_or(0));
     html! {
         article.card data-standing=(class) {
-            p.eyebrow { span.dot.(class) {} @if standing == Standing::InStep { (word) } @else { a href=(why) { (word) } } }
+            p.eyebrow { span.dot.(class) {} @if standing == Standing::InStep { (word) } @else { a href=(cause) { (word) } } }
             h2 { (shown::name(&site.name)) }
             p.lead { (theirs(t, site, clock)) }
             p { (ours(t, site, unsent, clock, &why)) }

@@ -3,6 +3,7 @@
 use branchline_node::api::SummaryResponse;
 use jiff::ToSpan;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::records::query::Asked;
 use crate::ask::{Refused, encoded, path_with};
@@ -10,18 +11,48 @@ use crate::layout;
 use crate::office::Office;
 use crate::shown;
 use crate::sign_in::Viewer;
-use crate::texts::say;
+use crate::texts::{counted, say};
 
 /// Months that are summed up, each by a query of its own.
 const MONTHS: i64 = 12;
 /// Records that are read through where no index leads to those of a month.
 const READ_THROUGH_MAX: u64 = 20_000;
 
+/// What means something in a filter, and is a field only in backquotes.
+const WORDS: [&str; 11] =
+    ["and", "or", "not", "in", "is", "null", "true", "false", "starts", "with", "between"];
+
 /// A field as a filter names it.
 pub(super) fn field(path: &str) -> String {
     let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c))
         && path.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if is_plain { path.to_owned() } else { format!("`{}`", path.replace('`', "``")) }
+    let is_word = WORDS.iter().any(|word| word.eq_ignore_ascii_case(path));
+    if is_plain && !is_word {
+        path.to_owned()
+    } else {
+        format!("`{}`", path.replace('`', "``"))
+    }
+}
+
+/// A filter for records that have this value of a field, which its collection may declare. `None`: no filter finds them.
+pub(super) fn has(path: &str, declared: Option<&Value>, value: &Value) -> Option<String> {
+    let field = field(path);
+    let is_number = shown::is_number(declared, Some(value));
+    match value {
+        Value::Null => Some(format!("{field} is null")),
+        Value::Bool(value) => Some(format!("{field} = {value}")),
+        Value::Number(number) => Some(format!("{field} = {number}")),
+        // Decimals are text of digits.
+        Value::String(digits) if is_number && is_plain_number(digits) => {
+            Some(format!("{field} = {digits}"))
+        }
+        Value::String(text) => Some(format!("{field} = '{}'", text.replace('\'', "''"))),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn is_plain_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
 }
 
 /// Whether records of a collection can be found by a field without all of them being read.
@@ -75,20 +106,21 @@ pub(super) async fn by_month(
     };
     let sums: Vec<String> = months
         .iter()
-        .filter_map(|(_, summary)| summary.groups.first()?.measures.get("sum"))
+        .filter_map(|month| month.summary.groups.first()?.measures.get("sum"))
         .next()
         .map(|sums| sums.keys().cloned().collect())
         .unwrap_or_default();
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.totals) {
             table {
+                caption { (counted(t, t.months_n, months.len() as u64)) }
                 thead { tr { th scope="col" { (t.month) } th.n scope="col" { (t.records) } @for field in &sums { th.n scope="col" { "Σ " (shown::name(field)) } } } }
                 tbody {
-                    @for (month, summary) in &months {
+                    @for Month { name, filter, summary } in &months {
                         @let group = summary.groups.first();
                         tr {
-                            td { (month) }
-                            td.n { (shown::number(t, group.map_or(0, |group| group.count))) }
+                            td { (name) }
+                            td.n { a href=(asked.only(filter.clone()).path()) { (shown::number(t, group.map_or(0, |group| group.count))) } }
                             @for field in &sums { td.n { (shown::cell(group.and_then(|group| group.measures.get("sum")?.get(field)))) } }
                         }
                     }
@@ -98,11 +130,15 @@ pub(super) async fn by_month(
     }
 }
 
-async fn months(
-    office: &Office,
-    asked: &Asked,
-    time: &str,
-) -> Result<Vec<(String, SummaryResponse)>, Refused> {
+/// What the records of one month come to.
+struct Month {
+    name: String,
+    /// What finds them.
+    filter: String,
+    summary: SummaryResponse,
+}
+
+async fn months(office: &Office, asked: &Asked, time: &str) -> Result<Vec<Month>, Refused> {
     let zone = office.zone();
     let this = jiff::Timestamp::now().to_zoned(zone.clone()).date().first_of_month();
     let mut found = Vec::new();
@@ -113,13 +149,11 @@ async fn months(
             date.to_zoned(zone.clone()).map(|day| day.timestamp().to_string()).unwrap_or_default()
         };
         let field = field(time);
-        let mut filter =
-            format!("{field} >= '{}' and {field} < '{}'", moment(begins), moment(ends));
-        if let Some(more) = &asked.filter {
-            filter = format!("{filter} and ({more})");
-        }
+        let filter = format!("{field} >= '{}' and {field} < '{}'", moment(begins), moment(ends));
+        let filter = asked.and(&filter);
         let path = filtered(asked, Some(&filter), None, asked.sum.as_deref());
-        found.push((begins.strftime("%Y-%m").to_string(), office.ask.get(&path).await?));
+        let name = begins.strftime("%Y-%m").to_string();
+        found.push(Month { name, filter, summary: office.ask.get(&path).await? });
     }
     Ok(found)
 }

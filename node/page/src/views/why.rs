@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use branchline_node::api::{DivergenceResponse, LogResponse, WhyResponse};
-use branchline_node::extension::{Finding, Severity};
 use maud::{Markup, html};
 
+use super::findings;
 use super::records::{choice_of_space, record_path};
 use crate::ask::path_with;
 use crate::form::Fields;
@@ -32,8 +32,8 @@ pub(super) async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri:
             Ok(found) => found,
             Err(refused) => return layout::failed(&office, &viewer, Place::Why, &refused),
         };
-    let findings = match office.status().await {
-        Ok(status) => status.findings.clone(),
+    let status = match office.status().await {
+        Ok(status) => status,
         Err(refused) => return layout::failed(&office, &viewer, Place::Why, &refused),
     };
     let t = viewer.t;
@@ -59,9 +59,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri:
             @if !found.partial.is_empty() {
                 p.hint { (say(t.partly_checked, &[&found.partial.join(", ")])) }
             }
-            h2 #findings { (t.findings) }
-            @if findings.is_empty() { p.empty { (t.no_findings) } }
-            @for finding in &findings { (finding_card(t, finding, &clock)) }
+            (findings::list(t, &findings::of(t, &status), &clock))
         }))
     };
     let space =
@@ -182,24 +180,6 @@ fn records(t: &Texts, cause: &DivergenceResponse, space: Option<&str>) -> Markup
                     } @else { li { (shown::name(record)) } }
                 }
             }
-        }
-    }
-}
-
-fn finding_card(t: &Texts, finding: &Finding, clock: &Clock) -> Markup {
-    let class = match finding.severity {
-        Severity::Error => "bad",
-        Severity::Warning => "warn",
-        Severity::Info => "good",
-    };
-    html! {
-        article.card.conflict data-standing=(class) {
-            h2 {
-                span.dot.(class) {}
-                @if finding.about.contains(' ') { a href="/jobs" { (shown::name(&finding.about)) } } @else { (shown::name(&finding.about)) }
-            }
-            p { (shown::text(&finding.what)) @if let Some(since) = &finding.since { ", " (t.since) " " (clock.time(since)) } }
-            @if let Some(hint) = &finding.hint { p { strong { (t.what_to_do) ": " } (shown::text(hint)) } }
         }
     }
 }

@@ -208,6 +208,15 @@ pub struct PeerResponse {
     pub dial_error: Option<String>,
     /// Addresses at which it may be found, best first.
     pub known_addresses: Vec<String>,
+    /// The version of its program, as it says itself. `None`: it has not been connected since this node started.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Bytes of requests, answers and gossip that came from it since this node started, before they are encrypted.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// Bytes of requests and answers that went to it since then. Gossip goes to all, and is not counted.
+    #[serde(default)]
+    pub sent_bytes: u64,
 }
 
 /// Whether the node is there. Needs no token.
@@ -383,6 +392,9 @@ pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersResp
         dial_failures: peer.dial_failures,
         dial_error: peer.dial_error,
         known_addresses: peer.known_addresses.iter().map(ToString::to_string).collect(),
+        version: peer.version,
+        received_bytes: peer.received_bytes,
+        sent_bytes: peer.sent_bytes,
     };
     let standing = StandingResponse::of(handle.standing().await?, &names);
     let mut peers: Vec<_> = handle.peers().await?.into_iter().map(peer).collect();
@@ -408,6 +420,9 @@ fn note_inviter(peers: &mut Vec<PeerResponse>, standing: &StandingResponse) {
             dial_failures: 0,
             dial_error: None,
             known_addresses: Vec::new(),
+            version: None,
+            received_bytes: 0,
+            sent_bytes: 0,
         });
         peers.len() - 1
     });

@@ -6,16 +6,14 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use branchline_connect::api::{
-    RequeueRequest, RequeuedResponse, SinkPlanResponse, SinkRequeueRequest, SinkRunRequest,
-    SourceRunRequest,
+    RequeueRequest, RequeuedResponse, SinkRequeueRequest, SinkRunRequest, SourceRunRequest,
 };
-use maud::html;
 use serde_json::Value;
 
-use super::{Kind, one};
+use super::{Kind, bridge, sink};
 use crate::ask::{Refused, encoded};
 use crate::form::{Fields, Write};
-use crate::layout::{self, Place, View};
+use crate::layout;
 use crate::office::Office;
 use crate::sign_in::Viewer;
 use crate::texts::{counted, say};
@@ -30,8 +28,11 @@ pub(super) async fn act(
     let Some(kind) = Kind::named(&kind) else {
         return layout::refused(&office, &viewer, StatusCode::NOT_FOUND, t.no_such_view);
     };
-    if (kind, what.as_str()) == (Kind::Sink, "dry-run") {
-        return plan_of_sink(&office, &viewer, &name).await;
+    match (kind, what.as_str()) {
+        (Kind::Sink, "dry-run") => return sink::plan(&office, &viewer, &name).await,
+        (Kind::Bridge, "plan") => return bridge::plan(&office, &viewer, &name).await,
+        (Kind::Bridge, "compare") => return bridge::compare(&office, &viewer, &name).await,
+        _ => {}
     }
     match carry_out(&office, &viewer, kind, &name, &what, &form).await {
         Ok(text) => office.notices.done(&viewer, text, None),
@@ -49,7 +50,8 @@ async fn carry_out(
     form: &Fields,
 ) -> Result<String, Refused> {
     let t = viewer.t;
-    let item = form.given("item");
+    // An id may be anything, spaces too.
+    let item = form.get("item").filter(|item| !item.is_empty());
     match (kind, what) {
         (_, "pause") => {
             office.ask.act(Method::POST, &kind.api(name, "/pause"), &[]).await?;
@@ -73,11 +75,11 @@ async fn carry_out(
                 office.ask.post(&kind.api(name, "/requeue"), &request).await?;
             Ok(counted(t, t.requeued_n, answer.requeued))
         }
-        (Kind::Source, "run" | "run-full" | "dry-run") => {
+        (Kind::Source, "run" | "run-full" | "run-accept" | "dry-run") => {
             let request = SourceRunRequest {
-                full: what == "run-full",
+                full: matches!(what, "run-full" | "run-accept"),
                 dry_run: what == "dry-run",
-                accept: false,
+                accept: what == "run-accept",
             };
             office.ask.post::<Value>(&kind.api(name, "/run"), &request).await?;
             Ok(say(t.run_is_taken, &[name]))
@@ -89,21 +91,6 @@ async fn carry_out(
         }
         _ => Err(Refused::new(StatusCode::NOT_FOUND, "not_found", t.no_such_view)),
     }
-}
-
-/// What a sink would send: looked at, and nothing is sent.
-async fn plan_of_sink(office: &Office, viewer: &Viewer, name: &str) -> Response {
-    let plan: SinkPlanResponse = match office.ask.get(&Kind::Sink.api(name, "/plan")).await {
-        Ok(plan) => plan,
-        Err(refused) => return layout::failed(office, viewer, Place::Jobs, &refused),
-    };
-    let content = html! {
-        p.crumbs { a href=(Kind::Sink.path(name)) { (name) } }
-        (one::plan(viewer, &plan))
-    };
-    let command = format!("branchline sink plan {}", layout::quoted(name));
-    let title = viewer.t.dry_run.to_owned();
-    layout::page(office, viewer, View { place: Place::Jobs, title, command, content })
 }
 
 pub(super) async fn cancel(

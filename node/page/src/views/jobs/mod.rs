@@ -1,7 +1,10 @@
 //! Bridges, sources and sinks: how each is, what it has not done, and its runs.
 
 mod act;
+mod bridge;
 mod one;
+mod sink;
+mod source;
 
 use std::sync::Arc;
 
@@ -36,7 +39,7 @@ pub(super) fn routes() -> Router<Arc<Office>> {
 
 /// The kinds of connectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::views) enum Kind {
     Bridge,
     Source,
     Sink,
@@ -51,6 +54,22 @@ impl Kind {
         }
     }
 
+    fn title(self, t: &Texts) -> &'static str {
+        match self {
+            Self::Bridge => t.bridges,
+            Self::Source => t.sources,
+            Self::Sink => t.sinks,
+        }
+    }
+
+    /// The words of the commands that say what a view of one says.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Bridge => &["status", "errors"],
+            Self::Source | Self::Sink => &["status", "errors", "history"],
+        }
+    }
+
     fn named(text: &str) -> Option<Self> {
         [Self::Bridge, Self::Source, Self::Sink].into_iter().find(|kind| kind.as_str() == text)
     }
@@ -58,6 +77,12 @@ impl Kind {
     /// The path of one in the API, and of something of it.
     fn api(self, name: &str, behind: &str) -> String {
         format!("/v1/{}s/{}{behind}", self.as_str(), encoded(name))
+    }
+
+    /// The path of a connector on this page, by what it is called: `bridge till`.
+    pub(in crate::views) fn path_of(called: &str) -> Option<String> {
+        let (kind, name) = called.split_once(' ')?;
+        Some(Self::named(kind)?.path(name))
     }
 
     /// Its path on this page.
@@ -147,8 +172,8 @@ fn bridge_card(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
                 li { (counted(t, t.waiting_n, waiting)) @if let Some(since) = &bridge.notes_since { ", " (t.since) " " (clock.time(since)) } }
                 (aside(t, Kind::Bridge, &bridge.name, set_aside))
                 @for table in &bridge.tables {
-                    @if let Some(since) = &table.blind_since { li.bad { strong { (t.blind_since) " " (clock.time(since)) } " (" (shown::name(&table.table)) ")" } }
-                    @if table.state == "stopped" { li.bad { (shown::name(&table.table)) ": " (shown::text(table.reason.as_deref().unwrap_or(&table.state))) } }
+                    @if let Some(since) = &table.blind_since { li.bad { a href=(format!("{}#tables", Kind::Bridge.path(&bridge.name))) { strong { (t.blind_since) " " (clock.time(since)) } " (" (shown::name(&table.table)) ")" } } }
+                    @if table.state == "stopped" { li.bad { a href=(format!("{}#tables", Kind::Bridge.path(&bridge.name))) { (shown::name(&table.table)) } ": " (shown::text(table.reason.as_deref().unwrap_or(&table.state))) } }
                 }
             }
         }
@@ -161,7 +186,7 @@ fn source_card(t: &Texts, source: &SourceResponse, clock: &Clock) -> Markup {
             (head(Kind::Source, &source.name, (&source.state, source.refused), source.reason.as_deref(), source.since.as_deref(), clock))
             p.soft { (source.kind) " → " (shown::name(&source.collection)) }
             ul.facts {
-                li { (t.last_run) " " (clock.time_or_none(source.last_run.as_deref())) @if source.last_run_completed == Some(false) { " " span.bad { (t.not_completed) } } }
+                li { (t.last_run) " " (clock.time_or_none(source.last_run.as_deref())) @if source.last_run_completed == Some(false) { " " a.bad href=(format!("{}#runs", Kind::Source.path(&source.name))) { (t.not_completed) } } }
                 li { (t.next_run) " " (clock.time_or_none(source.next_run.as_deref())) }
                 (aside(t, Kind::Source, &source.name, source.refused))
             }
@@ -176,7 +201,7 @@ fn sink_card(t: &Texts, sink: &SinkResponse, clock: &Clock) -> Markup {
             p.soft { (shown::name(&sink.collection)) " → " (sink.kind) }
             ul.facts {
                 li { (counted(t, t.waiting_n, sink.dirty.saturating_sub(sink.set_aside))) @if let Some(since) = &sink.waiting_since { ", " (t.since) " " (clock.time(since)) } }
-                li { (counted(t, t.created_n, sink.created)) ", " (counted(t, t.updated_n, sink.updated)) ", " (counted(t, t.deleted_n, sink.deleted)) }
+                li { a href=(format!("{}#runs", Kind::Sink.path(&sink.name))) { (counted(t, t.created_n, sink.created)) ", " (counted(t, t.updated_n, sink.updated)) ", " (counted(t, t.deleted_n, sink.deleted)) } }
                 (aside(t, Kind::Sink, &sink.name, sink.set_aside))
             }
         }
@@ -200,7 +225,7 @@ fn runs(viewer: &Viewer, jobs: &[JobResponse], clock: &Clock) -> Markup {
                     @for job in jobs.iter().take(JOBS_MAX) {
                         tr {
                             td { (job.id) }
-                            td { (shown::name(&job.connector)) }
+                            td { @match Kind::path_of(&job.connector) { Some(path) => a href=(path) { (shown::name(&job.connector)) }, None => (shown::name(&job.connector)) } }
                             td { (shown::cell(Some(&job.order))) }
                             td {
                                 span.state.(class_of(&job.state, 0)) { (job.state) }

@@ -1,5 +1,6 @@
 //! The records of a table as CSV: read page by page as the browser takes them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -7,20 +8,21 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use branchline_node::api::{ListResponse, ListedRecord};
+use branchline_node::api::{KindsResponse, ListResponse, ListedRecord};
 use futures::stream;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::query::Asked;
 use super::schema;
-use super::table::known_fields;
-use crate::ask::Refused;
+use crate::ask::{Refused, encoded, path_with};
 use crate::layout::{self, Place};
 use crate::office::Office;
 use crate::sign_in::Viewer;
 
 /// Records that are read at a time.
 const PAGE_RECORDS: usize = 1_000;
+/// Fields that have a column each.
+const FIELDS_MAX: usize = 1_000;
 /// What a program that calculates takes for a formula, at the beginning of a text.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
@@ -35,18 +37,50 @@ pub(super) async fn download(
         Ok(first) => first,
         Err(refused) => return layout::failed(&office, &viewer, Place::Records, &refused),
     };
-    let schema = schema(&office, &asked.collection, asked.space()).await;
-    let columns = match asked.columns.is_empty() {
-        true => known_fields(schema.keys(), &first.records),
-        false => asked.columns.clone(),
+    let columns = match columns(&office, &asked).await {
+        Ok(columns) => columns,
+        Err(refused) => return layout::failed(&office, &viewer, Place::Records, &refused),
     };
     // A collection's name has nothing but letters, digits, - and _: the node has read it.
     let name = format!("attachment; filename=\"{}.csv\"", plain(&asked.collection));
     let name = HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("attachment"));
-    let begun = Download { office, asked, columns, page: Some(first), is_begun: false };
+    let begun =
+        Download { office, asked, columns, rest: viewer.t.other_fields, page: Some(first), is_begun: false };
     let body = Body::from_stream(stream::unfold(begun, Download::next));
     let kind = HeaderValue::from_static("text/csv; charset=utf-8");
     ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], body).into_response()
+}
+
+/// The columns of a file.
+struct Columns {
+    names: Vec<String>,
+    /// Whether records may have other fields than these, which then stand in a column of their own.
+    has_rest: bool,
+    /// Whether they were chosen: what else a record has is not asked for.
+    are_chosen: bool,
+}
+
+/// Those that were chosen, or all that the schema declares or a record has. The node looks at the first hundred thousand
+/// records for that, and says if there are more.
+async fn columns(office: &Office, asked: &Asked) -> Result<Columns, Refused> {
+    if !asked.columns.is_empty() {
+        return Ok(Columns { names: asked.columns.clone(), has_rest: false, are_chosen: true });
+    }
+    let path = format!("/v1/collections/{}/kinds", encoded(&asked.collection));
+    let kinds: KindsResponse =
+        office.ask.get(&path_with(&path, &[("space", asked.space())])).await?;
+    let schema = schema(office, &asked.collection, asked.space()).await;
+    let declared = schema.keys().map(|path| path.split('.').next().unwrap_or(path).to_owned());
+    let mut names: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for name in declared.chain(kinds.fields.into_keys()) {
+        if seen.insert(name.clone()) {
+            names.push(name);
+        }
+    }
+    let has_rest = kinds.has_more || names.len() > FIELDS_MAX;
+    names.truncate(FIELDS_MAX);
+    Ok(Columns { names, has_rest, are_chosen: false })
 }
 
 fn plain(name: &str) -> String {
@@ -56,7 +90,9 @@ fn plain(name: &str) -> String {
 struct Download {
     office: Arc<Office>,
     asked: Asked,
-    columns: Vec<String>,
+    columns: Columns,
+    /// The heading of what has no column of its own.
+    rest: &'static str,
     /// What is to be written next; `None`: that was all.
     page: Option<ListResponse>,
     is_begun: bool,
@@ -66,12 +102,13 @@ impl Download {
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
         let page = self.page.take()?;
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let heading = (!self.is_begun).then(|| heading(&self.columns));
+        let heading = (!self.is_begun).then(|| Ok(self.columns.heading(self.rest)));
         self.is_begun = true;
-        let rows = page.records.iter().map(|record| row(record, &self.columns));
+        let rows = page.records.iter().map(|record| self.columns.row(record));
         for row in heading.into_iter().chain(rows) {
-            if let Err(error) = writer.write_record(row) {
-                return Some((Err(io::Error::other(error)), self));
+            let written = row.and_then(|row| writer.write_record(row).map_err(io::Error::other));
+            if let Err(error) = written {
+                return Some((Err(error), self));
             }
         }
         let written = writer.into_inner().map_err(|error| io::Error::other(error.to_string()));
@@ -91,13 +128,42 @@ fn broken(refused: &Refused) -> io::Error {
     io::Error::other(refused.detail.message.clone())
 }
 
-fn heading(columns: &[String]) -> Vec<String> {
-    std::iter::once("id").chain(columns.iter().map(String::as_str)).map(safe).collect()
-}
+impl Columns {
+    fn heading(&self, rest: &str) -> Vec<String> {
+        let names = self.names.iter().map(String::as_str);
+        let rest = self.has_rest.then_some(rest);
+        std::iter::once("id").chain(names).chain(rest).map(safe).collect()
+    }
 
-fn row(record: &ListedRecord, columns: &[String]) -> Vec<String> {
-    let cells = columns.iter().map(|column| cell(record.fields.get(column)));
-    std::iter::once(safe(&record.id)).chain(cells).collect()
+    /// A record's cells. No field of it is left out unseen.
+    fn row(&self, record: &ListedRecord) -> io::Result<Vec<String>> {
+        let cells = self.names.iter().map(|name| cell(record.fields.get(name)));
+        let mut cells: Vec<String> = std::iter::once(safe(&record.id)).chain(cells).collect();
+        if self.are_chosen {
+            return Ok(cells);
+        }
+        match self.others(record) {
+            others if others.is_empty() && !self.has_rest => {}
+            others if others.is_empty() => cells.push(String::new()),
+            others if self.has_rest => cells.push(Value::Object(others).to_string()),
+            _ => {
+                let text = format!("{} got a new field during the download", record.id);
+                return Err(io::Error::other(text));
+            }
+        }
+        Ok(cells)
+    }
+
+    /// The fields of a record that have no column.
+    fn others(&self, record: &ListedRecord) -> Map<String, Value> {
+        let with_column =
+            self.names.iter().filter(|name| record.fields.contains_key(*name)).count();
+        if with_column == record.fields.len() {
+            return Map::new();
+        }
+        let others = record.fields.iter().filter(|(name, _)| !self.names.contains(name));
+        others.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
 }
 
 fn cell(value: Option<&Value>) -> String {
@@ -138,6 +204,28 @@ mod tests {
             assert_eq!(cell(Some(&value)), expected);
         }
         assert_eq!(cell(None), "");
+    }
+
+    #[test]
+    fn a_field_that_has_no_column_is_in_the_last_one_or_breaks_the_download_off() {
+        let record = |fields: Value| ListedRecord {
+            id: "1".to_owned(),
+            fields: serde_json::from_value(fields).unwrap_or_default(),
+        };
+        let (plain, more) = (record(json!({ "a": 1 })), record(json!({ "a": 1, "b": "x" })));
+        let columns = |has_rest, are_chosen| Columns {
+            names: vec!["a".to_owned()],
+            has_rest,
+            are_chosen,
+        };
+        let row = |columns: &Columns, record: &ListedRecord| columns.row(record).ok();
+        let cells = |cells: &[&str]| Some(cells.iter().map(|it| (*it).to_owned()).collect());
+        assert_eq!(row(&columns(false, false), &plain), cells(&["1", "1"]));
+        assert_eq!(row(&columns(true, false), &plain), cells(&["1", "1", ""]));
+        assert_eq!(row(&columns(true, false), &more), cells(&["1", "1", r#"{"b":"x"}"#]));
+        assert_eq!(columns(true, false).heading("more"), ["id", "a", "more"]);
+        assert_eq!(row(&columns(false, true), &more), cells(&["1", "1"]));
+        assert_eq!(row(&columns(false, false), &more), None);
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn list(viewer: &Viewer, collections: &[CollectionResponse], space: Option<&str>
                     @for collection in collections {
                         tr {
                             td { a href=(path_with(&format!("/records/{}", encoded(&collection.name)), &[("space", space)])) { (shown::name(&collection.name)) } }
-                            td.n { (shown::number(t, collection.records)) }
+                            td.n { a href=(path_with(&format!("/records/{}", encoded(&collection.name)), &[("space", space)])) { (shown::number(t, collection.records)) } }
                             td.n { (shown::number(t, collection.deleted)) }
                         }
                     }

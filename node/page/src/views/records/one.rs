@@ -151,7 +151,7 @@ async fn content(office: &Office, viewer: &Viewer, name: &Name, found: &Found) -
         @if !conflicts.is_empty() {
             div.notice.warn { p { (counted(t, t.conflicts_n, conflicts.len() as u64)) } }
             @for conflict in conflicts {
-                (conflicts::one(viewer, conflict, &Clock::new(office.zone()), name.space()))
+                (conflicts::one(viewer, conflict, &Clock::new(office.zone()), name.space(), true))
             }
         }
         dl.pair {

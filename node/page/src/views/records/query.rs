@@ -99,13 +99,42 @@ impl Asked {
         Self { order: Some(order), after: None, ..self.clone() }
     }
 
-    /// The command line that lists the same.
+    /// What is asked for already, and this.
+    pub(in crate::views) fn and(&self, filter: &str) -> String {
+        match &self.filter {
+            Some(before) => format!("({before}) and {filter}"),
+            None => filter.to_owned(),
+        }
+    }
+
+    /// The list of what a filter finds, without totals.
+    pub(in crate::views) fn only(&self, filter: String) -> Self {
+        let filter = Some(filter);
+        let Self { collection, space, order, columns, .. } = self.clone();
+        Self { collection, space, order, columns, filter, ..Self::default() }
+    }
+
+    /// The command line that lists the same, and where totals are asked for the one that sums them up.
     pub(in crate::views) fn command(&self) -> String {
         let mut command = format!("branchline list {}", layout::quoted(&self.collection));
         let options = [("where", &self.filter), ("order", &self.order), ("space", &self.space)];
         for (name, value) in options {
             if let Some(value) = value {
                 command += &format!(" --{name} {}", layout::quoted(value));
+            }
+        }
+        if self.by.is_some() || self.sum.is_some() {
+            command += &format!("; branchline summary {}", layout::quoted(&self.collection));
+            let options = [
+                ("where", &self.filter),
+                ("by", &self.by),
+                ("sum", &self.sum),
+                ("space", &self.space),
+            ];
+            for (name, value) in options {
+                if let Some(value) = value {
+                    command += &format!(" --{name} {}", layout::quoted(value));
+                }
             }
         }
         command

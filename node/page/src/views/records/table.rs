@@ -52,7 +52,7 @@ pub(super) async fn show(
                     (pages(&office, t, &asked, list).await)
                 }))
                 (actions(&viewer, &asked))
-                (totals(&office, &viewer, &asked).await)
+                (totals(&office, &viewer, &asked, &schema).await)
             }
         }
     };
@@ -66,7 +66,7 @@ pub(super) async fn show(
 }
 
 /// The fields that the schema declares, and those of the records on the page.
-pub(super) fn known_fields<'a>(
+fn known_fields<'a>(
     declared: impl Iterator<Item = &'a String>,
     records: &[ListedRecord],
 ) -> Vec<String> {
@@ -255,7 +255,12 @@ fn actions(viewer: &Viewer, asked: &Asked) -> Markup {
 }
 
 /// Totals of the same records, by group and by month.
-async fn totals(office: &Office, viewer: &Viewer, asked: &Asked) -> Markup {
+async fn totals(
+    office: &Office,
+    viewer: &Viewer,
+    asked: &Asked,
+    schema: &Map<String, Value>,
+) -> Markup {
     let t = viewer.t;
     let is_asked = asked.by.is_some() || asked.sum.is_some() || asked.month.is_some();
     html! {
@@ -274,7 +279,7 @@ async fn totals(office: &Office, viewer: &Viewer, asked: &Asked) -> Markup {
                 Some(month) => (sums::by_month(office, viewer, asked, month).await),
                 None => {
                     @match office.ask.get::<SummaryResponse>(&sums::path(asked, asked.by.as_deref(), asked.sum.as_deref())).await {
-                        Ok(summary) => (groups(t, &summary)),
+                        Ok(summary) => (groups(t, asked, schema, &summary)),
                         Err(refused) => (at_its_place(asked, &refused)),
                     }
                 }
@@ -283,7 +288,23 @@ async fn totals(office: &Office, viewer: &Viewer, asked: &Asked) -> Markup {
     }
 }
 
-fn groups(t: &Texts, summary: &SummaryResponse) -> Markup {
+/// The list of a group's records; `None`: no filter finds them.
+fn list_of(asked: &Asked, schema: &Map<String, Value>, by: &Map<String, Value>) -> Option<String> {
+    let parts: Option<Vec<_>> =
+        by.iter().map(|(field, value)| sums::has(field, schema.get(field), value)).collect();
+    let parts = parts?;
+    match parts.is_empty() {
+        true => Some(Asked { by: None, sum: None, after: None, ..asked.clone() }.path()),
+        false => Some(asked.only(asked.and(&parts.join(" and "))).path()),
+    }
+}
+
+fn groups(
+    t: &Texts,
+    asked: &Asked,
+    schema: &Map<String, Value>,
+    summary: &SummaryResponse,
+) -> Markup {
     let Some(first) = summary.groups.first() else { return html! { p.empty { (t.none_found) } } };
     let by: Vec<&String> = first.by.keys().collect();
     let sums: Vec<&String> =
@@ -304,7 +325,7 @@ fn groups(t: &Texts, summary: &SummaryResponse) -> Markup {
                     @for group in summary.groups.iter().take(GROUPS_MAX) {
                         tr {
                             @for field in &by { td { (shown::cell(group.by.get(*field))) } }
-                            td.n { (shown::number(t, group.count)) }
+                            td.n { a href=[list_of(asked, schema, &group.by)] { (shown::number(t, group.count)) } }
                             @for field in &sums { td.n { (shown::cell(group.measures.get("sum").and_then(|sums| sums.get(*field)).filter(|sum| **sum != Value::Null))) } }
                         }
                     }

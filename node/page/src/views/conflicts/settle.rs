@@ -1,200 +1,29 @@
-//! Fields with more than one value: each with who wrote it and when, a button for each, many at once by filter, and the way
-//! back.
+//! Settling conflicts: one by a button, many by a filter, and what was settled taken back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
 use branchline_node::api::{
-    CollectionsResponse, ConflictResponse, ConflictValueResponse, ConflictsResponse,
-    MembersResponse, RecordResponse, SettleRequest, SettleResponse, SettledResponse,
+    ConflictsResponse, RecordResponse, SettleRequest, SettleResponse, SettledResponse,
 };
-use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::records::{choice_of_space, record_path};
+use super::AT_ONCE;
 use super::undo::{Before, Undo};
 use crate::ask::{self, Refused, encoded, path_with};
 use crate::form::{Fields, Write};
-use crate::layout::{self, Place, View};
+use crate::layout;
 use crate::office::Office;
-use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
 use crate::texts::{counted, say};
 
-/// Records with conflicts on a page.
-const PAGE_RECORDS: usize = 25;
-/// Records that are looked at for one button: each may be written anew.
-const AT_ONCE: usize = 1_000;
-
-/// The paths.
-pub(super) fn routes() -> Router<Arc<Office>> {
-    Router::new()
-        .route("/conflicts", get(show))
-        .route("/conflicts/settle", post(settle_one))
-        .route("/conflicts/settle-many", post(settle_many))
-        .route("/conflicts/undo", post(take_back))
-}
-
-async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: Uri) -> Response {
-    let asked = Fields::of_query(&uri);
-    let (space, collection) = (asked.given("space"), asked.given("collection"));
-    let limit = PAGE_RECORDS.to_string();
-    let query = [
-        ("space", space),
-        ("collection", collection),
-        ("after", asked.given("after")),
-        ("limit", Some(limit.as_str())),
-    ];
-    let found: ConflictsResponse = match office.ask.get(&path_with("/v1/conflicts", &query)).await {
-        Ok(found) => found,
-        Err(refused) => return layout::failed(&office, &viewer, Place::Conflicts, &refused),
-    };
-    // The number in the heading is counted anew.
-    let status = office.status().await;
-    let all = status.map(|status| status.conflicts).unwrap_or_default();
-    let clock = Clock::new(office.zone());
-    let t = viewer.t;
-    let own = path_with("/conflicts", &query[..3]);
-    let content = html! {
-        (choice_of_space(&office, &viewer, "/conflicts", space).await)
-        @if viewer.may_change() && !found.conflicts.is_empty() { (many(&office, &viewer, space, collection).await) }
-        (layout::live_part("conflicts", &own, html! {
-            @if found.conflicts.is_empty() {
-                p.empty { (t.no_conflicts_here) }
-            } @else {
-                p.pages {
-                    @if space.is_none() && collection.is_none() {
-                        strong { (if all >= 10_000 { say(t.or_more, &[&counted(t, t.records_at_odds, all)]) } else { counted(t, t.records_at_odds, all) }) }
-                    } @else { (t.total_not_known) }
-                    span { (counted(t, t.fields_on_page, found.conflicts.len() as u64)) }
-                }
-            }
-            div.conflicts { @for conflict in &found.conflicts { (one(&viewer, conflict, &clock, space)) } }
-        }))
-        @if let Some(next) = &found.next {
-            p.pages { a rel="next" href=(path_with("/conflicts", &[("space", space), ("collection", collection), ("after", Some(next))])) { (t.next_page) } }
-        }
-    };
-    let mut command = "branchline conflicts".to_owned();
-    if let Some(collection) = collection {
-        command += &format!(" {}", layout::quoted(collection));
-    }
-    if let Some(space) = space {
-        command += &format!(" --space {}", layout::quoted(space));
-    }
-    let title = t.conflicts.to_owned();
-    layout::page(&office, &viewer, View { place: Place::Conflicts, title, command, content })
-}
-
-/// One field with its values.
-pub(super) fn one(
-    viewer: &Viewer,
-    conflict: &ConflictResponse,
-    clock: &Clock,
-    space: Option<&str>,
-) -> Markup {
-    let ConflictResponse { collection, id, field, values, .. } = conflict;
-    html! {
-        article.card.conflict {
-            h2 {
-                a href=(record_path(collection, id, space)) { (shown::name(collection)) " / " (shown::name(id)) }
-                " · " (shown::name(field))
-            }
-            div.choices {
-                @for (number, value) in values.iter().enumerate() { (choice(viewer, conflict, number, value, clock, space)) }
-            }
-        }
-    }
-}
-
-fn choice(
-    viewer: &Viewer,
-    conflict: &ConflictResponse,
-    number: usize,
-    value: &ConflictValueResponse,
-    clock: &Clock,
-    space: Option<&str>,
-) -> Markup {
-    let t = viewer.t;
-    let ConflictResponse { collection, id, field, version, .. } = conflict;
-    let number = number.to_string();
-    let fields = [
-        ("collection", collection.as_str()),
-        ("id", id),
-        ("field", field),
-        ("version", version),
-        ("number", &number),
-        ("space", space.unwrap_or_default()),
-    ];
-    html! {
-        div.choice {
-            p.value { (shown::value(&value.value)) }
-            p.soft {
-                @match &value.site_name {
-                    Some(name) => (shown::name(name)),
-                    None => (t.from_the_beginning),
-                }
-                @if let Some(time) = &value.time { ", " (clock.time(time)) }
-                @if value.shown { " · " strong { (t.shown_now) } }
-            }
-            @if viewer.may_change() {
-                (layout::button_of(viewer, "/conflicts/settle", &fields, html! {
-                    button type="submit" { (t.take_this) }
-                }))
-            }
-        }
-    }
-}
-
-/// The form that settles many at once.
-async fn many(
-    office: &Office,
-    viewer: &Viewer,
-    space: Option<&str>,
-    collection: Option<&str>,
-) -> Markup {
-    let t = viewer.t;
-    let path = path_with("/v1/collections", &[("space", space)]);
-    let collections: CollectionsResponse =
-        office.ask.get(&path).await.unwrap_or(CollectionsResponse { collections: Vec::new() });
-    let members: Result<MembersResponse, _> = office.ask.get("/v1/members").await;
-    let members = members.map(|members| members.members).unwrap_or_default();
-    html! {
-        details data-form {
-            summary { (t.settle_many) }
-            form.fields method="post" action="/conflicts/settle-many" {
-                (layout::hidden(viewer, &[("space", space.unwrap_or_default())]))
-                div {
-                    label for="collection" { (t.collection) }
-                    select #collection name="collection" required {
-                        @for found in &collections.collections { option value=(found.name) selected[collection == Some(found.name.as_str())] { (found.name) } }
-                    }
-                }
-                div { label for="field" { (t.only_field) } input #field.mono name="field" placeholder="price" spellcheck="false" maxlength="8192"; }
-                div.wide { label for="where" { (t.only_where) } input #where.mono name="where" placeholder="shelf = 4" spellcheck="false" maxlength="8192"; }
-                div {
-                    label for="take" { (t.take) }
-                    select #take name="take" {
-                        option value="" { (t.what_is_shown) }
-                        @for member in &members { option value=(member.site) { (say(t.what_site_wrote, &[&branchline_node::visible::one_line(&member.name)])) } }
-                    }
-                }
-                button.primary type="submit" { (t.settle) }
-            }
-            p.hint { (counted(t, t.at_once, AT_ONCE as u64)) }
-        }
-    }
-}
-
-async fn settle_one(
+pub(super) async fn settle_one(
     State(office): State<Arc<Office>>,
     viewer: Viewer,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     Write(form): Write<Fields>,
 ) -> Response {
     if let Err(refused) = try_settle_one(&office, &viewer, &form).await {
@@ -203,7 +32,7 @@ async fn settle_one(
     back(&headers)
 }
 
-fn back(headers: &axum::http::HeaderMap) -> Response {
+fn back(headers: &HeaderMap) -> Response {
     let back = layout::came_from(headers).unwrap_or_else(|| "/conflicts".to_owned());
     Redirect::to(&back).into_response()
 }
@@ -312,10 +141,10 @@ async fn undo_of(
     office.undos.keep(Undo { session, space: space.map(str::to_owned), records })
 }
 
-async fn settle_many(
+pub(super) async fn settle_many(
     State(office): State<Arc<Office>>,
     viewer: Viewer,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     Write(form): Write<Fields>,
 ) -> Response {
     if let Err(refused) = try_settle_many(&office, &viewer, &form).await {
@@ -369,10 +198,10 @@ async fn try_settle_many(office: &Office, viewer: &Viewer, form: &Fields) -> Res
     Ok(())
 }
 
-async fn take_back(
+pub(super) async fn take_back(
     State(office): State<Arc<Office>>,
     viewer: Viewer,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     Write(form): Write<Fields>,
 ) -> Response {
     let t = viewer.t;
