@@ -12,6 +12,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::ask::Refused;
 use crate::form::{Fields, TOKEN, Write};
 use crate::office::Office;
+use crate::shown::Clock;
 use crate::sign_in::Viewer;
 use crate::texts::{self, Texts};
 use crate::{assets, live, shown};
@@ -109,13 +110,14 @@ pub(crate) fn page_with(
         main #main {
             @for notice in &notices { (notice.show(viewer)) }
             h1 { (title) }
+            p.on-paper { (shown::name(&office.name())) ", " (Clock::new(office.zone()).moment()) }
             (content)
         }
         footer {
             p { (t.same_by_command) }
             (self::command(&command))
         }
-        div #live data-stream=(live::PATH) hidden {}
+        div #live data-stream=(live::PATH) data-seen=(viewer.seen) hidden {}
     };
     let title = format!("{title} · {}", office.name());
     (status, document(t, &title, body)).into_response()

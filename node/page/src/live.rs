@@ -46,6 +46,19 @@ pub(crate) struct Live {
     is_stopping: watch::Sender<bool>,
 }
 
+/// How far records, members and receipts have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Version {
+    grown: u64,
+    receipts: u64,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.grown, self.receipts)
+    }
+}
+
 /// The place of one stream, given back when it is dropped.
 struct Seat {
     office: Arc<Office>,
@@ -70,6 +83,11 @@ impl Live {
     /// Lets new ones begin.
     pub(crate) fn start(&self) {
         self.is_stopping.send_replace(false);
+    }
+
+    /// What has happened so far: another one means that something may show otherwise.
+    pub(crate) fn version(&self) -> Version {
+        Version { grown: *self.grown.borrow(), receipts: *self.receipts.borrow() }
     }
 
     fn count(&self) -> usize {
@@ -150,7 +168,8 @@ impl Stream {
         let said = if self.number == 0 {
             self.grown.mark_unchanged();
             self.receipts.mark_unchanged();
-            "retry: 2000\nevent: begun\ndata: 0\n\n".to_owned()
+            // A page that was made of something older asks again: it may have changed before the stream began.
+            format!("retry: 2000\nevent: begun\ndata: {}\n\n", office.live.version())
         } else {
             let has_changed = tokio::select! {
                 _ = self.stopping.wait_for(|is_stopping| *is_stopping) => return None,

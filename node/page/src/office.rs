@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::ask::{Ask, Refused};
 use crate::config::PageConfig;
-use crate::live::Live;
+use crate::live::{Live, Version};
 use crate::sign_in::links::Links;
 use crate::sign_in::sessions::Sessions;
 use crate::sign_in::{Attempts, users};
@@ -22,6 +22,7 @@ use crate::trend::Trends;
 use crate::views::conflicts::undo::Undos;
 use crate::views::findings;
 use crate::views::network::ticket::Tickets;
+use crate::views::totals::Totals;
 
 /// Passwords that are compared at the same time: each takes a core for some ten milliseconds, and 19 MiB.
 const PASSWORDS_AT_ONCE: usize = 2;
@@ -29,10 +30,20 @@ const PASSWORDS_AT_ONCE: usize = 2;
 const AT_WORK_MAX: usize = 48;
 /// How long what was just answered is shown to others too: less than anybody notices.
 const FRESH: Duration = Duration::from_millis(400);
+/// What has changed meanwhile is left out for so many times what it took to ask: so others have most of a core.
+const REST: u32 = 4;
 /// How old the numbers beside the views may be.
 const COUNTED: Duration = Duration::from_secs(2);
 /// The file of sessions, in the page's folder.
 const SESSIONS_FILE: &str = "sessions.json";
+
+/// The status that was asked for last.
+struct Asked {
+    at: Instant,
+    took: Duration,
+    of: Version,
+    status: Arc<StatusResponse>,
+}
 
 /// The page of one site.
 pub(crate) struct Office {
@@ -50,6 +61,7 @@ pub(crate) struct Office {
     pub(crate) live: Live,
     pub(crate) trends: Trends,
     pub(crate) undos: Undos,
+    pub(crate) totals: Totals,
     pub(crate) tickets: Tickets,
     /// What was done, or not, and is to be shown until somebody dismisses it.
     pub(crate) notices: crate::layout::Notices,
@@ -58,7 +70,7 @@ pub(crate) struct Office {
     /// Where it is served, and whether with TLS.
     served: RwLock<Option<(SocketAddr, bool)>>,
     name: RwLock<Option<String>>,
-    status: Mutex<Option<(Instant, Arc<StatusResponse>)>>,
+    status: Mutex<Option<Asked>>,
     conflicts: AtomicU64,
     errors: AtomicU64,
 }
@@ -76,6 +88,7 @@ impl Office {
             live: Live::new(&handle),
             trends: Trends::default(),
             undos: Undos::default(),
+            totals: Totals::default(),
             tickets: Tickets::default(),
             notices: crate::layout::Notices::default(),
             zone: RwLock::new(config.zone()),
@@ -139,11 +152,17 @@ impl Office {
 
     async fn status_of(&self, age_max: Duration) -> Result<Arc<StatusResponse>, Refused> {
         let mut kept = self.status.lock().await;
-        if let Some((_, status)) = kept.as_ref().filter(|(at, _)| at.elapsed() < age_max) {
-            return Ok(Arc::clone(status));
+        let (at, of) = (Instant::now(), self.live.version());
+        // Where something has changed since, it serves for no longer than a page waits before it asks again.
+        let is_fresh = |kept: &&Asked| {
+            let age_max = if kept.of == of { age_max } else { age_max.min(kept.took * REST) };
+            at.duration_since(kept.at) < age_max
+        };
+        if let Some(kept) = kept.as_ref().filter(is_fresh) {
+            return Ok(Arc::clone(&kept.status));
         }
         let status: Arc<StatusResponse> = Arc::new(self.ask.get("/v1/status").await?);
-        *kept = Some((Instant::now(), Arc::clone(&status)));
+        *kept = Some(Asked { at, took: at.elapsed(), of, status: Arc::clone(&status) });
         self.conflicts.store(status.conflicts, Ordering::Relaxed);
         self.errors.store(findings::errors(&status), Ordering::Relaxed);
         Ok(status)

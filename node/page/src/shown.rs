@@ -9,7 +9,7 @@ use jiff::{Timestamp, Zoned};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::texts::Texts;
+use crate::texts::{Texts, counted};
 
 /// Characters of a value in a table. The record shows more.
 const CELL_CHARS: usize = 120;
@@ -166,6 +166,25 @@ impl Clock {
         rfc3339.map_or(html! { span.none { "–" } }, |time| self.time(time))
     }
 
+    /// How long ago a time was, with the time where a pointer rests on it.
+    pub(crate) fn ago(&self, t: &Texts, rfc3339: &str) -> Markup {
+        let Ok(moment) = rfc3339.parse::<Timestamp>() else { return html! { "?" } };
+        let seconds = self.now.timestamp().duration_since(moment).as_secs().max(0);
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        let (text, count) = match seconds {
+            ..120 => (t.seconds_n, seconds),
+            120..7_200 => (t.minutes_n, seconds / 60),
+            7_200..172_800 => (t.hours_n, seconds / 3_600),
+            _ => (t.days_n, seconds / 86_400),
+        };
+        html! { time datetime=(moment) title=(moment.strftime("%Y-%m-%d %H:%M:%S UTC")) { (counted(t, text, count)) } }
+    }
+
+    /// This moment, as it stands on paper.
+    pub(crate) fn moment(&self) -> String {
+        self.now.strftime("%Y-%m-%d %H:%M (%Q)").to_string()
+    }
+
     /// A time within a sentence.
     pub(crate) fn in_words(&self, rfc3339: &str) -> Cow<'static, str> {
         let Ok(moment) = rfc3339.parse::<Timestamp>() else { return "?".into() };
@@ -228,6 +247,17 @@ mod tests {
         let shown = Clock::new(zone).time("2001-07-01T12:00:00.000Z").into_string();
         assert!(shown.contains("2001-07-01 14:00"), "{shown}");
         assert!(shown.contains("2001-07-01 12:00:00 UTC"), "{shown}");
+        let t = crate::texts::choose(Some("en"), &axum::http::HeaderMap::new());
+        let clock = Clock::new(TimeZone::UTC);
+        let before = |seconds: i64| {
+            let moment = clock.now.timestamp().as_second() - seconds;
+            let moment = Timestamp::from_second(moment).unwrap_or_default().to_string();
+            clock.ago(t, &moment).into_string()
+        };
+        for (seconds, expected) in [(90, ">90 s<"), (600, ">10 min<"), (86_400, ">24 h<")] {
+            assert!(before(seconds).contains(expected), "{}", before(seconds));
+        }
+        assert!(before(-60).contains(">0 s<"), "a clock that is ahead");
         let shown = Clock::new(TimeZone::UTC).time("<b>").into_string();
         assert_eq!(shown, "<bdi>&lt;b&gt;</bdi>");
     }

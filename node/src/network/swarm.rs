@@ -284,6 +284,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_peer_says_its_process_and_version_and_what_is_none_of_them_is_left_out() {
+        let version = |text: &str| Some(text.to_owned());
+        for (said, expected) in [
+            ("ff 0.1.0", (Some(255), version("0.1.0"))),
+            ("ff 1.2.3-rc.1+b", (Some(255), version("1.2.3-rc.1+b"))),
+            ("ff", (Some(255), None)),
+            ("ff <b>", (Some(255), None)),
+            ("x 0.1.0", (None, version("0.1.0"))),
+            ("", (None, None)),
+            ("ff 0.1.0 0.2.0", (Some(255), None)),
+        ] {
+            assert_eq!(self_description(said), expected, "{said}");
+        }
+        assert_eq!(self_description(&format!("ff {}", "1".repeat(33))).1, None);
+    }
+
+    #[test]
     fn a_message_id_depends_on_topic_and_data_only() {
         let id = |topic: &str, data: &[u8]| message_id(&TopicHash::from_raw(topic), data);
         assert_eq!(id("a", b"b"), id("a", b"b"));

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::ticket::{self, TicketFile};
 use crate::Context;
 use crate::args::InviteArgs;
+use crate::commands::site::status::size;
 use crate::error::CliError;
 use crate::output::{self, visible};
 
@@ -114,10 +115,12 @@ pub(crate) async fn peers(context: &Context) -> Result<(), CliError> {
         return Ok(());
     }
     let rows = answer.peers.into_iter().map(peer_row).collect();
-    output::table(["NAME", "LINK", "ROUND TRIP", "ADDRESS", "LAST DIAL ERROR"], rows)
+    let heading =
+        ["NAME", "LINK", "ROUND TRIP", "RECEIVED", "SENT", "VERSION", "ADDRESS", "LAST DIAL ERROR"];
+    output::table(heading, rows)
 }
 
-fn peer_row(peer: PeerResponse) -> [String; 5] {
+fn peer_row(peer: PeerResponse) -> [String; 8] {
     let name = visible(peer.name.as_deref().unwrap_or(&peer.site));
     let name = match (peer.member, peer.inviter) {
         (true, _) => name,
@@ -138,5 +141,7 @@ fn peer_row(peer: PeerResponse) -> [String; 5] {
         peer.address.filter(|_| peer.connected).or(peer.known_addresses.into_iter().next());
     let error = peer.dial_error.filter(|_| !peer.connected).unwrap_or_default();
     let error = visible(error.trim_end_matches([':', ' ']));
-    [name, link, round_trip, address.unwrap_or_default(), error]
+    let (received, sent) = (size(peer.received_bytes), size(peer.sent_bytes));
+    let version = visible(peer.version.as_deref().unwrap_or("not known"));
+    [name, link, round_trip, received, sent, version, address.unwrap_or_default(), error]
 }

@@ -190,7 +190,7 @@ pub(super) fn copies_told(copies: &CopiesResponse) -> String {
     )
 }
 
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         ..10_240 => format!("{bytes} B"),
         10_240..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),

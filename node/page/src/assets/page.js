@@ -57,9 +57,10 @@
   }
 
   var wasLost = false;
-  function heard() {
+  function heard(event) {
     lost.hidden = true;
-    if (wasLost) refresh();
+    // What has changed between the page and its stream, nobody else says.
+    if (wasLost || event.data !== holder.dataset.seen) refresh();
     wasLost = false;
   }
   document.body.addEventListener("htmx:sseOpen", function (event) {

@@ -14,6 +14,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 
+use crate::live::Version;
 use crate::office::Office;
 use crate::texts::{self, Texts};
 
@@ -72,6 +73,8 @@ pub(crate) struct Viewer {
     pub(crate) t: &'static Texts,
     /// The session's secret.
     pub(crate) secret: String,
+    /// What had happened when the view was asked for.
+    pub(crate) seen: Version,
 }
 
 impl Viewer {
@@ -92,7 +95,8 @@ impl Viewer {
             }
         };
         let t = texts::choose(session.language.as_deref(), headers);
-        Some(Self { name, role, form_token: secret::form_token(&secret), t, secret })
+        let (form_token, seen) = (secret::form_token(&secret), office.live.version());
+        Some(Self { name, role, form_token, t, secret, seen })
     }
 
     pub(crate) fn may_change(&self) -> bool {

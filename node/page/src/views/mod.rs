@@ -7,7 +7,7 @@ pub(crate) mod network;
 mod offices;
 mod records;
 mod sums;
-mod totals;
+pub(crate) mod totals;
 mod why;
 
 use std::sync::Arc;

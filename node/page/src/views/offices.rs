@@ -59,11 +59,19 @@ pub(crate) async fn show(State(office): State<Arc<Office>>, viewer: Viewer) -> R
 
 async fn found(office: &Office) -> Result<(Arc<StatusResponse>, UnsentResponse), Refused> {
     let status = office.status().await?;
-    let unsent = match status.network {
-        Some(_) => office.ask.get(&format!("/v1/unsent?read_max={READ_MAX}")).await?,
-        None => UnsentResponse { sites: Vec::new(), only_here: none() },
-    };
+    let unsent = unsent(office, &status).await?;
     Ok((status, unsent))
+}
+
+/// What the other offices have not confirmed, as far as a view reads it.
+pub(super) async fn unsent(
+    office: &Office,
+    status: &StatusResponse,
+) -> Result<UnsentResponse, Refused> {
+    match status.network {
+        Some(_) => office.ask.get(&format!("/v1/unsent?read_max={READ_MAX}")).await,
+        None => Ok(UnsentResponse { sites: Vec::new(), only_here: none() }),
+    }
 }
 
 fn none() -> branchline_node::api::UnsentCount {

@@ -27,11 +27,7 @@ pub(super) fn field(path: &str) -> String {
     let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c))
         && path.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let is_word = WORDS.iter().any(|word| word.eq_ignore_ascii_case(path));
-    if is_plain && !is_word {
-        path.to_owned()
-    } else {
-        format!("`{}`", path.replace('`', "``"))
-    }
+    if is_plain && !is_word { path.to_owned() } else { format!("`{}`", path.replace('`', "``")) }
 }
 
 /// A filter for records that have this value of a field, which its collection may declare. `None`: no filter finds them.

@@ -191,6 +191,33 @@ impl Browser {
         self.ask("POST", "/actions", &json!({ "actions": [keys] }));
     }
 
+    /// How many elements a selector finds.
+    #[track_caller]
+    pub(super) fn count(&self, selector: &str) -> usize {
+        let query = json!({ "using": "css selector", "value": selector });
+        self.ask("POST", "/elements", &query).as_array().map_or(0, Vec::len)
+    }
+
+    /// Chooses of a list what has this value.
+    #[track_caller]
+    pub(super) fn choose(&self, selector: &str, value: &str) {
+        self.press(&format!("{selector} option[value='{value}']"));
+    }
+
+    /// Puts a file into a field, as somebody does who has looked for it.
+    #[track_caller]
+    pub(super) fn put_file(&self, selector: &str, path: &Path) {
+        let found = self.find(selector).unwrap_or_else(|error| panic!("{selector}: {error}"));
+        let text = json!({ "text": path.to_str() });
+        self.ask("POST", &format!("/element/{found}/value"), &text);
+    }
+
+    /// Downloads into a folder from now on.
+    pub(super) fn download_to(&self, folder: &Path) {
+        let wanted = json!({ "behavior": "allow", "downloadPath": folder.to_str() });
+        self.tell("Browser.setDownloadBehavior", &wanted);
+    }
+
     /// Runs a script, and returns what it does.
     #[track_caller]
     pub(super) fn run(&self, script: &str) -> Value {

@@ -35,24 +35,29 @@ fn nothing_serious_is_found_by_axe_in_any_view_wide_narrow_or_dark() {
         browser.go(&link);
         for (name, path) in VIEWS {
             browser.go(&format!("{base}{path}"));
-            let wide =
-                browser.run("return document.documentElement.scrollWidth - window.innerWidth");
-            assert!(wide.as_i64().unwrap() <= 0, "{name} is {wide} pixels too wide");
-            let script = format!(
-                "{AXE}; const done = arguments[0]; axe.run().then(found => done(found.violations), error => done(String(error)))"
-            );
-            let found = browser.run_until_done(&script);
-            let found = found.as_array().unwrap_or_else(|| panic!("{name}: {found}"));
-            let serious: Vec<String> = found
-                .iter()
-                .filter(|it| matches!(it["impact"].as_str(), Some("serious" | "critical")))
-                .map(|it| format!("{}: {} {}", it["id"], it["help"], it["nodes"][0]["html"]))
-                .collect();
-            assert!(serious.is_empty(), "{name} ({}): {serious:#?}", wanted.width);
+            looks_well(&browser, &format!("{name} ({})", wanted.width));
         }
         let complaints = browser.complaints();
         assert!(complaints.is_empty(), "the browser complains: {complaints:#?}");
     }
+}
+
+/// What the browser shows is no wider than its window, and axe finds nothing serious in it.
+#[track_caller]
+pub(super) fn looks_well(browser: &Browser, name: &str) {
+    let wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth");
+    assert!(wide.as_i64().unwrap() <= 0, "{name} is {wide} pixels too wide");
+    let script = format!(
+        "{AXE}; const done = arguments[0]; axe.run().then(found => done(found.violations), error => done(String(error)))"
+    );
+    let found = browser.run_until_done(&script);
+    let found = found.as_array().unwrap_or_else(|| panic!("{name}: {found}"));
+    let serious: Vec<String> = found
+        .iter()
+        .filter(|it| matches!(it["impact"].as_str(), Some("serious" | "critical")))
+        .map(|it| format!("{}: {} {}", it["id"], it["help"], it["nodes"][0]["html"]))
+        .collect();
+    assert!(serious.is_empty(), "{name}: {serious:#?}");
 }
 
 #[test]
@@ -72,6 +77,9 @@ fn the_offices_go_on_paper() {
         shown.contains("north") && shown.contains("42.5") && !shown.contains("Sign out"),
         "{shown}"
     );
+    // Whose sheet it is, and of when.
+    let today = jiff::Timestamp::now().strftime("head, %Y-").to_string();
+    assert!(shown.contains(&today) && shown.contains("(UTC)"), "{shown}");
 }
 
 #[test]

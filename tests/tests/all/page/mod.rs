@@ -1,8 +1,11 @@
 //! The page for the office in a real browser: Debian's chromium, driven by its chromedriver.
 
 mod browser;
+mod buttons;
 mod by_hand;
 mod crowd;
+mod hostile;
+mod jobs;
 mod live;
 mod looks;
 mod people;

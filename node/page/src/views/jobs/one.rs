@@ -48,7 +48,13 @@ pub(super) async fn show(
 }
 
 /// Buttons of a connector.
-pub(super) fn buttons(viewer: &Viewer, kind: Kind, name: &str, state: &str, more: &[(&str, &str)]) -> Markup {
+pub(super) fn buttons(
+    viewer: &Viewer,
+    kind: Kind,
+    name: &str,
+    state: &str,
+    more: &[(&str, &str)],
+) -> Markup {
     let t = viewer.t;
     if !viewer.may_change() {
         return html! {};

@@ -12,11 +12,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use branchline_node::api::{
     MemberStep, MembersHistoryResponse, MembersResponse, PeerResponse, PeersResponse, SiteResponse,
-    SpaceResponse, SpacesResponse, StatusResponse, SyncRequest, SyncResponse,
+    SpaceResponse, SpacesResponse, StatusResponse, SyncRequest, SyncResponse, UnsentResponse,
+    UnsentSite,
 };
 use maud::{Markup, html};
 
-use crate::ask::{Refused, path_with};
+use super::offices;
+use crate::ask::{Refused, encoded, path_with};
 use crate::form::{Fields, Write};
 use crate::layout::{self, Place, View};
 use crate::office::Office;
@@ -26,6 +28,10 @@ use crate::texts::{Texts, counted, say};
 
 /// Steps of the membership that are shown at a time.
 const STEPS: &str = "25";
+/// Lines and members that are shown; a network has some hundred.
+const ROWS_MAX: usize = 500;
+/// Sites of a space that are named.
+const NAMED_MAX: usize = 20;
 /// How long a button waits for the peers.
 const SYNC_SECONDS: u64 = 20;
 
@@ -44,6 +50,7 @@ pub(super) fn routes() -> Router<Arc<Office>> {
 }
 
 struct Found {
+    unsent: UnsentResponse,
     status: Arc<StatusResponse>,
     peers: PeersResponse,
     members: MembersResponse,
@@ -61,6 +68,7 @@ async fn find(office: &Office, before: Option<&str>) -> Result<Found, Refused> {
         None => MembersHistoryResponse { steps: Vec::new(), step_count: 0, next: None },
     };
     Ok(Found {
+        unsent: offices::unsent(office, &status).await?,
         peers: office.ask.get("/v1/peers").await?,
         members: office.ask.get("/v1/members").await?,
         spaces: office.ask.get("/v1/spaces").await?,
@@ -81,13 +89,13 @@ async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: axum::http
             div.actions { (layout::button_of(&viewer, "/network/sync", &[], html! { button.primary type="submit" { (t.sync_now) } })) }
         }
         (layout::live_part("network", "/network", html! {
-            h2 { (t.lines) }
+            h2 #lines { (t.lines) }
             (lines(t, &found, &clock))
             h2 #members { (t.members) }
             (members(t, &found, &clock))
             h2 #disk { (t.this_office) }
             (disk(t, &found.status))
-            @if !found.spaces.spaces.is_empty() { h2 { (t.spaces) } (spaces(t, &found.spaces.spaces)) }
+            @if !found.spaces.spaces.is_empty() { h2 #spaces { (t.spaces) } (spaces(t, &found.spaces.spaces)) }
         }))
         h2 #history { (t.members_history) }
         (history(t, &found.history, &clock))
@@ -111,21 +119,24 @@ fn lines(t: &Texts, found: &Found, clock: &Clock) -> Markup {
     if peers.is_empty() {
         return html! { p.empty { (t.no_lines) } };
     }
-    let site_of =
-        |peer: &PeerResponse| found.status.sites.iter().find(|site| site.site == peer.site);
+    let more = peers.len().saturating_sub(ROWS_MAX);
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.lines) {
             table {
-                caption { (counted(t, t.lines_n, peers.len() as u64)) }
-                thead { tr { th scope="col" { (t.office) } th scope="col" { (t.line) } th scope="col" { (t.address) } th.n scope="col" { (t.round_trip) } th.n scope="col" { (t.not_confirmed_short) } th scope="col" { (t.last_heard) } } }
-                tbody { @for peer in peers { (line(t, peer, site_of(peer), clock)) } }
+                caption { (counted(t, t.lines_n, peers.len() as u64)) @if more > 0 { ", " (counted(t, t.first_shown, ROWS_MAX as u64)) } }
+                thead { tr { th scope="col" { (t.office) } th scope="col" { (t.line) } th.n scope="col" { (t.not_confirmed_short) } th.n scope="col" { (t.lag) } th.n scope="col" { (t.received) } th.n scope="col" title=(t.without_gossip) { (t.sent) } th.n scope="col" { (t.round_trip) } th scope="col" { (t.last_heard) } th scope="col" { (t.version) } th scope="col" { (t.address) } } }
+                tbody { @for peer in peers.iter().take(ROWS_MAX) { (line(t, peer, found, clock)) } }
             }
         }
+        p.hint { (t.bytes_since_start) " " (t.without_gossip) }
+        (layout::command("branchline peers; branchline unsent"))
     }
 }
 
-fn line(t: &Texts, peer: &PeerResponse, site: Option<&SiteResponse>, clock: &Clock) -> Markup {
+fn line(t: &Texts, peer: &PeerResponse, found: &Found, clock: &Clock) -> Markup {
     let address = peer.address.as_deref().or(peer.known_addresses.first().map(String::as_str));
+    let site = found.status.sites.iter().find(|site| site.site == peer.site);
+    let unsent = found.unsent.sites.iter().find(|unsent| unsent.site == peer.site);
     html! {
         tr {
             td { (shown::name(peer.name.as_deref().unwrap_or(&peer.site))) }
@@ -136,24 +147,47 @@ fn line(t: &Texts, peer: &PeerResponse, site: Option<&SiteResponse>, clock: &Clo
                     @if let Some(error) = &peer.dial_error { " " span.soft { (shown::text(error)) " (" (counted(t, t.tries_n, u64::from(peer.dial_failures))) ")" } }
                 }
             }
-            td { code { (shown::name(address.unwrap_or("–"))) } }
+            td.n { (not_confirmed(t, site, unsent)) }
+            td.n { @match unsent.and_then(|unsent| unsent.count.since.as_deref()) { Some(since) => (clock.ago(t, since)), None => span.none { "–" } } }
+            td.n { (shown::bytes(peer.received_bytes)) }
+            td.n { (shown::bytes(peer.sent_bytes)) }
             td.n { @match peer.round_trip_ms { Some(ms) => { (format!("{ms:.1} ms")) }, None => span.none { "–" } } }
-            td.n { @match site.and_then(|site| site.lag_entries) { Some(lacks) => (shown::number(t, lacks)), None => span.none { "–" } } }
             td { (clock.time_or_none(site.and_then(|site| site.last_heard.as_deref()))) }
+            td { @match &peer.version { Some(version) => (shown::name(version)), None => span.none { (t.not_known) } } }
+            td { code { (shown::name(address.unwrap_or("–"))) } }
         }
+    }
+}
+
+/// What a site has not confirmed leads to its list.
+fn not_confirmed(t: &Texts, site: Option<&SiteResponse>, unsent: Option<&UnsentSite>) -> Markup {
+    let Some((site, lacks)) = site.and_then(|site| Some((site, site.lag_entries?))) else {
+        return html! { span.none { (t.not_known) } };
+    };
+    if lacks == 0 {
+        return html! { "0" };
+    }
+    let bytes = unsent.map(|unsent| &unsent.count).filter(|count| !count.has_more_records);
+    html! {
+        a href=(format!("/why?site={}", encoded(&site.name))) { (counted(t, t.entries_n, lacks)) }
+        @if let Some(count) = bytes { ", " (shown::bytes(count.bytes)) }
     }
 }
 
 fn members(t: &Texts, found: &Found, clock: &Clock) -> Markup {
     let MembersResponse { members, revoked, .. } = &found.members;
     let site_of = |id: &str| found.status.sites.iter().find(|site| site.site == id);
+    let more = members.len().saturating_sub(ROWS_MAX);
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.members) {
             table {
-                caption { (counted(t, t.members_n, members.len() as u64)) }
+                caption {
+                    (counted(t, t.members_n, members.len() as u64)) @if more > 0 { ", " (counted(t, t.first_shown, ROWS_MAX as u64)) }
+                    @if !revoked.is_empty() { ", " (counted(t, t.shut_out_n, revoked.len() as u64)) }
+                }
                 thead { tr { th scope="col" { (t.office) } th scope="col" { (t.role) } th scope="col" { (t.last_receipt) } th scope="col" { (t.id) } } }
                 tbody {
-                    @for member in members {
+                    @for member in members.iter().take(ROWS_MAX) {
                         tr {
                             td { (shown::name(&member.name)) @if member.this_site { " · " (t.this_office) } }
                             td { (member.role) }
@@ -161,10 +195,10 @@ fn members(t: &Texts, found: &Found, clock: &Clock) -> Markup {
                             td { code { (shown::name(&member.site)) } }
                         }
                     }
-                    @for gone in revoked {
+                    @for gone in revoked.iter().take(ROWS_MAX) {
                         tr {
                             td { s { (shown::name(&gone.name)) } }
-                            td.bad { (say(t.shut_out_by, &[&branchline_node::visible::one_line(&gone.by)])) }
+                            td { a.bad href="#history" { (say(t.shut_out_by, &[&branchline_node::visible::one_line(&gone.by)])) } }
                             td { span.none { "–" } }
                             td { code { (shown::name(&gone.site)) } }
                         }
@@ -184,7 +218,7 @@ fn disk(t: &Texts, status: &StatusResponse) -> Markup {
             dt { (t.journal) } dd { (shown::bytes(status.journal_bytes)) ", " (counted(t, t.entries_n, status.entries)) }
             dt { (t.tables_on_disk) } dd { (shown::bytes(status.tables_bytes)) }
             dt { (t.room) } dd { @match status.disk_free_bytes { Some(free) => (shown::bytes(free)), None => (t.not_known) } }
-            dt { (t.damaged) } dd.bad[status.damaged_frames > 0] { (shown::number(t, status.damaged_frames)) }
+            dt { (t.damaged) } dd { @if status.damaged_frames > 0 { a.bad href="/why?reason=damaged" { (shown::number(t, status.damaged_frames)) } } @else { "0" } }
         }
     }
 }
@@ -194,19 +228,21 @@ fn spaces(t: &Texts, spaces: &[SpaceResponse]) -> Markup {
         div.scroll {
             table {
                 caption { (counted(t, t.spaces_n, spaces.len() as u64)) }
-                thead { tr { th scope="col" { (t.space) } th scope="col" { (t.role) } th.n scope="col" { (t.records) } th.n scope="col" { (t.members) } } }
+                thead { tr { th scope="col" { (t.space) } th scope="col" { (t.role) } th.n scope="col" { (t.records) } th scope="col" { (t.members) } } }
                 tbody {
                     @for space in spaces {
+                        @let records = path_with("/records", &[("space", Some(&space.name))]);
                         tr {
-                            td { a href=(path_with("/records", &[("space", Some(&space.name))])) { (shown::name(&space.name)) } }
+                            td { a href=(records) { (shown::name(&space.name)) } }
                             td { (space.role.as_deref().unwrap_or("–")) }
-                            td.n { (shown::number(t, space.records)) }
-                            td.n { (space.sites.len()) }
+                            td.n { a href=(records) { (shown::number(t, space.records)) } }
+                            td { (space.sites.len()) ": " @for (number, site) in space.sites.iter().take(NAMED_MAX).enumerate() { @if number > 0 { ", " } (shown::name(&site.name)) } @if space.sites.len() > NAMED_MAX { ", …" } }
                         }
                     }
                 }
             }
         }
+        (layout::command("branchline space list; branchline space show SPACE"))
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) fn form(viewer: &Viewer) -> Markup {
             button type="submit" { (t.make_a_ticket) }
         }
         p.hint { (t.ticket_how) }
+        (layout::command("branchline invite --role writer -o FILE"))
     }
 }
 

@@ -44,8 +44,14 @@ pub(super) async fn download(
     // A collection's name has nothing but letters, digits, - and _: the node has read it.
     let name = format!("attachment; filename=\"{}.csv\"", plain(&asked.collection));
     let name = HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("attachment"));
-    let begun =
-        Download { office, asked, columns, rest: viewer.t.other_fields, page: Some(first), is_begun: false };
+    let begun = Download {
+        office,
+        asked,
+        columns,
+        rest: viewer.t.other_fields,
+        page: Some(first),
+        is_begun: false,
+    };
     let body = Body::from_stream(stream::unfold(begun, Download::next));
     let kind = HeaderValue::from_static("text/csv; charset=utf-8");
     ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], body).into_response()
@@ -213,11 +219,8 @@ mod tests {
             fields: serde_json::from_value(fields).unwrap_or_default(),
         };
         let (plain, more) = (record(json!({ "a": 1 })), record(json!({ "a": 1, "b": "x" })));
-        let columns = |has_rest, are_chosen| Columns {
-            names: vec!["a".to_owned()],
-            has_rest,
-            are_chosen,
-        };
+        let columns =
+            |has_rest, are_chosen| Columns { names: vec!["a".to_owned()], has_rest, are_chosen };
         let row = |columns: &Columns, record: &ListedRecord| columns.row(record).ok();
         let cells = |cells: &[&str]| Some(cells.iter().map(|it| (*it).to_owned()).collect());
         assert_eq!(row(&columns(false, false), &plain), cells(&["1", "1"]));

@@ -26,6 +26,9 @@ use crate::shown;
 use crate::sign_in::Viewer;
 use crate::texts::counted;
 
+/// Collections that are shown; each has its address besides.
+const COLLECTIONS_MAX: usize = 1_000;
+
 /// The paths.
 pub(super) fn routes() -> Router<Arc<Office>> {
     Router::new()
@@ -109,13 +112,14 @@ fn list(viewer: &Viewer, collections: &[CollectionResponse], space: Option<&str>
     if collections.is_empty() {
         return html! { p.empty { (t.no_records) } };
     }
+    let more = collections.len() > COLLECTIONS_MAX;
     html! {
-        div.scroll {
+        div.scroll tabindex="0" role="region" aria-label=(t.records) {
             table {
-                caption { (counted(t, t.collections_n, collections.len() as u64)) }
+                caption { (counted(t, t.collections_n, collections.len() as u64)) @if more { ", " (counted(t, t.first_shown, COLLECTIONS_MAX as u64)) } }
                 thead { tr { th scope="col" { (t.collection) } th.n scope="col" { (t.records) } th.n scope="col" { (t.deleted) } } }
                 tbody {
-                    @for collection in collections {
+                    @for collection in collections.iter().take(COLLECTIONS_MAX) {
                         tr {
                             td { a href=(path_with(&format!("/records/{}", encoded(&collection.name)), &[("space", space)])) { (shown::name(&collection.name)) } }
                             td.n { a href=(path_with(&format!("/records/{}", encoded(&collection.name)), &[("space", space)])) { (shown::number(t, collection.records)) } }

@@ -20,16 +20,20 @@ use crate::report::{Figures, Work};
 use crate::site::{self, cpu_s};
 
 /// The views, by the name of their figures.
-const VIEWS: [(&str, &str, &str); 6] = [
+const VIEWS: [(&str, &str, &str); 8] = [
     ("offices_ms", "offices_kib", "/"),
     ("why_ms", "why_kib", "/why"),
     ("conflicts_ms", "conflicts_kib", "/conflicts"),
+    ("records_ms", "records_kib", "/records"),
     ("table_ms", "table_kib", "/records/COLLECTION"),
     ("record_ms", "record_kib", "/record/COLLECTION/ID"),
+    ("jobs_ms", "jobs_kib", "/jobs"),
     ("network_ms", "network_kib", "/network"),
 ];
 /// Requests for each view, of which the median is told.
 const ASKED: usize = 15;
+/// Sites of the network. All but two joined while there was nothing, and have been away since.
+const SITES: usize = 100;
 /// Most records in conflict.
 const CONFLICTS: usize = 10_000;
 /// Open pages that follow.
@@ -46,6 +50,9 @@ pub(crate) fn run(bench: &mut Bench) {
     let mut head = bench.office(&folder, "head");
     head.start();
     let mut north = site::member(bench, &folder, "north", &head);
+    for number in 2..SITES {
+        site::member(bench, &folder, &format!("office-{number}"), &head).stop();
+    }
     let conflicts = CONFLICTS.min(records / 10);
     bench.runtime.block_on(async {
         Client::connect(&head).await.load(records).await;
