@@ -12,7 +12,7 @@ use super::interface::{
     Command, Event, IntroductionFailure, IntroductionToken, PeerInfo, RequestFailure,
     ResponseToken, Verdict,
 };
-use super::task::{DIAL_ADDRESSES_MAX, Introduction, Known, Task, dial_error};
+use super::task::{DIAL_ADDRESSES_MAX, Exchanged, Introduction, Task, dial_error};
 
 /// Introductions under way at once. People make them, one at a time.
 const INTRODUCTIONS_MAX: usize = 16;
@@ -150,19 +150,19 @@ impl Task {
     }
 
     fn note_sent(&mut self, to: PeerId, bytes: usize) {
-        if let Some(known) = self.known_of(to) {
+        if let Some(known) = self.exchanged_with(to) {
             known.sent_bytes = known.sent_bytes.saturating_add(bytes as u64);
         }
     }
 
     pub(super) fn note_received(&mut self, from: PeerId, bytes: usize) {
-        if let Some(known) = self.known_of(from) {
+        if let Some(known) = self.exchanged_with(from) {
             known.received_bytes = known.received_bytes.saturating_add(bytes as u64);
         }
     }
 
     /// What is known of a member.
-    pub(super) fn known_of(&mut self, peer: PeerId) -> Option<&mut Known> {
+    pub(super) fn exchanged_with(&mut self, peer: PeerId) -> Option<&mut Exchanged> {
         self.is_member(&peer).then(|| self.known.entry(peer).or_default())
     }
 

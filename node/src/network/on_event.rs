@@ -286,7 +286,7 @@ impl Task {
             }
         }
         let (process, version) = self_description(&info.agent_version);
-        if let Some(known) = self.known_of(peer) {
+        if let Some(known) = self.exchanged_with(peer) {
             known.version = version.or(known.version.take());
         }
         if let Some(process) = process {

@@ -49,7 +49,7 @@ pub(super) struct Connection {
 
 /// What a member said of itself, and what went to it and came from it since this node started.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct Exchanged {
     pub(super) version: Option<String>,
     /// Requests, answers and gossip that came from it.
     pub(super) received_bytes: u64,
@@ -74,7 +74,7 @@ pub(super) struct Task {
     outbox: VecDeque<Event>,
     pub(super) links: BTreeMap<PeerId, Link>,
     /// Of members alone, so no larger than their set.
-    pub(super) known: BTreeMap<PeerId, Known>,
+    pub(super) known: BTreeMap<PeerId, Exchanged>,
     pub(super) dials: BTreeMap<ConnectionId, PeerId>,
     pub(super) requests: HashMap<OutboundRequestId, (PeerId, u64)>,
     pub(super) introductions: HashMap<OutboundRequestId, (PeerId, u64)>,

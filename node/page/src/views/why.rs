@@ -19,6 +19,8 @@ use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
 use crate::texts::{Texts, counted, say};
 
+/// Records of a cause that are shown at once; more are folded up.
+const OPEN_MAX: usize = 20;
 /// Causes whose first entry is looked up, for since when.
 const DATED_MAX: usize = 100;
 /// Causes that are shown; more of them nobody reads. The filters narrow them down.
@@ -161,16 +163,21 @@ fn one(
                 @if let Some(since) = since { ", " (t.since) " " (clock.time(since)) }
             }
             p.soft { (shown::text(&cause.detail)) }
-            @if !hint.is_empty() { p { strong { (t.what_to_do) ": " } (hint) } }
+            @if !hint.is_empty() { p { strong { (t.what_to_do) ": " } (hint) @if is_of_a_line(cause) { " " a href="/network#lines" { (t.lines) } } } }
             @if !cause.records.is_empty() { (records(t, cause, space)) }
         }
     }
 }
 
+/// Whether what to do begins with a look at the lines.
+fn is_of_a_line(cause: &DivergenceResponse) -> bool {
+    matches!(cause.reason.as_str(), "not_confirmed" | "ahead" | "never_heard")
+}
+
 fn records(t: &Texts, cause: &DivergenceResponse, space: Option<&str>) -> Markup {
     let named = cause.records.len() as u64;
     html! {
-        details {
+        details open[cause.records.len() <= OPEN_MAX] {
             summary { (if cause.has_more_records || cause.record_count > named { counted(t, t.first_records, named) } else { counted(t, t.records_n, named) }) }
             ul {
                 @for record in &cause.records {

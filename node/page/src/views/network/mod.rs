@@ -108,7 +108,7 @@ async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: axum::http
     let view = View {
         place: Place::Network,
         title: t.network.to_owned(),
-        command: "branchline peers; branchline members --history".to_owned(),
+        command: "branchline peers; branchline members --history; branchline sync".to_owned(),
         content,
     };
     layout::page(&office, &viewer, view)
