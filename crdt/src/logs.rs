@@ -1,14 +1,16 @@
 //! The logs of one space, in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use crate::ids::{Author, SpaceId};
 use crate::log::entry::Tip;
 use crate::log::fork::Forks;
-use crate::log::frontier::{Frontier, Known, PREDECESSORS_TOLD_MAX, Parts, Predecessor};
+use crate::log::frontier::{self, Frontier, Known, PREDECESSORS_TOLD_MAX, Parts, Predecessor};
+use crate::log::receipt::RECEIPT_LOGS_MAX;
 use crate::store::StoreError;
-use crate::store::tables::logs::{self, LogRow};
-use crate::store::tables::{ReadTables, decode_row, walk};
+use crate::store::tables::logs::{self, EntryRow, LogRow};
+use crate::store::tables::{ReadTables, decode_row, row, walk};
 
 /// The logs of one space, in memory.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub(crate) struct Logs {
     changed: BTreeMap<u64, Author>,
     /// The last turn.
     turn: u64,
+    /// The frontier's digest, once it was asked for.
+    digest: OnceLock<[u8; 16]>,
     /// How far the logs of this and the membership space are in the past of this site's own entries in this space.
     pub(crate) named: BTreeMap<(SpaceId, Author), u64>,
     /// By space, the last turn of its logs by which all of them were named.
@@ -50,7 +54,27 @@ impl Logs {
             Ok(true)
         })?;
         loaded.forks = logs::load_forks(tables, &logs::forks(space))?;
+        loaded.order_heads(tables, space)?;
         Ok(loaded)
+    }
+
+    /// Puts the heads in the order in which they last went on, where there are so many that it matters.
+    fn order_heads(&mut self, tables: &impl ReadTables, space: SpaceId) -> Result<(), StoreError> {
+        if self.heads.len() <= RECEIPT_LOGS_MAX {
+            return Ok(());
+        }
+        let mut placed = Vec::with_capacity(self.heads.len());
+        for author in self.heads.keys() {
+            let Some(log) = self.rows.get(author) else { continue };
+            let entry: Option<EntryRow> =
+                row(tables, "entry row", &logs::entry(space, *author, log.seq))?;
+            placed.push((entry.map(|entry| entry.position), *author));
+        }
+        placed.sort_unstable();
+        self.changed = (1..).zip(placed.into_iter().map(|(_, author)| author)).collect();
+        self.turn = self.changed.len() as u64;
+        self.heads = self.changed.iter().map(|(turn, author)| (*author, *turn)).collect();
+        Ok(())
     }
 
     /// The tips, by author.
@@ -60,6 +84,7 @@ impl Logs {
 
     /// A log begins, or goes on.
     pub(crate) fn note(&mut self, author: Author, row: LogRow) {
+        self.digest.take();
         if let Some(former) = row.predecessor
             && self.implied.insert((former.author, former.seq))
             && self.rows.get(&former.author).is_some_and(|row| row.seq == former.seq)
@@ -80,14 +105,32 @@ impl Logs {
 
     /// What is held: every tip that is not implied by a later incarnation's.
     pub(crate) fn frontier(&self) -> Frontier {
-        let tips =
-            self.heads.keys().filter_map(|author| Some(tip(*author, self.rows.get(author)?)));
-        Frontier::new(tips)
+        Frontier::new(self.tips())
+    }
+
+    fn tips(&self) -> impl Iterator<Item = Tip> {
+        self.heads.keys().filter_map(|author| Some(tip(*author, self.rows.get(author)?)))
+    }
+
+    /// The digest of [`Logs::frontier`].
+    pub(crate) fn frontier_digest(&self) -> [u8; 16] {
+        *self.digest.get_or_init(|| frontier::digest_of(self.heads.len(), self.tips()))
+    }
+
+    /// How many logs the frontier has.
+    pub(crate) fn head_count(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// The tips of the frontier, those of logs that went on last first.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = Tip> {
+        let authors = self.changed.values().rev();
+        authors.filter_map(|author| Some(tip(*author, self.rows.get(author)?)))
     }
 
     /// 16 bytes that two replicas have in common if they hold the same entries and proofs of forks.
     pub(crate) fn digest(&self) -> [u8; 16] {
-        let mut digest = self.frontier().digest();
+        let mut digest = self.frontier_digest();
         for hash in self.forks.entries() {
             for (byte, other) in digest.iter_mut().zip(hash.0) {
                 *byte ^= other;

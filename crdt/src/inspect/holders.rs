@@ -75,7 +75,7 @@ pub(crate) struct Compared<'a> {
 impl<'a> Compared<'a> {
     pub(crate) fn new(logs: &'a Logs) -> Self {
         let tags = logs.rows().keys().map(|author| (LogTag::of(author), *author)).collect();
-        Self { logs, tags, digest: logs.frontier().digest() }
+        Self { logs, tags, digest: logs.frontier_digest() }
     }
 
     /// Whether the receipt is of exactly what is held here.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Links;
 use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SiteKey, SpaceId};
+use crate::log::entry::Tip;
 use crate::log::receipt::{Held, LogTag, RECEIPT_LOGS_MAX, Receipt};
 use crate::protocol::count_fitting;
 use crate::replica::context::Context;
@@ -129,28 +130,18 @@ impl Links {
         space: SpaceId,
     ) -> Result<Held, StoreError> {
         let Some(logs) = cx.realms.logs(space) else { return Ok(Held::default()) };
-        let frontier = logs.frontier();
-        let durable = frontier.tips().map(|tip| {
+        let durable = |tip: Tip| {
             let lost = self.losses.first(space, tip.author);
             (tip.author, lost.map_or(tip.seq, |first| tip.seq.min(first - 1)))
-        });
-        let mut listed: Vec<_> = durable.filter(|(_, seq)| *seq > 0).collect();
-        let log_count = listed.len() as u64;
-        if listed.len() > RECEIPT_LOGS_MAX {
-            let mut placed = Vec::with_capacity(listed.len());
-            for (author, seq) in listed {
-                let at = cx.entry_row(space, author, seq)?.map(|row| row.position());
-                placed.push((at, author, seq));
-            }
-            placed.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
-            placed.truncate(RECEIPT_LOGS_MAX);
-            listed = placed.into_iter().map(|(_, author, seq)| (author, seq)).collect();
-        }
-        let frontier = match self.losses.count() {
-            0 => frontier.digest(),
-            _ => [0; 16],
         };
-        let logs = listed.iter().map(|(author, seq)| (LogTag::of(author), *seq)).collect();
+        let listed = || logs.latest().map(durable).filter(|(_, seq)| *seq > 0);
+        let (frontier, log_count) = match self.losses.count() {
+            0 => (logs.frontier_digest(), logs.head_count()),
+            _ => ([0; 16], listed().count()),
+        };
+        let log_count = log_count as u64;
+        let listed = listed().take(RECEIPT_LOGS_MAX);
+        let logs = listed.map(|(author, seq)| (LogTag::of(&author), seq)).collect();
         Ok(Held { frontier, log_count, logs })
     }
 }
