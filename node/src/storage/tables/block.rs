@@ -1,5 +1,5 @@
-//! A block: rows that lie next to each other, compressed together. Sled keeps blocks rather than rows, because what it
-//! costs per item (time, memory, several times the bytes on disk) does not depend on the item's length.
+//! A block: rows of a run that lie next to each other, compressed together. Sled keeps blocks rather than rows, because
+//! what it costs per item (time, memory, several times the bytes on disk) does not depend on the item's length.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -12,30 +12,26 @@
 //! |---|---|
 //! | 4 | length of its key, K |
 //! | 4 | length of what is held, L |
-//! | 1 | kind: 0 the value; 1 the value's length (8 bytes), it lies in chunks |
+//! | 1 | kind: 0 the value; 1 the value's length (8 bytes) and number in the run (4 bytes), it lies in chunks; 2 nothing, the row was removed |
 //! | K | its key |
 //! | L | what is held |
 //!
 //! Kinds must stay stable. What keys have in common costs next to nothing once compressed.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::iter;
 
 use zstd::bulk::{Compressor, Decompressor};
 
-/// A block that would be longer is split, into blocks of about three quarters of it. Rows of 310 bytes took 109 bytes
-/// each in blocks of 4 KiB and 99 in blocks of 8; smaller ones cost a reader of one row and a writer of scattered rows
-/// less.
-pub(super) const BLOCK_BYTES_MAX: usize = 8 << 10;
-/// Length of each block that a split makes, about.
-const SPLIT_BYTES: usize = BLOCK_BYTES_MAX / 4 * 3;
+/// A block ends with the row that brings it to so many bytes. Rows of 310 bytes took 109 bytes each in blocks of 4 KiB and
+/// 99 in blocks of 8; smaller ones cost a reader of one row less.
+pub(super) const BLOCK_BYTES: usize = 8 << 10;
 /// More than any block has: one row that just fits, with the longest of keys.
 const ROWS_BYTES_MAX: usize = 1 << 20;
 /// The quickest of zstd's levels but for the negative ones.
 const ZSTD_LEVEL: i32 = 1;
 
 const ROW_HEADER_BYTES: usize = 9;
+const LONG_BYTES: usize = 12;
 thread_local! {
     // Making a context takes longer than a block does. One for each thread that writes (one) or reads.
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(ZSTD_LEVEL).ok());
@@ -43,87 +39,65 @@ thread_local! {
 }
 
 const KIND_VALUE: u8 = 0;
-const KIND_CHUNKED: u8 = 1;
+const KIND_LONG: u8 = 1;
+const KIND_REMOVED: u8 = 2;
 
 /// What a block holds of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held<'b> {
     /// Its value.
     Value(&'b [u8]),
-    /// Its value has so many bytes, in chunks.
-    Chunked(u64),
+    /// Its value is a long one.
+    Long(Long),
+    /// Nothing: what older runs hold of the row does not count.
+    Removed,
 }
 
-/// Rows by key, as they are put together for a block.
-pub(super) type Rows<'b> = BTreeMap<&'b [u8], Held<'b>>;
-
-impl Held<'_> {
-    fn bytes(&self) -> usize {
-        match self {
-            Held::Value(value) => value.len(),
-            Held::Chunked(_) => 8,
-        }
-    }
+/// A value that lies in chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Long {
+    /// Its bytes.
+    pub(super) len: u64,
+    /// Which of its run's long values it is.
+    pub(super) number: u32,
 }
 
-/// Cuts rows into blocks of about equal length; none for no rows.
-pub(super) fn split<'b>(rows: Rows<'b>) -> Vec<Vec<(&'b [u8], Held<'b>)>> {
-    let bytes = |key: &[u8], held: &Held<'_>| ROW_HEADER_BYTES + key.len() + held.bytes();
-    let total: usize = rows.iter().map(|(key, held)| bytes(key, held)).sum();
-    let blocks = if total <= BLOCK_BYTES_MAX { 1 } else { total.div_ceil(SPLIT_BYTES) };
-    let each = total.div_ceil(blocks);
-    let mut pieces: Vec<Vec<(&[u8], Held<'_>)>> = Vec::with_capacity(blocks);
-    let mut filled = each;
-    for (key, held) in rows {
-        if filled >= each {
-            pieces.push(Vec::new());
-            filled = 0;
-        }
-        filled += bytes(key, &held);
-        if let Some(piece) = pieces.last_mut() {
-            piece.push((key, held));
-        }
-    }
-    pieces
-}
-
-/// The bytes of a block. `None` if the rows are too long for one.
-pub(super) fn encode(rows: &[(&[u8], Held<'_>)]) -> Option<Vec<u8>> {
-    let mut plain = Vec::with_capacity(BLOCK_BYTES_MAX);
-    for (key, held) in rows {
-        for length in [key.len(), held.bytes()] {
-            plain.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
-        }
-        match held {
-            Held::Value(value) => {
-                plain.push(KIND_VALUE);
-                plain.extend_from_slice(key);
-                plain.extend_from_slice(value);
-            }
-            Held::Chunked(len) => {
-                plain.push(KIND_CHUNKED);
-                plain.extend_from_slice(key);
-                plain.extend_from_slice(&len.to_le_bytes());
-            }
-        }
-    }
-    if plain.len() > ROWS_BYTES_MAX {
-        return None;
-    }
-    let mut block = (plain.len() as u32).to_le_bytes().to_vec();
+/// Compresses what a block holds.
+pub(super) fn compress(plain: &[u8]) -> Option<Vec<u8>> {
+    let len = u32::try_from(plain.len()).ok().filter(|_| plain.len() <= ROWS_BYTES_MAX)?;
     let compress = |compressor: &RefCell<Option<Compressor<'_>>>| {
-        compressor.borrow_mut().as_mut()?.compress(&plain).ok()
+        compressor.borrow_mut().as_mut()?.compress(plain).ok()
     };
-    block.extend(COMPRESSOR.with(compress)?);
-    Some(block)
+    Some([&len.to_le_bytes()[..], &COMPRESSOR.with(compress)?].concat())
 }
 
-/// A block, or a row of it, that is not one.
-#[derive(Debug)]
-pub(super) struct Garbled;
+/// Appends a row to what a block is to hold. `None` if it is too long for that.
+pub(super) fn append(plain: &mut Vec<u8>, key: &[u8], held: Held<'_>) -> Option<()> {
+    let mut long = [0; LONG_BYTES];
+    let (kind, bytes) = match held {
+        Held::Value(value) => (KIND_VALUE, value),
+        Held::Long(Long { len, number }) => {
+            long[..8].copy_from_slice(&len.to_le_bytes());
+            long[8..].copy_from_slice(&number.to_le_bytes());
+            (KIND_LONG, &long[..])
+        }
+        Held::Removed => (KIND_REMOVED, &[][..]),
+    };
+    for length in [key.len(), bytes.len()] {
+        plain.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+    }
+    plain.push(kind);
+    plain.extend_from_slice(key);
+    plain.extend_from_slice(bytes);
+    Some(())
+}
 
-/// A block's rows, decompressed.
-pub(super) struct Plain(Vec<u8>);
+/// A block's rows, decompressed, each of them found to be one.
+pub(super) struct Plain {
+    bytes: Vec<u8>,
+    /// Where each row begins.
+    rows: Vec<u32>,
+}
 
 impl Plain {
     /// Decompresses a block; `None` if it is not one.
@@ -136,33 +110,53 @@ impl Plain {
         let decompress = |decompressor: &RefCell<Option<Decompressor<'_>>>| {
             decompressor.borrow_mut().as_mut()?.decompress(frame, len).ok()
         };
-        let plain = DECOMPRESSOR.with(decompress)?;
-        (plain.len() == len).then_some(Plain(plain))
+        let bytes = DECOMPRESSOR.with(decompress)?;
+        let mut rows = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            rows.push((bytes.len() - rest.len()) as u32);
+            take_row(&mut rest)?;
+        }
+        (bytes.len() == len).then_some(Plain { bytes, rows })
     }
 
-    /// A block without rows.
-    pub(super) fn empty() -> Plain {
-        Plain(Vec::new())
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
-    /// The rows in order; an error in place of the first one that is garbled.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<(&[u8], Held<'_>), Garbled>> {
-        let mut rest = &self.0[..];
-        iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let row = take_row(&mut rest).ok_or(Garbled);
-            if row.is_err() {
-                rest = &[];
-            }
-            Some(row)
+    /// Bytes of the rows.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What the rows take in memory.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.rows.capacity() * size_of::<u32>() + size_of::<Self>()
+    }
+
+    /// Row number `row`; `None` behind the last.
+    pub(super) fn row(&self, row: usize) -> Option<(&[u8], Held<'_>)> {
+        take_row(&mut self.bytes.get(*self.rows.get(row)? as usize..)?)
+    }
+
+    /// The rows in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Held<'_>)> {
+        (0..self.len()).map_while(|row| self.row(row))
+    }
+
+    /// The first row whose key is not less than `key`, or is greater; the number of rows where there is none.
+    pub(super) fn first_from(&self, key: &[u8], or_equal: bool) -> usize {
+        self.rows.partition_point(|at| {
+            let row = self.bytes.get(*at as usize..).and_then(|mut rest| take_row(&mut rest));
+            row.is_some_and(|(at, _)| if or_equal { at < key } else { at <= key })
         })
     }
 
-    /// All rows.
-    pub(super) fn rows(&self) -> Result<Rows<'_>, Garbled> {
-        self.iter().collect()
+    /// What is held of row `key`; `None` if it is not here.
+    pub(super) fn find(&self, key: &[u8]) -> Option<Held<'_>> {
+        let (at, held) = self.row(self.first_from(key, true))?;
+        (at == key).then_some(held)
     }
 }
 
@@ -174,7 +168,12 @@ fn take_row<'b>(rest: &mut &'b [u8]) -> Option<(&'b [u8], Held<'b>)> {
     *rest = after;
     match kind {
         KIND_VALUE => Some((key, Held::Value(held))),
-        KIND_CHUNKED => Some((key, Held::Chunked(u64::from_le_bytes(held.try_into().ok()?)))),
+        KIND_LONG => {
+            let (len, number) = held.split_first_chunk()?;
+            let number = u32::from_le_bytes(number.try_into().ok()?);
+            Some((key, Held::Long(Long { len: u64::from_le_bytes(*len), number })))
+        }
+        KIND_REMOVED if held.is_empty() => Some((key, Held::Removed)),
         _ => None,
     }
 }

@@ -35,24 +35,31 @@
 //! - `open`: rows as they are.
 //! - `memory`: rows that are not in sled yet.
 //! - `write`: the thread that writes them, and who waits for it.
-//! - `batch`: what one generation of them changes in sled.
-//! - `read`: reading rows from sled.
-//! - `block`: rows that lie next to each other, in one item.
+//! - `tidy`: what the thread does when there is nothing to write: `merge` makes one run of several.
+//! - `manifest`: which runs there are.
+//! - `run`: rows that were written together; `writer` writes one.
+//! - `block`: rows of a run that lie next to each other, in one item.
+//! - `read`: reading rows from the runs; `walk`: in order.
 //! - `rows`: keys and values of sled's items.
 //! - `check`: reading every item.
 //! - `folder`: sled's folder.
 
-mod batch;
 mod block;
 mod check;
 mod folder;
+mod manifest;
 mod memory;
+mod merge;
 mod open;
 mod read;
 mod rows;
+mod run;
 #[cfg(test)]
 mod tests;
+mod tidy;
+mod walk;
 mod write;
+mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,9 +71,12 @@ use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
 pub use check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
 pub use folder::SetAside;
 use folder::{Found, TablesFolder, guarded, let_go};
+use manifest::Manifest;
 use memory::Memory;
 use open::Open;
-use rows::{APPLIED_KEY, SUM_KEY, Sum};
+use read::Blocks;
+use run::Run;
+use tidy::Work;
 use write::Turn;
 
 /// How sled is run.
@@ -75,6 +85,8 @@ pub struct TablesOptions {
     /// Memory for sled's page cache, by its own count. The process takes two to three times as much: with 32 MiB,
     /// 115 MB once 100 MB of items were read.
     pub cache_bytes: u64,
+    /// Memory for blocks of rows as they are read.
+    pub blocks_bytes: u64,
     /// How long what is applied may stay in memory only. The journal makes up for what a crash takes, so
     /// this only bounds how much has to be replayed after one.
     pub flush_every_ms: u64,
@@ -89,7 +101,8 @@ pub struct TablesOptions {
 impl Default for TablesOptions {
     fn default() -> TablesOptions {
         TablesOptions {
-            cache_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
+            blocks_bytes: 16 << 20,
             flush_every_ms: 500,
             generation_bytes: 4 << 20,
             // Sled reads what was written since it was last opened: gigabytes, on a slow disk.
@@ -144,8 +157,8 @@ struct TablesHandle {
 struct TablesShared {
     folder: TablesFolder,
     options: TablesOptions,
-    /// Locked for reading throughout each read, and for writing wherever rows change or pass from memory to sled: a
-    /// row is a part of an item or several items, and sled shows readers only single items whole.
+    /// Locked for reading throughout each read, and for writing wherever rows change, pass from memory to sled or from
+    /// runs to the run that they were merged to.
     state: RwLock<TablesState>,
     turn: Turn,
 }
@@ -205,13 +218,13 @@ impl Tables {
     ) -> Result<(Tables, Option<SetAside>), TablesOpenError> {
         let folder = TablesFolder::new(data);
         let (db, found) = folder.open(options)?;
-        let state = RwLock::new(TablesState::open(db));
+        let state = RwLock::new(TablesState::open(db, options));
         let shared = Arc::new(TablesShared { folder, options, state, turn: Turn::default() });
         let set_aside = match found {
             Found::SetAside(set_aside) => set_aside,
             Found::Closed => shared.set_aside_unless(shared.take_up())?,
             Found::NotClosed => {
-                shared.set_aside_unless(shared.take_up().and_then(|()| shared.compare_sum()))?
+                shared.set_aside_unless(shared.take_up().and_then(|()| shared.compare_sums()))?
             }
         };
         shared.start()?;
@@ -315,7 +328,7 @@ impl Tables {
     /// Bytes on disk. Looks at every file of the folder.
     pub fn bytes_on_disk(&self) -> Result<u64, StoreError> {
         let state = self.shared().state();
-        let db = &state.open_ref()?.db;
+        let db = &state.open_ref()?.blocks.db;
         guarded(|| db.size_on_disk()).map_err(failed)
     }
 
@@ -325,25 +338,18 @@ impl Tables {
 }
 
 impl TablesShared {
-    /// Reads the items about the rows.
+    /// Reads the manifest and what it names of each run.
     fn take_up(&self) -> Result<(), StoreError> {
-        let mut state = self.state_mut();
-        let open = state.open_mut()?;
-        let read = |key: &[u8]| -> Result<Option<Vec<u8>>, StoreError> {
-            let Some(stored) = guarded(|| open.db.get(key)).map_err(failed)? else {
-                return Ok(None);
-            };
-            rows::decode(key, &stored).map(<[u8]>::to_vec).ok_or_else(|| bad_row(key)).map(Some)
-        };
-        let (applied, sum) = (read(APPLIED_KEY)?, read(SUM_KEY)?);
-        if let Some(applied) = applied {
-            let bytes = applied.try_into().map_err(|_| bad_row(APPLIED_KEY))?;
-            open.applied = Some(Position(u64::from_be_bytes(bytes)));
+        {
+            let mut state = self.state_mut();
+            let open = state.open_mut()?;
+            open.manifest = Manifest::load(&open.blocks.db)?;
+            open.applied = open.manifest.applied;
+            let runs = open.manifest.runs.iter();
+            let runs = runs.map(|head| Run::load(&open.blocks.db, *head).map(Arc::new));
+            open.runs = runs.collect::<Result<_, _>>()?;
         }
-        if let Some(sum) = sum {
-            open.sum = Sum::from_bytes(&sum).ok_or_else(|| bad_row(SUM_KEY))?;
-        }
-        Ok(())
+        self.remove_strays()
     }
 
     fn set_aside_unless(
@@ -357,17 +363,19 @@ impl TablesShared {
     }
 
     fn set_aside(&self, reason: String) -> Result<Option<SetAside>, TablesOpenError> {
-        let _turn = self.turn.take();
+        let mut turn = self.turn.take();
+        *turn = Work::default();
         let mut state = self.state_mut();
         let was = std::mem::replace(&mut *state, TablesState::failed("they are being set aside"));
         let_go_of(was, &self.folder.path());
         let set_aside = self.folder.set_aside(reason)?;
-        *state = TablesState::open(self.folder.begin_anew(self.options)?);
+        *state = TablesState::open(self.folder.begin_anew(self.options)?, self.options);
         Ok(set_aside)
     }
 
     fn clear(&self) -> Result<(), StoreError> {
-        let _turn = self.turn.take();
+        let mut turn = self.turn.take();
+        *turn = Work::default();
         let mut state = self.state_mut();
         let was = std::mem::replace(&mut *state, TablesState::failed("they are being emptied"));
         if !let_go_of(was, &self.folder.path()) {
@@ -377,7 +385,7 @@ impl TablesShared {
         }
         match self.folder.begin_anew(self.options) {
             Ok(db) => {
-                *state = TablesState::open(db);
+                *state = TablesState::open(db, self.options);
                 Ok(())
             }
             Err(error) => {
@@ -405,18 +413,18 @@ impl TablesShared {
 /// Closes sled. True if its folder is free afterwards.
 fn let_go_of(state: TablesState, path: &Path) -> bool {
     match state {
-        TablesState::Open(Open { db, .. }) | TablesState::Failed { db: Some(db), .. } => {
-            let_go(db, path)
-        }
+        TablesState::Open(Open { blocks: Blocks { db, .. }, .. })
+        | TablesState::Failed { db: Some(db), .. } => let_go(db, path),
         TablesState::Failed { db: None, .. } => true,
     }
 }
 
 impl TablesState {
-    fn open(db: sled::Db) -> TablesState {
+    fn open(db: sled::Db, options: TablesOptions) -> TablesState {
         TablesState::Open(Open {
-            db,
-            sum: Sum::default(),
+            blocks: Blocks::new(db, options.blocks_bytes),
+            manifest: Manifest::default(),
+            runs: Vec::new(),
             applied: None,
             memory: Memory::default(),
         })
@@ -443,7 +451,7 @@ impl TablesState {
     /// Stops serving; sled's handle stays until the tables are cleared.
     fn fail(&mut self, reason: String) {
         let db = match self {
-            TablesState::Open(open) => Some(open.db.clone()),
+            TablesState::Open(open) => Some(open.blocks.db.clone()),
             TablesState::Failed { db, .. } => db.take(),
         };
         *self = TablesState::Failed { db, reason };

@@ -1,18 +1,23 @@
 //! Rows as they are: what is in memory over what is in sled.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
+use super::manifest::Manifest;
 use super::memory::Memory;
-use super::read;
-use super::rows::Sum;
+use super::read::Blocks;
+use super::run::Run;
+use super::walk::{self, Way};
 use branchline_crdt::store::tables::{scan_back_from, scan_from};
 use branchline_crdt::store::{Position, Row, StoreError};
 
 /// Tables that serve.
 pub(super) struct Open {
-    pub(super) db: sled::Db,
-    /// Of all items in sled, as the sum's item has it.
-    pub(super) sum: Sum,
+    pub(super) blocks: Blocks,
+    /// As it is stored.
+    pub(super) manifest: Manifest,
+    /// The manifest's runs, the newest first.
+    pub(super) runs: Vec<Arc<Run>>,
     /// How far into the journal the tables have come.
     pub(super) applied: Option<Position>,
     pub(super) memory: Memory,
@@ -22,7 +27,7 @@ impl Open {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.memory.get(key) {
             Some(value) => Ok(value.map(<[u8]>::to_vec)),
-            None => read::get(&self.db, key),
+            None => self.blocks.find(&self.runs, key),
         }
     }
 
@@ -37,7 +42,7 @@ impl Open {
         while page.len() < limit {
             let wanted = limit - page.len();
             let start = from.as_ref().map(Vec::as_slice);
-            let stored = read::scan(&self.db, prefix, start, wanted)?;
+            let stored = walk::scan(&self.blocks, &self.runs, Way::Up, prefix, start, wanted)?;
             let last = last_key(&stored, wanted);
             let end = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
             let rows = self.memory.over(start, end, stored);
@@ -60,7 +65,7 @@ impl Open {
         while page.len() < limit {
             let wanted = limit - page.len();
             let start = from.as_ref().map(Vec::as_slice);
-            let stored = read::scan_back(&self.db, prefix, start, wanted)?;
+            let stored = walk::scan(&self.blocks, &self.runs, Way::Down, prefix, start, wanted)?;
             let last = last_key(&stored, wanted);
             let end = Bound::Included(last.as_deref().unwrap_or(prefix));
             let rows = self.memory.over_back(start, end, stored);

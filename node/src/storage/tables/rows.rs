@@ -2,11 +2,13 @@
 //!
 //! | key | value's bytes |
 //! |---|---|
-//! | `b`, K | a [`super::block`]: the rows from key K up to the K of the next block |
-//! | `c`, length of K (4 bytes, big-endian), K, chunk number (4 bytes, big-endian) | a chunk of the value of row K |
-//! | `m` `applied` | position up to which the tables show the journal (8 bytes, big-endian) |
+//! | `r`, run, `b`, block number (4 bytes) | a [`super::block`] of the run |
+//! | `r`, run, `c`, value number (4 bytes), chunk number (4 bytes) | a chunk of a value of the run that is too long for a block |
+//! | `r`, run, `i`, piece number (4 bytes) | a piece of the run's [`super::run::Index`] |
 //! | `m` `format` | [`FORMAT`] |
-//! | `m` `sum` | [`Sum`] of all other items but the format (16 bytes, little-endian) |
+//! | `m` `manifest` | [`super::manifest::Manifest`]: which runs there are, and how far they show the journal |
+//!
+//! A run is its number, 8 bytes. Numbers are big-endian.
 //!
 //! Every stored value:
 //!
@@ -15,7 +17,9 @@
 //! | 0 | 4 | CRC32C of the stored key and of bytes 4 to the end, little-endian |
 //! | 4 | … | the bytes |
 //!
-//! Chunks hold [`CHUNK_BYTES`] each, the last one the rest.
+//! Chunks and pieces hold [`CHUNK_BYTES`] each, the last one the rest.
+
+use serde::{Deserialize, Serialize};
 
 /// A longer value is kept in chunks outside its block, so that blocks stay short.
 pub(super) const INLINE_BYTES_MAX: usize = 8 << 10;
@@ -23,51 +27,30 @@ pub(super) const INLINE_BYTES_MAX: usize = 8 << 10;
 /// files that it does not sync.
 pub(super) const CHUNK_BYTES: usize = 60 << 10;
 /// What the format row says.
-pub(super) const FORMAT: &[u8] = b"branchline tables 2";
+pub(super) const FORMAT: &[u8] = b"branchline tables 3";
 
 /// Key of the format row.
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
-/// Key of the row that says how far the tables have come.
-pub(super) const APPLIED_KEY: &[u8] = b"mapplied";
-/// Key of the row with the [`Sum`].
-pub(super) const SUM_KEY: &[u8] = b"msum";
-/// What the stored keys of all blocks are less than, and no other's is.
-pub(super) const BLOCKS_END: &[u8] = b"c";
+/// Key of the manifest.
+pub(super) const MANIFEST_KEY: &[u8] = b"mmanifest";
+const RUN: u8 = b'r';
+const RUN_KEY_BYTES: usize = 9;
 const BLOCK: u8 = b'b';
 const CHUNK: u8 = b'c';
+const INDEX: u8 = b'i';
 
 const CRC_BYTES: usize = 4;
 
-/// A sum over stored items, whatever their order. It changes with every batch and is stored with it, so after a crash
-/// it tells rows of one moment from a mixture: sled brings back a part of a batch, or one page without another, where
-/// the drive lost or tore a write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A sum over the items of a run, whatever their order. The manifest has it, so after a crash it tells a run that is
+/// whole from one that is not: sled brings back a part of a batch, or one page without another, where the drive lost or
+/// tore a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sum(u128);
 
 impl Sum {
-    /// Whether the sum covers the item of this stored key.
-    pub(super) fn covers(stored_key: &[u8]) -> bool {
-        stored_key != FORMAT_KEY && stored_key != SUM_KEY
-    }
-
     /// Takes an item in.
     pub(super) fn add(&mut self, stored_key: &[u8], value: &[u8]) {
         self.0 = self.0.wrapping_add(item_hash(stored_key, value));
-    }
-
-    /// Takes an item out.
-    pub(super) fn remove(&mut self, stored_key: &[u8], value: &[u8]) {
-        self.0 = self.0.wrapping_sub(item_hash(stored_key, value));
-    }
-
-    /// The bytes of the sum's row.
-    pub(super) fn to_bytes(self) -> [u8; 16] {
-        self.0.to_le_bytes()
-    }
-
-    /// Reads [`Sum::to_bytes`].
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Sum> {
-        Some(Sum(u128::from_le_bytes(bytes.try_into().ok()?)))
     }
 }
 
@@ -79,21 +62,35 @@ fn item_hash(stored_key: &[u8], value: &[u8]) -> u128 {
     u128::from_le_bytes(hash)
 }
 
-/// The stored key of the block that begins at row `key`.
-pub(super) fn block_key(key: &[u8]) -> Vec<u8> {
-    [&[BLOCK], key].concat()
+/// What the stored keys of all items of a run begin with, and no other's.
+pub(super) fn run_key(run: u64) -> Vec<u8> {
+    [&[RUN][..], &run.to_be_bytes()].concat()
 }
 
-/// The first row's key that the block under this stored key may have; `None` if it is no block.
-pub(super) fn block_start(stored_key: &[u8]) -> Option<&[u8]> {
-    stored_key.strip_prefix(&[BLOCK])
+/// What run an item is of; `None` if it is of none.
+pub(super) fn run_of(stored_key: &[u8]) -> Option<u64> {
+    let number = stored_key.get(1..RUN_KEY_BYTES).filter(|_| stored_key[0] == RUN)?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
 }
 
-/// The stored key of a chunk of row `key`.
-pub(super) fn chunk_key(key: &[u8], chunk: u32) -> Vec<u8> {
-    // Keys are a few hundred bytes long; one of 4 GiB does not fit into sled.
-    let len = (key.len() as u32).to_be_bytes();
-    [&[CHUNK], &len[..], key, &chunk.to_be_bytes()].concat()
+/// Whether an item of a run is a block.
+pub(super) fn is_block(stored_key: &[u8]) -> bool {
+    stored_key.get(RUN_KEY_BYTES) == Some(&BLOCK)
+}
+
+/// The stored key of a block.
+pub(super) fn block_key(run: u64, block: u32) -> Vec<u8> {
+    [&run_key(run)[..], &[BLOCK], &block.to_be_bytes()].concat()
+}
+
+/// The stored key of a chunk of a value.
+pub(super) fn chunk_key(run: u64, value: u32, chunk: u32) -> Vec<u8> {
+    [&run_key(run)[..], &[CHUNK], &value.to_be_bytes(), &chunk.to_be_bytes()].concat()
+}
+
+/// The stored key of a piece of a run's index.
+pub(super) fn index_key(run: u64, piece: u32) -> Vec<u8> {
+    [&run_key(run)[..], &[INDEX], &piece.to_be_bytes()].concat()
 }
 
 /// In how many chunks `len` bytes are stored.

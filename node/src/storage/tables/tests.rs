@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::rows::{self, CHUNK_BYTES, INLINE_BYTES_MAX, Sum};
+use super::rows::{self, CHUNK_BYTES, INLINE_BYTES_MAX};
+use super::run::RunHead;
 use super::{Tables, TablesOptions, TablesState};
 use branchline_crdt::store::{Position, StoreError};
 
@@ -27,13 +28,29 @@ fn put(tables: &Tables, key: &str, value: Vec<u8>) {
 fn beneath<T>(tables: &Tables, change: impl FnOnce(&sled::Db) -> T) -> T {
     tables.flush().unwrap();
     match &*tables.shared().state() {
-        TablesState::Open(open) => change(&open.db),
+        TablesState::Open(open) => change(&open.blocks.db),
         TablesState::Failed { reason, .. } => panic!("{reason}"),
     }
 }
 
+/// Writes out what is in memory and does all that there is to do, however young the generation.
+fn come_to_rest(tables: &Tables) {
+    tables.flush().unwrap();
+    while tables.shared().tidy().unwrap() {}
+}
+
+/// Stored items but the format and the manifest.
 fn stored_items(tables: &Tables) -> usize {
-    beneath(tables, |db| db.iter().filter(|row| Sum::covers(&row.as_ref().unwrap().0)).count())
+    beneath(tables, |db| db.scan_prefix("r").count())
+}
+
+/// The stored key of block 0 of the newest run.
+fn newest_block(tables: &Tables) -> Vec<u8> {
+    tables.flush().unwrap();
+    match &*tables.shared().state() {
+        TablesState::Open(open) => rows::block_key(open.runs[0].head.number, 0),
+        TablesState::Failed { reason, .. } => panic!("{reason}"),
+    }
 }
 
 /// Bytes that differ along the value, so that swapped chunks would show.
@@ -45,27 +62,35 @@ fn bytes(len: usize) -> Vec<u8> {
 fn values_of_any_length_grow_and_shrink_without_leftovers() {
     let dir = TempDir::new().unwrap();
     let tables = open(dir.path());
-    let empty = stored_items(&tables);
     let lens = [
-        (0, 1),
-        (INLINE_BYTES_MAX, 1),
-        (INLINE_BYTES_MAX + 1, 2),
-        (CHUNK_BYTES, 2),
-        (CHUNK_BYTES + 1, 3),
-        (10 * CHUNK_BYTES, 11),
-        (2 * CHUNK_BYTES + 5, 4),
-        (1, 1),
-        (1_000_000, 18),
+        (0, 0),
+        (INLINE_BYTES_MAX, 0),
+        (INLINE_BYTES_MAX + 1, 1),
+        (CHUNK_BYTES, 1),
+        (CHUNK_BYTES + 1, 2),
+        (10 * CHUNK_BYTES, 10),
+        (2 * CHUNK_BYTES + 5, 3),
+        (1, 0),
+        (1_000_000, 17),
     ];
-    for (len, items) in lens {
-        put(&tables, "key", bytes(len));
-        assert_eq!(tables.get(b"key").unwrap().unwrap(), bytes(len));
-        assert_eq!(stored_items(&tables), empty + items, "{len}");
-        assert_eq!(tables.scan(b"", None, 10).unwrap(), [(b"key".to_vec(), bytes(len))]);
+    for (len, chunks) in lens {
+        for step in 0..4 {
+            put(&tables, "key", bytes(len));
+            put(&tables, "other", bytes(step));
+            come_to_rest(&tables);
+            assert_eq!(tables.get(b"key").unwrap().unwrap(), bytes(len));
+            let rows = [(b"key".to_vec(), bytes(len)), (b"other".to_vec(), bytes(step))];
+            assert_eq!(tables.scan(b"", None, 10).unwrap(), rows);
+        }
+        // A block, an index and the chunks, and those of a few older runs.
+        let items = stored_items(&tables);
+        assert!(items >= 2 + chunks && items < 10 * (2 + 20), "{len}: {items} items");
     }
-    tables.apply(vec![(b"key".to_vec(), None)], None).unwrap();
+    let removed = [b"key", &b"other"[..]].map(|key| (key.to_vec(), None));
+    tables.apply(removed.to_vec(), None).unwrap();
+    come_to_rest(&tables);
     assert_eq!(tables.get(b"key").unwrap(), None);
-    assert_eq!(stored_items(&tables), empty);
+    assert_eq!(stored_items(&tables), 0);
     beneath(&tables, |db| {
         let largest = db.iter().map(|row| row.unwrap().1.len()).max();
         assert!(largest < Some(64 << 10));
@@ -76,7 +101,6 @@ fn values_of_any_length_grow_and_shrink_without_leftovers() {
 fn of_several_writes_to_one_key_in_a_batch_the_last_counts() {
     let dir = TempDir::new().unwrap();
     let tables = open(dir.path());
-    let empty = stored_items(&tables);
     let key = b"key".to_vec();
     let writes = vec![
         (key.clone(), Some(bytes(300_000))),
@@ -85,7 +109,7 @@ fn of_several_writes_to_one_key_in_a_batch_the_last_counts() {
     ];
     tables.apply(writes, None).unwrap();
     assert_eq!(tables.get(&key).unwrap().unwrap(), b"last");
-    assert_eq!(stored_items(&tables), empty + 1);
+    assert_eq!(stored_items(&tables), 2, "a block and an index");
 }
 
 #[test]
@@ -251,7 +275,7 @@ fn many_rows_in_any_order_are_found_after_splits_and_removals() {
         tables.apply(writes, Some(Position(round))).unwrap();
     }
     assert_like(&tables, &model, b"rec-", 97);
-    assert!(stored_items(&tables) > 20, "no block was split");
+    assert!(stored_items(&tables) > 20, "all rows are in one block");
     let tables = Tables::open(killed(tables, &dir).path(), hasty()).unwrap().0;
     assert_like(&tables, &model, b"rec-", 1000);
 }
@@ -297,9 +321,14 @@ fn what_fails_in_the_background_is_told_to_every_call_after_it() {
     let dir = TempDir::new().unwrap();
     let tables = Tables::open(dir.path(), hasty()).unwrap().0;
     put(&tables, "key", vec![1]);
-    beneath(&tables, |db| db.insert(rows::block_key(b""), b"garbage").unwrap());
-    put(&tables, "key", vec![2]);
-    wait_until("the tables fail", || tables.get(b"key").is_err());
+    let block = newest_block(&tables);
+    beneath(&tables, |db| db.insert(block, b"garbage").unwrap());
+    // What is written now is merged with it.
+    for number in 0..4 {
+        let _ = tables.apply(vec![(vec![number], Some(vec![2]))], None);
+        let _ = tables.flush();
+    }
+    wait_until("the tables fail", || tables.applied().is_err());
     let reported = tables.get(b"key").unwrap_err().to_string();
     assert!(reported.contains("does not match its checksum"), "{reported}");
     assert_eq!(tables.scan(b"", None, 1).unwrap_err().to_string(), reported);
@@ -319,7 +348,7 @@ fn rows_reach_sled_without_being_asked_to() {
     let tables = Tables::open(dir.path(), hasty()).unwrap().0;
     put(&tables, "key", vec![1]);
     wait_until("the row is in sled", || match &*tables.shared().state() {
-        TablesState::Open(open) => open.db.contains_key(rows::block_key(b"")).unwrap(),
+        TablesState::Open(open) => open.runs.len() == 1,
         TablesState::Failed { reason, .. } => panic!("{reason}"),
     });
 }
@@ -332,22 +361,30 @@ fn a_value_that_is_not_what_was_stored_is_an_error() {
     put(&tables, "b", bytes(150_000));
     put(&tables, "c", bytes(10));
     put(&tables, "m", bytes(10));
-    let chunk = rows::chunk_key(b"b", 1);
-    beneath(&tables, |db| db.remove(&chunk).unwrap());
+    let block = newest_block(&tables);
+    let run = rows::run_of(&block).unwrap();
+    beneath(&tables, |db| db.remove(rows::chunk_key(run, 0, 1)).unwrap());
     assert_eq!(tables.get(b"a").unwrap().unwrap(), bytes(10));
     assert!(matches!(tables.get(b"b"), Err(StoreError::Tables { .. })));
     let verified = tables.verify(&mut |_| {});
-    assert_eq!((verified.bad, verified.bad_keys), (1, vec![rows::block_key(b"")]));
+    assert_eq!((verified.bad, verified.bad_keys), (1, vec![block.clone()]));
+    // A block under another key; the first run's stays in memory.
+    put(&tables, "n", bytes(10));
+    let newer = newest_block(&tables);
     beneath(&tables, |db| {
-        // A block under another key.
-        let misplaced = db.get(rows::block_key(b"")).unwrap().unwrap();
-        db.insert(rows::block_key(b"m"), misplaced).unwrap();
+        let misplaced = db.get(&block).unwrap().unwrap();
+        db.insert(&newer, misplaced).unwrap();
     });
     assert_eq!(tables.get(b"c").unwrap().unwrap(), bytes(10));
-    assert!(matches!(tables.get(b"m"), Err(StoreError::Tables { .. })));
+    assert!(matches!(tables.get(b"n"), Err(StoreError::Tables { .. })));
     assert!(matches!(tables.scan(b"", Some(b"b"), 9), Err(StoreError::Tables { .. })));
     let verified = tables.verify(&mut |_| {});
-    assert_eq!(verified.bad_keys, [rows::block_key(b""), rows::block_key(b"m")]);
+    assert_eq!(verified.bad_keys, [newer.clone(), block.clone()]);
+    // An item that is missing altogether.
+    let index = rows::index_key(rows::run_of(&newer).unwrap(), 0);
+    beneath(&tables, |db| (db.remove(&newer).unwrap(), db.remove(index).unwrap()));
+    let verified = tables.verify(&mut |_| {});
+    assert_eq!(verified.bad_keys, [block, newer[..9].to_vec()]);
 }
 
 /// Sled brought back a part of a batch after a crash at a torn write: each row as it once was, and no two of one
@@ -358,12 +395,15 @@ fn sound_rows_of_different_moments_are_set_aside_after_a_crash() {
         let dir = TempDir::new().unwrap();
         let tables = open(dir.path());
         put(&tables, "key", vec![1]);
-        let stored_key = rows::block_key(b"");
-        let older = beneath(&tables, |db| db.get(&stored_key).unwrap().unwrap());
+        let older = newest_block(&tables);
         put(&tables, "key", vec![2]);
-        tables.flush().unwrap();
+        let newer = newest_block(&tables);
         if is_mixed {
-            beneath(&tables, |db| db.insert(&stored_key, older).unwrap());
+            beneath(&tables, |db| {
+                let older = db.get(older).unwrap().unwrap();
+                let bytes = &older[4..];
+                db.insert(&newer[..], rows::encode(&newer, bytes)).unwrap();
+            });
         }
         drop(tables);
         // As if it had not come to closing.
@@ -413,7 +453,7 @@ fn tables_of_another_format_are_set_aside_and_two_are_kept() {
         put(&tables, "key", vec![round]);
         beneath(&tables, |db| match round {
             1 | 2 => {
-                let later = rows::encode(rows::FORMAT_KEY, b"branchline tables 3");
+                let later = rows::encode(rows::FORMAT_KEY, b"branchline tables 4");
                 db.insert(rows::FORMAT_KEY, later).unwrap();
             }
             3 => {
@@ -454,4 +494,96 @@ fn after_a_batch_that_failed_half_way_nothing_is_served_until_cleared() {
     put(&tables, "key", vec![2]);
     drop(tables);
     assert_eq!(open(dir.path()).get(b"key").unwrap().unwrap(), [2]);
+}
+
+/// The table's runs, the newest first.
+fn runs(tables: &Tables) -> Vec<RunHead> {
+    match &*tables.shared().state() {
+        TablesState::Open(open) => open.manifest.runs.clone(),
+        TablesState::Failed { reason, .. } => panic!("{reason}"),
+    }
+}
+
+#[test]
+fn however_rows_come_there_are_few_runs_and_each_row_is_written_a_few_times() {
+    const ROWS: u64 = 30_000;
+    // Scattered, side by side, and from fifty writers who each count for themselves.
+    let orders: [fn(u64) -> u64; 3] =
+        [|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15), |i| i, |i| (i % 50) << 32 | i / 50];
+    for (number, order) in orders.into_iter().enumerate() {
+        let dir = TempDir::new().unwrap();
+        let options = TablesOptions { generation_bytes: 64 << 10, ..TablesOptions::default() };
+        let tables = Tables::open(dir.path(), options).unwrap().0;
+        let mut written = 0;
+        let mut most = 0;
+        for from in (0..ROWS).step_by(500) {
+            let row = |i: u64| (order(i).to_be_bytes().to_vec(), Some(bytes((i % 300) as usize)));
+            tables.apply((from..from + 500).map(row).collect(), Some(Position(from))).unwrap();
+            let before = runs(&tables);
+            come_to_rest(&tables);
+            let after = runs(&tables);
+            most = most.max(after.len());
+            let new = after.iter().filter(|run| !before.iter().any(|old| old.number == run.number));
+            written += new.map(|run| run.rows).sum::<u64>();
+        }
+        assert!(most <= 16, "order {number}: {most} runs");
+        assert!(written < 6 * ROWS, "order {number}: {written} rows were written");
+        assert_eq!(runs(&tables).iter().map(|run| run.rows).sum::<u64>(), ROWS);
+        assert_eq!(tables.scan(b"", None, usize::MAX).unwrap().len() as u64, ROWS);
+    }
+}
+
+#[test]
+fn rows_that_are_written_again_and_again_take_no_more_room_than_twice_theirs() {
+    let dir = TempDir::new().unwrap();
+    let tables = open(dir.path());
+    for round in 0..40_u64 {
+        // What does not compress, so that it is not too little to matter.
+        let noise = |i: u64| {
+            let mut noise = vec![0; 300];
+            blake3::Hasher::new()
+                .update(&[round.to_be_bytes(), i.to_be_bytes()].concat())
+                .finalize_xof()
+                .fill(&mut noise);
+            noise
+        };
+        let row = |i: u64| (i.to_be_bytes().to_vec(), Some(noise(i)));
+        tables.apply((0..2000).map(row).collect(), Some(Position(round))).unwrap();
+        come_to_rest(&tables);
+        let rows: u64 = runs(&tables).iter().map(|run| run.rows).sum();
+        assert!(rows < 2 * 2000, "round {round}: {rows} rows are stored");
+    }
+    assert_eq!(tables.verify(&mut |_| {}).bad, 0);
+}
+
+#[test]
+fn a_merge_that_a_kill_cuts_short_leaves_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let options = TablesOptions { flush_every_ms: 3_600_000, ..TablesOptions::default() };
+    let tables = Tables::open(dir.path(), options).unwrap().0;
+    let mut model = Model::new();
+    let items = {
+        let _stay = tables.shared().hold_runs();
+        for round in 0..4_u8 {
+            let row = |i: u16| ([&i.to_be_bytes()[..], &[round]].concat(), Some(vec![round; 300]));
+            let writes: Vec<_> = (0..5000).map(row).collect();
+            change(&mut model, &writes);
+            tables.apply(writes, None).unwrap();
+            tables.flush().unwrap();
+        }
+        stored_items(&tables)
+    };
+    tables.shared().turn.wake();
+    wait_until("a step of the merge is stored", || stored_items(&tables) > items);
+    let left = killed(tables, &dir);
+    let tables = Tables::open(left.path(), options).unwrap().0;
+    assert_like(&tables, &model, b"", 1000);
+    come_to_rest(&tables);
+    let of_runs: u64 = runs(&tables).iter().map(|run| run.rows).sum();
+    assert_eq!((runs(&tables).len(), of_runs), (1, 20_000));
+    let whole = stored_items(&tables);
+    drop(tables);
+    let tables = Tables::open(left.path(), options).unwrap().0;
+    assert_eq!(stored_items(&tables), whole);
+    assert_eq!(tables.verify(&mut |_| {}).rows, 20_000);
 }

@@ -1,10 +1,11 @@
-//! Bringing sled up to what was applied: a thread writes a generation when it is full or old.
+//! Bringing sled up to what was applied: a thread writes a generation when it is full or old, and merges runs meanwhile.
 //!
 //! | what happens | then |
 //! |---|---|
-//! | a generation is full | the thread writes it; until it has taken it, [`super::Tables::apply`] waits |
-//! | a generation is old | the thread writes it |
-//! | [`super::Tables::flush`], closing | the caller writes it, after what the thread is writing |
+//! | a generation is full | the thread writes it as a run; until it has taken it, [`super::Tables::apply`] waits |
+//! | a generation is old | the thread writes it as a run |
+//! | no generation is to be written | the thread does a step of what else there is to do: `tidy` |
+//! | [`super::Tables::flush`], closing | the caller writes the generation, after what the thread is writing |
 //! | sled fails | the tables have failed, as if in the call that comes next |
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,9 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
-use super::batch::Batch;
 use super::folder::{CLOSE_WAIT_MAX, guarded, panic_text};
 use super::open::Open;
+use super::tidy::{Holds, RUNS_MAX, Work};
+use super::writer::RunWriter;
 use super::{TablesShared, TablesState, failed};
 use crate::storage::disk::free_bytes;
 use branchline_crdt::store::StoreError;
@@ -28,7 +30,8 @@ const SLED_GROWS_BYTES: u64 = 1 << 20;
 #[derive(Default)]
 pub(super) struct Turn {
     /// Held by the one who writes to sled or exchanges it.
-    writing: Mutex<()>,
+    writing: Mutex<Work>,
+    pub(super) holds: Holds,
     thread: Mutex<Thread>,
     /// Something changed for those who wait: what is in memory, or the thread's state.
     changed: Condvar,
@@ -45,7 +48,7 @@ enum Thread {
 
 impl Turn {
     /// Waits until nobody writes to sled, and keeps it so.
-    pub(super) fn take(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn take(&self) -> MutexGuard<'_, Work> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,14 +86,20 @@ impl TablesShared {
         let changed = &self.turn.changed;
         let mut thread = self.turn.thread();
         while *thread == Thread::Runs {
+            drop(thread);
+            let due = self.due_in();
+            let is_due = due.is_some_and(|wait| wait.is_zero()) && !self.has_too_many_runs();
+            // The next caller learns of a failure.
+            let has_worked = match is_due {
+                true => self.write_out().is_ok(),
+                false => self.tidy().unwrap_or(false),
+            };
+            thread = self.turn.thread();
+            if has_worked || *thread != Thread::Runs {
+                continue;
+            }
             thread = match self.due_in() {
                 None => changed.wait(thread).unwrap_or_else(PoisonError::into_inner),
-                Some(wait) if wait.is_zero() => {
-                    drop(thread);
-                    // The next caller learns of a failure.
-                    let _ = self.write_out();
-                    self.turn.thread()
-                }
                 Some(wait) => {
                     changed.wait_timeout(thread, wait).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -129,7 +138,18 @@ impl TablesShared {
     /// Writes out everything that was applied before the call.
     pub(super) fn write_out(&self) -> Result<(), StoreError> {
         let turn = self.turn.take();
-        let written = catch_unwind(AssertUnwindSafe(|| self.write_generation()));
+        let written = self.writing(|| self.write_generation());
+        drop(turn);
+        self.turn.wake();
+        written
+    }
+
+    /// Runs what writes to sled. Where it fails, or panics, the tables have failed.
+    pub(super) fn writing<T>(
+        &self,
+        write: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let written = catch_unwind(AssertUnwindSafe(write));
         let written = written.unwrap_or_else(|panic| Err(failed(panic_text(&*panic))));
         if let Err(error) = &written {
             let mut state = self.state_mut();
@@ -144,33 +164,53 @@ impl TablesShared {
                 });
             }
         }
-        drop(turn);
-        self.turn.wake();
         written
     }
 
     /// Readers see the rows in memory until they see them in sled: both change under one lock.
     fn write_generation(&self) -> Result<(), StoreError> {
-        let (db, sum, generation) = {
+        let (db, mut manifest, older, generation) = {
             let mut state = self.state_mut();
             let open = state.open_mut()?;
             if self.is_to_wait_for_room(open) {
                 return Ok(());
             }
             let Some(generation) = open.memory.begin_writing() else { return Ok(()) };
-            (open.db.clone(), open.sum, generation)
+            (open.blocks.db.clone(), open.manifest.clone(), open.runs.clone(), generation)
         };
         self.turn.wake();
-        let (batch, sum) = Batch::of(&generation, &db, sum)?;
+        manifest.applied = generation.applied.or(manifest.applied);
+        let (mut batch, run) = if generation.rows.is_empty() {
+            (sled::Batch::default(), None)
+        } else {
+            let mut writer = RunWriter::new(manifest.next_run, generation.rows.len(), &older);
+            for (key, value) in &generation.rows {
+                writer.push(key, value.as_deref())?;
+            }
+            let (batch, run) = writer.finish()?;
+            manifest.next_run += 1;
+            manifest.runs.insert(0, run.head);
+            (batch, Some(Arc::new(run)))
+        };
+        manifest.store(&mut batch);
+        guarded(|| db.apply_batch(batch)).map_err(failed)?;
         {
             let mut state = self.state_mut();
             let open = state.open_mut()?;
-            guarded(|| db.apply_batch(batch)).map_err(failed)?;
-            open.sum = sum;
+            open.manifest = manifest;
+            open.runs.splice(0..0, run);
             open.memory.end_writing();
         }
-        // What sled keeps to itself a killed process would lose; what its flush leaves to the drive, a power cut.
+        self.make_durable(&db)
+    }
+
+    /// What sled keeps to itself a killed process would lose; what its flush leaves to the drive, a power cut.
+    pub(super) fn make_durable(&self, db: &sled::Db) -> Result<(), StoreError> {
         guarded(|| db.flush()).map_err(failed)?;
         self.folder.sync_items().map_err(failed)
+    }
+
+    fn has_too_many_runs(&self) -> bool {
+        matches!(&*self.state(), TablesState::Open(open) if open.runs.len() >= RUNS_MAX)
     }
 }

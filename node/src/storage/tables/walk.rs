@@ -1,0 +1,216 @@
+//! Walking through the rows of several runs in the order of their keys, up or down.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::block::{Held, Plain};
+use super::read::Blocks;
+use super::run::Run;
+use branchline_crdt::store::{Row, StoreError};
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Up,
+    Down,
+}
+
+/// A place in a run that has a row.
+pub(super) struct Cursor {
+    pub(super) run: Arc<Run>,
+    way: Way,
+    block: u32,
+    plain: Arc<Plain>,
+    row: usize,
+}
+
+impl Cursor {
+    /// The first row of a run; `None` if it has none.
+    pub(super) fn first(run: &Arc<Run>, blocks: &Blocks) -> Result<Option<Cursor>, StoreError> {
+        match run.blocks() {
+            0 => Ok(None),
+            _ => Ok(Some(Cursor::new(run, Way::Up, 0, blocks.read(run, 0)?))),
+        }
+    }
+
+    fn new(run: &Arc<Run>, way: Way, block: u32, plain: Arc<Plain>) -> Cursor {
+        let row = match way {
+            Way::Up => 0,
+            Way::Down => plain.len() - 1,
+        };
+        Cursor { run: run.clone(), way, block, plain, row }
+    }
+
+    /// The first row from `from` on, whose key begins with `prefix`.
+    fn seek(
+        run: &Arc<Run>,
+        blocks: &Blocks,
+        way: Way,
+        prefix: &[u8],
+        from: Bound<&[u8]>,
+    ) -> Result<Option<Cursor>, StoreError> {
+        let key = match from {
+            Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            Bound::Unbounded => None,
+        };
+        let block = match (key, way) {
+            (Some(key), _) => run.block_of(key),
+            (None, Way::Up) => None,
+            (None, Way::Down) => run.blocks().checked_sub(1),
+        };
+        let Some(block) = block else {
+            // All rows are behind.
+            let first = run.start(0).filter(|first| way == Way::Up && first.starts_with(prefix));
+            let Some(_) = first else { return Ok(None) };
+            return Ok(Some(Cursor::new(run, way, 0, blocks.get(run, 0)?)));
+        };
+        let plain = blocks.get(run, block)?;
+        let (row, is_here) = match (way, from) {
+            (_, Bound::Unbounded) => (plain.len() - 1, true),
+            (Way::Up, Bound::Included(key)) => here_or_behind(&plain, plain.first_from(key, true)),
+            (Way::Up, Bound::Excluded(key)) => here_or_behind(&plain, plain.first_from(key, false)),
+            (Way::Down, Bound::Included(key)) => here_or_before(plain.first_from(key, false)),
+            (Way::Down, Bound::Excluded(key)) => here_or_before(plain.first_from(key, true)),
+        };
+        let mut cursor = Cursor { run: run.clone(), way, block, plain, row };
+        let has_row = match is_here {
+            true => cursor.key().starts_with(prefix),
+            false => cursor.enter_next(prefix, |run, block| blocks.get(run, block))?,
+        };
+        Ok(has_row.then_some(cursor))
+    }
+
+    /// The row's key.
+    pub(super) fn key(&self) -> &[u8] {
+        self.plain.row(self.row).map_or(&[], |(key, _)| key)
+    }
+
+    /// What the run holds of the row.
+    pub(super) fn held(&self) -> Held<'_> {
+        self.plain.row(self.row).map_or(Held::Removed, |(_, held)| held)
+    }
+
+    /// Goes on to the next row whose key begins with `prefix`; false if there is none.
+    fn step(
+        &mut self,
+        prefix: &[u8],
+        get: impl FnOnce(&Run, u32) -> Result<Arc<Plain>, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let next = match self.way {
+            Way::Up => Some(self.row + 1).filter(|row| *row < self.plain.len()),
+            Way::Down => self.row.checked_sub(1),
+        };
+        match next {
+            Some(row) => {
+                self.row = row;
+                Ok(self.key().starts_with(prefix))
+            }
+            None => self.enter_next(prefix, get),
+        }
+    }
+
+    /// Goes on to the next block.
+    fn enter_next(
+        &mut self,
+        prefix: &[u8],
+        get: impl FnOnce(&Run, u32) -> Result<Arc<Plain>, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let next = match self.way {
+            // Where a block begins is known without it.
+            Way::Up => Some(self.block + 1)
+                .filter(|next| self.run.start(*next).is_some_and(|key| key.starts_with(prefix))),
+            Way::Down => self.block.checked_sub(1),
+        };
+        let Some(block) = next else { return Ok(false) };
+        let plain = get(&self.run, block)?;
+        *self = Cursor::new(&self.run, self.way, block, plain);
+        Ok(self.key().starts_with(prefix))
+    }
+
+    /// Goes on to the next row, as one who needs each block once.
+    pub(super) fn next_once(&mut self, blocks: &Blocks) -> Result<bool, StoreError> {
+        self.step(b"", |run, block| blocks.read(run, block))
+    }
+
+    /// The block, if its first row is this one.
+    pub(super) fn whole_block(&self) -> Option<(u32, &Plain)> {
+        (self.row == 0).then_some((self.block, &*self.plain))
+    }
+
+    /// Goes on behind the block, as one who needs each block once.
+    pub(super) fn leave_block(&mut self, blocks: &Blocks) -> Result<bool, StoreError> {
+        self.enter_next(b"", |run, block| blocks.read(run, block))
+    }
+}
+
+fn here_or_behind(plain: &Plain, row: usize) -> (usize, bool) {
+    (row, row < plain.len())
+}
+
+fn here_or_before(rows: usize) -> (usize, bool) {
+    (rows.saturating_sub(1), rows > 0)
+}
+
+/// The next row of several cursors: of those that have it the first, which is the newest.
+pub(super) fn next_of(cursors: &[Cursor], way: Way) -> Option<usize> {
+    let mut cursors = cursors.iter().enumerate();
+    let (mut next, first) = cursors.next()?;
+    let mut next_key = first.key();
+    for (number, cursor) in cursors {
+        let comes_first = match way {
+            Way::Up => Ordering::Less,
+            Way::Down => Ordering::Greater,
+        };
+        let key = cursor.key();
+        if key.cmp(next_key) == comes_first {
+            (next, next_key) = (number, key);
+        }
+    }
+    Some(next)
+}
+
+/// Lets all cursors at row `key` go on; those that have come to their end are taken out.
+pub(super) fn pass(
+    cursors: &mut Vec<Cursor>,
+    key: &[u8],
+    mut step: impl FnMut(&mut Cursor) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let mut number = 0;
+    while let Some(cursor) = cursors.get_mut(number) {
+        if cursor.key() == key && !step(cursor)? {
+            cursors.remove(number);
+        } else {
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
+/// At most `limit` rows whose keys begin with `prefix`, from `from` on. Down, no key from there to the greatest with the
+/// prefix is without it.
+pub(super) fn scan(
+    blocks: &Blocks,
+    runs: &[Arc<Run>],
+    way: Way,
+    prefix: &[u8],
+    from: Bound<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
+    let mut cursors = Vec::with_capacity(runs.len());
+    for run in runs {
+        cursors.extend(Cursor::seek(run, blocks, way, prefix, from)?);
+    }
+    let mut page = Vec::new();
+    while page.len() < limit {
+        let Some(next) = next_of(&cursors, way) else { break };
+        let cursor = &cursors[next];
+        let key = cursor.key().to_vec();
+        let value = blocks.value(&cursor.run, cursor.held())?;
+        pass(&mut cursors, &key, |cursor| {
+            cursor.step(prefix, |run, block| blocks.get(run, block))
+        })?;
+        page.extend(value.map(|value| (key, value)));
+    }
+    Ok(page)
+}
