@@ -159,7 +159,7 @@ impl TablesFolder {
         wait_until_unlocked(&path);
         let config = sled::Config::new()
             .path(&path)
-            .cache_capacity(options.cache_bytes)
+            .cache_capacity(options.cache_bytes / 2)
             .use_compression(false)
             // Flushed after each generation.
             .flush_every_ms(None);

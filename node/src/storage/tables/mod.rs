@@ -82,11 +82,9 @@ use write::Turn;
 /// How sled is run.
 #[derive(Clone, Copy, Debug)]
 pub struct TablesOptions {
-    /// Memory for sled's page cache, by its own count. The process takes two to three times as much: with 32 MiB,
-    /// 115 MB once 100 MB of items were read.
+    /// Memory for what was read: half of it for sled's page cache, by its own count, of which the process takes two to
+    /// three times as much; a quarter for blocks of rows.
     pub cache_bytes: u64,
-    /// Memory for blocks of rows as they are read.
-    pub blocks_bytes: u64,
     /// How long what is applied may stay in memory only. The journal makes up for what a crash takes, so
     /// this only bounds how much has to be replayed after one.
     pub flush_every_ms: u64,
@@ -101,8 +99,7 @@ pub struct TablesOptions {
 impl Default for TablesOptions {
     fn default() -> TablesOptions {
         TablesOptions {
-            cache_bytes: 32 << 20,
-            blocks_bytes: 16 << 20,
+            cache_bytes: 64 << 20,
             flush_every_ms: 500,
             generation_bytes: 4 << 20,
             // Sled reads what was written since it was last opened: gigabytes, on a slow disk.
@@ -422,7 +419,7 @@ fn let_go_of(state: TablesState, path: &Path) -> bool {
 impl TablesState {
     fn open(db: sled::Db, options: TablesOptions) -> TablesState {
         TablesState::Open(Open {
-            blocks: Blocks::new(db, options.blocks_bytes),
+            blocks: Blocks::new(db, options.cache_bytes / 4),
             manifest: Manifest::default(),
             runs: Vec::new(),
             applied: None,

@@ -87,13 +87,10 @@ impl TablesShared {
         let mut thread = self.turn.thread();
         while *thread == Thread::Runs {
             drop(thread);
-            let due = self.due_in();
-            let is_due = due.is_some_and(|wait| wait.is_zero()) && !self.has_too_many_runs();
+            let is_due = self.due_in().is_some_and(|wait| wait.is_zero());
             // The next caller learns of a failure.
-            let has_worked = match is_due {
-                true => self.write_out().is_ok(),
-                false => self.tidy().unwrap_or(false),
-            };
+            let has_tidied = (!is_due || self.has_too_many_runs()) && self.tidy().unwrap_or(false);
+            let has_worked = has_tidied || is_due && self.write_out().is_ok();
             thread = self.turn.thread();
             if has_worked || *thread != Thread::Runs {
                 continue;
