@@ -21,6 +21,7 @@ use clap::{Parser, ValueEnum};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use records::Ids;
 use report::Report;
 
 /// Measures whole nodes on this machine: JSON lines, and a table at the end.
@@ -33,6 +34,9 @@ struct Args {
     /// Records of the jobs that hold many
     #[arg(long, default_value_t = 100_000)]
     records: usize,
+    /// How records are called: sequential, uuid4, uuid7, sites:N (each counts for itself) or natural
+    #[arg(long, default_value = "sequential")]
+    ids: Ids,
     /// Runs of each job; their median is reported, and the least and greatest
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
@@ -138,6 +142,7 @@ impl Bench {
 
 fn main() {
     let args = Args::parse();
+    args.ids.set();
     let beside = || std::env::current_exe().expect("a path").with_file_name("branchline");
     let program = args.program.unwrap_or_else(beside);
     assert!(
@@ -153,7 +158,7 @@ fn main() {
         records: args.records,
         runs: args.runs as usize,
         runtime: Runtime::new().expect("a runtime"),
-        report: Report::new(),
+        report: Report::new(args.ids),
         databases: match args.database.is_empty() {
             true => connectors::sql::Engine::value_variants().to_vec(),
             false => args.database,

@@ -4,6 +4,10 @@
 //! products, prices, moments and receipts are drawn at random, each from a range of natural size, so that records pack
 //! as real ones do: a thousand in one entry take some 48 bytes each, ids and all.
 
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
 use branchline_node::api::ImportLine;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -34,9 +38,83 @@ const SYLLABLES: [&str; 24] = [
 ];
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKLMNPQRSTUVWX";
 
+/// How records are called: what follows what on disk depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// One after the other.
+    Sequential,
+    /// Random UUIDs, version 4.
+    Uuid4,
+    /// UUIDs that begin with the moment, version 7: ten in each millisecond.
+    Uuid7,
+    /// So many sites that each count for themselves, and have their turns.
+    Sites(usize),
+    /// Branch, day and receipt, as people write them down.
+    Natural,
+}
+
+static IDS: OnceLock<Ids> = OnceLock::new();
+
+impl Ids {
+    /// Calls all records of this process so. Once only, before the first of them.
+    pub(crate) fn set(self) {
+        assert!(IDS.set(self).is_ok(), "records have their names already");
+    }
+}
+
+impl FromStr for Ids {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("sites:").map(str::parse)) {
+            ("sequential", _) => Ok(Self::Sequential),
+            ("uuid4", _) => Ok(Self::Uuid4),
+            ("uuid7", _) => Ok(Self::Uuid7),
+            ("natural", _) => Ok(Self::Natural),
+            (_, Some(Ok(sites))) if sites > 0 => Ok(Self::Sites(sites)),
+            _ => Err("expected sequential, uuid4, uuid7, sites:N or natural".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sequential => f.write_str("sequential"),
+            Self::Uuid4 => f.write_str("uuid4"),
+            Self::Uuid7 => f.write_str("uuid7"),
+            Self::Sites(sites) => write!(f, "sites:{sites}"),
+            Self::Natural => f.write_str("natural"),
+        }
+    }
+}
+
 /// The id of a record.
 pub(crate) fn id(number: usize) -> String {
-    format!("S-{number:08}")
+    let mut random = SmallRng::seed_from_u64(!SEED ^ number as u64);
+    let uuid = |high: u64, low: u64| {
+        let (a, b, c) = (high >> 32, high >> 16 & 0xffff, high & 0xffff);
+        format!("{a:08x}-{b:04x}-{c:04x}-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff)
+    };
+    let variant = |low: u64| low & !(0b11 << 62) | 0b10 << 62;
+    match IDS.get().unwrap_or(&Ids::Sequential) {
+        Ids::Sequential => format!("S-{number:08}"),
+        Ids::Uuid4 => {
+            let (high, low) = (random.random::<u64>(), random.random());
+            uuid(high & !0xf000 | 0x4000, variant(low))
+        }
+        Ids::Uuid7 => {
+            let moment_ms = 1_790_000_000_000 + number as u64 / 10;
+            let (high, low) = (random.random::<u64>() & 0x0fff, random.random());
+            uuid(moment_ms << 16 | 0x7000 | high, variant(low))
+        }
+        Ids::Sites(sites) => format!("shop-{:03}-{:08}", number % sites, number / sites),
+        Ids::Natural => {
+            let branch = BRANCHES[random.random_range(0..BRANCHES.len())];
+            let (month, day) = (random.random_range(1..=12), random.random_range(1..=28));
+            format!("{branch} 2026-{month:02}-{day:02} {number:06}")
+        }
+    }
 }
 
 /// The fields of a record.

@@ -3,6 +3,8 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
+use crate::records::Ids;
+
 /// Figures of one run by name, units last. Every run of a job has the same.
 pub(crate) type Figures = Vec<(&'static str, f64)>;
 
@@ -20,19 +22,21 @@ pub(crate) struct Work<'a> {
 
 /// Everything measured so far.
 pub(crate) struct Report {
+    ids: Ids,
     machine: Value,
     table: Table,
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
+    /// A report of records that are called like this.
+    pub(crate) fn new(ids: Ids) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["job", "form", "records", "figure", "median", "least", "greatest"]);
-        for column in table.column_iter_mut().skip(4) {
+        table.set_header(["job", "form", "ids", "records", "figure", "median", "least", "greatest"]);
+        for column in table.column_iter_mut().skip(5) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        Self { machine: machine(), table }
+        Self { ids, machine: machine(), table }
     }
 
     /// Takes in the runs of a job.
@@ -49,13 +53,14 @@ impl Report {
                 json!({ "median": median, "least": least, "greatest": greatest }),
             );
             let cells = [median, least, greatest].map(|value| value.to_string());
-            let head = [work.job, work.form, &work.records.to_string(), name].map(str::to_owned);
+            let (ids, records) = (self.ids.to_string(), work.records.to_string());
+            let head = [work.job, work.form, &ids, &records, name].map(str::to_owned);
             self.table.add_row(head.into_iter().chain(cells));
         }
         println!(
             "{}",
             json!({
-                "job": work.job, "form": work.form, "records": work.records, "by": work.by, "runs": runs.len(),
+                "job": work.job, "form": work.form, "ids": self.ids.to_string(), "records": work.records, "by": work.by, "runs": runs.len(),
                 "durability": "fdatasync before acknowledgement, defaults of the program",
                 "machine": self.machine, "figures": figures,
             })
