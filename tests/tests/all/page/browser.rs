@@ -172,16 +172,30 @@ impl Browser {
     /// Presses what a selector finds first.
     #[track_caller]
     pub(super) fn press(&self, selector: &str) {
-        let found = self.find(selector).unwrap_or_else(|error| panic!("{selector}: {error}"));
-        self.ask("POST", &format!("/element/{found}/click"), &json!({}));
+        self.once_there(selector, |found| {
+            self.try_ask("POST", &format!("/element/{found}/click"), &json!({}))
+        });
+    }
+
+    /// Does something with what a selector finds first. A page that loads does not have it yet, and one that follows may
+    /// just have shown it again.
+    #[track_caller]
+    fn once_there(&self, selector: &str, act: impl Fn(&str) -> Result<Value, String>) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let Err(error) = self.find(selector).and_then(|found| act(&found)) else { return };
+            assert!(Instant::now() < deadline, "{selector}: {error}");
+            sleep(Duration::from_millis(20));
+        }
     }
 
     /// Replaces what stands in a field.
     #[track_caller]
     pub(super) fn type_into(&self, selector: &str, text: &str) {
-        let found = self.find(selector).unwrap_or_else(|error| panic!("{selector}: {error}"));
-        self.ask("POST", &format!("/element/{found}/clear"), &json!({}));
-        self.ask("POST", &format!("/element/{found}/value"), &json!({ "text": text }));
+        self.once_there(selector, |found| {
+            self.try_ask("POST", &format!("/element/{found}/clear"), &json!({}))?;
+            self.try_ask("POST", &format!("/element/{found}/value"), &json!({ "text": text }))
+        });
     }
 
     /// Presses a key, wherever the focus is.
@@ -207,9 +221,10 @@ impl Browser {
     /// Puts a file into a field, as somebody does who has looked for it.
     #[track_caller]
     pub(super) fn put_file(&self, selector: &str, path: &Path) {
-        let found = self.find(selector).unwrap_or_else(|error| panic!("{selector}: {error}"));
         let text = json!({ "text": path.to_str() });
-        self.ask("POST", &format!("/element/{found}/value"), &text);
+        self.once_there(selector, |found| {
+            self.try_ask("POST", &format!("/element/{found}/value"), &text)
+        });
     }
 
     /// Downloads into a folder from now on.
