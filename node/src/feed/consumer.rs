@@ -7,8 +7,8 @@ use branchline_crdt::ids::SpaceId;
 use branchline_crdt::store::ReadJournal;
 use tokio::time::{Instant, timeout_at};
 
-use super::run::Run;
 use super::seats::Seat;
+use super::stretch::Stretch;
 use super::stretches::{Of, STEP};
 use super::{Feed, FeedError, FeedItem, FeedPage, PageBounds};
 use crate::handle::Stopped;
@@ -121,7 +121,7 @@ impl Consumer {
         }
         let read = self.read(STEP).await?;
         let is_end = read.is_end;
-        let mut run = Run::behind(self.cursor.clone());
+        let mut run = Stretch::behind(self.cursor.clone());
         run.push(read);
         let page = run.page(&self.cursor, None, bounds);
         self.feed.stretches().keep(self.of(), Arc::new(run));

@@ -9,7 +9,7 @@ use branchline_crdt::ids::SpaceId;
 use branchline_crdt::store::{ReadJournal, StoreError};
 use tokio::time::Instant;
 
-use super::run::Run;
+use super::stretch::Stretch;
 use super::{Feed, FeedError, FeedPage};
 use crate::storage::Reader;
 
@@ -27,14 +27,14 @@ pub(super) struct Live {
     feed: FeedId,
     space: SpaceId,
     reader: FeedReader,
-    ring: Run,
+    ring: Stretch,
     used: Instant,
 }
 
 impl Live {
     fn open(storage: &Reader, feed: FeedId, space: SpaceId) -> Result<Self, NotOpened> {
         let cursor = Cursor::now(feed, storage)?;
-        let ring = Run::behind(cursor.clone());
+        let ring = Stretch::behind(cursor.clone());
         let reader = FeedReader::open(storage, feed, space, cursor, None)?;
         Ok(Self { feed, space, reader, ring, used: Instant::now() })
     }

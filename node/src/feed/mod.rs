@@ -6,8 +6,8 @@
 
 mod consumer;
 mod live;
-mod run;
 mod seats;
+mod stretch;
 mod stretches;
 
 use std::num::NonZeroUsize;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use branchline_crdt::feed::{FeedPosition, PageBounds};
 use branchline_crdt::ids::SpaceId;
 
-use super::run::Run;
+use super::stretch::Stretch;
 
 /// How much is read at a time, whatever one consumer wants: the items of the largest page of the API.
 pub(super) const STEP: PageBounds = PageBounds { items_max: 1000, bytes_max: 1024 * 1024 };
@@ -26,13 +26,13 @@ pub(super) struct Of {
 /// Stretches of the feed, the one that was used last at the end.
 #[derive(Default)]
 pub(super) struct Stretches {
-    kept: VecDeque<(Of, Arc<Run>)>,
+    kept: VecDeque<(Of, Arc<Stretch>)>,
 }
 
 impl Stretches {
     /// One that holds what follows a place, if it is more than nothing.
-    pub(super) fn find(&mut self, of: &Of, place: Option<FeedPosition>) -> Option<Arc<Run>> {
-        let holds = |(kept, run): &(Of, Arc<Run>)| {
+    pub(super) fn find(&mut self, of: &Of, place: Option<FeedPosition>) -> Option<Arc<Stretch>> {
+        let holds = |(kept, run): &(Of, Arc<Stretch>)| {
             kept == of && run.follows(place) && run.end().place() > place
         };
         let index = self.kept.iter().position(holds)?;
@@ -43,9 +43,9 @@ impl Stretches {
     }
 
     /// Keeps one, and forgets those that were not used for the longest time.
-    pub(super) fn keep(&mut self, of: Of, run: Arc<Run>) {
+    pub(super) fn keep(&mut self, of: Of, run: Arc<Stretch>) {
         self.kept.push_back((of, run));
-        let bytes = |kept: &VecDeque<(Of, Arc<Run>)>| -> usize {
+        let bytes = |kept: &VecDeque<(Of, Arc<Stretch>)>| -> usize {
             kept.iter().map(|(_, run)| run.bytes()).sum()
         };
         while self.kept.len() > COUNT_MAX || (self.kept.len() > 1 && bytes(&self.kept) > BYTES_MAX)

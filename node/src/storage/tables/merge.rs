@@ -63,7 +63,7 @@ pub(super) struct Merge {
 }
 
 /// What a step of a merge has written, to be stored.
-pub(super) enum Step {
+pub(super) enum Stepped {
     /// There are rows left.
     Partial(sled::Batch),
     /// All of it.
@@ -97,14 +97,14 @@ impl Merge {
     pub(super) fn step(
         mut self: Box<Merge>,
         blocks: &Blocks,
-    ) -> Result<(Option<Box<Merge>>, Step), StoreError> {
+    ) -> Result<(Option<Box<Merge>>, Stepped), StoreError> {
         self.steps += 1;
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let Some(next) = next_of(&self.cursors, Way::Up) else {
                 let is_only = self.steps == 1;
                 let (batch, run) = self.writer.finish()?;
-                return Ok((None, Step::Last { batch, run, is_only }));
+                return Ok((None, Stepped::Last { batch, run, is_only }));
             };
             bytes += match self.block_alone(next) {
                 true => self.take_block(next, blocks)?,
@@ -112,7 +112,7 @@ impl Merge {
             };
         }
         let batch = self.writer.take_batch();
-        Ok((Some(self), Step::Partial(batch)))
+        Ok((Some(self), Stepped::Partial(batch)))
     }
 
     /// Whether the cursor is at a block that can be taken over as it is: no other run has a row in between, it is not much

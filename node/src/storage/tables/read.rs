@@ -19,13 +19,13 @@ const BLOCK_MEMORY: u64 = 10 << 10;
 pub(super) struct Blocks {
     pub(super) db: sled::Db,
     /// Blocks by run and number. Runs never change, so what is here cannot be out of date.
-    kept: Arc<Cache<(u64, u32), Arc<Plain>, Memory>>,
+    kept: Arc<Cache<(u64, u32), Arc<Plain>, ByMemory>>,
 }
 
 #[derive(Clone)]
-struct Memory;
+struct ByMemory;
 
-impl Weighter<(u64, u32), Arc<Plain>> for Memory {
+impl Weighter<(u64, u32), Arc<Plain>> for ByMemory {
     fn weight(&self, _: &(u64, u32), plain: &Arc<Plain>) -> u64 {
         plain.memory() as u64
     }
@@ -35,7 +35,7 @@ impl Blocks {
     /// Blocks of which so many bytes are kept in memory.
     pub(super) fn new(db: sled::Db, memory_bytes: u64) -> Blocks {
         let count = (memory_bytes / BLOCK_MEMORY).max(1) as usize;
-        Blocks { db, kept: Arc::new(Cache::with_weighter(count, memory_bytes, Memory)) }
+        Blocks { db, kept: Arc::new(Cache::with_weighter(count, memory_bytes, ByMemory)) }
     }
 
     /// A block, kept for who asks for it next.

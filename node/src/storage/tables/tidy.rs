@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::folder::guarded;
-use super::merge::{Merge, Step, to_merge};
+use super::merge::{Merge, Stepped, to_merge};
 use super::read::Blocks;
 use super::run::Run;
 use super::{TablesShared, failed, rows};
@@ -101,8 +101,8 @@ impl TablesShared {
         let inputs = merge.inputs().to_vec();
         let (rest, step) = merge.step(&blocks)?;
         match step {
-            Step::Partial(batch) => guarded(|| blocks.db.apply_batch(batch)).map_err(failed)?,
-            Step::Last { batch, run, is_only } => {
+            Stepped::Partial(batch) => guarded(|| blocks.db.apply_batch(batch)).map_err(failed)?,
+            Stepped::Last { batch, run, is_only } => {
                 self.exchange(&blocks, &inputs, batch, run, is_only)?;
                 work.merged.extend(inputs);
             }

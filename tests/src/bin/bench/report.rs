@@ -32,7 +32,8 @@ impl Report {
     pub(crate) fn new(ids: Ids) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["job", "form", "ids", "records", "figure", "median", "least", "greatest"]);
+        table
+            .set_header(["job", "form", "ids", "records", "figure", "median", "least", "greatest"]);
         for column in table.column_iter_mut().skip(5) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -8,7 +8,7 @@ use branchline_crdt::feed::{Cursor, FeedPosition, FeedRead, PageBounds};
 use super::{FeedItem, FeedPage};
 
 /// A stretch of the feed without gaps.
-pub(super) struct Run {
+pub(super) struct Stretch {
     /// It holds all that follows this place.
     base: Option<FeedPosition>,
     /// With the bytes of their values.
@@ -18,7 +18,7 @@ pub(super) struct Run {
     end: Cursor,
 }
 
-impl Run {
+impl Stretch {
     /// An empty one.
     pub(super) fn behind(cursor: Cursor) -> Self {
         Self { base: cursor.place(), items: VecDeque::new(), bytes: 0, end: cursor }
