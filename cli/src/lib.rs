@@ -21,10 +21,11 @@ use branchline_node::clock;
 use clap::{CommandFactory, Parser};
 
 use args::{
-    Args, BackupCommand, Command, Global, NodeArgs, SchemaCommand, SiteCommand, TokenCommand,
+    Args, BackupCommand, Command, Global, InviteArgs, NodeArgs, SchemaCommand, SiteCommand,
+    TokenCommand,
 };
 use client::Client;
-use commands::members::{decisions, membership, space};
+use commands::members::{decisions, membership, space, tickets};
 use commands::records::{
     conflicts, document, events, export, history, merge_document, schema, schema_check, settle,
     summary, watch,
@@ -160,10 +161,15 @@ async fn on_site(
 
 async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliError> {
     match command {
-        SiteCommand::Invite(args) => membership::invite(context, args).await,
+        SiteCommand::Invite(InviteArgs { command: Some(command), .. }) => {
+            tickets::run(context, command).await
+        }
+        SiteCommand::Invite(args) => membership::invite(context, args.ticket).await,
         SiteCommand::Join { ticket } => membership::join(context, ticket).await,
         SiteCommand::Members(args) => members::members(context, args).await,
-        SiteCommand::Revoke { site, yes } => decisions::revoke(context, &site, yes).await,
+        SiteCommand::Revoke { site, with_admitted, yes } => {
+            decisions::revoke(context, &site, with_admitted, yes).await
+        }
         SiteCommand::Role { site, role } => decisions::role(context, &site, role).await,
         SiteCommand::Rename { site, name } => decisions::rename(context, &site, name).await,
         SiteCommand::Space(command) => space::run(context, command).await,

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use branchline_crdt::ids::{Author, RealmId, SiteId, SpaceId};
 use branchline_crdt::inspect::verify::VerifyReport;
 use branchline_crdt::log::entry::EntryId;
-use branchline_crdt::membership::{MAIN_SPACE, Role, Ticket};
+use branchline_crdt::membership::{MAIN_SPACE, Ticket};
 use branchline_crdt::replica::{
     Decision, DecisionError, HeldSpace, InviteError, JoinError, LocalTransaction, SiteStatus,
     SpaceStatus, Status, WriteError, Written,
@@ -161,6 +161,9 @@ pub enum NoTicket {
         "no address of this site is known to put into the ticket: run the node first, or give --address"
     )]
     NoAddress,
+    /// The ticket could not be made known.
+    #[error(transparent)]
+    Decision(#[from] DecisionError),
     /// The machine gives no random bytes.
     #[error("this machine gives no random bytes for the ticket's secret")]
     NoRandomness,
@@ -409,20 +412,6 @@ impl Handle {
             Some(network) => network.peers().await.map_err(|_| self.stopped()),
             None => Ok(Vec::new()),
         }
-    }
-
-    /// A ticket for one new site, good for `lifetime`. `addresses`: where the new site is to look; empty: all that
-    /// are known.
-    pub async fn invite(
-        &self,
-        role: Role,
-        lifetime: Duration,
-        addresses: Vec<Multiaddr>,
-    ) -> Result<Ticket, NoTicket> {
-        if self.is_running() && addresses.is_empty() {
-            self.await_listening().await;
-        }
-        self.ask(|reply| Message::Invite { role, lifetime, addresses, reply }).await?
     }
 
     /// Joins with a ticket: it is kept, and presented as soon as the node runs.

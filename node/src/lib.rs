@@ -48,6 +48,7 @@ pub mod site;
 pub mod socket;
 pub mod storage;
 pub mod sync;
+pub mod tickets;
 pub mod visible;
 pub mod whole_file;
 

@@ -8,9 +8,10 @@ use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, Incarnation, RealmId, SiteKey};
 use branchline_crdt::inspect::why::{self, Reason};
 use branchline_crdt::log::entry::{Body, Draft, Entry, RecordWrite, Transaction};
+use branchline_crdt::membership::OpenTicket;
 use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{ActorBytes, Document, Edit, RecordChange, Value};
-use branchline_crdt::replica::{Input, Notice};
+use branchline_crdt::replica::{Decision, Input, Notice};
 use branchline_simulations::World;
 use branchline_simulations::hostile::{draft, with_payload};
 use branchline_simulations::store::SimulatedStore;
@@ -242,7 +243,7 @@ fn what_is_built_on_a_void_change_is_void_and_not_awaited() {
 }
 
 #[test]
-fn a_ticket_taken_up_on_both_sides_of_a_cut_admits_both_and_stalls_nobody() {
+fn of_two_who_took_up_one_ticket_on_both_sides_of_a_cut_an_admin_decides_and_nothing_is_lost() {
     let mut world = offices();
     let (first, second) = (world.add_office("first"), world.add_office("second"));
     let replica = world.replica(0).unwrap();
@@ -258,11 +259,44 @@ fn a_ticket_taken_up_on_both_sides_of_a_cut_admits_both_and_stalls_nobody() {
         world.run_ms(1_000);
     }
     join(&mut world);
+    assert!(world.are_in_step(&[0, 1, 2]));
+    let all_show = |world: &World, office| {
+        (0..3).all(|at| world.view(at, "products", &format!("by-{office}")).is_some())
+    };
+    assert!(all_show(&world, first) && all_show(&world, second));
+    let members = |world: &World, office: usize| {
+        let members = world.replica(office).unwrap().realms().members().unwrap();
+        [first, second].map(|office| members.get(&world.site_id(office)).is_some())
+    };
+    assert!((0..3).all(|at| members(&world, at) == [true, false]), "the issuer's own stands");
+    // Nobody syncs with the other one until an admin has decided.
+    let site = world.site_id(second);
+    assert!(world.replica(0).unwrap().realms().members().unwrap().disputed().contains_key(&site));
+    world.write(second, "products", "later", put(json!({"a": 1}))).unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!((0..3).all(|at| world.view(at, "products", "later").is_none()));
+    let decision = Decision::ChangeRole { site, role };
+    world.decide(0, decision).unwrap().unwrap();
+    world.run_ms(SETTLE_MS);
+    assert!((0..3).all(|at| members(&world, at) == [true, true]));
     assert!(world.in_step());
-    for office in [first, second] {
-        let id = format!("by-{office}");
-        assert!((0..3).all(|at| world.view(at, "products", &id).is_some()), "{id}");
-    }
+    assert!(world.view(0, "products", "later").is_some());
+}
+
+#[test]
+fn a_ticket_is_withdrawn_by_its_issuer_once_it_has_expired_and_binds_all() {
+    let mut world = offices();
+    let replica = world.replica(0).unwrap();
+    let (role, soon) = (branchline_crdt::membership::Role::Admin, 1_767_225_600_000 + 200_000);
+    let ticket = replica.invite(role, soon, SiteKey::from_seed([6; 32]), vec![]).unwrap();
+    let open = OpenTicket { grant: ticket.grant.clone(), places: 2, note: "night".to_owned() };
+    world.decide(0, Decision::Invite { ticket: Box::new(open) }).unwrap().unwrap();
+    world.run_ms(SETTLE_MS);
+    let found = |world: &World, at: usize| world.replica(at).unwrap().realms().tickets();
+    assert!((0..3).all(|at| found(&world, at)[0].is_open() && found(&world, at)[0].places == 2));
+    world.run_ms(240_000);
+    let by = Some(world.site_id(0));
+    assert!((0..3).all(|at| found(&world, at)[0].withdrawn_by == by), "{:?}", found(&world, 1));
 }
 
 #[test]

@@ -24,7 +24,7 @@ const HEADER: &str = "/multistream/1.0.0";
 
 /// Protocols of members.
 pub const MEMBER_PROTOCOLS: [&str; 8] = [
-    "/branchline/sync/2",
+    "/branchline/sync/3",
     "/meshsub/1.3.0",
     "/meshsub/1.2.0",
     "/meshsub/1.1.0",
@@ -34,7 +34,7 @@ pub const MEMBER_PROTOCOLS: [&str; 8] = [
     "/ipfs/ping/1.0.0",
 ];
 
-/// What a peer answers to a request on `/branchline/sync/2`.
+/// What a peer answers to a request on `/branchline/sync/3`.
 pub enum Reply {
     /// This frame.
     Frame(Vec<u8>),
@@ -211,7 +211,7 @@ async fn listen(
     let protocol = read_line(&mut stream).await?;
     write_line(&mut stream, HEADER).await?;
     write_line(&mut stream, &protocol).await?;
-    if protocol == "/branchline/sync/2" {
+    if protocol == "/branchline/sync/3" {
         let bytes = read_frame(&mut stream).await?;
         let reply = replies(&bytes);
         let _ = report.send(Heard { protocol, bytes });
@@ -234,7 +234,7 @@ async fn listen(
     Ok(())
 }
 
-/// A body with its length before it, as `/branchline/sync/2` and `/branchline/join/1` have it.
+/// A body with its length before it, as `/branchline/sync/3` and `/branchline/join/1` have it.
 pub fn frame(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("a body of less than 4 GiB");
     [&length.to_be_bytes()[..], body].concat()

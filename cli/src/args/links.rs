@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use branchline_crdt::membership::Role;
+use branchline_crdt::membership::{PLACES_MAX, Role};
 use libp2p::Multiaddr;
 
 #[derive(clap::Args)]
@@ -22,13 +22,39 @@ pub(crate) struct SyncArgs {
 }
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct InviteArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<InviteCommand>,
+    #[command(flatten)]
+    pub(crate) ticket: TicketArgs,
+}
+
+#[derive(clap::Subcommand)]
+pub(crate) enum InviteCommand {
+    /// Show the tickets by which sites can still come
+    List,
+    /// Withdraw a ticket: nobody comes by it any more
+    Withdraw {
+        /// Its id as `branchline invite list` shows it, or the beginning of that, or its note
+        ticket: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct TicketArgs {
     /// What the new site may do: reader, writer or admin
     #[arg(long, default_value_t = Role::Writer)]
     pub(crate) role: Role,
     /// How long the ticket is good: 90s, 30m, 24h, 7d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     pub(crate) expires: Duration,
+    /// How many sites the ticket admits
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(PLACES_MAX)))]
+    pub(crate) sites: u16,
+    /// What the ticket is for, which all members can read: it is listed with it, and can be withdrawn by it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
     /// Address at which the new site is to look for this one; all known ones if not given; repeatable
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) address: Vec<Multiaddr>,

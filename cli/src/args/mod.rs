@@ -30,7 +30,7 @@ pub(crate) use connectors::{ConnectorCommand, JobsCommand, SinkCommand, SourceCo
 pub(crate) use entries::{LogArgs, MembersArgs};
 pub(crate) use events::EventsCommand;
 pub(crate) use files::{BackupCommand, BundleArgs};
-pub(crate) use links::{InviteArgs, SyncArgs};
+pub(crate) use links::{InviteArgs, InviteCommand, SyncArgs, TicketArgs};
 pub(crate) use page::{OpenArgs, PageCommand, PasswordArgs, UserCommand};
 pub(crate) use records::{
     ExportArgs, FileFormat, GetArgs, ImportArgs, LISTED, ListArgs, MergeDocumentArgs, RecordArgs,
@@ -191,7 +191,7 @@ pub(crate) struct RunArgs {
 /// Commands on a site, whether or not its node runs.
 #[derive(Subcommand)]
 pub(crate) enum SiteCommand {
-    /// Make a ticket with which one new site can join
+    /// Make a ticket with which new sites can join, or show and withdraw those that are open
     Invite(InviteArgs),
     /// Join a network with a ticket
     Join {
@@ -206,11 +206,14 @@ pub(crate) enum SiteCommand {
     Revoke {
         /// Its name or id
         site: String,
+        /// Shut out as well whom it let in, by its tickets or at its door, and they in turn
+        #[arg(long)]
+        with_admitted: bool,
         /// Do not ask whether that is meant
         #[arg(long)]
         yes: bool,
     },
-    /// Let a site do more or less than before
+    /// Let a site do more or less than before, or make one a member that came by a ticket too late
     Role {
         /// Its name or id
         site: String,

@@ -29,6 +29,12 @@ pub enum NotAdmitted {
         /// The site that it admitted.
         used_by: SiteId,
     },
+    /// Nobody comes by a ticket that was withdrawn.
+    #[error("the ticket was withdrawn by {by}")]
+    Withdrawn {
+        /// The admin.
+        by: SiteId,
+    },
     /// A revoked site stays out.
     #[error("this site was revoked by {by}: it can join again only with another data folder")]
     Revoked {
@@ -93,11 +99,17 @@ impl Members {
         if !self.has_role(&grant.issuer, Role::Admin) {
             return Err(NotAdmitted::IssuerNotAdmin { issuer: grant.issuer });
         }
-        match self.admitted_by(&grant.ticket) {
-            Some(used_by) if used_by == *site => Ok(Admitting::AlreadyMember),
-            Some(used_by) => Err(NotAdmitted::Used { used_by }),
-            None if self.get(site).is_some() => Ok(Admitting::AlreadyMember),
-            None => Ok(Admitting::New),
+        let admitted = self.admitted_by(&grant.ticket);
+        if admitted.contains(site) {
+            return Ok(Admitting::AlreadyMember);
         }
+        let is_full = admitted.len() >= self.places(&grant.ticket);
+        if let Some(used_by) = admitted.last().filter(|_| is_full) {
+            return Err(NotAdmitted::Used { used_by: *used_by });
+        }
+        if let Some(by) = self.withdrawn_by(&grant.ticket, &grant.issuer) {
+            return Err(NotAdmitted::Withdrawn { by });
+        }
+        Ok(if self.get(site).is_some() { Admitting::AlreadyMember } else { Admitting::New })
     }
 }

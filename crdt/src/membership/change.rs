@@ -39,6 +39,18 @@ impl Cut {
         Self(self.0.iter().filter(is_beyond).map(|(log, seq)| (*log, *seq)).collect())
     }
 
+    /// The same without the logs of one space.
+    #[must_use]
+    pub(super) fn without(&self, space: SpaceId) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|((of, _), _)| *of != space)
+                .map(|(log, seq)| (*log, *seq))
+                .collect(),
+        )
+    }
+
     /// Whether it lets nothing count.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -178,7 +190,9 @@ pub(crate) fn in_pieces(realm: RealmId, operation: Operation, key: &SiteKey) -> 
         operation @ (Operation::Revoke(_)
         | Operation::Admit(_)
         | Operation::Rename { .. }
-        | Operation::Rotate(_)) => return vec![operation],
+        | Operation::Rotate(_)
+        | Operation::Invite(_)
+        | Operation::Withdraw { .. }) => return vec![operation],
     };
     before.into_iter().map(|held| vouch(site, held)).chain([last]).collect()
 }

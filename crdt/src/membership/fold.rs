@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bearers::Bearers;
 use super::past::Pasts;
-use super::standing::{Docket, Said, Sayings, Sites, Turn};
+use super::standing::{Docket, Lapse, Said, Sayings, Sites, Turn};
 use super::{Admission, Cut, Genesis, Operation, Revocation, Role, looks_like};
 use crate::ids::{Author, Incarnation, RealmId, SiteId, SpaceId};
 
@@ -28,6 +28,23 @@ pub struct Revoked {
     /// The name that it bore, which no other site gets.
     pub name: String,
     /// The admin who revoked it.
+    pub by: SiteId,
+}
+
+/// A site that came by a ticket which was withdrawn, or used up, without knowing of it. An admin decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disputed {
+    /// The name that it wished for.
+    pub name: String,
+    /// The ticket.
+    pub ticket: SiteId,
+    /// What the ticket gives.
+    pub role: Role,
+    /// The admin who made the ticket.
+    pub issuer: SiteId,
+    /// The member that let it in.
+    pub through: SiteId,
+    /// Who withdrew the ticket; its issuer, where it was used up.
     pub by: SiteId,
 }
 
@@ -73,11 +90,11 @@ pub struct Members {
     pub(super) ranks: BTreeMap<SiteId, usize>,
     members: BTreeMap<SiteId, Member>,
     revoked: BTreeMap<SiteId, Revoked>,
+    disputed: BTreeMap<SiteId, Disputed>,
     /// The keys that were replaced, with those that replaced them: the first, and all of them.
     rotated: BTreeMap<SiteId, SiteId>,
     heirs: BTreeMap<SiteId, Vec<SiteId>>,
     bearers: Bearers,
-    used_tickets: BTreeMap<SiteId, SiteId>,
 }
 
 impl Members {
@@ -103,10 +120,10 @@ impl Members {
             ranks: BTreeMap::new(),
             members: BTreeMap::new(),
             revoked: BTreeMap::new(),
+            disputed: BTreeMap::new(),
             rotated: BTreeMap::new(),
             heirs: BTreeMap::new(),
             bearers: Bearers::default(),
-            used_tickets: BTreeMap::new(),
         };
         members.fold();
         members
@@ -142,9 +159,9 @@ impl Members {
         self.rotated.get(site).copied()
     }
 
-    /// The site that a ticket admitted.
-    pub(super) fn admitted_by(&self, ticket: &SiteId) -> Option<SiteId> {
-        self.used_tickets.get(ticket).copied()
+    /// All sites of which an admin is to decide whether they are members: they came too late by their tickets.
+    pub fn disputed(&self) -> &BTreeMap<SiteId, Disputed> {
+        &self.disputed
     }
 
     /// All member sites.
@@ -251,10 +268,10 @@ impl Members {
         self.is_straight = true;
         self.members.clear();
         self.revoked.clear();
+        self.disputed.clear();
         self.rotated.clear();
         self.heirs.clear();
         self.bearers = Bearers::default();
-        self.used_tickets.clear();
         let mut order: Vec<SiteId> = Vec::new();
         for (site, _) in self.genesis.iter().flat_map(|genesis| &genesis.founders) {
             let met = Met { role: Role::Admin, at: None, admin_at: Some(None) };
@@ -290,7 +307,9 @@ impl Members {
             Operation::ChangeRole(_)
             | Operation::Revoke(_)
             | Operation::Rename { .. }
-            | Operation::Vouch(_) => return None,
+            | Operation::Vouch(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => return None,
         };
         match self.met.get(&by)?.role {
             Role::Admin => self.met_by(site, role, said.turn()),
@@ -347,6 +366,10 @@ impl Members {
             }
             is_first = false;
         }
+        // What speaks against a ticket is known now, and nothing hangs on those who are disputed.
+        for site in waiting {
+            self.dispute(site);
+        }
         let new = self.seniority.split_off(from);
         for site in &new {
             if let Some(former) = self.predecessor(site) {
@@ -360,7 +383,6 @@ impl Members {
         self.settle_names();
         for site in &new {
             self.place(*site);
-            self.use_tickets(*site);
         }
         self.seniority.extend(new);
     }
@@ -410,34 +432,27 @@ impl Members {
         }
     }
 
-    /// The tickets that a site was admitted with count as used by it, unless a senior used them.
-    fn use_tickets(&mut self, site: SiteId) {
-        for ticket in self.docket.tickets(&site) {
-            note_ticket(&mut self.used_tickets, &self.ranks, ticket, site);
+    /// A site that is no member by what admits it may be disputed. Says whether it stands otherwise than before.
+    pub(super) fn dispute(&mut self, site: SiteId) -> bool {
+        let Some(standing) = self.docket.disputed(site, &self.sites) else { return false };
+        self.disputed.remove(&site);
+        match (&standing.lapse, standing.revoked_by()) {
+            (_, Some(by)) => {
+                self.revoked.insert(site, Revoked { name: standing.name.clone(), by });
+            }
+            (Some(lapse), None) => {
+                let (name, issuer) = (standing.name.clone(), standing.invited_by);
+                let Lapse { by, ticket, role, through, .. } = *lapse;
+                self.disputed.insert(site, Disputed { name, ticket, role, issuer, through, by });
+            }
+            (None, None) => {}
         }
-    }
-
-    /// The same of one admission.
-    pub(super) fn use_ticket(&mut self, said: &Said, site: SiteId) {
-        if let Operation::Admit(Admission { grant, .. }) = &*said.operation {
-            note_ticket(&mut self.used_tickets, &self.ranks, grant.ticket, site);
-        }
+        let before = self.sites.insert(site, Arc::new(standing));
+        before.as_ref() != self.sites.get(&site)
     }
 
     /// What is known of a network's members, apart from how it came about.
     pub(super) fn outcome(&self) -> (&Sites, &BTreeMap<SiteId, Member>) {
         (&self.sites, &self.members)
-    }
-}
-
-fn note_ticket(
-    used: &mut BTreeMap<SiteId, SiteId>,
-    ranks: &BTreeMap<SiteId, usize>,
-    ticket: SiteId,
-    site: SiteId,
-) {
-    let used_by = used.entry(ticket).or_insert(site);
-    if ranks.get(&site) < ranks.get(used_by) {
-        *used_by = site;
     }
 }

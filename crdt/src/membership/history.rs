@@ -105,6 +105,7 @@ fn step(entry: &Entry, operation: &Operation, before: &Members) -> Option<Member
         }
         // How others hold what a decision cuts off.
         Operation::Vouch(_) => return None,
+        Operation::Invite(_) | Operation::Withdraw { .. } => return None,
     };
     let header = &entry.header;
     let entry = Some(entry.id());

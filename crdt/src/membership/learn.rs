@@ -11,7 +11,9 @@
 //! | vouch for a site of which nothing was decided, or that binds nothing | nothing |
 //! | vouch for another site | its standing, if nobody's hangs on it; else all |
 //! | admission of a new site, behind all others | its standing |
-//! | another admission of a member | nothing, if the role is no higher |
+//! | another admission of a member | nothing, if it is by the same ticket; else all |
+//! | ticket | nothing, unless sites came by it before |
+//! | withdrawal of a ticket | nothing, if it follows all admissions by that; else all |
 //! | decision on a site that never spoke of others | its standing |
 //! | decision on one that did; a site that leaves, or replaces its key | all |
 
@@ -43,8 +45,6 @@ enum Consequence {
     None,
     /// The site may be called otherwise.
     Name(SiteId),
-    /// The site used a ticket.
-    Ticket(SiteId),
     /// The site comes behind all others.
     Append(SiteId),
     /// Nothing hangs on the site's standing but its own.
@@ -75,9 +75,12 @@ fn takes(said: &Said) -> Takes {
         Operation::Rotate(_) => Takes::Nobody,
         Operation::Rename { site, .. } if *site == author => Takes::Anyone,
         Operation::Vouch(_) => Takes::Anyone,
-        Operation::Revoke(_) | Operation::ChangeRole(_) | Operation::Rename { .. } => {
-            Takes::Admin(author)
-        }
+        Operation::Invite(ticket) if ticket.grant.issuer != author => Takes::Nobody,
+        Operation::Revoke(_)
+        | Operation::ChangeRole(_)
+        | Operation::Rename { .. }
+        | Operation::Invite(_)
+        | Operation::Withdraw { .. } => Takes::Admin(author),
     }
 }
 
@@ -120,7 +123,9 @@ impl Members {
 
     /// Whether operations of a site have no effect on what anybody may do, as is plain: they take an admin, or vouch for
     /// sites of which nothing was decided.
-    pub(crate) fn are_plain(&self, author: SiteId, operations: &[Operation]) -> bool {
+    pub(crate) fn are_plain(&self, entry: &Entry, operations: &[Operation]) -> bool {
+        let author = entry.header.author.site;
+        let is_contested = self.may_dispute(entry, operations);
         let is_undecided = |site| self.sites.get(site).is_some_and(|site| !site.is_decided());
         operations.iter().all(|operation| match operation {
             Operation::Vouch(vouch) => is_undecided(&vouch.site),
@@ -129,8 +134,37 @@ impl Members {
                 revocation.site != author && !self.admins.contains(&author)
             }
             Operation::ChangeRole(_) => !self.admins.contains(&author),
-            Operation::Admit(_) | Operation::Rotate(_) => false,
+            Operation::Admit(_) | Operation::Invite(_) | Operation::Withdraw { .. } => {
+                !is_contested
+            }
+            Operation::Rotate(_) => false,
         })
+    }
+
+    /// Whether a site may be disputed by these operations of an entry: one takes up a ticket that another site took up, or
+    /// withdraws one without following all who did.
+    pub(crate) fn may_dispute(&self, entry: &Entry, operations: &[Operation]) -> bool {
+        let is_one = |operation: &Operation| match operation {
+            Operation::Admit(admission) => {
+                let claims = self.docket.claims.of(&admission.grant.ticket).iter();
+                let mut sites = claims.filter_map(|said| Some(said.admission()?.1.site));
+                sites.any(|site| site != admission.site)
+            }
+            Operation::Withdraw { ticket } if self.admins.contains(&entry.header.author.site) => {
+                let claims = self.docket.claims.of(ticket);
+                let follows = || self.pasts.record(entry, operations.iter()).0.follows;
+                let follows = (!claims.is_empty()).then(follows).unwrap_or_default();
+                claims.iter().any(|claim| !follows.contains(claim.entry.log, claim.entry.seq))
+            }
+            Operation::Withdraw { .. }
+            | Operation::Revoke(_)
+            | Operation::ChangeRole(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_)
+            | Operation::Rotate(_)
+            | Operation::Invite(_) => false,
+        };
+        operations.iter().any(is_one)
     }
 
     fn hear(&mut self, entry: Recorded, operations: Vec<Operation>, learnt: &mut Learnt) {
@@ -169,7 +203,6 @@ impl Members {
         match self.effect(said) {
             Consequence::None => {}
             Consequence::Name(site) => self.rename(site),
-            Consequence::Ticket(site) => self.use_ticket(said, site),
             Consequence::Append(site) => {
                 self.meet(said);
                 self.order.push(site);
@@ -208,7 +241,10 @@ impl Members {
                 Operation::Rotate(rotation) => {
                     self.admins.contains(&rotation.from).then_some(rotation.to)
                 }
-                Operation::Revoke(_) | Operation::Vouch(_) => None,
+                Operation::Revoke(_)
+                | Operation::Vouch(_)
+                | Operation::Invite(_)
+                | Operation::Withdraw { .. } => None,
             };
             self.speakers.insert(author);
             let mut admins: Vec<SiteId> = admin.into_iter().collect();
@@ -235,6 +271,21 @@ impl Members {
             }
             Operation::ChangeRole(_) | Operation::Rotate(_) => Consequence::Fold,
             Operation::Vouch(vouch) => self.effect_of_vouch(entry, vouch.site, &vouch.held),
+            Operation::Invite(ticket) => match self.docket.claims.of(&ticket.grant.ticket) {
+                [] => Consequence::None,
+                _ => Consequence::Fold,
+            },
+            Operation::Withdraw { ticket } => {
+                let mut claims = self.docket.claims.of(ticket).iter();
+                let follows = |claim: &Said| match claim.entry.place == entry.place {
+                    true => claim.number < said.number,
+                    false => entry.follows.contains(claim.entry.log, claim.entry.seq),
+                };
+                match claims.all(follows) {
+                    true => Consequence::None,
+                    false => Consequence::Fold,
+                }
+            }
         }
     }
 
@@ -256,10 +307,14 @@ impl Members {
         let is_no_more = met.at < Some(turn) && grant.role <= met.role;
         match self.sites.get(site) {
             Some(_) if self.founders().iter().any(|(founder, _)| founder == site) => {
-                Consequence::Ticket(*site)
+                Consequence::None
             }
-            Some(standing) if is_no_more && standing.has(grant.role, turn) => {
-                Consequence::Ticket(*site)
+            Some(standing)
+                if is_no_more
+                    && standing.has(grant.role, turn)
+                    && standing.holds(&grant.ticket) =>
+            {
+                Consequence::None
             }
             // Under such a name it never counts.
             None if is_no_more && check_site_name(name).is_err() => Consequence::None,
@@ -299,6 +354,9 @@ impl Members {
                 Consequence::None
             };
         };
+        if standing.lapse.is_some() {
+            return Consequence::Standing(site);
+        }
         let open = standing.open_to(entry, site, &self.sites);
         let open: Vec<_> = open.filter(|(said, _)| !said.includes(cut)).collect();
         // An earlier word of the same log that says as much stands wherever this one does.
@@ -327,6 +385,9 @@ impl Members {
 
     /// Judges a site on which no other's standing hangs. Says whether that is another one than before.
     fn judge_one(&mut self, site: SiteId) -> bool {
+        if self.sites.get(&site).is_some_and(|standing| standing.lapse.is_some()) {
+            return self.dispute(site);
+        }
         let Some(rank) = self.ranks.get(&site).copied() else { return false };
         let seniors = self.seniority()[..rank].iter();
         let seniors: Sites =

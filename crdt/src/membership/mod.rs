@@ -23,9 +23,14 @@
 //! What others decide about the old key without knowing holds for the new one. A site that has not heard of it yet knows
 //! the other by its [`FormerKey`]s, as long as nothing was decided about the last one that is known.
 //!
+//! # Tickets
+//! A ticket admits as many sites as it says, most often one, until it is withdrawn: by an admin's word ([`Operation::Withdraw`]),
+//! or with its issuer, who is an admin no more. Whose admission comes too much or too late, and was written without knowing
+//! that, is [`Disputed`]: no member, but nothing is taken back that members of a writer's role hold of it.
+//!
 //! In the membership space entries are held whether or not they count, so that everyone judges by the same ones. What is
-//! asked at the door alone, and not judged here: whether a ticket has expired, and whether it was used before
-//! ([`Members::examine`]).
+//! asked at the door alone, and not judged here: whether a ticket has expired ([`Members::examine`]). That binds all once the
+//! issuer's node has withdrawn it.
 
 mod admitting;
 mod bearers;
@@ -40,20 +45,22 @@ mod site_name;
 mod space;
 mod standing;
 mod ticket;
+mod tickets;
 
 use serde::{Deserialize, Serialize};
 
 pub use admitting::{Admitting, NotAdmitted};
 pub(crate) use change::in_pieces;
 pub use change::{Cut, Revocation, RoleChange, Rotation, Vouch};
-pub use fold::{Member, Members, Revoked};
+pub use fold::{Disputed, Member, Members, Revoked};
 pub use former_keys::{FORMER_KEYS_MAX, FormerKey};
 pub use history::{MembershipEvent, MembershipStep, history};
 pub use site_name::{BadSiteName, check_new_site_name};
 pub(crate) use site_name::{check_site_name, looks_like};
-pub(crate) use space::admission_to_space;
+pub(crate) use space::admission_by;
 pub use space::{BadSpaceName, MAIN_SPACE, SPACE_NAME_BYTES_MAX, SpaceDocument, check_space_name};
 pub use ticket::{Ticket, TicketError};
+pub use tickets::{NOTE_BYTES_MAX, OpenTicket, PLACES_MAX, TicketStanding};
 
 use crate::format::codec;
 use crate::ids::{RealmId, Signature, SiteId, SiteKey};
@@ -228,6 +235,14 @@ pub enum Operation {
     Vouch(Vouch),
     /// A site goes on under another key.
     Rotate(Rotation),
+    /// There is a ticket, of the admin who writes this.
+    Invite(OpenTicket),
+    /// A ticket admits nobody any more but those whose admissions this follows: by the word of any admin, about the juniors of
+    /// that one.
+    Withdraw {
+        /// The ticket's id.
+        ticket: SiteId,
+    },
 }
 
 impl Operation {
@@ -237,7 +252,10 @@ impl Operation {
             Self::Admit(admission) => admission.is_signed(realm),
             Self::Revoke(revocation) => revocation.is_signed(realm),
             Self::Rotate(rotation) => rotation.is_signed(realm),
-            Self::ChangeRole(_) | Self::Rename { .. } | Self::Vouch(_) => true,
+            Self::Invite(ticket) => ticket.grant.realm == realm && ticket.grant.is_signed(),
+            Self::ChangeRole(_) | Self::Rename { .. } | Self::Vouch(_) | Self::Withdraw { .. } => {
+                true
+            }
         }
     }
 
@@ -249,7 +267,9 @@ impl Operation {
             | Self::Revoke(_)
             | Self::ChangeRole(_)
             | Self::Rename { .. }
-            | Self::Vouch(_) => None,
+            | Self::Vouch(_)
+            | Self::Invite(_)
+            | Self::Withdraw { .. } => None,
         }
     }
 
@@ -257,7 +277,12 @@ impl Operation {
     pub(crate) fn is_of_standing(&self) -> bool {
         match self {
             Self::Revoke(_) | Self::ChangeRole(_) | Self::Rotate(_) | Self::Vouch(_) => true,
-            Self::Admit(_) | Self::Rename { .. } => false,
+            Self::Admit(_) | Self::Rename { .. } | Self::Invite(_) | Self::Withdraw { .. } => false,
         }
+    }
+
+    /// Whether the standing of a site may hang on who knew of it.
+    fn is_to_be_known(&self) -> bool {
+        self.is_of_standing() || matches!(self, Self::Admit(_) | Self::Withdraw { .. })
     }
 }

@@ -15,11 +15,12 @@ impl Members {
         keys.filter(|key| self.successor(key).is_some()).map(|key| (key, newest(key))).collect()
     }
 
-    /// The name of a site that is or was a member, whichever of its keys is given.
+    /// The name of a site that is or was a member, or may become one, whichever of its keys is given.
     pub fn name_of(&self, site: &SiteId) -> Option<&str> {
         let newest = std::iter::successors(Some(*site), |key| self.successor(key)).last()?;
         let member = self.get(&newest).map(|member| &member.name);
         let revoked = || self.revoked().get(&newest).map(|revoked| &revoked.name);
-        member.or_else(revoked).map(String::as_str)
+        let disputed = || self.disputed().get(&newest).map(|disputed| &disputed.name);
+        member.or_else(revoked).or_else(disputed).map(String::as_str)
     }
 }

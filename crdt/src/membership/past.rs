@@ -11,7 +11,7 @@ use crate::log::entry::Entry;
 /// then the entry's hash.
 pub(in crate::membership) type FoldPlace = (u64, EntryHash);
 
-/// Which entries that decide of sites, or vouch for them, something follows: of each log the last. A log is a chain, so who
+/// Which entries that admit sites, decide of them or vouch for them something follows: of each log the last. A log is a chain, so who
 /// follows one entry of it follows all before that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::membership) struct Followed {
@@ -21,7 +21,7 @@ pub(in crate::membership) struct Followed {
 }
 
 impl Followed {
-    /// Whether an entry that decides, or vouches, is among them.
+    /// Whether an entry that admits, decides or vouches is among them.
     pub(in crate::membership) fn contains(&self, log: Author, seq: u64) -> bool {
         self.last(log) >= Some(seq)
     }
@@ -96,7 +96,7 @@ impl Pasts {
         let mut follows = base.unwrap_or_default().seen_by(log);
         named.iter().for_each(|past| follows.add_all(&past.decisions));
         let mut decisions = follows.clone();
-        if operations.any(Operation::is_of_standing) {
+        if operations.any(Operation::is_to_be_known) {
             decisions.own = Some((log, seq));
         }
         let place = (depth, entry.hash);

@@ -44,9 +44,9 @@ impl SpaceDocument {
     }
 }
 
-/// The admission of a member of the network to a space, by an admin of it. Nobody but `issuer` can know the secret of
-/// the ticket that this takes, so it admits no other site.
-pub(crate) fn admission_to_space(
+/// The admission of a site that is known, by an admin's own decision: of a member of the network to a space, or of a site whose
+/// ticket is disputed. Nobody but `issuer` can know the secret of the ticket that this takes, so it admits no other site.
+pub(crate) fn admission_by(
     realm: RealmId,
     site: SiteId,
     name: &str,
@@ -103,10 +103,10 @@ mod tests {
         let issuer = SiteKey::from_seed([1; 32]);
         let site = SiteKey::from_seed([2; 32]).site();
         let (realm, other) = (RealmId([3; 32]), RealmId([4; 32]));
-        let admission = admission_to_space(realm, site, "north", Role::Writer, &issuer);
+        let admission = admission_by(realm, site, "north", Role::Writer, &issuer);
         assert!(admission.is_signed(realm));
         assert!(!admission.is_signed(other));
-        let of_other = admission_to_space(other, site, "north", Role::Writer, &issuer);
+        let of_other = admission_by(other, site, "north", Role::Writer, &issuer);
         assert_ne!(admission.grant.ticket, of_other.grant.ticket);
         let stolen = Admission { site: issuer.site(), ..admission };
         assert!(!stolen.is_signed(realm));

@@ -2,7 +2,7 @@
 //!
 //! | protocol | who | messages |
 //! |---|---|---|
-//! | `/branchline/sync/2` | members | [`Request`] → [`Answer`] |
+//! | `/branchline/sync/3` | members | [`Request`] → [`Answer`] |
 //! | `/branchline/join/1` | anyone | [`Introduction`] → [`Welcome`] |
 //! | gossip topic, see [`topic`] | members of the network | [`Gossip`] of its own spaces |
 //!

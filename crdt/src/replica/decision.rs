@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{RealmId, Signature, SiteId};
-use crate::membership::{BadSiteName, BadSpaceName, Role};
+use crate::membership::{BadSiteName, BadSpaceName, NOTE_BYTES_MAX, OpenTicket, PLACES_MAX, Role};
 
 /// A decision of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Decision {
         /// The member.
         site: SiteId,
     },
-    /// It may do more or less.
+    /// It may do more or less. A site that is disputed is a member by that.
     ChangeRole {
         /// The member.
         site: SiteId,
@@ -35,6 +35,16 @@ pub enum Decision {
         /// The new key's [`Rotation::consent`](crate::membership::Rotation::consent), for the network and each private
         /// space that the site is in.
         consents: BTreeMap<RealmId, Signature>,
+    },
+    /// There is a ticket, which this site has signed. It is made known before anybody gets it.
+    Invite {
+        /// The ticket.
+        ticket: Box<OpenTicket>,
+    },
+    /// A ticket admits nobody any more.
+    Withdraw {
+        /// Its id.
+        ticket: SiteId,
     },
     /// There is a private space, of which only this site knows and is an admin.
     CreateSpace {
@@ -144,6 +154,17 @@ pub enum DecisionError {
     AlreadyRevoked {
         /// Its name.
         name: String,
+    },
+    /// Nobody could take up such a ticket, or read its note.
+    #[error(
+        "a ticket is of this site and network, admits 1 to {PLACES_MAX} sites, and its note has at most {NOTE_BYTES_MAX} bytes without control characters"
+    )]
+    Ticket,
+    /// No such ticket is open.
+    #[error("no ticket {ticket} is open in this network (`branchline invite list`)")]
+    NoTicket {
+        /// What was given.
+        ticket: SiteId,
     },
     /// Nobody shuts itself out.
     #[error("a site decides neither of its own membership nor of its own role: another admin can")]

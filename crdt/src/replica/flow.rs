@@ -400,6 +400,7 @@ impl<S: Store> Replica<S> {
         links.pull_again(cx, out);
         if links.pull_regularly(cx, out) {
             batch.follow_revocations(cx);
+            batch.withdraw_tickets(cx);
         }
         let Self { links, store, realms, outbox, .. } = self;
         links.find_losses(store, realms, outbox)?;

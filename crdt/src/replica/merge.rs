@@ -14,7 +14,7 @@ use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::Header as EntryHeader;
 use crate::log::fork::ForkProof;
 use crate::log::receipt::Receipt;
-use crate::membership::{Admission, Admitting, Genesis, Operation};
+use crate::membership::{Admission, Admitting, Genesis};
 use crate::protocol::Invitation;
 use crate::protocol::prepare::{Prepared, PreparedEntry};
 use crate::store::Store;
@@ -252,10 +252,7 @@ impl Batch {
             return Ok(Merged::default());
         }
         match self.may_take_up(cx, &admission) {
-            Ok(Admitting::New) => {
-                let realm = admission.grant.realm;
-                self.stage.operations.push((realm, Operation::Admit(admission)));
-            }
+            Ok(Admitting::New) => self.admit(cx, admission),
             Ok(Admitting::AlreadyMember) => {}
             Err(reason) => return Err(MergeError::TicketRefused { reason }),
         }

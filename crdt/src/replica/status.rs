@@ -10,7 +10,7 @@ use super::links::Links;
 use super::links::peer::Peer;
 use super::outbox::Outbox;
 use crate::ids::{Author, RealmId, SiteId};
-use crate::membership::{Members, Role};
+use crate::membership::{Disputed, Members, Role};
 use crate::store::Store;
 
 /// What a replica knows of itself and of the others.
@@ -42,6 +42,8 @@ pub struct Status {
     pub revoked_by: Option<SiteId>,
     /// The sites that were members and are no more, by name.
     pub revoked: Vec<RevokedSite>,
+    /// Sites of which an admin is to decide whether they are members: they came too late by their tickets.
+    pub disputed: BTreeMap<SiteId, Disputed>,
     /// The keys that sites have replaced, each with the site as it is known now.
     pub former: BTreeMap<SiteId, SiteId>,
     /// The indexes that schemas declare.
@@ -140,7 +142,8 @@ impl Status {
     pub fn names(&self) -> BTreeMap<SiteId, String> {
         let members = self.sites.iter().map(|site| (site.site, site.name.clone()));
         let revoked = self.revoked.iter().map(|site| (site.site, site.name.clone()));
-        let mut names: BTreeMap<_, _> = members.chain(revoked).collect();
+        let disputed = self.disputed.iter().map(|(site, disputed)| (*site, disputed.name.clone()));
+        let mut names: BTreeMap<_, _> = disputed.chain(members).chain(revoked).collect();
         for (former, site) in &self.former {
             if let Some(name) = names.get(site).cloned() {
                 names.insert(*former, name);
@@ -190,6 +193,7 @@ impl Status {
             indexes: batch.indexes.status(),
             revoked_by: realms.revoked_by(),
             revoked: realms.revoked_sites(),
+            disputed: realms.members().map(|it| it.disputed().clone()).unwrap_or_default(),
             former: realms.members().map(Members::former).unwrap_or_default(),
         }
     }

@@ -6,7 +6,8 @@
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /v1/openapi.json` | all of this in OpenAPI 3.1 |
 //! | `GET /v1/status`, `/v1/members`, `/v1/peers` | what the site knows of itself and the others |
-//! | `POST /v1/invites`, `/v1/join` | tickets |
+//! | `GET POST /v1/invites`, `DELETE …/{ticket}`, `POST /v1/join` | tickets |
+//! | `PATCH DELETE /v1/members/{site}`, `GET …/admitted` | what is decided of a member, and whom it let in |
 //! | `GET POST /v1/spaces`, `GET /v1/spaces/{space}`, `PUT DELETE …/sites/{site}`, `POST …/leave` | private spaces |
 //! | `GET PUT PATCH DELETE /v1/records/{collection}/{id}` | one record; also, with its history, as an Automerge document |
 //! | `POST /v1/records/{collection}/{id}/undelete` | a deleted record comes back |
@@ -112,16 +113,19 @@ pub use records::settle::{SettleRequest, SettleResponse, SettledResponse, Unsett
 pub use records::transactions::{
     EditRequest, EntryName, Operation, RecordVersion, TransactionRequest, TransactionResponse,
 };
-pub use sites::decisions::{DecisionResponse, MemberChange};
+pub use sites::decisions::{
+    AdmittedResponse, DecisionResponse, LetInResponse, MemberChange, RevocationResponse,
+};
 pub use sites::maintenance::{RebuildResponse, VerifyResponse};
 pub use sites::membership::{InviteRequest, InviteResponse, JoinRequest, JoinResponse};
 pub use sites::membership_history::{MemberStep, MembersHistoryResponse};
 pub use sites::spaces::{GrantRequest, SpaceRequest, SpaceResponse, SpacesResponse};
 pub use sites::standing::{CopiesResponse, StandingResponse};
 pub use sites::status::{
-    FormerMemberResponse, IndexResponse, MemberResponse, MembersResponse, PeerResponse,
-    PeersResponse, RevokedMemberResponse, SiteResponse, StatusResponse,
+    DisputedMemberResponse, FormerMemberResponse, IndexResponse, MemberResponse, MembersResponse,
+    PeerResponse, PeersResponse, RevokedMemberResponse, SiteResponse, StatusResponse,
 };
+pub use sites::tickets::{InvitesResponse, OpenInviteResponse, WithdrawnResponse};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -196,7 +200,9 @@ fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
         .routes(routes!(sites::spaces::grant, sites::spaces::revoke))
         .routes(routes!(sites::spaces::leave))
         .routes(routes!(sites::status::peers))
-        .routes(routes!(sites::membership::invite))
+        .routes(routes!(sites::decisions::admitted))
+        .routes(routes!(sites::membership::invite, sites::tickets::list))
+        .routes(routes!(sites::tickets::withdraw))
         .routes(routes!(sites::token::rotate))
         .routes(routes!(sites::membership::join))
         .routes(routes!(records::query::list))

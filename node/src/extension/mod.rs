@@ -9,6 +9,7 @@ mod finding;
 mod open;
 mod reload;
 mod sections;
+mod sites;
 mod state;
 
 use std::error::Error;

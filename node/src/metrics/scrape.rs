@@ -151,10 +151,11 @@ impl Scraped {
                 ("not_admitted", unreached.as_ref().map_or(0, |unreached| unreached.attempts))
             }
             Standing::Refused(_) => ("refused", 0),
+            Standing::Disputed { .. } => ("disputed", 0),
             Standing::Revoked { .. } => ("revoked", 0),
         };
         let family: Family<StateLabels, Gauge<f64, AtomicU64>> = Family::default();
-        for known in ["member", "no_network", "not_admitted", "refused", "revoked"] {
+        for known in ["member", "no_network", "not_admitted", "refused", "disputed", "revoked"] {
             let value = f64::from(u8::from(known == state));
             family.get_or_create(&StateLabels { state: known.to_owned() }).set(value);
         }

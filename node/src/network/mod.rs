@@ -22,7 +22,7 @@
 //! # Who sees what
 //! Noise (TCP) and TLS (QUIC) prove the other side's peer id before anything else. A connection is
 //! a member's or a stranger's for its whole life, judged by the member set at the moment it is
-//! established. A member's carries identify, ping, gossip and `/branchline/sync/2`. A stranger's
+//! established. A member's carries identify, ping, gossip and `/branchline/sync/3`. A stranger's
 //! carries `/branchline/join/1` alone, one stream at a time, small, for seconds. Where a stranger
 //! answers at the address of a member, the node hears of it, and may introduce itself.
 //!

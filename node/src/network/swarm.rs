@@ -20,7 +20,7 @@ use super::members_only::MembersOnly;
 use super::topics::OwnTopics;
 
 /// Requests and responses between members.
-pub(super) const SYNC_PROTOCOL: StreamProtocol = StreamProtocol::new("/branchline/sync/2");
+pub(super) const SYNC_PROTOCOL: StreamProtocol = StreamProtocol::new("/branchline/sync/3");
 /// The only protocol that a stranger sees.
 pub(super) const JOIN_PROTOCOL: StreamProtocol = StreamProtocol::new("/branchline/join/1");
 

@@ -34,6 +34,11 @@ pub enum Standing {
     },
     /// Another site does not let it in.
     Refused(Refused),
+    /// It came by a ticket that had been withdrawn or was used up; an admin is to decide.
+    Disputed {
+        /// Who withdrew the ticket; its issuer, where it was used up.
+        by: SiteId,
+    },
     /// It was revoked.
     Revoked {
         /// The admin who did it.
@@ -189,6 +194,9 @@ impl Others {
             |at: u64| !status.member || now.monotonic_ms.saturating_sub(at) < REFUSAL_SHOWN_MS;
         let refused = self.refused.as_ref().filter(|(_, at)| is_recent(*at));
         match (status.revoked_by, refused, &status.network) {
+            (Some(by), _, _) if status.disputed.contains_key(&status.site) => {
+                Standing::Disputed { by }
+            }
             (Some(by), _, _) => Standing::Revoked { by },
             (None, _, None) => Standing::NoNetwork,
             (None, Some((refused, _)), Some(_)) => Standing::Refused(refused.clone()),

@@ -107,7 +107,10 @@ impl Sayings {
                         (rotation.from, true)
                     }
                     Operation::Vouch(vouch) => (vouch.site, false),
-                    Operation::Admit(_) | Operation::Rename { .. } => continue,
+                    Operation::Admit(_)
+                    | Operation::Rename { .. }
+                    | Operation::Invite(_)
+                    | Operation::Withdraw { .. } => continue,
                 };
                 if is_decision {
                     all.decided.entry(site).or_default().insert(entry.hash);
@@ -118,7 +121,9 @@ impl Sayings {
                     Operation::Admit(_)
                     | Operation::ChangeRole(_)
                     | Operation::Rename { .. }
-                    | Operation::Rotate(_) => continue,
+                    | Operation::Rotate(_)
+                    | Operation::Invite(_)
+                    | Operation::Withdraw { .. } => continue,
                 };
                 let (by, hash, follows) = (header.author.site, entry.hash, follows.clone());
                 into.entry(site).or_default().push(Saying { by, hash, held, follows });

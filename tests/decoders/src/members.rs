@@ -8,7 +8,7 @@ use branchline_crdt::ids::{EntryHash, Incarnation, SiteKey};
 use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::log::entry::{Body, Entry, Tip};
 use branchline_crdt::log::receipt::{LogTag, Receipt};
-use branchline_crdt::membership::{Admission, Grant, Operation, Role, Ticket};
+use branchline_crdt::membership::{Admission, Grant, OpenTicket, Operation, Role, Ticket};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries};
 use branchline_crdt::replica::{Input, Output};
 use branchline_crdt::store::memory::MemoryStore;
@@ -307,7 +307,15 @@ fn receipt(input: &mut Unstructured<'_>) -> arbitrary::Result<Receipt> {
 fn operations(input: &mut Unstructured<'_>) -> arbitrary::Result<Vec<Operation>> {
     let mut operations = Vec::new();
     for _ in 0..input.arbitrary::<u8>()? % 6 {
-        operations.push(Operation::Admit(admission(input)?));
+        let admission = admission(input)?;
+        operations.push(match input.arbitrary::<u8>()? % 8 {
+            0 => Operation::Withdraw { ticket: admission.grant.ticket },
+            1 => {
+                let (grant, places) = (admission.grant, input.arbitrary()?);
+                Operation::Invite(OpenTicket { grant, places, note: admission.name })
+            }
+            _ => Operation::Admit(admission),
+        });
     }
     Ok(operations)
 }

@@ -276,3 +276,28 @@ fn secrets_are_readable_by_their_owner_only() {
         assert_eq!(mode(&head.data.join(folder)), 0o700, "{folder}");
     }
 }
+
+#[test]
+fn a_ticket_admits_as_many_as_it_says_is_listed_by_its_note_and_withdrawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut offices: Vec<_> =
+        ["head", "north", "south", "east"].map(|name| office(folder.path(), name)).into();
+    offices.iter_mut().for_each(Office::start);
+    let [head, north, south, east] = &offices[..] else { panic!("four offices") };
+    let ticket = head.run(["invite", "--sites", "3", "--note", "the coast"]).ok();
+    north.run(["join", ticket.trim()]).ok();
+    south.run(["join", ticket.trim()]).ok();
+    converge(&[head, north, south]);
+    // Any member sees it.
+    let listed = north.run(["invite", "list"]).ok();
+    assert!(listed.contains("the coast") && listed.contains("2 of 3 (north, south)"), "{listed}");
+    let refused = north.run(["invite", "withdraw", "the coast"]).fails(1);
+    assert!(refused.contains("takes the role admin"), "{refused}");
+    head.run(["invite", "withdraw", "the coast"]).ok();
+    assert_eq!(head.run(["invite", "list"]).ok(), "");
+    let refused = east.run(["join", ticket.trim()]).fails(1);
+    assert!(refused.contains("the ticket was withdrawn by"), "{refused}");
+    // Who came by it before stays.
+    converge(&[head, north, south]);
+    assert_eq!(south.get("/v1/status")["member"], true);
+}

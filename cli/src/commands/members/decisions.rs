@@ -4,22 +4,52 @@ use std::io;
 
 use axum::http::Method;
 use branchline_crdt::membership::Role;
-use branchline_node::api::{DecisionResponse, MemberChange};
+use branchline_node::api::{
+    AdmittedResponse, DecisionResponse, LetInResponse, MemberChange, RevocationResponse,
+};
 
 use crate::Context;
 use crate::client::encoded;
 use crate::error::CliError;
-use crate::output;
+use crate::output::{self, visible};
 
 /// Shuts a site out.
-pub(crate) async fn revoke(context: &Context, site: &str, yes: bool) -> Result<(), CliError> {
-    let question = format_args!("{site} can never come back under its key. Revoke it?");
+pub(crate) async fn revoke(
+    context: &Context,
+    site: &str,
+    with_admitted: bool,
+    yes: bool,
+) -> Result<(), CliError> {
+    let path = format!("/v1/members/{}", encoded(site));
+    let AdmittedResponse { admitted, .. } = context.client.get(&format!("{path}/admitted")).await?;
+    let with = match with_admitted && !admitted.is_empty() {
+        true => format!(", and neither can whom it let in: {}", names(&admitted)),
+        false => String::new(),
+    };
+    let question = format_args!("{site} can never come back under its key{with}. Revoke it?");
     output::demand_yes(yes, question)?;
-    decide(context, Method::DELETE, site, None).await?;
+    let path = format!("{path}?with_admitted={with_admitted}");
+    let answer: RevocationResponse = context.client.ask(Method::DELETE, &path, None).await?;
+    if context.json {
+        output::json(&answer)?;
+    }
     output::note(format_args!(
         "{site} is revoked: what it writes from now on counts nowhere, and nobody syncs with it once they know"
     ));
+    if !answer.with.is_empty() {
+        output::note(format_args!("revoked with it: {}", names(&answer.with)));
+    }
+    if !answer.admitted.is_empty() {
+        output::note(format_args!(
+            "it let in {}, who stay; `branchline revoke --with-admitted {site}` shuts them out as well",
+            names(&answer.admitted)
+        ));
+    }
     Ok(())
+}
+
+fn names(sites: &[LetInResponse]) -> String {
+    sites.iter().map(|site| visible(&site.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Lets a site do more or less.

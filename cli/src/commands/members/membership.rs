@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::ticket::{self, TicketFile};
 use crate::Context;
-use crate::args::InviteArgs;
+use crate::args::TicketArgs;
 use crate::commands::site::status::size;
 use crate::error::CliError;
 use crate::output::{self, visible};
@@ -21,21 +21,23 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Prints a ticket.
-pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), CliError> {
+pub(crate) async fn invite(context: &Context, args: TicketArgs) -> Result<(), CliError> {
     let request = InviteRequest {
         role: Some(args.role.to_string()),
         expires_seconds: Some(args.expires.as_secs()),
+        sites: Some(args.sites),
+        note: args.note.clone(),
         addresses: args.address.iter().map(ToString::to_string).collect(),
     };
     let file = args.output.as_deref().map(TicketFile::create).transpose()?;
     let invite: InviteResponse = context.client.post("/v1/invites", &request).await?;
-    let InviteResponse { ticket, role, expires, addresses } = &invite;
+    let InviteResponse { ticket, id, sites, role, expires, addresses } = &invite;
     if let Some(file) = file {
         file.write(ticket)?;
         if context.json {
             // Not the ticket, which is for the file alone.
             output::json(
-                &json!({ "file": args.output, "role": role, "expires": expires, "addresses": addresses }),
+                &json!({ "file": args.output, "id": id, "sites": sites, "role": role, "expires": expires, "addresses": addresses }),
             )?;
         }
     } else if context.json {
@@ -44,7 +46,11 @@ pub(crate) async fn invite(context: &Context, args: InviteArgs) -> Result<(), Cl
         output::line(ticket)?;
     }
     let expires = expires.as_deref().unwrap_or_default();
-    output::note(format_args!("admits one {role} until {expires}; keep it secret"));
+    let admits = match sites {
+        1 => format!("one {role}"),
+        several => format!("{several} sites as {role}"),
+    };
+    output::note(format_args!("ticket {id} admits {admits} until {expires}; keep it secret"));
     if !context.client.is_running() {
         output::note("the new site can join while this one runs: `branchline run`");
     }

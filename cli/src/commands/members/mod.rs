@@ -4,10 +4,11 @@ pub(crate) mod decisions;
 pub(crate) mod membership;
 pub(crate) mod space;
 pub(super) mod ticket;
+pub(crate) mod tickets;
 
 use branchline_node::api::{
-    MemberResponse, MemberStep, MembersHistoryResponse, MembersResponse, PAGE_RECORDS_MAX,
-    RevokedMemberResponse,
+    DisputedMemberResponse, MemberResponse, MemberStep, MembersHistoryResponse, MembersResponse,
+    PAGE_RECORDS_MAX, RevokedMemberResponse,
 };
 
 use crate::Context;
@@ -42,8 +43,20 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), 
         [visible(&site.name), "revoked".to_owned(), by, site.site]
     };
     let rows = answer.members.into_iter().map(row);
+    let disputed = |site: DisputedMemberResponse| {
+        let through = format!("through {}", visible(&site.through));
+        [visible(&site.name), "disputed".to_owned(), through, site.site]
+    };
+    let is_any = !answer.disputed.is_empty();
+    let rows = rows.chain(answer.disputed.into_iter().map(disputed));
     let rows = rows.chain(answer.revoked.into_iter().map(revoked)).collect();
-    output::table(["NAME", "ROLE", "LINK", "SITE"], rows)
+    output::table(["NAME", "ROLE", "LINK", "SITE"], rows)?;
+    if is_any {
+        output::note(
+            "a disputed site came by a ticket that had been withdrawn or was used up: `branchline role SITE writer` makes it a member, `branchline revoke SITE` shuts it out",
+        );
+    }
+    Ok(())
 }
 
 async fn history(context: &Context, args: MembersArgs) -> Result<(), CliError> {

@@ -130,10 +130,6 @@ fn judge(
         let entries = output::counted_entries(status.entries_unapplied);
         check.add(State::Warning, format!("{entries} need a newer program"));
     }
-    if !status.forked.is_empty() {
-        let sites = counted(status.forked.len() as u64, "site");
-        check.add(State::Warning, format!("{sites} signed different entries under one number"));
-    }
     for finding in &status.findings {
         let state = match finding.severity {
             Severity::Info => continue,
@@ -174,7 +170,7 @@ fn judge(
 fn of_standing(status: &StatusResponse) -> State {
     match status.standing.state.as_str() {
         // Nobody takes what it writes.
-        "revoked" => State::Critical,
+        "revoked" | "disputed" => State::Critical,
         "refused" if !status.member => State::Critical,
         _ => State::Warning,
     }

@@ -172,10 +172,6 @@ fn summary(status: &StatusResponse, context: &Context) -> Vec<[String; 2]> {
         };
         add("index", format!("{collection} by {field}: {state}{built}"));
     }
-    if !status.forked.is_empty() {
-        let sites = status.forked.join(" ");
-        add("forked", format!("{sites} signed different entries under one number"));
-    }
     rows
 }
 

@@ -25,14 +25,16 @@ impl Said {
         (self.entry.place, self.number)
     }
 
-    pub(super) fn admission(&self) -> Option<(&Recorded, &Admission)> {
+    pub(in crate::membership) fn admission(&self) -> Option<(&Recorded, &Admission)> {
         match &*self.operation {
             Operation::Admit(admission) => Some((&self.entry, admission)),
             Operation::Revoke(_)
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
             | Operation::Vouch(_)
-            | Operation::Rotate(_) => None,
+            | Operation::Rotate(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => None,
         }
     }
 
@@ -42,7 +44,11 @@ impl Said {
             Operation::Revoke(revocation) => (None, &revocation.held),
             Operation::Rotate(rotation) => (None, &rotation.held),
             Operation::ChangeRole(change) => (Some(change.role), &change.held),
-            Operation::Admit(_) | Operation::Rename { .. } | Operation::Vouch(_) => return None,
+            Operation::Admit(_)
+            | Operation::Rename { .. }
+            | Operation::Vouch(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => return None,
         };
         Some((&self.entry, role, cut))
     }
@@ -54,7 +60,9 @@ impl Said {
             | Operation::Revoke(_)
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
-            | Operation::Rotate(_) => None,
+            | Operation::Rotate(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => None,
         }
     }
 
@@ -65,7 +73,9 @@ impl Said {
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
             | Operation::Vouch(_)
-            | Operation::Rotate(_) => None,
+            | Operation::Rotate(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => None,
         }
     }
 
@@ -76,7 +86,9 @@ impl Said {
             | Operation::Revoke(_)
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
-            | Operation::Vouch(_) => None,
+            | Operation::Vouch(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => None,
         }
     }
 
@@ -87,7 +99,9 @@ impl Said {
             | Operation::Revoke(_)
             | Operation::ChangeRole(_)
             | Operation::Vouch(_)
-            | Operation::Rotate(_) => None,
+            | Operation::Rotate(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => None,
         }
     }
 }
@@ -111,6 +125,11 @@ impl Sayings {
         self.0.remove(site)
     }
 
+    /// By whom or what each is found, and these.
+    pub(in crate::membership) fn iter(&self) -> impl Iterator<Item = (&SiteId, &Said)> {
+        self.0.iter().flat_map(|(key, all)| all.iter().map(move |said| (key, said)))
+    }
+
     /// All of them, in the order of the fold.
     fn all(&self) -> Vec<&Said> {
         let mut all: Vec<_> = self.0.values().flat_map(|all| all.iter()).collect();
@@ -129,12 +148,23 @@ pub(in crate::membership) struct Docket {
     /// By the new key's site.
     pub(in crate::membership) rotations: Sayings,
     renamings: Sayings,
+    /// Admissions once more, by ticket.
+    pub(in crate::membership) claims: Sayings,
+    /// By ticket.
+    pub(in crate::membership) invitations: Sayings,
+    /// By ticket.
+    pub(in crate::membership) withdrawals: Sayings,
 }
 
 impl Docket {
     pub(in crate::membership) fn add(&mut self, said: &Said) {
         match &*said.operation {
-            Operation::Admit(admission) => self.admissions.add(admission.site, said),
+            Operation::Admit(admission) => {
+                self.admissions.add(admission.site, said);
+                self.claims.add(admission.grant.ticket, said);
+            }
+            Operation::Invite(ticket) => self.invitations.add(ticket.grant.ticket, said),
+            Operation::Withdraw { ticket } => self.withdrawals.add(*ticket, said),
             Operation::Revoke(revocation) => self.decisions.add(revocation.site, said),
             Operation::ChangeRole(change) => self.decisions.add(change.site, said),
             Operation::Vouch(vouch) => self.vouches.add(vouch.site, said),
@@ -207,12 +237,6 @@ impl Docket {
             stack.extend(successors.remove(&site).into_iter().flatten().rev());
         }
         order
-    }
-
-    /// The tickets that a site was admitted with, whether or not that counts.
-    pub(in crate::membership) fn tickets(&self, site: &SiteId) -> impl Iterator<Item = SiteId> {
-        let admissions = self.admissions.of(site).iter().filter_map(Said::admission);
-        admissions.map(|(_, admission)| admission.grant.ticket)
     }
 }
 

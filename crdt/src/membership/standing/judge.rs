@@ -1,11 +1,12 @@
 //! The standing of a site, by what admitted it, what its seniors decided of it, and what others vouch for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::docket::{Docket, Said};
 use super::{Recorded, Ruling, Sites, Standing};
 use crate::ids::SiteId;
-use crate::membership::{Cut, Role, check_site_name};
+use crate::membership::{Cut, Role};
 
 impl Docket {
     /// The standing of a site whose seniors are in `sites`; `waiting` are the sites that are not judged yet. `None`:
@@ -17,7 +18,7 @@ impl Docket {
         sites: &Sites,
         waiting: &[SiteId],
     ) -> Option<Standing> {
-        let mut standing = self.let_in(site, founders, sites)?;
+        let mut standing = self.let_in(site, founders, sites, sites)?;
         standing.decisions = self.decided(site, &standing, sites);
         match standing.decisions.is_empty() {
             true => Some(standing),
@@ -25,46 +26,35 @@ impl Docket {
         }
     }
 
-    /// The standing of a site by what let it in.
+    /// The standing of a site by what let it in, by what counts of `sites`, of which `judged` are judged: these alone withdraw
+    /// tickets, or have used them up.
     fn let_in(
         &self,
         site: SiteId,
         founders: &[(SiteId, String)],
         sites: &Sites,
+        judged: &Sites,
     ) -> Option<Standing> {
         match founders.iter().rev().find(|(founder, _)| *founder == site) {
             Some((_, name)) => Some(Standing::founder(site, name)),
-            None => self.admitted(site, sites),
+            None => self.admitted(site, sites, judged),
         }
     }
 
-    fn admitted(&self, site: SiteId, sites: &Sites) -> Option<Standing> {
-        let counts = |said: &'_ Said| {
-            let (entry, admission) = said.admission()?;
-            let issuer = admission.grant.issuer;
-            let author = sites.get(&entry.author.site)?.allows_in(entry)?;
-            let role = match issuer == entry.author.site {
-                true => author,
-                false => sites.get(&issuer)?.seen_from(entry)?,
-            };
-            let is_named = check_site_name(&admission.name).is_ok();
-            (role == Role::Admin && is_named).then_some(())
-        };
-        let admissions = self.admissions.of(&site).iter();
-        let mut counting = admissions.filter(|said| counts(said).is_some()).peekable();
-        let Some(said) = counting.peek() else { return self.succeeded(site, sites) };
-        let (admitted_at, (_, first)) = (said.turn(), said.admission()?);
-        let (name, invited_by) = (first.name.clone(), first.grant.issuer);
-        let counting = counting.filter_map(Said::admission).map(|(_, admission)| admission);
+    fn admitted(&self, site: SiteId, sites: &Sites, judged: &Sites) -> Option<Standing> {
+        let counting = self.counting(site, sites, judged);
+        let Some((said, first)) = counting.first() else { return self.succeeded(site, sites) };
         Some(Standing {
-            name,
-            invited_by,
-            admitted_at: Some(admitted_at),
-            // A ticket that was taken up on both sides of a cut link admits both sites, and of two roles the higher
-            // counts.
-            admitted_as: counting.map(|admission| admission.grant.role).max()?,
+            name: first.name.clone(),
+            invited_by: first.grant.issuer,
+            through: said.entry.author.site,
+            tickets: counting.iter().map(|(_, admission)| admission.grant.ticket).collect(),
+            admitted_at: Some(said.turn()),
+            // Of two roles the higher counts.
+            admitted_as: counting.iter().map(|(_, admission)| admission.grant.role).max()?,
             decisions: Vec::new(),
             succeeds: None,
+            lapse: None,
         })
     }
 
@@ -78,10 +68,13 @@ impl Docket {
             Some(Standing {
                 name: old.name.clone(),
                 invited_by: old.invited_by,
+                through: old.through,
+                tickets: BTreeSet::new(),
                 admitted_as: old.seen_from(entry)?,
                 admitted_at: None,
                 decisions: Vec::new(),
                 succeeds: Some((from, (entry.log, entry.seq))),
+                lapse: None,
             })
         });
         counting.next()
@@ -89,7 +82,7 @@ impl Docket {
 
     /// What counts against a site: decisions of admins who are judged already, its own exit (it left, or replaced its key),
     /// and decisions about its former key of those who had not heard of the new one.
-    fn decided(&self, site: SiteId, standing: &Standing, sites: &Sites) -> Vec<Ruling> {
+    pub(super) fn decided(&self, site: SiteId, standing: &Standing, sites: &Sites) -> Vec<Ruling> {
         let counts = |(entry, role, _): &(&Recorded, Option<Role>, &Cut)| {
             let is_own_exit = entry.author.site == site && role.is_none();
             let by = sites.get(&entry.author.site);
@@ -132,7 +125,7 @@ impl Docket {
             let before = all.len();
             for junior in waiting {
                 if !all.contains_key(junior)
-                    && let Some(mut judged) = self.let_in(*junior, founders, &all)
+                    && let Some(mut judged) = self.let_in(*junior, founders, &all, sites)
                 {
                     judged.decisions = self.decided(*junior, &judged, sites);
                     open.extend(Some(*junior).filter(|_| !judged.decisions.is_empty()));
@@ -149,12 +142,16 @@ impl Docket {
         }
     }
 
+    /// What others say to hold of a site. Who decides of it has held what the decision says, as if it had vouched for it.
+    pub(super) fn held_by_others(&self, site: SiteId) -> impl Iterator<Item = (&Recorded, &Cut)> {
+        let vouches = self.vouches.of(&site).iter().filter_map(Said::vouch);
+        let decisions = self.decisions.of(&site).iter().filter_map(Said::decision);
+        vouches.chain(decisions.map(|(entry, _, cut)| (entry, cut)))
+    }
+
     /// Lets count of a site what others vouch for who did not know of a decision. Says whether that is more than before.
     fn raise(&self, site: SiteId, all: &mut Sites) -> bool {
-        let vouches = self.vouches.of(&site).iter().filter_map(Said::vouch);
-        // Who decides of a site has held what the decision says, as if it had vouched for it.
-        let decisions = self.decisions.of(&site).iter().filter_map(Said::decision);
-        let held = vouches.chain(decisions.map(|(entry, _, cut)| (entry, cut)));
+        let held = self.held_by_others(site);
         let counts = |(entry, _): &(&Recorded, &Cut)| {
             all.get(&entry.author.site).is_some_and(|by| by.allows_in(entry).is_some())
         };

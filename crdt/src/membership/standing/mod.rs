@@ -1,15 +1,18 @@
 //! What a site may do, entry by entry: by what admitted it and what its seniors decided of it.
 //!
 //! - `docket`: the operations, by the site that each concerns.
+//! - `claims`: which admissions count, by their tickets.
 //! - `judge`: from these to the standing of a site.
 #![doc = include_str!("../../../docs/membership.md")]
 
+mod claims;
 mod docket;
 mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub(super) use claims::Lapse;
 pub(super) use docket::{Docket, Said, Sayings, Turn};
 
 use super::past::{Followed, Recorded};
@@ -65,6 +68,10 @@ impl Ruling {
 pub(in crate::membership) struct Standing {
     pub(in crate::membership) name: String,
     pub(in crate::membership) invited_by: SiteId,
+    /// Who wrote its admission down.
+    pub(in crate::membership) through: SiteId,
+    /// Those by which it came.
+    tickets: BTreeSet<SiteId>,
     admitted_as: Role,
     /// By which admission first; `None` for founders and those that replaced a key.
     admitted_at: Option<Turn>,
@@ -72,18 +79,47 @@ pub(in crate::membership) struct Standing {
     decisions: Vec<Ruling>,
     /// The site whose key it replaced, and by which entry.
     succeeds: Option<(SiteId, (Author, u64))>,
+    /// It is disputed.
+    pub(in crate::membership) lapse: Option<Lapse>,
 }
 
 impl Standing {
     pub(in crate::membership) fn founder(site: SiteId, name: &str) -> Self {
-        let (name, invited_by) = (name.to_owned(), site);
-        let (admitted_as, admitted_at) = (Role::Admin, None);
-        Self { name, invited_by, admitted_as, admitted_at, decisions: Vec::new(), succeeds: None }
+        Self {
+            name: name.to_owned(),
+            invited_by: site,
+            through: site,
+            tickets: BTreeSet::new(),
+            admitted_as: Role::Admin,
+            admitted_at: None,
+            decisions: Vec::new(),
+            succeeds: None,
+            lapse: None,
+        }
     }
 
-    /// What it may do from now on; `None`: it is revoked.
+    fn disputed(name: String, invited_by: SiteId, lapse: Lapse) -> Self {
+        Self {
+            name,
+            invited_by,
+            through: lapse.through,
+            tickets: BTreeSet::new(),
+            admitted_as: Role::Reader,
+            admitted_at: None,
+            decisions: Vec::new(),
+            succeeds: None,
+            lapse: Some(lapse),
+        }
+    }
+
+    /// Whether it came by a ticket.
+    pub(in crate::membership) fn holds(&self, ticket: &SiteId) -> bool {
+        self.tickets.contains(ticket)
+    }
+
+    /// What it may do from now on; `None`: it is revoked, or disputed.
     pub(in crate::membership) fn role(&self) -> Option<Role> {
-        self.allowed_where(|_| false)
+        self.allowed_where(|_| false).filter(|_| self.lapse.is_none())
     }
 
     /// What it may do by an entry of its own.
@@ -93,7 +129,8 @@ impl Standing {
         author: Author,
         seq: u64,
     ) -> Option<Role> {
-        self.allowed_where(|decision| decision.cut.covers(space, author, seq))
+        let is_let_in = self.lapse.as_ref().is_none_or(|lapse| lapse.covers(space, author, seq));
+        self.allowed_where(|decision| decision.cut.covers(space, author, seq)).filter(|_| is_let_in)
     }
 
     fn allows_in(&self, entry: &Recorded) -> Option<Role> {
@@ -102,7 +139,8 @@ impl Standing {
 
     /// What it may do in the eyes of an entry of another's.
     fn seen_from(&self, entry: &Recorded) -> Option<Role> {
-        self.allowed_where(|decision| !decision.is_known_to(&entry.follows))
+        let role = self.allowed_where(|decision| !decision.is_known_to(&entry.follows));
+        role.filter(|_| self.lapse.is_none())
     }
 
     /// What it may do by an entry of its own, as far as an entry of another's knows.

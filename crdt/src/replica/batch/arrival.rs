@@ -5,7 +5,7 @@ use super::accept::{Acceptance, EntrySource};
 use crate::ids::{RealmId, SiteId};
 use crate::log::entry::{Body, Entry, Header, Tip};
 use crate::log::fork::{ForkProof, SignedHeader};
-use crate::membership::{Operation, Role, Vouch};
+use crate::membership::{Members, Operation, Role, Vouch};
 use crate::protocol::prepare::PreparedEntry;
 use crate::replica::context::Context;
 use crate::replica::links::gossip::Reply;
@@ -121,7 +121,8 @@ impl Batch {
             Some(acceptance) => return Ok(arrival.concluded(acceptance)),
             None => {}
         }
-        if let Some(decided) = decisions(&arrival.entry.entry, cx.payload_format) {
+        let members = cx.realms.members_of(arrival.entry.entry.header.realm);
+        if let Some(decided) = decisions(&arrival.entry.entry, cx.payload_format, members) {
             return Ok(vec![Task::Commit, Task::Vouch(arrival, decided)]);
         }
         let Arrival { entry, waiting, .. } = arrival;
@@ -223,21 +224,26 @@ impl Batch {
 /// The sites that an entry decides about: what each may do from now on, and what counts of a higher role. `None`: it is an
 /// ordinary entry; empty: it only vouches, by which sites may still lose something. Nothing is read of a payload of a later
 /// format than `format_max`.
-fn decisions(entry: &Entry, format_max: u8) -> Option<Vec<Decided>> {
+fn decisions(entry: &Entry, format_max: u8, members: Option<&Members>) -> Option<Vec<Decided>> {
     let header = &entry.header;
     let is_readable = header.payload.format <= format_max;
     if header.space != header.realm.membership_space() || !is_readable {
         return None;
     }
     let Ok(Body::Membership(operations)) = entry.body() else { return None };
-    if !operations.iter().any(Operation::is_of_standing) {
+    let may_dispute = || members.is_some_and(|members| members.may_dispute(entry, &operations));
+    if !operations.iter().any(Operation::is_of_standing) && !may_dispute() {
         return None;
     }
     let decision = |operation| match operation {
         Operation::Revoke(revocation) => Some((revocation.site, None, revocation.held)),
         Operation::ChangeRole(change) => Some((change.site, Some(change.role), change.held)),
         Operation::Rotate(rotation) => Some((rotation.from, None, rotation.held)),
-        Operation::Admit(_) | Operation::Rename { .. } | Operation::Vouch(_) => None,
+        Operation::Admit(_)
+        | Operation::Rename { .. }
+        | Operation::Vouch(_)
+        | Operation::Invite(_)
+        | Operation::Withdraw { .. } => None,
     };
     Some(operations.into_iter().filter_map(decision).collect())
 }

@@ -46,9 +46,11 @@ impl Batch {
                 (network, Some(realms.decide_revocation(by, network, site)?))
             }
             Decision::ChangeRole { site, role } => {
-                (network, realms.decide_role(network, site, role)?)
+                (network, realms.decide_role(by, network, site, role)?)
             }
             Decision::Rename { site, name } => (network, realms.decide_name(site, name)?),
+            Decision::Invite { ticket } => (network, Some(realms.decide_invitation(*ticket)?)),
+            Decision::Withdraw { ticket } => (network, Some(realms.decide_withdrawal(ticket)?)),
             Decision::Rotate { to, consents } => {
                 let rotated = realms.decide_rotations(by, to, &consents)?;
                 self.stage.operations.extend(rotated);
@@ -94,6 +96,11 @@ impl Batch {
     pub(in crate::replica) fn follow_revocations<S: Store>(&mut self, cx: Context<'_, S>) {
         let revoked = cx.realms.revocations_to_follow(cx.decider());
         self.stage.operations.extend(revoked);
+    }
+
+    /// Withdraws the tickets of this site that have expired, or are used up.
+    pub(in crate::replica) fn withdraw_tickets<S: Store>(&mut self, cx: Context<'_, S>) {
+        self.stage.operations.extend(cx.realms.withdrawals_due(cx.now.wall_ms));
     }
 
     /// What is done once the group is durable, behind all that is to be done by then.

@@ -46,7 +46,8 @@ impl Realms {
 
     fn shut_out_by(&self, realm: &Realm) -> Option<SiteId> {
         let revoked = realm.members.revoked().get(&self.own).map(|revoked| revoked.by);
-        revoked.or(realm.told_revoked_by)
+        let disputed = || realm.members.disputed().get(&self.own).map(|disputed| disputed.by);
+        revoked.or_else(disputed).or(realm.told_revoked_by)
     }
 
     /// The network, and each private space that this site is in.

@@ -7,7 +7,7 @@ use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey};
 use crate::log::entry::{Body, Entry};
 use crate::logs::Logs;
 use crate::membership::{
-    Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange, Rotation, admission_to_space,
+    Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange, Rotation, admission_by,
     check_new_site_name,
 };
 use crate::replica::decision::{Decision, DecisionError, SpaceDecision};
@@ -43,10 +43,15 @@ impl Realms {
     /// Of another site: it may do more or less. `None`: it may do just that.
     pub(in crate::replica) fn decide_role(
         &self,
+        by: Decider<'_>,
         realm: RealmId,
         site: SiteId,
         role: Role,
     ) -> Result<Option<Operation>, DecisionError> {
+        if let Some(acceptance) = self.acceptance(by, realm, site, role) {
+            self.require_admin(realm)?;
+            return Ok(Some(acceptance));
+        }
         self.require_say(realm, site)?;
         let member = self.members_of(realm).and_then(|members| members.get(&site));
         let is_new = member.map(|member| member.role) != Some(role);
@@ -111,7 +116,7 @@ impl Realms {
         }
         match decision {
             SpaceDecision::Grant { site, role } if members.get(&site).is_some() => {
-                self.decide_role(realm, site, role)
+                self.decide_role(by, realm, site, role)
             }
             SpaceDecision::Grant { site, role } => {
                 self.require_admin(realm)?;
@@ -121,7 +126,7 @@ impl Realms {
                 if members.ever(&site).is_some() {
                     return Err(DecisionError::AlreadyRevoked { name });
                 }
-                Ok(Some(Operation::Admit(admission_to_space(realm, site, &name, role, by.key))))
+                Ok(Some(Operation::Admit(admission_by(realm, site, &name, role, by.key))))
             }
             SpaceDecision::Revoke { site } => self.decide_revocation(by, realm, site).map(Some),
             SpaceDecision::Leave => {
@@ -222,7 +227,7 @@ impl Realms {
             return BTreeSet::new();
         };
         let Ok(Body::Membership(operations)) = entry.body() else { return BTreeSet::new() };
-        if members.are_plain(entry.header.author.site, &operations) {
+        if members.are_plain(entry, &operations) {
             return BTreeSet::new();
         }
         let after = members.with(entry, operations);
@@ -257,6 +262,9 @@ impl Realms {
         let members = self.members_of(realm).ok_or(DecisionError::UnknownSpace)?;
         if let Some(revoked) = members.revoked().get(&site) {
             return Err(DecisionError::AlreadyRevoked { name: revoked.name.clone() });
+        }
+        if members.disputed().contains_key(&site) {
+            return Ok(());
         }
         let Some(member) = members.get(&site) else {
             let of_network = self.members().and_then(|members| members.get(&site));

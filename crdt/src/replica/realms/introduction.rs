@@ -31,6 +31,10 @@ const PRESENT_INTERVAL_MS: u64 = 2_000;
 const PRESENT_AGAIN_MS: u64 = 60_000;
 /// Characters of a refusal that are kept and shown: it is the other side's text.
 const REFUSAL_CHARS_MAX: usize = 300;
+/// What a site hears that came by a ticket too late.
+const DISPUTED: &str = "your ticket had been withdrawn, or was used up, when you came by it: an admin decides whether you \
+                        are a member (`branchline role SITE writer`)";
+
 impl Batch {
     /// Whether a site may become a member by a ticket now, or why not.
     pub(in crate::replica) fn may_take_up<S: Store>(
@@ -46,7 +50,7 @@ impl Batch {
             Ok(Admitting::New) if admission.grant.expires_ms < cx.now.wall_ms => {
                 Err("the ticket has expired, ask for a new one".to_owned())
             }
-            Ok(Admitting::New) if self.is_taken_up(admission) => {
+            Ok(Admitting::New) if self.is_used_up(members, admission) => {
                 Err(NotAdmitted::Used { used_by: admission.site }.to_string())
             }
             Ok(Admitting::New) => Ok(Admitting::New),
@@ -54,18 +58,34 @@ impl Batch {
         }
     }
 
-    /// Whether another site takes the same grant up in this very group.
-    fn is_taken_up(&self, admission: &Admission) -> bool {
-        self.stage.operations.iter().any(|(_, operation)| match operation {
+    /// Whether others leave no place of the ticket, with those that take it up in this very group.
+    fn is_used_up(&self, members: &Members, admission: &Admission) -> bool {
+        let ticket = &admission.grant.ticket;
+        let staged = self.stage.operations.iter().filter(|(_, operation)| match operation {
             Operation::Admit(other) => {
-                other.grant.ticket == admission.grant.ticket && other.site != admission.site
+                other.grant.ticket == *ticket && other.site != admission.site
             }
             Operation::Revoke(_)
             | Operation::ChangeRole(_)
             | Operation::Rename { .. }
             | Operation::Vouch(_)
-            | Operation::Rotate(_) => false,
-        })
+            | Operation::Rotate(_)
+            | Operation::Invite(_)
+            | Operation::Withdraw { .. } => false,
+        });
+        staged.count() + members.admitted_by(ticket).len() >= members.places(ticket)
+    }
+
+    /// Writes an admission down. The issuer withdraws a ticket that is used up, so that nobody comes by it who says to have
+    /// done so before; where another one lets the site in, it does so when it hears of that.
+    pub(in crate::replica) fn admit<S: Store>(&mut self, cx: Context<'_, S>, admission: Admission) {
+        let (realm, ticket) = (admission.grant.realm, admission.grant.ticket);
+        let is_issuer = admission.grant.issuer == cx.author.site;
+        let other = Admission { site: cx.author.site, ..admission.clone() };
+        self.stage.operations.push((realm, Operation::Admit(admission)));
+        if is_issuer && cx.realms.members().is_some_and(|it| self.is_used_up(it, &other)) {
+            self.stage.operations.push((realm, Operation::Withdraw { ticket }));
+        }
     }
 }
 
@@ -167,7 +187,14 @@ impl<S: Store> Context<'_, S> {
         }
         let members = self.realms.members().filter(|members| members.get(&to).is_some());
         let Some(genesis) = members.and_then(Members::genesis).cloned() else {
-            out.refuse(token, "this site knows of no admission of yours");
+            let disputed = self.realms.members().and_then(|it| it.disputed().get(&to));
+            out.refuse(
+                token,
+                match disputed {
+                    Some(_) => DISPUTED,
+                    None => "this site knows of no admission of yours",
+                },
+            );
             return Ok(());
         };
         let entries = self.first_membership_entries(genesis.network(), WELCOME_BYTES_MAX)?;
@@ -194,8 +221,7 @@ impl Batch {
         match verdict {
             Ok(admitting) => {
                 if admitting == Admitting::New {
-                    let realm = admission.grant.realm;
-                    self.stage.operations.push((realm, Operation::Admit(admission)));
+                    self.admit(cx, admission);
                 }
                 self.then(After::Welcome { token, to: from, former: Vec::new() });
             }

@@ -15,6 +15,7 @@ mod sites;
 pub(in crate::replica) mod spaces;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub(in crate::replica) use access::{SharedDigest, digest_of};
 pub(in crate::replica) use decide::Decider;

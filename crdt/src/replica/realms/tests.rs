@@ -7,7 +7,7 @@ use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey};
 use crate::log::entry::{Body, Draft, Entry};
 use crate::log::receipt::{Held, Receipt};
 use crate::membership::{
-    Admission, Genesis, Grant, Operation, Role, SpaceDocument, Ticket, admission_to_space,
+    Admission, Genesis, Grant, Operation, Role, SpaceDocument, Ticket, admission_by,
 };
 use crate::replica::decision::{Decision, DecisionError, SpaceDecision};
 use crate::store::tables::logs::LogRow;
@@ -120,7 +120,7 @@ impl Land {
     }
 
     fn admits(&mut self, realm: RealmId, by: u8, number: u8, role: Role) {
-        let admission = admission_to_space(realm, site(number), "x", role, &key(by));
+        let admission = admission_by(realm, site(number), "x", role, &key(by));
         assert!(self.says(realm, by, Operation::Admit(admission)));
     }
 
@@ -298,7 +298,8 @@ fn admins_decide_of_those_who_came_after_them_and_of_nobody_else() {
     let revoked = land.decides(|realms, by| realms.decide_revocation(by, network, site(3)));
     assert!(matches!(revoked, Err(DecisionError::Role { role: Role::Writer })));
     let land = Land::of_three(1);
-    let role = |role| land.realms.decide_role(network, site(2), role).unwrap();
+    let role =
+        |role| land.decides(|realms, by| realms.decide_role(by, network, site(2), role)).unwrap();
     assert_eq!(role(Role::Writer), None, "it is one");
     assert!(matches!(role(Role::Reader), Some(Operation::ChangeRole(_))));
 }

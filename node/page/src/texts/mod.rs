@@ -69,6 +69,7 @@ texts! {
     was_deleted, what_changed, what_differs, what_is_shown, what_site_wrote, what_to_do, when, who_has_it, why,
     why_ahead, why_damaged, why_held, why_never_heard, why_not_confirmed, why_schema_mismatch, why_unreadable,
     why_void, why_writes_refused, without_gossip, would_send_n, writes_refused, yes,
+    disputed_through, expires, note, open_tickets, taken_up, ticket_is_withdrawn, withdraw,
 }
 
 /// The language that somebody chose, or the browser asks for.

@@ -126,6 +126,8 @@ codes! {
     NoAddress = "no_address", CONFLICT, retryable;
     /// The text is no ticket.
     BadTicket = "bad_ticket", BAD_REQUEST;
+    /// No such ticket is open.
+    TicketNotFound = "ticket_not_found", NOT_FOUND;
     /// The ticket cannot be used at this site.
     TicketRefused = "ticket_refused", CONFLICT;
     /// The bytes are no bundle, or damaged.

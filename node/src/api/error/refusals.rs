@@ -10,7 +10,9 @@ use super::{ApiError, Code, ErrorPlace, text_of};
 use crate::events::{NotLoaded, NotRead};
 use crate::extension::BackupRefused;
 use crate::feed::FeedError;
-use crate::handle::{NoNetwork, NoTicket, NotJoined, ReadError, SpaceNotFound, Stopped};
+use crate::handle::{
+    NoNetwork, NoTicket, NotDecided, NotJoined, ReadError, SpaceNotFound, Stopped,
+};
 use crate::records::{DocumentNotMerged, NoDocument};
 
 impl ApiError {
@@ -275,6 +277,7 @@ impl From<NoTicket> for ApiError {
                 "no address of this site is known to put into the ticket",
             )
             .hint("start the node with `branchline run` first, or give --address MULTIADDR"),
+            NoTicket::Decision(error) => NotDecided::Decision(error).into(),
             NoTicket::NoRandomness => Self::of(Code::Internal, &error),
             NoTicket::Stopped(error) => error.into(),
         }

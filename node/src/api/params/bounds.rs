@@ -60,7 +60,7 @@ fn schema(parameter: &Parameter, is_read: bool) -> Option<Object> {
         "id" => text(NO_CONTROL_CHARACTERS, RECORD_ID_BYTES_MAX),
         "aggregate_id" => text(ANY, EVENT_NAME_BYTES_MAX),
         "space" => text(SPACE, NAME_CHARS_MAX),
-        "site" => text(NO_CONTROL_CHARACTERS, NAME_CHARS_MAX),
+        "site" | "ticket" => text(NO_CONTROL_CHARACTERS, NAME_CHARS_MAX),
         "limit" => number(1, PAGE_RECORDS_MAX as u64).default(Some(PAGE_RECORDS.into())),
         "read_max" => number(1, READ_MAX as u64),
         "before" => text(BEFORE, ENTRY_CHARS_MAX),

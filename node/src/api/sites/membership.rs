@@ -9,6 +9,7 @@ use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::tickets::id_of;
 use crate::api::error::{ApiError, Code, text_of};
 use crate::api::params::extract::JsonBody;
 use crate::api::texts::rfc3339;
@@ -27,6 +28,12 @@ pub struct InviteRequest {
     pub role: Option<String>,
     /// How long it is to be good; a day if not given.
     pub expires_seconds: Option<u64>,
+    /// How many sites it is to admit; one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sites: Option<u16>,
+    /// What it is for. All members can read that, and it can be withdrawn by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Multiaddresses at which the new site is to look for this one; empty: all that are known.
     #[serde(default)]
     pub addresses: Vec<String>,
@@ -37,6 +44,10 @@ pub struct InviteRequest {
 pub struct InviteResponse {
     /// The ticket.
     pub ticket: String,
+    /// By which it is listed, and can be withdrawn.
+    pub id: String,
+    /// How many sites it admits.
+    pub sites: u16,
     /// What its holder will be allowed.
     pub role: String,
     /// After this moment (RFC 3339) it admits nobody.
@@ -62,7 +73,7 @@ pub struct JoinResponse {
     pub role: String,
 }
 
-/// Makes a ticket for one new site.
+/// Makes a ticket for one new site, or for several.
 #[utoipa::path(
     post,
     path = "/v1/invites",
@@ -90,9 +101,13 @@ pub(crate) async fn invite(
         parsed.map_err(|error| bad(format!("address {text:?} is no multiaddress: {error}")))
     };
     let addresses = request.addresses.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    let ticket = handle.invite(role, Duration::from_secs(seconds), addresses).await?;
+    let (places, note) = (request.sites.unwrap_or(1), request.note.unwrap_or_default());
+    let lifetime = Duration::from_secs(seconds);
+    let ticket = handle.make_ticket(role, lifetime, addresses, places, note).await?;
     Ok(Json(InviteResponse {
         ticket: ticket.to_string(),
+        id: id_of(&ticket.grant.ticket),
+        sites: places,
         role: role.to_string(),
         expires: rfc3339(ticket.grant.expires_ms),
         addresses: ticket.addresses,

@@ -8,4 +8,5 @@ pub(crate) mod reload;
 pub(crate) mod spaces;
 pub(crate) mod standing;
 pub(crate) mod status;
+pub(crate) mod tickets;
 pub(crate) mod token;

@@ -14,7 +14,7 @@ use crate::peers::others::{Copies, PendingTicket, Refused, Standing, Unreached};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StandingResponse {
     /// `member`; `no_network`: it has neither founded nor joined one; `not_admitted`: its ticket has led to no member yet;
-    /// `refused`: a site does not let it in; `revoked`: nobody syncs with it any more.
+    /// `refused`: a site does not let it in; `disputed`: it came by a ticket too late, an admin decides; `revoked`: nobody syncs with it any more.
     pub state: String,
     /// Why, in words for a person; nothing for a member.
     pub reason: Option<String>,
@@ -78,6 +78,16 @@ impl StandingResponse {
                 hint: Some("`branchline join TICKET` joins one".to_owned()),
                 ..plain("no_network")
             },
+            Standing::Disputed { by: site } => {
+                let (by, by_name) = by(site);
+                let reason = format!(
+                    "this site came by a ticket that had been withdrawn or was used up, as {} shows: nobody syncs with it until an admin decides; what it holds can be read",
+                    name_of(site, names)
+                );
+                let hint = "an admin makes it a member with `branchline role`, where it is named by `branchline members`";
+                let hint = Some(hint.to_owned());
+                Self { reason: Some(reason), by, by_name, hint, ..plain("disputed") }
+            }
             Standing::Revoked { by: site } => {
                 let (by, by_name) = by(site);
                 let name = name_of(site, names);

@@ -131,6 +131,9 @@ pub struct MembersResponse {
     pub members: Vec<MemberResponse>,
     /// The sites that were members and are no more.
     pub revoked: Vec<RevokedMemberResponse>,
+    /// The sites that came by a ticket which had been withdrawn or was used up: an admin decides whether they are members.
+    #[serde(default)]
+    pub disputed: Vec<DisputedMemberResponse>,
     /// The keys that sites have replaced, under which older entries stand.
     #[serde(default)]
     pub former: Vec<FormerMemberResponse>,
@@ -155,6 +158,23 @@ pub struct RevokedMemberResponse {
     /// The name that it bore.
     pub name: String,
     /// The name of the admin who revoked it.
+    pub by: String,
+}
+
+/// A site that is no member until an admin decides.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DisputedMemberResponse {
+    /// Its id.
+    pub site: String,
+    /// The name that it wished for. Another site may bear it.
+    pub name: String,
+    /// What its ticket gives.
+    pub role: String,
+    /// The name of the admin who made the ticket.
+    pub issuer: String,
+    /// The name of the member that let it in.
+    pub through: String,
+    /// The name of the admin who withdrew the ticket, or made it, where it was used up.
     pub by: String,
 }
 
@@ -265,6 +285,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusRe
         Standing::Member
         | Standing::NoNetwork
         | Standing::NotAdmitted { .. }
+        | Standing::Disputed { .. }
         | Standing::Revoked { .. } => None,
     };
     let copies = node.copies.into_iter().map(|copies| CopiesResponse::of(copies, &names));
@@ -307,6 +328,7 @@ async fn findings(handle: &Handle) -> Vec<Finding> {
     let mut found = handle.findings().await;
     // Where it cannot be read, the rest of the status says so.
     found.extend(handle.altered_events().await.unwrap_or_default());
+    found.extend(handle.sites_to_decide().await.unwrap_or_default());
     found.sort_by_key(|finding| Reverse(finding.severity));
     found
 }
@@ -366,8 +388,17 @@ pub(crate) async fn members(
         now: now.to_string(),
     });
     let former = former.collect();
+    let disputed = status.disputed.iter().map(|(site, disputed)| DisputedMemberResponse {
+        site: site.to_string(),
+        name: disputed.name.clone(),
+        role: disputed.role.to_string(),
+        issuer: name_of(disputed.issuer, &names),
+        through: name_of(disputed.through, &names),
+        by: name_of(disputed.by, &names),
+    });
+    let disputed = disputed.collect();
     let members = status.sites.into_iter().map(member).collect();
-    Ok(Json(MembersResponse { members, revoked, former }))
+    Ok(Json(MembersResponse { members, revoked, disputed, former }))
 }
 
 /// What the network layer knows of other sites.

@@ -85,7 +85,7 @@ impl Journal {
 }
 
 impl Traitor {
-    fn draft(&self, space: SpaceId, incarnation: [u8; 8]) -> Draft {
+    pub(super) fn draft(&self, space: SpaceId, incarnation: [u8; 8]) -> Draft {
         Draft {
             realm: self.network,
             space,

@@ -9,6 +9,7 @@ use branchline_crdt::format::codec;
 use branchline_crdt::format::pack;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::log::entry::{Body, Draft, Entry, Tip};
+use branchline_crdt::membership::Ticket;
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Outcome, Pull, Request, topic, unpack_entries,
 };
@@ -21,13 +22,15 @@ use libp2p::identity::Keypair;
 
 use super::{World, duration};
 
-const SYNC: &str = "/branchline/sync/2";
+const SYNC: &str = "/branchline/sync/3";
 const MESHSUB: &str = "/meshsub/1.1.0";
 
 /// A world and a member of it that is ours to drive.
 pub(super) struct Traitor {
     pub(super) world: World,
     key: Keypair,
+    /// It came by this.
+    pub(super) ticket: Ticket,
     node: Multiaddr,
     pub(super) network: RealmId,
     pub(super) space: SpaceId,
@@ -40,12 +43,12 @@ impl Traitor {
 
     pub(super) fn with_role(role: &str) -> Self {
         let mut world = World::new();
-        let key = world.member("south", role);
+        let (key, ticket) = world.member("south", role);
         let [node, _] = world.addresses();
         let status = world.head.get("/v1/status");
         let network = RealmId(super::stranger::bytes_of(status["network"].as_str().unwrap()));
         world.settle();
-        Self { world, key, node, network, space: network.main_space() }
+        Self { world, key, ticket, node, network, space: network.main_space() }
     }
 
     pub(super) fn site(&self) -> SiteId {
@@ -87,6 +90,13 @@ impl Traitor {
         let answer: Answer = codec::decode("answer", &self.attack(silence(), ask)).unwrap();
         let Outcome::Entries { packed, .. } = answer.outcome else { panic!("no entries") };
         unpack_entries(&packed).unwrap()
+    }
+
+    /// Head is given an entry, and has judged it.
+    pub(super) fn tell(&self, entry: &Entry) {
+        let body = codec::encode(&Request::Tell(Gossip::Entry(entry.bytes().to_vec())));
+        let asked = self.attack(silence(), async |peer| peer.ask(SYNC, &body).await.map(|_| ()));
+        asked.unwrap();
     }
 
     /// The honest are unharmed, and head's log names the traitor.

@@ -3,10 +3,12 @@
 mod flood;
 mod member;
 mod stranger;
+mod tickets;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use branchline_crdt::membership::Ticket;
 use branchline_node::site::SiteFolder;
 use branchline_tests::process::Gauge;
 use branchline_tests::{Office, converge, eventually, is_long};
@@ -82,8 +84,8 @@ impl World {
         [listening("/tcp/"), listening("/udp/")]
     }
 
-    /// The key of a site that has joined for real, and whose node no longer runs.
-    fn member(&self, name: &str, role: &str) -> Keypair {
+    /// The key of a site that has joined for real, and whose node no longer runs; and its ticket.
+    fn member(&self, name: &str, role: &str) -> (Keypair, Ticket) {
         let mut office = Office::init(PROGRAM, self.folder.path(), name, false);
         office.start();
         let ticket = self.head.run(["invite", "--role", role]).ok();
@@ -94,7 +96,8 @@ impl World {
         });
         converge(&[&self.head, &self.north, &office]);
         assert_eq!(office.stop(), 0);
-        SiteFolder::new(&office.data).key().unwrap().to_libp2p()
+        let key = SiteFolder::new(&office.data).key().unwrap().to_libp2p();
+        (key, ticket.parse().unwrap())
     }
 
     /// The honest offices hear each other's writes, both ways.

@@ -120,14 +120,27 @@ fn every_operation_answers_as_described() {
     let link = asker.ask(&head, "POST", "/v1/page/link", Value::Null);
     assert!(link["link"].as_str().is_some_and(|link| link.contains("/sign-in/")), "{link}");
     share(&mut asker, &head);
+    tickets(&mut asker, &head);
     asker.ask(&head, "PATCH", "/v1/members/north", json!({"name": "nord", "role": "reader"}));
     asker.refused(&head, "PATCH", "/v1/members/south", json!({}), "member_not_found");
-    asker.ask(&head, "DELETE", "/v1/members/nord", Value::Null);
+    asker.ask(&head, "DELETE", "/v1/members/nord?with_admitted=true", Value::Null);
     asker.get(&head, "/v1/members");
     let history = asker.get(&head, "/v1/members/history");
     assert_eq!(history["steps"].as_array().unwrap().last().unwrap()["what"], "revoked");
     asker.refused(&head, "DELETE", "/v1/members/head", Value::Null, "decision_refused");
     assert_eq!(asker.done, asker.document.operations());
+}
+
+fn tickets(asker: &mut Asker, head: &Office) {
+    let wanted = json!({"role": "reader", "sites": 2, "note": "two shops"});
+    let made = asker.ask(head, "POST", "/v1/invites", wanted);
+    let open = asker.get(head, "/v1/invites");
+    assert_eq!(open["invites"][0]["id"], made["id"], "{open}");
+    asker.ask(head, "DELETE", "/v1/invites/two%20shops", Value::Null);
+    assert_eq!(asker.get(head, "/v1/invites"), json!({"invites": []}));
+    asker.refused(head, "DELETE", "/v1/invites/two%20shops", Value::Null, "ticket_not_found");
+    asker.refused(head, "POST", "/v1/invites", json!({"sites": 0}), "bad_parameter");
+    assert_eq!(asker.get(head, "/v1/members/head/admitted")["admitted"][0]["name"], "north");
 }
 
 fn write(asker: &mut Asker, head: &Office) {

@@ -11,9 +11,9 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use branchline_node::api::{
-    MemberStep, MembersHistoryResponse, MembersResponse, PeerResponse, PeersResponse, SiteResponse,
-    SpaceResponse, SpacesResponse, StatusResponse, SyncRequest, SyncResponse, UnsentResponse,
-    UnsentSite,
+    InvitesResponse, MemberStep, MembersHistoryResponse, MembersResponse, PeerResponse,
+    PeersResponse, SiteResponse, SpaceResponse, SpacesResponse, StatusResponse, SyncRequest,
+    SyncResponse, UnsentResponse, UnsentSite,
 };
 use maud::{Markup, html};
 
@@ -43,6 +43,7 @@ pub(super) fn routes() -> Router<Arc<Office>> {
         .route("/network", get(show))
         .route("/network/sync", post(sync))
         .route("/network/tickets", post(ticket::make))
+        .route("/network/tickets/withdraw", post(ticket::withdraw))
         .route("/network/ticket", get(ticket::show))
         .route("/network/stick", post(stick::make))
         .route("/network/merge", stick)
@@ -56,6 +57,7 @@ struct Found {
     members: MembersResponse,
     history: MembersHistoryResponse,
     spaces: SpacesResponse,
+    invites: InvitesResponse,
 }
 
 async fn find(office: &Office, before: Option<&str>) -> Result<Found, Refused> {
@@ -72,6 +74,7 @@ async fn find(office: &Office, before: Option<&str>) -> Result<Found, Refused> {
         peers: office.ask.get("/v1/peers").await?,
         members: office.ask.get("/v1/members").await?,
         spaces: office.ask.get("/v1/spaces").await?,
+        invites: office.ask.get("/v1/invites").await?,
         status,
         history,
     })
@@ -101,6 +104,7 @@ async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: axum::http
         (history(t, &found.history, &clock))
         @if viewer.may_change() {
             (ticket::form(&viewer))
+            (ticket::open(&viewer, &found.invites, &clock))
             (stick::forms(&viewer, &found.status))
             (backup::form(&office, &viewer))
         }
@@ -175,7 +179,7 @@ fn not_confirmed(t: &Texts, site: Option<&SiteResponse>, unsent: Option<&UnsentS
 }
 
 fn members(t: &Texts, found: &Found, clock: &Clock) -> Markup {
-    let MembersResponse { members, revoked, .. } = &found.members;
+    let MembersResponse { members, revoked, disputed, .. } = &found.members;
     let site_of = |id: &str| found.status.sites.iter().find(|site| site.site == id);
     let more = members.len().saturating_sub(ROWS_MAX);
     html! {
@@ -193,6 +197,14 @@ fn members(t: &Texts, found: &Found, clock: &Clock) -> Markup {
                             td { (member.role) }
                             td { (clock.time_or_none(site_of(&member.site).and_then(|site| site.last_receipt.as_deref()))) }
                             td { code { (shown::name(&member.site)) } }
+                        }
+                    }
+                    @for site in disputed.iter().take(ROWS_MAX) {
+                        tr {
+                            td { (shown::name(&site.name)) }
+                            td.bad { (say(t.disputed_through, &[&branchline_node::visible::one_line(&site.through)])) }
+                            td { span.none { "–" } }
+                            td { code { (shown::name(&site.site)) } }
                         }
                     }
                     @for gone in revoked.iter().take(ROWS_MAX) {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use branchline_node::api::{InviteRequest, InviteResponse};
+use branchline_node::api::{InviteRequest, InviteResponse, InvitesResponse};
 use maud::{Markup, PreEscaped, html};
 use qrcode::{Color, EcLevel, QrCode};
 
@@ -16,7 +16,7 @@ use crate::ask::Refused;
 use crate::form::{Fields, Write};
 use crate::layout::{self, Place, View};
 use crate::office::Office;
-use crate::shown::Clock;
+use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
 use crate::texts::say;
 
@@ -71,6 +71,49 @@ pub(super) fn form(viewer: &Viewer) -> Markup {
     }
 }
 
+/// Those by which offices can still come.
+pub(super) fn open(viewer: &Viewer, open: &InvitesResponse, clock: &Clock) -> Markup {
+    let t = viewer.t;
+    html! {
+        @if !open.invites.is_empty() {
+            div.scroll tabindex="0" role="region" aria-label=(t.open_tickets) {
+                table {
+                    caption { (t.open_tickets) }
+                    thead { tr { th scope="col" { (t.id) } th scope="col" { (t.role) } th scope="col" { (t.by) } th scope="col" { (t.note) } th.n scope="col" { (t.taken_up) } th scope="col" { (t.expires) } th {} } }
+                    tbody {
+                        @for ticket in &open.invites {
+                            tr {
+                                td { code { (ticket.id) } }
+                                td { (ticket.role) }
+                                td { (shown::name(&ticket.issuer)) }
+                                td { (shown::name(&ticket.note)) }
+                                td.n { (ticket.admitted.len()) " / " (ticket.sites) }
+                                td { (clock.time_or_none(ticket.expires.as_deref())) }
+                                td { (layout::button_of(viewer, "/network/tickets/withdraw", &[("ticket", &ticket.id)], html! { button type="submit" { (t.withdraw) } })) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn withdraw(
+    State(office): State<Arc<Office>>,
+    viewer: Viewer,
+    Write(form): Write<Fields>,
+) -> Response {
+    let id = form.given("ticket").unwrap_or_default();
+    // An id has no other characters.
+    let id: String = id.chars().filter(char::is_ascii_hexdigit).collect();
+    match office.ask.act(Method::DELETE, &format!("/v1/invites/{id}"), &[]).await {
+        Ok(()) => office.notices.done(&viewer, viewer.t.ticket_is_withdrawn.to_owned(), None),
+        Err(refused) => office.notices.failed(&viewer, &refused),
+    }
+    Redirect::to("/network#tickets").into_response()
+}
+
 pub(super) async fn make(
     State(office): State<Arc<Office>>,
     viewer: Viewer,
@@ -81,6 +124,7 @@ pub(super) async fn make(
         role: form.given("role").map(str::to_owned),
         expires_seconds: Some(hours.saturating_mul(3_600)),
         addresses: Vec::new(),
+        ..InviteRequest::default()
     };
     let made: Result<InviteResponse, Refused> = office.ask.post("/v1/invites", &request).await;
     match made {
