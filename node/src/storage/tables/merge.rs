@@ -67,7 +67,7 @@ pub(super) enum Stepped {
     /// There are rows left.
     Partial(sled::Batch),
     /// All of it.
-    Last { batch: sled::Batch, run: Run, is_only: bool },
+    Last { batch: sled::Batch, run: Arc<Run>, is_only: bool },
 }
 
 impl Merge {
@@ -104,6 +104,7 @@ impl Merge {
             let Some(next) = next_of(&self.cursors, Way::Up) else {
                 let is_only = self.steps == 1;
                 let (batch, run) = self.writer.finish()?;
+                let run = Arc::new(run);
                 return Ok((None, Stepped::Last { batch, run, is_only }));
             };
             bytes += match self.block_alone(next) {

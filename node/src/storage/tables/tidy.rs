@@ -117,14 +117,14 @@ impl TablesShared {
         blocks: &Blocks,
         inputs: &[u64],
         mut batch: sled::Batch,
-        run: Run,
+        run: Arc<Run>,
         is_only: bool,
     ) -> Result<(), StoreError> {
         let mut manifest = self.state().open_ref()?.manifest.clone();
         let is_input = |number: u64| inputs.contains(&number);
         let at = manifest.runs.iter().position(|run| is_input(run.number)).unwrap_or(0);
         let place = at..at + inputs.len();
-        let new = (run.head.rows > 0).then(|| Arc::new(run));
+        let new = (run.head.rows > 0).then_some(run);
         if new.is_none() {
             batch = sled::Batch::default();
         }

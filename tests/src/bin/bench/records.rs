@@ -93,26 +93,26 @@ impl fmt::Display for Ids {
 pub(crate) fn id(number: usize) -> String {
     let mut random = SmallRng::seed_from_u64(!SEED ^ number as u64);
     let uuid = |high: u64, low: u64| {
-        let (a, b, c) = (high >> 32, high >> 16 & 0xffff, high & 0xffff);
+        let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xffff);
         format!("{a:08x}-{b:04x}-{c:04x}-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff)
     };
-    let variant = |low: u64| low & !(0b11 << 62) | 0b10 << 62;
+    let variant = |low: u64| (low & !(0b11 << 62)) | (0b10 << 62);
     match IDS.get().unwrap_or(&Ids::Sequential) {
         Ids::Sequential => format!("S-{number:08}"),
         Ids::Uuid4 => {
             let (high, low) = (random.random::<u64>(), random.random());
-            uuid(high & !0xf000 | 0x4000, variant(low))
+            uuid((high & !0xf000) | 0x4000, variant(low))
         }
         Ids::Uuid7 => {
             let moment_ms = 1_790_000_000_000 + number as u64 / 10;
             let (high, low) = (random.random::<u64>() & 0x0fff, random.random());
-            uuid(moment_ms << 16 | 0x7000 | high, variant(low))
+            uuid((moment_ms << 16) | 0x7000 | high, variant(low))
         }
         Ids::Sites(sites) => format!("shop-{:03}-{:08}", number % sites, number / sites),
         Ids::Natural => {
             let branch = BRANCHES[random.random_range(0..BRANCHES.len())];
             let (month, day) = (random.random_range(1..=12), random.random_range(1..=28));
-            format!("{branch} 2026-{month:02}-{day:02} {number:06}")
+            format!("{branch}.2026-{month:02}-{day:02}.{number:06}")
         }
     }
 }

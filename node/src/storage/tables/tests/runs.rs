@@ -22,7 +22,7 @@ fn however_rows_come_there_are_few_runs_and_each_row_is_written_a_few_times() {
     const ROWS: u64 = 30_000;
     // Scattered, side by side, and from fifty writers who each count for themselves.
     let orders: [fn(u64) -> u64; 3] =
-        [|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15), |i| i, |i| (i % 50) << 32 | i / 50];
+        [|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15), |i| i, |i| ((i % 50) << 32) | (i / 50)];
     for (number, order) in orders.into_iter().enumerate() {
         let dir = TempDir::new().unwrap();
         let options = TablesOptions { generation_bytes: 64 << 10, ..TablesOptions::default() };
