@@ -26,7 +26,7 @@
 //! | 0.34.7, an item for each row, 50,000 in a batch | 23, 44 | 900, 770 | 2.4, 5.5 GB |
 //! | 1.0.0-alpha.124, leaves of 256 rows, 50,000 in a flush | 2.4, 25 | 96, 243 | 375, 490 MB |
 //! | 1.0.0-alpha.124, leaves of 32 rows, 50,000 in a flush | 4.4, 37 | 119, 222 | 390, 580 MB |
-//! | 0.34.7, blocks of up to 8 KiB, generations of 4 MiB (this code) | 4, 69 | 165, 459 | 54, 317 MB |
+//! | 0.34.7, blocks of up to 8 KiB where rows belong, generations of 4 MiB | 4, 69 | 165, 459 | 54, 317 MB |
 //!
 //! The alpha is quicker for scattered rows and a flush of it is meant to be atomic, but its memory has no bound: a leaf
 //! that was written stays until sled is closed, whatever the cache's capacity. And so says its source: where an entry
