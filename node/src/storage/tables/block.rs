@@ -22,9 +22,10 @@ use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
 
-/// A block ends with the row that brings it to so many bytes. Rows of 310 bytes took 109 bytes each in blocks of 4 KiB and
-/// 99 in blocks of 8; smaller ones cost a reader of one row less.
-pub(super) const BLOCK_BYTES: usize = 8 << 10;
+/// A block ends with the row that brings it to so many bytes: short enough for a page of them even where they do not
+/// compress, as chunks are. Rows of 310 bytes took 109 bytes each in blocks of 4 KiB and 99 in blocks of 8; smaller ones
+/// cost a reader of one row less.
+pub(super) const BLOCK_BYTES: usize = 6 << 10;
 /// More than any block has: one row that just fits, with the longest of keys.
 const ROWS_BYTES_MAX: usize = 1 << 20;
 /// The quickest of zstd's levels but for the negative ones.
