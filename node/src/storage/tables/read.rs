@@ -14,6 +14,9 @@ use branchline_crdt::store::StoreError;
 /// What is reckoned for a block in memory when it is not known better.
 const BLOCK_MEMORY: u64 = 10 << 10;
 
+/// Room that is made at once for a value; no record has more.
+const CAPACITY_MAX: usize = 16 << 20;
+
 /// Blocks of runs, from memory or from sled.
 #[derive(Clone)]
 pub(super) struct Blocks {
@@ -71,7 +74,8 @@ impl Blocks {
             Held::Removed => return Ok(None),
             Held::Long(long) => long,
         };
-        let mut value = Vec::new();
+        let mut value =
+            Vec::with_capacity(usize::try_from(long.len).unwrap_or(0).min(CAPACITY_MAX));
         for chunk in 0..rows::chunk_count(long.len) {
             let stored_key = rows::chunk_key(run.head.number, long.number, chunk);
             value.extend_from_slice(&self.stored(&stored_key)?);
