@@ -117,7 +117,12 @@ pub fn walk(
     walk_by(tables, SCAN_ROWS, prefix, after, visit)
 }
 
-/// As [`walk`], with `step` rows in memory at a time.
+/// A walk holds about so many bytes of rows in memory at a time, or one row.
+const WALK_BYTES: usize = 1 << 20;
+/// With how many rows a walk begins, before it knows how long they are.
+const FIRST_ROWS: usize = 4;
+
+/// As [`walk`], with at most `step` rows in memory at a time.
 pub fn walk_by(
     tables: &(impl ReadTables + ?Sized),
     step: usize,
@@ -126,13 +131,16 @@ pub fn walk_by(
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let mut last = after.map(<[u8]>::to_vec);
+    let mut count = FIRST_ROWS.min(step);
     loop {
-        let rows = tables.scan(prefix, last.as_deref(), step)?;
+        let rows = tables.scan(prefix, last.as_deref(), count)?;
+        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
         for (key, value) in &rows {
             if !visit(key, value)? {
                 return Ok(());
             }
         }
+        count = if bytes < WALK_BYTES { step.min(2 * count) } else { count.div_ceil(2) };
         match rows.into_iter().last() {
             Some((key, _)) => last = Some(key),
             None => return Ok(()),
