@@ -24,8 +24,7 @@ use serde::{Deserialize, Serialize};
 /// A longer value is kept in chunks outside its block, so that blocks stay short.
 pub(super) const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Size of a chunk. Sled keeps up to 17 items in one page, and pages of more than 128 KiB in files of their own, which it
-/// does not sync and removes too soon: a crash between two such files left pages that could be read, and not be written
-/// to any more.
+/// does not sync: a crash beside such a file left tables that read well when they were opened, and failed later.
 pub(super) const CHUNK_BYTES: usize = 6 << 10;
 /// What the format row says.
 pub(super) const FORMAT: &[u8] = b"branchline tables 3";
