@@ -8,7 +8,7 @@ use branchline_connect::api::{
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::one::{ASIDE_MAX, buttons, requeue, state_line};
+use super::one::{ASIDE_MAX, buttons, requeue, space_in_path, state_line};
 use super::{Kind, class_of};
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout::{self, Place, View};
@@ -55,11 +55,6 @@ pub(super) async fn show(
     })
 }
 
-/// The space of a bridge, as paths name it.
-fn space(bridge: &BridgeResponse) -> Option<&str> {
-    Some(bridge.space.as_str()).filter(|space| *space != "main")
-}
-
 fn tables(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.tables) {
@@ -74,7 +69,7 @@ fn tables(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
 
 fn row(t: &Texts, bridge: &BridgeResponse, table: &BridgeTableResponse, clock: &Clock) -> Markup {
     let records = format!("/records/{}", encoded(&table.collection));
-    let records = path_with(&records, &[("space", space(bridge))]);
+    let records = path_with(&records, &[("space", space_in_path(&bridge.space))]);
     html! {
         tr {
             td { (shown::name(&table.table)) }
@@ -130,7 +125,8 @@ fn item_row(
     let of_table = bridge.tables.iter().find(|found| Some(found.table.as_str()) == table);
     // What was on its way to the database is called by the record.
     let record = of_table.filter(|_| item.direction == "apply");
-    let record = record.map(|found| record_path(&found.collection, &item.name, space(bridge)));
+    let record = record
+        .map(|found| record_path(&found.collection, &item.name, space_in_path(&bridge.space)));
     html! {
         tr {
             td { (shown::name(table.unwrap_or("–"))) }

@@ -17,6 +17,11 @@ use crate::texts::Texts;
 /// Items that are set aside on the view.
 pub(super) const ASIDE_MAX: usize = 100;
 
+/// The space of a connector as paths name it, which do not name the main one.
+pub(super) fn space_in_path(space: &str) -> Option<&str> {
+    Some(space).filter(|space| *space != "main")
+}
+
 pub(super) async fn show(
     State(office): State<Arc<Office>>,
     viewer: Viewer,

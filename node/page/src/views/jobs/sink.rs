@@ -7,7 +7,7 @@ use branchline_connect::api::{
 use maud::{Markup, html};
 
 use super::Kind;
-use super::one::{ASIDE_MAX, buttons, requeue, state_line};
+use super::one::{ASIDE_MAX, buttons, requeue, space_in_path, state_line};
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout::{self, Place, View};
 use crate::office::Office;
@@ -49,20 +49,16 @@ pub(super) async fn show(
     })
 }
 
-/// The space of a sink, as paths name it.
-fn space(sink: &SinkResponse) -> Option<&str> {
-    Some(sink.space.as_str()).filter(|space| *space != "main")
-}
-
 /// The path of the record of a group. Of kind `weaviate` a sink has several collections.
 fn record(sink: &SinkResponse, id: &str) -> Option<String> {
     let has_one = sink.kind != "weaviate";
-    has_one.then(|| record_path(&sink.collection, id, space(sink)))
+    has_one.then(|| record_path(&sink.collection, id, space_in_path(&sink.space)))
 }
 
 fn what_it_sends(t: &Texts, sink: &SinkResponse, clock: &Clock) -> Markup {
     let list = format!("/records/{}", encoded(&sink.collection));
-    let list = (sink.kind != "weaviate").then(|| path_with(&list, &[("space", space(sink))]));
+    let list = (sink.kind != "weaviate")
+        .then(|| path_with(&list, &[("space", space_in_path(&sink.space))]));
     html! {
         dl.pair {
             dt { (t.collection) } dd { a href=[list] { (shown::name(&sink.collection)) } " → " (sink.kind) }

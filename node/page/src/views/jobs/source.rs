@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::Kind;
-use super::one::{ASIDE_MAX, buttons, state_line};
+use super::one::{ASIDE_MAX, buttons, space_in_path, state_line};
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout;
 use crate::office::Office;
@@ -58,11 +58,6 @@ pub(super) async fn show(
     })
 }
 
-/// The space of a source, as paths name it.
-fn space(source: &SourceResponse) -> Option<&str> {
-    Some(source.space.as_str()).filter(|space| *space != "main")
-}
-
 fn what_it_asks(
     t: &Texts,
     source: &SourceResponse,
@@ -72,7 +67,7 @@ fn what_it_asks(
     let list = format!("/records/{}", encoded(&plan.collection));
     html! {
         dl.pair {
-            dt { (t.collection) } dd { a href=(path_with(&list, &[("space", space(source))])) { (shown::name(&plan.collection)) } }
+            dt { (t.collection) } dd { a href=(path_with(&list, &[("space", space_in_path(&source.space))])) { (shown::name(&plan.collection)) } }
             @for request in &plan.requests { dt { (request.what) } dd { code { (request.method) " " (shown::text(&request.url)) } } }
             dt { (t.last_run) } dd { (clock.time_or_none(source.last_run.as_deref())) @if source.last_run_completed == Some(false) { " " a.bad href="#runs" { (t.not_completed) } } }
             dt { (t.next_run) } dd { (clock.time_or_none(plan.next_run.as_deref())) }
@@ -132,7 +127,8 @@ fn run(
     let count = |name: &str| row.get(name).and_then(Value::as_u64);
     let number = count("sync_version").unwrap_or_default();
     let id = format!("{}-{number}", source.name);
-    let record = collection.map(|collection| record_path(collection, &id, space(source)));
+    let record =
+        collection.map(|collection| record_path(collection, &id, space_in_path(&source.space)));
     let status = text("status").unwrap_or_default();
     let class = if status == "failed" { "bad" } else { "good" };
     html! {
