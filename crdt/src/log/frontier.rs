@@ -192,7 +192,7 @@ impl Frontier {
 /// Bytes of a tip, at the most.
 const TIP_BYTES: usize = 40 + 9 + 32;
 
-/// The digest of the frontier with these tips, of which there are `count`, by author. Whoever has a member that begins logs
+/// The digest of the frontier with these tips, of which there are `count`, by author. One who has a member that begins logs
 /// without number makes it often of thousands, so they are put together without a frontier, and in the layout of a list
 /// without describing each to serde.
 pub(crate) fn digest_of(count: usize, tips: impl Iterator<Item = Tip>) -> [u8; 16] {

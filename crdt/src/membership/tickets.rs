@@ -124,7 +124,7 @@ impl Members {
 }
 
 impl Said {
-    /// The ticket of which it tells.
+    /// The ticket that it announces.
     pub(super) fn invitation(&self) -> Option<&OpenTicket> {
         match &*self.operation {
             Operation::Invite(ticket) => Some(ticket),

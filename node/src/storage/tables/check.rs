@@ -108,7 +108,7 @@ impl TablesShared {
             let number = run.head.number;
             let (mut sum, mut from) = (Sum::default(), Bound::Included(rows::run_key(number)));
             loop {
-                // Whoever writes has a turn between two pages.
+                // Those who write have a turn between two pages.
                 let state = self.state();
                 let blocks = &state.open_ref()?.blocks;
                 let page = guarded(|| {

@@ -11,7 +11,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::block::{BLOCK_BYTES, Held, Plain};
+use super::block::{BLOCK_BYTES, Held};
 use super::read::Blocks;
 use super::rows;
 use super::run::{Run, RunHead};
@@ -138,7 +138,7 @@ impl Merge {
     fn take_block(&mut self, number: usize, blocks: &Blocks) -> Result<usize, StoreError> {
         let cursor = &mut self.cursors[number];
         let Some((block, plain)) = cursor.whole_block() else { return Ok(0) };
-        let bytes = Plain::bytes(plain);
+        let bytes = plain.bytes();
         let stored = blocks.stored(&rows::block_key(cursor.run.head.number, block))?;
         self.writer.copy_block(plain, &stored)?;
         if !cursor.leave_block(blocks)? {

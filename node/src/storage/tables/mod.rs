@@ -11,7 +11,7 @@
 //!
 //! Ids of records follow each other only where one office counts them. Random ones, receipts and numbers of fifty shops
 //! lie anywhere, and where rows were put at once into the blocks where they belong, each generation wrote nearly every
-//! block anew: what a record cost grew with the number of records. So a generation becomes a *run* of its own, sorted,
+//! block again: what a record cost grew with the number of records. So a generation becomes a *run* of its own, sorted,
 //! and runs are merged later, by size, while there is nothing to write. Who looks for a row asks the newest run first;
 //! filters in memory say of nearly all rows that are in no run that they are not, which is what a new record needs to
 //! know. The journal is the truth, so nothing of this is in a hurry.

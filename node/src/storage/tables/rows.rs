@@ -41,7 +41,7 @@ const INDEX: u8 = b'i';
 
 const CRC_BYTES: usize = 4;
 
-/// A sum over the items of a run, whatever their order. The manifest has it, so after a crash it tells a run that is
+/// A sum over the items of a run, whatever their order. The manifest has it, so after a crash it distinguishes a run that is
 /// whole from one that is not: sled brings back a part of a batch, or one page without another, where the drive lost or
 /// tore a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! A run: rows in the order of their keys, written once and never changed. It has the rows of one generation, or of
 //! several older runs that were merged. What a newer run holds of a row counts, and what older ones hold does not.
 //!
-//! Its index tells where each block begins, and has a filter that tells of most rows that are not in the run that they
+//! Its index has the place where each block begins, and a filter that says of most rows that are not in the run that they
 //! are not, so that nothing has to be read to know a record for a new one. It stays in memory: some 70 bytes for a
 //! block, and ten bits for a row.
 //!
