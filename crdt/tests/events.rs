@@ -27,7 +27,7 @@ use serde_json::{Map, Value as Json, json};
 use pair::Pair;
 
 const COLLECTION: &str = "ledger";
-const BOUNDS: EventBounds = EventBounds { events: 1000, bytes: 1 << 20 };
+const BOUNDS: EventBounds = EventBounds { events: 1000, bytes: 1 << 20, ordered: 1000 };
 
 fn fields(json: Json) -> Map<String, Json> {
     let Json::Object(fields) = json else { panic!("no object") };
@@ -78,7 +78,8 @@ fn feed(pair: &Pair, office: usize) -> FeedId {
 
 fn of_aggregate(pair: &Pair, office: usize, aggregate: &str) -> Vec<Event> {
     let (store, of) = (pair.replicas[office].store(), (feed(pair, office), pair.space()));
-    events::of_aggregate(store, of, COLLECTION, aggregate, None, BOUNDS).unwrap().events
+    let found = events::of_aggregate(store, of, COLLECTION, aggregate, None, BOUNDS).unwrap();
+    found.unwrap().events
 }
 
 fn altered(pair: &Pair, office: usize) -> Vec<String> {
@@ -391,8 +392,12 @@ fn the_events_of_an_aggregate_come_in_the_order_of_the_site_behind_a_version() {
     let since = all[4].version.cursor();
     let bounds = EventBounds { events: 2, ..BOUNDS };
     let page = events::of_aggregate(store, of, COLLECTION, "a", Some(since), bounds).unwrap();
+    let page = page.unwrap();
     let ids: Vec<_> = page.events.iter().map(|event| event.id.as_str()).collect();
     assert_eq!((ids, page.has_more), (vec!["e2", "e1"], true));
+    // One with more than are put in order is for the feed.
+    let few = EventBounds { ordered: 7, ..BOUNDS };
+    assert_eq!(events::of_aggregate(store, of, COLLECTION, "a", None, few).unwrap(), None);
     let ids = ["e0".to_owned(), "e9".to_owned(), "e4".to_owned()];
     let found = events::by_id(store, of, COLLECTION, &ids).unwrap();
     assert_eq!(found.len(), 2);

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use branchline_crdt::membership::Role;
-use branchline_node::events::{EventFault, NewEvent, NoOrder, NotLoaded, NotRead, NotStored};
+use branchline_node::events::{
+    AGGREGATE_EVENTS_MAX, EventFault, NewEvent, NoOrder, NotLoaded, NotRead, NotStored,
+    SEARCHED_EVENTS_MAX,
+};
 use branchline_node::feed::FeedError;
 use branchline_node::init;
 use branchline_node::records::{BadCursor, NotWritten, WriteError};
@@ -67,6 +70,53 @@ async fn shut_down(nodes: [Node; 2]) {
     for node in nodes {
         node.shutdown().await;
     }
+}
+
+/// The numbers of all events of an aggregate, and how many pages they came on.
+async fn aggregate(office: &Handle, of: &str) -> (Vec<usize>, usize) {
+    let (mut numbers, mut pages, mut since) = (Vec::new(), 0, None);
+    loop {
+        let page = office.events("ledger").load_aggregate(of, since, 1_000).await.unwrap();
+        numbers.extend(page.events.iter().map(|event| event.id.parse::<usize>().unwrap()));
+        pages += 1;
+        if !page.has_more {
+            return (numbers, pages);
+        }
+        since = Some(page.version);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregate_of_any_size_is_loaded_page_by_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("head");
+    init(&data, "head", true).unwrap();
+    let node = Node::open(config(&data)).await.unwrap();
+    let handle = node.handle();
+    let ledger = handle.events("ledger");
+    ledger.declare().await.unwrap();
+    // Till 3 is the one of each event but for a stretch in which another stores more than are searched for one page.
+    let other = 1_000..1_000 + SEARCHED_EVENTS_MAX + 5_000;
+    let of = |number: &usize| if other.contains(number) { "till 4" } else { "till 3" };
+    let all: Vec<usize> = (0..AGGREGATE_EVENTS_MAX + 1 + other.len()).collect();
+    for numbers in all.chunks(8_000) {
+        let event = |n: &usize| NewEvent::new(n.to_string(), "sold", of(n), json!(null));
+        let stored = ledger.store_all(numbers.iter().map(event).collect()).await.unwrap();
+        assert_eq!(stored.stored, numbers.len());
+    }
+    eventually("the index is built", || async {
+        ledger.load_aggregate("till 4", None, 1).await.is_ok()
+    })
+    .await;
+    let of_till = |till: &str| all.iter().copied().filter(|n| of(n) == till).collect::<Vec<_>>();
+    let (numbers, pages) = aggregate(&handle, "till 3").await;
+    assert_eq!(numbers.len(), AGGREGATE_EVENTS_MAX + 1);
+    assert!(numbers == of_till("till 3"), "each once, in order");
+    assert!(pages > 52, "one page at least had none: {pages}");
+    let (numbers, pages) = aggregate(&handle, "till 4").await;
+    assert!(numbers == of_till("till 4"));
+    assert_eq!(pages, numbers.len() / 1_000);
+    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

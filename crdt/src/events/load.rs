@@ -16,7 +16,7 @@ use crate::store::tables::records::{ChangeAt, RecordKey, RecordRow};
 use crate::store::tables::{ReadTables, indexes, logs, walk_by};
 use crate::store::{Position, ReadStore, StoreError};
 
-/// Most events of one aggregate that are looked at for a page: some 250 ms. An aggregate with more is read by the feed.
+/// Most events of one aggregate that are put in order for a page: some 250 ms. One with more is read by the feed.
 pub const AGGREGATE_EVENTS_MAX: usize = 50_000;
 /// Index rows read at a time.
 const STEP_ROWS: usize = 128;
@@ -67,6 +67,8 @@ pub struct EventBounds {
     pub events: usize,
     /// Bytes of their fields, about; one event may have more.
     pub bytes: usize,
+    /// Events that the aggregate may have at the most, for they are put in order for it: [`AGGREGATE_EVENTS_MAX`].
+    pub ordered: usize,
 }
 
 /// Why events cannot be loaded.
@@ -83,14 +85,6 @@ pub enum NotLoaded {
     Building {
         /// The collection.
         collection: String,
-    },
-    /// The aggregate has too many events.
-    #[error(
-        "the aggregate {aggregate_id:?} has more than {AGGREGATE_EVENTS_MAX} events, which are not put in order at once"
-    )]
-    TooMany {
-        /// Its id.
-        aggregate_id: String,
     },
     /// The version is none of this site and space, or the journal does not hold its place.
     #[error(transparent)]
@@ -176,7 +170,8 @@ pub fn demand_events(
     }
 }
 
-/// The events of an aggregate behind a version, in the order in which this site took them in.
+/// The events of an aggregate behind a version, in the order in which this site took them in; `None`: it has more than are
+/// put in order at once, and is read by the feed.
 ///
 /// # Errors
 /// [`NotLoaded`].
@@ -187,7 +182,7 @@ pub fn of_aggregate(
     aggregate_id: &str,
     since: Option<&Cursor>,
     bounds: EventBounds,
-) -> Result<Aggregate, NotLoaded> {
+) -> Result<Option<Aggregate>, NotLoaded> {
     demand_events(store, space, collection)?;
     if let Some(since) = since {
         since.check(feed, store)??;
@@ -198,7 +193,10 @@ pub fn of_aggregate(
     }
     let after = since.and_then(Cursor::place);
     let mut found: Vec<(FeedPosition, String)> = Vec::new();
-    for id in ids(store, space, collection, &field, aggregate_id)? {
+    let Some(ids) = ids(store, space, collection, &field, (aggregate_id, bounds.ordered))? else {
+        return Ok(None);
+    };
+    for id in ids {
         let key = RecordKey { space, collection: collection.to_owned(), id };
         let Some(row) = store.get(&key.record())? else { continue };
         let Some(at) = first_place(store, &key, &RecordRow::decode(&row)?)? else { continue };
@@ -221,7 +219,7 @@ pub fn of_aggregate(
         }
     }
     let has_more = count > events.len();
-    Ok(Aggregate { events, has_more })
+    Ok(Some(Aggregate { events, has_more }))
 }
 
 /// The events of these ids that are here, in the order of the ids.
@@ -242,14 +240,14 @@ pub fn by_id(
     Ok(events)
 }
 
-/// The ids of an aggregate's events, by the index.
+/// The ids of an aggregate's events, by the index; `None`: there are more than `most`.
 fn ids(
     tables: &impl ReadTables,
     space: SpaceId,
     collection: &str,
     field: &Field,
-    aggregate_id: &str,
-) -> Result<Vec<String>, NotLoaded> {
+    (aggregate_id, most): (&str, usize),
+) -> Result<Option<Vec<String>>, StoreError> {
     let prefix = indexes::entries(space, collection, &field.path);
     let mut value = Vec::new();
     Scalar::Str(aggregate_id).encode(KEY_STRING_BYTES, &mut value);
@@ -258,14 +256,11 @@ fn ids(
         let entry = key.get(prefix.len()..).and_then(indexes::split_entry);
         // The rows of a text are followed by those of texts that go on with a zero byte.
         let id = entry.filter(|(found, _)| *found == value).map(|(_, id)| id.to_owned());
-        let goes_on = id.is_some() && ids.len() <= AGGREGATE_EVENTS_MAX;
+        let goes_on = id.is_some() && ids.len() <= most;
         ids.extend(id);
         Ok(goes_on)
     })?;
-    match ids.len() > AGGREGATE_EVENTS_MAX {
-        true => Err(NotLoaded::TooMany { aggregate_id: aggregate_id.to_owned() }),
-        false => Ok(ids),
-    }
+    Ok((ids.len() <= most).then_some(ids))
 }
 
 /// Where an event's first change is.

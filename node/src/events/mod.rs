@@ -47,6 +47,8 @@ pub use subscription::Subscription;
 
 /// Most events on a page: each is held in memory.
 pub const PAGE_EVENTS_MAX: usize = 1000;
+/// Events of a collection among which those of a large aggregate are looked for, for one page: some 250 ms.
+pub const SEARCHED_EVENTS_MAX: usize = 20_000;
 /// A page ends behind the event with which its fields pass so many bytes, about.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -216,34 +218,71 @@ impl Events {
     /// The events of an aggregate behind a version, or all: at most `limit`, which is at most [`PAGE_EVENTS_MAX`]. The
     /// index of the collection leads to them.
     ///
+    /// An aggregate with more than [`AGGREGATE_EVENTS_MAX`] events is not put in order for each page: its events are looked
+    /// for among those of the collection, some [`SEARCHED_EVENTS_MAX`] at a time, so that a page may have few or none of them
+    /// with more to come. As in [`Events::load_since`], an event is there again where another site stored something else
+    /// under its id.
+    ///
     /// # Errors
-    /// [`NotRead`]; an aggregate with more than [`AGGREGATE_EVENTS_MAX`] events is read by [`Events::load_since`].
+    /// [`NotRead`].
     pub async fn load_aggregate(
         &self,
         aggregate_id: &str,
         since: Option<EventsVersion>,
         limit: usize,
     ) -> Result<EventsPage, NotRead> {
-        let aggregate_id = aggregate_id.to_owned();
-        let bounds = EventBounds { events: limit.clamp(1, PAGE_EVENTS_MAX), bytes: PAGE_BYTES };
-        self.read(move |reader, of, collection| {
+        let limit = limit.clamp(1, PAGE_EVENTS_MAX);
+        let bounds =
+            EventBounds { events: limit, bytes: PAGE_BYTES, ordered: AGGREGATE_EVENTS_MAX };
+        let (of, behind) = (aggregate_id.to_owned(), since.clone());
+        let page = self.read(move |reader, feed, collection| {
             // Taken first, so that what comes meanwhile is behind it.
-            let now = Cursor::now(of.0, reader)?;
-            let since = since.as_ref().map(EventsVersion::cursor);
-            let found = events::of_aggregate(reader, of, collection, &aggregate_id, since, bounds)?;
-            let last = found.events.last().map(|event| event.version.clone());
-            let version = match (found.has_more, last) {
-                (true, Some(last)) => last,
-                (_, last) => {
-                    let now = EventsVersion::from(now);
-                    // What came meanwhile may be among the events.
-                    last.filter(|last| last.compare(&now) == Ok(std::cmp::Ordering::Greater))
-                        .unwrap_or(now)
-                }
+            let now = Cursor::now(feed.0, reader)?;
+            let since = behind.as_ref().map(EventsVersion::cursor);
+            let found = events::of_aggregate(reader, feed, collection, &of, since, bounds)?;
+            let page = |found: events::Aggregate| {
+                let last = found.events.last().map(|event| event.version.clone());
+                let version = match (found.has_more, last) {
+                    (true, Some(last)) => last,
+                    (_, last) => {
+                        let now = EventsVersion::from(now);
+                        // What came meanwhile may be among the events.
+                        last.filter(|last| last.compare(&now) == Ok(std::cmp::Ordering::Greater))
+                            .unwrap_or(now)
+                    }
+                };
+                EventsPage { events: found.events, version, has_more: found.has_more }
             };
-            Ok(EventsPage { events: found.events, version, has_more: found.has_more })
-        })
-        .await
+            Ok(found.map(page))
+        });
+        match page.await? {
+            Some(page) => Ok(page),
+            None => self.search_aggregate(aggregate_id, since, limit).await,
+        }
+    }
+
+    /// The next events of an aggregate among those of the collection.
+    async fn search_aggregate(
+        &self,
+        aggregate_id: &str,
+        since: Option<EventsVersion>,
+        limit: usize,
+    ) -> Result<EventsPage, NotRead> {
+        let mut subscription = self.subscribe(since).await?;
+        let mut searched = 0;
+        loop {
+            let EventsPage { events, mut version, mut has_more } =
+                subscription.page(PAGE_EVENTS_MAX).await?;
+            searched += events.len();
+            let mut found = events.into_iter().filter(|e| e.content.aggregate_id == aggregate_id);
+            let events: Vec<Event> = found.by_ref().take(limit).collect();
+            if let Some(last) = events.last().filter(|_| found.next().is_some()) {
+                (version, has_more) = (last.version.clone(), true);
+            }
+            if !events.is_empty() || !has_more || searched >= SEARCHED_EVENTS_MAX {
+                return Ok(EventsPage { events, version, has_more });
+            }
+        }
     }
 
     /// The version behind all that this site shows now.

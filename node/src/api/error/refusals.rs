@@ -203,8 +203,6 @@ impl From<NotRead> for ApiError {
             ),
             NotLoaded::Building { .. } => Self::of(Code::IndexBuilding, &error)
                 .hint("`branchline status` tells how far it is; try again then"),
-            NotLoaded::TooMany { .. } => Self::of(Code::QueryTooLarge, &error)
-                .hint("load all events since a version, and keep those of the aggregate"),
             NotLoaded::Version(error) => FeedError::from(error).into(),
             NotLoaded::Store(error) => error.into(),
         }
