@@ -194,6 +194,21 @@ impl Store {
         StoreError::Damaged { what: self.form.what, path: self.path.clone(), found: found.into() }
     }
 
+    /// Counts from here on the steps that SQLite takes: a measure of how much is looked at.
+    #[cfg(test)]
+    pub(crate) async fn count_steps(&mut self) -> std::sync::Arc<std::sync::atomic::AtomicU64> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        let steps = std::sync::Arc::new(AtomicU64::new(0));
+        let counted = std::sync::Arc::clone(&steps);
+        if let Ok(mut handle) = self.connection.lock_handle().await {
+            handle.set_progress_handler(1, move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                true
+            });
+        }
+        steps
+    }
+
     /// Writes a copy of the file, as it is at one moment, to one that does not exist.
     ///
     /// # Errors

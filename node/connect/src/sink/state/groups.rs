@@ -303,9 +303,12 @@ impl SinkState {
     /// # Errors
     /// The file cannot be read.
     pub async fn counts(&mut self) -> Result<(u64, u64, u64), StoreError> {
-        let dirty = self.count("SELECT count(*) FROM grp WHERE due_ms IS NOT NULL").await?;
-        let aside = self.count("SELECT count(*) FROM grp WHERE aside > 0").await?;
-        Ok((dirty, aside, self.count("SELECT count(*) FROM grp").await?))
+        let row = sqlx::query("SELECT dirty, aside, known FROM counts");
+        let row = row.fetch_one(self.store.connection()).await;
+        let read = |row: SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+        let counts: Result<(i64, i64, i64), sqlx::Error> = row.and_then(read);
+        let (dirty, aside, known) = counts.map_err(|error| self.store.failed(error))?;
+        Ok((dirty.unsigned_abs(), aside.unsigned_abs(), known.unsigned_abs()))
     }
 
     /// Since when the group that has waited longest waits, in ms since 1970. Those that were refused do not count.

@@ -25,7 +25,7 @@ pub use history::{Counted, RunRow};
 
 const FORM: Form = Form {
     what: "the sink's state",
-    format: 1,
+    format: 2,
     tables: "
 CREATE TABLE sink (
   one        INTEGER PRIMARY KEY CHECK (one = 1),
@@ -50,7 +50,27 @@ CREATE TABLE grp (
 ) WITHOUT ROWID;
 CREATE INDEX grp_due ON grp (due_ms, id) WHERE due_ms IS NOT NULL;
 CREATE INDEX grp_since ON grp (since_ms) WHERE due_ms IS NOT NULL AND aside = 0;
+CREATE INDEX grp_dirty ON grp (id) WHERE due_ms IS NOT NULL;
 CREATE INDEX grp_aside ON grp (id) WHERE aside > 0;
+-- How many there are, of a million too, at no cost: counting them takes a moment for each.
+CREATE TABLE counts (
+  one   INTEGER PRIMARY KEY CHECK (one = 1),
+  known INTEGER NOT NULL DEFAULT 0,
+  dirty INTEGER NOT NULL DEFAULT 0,
+  aside INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO counts (one) VALUES (1);
+CREATE TRIGGER grp_comes AFTER INSERT ON grp BEGIN
+  UPDATE counts SET known = known + 1, dirty = dirty + (new.due_ms IS NOT NULL), aside = aside + (new.aside > 0);
+END;
+CREATE TRIGGER grp_goes AFTER DELETE ON grp BEGIN
+  UPDATE counts SET known = known - 1, dirty = dirty - (old.due_ms IS NOT NULL), aside = aside - (old.aside > 0);
+END;
+CREATE TRIGGER grp_changes AFTER UPDATE ON grp
+WHEN (new.due_ms IS NULL) <> (old.due_ms IS NULL) OR (new.aside > 0) <> (old.aside > 0) BEGIN
+  UPDATE counts SET dirty = dirty + (new.due_ms IS NOT NULL) - (old.due_ms IS NOT NULL),
+    aside = aside + (new.aside > 0) - (old.aside > 0);
+END;
 CREATE TABLE used (
   collection TEXT NOT NULL,
   id         TEXT NOT NULL,
@@ -229,12 +249,5 @@ impl SinkState {
     /// Closes the file.
     pub async fn close(self) {
         self.store.close().await;
-    }
-
-    async fn count(&mut self, sql: &'static str) -> Result<u64, StoreError> {
-        let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
-        let number: i64 =
-            row.and_then(|row| row.try_get(0)).map_err(|error| self.store.failed(error))?;
-        Ok(number.unsigned_abs())
     }
 }

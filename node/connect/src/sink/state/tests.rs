@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use branchline_crdt::query::Filter;
 use branchline_crdt::record::{Fields, Schema, Value};
 use proptest::prelude::*;
 
-use super::SinkState;
+use super::{SinkState, Which};
 use crate::sink::config::SinkConfig;
 use crate::sink::group::gather::tests::Held;
 use crate::sink::group::gather::{Gathered, GroupStand, Members, gather};
@@ -283,4 +284,43 @@ async fn what_was_refused_waits_for_a_change_or_a_person() {
     state.touch("7", 5, 60).await.unwrap();
     assert_eq!(state.next_due().await.unwrap(), Some(80));
     assert_eq!(state.due(80, 9).await.unwrap()[0].tries, 2);
+}
+
+/// Steps that SQLite takes for what a sink asks in each turn, and for a page of each list, beside so many groups that are
+/// clean, and as many that were refused.
+async fn steps(groups: usize) -> u64 {
+    let (_folder, mut state) = state().await;
+    state.begin().await.unwrap();
+    for number in 0..groups {
+        let (clean, refused) = (format!("a{number}"), format!("b{number}"));
+        state.touch(&clean, 1, 10).await.unwrap();
+        state.settle(&clean, 1).await.unwrap();
+        state.touch(&refused, 1, 10).await.unwrap();
+        state.set_aside(&refused, 1, None).await.unwrap();
+    }
+    state.end().await.unwrap();
+    let steps = state.store.count_steps().await;
+    state.touch("c", 2, 20).await.unwrap();
+    assert_eq!(
+        state.counts().await.unwrap(),
+        (groups as u64 + 1, groups as u64, 2 * groups as u64 + 1)
+    );
+    assert_eq!(state.waiting_since().await.unwrap(), Some(20));
+    assert_eq!(state.next_due().await.unwrap(), Some(20));
+    assert_eq!(state.due(20, 9).await.unwrap().len(), 1);
+    for (which, after, expected) in
+        [(Which::All, "b", "b0"), (Which::Dirty, "b999", "c"), (Which::Failed, "a", "b0")]
+    {
+        let page = state.groups(which, Some(after), 9).await.unwrap();
+        assert_eq!(page[0].id, expected, "{which:?}");
+    }
+    state.settle("c", 2).await.unwrap();
+    state.forget("c", 2).await.unwrap();
+    steps.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_turn_costs_no_more_where_there_are_more_groups() {
+    let (few, many) = (steps(100).await, steps(2_000).await);
+    assert!(many < few + few / 4, "{few} steps among 200 groups, {many} among 4,000");
 }

@@ -1,7 +1,8 @@
 //! A row for each edge that a record wants, or that the server has and no record wants any more.
 //!
 //! States, which stay as they are: 0 wanted, 1 confirmed, 2 there and not wanted any more, 3 there and wanted while its target
-//! is gone. One that is not confirmed and was `sent` may be there.
+//! is gone. One that is not confirmed and was `sent` may be there. One whose `target` has no record of its `to_id` `awaits` it;
+//! triggers see to that.
 
 use std::collections::BTreeSet;
 
@@ -31,13 +32,15 @@ pub(in crate::sink::weaviate) struct EdgeRow {
     pub(in crate::sink::weaviate) attempts: u32,
 }
 
-/// Both ends are confirmed as they are now.
+/// Both ends are confirmed as they are now. CROSS JOIN: in this order.
 macro_rules! between_confirmed {
-    ($select:literal, $rest:literal) => {
+    ($select:literal, $from:literal, $rest:literal) => {
         concat!(
             $select,
-            " FROM edge e JOIN object f ON f.collection = ?2 AND f.id = e.from_id AND f.confirmed = 1 AND f.due_ms IS NULL \
-             JOIN object t ON t.collection = ?3 AND t.id = e.to_id AND t.confirmed = 1 WHERE e.edge = ?1 AND ",
+            " FROM ",
+            $from,
+            " CROSS JOIN object f ON f.collection = ?2 AND f.id = e.from_id AND f.confirmed = 1 AND f.due_ms IS NULL \
+             CROSS JOIN object t ON t.collection = ?3 AND t.id = e.to_id AND t.confirmed = 1 WHERE e.edge = ?1 AND ",
             $rest
         )
     };
@@ -47,7 +50,7 @@ impl WeaviateState {
     /// These are the edges of one name that a record wants.
     pub(in crate::sink::weaviate) async fn want(
         &mut self,
-        edge: &str,
+        EdgeWay { edge, to: target, .. }: EdgeWay<'_>,
         from: &str,
         to: &BTreeSet<String>,
     ) -> Result<(), StoreError> {
@@ -67,15 +70,18 @@ impl WeaviateState {
                 self.of_edge(sql, edge, from, &id).await?;
             }
             if to.contains(&id) && state == 2 {
-                let sql = "UPDATE edge SET state = CASE WHEN sent = 1 THEN 0 ELSE 1 END \
-                    WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3";
+                let sql = "UPDATE edge SET state = CASE WHEN sent = 1 THEN 0 ELSE 1 END, due_ms = 0, tries = 0, attempts = 0, \
+                    error = NULL, failed_ms = NULL WHERE edge = ?1 AND from_id = ?2 AND to_id = ?3";
                 self.of_edge(sql, edge, from, &id).await?;
             }
             known.insert(id);
         }
         for id in to.difference(&known) {
-            let sql = "INSERT INTO edge (edge, from_id, to_id, state) VALUES (?1, ?2, ?3, 0)";
-            self.of_edge(sql, edge, from, id).await?;
+            let sql = "INSERT INTO edge (edge, from_id, to_id, target, state, awaits) VALUES (?1, ?2, ?3, ?4, 0, \
+                NOT EXISTS (SELECT 1 FROM object WHERE collection = ?4 AND id = ?3))";
+            let done = sqlx::query(sql).bind(edge).bind(from).bind(id).bind(target);
+            let done = done.execute(self.store.connection()).await;
+            done.map_err(|error| self.store.failed(error))?;
         }
         Ok(())
     }
@@ -121,12 +127,13 @@ impl WeaviateState {
     /// An object is gone, and the edges that lead there are to be taken back.
     pub(in crate::sink::weaviate) async fn cut_to(
         &mut self,
-        edge: &str,
+        EdgeWay { edge, to: target, .. }: EdgeWay<'_>,
         to: &str,
     ) -> Result<(), StoreError> {
-        let sql = "UPDATE edge SET state = 3, due_ms = 0, tries = 0, attempts = 0, error = NULL, failed_ms = NULL \
-            WHERE edge = ? AND to_id = ? AND (state = 1 OR (state = 0 AND sent = 1))";
-        let done = sqlx::query(sql).bind(edge).bind(to).execute(self.store.connection()).await;
+        let sql = "UPDATE edge INDEXED BY edge_to SET state = 3, due_ms = 0, tries = 0, attempts = 0, error = NULL, \
+            failed_ms = NULL WHERE edge = ? AND target = ? AND to_id = ? AND (state = 1 OR (state = 0 AND sent = 1))";
+        let done = sqlx::query(sql).bind(edge).bind(target).bind(to);
+        let done = done.execute(self.store.connection()).await;
         done.map(drop).map_err(|error| self.store.failed(error))
     }
 
@@ -139,7 +146,9 @@ impl WeaviateState {
     ) -> Result<Vec<EdgeRow>, StoreError> {
         let sql = between_confirmed!(
             "SELECT e.from_id, e.to_id, e.tries, e.attempts",
-            "e.state = 0 AND e.due_ms <= ?4 AND NOT EXISTS (SELECT 1 FROM edge g WHERE g.edge = e.edge \
+            "edge e INDEXED BY edge_open",
+            // That it is not 1 has to be said for the index to be taken.
+            "e.state = 0 AND e.state <> 1 AND e.awaits = 0 AND e.due_ms <= ?4 AND NOT EXISTS (SELECT 1 FROM edge g WHERE g.edge = e.edge \
              AND g.from_id = e.from_id AND g.state IN (2, 3)) ORDER BY e.due_ms, e.from_id, e.to_id LIMIT ?5"
         );
         self.rows(sql, way, now_ms, limit).await
@@ -152,9 +161,9 @@ impl WeaviateState {
         now_ms: i64,
         limit: usize,
     ) -> Result<Vec<EdgeRow>, StoreError> {
-        let sql = "SELECT e.from_id, min(e.to_id), max(e.tries), max(e.attempts) FROM edge e JOIN object f ON f.collection = ? \
-            AND f.id = e.from_id AND f.confirmed = 1 AND f.due_ms IS NULL WHERE e.edge = ? AND e.state IN (2, 3) \
-            AND e.due_ms <= ? GROUP BY e.from_id ORDER BY e.from_id LIMIT ?";
+        let sql = "SELECT e.from_id, min(e.to_id), max(e.tries), max(e.attempts) FROM edge e INDEXED BY edge_open \
+            CROSS JOIN object f ON f.collection = ? AND f.id = e.from_id AND f.confirmed = 1 AND f.due_ms IS NULL \
+            WHERE e.edge = ? AND e.state IN (2, 3) AND e.state <> 1 AND e.due_ms <= ? GROUP BY e.from_id ORDER BY e.from_id LIMIT ?";
         let rows = sqlx::query(sql)
             .bind(from)
             .bind(edge)
@@ -200,6 +209,7 @@ impl WeaviateState {
     ) -> Result<Vec<String>, StoreError> {
         let sql = between_confirmed!(
             "SELECT e.to_id",
+            "edge e",
             "e.from_id = ?4 AND e.state IN (0, 1) ORDER BY e.to_id"
         );
         let rows = sqlx::query(sql).bind(edge).bind(from).bind(to).bind(id);
@@ -298,7 +308,7 @@ impl WeaviateState {
         &mut self,
     ) -> Result<Option<i64>, StoreError> {
         // The greatest number is of those that wait for a change or a person.
-        let sql = "SELECT min(due_ms) FROM edge WHERE state <> 1 AND due_ms > 0 AND due_ms < 9223372036854775807";
+        let sql = "SELECT min(due_ms) FROM edge INDEXED BY edge_later WHERE due_ms > 0 AND due_ms < 9223372036854775807 AND state <> 1";
         let row = sqlx::query(sql);
         let row = row.fetch_one(self.store.connection()).await;
         row.and_then(|row| row.try_get(0)).map_err(|error| self.store.failed(error))

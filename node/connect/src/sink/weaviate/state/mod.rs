@@ -22,11 +22,11 @@ use crate::jobs::store::{Form, Store, StoreError};
 pub(super) use crate::sink::state::Which;
 pub(super) use edges::{EdgeRow, EdgeWay};
 pub(super) use objects::{DueObject, ObjectRow};
-pub(super) use refused::{Meant, RefusedEdge};
+pub(super) use refused::{EdgePlace, Meant, RefusedEdge};
 
 const FORM: Form = Form {
     what: "the sink's state",
-    format: 2,
+    format: 3,
     tables: "
 CREATE TABLE sink (
   one       INTEGER PRIMARY KEY CHECK (one = 1),
@@ -58,12 +58,16 @@ CREATE TABLE object (
   PRIMARY KEY (collection, id)
 ) WITHOUT ROWID;
 CREATE INDEX object_due ON object (collection, due_ms, id) WHERE due_ms IS NOT NULL;
+CREATE INDEX object_dirty ON object (collection, id) WHERE due_ms IS NOT NULL;
 CREATE INDEX object_error ON object (collection, id) WHERE error IS NOT NULL;
+CREATE INDEX object_since ON object (since_ms) WHERE due_ms IS NOT NULL AND error IS NULL;
 CREATE TABLE edge (
   edge      TEXT    NOT NULL,
   from_id   TEXT    NOT NULL,
   to_id     TEXT    NOT NULL,
+  target    TEXT    NOT NULL,
   state     INTEGER NOT NULL,
+  awaits    INTEGER NOT NULL DEFAULT 0,
   sent      INTEGER NOT NULL DEFAULT 0,
   due_ms    INTEGER NOT NULL DEFAULT 0,
   tries     INTEGER NOT NULL DEFAULT 0,
@@ -72,9 +76,50 @@ CREATE TABLE edge (
   failed_ms INTEGER,
   PRIMARY KEY (edge, from_id, to_id)
 ) WITHOUT ROWID;
-CREATE INDEX edge_to ON edge (edge, to_id);
-CREATE INDEX edge_open ON edge (edge, state, due_ms, from_id, to_id) WHERE state <> 1;
+CREATE INDEX edge_to ON edge (target, to_id);
+CREATE INDEX edge_open ON edge (edge, state, awaits, due_ms, from_id, to_id) WHERE state <> 1;
+CREATE INDEX edge_later ON edge (due_ms) WHERE due_ms > 0;
 CREATE INDEX edge_error ON edge (edge, from_id, to_id) WHERE error IS NOT NULL;
+-- How many there are, of a million too, at no cost: counting them takes a moment for each.
+CREATE TABLE counts (
+  one         INTEGER PRIMARY KEY CHECK (one = 1),
+  objects     INTEGER NOT NULL DEFAULT 0,
+  dirty       INTEGER NOT NULL DEFAULT 0,
+  aside       INTEGER NOT NULL DEFAULT 0,
+  edges       INTEGER NOT NULL DEFAULT 0,
+  edges_aside INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO counts (one) VALUES (1);
+CREATE TRIGGER object_comes AFTER INSERT ON object BEGIN
+  UPDATE counts SET objects = objects + 1, dirty = dirty + (new.due_ms IS NOT NULL OR new.error IS NOT NULL),
+    aside = aside + (new.error IS NOT NULL);
+  UPDATE edge SET awaits = 0 WHERE target = new.collection AND to_id = new.id;
+END;
+CREATE TRIGGER object_goes AFTER DELETE ON object BEGIN
+  UPDATE counts SET objects = objects - 1, dirty = dirty - (old.due_ms IS NOT NULL OR old.error IS NOT NULL),
+    aside = aside - (old.error IS NOT NULL);
+  UPDATE edge SET awaits = 1 WHERE target = old.collection AND to_id = old.id;
+END;
+CREATE TRIGGER object_changes AFTER UPDATE OF due_ms, error ON object
+WHEN (new.due_ms IS NULL) <> (old.due_ms IS NULL) OR (new.error IS NULL) <> (old.error IS NULL) BEGIN
+  UPDATE counts SET dirty = dirty + (new.due_ms IS NOT NULL OR new.error IS NOT NULL)
+    - (old.due_ms IS NOT NULL OR old.error IS NOT NULL),
+    aside = aside + (new.error IS NOT NULL) - (old.error IS NOT NULL);
+END;
+CREATE TRIGGER edge_comes AFTER INSERT ON edge BEGIN
+  UPDATE counts SET edges = edges + (new.state > 1 OR (new.state = 0 AND (new.error IS NOT NULL OR new.awaits = 0))),
+    edges_aside = edges_aside + (new.error IS NOT NULL);
+END;
+CREATE TRIGGER edge_goes AFTER DELETE ON edge BEGIN
+  UPDATE counts SET edges = edges - (old.state > 1 OR (old.state = 0 AND (old.error IS NOT NULL OR old.awaits = 0))),
+    edges_aside = edges_aside - (old.error IS NOT NULL);
+END;
+CREATE TRIGGER edge_changes AFTER UPDATE OF state, awaits, error ON edge
+WHEN new.state <> old.state OR new.awaits <> old.awaits OR (new.error IS NULL) <> (old.error IS NULL) BEGIN
+  UPDATE counts SET edges = edges + (new.state > 1 OR (new.state = 0 AND (new.error IS NOT NULL OR new.awaits = 0)))
+    - (old.state > 1 OR (old.state = 0 AND (old.error IS NOT NULL OR old.awaits = 0))),
+    edges_aside = edges_aside + (new.error IS NOT NULL) - (old.error IS NOT NULL);
+END;
 CREATE TABLE run (
   number   INTEGER PRIMARY KEY AUTOINCREMENT,
   kind     TEXT    NOT NULL,

@@ -5,7 +5,6 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{WeaviateState, Which};
 use crate::jobs::store::StoreError;
-use crate::sink::weaviate::config::EdgeConfig;
 
 /// A record that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +50,18 @@ pub(in crate::sink::weaviate) struct ObjectCounts {
     pub(in crate::sink::weaviate) edges: u64,
     /// Edges that were refused.
     pub(in crate::sink::weaviate) edges_aside: u64,
+}
+
+/// Selects records behind one, by collection and id, at most so many.
+macro_rules! objects {
+    ($rest:literal) => {
+        concat!(
+            "SELECT collection, id, touched_ms, due_ms, confirmed, digest, synced_ms, attempts, error, failed_ms \
+             FROM object WHERE (collection, id) > (?1, ?2)",
+            $rest,
+            " ORDER BY collection, id LIMIT ?3"
+        )
+    };
 }
 
 impl WeaviateState {
@@ -112,10 +123,13 @@ impl WeaviateState {
         done.map(drop).map_err(|error| self.store.failed(error))
     }
 
-    /// When the next record is due; `None`: none will be by itself.
-    pub(in crate::sink::weaviate) async fn next_due(&mut self) -> Result<Option<i64>, StoreError> {
-        let row = sqlx::query("SELECT min(due_ms) FROM object WHERE due_ms IS NOT NULL");
-        let row = row.fetch_one(self.store.connection()).await;
+    /// When the next record of a collection is due; `None`: none will be by itself.
+    pub(in crate::sink::weaviate) async fn next_due(
+        &mut self,
+        collection: &str,
+    ) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT min(due_ms) FROM object WHERE collection = ? AND due_ms IS NOT NULL";
+        let row = sqlx::query(sql).bind(collection).fetch_one(self.store.connection()).await;
         row.and_then(|row| row.try_get(0)).map_err(|error| self.store.failed(error))
     }
 
@@ -241,18 +255,14 @@ impl WeaviateState {
         limit: usize,
     ) -> Result<Vec<ObjectRow>, StoreError> {
         let (collection, id) = after.unwrap_or_default();
-        let which = match which {
-            Which::All => 0,
-            Which::Dirty => 1,
-            Which::Failed => 2,
+        let sql = match which {
+            Which::All => objects!(""),
+            Which::Dirty => objects!(" AND due_ms IS NOT NULL"),
+            Which::Failed => objects!(" AND error IS NOT NULL"),
         };
-        let sql = "SELECT collection, id, touched_ms, due_ms, confirmed, digest, synced_ms, attempts, error, failed_ms \
-            FROM object WHERE (collection, id) > (?1, ?2) AND (?3 = 0 OR (?3 = 1 AND due_ms IS NOT NULL) \
-            OR (?3 = 2 AND error IS NOT NULL)) ORDER BY collection, id LIMIT ?4";
         let rows = sqlx::query(sql)
             .bind(collection)
             .bind(id)
-            .bind(which)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(self.store.connection())
             .await;
@@ -260,42 +270,24 @@ impl WeaviateState {
         rows.iter().map(object).collect::<Result<_, _>>().map_err(|error| self.store.failed(error))
     }
 
-    /// How many there are. `edges`: all that are configured.
-    pub(in crate::sink::weaviate) async fn counts(
-        &mut self,
-        edges: &[EdgeConfig],
-    ) -> Result<ObjectCounts, StoreError> {
-        let sql = "SELECT count(*), coalesce(sum(due_ms IS NOT NULL OR error IS NOT NULL), 0), count(error), \
-            min(CASE WHEN due_ms IS NOT NULL AND error IS NULL THEN since_ms END) FROM object";
+    /// How many there are.
+    pub(in crate::sink::weaviate) async fn counts(&mut self) -> Result<ObjectCounts, StoreError> {
+        // An edge that leads to no record waits for that, and is not to be sent.
+        let sql = "SELECT objects, dirty, aside, edges, edges_aside, \
+            (SELECT min(since_ms) FROM object WHERE due_ms IS NOT NULL AND error IS NULL) FROM counts";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
         let row = row.map_err(|error| self.store.failed(error))?;
         let failed = |error| self.store.failed(error);
         let number =
             |index: usize| row.try_get::<i64, _>(index).map(i64::unsigned_abs).map_err(failed);
-        let mut counts = ObjectCounts {
+        Ok(ObjectCounts {
             objects: number(0)?,
             dirty: number(1)?,
             aside: number(2)?,
-            since_ms: row.try_get(3).map_err(failed)?,
-            ..ObjectCounts::default()
-        };
-        for edge in edges {
-            // One that leads to no record waits for that, and is not to be sent.
-            let sql = "SELECT count(*), count(error) FROM edge e WHERE edge = ?1 AND state <> 1 AND (state IN (2, 3) \
-                OR error IS NOT NULL OR EXISTS (SELECT 1 FROM object WHERE collection = ?2 AND id = e.to_id))";
-            let row = sqlx::query(sql)
-                .bind(edge.name())
-                .bind(&edge.to)
-                .fetch_one(self.store.connection())
-                .await;
-            let row = row.map_err(|error| self.store.failed(error))?;
-            let failed = |error| self.store.failed(error);
-            let number =
-                |index: usize| row.try_get::<i64, _>(index).map(i64::unsigned_abs).map_err(failed);
-            counts.edges += number(0)?;
-            counts.edges_aside += number(1)?;
-        }
-        Ok(counts)
+            edges: number(3)?,
+            edges_aside: number(4)?,
+            since_ms: row.try_get(5).map_err(failed)?,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Edges that the server has refused.
 
+use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -19,6 +20,16 @@ pub(in crate::sink::weaviate) struct RefusedEdge {
     pub(in crate::sink::weaviate) failed_ms: Option<i64>,
     /// When it is tried again by itself; `None`: it is set aside.
     pub(in crate::sink::weaviate) due_ms: Option<i64>,
+}
+
+/// Where an edge is in the list of them: its name and its ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::sink::weaviate) struct EdgePlace(String, String, String);
+
+impl RefusedEdge {
+    pub(in crate::sink::weaviate) fn place(&self) -> EdgePlace {
+        EdgePlace(self.edge.clone(), self.from.clone(), self.to.clone())
+    }
 }
 
 /// Which of the edges that were refused are meant.
@@ -56,17 +67,20 @@ impl WeaviateState {
         done.map(drop).map_err(|error| self.store.failed(error))
     }
 
-    /// Edges that were refused, by name and ends, behind so many.
+    /// Edges that were refused, by name and ends, behind this place or from the first on.
     pub(in crate::sink::weaviate) async fn refused_edges(
         &mut self,
-        offset: usize,
+        behind: Option<EdgePlace>,
         limit: usize,
     ) -> Result<Vec<RefusedEdge>, StoreError> {
+        let EdgePlace(edge, from, to) = behind.unwrap_or_default();
         let sql = "SELECT edge, from_id, to_id, attempts, error, failed_ms, nullif(due_ms, 9223372036854775807) FROM edge \
-            WHERE error IS NOT NULL ORDER BY edge, from_id, to_id LIMIT ? OFFSET ?";
+            WHERE error IS NOT NULL AND (edge, from_id, to_id) > (?, ?, ?) ORDER BY edge, from_id, to_id LIMIT ?";
         let rows = sqlx::query(sql)
+            .bind(edge)
+            .bind(from)
+            .bind(to)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
             .fetch_all(self.store.connection())
             .await;
         let rows = rows.map_err(|error| self.store.failed(error))?;
@@ -104,7 +118,7 @@ impl WeaviateState {
         done.map(|done| done.rows_affected()).map_err(|error| self.store.failed(error))
     }
 
-    /// Edges other than these are none any more: the configuration has changed.
+    /// Edges other than these are none any more, and some may lead elsewhere: the configuration has changed.
     pub(in crate::sink::weaviate) async fn keep_edges(
         &mut self,
         edges: &[EdgeConfig],
@@ -117,6 +131,13 @@ impl WeaviateState {
             let gone = sqlx::query("DELETE FROM edge WHERE edge = ?").bind(name);
             let gone = gone.execute(self.store.connection()).await;
             gone.map_err(|error| self.store.failed(error))?;
+        }
+        for edge in edges {
+            let sql = "UPDATE edge SET target = ?2, awaits = NOT EXISTS (SELECT 1 FROM object WHERE collection = ?2 \
+                AND id = edge.to_id) WHERE edge = ?1 AND target <> ?2";
+            let done = sqlx::query(sql).bind(edge.name()).bind(&edge.to);
+            let done = done.execute(self.store.connection()).await;
+            done.map_err(|error| self.store.failed(error))?;
         }
         Ok(())
     }

@@ -7,7 +7,9 @@ use super::{BackOff, SinkFailure, WeaviateWorker, now_ms};
 use crate::jobs::tenure::Tenure;
 use crate::sink::group::delivered::Delivered;
 use crate::sink::weaviate::answer::EdgeAnswer;
-use crate::sink::weaviate::state::{Meant, ObjectRow, RefusedEdge, WeaviateRunRow, Which};
+use crate::sink::weaviate::state::{
+    EdgePlace, Meant, ObjectRow, RefusedEdge, WeaviateRunRow, Which,
+};
 use crate::sink::worker::{
     GroupAnswer, PAUSED, Requeue, RunOrder, SinkAnswer, SinkCommand, SinkWrong,
 };
@@ -37,22 +39,25 @@ impl WeaviateWorker {
             SinkCommand::Requeue(requeue) => self.requeue(&requeue).await,
             SinkCommand::Groups { which, after, limit } => {
                 let refused = after.as_deref().and_then(|after| after.strip_prefix(EDGES_BEHIND));
-                let offset = refused.and_then(|number| number.parse().ok());
+                let behind: Option<EdgePlace> =
+                    refused.and_then(|place| serde_json::from_str(place).ok());
                 let mut rows = Vec::new();
-                if offset.is_none() {
+                if behind.is_none() {
                     rows = self.state.objects(which, after.as_deref().map(split), limit).await?;
                 }
-                let (left, offset) = (limit - rows.len().min(limit), offset.unwrap_or(0));
+                let left = limit - rows.len().min(limit);
                 let mut edges = Vec::new();
                 if which == Which::Failed && left > 0 {
-                    edges = self.state.refused_edges(offset, left).await?;
+                    edges = self.state.refused_edges(behind, left).await?;
                 }
-                let next = match edges.len() {
-                    0 if rows.len() == limit => {
+                let next = match edges.last() {
+                    None if left == 0 => {
                         rows.last().map(|row| format!("{}/{}", row.collection, row.id))
                     }
-                    length if length == left => Some(format!("{EDGES_BEHIND}{}", offset + length)),
-                    _ => None,
+                    Some(last) if edges.len() == left => {
+                        Some(format!("{EDGES_BEHIND}{}", json!(last.place())))
+                    }
+                    None | Some(_) => None,
                 };
                 let groups: Vec<GroupAnswer> =
                     rows.into_iter().map(|row| self.group(row)).collect();

@@ -9,7 +9,7 @@ use crate::sink::weaviate::config::{EdgeConfig, ObjectConfig};
 use crate::sink::weaviate::names::Uuid;
 use crate::sink::weaviate::prepare::{ObjectStand, PreparedObject, prepare};
 use crate::sink::weaviate::remote::{Fate, RemoteObject};
-use crate::sink::weaviate::state::DueObject;
+use crate::sink::weaviate::state::{DueObject, EdgeWay};
 
 /// An object that is sent.
 struct Sending {
@@ -70,7 +70,9 @@ impl WeaviateWorker {
                 }
                 ObjectStand::Made(made) => {
                     for (edge, targets) in edges.iter().zip(&made.targets) {
-                        self.state.want(&edge.name(), &due.id, targets).await?;
+                        let name = edge.name();
+                        let way = EdgeWay { edge: &name, from: &collection, to: &edge.to };
+                        self.state.want(way, &due.id, targets).await?;
                     }
                     let is_there = due.is_confirmed && due.digest.as_ref() == Some(&made.digest);
                     if is_there && !due.is_forced {
@@ -234,7 +236,7 @@ impl WeaviateWorker {
                     self.state.cut_from(name, &due.id).await?;
                 }
                 if to == collection {
-                    self.state.cut_to(name, &due.id).await?;
+                    self.state.cut_to(EdgeWay { edge: name, from, to }, &due.id).await?;
                 }
             }
             self.state.forget(collection, &due.id).await?;

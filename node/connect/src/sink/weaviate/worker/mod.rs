@@ -271,8 +271,12 @@ impl WeaviateWorker {
         if !between.is_zero() {
             return Ok(between.min(LOOK_EVERY));
         }
-        let due = [self.state.next_due().await?, self.state.next_edge_due().await?];
-        let left = due.into_iter().flatten().min().map(|due| due.saturating_sub(now_ms()));
+        let mut due = self.state.next_edge_due().await?;
+        for object in &self.config.objects {
+            let next = self.state.next_due(&object.collection).await?;
+            due = due.into_iter().chain(next).min();
+        }
+        let left = due.map(|due| due.saturating_sub(now_ms()));
         let left = left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
         Ok(left.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
     }

@@ -106,7 +106,7 @@ impl WeaviateWorker {
         }
         let done = job.totals.objects.items + job.totals.edges.items + job.totals.counted.unchanged;
         if job.total == 0 {
-            let counts = self.state.counts(&self.config.edges).await?;
+            let counts = self.state.counts().await?;
             job.total = counts.dirty + counts.edges;
         }
         self.jobs.progress(job.id, done, Some(job.total.max(done)));
@@ -115,7 +115,7 @@ impl WeaviateWorker {
 
     /// Whether nothing waits but what was refused, or what has no other end yet.
     async fn is_done(&mut self) -> Result<bool, SinkFailure> {
-        let object = self.state.counts(&self.config.edges).await?.since_ms.is_some();
+        let object = self.state.counts().await?.since_ms.is_some();
         let edge = self.state.next_edge_due().await?.is_some();
         let between = self.next_at > tokio::time::Instant::now();
         Ok(!object && !edge && !self.edges_due && !between)

@@ -145,7 +145,7 @@ impl WeaviateWorker {
         state: &str,
         reason: Option<String>,
     ) -> Result<SinkReport, StoreError> {
-        let counts = self.state.counts(&self.config.edges).await?;
+        let counts = self.state.counts().await?;
         Ok(SinkReport {
             state: state.to_owned(),
             reason,
