@@ -92,7 +92,9 @@ fn of_source(config: &SourceConfig, report: &SourceReport, now_ms: i64) -> Vec<F
 
 /// By how much the next good run is late, where that is more than an hour.
 fn late_ms(config: &SourceConfig, report: &SourceReport, now_ms: i64) -> Option<i64> {
-    let last = jiff::Timestamp::from_millisecond(report.last_good_ms?).ok()?;
+    // One that never had any is late from when this node has had it on.
+    let last = report.last_good_ms.unwrap_or(report.taken_up_ms);
+    let last = jiff::Timestamp::from_millisecond(last).ok()?;
     let next = Timing::of(config).ok()?.next(last)?.as_millisecond();
     let late = now_ms.saturating_sub(next);
     (late > LATE_MS).then_some(late)
@@ -119,6 +121,9 @@ mod tests {
             let findings = of_source(&config, report, now_ms);
             findings.into_iter().map(|found| (found.severity, found.what)).collect::<Vec<_>>()
         };
+        let begins = SourceReport { taken_up_ms: 0, ..report(JobState::Running, "") };
+        assert_eq!(found(&begins, 0), []);
+        assert_eq!(found(&begins, 72 * 3_600_000).len(), 1, "a first run that never ends");
         assert_eq!(found(&report(JobState::Waiting, ""), 0), []);
         let failed = found(&report(JobState::Failed, "503"), 0);
         assert_eq!(failed, [(Severity::Error, "its last run failed: 503".to_owned())]);

@@ -274,12 +274,10 @@ impl ApplyParts<'_> {
     async fn flush(&mut self, last: Option<jiff::Timestamp>) -> Result<(), SourceFailure> {
         let mut edits = std::mem::take(&mut self.edits);
         self.bytes = 0;
+        let mut is_judged = false;
         // An item that the collection does not take is left out, and said: what is wrong with it is no reason against others.
         loop {
-            let mut all = Vec::with_capacity(edits.len().saturating_add(1));
-            for (id, fields) in &edits {
-                all.push(self.edit(id, fields)?);
-            }
+            let mut all = self.edits_of(&edits)?;
             if let Some(next_since) = last {
                 let Target { history, .. } = self.target;
                 let Json::Object(row) = history.completed(self.counts, next_since) else {
@@ -300,6 +298,11 @@ impl ApplyParts<'_> {
                 Some(Err(error)) => error,
             };
             match error {
+                WriteError::InEdit { number, .. } if number < edits.len() && !is_judged => {
+                    // Once for all of them: many may be refused, and a part is long.
+                    edits = self.without_refused(edits).await?;
+                    is_judged = true;
+                }
                 WriteError::InEdit { number, error } if number < edits.len() => {
                     self.refuse(edits.remove(number), &error);
                 }
@@ -318,12 +321,38 @@ impl ApplyParts<'_> {
         }
     }
 
-    fn edit(&self, id: &str, fields: &str) -> Result<RecordEdit, SourceFailure> {
-        // They were written by this run.
-        let fields = serde_json::from_str(fields);
-        let fields =
-            fields.map_err(|error| SourceFailure::Refused(format!("object {id}: {error}")))?;
-        Ok(compare::edit(self.target.collection, id, fields))
+    /// Those of a part's items that the collection takes; the others are noted. Writes nothing.
+    async fn without_refused(
+        &mut self,
+        edits: Vec<(String, String)>,
+    ) -> Result<Vec<(String, String)>, SourceFailure> {
+        let to_judge = self.edits_of(&edits)?.into_iter().map(|edit| {
+            // No record has this name: so each transaction is refused whole, for its first edit or else for this one.
+            let never = compare::edit(self.target.collection, "", serde_json::Map::new());
+            LocalTransaction { origin: None, edits: vec![edit, never] }
+        });
+        let verdicts =
+            self.target.node.write(to_judge.collect()).await.map_err(NotWritten::from)?;
+        let mut taken = Vec::with_capacity(edits.len());
+        for (edit, verdict) in edits.into_iter().zip(verdicts) {
+            match verdict {
+                Err(WriteError::InEdit { number: 0, error }) => self.refuse(edit, &error),
+                Ok(_) | Err(_) => taken.push(edit),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The edits of a part.
+    fn edits_of(&self, edits: &[(String, String)]) -> Result<Vec<RecordEdit>, SourceFailure> {
+        let edit = |(id, fields): &(String, String)| {
+            // They were written by this run.
+            let fields = serde_json::from_str(fields);
+            let fields =
+                fields.map_err(|error| SourceFailure::Refused(format!("object {id}: {error}")))?;
+            Ok(compare::edit(self.target.collection, id, fields))
+        };
+        edits.iter().map(edit).collect()
     }
 
     fn refuse(&mut self, (id, _): (String, String), error: &WriteError) {

@@ -88,6 +88,8 @@ pub struct SourceReport {
     pub last: Option<(i64, bool)>,
     /// When the last good run ended, in ms since 1970.
     pub last_good_ms: Option<i64>,
+    /// When this node took the source up, in ms since 1970.
+    pub taken_up_ms: i64,
     /// Runs since the start, good ones and failed ones.
     pub runs: (u64, u64),
     /// What they came to.
@@ -102,10 +104,12 @@ pub struct SourceReport {
 
 impl Default for SourceReport {
     fn default() -> Self {
+        let now_ms = Timestamp::now().as_millisecond();
         Self {
             state: JobState::Waiting,
             note: String::new(),
-            since_ms: Timestamp::now().as_millisecond(),
+            since_ms: now_ms,
+            taken_up_ms: now_ms,
             job: None,
             next_ms: None,
             last: None,

@@ -5,6 +5,7 @@ use branchline_connect::source::runner::SEEN;
 use branchline_connect::source::sources::{BY_A_PERSON, state_file};
 use branchline_connect::source::spool::Spool;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::office::{Puller, RUN};
 use super::offices::{Office, wait_until};
@@ -94,6 +95,36 @@ async fn c33_a_source_runs_at_one_site_until_another_takes_it_over() {
     head.sources.take_over(&head.config).await.unwrap();
     assert_eq!(head.end_of(id).await.state, JobState::Completed);
     assert_eq!(head.row(3).await["status"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c33_a_run_that_another_site_has_overtaken_applies_nothing() {
+    let puller = Puller::start().await;
+    puller.provider.set("a", 1, "");
+    // The provider answers once it is let go.
+    let (taken, is_taken) = oneshot::channel();
+    let (let_go, is_let_go) = std::sync::mpsc::channel();
+    let provider = puller.provider.clone();
+    let holding = std::thread::spawn(move || {
+        let _there = provider.has();
+        taken.send(()).unwrap();
+        is_let_go.recv().unwrap();
+    });
+    is_taken.await.unwrap();
+    let id = puller.sources.run(&puller.config, RUN).await.unwrap();
+    wait_until("the run has begun", || async { puller.row(1).await["status"] == "in_progress" })
+        .await;
+    let of_other = json!({ "source": "crm", "sync_version": 2, "status": "in_progress" });
+    puller.office.merge("sync_history", "crm-2", of_other).await;
+    let_go.send(()).unwrap();
+    holding.join().unwrap();
+    let job = puller.end_of(id).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert!(job.note.contains("run 2 has begun meanwhile at another site"), "{}", job.note);
+    assert_eq!(puller.row(1).await["status"], "failed");
+    assert_eq!(puller.account("a").await, json!(null));
+    puller.pull(RUN).await;
+    assert_eq!(puller.account("a").await["sync_version"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

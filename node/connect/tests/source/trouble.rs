@@ -107,6 +107,30 @@ async fn items_that_cannot_be_kept_are_set_aside_and_the_others_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn items_that_the_schema_refuses_are_set_aside_however_many_they_are() {
+    let puller = Puller::start().await;
+    puller.office.merge("_schema", "accounts", json!({ "segment": "integer" })).await;
+    puller.provider.has().page_size = 1_000;
+    for number in 0..2_000 {
+        let segment = if number % 2 == 0 { "1" } else { "\"text\"" };
+        puller.provider.set(&format!("{number:04}"), 1, &format!(",\"segment\":{segment}"));
+    }
+    puller.pull(FULL).await;
+    let row = puller.row(1).await;
+    assert_eq!(
+        (&row["accounts_updated"], &row["refused"]),
+        (&json!(1_000), &json!(1_000)),
+        "{row}"
+    );
+    assert_eq!(
+        puller.statuses(&["0000", "0001", "1998", "1999"]).await,
+        ["active", "", "active", ""]
+    );
+    let errors = puller.sources.errors(&puller.config).await.unwrap();
+    assert!(errors.iter().all(|item| item.what.contains("segment")), "{:?}", errors[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn c16_no_secret_is_in_the_records_the_history_or_any_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
