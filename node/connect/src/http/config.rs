@@ -1,5 +1,6 @@
 //! What a connector's section says about the service that it asks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 pub struct ServiceConfig {
     /// Addresses, networks and hosts that would be refused otherwise: `10.0.0.7`, `10.1.0.0/16`, `crm.internal`.
     pub allow: Vec<String>,
+    /// Certificates in PEM of authorities that are trusted beside the machine's: those of a company's own.
+    pub ca_file: Option<PathBuf>,
     /// Who asks.
     pub auth: Option<AuthConfig>,
     /// At most so many requests: `5/s`, `100/m`, `1000/h`.
@@ -44,6 +47,7 @@ impl Default for ServiceConfig {
     fn default() -> Self {
         Self {
             allow: Vec::new(),
+            ca_file: None,
             auth: None,
             rate: None,
             concurrency: None,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
 use url::Host;
 
 use super::allow::{Allow, Refused};
+use super::authorities;
 use super::body::{self, BadBody, Body};
 use super::resolve::{Lookup, Resolver};
 use crate::jobs::duration;
@@ -65,6 +66,7 @@ impl Exchange {
         allow: Allow,
         lookup: Arc<dyn Lookup>,
         bounds: Bounds,
+        authorities: Vec<Certificate>,
     ) -> Result<Self, reqwest::Error> {
         let allow = Arc::new(allow);
         let resolver = Resolver { allow: Arc::clone(&allow), lookup };
@@ -78,6 +80,7 @@ impl Exchange {
             // A repeat that nobody knows of is a duplicate at the remote.
             .retry(reqwest::retry::never())
             .referer(false)
+            .tls_certs_merge(authorities)
             .pool_idle_timeout(IDLE_CONNECTION)
             .build()?;
         Ok(Self { client, allow, bounds })
@@ -112,6 +115,7 @@ impl Exchange {
     }
 
     async fn whole(&self, outgoing: Outgoing) -> Result<Incoming, Broken> {
+        let host = outgoing.url.host_str().unwrap_or_default().to_owned();
         let mut request = self
             .client
             .request(outgoing.method, outgoing.url)
@@ -120,7 +124,7 @@ impl Exchange {
         if let Some(body) = outgoing.body {
             request = request.body(body);
         }
-        let response = request.send().await.map_err(|error| unanswered(&error))?;
+        let response = request.send().await.map_err(|error| unanswered(&error, &host))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let broken = |what: String| Broken {
             class: Class::Transient,
@@ -176,7 +180,7 @@ impl Exchange {
 }
 
 /// What an error without an answer means.
-fn unanswered(error: &reqwest::Error) -> Broken {
+fn unanswered(error: &reqwest::Error, host: &str) -> Broken {
     let transient =
         |done| Broken { class: Class::Transient, done, status: None, what: causes(error) };
     let mut source = error.source();
@@ -186,6 +190,10 @@ fn unanswered(error: &reqwest::Error) -> Broken {
             return Broken { what: cause.to_string(), ..transient(Done::No) };
         }
         source = cause.source();
+    }
+    if let Some(what) = authorities::why(error, host) {
+        // Who renews it need not ask anybody here to go on.
+        return Broken { what, ..transient(Done::No) };
     }
     match error.is_builder() {
         true => Broken { class: Class::Permanent, ..transient(Done::No) },

@@ -7,6 +7,7 @@
 //! | `service` | one request's way: limiter, credential, client, answer, what a failure means |
 //! | `exchange` | one request and its answer, without any of that |
 //! | `allow`, `resolve` | which addresses may be reached |
+//! | `authorities` | who vouches for services over https |
 //! | `body` | answers inflated and bounded |
 //! | `limits` | what the remote says about how often it may be asked |
 //! | `verdict` | what a status means |
@@ -14,6 +15,7 @@
 
 mod allow;
 mod auth;
+mod authorities;
 mod body;
 mod config;
 mod exchange;
@@ -27,6 +29,7 @@ mod tests;
 mod verdict;
 
 pub use auth::{Algorithm, AssertionConfig, AssertionGrant, AuthConfig, ClientAuth};
+pub(crate) use authorities::read as read_authorities;
 pub use config::ServiceConfig;
 pub use link::same_origin;
 pub use message::{Answer, Request};

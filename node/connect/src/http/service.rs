@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::allow::Allow;
 use super::auth::{Auth, Credential};
+use super::authorities::authorities;
 use super::config::ServiceConfig;
 use super::exchange::{Bounds, Broken, Exchange, Incoming, Outgoing};
 use super::message::{Answer, Request, about};
@@ -81,12 +82,15 @@ impl Service {
         let rate = config.rate.as_deref().map(Rate::parse).transpose();
         let bounds =
             Bounds { timeout: config.timeout, idle: config.idle, body_max: config.body_max };
+        let ca_file = config.ca_file.as_deref();
+        let trusted = ca_file.map(authorities).transpose().map_err(NotUsable::Setting)?;
+        let trusted = trusted.unwrap_or_default();
         let redactor = Redactor::default();
         let auth = config.auth.as_ref();
         let auth = auth.map(|auth| Auth::new(auth, folder, &redactor)).transpose()?;
         Ok(Self(Arc::new(ServiceInner {
             name: name.to_owned(),
-            exchange: Arc::new(Exchange::new(allow, lookup, bounds)?),
+            exchange: Arc::new(Exchange::new(allow, lookup, bounds, trusted)?),
             auth,
             redactor,
             limiter: OnceLock::new(),

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn since_is_written_as_the_provider_writes_it_and_never_later() {
+    fn c3_since_is_written_as_the_provider_writes_it_and_never_later() {
         let at = Some("2026-07-01T00:30:10.999Z".parse().unwrap());
         for (format, expected) in [
             ("rfc3339", "2026-07-01T00:30:10Z"),

@@ -93,10 +93,11 @@ impl Sources {
         let ending: Vec<RunningSources> = {
             let mut running = self.running();
             let is_as_before = |running: &RunningSources| {
-                // Secrets stand in files and the environment: who reloads may have changed them.
+                // Secrets stand in files and the environment, and authorities in a file: who reloads may have changed them.
                 let has_secrets =
                     toml::to_string(&running.config).is_ok_and(|text| text.contains("${"));
-                configs.contains(&running.config) && running.task.is_some() && !has_secrets
+                let is_all = !has_secrets && running.config.ca_file.is_none();
+                configs.contains(&running.config) && running.task.is_some() && is_all
             };
             let names: Vec<String> = running
                 .iter()

@@ -7,7 +7,7 @@ use super::office::wait_until;
 use super::remote::Fault;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_create_whose_answer_is_lost_is_looked_up_and_not_repeated() {
+async fn c20_a_create_whose_answer_is_lost_is_looked_up_and_not_repeated() {
     let desk = Desk::open(ERP).await;
     desk.is("waiting").await;
     desk.remote.fail([Fault::CutAfter]);
@@ -47,7 +47,7 @@ async fn a_page_for_people_is_no_confirmation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_look_up_the_same_request_goes_out_under_the_same_key() {
+async fn c20_without_a_look_up_the_same_request_goes_out_under_the_same_key() {
     let desk = Desk::open(&without_lookup()).await;
     desk.remote.know_keys();
     desk.remote.fail([Fault::CutAfter]);
@@ -62,7 +62,7 @@ async fn without_a_look_up_the_same_request_goes_out_under_the_same_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_belongs_to_its_body_and_another_body_waits_until_the_first_is_settled() {
+async fn c21_a_key_belongs_to_its_body_and_another_body_waits_until_the_first_is_settled() {
     let mut desk = Desk::open(&without_lookup()).await;
     desk.is("waiting").await;
     desk.remote.know_keys();
@@ -116,7 +116,7 @@ async fn an_answer_without_an_id_leaves_the_outcome_unknown_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_is_kept_until_it_is_confirmed() {
+async fn c29_a_deletion_is_kept_until_it_is_confirmed() {
     let mut desk = Desk::open(ERP).await;
     desk.order("1").await;
     desk.is_at_rest().await;
@@ -172,7 +172,7 @@ async fn objects_are_archived_where_the_configuration_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_that_is_taken_out_of_the_configuration_touches_nothing() {
+async fn c29_a_sink_that_is_taken_out_of_the_configuration_touches_nothing() {
     let desk = Desk::open(ERP).await;
     desk.order("1").await;
     desk.is_at_rest().await;

@@ -1,5 +1,7 @@
 //! Which groups a change makes dirty, and which of them are sent.
 
+use branchline_connect::sink::state::Which;
+use branchline_connect::sink::worker::SinkCommand;
 use serde_json::json;
 
 use super::desk::{Desk, ERP};
@@ -153,4 +155,34 @@ async fn records_of_before_are_found_and_changes_of_while_the_sink_was_down() {
     desk.office.merge("items", "i1", json!({ "qty": 9 })).await;
     desk.becomes("A-1", "lines", json!([{ "sku": "tea", "qty": 9 }])).await;
     assert_eq!(desk.remote.objects().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_groups_skip_none_that_stays_and_show_none_twice_whatever_comes_and_goes() {
+    let desk = Desk::open(ERP).await;
+    let stay: Vec<String> = (10..30).map(|number| number.to_string()).collect();
+    for id in &stay {
+        desk.order(id).await;
+    }
+    desk.is_at_rest().await;
+    let (mut seen, mut after) = (Vec::new(), None);
+    for page in 0.. {
+        let command = SinkCommand::Groups { which: Which::All, after, limit: 3 };
+        let answer = desk.ask(command).await;
+        let ids = answer["groups"].as_array().unwrap().iter();
+        let ids: Vec<String> = ids.map(|group| group["id"].as_str().unwrap().to_owned()).collect();
+        let Some(last) = ids.last().cloned() else { break };
+        // Before the place, and behind it: one comes, and one of the page before goes, and all are touched.
+        desk.order(&format!("0{page}")).await;
+        desk.order(&format!("2{page}x")).await;
+        if page == 2 {
+            desk.office.delete("orders", "12").await;
+            desk.office.merge("billing", "b29", json!({ "country": "PT" })).await;
+        }
+        desk.is_at_rest().await;
+        seen.extend(ids);
+        after = Some(last);
+    }
+    assert!(seen.is_sorted_by(|one, other| one < other), "none twice, and by id: {seen:?}");
+    assert!(stay.iter().filter(|id| *id != "12").all(|id| seen.contains(id)), "{seen:?}");
 }

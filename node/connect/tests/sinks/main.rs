@@ -1,6 +1,8 @@
 //! Sinks against a service that misbehaves on purpose: each row of the list of failures by what must hold.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "../tls/mod.rs"]
+mod authorities;
 mod confirm;
 mod desk;
 mod groups;
@@ -13,4 +15,5 @@ mod remote;
 mod settings;
 mod steps;
 mod takeover;
+mod tls;
 mod verify;

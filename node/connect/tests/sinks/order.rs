@@ -10,7 +10,7 @@ use super::office::wait_until;
 use super::remote::Fault;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_update_waits_for_its_create_and_another_group_does_not() {
+async fn c27_an_update_waits_for_its_create_and_another_group_does_not() {
     let desk = Desk::open(ERP).await;
     desk.is("waiting").await;
     let gate = Arc::new(Semaphore::new(0));
@@ -41,7 +41,7 @@ async fn an_update_waits_for_its_create_and_another_group_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_retry_sends_what_the_group_is_by_then() {
+async fn c27_a_retry_sends_what_the_group_is_by_then() {
     let desk = Desk::open(ERP).await;
     desk.order("1").await;
     desk.is_at_rest().await;

@@ -65,7 +65,7 @@ async fn a_change_of_a_refused_item_is_tried_at_once_and_another_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_refused_in_a_time_is_requeued_by_it() {
+async fn c28_what_was_refused_in_a_time_is_requeued_by_it() {
     let desk = Desk::open(ERP).await;
     desk.remote.rule(refuses_three);
     desk.order("3").await;

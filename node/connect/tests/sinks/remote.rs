@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
@@ -9,8 +10,12 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use axum::serve::Listener;
 use serde_json::{Value as Json, json};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::authorities::TlsListener;
 
 /// Something that goes wrong with one request.
 #[derive(Clone)]
@@ -62,7 +67,7 @@ pub(crate) struct Remote {
     pub(crate) url: String,
     inner: Arc<Mutex<Inner>>,
     server: tokio::task::JoinHandle<()>,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
 }
 
 impl Remote {
@@ -72,6 +77,21 @@ impl Remote {
         let inner = Arc::new(Mutex::new(Inner::default()));
         let server = tokio::spawn(serve(listener, Arc::clone(&inner)));
         Self { url: format!("http://{address}"), inner, server, address }
+    }
+
+    /// A service over TLS.
+    pub(crate) async fn start_tls(acceptor: TlsAcceptor) -> Self {
+        let mut remote = Self::start().await;
+        remote.url = remote.url.replace("http:", "https:");
+        remote.change_certificate(acceptor).await;
+        remote
+    }
+
+    /// The service comes back with another certificate.
+    pub(crate) async fn change_certificate(&mut self, acceptor: TlsAcceptor) {
+        self.go_down().await;
+        let tcp = tokio::net::TcpListener::bind(self.address).await.unwrap();
+        self.server = tokio::spawn(serve(TlsListener { tcp, acceptor }, Arc::clone(&self.inner)));
     }
 
     /// The server ends, and with it all connections; what it keeps stays.
@@ -148,7 +168,7 @@ impl Remote {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, inner: Arc<Mutex<Inner>>) {
+async fn serve<L: Listener<Addr = SocketAddr>>(listener: L, inner: Arc<Mutex<Inner>>) {
     let app = Router::new().fallback(answer).with_state(inner);
     axum::serve(listener, app).await.unwrap();
 }

@@ -23,7 +23,7 @@ async fn a_paused_sink_sends_nothing_and_afterwards_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_expression_says_how_much_it_would_push_and_waits_for_a_yes() {
+async fn c31_a_changed_expression_says_how_much_it_would_push_and_waits_for_a_yes() {
     let careful = format!("ask_over = 3\n{}", ERP.trim_start());
     let desk = Desk::open(&careful).await;
     for n in 1..=5 {
@@ -89,7 +89,7 @@ async fn a_run_is_a_job_that_ends_and_stands_in_the_history() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_go_to_the_service_and_nowhere_else() {
+async fn c16_secrets_go_to_the_service_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
     let secret = "S3cret-of-the-ERP";
     let path = folder.path().join("token");

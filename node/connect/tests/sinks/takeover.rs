@@ -12,7 +12,7 @@ use super::desk::{Desk, ERP};
 use super::office::{Office, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_site_that_takes_over_knows_what_was_pushed_and_the_other_stops() {
+async fn c33_a_site_that_takes_over_knows_what_was_pushed_and_the_other_stops() {
     let desk = Desk::open(ERP).await;
     desk.order("1").await;
     desk.is_at_rest().await;

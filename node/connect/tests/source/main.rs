@@ -2,6 +2,8 @@
 //! `C7` and the like name a row of the library of failures of others that the test is of.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "../tls/mod.rs"]
+mod authorities;
 #[path = "../office/mod.rs"]
 mod offices;
 
@@ -10,4 +12,5 @@ mod lifecycle;
 mod office;
 mod provider;
 mod runs;
+mod tls;
 mod trouble;

@@ -7,6 +7,9 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use tokio_rustls::TlsAcceptor;
+
+use super::authorities::TlsListener;
 
 /// A provider, and how it is at present.
 #[derive(Clone)]
@@ -52,10 +55,29 @@ impl Provider {
             date: Some(DATE.to_owned()),
             ..Accounts::default()
         }));
+        Self::serve(state, None).await
+    }
+
+    /// A provider with the same accounts and another certificate, at another address.
+    pub(crate) async fn over_tls(&self, acceptor: TlsAcceptor) -> Self {
+        Self::serve(Arc::clone(&self.state), Some(acceptor)).await
+    }
+
+    async fn serve(state: Arc<Mutex<Accounts>>, tls: Option<TlsAcceptor>) -> Self {
         let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = tcp.local_addr().unwrap();
+        let address = match tls {
+            None => {
+                tokio::spawn(async move { axum::serve(tcp, router).await });
+                format!("http://{place}")
+            }
+            Some(acceptor) => {
+                let listener = TlsListener { tcp, acceptor };
+                tokio::spawn(async move { axum::serve(listener, router).await });
+                format!("https://{place}")
+            }
+        };
         Self { address, state }
     }
 

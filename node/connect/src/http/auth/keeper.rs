@@ -246,7 +246,8 @@ mod tests {
     #[tokio::test]
     async fn c13_a_token_in_the_second_half_of_its_life_serves_while_no_other_can_be_had() {
         let bounds = Bounds { timeout: PATIENCE, idle: PATIENCE, body_max: 1000 };
-        let exchange = Arc::new(Exchange::new(Allow::default(), Arc::new(System), bounds).unwrap());
+        let exchange = Exchange::new(Allow::default(), Arc::new(System), bounds, Vec::new());
+        let exchange = Arc::new(exchange.unwrap());
         let redactor = Redactor::default();
         let now = Instant::now();
         let token =

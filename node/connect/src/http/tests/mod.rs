@@ -1,10 +1,13 @@
 //! Services that misbehave: real sockets, and servers written by hand, since a proper one would refuse to do most of it.
 
 mod answers;
+#[path = "../../../tests/tls/mod.rs"]
+mod authorities;
 mod limits;
 mod places;
 mod server;
 mod sign_in;
+mod tls;
 mod tokens;
 
 use std::path::Path;

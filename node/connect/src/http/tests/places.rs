@@ -26,7 +26,7 @@ impl Lookup for Rebinding {
     }
 }
 
-fn rebinding(config: &ServiceConfig, answers: &[&'static str]) -> Service {
+pub(super) fn rebinding(config: &ServiceConfig, answers: &[&'static str]) -> Service {
     let lookup = Arc::new(Rebinding(Mutex::new(answers.to_vec())));
     Service::with_lookup("source rebinding", config, Path::new("/nonexistent"), lookup).unwrap()
 }
@@ -36,7 +36,7 @@ fn port(server: &HttpTestServer) -> &str {
 }
 
 #[tokio::test]
-async fn an_address_in_the_url_is_judged_though_no_resolver_is_asked() {
+async fn c15_an_address_in_the_url_is_judged_though_no_resolver_is_asked() {
     let server = HttpTestServer::start(|_| json("{}")).await;
     let service =
         Service::new("source literal", &ServiceConfig::default(), Path::new("/nonexistent"))
@@ -67,7 +67,7 @@ async fn an_address_in_the_url_is_judged_though_no_resolver_is_asked() {
 }
 
 #[tokio::test]
-async fn a_name_that_means_this_machine_is_not_asked() {
+async fn c15_a_name_that_means_this_machine_is_not_asked() {
     let server = HttpTestServer::start(|_| json("{}")).await;
     let request = || Request::get(format!("http://crm.example.com:{}/", port(&server)));
     for address in ["127.0.0.1", "::ffff:127.0.0.1", "::1 127.0.0.1", "169.254.169.254"] {
@@ -85,7 +85,7 @@ async fn a_name_that_means_this_machine_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_name_that_means_something_else_after_it_was_judged_is_judged_again() {
+async fn c15_a_name_that_means_something_else_after_it_was_judged_is_judged_again() {
     let good = HttpTestServer::start(|_| json("\"good\"")).await;
     let evil =
         HttpTestServer::start_on(&format!("127.0.0.2:{}", port(&good)), |_| json("\"evil\"")).await;
@@ -100,7 +100,7 @@ async fn a_name_that_means_something_else_after_it_was_judged_is_judged_again() 
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_place_is_refused() {
+async fn c15_a_redirect_to_another_place_is_refused() {
     let evil = HttpTestServer::start(|_| json("\"evil\"")).await;
     let elsewhere = evil.url.clone();
     let server = HttpTestServer::start(move |asked| {

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// What becomes of one request.
 pub(super) enum Act {
@@ -59,15 +60,35 @@ impl HttpTestServer {
         place: &str,
         act: impl Fn(&Asked) -> Act + Send + Sync + 'static,
     ) -> Self {
+        Self::serve(place, None, act).await
+    }
+
+    /// A server over TLS.
+    pub(super) async fn start_tls(
+        acceptor: TlsAcceptor,
+        act: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve("127.0.0.1:0", Some(acceptor), act).await
+    }
+
+    async fn serve(
+        place: &str,
+        tls: Option<TlsAcceptor>,
+        act: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(place).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (seen, act) = (Arc::clone(&asked), Arc::new(act));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (seen, act) = (Arc::clone(&seen), Arc::clone(&act));
+                let (seen, act, tls) = (Arc::clone(&seen), Arc::clone(&act), tls.clone());
                 tokio::spawn(async move {
-                    let _ = one(stream, &seen, &*act).await;
+                    match tls {
+                        None => one(stream, &seen, &*act).await,
+                        Some(tls) => one(tls.accept(stream).await?, &seen, &*act).await,
+                    }
                 });
             }
         });
@@ -85,7 +106,7 @@ impl HttpTestServer {
 }
 
 async fn one(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     seen: &Mutex<Vec<Asked>>,
     act: &(impl Fn(&Asked) -> Act + ?Sized),
 ) -> std::io::Result<()> {
@@ -97,9 +118,13 @@ async fn one(
         if stream.read_buf(&mut bytes).await? == 0 {
             return Ok(());
         }
+        // The beginning of TLS is no request.
+        if bytes.first() == Some(&0x16) {
+            return stream.write_all(&head("400 Bad Request", &[], Some(0))).await;
+        }
     };
-    let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
-    let mut asked = Asked { head, body: String::new() };
+    let text = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
+    let mut asked = Asked { head: text, body: String::new() };
     let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
     while bytes.len() < head_end + length {
         if stream.read_buf(&mut bytes).await? == 0 {

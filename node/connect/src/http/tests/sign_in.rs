@@ -132,7 +132,7 @@ async fn each_start_goes_on_with_the_latest_token() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_durable_is_not_used_and_not_lost() {
+async fn c14_a_token_that_is_not_durable_is_not_used_and_not_lost() {
     let provider = Provider::start().await;
     let service = provider.service("source disk");
     provider.set(Trouble::DiskFull);
@@ -151,7 +151,7 @@ async fn a_token_that_is_not_durable_is_not_used_and_not_lost() {
 }
 
 #[tokio::test]
-async fn a_crash_before_the_answer_came_is_said_when_the_token_is_no_good_any_more() {
+async fn c14_a_crash_before_the_answer_came_is_said_when_the_token_is_no_good_any_more() {
     let provider = Provider::start().await;
     provider.set(Trouble::Lost);
     let service = provider.service("source crash");
@@ -171,7 +171,7 @@ async fn a_crash_before_the_answer_came_is_said_when_the_token_is_no_good_any_mo
 }
 
 #[tokio::test]
-async fn a_crash_after_the_answer_was_kept_goes_on_from_there() {
+async fn c14_a_crash_after_the_answer_was_kept_goes_on_from_there() {
     let provider = Provider::start().await;
     provider.service("source kept").send(get(&provider.server, "/objects")).await.unwrap();
     let kept: BTreeSet<PathBuf> = provider.files().into_iter().collect();
@@ -197,7 +197,7 @@ async fn a_provider_in_trouble_costs_no_token() {
 }
 
 #[tokio::test]
-async fn two_connectors_with_one_sign_in_refresh_once() {
+async fn c14_two_connectors_with_one_sign_in_refresh_once() {
     let provider = Provider::start().await;
     let services = [provider.service("source two-a"), provider.service("sink two-b")];
     let sent = (0..6).map(|n| services[n % 2].send(get(&provider.server, "/objects")));

@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,9 @@ pub struct SinkConfig {
     /// Addresses and hosts that would be refused otherwise.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// Certificates in PEM of authorities that are trusted beside the machine's: those of a company's own.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// How the service knows this office.
     #[serde(default)]
     pub auth: Option<AuthConfig>,
@@ -261,6 +265,7 @@ impl SinkConfig {
     pub fn service(&self) -> ServiceConfig {
         ServiceConfig {
             allow: self.allow.clone(),
+            ca_file: self.ca_file.clone(),
             auth: self.auth.clone(),
             rate: self.rate.clone(),
             concurrency: self.concurrency,

@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,9 @@ pub struct SourceConfig {
     /// Addresses and hosts that would be refused otherwise: this machine's own, private ones, link-local ones.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// Certificates in PEM of authorities that are trusted beside the machine's: those of a company's own.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// How the provider knows who asks.
     #[serde(default)]
     pub auth: Option<AuthConfig>,
@@ -180,6 +184,7 @@ impl SourceConfig {
     pub fn service(&self) -> ServiceConfig {
         ServiceConfig {
             allow: self.allow.clone(),
+            ca_file: self.ca_file.clone(),
             auth: self.auth.clone(),
             rate: self.rate.clone(),
             // Pages follow each other.
