@@ -12,7 +12,7 @@
 //! ```
 
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::ErrorKind::NotFound;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,15 +38,12 @@ impl Sink for Folder {
     }
 
     async fn delete(&self, id: &RemoteId, _: &Item) -> Result<(), Fault> {
-        match std::fs::remove_file(&id.0) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => Ok(removed?),
-        }
+        let removed = std::fs::remove_file(&id.0);
+        Ok(removed.or_else(|error| if error.kind() == NotFound { Ok(()) } else { Err(error) })?)
     }
 
     fn abilities(&self) -> Abilities {
-        // The same file is written again without harm.
-        Abilities { repeat: true, ..Abilities::default() }
+        Abilities { repeat: true, ..Abilities::default() } // the same file is written again
     }
 }
 

@@ -14,6 +14,9 @@ use crate::output::{self, visible};
 
 /// How often a job that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What is shown of a job meanwhile: where it is known how much there is to do, and where it is not.
+const KNOWN: &str = "{spinner} {msg} {wide_bar} {pos} of {len} items, {per_sec}, {eta} left";
+const UNKNOWN: &str = "{spinner} {msg} {pos} items, {per_sec}";
 
 /// Does what is asked.
 pub(crate) async fn ask(context: &Context, command: JobsCommand) -> Result<(), CliError> {
@@ -118,14 +121,17 @@ pub(crate) fn well(job: &JobResponse) -> Result<(), CliError> {
 /// Waits for the end of a job.
 pub(crate) async fn ended(context: &Context, id: u64) -> Result<JobResponse, CliError> {
     // Shown only where stderr is a terminal.
-    let style = ProgressStyle::with_template("{spinner} {msg} {pos} items, {per_sec}");
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar = ProgressBar::new_spinner().with_style(styled(UNKNOWN));
     let job = loop {
         let job: JobResponse =
             context.client.get(&path(id, "")).await.inspect_err(|_| bar.finish_and_clear())?;
         if is_end(&job) {
             break job;
+        }
+        // How many there are is often known only once they were listed.
+        if bar.length() != job.total {
+            bar.set_style(styled(if job.total.is_some() { KNOWN } else { UNKNOWN }));
+            job.total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
         }
         bar.set_message(format!("job {id} {}", job.state));
         bar.set_position(job.done);
@@ -133,6 +139,10 @@ pub(crate) async fn ended(context: &Context, id: u64) -> Result<JobResponse, Cli
     };
     bar.finish_and_clear();
     Ok(job)
+}
+
+fn styled(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 fn is_end(job: &JobResponse) -> bool {

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_value_has_the_same_digest_however_it_is_written() {
+    fn c30_the_same_value_has_the_same_digest_however_it_is_written() {
         for (a, b) in [
             (r#"{"a":1,"b":[1,2]}"#, r#"{ "b": [1, 2], "a": 1 }"#),
             ("12.50", "12.5"),

@@ -25,6 +25,7 @@ use super::weaviate::{self, WEAVIATE};
 use super::worker::{
     SinkAnswer, SinkCommand, SinkParts, SinkReport, SinkRequest, SinkWorker, SinkWrong,
 };
+use crate::http::read_authorities;
 use crate::jobs::board::Jobs;
 use crate::jobs::jq::{BadFilter, Filter};
 use crate::jobs::secret;
@@ -93,12 +94,17 @@ struct RunningSinks {
     task: JoinHandle<()>,
 }
 
-/// The hash of a configuration with its secrets; `None`: one of them is missing.
+/// The hash of a configuration with its secrets and authorities; `None`: one of them is missing.
 type SinkSecrets = Option<[u8; 32]>;
 
 fn secrets(config: &SinkConfig) -> SinkSecrets {
     let text = serde_json::to_string(config).ok()?;
-    Some(*blake3::hash(secret::complete(&text).ok()?.as_bytes()).as_bytes())
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(secret::complete(&text).ok()?.as_bytes());
+    if let Some(path) = &config.ca_file {
+        hasher.update(&read_authorities(path).ok()?);
+    }
+    Some(*hasher.finalize().as_bytes())
 }
 
 impl Sinks {
@@ -250,6 +256,10 @@ impl Sinks {
         config: &SinkConfig,
         items_max: usize,
     ) -> Result<(Counting, Vec<PlannedItem>), SinkNotReady> {
+        if config.kind == WEAVIATE {
+            let node = self.maker.node.in_space(&config.space)?;
+            return weaviate::plan_at_rest(config, &node, &self.maker.folder, items_max).await;
+        }
         let (shape, node, _) = self.maker.parts(config)?;
         let file = self.maker.folder.join(format!("plan-{}.sqlite", config.name));
         let planned = match fresh::listed(&file, &config.name, &shape, &node).await {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use branchline_tests::weaviate::Server;
 use branchline_tests::web::Web;
 use branchline_tests::{Office, converge, eventually};
 use serde_json::{Value, json};
 
+use super::weaviate_commands::configured;
 use crate::PROGRAM;
 
 type Orders = Arc<Mutex<BTreeMap<String, Value>>>;
@@ -142,4 +144,101 @@ fn after_a_restore_sinks_and_sources_wait_and_nothing_is_doubled() {
     let numbers = runs["runs"].as_array().unwrap().iter().map(|run| run["sync_version"].as_u64());
     assert_eq!(numbers.collect::<Vec<_>>(), [Some(3), Some(2), Some(1)]);
     assert_eq!(head.run(["conflicts"]).ok().trim(), "");
+}
+
+/// What a Weaviate has: objects by name, and edges as the names of their ends.
+fn had(server: &Server) -> (BTreeMap<String, Value>, Vec<String>) {
+    let there = server.there();
+    let name = |properties: &Value| {
+        let name = properties["name"].as_str().or_else(|| properties["ref"].as_str());
+        name.unwrap().to_owned()
+    };
+    let by_id: BTreeMap<&str, String> =
+        there.objects.iter().map(|((_, id), object)| (id.as_str(), name(object))).collect();
+    let objects = there.objects.values().map(|object| (name(object), object.clone()));
+    let of_edges = there.edges.iter().flat_map(|((_, from, _), targets)| {
+        let end = |target: &String| by_id[target.rsplit('/').next().unwrap()].clone();
+        targets
+            .iter()
+            .map(|target| format!("{} to {}", by_id[from.as_str()], end(target)))
+            .collect::<Vec<_>>()
+    });
+    let mut edges: Vec<String> = of_edges.collect();
+    edges.sort();
+    (objects.collect(), edges)
+}
+
+#[test]
+fn after_a_restore_a_sink_to_weaviate_waits_and_then_makes_the_server_as_the_records_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("head.backup");
+    let backup = backup.to_str().unwrap();
+    let (mut head, north) = Office::pair(PROGRAM, folder.path());
+    let server = Server::start();
+    configured(&head, &server);
+    let file = head.data.join("branchline.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let customer = |id: &str, name: &str| {
+        head.run([
+            "put",
+            "customers",
+            id,
+            &json!({ "name": name, "segment": "retail" }).to_string(),
+        ])
+        .ok();
+    };
+    let order = |id: &str, of: &str| {
+        let fields = json!({ "ref": id, "placed_at": "2026-05-01T00:00:00Z", "total": "1.50", "customer_id": of });
+        head.run(["put", "orders", id, &fields.to_string()]).ok();
+    };
+    head.run(["reload"]).ok();
+    for (id, name) in [("c1", "One"), ("c2", "Two")] {
+        customer(id, name);
+    }
+    order("A-1", "c1");
+    order("A-2", "c2");
+    head.run(["sink", "run", "search", "--wait"]).ok();
+    assert_eq!(had(&server).1, ["A-1 to One", "A-2 to Two"]);
+    head.run(["backup", "create", backup]).ok();
+
+    // What the backup does not know, and the server has: a change, a deletion, and new ones.
+    customer("c1", "Uno");
+    customer("c3", "Three");
+    order("A-2", "c3");
+    order("A-3", "c1");
+    head.run(["delete", "customers", "c2"]).ok();
+    head.run(["sink", "run", "search", "--wait"]).ok();
+    let before = had(&server);
+    assert_eq!(before.1, ["A-1 to Uno", "A-2 to Three", "A-3 to Uno"]);
+    assert_eq!(before.0.len(), 5);
+    converge(&[&head, &north]);
+
+    head.kill();
+    std::fs::remove_dir_all(&head.data).unwrap();
+    head.run(["backup", "restore", backup]).ok();
+    std::fs::write(&file, config).unwrap();
+    head.start();
+    // Meanwhile another office goes on.
+    north.run(["delete", "orders", "A-3"]).ok();
+    converge(&[&head, &north]);
+    let is_paused = || head.get("/v1/sinks/search")["state"] == "paused";
+    eventually("the sink rests", is_paused);
+    let status = head.get("/v1/sinks/search");
+    let reason = status["reason"].as_str().unwrap();
+    assert!(reason.contains("restored from a backup of 20"), "{reason}");
+    assert!(reason.contains("branchline sink resume search"), "{reason}");
+    assert!(head.run(["check"]).stdout.contains("sink search"));
+    // A restart is no person.
+    assert_eq!(head.stop(), 0);
+    head.start();
+    eventually("the sink rests still", is_paused);
+    assert_eq!(had(&server), before);
+
+    head.run(["sink", "resume", "search"]).ok();
+    head.run(["sink", "run", "search", "--wait"]).ok();
+    let now = had(&server);
+    assert_eq!(now.1, ["A-1 to Uno", "A-2 to Three"], "no edge is there twice");
+    assert_eq!(now.0.keys().collect::<Vec<_>>(), ["A-1", "A-2", "Three", "Uno"]);
+    let status = head.get("/v1/sinks/search");
+    assert_eq!((&status["dirty"], &status["set_aside"]), (&json!(0), &json!(0)), "{status}");
 }

@@ -113,6 +113,11 @@ fn the_first_steps_of_the_page_work_as_they_stand() {
     office.run(["sink", "pause", "erp"]).ok();
     eventually("it rests", || json_of(&office, &["sink", "status", "erp"])["state"] == "paused");
     office.run(["sink", "resume", "erp"]).ok();
+    let dirty = office.run(["sink", "groups", "erp", "--dirty"]);
+    assert!(dirty.code == 0 && !dirty.stdout.contains("synced"), "{dirty:?}");
+    let times = ["--since", "2020-01-01T00:00:00Z", "--until", "2021-01-01T00:00:00Z"];
+    let requeued = office.run([&["sink", "requeue", "erp"], &times[..]].concat()).ok();
+    assert!(requeued.contains("0 items"), "{requeued}");
     let requeued = office.run(["sink", "requeue", "erp", "--all"]).ok();
     assert!(requeued.contains("0 items"), "{requeued}");
     let unknown = office.run(["sink", "requeue", "erp", "7"]);

@@ -1,9 +1,9 @@
 //! A source driven by commands alone, as an office's IT person would, by the steps of its page.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use branchline_tests::web::Web;
-use branchline_tests::{Office, eventually};
+use branchline_tests::{Office, converge, eventually};
 use serde_json::{Value, json};
 
 use crate::PROGRAM;
@@ -134,4 +134,61 @@ fn a_job_that_was_asked_for_is_carried_out_after_the_node_was_killed() {
     assert_eq!(runs["runs"].as_array().unwrap().len(), 1, "{runs}");
     let checked = office.run(["check"]);
     assert!(!checked.stdout.contains("source crm"), "{}", checked.stdout);
+}
+
+#[test]
+fn a_person_sees_errors_accepts_cancels_and_takes_over_by_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, north) = Office::pair(PROGRAM, folder.path());
+    static FEW: AtomicBool = AtomicBool::new(false);
+    let provider = Web::start(|_| {
+        let account = |id: usize| json!({ "id": id, "updated_at": "2026-03-01T08:00:00Z" });
+        let mut accounts: Vec<Value> = (0..10).map(account).collect();
+        match FEW.load(Ordering::SeqCst) {
+            true => accounts.truncate(2),
+            false => accounts.push(json!({ "name": "nobody" })),
+        }
+        (200, json!({ "accounts": accounts, "next": null }).to_string())
+    });
+    configured(&head, &provider);
+    head.run(["reload"]).ok();
+    head.run(["source", "run", "crm", "--wait"]).ok();
+    let errors = head.run(["source", "errors", "crm"]).ok();
+    assert!(errors.contains("nobody"), "{errors}");
+    assert!(
+        head.run(["check"]).stdout.contains("items of its last run could not be kept"),
+        "check says so"
+    );
+    FEW.store(true, Ordering::SeqCst);
+    let refused = head.run(["source", "run", "crm", "--full", "--wait"]);
+    assert!(refused.code == 1 && refused.stdout.contains("8 of 10 active records"), "{refused:?}");
+    assert!(refused.stdout.contains("--accept"), "{refused:?}");
+    assert!(head.run(["check"]).stdout.contains("its last run failed"), "check says so");
+    let accepted = head.run(["source", "run", "crm", "--full", "--accept", "--wait"]).ok();
+    assert!(accepted.contains("inactive: 8"), "{accepted}");
+
+    head.run(["source", "pause", "crm"]).ok();
+    eventually("it rests", || head.get("/v1/sources/crm")["state"] == "paused");
+    let job = head.run(["source", "run", "crm"]).ok();
+    assert!(head.run(["jobs", "list", "--open"]).ok().contains("waiting"), "it waits");
+    let cancelled = head.run(["jobs", "cancel", job.trim()]).ok();
+    assert!(cancelled.contains("is cancelled"), "{cancelled}");
+    let again = head.run(["jobs", "cancel", job.trim()]);
+    assert!(again.code == 1 && again.stderr.contains("has ended already"), "{again:?}");
+    head.run(["source", "resume", "crm"]).ok();
+    converge(&[&head, &north]);
+
+    configured(&north, &provider);
+    north.run(["reload"]).ok();
+    eventually("it is head's", || north.get("/v1/sources/crm")["state"] == "paused");
+    let taken = north.run(["source", "takeover", "crm", "--yes"]).ok();
+    assert!(taken.contains("this site runs source crm, term 2"), "{taken}");
+    north.run(["source", "run", "crm", "--wait"]).ok();
+    eventually("head has stopped", || {
+        head.run(["source", "status", "crm"]).ok().contains("branchline source takeover crm")
+    });
+    let history = head.run(["source", "history", "crm"]).ok();
+    for status in ["completed", "failed"] {
+        assert!(history.contains(status), "{history}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::PROGRAM;
 const PAGE: &str = include_str!("../../../../node/connect/SINKS.md");
 
 /// The configuration of the page, for a server on this machine.
-fn configured(office: &Office, server: &Server) {
+pub(super) fn configured(office: &Office, server: &Server) {
     let section = &PAGE[PAGE.find("## Search in Weaviate").unwrap()..];
     let begin = section.find("[[sink]]").unwrap();
     let end = begin + section[begin..].find("```").unwrap();
@@ -72,4 +72,37 @@ fn the_steps_of_the_page_work_and_refused_edges_are_tried_again_by_their_names()
     let entity = office.run(["sink", "run", "search", "--entity", "users", "--wait"]);
     assert!(entity.code != 0 && entity.stdout.contains("users"), "{entity:?}");
     assert_eq!(server.there().edges_in_all(), 1);
+}
+
+#[test]
+fn a_plan_needs_no_node_that_runs_and_knows_what_was_written_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut office = Office::init(PROGRAM, folder.path(), "head", true);
+    let server = Server::start();
+    configured(&office, &server);
+    office.run(["put", "customers", "c1", r#"{"name": "One", "segment": "retail"}"#]).ok();
+    office.run(["put", "customers", "c2", r#"{"name": "Two", "segment": "retail"}"#]).ok();
+    let plan = office.run(["sink", "plan", "search"]).ok();
+    assert!(plan.contains("would push 2 of 2 items: 2 to create"), "{plan}");
+    assert!(plan.contains(r#"create customers/c1 {"name":"One""#), "{plan}");
+    office.start();
+    eventually("both are there", || server.there().objects.len() == 2);
+    eventually("that is known", || json_of(&office, &["sink", "status", "search"])["dirty"] == 0);
+    assert_eq!(office.stop(), 0);
+    office.run(["put", "customers", "c1", r#"{"name": "Uno", "segment": "retail"}"#]).ok();
+    office.run(["put", "customers", "c3", r#"{"name": "Three", "segment": "retail"}"#]).ok();
+    office.run(["delete", "customers", "c2"]).ok();
+    let plan = office.run(["sink", "plan", "search"]).ok();
+    let counts = "would push 3 of 3 items: 1 to create, 1 to update, 1 to delete";
+    assert!(plan.contains(counts), "{plan}");
+    let files = fs::read_dir(office.data.join("connect")).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("plan")), "{names:?}");
+    assert_eq!(server.there().objects.len(), 2, "a plan sends nothing");
+    // It is a copy that was looked at: the sink itself goes on where it was.
+    office.start();
+    eventually("the server has what there is", || {
+        let names: Vec<_> = server.there().objects.values().map(|o| o["name"].clone()).collect();
+        names.len() == 2 && names.contains(&"Uno".into()) && names.contains(&"Three".into())
+    });
 }

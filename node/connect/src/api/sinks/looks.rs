@@ -13,7 +13,7 @@ use super::answers::{
     SinkHistoryResponse, SinkItemResponse, SinkPlanResponse, SinkRequestResponse, SinkResponse,
     SinkRunResponse, SinksResponse,
 };
-use super::{ask, config, demand_run, not_ready};
+use super::{ask, config, not_ready};
 use crate::sink::check::remarks;
 use crate::sink::config::SinkConfig;
 use crate::sink::state::{Counted, Which};
@@ -93,10 +93,6 @@ pub(super) async fn plan(
 ) -> Result<Json<SinkPlanResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let items_max = bounded("items", params.items, ITEMS, ITEMS_MAX)?;
-    if config.kind == WEAVIATE {
-        // What it remembers of the server is behind what was written since.
-        demand_run(&inner)?;
-    }
     let planned = match inner.runs() {
         true => inner.sinks.plan(&config, items_max).await,
         false => inner.sinks.plan_at_rest(&config, items_max).await,

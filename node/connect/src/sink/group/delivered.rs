@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_confirmed_counts_as_synced() {
+    fn c28_only_what_is_confirmed_counts_as_synced() {
         let mut known = Delivered::default();
         known.will_create("k".to_owned(), "d1", None, &json!({ "ref": "A" }));
         assert_eq!((&known.synced_at, &known.digest), (&None, &None));

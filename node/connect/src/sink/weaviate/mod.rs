@@ -49,7 +49,7 @@ use crate::jobs::template::Template;
 use crate::sink::config::SinkConfig;
 use crate::sink::sinks::SinkNotReady;
 
-pub(super) use plan::plan;
+pub(super) use plan::{plan, plan_at_rest};
 pub(super) use worker::{WeaviateParts, WeaviateWorker};
 
 /// The kind's name.

@@ -1,18 +1,19 @@
 //! What a sink to Weaviate would send. Asks the server for nothing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use branchline_node::Handle;
 use branchline_node::handle::ReadError;
 use serde_json::Value as Json;
 
-use super::config::WeaviateConfig;
+use super::config::{ObjectConfig, WeaviateConfig};
 use super::prepare::{ObjectStand, prepare};
 use super::state::{self, ObjectRow, WeaviateState, Which};
 use crate::jobs::jq::Filter;
-use crate::jobs::store::StoreError;
+use crate::jobs::store::{self, StoreError};
 use crate::sink::config::SinkConfig;
+use crate::sink::group::fresh;
 use crate::sink::group::look::LookError;
 use crate::sink::sinks::SinkNotReady;
 use crate::sink::survey::{Counting, PlannedItem, SurveyError};
@@ -27,12 +28,7 @@ pub(in crate::sink) async fn plan(
     folder: &Path,
     items_max: usize,
 ) -> Result<(Counting, Vec<PlannedItem>), SinkNotReady> {
-    let weaviate = config.weaviate();
-    weaviate.check().map_err(SinkNotReady::Config)?;
-    let mut filters = BTreeMap::new();
-    for object in &weaviate.objects {
-        filters.insert(object.collection.clone(), Filter::compile(&object.translate)?);
-    }
+    let (weaviate, filters) = parts(config)?;
     let mut state = WeaviateState::open(state::file(folder, &config.name)).await?;
     let progress = state.progress().await?;
     let planned = match progress.listing.is_some() || progress.settings.is_empty() {
@@ -47,6 +43,65 @@ pub(in crate::sink) async fn plan(
     };
     state.close().await;
     planned
+}
+
+/// The same where no node runs: by a copy of what the sink remembers, in which all records are noted, since it may be behind
+/// them.
+pub(in crate::sink) async fn plan_at_rest(
+    config: &SinkConfig,
+    node: &Handle,
+    folder: &Path,
+    items_max: usize,
+) -> Result<(Counting, Vec<PlannedItem>), SinkNotReady> {
+    let (weaviate, filters) = parts(config)?;
+    let (of_sink, copied) = (state::file(folder, &config.name), plan_file(folder, &config.name));
+    fresh::remove(&copied);
+    if of_sink.exists() {
+        store::copy(&of_sink, &copied).await?;
+    }
+    let mut state = WeaviateState::open(&copied).await?;
+    let planned = match note_all(&weaviate, node, &mut state).await {
+        Ok(()) => look(&weaviate, &filters, node, &mut state, items_max).await,
+        Err(error) => Err(error),
+    };
+    state.close().await;
+    fresh::remove(&copied);
+    planned.map_err(SinkNotReady::from)
+}
+
+async fn note_all(
+    config: &WeaviateConfig,
+    node: &Handle,
+    state: &mut WeaviateState,
+) -> Result<(), NotLooked> {
+    state.begin().await?;
+    for ObjectConfig { collection, .. } in &config.objects {
+        let mut after = None;
+        loop {
+            let page = fresh::ids(node, collection, after).await.map_err(NotLooked::Node)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            for id in &page {
+                state.touch(collection, id, false, 0).await?;
+            }
+        }
+    }
+    Ok(state.end().await?)
+}
+
+fn plan_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("plan-{name}.weaviate.sqlite"))
+}
+
+/// What of a configuration makes objects, by collection.
+fn parts(config: &SinkConfig) -> Result<(WeaviateConfig, BTreeMap<String, Filter>), SinkNotReady> {
+    let weaviate = config.weaviate();
+    weaviate.check().map_err(SinkNotReady::Config)?;
+    let mut filters = BTreeMap::new();
+    for object in &weaviate.objects {
+        filters.insert(object.collection.clone(), Filter::compile(&object.translate)?);
+    }
+    Ok((weaviate, filters))
 }
 
 /// Why it cannot be said what would be sent.
