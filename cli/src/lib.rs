@@ -3,6 +3,7 @@
 //! Every command speaks the node's HTTP API through one client, whether or not a node runs on the data
 //! folder. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 it failed, 2 asked wrongly.
 
+mod arenas;
 mod args;
 mod client;
 mod commands;
@@ -107,7 +108,10 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
         Command::Completions { shell } => init::completions(shell),
         Command::Page(command) => page::page(global, command),
         Command::User(command) => page::user(global, command),
-        Command::Run(args) => block_on(run::run(global, args)),
+        Command::Run(args) => {
+            arenas::few();
+            block_on(run::run(global, args))
+        }
         Command::Check(args) => block_on(check::check(global, args)),
         Command::Connector(command) => {
             run::log_warnings();

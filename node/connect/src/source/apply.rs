@@ -17,8 +17,12 @@ use super::spool::{Spool, SpooledRun};
 
 /// Objects, ids and records looked at at a time.
 const PAGE: u32 = 500;
+/// About how many bytes of objects are looked at at a time: one has up to 1 MiB, and its record as many.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// About how many bytes of JSON one part has at the most: a transaction has up to 3 MiB, and fields their names.
 const PART_BYTES: usize = 2 * 1024 * 1024;
+/// The same of a run that has several, which shows in parts anyway: the memory that a write takes is many times its JSON.
+const PART_BYTES_OF_MANY: usize = 512 * 1024;
 /// Records of a part: a transaction has up to 16,384 changes.
 const PART_RECORDS: usize = 8_000;
 
@@ -38,6 +42,8 @@ struct ApplyParts<'a> {
     /// Ids, and fields as JSON: a fraction of what the edits take.
     edits: Vec<(String, String)>,
     bytes: usize,
+    /// How many of them a part has at the most.
+    bytes_max: usize,
     counts: SourceCounts,
     refused: Vec<RefusedItem>,
 }
@@ -64,11 +70,18 @@ pub(super) async fn apply(
         refused: run.refused,
         ..SourceCounts::default()
     };
-    let mut parts =
-        ApplyParts { target, run, edits: Vec::new(), bytes: 0, counts, refused: Vec::new() };
+    let mut parts = ApplyParts {
+        target,
+        run,
+        edits: Vec::new(),
+        bytes: 0,
+        bytes_max: PART_BYTES,
+        counts,
+        refused: Vec::new(),
+    };
     let (mut after, mut done) = (String::new(), 0_u64);
     loop {
-        let objects = spool.objects(&after, PAGE).await?;
+        let objects = spool.objects(&after, (PAGE, PAGE_BYTES)).await?;
         let Some(last) = objects.last() else { break };
         after.clone_from(&last.id);
         done = done.saturating_add(objects.len() as u64);
@@ -254,8 +267,14 @@ impl ApplyParts<'_> {
         }
         let fields = Json::Object(fields).to_string();
         let bytes = fields.len();
-        if self.bytes.saturating_add(bytes) > PART_BYTES || self.edits.len() >= PART_RECORDS {
-            self.flush(None).await?;
+        if self.bytes.saturating_add(bytes) > self.bytes_max || self.edits.len() >= PART_RECORDS {
+            self.bytes_max = PART_BYTES_OF_MANY;
+            let edits = std::mem::take(&mut self.edits);
+            let parts = self.bytes.div_ceil(PART_BYTES_OF_MANY).max(1);
+            for edits in edits.chunks(edits.len().div_ceil(parts).max(1)) {
+                self.edits = edits.to_vec();
+                self.flush(None).await?;
+            }
         }
         self.bytes = self.bytes.saturating_add(bytes);
         self.edits.push((id, fields));

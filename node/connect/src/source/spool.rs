@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -293,14 +294,35 @@ impl Spool {
         read.map_err(|error| self.store.failed(error))
     }
 
-    /// Objects behind an id, in the order of their ids.
-    pub async fn objects(&mut self, after: &str, limit: u32) -> Result<Vec<Spooled>, StoreError> {
+    /// Objects behind an id, in the order of their ids: at most `limit`, and no more behind the one with which their data
+    /// passes so many bytes.
+    pub async fn objects(
+        &mut self,
+        after: &str,
+        (limit, bytes_max): (u32, usize),
+    ) -> Result<Vec<Spooled>, StoreError> {
         let sql =
             "SELECT id, data, updated_at, fields FROM object WHERE id > ? ORDER BY id LIMIT ?";
-        let rows = sqlx::query(sql).bind(after).bind(limit);
-        let rows = rows.fetch_all(self.store.connection()).await;
-        let rows = rows.map_err(|error| self.store.failed(error))?;
-        rows.iter().map(|row| self.spooled(row)).collect()
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let mut read = sqlx::query(sql).bind(after).bind(limit).fetch(self.store.connection());
+        let failed = loop {
+            match read.try_next().await {
+                Ok(Some(row)) => {
+                    bytes += row.try_get::<&str, _>(1).map_or(0, str::len);
+                    rows.push(row);
+                    if bytes > bytes_max {
+                        break None;
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        drop(read);
+        match failed {
+            Some(error) => Err(self.store.failed(error)),
+            None => rows.iter().map(|row| self.spooled(row)).collect(),
+        }
     }
 
     /// An object that the run has read.

@@ -221,8 +221,8 @@ fn after_a_restore_a_sink_to_weaviate_waits_and_then_makes_the_server_as_the_rec
     // Meanwhile another office goes on.
     north.run(["delete", "orders", "A-3"]).ok();
     converge(&[&head, &north]);
-    let is_paused = || head.get("/v1/sinks/search")["state"] == "paused";
-    eventually("the sink rests", is_paused);
+    let is_paused = |head: &Office| head.get("/v1/sinks/search")["state"] == "paused";
+    eventually("the sink rests", || is_paused(&head));
     let status = head.get("/v1/sinks/search");
     let reason = status["reason"].as_str().unwrap();
     assert!(reason.contains("restored from a backup of 20"), "{reason}");
@@ -231,7 +231,7 @@ fn after_a_restore_a_sink_to_weaviate_waits_and_then_makes_the_server_as_the_rec
     // A restart is no person.
     assert_eq!(head.stop(), 0);
     head.start();
-    eventually("the sink rests still", is_paused);
+    eventually("the sink rests still", || is_paused(&head));
     assert_eq!(had(&server), before);
 
     head.run(["sink", "resume", "search"]).ok();
