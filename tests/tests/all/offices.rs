@@ -301,3 +301,28 @@ fn a_ticket_admits_as_many_as_it_says_is_listed_by_its_note_and_withdrawn() {
     converge(&[head, north, south]);
     assert_eq!(south.get("/v1/status")["member"], true);
 }
+
+/// How many arenas the memory of a node has at the most, by its environment.
+fn arenas(office: &Office) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{}/environ", office.pid())).unwrap();
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    environment
+        .split('\0')
+        .find_map(|pair| pair.strip_prefix("MALLOC_ARENA_MAX=").map(str::to_owned))
+}
+
+#[test]
+fn a_node_begins_with_few_arenas_under_the_same_process_id_unless_it_is_told_how_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = office(folder.path(), "head");
+    let mut run = head.command(["run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+    run.env_remove("MALLOC_ARENA_MAX");
+    // It is ready once `run.json` names the process that was started.
+    head.start_by(run);
+    assert_eq!(arenas(&head).as_deref(), Some("2"));
+    assert_eq!(head.stop(), 0);
+    let mut run = head.command(["run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+    run.env("MALLOC_ARENA_MAX", "5");
+    head.start_by(run);
+    assert_eq!(arenas(&head).as_deref(), Some("5"));
+}

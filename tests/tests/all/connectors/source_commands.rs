@@ -192,3 +192,24 @@ fn a_person_sees_errors_accepts_cancels_and_takes_over_by_commands() {
         assert!(history.contains(status), "{history}");
     }
 }
+
+#[test]
+fn c15_a_proxy_of_the_nodes_environment_is_not_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut office = Office::init(PROGRAM, folder.path(), "head", true);
+    static PROXIED: AtomicUsize = AtomicUsize::new(0);
+    let proxy = Web::start(|_| {
+        PROXIED.fetch_add(1, Ordering::SeqCst);
+        (200, json!({ "accounts": [{ "id": "of the proxy" }], "next": null }).to_string())
+    });
+    configured(&office, &provider());
+    let mut run = office.command(["run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    {
+        run.env(name, proxy.url());
+    }
+    office.start_by(run);
+    let pulled = office.run(["source", "run", "crm", "--wait"]).ok();
+    assert!(pulled.contains("updated: 5"), "{pulled}");
+    assert_eq!(PROXIED.load(Ordering::SeqCst), 0);
+}
