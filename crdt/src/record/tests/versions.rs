@@ -201,7 +201,14 @@ fn contents(view: &View) -> BTreeMap<String, Vec<String>> {
     let shown = view.fields.iter().filter(|(_, value)| !matches!(value, Value::Map(_)));
     let shown = shown.map(|(name, value)| (name.clone(), vec![value.clone()]));
     let mut found: BTreeMap<String, Vec<Value>> = shown.collect();
-    for conflict in &view.conflicts {
+    // What is at odds below a field that is itself at odds is seen only where that one of its values is shown.
+    let is_below = |path: &str, above: &str| {
+        path.strip_prefix(above).is_some_and(|rest| rest.starts_with(['.', '[']))
+    };
+    let outermost = view.conflicts.iter().filter(|conflict| {
+        !view.conflicts.iter().any(|other| is_below(&conflict.path, &other.path))
+    });
+    for conflict in outermost {
         let values = conflict.values.iter().map(|value| value.value.clone());
         found.insert(conflict.path.clone(), values.collect());
     }
