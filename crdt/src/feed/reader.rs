@@ -9,7 +9,7 @@ use crate::format::codec;
 use crate::frame::Frame;
 use crate::ids::SpaceId;
 use crate::log::entry::{Body, Entry, EntryId, RecordWrite};
-use crate::log::fork::ForkProof;
+use crate::log::fork::{ForkProof, Forks};
 use crate::record::{ChangeActor, RecordChange};
 use crate::store::read;
 use crate::store::tables::logs::{self, EntryRow, Fate};
@@ -17,8 +17,10 @@ use crate::store::tables::records::{ChangeAt, RecordKey};
 use crate::store::tables::{ReadTables, SCAN_ROWS, row};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
 
-/// Journal bytes read at a time.
-const STEP_BYTES: usize = 256 * 1024;
+/// Journal bytes read at first for a page: one who wants a few items reads little more than they take.
+const STEP_BYTES_FIRST: usize = 16 * 1024;
+/// Journal bytes read at a time once a page turns out to take more.
+const STEP_BYTES_MAX: usize = 256 * 1024;
 /// Journal bytes read for one page: where a consumer wants little of much, a page may be empty though there is more.
 const PAGE_JOURNAL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -64,8 +66,10 @@ pub struct FeedReader {
     /// What is read next is behind this; `None`: the first.
     after: Option<FeedPosition>,
     records: Records,
-    /// How many forks were known: one more rebuilds history.
+    /// How many rows of forks there were: one more rebuilds history.
     fork_count: usize,
+    /// The forks that they are of.
+    forks: Forks,
     /// Whether collections are of events, as far as that was asked for the page.
     events: BTreeMap<String, bool>,
 }
@@ -82,7 +86,8 @@ impl FeedReader {
         cursor.check(feed, store)??;
         let (after, records) = (cursor.place(), Records::new());
         let events = BTreeMap::new();
-        Ok(Self { space, collection, cursor, after, records, fork_count: 0, events })
+        let (fork_count, forks) = (0, Forks::default());
+        Ok(Self { space, collection, cursor, after, records, fork_count, forks, events })
     }
 
     /// The consumer's place.
@@ -106,9 +111,10 @@ impl FeedReader {
         let mut page = Filling { reported: Vec::new(), bytes: 0, bounds };
         let mut is_end = false;
         if let Some(applied) = store.applied()? {
-            let mut journal_bytes = 0;
+            let (mut journal_bytes, mut step_bytes) = (0, STEP_BYTES_FIRST);
             while !is_end && !page.is_full() && journal_bytes < PAGE_JOURNAL_BYTES_MAX {
-                let frames = self.frames(store)?;
+                let frames = self.frames(store, step_bytes)?;
+                step_bytes = STEP_BYTES_MAX.min(step_bytes * 4);
                 // Reading finds out what is damaged.
                 let damaged = store.damaged();
                 is_end = frames.is_empty();
@@ -145,13 +151,18 @@ impl FeedReader {
         let fork_count = store.scan(&logs::forks(self.space), None, SCAN_ROWS)?.len();
         if fork_count != self.fork_count {
             self.fork_count = fork_count;
+            self.forks = logs::load_forks(store, &logs::forks(self.space))?;
             self.records.clear();
         }
         Ok(back.is_some())
     }
 
-    /// The frames that come next: the rest of one, or those behind it.
-    fn frames(&self, journal: &impl ReadJournal) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+    /// The frames that come next, of about so many bytes: the rest of one, or those behind it.
+    fn frames(
+        &self,
+        journal: &impl ReadJournal,
+        step_bytes: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
         let after = self.after.map(|place| place.position);
         if let Some(place) = self.after.filter(|place| !place.is_whole()) {
             match journal.read(place.position) {
@@ -161,7 +172,7 @@ impl FeedReader {
                 Err(error) => return Err(error),
             }
         }
-        journal.scan_journal(after, STEP_BYTES)
+        journal.scan_journal(after, step_bytes)
     }
 
     /// Remembers the damaged stretches before the next frame, which begin behind what was read last.
@@ -250,11 +261,7 @@ impl FeedReader {
         page: &mut Filling,
     ) -> Result<bool, StoreError> {
         let header = &entry.header;
-        // Mostly no log forks, and this is asked of each entry.
-        let log = match self.fork_count {
-            0 => header.author,
-            _ => logs::log_of(store, header, &entry.hash)?,
-        };
+        let log = logs::log_among(store, &self.forks, header, &entry.hash)?;
         let key = logs::entry(header.space, log, header.seq);
         let row: Option<EntryRow> = row(store, "entry row", &key)?;
         // What came twice has the row of its other place.

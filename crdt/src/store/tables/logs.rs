@@ -222,22 +222,42 @@ pub fn log_of(
     header: &Header,
     hash: &EntryHash,
 ) -> Result<Author, StoreError> {
-    let (space, author) = (header.space, header.author);
-    let is_in = |log: Author| -> Result<bool, StoreError> {
-        let held: Option<EntryRow> = row(tables, "entry row", &entry(space, log, header.seq))?;
-        Ok(held.is_some_and(|row| row.hash == *hash))
-    };
     // So it is with nearly all, and costs the least.
-    if is_in(author)? {
-        return Ok(author);
+    if is_in(tables, header.author, header, hash)? {
+        return Ok(header.author);
     }
-    let forks = load_forks(tables, &forks_of(space, author.site))?;
-    for log in forks.names(author) {
-        if is_in(log)? {
-            return Ok(log);
+    let forks = load_forks(tables, &forks_of(header.space, header.author.site))?;
+    log_among(tables, &forks, header, hash)
+}
+
+/// The same where the forks of the space are known.
+pub(crate) fn log_among(
+    tables: &impl ReadTables,
+    forks: &Forks,
+    header: &Header,
+    hash: &EntryHash,
+) -> Result<Author, StoreError> {
+    let author = header.author;
+    if forks.has(&author) {
+        for log in forks.names(author) {
+            if is_in(tables, log, header, hash)? {
+                return Ok(log);
+            }
         }
     }
     Ok(author)
+}
+
+/// Whether an entry is in a log.
+fn is_in(
+    tables: &impl ReadTables,
+    log: Author,
+    header: &Header,
+    hash: &EntryHash,
+) -> Result<bool, StoreError> {
+    let key = entry(header.space, log, header.seq);
+    let held: Option<EntryRow> = row(tables, "entry row", &key)?;
+    Ok(held.is_some_and(|row| row.hash == *hash))
 }
 
 fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {
