@@ -12,16 +12,18 @@ use crate::verified;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SiteId(pub [u8; 32]);
 
+/// The multihash of what stands in it as it is.
+const IDENTITY_CODE: u64 = 0;
+/// What stands before the 32 bytes of an ed25519 key as libp2p encodes it: kind 1 (ed25519), then 32 bytes.
+const ED25519_KEY_PREFIX: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
+
 impl SiteId {
-    /// The site of a libp2p peer id, or `None` where the id is not an inlined ed25519 key.
+    /// The site of a libp2p peer id, or `None` where the id is not an inlined ed25519 key. That the key is a point of the
+    /// curve is not looked at: it takes as long as a tenth of a signature, and a connection has proven it.
     pub fn from_peer_id(peer: &PeerId) -> Option<Self> {
-        // An ed25519 peer id is the identity multihash (code 0) of the protobuf-encoded key.
         let hash = peer.as_ref();
-        if hash.code() != 0 {
-            return None;
-        }
-        let key = PublicKey::try_decode_protobuf(hash.digest()).ok()?;
-        Some(Self(key.try_into_ed25519().ok()?.to_bytes()))
+        let key = hash.digest().strip_prefix(&ED25519_KEY_PREFIX)?;
+        (hash.code() == IDENTITY_CODE).then(|| key.try_into().ok().map(Self))?
     }
 
     /// The libp2p peer id, or `None` where the bytes are no point of the curve.

@@ -1,10 +1,12 @@
 //! Starting a node, or opening the folder of a stopped one, with what a program adds to it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures::future::OptionFuture;
 use libp2p::Multiaddr;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
@@ -91,6 +93,7 @@ impl Builder {
         let (network, network_task) = network::start(network_config, messages.clone())?;
 
         let queues = (messages.clone(), queue);
+        let wanted = opened.tick_wanted();
         let mut node = match opened.run(Some(network.clone()), queues, Arc::clone(&extensions)) {
             Ok(node) => node,
             Err(error) => {
@@ -103,7 +106,7 @@ impl Builder {
             node.shutdown().await;
             return Err(error);
         }
-        let clock = tokio::spawn(tell_time(messages));
+        let clock = tokio::spawn(tell_time(messages, wanted));
         let (stop_api, stopped) = oneshot::channel::<()>();
         let doors = Doors { port: api, socket };
         let hosts = Hosts::new(api_address.port(), &settings.api_hosts);
@@ -164,11 +167,22 @@ impl Builder {
     }
 }
 
-async fn tell_time(messages: mpsc::Sender<Message>) {
+/// Lets the replica know the time: regularly, and once for each time that it wants it sooner.
+async fn tell_time(messages: mpsc::Sender<Message>, mut wanted: watch::Receiver<Option<Instant>>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut told = None;
     loop {
-        interval.tick().await;
+        let at = wanted.borrow_and_update().filter(|at| Some(*at) != told);
+        let sooner = OptionFuture::from(at.map(|at| tokio::time::sleep_until(at.into())));
+        tokio::select! {
+            _ = interval.tick() => {}
+            Some(()) = sooner => told = at,
+            changed = wanted.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            }
+        }
         match messages.try_send(Message::Tick) {
             // A full queue has work enough; the next tick will do.
             Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}

@@ -238,6 +238,11 @@ impl Opened {
         Ok(Self { driver, folder, reader, known, metrics, token, site })
     }
 
+    /// When the replica wants to know the time sooner than it regularly does.
+    pub(crate) fn tick_wanted(&self) -> watch::Receiver<Option<Instant>> {
+        self.driver.tick_wanted()
+    }
+
     pub(crate) fn run(
         self,
         network: Option<NetworkHandle>,

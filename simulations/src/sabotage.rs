@@ -50,11 +50,9 @@ fn filter(victim: SiteIndex, swallows: impl Fn(&Entry) -> bool + 'static) -> Tam
             return true;
         }
         match message {
-            Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
-                Ok(Gossip::Entry(bytes)) => {
-                    !Entry::decode(&bytes).is_ok_and(|entry| swallows(&entry))
-                }
-                Ok(Gossip::Announce { .. } | Gossip::Receipt(_) | Gossip::News(_)) | Err(_) => true,
+            Message::Gossip { data, .. } => match codec::decode::<Gossip>("gossip message", data) {
+                Ok(gossip) => !gossip.entries().is_ok_and(|entries| entries.iter().any(&swallows)),
+                Err(_) => true,
             },
             Message::Response { body, .. } => {
                 if let Ok(mut answer) = codec::decode::<Answer>("answer to a pull", body) {

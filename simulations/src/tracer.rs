@@ -164,19 +164,21 @@ pub fn kind(message: &Message) -> MessageKind {
 fn kind_of_gossip(gossip: &Gossip) -> MessageKind {
     match gossip {
         Gossip::Receipt(_) => MessageKind::Receipt,
-        Gossip::Entry(_) | Gossip::Announce { .. } | Gossip::News(_) => MessageKind::Gossip,
+        Gossip::Entry(_) | Gossip::Entries(_) | Gossip::Announce { .. } | Gossip::News(_) => {
+            MessageKind::Gossip
+        }
     }
 }
 
 /// The entries in a message.
 fn entries(message: &Message) -> Vec<Entry> {
     match message {
-        Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
-            Ok(gossip) => entry_of_gossip(&gossip),
+        Message::Gossip { data, .. } => match codec::decode::<Gossip>("gossip message", data) {
+            Ok(gossip) => gossip.entries().unwrap_or_default(),
             Err(_) => Vec::new(),
         },
         Message::Request { body, .. } => match codec::decode("request", body) {
-            Ok(Request::Tell(gossip)) => entry_of_gossip(&gossip),
+            Ok(Request::Tell(gossip)) => gossip.entries().unwrap_or_default(),
             Ok(Request::Pull(_)) | Err(_) => Vec::new(),
         },
         Message::Response { body, .. } => match codec::decode::<Answer>("answer to a pull", body) {
@@ -188,12 +190,5 @@ fn entries(message: &Message) -> Vec<Entry> {
         Message::Unsupported { .. }
         | Message::Introduction { .. }
         | Message::IntroductionAnswer { .. } => Vec::new(),
-    }
-}
-
-fn entry_of_gossip(gossip: &Gossip) -> Vec<Entry> {
-    match gossip {
-        Gossip::Entry(bytes) => Entry::decode(bytes).into_iter().collect(),
-        Gossip::Announce { .. } | Gossip::Receipt(_) | Gossip::News(_) => Vec::new(),
     }
 }

@@ -15,8 +15,8 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Author, RealmId, SpaceId};
-use crate::log::entry::Tip;
 use crate::log::entry::limits::ENTRY_BYTES_MAX;
+use crate::log::entry::{Entry, Tip};
 use crate::log::fork::ForkProof;
 pub(crate) use crate::log::frontier::count_fitting;
 use crate::log::frontier::{Known, PartDigests, Parts};
@@ -24,6 +24,7 @@ use crate::log::receipt::Receipt;
 use crate::membership::{Admission, FormerKey, Genesis, Revocation, SpaceDocument};
 use crate::store::Position;
 
+use entries::unpack_entries_within;
 pub use entries::{UnpackEntriesError, pack_entries, unpack_entries};
 
 /// Bytes of entries that a puller asks for at a time: few enough that a backlog of some thousand records comes in
@@ -35,6 +36,8 @@ pub const ANSWER_BYTES_MAX: usize = ENTRY_BYTES_MAX + 1024 * 1024;
 /// Largest gossip message in bytes; larger entries are announced and pulled. gossipsub becomes unreliable near its
 /// own limit, so this stays far below it.
 pub const GOSSIP_BYTES_MAX: usize = 4096;
+/// Most bytes that the packed entries of a gossip message mean: far more than honest ones do.
+const GOSSIP_UNPACKED_BYTES_MAX: usize = 16 * GOSSIP_BYTES_MAX;
 /// Most bytes of membership entries in the invitations of one answer: those of some 3,000 sites of spaces.
 pub const INVITATIONS_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes of membership entries in an introduction: what a stranger may make a member read.
@@ -145,6 +148,8 @@ pub enum Outcome {
 pub enum Gossip {
     /// A small new entry.
     Entry(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// Small new entries that follow each other, see [`pack_entries`].
+    Entries(#[serde(with = "serde_bytes")] Vec<u8>),
     /// There is a new entry, to be pulled.
     Announce {
         /// Its space.
@@ -156,6 +161,20 @@ pub enum Gossip {
     Receipt(Receipt),
     /// There may be something new in a space, to be pulled.
     News(SpaceId),
+}
+
+impl Gossip {
+    /// The entries that it holds.
+    ///
+    /// # Errors
+    /// [`UnpackEntriesError`] where its bytes are no entries, or mean more than gossip may.
+    pub fn entries(&self) -> Result<Vec<Entry>, UnpackEntriesError> {
+        match self {
+            Self::Entry(bytes) => Ok(vec![Entry::decode(bytes)?]),
+            Self::Entries(packed) => unpack_entries_within(packed, GOSSIP_UNPACKED_BYTES_MAX),
+            Self::Announce { .. } | Self::Receipt(_) | Self::News(_) => Ok(Vec::new()),
+        }
+    }
 }
 
 /// What a site presents that the other side does not know as a member.
@@ -196,7 +215,7 @@ pub enum Welcome {
 
 /// The gossip topic of one of the network's own spaces: opaque to the one who does not know the network.
 pub fn topic(network: RealmId, space: SpaceId) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("branchline 1 gossip topic");
+    let mut hasher = blake3::Hasher::new_derive_key("branchline 2 gossip topic");
     hasher.update(&network.0);
     hasher.update(&space.0);
     HEXLOWER.encode(&hasher.finalize().as_bytes()[..16])

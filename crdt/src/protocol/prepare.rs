@@ -167,6 +167,13 @@ impl PreparedEntry {
         Self { entry, is_signed: None, content: None }
     }
 
+    /// The same, and remembers it.
+    pub(crate) fn check_signature(&mut self) -> bool {
+        let is_signed = self.is_signed();
+        self.is_signed = Some(is_signed);
+        is_signed
+    }
+
     /// Whether the author's site signed the header.
     pub(crate) fn is_signed(&self) -> bool {
         self.is_signed.unwrap_or_else(|| self.entry.is_signed())

@@ -31,7 +31,11 @@ impl<S: Store> Replica<S> {
             let task = match self.tasks.next() {
                 Some(task) => task,
                 None if self.batch.stage.is_large() => Task::Commit,
-                None => return Ok(()),
+                None => {
+                    let (links, cx, batch, _) = self.parts();
+                    let Some(heard) = links.next_early(cx, batch) else { return Ok(()) };
+                    Task::Hear(heard)
+                }
             };
             let next = match task {
                 Task::Commit => {
@@ -55,6 +59,7 @@ impl<S: Store> Replica<S> {
                 batch.decide(cx, id, decision);
                 Vec::new()
             }
+            Task::Hear(heard) => links.hear_next(cx, batch, out, heard),
             Task::Judge(arrival) => batch.judge(cx, out, arrival)?,
             Task::BeginLife => {
                 self.begin_life();
@@ -125,10 +130,12 @@ impl<S: Store> Replica<S> {
             self.outbox.notice(Notice::Refused { from, reason: refusal.to_string() });
         }
         match waiting {
-            Waiting::Message { from, reply, realm } => {
+            Waiting::Message(heard) => {
                 let (links, cx, _, out) = self.parts();
-                let verdict = links.judged_message(cx, out, from, realm, &acceptance);
-                self.reply(reply, Some(verdict));
+                match links.judged_message(cx, out, &heard, &acceptance) {
+                    Some(verdict) => self.reply(heard.reply, Some(verdict)),
+                    None => return vec![Task::Hear(heard)],
+                }
             }
             Waiting::Answer { tip, .. } => self.links.judged_entry(&tip, &acceptance),
             Waiting::Bundle { records, .. } => {
@@ -216,10 +223,12 @@ impl<S: Store> Replica<S> {
     ) -> Result<Vec<Task>, StoreError> {
         let (links, cx, batch, out) = self.parts();
         let verdict = match gossip {
-            Gossip::Entry(bytes) => match cx.gossiped_entry(out, from, reply, &bytes) {
-                Ok(arrival) => return Ok(vec![Task::Judge(arrival)]),
-                Err(verdict) => Some(verdict),
-            },
+            Gossip::Entry(_) | Gossip::Entries(_) => {
+                match cx.gossiped_entries(out, from, reply, gossip.entries()) {
+                    Ok(heard) => return Ok(vec![Task::Hear(heard)]),
+                    Err(verdict) => Some(verdict),
+                }
+            }
             Gossip::Announce { space, tip } => {
                 links.announced_entry(cx, batch, out, (from, reply), (space, &tip))?
             }
@@ -397,6 +406,7 @@ impl<S: Store> Replica<S> {
             self.batch.recent.clear();
         }
         let (links, cx, batch, out) = self.parts();
+        links.end_waiting(cx, batch, out);
         links.pull_again(cx, out);
         if links.pull_regularly(cx, out) {
             batch.follow_revocations(cx);

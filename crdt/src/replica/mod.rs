@@ -330,6 +330,11 @@ impl<S: Store> Replica<S> {
         introduction.into_iter().fold(self.links.due_ms(), u64::min)
     }
 
+    /// When [`Input::Tick`] is wanted to the millisecond, because something is to be said; `None`: when it comes.
+    pub fn news_due_ms(&self) -> Option<u64> {
+        self.links.news.due_ms()
+    }
+
     /// Whether [`Input::Tick`] has more to do for indexes at once.
     pub fn is_building_indexes(&self) -> bool {
         self.batch.indexes.is_building(&self.store)

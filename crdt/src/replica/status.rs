@@ -133,6 +133,8 @@ pub struct Footprint {
     pub pulls: usize,
     /// Announcements that wait for their entry.
     pub announcements: usize,
+    /// Messages that wait for what their entries build on.
+    pub early: usize,
     /// Outputs that wait for the caller.
     pub outputs: usize,
 }
@@ -163,6 +165,7 @@ impl Footprint {
             peers: links.peers.len(),
             pulls: links.peers.values().map(Peer::pull_count).sum(),
             announcements: links.announced.count(),
+            early: links.early.count(),
             outputs: outbox.len(),
         }
     }

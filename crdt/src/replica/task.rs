@@ -10,6 +10,7 @@
 //!                     +-> Commit, BeginLife, Judge                    a copy of this site wrote it in this one's name
 //!                     +-> Commit, Prove, (Fork, NameBranches,) Judge  its number is taken by another one
 //!                     +-> Commit, Vouch, Commit, VouchLosers, Commit, TakeIn, Commit, Conclude   it decides of members
+//! a message    Hear -> Judge, Hear ... -> Conclude                    one that waits for another begins with Hear again
 //! proofs       Fork ---> Commit, KeepFork ... -> NameBranches
 //! a decision   Commit, Decide, Commit
 //! invitations  Invitations -> Commit, Entered, Members, PullRealm, Invitations ...   one after the other
@@ -22,6 +23,7 @@ use std::collections::VecDeque;
 use super::batch::accept::Acceptance;
 use super::batch::arrival::{Arrival, Waiting};
 use super::decision::Decision;
+use super::links::gossip::Heard;
 use super::links::sync::PullAnswer;
 use super::realms::introduction::{Shown, Welcomed};
 use super::realms::rounds::Round;
@@ -37,6 +39,8 @@ pub(super) enum Task {
     Commit,
     /// A decision of this site is made.
     Decide { id: u64, decision: Decision },
+    /// The next entry of a message is looked at.
+    Hear(Heard),
     /// An entry is judged.
     Judge(Arrival),
     /// This site writes under another incarnation from now on: a copy of it writes under the one that it had.

@@ -148,8 +148,14 @@ impl Pair {
                     self.input(1 - office, input);
                 }
             }
-            if quiet {
-                return;
+            let due_ms = self.replicas.iter().filter_map(Replica::news_due_ms).min();
+            match due_ms.filter(|_| quiet) {
+                Some(due_ms) => {
+                    self.time_ms = due_ms.max(self.time_ms);
+                    (0..2).for_each(|office| self.input(office, Input::Tick));
+                }
+                None if quiet => return,
+                None => {}
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the replica wants done.
 
+use std::time::Duration;
+
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::{Notice, Output, Validation};
 use libp2p::{Multiaddr, PeerId};
@@ -15,6 +17,9 @@ impl Driver {
         while let Some(output) = self.replica.output() {
             self.act_on(output);
         }
+        let wanted_ms = self.replica.news_due_ms();
+        let wanted = wanted_ms.map(|due_ms| self.started + Duration::from_millis(due_ms));
+        self.tick_wanted.send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
         let network = self.replica.realms().network();
         self.known.send_if_modified(|known| {
             let changed = known.network != network;
@@ -113,7 +118,8 @@ impl Driver {
     }
 
     fn send_to(&self, site: SiteId, command: impl FnOnce(PeerId) -> Command) {
-        if let Some(peer) = site.to_peer_id() {
+        let peer = self.connected.get(&site).copied();
+        if let Some(peer) = peer.or_else(|| site.to_peer_id()) {
             self.send(command(peer));
         }
     }

@@ -40,12 +40,16 @@ impl Driver {
                 if self.may_tell_of(&peer) {
                     info!(%peer, %address, "peer connected");
                 }
+                if let Some(site) = SiteId::from_peer_id(&peer) {
+                    self.connected.insert(site, peer);
+                }
                 self.feed_from(&peer, Input::PeerUp)
             }
             Event::PeerDown { peer } => {
                 if self.may_tell_of(&peer) {
                     info!(%peer, "peer disconnected");
                 }
+                self.connected.retain(|_, connected| *connected != peer);
                 self.note_link_down(&peer);
                 self.feed_from(&peer, Input::PeerDown)
             }

@@ -150,6 +150,8 @@ pub(crate) struct Driver {
     metrics: Arc<Metrics>,
     /// How many receipts were taken in.
     receipts: watch::Sender<u64>,
+    /// When the next tick is wanted, if sooner than it comes.
+    tick_wanted: watch::Sender<Option<Instant>>,
     external: Vec<Multiaddr>,
     started: Instant,
     count: u64,
@@ -159,6 +161,8 @@ pub(crate) struct Driver {
     requests: BTreeMap<u64, ResponseToken>,
     introductions: BTreeMap<u64, IntroductionToken>,
     gossip: BTreeMap<u64, (MessageId, PeerId)>,
+    /// The connected members: the way from a key to a peer id is long.
+    connected: BTreeMap<SiteId, PeerId>,
     /// When pulls were sent that wait for their answer.
     pulls: BTreeMap<u64, Instant>,
     /// By member, over all links since the start but for what the one that lasts has counted.
@@ -198,6 +202,7 @@ impl Driver {
             known,
             metrics,
             receipts: watch::Sender::new(0),
+            tick_wanted: watch::Sender::new(None),
             external,
             started,
             count: 0,
@@ -206,6 +211,7 @@ impl Driver {
             requests: BTreeMap::new(),
             introductions: BTreeMap::new(),
             gossip: BTreeMap::new(),
+            connected: BTreeMap::new(),
             pulls: BTreeMap::new(),
             passed: BTreeMap::new(),
             others,
@@ -219,6 +225,11 @@ impl Driver {
     /// Changes whenever receipts were taken in.
     pub(crate) fn receipts(&self) -> watch::Receiver<u64> {
         self.receipts.subscribe()
+    }
+
+    /// Says when a tick is wanted sooner than it comes.
+    pub(crate) fn tick_wanted(&self) -> watch::Receiver<Option<Instant>> {
+        self.tick_wanted.subscribe()
     }
 
     /// The moment, as a replica that was opened at `started` wants it stated.

@@ -13,6 +13,8 @@ use crate::world::SiteIndex;
 const DOCUMENTS_MAX: usize = 512;
 /// Announcements that may wait for their entry.
 const ANNOUNCEMENTS_MAX: usize = 1_024;
+/// Messages that wait for what they build on.
+const EARLY_MAX: usize = 256;
 /// The spaces that can be pulled from one peer.
 const SPACES: usize = 2;
 
@@ -32,6 +34,7 @@ impl Check for Bounds {
             peers,
             pulls,
             announcements,
+            early,
             outputs,
         } = found;
         let holds = staged_entries == 0
@@ -40,12 +43,13 @@ impl Check for Bounds {
             && peers <= members
             && pulls <= SPACES * peers
             && announcements <= ANNOUNCEMENTS_MAX
+            && early <= EARLY_MAX
             && outputs == 0;
         report.expect(Invariant::Bounds, holds, Some(world.name(office)), || {
             format!(
                 "between two groups of inputs a replica holds nothing staged or unsaid, at most {DOCUMENTS_MAX} \
-                 documents, {members} peers (its members), {SPACES} pulls for each and {ANNOUNCEMENTS_MAX} \
-                 announcements, found {found:?}"
+                 documents, {members} peers (its members), {SPACES} pulls for each, {ANNOUNCEMENTS_MAX} \
+                 announcements and {EARLY_MAX} messages that wait, found {found:?}"
             )
         });
     }

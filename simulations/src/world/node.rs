@@ -81,7 +81,9 @@ impl World {
         let Some(replica) = &site.replica else { return };
         let next_ms = self.time_ms - site.started_ms + 1;
         let due_ms = if ticks_always { next_ms } else { replica.due_ms().max(next_ms) };
-        let at_ms = site.started_ms + due_ms.next_multiple_of(TICK_MS);
+        let regular_ms = due_ms.next_multiple_of(TICK_MS);
+        let news_ms = replica.news_due_ms().map(|due_ms| due_ms.max(next_ms));
+        let at_ms = site.started_ms + news_ms.map_or(regular_ms, |news_ms| news_ms.min(regular_ms));
         if site.tick_ms.is_none_or(|planned| at_ms < planned) {
             site.tick_ms = Some(at_ms);
             self.events.plan(at_ms, WorldEvent::Tick { office });

@@ -49,9 +49,12 @@ pub enum UnpackEntriesError {
         /// To what.
         what: &'static str,
     },
-    /// They mean more than any message holds.
-    #[error("packed entries mean more than {UNPACKED_BYTES_MAX} bytes")]
-    TooLarge,
+    /// They mean more than such a message may.
+    #[error("packed entries mean more than {bytes_max} bytes")]
+    TooLarge {
+        /// What they may.
+        bytes_max: usize,
+    },
     /// One is no entry.
     #[error(transparent)]
     Entry(#[from] MalformedEntry),
@@ -219,9 +222,23 @@ impl Packing {
 }
 
 /// The inverse of [`pack_entries`].
+///
+/// # Errors
+/// [`UnpackEntriesError`] where the bytes are no packed entries, or mean more than an answer holds.
 pub fn unpack_entries(packed: &[u8]) -> Result<Vec<Entry>, UnpackEntriesError> {
+    unpack_entries_within(packed, UNPACKED_BYTES_MAX)
+}
+
+/// The same of a message that may mean less.
+///
+/// # Errors
+/// [`UnpackEntriesError`] where the bytes are no packed entries, or mean more than `bytes_max`.
+pub(super) fn unpack_entries_within(
+    packed: &[u8],
+    bytes_max: usize,
+) -> Result<Vec<Entry>, UnpackEntriesError> {
     let PackedParts { dense, columns } = codec::decode("packed entries", packed)?;
-    let columns = pack::unpack(columns, UNPACKED_BYTES_MAX)?;
+    let columns = pack::unpack(columns, bytes_max)?;
     let PackedColumns { logs, items, tips, payloads } =
         codec::decode("columns of entries", &columns)?;
     let mut unpacking = Unpacking {
@@ -237,8 +254,8 @@ pub fn unpack_entries(packed: &[u8]) -> Result<Vec<Entry>, UnpackEntriesError> {
     while !unpacking.items.bytes.is_empty() {
         let entry = unpacking.entry()?;
         bytes += entry.bytes().len();
-        if bytes > UNPACKED_BYTES_MAX {
-            return Err(UnpackEntriesError::TooLarge);
+        if bytes > bytes_max {
+            return Err(UnpackEntriesError::TooLarge { bytes_max });
         }
         entries.push(entry);
     }

@@ -219,6 +219,6 @@ fn entries_mean_no_more_than_a_message_holds() {
         entries.push(draft.sign(&Body::Transactions(Vec::new()), &key));
     }
     let packed = pack_entries(&entries);
-    assert!(matches!(unpack_entries(&packed), Err(UnpackEntriesError::TooLarge)));
+    assert!(matches!(unpack_entries(&packed), Err(UnpackEntriesError::TooLarge { .. })));
     assert_eq!(unpack_entries(&pack_entries(&entries[..20])).unwrap(), entries[..20]);
 }

@@ -2,13 +2,13 @@
 
 use super::Batch;
 use super::accept::{Acceptance, EntrySource};
-use crate::ids::{RealmId, SiteId};
+use crate::ids::SiteId;
 use crate::log::entry::{Body, Entry, Header, Tip};
 use crate::log::fork::{ForkProof, SignedHeader};
 use crate::membership::{Members, Operation, Role, Vouch};
 use crate::protocol::prepare::PreparedEntry;
 use crate::replica::context::Context;
-use crate::replica::links::gossip::Reply;
+use crate::replica::links::gossip::{Heard, Reply};
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::introduction::Shown;
 use crate::replica::realms::rounds::Round;
@@ -25,8 +25,8 @@ pub(in crate::replica) struct Arrival {
 
 /// Who waits to hear how an entry was judged.
 pub(in crate::replica) enum Waiting {
-    /// The sender of a message.
-    Message { from: SiteId, reply: Reply, realm: RealmId },
+    /// The sender of a message, and its other entries.
+    Message(Heard),
     /// The answer whose entries are being taken in.
     Answer { from: SiteId, tip: Tip },
     /// The piece of a bundle, and the records that the entry changes.
@@ -50,7 +50,7 @@ impl Arrival {
 
     fn source(&self) -> EntrySource {
         let is_gossip = |reply: &Reply| matches!(reply, Reply::Validate(_));
-        let by_gossip = matches!(&self.waiting, Waiting::Message { reply, .. } if is_gossip(reply));
+        let by_gossip = matches!(&self.waiting, Waiting::Message(heard) if is_gossip(&heard.reply));
         EntrySource::Peer { by_gossip }
     }
 
@@ -95,7 +95,7 @@ impl Waiting {
     /// The site at fault if the entry must not be here, where somebody reads that.
     pub(in crate::replica) fn sender(&self) -> Option<SiteId> {
         match self {
-            Self::Message { from, .. } | Self::Answer { from, .. } => Some(*from),
+            Self::Message(Heard { from, .. }) | Self::Answer { from, .. } => Some(*from),
             Self::Bundle { maker, .. } => Some(*maker),
             Self::Members(_) | Self::Shown(_) => None,
         }

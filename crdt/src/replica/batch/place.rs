@@ -6,6 +6,7 @@ use crate::log::entry::{Entry, Header, Tip};
 use crate::log::fork::{Course, Forks};
 use crate::protocol::prepare::PreparedEntry;
 use crate::replica::context::Context;
+use crate::replica::links::early::Awaited;
 use crate::store::{Store, StoreError};
 
 /// Where an entry goes, by the entries of its author that are held.
@@ -123,6 +124,32 @@ impl Batch {
             return Ok(Some(entry.hash));
         }
         Ok(cx.entry_row(space, author, seq)?.map(|row| row.hash))
+    }
+
+    /// The first entry that one builds on and that is not here yet, if its author is a member and signed it: it may wait for
+    /// that. Where another entry is held under the number, there is nothing to wait for; where its log forks, the number
+    /// does not say which one is meant.
+    pub(in crate::replica) fn awaited<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        prepared: &mut PreparedEntry,
+    ) -> Option<Awaited> {
+        let header = &prepared.entry.header;
+        let members = cx.realms.members_of(header.realm);
+        if members.is_none_or(|members| members.get(&header.author.site).is_none()) {
+            return None;
+        }
+        let held = |space, author| self.log(cx, space, author).map_or(0, |row| row.seq);
+        let before = (header.space, header.author, header.seq.saturating_sub(1));
+        let past = header.tips().map(|(space, tip)| (space, tip.author, tip.seq));
+        let lacking = std::iter::once(before)
+            .chain(past)
+            .find(|(space, author, seq)| held(*space, *author) < *seq);
+        let forks = |space: &SpaceId, author: &Author| {
+            cx.realms.logs(*space).is_some_and(|logs| logs.forks.concerns(*author))
+        };
+        let lacking = lacking.filter(|(space, author, _)| !forks(space, author));
+        lacking.filter(|_| prepared.check_signature())
     }
 
     /// Whether all that an entry names as its past is held.

@@ -1,15 +1,15 @@
 //! Live spreading of new entries: a hint, so that nothing waits for the next regular pull.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Links;
+use super::news::is_small;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::{Entry, Tip};
 use crate::protocol::prepare::PreparedEntry;
-use crate::protocol::{GOSSIP_BYTES_MAX, Gossip};
+use crate::protocol::{Gossip, UnpackEntriesError};
 use crate::replica::batch::Batch;
 use crate::replica::batch::accept::{Acceptance, Refusal};
-use crate::replica::batch::arrival::{Arrival, Waiting};
 use crate::replica::batch::stage::StagedEntry;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
@@ -44,7 +44,8 @@ impl Announced {
 }
 
 impl Links {
-    /// Prepares the news of a group's entries: own small ones whole, the newest of each other log by name.
+    /// Prepares the news of a group's entries: own small ones whole, the newest of each other log by name. Those of the
+    /// network wait for their time.
     pub(in crate::replica) fn spread<S: Store>(
         &mut self,
         cx: Context<'_, S>,
@@ -54,10 +55,13 @@ impl Links {
         let mut newest: BTreeMap<(SpaceId, Author), Tip> = BTreeMap::new();
         for StagedEntry { entry, by_gossip, .. } in entries {
             let space = entry.header.space;
-            let small = entry.bytes().len() < GOSSIP_BYTES_MAX - 8;
+            let is_own = entry.log == cx.author && is_small(entry);
             if *by_gossip {
                 newest.remove(&(space, entry.log));
-            } else if entry.log == cx.author && small {
+                self.news.note_writer(entry.log.site, cx.now.monotonic_ms);
+            } else if is_own && cx.realms.is_network(entry.header.realm) {
+                self.news.add(entry);
+            } else if is_own {
                 out.announce(space, Gossip::Entry(entry.bytes().to_vec()));
             } else {
                 newest.insert((space, entry.log), entry.tip());
@@ -72,6 +76,7 @@ impl Links {
     /// Tells the news when all else is said. One input may commit several times and shut sites out on the way: whom the
     /// news of all of it reaches is judged by what is known after the last.
     pub(in crate::replica) fn tell_news<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox) {
+        self.say_news(out, cx.now.monotonic_ms);
         for (space, gossip) in out.take_news() {
             self.inform(cx, out, space, &gossip);
         }
@@ -99,48 +104,92 @@ pub(in crate::replica) enum Reply {
     Respond(u64),
 }
 
+/// A message whose entries are taken in, one after the other.
+pub(in crate::replica) struct Heard {
+    /// The member that handed it on.
+    pub(in crate::replica) from: SiteId,
+    pub(in crate::replica) reply: Reply,
+    pub(in crate::replica) realm: RealmId,
+    entries: VecDeque<PreparedEntry>,
+    /// It has waited for what it builds on, or does, and no longer than this.
+    pub(in crate::replica) waits_until_ms: Option<u64>,
+}
+
+impl Heard {
+    pub(in crate::replica) fn new(
+        from: SiteId,
+        reply: Reply,
+        realm: RealmId,
+        entries: Vec<PreparedEntry>,
+    ) -> Self {
+        Self { from, reply, realm, entries: entries.into(), waits_until_ms: None }
+    }
+
+    /// The next entry.
+    pub(in crate::replica) fn next(&mut self) -> Option<PreparedEntry> {
+        self.entries.pop_front()
+    }
+
+    /// Puts an entry back: it waits for another.
+    pub(in crate::replica) fn put_back(&mut self, entry: PreparedEntry) {
+        self.entries.push_front(entry);
+    }
+
+    /// Whether it may wait now: what is said to this site alone is answered at once.
+    pub(in crate::replica) fn may_wait(&self, now_ms: u64) -> bool {
+        let has_time = self.waits_until_ms.is_none_or(|until_ms| now_ms < until_ms);
+        matches!(self.reply, Reply::Validate(_)) && has_time
+    }
+}
+
 impl<S: Store> Context<'_, S> {
-    /// The entry of a message, or what to say of the message.
-    pub(in crate::replica) fn gossiped_entry(
+    /// The entries of a message, or what to say of the message.
+    pub(in crate::replica) fn gossiped_entries(
         &self,
         out: &mut Outbox,
         from: SiteId,
         reply: Reply,
-        bytes: &[u8],
-    ) -> Result<Arrival, Validation> {
+        entries: Result<Vec<Entry>, UnpackEntriesError>,
+    ) -> Result<Heard, Validation> {
         let mut refuse = |reason: String| {
             out.notice(Notice::Refused { from, reason });
             Validation::Reject
         };
-        let entry = Entry::decode(bytes).map_err(|error| refuse(error.to_string()))?;
-        let realm = entry.header.realm;
+        let entries = entries.map_err(|error| refuse(error.to_string()))?;
+        let realm = entries.first().map(|entry| entry.header.realm);
+        let is_one = entries.iter().all(|entry| Some(entry.header.realm) == realm);
+        let Some(realm) = realm.filter(|_| is_one) else {
+            return Err(refuse("a message of entries of no network, or of several".to_owned()));
+        };
         if matches!(reply, Reply::Validate(_)) && !self.realms.is_network(realm) {
             // Nothing of a private space is handed on to everybody.
             return Err(refuse(Refusal::Network.to_string()));
         }
-        let entry = PreparedEntry::unread(entry);
-        Ok(Arrival::new(entry, Waiting::Message { from, reply, realm }))
+        let entries = entries.into_iter().map(PreparedEntry::unread).collect();
+        Ok(Heard::new(from, reply, realm, entries))
     }
 }
 
 impl Links {
-    /// An entry that came by a message was judged.
+    /// An entry that came by a message was judged. What to say of the message, unless it goes on.
     pub(in crate::replica) fn judged_message<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
-        from: SiteId,
-        realm: RealmId,
+        heard: &Heard,
         acceptance: &Acceptance,
-    ) -> Validation {
+    ) -> Option<Validation> {
         match acceptance {
-            Acceptance::Staged | Acceptance::Repeat => Validation::Accept,
-            Acceptance::NotReady => {
-                self.pull_realm(cx, out, from, realm);
-                Validation::Ignore
+            Acceptance::Staged | Acceptance::Repeat if heard.entries.is_empty() => {
+                Some(Validation::Accept)
             }
-            Acceptance::Fork => Validation::Ignore,
-            Acceptance::Refused(_) => Validation::Reject,
+            Acceptance::Staged | Acceptance::Repeat => None,
+            Acceptance::NotReady => {
+                self.pull_realm(cx, out, heard.from, heard.realm);
+                Some(Validation::Ignore)
+            }
+            Acceptance::Fork => Some(Validation::Ignore),
+            Acceptance::Refused(_) => Some(Validation::Reject),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What is under way between this site and the members that it is connected with.
 
 pub(in crate::replica) mod copies;
+pub(in crate::replica) mod early;
 pub(in crate::replica) mod forks;
 pub(in crate::replica) mod gossip;
 pub(in crate::replica) mod intake;
+pub(in crate::replica) mod news;
 pub(in crate::replica) mod peer;
 pub(in crate::replica) mod receipts;
 pub(in crate::replica) mod repair;
@@ -14,8 +16,10 @@ pub(in crate::replica) mod timers;
 use std::collections::{BTreeMap, VecDeque};
 
 use self::copies::Lives;
+use self::early::Early;
 use self::gossip::Announced;
 use self::intake::Taking;
+use self::news::News;
 use self::peer::Peer;
 use self::receipts::HeardReceipts;
 use self::repair::Losses;
@@ -29,6 +33,8 @@ pub(in crate::replica) struct Links {
     /// What is asked of peers because it is damaged here.
     pub(in crate::replica) losses: Losses,
     pub(in crate::replica) announced: Announced,
+    pub(in crate::replica) early: Early,
+    pub(in crate::replica) news: News,
     /// Answers whose entries are being taken in.
     taking: VecDeque<Taking>,
     pub(in crate::replica) heard: HeardReceipts,
@@ -47,6 +53,8 @@ impl Links {
             lives: Lives::default(),
             losses: Losses::default(),
             announced: Announced::default(),
+            early: Early::default(),
+            news: News::default(),
             taking: VecDeque::new(),
             heard: HeardReceipts::default(),
             timers: Timers::default(),

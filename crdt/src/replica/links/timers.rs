@@ -42,11 +42,16 @@ impl Random {
 }
 
 impl Links {
-    /// When the next pull, retry or receipt is due. `Replica::due_ms` adds tickets, damage and indexes.
+    /// When the next pull, retry or receipt is due, a message has waited long enough, or news are to be
+    /// said. `Replica::due_ms` adds tickets, damage and indexes.
     pub(in crate::replica) fn due_ms(&self) -> u64 {
         let pulls = self.peers.values().flat_map(|peer| peer.pulls.values());
         let retries = pulls.filter(|state| !state.is_busy()).filter_map(|state| state.retry_ms);
-        retries.chain(self.timers.receipt_ms).fold(self.timers.pull_ms, u64::min)
+        retries
+            .chain(self.timers.receipt_ms)
+            .chain(self.early.due_ms())
+            .chain(self.news.due_ms())
+            .fold(self.timers.pull_ms, u64::min)
     }
 
     /// The pulls that are to be repeated by now.

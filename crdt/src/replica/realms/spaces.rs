@@ -96,7 +96,7 @@ impl Links {
         let author = match gossip {
             Gossip::Announce { tip, .. } => Some(tip.author.site),
             Gossip::Receipt(receipt) => Some(receipt.site),
-            Gossip::Entry(_) | Gossip::News(_) => None,
+            Gossip::Entry(_) | Gossip::Entries(_) | Gossip::News(_) => None,
         };
         let peers = self.peers.keys().copied().filter(|site| Some(*site) != author);
         let sites: Vec<SiteId> = peers.filter(|site| cx.realms.shares(*site, space)).collect();
