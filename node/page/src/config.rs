@@ -19,7 +19,7 @@ pub(crate) const CERT_FILE: &str = "cert.pem";
 pub(crate) const KEY_FILE: &str = "key.pem";
 
 #[derive(Default, Deserialize)]
-struct File {
+struct ConfigFile {
     page: Option<Spanned<Section>>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct PageConfig {
 impl PageConfig {
     /// Reads and judges the section. `folder`: where the page keeps its files, and relative paths begin.
     pub(crate) fn read(sections: &Sections, folder: &Path) -> Result<Self, ConfigError> {
-        let file: File = sections.read(&[SECTION])?;
+        let file: ConfigFile = sections.read(&[SECTION])?;
         let Some(spanned) = file.page else {
             return Ok(Self::of(Section::default(), folder, false));
         };

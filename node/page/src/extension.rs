@@ -57,7 +57,7 @@ impl Extension for Page {
     fn open(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Part>, ExtensionError>> {
         async move {
             let Context { handle, folder, config } = context;
-            // What is wrong with it, a node that is to run has been told; other commands work without.
+            // A node that is to run has reported what is wrong with it; other commands work without.
             let read = PageConfig::read(&config.sections, &folder);
             let read = read.or_else(|_| PageConfig::read(&Default::default(), &folder))?;
             let office = Arc::new(Office::new(handle, folder, read));

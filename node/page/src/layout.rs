@@ -298,10 +298,10 @@ impl Notice {
 
 /// The notices of all sessions.
 #[derive(Default)]
-pub(crate) struct Notices(Mutex<Kept>);
+pub(crate) struct Notices(Mutex<KeptNotices>);
 
 #[derive(Default)]
-struct Kept {
+struct KeptNotices {
     count: u64,
     by_session: BTreeMap<String, VecDeque<Notice>>,
 }
@@ -361,7 +361,7 @@ impl Notices {
         self.remove(viewer, |notice| notice.undo.is_some_and(|(_, undo)| undo == number));
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, KeptNotices> {
         // A thread that panicked while holding the lock left the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

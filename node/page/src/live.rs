@@ -154,7 +154,7 @@ struct Stream {
     grown: watch::Receiver<u64>,
     receipts: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
-    /// What showed who follows: whoever is signed out meanwhile follows no more.
+    /// What showed who follows: a browser that is signed out meanwhile follows no more.
     headers: HeaderMap,
     seat: Seat,
     number: u64,

@@ -38,7 +38,7 @@ const COUNTED: Duration = Duration::from_secs(2);
 const SESSIONS_FILE: &str = "sessions.json";
 
 /// The status that was asked for last.
-struct Asked {
+struct StatusRead {
     at: Instant,
     took: Duration,
     of: Version,
@@ -70,7 +70,7 @@ pub(crate) struct Office {
     /// Where it is served, and whether with TLS.
     served: RwLock<Option<(SocketAddr, bool)>>,
     name: RwLock<Option<String>>,
-    status: Mutex<Option<Asked>>,
+    status: Mutex<Option<StatusRead>>,
     conflicts: AtomicU64,
     errors: AtomicU64,
 }
@@ -154,7 +154,7 @@ impl Office {
         let mut kept = self.status.lock().await;
         let (at, of) = (Instant::now(), self.live.version());
         // Where something has changed since, it serves for no longer than a page waits before it asks again.
-        let is_fresh = |kept: &&Asked| {
+        let is_fresh = |kept: &&StatusRead| {
             let age_max = if kept.of == of { age_max } else { age_max.min(kept.took * REST) };
             at.duration_since(kept.at) < age_max
         };
@@ -162,7 +162,7 @@ impl Office {
             return Ok(Arc::clone(&kept.status));
         }
         let status: Arc<StatusResponse> = Arc::new(self.ask.get("/v1/status").await?);
-        *kept = Some(Asked { at, took: at.elapsed(), of, status: Arc::clone(&status) });
+        *kept = Some(StatusRead { at, took: at.elapsed(), of, status: Arc::clone(&status) });
         self.conflicts.store(status.conflicts, Ordering::Relaxed);
         self.errors.store(findings::errors(&status), Ordering::Relaxed);
         Ok(status)

@@ -210,7 +210,7 @@ struct Places {
     by_address: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
-struct Place {
+struct Slot {
     places: Arc<Places>,
     address: IpAddr,
     _permit: OwnedSemaphorePermit,
@@ -225,7 +225,7 @@ impl Places {
     }
 
     /// `None`: the machine has as many as it may. This one may have all.
-    fn take(self: &Arc<Self>, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
+    fn take(self: &Arc<Self>, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Slot> {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_default();
         if *count >= OF_ADDRESS_MAX && !address.is_loopback() {
@@ -233,11 +233,11 @@ impl Places {
         }
         *count += 1;
         drop(by_address);
-        Some(Place { places: Arc::clone(self), address, _permit: permit })
+        Some(Slot { places: Arc::clone(self), address, _permit: permit })
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut by_address = self.places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = by_address.get_mut(&self.address) {

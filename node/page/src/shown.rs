@@ -9,7 +9,7 @@ use jiff::{Timestamp, Zoned};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::texts::{Texts, counted};
+use crate::texts::Texts;
 
 /// Characters of a value in a table. The record shows more.
 const CELL_CHARS: usize = 120;
@@ -80,6 +80,13 @@ pub(crate) fn is_number(declared: Option<&Value>, value: Option<&Value>) -> bool
         Some(word) => matches!(word, "integer" | "float" | "decimal" | "counter"),
         None => matches!(value, Some(Value::Number(_))),
     }
+}
+
+/// A text with a number in its place, by the form that the number has.
+pub(crate) fn counted(t: &Texts, text: &str, count: u64) -> String {
+    let (one, many) = text.split_once('|').unwrap_or((text, text));
+    let form = if count == 1 { one } else { many };
+    form.replace("{n}", &number(t, count))
 }
 
 /// A count, with its thousands apart.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::secret::{self, Kept};
+use super::secret::{self, SecretHash};
 
 /// How long a link waits for a browser.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -13,7 +13,7 @@ const LINKS_MAX: usize = 16;
 
 /// The links that have not served yet.
 #[derive(Default)]
-pub(crate) struct Links(Mutex<VecDeque<(Kept, Instant)>>);
+pub(crate) struct Links(Mutex<VecDeque<(SecretHash, Instant)>>);
 
 impl Links {
     /// The secret of a new link; `None`: the machine gives no random bytes.

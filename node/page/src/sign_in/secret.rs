@@ -9,7 +9,7 @@ const CHARS: usize = 43;
 
 /// What is kept of a secret. Two are compared by what they were made of, so how long it takes says nothing of the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Kept(pub(crate) [u8; 32]);
+pub(crate) struct SecretHash(pub(crate) [u8; 32]);
 
 /// A new secret; `None`: the machine gives no random bytes.
 pub(crate) fn new() -> Option<String> {
@@ -19,9 +19,9 @@ pub(crate) fn new() -> Option<String> {
 }
 
 /// What is kept of a text that may be a secret; `None`: it is none.
-pub(crate) fn kept(text: &str) -> Option<Kept> {
+pub(crate) fn kept(text: &str) -> Option<SecretHash> {
     let is_one = text.len() == CHARS && BASE64URL_NOPAD.decode(text.as_bytes()).is_ok();
-    is_one.then(|| Kept(*blake3::hash(text.as_bytes()).as_bytes()))
+    is_one.then(|| SecretHash(*blake3::hash(text.as_bytes()).as_bytes()))
 }
 
 /// What forms of a session carry, so that no other page can send them: made of its secret, which it does not show.

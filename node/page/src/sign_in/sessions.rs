@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::Role;
-use super::secret::{self, Kept};
+use super::secret::{self, SecretHash};
 
 /// A session ends when nobody has used it for so long: a working day.
 const IDLE_MS: i64 = 12 * 60 * 60 * 1_000;
@@ -19,7 +19,7 @@ const IDLE_MS: i64 = 12 * 60 * 60 * 1_000;
 const AGE_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// Sessions at the same time; the one that nobody has used for longest makes room. An office has some browsers.
 const SESSIONS_MAX: usize = 256;
-/// The file is written anew for a use only so much later than the one that it knows.
+/// The file is rewritten for a use only so much later than the one that it knows.
 const NOTED_MS: i64 = 60 * 1_000;
 /// Larger files are none that this wrote.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -48,7 +48,7 @@ pub(crate) struct Sessions {
 
 #[derive(Default)]
 struct All {
-    by_secret: BTreeMap<Kept, Session>,
+    by_secret: BTreeMap<SecretHash, Session>,
     noted_ms: i64,
 }
 
@@ -73,7 +73,7 @@ impl Sessions {
         let read: BTreeMap<String, Session> = serde_json::from_slice(&bytes).unwrap_or_default();
         let kept = |(hex, session): (String, Session)| {
             let bytes = HEXLOWER.decode(hex.as_bytes()).ok()?;
-            Some((Kept(bytes.try_into().ok()?), session))
+            Some((SecretHash(bytes.try_into().ok()?), session))
         };
         let by_secret = read.into_iter().filter_map(kept).take(SESSIONS_MAX).collect();
         let all = Mutex::new(All { by_secret, noted_ms: 0 });

@@ -40,7 +40,7 @@ pub struct User {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct File {
+struct UsersFile {
     users: Vec<User>,
 }
 
@@ -123,7 +123,7 @@ impl Users {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(io(error)),
         };
-        let file: Result<File, _> = serde_json::from_slice(&bytes);
+        let file: Result<UsersFile, _> = serde_json::from_slice(&bytes);
         Ok(file.map_err(|_| UsersError::Damaged { path: self.path.clone() })?.users)
     }
 
@@ -178,7 +178,7 @@ impl Users {
         users.sort_by(|a, b| a.name.cmp(&b.name));
         let folder = self.path.parent().unwrap_or(&self.path);
         let written = private_folder(folder).and_then(|()| {
-            let bytes = serde_json::to_vec_pretty(&File { users })?;
+            let bytes = serde_json::to_vec_pretty(&UsersFile { users })?;
             whole_file::replace(&self.path, &bytes)
         });
         written.map_err(|source| UsersError::Io { path: self.path.clone(), source })

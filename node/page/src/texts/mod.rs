@@ -8,8 +8,6 @@ mod es;
 
 use axum::http::{HeaderMap, header};
 
-use crate::shown;
-
 /// The languages, the first where nothing else is asked for.
 const ALL: [&Texts; 2] = [&en::EN, &es::ES];
 
@@ -114,13 +112,6 @@ pub(crate) fn say(text: &str, values: &[&str]) -> String {
     said + rest
 }
 
-/// A text with a number in its place, by the form that the number has.
-pub(crate) fn counted(t: &Texts, text: &str, count: u64) -> String {
-    let (one, many) = text.split_once('|').unwrap_or((text, text));
-    let form = if count == 1 { one } else { many };
-    form.replace("{n}", &shown::number(t, count))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +162,7 @@ mod tests {
     fn values_are_put_in_their_places_and_never_taken_for_one() {
         assert_eq!(say("{1} of {0}", &["{1}", "b"]), "b of {1}");
         assert_eq!(say("a {", &[]), "a {");
-        assert_eq!(counted(&en::EN, "{n} record|{n} records", 1), "1 record");
-        assert_eq!(counted(&en::EN, "{n} record|{n} records", 2000), "2,000 records");
+        assert_eq!(crate::shown::counted(&en::EN, "{n} record|{n} records", 1), "1 record");
+        assert_eq!(crate::shown::counted(&en::EN, "{n} record|{n} records", 2000), "2,000 records");
     }
 }

@@ -5,9 +5,9 @@ use branchline_node::api::{CopiesResponse, StatusResponse};
 use branchline_node::extension::{Finding, Severity};
 use maud::{Markup, html};
 
-use super::jobs::Kind;
+use super::jobs::ConnectorKind;
 use crate::shown::{self, Clock};
-use crate::texts::{Texts, counted, say};
+use crate::texts::{Texts, say};
 
 /// All of them.
 pub(crate) fn of(t: &Texts, status: &StatusResponse) -> Vec<Finding> {
@@ -53,7 +53,7 @@ pub(super) fn list(t: &Texts, found: &[Finding], clock: &Clock) -> Markup {
     html! {
         h2 #findings { (t.findings) }
         @if found.is_empty() { p.empty { (t.no_findings) } }
-        @else { p.pages { strong { (counted(t, t.findings_n, found.len() as u64)) } } }
+        @else { p.pages { strong { (shown::counted(t, t.findings_n, found.len() as u64)) } } }
         @for finding in found { (card(t, finding, clock)) }
     }
 }
@@ -68,7 +68,7 @@ fn card(t: &Texts, finding: &Finding, clock: &Clock) -> Markup {
         article.card.conflict data-standing=(class) {
             h2 {
                 span.dot.(class) {}
-                @match Kind::path_of(&finding.about) {
+                @match ConnectorKind::path_of(&finding.about) {
                     Some(path) => a href=(path) { (shown::name(&finding.about)) },
                     None => (shown::name(&finding.about)),
                 }

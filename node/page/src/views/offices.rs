@@ -16,7 +16,7 @@ use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted, say};
+use crate::texts::{Texts, say};
 use crate::trend::Trend;
 
 /// Entries that are read to count records and find the oldest, over all offices: some ten milliseconds. Where more are not
@@ -29,7 +29,7 @@ const CARDS_MAX: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// Receipts prove that it holds what is here, and that all that it held is here.
-    InStep,
+    UpToDate,
     /// Something is on its way.
     Underway,
     /// There is no line, or it has never said what it holds.
@@ -109,7 +109,7 @@ fn cards(
             }
         }
         @if others.is_empty() { (alone(t, status)) }
-        @if more > 0 { p { a href="/network#members" { (counted(t, t.more_offices, more as u64)) } } }
+        @if more > 0 { p { a href="/network#members" { (shown::counted(t, t.more_offices, more as u64)) } } }
     }
 }
 
@@ -127,8 +127,8 @@ fn alarms(t: &Texts, status: &StatusResponse) -> Markup {
         }
         @if status.revoked_by.is_some() { p.notice.bad { a href="/network#members" { (t.site_is_revoked) } } }
         @if !status.running { p.notice.bad { (t.node_is_stopped) } }
-        @if errors > 0 { p.notice.bad { a href="/why#findings" { (counted(t, t.findings_bad, errors)) } } }
-        @if warnings > 0 { p.notice.warn { a href="/why#findings" { (counted(t, t.findings_warn, warnings)) } } }
+        @if errors > 0 { p.notice.bad { a href="/why#findings" { (shown::counted(t, t.findings_bad, errors)) } } }
+        @if warnings > 0 { p.notice.warn { a href="/why#findings" { (shown::counted(t, t.findings_warn, warnings)) } } }
     }
 }
 
@@ -148,7 +148,7 @@ fn own_card(t: &Texts, status: &StatusResponse) -> Markup {
         article.card.own {
             p.eyebrow { (t.this_office) }
             h2 { (shown::name(&status.name)) }
-            p.big { a href="/records" { (shown::number(t, status.records)) } " " span { (counted(t, t.records_word, status.records)) } }
+            p.big { a href="/records" { (shown::number(t, status.records)) } " " span { (shown::counted(t, t.records_word, status.records)) } }
             ul.facts {
                 @if status.conflicts > 0 {
                     li.warn { a href="/conflicts" { (counted_up_to(t, status.conflicts)) } }
@@ -163,13 +163,13 @@ fn own_card(t: &Texts, status: &StatusResponse) -> Markup {
 fn counted_up_to(t: &Texts, conflicts: u64) -> String {
     match conflicts >= 10_000 {
         true => say(t.conflicts_or_more, &[&shown::number(t, conflicts)]),
-        false => counted(t, t.conflicts_n, conflicts),
+        false => shown::counted(t, t.conflicts_n, conflicts),
     }
 }
 
 fn standing(site: &SiteResponse) -> Standing {
     match (site.lag_entries, site.ahead_entries) {
-        (Some(0), Some(0)) if site.connected && site.last_receipt.is_some() => Standing::InStep,
+        (Some(0), Some(0)) if site.connected && site.last_receipt.is_some() => Standing::UpToDate,
         (Some(_), _) if site.connected => Standing::Underway,
         (Some(_) | None, _) => Standing::Apart,
     }
@@ -184,7 +184,7 @@ fn card(
 ) -> Markup {
     let standing = standing(site);
     let (class, word) = match standing {
-        Standing::InStep => ("good", t.in_step),
+        Standing::UpToDate => ("good", t.in_step),
         Standing::Underway => ("warn", t.underway),
         Standing::Apart => {
             ("bad", if site.lag_entries.is_some() { t.line_down } else { t.never_heard })
@@ -196,7 +196,7 @@ fn card(
     let behind = site.lag_entries.unwrap_or(0).saturating_add(site.ahead_entries.unwrap_or(0));
     html! {
         article.card data-standing=(class) {
-            p.eyebrow { span.dot.(class) {} @if standing == Standing::InStep { (word) } @else { a href=(cause) { (word) } } }
+            p.eyebrow { span.dot.(class) {} @if standing == Standing::UpToDate { (word) } @else { a href=(cause) { (word) } } }
             h2 { (shown::name(&site.name)) }
             p.lead { (theirs(t, site, clock)) }
             p { (ours(t, site, unsent, clock, &why)) }
@@ -216,7 +216,7 @@ fn theirs(t: &Texts, site: &SiteResponse, clock: &Clock) -> String {
         (None, _) => t.it_never_said.to_owned(),
         (Some(receipt), Some(0)) => say(t.up_to_is_here, &[&clock.in_words(receipt)]),
         (Some(receipt), Some(ahead)) => {
-            let count = counted(t, t.entries_n, ahead);
+            let count = shown::counted(t, t.entries_n, ahead);
             say(t.not_here_yet, &[&count, &clock.in_words(receipt)])
         }
         (Some(receipt), None) => say(t.it_said_at, &[&clock.in_words(receipt)]),
@@ -235,13 +235,13 @@ fn ours(
         return match site.lag_entries {
             Some(0) => html! { (t.all_confirmed) },
             Some(lacks) => {
-                html! { a href=(why) { (say(t.not_confirmed, &[&counted(t, t.entries_n, lacks)])) } }
+                html! { a href=(why) { (say(t.not_confirmed, &[&shown::counted(t, t.entries_n, lacks)])) } }
             }
             None => html! { (t.nothing_confirmed) },
         };
     };
     let count = &unsent.count;
-    let records = counted(t, t.records_n, count.records);
+    let records = shown::counted(t, t.records_n, count.records);
     let records = if count.has_more_records { say(t.more_than, &[&records]) } else { records };
     let text = match &count.since {
         Some(since) => say(t.not_confirmed_since, &[&records, &clock.in_words(since)]),
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn green_is_only_what_receipts_prove_on_a_line_that_stands() {
         for (found, expected) in [
-            (site(true, Some(0), Some(0)), Standing::InStep),
+            (site(true, Some(0), Some(0)), Standing::UpToDate),
             (site(true, Some(1), Some(0)), Standing::Underway),
             (site(true, Some(0), Some(2)), Standing::Underway),
             (site(false, Some(0), Some(0)), Standing::Apart),

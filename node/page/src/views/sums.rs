@@ -5,13 +5,13 @@ use jiff::ToSpan;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::records::query::Asked;
+use super::records::query::RecordQuery;
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout;
 use crate::office::Office;
 use crate::shown;
 use crate::sign_in::Viewer;
-use crate::texts::{counted, say};
+use crate::texts::say;
 
 /// Months that are summed up, each by a query of its own.
 const MONTHS: i64 = 12;
@@ -71,11 +71,16 @@ pub(super) async fn is_quick(
 }
 
 /// The path of a summary of what a table shows.
-pub(super) fn path(asked: &Asked, by: Option<&str>, sum: Option<&str>) -> String {
+pub(super) fn path(asked: &RecordQuery, by: Option<&str>, sum: Option<&str>) -> String {
     filtered(asked, asked.filter.as_deref(), by, sum)
 }
 
-fn filtered(asked: &Asked, filter: Option<&str>, by: Option<&str>, sum: Option<&str>) -> String {
+fn filtered(
+    asked: &RecordQuery,
+    filter: Option<&str>,
+    by: Option<&str>,
+    sum: Option<&str>,
+) -> String {
     let path = format!("/v1/summary/{}", encoded(&asked.collection));
     path_with(&path, &[("space", asked.space()), ("where", filter), ("by", by), ("sum", sum)])
 }
@@ -84,7 +89,7 @@ fn filtered(asked: &Asked, filter: Option<&str>, by: Option<&str>, sum: Option<&
 pub(super) async fn by_month(
     office: &Office,
     viewer: &Viewer,
-    asked: &Asked,
+    asked: &RecordQuery,
     time: &str,
 ) -> Markup {
     let t = viewer.t;
@@ -109,7 +114,7 @@ pub(super) async fn by_month(
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.totals) {
             table {
-                caption { (counted(t, t.months_n, months.len() as u64)) }
+                caption { (shown::counted(t, t.months_n, months.len() as u64)) }
                 thead { tr { th scope="col" { (t.month) } th.n scope="col" { (t.records) } @for field in &sums { th.n scope="col" { "Σ " (shown::name(field)) } } } }
                 tbody {
                     @for Month { name, filter, summary } in &months {
@@ -134,7 +139,7 @@ struct Month {
     summary: SummaryResponse,
 }
 
-async fn months(office: &Office, asked: &Asked, time: &str) -> Result<Vec<Month>, Refused> {
+async fn months(office: &Office, asked: &RecordQuery, time: &str) -> Result<Vec<Month>, Refused> {
     let zone = office.zone();
     let this = jiff::Timestamp::now().to_zoned(zone.clone()).date().first_of_month();
     let mut found = Vec::new();

@@ -19,7 +19,7 @@ use crate::live::Version;
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{counted, say};
+use crate::texts::say;
 
 /// How long they serve where nothing has changed.
 const FRESH: Duration = Duration::from_secs(10);
@@ -29,19 +29,19 @@ const REST: u32 = 9;
 
 /// The totals that were summed up last.
 #[derive(Default)]
-pub(crate) struct Totals(Mutex<Option<Kept>>);
+pub(crate) struct Totals(Mutex<Option<KeptTotals>>);
 
-struct Kept {
+struct KeptTotals {
     since: Timestamp,
     totals: Vec<Total>,
     of: Version,
     at: Instant,
     took: Duration,
-    found: Arc<Vec<Found>>,
+    found: Arc<Vec<TotalResult>>,
 }
 
 /// What became of one.
-enum Found {
+enum TotalResult {
     Sum {
         records: u64,
         sum: Option<String>,
@@ -54,10 +54,15 @@ enum Found {
 
 impl Totals {
     /// Those of a day, asked for once for all who want them at the same time.
-    async fn of(&self, office: &Office, totals: &[Total], since: Timestamp) -> Arc<Vec<Found>> {
+    async fn of(
+        &self,
+        office: &Office,
+        totals: &[Total],
+        since: Timestamp,
+    ) -> Arc<Vec<TotalResult>> {
         let mut kept = self.0.lock().await;
         let (at, of) = (Instant::now(), office.live.version());
-        let is_meant = |kept: &&Kept| {
+        let is_meant = |kept: &&KeptTotals| {
             let age_max = if kept.of == of { FRESH } else { kept.took * REST };
             let is_fresh = at.duration_since(kept.at) < age_max;
             is_fresh && kept.since == since && kept.totals == totals
@@ -68,11 +73,11 @@ impl Totals {
         let mut found = Vec::with_capacity(totals.len());
         for total in totals {
             let sum = sum_up(office, total, since).await;
-            found.push(sum.unwrap_or_else(|refused| Found::Refused(refused.detail.message)));
+            found.push(sum.unwrap_or_else(|refused| TotalResult::Refused(refused.detail.message)));
         }
         let (found, took) = (Arc::new(found), at.elapsed());
         let totals = totals.to_vec();
-        *kept = Some(Kept { since, totals, of, at, took, found: Arc::clone(&found) });
+        *kept = Some(KeptTotals { since, totals, of, at, took, found: Arc::clone(&found) });
         found
     }
 }
@@ -91,12 +96,12 @@ pub(crate) async fn show(office: &Office, viewer: &Viewer, clock: &Clock) -> Mar
                 div {
                     dt { (say(t.today_in, &[&total.collection])) }
                     @match found {
-                        Found::Sum { records, sum, list } => {
+                        TotalResult::Sum { records, sum, list } => {
                             dd.big { a href=(list) { @if let Some(sum) = sum { (shown::sum(t, sum)) } @else { (shown::number(t, *records)) } } }
-                            dd { (counted(t, t.records_n, *records)) }
+                            dd { (shown::counted(t, t.records_n, *records)) }
                         }
-                        Found::NeedsIndex => dd.warn { (t.not_known) ": " (say(t.total_needs_index, &[&total.collection, &total.time])) },
-                        Found::Refused(reason) => dd.warn { (t.not_known) ": " (shown::text(reason)) },
+                        TotalResult::NeedsIndex => dd.warn { (t.not_known) ": " (say(t.total_needs_index, &[&total.collection, &total.time])) },
+                        TotalResult::Refused(reason) => dd.warn { (t.not_known) ": " (shown::text(reason)) },
                     }
                 }
             }
@@ -105,9 +110,9 @@ pub(crate) async fn show(office: &Office, viewer: &Viewer, clock: &Clock) -> Mar
 }
 
 /// How many records there are since midnight, their sum, and the path of their list.
-async fn sum_up(office: &Office, total: &Total, since: Timestamp) -> Result<Found, Refused> {
+async fn sum_up(office: &Office, total: &Total, since: Timestamp) -> Result<TotalResult, Refused> {
     if !sums::is_quick(office, &total.collection, &total.time, None).await? {
-        return Ok(Found::NeedsIndex);
+        return Ok(TotalResult::NeedsIndex);
     }
     let filter = format!("{} >= '{since}'", field(&total.time));
     let path = format!("/v1/summary/{}", encoded(&total.collection));
@@ -121,5 +126,5 @@ async fn sum_up(office: &Office, total: &Total, since: Timestamp) -> Result<Foun
         found.map_or_else(|| "0".to_owned(), |sum| sum.to_string().trim_matches('"').to_owned())
     });
     let list = format!("/records/{}", encoded(&total.collection));
-    Ok(Found::Sum { records, sum, list: path_with(&list, &[("where", Some(&filter))]) })
+    Ok(TotalResult::Sum { records, sum, list: path_with(&list, &[("where", Some(&filter))]) })
 }

@@ -17,7 +17,7 @@ use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted, say};
+use crate::texts::{Texts, say};
 
 /// Records of a cause that are shown at once; more are folded up.
 const OPEN_MAX: usize = 20;
@@ -54,9 +54,9 @@ pub(super) async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri:
             @if causes.is_empty() {
                 p.empty { (if found.in_sync { t.all_in_step } else { t.none_found }) }
             } @else {
-                p.pages { strong { (counted(t, t.causes_n, causes.len() as u64)) } }
+                p.pages { strong { (shown::counted(t, t.causes_n, causes.len() as u64)) } }
                 @for (cause, since) in causes.iter().zip(&dated).take(CAUSES_MAX) { (one(t, cause, since.as_deref(), &clock, space)) }
-                @if causes.len() > CAUSES_MAX { p.hint { (counted(t, t.more_causes, (causes.len() - CAUSES_MAX) as u64)) } }
+                @if causes.len() > CAUSES_MAX { p.hint { (shown::counted(t, t.more_causes, (causes.len() - CAUSES_MAX) as u64)) } }
             }
             @if !found.partial.is_empty() {
                 p.hint { (say(t.partly_checked, &[&found.partial.join(", ")])) }
@@ -151,14 +151,14 @@ fn one(
 ) -> Markup {
     let (reason, hint) = reason_of(t, &cause.reason);
     let count = match cause.has_more_records {
-        true => say(t.more_than, &[&counted(t, t.records_n, cause.record_count)]),
-        false => counted(t, t.records_n, cause.record_count),
+        true => say(t.more_than, &[&shown::counted(t, t.records_n, cause.record_count)]),
+        false => shown::counted(t, t.records_n, cause.record_count),
     };
     html! {
         article.card.conflict {
             h2 { (shown::name(&cause.site_name)) " · " (reason) }
             p {
-                @if cause.entries > 0 { (counted(t, t.entries_n, cause.entries)) ", " }
+                @if cause.entries > 0 { (shown::counted(t, t.entries_n, cause.entries)) ", " }
                 (count)
                 @if let Some(since) = since { ", " (t.since) " " (clock.time(since)) }
             }
@@ -178,7 +178,7 @@ fn records(t: &Texts, cause: &DivergenceResponse, space: Option<&str>) -> Markup
     let named = cause.records.len() as u64;
     html! {
         details open[cause.records.len() <= OPEN_MAX] {
-            summary { (if cause.has_more_records || cause.record_count > named { counted(t, t.first_records, named) } else { counted(t, t.records_n, named) }) }
+            summary { (if cause.has_more_records || cause.record_count > named { shown::counted(t, t.first_records, named) } else { shown::counted(t, t.records_n, named) }) }
             ul {
                 @for record in &cause.records {
                     // Collections have no slash in their name; ids may.

@@ -24,13 +24,13 @@ use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted, say};
+use crate::texts::{Texts, say};
 
 /// The node counts no further.
 const COUNTED_MAX: u64 = 10_000;
 /// Records with conflicts on a page.
 const PAGE_RECORDS: usize = 25;
-/// Records that are looked at for one button: each may be written anew.
+/// Records that are looked at for one button: each may be written again.
 const AT_ONCE: usize = 1_000;
 
 /// The paths.
@@ -43,7 +43,7 @@ pub(super) fn routes() -> Router<Arc<Office>> {
 }
 
 /// What is asked of the list, by the query of its address.
-struct Asked {
+struct ConflictQuery {
     space: Option<String>,
     collection: Option<String>,
     field: Option<String>,
@@ -52,7 +52,7 @@ struct Asked {
     after: Option<String>,
 }
 
-impl Asked {
+impl ConflictQuery {
     fn of(uri: &Uri) -> Self {
         let asked = Fields::of_query(uri);
         let given = |name: &str| asked.given(name).map(str::to_owned);
@@ -129,12 +129,12 @@ fn first_of(found: ConflictsResponse, field: &str) -> ConflictsResponse {
 }
 
 async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: Uri) -> Response {
-    let asked = Asked::of(&uri);
+    let asked = ConflictQuery::of(&uri);
     let found = match asked.read(&office).await {
         Ok(found) => found,
         Err(refused) => return layout::failed(&office, &viewer, Place::Conflicts, &refused),
     };
-    // The number in the heading is counted anew.
+    // The number in the heading is counted again.
     let status = office.status().await;
     let all = status.map(|status| status.conflicts).unwrap_or_default();
     let clock = Clock::new(office.zone());
@@ -160,7 +160,7 @@ async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: Uri) -> Re
 }
 
 /// How many there are, as far as that is known.
-fn total(t: &Texts, asked: &Asked, found: &ConflictsResponse, all: u64) -> Markup {
+fn total(t: &Texts, asked: &ConflictQuery, found: &ConflictsResponse, all: u64) -> Markup {
     let on_page = found.conflicts.len() as u64;
     let is_whole = asked.after.is_none() && found.next.is_none();
     if on_page == 0 {
@@ -170,14 +170,14 @@ fn total(t: &Texts, asked: &Asked, found: &ConflictsResponse, all: u64) -> Marku
     html! {
         p.pages {
             @if asked.space.is_none() && !asked.is_narrowed() && !asked.deleted {
-                strong { (if all >= COUNTED_MAX { say(t.or_more, &[&counted(t, t.records_at_odds, all)]) } else { counted(t, t.records_at_odds, all) }) }
+                strong { (if all >= COUNTED_MAX { say(t.or_more, &[&shown::counted(t, t.records_at_odds, all)]) } else { shown::counted(t, t.records_at_odds, all) }) }
             } @else if !is_whole { span { (t.total_not_known) } }
-            span { (counted(t, if is_whole { t.fields_n } else { t.fields_on_page }, on_page)) }
+            span { (shown::counted(t, if is_whole { t.fields_n } else { t.fields_on_page }, on_page)) }
         }
     }
 }
 
-fn filter(t: &Texts, asked: &Asked, collections: &CollectionsResponse) -> Markup {
+fn filter(t: &Texts, asked: &ConflictQuery, collections: &CollectionsResponse) -> Markup {
     html! {
         form.fields method="get" action="/conflicts" role="search" {
             @if let Some(space) = asked.space() { input type="hidden" name="space" value=(space); }
@@ -262,7 +262,7 @@ fn choice(
 async fn many(
     office: &Office,
     viewer: &Viewer,
-    asked: &Asked,
+    asked: &ConflictQuery,
     collections: &CollectionsResponse,
 ) -> Markup {
     let t = viewer.t;
@@ -290,7 +290,7 @@ async fn many(
                 }
                 button.primary type="submit" { (t.settle) }
             }
-            p.hint { (counted(t, t.at_once, AT_ONCE as u64)) }
+            p.hint { (shown::counted(t, t.at_once, AT_ONCE as u64)) }
             (layout::command("branchline settle COLLECTION --where FILTER --take-site SITE"))
         }
     }

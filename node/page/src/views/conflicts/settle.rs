@@ -17,8 +17,9 @@ use crate::ask::{self, Refused, encoded, path_with};
 use crate::form::{Fields, Write};
 use crate::layout;
 use crate::office::Office;
+use crate::shown;
 use crate::sign_in::Viewer;
-use crate::texts::{counted, say};
+use crate::texts::say;
 
 pub(super) async fn settle_one(
     State(office): State<Arc<Office>>,
@@ -182,10 +183,10 @@ async fn try_settle_many(office: &Office, viewer: &Viewer, form: &Fields) -> Res
     };
     let answer = settle(office, space, &request).await?;
     let undo = undo_of(office, viewer, space, &answer.settled, before).await;
-    let mut text = counted(t, t.settled_n, answer.settled.len() as u64);
+    let mut text = shown::counted(t, t.settled_n, answer.settled.len() as u64);
     for (form, count) in [(t.left_n, answer.left.len()), (t.changed_n, answer.changed.len())] {
         if count > 0 {
-            text += &format!("; {}", counted(t, form, count as u64));
+            text += &format!("; {}", shown::counted(t, form, count as u64));
         }
     }
     if let Some(left) = answer.left.first() {
@@ -223,9 +224,9 @@ pub(super) async fn take_back(
             Err(refused) => office.notices.failed(&viewer, &refused),
         }
     }
-    let mut text = counted(t, t.undone_n, done);
+    let mut text = shown::counted(t, t.undone_n, done);
     if changed > 0 {
-        text += &format!("; {}", counted(t, t.changed_n, changed));
+        text += &format!("; {}", shown::counted(t, t.changed_n, changed));
     }
     office.notices.done(&viewer, text, None);
     back(&headers)

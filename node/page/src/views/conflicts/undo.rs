@@ -1,4 +1,4 @@
-//! What can be taken back: how records were before somebody settled their conflicts here. Kept in memory, for a while.
+//! What can be taken back: how records were before somebody settled their conflicts here. KeptUndos in memory, for a while.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -32,10 +32,10 @@ pub(crate) struct Undo {
 
 /// All that can be taken back.
 #[derive(Default)]
-pub(crate) struct Undos(Mutex<Kept>);
+pub(crate) struct Undos(Mutex<KeptUndos>);
 
 #[derive(Default)]
-struct Kept {
+struct KeptUndos {
     count: u64,
     undos: VecDeque<Numbered>,
 }

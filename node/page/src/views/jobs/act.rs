@@ -10,13 +10,14 @@ use branchline_connect::api::{
 };
 use serde_json::Value;
 
-use super::{Kind, bridge, sink};
+use super::{ConnectorKind, bridge, sink};
 use crate::ask::{Refused, encoded};
 use crate::form::{Fields, Write};
 use crate::layout;
 use crate::office::Office;
+use crate::shown;
 use crate::sign_in::Viewer;
-use crate::texts::{counted, say};
+use crate::texts::say;
 
 pub(super) async fn act(
     State(office): State<Arc<Office>>,
@@ -25,13 +26,15 @@ pub(super) async fn act(
     Write(form): Write<Fields>,
 ) -> Response {
     let t = viewer.t;
-    let Some(kind) = Kind::named(&kind) else {
+    let Some(kind) = ConnectorKind::named(&kind) else {
         return layout::refused(&office, &viewer, StatusCode::NOT_FOUND, t.no_such_view);
     };
     match (kind, what.as_str()) {
-        (Kind::Sink, "dry-run") => return sink::plan(&office, &viewer, &name).await,
-        (Kind::Bridge, "plan") => return bridge::plan(&office, &viewer, &name).await,
-        (Kind::Bridge, "compare") => return bridge::compare(&office, &viewer, &name).await,
+        (ConnectorKind::Sink, "dry-run") => return sink::plan(&office, &viewer, &name).await,
+        (ConnectorKind::Bridge, "plan") => return bridge::plan(&office, &viewer, &name).await,
+        (ConnectorKind::Bridge, "compare") => {
+            return bridge::compare(&office, &viewer, &name).await;
+        }
         _ => {}
     }
     match carry_out(&office, &viewer, kind, &name, &what, &form).await {
@@ -44,7 +47,7 @@ pub(super) async fn act(
 async fn carry_out(
     office: &Office,
     viewer: &Viewer,
-    kind: Kind,
+    kind: ConnectorKind,
     name: &str,
     what: &str,
     form: &Fields,
@@ -61,21 +64,21 @@ async fn carry_out(
             office.ask.act(Method::POST, &kind.api(name, "/resume"), &[]).await?;
             Ok(say(t.it_goes_on, &[name]))
         }
-        (Kind::Bridge, "requeue") => {
+        (ConnectorKind::Bridge, "requeue") => {
             let numbers = item.map(|item| item.parse::<i64>().into_iter().collect());
             let path = kind.api(name, "/requeue");
             let answer: RequeuedResponse =
                 office.ask.post(&path, &RequeueRequest { numbers }).await?;
-            Ok(counted(t, t.requeued_n, answer.requeued))
+            Ok(shown::counted(t, t.requeued_n, answer.requeued))
         }
-        (Kind::Sink, "requeue") => {
+        (ConnectorKind::Sink, "requeue") => {
             let ids = item.map(str::to_owned).into_iter().collect();
             let request = SinkRequeueRequest { ids, ..SinkRequeueRequest::default() };
             let answer: RequeuedResponse =
                 office.ask.post(&kind.api(name, "/requeue"), &request).await?;
-            Ok(counted(t, t.requeued_n, answer.requeued))
+            Ok(shown::counted(t, t.requeued_n, answer.requeued))
         }
-        (Kind::Source, "run" | "run-full" | "run-accept" | "dry-run") => {
+        (ConnectorKind::Source, "run" | "run-full" | "run-accept" | "dry-run") => {
             let request = SourceRunRequest {
                 full: matches!(what, "run-full" | "run-accept"),
                 dry_run: what == "dry-run",
@@ -84,7 +87,7 @@ async fn carry_out(
             office.ask.post::<Value>(&kind.api(name, "/run"), &request).await?;
             Ok(say(t.run_is_taken, &[name]))
         }
-        (Kind::Sink, "run") => {
+        (ConnectorKind::Sink, "run") => {
             let request = SinkRunRequest::default();
             office.ask.post::<Value>(&kind.api(name, "/run"), &request).await?;
             Ok(say(t.run_is_taken, &[name]))

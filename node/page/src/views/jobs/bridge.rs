@@ -8,14 +8,14 @@ use branchline_connect::api::{
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::one::{ASIDE_MAX, buttons, requeue, space_in_path, state_line};
-use super::{Kind, class_of};
+use super::parts::{ASIDE_MAX, buttons, requeue, space_in_path, state_line};
+use super::{ConnectorKind, class_of};
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted};
+use crate::texts::Texts;
 use crate::views::records::record_path;
 
 /// What is shown of a bridge's plan: `branchline bridge plan` says all.
@@ -33,14 +33,14 @@ pub(super) async fn show(
     clock: &Clock,
 ) -> Result<Markup, Refused> {
     let t = viewer.t;
-    let bridge: BridgeResponse = office.ask.get(&Kind::Bridge.api(name, "")).await?;
+    let bridge: BridgeResponse = office.ask.get(&ConnectorKind::Bridge.api(name, "")).await?;
     let aside: Result<SetAsideResponse, _> =
-        office.ask.get(&Kind::Bridge.api(name, "/errors")).await;
+        office.ask.get(&ConnectorKind::Bridge.api(name, "/errors")).await;
     let more = [("plan", t.plan), ("compare", t.compare)];
     Ok(html! {
         (state_line(t, &bridge.state, bridge.reason.as_deref(), bridge.since.as_deref(), clock))
-        p.soft { (bridge.database) " · " (counted(t, t.waiting_n, bridge.notes_waiting)) @if let Some(since) = &bridge.notes_since { ", " (t.since) " " (clock.time(since)) } }
-        (buttons(viewer, Kind::Bridge, name, &bridge.state, &more))
+        p.soft { (bridge.database) " · " (shown::counted(t, t.waiting_n, bridge.notes_waiting)) @if let Some(since) = &bridge.notes_since { ", " (t.since) " " (clock.time(since)) } }
+        (buttons(viewer, ConnectorKind::Bridge, name, &bridge.state, &more))
         h2 #tables { (t.tables) }
         (tables(t, &bridge, clock))
         h2 #aside { (t.set_aside) }
@@ -48,7 +48,7 @@ pub(super) async fn show(
             Err(refused) => (layout::error(refused)),
             Ok(aside) if aside.errors.is_empty() => p.empty { (t.nothing_aside) },
             Ok(aside) => {
-                (requeue(viewer, Kind::Bridge, name, None))
+                (requeue(viewer, ConnectorKind::Bridge, name, None))
                 (list(viewer, &bridge, aside, clock))
             }
         }
@@ -59,7 +59,7 @@ fn tables(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.tables) {
             table {
-                caption { (counted(t, t.tables_n, bridge.tables.len() as u64)) }
+                caption { (shown::counted(t, t.tables_n, bridge.tables.len() as u64)) }
                 thead { tr { th scope="col" { (t.table) } th scope="col" { (t.collection) } th scope="col" { (t.state) } th.n scope="col" { (t.rows_in) } th.n scope="col" { (t.rows_out) } th.n scope="col" { (t.waiting) } th.n scope="col" { (t.not_confirmed_short) } th.n scope="col" { (t.set_aside) } th scope="col" { (t.blind_since) } } }
                 tbody { @for table in &bridge.tables { (row(t, bridge, table, clock)) } }
             }
@@ -106,7 +106,7 @@ fn list(
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.set_aside) {
             table {
-                caption { (counted(t, t.set_aside_n, all)) @if all > shown_items { ", " (counted(t, t.first_shown, shown_items)) } }
+                caption { (shown::counted(t, t.set_aside_n, all)) @if all > shown_items { ", " (shown::counted(t, t.first_shown, shown_items)) } }
                 thead { tr { th scope="col" { (t.table) } th scope="col" { (t.row) } th scope="col" { (t.error) } th scope="col" { (t.since) } th.n scope="col" { (t.tries) } @if viewer.may_change() { th scope="col" { (t.requeue) } } } }
                 tbody { @for item in aside.errors.iter().take(ASIDE_MAX) { (item_row(viewer, bridge, item, clock)) } }
             }
@@ -137,7 +137,7 @@ fn item_row(
             }
             td { (clock.time_or_none(item.since.as_deref())) }
             td.n { (shown::number(t, item.tries)) }
-            @if viewer.may_change() { td { (requeue(viewer, Kind::Bridge, &bridge.name, Some(&item.number.to_string()))) } }
+            @if viewer.may_change() { td { (requeue(viewer, ConnectorKind::Bridge, &bridge.name, Some(&item.number.to_string()))) } }
         }
     }
 }
@@ -145,15 +145,15 @@ fn item_row(
 /// What a bridge would install: looked at, and nothing is changed.
 pub(super) async fn plan(office: &Office, viewer: &Viewer, name: &str) -> Response {
     let t = viewer.t;
-    let plan: Plan = match office.ask.get(&Kind::Bridge.api(name, "/plan")).await {
+    let plan: Plan = match office.ask.get(&ConnectorKind::Bridge.api(name, "/plan")).await {
         Ok(plan) => plan,
         Err(refused) => return layout::failed(office, viewer, Place::Jobs, &refused),
     };
     let content = html! {
-        p.crumbs { a href=(Kind::Bridge.path(name)) { (shown::name(name)) } }
+        p.crumbs { a href=(ConnectorKind::Bridge.path(name)) { (shown::name(name)) } }
         @for refusal in &plan.refusals { p.notice.bad { (shown::text(refusal)) } }
         @for warning in &plan.warnings { p.notice.warn { (shown::text(warning)) } }
-        @if plan.refusals.is_empty() { p { (counted(t, t.statements_n, plan.install.len() as u64)) } }
+        @if plan.refusals.is_empty() { p { (shown::counted(t, t.statements_n, plan.install.len() as u64)) } }
         @for statement in &plan.install { pre.command tabindex="0" { code { (shown::lines(statement)) } } }
     };
     let command = format!("branchline bridge plan {}", layout::quoted(name));
@@ -164,13 +164,13 @@ pub(super) async fn plan(office: &Office, viewer: &Viewer, name: &str) -> Respon
 /// What differs between tables and collections: looked at, and nothing is changed.
 pub(super) async fn compare(office: &Office, viewer: &Viewer, name: &str) -> Response {
     let request = VerifyRequest::default();
-    let found = office.ask.post(&Kind::Bridge.api(name, "/verify"), &request).await;
+    let found = office.ask.post(&ConnectorKind::Bridge.api(name, "/verify"), &request).await;
     let VerifiedResponse { tables } = match found {
         Ok(found) => found,
         Err(refused) => return layout::failed(office, viewer, Place::Jobs, &refused),
     };
     let content = html! {
-        p.crumbs { a href=(Kind::Bridge.path(name)) { (shown::name(name)) } }
+        p.crumbs { a href=(ConnectorKind::Bridge.path(name)) { (shown::name(name)) } }
         @for table in &tables { (differences(viewer.t, table)) }
     };
     let command = format!("branchline bridge verify {}", layout::quoted(name));
@@ -182,11 +182,11 @@ fn differences(t: &Texts, table: &VerifiedTable) -> Markup {
     let first = table.differences.len() as u64;
     html! {
         h2 { (shown::name(&table.table)) }
-        p { (counted(t, t.rows_n, table.rows)) ", " strong { (counted(t, t.differ_n, table.differing)) } }
+        p { (shown::counted(t, t.rows_n, table.rows)) ", " strong { (shown::counted(t, t.differ_n, table.differing)) } }
         @if !table.differences.is_empty() {
             div.scroll tabindex="0" role="region" aria-label=(table.table) {
                 table {
-                    caption { (counted(t, t.differ_n, table.differing)) @if table.differing > first { ", " (counted(t, t.first_shown, first)) } }
+                    caption { (shown::counted(t, t.differ_n, table.differing)) @if table.differing > first { ", " (shown::counted(t, t.first_shown, first)) } }
                     thead { tr { th scope="col" { (t.row) } th scope="col" { (t.what_differs) } } }
                     tbody { @for found in &table.differences { tr { td { (shown::name(&found.name)) } td { (shown::text(&found.what)) } } } }
                 }

@@ -3,6 +3,7 @@
 mod act;
 mod bridge;
 mod one;
+mod parts;
 mod sink;
 mod source;
 
@@ -23,7 +24,7 @@ use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted};
+use crate::texts::Texts;
 
 /// Jobs that are shown; the node keeps some thousand.
 const JOBS_MAX: usize = 100;
@@ -39,13 +40,13 @@ pub(super) fn routes() -> Router<Arc<Office>> {
 
 /// The kinds of connectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::views) enum Kind {
+pub(in crate::views) enum ConnectorKind {
     Bridge,
     Source,
     Sink,
 }
 
-impl Kind {
+impl ConnectorKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
@@ -135,7 +136,7 @@ fn class_of(state: &str, set_aside: u64) -> &'static str {
 
 /// The head of a card: its state, name, and why it is so.
 fn head(
-    kind: Kind,
+    kind: ConnectorKind,
     name: &str,
     (state, set_aside): (&str, u64),
     reason: Option<&str>,
@@ -151,11 +152,11 @@ fn head(
 }
 
 /// What is set aside leads to its list.
-fn aside(t: &Texts, kind: Kind, name: &str, count: u64) -> Markup {
+fn aside(t: &Texts, kind: ConnectorKind, name: &str, count: u64) -> Markup {
     match count {
         0 => html! { li { (t.nothing_aside) } },
         count => {
-            html! { li.warn { a href=(format!("{}#aside", kind.path(name))) { (counted(t, t.set_aside_n, count)) } } }
+            html! { li.warn { a href=(format!("{}#aside", kind.path(name))) { (shown::counted(t, t.set_aside_n, count)) } } }
         }
     }
 }
@@ -166,14 +167,14 @@ fn bridge_card(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
         bridge.tables.iter().map(|table| table.waiting).sum::<u64>() + bridge.notes_waiting;
     html! {
         article.card {
-            (head(Kind::Bridge, &bridge.name, (&bridge.state, set_aside), bridge.reason.as_deref(), bridge.since.as_deref(), clock))
-            p.soft { (bridge.database) " · " (counted(t, t.tables_n, bridge.tables.len() as u64)) }
+            (head(ConnectorKind::Bridge, &bridge.name, (&bridge.state, set_aside), bridge.reason.as_deref(), bridge.since.as_deref(), clock))
+            p.soft { (bridge.database) " · " (shown::counted(t, t.tables_n, bridge.tables.len() as u64)) }
             ul.facts {
-                li { (counted(t, t.waiting_n, waiting)) @if let Some(since) = &bridge.notes_since { ", " (t.since) " " (clock.time(since)) } }
-                (aside(t, Kind::Bridge, &bridge.name, set_aside))
+                li { (shown::counted(t, t.waiting_n, waiting)) @if let Some(since) = &bridge.notes_since { ", " (t.since) " " (clock.time(since)) } }
+                (aside(t, ConnectorKind::Bridge, &bridge.name, set_aside))
                 @for table in &bridge.tables {
-                    @if let Some(since) = &table.blind_since { li.bad { a href=(format!("{}#tables", Kind::Bridge.path(&bridge.name))) { strong { (t.blind_since) " " (clock.time(since)) } " (" (shown::name(&table.table)) ")" } } }
-                    @if table.state == "stopped" { li.bad { a href=(format!("{}#tables", Kind::Bridge.path(&bridge.name))) { (shown::name(&table.table)) } ": " (shown::text(table.reason.as_deref().unwrap_or(&table.state))) } }
+                    @if let Some(since) = &table.blind_since { li.bad { a href=(format!("{}#tables", ConnectorKind::Bridge.path(&bridge.name))) { strong { (t.blind_since) " " (clock.time(since)) } " (" (shown::name(&table.table)) ")" } } }
+                    @if table.state == "stopped" { li.bad { a href=(format!("{}#tables", ConnectorKind::Bridge.path(&bridge.name))) { (shown::name(&table.table)) } ": " (shown::text(table.reason.as_deref().unwrap_or(&table.state))) } }
                 }
             }
         }
@@ -183,12 +184,12 @@ fn bridge_card(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
 fn source_card(t: &Texts, source: &SourceResponse, clock: &Clock) -> Markup {
     html! {
         article.card {
-            (head(Kind::Source, &source.name, (&source.state, source.refused), source.reason.as_deref(), source.since.as_deref(), clock))
+            (head(ConnectorKind::Source, &source.name, (&source.state, source.refused), source.reason.as_deref(), source.since.as_deref(), clock))
             p.soft { (source.kind) " → " (shown::name(&source.collection)) }
             ul.facts {
-                li { (t.last_run) " " (clock.time_or_none(source.last_run.as_deref())) @if source.last_run_completed == Some(false) { " " a.bad href=(format!("{}#runs", Kind::Source.path(&source.name))) { (t.not_completed) } } }
+                li { (t.last_run) " " (clock.time_or_none(source.last_run.as_deref())) @if source.last_run_completed == Some(false) { " " a.bad href=(format!("{}#runs", ConnectorKind::Source.path(&source.name))) { (t.not_completed) } } }
                 li { (t.next_run) " " (clock.time_or_none(source.next_run.as_deref())) }
-                (aside(t, Kind::Source, &source.name, source.refused))
+                (aside(t, ConnectorKind::Source, &source.name, source.refused))
             }
         }
     }
@@ -197,12 +198,12 @@ fn source_card(t: &Texts, source: &SourceResponse, clock: &Clock) -> Markup {
 fn sink_card(t: &Texts, sink: &SinkResponse, clock: &Clock) -> Markup {
     html! {
         article.card {
-            (head(Kind::Sink, &sink.name, (&sink.state, sink.set_aside), sink.reason.as_deref(), sink.since.as_deref(), clock))
+            (head(ConnectorKind::Sink, &sink.name, (&sink.state, sink.set_aside), sink.reason.as_deref(), sink.since.as_deref(), clock))
             p.soft { (shown::name(&sink.collection)) " → " (sink.kind) }
             ul.facts {
-                li { (counted(t, t.waiting_n, sink.dirty.saturating_sub(sink.set_aside))) @if let Some(since) = &sink.waiting_since { ", " (t.since) " " (clock.time(since)) } }
-                li { a href=(format!("{}#runs", Kind::Sink.path(&sink.name))) { (counted(t, t.created_n, sink.created)) ", " (counted(t, t.updated_n, sink.updated)) ", " (counted(t, t.deleted_n, sink.deleted)) } }
-                (aside(t, Kind::Sink, &sink.name, sink.set_aside))
+                li { (shown::counted(t, t.waiting_n, sink.dirty.saturating_sub(sink.set_aside))) @if let Some(since) = &sink.waiting_since { ", " (t.since) " " (clock.time(since)) } }
+                li { a href=(format!("{}#runs", ConnectorKind::Sink.path(&sink.name))) { (shown::counted(t, t.created_n, sink.created)) ", " (shown::counted(t, t.updated_n, sink.updated)) ", " (shown::counted(t, t.deleted_n, sink.deleted)) } }
+                (aside(t, ConnectorKind::Sink, &sink.name, sink.set_aside))
             }
         }
     }
@@ -219,13 +220,13 @@ fn runs(viewer: &Viewer, jobs: &[JobResponse], clock: &Clock) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.runs) {
             table {
-                caption { (counted(t, t.runs_n, jobs.len() as u64)) @if jobs.len() > JOBS_MAX { ", " (counted(t, t.latest_shown, JOBS_MAX as u64)) } }
+                caption { (shown::counted(t, t.runs_n, jobs.len() as u64)) @if jobs.len() > JOBS_MAX { ", " (shown::counted(t, t.latest_shown, JOBS_MAX as u64)) } }
                 thead { tr { th scope="col" { "№" } th scope="col" { (t.connector) } th scope="col" { (t.asked) } th scope="col" { (t.state) } th.n scope="col" { (t.done) } th scope="col" { (t.began) } th scope="col" { (t.ended) } th scope="col" { (t.result) } }}
                 tbody {
                     @for job in jobs.iter().take(JOBS_MAX) {
                         tr {
                             td { (job.id) }
-                            td { @match Kind::path_of(&job.connector) { Some(path) => a href=(path) { (shown::name(&job.connector)) }, None => (shown::name(&job.connector)) } }
+                            td { @match ConnectorKind::path_of(&job.connector) { Some(path) => a href=(path) { (shown::name(&job.connector)) }, None => (shown::name(&job.connector)) } }
                             td { (shown::cell(Some(&job.order))) }
                             td {
                                 span.state.(class_of(&job.state, 0)) { (job.state) }

@@ -6,14 +6,14 @@ use branchline_connect::api::{
 };
 use maud::{Markup, html};
 
-use super::Kind;
-use super::one::{ASIDE_MAX, buttons, requeue, space_in_path, state_line};
+use super::ConnectorKind;
+use super::parts::{ASIDE_MAX, buttons, requeue, space_in_path, state_line};
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted};
+use crate::texts::Texts;
 use crate::views::records::record_path;
 
 pub(super) async fn show(
@@ -23,21 +23,21 @@ pub(super) async fn show(
     clock: &Clock,
 ) -> Result<Markup, Refused> {
     let t = viewer.t;
-    let sink: SinkResponse = office.ask.get(&Kind::Sink.api(name, "")).await?;
+    let sink: SinkResponse = office.ask.get(&ConnectorKind::Sink.api(name, "")).await?;
     let aside: Result<SinkGroupsResponse, _> =
-        office.ask.get(&Kind::Sink.api(name, "/errors?limit=100")).await;
+        office.ask.get(&ConnectorKind::Sink.api(name, "/errors?limit=100")).await;
     let history: Result<SinkHistoryResponse, _> =
-        office.ask.get(&Kind::Sink.api(name, "/history")).await;
+        office.ask.get(&ConnectorKind::Sink.api(name, "/history")).await;
     Ok(html! {
         (state_line(t, &sink.state, sink.reason.as_deref(), sink.since.as_deref(), clock))
-        (buttons(viewer, Kind::Sink, name, &sink.state, &[("run", t.run_now), ("dry-run", t.dry_run)]))
+        (buttons(viewer, ConnectorKind::Sink, name, &sink.state, &[("run", t.run_now), ("dry-run", t.dry_run)]))
         (what_it_sends(t, &sink, clock))
         h2 #aside { (t.set_aside) }
         @match &aside {
             Err(refused) => (layout::error(refused)),
             Ok(aside) if aside.groups.is_empty() && aside.edges.is_empty() => p.empty { (t.nothing_aside) },
             Ok(aside) => {
-                (requeue(viewer, Kind::Sink, name, None))
+                (requeue(viewer, ConnectorKind::Sink, name, None))
                 (not_sent(viewer, &sink, aside, clock))
             }
         }
@@ -62,8 +62,8 @@ fn what_it_sends(t: &Texts, sink: &SinkResponse, clock: &Clock) -> Markup {
     html! {
         dl.pair {
             dt { (t.collection) } dd { a href=[list] { (shown::name(&sink.collection)) } " → " (sink.kind) }
-            dt { (t.waiting) } dd { (counted(t, t.waiting_n, sink.dirty.saturating_sub(sink.set_aside))) @if let Some(since) = &sink.waiting_since { ", " (t.since) " " (clock.time(since)) } ", " (counted(t, t.known_n, sink.groups)) }
-            dt { (t.since_the_start) } dd { a href="#runs" { (counted(t, t.created_n, sink.created)) ", " (counted(t, t.updated_n, sink.updated)) ", " (counted(t, t.deleted_n, sink.deleted)) } }
+            dt { (t.waiting) } dd { (shown::counted(t, t.waiting_n, sink.dirty.saturating_sub(sink.set_aside))) @if let Some(since) = &sink.waiting_since { ", " (t.since) " " (clock.time(since)) } ", " (shown::counted(t, t.known_n, sink.groups)) }
+            dt { (t.since_the_start) } dd { a href="#runs" { (shown::counted(t, t.created_n, sink.created)) ", " (shown::counted(t, t.updated_n, sink.updated)) ", " (shown::counted(t, t.deleted_n, sink.deleted)) } }
         }
     }
 }
@@ -90,13 +90,13 @@ fn not_sent(
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.set_aside) {
             table {
-                caption { (counted(t, t.set_aside_n, all)) @if aside.next.is_some() { ", " (counted(t, t.first_shown, ASIDE_MAX as u64)) } }
+                caption { (shown::counted(t, t.set_aside_n, all)) @if aside.next.is_some() { ", " (shown::counted(t, t.first_shown, ASIDE_MAX as u64)) } }
                 thead { tr { th scope="col" { (t.record) } th scope="col" { (t.error) } th.n scope="col" { (t.tries) } th scope="col" { (t.since) } @if viewer.may_change() { th scope="col" { (t.requeue) } } } }
                 tbody {
                     @for (id, error, tries, failed) in groups.chain(edges) {
                         tr {
                             td { @match record(sink, id) { Some(path) => a href=(path) { (shown::name(id)) }, None => (shown::name(id)) } } td { (shown::text(error)) } td.n { (tries) } td { (clock.time_or_none(failed)) }
-                            @if viewer.may_change() { td { (requeue(viewer, Kind::Sink, &sink.name, Some(id))) } }
+                            @if viewer.may_change() { td { (requeue(viewer, ConnectorKind::Sink, &sink.name, Some(id))) } }
                         }
                     }
                 }
@@ -112,7 +112,7 @@ fn runs(t: &Texts, history: &SinkHistoryResponse, clock: &Clock) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.runs) {
             table {
-                caption { (counted(t, t.latest_shown, history.runs.len() as u64)) }
+                caption { (shown::counted(t, t.latest_shown, history.runs.len() as u64)) }
                 thead { tr { th scope="col" { "№" } th scope="col" { (t.began) } th scope="col" { (t.ended) } th scope="col" { (t.state) } th.n scope="col" { (t.created) } th.n scope="col" { (t.updated) } th.n scope="col" { (t.deleted) } th.n scope="col" { (t.refused) } th scope="col" { (t.error) } } }
                 tbody {
                     @for run in &history.runs {
@@ -130,12 +130,13 @@ fn runs(t: &Texts, history: &SinkHistoryResponse, clock: &Clock) -> Markup {
 
 /// What a sink would send: looked at, and nothing is sent.
 pub(super) async fn plan(office: &Office, viewer: &Viewer, name: &str) -> Response {
-    let plan: SinkPlanResponse = match office.ask.get(&Kind::Sink.api(name, "/plan")).await {
+    let plan: SinkPlanResponse = match office.ask.get(&ConnectorKind::Sink.api(name, "/plan")).await
+    {
         Ok(plan) => plan,
         Err(refused) => return layout::failed(office, viewer, Place::Jobs, &refused),
     };
     let content = html! {
-        p.crumbs { a href=(Kind::Sink.path(name)) { (shown::name(name)) } }
+        p.crumbs { a href=(ConnectorKind::Sink.path(name)) { (shown::name(name)) } }
         (items(viewer.t, &plan))
     };
     let command = format!("branchline sink plan {}", layout::quoted(name));
@@ -146,13 +147,13 @@ pub(super) async fn plan(office: &Office, viewer: &Viewer, name: &str) -> Respon
 fn items(t: &Texts, plan: &SinkPlanResponse) -> Markup {
     html! {
         p.pages {
-            span { (counted(t, t.created_n, plan.create)) } span { (counted(t, t.updated_n, plan.update)) } span { (counted(t, t.deleted_n, plan.delete)) }
-            span { (counted(t, t.set_aside_n, plan.set_aside)) } span { (counted(t, t.groups_n, plan.groups)) }
+            span { (shown::counted(t, t.created_n, plan.create)) } span { (shown::counted(t, t.updated_n, plan.update)) } span { (shown::counted(t, t.deleted_n, plan.delete)) }
+            span { (shown::counted(t, t.set_aside_n, plan.set_aside)) } span { (shown::counted(t, t.groups_n, plan.groups)) }
         }
         @for remark in &plan.remarks { p.notice.warn { (shown::text(remark)) } }
         div.scroll tabindex="0" role="region" aria-label=(t.dry_run) {
             table {
-                caption { (counted(t, t.would_send_n, plan.create + plan.update + plan.delete)) ", " (counted(t, t.first_shown, plan.items.len() as u64)) }
+                caption { (shown::counted(t, t.would_send_n, plan.create + plan.update + plan.delete)) ", " (shown::counted(t, t.first_shown, plan.items.len() as u64)) }
                 thead { tr { th scope="col" { (t.record) } th scope="col" { (t.what_changed) } th scope="col" { (t.value) } } }
                 tbody {
                     @for item in &plan.items {

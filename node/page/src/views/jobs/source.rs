@@ -6,14 +6,14 @@ use branchline_connect::api::{
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::Kind;
-use super::one::{ASIDE_MAX, buttons, space_in_path, state_line};
+use super::ConnectorKind;
+use super::parts::{ASIDE_MAX, buttons, space_in_path, state_line};
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout;
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted};
+use crate::texts::Texts;
 use crate::views::records::record_path;
 
 /// The setting that a run stopped at which would have made too many records inactive.
@@ -26,20 +26,20 @@ pub(super) async fn show(
     clock: &Clock,
 ) -> Result<Markup, Refused> {
     let t = viewer.t;
-    let source: SourceResponse = office.ask.get(&Kind::Source.api(name, "")).await?;
+    let source: SourceResponse = office.ask.get(&ConnectorKind::Source.api(name, "")).await?;
     let aside: Result<SourceErrorsResponse, _> =
-        office.ask.get(&Kind::Source.api(name, "/errors")).await;
+        office.ask.get(&ConnectorKind::Source.api(name, "/errors")).await;
     let history: Result<SourceHistoryResponse, _> =
-        office.ask.get(&Kind::Source.api(name, "/history")).await;
+        office.ask.get(&ConnectorKind::Source.api(name, "/history")).await;
     let plan: Result<SourcePlanResponse, _> =
-        office.ask.get(&Kind::Source.api(name, "/plan")).await;
+        office.ask.get(&ConnectorKind::Source.api(name, "/plan")).await;
     let is_guarded = source.reason.as_ref().is_some_and(|reason| reason.contains(GUARD));
     let accept = is_guarded.then_some(("run-accept", t.run_accept));
     let more = [("run", t.run_now), ("run-full", t.run_full), ("dry-run", t.dry_run)];
     let more: Vec<_> = more.into_iter().chain(accept).collect();
     Ok(html! {
         (state_line(t, &source.state, source.reason.as_deref(), source.since.as_deref(), clock))
-        (buttons(viewer, Kind::Source, name, &source.state, &more))
+        (buttons(viewer, ConnectorKind::Source, name, &source.state, &more))
         @match &plan {
             Err(refused) => (layout::error(refused)),
             Ok(plan) => (what_it_asks(t, &source, plan, clock)),
@@ -83,7 +83,7 @@ fn not_kept(t: &Texts, aside: &SourceErrorsResponse) -> Markup {
         p.hint { (t.aside_of_source) }
         div.scroll tabindex="0" role="region" aria-label=(t.set_aside) {
             table {
-                caption { (counted(t, t.set_aside_n, all)) @if all > first { ", " (counted(t, t.first_shown, first)) } }
+                caption { (shown::counted(t, t.set_aside_n, all)) @if all > first { ", " (shown::counted(t, t.first_shown, first)) } }
                 thead { tr { th scope="col" { "id" } th scope="col" { (t.error) } th.n scope="col" { (t.run) } } }
                 tbody {
                     @for item in aside.errors.iter().take(ASIDE_MAX) {
@@ -108,7 +108,7 @@ fn runs(
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.runs) {
             table {
-                caption { (counted(t, t.latest_shown, rows.len() as u64)) }
+                caption { (shown::counted(t, t.latest_shown, rows.len() as u64)) }
                 thead { tr { th scope="col" { "№" } th scope="col" { (t.kind) } th scope="col" { (t.began) } th scope="col" { (t.ended) } th scope="col" { (t.state) } th.n scope="col" { (t.listed) } th.n scope="col" { (t.updated) } th.n scope="col" { (t.deleted) } th.n scope="col" { (t.inactive) } th.n scope="col" { (t.refused) } th scope="col" { (t.error) } } }
                 tbody { @for row in rows { (run(t, source, collection, row, clock)) } }
             }

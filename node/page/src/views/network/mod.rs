@@ -24,7 +24,7 @@ use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted, say};
+use crate::texts::{Texts, say};
 
 /// Steps of the membership that are shown at a time.
 const STEPS: &str = "25";
@@ -50,7 +50,7 @@ pub(super) fn routes() -> Router<Arc<Office>> {
         .route("/network/backup", post(backup::make))
 }
 
-struct Found {
+struct NetworkState {
     unsent: UnsentResponse,
     status: Arc<StatusResponse>,
     peers: PeersResponse,
@@ -60,7 +60,7 @@ struct Found {
     invites: InvitesResponse,
 }
 
-async fn find(office: &Office, before: Option<&str>) -> Result<Found, Refused> {
+async fn find(office: &Office, before: Option<&str>) -> Result<NetworkState, Refused> {
     let status = office.status().await?;
     let history = match status.network {
         Some(_) => {
@@ -69,7 +69,7 @@ async fn find(office: &Office, before: Option<&str>) -> Result<Found, Refused> {
         }
         None => MembersHistoryResponse { steps: Vec::new(), step_count: 0, next: None },
     };
-    Ok(Found {
+    Ok(NetworkState {
         unsent: offices::unsent(office, &status).await?,
         peers: office.ask.get("/v1/peers").await?,
         members: office.ask.get("/v1/members").await?,
@@ -118,7 +118,7 @@ async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: axum::http
     layout::page(&office, &viewer, view)
 }
 
-fn lines(t: &Texts, found: &Found, clock: &Clock) -> Markup {
+fn lines(t: &Texts, found: &NetworkState, clock: &Clock) -> Markup {
     let peers = &found.peers.peers;
     if peers.is_empty() {
         return html! { p.empty { (t.no_lines) } };
@@ -127,7 +127,7 @@ fn lines(t: &Texts, found: &Found, clock: &Clock) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.lines) {
             table {
-                caption { (counted(t, t.lines_n, peers.len() as u64)) @if more > 0 { ", " (counted(t, t.first_shown, ROWS_MAX as u64)) } }
+                caption { (shown::counted(t, t.lines_n, peers.len() as u64)) @if more > 0 { ", " (shown::counted(t, t.first_shown, ROWS_MAX as u64)) } }
                 thead { tr { th scope="col" { (t.office) } th scope="col" { (t.line) } th.n scope="col" { (t.not_confirmed_short) } th.n scope="col" { (t.lag) } th.n scope="col" { (t.received) } th.n scope="col" title=(t.without_gossip) { (t.sent) } th.n scope="col" { (t.round_trip) } th scope="col" { (t.last_heard) } th scope="col" { (t.version) } th scope="col" { (t.address) } } }
                 tbody { @for peer in peers.iter().take(ROWS_MAX) { (line(t, peer, found, clock)) } }
             }
@@ -137,7 +137,7 @@ fn lines(t: &Texts, found: &Found, clock: &Clock) -> Markup {
     }
 }
 
-fn line(t: &Texts, peer: &PeerResponse, found: &Found, clock: &Clock) -> Markup {
+fn line(t: &Texts, peer: &PeerResponse, found: &NetworkState, clock: &Clock) -> Markup {
     let address = peer.address.as_deref().or(peer.known_addresses.first().map(String::as_str));
     let site = found.status.sites.iter().find(|site| site.site == peer.site);
     let unsent = found.unsent.sites.iter().find(|unsent| unsent.site == peer.site);
@@ -148,7 +148,7 @@ fn line(t: &Texts, peer: &PeerResponse, found: &Found, clock: &Clock) -> Markup 
                 @if peer.connected { span.state.good { (t.connected) } }
                 @else {
                     span.state.bad { (t.line_down) }
-                    @if let Some(error) = &peer.dial_error { " " span.soft { (shown::text(error)) " (" (counted(t, t.tries_n, u64::from(peer.dial_failures))) ")" } }
+                    @if let Some(error) = &peer.dial_error { " " span.soft { (shown::text(error)) " (" (shown::counted(t, t.tries_n, u64::from(peer.dial_failures))) ")" } }
                 }
             }
             td.n { (not_confirmed(t, site, unsent)) }
@@ -173,12 +173,12 @@ fn not_confirmed(t: &Texts, site: Option<&SiteResponse>, unsent: Option<&UnsentS
     }
     let bytes = unsent.map(|unsent| &unsent.count).filter(|count| !count.has_more_records);
     html! {
-        a href=(format!("/why?site={}", encoded(&site.name))) { (counted(t, t.entries_n, lacks)) }
+        a href=(format!("/why?site={}", encoded(&site.name))) { (shown::counted(t, t.entries_n, lacks)) }
         @if let Some(count) = bytes { ", " (shown::bytes(count.bytes)) }
     }
 }
 
-fn members(t: &Texts, found: &Found, clock: &Clock) -> Markup {
+fn members(t: &Texts, found: &NetworkState, clock: &Clock) -> Markup {
     let MembersResponse { members, revoked, disputed, .. } = &found.members;
     let site_of = |id: &str| found.status.sites.iter().find(|site| site.site == id);
     let more = members.len().saturating_sub(ROWS_MAX);
@@ -186,8 +186,8 @@ fn members(t: &Texts, found: &Found, clock: &Clock) -> Markup {
         div.scroll tabindex="0" role="region" aria-label=(t.members) {
             table {
                 caption {
-                    (counted(t, t.members_n, members.len() as u64)) @if more > 0 { ", " (counted(t, t.first_shown, ROWS_MAX as u64)) }
-                    @if !revoked.is_empty() { ", " (counted(t, t.shut_out_n, revoked.len() as u64)) }
+                    (shown::counted(t, t.members_n, members.len() as u64)) @if more > 0 { ", " (shown::counted(t, t.first_shown, ROWS_MAX as u64)) }
+                    @if !revoked.is_empty() { ", " (shown::counted(t, t.shut_out_n, revoked.len() as u64)) }
                 }
                 thead { tr { th scope="col" { (t.office) } th scope="col" { (t.role) } th scope="col" { (t.last_receipt) } th scope="col" { (t.id) } } }
                 tbody {
@@ -227,7 +227,7 @@ fn disk(t: &Texts, status: &StatusResponse) -> Markup {
             dt { (t.version) } dd { "Branchline " (env!("CARGO_PKG_VERSION")) }
             dt { (t.id) } dd { code { (status.site) } }
             dt { (t.listens_at) } dd { @if status.listening.is_empty() { (t.nowhere) } @for address in &status.listening { code { (address) } " " } }
-            dt { (t.journal) } dd { (shown::bytes(status.journal_bytes)) ", " (counted(t, t.entries_n, status.entries)) }
+            dt { (t.journal) } dd { (shown::bytes(status.journal_bytes)) ", " (shown::counted(t, t.entries_n, status.entries)) }
             dt { (t.tables_on_disk) } dd { (shown::bytes(status.tables_bytes)) }
             dt { (t.room) } dd { @match status.disk_free_bytes { Some(free) => (shown::bytes(free)), None => (t.not_known) } }
             dt { (t.damaged) } dd { @if status.damaged_frames > 0 { a.bad href="/why?reason=damaged" { (shown::number(t, status.damaged_frames)) } } @else { "0" } }
@@ -239,7 +239,7 @@ fn spaces(t: &Texts, spaces: &[SpaceResponse]) -> Markup {
     html! {
         div.scroll {
             table {
-                caption { (counted(t, t.spaces_n, spaces.len() as u64)) }
+                caption { (shown::counted(t, t.spaces_n, spaces.len() as u64)) }
                 thead { tr { th scope="col" { (t.space) } th scope="col" { (t.role) } th.n scope="col" { (t.records) } th scope="col" { (t.members) } } }
                 tbody {
                     @for space in spaces {
@@ -263,7 +263,7 @@ fn history(t: &Texts, history: &MembersHistoryResponse, clock: &Clock) -> Markup
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.members_history) {
             table {
-                caption { (say(t.shown_of_changes, &[&shown::number(t, shown_steps), &counted(t, t.steps_n, history.step_count)])) }
+                caption { (say(t.shown_of_changes, &[&shown::number(t, shown_steps), &shown::counted(t, t.steps_n, history.step_count)])) }
                 thead { tr { th scope="col" { (t.when) } th scope="col" { (t.what_changed) } th scope="col" { (t.office) } th scope="col" { (t.by) } } }
                 tbody { @for step in history.steps.iter().rev() { (member_step(t, step, clock)) } }
             }

@@ -15,8 +15,9 @@ use crate::ask::{self, Refused};
 use crate::form::{self, Fields, TOKEN, Write};
 use crate::layout;
 use crate::office::Office;
+use crate::shown;
 use crate::sign_in::Viewer;
-use crate::texts::{counted, say};
+use crate::texts::say;
 
 const BUNDLE_TYPE: &str = "application/x-branchline-bundle";
 
@@ -97,11 +98,11 @@ pub(super) async fn take_in(
         Ok(Err(refused)) => office.notices.failed(&viewer, &refused),
         Ok(Ok(answer)) => {
             let maker = branchline_node::visible::one_line(&answer.maker_name).into_owned();
-            let new = counted(t, t.entries_n, answer.counts.entries_new);
-            let records = counted(t, t.records_n, answer.counts.records_changed);
+            let new = shown::counted(t, t.entries_n, answer.counts.entries_new);
+            let records = shown::counted(t, t.records_n, answer.counts.records_changed);
             let mut text = say(t.stick_is_in, &[&maker, &new, &records]);
             if answer.counts.entries_waiting > 0 {
-                let waiting = counted(t, t.entries_n, answer.counts.entries_waiting);
+                let waiting = shown::counted(t, t.entries_n, answer.counts.entries_waiting);
                 text += &format!("; {}", say(t.stick_waits, &[&waiting]));
             }
             if let Some(refusal) = &answer.counts.refusal {

@@ -12,7 +12,7 @@ use branchline_node::api::{KindsResponse, ListResponse, ListedRecord};
 use futures::stream;
 use serde_json::{Map, Value};
 
-use super::query::Asked;
+use super::query::RecordQuery;
 use super::schema;
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout::{self, Place};
@@ -32,7 +32,7 @@ pub(super) async fn download(
     Path(collection): Path<String>,
     uri: Uri,
 ) -> Response {
-    let asked = Asked::of(collection, &uri);
+    let asked = RecordQuery::of(collection, &uri);
     let first: ListResponse = match office.ask.get(&asked.api_list(PAGE_RECORDS)).await {
         Ok(first) => first,
         Err(refused) => return layout::failed(&office, &viewer, Place::Records, &refused),
@@ -68,7 +68,7 @@ struct Columns {
 
 /// Those that were chosen, or all that the schema declares or a record has. The node looks at the first hundred thousand
 /// records for that, and says if there are more.
-async fn columns(office: &Office, asked: &Asked) -> Result<Columns, Refused> {
+async fn columns(office: &Office, asked: &RecordQuery) -> Result<Columns, Refused> {
     if !asked.columns.is_empty() {
         return Ok(Columns { names: asked.columns.clone(), has_rest: false, are_chosen: true });
     }
@@ -95,7 +95,7 @@ fn plain(name: &str) -> String {
 
 struct Download {
     office: Arc<Office>,
-    asked: Asked,
+    asked: RecordQuery,
     columns: Columns,
     /// The heading of what has no column of its own.
     rest: &'static str,

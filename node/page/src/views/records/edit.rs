@@ -26,14 +26,14 @@ const VALUE_BYTES_MAX: usize = 256 * 1024;
 
 /// How a value stands in a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FieldKind {
     Text,
     Number,
     Boolean,
     Json,
 }
 
-impl Kind {
+impl FieldKind {
     const ALL: [Self; 4] = [Self::Text, Self::Number, Self::Boolean, Self::Json];
 
     fn as_str(self) -> &'static str {
@@ -130,14 +130,14 @@ fn patch(
         if is_as_shown || before.is_none() && typed.is_empty() {
             continue;
         }
-        let kind = Kind::named(form.get(&format!("kind:{field}")));
+        let kind = FieldKind::named(form.get(&format!("kind:{field}")));
         let value = kind
             .read(&typed)
             .map_err(|expected| say(t.value_is_wrong, &[field, &typed, expected]))?;
         patch.insert(field.to_owned(), value);
     }
     if let Some(field) = form.given("new-name") {
-        let kind = Kind::named(form.get("new-kind"));
+        let kind = FieldKind::named(form.get("new-kind"));
         let typed = form.get("new-value").unwrap_or_default().replace("\r\n", "\n");
         let value = kind
             .read(&typed)
@@ -216,7 +216,7 @@ fn edit_page(
         return layout::refused(office, viewer, StatusCode::FORBIDDEN, t.viewers_change_nothing);
     }
     let inputs = fields.iter().map(|(field, value)| {
-        let kind = Kind::of(value);
+        let kind = FieldKind::of(value);
         let text = typed.and_then(|typed| typed.get(&format!("value:{field}"))).map(str::to_owned);
         Input { field, kind, text: text.unwrap_or_else(|| text_of(value)), is_new: false }
     });
@@ -245,7 +245,7 @@ fn edit_page(
 
 struct Input<'a> {
     field: &'a str,
-    kind: Kind,
+    kind: FieldKind,
     text: String,
     is_new: bool,
 }
@@ -257,13 +257,13 @@ impl Input<'_> {
         if text.len() > VALUE_BYTES_MAX {
             return html! { p { (shown::name(field)) ": " span.none { (say(t.too_large_to_edit, &[&shown::bytes(text.len() as u64)])) } } };
         }
-        let is_long = *kind == Kind::Json || text.contains('\n') || text.len() > 100;
+        let is_long = *kind == FieldKind::Json || text.contains('\n') || text.len() > 100;
         html! {
             div.fields {
                 div.wide {
                     label for=(id) { (shown::name(field)) " · " (kind.title(t)) }
                     input type="hidden" name=(format!("kind:{field}")) value=(kind.as_str());
-                    @if *kind == Kind::Boolean {
+                    @if *kind == FieldKind::Boolean {
                         select id=(id) name=(name) {
                             @if *is_new { option value="" selected[text.is_empty()] { "–" } }
                             @for (value, title) in [("true", t.yes), ("false", t.no)] {
@@ -273,7 +273,7 @@ impl Input<'_> {
                     } @else if is_long {
                         textarea id=(id) name=(name) rows="6" spellcheck="false" { "\n" (text) }
                     } @else {
-                        input id=(id) name=(name) value=(text) inputmode=[(*kind == Kind::Number).then_some("decimal")] spellcheck="false";
+                        input id=(id) name=(name) value=(text) inputmode=[(*kind == FieldKind::Number).then_some("decimal")] spellcheck="false";
                     }
                 }
                 @if !*is_new {
@@ -295,7 +295,7 @@ fn new_field(t: &Texts, typed: Option<&Fields>) -> Markup {
                 div {
                     label for="new-kind" { (t.kind) }
                     select #new-kind name="new-kind" {
-                        @for kind in Kind::ALL { option value=(kind.as_str()) selected[text("new-kind") == kind.as_str()] { (kind.title(t)) } }
+                        @for kind in FieldKind::ALL { option value=(kind.as_str()) selected[text("new-kind") == kind.as_str()] { (kind.title(t)) } }
                     }
                 }
                 div.wide { label for="new-value" { (t.value) } input #new-value name="new-value" value=(text("new-value")) spellcheck="false"; }
@@ -357,7 +357,7 @@ async fn new_page(
         .map(|(field, spec)| {
             let text = typed.and_then(|typed| typed.get(&format!("value:{field}")));
             let text = text.unwrap_or_default().to_owned();
-            Input { field, kind: Kind::declared(spec), text, is_new: true }
+            Input { field, kind: FieldKind::declared(spec), text, is_new: true }
         })
         .collect();
     let id = typed.and_then(|typed| typed.get("id")).unwrap_or_default();

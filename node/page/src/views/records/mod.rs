@@ -24,7 +24,6 @@ use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown;
 use crate::sign_in::Viewer;
-use crate::texts::counted;
 
 /// Collections that are shown; each has its address besides.
 const COLLECTIONS_MAX: usize = 1_000;
@@ -116,7 +115,7 @@ fn list(viewer: &Viewer, collections: &[CollectionResponse], space: Option<&str>
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.records) {
             table {
-                caption { (counted(t, t.collections_n, collections.len() as u64)) @if more { ", " (counted(t, t.first_shown, COLLECTIONS_MAX as u64)) } }
+                caption { (shown::counted(t, t.collections_n, collections.len() as u64)) @if more { ", " (shown::counted(t, t.first_shown, COLLECTIONS_MAX as u64)) } }
                 thead { tr { th scope="col" { (t.collection) } th.n scope="col" { (t.records) } th.n scope="col" { (t.deleted) } } }
                 tbody {
                     @for collection in collections.iter().take(COLLECTIONS_MAX) {

@@ -19,7 +19,7 @@ use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown::{self, Clock};
 use crate::sign_in::Viewer;
-use crate::texts::{counted, say};
+use crate::texts::say;
 use crate::views::conflicts;
 
 /// Changes that are shown at first.
@@ -28,7 +28,7 @@ const CHANGES: usize = 20;
 const CHANGES_MAX: usize = 1_000;
 
 /// A record as it is now.
-pub(super) struct Found {
+pub(super) struct FoundRecord {
     pub(super) answer: RecordResponse,
     pub(super) etag: String,
 }
@@ -74,7 +74,7 @@ impl Name {
     }
 
     /// Reads it.
-    pub(super) async fn read(&self, office: &Office) -> Result<Found, Refused> {
+    pub(super) async fn read(&self, office: &Office) -> Result<FoundRecord, Refused> {
         let path = api_path(
             &self.collection,
             &self.id,
@@ -84,7 +84,7 @@ impl Name {
         let response = office.ask.exchange(Method::GET, &path, &[], None).await?;
         let etag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
         let etag = etag.unwrap_or_default().to_owned();
-        Ok(Found { answer: ask::read(response).await?, etag })
+        Ok(FoundRecord { answer: ask::read(response).await?, etag })
     }
 }
 
@@ -144,12 +144,12 @@ async fn history(office: &Office, name: &Name, changes: usize) -> Result<History
 }
 
 /// What it holds.
-async fn content(office: &Office, viewer: &Viewer, name: &Name, found: &Found) -> Markup {
+async fn content(office: &Office, viewer: &Viewer, name: &Name, found: &FoundRecord) -> Markup {
     let t = viewer.t;
     let RecordResponse { fields, conflicts, .. } = &found.answer;
     html! {
         @if !conflicts.is_empty() {
-            div.notice.warn { p { (counted(t, t.conflicts_n, conflicts.len() as u64)) } }
+            div.notice.warn { p { (shown::counted(t, t.conflicts_n, conflicts.len() as u64)) } }
             @for conflict in conflicts {
                 (conflicts::one(viewer, conflict, &Clock::new(office.zone()), name.space(), true))
             }
@@ -204,7 +204,7 @@ fn holders(viewer: &Viewer, sites: &[HolderResponse], clock: &Clock) -> Markup {
     html! {
         div.scroll {
             table {
-                caption { (counted(t, t.offices_n, sites.len() as u64)) }
+                caption { (shown::counted(t, t.offices_n, sites.len() as u64)) }
                 thead { tr { th scope="col" { (t.office) } th scope="col" { (t.latest_changes) } th scope="col" { (t.last_heard) } } }
                 tbody {
                     @for holder in sites {
@@ -237,7 +237,7 @@ fn steps(
     html! {
         div.scroll {
             table {
-                caption { (say(t.shown_of_changes, &[&shown::number(t, history.changes.len() as u64), &counted(t, t.changes_n, history.change_count)])) }
+                caption { (say(t.shown_of_changes, &[&shown::number(t, history.changes.len() as u64), &shown::counted(t, t.changes_n, history.change_count)])) }
                 thead { tr { th scope="col" { (t.when) } th scope="col" { (t.office) } th scope="col" { (t.what_changed) } } }
                 tbody {
                     @for change in history.changes.iter().rev() {

@@ -15,7 +15,7 @@ pub(in crate::views) const COLUMNS_MAX: usize = 64;
 
 /// What is asked of a table.
 #[derive(Clone, Debug, Default)]
-pub(in crate::views) struct Asked {
+pub(in crate::views) struct RecordQuery {
     pub(in crate::views) collection: String,
     pub(in crate::views) space: Option<String>,
     pub(in crate::views) filter: Option<String>,
@@ -31,7 +31,7 @@ pub(in crate::views) struct Asked {
     pub(in crate::views) month: Option<String>,
 }
 
-impl Asked {
+impl RecordQuery {
     pub(in crate::views) fn of(collection: String, uri: &Uri) -> Self {
         let fields = Fields::of_query(uri);
         let given = |name: &str| fields.given(name).map(str::to_owned);

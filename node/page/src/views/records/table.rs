@@ -10,14 +10,14 @@ use branchline_node::api::{CountResponse, ListResponse, ListedRecord, SummaryRes
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::query::{Asked, COLUMNS, COLUMNS_MAX, PAGE_RECORDS};
+use super::query::{COLUMNS, COLUMNS_MAX, PAGE_RECORDS, RecordQuery};
 use super::{choice_of_space, record_path, schema};
 use crate::ask::{Refused, encoded, path_with};
 use crate::layout::{self, Place, View};
 use crate::office::Office;
 use crate::shown;
 use crate::sign_in::Viewer;
-use crate::texts::{Texts, counted, say};
+use crate::texts::{Texts, say};
 use crate::views::sums;
 
 /// Groups that are shown; the rest is counted.
@@ -29,7 +29,7 @@ pub(super) async fn show(
     Path(collection): Path<String>,
     uri: Uri,
 ) -> Response {
-    let asked = Asked::of(collection, &uri);
+    let asked = RecordQuery::of(collection, &uri);
     let t = viewer.t;
     let list: Result<ListResponse, Refused> = office.ask.get(&asked.api_list(PAGE_RECORDS)).await;
     let schema = schema(&office, &asked.collection, asked.space()).await;
@@ -83,7 +83,7 @@ fn known_fields<'a>(
     known
 }
 
-fn filter(t: &Texts, asked: &Asked, known: &[String], columns: &[String]) -> Markup {
+fn filter(t: &Texts, asked: &RecordQuery, known: &[String], columns: &[String]) -> Markup {
     let path = format!("/records/{}", encoded(&asked.collection));
     html! {
         form.fields method="get" action=(path) role="search" {
@@ -113,7 +113,7 @@ fn filter(t: &Texts, asked: &Asked, known: &[String], columns: &[String]) -> Mar
 }
 
 /// An error, under the place of the filter or order where it is.
-fn at_its_place(asked: &Asked, refused: &Refused) -> Markup {
+fn at_its_place(asked: &RecordQuery, refused: &Refused) -> Markup {
     let place = refused.detail.at.as_ref().and_then(|at| {
         let text = match at.parameter.as_str() {
             "where" => asked.filter.as_deref(),
@@ -150,7 +150,7 @@ fn hints(t: &Texts, list: &ListResponse) -> Markup {
 
 fn rows(
     t: &Texts,
-    asked: &Asked,
+    asked: &RecordQuery,
     (columns, schema): (&[String], &Map<String, Value>),
     list: &ListResponse,
 ) -> Markup {
@@ -188,7 +188,7 @@ fn rows(
 }
 
 /// The heading of a column puts the records in order by it, and once more the other way round.
-fn heading(asked: &Asked, column: &str, right: bool) -> Markup {
+fn heading(asked: &RecordQuery, column: &str, right: bool) -> Markup {
     let field = sums::field(column);
     let down = format!("-{field}");
     let (sort, mark) = match asked.order.as_deref() {
@@ -205,30 +205,30 @@ fn heading(asked: &Asked, column: &str, right: bool) -> Markup {
 }
 
 /// How many there are, and the way on.
-async fn pages(office: &Office, t: &Texts, asked: &Asked, list: &ListResponse) -> Markup {
-    let on_page = counted(t, t.on_this_page, list.records.len() as u64);
+async fn pages(office: &Office, t: &Texts, asked: &RecordQuery, list: &ListResponse) -> Markup {
+    let on_page = shown::counted(t, t.on_this_page, list.records.len() as u64);
     let total = total(office, asked).await;
-    let first = Asked { after: None, ..asked.clone() };
-    let counting = Asked { is_counted: true, ..asked.clone() };
+    let first = RecordQuery { after: None, ..asked.clone() };
+    let counting = RecordQuery { is_counted: true, ..asked.clone() };
     html! {
         div.pages {
             span { (on_page) }
             @match &total {
-                Some(Ok(total)) => span { strong { (counted(t, t.in_all, *total)) } },
+                Some(Ok(total)) => span { strong { (shown::counted(t, t.in_all, *total)) } },
                 Some(Err(refused)) => span.warn { (t.total_not_known) ": " (shown::text(&refused.detail.message)) },
                 None => span { (t.total_not_known) " · " a href=(counting.path()) { (t.count_them) } },
             }
-            @if list.truncated { span { (counted(t, t.looked_at, list.scanned as u64)) } }
+            @if list.truncated { span { (shown::counted(t, t.looked_at, list.scanned as u64)) } }
             @if asked.after.is_some() { a href=(first.path()) { (t.first_page) } }
             @if let Some(next) = &list.next {
-                a href=(Asked { after: Some(next.clone()), ..asked.clone() }.path()) rel="next" { (t.next_page) }
+                a href=(RecordQuery { after: Some(next.clone()), ..asked.clone() }.path()) rel="next" { (t.next_page) }
             }
         }
     }
 }
 
 /// How many records there are in all: without a filter the node knows, with one they are counted where that is asked for.
-async fn total(office: &Office, asked: &Asked) -> Option<Result<u64, Refused>> {
+async fn total(office: &Office, asked: &RecordQuery) -> Option<Result<u64, Refused>> {
     if asked.filter.is_none() {
         let path = format!("/v1/collections/{}/count", encoded(&asked.collection));
         let path = path_with(&path, &[("space", asked.space())]);
@@ -241,9 +241,9 @@ async fn total(office: &Office, asked: &Asked) -> Option<Result<u64, Refused>> {
     Some(summary.map(|summary| summary.groups.first().map_or(0, |group| group.count)))
 }
 
-fn actions(viewer: &Viewer, asked: &Asked) -> Markup {
+fn actions(viewer: &Viewer, asked: &RecordQuery) -> Markup {
     let t = viewer.t;
-    let whole = Asked { after: None, ..asked.clone() };
+    let whole = RecordQuery { after: None, ..asked.clone() };
     html! {
         div.actions {
             a.button href=(whole.path_of("/csv")) download { (t.download_csv) }
@@ -258,7 +258,7 @@ fn actions(viewer: &Viewer, asked: &Asked) -> Markup {
 async fn totals(
     office: &Office,
     viewer: &Viewer,
-    asked: &Asked,
+    asked: &RecordQuery,
     schema: &Map<String, Value>,
 ) -> Markup {
     let t = viewer.t;
@@ -289,19 +289,23 @@ async fn totals(
 }
 
 /// The list of a group's records; `None`: no filter finds them.
-fn list_of(asked: &Asked, schema: &Map<String, Value>, by: &Map<String, Value>) -> Option<String> {
+fn list_of(
+    asked: &RecordQuery,
+    schema: &Map<String, Value>,
+    by: &Map<String, Value>,
+) -> Option<String> {
     let parts: Option<Vec<_>> =
         by.iter().map(|(field, value)| sums::has(field, schema.get(field), value)).collect();
     let parts = parts?;
     match parts.is_empty() {
-        true => Some(Asked { by: None, sum: None, after: None, ..asked.clone() }.path()),
+        true => Some(RecordQuery { by: None, sum: None, after: None, ..asked.clone() }.path()),
         false => Some(asked.only(asked.and(&parts.join(" and "))).path()),
     }
 }
 
 fn groups(
     t: &Texts,
-    asked: &Asked,
+    asked: &RecordQuery,
     schema: &Map<String, Value>,
     summary: &SummaryResponse,
 ) -> Markup {
@@ -313,7 +317,7 @@ fn groups(
     html! {
         div.scroll tabindex="0" role="region" aria-label=(t.totals) {
             table {
-                caption { (counted(t, t.groups_n, summary.groups.len() as u64)) ", " (counted(t, t.looked_at, summary.scanned as u64)) }
+                caption { (shown::counted(t, t.groups_n, summary.groups.len() as u64)) ", " (shown::counted(t, t.looked_at, summary.scanned as u64)) }
                 thead {
                     tr {
                         @for field in &by { th scope="col" { (shown::name(field)) } }
@@ -332,7 +336,7 @@ fn groups(
                 }
             }
         }
-        @if summary.groups.len() > GROUPS_MAX { p.hint { (counted(t, t.more_groups, (summary.groups.len() - GROUPS_MAX) as u64)) } }
-        @if left_out > 0 { p.hint { (counted(t, t.left_out, left_out)) } }
+        @if summary.groups.len() > GROUPS_MAX { p.hint { (shown::counted(t, t.more_groups, (summary.groups.len() - GROUPS_MAX) as u64)) } }
+        @if left_out > 0 { p.hint { (shown::counted(t, t.left_out, left_out)) } }
     }
 }
