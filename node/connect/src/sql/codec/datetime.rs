@@ -9,9 +9,8 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
 use super::civil::{self, CivilFault, Written};
-use super::{Codec, FieldKind, Misfit, TimeForm};
+use super::{Codec, FieldKind, Misfit, TimeForm, ZeroDate};
 use crate::sql::cell::Cell;
-use crate::sql::config::ZeroDate;
 use crate::sql::database::Engine;
 use crate::sql::shape::ColumnType;
 use crate::sql::value::{Datetime, Value};

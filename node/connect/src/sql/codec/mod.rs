@@ -34,10 +34,20 @@ pub(in crate::sql) use kinds::check_key;
 pub use misfit::{Misfit, shown};
 
 use super::cell::{Cell, hex_of};
-use super::config::ZeroDate;
 use super::database::Engine;
 use super::shape::{ColumnShape, ColumnType};
 use super::value::{VALUE_BYTES_MAX, Value};
+
+/// What a MariaDB date of zeros is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZeroDate {
+    /// The row is set aside.
+    #[default]
+    SetAside,
+    /// No value.
+    Null,
+}
 
 /// How SQLite holds a time, or any database in a column of numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,8 @@
 
 use super::civil::{self, CivilFault};
 use super::number::Digits;
-use super::{Codec, FieldKind, Misfit};
+use super::{Codec, FieldKind, Misfit, ZeroDate};
 use crate::sql::cell::Cell;
-use crate::sql::config::ZeroDate;
 use crate::sql::database::Engine;
 use crate::sql::shape::{Charset, ColumnType};
 use crate::sql::value::{DECIMAL_DIGITS_MAX, Value};

@@ -12,7 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::codec::TimeForm;
+use super::codec::{TimeForm, ZeroDate};
 
 /// A bridge: one database, and the tables of it that are kept in step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,17 +156,6 @@ pub enum SideEffects {
     Capture,
     /// The table is not bridged while there are any.
     Refuse,
-}
-
-/// What a MariaDB date of zeros is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ZeroDate {
-    /// The row is set aside.
-    #[default]
-    SetAside,
-    /// No value.
-    Null,
 }
 
 /// How one column is mapped: a field's name, or a table.

@@ -7,10 +7,9 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 
 use crate::sql::cell::{Cell, Key};
 use crate::sql::database::{DbError, DbErrorClass};
-use crate::sql::shape::ColumnShape;
+use crate::sql::shape::{ColumnShape, ColumnType};
 
 use super::error::without_code;
-use super::statement::is_bytes;
 
 /// Parameters, and how many there are.
 #[derive(Default)]
@@ -130,4 +129,9 @@ fn misfit(column: &ColumnShape, expected: &str) -> DbError {
 
 fn bug(message: String) -> DbError {
     without_code(DbErrorClass::Bug, message)
+}
+
+/// Whether a column's values cross as bytes.
+pub(super) fn is_bytes(column: &ColumnShape) -> bool {
+    matches!(column.kind, ColumnType::Bytes { .. })
 }

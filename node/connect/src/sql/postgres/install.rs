@@ -6,7 +6,8 @@
 
 use crate::sql::shape::{Bound, ColumnShape, ColumnType, TableName};
 
-use super::statement::{is_bytes, literal, note_key, quote, table};
+use super::arguments::is_bytes;
+use super::statement::{literal, note_key, quote, table};
 
 /// The context row's table.
 pub(super) const CONTEXT: &str = "branchline_context";

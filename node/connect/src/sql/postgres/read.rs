@@ -9,9 +9,10 @@ use crate::sql::shape::Bound;
 
 use super::Postgres;
 use super::arguments::Arguments;
+use super::arguments::is_bytes;
 use super::error::{of, without_code};
 use super::install::{OUTBOX, own};
-use super::statement::{self, is_bytes, table};
+use super::statement::{self, table};
 
 /// How many keys go into one statement. The spike's figures are of this size; more gains nothing.
 pub(super) const PIECE: usize = 1_000;

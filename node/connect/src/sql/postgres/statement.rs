@@ -7,7 +7,7 @@ use crate::sql::cell::Key;
 use crate::sql::database::DbError;
 use crate::sql::shape::{Bound, ColumnShape, ColumnType, TableName};
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, is_bytes};
 
 /// A name as SQL.
 pub(super) fn quote(name: &str) -> String {
@@ -57,11 +57,6 @@ pub(super) fn cast(declared: &str) -> String {
         one => one,
     };
     format!("{one}{array}")
-}
-
-/// Whether a column's values cross as bytes.
-pub(super) fn is_bytes(column: &ColumnShape) -> bool {
-    matches!(column.kind, ColumnType::Bytes { .. })
 }
 
 /// The type of the array in which a column's values are given.

@@ -10,10 +10,11 @@ use crate::sql::shape::{Bound, ColumnShape, ColumnType};
 
 use super::Postgres;
 use super::arguments::Arguments;
+use super::arguments::is_bytes;
 use super::error::{of, without_code};
 use super::install::{CONTEXT, OUTBOX, own};
 use super::read::PIECE;
-use super::statement::{self, is_bytes};
+use super::statement;
 
 impl Postgres {
     /// Begins a write, if the context is of this token and generation.

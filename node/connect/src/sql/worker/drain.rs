@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::compare::LookedUpRow;
-use super::load::PAGE_BYTES;
+use super::load::{PAGE_BYTES, is_gone};
 use super::rows::was_deleted;
 use super::trial::BridgeMistake;
 use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::cell::Key;
-use crate::sql::config::BridgeOnLeave;
-use crate::sql::database::{DbError, DbErrorClass, Engine, Note, Read};
+use crate::sql::database::{DbError, DbErrorClass, Engine, Note};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Direction, Phase};
@@ -291,14 +290,5 @@ impl BridgeWorker {
         let rows = self.database.rows(bound, &keys).await?;
         self.database.end_read().await?;
         Ok(LookedUpRow::of(keys, rows))
-    }
-}
-
-/// Whether a row asks for its record to be deleted.
-pub(super) fn is_gone(mapping: &Mapping, row: Option<&Read>) -> bool {
-    match row {
-        None => true,
-        Some(read) if !read.is_captured => mapping.on_leave == BridgeOnLeave::Delete,
-        Some(read) => mapping.is_deleted(&read.row).unwrap_or(false),
     }
 }

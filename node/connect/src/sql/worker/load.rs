@@ -4,10 +4,10 @@
 use branchline_crdt::store::read;
 
 use super::compare::LookedUpRow;
-use super::drain::is_gone;
 use super::rows::{cells_of, was_deleted};
 use super::{BridgeFailure, BridgeWorker};
 use crate::sql::cell::{Cell, Key};
+use crate::sql::config::BridgeOnLeave;
 use crate::sql::database::{DbError, DbErrorClass, Engine, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
@@ -229,5 +229,14 @@ impl BridgeWorker {
         self.state.keep(Steps { waiting: &waiting, loaded, ..Steps::default() }).await?;
         self.reread_tables().await?;
         Ok(true)
+    }
+}
+
+/// Whether a row asks for its record to be deleted.
+pub(super) fn is_gone(mapping: &Mapping, row: Option<&Read>) -> bool {
+    match row {
+        None => true,
+        Some(read) if !read.is_captured => mapping.on_leave == BridgeOnLeave::Delete,
+        Some(read) => mapping.is_deleted(&read.row).unwrap_or(false),
     }
 }

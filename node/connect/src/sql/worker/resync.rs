@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use branchline_crdt::record::{Version, View as RecordView};
 
 use super::compare::{by_value, set_aside};
-use super::drain::is_gone;
 use super::load::PAGE;
+use super::load::is_gone;
 use super::rows::cells_of;
 use super::write::{Change, PlannedWrite};
 use super::{BridgeFailure, BridgeWorker};
