@@ -1,8 +1,6 @@
 //! `check`: the state of the site for a monitoring system, in one line with figures and an exit code as Nagios plugins
 //! have them: 0 all is well, 1 look at it, 2 act now, 3 it is not known.
 
-use std::fmt;
-
 use branchline_node::api::{SiteResponse, SpaceResponse, SpacesResponse, StatusResponse};
 use branchline_node::extension::Severity;
 use jiff::Timestamp;
@@ -11,43 +9,11 @@ use serde::Serialize;
 use crate::args::{CheckArgs, Global};
 use crate::client::Client;
 use crate::commands::site::status::{copies_told, finding_told};
-use crate::commands::site::thresholds::Thresholds;
+use crate::commands::site::thresholds::{State, Thresholds};
 use crate::error::CliError;
 use crate::output::{self, counted};
 
 const MIB: u64 = 1024 * 1024;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    Ok,
-    Warning,
-    Critical,
-    Unknown,
-}
-
-impl State {
-    fn exit_code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Warning => 1,
-            Self::Critical => 2,
-            Self::Unknown => 3,
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "OK",
-            Self::Warning => "WARNING",
-            Self::Critical => "CRITICAL",
-            Self::Unknown => "UNKNOWN",
-        })
-    }
-}
 
 /// What was found.
 #[derive(Debug, Default, Serialize)]
