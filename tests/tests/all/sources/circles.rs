@@ -10,13 +10,7 @@ type Module = Vec<String>;
 /// be parted, or is one thing in several files; nothing is to come to it.
 const KNOWN: &[(&str, &str, &[&str])] = &[
     ("crdt/src", "", &["log", "membership"]),
-    ("crdt/src", "", &["bundle", "replica"]),
-    ("crdt/src", "query", &["filter", "parser"]),
-    ("crdt/src", "query", &["by_index", "page"]),
     ("crdt/src", "record", &["change", "history", "value", "view"]),
-    ("crdt/src", "record", &["document", "edit", "new_record", "saved", "summary"]),
-    ("crdt/src", "record::edit", &["counters", "fields", "json"]),
-    ("crdt/src", "record::foreign", &["chunks", "columns", "fault"]),
     ("crdt/src", "record::foreign", &["merge", "translation"]),
     (
         "crdt/src",
@@ -48,8 +42,6 @@ const KNOWN: &[(&str, &str, &[&str])] = &[
     ),
     ("node/src", "api::exchange", &["changes", "events"]),
     ("node/src", "api::records", &["documents", "record"]),
-    ("node/src", "extension", &["open", "reload"]),
-    ("node/src", "network", &["handle", "redial", "swarm", "task"]),
     ("node/src", "storage", &["folder", "ownership"]),
     ("node/connect/src", "", &["kinds", "sink", "source"]),
     ("node/connect/src", "", &["api", "extension"]),
@@ -64,20 +56,23 @@ const KNOWN: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("node/connect/src", "source", &["apply", "pull", "runner"]),
-    ("node/connect/src", "sql", &["codec", "config"]),
     ("node/connect/src", "sql", &["mapping", "record_id"]),
     ("node/connect/src", "sql::mapping", &["build", "checks"]),
     ("node/connect/src", "sql::mariadb", &["cascade", "install"]),
-    ("node/connect/src", "sql::postgres", &["arguments", "statement"]),
-    ("node/connect/src", "sql::worker", &["drain", "load"]),
+    (
+        "node/page/src",
+        "",
+        &[
+            "assets", "config", "form", "guard", "layout", "live", "office", "sign_in", "tls",
+            "views",
+        ],
+    ),
+    ("node/page/src", "views", &["conflicts", "records", "sums"]),
     ("cli/src", "", &["error", "output"]),
     ("cli/src", "", &["args", "commands"]),
     ("cli/src", "commands::import", &["csv", "ids"]),
     ("cli/src", "commands::records", &["schema", "schema_check"]),
-    ("cli/src", "commands::site", &["check", "thresholds"]),
-    ("simulations/src", "", &["outcome", "trace"]),
     ("simulations/src", "cli", &["error", "output"]),
-    ("simulations/src", "cli", &["report", "run"]),
 ];
 
 /// The module of a file.

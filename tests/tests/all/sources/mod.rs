@@ -8,12 +8,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The crates of the workspace, by the folder of their sources.
-const CRATES: [&str; 5] =
-    ["crdt/src", "node/src", "node/connect/src", "cli/src", "simulations/src"];
+const CRATES: [&str; 6] =
+    ["crdt/src", "node/src", "node/connect/src", "node/page/src", "cli/src", "simulations/src"];
 /// A file has one step of something, and is read at one sitting.
 const FILE_LINES_MAX: usize = 500;
 /// What a folder holds is seen at one look.
 const FOLDER_FILES_MAX: usize = 16;
+/// The replica conducts its parts, and these do the work.
+const REPLICA_METHODS_MAX: usize = 60;
+/// Where the methods of the replica stand: what it offers, how it takes an input in, how a group ends.
+const REPLICA_FILES_MAX: usize = 3;
+/// Words of a dialect that the field has others for.
+const DIALECT: [&str; 4] = ["tell", "told", "anew", "whoever"];
+/// Where they are the plain word they may stand; they are not to come back everywhere.
+const DIALECT_MAX: usize = 40;
 /// Names that two types of a crate have, each with its reason.
 const SAME_NAMES: [(&str, &str); 1] =
     // Of indexes and of realms: each is private to its part.
@@ -76,9 +84,6 @@ fn no_type_name_occurs_twice_in_a_crate() {
     for folder in CRATES {
         let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for Source { path, text } in sources(folder) {
-            if folder == "node/src" && path.starts_with(workspace().join("node/connect")) {
-                continue;
-            }
             for name in text::types(&text::code(&text)) {
                 places.entry(name).or_default().push(path.display().to_string());
             }
@@ -108,5 +113,38 @@ fn modules_import_each_other_in_one_direction() {
     assert!(
         faults.is_empty(),
         "these modules import each other in a circle: move what they share below both, {faults:#?}"
+    );
+}
+
+#[test]
+fn the_replica_conducts_and_a_group_ends_in_one_place() {
+    let (mut files, mut methods, mut commits) = (Vec::new(), 0, 0);
+    for Source { path, text } in sources("crdt/src/replica") {
+        let code = text::without_tests(&text::code(&text));
+        commits += code.matches("self.commit()").count();
+        let found = text::methods(&code, "Replica");
+        if found > 0 {
+            methods += found;
+            files.push(path);
+        }
+    }
+    assert!(commits == 1, "expected one place that ends a group, found {commits}");
+    assert!(
+        (1..=REPLICA_METHODS_MAX).contains(&methods) && files.len() <= REPLICA_FILES_MAX,
+        "expected at most {REPLICA_METHODS_MAX} methods of the replica in {REPLICA_FILES_MAX} files, found {methods} in {files:?}"
+    );
+}
+
+#[test]
+fn the_sources_keep_to_the_words_of_the_field() {
+    let folders = ["crdt", "node", "cli", "simulations", "tests/src", "tests/tests"];
+    let texts = folders.into_iter().flat_map(sources);
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let in_text =
+        |text: &str| text.split(|c| !is_word(c)).filter(|word| DIALECT.contains(word)).count();
+    let found: usize = texts.map(|source| in_text(&source.text)).sum();
+    assert!(
+        found <= DIALECT_MAX,
+        "expected {DIALECT:?} at most {DIALECT_MAX} times, found {found}: crdt/docs/glossary.md has the words"
     );
 }

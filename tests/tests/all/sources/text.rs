@@ -96,3 +96,20 @@ pub(super) fn types(code: &str) -> Vec<String> {
     }
     found
 }
+
+/// How many methods the implementations of a type declare that belong to no trait.
+pub(super) fn methods(code: &str, of: &str) -> usize {
+    let mut is_inside = false;
+    let mut count = 0;
+    for line in code.lines() {
+        if line.starts_with("impl") {
+            let named = line.split(|c: char| !c.is_alphanumeric()).any(|word| word == of);
+            is_inside = named && !line.contains(" for ");
+        } else if line.starts_with('}') {
+            is_inside = false;
+        } else if is_inside && line.starts_with("    ") && !line.starts_with("     ") {
+            count += usize::from(line.split_whitespace().any(|word| word == "fn"));
+        }
+    }
+    count
+}
