@@ -33,7 +33,7 @@ enum Kind {
     /// It was asked wrongly.
     Usage,
     /// It failed, and everything was said already; the process ends with this.
-    Told(u8),
+    Reported(u8),
     /// Nobody reads the output any more.
     ClosedPipe,
 }
@@ -55,7 +55,7 @@ impl CliError {
 
     /// It did not end well, everything was said already, and the process ends with `exit_code`.
     pub(crate) fn told_with(exit_code: u8) -> Self {
-        Self { kind: Kind::Told(exit_code), ..Self::failed("") }
+        Self { kind: Kind::Reported(exit_code), ..Self::failed("") }
     }
 
     /// What went wrong, and what to do.
@@ -123,7 +123,7 @@ impl CliError {
         match self.kind {
             Kind::ClosedPipe => 0,
             Kind::Failed => 1,
-            Kind::Told(exit_code) => exit_code,
+            Kind::Reported(exit_code) => exit_code,
             Kind::Usage => 2,
         }
     }
@@ -131,7 +131,7 @@ impl CliError {
     /// Says it on stderr.
     pub(crate) fn report(&self) {
         match self.kind {
-            Kind::Told(_) | Kind::ClosedPipe => {}
+            Kind::Reported(_) | Kind::ClosedPipe => {}
             Kind::Failed | Kind::Usage => {
                 output::note(format_args!("error: {}", self.message));
                 if let Some(hint) = &self.hint {

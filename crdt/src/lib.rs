@@ -17,15 +17,12 @@
 //! | [`replica`], [`bundle`] | what brings it all together; entries in a file |
 
 pub mod bundle;
-mod cache;
 pub mod events;
 pub mod feed;
 pub mod format;
-pub mod frame;
 pub mod ids;
 pub mod inspect;
 pub mod log;
-mod logs;
 pub mod membership;
 pub mod protocol;
 pub mod query;

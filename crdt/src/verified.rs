@@ -56,7 +56,7 @@ pub(crate) fn holds(
     holds
 }
 
-/// A hash over all three, of which the lengths of the first two are told apart.
+/// A hash over all three. The key has one length and that of the signature is hashed, so no two triples read alike.
 fn name(key: &[u8; 32], message: &[u8], signature: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key);

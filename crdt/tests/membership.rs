@@ -339,9 +339,9 @@ proptest! {
 }
 
 /// A history in which each site writes exactly what it is asked to.
-struct Told(History);
+struct Reported(History);
 
-impl Told {
+impl Reported {
     fn new() -> Self {
         Self(History::new(0, 0))
     }
@@ -406,7 +406,7 @@ impl Told {
 
 #[test]
 fn a_vouch_of_one_whom_only_the_vouched_for_admitted_counts_for_nothing() {
-    let mut reported = Told::new();
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Admin);
     reported.hear(2, 0);
     reported.revoke(0, 2);
@@ -420,7 +420,7 @@ fn a_vouch_of_one_whom_only_the_vouched_for_admitted_counts_for_nothing() {
 
 #[test]
 fn a_vouch_that_follows_the_revocation_counts_for_nothing() {
-    let mut reported = Told::new();
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Admin);
     reported.hear(2, 0);
     reported.admit(2, 3, Role::Writer);
@@ -431,7 +431,7 @@ fn a_vouch_that_follows_the_revocation_counts_for_nothing() {
     reported.vouch(1, 2, held.clone());
     assert_eq!(reported.members(), [0, 1]);
     // The same word of one who did not know.
-    let mut reported = Told::new();
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Admin);
     reported.hear(2, 0);
     reported.admit(2, 3, Role::Writer);
@@ -443,7 +443,7 @@ fn a_vouch_that_follows_the_revocation_counts_for_nothing() {
 
 #[test]
 fn juniors_decide_nothing_of_their_seniors() {
-    let mut reported = Told::new();
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Admin);
     reported.hear(2, 0);
     reported.revoke(2, 0);
@@ -454,7 +454,7 @@ fn juniors_decide_nothing_of_their_seniors() {
     assert_eq!(reported.members(), [0, 1]);
 }
 
-impl Told {
+impl Reported {
     fn rotate(&mut self, from: u8, to: u8) {
         let space = self.0.network.membership_space();
         let seq = self.0.known[usize::from(from)].own.len() as u64 + 1;
@@ -469,7 +469,7 @@ impl Told {
 
 #[test]
 fn a_new_key_has_the_standing_of_the_old_one() {
-    let mut reported = Told::new();
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Admin);
     reported.hear(2, 0);
     reported.admit(0, 3, Role::Writer);
@@ -484,7 +484,7 @@ fn a_new_key_has_the_standing_of_the_old_one() {
 
 #[test]
 fn who_revokes_the_old_key_without_knowing_revokes_the_new_one() {
-    let mut reported = Told::new();
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Admin);
     reported.hear(2, 0);
     reported.rotate(2, 4);

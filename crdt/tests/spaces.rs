@@ -97,8 +97,8 @@ fn who_guesses_a_space_is_told_what_everybody_is_told_of_none() {
         assert_eq!(asked, []);
     }
     // Saying that there is news makes nobody ask back.
-    let reported = ask(&mut pair, HEAD, &Request::Tell(Gossip::News(realm.main_space())));
-    assert_eq!(reported, (Some(Answer::of(Outcome::InStep)), Vec::new()));
+    let reported = ask(&mut pair, HEAD, &Request::Notify(Gossip::News(realm.main_space())));
+    assert_eq!(reported, (Some(Answer::of(Outcome::UpToDate)), Vec::new()));
     // Nor does a pull of the members invite who is not let in.
     let network = pair.replicas[HEAD].realms().network().unwrap();
     let (answer, _) = ask(&mut pair, HEAD, &pull(network.membership_space()));
@@ -119,7 +119,7 @@ fn what_somebody_writes_into_a_space_that_he_is_not_in_is_refused() {
     for forgery in &forgeries {
         let merged = merge(&mut pair, HEAD, Piece::Entries(pack_entries([forgery])));
         assert_eq!((merged.new, merged.known), (0, 0));
-        ask(&mut pair, HEAD, &Request::Tell(Gossip::Entry(forgery.bytes().to_vec())));
+        ask(&mut pair, HEAD, &Request::Notify(Gossip::Entry(forgery.bytes().to_vec())));
     }
     for space in [realm.main_space(), network.main_space()] {
         assert!(!shows(&pair, HEAD, space));

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use branchline_crdt::bundle::{BundleError, BundleReader, Bundling, Contents, Piece, Since};
+use branchline_crdt::bundle::{
+    BundleError, BundleReader, Bundling, Contents, MergePiece, Piece, Since,
+};
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::replica::{MergeError, MergePiece, Merged};
+use branchline_crdt::replica::{MergeError, Merged};
 use branchline_crdt::store::StoreError;
 use futures::stream::{self, Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};

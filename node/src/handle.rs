@@ -126,9 +126,7 @@ pub enum ReadError {
 
 /// The site belongs to no network.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error(
-    "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join FILE`)"
-)]
+#[error("this site belongs to no network yet: found one, or join one with a ticket")]
 pub struct NoNetwork;
 
 /// Why a space cannot be addressed.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::scenario::Readable;
 use crate::text::{Bytes, Clock};
 use crate::trace::{
-    Answer, EntryName, Event, Fate, LinkState, RecordName, Source, Step, TraceSink,
+    Answer, EntryName, EntryStatus, Event, LinkState, RecordName, Source, Step, TraceSink,
 };
 
 /// Lines kept: a record that takes more is hot, and its first ten thousand show how it goes.
@@ -178,9 +178,16 @@ impl Explanation {
         }
     }
 
-    fn held(&mut self, at_ms: u64, site: &String, entry: &EntryName, fate: Fate, from: &Source) {
+    fn held(
+        &mut self,
+        at_ms: u64,
+        site: &String,
+        entry: &EntryName,
+        status: EntryStatus,
+        from: &Source,
+    ) {
         let Some(way) = self.entries.get_mut(entry) else { return };
-        if fate == Fate::Applied {
+        if status == EntryStatus::Applied {
             way.applied_ms.entry(site.clone()).or_insert(at_ms);
         }
         if !self.concerns([site]) {
@@ -191,10 +198,10 @@ impl Explanation {
             Source::Replay => "read from its own journal".to_owned(),
             Source::Peer(peer) => format!("from {peer}"),
         };
-        let became = match fate {
-            Fate::Applied => "visible",
-            Fate::Void => "kept but void, so it shows nowhere,",
-            Fate::Held => "kept, not understood,",
+        let became = match status {
+            EntryStatus::Applied => "visible",
+            EntryStatus::Void => "kept but void, so it shows nowhere,",
+            EntryStatus::Held => "kept, not understood,",
         };
         self.say(at_ms, format!("{entry} is {became} at {site}, {came}"));
     }
@@ -236,7 +243,9 @@ impl TraceSink for Explanation {
                     self.say(at_ms, format!("{text}, LOST: {reason}"));
                 }
             }
-            Event::Held { site, entry, fate, from } => self.held(at_ms, site, entry, *fate, from),
+            Event::Held { site, entry, status, from } => {
+                self.held(at_ms, site, entry, *status, from)
+            }
             Event::Fault { kind, sites, what, for_ms } => {
                 // Those before the record, too: they explain what it meets.
                 if self.concerns(sites) && self.faults.len() < LINES_MAX {
@@ -330,7 +339,7 @@ mod tests {
         let held = |site: &String, from| Event::Held {
             site: site.clone(),
             entry: entry(1),
-            fate: Fate::Applied,
+            status: EntryStatus::Applied,
             from,
         };
         report(1_000, held(&south, Source::Own));

@@ -5,6 +5,7 @@ pub mod check;
 mod cli;
 pub mod explain;
 pub mod hostile;
+pub mod invariant;
 pub mod oracle;
 pub mod outcome;
 pub mod report;

@@ -1,12 +1,12 @@
 //! Things done to a run so that one invariant does not hold: the proof that its checker can fail.
 
 use branchline_crdt::format::codec;
-use branchline_crdt::frame::Frame;
 use branchline_crdt::ids::{EntryHash, SiteId, SpaceId};
 use branchline_crdt::log::entry::Entry;
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries, unpack_entries};
 use branchline_crdt::record::{ActorBytes, Document, Edit};
-use branchline_crdt::store::tables::logs::{self, EntryRow, Fate};
+use branchline_crdt::store::frame::Frame;
+use branchline_crdt::store::tables::logs::{self, EntryRow, EntryStatus};
 use branchline_crdt::store::tables::records::{self, CollectionRow, RecordRow};
 use branchline_crdt::store::tables::{ReadTables, SCAN_ROWS, decode_row};
 use branchline_crdt::store::{ReadJournal, Store};
@@ -122,7 +122,7 @@ pub fn alter_value(world: &mut World, office: SiteIndex) {
 pub fn leave_out(world: &mut World, office: SiteIndex) {
     alter_first(world, office, logs::entries_of_space, |value| {
         let row: EntryRow = decode_row("entry row", value).ok()?;
-        Some(codec::encode(&EntryRow { fate: Fate::Void, ..row }))
+        Some(codec::encode(&EntryRow { status: EntryStatus::Void, ..row }))
     });
 }
 

@@ -8,7 +8,7 @@ use branchline_crdt::log::entry::{Body, Entry};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, Request, unpack_entries};
 use branchline_crdt::store::tables::{self, logs};
 
-use crate::trace::{EntryName, Event, Fate, MessageKind, RecordName, Source};
+use crate::trace::{EntryName, EntryStatus, Event, MessageKind, RecordName, Source};
 use crate::world::{Message, Observation, SiteIndex, World};
 
 /// Names what happens.
@@ -78,17 +78,17 @@ impl Tracer {
             Observation::Lost { number, to } => {
                 vec![Event::Lost { message: *number, reason: to.as_str().to_owned() }]
             }
-            Observation::Told { office, notice } => {
+            Observation::Notice { office, notice } => {
                 vec![Event::Notice { site: name(office), what: format!("{notice:?}") }]
             }
             Observation::Failed { office, reason } => {
                 vec![Event::Notice { site: name(office), what: reason.clone() }]
             }
             Observation::Rebuilt { office } => {
-                let what = "the tables are made anew from the journal".to_owned();
+                let what = "the tables are rebuilt from the journal".to_owned();
                 vec![Event::Notice { site: name(office), what }]
             }
-            // Told as the fault that it is part of.
+            // Reported as the fault that it is part of.
             Observation::DiskChanged { .. } => Vec::new(),
         }
     }
@@ -118,22 +118,22 @@ impl Tracer {
         if self.seen.insert(entry.hash) {
             events.push(Event::FirstSeen { entry: name.clone(), records: records(entry) });
         }
-        let fate = fate(office, entry, world);
-        events.push(Event::Held { site: world.name(office).to_owned(), entry: name, fate, from });
+        let status = status(office, entry, world);
+        events.push(Event::Held { site: world.name(office).to_owned(), entry: name, status, from });
     }
 }
 
-fn fate(office: SiteIndex, entry: &Entry, world: &World) -> Fate {
+fn status(office: SiteIndex, entry: &Entry, world: &World) -> EntryStatus {
     let header = &entry.header;
     let row = world.replica(office).and_then(|replica| {
         let log = logs::log_of(replica.store(), header, &entry.hash).ok()?;
         let key = logs::entry(header.space, log, header.seq);
         tables::row::<logs::EntryRow>(replica.store(), "entry row", &key).ok().flatten()
     });
-    match row.map(|row| row.fate) {
-        Some(logs::Fate::Applied) => Fate::Applied,
-        Some(logs::Fate::Void) => Fate::Void,
-        Some(logs::Fate::Held) | None => Fate::Held,
+    match row.map(|row| row.status) {
+        Some(logs::EntryStatus::Applied) => EntryStatus::Applied,
+        Some(logs::EntryStatus::Void) => EntryStatus::Void,
+        Some(logs::EntryStatus::Held) | None => EntryStatus::Held,
     }
 }
 
@@ -152,7 +152,7 @@ pub fn kind(message: &Message) -> MessageKind {
             Err(_) => MessageKind::Gossip,
         },
         Message::Request { body, .. } => match codec::decode("request", body) {
-            Ok(Request::Tell(gossip)) => kind_of_gossip(&gossip),
+            Ok(Request::Notify(gossip)) => kind_of_gossip(&gossip),
             Ok(Request::Pull(_)) | Err(_) => MessageKind::Pull,
         },
         Message::Response { .. } | Message::Unsupported { .. } => MessageKind::Answer,
@@ -178,7 +178,7 @@ fn entries(message: &Message) -> Vec<Entry> {
             Err(_) => Vec::new(),
         },
         Message::Request { body, .. } => match codec::decode("request", body) {
-            Ok(Request::Tell(gossip)) => gossip.entries().unwrap_or_default(),
+            Ok(Request::Notify(gossip)) => gossip.entries().unwrap_or_default(),
             Ok(Request::Pull(_)) | Err(_) => Vec::new(),
         },
         Message::Response { body, .. } => match codec::decode::<Answer>("answer to a pull", body) {

@@ -3,7 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use branchline_simulations::outcome::{Invariant, Outcome};
+use branchline_simulations::invariant::Invariant;
+use branchline_simulations::outcome::Outcome;
 use branchline_simulations::run_sabotaged;
 use branchline_simulations::sabotage::Sabotage;
 use branchline_simulations::scenario::Scenario;

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use branchline_simulations::trace::{Event, Fate, Step};
+use branchline_simulations::trace::{EntryStatus, Event, Step};
 use serde_json::Value;
 
 /// Two hours in which a branch is cut off for a while.
@@ -95,7 +95,7 @@ fn an_explanation_follows_a_record_to_every_office() {
         })
         .expect("south writes while it is cut off");
     let arrived_ms = steps.iter().find_map(|step| match &step.event {
-        Event::Held { site, entry: held, fate: Fate::Applied, .. }
+        Event::Held { site, entry: held, status: EntryStatus::Applied, .. }
             if site == "north" && *held == entry =>
         {
             Some(step.at_ms)

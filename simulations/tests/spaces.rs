@@ -366,7 +366,7 @@ fn who_hears_of_two_sites_shut_out_of_a_space_tells_neither_anything_in_between(
     let keep = reported.clone();
     world.tamper(Box::new(move |from, to, message: &mut Message| {
         if let Message::Request { body, .. } = message
-            && let Ok(Request::Tell(gossip)) = codec::decode("request", body)
+            && let Ok(Request::Notify(gossip)) = codec::decode("request", body)
             && from == NORTH
             && (to == SOUTH || to == DEPOT)
         {

@@ -16,7 +16,7 @@ use crate::args::{Global, OpenArgs, PageCommand, PasswordArgs, UserCommand};
 use crate::error::CliError;
 use crate::output;
 
-/// What opens a link in the browser of whoever sits at the machine.
+/// What opens a link in the browser of the person at the machine.
 const OPENERS: [&str; 4] = ["xdg-open", "wslview", "open", "sensible-browser"];
 
 /// Opens the page in a browser, signed in by a link that serves once.

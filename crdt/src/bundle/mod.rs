@@ -18,8 +18,7 @@ use crate::log::frontier::Known;
 use crate::log::receipt::Receipt;
 use crate::membership::{Admission, Genesis};
 use crate::protocol::Invitation;
-use crate::protocol::prepare::Job;
-use crate::replica::MergePiece;
+use crate::protocol::prepare::{Job, Prepared};
 
 pub use make::{Begin, Bundling, Since};
 
@@ -83,6 +82,27 @@ pub enum Piece {
     /// The latest receipts of some sites.
     Receipts(Vec<Receipt>),
     /// The last.
+    End(Contents),
+}
+
+/// A piece of a bundle, its entries prepared.
+#[derive(Debug)]
+pub enum MergePiece {
+    /// See [`Piece::Header`].
+    Header(BundleHeader),
+    /// See [`Piece::Genesis`].
+    Genesis(Genesis),
+    /// See [`Piece::Admission`].
+    Admission(Box<Admission>),
+    /// See [`Piece::Entries`].
+    Entries(Prepared),
+    /// See [`Piece::Space`].
+    Space(Box<Invitation>),
+    /// See [`Piece::Fork`].
+    Fork(SpaceId, Box<ForkProof>),
+    /// See [`Piece::Receipts`].
+    Receipts(Vec<Receipt>),
+    /// See [`Piece::End`].
     End(Contents),
 }
 

@@ -6,13 +6,13 @@ use super::cursor::{HOLES_MAX, Hole, Seen, check_of, payload_format};
 use super::values::Records;
 use super::{BadCursor, Change, Cursor, FeedEvent, FeedId, FeedPosition, Item, Values};
 use crate::format::codec;
-use crate::frame::Frame;
 use crate::ids::SpaceId;
 use crate::log::entry::{Body, Entry, EntryId, RecordWrite};
 use crate::log::fork::{ForkProof, Forks};
 use crate::record::{ChangeActor, RecordChange};
+use crate::store::frame::Frame;
 use crate::store::read;
-use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::tables::logs::{self, EntryRow, EntryStatus};
 use crate::store::tables::records::{ChangeAt, RecordKey};
 use crate::store::tables::{ReadTables, SCAN_ROWS, row};
 use crate::store::{Position, ReadJournal, ReadStore, StoreError};
@@ -266,14 +266,14 @@ impl FeedReader {
         let row: Option<EntryRow> = row(store, "entry row", &key)?;
         // What came twice has the row of its other place.
         let row = row.filter(|row| row.position() == position && row.hash == entry.hash);
-        match row.map(|row| row.fate) {
-            Some(Fate::Applied) => {}
-            Some(Fate::Held) => {
+        match row.map(|row| row.status) {
+            Some(EntryStatus::Applied) => {}
+            Some(EntryStatus::Held) => {
                 let format = payload_format(store)?;
                 self.cursor.owed.held.get_or_insert((position, format));
                 return Ok(true);
             }
-            Some(Fate::Void) | None => return Ok(true),
+            Some(EntryStatus::Void) | None => return Ok(true),
         }
         let Ok(Body::Transactions(transactions)) = entry.body() else { return Ok(true) };
         let reported =

@@ -12,7 +12,7 @@ use crate::membership::Genesis;
 use crate::record::Edit;
 use crate::replica::{Identity, Input, LocalTransaction, Now, Opening, RecordEdit};
 use crate::store::memory::MemoryStore;
-use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::tables::logs::{self, EntryRow, EntryStatus};
 use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, ReadJournal, Store};
 
@@ -61,7 +61,7 @@ fn read(
 }
 
 /// Sets what became of the second entry, and returns its place.
-fn set_fate(store: &mut MemoryStore, space: SpaceId, fate: Fate) -> Position {
+fn set_status(store: &mut MemoryStore, space: SpaceId, status: EntryStatus) -> Position {
     let mut rows = Vec::new();
     walk(store, &logs::entries_of_space(space), None, |key, value| {
         let row: EntryRow = decode_row("entry row", value)?;
@@ -70,7 +70,7 @@ fn set_fate(store: &mut MemoryStore, space: SpaceId, fate: Fate) -> Position {
     })
     .unwrap();
     let (key, row) = rows.swap_remove(1);
-    let changed = codec::encode(&EntryRow { fate, ..row });
+    let changed = codec::encode(&EntryRow { status, ..row });
     store.apply(vec![(key, Some(changed))], None).unwrap();
     row.position()
 }
@@ -78,14 +78,14 @@ fn set_fate(store: &mut MemoryStore, space: SpaceId, fate: Fate) -> Position {
 #[test]
 fn what_was_held_is_told_once_a_newer_program_applies_it() {
     let (mut store, feed, space) = store();
-    let position = set_fate(&mut store, space, Fate::Held);
+    let position = set_status(&mut store, space, EntryStatus::Held);
     let (ids, mut cursor) = read(&store, feed, space, Cursor::start(feed));
     assert_eq!(ids, ["a", "c"]);
     assert_eq!(cursor.owed.held, Some((position, PAYLOAD_FORMAT)));
     assert_eq!(read(&store, feed, space, cursor.clone()).0, Vec::<String>::new());
 
     // As if the program that held it had known one format less.
-    set_fate(&mut store, space, Fate::Applied);
+    set_status(&mut store, space, EntryStatus::Applied);
     cursor.owed.held = Some((position, PAYLOAD_FORMAT - 1));
     let (ids, cursor) = read(&store, feed, space, cursor);
     assert_eq!(ids, ["b", "c"]);
@@ -95,7 +95,7 @@ fn what_was_held_is_told_once_a_newer_program_applies_it() {
 #[test]
 fn what_is_void_is_not_told() {
     let (mut store, feed, space) = store();
-    set_fate(&mut store, space, Fate::Void);
+    set_status(&mut store, space, EntryStatus::Void);
     assert_eq!(read(&store, feed, space, Cursor::start(feed)).0, ["a", "c"]);
 }
 

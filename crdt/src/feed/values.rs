@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use super::Values;
-use crate::cache::{Documents, Kept};
 use crate::record::{ChangeActor, Document, RecordChange};
+use crate::store::cache::{Documents, Kept};
 use crate::store::changes::{self, RecentEntries};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 use crate::store::{ReadStore, StoreError};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::frontier::Known;
 use crate::log::receipt::{LogTag, Receipt};
-use crate::logs::Logs;
 use crate::store::StoreError;
+use crate::store::logs::Logs;
 use crate::store::tables::{ReadTables, decode_row, logs, walk};
 
 /// What a site says of some entries.

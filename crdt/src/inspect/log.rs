@@ -6,9 +6,9 @@ use crate::ids::{Author, EntryHash, SiteId, SpaceId};
 use crate::log::entry::text::EntryText;
 use crate::log::entry::{Body, Entry, EntryId, PAYLOAD_FORMAT};
 use crate::log::frontier::Known;
-use crate::logs::Logs;
 use crate::store::changes::read_entry;
-use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::logs::Logs;
+use crate::store::tables::logs::{self, EntryRow, EntryStatus};
 use crate::store::tables::{ReadTables, decode_row, row, walk};
 use crate::store::{Position, ReadStore, StoreError};
 
@@ -24,7 +24,7 @@ pub struct LoggedEntry {
     /// Its hash.
     pub hash: EntryHash,
     /// What became of it.
-    pub fate: Fate,
+    pub status: EntryStatus,
     /// Its place in the journal.
     pub position: Position,
     /// What it says itself; `None`: its bytes are damaged.
@@ -140,13 +140,13 @@ fn logged(
 ) -> Result<Option<LoggedEntry>, StoreError> {
     let row: Option<EntryRow> = row(journal, "entry row", &logs::entry(space, author, seq))?;
     let Some(row) = row else { return Ok(None) };
-    let (hash, fate, position) = (row.hash, row.fate, row.position());
+    let (hash, status, position) = (row.hash, row.status, row.position());
     let content = match read_entry(journal, position) {
         Ok(entry) => Some(content(&entry)),
         Err(StoreError::Damaged { .. }) => None,
         Err(error) => return Err(error),
     };
-    Ok(Some(LoggedEntry { space, author, seq, hash, fate, position, content }))
+    Ok(Some(LoggedEntry { space, author, seq, hash, status, position, content }))
 }
 
 /// The number of a log's last entry before a place; 0: there is none.

@@ -9,10 +9,10 @@ use crate::ids::{Author, SiteId, SpaceId};
 use crate::inspect::holders::Compared;
 use crate::log::entry::{Body, Entry, PAYLOAD_FORMAT};
 use crate::log::receipt::Receipt;
-use crate::logs::Logs;
 use crate::record::SCHEMA_COLLECTION;
 use crate::store::changes::read_entry;
-use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::logs::Logs;
+use crate::store::tables::logs::{self, EntryRow, EntryStatus};
 use crate::store::tables::row;
 use crate::store::{ReadStore, StoreError};
 
@@ -233,10 +233,10 @@ impl UnsentEntry {
             Err(StoreError::Damaged { .. }) => return Ok(unread),
             Err(error) => return Err(error),
         };
-        let records = match found.fate {
+        let records = match found.status {
             // It changes nothing, anywhere.
-            Fate::Void => Some(Vec::new()),
-            Fate::Applied | Fate::Held => records(&entry),
+            EntryStatus::Void => Some(Vec::new()),
+            EntryStatus::Applied | EntryStatus::Held => records(&entry),
         };
         let bytes = entry.bytes().len() as u64;
         Ok(Self { bytes, time_ms: Some(entry.header.time_ms), records })

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::format::digest::{Digest, record_hash};
-use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::log::entry::{Entry, Header};
 use crate::record::Field;
 use crate::record::{RecordSummary, View};
+use crate::store::frame::Frame;
 use crate::store::read;
 use crate::store::tables::indexes::{self, IndexRow, IndexState};
 use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow};

@@ -7,11 +7,11 @@ use crate::inspect::holders::Compared;
 use crate::inspect::misfits::misfits;
 use crate::log::entry::{Body, Entry, PAYLOAD_FORMAT};
 use crate::log::receipt::Receipt;
-use crate::logs::Logs;
 use crate::query::Bounds;
 use crate::store::changes::read_entry;
+use crate::store::logs::Logs;
 use crate::store::read;
-use crate::store::tables::logs::{self, EntryRow, Fate};
+use crate::store::tables::logs::{self, EntryRow, EntryStatus};
 use crate::store::tables::records::{self, RecordRow};
 use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, ReadStore, StoreError};
@@ -109,7 +109,7 @@ pub fn causes(
     let holes = holes(journal)?;
     let mut damaged = BTreeMap::new();
     for space in [network.membership_space(), space] {
-        fates(journal, space, &holes, &mut damaged, &mut causes)?;
+        statuses(journal, space, &holes, &mut damaged, &mut causes)?;
     }
     name_damaged(journal, space, &damaged, records_max, &mut causes)?;
     unreadable(journal, space, own, &mut causes)?;
@@ -186,7 +186,7 @@ fn holes(journal: &impl ReadStore) -> Result<DamagedRanges, StoreError> {
 }
 
 /// The entries whose effects do not show, and those that are damaged; of the latter also whose lies where.
-fn fates(
+fn statuses(
     journal: &impl ReadStore,
     space: SpaceId,
     holes: &DamagedRanges,
@@ -198,11 +198,11 @@ fn fates(
         let Some((author, seq)) = logs::entry_of_key(key) else { return Ok(true) };
         let hole = holes.range(..=row.position()).next_back();
         let is_damaged = hole.is_some_and(|(_, end)| end.is_none_or(|end| row.position() < end));
-        let reason = match row.fate {
+        let reason = match row.status {
             _ if is_damaged => Reason::Damaged,
-            Fate::Held => Reason::Held,
-            Fate::Void => Reason::Void,
-            Fate::Applied => return Ok(true),
+            EntryStatus::Held => Reason::Held,
+            EntryStatus::Void => Reason::Void,
+            EntryStatus::Applied => return Ok(true),
         };
         let cause = causes.entry((reason, author.site)).or_default();
         match is_damaged {

@@ -37,7 +37,7 @@ pub struct Predecessor {
     pub incarnation: Incarnation,
     /// Number of its last entry.
     pub seq: u64,
-    /// The beginning of that entry's hash; zeros where it is not told.
+    /// The beginning of that entry's hash; zeros where it is not given.
     pub check: [u8; 8],
 }
 

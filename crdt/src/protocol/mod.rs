@@ -50,8 +50,8 @@ pub const WELCOME_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub enum Request {
     /// To be sent what it lacks.
     Pull(Pull),
-    /// Nothing: it tells what is new in a space that is not gossiped. The answer says nothing.
-    Tell(Gossip),
+    /// Nothing: it says what is new in a space that is not gossiped. The answer says nothing.
+    Notify(Gossip),
 }
 
 /// "Here is what I hold, send what I lack." While a backlog is pulled the frontier also names what the answerer has just
@@ -123,9 +123,9 @@ pub struct Invitation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Both hold the same.
-    InStep,
+    UpToDate,
     /// The digest differs: send the frontier, or the parts of it whose digests are not these.
-    TellFrontier(PartDigests),
+    SendFrontier(PartDigests),
     /// Entries in the answerer's journal order, which is causal.
     Entries {
         /// See [`pack_entries`].

@@ -1,7 +1,7 @@
 //! Places of a list by an index, without looking at a record.
 
+use super::list::{PagePlace, Query};
 use super::order::{self, OrderField, QueryCursor};
-use super::page::{PagePlace, Query};
 use crate::ids::SpaceId;
 use crate::store::StoreError;
 use crate::store::tables::{ReadTables, indexes, walk_by};

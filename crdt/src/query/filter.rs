@@ -4,13 +4,11 @@ use std::cmp::Ordering;
 
 use data_encoding::BASE64;
 
-use super::error::QueryError;
 use super::lexer::Word;
-use super::parser;
 use crate::record::Field;
 use crate::record::Number;
 use crate::record::Scalar;
-use crate::record::{Datetime, Fields, Kind, Schema, Whole, WrittenNumber, timestamp_from_text};
+use crate::record::{Datetime, Fields, Kind, Whole, WrittenNumber, timestamp_from_text};
 
 /// Which records a query is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,14 +63,6 @@ pub(super) enum Literal {
 }
 
 impl Filter {
-    /// Reads a filter on records of a schema.
-    ///
-    /// # Errors
-    /// [`QueryError`] says what is wrong, and where.
-    pub fn parse(text: &str, schema: &Schema) -> Result<Filter, QueryError> {
-        Ok(Filter { root: parser::filter(text, schema)? })
-    }
-
     /// Whether a record is one of those.
     #[must_use]
     pub fn matches(&self, fields: &Fields) -> bool {

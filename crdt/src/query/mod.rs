@@ -38,6 +38,7 @@ mod by_index;
 mod error;
 mod filter;
 mod lexer;
+mod list;
 mod order;
 mod page;
 mod parser;
@@ -52,8 +53,9 @@ mod unseen;
 
 pub use error::{QueryError, QueryFault, QueryPart};
 pub use filter::Filter;
+pub use list::Query;
 pub use order::{Order, QueryCursor, WrongCursor};
-pub use page::{Bounds, Page, PageError, Query, page};
+pub use page::{Bounds, Page, PageError, page};
 pub use summary::{
     GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, SummaryText,
     summary,

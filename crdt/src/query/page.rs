@@ -1,29 +1,19 @@
 //! Pages of the records that a query gives.
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use super::by_index;
 use super::error::QueryError;
-use super::filter::Filter;
-use super::order::{Order, QueryCursor, WrongCursor};
+use super::list::{PagePlace, Query};
+use super::order::{QueryCursor, WrongCursor};
 use super::source::Source;
 use super::unlike::{Noted, Unlike};
 use super::unseen::Unseen;
 use crate::ids::SpaceId;
-use crate::record::Field;
-use crate::record::{Fields, Schema, View};
+use crate::record::View;
 use crate::store::StoreError;
 use crate::store::tables::ReadTables;
 use crate::store::tables::records::{RecordKey, RecordRow};
-
-/// A list that is asked for: which records, in which order.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Query {
-    pub(super) filter: Option<Filter>,
-    pub(super) order: Order,
-    /// Tells its cursors from those of other queries.
-    tag: [u8; 8],
-}
 
 /// How much work one page may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,82 +63,6 @@ pub enum PageError {
     /// The tables failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl Query {
-    /// Reads a filter and an order on records of a collection.
-    ///
-    /// # Errors
-    /// [`QueryError`] says what is wrong, and where.
-    pub fn parse(
-        collection: &str,
-        schema: &Schema,
-        filter: Option<&str>,
-        order: Option<&str>,
-    ) -> Result<Query, QueryError> {
-        let mut hasher = blake3::Hasher::new();
-        for text in [Some(collection), filter, order] {
-            hasher.update(&(text.map_or(0, |text| text.len() + 1) as u64).to_le_bytes());
-            hasher.update(text.unwrap_or_default().as_bytes());
-        }
-        let filter = filter.map(|text| Filter::parse(text, schema)).transpose()?;
-        let order = order.map(|text| Order::parse(text, schema)).transpose()?.unwrap_or_default();
-        // A field that is declared meanwhile may sort otherwise.
-        for field in &order.fields {
-            hasher.update(field.field.kind.map_or("-", |kind| kind.as_str()).as_bytes());
-        }
-        let mut tag = [0; 8];
-        hasher.finalize_xof().fill(&mut tag);
-        Ok(Query { filter, order, tag })
-    }
-
-    /// The place that a text from a page of this query names.
-    ///
-    /// # Errors
-    /// [`WrongCursor`].
-    pub fn cursor(&self, text: &str) -> Result<QueryCursor, WrongCursor> {
-        let cursor = QueryCursor::from_text(text)?;
-        if cursor.query == self.tag { Ok(cursor) } else { Err(WrongCursor::OfAnotherQuery) }
-    }
-
-    /// The fields that decide whether a record is on the list, and where.
-    fn names(&self) -> BTreeSet<&str> {
-        let filter = self.filter.iter().flat_map(Filter::fields);
-        let order = self.order.fields.iter().map(|field| &field.field);
-        filter.chain(order).map(Field::name).collect()
-    }
-
-    fn matches(&self, fields: &Fields) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.matches(fields))
-    }
-
-    /// What is to be said of the filter, before any record was looked at.
-    fn noted(&self) -> Noted<'_> {
-        Noted::of(self.filter.iter().flat_map(Filter::fields), self.filter.as_ref())
-    }
-
-    /// The record, if it is on the list. `names`: those of [`Query::names`].
-    fn find(
-        &self,
-        names: &BTreeSet<&str>,
-        row: &RecordRow<'_>,
-        noted: &mut Noted<'_>,
-    ) -> Result<Option<View>, StoreError> {
-        if self.filter.is_some() {
-            let Some(fields) = row.fields(names)? else { return Ok(None) };
-            noted.see(&fields);
-            if !self.matches(&fields) {
-                noted.miss(&fields);
-                return Ok(None);
-            }
-        }
-        let view = row.view()?;
-        Ok((!view.deleted).then_some(view))
-    }
-
-    pub(super) fn place(&self, key: Vec<u8>, id: String) -> QueryCursor {
-        QueryCursor { query: self.tag, key, id }
-    }
 }
 
 /// The records of a collection that a query gives, behind a cursor.
@@ -296,9 +210,6 @@ impl Page {
         }
     }
 }
-
-/// A sort key and a record id.
-pub(super) type PagePlace = (Vec<u8>, String);
 
 /// The first places of an order.
 struct First {

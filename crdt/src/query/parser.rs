@@ -1,7 +1,7 @@
 //! Reading a filter, or a list of fields: what is read is typed at once.
 
 use super::error::{QueryError, QueryFault, QueryPart};
-use super::filter::{Comparison, Condition, Literal, Node, Test};
+use super::filter::{Comparison, Condition, Filter, Literal, Node, Test};
 use super::lexer::{Token, Word, words};
 use super::{FIELDS_MAX, ITEMS_MAX, NESTING_MAX};
 use crate::record::Field;
@@ -11,12 +11,17 @@ use crate::record::Schema;
 const KEYWORDS: [&str; 11] =
     ["and", "or", "not", "in", "is", "null", "true", "false", "starts", "with", "between"];
 
-/// Reads a filter.
-pub(super) fn filter(text: &str, schema: &Schema) -> Result<Node, QueryError> {
-    let mut parser = Parser::new(QueryPart::Where, text, schema)?;
-    let node = parser.any()?;
-    parser.end("\"and\", \"or\" or the end")?;
-    Ok(node)
+impl Filter {
+    /// Reads a filter on records of a schema.
+    ///
+    /// # Errors
+    /// [`QueryError`] says what is wrong, and where.
+    pub fn parse(text: &str, schema: &Schema) -> Result<Self, QueryError> {
+        let mut parser = Parser::new(QueryPart::Where, text, schema)?;
+        let root = parser.any()?;
+        parser.end("\"and\", \"or\" or the end")?;
+        Ok(Self { root })
+    }
 }
 
 /// A field of a list of them.

@@ -5,15 +5,15 @@ use super::change::check;
 use super::change::fault::Verdict;
 use super::change::operation::{ActorBytes, ChangeActor};
 use super::change::{CheckedChange, ParsedChange, RecordChange};
-use super::edit::{self, Edit, EditError};
+use super::edit::{self, Edit, EditError, Edited};
 use super::history::hidden;
-use super::history::{Clock, History, Inconsistent, Presence};
+use super::history::{Clock, History, Presence};
 use super::saved;
 use super::schema::Schema;
 use super::summary::{self, RecordSummary};
+use super::unreadable::Unreadable;
 use super::version::Version;
 use super::view::{self, Conflict, View};
-use crate::format::codec::DecodeError;
 
 /// A record in memory, with its whole history or with what is live of it.
 ///
@@ -22,27 +22,6 @@ use crate::format::codec::DecodeError;
 #[derive(Debug, Clone)]
 pub struct Document {
     history: History,
-}
-
-/// A record that cannot be used here: its stored form is damaged, or its changes do not fit together although each
-/// was checked. A local matter, never a verdict on a change.
-#[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// The stored form is none.
-    #[error(transparent)]
-    Layout(#[from] DecodeError),
-    /// The parts do not fit together.
-    #[error(transparent)]
-    Inconsistent(#[from] Inconsistent),
-    /// Automerge does not take the changes.
-    #[error("Automerge cannot read the record: {0}")]
-    Automerge(String),
-    /// Automerge panicked.
-    #[error("Automerge panicked over the record")]
-    Panic,
-    /// A change of the history is not accepted as it once was.
-    #[error("a change of the record's history is no longer accepted: {0}")]
-    Refused(Verdict),
 }
 
 impl Document {
@@ -309,15 +288,4 @@ impl Validated {
     pub fn with(self, parsed: ParsedChange) -> CheckedChange {
         CheckedChange { parsed, is_known: self.is_known }
     }
-}
-
-/// What an edit made.
-#[derive(Debug, Clone)]
-pub struct Edited {
-    /// The change.
-    pub change: RecordChange,
-    /// Its hash.
-    pub hash: [u8; 32],
-    /// The number of its operations.
-    pub operations: usize,
 }

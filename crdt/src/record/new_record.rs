@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use super::change::ParsedChange;
 use super::change::check::check_put;
-use super::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, RecordOperation};
-use super::document::Edited;
-use super::edit::{self, Edit, EditError};
+use super::change::operation::{Action, ActorBytes, Key, ObjectId, RecordOperation};
+use super::edit::{self, Edit, EditError, Edited};
 use super::history::History;
 use super::limits::{DELETED_FIELD, check_field};
 use super::schema::Schema;
-use super::summary::{self, RecordSummary};
+use super::summary::{self, PlainField, RecordSummary};
 use super::value::Value;
 use super::{Document, saved};
 
@@ -29,9 +28,6 @@ pub struct NewRecord {
     /// The number of operations of its change.
     pub operations: usize,
 }
-
-/// A field and its one value.
-pub(super) type PlainField<'a> = (&'a str, OpId, &'a Value);
 
 impl NewRecord {
     /// What a record without changes becomes by this one. `None`: the change takes a [`Document`] to be judged.

@@ -12,7 +12,6 @@ use super::history::hidden;
 use super::history::live::Live;
 use super::history::{History, HistoryContent, Object};
 use super::limits::DELETED_FIELD;
-use super::new_record::PlainField;
 use super::value::Value;
 use super::view::{elements, is_conflict, is_deleted, piece};
 
@@ -20,6 +19,9 @@ use super::view::{elements, is_conflict, is_deleted, piece};
 const CONTEXT: &str = "branchline 2026 record digest";
 /// The digest's input is hashed whenever this much of it has come together, in bytes.
 const HASHED_AT_BYTES: usize = 16 * 1024;
+
+/// A field and its one value.
+pub(super) type PlainField<'a> = (&'a str, OpId, &'a Value);
 
 /// A record in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -89,7 +89,7 @@ pub enum DecisionError {
     NoMember,
     /// The site was revoked: nobody would take its word.
     #[error(
-        "this site was revoked by {by}: it decides of nothing any more; it can join only anew, with a new ticket and another data folder"
+        "this site was revoked by {by}: it decides of nothing any more; it can join only again, with a new ticket and another data folder"
     )]
     Revoked {
         /// The name of the admin who revoked it.
@@ -135,7 +135,7 @@ pub enum DecisionError {
     },
     /// What is here alone would be lost to the space.
     #[error(
-        "{entries} entries that this site wrote in the space are not known to be held by any other site of it: wait until one has said so (`branchline sync` asks)"
+        "{entries} entries that this site wrote in the space are not known to be held by any other site of it: wait until one has said so"
     )]
     OnlyHere {
         /// How many.
@@ -148,9 +148,7 @@ pub enum DecisionError {
         site: SiteId,
     },
     /// It is shut out already.
-    #[error(
-        "{name} was revoked before, or left: it can come back only under another key (`branchline rotate` there, once it knows that it is out)"
-    )]
+    #[error("{name} was revoked before, or left: it can come back only under another key")]
     AlreadyRevoked {
         /// Its name.
         name: String,
@@ -161,7 +159,7 @@ pub enum DecisionError {
     )]
     Ticket,
     /// No such ticket is open.
-    #[error("no ticket {ticket} is open in this network (`branchline invite list`)")]
+    #[error("no ticket {ticket} is open in this network")]
     NoTicket {
         /// What was given.
         ticket: SiteId,
@@ -170,9 +168,7 @@ pub enum DecisionError {
     #[error("a site decides neither of its own membership nor of its own role: another admin can")]
     Oneself,
     /// A network without an admin could never let anyone in or out again.
-    #[error(
-        "this site is the only admin: make another one first (`branchline role SITE admin`, in a space `branchline space grant SPACE SITE admin`)"
-    )]
+    #[error("this site is the only admin: make another one first")]
     LastAdmin,
     /// Admins decide of their juniors.
     #[error(

@@ -12,7 +12,7 @@ use super::links::sync::PullAnswer;
 use super::realms::introduction::Shown;
 use super::realms::spaces::Invitations;
 use super::task::Task;
-use super::{Input, Notice, Output, Replica, Validation};
+use super::{Input, Notice, Replica, Validation};
 use crate::format::codec;
 use crate::ids::{RealmId, SiteId};
 use crate::log::fork::ForkProof;
@@ -87,7 +87,9 @@ impl<S: Store> Replica<S> {
                 Vec::new()
             }
             Task::NameBranches => {
-                self.name_branches()?;
+                if cx.is_any_misnamed(batch)? {
+                    self.rebuild(&mut |_| ())?;
+                }
                 Vec::new()
             }
             Task::Invitations(invitations) => batch.take_invitation(cx, out, invitations),
@@ -116,7 +118,7 @@ impl<S: Store> Replica<S> {
             Task::Bundle { is_settled } => {
                 let Some(mut merging) = self.merging.take() else { return Ok(Vec::new()) };
                 let (links, cx, batch, _) = self.parts();
-                let is_unwritable = links.is_unwritable;
+                let is_unwritable = links.is_unwritable();
                 let next = batch.merge_next(cx, &mut merging, is_settled, is_unwritable);
                 self.merging = Some(merging);
                 next
@@ -131,9 +133,9 @@ impl<S: Store> Replica<S> {
         }
         match waiting {
             Waiting::Message(heard) => {
-                let (links, cx, _, out) = self.parts();
+                let (links, cx, batch, out) = self.parts();
                 match links.judged_message(cx, out, &heard, &acceptance) {
-                    Some(verdict) => self.reply(heard.reply, Some(verdict)),
+                    Some(verdict) => heard.reply.give(batch, out, Some(verdict)),
                     None => return vec![Task::Hear(heard)],
                 }
             }
@@ -152,17 +154,6 @@ impl<S: Store> Replica<S> {
         Vec::new()
     }
 
-    /// Answers a message; `None`: the entry that it announces is awaited.
-    fn reply(&mut self, reply: Reply, verdict: Option<Validation>) {
-        match (reply, verdict) {
-            (Reply::Respond(token), _) => self.outbox.respond(token, &Answer::of(Outcome::InStep)),
-            (Reply::Validate(token), Some(verdict)) => {
-                self.batch.then(After::Say(Output::Validate { token, verdict }));
-            }
-            (Reply::Validate(_), None) => {}
-        }
-    }
-
     /// Begins with an input. Returns the tasks that come of it.
     pub(super) fn take(&mut self, input: Input) -> Result<Vec<Task>, StoreError> {
         let (links, cx, batch, out) = self.parts();
@@ -179,13 +170,13 @@ impl<S: Store> Replica<S> {
                     Ok(gossip) => return self.hear(from, reply, gossip),
                     Err(error) => {
                         out.notice(Notice::Refused { from, reason: error.to_string() });
-                        self.reply(reply, Some(Validation::Reject));
+                        reply.give(batch, out, Some(Validation::Reject));
                     }
                 }
             }
             Input::Request { from, token, body } => match codec::decode("request", &body) {
                 Ok(Request::Pull(pull)) => links.serve(cx, batch, out, (from, token), &pull)?,
-                Ok(Request::Tell(gossip)) => {
+                Ok(Request::Notify(gossip)) => {
                     return self.hear(from, Reply::Respond(token), gossip);
                 }
                 Err(error) => out.notice(Notice::Refused { from, reason: error.to_string() }),
@@ -238,7 +229,7 @@ impl<S: Store> Replica<S> {
                 Some(Validation::Ignore)
             }
         };
-        self.reply(reply, verdict);
+        reply.give(&mut self.batch, &mut self.outbox, verdict);
         Ok(Vec::new())
     }
 
@@ -257,12 +248,12 @@ impl<S: Store> Replica<S> {
     /// A member has answered a request.
     fn responded(&mut self, from: SiteId, id: u64, body: &[u8]) -> Result<Vec<Task>, StoreError> {
         let (links, cx, batch, out) = self.parts();
-        if links.end_tell(from, id) {
-            links.go_on_with(cx, out, from);
+        if links.end_notification(from, id) {
+            links.resume_requests(cx, out, from);
             return Ok(Vec::new());
         }
         let Some((space, request)) = links.end_pull(from, id) else { return Ok(Vec::new()) };
-        batch.then(After::GoOn { with: from });
+        batch.then(After::Resume { with: from });
         let answer: Answer = match codec::decode("answer to a pull", body) {
             Ok(answer) => answer,
             Err(error) => {
@@ -302,8 +293,8 @@ impl<S: Store> Replica<S> {
                 }
             }
             Outcome::Entries { .. }
-            | Outcome::TellFrontier(_)
-            | Outcome::InStep
+            | Outcome::SendFrontier(_)
+            | Outcome::UpToDate
             | Outcome::UnknownSpace => {
                 let (links, cx, batch, out) = self.parts();
                 let after = links.take_outcome(cx, batch, out, answered)?;
@@ -314,7 +305,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Takes in a revocation of this site, shown by a member that no longer accepts it. Returns whether it is genuine.
-    /// Only that member can tell whether it is in force: the note is dropped when this site's own members change.
+    /// Only that member knows whether it is in force: the note is dropped when this site's own members change.
     fn take_revocation(
         &mut self,
         from: SiteId,
@@ -396,14 +387,14 @@ impl<S: Store> Replica<S> {
         self.load_members(None)?;
         self.realms.show_members(&mut self.outbox);
         let (links, cx, _, out) = self.parts();
-        links.timers.introduce_ms = 0;
+        links.timers.introduce_at_once();
         links.present_ticket(cx, out)
     }
 
     /// Does what is due by now.
     fn tick(&mut self) -> Result<(), StoreError> {
         if !self.is_taking() {
-            self.batch.recent.clear();
+            self.batch.forget_recent();
         }
         let (links, cx, batch, out) = self.parts();
         links.end_waiting(cx, batch, out);
@@ -470,7 +461,7 @@ impl<S: Store> Replica<S> {
                 room = room.saturating_sub(CHANGE_COST * (1 + entry.changes().len()));
                 let waiting = Waiting::Answer { from, tip: entry.entry.tip() };
                 self.settle(vec![Task::Judge(Arrival::new(entry, waiting))])?;
-                self.batch.foresight = None;
+                self.batch.forget_foresight();
             } else {
                 self.links.put_back(entry);
                 self.settle(Vec::new())?;

@@ -7,16 +7,15 @@ use super::batch::accept::{Acceptance, EntrySource};
 use super::batch::seal::Named;
 use super::batch::stage::{After, Stage};
 use super::batch::write::WriteError;
-use super::links::repair::Losses;
 use super::{DecisionError, Notice, Output, Replica, Validation};
 use crate::format::codec;
-use crate::frame::Frame;
 use crate::ids::{Incarnation, RealmId, SpaceId};
 use crate::log::entry::Entry;
 use crate::log::fork::ForkProof;
 use crate::membership::{Genesis, Ticket};
 use crate::protocol::prepare::PreparedEntry;
-use crate::store::tables::logs::{self, Fate, Versions};
+use crate::store::frame::Frame;
+use crate::store::tables::logs::{self, Versions};
 use crate::store::tables::{self, row};
 use crate::store::{Position, Store, StoreError};
 
@@ -55,7 +54,7 @@ impl<S: Store> Replica<S> {
                 true => Ok(Vec::new()),
                 false => self.store.append(&slices),
             };
-            self.links.is_unwritable = matches!(appended, Err(StoreError::Unwritable { .. }));
+            self.links.note_append(!matches!(appended, Err(StoreError::Unwritable { .. })));
             let positions = match appended {
                 Ok(positions) => positions,
                 Err(error @ StoreError::Unwritable { .. }) => {
@@ -83,18 +82,17 @@ impl<S: Store> Replica<S> {
         let (_, cx, batch, outbox) = self.parts();
         let rows = batch.rows(cx, outbox, positions, named)?;
         self.store.apply(rows, applied)?;
-        self.realms.note_group(&mut self.batch.stage, named);
-        if let Some(genesis) = self.batch.stage.genesis.take() {
+        self.realms.note_group(&self.batch.stage, named);
+        let (genesis, spaces) = self.batch.take_documents();
+        if let Some(genesis) = genesis {
             self.realms.learn_genesis(&mut self.outbox, genesis);
         }
-        for document in std::mem::take(&mut self.batch.stage.spaces) {
+        for document in spaces {
             self.realms.know_space(&mut self.outbox, document);
         }
-        let entries = std::mem::take(&mut self.batch.stage.entries);
-        let applied = entries.iter().filter(|staged| staged.fate == Fate::Applied);
-        let learnt = self.learn_members(applied.map(|staged| &staged.entry));
-        self.batch.stage.entries = entries;
-        self.batch.schemas.clear();
+        let entries = self.batch.membership_entries();
+        let learnt = self.learn_members(entries.iter());
+        self.batch.forget_schemas();
         learnt
     }
 
@@ -117,7 +115,7 @@ impl<S: Store> Replica<S> {
                 After::Welcome { token, to, former } => cx.welcome(out, token, to, &former)?,
                 After::Pull { from, space } => links.pull(cx, out, from, space),
                 After::PullMore { from, space } => links.pull_more(cx, batch, out, from, space)?,
-                After::GoOn { with } => links.go_on_with(cx, out, with),
+                After::Resume { with } => links.resume_requests(cx, out, with),
             }
         }
         Ok(())
@@ -147,7 +145,7 @@ impl<S: Store> Replica<S> {
                 After::Welcome { token, .. } => {
                     self.outbox.refuse(token, "this site cannot write at present");
                 }
-                After::Pull { .. } | After::PullMore { .. } | After::GoOn { .. } => {}
+                After::Pull { .. } | After::PullMore { .. } | After::Resume { .. } => {}
             }
         }
     }
@@ -225,7 +223,7 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// Empties the tables and makes them anew from the journal. A new incarnation begins, as with a start: where the
+    /// Empties the tables and rebuilds them from the journal. A new incarnation begins, as with a start: where the
     /// journal is damaged, less may be held of this site's own log than others hold.
     ///
     /// # Errors
@@ -241,7 +239,7 @@ impl<S: Store> Replica<S> {
         self.replay(progress)?;
         self.realms.take_up(receipts);
         let Self { links, store, realms, outbox, .. } = self;
-        links.losses = Losses::default();
+        links.forget_losses();
         links.find_losses(store, realms, outbox)
     }
 
@@ -266,14 +264,6 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// Rebuilds the tables where they have a branch under a name that is not its own: once for all proofs that came together.
-    pub(super) fn name_branches(&mut self) -> Result<(), StoreError> {
-        match self.context().is_any_misnamed(&self.batch)? {
-            true => self.rebuild(&mut |_| ()),
-            false => Ok(()),
-        }
-    }
-
     /// Writes under another incarnation from now on. Two that were started of one image with its memory draw the same bytes;
     /// what they hold is different, or they would not have noticed.
     pub(super) fn begin_life(&mut self) {
@@ -292,7 +282,7 @@ impl<S: Store> Replica<S> {
     pub(super) fn replay(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
         let mut after = self.store.applied()?;
         if after.is_none() {
-            self.realms.find_forks(&mut self.store, &mut self.batch.stage, &mut self.outbox)?;
+            self.realms.find_forks(&mut self.store, &mut self.batch, &mut self.outbox)?;
         }
         let mut done = Progress { entries: 0, position: after };
         loop {
@@ -340,7 +330,7 @@ impl<S: Store> Replica<S> {
         let frame = Frame::read(frame).map_err(|error| damaged(error.to_string()))?;
         let Frame::Entry(content) = frame else {
             let Self { realms, store, batch, outbox, .. } = self;
-            realms.replay_founding(store, &mut batch.stage, outbox, &frame)?;
+            realms.replay_founding(store, batch, outbox, &frame)?;
             return Ok(false);
         };
         let entry = Entry::decode(content).map_err(|error| damaged(error.to_string()))?;

@@ -8,37 +8,13 @@ use super::batch::arrival::{Arrival, Waiting};
 use super::context::Context;
 use super::realms::spaces::Invitations;
 use super::task::Task;
-use crate::bundle::{Begin, BundleHeader, Contents};
+use crate::bundle::{Begin, BundleHeader, MergePiece};
 use crate::format::codec;
-use crate::ids::{Author, RealmId, SiteId, SpaceId};
+use crate::ids::{Author, RealmId, SiteId};
 use crate::log::entry::Header as EntryHeader;
-use crate::log::fork::ForkProof;
-use crate::log::receipt::Receipt;
 use crate::membership::{Admission, Admitting, Genesis};
-use crate::protocol::Invitation;
 use crate::protocol::prepare::{Prepared, PreparedEntry};
 use crate::store::Store;
-
-/// A piece of a bundle, its entries prepared.
-#[derive(Debug)]
-pub enum MergePiece {
-    /// See [`crate::bundle::Piece::Header`].
-    Header(BundleHeader),
-    /// See [`crate::bundle::Piece::Genesis`].
-    Genesis(Genesis),
-    /// See [`crate::bundle::Piece::Admission`].
-    Admission(Box<Admission>),
-    /// See [`crate::bundle::Piece::Entries`].
-    Entries(Prepared),
-    /// See [`crate::bundle::Piece::Space`].
-    Space(Box<Invitation>),
-    /// See [`crate::bundle::Piece::Fork`].
-    Fork(SpaceId, Box<ForkProof>),
-    /// See [`crate::bundle::Piece::Receipts`].
-    Receipts(Vec<Receipt>),
-    /// See [`crate::bundle::Piece::End`].
-    End(Contents),
-}
 
 /// What became of the entries of one piece.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 //! The caller feeds [`Input`]s to [`Replica::handle`], ends a group of them with [`Replica::commit`], and then acts
 //! on every [`Output`] before the next input. Contracts:
 //!
-//! - Nothing is acknowledged, answered or sent that is not durable: outputs that tell of new entries appear after the
+//! - Nothing is acknowledged, answered or sent that is not durable: outputs about new entries appear after the
 //!   `commit` in which [`Store::append`] returned, behind all others, and a change of members before all others.
 //! - One `commit` is one append with one sync, whatever the number of inputs before it.
-//! - A failed append leaves the replica as it was before the group; the writers are told.
+//! - A failed append leaves the replica as it was before the group; the writers get an error.
 //! - An error of `handle` or `commit` ([`StoreError::Tables`], mostly) means that the tables can no longer be
 //!   trusted: drop the replica, rebuild the tables, open a new one.
 //!
@@ -46,7 +46,7 @@ mod task;
 
 use std::collections::BTreeMap;
 
-use crate::bundle::Begin;
+use crate::bundle::{Begin, MergePiece};
 use crate::ids::{Author, Incarnation, RealmId, SiteId, SiteKey};
 use crate::log::entry::PAYLOAD_FORMAT;
 use crate::membership::{Genesis, Role, Ticket};
@@ -63,7 +63,7 @@ pub use group::Progress;
 pub use input::{Input, LocalTransaction, RecordEdit};
 pub use links::peer::Exchange;
 pub use links::receipts::HeardReceipt;
-pub use merge::{MergeError, MergePiece, Merged, MissingEntries};
+pub use merge::{MergeError, Merged, MissingEntries};
 pub use output::{Notice, Output, Validation};
 pub use realms::admission::{InviteError, JoinError};
 pub use realms::{HeldSpace, Realms};
@@ -215,13 +215,13 @@ impl<S: Store> Replica<S> {
     /// The next thing to do; `None` when all is done.
     pub fn output(&mut self) -> Option<Output> {
         let (links, cx, _, out) = self.parts();
-        links.tell_news(cx, out);
+        links.announce_heads(cx, out);
         self.outbox.pop()
     }
 
     /// Begins a network with this document. The caller commits.
     pub fn found(&mut self, genesis: Genesis) {
-        self.batch.stage.genesis = Some(genesis);
+        self.batch.found(genesis);
     }
 
     /// A ticket for one new site. `secret` is a fresh random key pair, `expires_ms` in ms since 1970.
@@ -265,11 +265,11 @@ impl<S: Store> Replica<S> {
         let mut merged = self.merging.take().map_or_else(|| Ok(Merged::default()), Merging::end);
         if merged.is_ok() {
             self.settle(vec![Task::Commit])?;
-            if !self.tasks.is_durable() || self.links.is_unwritable {
+            if !self.tasks.is_durable() || self.links.is_unwritable() {
                 merged = Err(MergeError::Unwritable);
             }
         }
-        self.batch.foresight = None;
+        self.batch.forget_foresight();
         self.realms.joined_by_bundle(&mut self.outbox, maker);
         if is_end {
             self.issue_receipts_now(now)?;
@@ -316,7 +316,7 @@ impl<S: Store> Replica<S> {
     /// [`StoreError`] where the tables cannot be written.
     pub fn issue_receipts_now(&mut self, now: Now) -> Result<(), StoreError> {
         self.now = now;
-        self.links.timers.receipt_ms = Some(now.monotonic_ms);
+        self.links.timers.issue_receipts_at(now);
         self.issue_receipts()
     }
 

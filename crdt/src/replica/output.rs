@@ -90,7 +90,7 @@ pub enum Validation {
     Accept,
     /// Do not hand it on; nobody is at fault.
     Ignore,
-    /// Do not hand it on; whoever sent it should have known better.
+    /// Do not hand it on: its sender should have known better.
     Reject,
 }
 
@@ -170,7 +170,7 @@ pub enum Notice {
         site: SiteId,
     },
     /// The journal's copy of an entry is damaged: it is asked of the peers, and not served until one gives it back.
-    /// Told for the first entry of each log.
+    /// Reported for the first entry of each log.
     EntryLost {
         /// The author; this site itself may have the only copy.
         author: Author,

@@ -1,4 +1,4 @@
-//! How whoever runs a replica paces it: the node does so on a machine, the simulator in virtual time.
+//! How a replica is paced: by the node on a machine, by the simulator in virtual time.
 
 /// Inputs that share one commit: enough to fill the time of one sync of a disk, few enough for an answer within some ms.
 pub const GROUP_INPUTS_MAX: usize = 256;

@@ -77,7 +77,7 @@ pub struct SiteStatus {
     /// When it issued its latest receipt that is known here, ms since 1970 by its own clock.
     pub receipt_ms: Option<i64>,
     /// Entries held here, others' than its own, that its receipt does not confirm; where it lists only some logs, of
-    /// those. It may hold them by now. `None`: no receipt is known, or it does not tell.
+    /// those. It may hold them by now. `None`: no receipt is known, or it does not say.
     pub lacks: Option<u64>,
     /// The ones among them that this site wrote.
     pub lacks_of_ours: Option<u64>,

@@ -2,10 +2,10 @@
 
 use lru::LruCache;
 
-use crate::frame::Frame;
 use crate::ids::{Author, SpaceId};
 use crate::log::entry::{Body, Entry, EntryId, Header, Origin, RecordWrite, Transaction};
 use crate::record::{ChangeActor, RecordChange};
+use crate::store::frame::Frame;
 use crate::store::tables::logs::{self, EntryRow};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey};
 use crate::store::tables::{ReadTables, row};

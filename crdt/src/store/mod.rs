@@ -1,6 +1,9 @@
 //! What a replica needs kept: a journal that is the truth, and tables that can be rebuilt from it.
 
+pub(crate) mod cache;
 pub mod changes;
+pub mod frame;
+pub(crate) mod logs;
 pub mod memory;
 pub mod read;
 pub mod tables;

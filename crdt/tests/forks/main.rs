@@ -14,7 +14,7 @@ use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{ActorBytes, Document, Edit, Value};
 use branchline_crdt::replica::{Decision, Input, Notice};
 use branchline_crdt::store::tables::ReadTables;
-use branchline_crdt::store::tables::logs::Fate;
+use branchline_crdt::store::tables::logs::EntryStatus;
 use branchline_crdt::store::tables::records::{RecordKey, RecordRow};
 use proptest::prelude::*;
 use serde_json::json;
@@ -265,14 +265,14 @@ proptest! {
         for office in 0..3 {
             prop_assert_eq!(&offices.replicas[office].realms().frontier(space), &frontier);
             prop_assert_eq!(offices.digest(office), offices.digest(0), "digest of {}", office);
-            prop_assert_eq!(offices.fates(office), offices.fates(0), "entries of {}", office);
+            prop_assert_eq!(offices.statuses(office), offices.statuses(0), "entries of {}", office);
             for (id, by) in &own {
                 prop_assert_eq!(offices.field(office, id, "by"), Some(Value::Int(*by as i64)), "{} at {}", id, office);
             }
         }
         let is_honest = |id: &EntryId| id.author.site != author.site;
-        let fates = offices.fates(0);
-        let void: Vec<_> = fates.iter().filter(|(id, fate)| is_honest(id) && **fate != Fate::Applied).collect();
+        let statuses = offices.statuses(0);
+        let void: Vec<_> = statuses.iter().filter(|(id, status)| is_honest(id) && **status != EntryStatus::Applied).collect();
         prop_assert!(void.is_empty(), "{void:?}");
         let digest = offices.digest(0);
         for office in 0..3 {

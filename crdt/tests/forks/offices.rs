@@ -13,7 +13,7 @@ use branchline_crdt::replica::{
 };
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
-use branchline_crdt::store::tables::logs::{EntryRow, Fate, entries_of_space, entry_of_key};
+use branchline_crdt::store::tables::logs::{EntryRow, EntryStatus, entries_of_space, entry_of_key};
 use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::tables::{ReadTables, SCAN_ROWS};
 use proptest::prelude::*;
@@ -232,15 +232,15 @@ impl Offices {
     }
 
     /// The entries of records that an office holds, and what became of each.
-    pub(crate) fn fates(&self, office: usize) -> BTreeMap<EntryId, Fate> {
+    pub(crate) fn statuses(&self, office: usize) -> BTreeMap<EntryId, EntryStatus> {
         let store = self.replicas[office].store();
         let rows = store.scan(&entries_of_space(self.space()), None, SCAN_ROWS).unwrap();
-        let fate = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let status = |(key, value): (Vec<u8>, Vec<u8>)| {
             let (author, seq) = entry_of_key(&key).unwrap();
             let row: EntryRow = codec::decode("entry row", &value).unwrap();
-            (EntryId { author, seq }, row.fate)
+            (EntryId { author, seq }, row.status)
         };
-        rows.into_iter().map(fate).collect()
+        rows.into_iter().map(status).collect()
     }
 
     /// Takes a step, among at most `most` offices. `own`: the records that only one of them writes, and which.
@@ -307,19 +307,20 @@ impl Offices {
     /// All hold the same, all of it has its effects, and a rebuild makes the same of it.
     pub(crate) fn agree(&mut self) -> Result<(), TestCaseError> {
         let space = self.space();
-        let (digest, fates) = (self.digest(0), self.fates(0));
+        let (digest, statuses) = (self.digest(0), self.statuses(0));
         for office in 0..self.replicas.len() {
             let frontier = self.replicas[office].realms().frontier(space);
             prop_assert_eq!(&frontier, &self.replicas[0].realms().frontier(space), "{}", office);
             prop_assert_eq!(self.digest(office), digest.clone(), "digest of {}", office);
-            prop_assert_eq!(self.fates(office), fates.clone(), "entries of {}", office);
+            prop_assert_eq!(self.statuses(office), statuses.clone(), "entries of {}", office);
         }
-        let void: Vec<_> = fates.iter().filter(|(_, fate)| **fate != Fate::Applied).collect();
+        let void: Vec<_> =
+            statuses.iter().filter(|(_, status)| **status != EntryStatus::Applied).collect();
         prop_assert!(void.is_empty(), "{void:?} {:?}", self.notices);
         for office in 0..self.replicas.len() {
             self.rebuild(office);
             prop_assert_eq!(self.digest(office), digest.clone(), "rebuilt at {}", office);
-            prop_assert_eq!(self.fates(office), fates.clone());
+            prop_assert_eq!(self.statuses(office), statuses.clone());
         }
         Ok(())
     }

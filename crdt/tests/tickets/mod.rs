@@ -7,9 +7,9 @@ use branchline_crdt::membership::{
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{SITES, Told, author, key};
+use super::{Reported, SITES, author, key};
 
-impl Told {
+impl Reported {
     fn ticket(&self, by: u8, number: u8, role: Role) -> Ticket {
         let secret = SiteKey::from_seed([number; 32]);
         let grant = Grant::sign(self.0.network, secret.site(), role, 0, &key(by));
@@ -53,8 +53,8 @@ impl Told {
 }
 
 /// Head has let two in as a reader and three as a writer, and both know all that head knows.
-fn reader_and_writer() -> Told {
-    let mut reported = Told::new();
+fn reader_and_writer() -> Reported {
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Reader);
     reported.admit(0, 3, Role::Writer);
     for site in 1..4 {
@@ -91,14 +91,14 @@ fn of_what_a_disputed_site_wrote_counts_what_writers_vouch_for_and_nothing_that_
     reported.hear(5, 2);
     reported.admit(5, 6, Role::Admin);
     reported.revoke(5, 3);
-    let all = |reported: &Told, last| {
+    let all = |reported: &Reported, last| {
         let mut held = reported.held(2, 5);
         held.raise(&reported.records(5, last));
         held
     };
     reported.hear(2, 5);
     reported.vouch(2, 5, all(&reported, 9));
-    let of_five = |reported: &Told, seq| {
+    let of_five = |reported: &Reported, seq| {
         let members = reported.folded();
         let space = reported.0.network.main_space();
         members.allowed(space, author(5), seq)
@@ -176,7 +176,7 @@ fn a_ticket_admits_as_many_sites_as_its_issuer_says() {
 
 #[test]
 fn a_revoked_site_is_not_admitted_again() {
-    let mut reported = Told::new();
+    let mut reported = Reported::new();
     reported.admit(0, 2, Role::Writer);
     reported.revoke(0, 2);
     reported.admit(0, 2, Role::Admin);

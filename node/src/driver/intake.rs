@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
+use branchline_crdt::bundle::MergePiece;
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::protocol::prepare::Prepared;
-use branchline_crdt::replica::{MergeError, MergePiece, Merged};
+use branchline_crdt::replica::{MergeError, Merged};
 use branchline_crdt::store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 

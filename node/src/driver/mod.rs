@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use branchline_crdt::Replica;
-use branchline_crdt::bundle::Begin;
+use branchline_crdt::bundle::{Begin, MergePiece};
 use branchline_crdt::ids::{RealmId, SiteId, SiteKey, SpaceId};
 use branchline_crdt::inspect::verify::{VerifyReport, verify};
 use branchline_crdt::log::entry::EntryId;
@@ -23,8 +23,8 @@ use branchline_crdt::membership::{Role, Ticket};
 use branchline_crdt::protocol::prepare::{Job, Prepared};
 use branchline_crdt::replica::pace::{GROUP_INPUTS_MAX, TICK_MS};
 use branchline_crdt::replica::{
-    Decision, DecisionError, DocumentMerge, Exchange, Input, LocalTransaction, MergeError,
-    MergePiece, Merged, Now, SpaceStatus, Status, WriteError, Written,
+    Decision, DecisionError, DocumentMerge, Exchange, Input, LocalTransaction, MergeError, Merged,
+    Now, SpaceStatus, Status, WriteError, Written,
 };
 use branchline_crdt::store::StoreError;
 use libp2p::gossipsub::MessageId;
@@ -51,10 +51,10 @@ pub(crate) use others::Seen;
 pub(crate) const QUEUE_MAX: usize = 1024;
 /// How often the replica gets to know the time.
 pub(crate) const TICK: Duration = Duration::from_millis(TICK_MS);
-/// How often the tables are rebuilt without [`PEACE`] in between; then the fault is not in them.
+/// How often the tables are rebuilt without [`REBUILD_RESET_AFTER`] in between; then the fault is not in them.
 const REBUILDS_MAX: u32 = 3;
 /// After this long without a failure of the tables, the next one counts as the first.
-const PEACE: Duration = Duration::from_secs(600);
+const REBUILD_RESET_AFTER: Duration = Duration::from_secs(600);
 /// The answer to a write.
 type WriteReply = oneshot::Sender<Result<Vec<Result<Written, WriteError>>, Stopped>>;
 
@@ -477,7 +477,7 @@ impl Driver {
         // Anyone who waits for a decision, or a merge, hears that the node failed.
         self.decisions.clear();
         self.intake.drop_pieces();
-        if self.rebuilt.is_none_or(|at| at.elapsed() > PEACE) {
+        if self.rebuilt.is_none_or(|at| at.elapsed() > REBUILD_RESET_AFTER) {
             self.rebuilds = 0;
         }
         if self.rebuilds == REBUILDS_MAX {

@@ -25,8 +25,7 @@ use crate::config::{Config, ConfigError};
 use crate::handle::Handle;
 
 pub use finding::{Finding, Severity};
-pub(crate) use open::Extensions;
-pub(crate) use reload::SetLog;
+pub(crate) use open::{Extensions, SetLog};
 pub use reload::{ReloadError, Reloaded};
 pub use sections::Sections;
 pub(crate) use sections::names;

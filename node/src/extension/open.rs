@@ -9,12 +9,14 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::reload::SetLog;
 use super::{Context, Extension, Finding, Part, Routes, Severity};
 use crate::api;
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::Handle;
 use crate::node::StartError;
+
+/// Sets another log filter, in the syntax of the setting `log`, or says why it is none.
+pub(crate) type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// How long a part may take to end its work.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

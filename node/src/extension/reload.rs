@@ -6,13 +6,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-use super::open::{Extensions, OpenedExtensions};
+use super::open::{Extensions, OpenedExtensions, SetLog};
 use super::{ExtensionError, names};
 use crate::config::{Config, ConfigError, Settings};
 use crate::handle::{Handle, Stopped};
-
-/// Sets another log filter, in the syntax of the setting `log`, or says why it is none.
-pub(crate) type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// The setting that can change while a node runs.
 const LOG: &str = "log";

@@ -1,11 +1,12 @@
-//! What a network is started with.
+//! What a network is started with, and why it does not start.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use branchline_crdt::protocol::WELCOME_BYTES_MAX;
 use branchline_crdt::replica::pace::REQUEST_TIMEOUT_MS;
-use libp2p::{Multiaddr, identity};
+use libp2p::{Multiaddr, identity, noise};
 
 /// Everything [`start`](super::start) needs.
 pub struct NetworkConfig {
@@ -24,6 +25,69 @@ pub struct NetworkConfig {
     pub peer_book: PathBuf,
     /// Bounds on everything that others can make this site do or hold.
     pub limits: NetworkLimits,
+}
+
+/// Why a network does not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A programming error: the task needs a runtime to run on.
+    #[error("the network must be started within a tokio runtime")]
+    NoRuntime,
+    /// The key cannot be used for encryption.
+    #[error("the site's key cannot be used to secure connections")]
+    Noise(#[source] noise::Error),
+    /// The machine's name resolution is not set up.
+    #[error("cannot read how this machine resolves names; check /etc/resolv.conf")]
+    Dns(#[source] io::Error),
+    /// The machine gives no random bytes.
+    #[error("this machine gives no random bytes")]
+    NoRandomness,
+    /// The gossip limits contradict each other.
+    #[error("the gossip configuration is not usable: {0}")]
+    Gossip(String),
+    /// Another program, or another node, holds the port.
+    #[error(
+        "listen address {address} is already in use; choose another port, or stop what uses it"
+    )]
+    AddressInUse {
+        /// As configured.
+        address: Multiaddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address is not one of this machine, or not permitted.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: Multiaddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address is of a kind that is not listened on.
+    #[error(
+        "cannot listen on {address}: expected /ip4/<ip>/tcp/<port> or /ip4/<ip>/udp/<port>/quic-v1"
+    )]
+    ListenUnsupported {
+        /// As configured.
+        address: Multiaddr,
+    },
+    /// A configured peer address does not say whose it is, or how to get there.
+    #[error(
+        "peer address {address} cannot be dialled: expected an address such as \
+         /dns4/<name>/tcp/<port>/p2p/<peer id>"
+    )]
+    PeerAddress {
+        /// As configured.
+        address: Multiaddr,
+    },
+    /// The peer book is there and cannot be read.
+    #[error("cannot read the peer book {}", path.display())]
+    PeerBook {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// Bounds on connections, streams, sizes and queues. The defaults fit a site with a few hundred

@@ -50,8 +50,8 @@ mod task;
 mod tests;
 mod topics;
 
-pub use config::{NetworkConfig, NetworkLimits};
-pub use handle::{NetworkError, NetworkHandle, SendError, is_free, start};
+pub use config::{NetworkConfig, NetworkError, NetworkLimits};
+pub use handle::{NetworkHandle, SendError, is_free, start};
 pub use interface::{
     Command, Event, IntroductionFailure, IntroductionToken, PeerInfo, RequestFailure,
     ResponseToken, Verdict,

@@ -12,7 +12,8 @@ use super::interface::{
     Command, Event, IntroductionFailure, IntroductionToken, PeerInfo, RequestFailure,
     ResponseToken, Verdict,
 };
-use super::task::{DIAL_ADDRESSES_MAX, Exchanged, Introduction, Task, dial_error};
+use super::redial::DIAL_ADDRESSES_MAX;
+use super::task::{Exchanged, Introduction, Task, dial_error};
 
 /// Introductions under way at once. People make them, one at a time.
 const INTRODUCTIONS_MAX: usize = 16;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use libp2p::{Multiaddr, PeerId};
 
-use super::task::DIAL_ADDRESSES_MAX;
+/// Addresses tried in one dial: configured, remembered, and seen nearby.
+pub(super) const DIAL_ADDRESSES_MAX: usize = 16;
 
 /// First pause; jitter adds up to as much again.
 const PAUSE_MIN: Duration = Duration::from_millis(500);

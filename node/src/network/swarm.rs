@@ -12,9 +12,8 @@ use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, identify, identity, mdns, noise, ping, tcp, yamux,
 };
 
-use super::config::NetworkLimits;
+use super::config::{NetworkError, NetworkLimits};
 use super::frame::FrameCodec;
-use super::handle::NetworkError;
 use super::handshakes::HandshakesPerAddress;
 use super::members_only::MembersOnly;
 use super::topics::OwnTopics;

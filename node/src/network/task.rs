@@ -17,7 +17,7 @@ use super::config::NetworkLimits;
 use super::interface::{Command, Event};
 use super::peer_book::PeerBook;
 use super::processes::Processes;
-use super::redial::Redial;
+use super::redial::{DIAL_ADDRESSES_MAX, Redial};
 use super::swarm::Protocols;
 use super::topics::OwnTopics;
 use crate::whole_file;
@@ -27,8 +27,6 @@ use crate::whole_file;
 const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 /// Time for connections to say goodbye.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Addresses tried in one dial: configured, remembered, and seen nearby.
-pub(super) const DIAL_ADDRESSES_MAX: usize = 16;
 
 /// A member's connections.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use crate::storage::Reader;
 /// Documents that are made or read at a time, in the whole process; others wait. Each may take half a GiB of memory and keep
 /// a core busy for seconds.
 const DOCUMENTS_AT_ONCE: usize = 1;
-static TURNS: Semaphore = Semaphore::const_new(DOCUMENTS_AT_ONCE);
+static DOCUMENT_PERMITS: Semaphore = Semaphore::const_new(DOCUMENTS_AT_ONCE);
 
 /// Why there is no document of a record.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,6 @@ impl Handle {
 
 /// Waits for a place among the documents that are made or read.
 pub(super) async fn turn() -> Result<SemaphorePermit<'static>, Stopped> {
-    let turn = TURNS.acquire().await;
+    let turn = DOCUMENT_PERMITS.acquire().await;
     turn.map_err(|error| Stopped { reason: Some(error.to_string()) })
 }

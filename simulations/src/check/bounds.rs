@@ -6,7 +6,7 @@
 use branchline_crdt::replica::Footprint;
 
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::world::SiteIndex;
 
 /// Documents that the replica keeps at hand.

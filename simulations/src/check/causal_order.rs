@@ -10,7 +10,7 @@ use branchline_crdt::log::entry::{Entry, Tip};
 use branchline_crdt::replica::Notice;
 
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::world::{Observation, SiteIndex};
 
 /// Follows each office's journal and frontier.
@@ -130,7 +130,7 @@ impl Check for CausalOrder {
             }
             // A new incarnation; a branch of a log may have another name.
             Observation::Rebuilt { office }
-            | Observation::Told { office, notice: Notice::Fork { is_renamed: true, .. } } => {
+            | Observation::Notice { office, notice: Notice::Fork { is_renamed: true, .. } } => {
                 self.journals.entry(*office).or_default().frontier.clear();
             }
             Observation::Stopped { .. }
@@ -139,7 +139,7 @@ impl Check for CausalOrder {
             | Observation::Sent { .. }
             | Observation::Delivered { .. }
             | Observation::Lost { .. }
-            | Observation::Told { .. } => {}
+            | Observation::Notice { .. } => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use branchline_crdt::format::codec;
 use branchline_crdt::protocol::{Answer, Outcome, Welcome};
 
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::world::{Message, Observation, Receiver};
 
 /// Bytes of a refusal: room for a sentence.
@@ -40,7 +40,7 @@ impl Check for Confinement {
             | Observation::DiskChanged { .. }
             | Observation::Delivered { .. }
             | Observation::Lost { .. }
-            | Observation::Told { .. } => {}
+            | Observation::Notice { .. } => {}
         }
     }
 }

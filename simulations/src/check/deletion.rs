@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use branchline_crdt::store::read;
 
 use super::{Check, Report, Scene};
+use crate::invariant::Invariant;
 use crate::oracle::Reply;
-use crate::outcome::Invariant;
 use crate::workload::GONE;
 use crate::world::{Observation, SiteIndex};
 
@@ -34,7 +34,7 @@ impl Check for Deletion {
             | Observation::Sent { .. }
             | Observation::Delivered { .. }
             | Observation::Lost { .. }
-            | Observation::Told { .. } => {}
+            | Observation::Notice { .. } => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::world::SiteIndex;
 
 /// Frontiers remembered: some runs pass through more, and the later ones are then compared among themselves.

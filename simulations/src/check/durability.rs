@@ -10,8 +10,8 @@ use branchline_crdt::record::Value;
 use branchline_crdt::store::tables::{self, records};
 
 use super::{Check, Report, Scene};
+use crate::invariant::Invariant;
 use crate::oracle::{Reply, Write};
-use crate::outcome::Invariant;
 use crate::trace::RecordName;
 use crate::workload::MARKS;
 use crate::world::{Observation, SiteIndex};
@@ -46,7 +46,7 @@ impl Check for Durability {
             | Observation::Sent { .. }
             | Observation::Delivered { .. }
             | Observation::Lost { .. }
-            | Observation::Told { .. } => {}
+            | Observation::Notice { .. } => {}
         }
     }
 

@@ -19,8 +19,9 @@ pub mod wall_clock;
 
 use std::collections::BTreeMap;
 
+use crate::invariant::Invariant;
 use crate::oracle::Oracle;
-use crate::outcome::{Invariant, Violation};
+use crate::outcome::Violation;
 use crate::world::{Observation, SiteIndex, World};
 
 /// What there is to look at.

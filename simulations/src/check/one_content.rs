@@ -8,7 +8,7 @@ use branchline_crdt::log::entry::{Entry, Header};
 use branchline_crdt::store::tables::{self, logs};
 
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::world::{Observation, SiteIndex};
 
 /// All contents that any office has accepted under one number.
@@ -50,7 +50,7 @@ impl Check for OneContent {
             | Observation::Sent { .. }
             | Observation::Delivered { .. }
             | Observation::Lost { .. }
-            | Observation::Told { .. } => {}
+            | Observation::Notice { .. } => {}
         }
     }
 

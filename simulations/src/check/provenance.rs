@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use branchline_crdt::Replica;
 use branchline_crdt::format::codec;
-use branchline_crdt::frame::Frame;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteId, SiteKey, SpaceId};
 use branchline_crdt::log::entry::{Entry, Tip};
 use branchline_crdt::membership::Role;
 use branchline_crdt::protocol::Gossip;
 use branchline_crdt::record::{Value, View};
 use branchline_crdt::replica::{Identity, Input, Now, Opening, Output, Validation};
+use branchline_crdt::store::frame::Frame;
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::tables::records::RecordKey;
@@ -24,7 +24,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::store::{OfficeDisk, SimulatedStore};
 use crate::world::{SiteIndex, random};
 

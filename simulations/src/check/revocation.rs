@@ -12,7 +12,7 @@ use branchline_crdt::membership::{Cut, FORMER_KEYS_MAX, Operation};
 
 use super::provenance::frames;
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::world::SiteIndex;
 
 /// Reads in each member's journal what it holds of revoked sites.

@@ -19,7 +19,7 @@ enum ErrorKind {
     Failed,
     Usage,
     /// A promise did not hold, and that was said already.
-    Told,
+    Reported,
     /// Nobody reads the output any more.
     ClosedPipe,
 }
@@ -36,7 +36,7 @@ impl CliError {
 
     /// A promise did not hold, and that was said already.
     pub(super) fn reported() -> Self {
-        Self { kind: ErrorKind::Told, ..Self::failed("") }
+        Self { kind: ErrorKind::Reported, ..Self::failed("") }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
@@ -52,7 +52,7 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::ClosedPipe => 0,
-            ErrorKind::Failed | ErrorKind::Told => 1,
+            ErrorKind::Failed | ErrorKind::Reported => 1,
             ErrorKind::Usage => 2,
         }
     }
@@ -60,7 +60,7 @@ impl CliError {
     /// Says it on stderr.
     pub(super) fn report(&self) {
         match self.kind {
-            ErrorKind::Told | ErrorKind::ClosedPipe => {}
+            ErrorKind::Reported | ErrorKind::ClosedPipe => {}
             ErrorKind::Failed | ErrorKind::Usage => {
                 super::output::note(format_args!("error: {}", self.message));
                 if let Some(hint) = &self.hint {

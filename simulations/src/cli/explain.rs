@@ -3,7 +3,7 @@
 use super::args::ExplainArgs;
 use super::asked::Asked;
 use super::error::CliError;
-use super::{output, run};
+use super::{output, summary};
 use crate::explain::Explanation;
 
 pub(super) fn explain(args: ExplainArgs) -> Result<(), CliError> {
@@ -38,5 +38,5 @@ pub(super) fn explain(args: ExplainArgs) -> Result<(), CliError> {
     for line in explanation.lines() {
         output::line(line)?;
     }
-    run::finish(&outcome)
+    summary::finish(&outcome)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::args::ReportArgs;
 use super::asked::Asked;
 use super::error::CliError;
-use super::{output, run};
+use super::{output, summary};
 use crate::outcome::Outcome;
 use crate::report::{ReportedRun, Story, page};
 
@@ -25,7 +25,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<(), CliError> {
         }
         (None, _) | (_, None) => output::line(text(&asked, seed, &story, &outcome))?,
     }
-    run::finish(&outcome)
+    summary::finish(&outcome)
 }
 
 /// Makes the file before the run, so that a wrong path does not cost the time of one.

@@ -41,12 +41,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     }
     // Last, so that a trace cut off at its bound does not hide the outcome.
     trace.map_or(Ok(()), FileTrace::finish)?;
-    finish(&outcome)
-}
-
-/// A promise that did not hold is a failure of the command.
-pub(super) fn finish(outcome: &Outcome) -> Result<(), CliError> {
-    if outcome.held() { Ok(()) } else { Err(CliError::reported()) }
+    summary::finish(&outcome)
 }
 
 /// A sink that may not be there.

@@ -97,3 +97,8 @@ fn verdict_line(verdict: &Verdict<'_>) -> String {
     };
     format!("{word:<5}{:<78}{checks}", verdict.invariant.to_string())
 }
+
+/// A promise that did not hold is a failure of the command.
+pub(super) fn finish(outcome: &Outcome) -> Result<(), CliError> {
+    if outcome.held() { Ok(()) } else { Err(CliError::reported()) }
+}

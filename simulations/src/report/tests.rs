@@ -1,7 +1,8 @@
 //! The page is whole, says what happened, and needs nothing from elsewhere.
 
 use super::*;
-use crate::outcome::{Invariant, SiteFigures, Violation};
+use crate::invariant::Invariant;
+use crate::outcome::{SiteFigures, Violation};
 use crate::scenario::{DAY_MS, FaultName, HOUR_MS, load};
 use crate::trace::{Event, LinkState, Step, TraceSink};
 

@@ -113,11 +113,11 @@ impl Run<'_> {
             }
             Action::Begin(index) => {
                 self.begin(index);
-                self.tell_links();
+                self.report_links();
             }
             Action::End(index) => {
                 self.end(index);
-                self.tell_links();
+                self.report_links();
             }
             Action::Lie(index) => {
                 let Some(mut liar) = self.liars.remove(&index) else { return };

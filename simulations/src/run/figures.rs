@@ -80,7 +80,7 @@ impl Counters {
             | Observation::Failed { .. }
             | Observation::Rebuilt { .. }
             | Observation::DiskChanged { .. }
-            | Observation::Told { .. } => {}
+            | Observation::Notice { .. } => {}
         }
     }
 

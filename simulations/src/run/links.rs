@@ -14,14 +14,14 @@ pub(super) struct Carried {
 
 impl Run<'_> {
     /// Tells which links carry something else than when this was reported last.
-    pub(super) fn tell_links(&mut self) {
+    pub(super) fn report_links(&mut self) {
         if !self.trace.is_on() {
             return;
         }
         for (a, b) in self.scenario.links.iter().copied() {
             let passes = (self.world.passes(a, b), self.world.passes(b, a));
             let quality = self.world.quality(a, b);
-            let last = self.links_told.insert((a, b), Carried { passes, quality });
+            let last = self.links_reported.insert((a, b), Carried { passes, quality });
             let (name_a, name_b) = (self.world.name(a).to_owned(), self.world.name(b).to_owned());
             if last.map(|last| last.passes) != Some(passes) {
                 // Of a link that passes one way only, the end that is heard comes first.

@@ -22,8 +22,9 @@ use rand::rngs::SmallRng;
 
 use crate::check::{self, Check, Report, Scene, convergence, wall_clock};
 use crate::hostile::{self, Liar};
+use crate::invariant::Invariant;
 use crate::oracle::{Oracle, Reply};
-use crate::outcome::{Invariant, Outcome, Violation};
+use crate::outcome::{Outcome, Violation};
 use crate::sabotage::{self, Sabotage};
 use crate::scenario::{Fault, FaultKind, FaultName, Occurrence, Scenario};
 use crate::store::OfficeDisk;
@@ -118,7 +119,7 @@ struct Run<'a> {
     groups: Vec<Vec<SiteIndex>>,
     converged: bool,
     /// What each link carried when that was reported last.
-    links_told: BTreeMap<(SiteIndex, SiteIndex), links::Carried>,
+    links_reported: BTreeMap<(SiteIndex, SiteIndex), links::Carried>,
 }
 
 impl<'a> Run<'a> {
@@ -169,7 +170,7 @@ impl<'a> Run<'a> {
             forgetful: None,
             groups: convergence::groups(&(0..names.len()).collect::<Vec<_>>(), &scenario.links),
             converged: false,
-            links_told: BTreeMap::new(),
+            links_reported: BTreeMap::new(),
             occurrences,
             world,
         };
@@ -181,7 +182,7 @@ impl<'a> Run<'a> {
         run.world.observe();
         run.begin_sabotage();
         run.settle();
-        run.tell_links();
+        run.report_links();
         run.plan();
         run
     }
@@ -211,7 +212,7 @@ impl<'a> Run<'a> {
         }
         self.run_to(self.scenario.duration_ms);
         self.heal();
-        self.tell_links();
+        self.report_links();
         self.converge();
         self.end_sabotage();
         let mut checks = std::mem::take(&mut self.checks);
@@ -300,7 +301,7 @@ impl<'a> Run<'a> {
         self.take_violations();
     }
 
-    /// Tells how every office stands. Unless somebody reads it, what is told is not gathered: only the figures' part.
+    /// Reports how every office stands. Unless somebody reads it, that is not gathered: only the figures' part.
     fn sample(&mut self) {
         for office in 0..self.scenario.offices.len() {
             if self.trace.is_on() {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::scenario::FaultName;
 
 pub use sink::{DigestTrace, Excerpt, FileTrace, MemoryTrace, NoTrace, TraceFileError, TraceSink};
@@ -178,7 +178,7 @@ pub enum Event {
         /// The entry.
         entry: EntryName,
         /// What became of it there.
-        fate: Fate,
+        status: EntryStatus,
         /// How it came there.
         from: Source,
     },
@@ -281,7 +281,7 @@ impl MessageKind {
 /// What became of an entry at a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum EntryStatus {
     /// Its effects show.
     Applied,
     /// It is bad as a whole and shows nowhere.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use branchline_crdt::frame::Frame;
 use branchline_crdt::log::entry::Entry;
 use branchline_crdt::replica::pace::TICK_MS;
 use branchline_crdt::replica::{Input, Now, Output, Validation};
+use branchline_crdt::store::frame::Frame;
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
 
 use super::{Message, Observation, SiteIndex, World, WorldEvent};
@@ -190,7 +190,7 @@ impl World {
             // Programs that address spaces by name want to know.
             Output::Spaces(_) => {}
             Output::Notice(notice) => {
-                self.observed(|| Observation::Told { office, notice: notice.clone() });
+                self.observed(|| Observation::Notice { office, notice: notice.clone() });
                 self.sites[office].keep_notice(notice);
             }
         }

@@ -101,7 +101,7 @@ pub enum Observation {
         to: LostTo,
     },
     /// A replica said something to its operator.
-    Told {
+    Notice {
         /// Its office.
         office: SiteIndex,
         /// What.

@@ -19,7 +19,7 @@ use branchline_crdt::record::{Edit, Kind, View};
 use branchline_crdt::store::Position;
 use branchline_crdt::store::tables::decode_row;
 use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};
-use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, Fate, LogRow};
+use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, EntryStatus, LogRow};
 use branchline_crdt::store::tables::records::CollectionRow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -210,10 +210,10 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
         (0, codec::encode(&pull(Have::Digest([3; 16])))),
         (0, codec::encode(&pull(frontier_of(None)))),
         (0, codec::encode(&pull(Have::Lost(vec![(frontier[0].author, 3)])))),
-        (0, codec::encode(&Request::Tell(Gossip::News(space)))),
-        (0, codec::encode(&Request::Tell(Gossip::Entry(entries[0].clone())))),
-        (1, codec::encode(&answer(Outcome::InStep))),
-        (1, codec::encode(&answer(Outcome::TellFrontier(digests)))),
+        (0, codec::encode(&Request::Notify(Gossip::News(space)))),
+        (0, codec::encode(&Request::Notify(Gossip::Entry(entries[0].clone())))),
+        (1, codec::encode(&answer(Outcome::UpToDate))),
+        (1, codec::encode(&answer(Outcome::SendFrontier(digests)))),
         (1, codec::encode(&answer(Outcome::UnknownSpace))),
         (
             1,
@@ -286,7 +286,7 @@ fn row_seeds() -> Vec<Vec<u8>> {
         (0, codec::encode(view)),
         (1, codec::encode(&CollectionRow { live: 3, deleted: 1, ..Default::default() })),
         (2, codec::encode(&LogRow { seq, hash, applied: 1, applied_hash: hash, predecessor })),
-        (3, codec::encode(&EntryRow { position: 9, hash, fate: Fate::Applied })),
+        (3, codec::encode(&EntryRow { position: 9, hash, status: EntryStatus::Applied })),
         (4, codec::encode(&ActorRow { author: entry.header.author })),
         (5, codec::encode(&vec![Operation::Admit(admission.clone())])),
         (6, codec::encode(&(1_u32, 1_u8))),

@@ -46,7 +46,7 @@ pub enum Unsound {
     /// Records are shown that were not written so.
     Shown(String),
     /// Nothing wrong is shown: reading fails, or verification tells.
-    Told(String),
+    Reported(String),
 }
 
 /// Small segments and frequent flushes, so that a short run has many moments of every kind.
@@ -148,8 +148,8 @@ impl Warehouse {
     /// Whether everything that is stored is sound and whole: moves are there wholly and in order without a gap, the
     /// shelves say what follows from them, and journal, documents and views agree.
     pub fn check(&self) -> Result<(), Unsound> {
-        let reported = |error: &dyn Error| Unsound::Told(error.to_string());
-        let moves = self.list("moves").map_err(Unsound::Told)?;
+        let reported = |error: &dyn Error| Unsound::Reported(error.to_string());
+        let moves = self.list("moves").map_err(Unsound::Reported)?;
         for (number, (id, fields)) in moves.iter().enumerate() {
             let number = number as u32;
             if *id != move_id(number) {
@@ -166,7 +166,7 @@ impl Warehouse {
                 *expected.entry(shelf).or_insert(0) += change;
             }
         }
-        let shelves = self.list("shelves").map_err(Unsound::Told)?.into_iter();
+        let shelves = self.list("shelves").map_err(Unsound::Reported)?.into_iter();
         let shelves: BTreeMap<_, _> = shelves
             .map(|(id, fields)| (id, fields["stock"].as_i64().unwrap_or(i64::MIN)))
             .collect();
@@ -176,13 +176,15 @@ impl Warehouse {
         }
         let rows = self.storage().verify(&mut |_| {}).map_err(|error| reported(&error))?;
         if !rows.is_sound() {
-            return Err(Unsound::Told(format!("the storage is not sound: {rows:?}")));
+            return Err(Unsound::Reported(format!("the storage is not sound: {rows:?}")));
         }
         let spaces = [genesis().network().membership_space(), space()];
         let report = verify(self.storage(), &spaces).map_err(|error| reported(&error))?;
         match report.is_sound() {
             true => Ok(()),
-            false => Err(Unsound::Told(format!("the records are not sound: {:?}", report.faults))),
+            false => {
+                Err(Unsound::Reported(format!("the records are not sound: {:?}", report.faults)))
+            }
         }
     }
 

@@ -366,7 +366,7 @@ fn networks_do_not_mix() {
     let ticket = head.run(["invite"]).ok();
     let error = other.run(["join", ticket.trim()]).fails(1);
     assert!(error.contains("network"), "{error}");
-    // Told to dial it all the same, it learns nothing and gives nothing.
+    // Made to dial it all the same, it learns nothing and gives nothing.
     let site = head.get("/v1/status")["site"].clone();
     let listening = head.get("/v1/status")["listening"][0].as_str().unwrap().to_owned();
     let members = head.run(["--json", "members"]).ok();

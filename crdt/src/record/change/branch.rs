@@ -6,8 +6,8 @@
 //!
 //! - A change's own operations are of that actor, and its number is 1. A change that is in two branches is one change.
 //! - An operation that a change names under the signed actor is the one among the change's ancestors that it can mean.
-//!   Whoever did not know of the fork had one branch among the ancestors, in which a number is there once; whoever knew
-//!   named the operation as it counts.
+//!   A writer that did not know of the fork had one branch among the ancestors, in which a number is there once; one that
+//!   knew named the operation as it counts.
 //!
 //! So what is read depends on the change and its ancestors alone, like the verdict, and an honest change always finds
 //! what it means.

@@ -1,12 +1,12 @@
 //! Why an edit is not made.
 
 use crate::record::change::fault::Verdict;
-use crate::record::document::Unreadable;
 use crate::record::limits::{
     CHANGE_BYTES_MAX, DEPTH_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX,
 };
 use crate::record::schema::SchemaError;
 use crate::record::schema::kind::Kind;
+use crate::record::unreadable::Unreadable;
 
 /// Why an edit is not made. Unless stated otherwise the user asked for what cannot be, and the
 /// document is as before.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use super::counters::within_bounds;
 use super::draft::{EditDraft, EditPlace, EditTarget};
 use super::error::EditError;
 use super::json::{self, Wanted};
+use super::path::Path;
 use crate::record::change::genesis::GenesisKind;
 use crate::record::change::operation::{Action, ObjectId, OpId, Shape};
 use crate::record::history::live::Live;
@@ -71,32 +71,6 @@ impl EditedField<'_> {
 
     pub(super) fn dotted(&self) -> String {
         self.path.dotted()
-    }
-}
-
-/// The names from the record down to a field.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Path<'p> {
-    pub(super) above: &'p [String],
-    pub(super) name: &'p str,
-}
-
-impl Path<'_> {
-    pub(super) fn len(self) -> usize {
-        self.above.len() + 1
-    }
-
-    pub(super) fn to_vec(self) -> Vec<String> {
-        let mut names = self.above.to_vec();
-        names.push(self.name.to_owned());
-        names
-    }
-
-    pub(super) fn dotted(self) -> String {
-        match self.above.is_empty() {
-            true => self.name.to_owned(),
-            false => format!("{}.{}", self.above.join("."), self.name),
-        }
     }
 }
 
@@ -223,7 +197,7 @@ impl<'a> FieldWriter<'a> {
         self.draft.history.value(id).map(|stored| &stored.content)
     }
 
-    fn shown(&self, field: &EditedField<'_>) -> Option<&'a HistoryContent> {
+    pub(super) fn shown(&self, field: &EditedField<'_>) -> Option<&'a HistoryContent> {
         self.content(*field.live.last()?)
     }
 
@@ -332,14 +306,14 @@ impl<'a> FieldWriter<'a> {
 
     /// Removes what stands beside the value that was written. It is no longer a conflict: the
     /// user saw it.
-    fn settle(&mut self, field: &EditedField<'_>, keep: OpId) {
+    pub(super) fn settle(&mut self, field: &EditedField<'_>, keep: OpId) {
         let others = self.removable(field, Some(keep));
         if !others.is_empty() {
             self.draft.add(field.target, field.place(), Action::Delete, others);
         }
     }
 
-    fn removable(&self, field: &EditedField<'_>, keep: Option<OpId>) -> Vec<OpId> {
+    pub(super) fn removable(&self, field: &EditedField<'_>, keep: Option<OpId>) -> Vec<OpId> {
         let live = field.live.iter().copied();
         live.filter(|id| Some(*id) != keep && self.is_removable(*id)).collect()
     }
@@ -384,44 +358,11 @@ impl<'a> FieldWriter<'a> {
         self.add_to_counter(field, i128::from(to) - i128::from(from))
     }
 
-    fn increment(&mut self, field: &EditedField<'_>, by: i64) -> Result<(), EditError> {
-        let found = match (field.declared, self.shown(field)) {
-            (Some(Kind::Counter), _) | (None, None | Some(HistoryContent::Counter(_))) => {
-                return self.add_to_counter(field, i128::from(by));
-            }
-            (Some(kind), _) => kind.as_str(),
-            (None, Some(shown)) => shown.kind_name(),
-        };
-        Err(EditError::NotCounter { path: field.dotted(), found })
-    }
-
-    fn add_to_counter(&mut self, field: &EditedField<'_>, by: i128) -> Result<(), EditError> {
-        let amount = within_bounds(field, by)?;
-        let is_counter = |id: &OpId| matches!(self.content(*id), Some(HistoryContent::Counter(_)));
-        let counters: Vec<OpId> = field.live.iter().copied().filter(is_counter).collect();
-        if let Some(shown) = counters.last().copied() {
-            if amount != 0 {
-                self.draft.add(field.target, field.place(), Action::Increment(amount), counters);
-            }
-            self.settle(field, shown);
-            return Ok(());
-        }
-        match self.shared_object(field, GenesisKind::Counter) {
-            Some(id) => {
-                // An increment by 0 too: the counter shall be there.
-                self.draft.add(field.target, field.place(), Action::Increment(amount), vec![id]);
-                self.settle(field, id);
-            }
-            None => {
-                let preds = self.removable(field, None);
-                let action = Action::Put(Value::Counter(amount));
-                self.draft.add(field.target, field.place(), action, preds);
-            }
-        }
-        Ok(())
-    }
-
-    fn shared_object(&mut self, field: &EditedField<'_>, kind: GenesisKind) -> Option<OpId> {
+    pub(super) fn shared_object(
+        &mut self,
+        field: &EditedField<'_>,
+        kind: GenesisKind,
+    ) -> Option<OpId> {
         if field.path.len() <= DEPTH_MAX && self.draft.is_shared(field.target) {
             self.draft.genesis(&field.path.to_vec(), kind)
         } else {

@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 use serde_json::{Map, Number, Value as Json};
 
 use super::error::EditError;
-use super::fields::Path;
+use super::path::Path;
 use crate::record::change::operation::Shape;
 use crate::record::history::HistoryContent;
 use crate::record::schema::kind::Kind;

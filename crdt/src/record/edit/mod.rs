@@ -12,6 +12,7 @@ mod error;
 mod fields;
 pub(super) mod finish;
 mod json;
+mod path;
 
 use serde_json::{Map, Value as Json};
 
@@ -25,6 +26,17 @@ pub use error::EditError;
 
 use draft::EditDraft;
 use fields::{FieldWriter, Mode};
+
+/// What an edit made.
+#[derive(Debug, Clone)]
+pub struct Edited {
+    /// The change.
+    pub change: RecordChange,
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// The number of its operations.
+    pub operations: usize,
+}
 
 /// What a user asks of one record. The kind of each field is decided by the schema, then by what
 /// the field holds, then by the type of the JSON value. `{"$inc": n}` increments a counter.

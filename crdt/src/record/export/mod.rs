@@ -10,7 +10,7 @@ use automerge::{Automerge, AutomergeError, Change, LoadChangeError, ReadDoc};
 
 use super::change::RecordChange;
 use super::change::chunk;
-use super::document::Unreadable;
+use super::unreadable::Unreadable;
 
 pub(crate) use view::view_of;
 

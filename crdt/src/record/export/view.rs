@@ -3,8 +3,8 @@
 use automerge::{Automerge, ObjId, ObjType, Prop, ReadDoc, ScalarValue};
 
 use super::{guarded, heads, refused};
-use crate::record::document::Unreadable;
 use crate::record::limits::DELETED_FIELD;
+use crate::record::unreadable::Unreadable;
 use crate::record::value::Value;
 use crate::record::view::{CONFLICT_VALUES_MAX, Conflict, ConflictValue, Fields, View};
 

@@ -9,16 +9,11 @@ use flate2::read::DeflateDecoder;
 use sha2::{Digest, Sha256};
 
 use super::super::change::leb128::{LebReader, write_unsigned};
-use super::columns::{
-    self, Column, DEFLATED, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, read_list,
-};
+use super::columns::{self, Column, DEFLATED, read_list};
 use super::fault::DocumentFault;
-
-/// Greatest size of a document that is taken in, in bytes.
-pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;
-/// What the parts of a document may inflate to together, in bytes. Columns of text are seldom deflated to less than a
-/// fifth; a bomb is to a thousandth.
-pub const INFLATED_BYTES_MAX: usize = 64 << 20;
+use super::limits::{
+    DOCUMENT_BYTES_MAX, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, INFLATED_BYTES_MAX,
+};
 
 /// Greatest number of rows of the columns of all chunks: a column that says what others have, how many values each
 /// operation replaces, counts those with its own.

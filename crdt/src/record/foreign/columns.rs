@@ -4,10 +4,6 @@
 use super::super::change::leb128::LebReader;
 use super::fault::DocumentFault;
 
-/// Greatest number of operations in a document, of other programs and of sites: what is made of them takes some 200 MB.
-pub const DOCUMENT_OPERATIONS_MAX: u64 = 1 << 19;
-/// Greatest number of changes in a document. A program that makes one of each key that is hit makes no more in a year.
-pub const DOCUMENT_CHANGES_MAX: u64 = 1 << 17;
 /// Greatest number of columns in a chunk; Automerge knows some twenty.
 const COLUMNS_MAX: u64 = 64;
 /// The bit of a column's number that says that its bytes are deflated.

@@ -6,7 +6,7 @@ use super::super::change::leb128::LayoutFault;
 use super::super::edit::EditError;
 use super::super::limits::{DEPTH_MAX, GENESIS_MAX, INCREMENT_MAX, NameError, OPERATIONS_MAX};
 use super::super::schema::kind::Kind;
-use super::chunks::{DOCUMENT_BYTES_MAX, INFLATED_BYTES_MAX};
+use super::limits::{DOCUMENT_BYTES_MAX, INFLATED_BYTES_MAX};
 
 /// Fields that are listed of a document that does not fit: more are not read by anyone.
 pub const MISFITS_MAX: usize = 100;

@@ -17,6 +17,7 @@ mod columns;
 mod convert;
 mod fault;
 mod known;
+mod limits;
 mod merge;
 mod read;
 mod sharing;
@@ -25,8 +26,9 @@ mod translation;
 mod value_texts;
 mod writing;
 
-pub use chunks::{DOCUMENT_BYTES_MAX, INFLATED_BYTES_MAX};
-pub use columns::{DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX};
 pub use fault::{DocumentFault, DocumentRefused, MISFITS_MAX, Misfit, MisfitReason};
+pub use limits::{
+    DOCUMENT_BYTES_MAX, DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX, INFLATED_BYTES_MAX,
+};
 pub use merge::{Merge, merge_document};
 pub use read::ForeignDocument;

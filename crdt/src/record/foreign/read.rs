@@ -10,8 +10,8 @@ use smol_str::SmolStr;
 use super::super::change::operation::{ActorBytes, Shape};
 use super::super::value::Value;
 use super::chunks::{Chunk, split};
-use super::columns::{DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX};
 use super::fault::DocumentFault;
+use super::limits::{DOCUMENT_CHANGES_MAX, DOCUMENT_OPERATIONS_MAX};
 
 /// A document that another program may have edited: what its changes say, not yet looked at in the light of a record.
 #[derive(Debug, Clone)]

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::change::chunk::Decoded;
 use super::change::genesis::InitialChange;
 use super::change::operation::{ActorBytes, ObjectId, OpId, Shape};
-use super::document::Unreadable;
 use super::history::live::Live;
 use super::history::sequence::Sequence;
 use super::history::{
     ActorTip, Clock, History, HistoryContent, Inconsistent, Object, Slot, Stored,
 };
 use super::limits::DEPTH_MAX;
-use super::new_record::PlainField;
+use super::summary::PlainField;
+use super::unreadable::Unreadable;
 use super::value::Value;
 use crate::format::codec;
 use values::SavedValues;

@@ -1,26 +1,26 @@
 //! Reading a record, or some of its fields, straight from its stored form, without a history.
 //!
 //! Nearly every record is fields with one plain value each. Such a record is read as it is decoded. It is read as
-//! [`Document::view`] reads it, to which the tests hold it.
+//! [`Document::view`](crate::record::Document::view) reads it, to which the tests hold it.
 
 use std::collections::BTreeSet;
 
-use super::{Saved, SavedContent, SavedObject, SavedValue};
+use super::{Saved, SavedContent, SavedObject, SavedValue, load};
 use crate::format::codec;
-use crate::record::document::{Document, Unreadable};
 use crate::record::limits::DELETED_FIELD;
+use crate::record::unreadable::Unreadable;
 use crate::record::value::Value;
-use crate::record::view::{Fields, View, clamp};
+use crate::record::view::{self, Fields, View, clamp};
 
 impl View {
-    /// Reads what [`Document::save`] wrote.
+    /// Reads what [`Document::save`](crate::record::Document::save) wrote.
     ///
     /// # Errors
     /// [`Unreadable`] if the bytes are damaged.
     pub fn of_saved(saved: &[u8]) -> Result<View, Unreadable> {
         match plain(&codec::decode("record", saved)?) {
             Some(view) => Ok(view),
-            None => Ok(Document::load(saved)?.view()),
+            None => Ok(view::view(&load(saved)?)),
         }
     }
 
@@ -38,7 +38,7 @@ impl View {
         {
             return Ok((!deleted).then_some(fields));
         }
-        let View { mut fields, deleted, .. } = Document::load(saved)?.view();
+        let View { mut fields, deleted, .. } = view::view(&load(saved)?);
         fields.retain(|name, _| names.contains(name.as_str()));
         Ok((!deleted).then_some(fields))
     }

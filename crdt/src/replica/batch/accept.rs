@@ -17,7 +17,7 @@ use crate::record::{SCHEMA_COLLECTION, Verdict, check_collection, check_record_i
 use crate::replica::Notice;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
-use crate::store::tables::logs::{self, Fate, LogRow};
+use crate::store::tables::logs::{self, EntryStatus, LogRow};
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
 
@@ -109,16 +109,16 @@ impl Batch {
         }
         let tip = self.log(cx, header.space, prepared.entry.log);
         let (entry, judged) = if self.is_blocked(cx, header, tip) {
-            (prepared.entry, Some((Fate::Held, Vec::new())))
+            (prepared.entry, Some((EntryStatus::Held, Vec::new())))
         } else {
             let (entry, content) = prepared.read();
             let judged = self.apply(cx, out, &entry, content)?;
             (entry, judged)
         };
         Ok(match judged {
-            Some((fate, origins)) => {
+            Some((status, origins)) => {
                 let by_gossip = source == EntrySource::Peer { by_gossip: true };
-                self.stage_entry(cx, StagedEntry { entry, fate, origins, by_gossip });
+                self.stage_entry(cx, StagedEntry { entry, status, origins, by_gossip });
                 Acceptance::Staged
             }
             None => Acceptance::NotReady,
@@ -131,12 +131,12 @@ impl Batch {
         cx: Context<'_, S>,
         staged: StagedEntry,
     ) {
-        let StagedEntry { entry, fate, .. } = &staged;
-        let (header, fate) = (&entry.header, *fate);
+        let StagedEntry { entry, status, .. } = &staged;
+        let (header, status) = (&entry.header, *status);
         let before = self.log(cx, header.space, entry.log);
-        let (applied, applied_hash) = match fate {
-            Fate::Applied | Fate::Void => (header.seq, entry.hash),
-            Fate::Held => {
+        let (applied, applied_hash) = match status {
+            EntryStatus::Applied | EntryStatus::Void => (header.seq, entry.hash),
+            EntryStatus::Held => {
                 before.map_or((0, EntryHash::NONE), |row| (row.applied, row.applied_hash))
             }
         };
@@ -149,7 +149,7 @@ impl Batch {
         };
         let row = LogRow { seq: header.seq, hash: entry.hash, applied, applied_hash, predecessor };
         self.stage.logs.insert((header.space, entry.log), row);
-        if fate != Fate::Held {
+        if status != EntryStatus::Held {
             for (of, tip) in header.tips() {
                 // Which branch is meant depends on what its author knew; such a log is named once more.
                 let logs = cx.realms.logs(of);
@@ -226,28 +226,28 @@ impl Batch {
         out: &mut Outbox,
         entry: &Entry,
         content: Result<Content, MalformedBody>,
-    ) -> Result<Option<(Fate, Vec<entry::Origin>)>, StoreError> {
+    ) -> Result<Option<(EntryStatus, Vec<entry::Origin>)>, StoreError> {
         let header = &entry.header;
         let membership = header.space == header.realm.membership_space();
-        let fate = match content {
+        let status = match content {
             Ok(Content::Records { origins, changes }) if !membership => {
                 self.stage.foreseen = self.foresight.take_if(|it| it.is_of(entry));
-                let fate = self.apply_changes(cx, out, entry, changes);
+                let status = self.apply_changes(cx, out, entry, changes);
                 self.stage.foreseen = None;
-                let fate = fate?;
-                if fate == Some(Fate::Void) {
+                let status = status?;
+                if status == Some(EntryStatus::Void) {
                     self.remember_void(entry);
                 }
-                return Ok(fate.map(|fate| (fate, origins)));
+                return Ok(status.map(|status| (status, origins)));
             }
             // Members change when the entry is durable.
-            Ok(Content::Membership) if membership => Fate::Applied,
+            Ok(Content::Membership) if membership => EntryStatus::Applied,
             Ok(Content::Records { .. } | Content::Membership) => {
                 self.void(out, entry, "its payload is of a kind that its space does not take")
             }
             Err(error) => self.void(out, entry, &error.to_string()),
         };
-        Ok(Some((fate, Vec::new())))
+        Ok(Some((status, Vec::new())))
     }
 
     fn apply_changes<S: Store>(
@@ -256,7 +256,7 @@ impl Batch {
         out: &mut Outbox,
         entry: &Entry,
         changes: Vec<ReadChange>,
-    ) -> Result<Option<Fate>, StoreError> {
+    ) -> Result<Option<EntryStatus>, StoreError> {
         let header = &entry.header;
         let addresses = changes.iter().map(ReadChange::address);
         self.find_vacancy(cx, header.space, addresses)?;
@@ -306,7 +306,7 @@ impl Batch {
             }
         }
         self.stage.operation_count += operations;
-        Ok(Some(Fate::Applied))
+        Ok(Some(EntryStatus::Applied))
     }
 
     /// Whether an author may write a record. Schemas are written by admins; a role that is not known yet may be on its
@@ -342,16 +342,16 @@ impl Batch {
         Ok(false)
     }
 
-    fn void(&mut self, out: &mut Outbox, entry: &Entry, reason: &str) -> Fate {
+    fn void(&mut self, out: &mut Outbox, entry: &Entry, reason: &str) -> EntryStatus {
         let reason: String = reason.chars().take(VOID_REASON_CHARS_MAX).collect();
         let EntryId { author, seq } = entry.id();
         self.stage.void_reasons.insert((entry.header.space, author, seq), reason.clone());
         out.notice(Notice::Void { author, seq, reason });
-        Fate::Void
+        EntryStatus::Void
     }
 }
 
-/// What a site may do in an entry. A decision about it may name a branch as it was known to whoever decided: as the
+/// What a site may do in an entry. A decision about it may name a branch as the deciding site knew it: as the
 /// author's own log.
 fn allowed(members: &Members, header: &Header, log: Author) -> Option<Role> {
     let as_known = |log| members.allowed(header.space, log, header.seq);

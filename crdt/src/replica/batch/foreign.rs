@@ -22,7 +22,7 @@ use crate::record::{
 };
 use crate::replica::context::Context;
 use crate::store::changes;
-use crate::store::tables::logs::{self, ActorRow, Fate};
+use crate::store::tables::logs::{self, ActorRow, EntryStatus};
 use crate::store::tables::records::{self, RecordKey};
 use crate::store::tables::row;
 use crate::store::{Store, StoreError};
@@ -231,7 +231,7 @@ impl Batch {
         pending.for_each(|pending| note(&pending.transaction));
         for staged in &self.stage.entries {
             let is_of_space =
-                staged.entry.header.space == key.space && staged.fate == Fate::Applied;
+                staged.entry.header.space == key.space && staged.status == EntryStatus::Applied;
             if is_of_space
                 && staged.origins.iter().any(|origin| origins.contains_key(origin))
                 && let Ok(Body::Transactions(transactions)) = staged.entry.body()

@@ -14,12 +14,12 @@ use super::accept::EntrySource;
 use super::history::Recall;
 use super::made::Made;
 use super::stage::StagedRecord;
-use crate::cache::Kept;
 use crate::ids::EntryHash;
 use crate::log::entry::Entry;
 use crate::protocol::prepare::{PreparedEntry, ReadChange};
 use crate::record::{ChangeActor, Document, ParsedChange, SCHEMA_COLLECTION, Verdict, View};
 use crate::replica::context::Context;
+use crate::store::cache::Kept;
 use crate::store::tables::records::RecordKey;
 use crate::store::{Store, StoreError};
 
@@ -354,7 +354,7 @@ impl Batch {
         Ok(None)
     }
 
-    /// Keeps a record in memory for whoever wants it next.
+    /// Keeps a record in memory for who wants it next.
     fn keep(&mut self, key: &RecordKey, record: StagedRecord) {
         if let Ok(document) = record.document
             && !document.is_empty()
@@ -375,7 +375,7 @@ impl Batch {
         let whole = match recall.go_on(cx.store, &mut self.recent, room) {
             Ok(None) => return Ok(Step::On),
             Ok(Some(Ok(whole))) => whole,
-            // Told where it is judged.
+            // Reported where it is judged.
             Ok(Some(Err(_))) | Err(StoreError::Damaged { .. }) => return Ok(Step::Left),
             Err(error) => return Err(error),
         };

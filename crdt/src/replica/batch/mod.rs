@@ -25,11 +25,14 @@ use std::sync::Arc;
 use self::foresight::Foresight;
 use self::stage::Stage;
 use super::indexes::Indexes;
-use crate::cache::Documents;
 use crate::ids::SpaceId;
+use crate::log::entry::Entry;
+use crate::membership::{Genesis, SpaceDocument};
 use crate::record::Schema;
 use crate::store::StoreError;
+use crate::store::cache::Documents;
 use crate::store::changes::RecentEntries;
+use crate::store::tables::logs::EntryStatus;
 use crate::store::tables::records::{self, RecordKey};
 use crate::store::tables::{ReadTables, decode_row, walk};
 
@@ -61,13 +64,53 @@ impl Batch {
         }
     }
 
-    /// Forgets the group under way, and what is kept of records: the tables are about to be made anew.
+    /// Forgets the group under way, and what is kept of records: the tables are about to be rebuilt.
     pub(in crate::replica) fn forget(&mut self) {
         self.drop_stage();
         self.foresight = None;
         self.documents.clear();
         self.recent.clear();
         self.unreadable.clear();
+    }
+
+    /// The group begins a network with this document.
+    pub(in crate::replica) fn found(&mut self, genesis: Genesis) {
+        self.stage.genesis = Some(genesis);
+    }
+
+    /// The group brings the document of a private space.
+    pub(in crate::replica) fn bring_space(&mut self, document: SpaceDocument) {
+        self.stage.spaces.push(document);
+    }
+
+    /// Takes the documents out that the group brings: of the network, and of private spaces.
+    pub(in crate::replica) fn take_documents(&mut self) -> (Option<Genesis>, Vec<SpaceDocument>) {
+        (self.stage.genesis.take(), std::mem::take(&mut self.stage.spaces))
+    }
+
+    /// The group's entries about members, of those whose effects show.
+    pub(in crate::replica) fn membership_entries(&self) -> Vec<Entry> {
+        let applied = self.stage.entries.iter().filter(|it| it.status == EntryStatus::Applied);
+        let of_members = applied.map(|staged| &staged.entry).filter(|entry| {
+            let header = &entry.header;
+            header.space == header.realm.membership_space()
+        });
+        of_members.cloned().collect()
+    }
+
+    /// The group shows: schemas are read again.
+    pub(in crate::replica) fn forget_schemas(&mut self) {
+        self.schemas.clear();
+    }
+
+    /// What was found out beforehand is used up: its entry is taken in.
+    pub(in crate::replica) fn forget_foresight(&mut self) {
+        self.foresight = None;
+    }
+
+    /// Nothing is being taken in: forgets the entries that were read meanwhile.
+    pub(in crate::replica) fn forget_recent(&mut self) {
+        self.recent.clear();
     }
 
     /// Reads the indexes.

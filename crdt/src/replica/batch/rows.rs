@@ -15,7 +15,7 @@ use crate::replica::Notice;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::store::read;
-use crate::store::tables::logs::{self, ActorRow, EntryRow, Fate};
+use crate::store::tables::logs::{self, ActorRow, EntryRow, EntryStatus};
 use crate::store::tables::records::{self, ChangeAt, Changes, CollectionRow, RecordKey, RecordRow};
 use crate::store::{Position, ReadStore, RowWrite, Store, StoreError};
 
@@ -78,8 +78,8 @@ impl Batch {
             let (mut before, mut after) = (made.before, Some(made.summary));
             let event = match self.indexes.is_of_events(key) && !is_only_change {
                 true => {
-                    let told = (&mut before, &mut after);
-                    Some(event_rows(cx.store, key, &made.changes, &places, told, rows)?)
+                    let summaries = (&mut before, &mut after);
+                    Some(event_rows(cx.store, key, &made.changes, &places, summaries, rows)?)
                 }
                 false => None,
             };
@@ -119,8 +119,8 @@ impl Batch {
             }
             let event = match is_event {
                 true => {
-                    let told = (&mut shown_before, &mut shown);
-                    Some(event_rows(cx.store, key, &record.changes, &places, told, rows)?)
+                    let summaries = (&mut shown_before, &mut shown);
+                    Some(event_rows(cx.store, key, &record.changes, &places, summaries, rows)?)
                 }
                 false => None,
             };
@@ -186,15 +186,15 @@ impl Batch {
 }
 
 fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>) {
-    let StagedEntry { entry, fate, origins, .. } = staged;
+    let StagedEntry { entry, status, origins, .. } = staged;
     let header = &entry.header;
-    let row = EntryRow { position: position.0, hash: entry.hash, fate: *fate };
+    let row = EntryRow { position: position.0, hash: entry.hash, status: *status };
     rows.push((logs::entry(header.space, entry.log, header.seq), Some(codec::encode(&row))));
     if header.seq == 1 {
         let row = ActorRow { author: header.author };
         rows.push((logs::actor(&header.author.actor()), Some(codec::encode(&row))));
     }
-    if *fate == Fate::Applied {
+    if *status == EntryStatus::Applied {
         let place = entry.id();
         let site = header.author.site;
         let row =
@@ -287,8 +287,8 @@ impl GroupPositions<'_> {
     }
 }
 
-/// An event of which the group has more than the first change, by its first changes, and the rows that tell of the others.
-/// Whether it is deleted, before and after, is told by what is shown of it.
+/// An event of which the group has more than the first change, by its first changes, and the rows of the others. Whether it is
+/// deleted, before and after, is seen by what is shown of it.
 fn event_rows(
     store: &impl ReadStore,
     key: &RecordKey,

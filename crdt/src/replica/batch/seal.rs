@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::Batch;
 use super::stage::{Pending, Stage, StagedEntry, StagedRecord};
-use crate::cache::Kept;
 use crate::format::codec;
-use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, RealmId, SpaceId};
 use crate::log::entry::{Body, Draft, Tip, Transaction, limits};
 use crate::membership::{Operation, in_pieces};
 use crate::protocol::count_fitting;
 use crate::replica::context::Context;
 use crate::store::Store;
-use crate::store::tables::logs::Fate;
+use crate::store::cache::Kept;
+use crate::store::frame::Frame;
+use crate::store::tables::logs::EntryStatus;
 
 /// Local transactions are packed together up to this many bytes; one entry is then a quick step for every receiver.
 const ENTRY_BODY_BYTES: usize = 1024 * 1024;
@@ -23,7 +23,7 @@ const ENTRY_BODY_BYTES: usize = 1024 * 1024;
 pub(in crate::replica) struct Named {
     /// How far each, by the entries' space and the log's.
     pub(in crate::replica) logs: BTreeMap<(SpaceId, SpaceId, Author), u64>,
-    /// By the same spaces, the turn of the logs by which all of them are, see [`Logs::turn`](crate::logs::Logs::turn).
+    /// By the same spaces, the turn of the logs by which all of them are, see [`Logs::turn`](crate::store::logs::Logs::turn).
     pub(in crate::replica) all: BTreeMap<(SpaceId, SpaceId), u64>,
 }
 
@@ -104,7 +104,7 @@ impl Batch {
         if let Some(logs) = cx.realms.logs(of) {
             named.all.insert((space, of), logs.turn());
         }
-        // What another entry names is in the past of whoever names that entry; but a site's new incarnation always
+        // What another entry names is in the past of those who name that entry; but a site's new incarnation always
         // says where the former one ended.
         let own = cx.author.site;
         tips.retain(|tip| {
@@ -154,7 +154,10 @@ impl Batch {
             }
             Body::Membership(_) => Vec::new(),
         };
-        self.stage_entry(cx, StagedEntry { entry, fate: Fate::Applied, origins, by_gossip: false });
+        self.stage_entry(
+            cx,
+            StagedEntry { entry, status: EntryStatus::Applied, origins, by_gossip: false },
+        );
     }
 
     /// The tips of the logs of space `of`, as the group sees them, that are not in the past of own entries in `space`.
@@ -234,7 +237,7 @@ mod tests {
     const HERE: RealmId = RealmId([1; 32]);
     const THERE: RealmId = RealmId([2; 32]);
 
-    /// A transaction that is told from others by its number.
+    /// A transaction that its number distinguishes.
     fn pending(realm: RealmId, number: u64, bytes: usize, operations: usize) -> Pending {
         let origin = Some(Origin { source: "till".to_owned(), number });
         Pending {

@@ -10,7 +10,6 @@ use super::foresight::Foresight;
 use super::made::Made;
 use super::vacancy::Vacancy;
 use super::write::{WriteError, Written};
-use crate::cache::Kept;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::{Entry, EntryId, Origin, Transaction, limits};
 use crate::membership::{FormerKey, Genesis, Operation, SpaceDocument};
@@ -21,8 +20,9 @@ use crate::record::{
 };
 use crate::replica::Output;
 use crate::replica::context::Context;
+use crate::store::cache::Kept;
 use crate::store::read;
-use crate::store::tables::logs::{Fate, LogRow};
+use crate::store::tables::logs::{EntryStatus, LogRow};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
 use crate::store::{Position, Store, StoreError};
 
@@ -113,10 +113,10 @@ pub(in crate::replica) enum WrittenIn {
 /// One entry that the group accepts.
 pub(in crate::replica) struct StagedEntry {
     pub(in crate::replica) entry: Entry,
-    pub(in crate::replica) fate: Fate,
+    pub(in crate::replica) status: EntryStatus,
     /// The origins of its transactions.
     pub(in crate::replica) origins: Vec<Origin>,
-    /// It came by gossip, so everyone is told of it already.
+    /// It came by gossip, so everyone hears of it already.
     pub(in crate::replica) by_gossip: bool,
 }
 
@@ -130,8 +130,8 @@ pub(in crate::replica) enum After {
     Pull { from: SiteId, space: SpaceId },
     /// Go on with a pull.
     PullMore { from: SiteId, space: SpaceId },
-    /// Ask and tell what waited for the end of another request.
-    GoOn { with: SiteId },
+    /// Send the requests that waited for the end of another.
+    Resume { with: SiteId },
 }
 
 /// A record in the middle of a group.
@@ -257,7 +257,7 @@ impl Stage {
         Mark { touched: BTreeMap::new(), made: self.made.len() }
     }
 
-    /// What the writer of a sealed group is told.
+    /// What the writer of a sealed group gets as its result.
     pub(in crate::replica) fn written(&self, staged: StagedWrite) -> Written {
         let StagedWrite { hashes: changes, written_in, is_repeat } = staged;
         let records_changed = changes.iter().flatten().count();

@@ -1,4 +1,4 @@
-//! Which of the records that are written together nobody has written: told by one look at the store for each collection,
+//! Which of the records that are written together nobody has written: found by one look at the store for each collection,
 //! where their ids follow each other and nothing lies between.
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ use crate::record::{
 };
 use crate::replica::context::Context;
 use crate::replica::{LocalTransaction, RecordEdit};
-use crate::store::tables::logs::Fate;
+use crate::store::tables::logs::EntryStatus;
 use crate::store::tables::records::{self, RecordKey};
 use crate::store::tables::row;
 use crate::store::{Store, StoreError};
@@ -47,9 +47,7 @@ pub struct Written {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The site has neither founded nor joined a network.
-    #[error(
-        "this site belongs to no network yet: found one (`branchline init --found`) or join one (`branchline join FILE`)"
-    )]
+    #[error("this site belongs to no network yet: found one, or join one with a ticket")]
     NoNetwork,
     /// The site was revoked: nobody would take what it writes.
     #[error("this site was revoked by {by}: what it holds can be read, nothing can be written")]
@@ -343,7 +341,7 @@ impl Batch {
             let entries = self.stage.entries.iter();
             let of_space = entries.filter(|staged| {
                 let header = &staged.entry.header;
-                let is_of_space = header.space == space && staged.fate == Fate::Applied;
+                let is_of_space = header.space == space && staged.status == EntryStatus::Applied;
                 is_of_space && is_own(&header.author.site)
             });
             local.chain(of_space.flat_map(|staged| {

@@ -3,8 +3,8 @@
 //! - `round`: the rows of an index that is being built, in their order.
 //!
 //! Which collections are of events is known here too: of an event the indexes follow what is shown. Where a collection
-//! that has records becomes one of events, as sites can declare and write apart from each other, its indexes are built
-//! anew, and on the way the events that were changed before are given the rows of such events.
+//! that has records becomes one of events, as sites can declare and write apart from each other, its indexes are
+//! rebuilt, and on the way the events that were changed before are given the rows of such events.
 
 mod round;
 
@@ -338,7 +338,7 @@ fn show_as_events(
         let stored = RecordRow::decode(&stored)?;
         let event = match Firsts::stored(store, &key, Some(&stored)) {
             Ok(event) => event,
-            // It is shown as it is until the journal is mended and the tables are made anew.
+            // It is shown as it is until the journal is mended and the tables are rebuilt.
             Err(StoreError::Damaged { .. }) => continue,
             Err(error) => return Err(error),
         };

@@ -4,7 +4,7 @@
 //! what has ended does not speak again. A restart, a restored backup and a replaced key keep to that; copies do not:
 //!
 //! - Of two lives each names the other's entries as its past.
-//! - A life is heard by gossip, which comes from whoever writes and at once, after another one was heard.
+//! - A life is heard by gossip, which comes from the writer and at once, after another one was heard.
 //! - This site itself hears by gossip what is written in its name, or is named by another life of its own.
 //!
 //! A copy that writes nothing is noticed by the sites that it is connected with: see the network layer. What is fetched

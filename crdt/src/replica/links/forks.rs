@@ -3,14 +3,14 @@
 use crate::format::codec;
 use crate::ids::{Author, SpaceId};
 use crate::log::fork::ForkProof;
-use crate::logs::Logs;
 use crate::protocol::count_fitting;
 use crate::record::ParsedChange;
 use crate::replica::batch::Batch;
 use crate::replica::context::Context;
+use crate::store::logs::Logs;
 use crate::store::{Store, StoreError};
 
-/// Bytes of proofs in one answer; the rest travels with later ones, from whoever has it.
+/// Bytes of proofs in one answer; the rest travels with later ones, from any site that has it.
 const FORKS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Proofs for an answer to a pull, as many as fit.

@@ -7,10 +7,10 @@ use super::news::is_small;
 use crate::ids::{Author, RealmId, SiteId, SpaceId};
 use crate::log::entry::{Entry, Tip};
 use crate::protocol::prepare::PreparedEntry;
-use crate::protocol::{Gossip, UnpackEntriesError};
+use crate::protocol::{Answer, Gossip, Outcome, UnpackEntriesError};
 use crate::replica::batch::Batch;
 use crate::replica::batch::accept::{Acceptance, Refusal};
-use crate::replica::batch::stage::StagedEntry;
+use crate::replica::batch::stage::{After, StagedEntry};
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::{Notice, Output, Validation};
@@ -73,9 +73,13 @@ impl Links {
         self.hand_on_announcements(cx, out);
     }
 
-    /// Tells the news when all else is said. One input may commit several times and shut sites out on the way: whom the
+    /// Announces what is new when all else is said. One input may commit several times and shut sites out on the way: whom the
     /// news of all of it reaches is judged by what is known after the last.
-    pub(in crate::replica) fn tell_news<S: Store>(&mut self, cx: Context<'_, S>, out: &mut Outbox) {
+    pub(in crate::replica) fn announce_heads<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+    ) {
         self.say_news(out, cx.now.monotonic_ms);
         for (space, gossip) in out.take_news() {
             self.inform(cx, out, space, &gossip);
@@ -139,6 +143,24 @@ impl Heard {
     pub(in crate::replica) fn may_wait(&self, now_ms: u64) -> bool {
         let has_time = self.waits_until_ms.is_none_or(|until_ms| now_ms < until_ms);
         matches!(self.reply, Reply::Validate(_)) && has_time
+    }
+}
+
+impl Reply {
+    /// Answers a message; `None`: the entry that it announces is awaited.
+    pub(in crate::replica) fn give(
+        self,
+        batch: &mut Batch,
+        out: &mut Outbox,
+        verdict: Option<Validation>,
+    ) {
+        match (self, verdict) {
+            (Self::Respond(token), _) => out.respond(token, &Answer::of(Outcome::UpToDate)),
+            (Self::Validate(token), Some(verdict)) => {
+                batch.then(After::Say(Output::Validate { token, verdict }));
+            }
+            (Self::Validate(_), None) => {}
+        }
     }
 }
 

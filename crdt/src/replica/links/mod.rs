@@ -42,7 +42,7 @@ pub(in crate::replica) struct Links {
     pub(in crate::replica) random: Random,
     pub(in crate::replica) request_count: u64,
     /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
-    pub(in crate::replica) is_unwritable: bool,
+    is_unwritable: bool,
 }
 
 impl Links {
@@ -62,6 +62,16 @@ impl Links {
             request_count: 0,
             is_unwritable: false,
         }
+    }
+
+    /// Whether the last append failed.
+    pub(in crate::replica) fn is_unwritable(&self) -> bool {
+        self.is_unwritable
+    }
+
+    /// The journal was appended to, or could not be.
+    pub(in crate::replica) fn note_append(&mut self, is_written: bool) {
+        self.is_unwritable = !is_written;
     }
 
     /// Whether a member is connected.

@@ -1,4 +1,4 @@
-//! Receipts: telling others what is durable here, and keeping what others tell.
+//! Receipts: saying to others what is durable here, and keeping what others say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +66,7 @@ impl Receipts {
         digest
     }
 
-    /// As many receipts as fit one answer, beginning elsewhere each time: after some answers all have been told.
+    /// As many receipts as fit one answer, beginning elsewhere each time: after some answers all have been sent.
     fn some(&self, turn: u64) -> Vec<Receipt> {
         let start = usize::try_from(turn).unwrap_or(0) % self.by_site.len().max(1);
         let turned = self.by_site.values().cycle().skip(start).take(self.by_site.len());

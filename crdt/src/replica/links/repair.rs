@@ -1,18 +1,17 @@
 //! Damaged journal frames: the entries that lay in them are asked of the peers and put back into their places.
 //!
-//! An entry is lost where the tables show it and its frame is damaged. It is known by its hash, so whoever holds it
-//! can give it back. Until then neither it nor what builds on it is served, and the receipt does not claim it. Where
-//! the tables were made anew from the damaged journal nothing is lost in this sense: the frontier then ends before
+//! An entry is lost where the tables show it and its frame is damaged. It is known by its hash, so any site that
+//! holds it can give it back. Until then neither it nor what builds on it is served, and the receipt does not claim it. Where
+//! the tables were rebuilt from the damaged journal nothing is lost in this sense: the frontier then ends before
 //! the hole, and the regular pull brings the entry as a new one.
 //!
-//! An own entry that no other site holds is gone: it stays visible here, and is not told to anyone. A rebuild goes
+//! An own entry that no other site holds is gone: it stays visible here, and is not announced. A rebuild goes
 //! on without it, under a new incarnation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Links;
 use crate::format::codec;
-use crate::frame::Frame;
 use crate::ids::{Author, EntryHash, SiteId, SpaceId};
 use crate::log::entry::{Entry, Header, Tip};
 use crate::protocol::{ANSWER_BYTES_MAX, Outcome, PULL_BYTES, Pull, pack_entries, unpack_entries};
@@ -20,6 +19,7 @@ use crate::replica::Notice;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::Realms;
+use crate::store::frame::Frame;
 use crate::store::tables::logs::{self, EntryRow};
 use crate::store::tables::{decode_row, walk};
 use crate::store::{Position, Store, StoreError};
@@ -87,7 +87,7 @@ impl Losses {
         claimed: &mut BTreeSet<Position>,
     ) -> Result<(), StoreError> {
         walk(store, &logs::entries_of_space(space), None, |key, value| {
-            let EntryRow { position, hash, fate: _ } = decode_row("entry row", value)?;
+            let EntryRow { position, hash, status: _ } = decode_row("entry row", value)?;
             let position = Position(position);
             let hole = holes.range(..=position).next_back();
             let inside = hole.is_some_and(|(_, end)| end.is_none_or(|end| position < end));
@@ -177,6 +177,11 @@ impl Links {
     /// Whether the damage is not the one that was known.
     pub(in crate::replica) fn has_new_damage(&self, store: &impl Store) -> bool {
         store.damaged() != self.losses.damaged
+    }
+
+    /// The tables are rebuilt: what was lost is to be found out again.
+    pub(in crate::replica) fn forget_losses(&mut self) {
+        self.losses = Losses::default();
     }
 
     /// Finds out what is lost, where there is new damage.

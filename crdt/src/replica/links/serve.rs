@@ -71,9 +71,9 @@ impl Links {
         let mut entries = 0;
         let receipts = self.receipts_unless(cx, pull.space, &pull.receipts);
         let (outcome, forks) = match &pull.have {
-            Have::Digest(digest) if *digest == logs.digest() => (Outcome::InStep, Vec::new()),
+            Have::Digest(digest) if *digest == logs.digest() => (Outcome::UpToDate, Vec::new()),
             Have::Digest(_) => {
-                (Outcome::TellFrontier(logs.frontier().part_digests(salt)), Vec::new())
+                (Outcome::SendFrontier(logs.frontier().part_digests(salt)), Vec::new())
             }
             Have::Frontier { .. } => {
                 let forks = some_forks(logs);

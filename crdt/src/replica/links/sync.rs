@@ -261,13 +261,13 @@ impl Links {
         let id = self.request_count;
         let (mut held, mut is_whole) = (held, true);
         let (asked, after, have) = match have {
-            Have::Digest(_) => (Asked::News, None, have),
-            Have::Frontier { parts, known: told, after } => {
+            Have::Digest(_) => (Asked::Probe, None, have),
+            Have::Frontier { parts, known: heads, after } => {
                 let known;
-                (known, is_whole) = fitting(told);
+                (known, is_whole) = fitting(heads);
                 if !is_whole {
-                    let told: BTreeSet<Author> = known.iter().map(|item| item.author).collect();
-                    held.retain(|author, _| told.contains(author));
+                    let listed: BTreeSet<Author> = known.iter().map(|item| item.author).collect();
+                    held.retain(|author, _| listed.contains(author));
                 }
                 (Asked::Entries, after, Have::Frontier { parts, known, after })
             }
@@ -305,7 +305,7 @@ impl Links {
     }
 
     /// Has the entries of an answer prepared, and asks for what comes behind them meanwhile.
-    fn let_prepare<S: Store>(
+    fn decode_off_thread<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         batch: &Batch,
@@ -351,17 +351,17 @@ impl Links {
         })
     }
 
-    /// Asks and tells a member what waits for the end of other requests.
-    pub(in crate::replica) fn go_on_with<S: Store>(
+    /// Sends a member the requests that wait for the end of others.
+    pub(in crate::replica) fn resume_requests<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
         with: SiteId,
     ) {
         while let Some(peer) = self.peers.get_mut(&with).filter(|peer| !peer.is_full()) {
-            let mut told = peer.told.iter_mut();
-            let next = told.find_map(|(space, told)| match told.in_flight {
-                None => Some((*space, told.next.take()?)),
+            let mut queues = peer.notifications.iter_mut();
+            let next = queues.find_map(|(space, queue)| match queue.in_flight {
+                None => Some((*space, queue.next.take()?)),
                 Some(_) => None,
             });
             if let Some((space, gossip)) = next {
@@ -400,13 +400,18 @@ impl Links {
         match outcome {
             Outcome::Entries { packed, until, at } => {
                 let until = Until { logs: until, at };
-                self.let_prepare(cx, batch, out, Entries { from, space, request, packed, until });
+                self.decode_off_thread(
+                    cx,
+                    batch,
+                    out,
+                    Entries { from, space, request, packed, until },
+                );
             }
-            Outcome::TellFrontier(parts) if request.asked == Asked::News => {
+            Outcome::SendFrontier(parts) if request.asked == Asked::Probe => {
                 self.pull_parts(cx, batch, out, from, space, &parts)?;
             }
-            Outcome::TellFrontier(_) | Outcome::Revoked(_) => {}
-            Outcome::InStep | Outcome::UnknownSpace => {
+            Outcome::SendFrontier(_) | Outcome::Revoked(_) => {}
+            Outcome::UpToDate | Outcome::UnknownSpace => {
                 self.exchange(from, |exchange| {
                     *exchange.in_step.entry(space).or_insert(0) += 1;
                 });
@@ -467,12 +472,12 @@ impl Links {
         id: u64,
         unsupported: bool,
     ) -> Result<(), StoreError> {
-        if !self.end_tell(to, id)
+        if !self.end_notification(to, id)
             && let Some((space, _)) = self.end_pull(to, id)
         {
             self.retry_pull(cx, to, space);
         }
-        self.go_on_with(cx, out, to);
+        self.resume_requests(cx, out, to);
         if unsupported { self.introduce_to(cx, out, to) } else { Ok(()) }
     }
 

@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use super::Links;
 use super::peer::PullState;
 use crate::ids::{SiteId, SpaceId};
+use crate::replica::Now;
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
 pub(in crate::replica) const PULL_INTERVAL_MS: u64 = 10_000;
@@ -19,6 +20,18 @@ pub(in crate::replica) struct Timers {
     pub(in crate::replica) receipt_ms: Option<u64>,
     /// Another attempt to present this site.
     pub(in crate::replica) introduce_ms: u64,
+}
+
+impl Timers {
+    /// A receipt of this site is due now.
+    pub(in crate::replica) fn issue_receipts_at(&mut self, now: Now) {
+        self.receipt_ms = Some(now.monotonic_ms);
+    }
+
+    /// This site is to be presented at once.
+    pub(in crate::replica) fn introduce_at_once(&mut self) {
+        self.introduce_ms = 0;
+    }
 }
 
 /// The replica's randomness.
@@ -119,7 +132,7 @@ mod tests {
         let state = links.peers.get_mut(&site(1)).unwrap().pulls.entry(SPACE).or_default();
         let held = std::collections::BTreeMap::new();
         let (is_whole, after) = (true, None);
-        state.in_flight = Some(SentPull { id: 1, asked: Asked::News, held, is_whole, after });
+        state.in_flight = Some(SentPull { id: 1, asked: Asked::Probe, held, is_whole, after });
         assert!(links.due_retries(500).is_empty());
         assert_eq!(links.due_ms(), 9_000);
         links.timers.receipt_ms = Some(700);

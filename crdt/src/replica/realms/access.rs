@@ -47,7 +47,7 @@ impl Realms {
     fn shut_out_by(&self, realm: &Realm) -> Option<SiteId> {
         let revoked = realm.members.revoked().get(&self.own).map(|revoked| revoked.by);
         let disputed = || realm.members.disputed().get(&self.own).map(|disputed| disputed.by);
-        revoked.or_else(disputed).or(realm.told_revoked_by)
+        revoked.or_else(disputed).or(realm.revocation_notice)
     }
 
     /// The network, and each private space that this site is in.
@@ -98,7 +98,7 @@ impl Realms {
     ) -> Option<Revocation> {
         let realm = self.realm_of(space).filter(|realm| !self.is_network(*realm))?;
         let (network, members) = (self.members()?, self.members_of(realm)?);
-        // That a key was replaced after its site was shut out, the network alone has been told.
+        // A key that was replaced after its site was shut out is known in the network alone.
         let mut revoked = members.revoked().keys();
         let key = revoked.find(|former| network.goes_on_as(former, &site))?;
         members.revocation(key).cloned()

@@ -6,13 +6,13 @@ use super::Realms;
 use crate::format::codec;
 use crate::ids::{Author, RealmId, SiteId, SiteKey};
 use crate::log::entry::Entry;
-use crate::logs::Logs;
 use crate::membership::{Genesis, Grant, Revoked, Role, SpaceDocument, Ticket};
 use crate::protocol::topic;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::{Notice, Output};
-use crate::store::tables::logs::{self, Fate};
+use crate::store::logs::Logs;
+use crate::store::tables::logs::{self, EntryStatus};
 use crate::store::tables::{ReadTables, decode_row, row, walk};
 use crate::store::{Position, RowWrite, Store, StoreError};
 
@@ -44,7 +44,7 @@ pub enum JoinError {
         found: RealmId,
     },
     /// The ticket has expired.
-    #[error("the ticket has expired, ask for a new one (`branchline invite`)")]
+    #[error("the ticket has expired, ask for a new one")]
     Expired,
     /// The site is a member.
     #[error("this site is a member of that network already")]
@@ -64,7 +64,7 @@ impl<S: Store> Context<'_, S> {
         for (author, log) in self.realms.logs(space).into_iter().flat_map(Logs::rows) {
             for seq in 1..=log.seq {
                 let row = self.entry_row(space, *author, seq)?;
-                let row = row.filter(|row| !applied_only || row.fate == Fate::Applied);
+                let row = row.filter(|row| !applied_only || row.status == EntryStatus::Applied);
                 positions.extend(row.map(|row| (row.position(), *author)));
             }
         }
@@ -238,7 +238,7 @@ impl Realms {
         gone
     }
 
-    /// Takes note of the site that has shown this one to be shut out of a realm; `None`: that is to be heard anew. Returns
+    /// Takes note of the site that has shown this one to be shut out of a realm; `None`: that is to be heard again. Returns
     /// what the tables have to remember of it, over restarts too.
     pub(in crate::replica) fn note_revoked_by(
         &mut self,
@@ -246,7 +246,7 @@ impl Realms {
         by: Option<SiteId>,
     ) -> Option<RowWrite> {
         let is_news = self.get_mut(realm)?.note_revoked_by(by);
-        is_news.then(|| (logs::told_revoked_by(realm), by.map(|by| codec::encode(&by))))
+        is_news.then(|| (logs::revocation_notice(realm), by.map(|by| codec::encode(&by))))
     }
 
     /// Reads what was remembered of that.
@@ -255,7 +255,7 @@ impl Realms {
         tables: &impl ReadTables,
     ) -> Result<(), StoreError> {
         for realm in self.by_id.values_mut() {
-            let by = row(tables, "row of a revocation", &logs::told_revoked_by(realm.id))?;
+            let by = row(tables, "row of a revocation", &logs::revocation_notice(realm.id))?;
             realm.note_revoked_by(by);
         }
         Ok(())

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Realms;
 use crate::ids::{Author, RealmId, Signature, SiteId, SiteKey};
 use crate::log::entry::{Body, Entry};
-use crate::logs::Logs;
 use crate::membership::{
     Cut, FormerKey, Members, Operation, Revocation, Role, RoleChange, Rotation, admission_by,
     check_new_site_name,
 };
 use crate::replica::decision::{Decision, DecisionError, SpaceDecision};
+use crate::store::logs::Logs;
 
 /// The site that decides, as which it writes.
 #[derive(Clone, Copy)]

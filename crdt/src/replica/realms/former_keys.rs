@@ -1,6 +1,6 @@
 //! Two sites that each replaced their key, unknown to the other, know each other again.
 //!
-//! Neither is a member in the other's eyes, so neither may be told anything of the network. Each shows its former keys,
+//! Neither is a member in the other's eyes, so neither may learn anything of the network. Each shows its former keys,
 //! which say nothing to a stranger. Who finds a member among them lets the site in as that member, until the membership
 //! entries, which the two then sync like any others, say the same.
 

@@ -33,7 +33,7 @@ const PRESENT_AGAIN_MS: u64 = 60_000;
 const REFUSAL_CHARS_MAX: usize = 300;
 /// What a site hears that came by a ticket too late.
 const DISPUTED: &str = "your ticket had been withdrawn, or was used up, when you came by it: an admin decides whether you \
-                        are a member (`branchline role SITE writer`)";
+                        are a member";
 
 impl Batch {
     /// Whether a site may become a member by a ticket now, or why not.
@@ -153,7 +153,7 @@ impl Shown {
 }
 
 impl<S: Store> Context<'_, S> {
-    /// Whether this site can let anyone in, or tell them that they are out.
+    /// Whether this site can let anyone in, or answer that they are out.
     pub(in crate::replica) fn can_take_up(&self, introduction: &Introduction) -> bool {
         let is_member = self.realms.is_member();
         let is_revoked = self.realms.revoked_by().is_some();
@@ -161,7 +161,7 @@ impl<S: Store> Context<'_, S> {
             Introduction::Ticket(admission) => {
                 self.realms.is_network(admission.grant.realm) && is_member
             }
-            // They may say that whoever revoked this site could not.
+            // They may say that the site that revoked this one could not.
             Introduction::Entries { network, .. } => {
                 self.realms.is_network(*network) && (is_member || is_revoked)
             }
@@ -268,7 +268,7 @@ impl Batch {
         }
         let mut tasks = Vec::new();
         if cx.realms.genesis().is_none() {
-            self.stage.genesis = Some(genesis);
+            self.found(genesis);
             tasks.push(Task::Commit);
         }
         let entries = unpack_entries(packed).unwrap_or_default();

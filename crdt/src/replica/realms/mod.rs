@@ -29,9 +29,9 @@ use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::log::entry::{Body, Entry};
 use crate::log::frontier::Frontier;
 use crate::log::receipt::Receipt;
-use crate::logs::Logs;
 use crate::membership::{FormerKey, Genesis, Members, Operation, SpaceDocument, Ticket};
 use crate::store::StoreError;
+use crate::store::logs::Logs;
 use crate::store::tables::ReadTables;
 
 /// A network, or a private space within it.
@@ -47,7 +47,7 @@ pub(in crate::replica) struct Realm {
     /// Of the space of records.
     records: Channel,
     /// A member has shown that this site was shut out, by this admin.
-    told_revoked_by: Option<SiteId>,
+    revocation_notice: Option<SiteId>,
 }
 
 /// What is held of one of a realm's two spaces.
@@ -97,7 +97,7 @@ impl Realm {
     fn new(id: RealmId, document: Option<SpaceDocument>, members: Members) -> Self {
         let (control, records) = (Channel::default(), Channel::default());
         let members = Arc::new(members);
-        Self { id, document, members, control, records, told_revoked_by: None }
+        Self { id, document, members, control, records, revocation_notice: None }
     }
 
     pub(in crate::replica) fn members(&self) -> &Members {
@@ -140,7 +140,7 @@ impl Realm {
 
     /// Remembers by whom this site was shown to be shut out. Says whether that is another than before.
     pub(in crate::replica) fn note_revoked_by(&mut self, by: Option<SiteId>) -> bool {
-        std::mem::replace(&mut self.told_revoked_by, by) != by
+        std::mem::replace(&mut self.revocation_notice, by) != by
     }
 }
 

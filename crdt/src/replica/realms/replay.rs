@@ -2,13 +2,14 @@
 
 use super::Realms;
 use crate::format::codec;
-use crate::frame::Frame;
 use crate::log::fork::ForkProof;
 use crate::membership::{Genesis, SpaceDocument};
+use crate::replica::batch::Batch;
 use crate::replica::batch::seal::Named;
 use crate::replica::batch::stage::Stage;
 use crate::replica::group::REPLAY_BYTES;
 use crate::replica::outbox::Outbox;
+use crate::store::frame::Frame;
 use crate::store::tables::logs;
 use crate::store::{Store, StoreError};
 
@@ -17,7 +18,7 @@ impl Realms {
     pub(in crate::replica) fn find_forks(
         &mut self,
         store: &mut impl Store,
-        stage: &mut Stage,
+        batch: &mut Batch,
         out: &mut Outbox,
     ) -> Result<(), StoreError> {
         let mut after = None;
@@ -27,7 +28,7 @@ impl Realms {
             after = Some(*last);
             for (_, frame) in &frames {
                 if let Ok(frame) = Frame::read(frame) {
-                    self.replay_founding(store, stage, out, &frame)?;
+                    self.replay_founding(store, batch, out, &frame)?;
                 }
             }
         }
@@ -37,7 +38,7 @@ impl Realms {
     pub(in crate::replica) fn replay_founding(
         &mut self,
         store: &mut impl Store,
-        stage: &mut Stage,
+        batch: &mut Batch,
         out: &mut Outbox,
         frame: &Frame<'_>,
     ) -> Result<(), StoreError> {
@@ -48,7 +49,7 @@ impl Realms {
                     && self.genesis().is_none()
                 {
                     self.learn_genesis(out, genesis.clone());
-                    stage.genesis = Some(genesis);
+                    batch.found(genesis);
                 }
                 Ok(())
             }
@@ -57,7 +58,7 @@ impl Realms {
                     && self.members_of(document.realm()).is_none()
                 {
                     self.know_space(out, document.clone());
-                    stage.spaces.push(document);
+                    batch.bring_space(document);
                 }
                 Ok(())
             }
@@ -78,7 +79,7 @@ impl Realms {
     }
 
     /// Takes up how far the logs of a group go, now that it is durable. `named`: by this site's own entries.
-    pub(in crate::replica) fn note_group(&mut self, stage: &mut Stage, named: &Named) {
+    pub(in crate::replica) fn note_group(&mut self, stage: &Stage, named: &Named) {
         for ((space, author), row) in &stage.logs {
             if let Some(logs) = self.logs_mut(*space) {
                 logs.note(*author, *row);
@@ -94,10 +95,10 @@ impl Realms {
                 logs.named_all.insert(*of, *turn);
             }
         }
-        for ((space, of, author), seq) in std::mem::take(&mut stage.covered) {
-            if let Some(logs) = self.logs_mut(space) {
-                let covered = logs.covered.entry((of, author)).or_insert(0);
-                *covered = seq.max(*covered);
+        for ((space, of, author), seq) in &stage.covered {
+            if let Some(logs) = self.logs_mut(*space) {
+                let covered = logs.covered.entry((*of, *author)).or_insert(0);
+                *covered = (*seq).max(*covered);
             }
         }
     }

@@ -6,9 +6,9 @@ use super::{Realm, Realms};
 use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::inspect::holders::Compared;
 use crate::log::entry::EntryId;
-use crate::logs::Logs;
 use crate::membership::{Member, Members, SpaceDocument};
 use crate::replica::status::{RevokedSite, SiteStatus, SpaceStatus};
+use crate::store::logs::Logs;
 
 /// Entries of a space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What passes between sites that share a private space.
 //!
 //! Whatever is sent of a space goes to whom this site knows to share it (`Realms::shares`). Of private spaces nothing is gossiped,
-//! since topics show who listens: the sites of one tell each other directly (`inform`). Who was let in hears of it in the
+//! since topics show who listens: the sites of one notify each other directly (`inform`). Who was let in hears of it in the
 //! answer to a pull of the network's members, with the proof.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -23,7 +23,7 @@ use crate::replica::task::Task;
 use crate::replica::{Notice, Output};
 use crate::store::{Store, StoreError};
 
-/// A site that does not take an invitation up is told again after this long.
+/// A site that does not take an invitation up gets it again after this long.
 const INVITE_AGAIN_MS: u64 = 60_000;
 
 /// The invitations that a peer was last sent: by what it said to share, by what it shares, and when.
@@ -59,11 +59,11 @@ impl Links {
         let Some(peer) = self.peers.get_mut(&site).filter(|_| shared != said) else {
             return Ok(Vec::new());
         };
-        let is_told = peer.invited.is_some_and(|invited| {
+        let is_invited = peer.invited.is_some_and(|invited| {
             (invited.said, invited.shared) == (said, shared)
                 && at_ms < invited.at_ms + INVITE_AGAIN_MS
         });
-        if is_told {
+        if is_invited {
             return Ok(Vec::new());
         }
         peer.invited = Some(Invited { said, shared, at_ms });
@@ -71,7 +71,7 @@ impl Links {
         for realm in realms {
             let Some(invitation) = cx.invitation(realm)? else { continue };
             bytes += invitation.entries.len();
-            // The others are told when these are known.
+            // The others follow when these are known.
             if bytes > INVITATIONS_BYTES_MAX && !invitations.is_empty() {
                 break;
             }
@@ -105,7 +105,7 @@ impl Links {
         }
     }
 
-    /// Tells one site: now, or when it has taken in what it was told of that space before.
+    /// Notifies one site: now, or when it has taken in the notification of that space before it.
     pub(in crate::replica) fn inform_site(
         &mut self,
         out: &mut Outbox,
@@ -115,20 +115,20 @@ impl Links {
     ) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         let is_full = peer.is_full();
-        let told = peer.told.entry(space).or_default();
-        if is_full || told.in_flight.is_some() {
+        let queue = peer.notifications.entry(space).or_default();
+        if is_full || queue.in_flight.is_some() {
             // Of several things none is worth more than that there is something.
-            told.next = Some(if told.next.is_none() { gossip } else { Gossip::News(space) });
+            queue.next = Some(if queue.next.is_none() { gossip } else { Gossip::News(space) });
             return;
         }
         self.request_count += 1;
         let id = self.request_count;
-        told.in_flight = Some(id);
-        let body = codec::encode(&Request::Tell(gossip));
+        queue.in_flight = Some(id);
+        let body = codec::encode(&Request::Notify(gossip));
         out.push(Output::Request { to, id, body });
     }
 
-    /// Stops asking and telling a site that has left a realm, and withdraws what still waits to be sent to it.
+    /// Stops the requests to a site that has left a realm, and withdraws what still waits to be sent to it.
     fn stop_exchange(&mut self, out: &mut Outbox, with: SiteId, realm: RealmId) {
         let Some(peer) = self.peers.get_mut(&with) else { return };
         let mut ended = Vec::new();
@@ -136,7 +136,7 @@ impl Links {
             peer.waiting.remove(&space);
             peer.again.remove(&space);
             ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
-            ended.extend(peer.told.remove(&space).and_then(|told| told.in_flight));
+            ended.extend(peer.notifications.remove(&space).and_then(|queue| queue.in_flight));
         }
         out.drop_where(|output| {
             matches!(output, Output::Request { to, id, .. } if *to == with && ended.contains(id))
@@ -171,17 +171,18 @@ impl Links {
         }
     }
 
-    /// Tells a site that it may find something in a space.
+    /// Notifies a site that it may find something in a space.
     fn hint(&mut self, out: &mut Outbox, to: SiteId, space: SpaceId) {
         self.inform_site(out, to, space, Gossip::News(space));
     }
 
-    /// Ends the request by which a site was told something: it has taken that in, or could not be reached. `false`: the
-    /// request was another.
-    pub(in crate::replica) fn end_tell(&mut self, to: SiteId, id: u64) -> bool {
+    /// Ends the request by which a site was notified: it has taken that in, or could not be reached. `false`: the request
+    /// was another.
+    pub(in crate::replica) fn end_notification(&mut self, to: SiteId, id: u64) -> bool {
         let peer = self.peers.get_mut(&to);
-        let told = peer.and_then(|peer| peer.told.values_mut().find(|t| t.in_flight == Some(id)));
-        told.is_some_and(|told| told.in_flight.take().is_some())
+        let queues = peer.map(|peer| peer.notifications.values_mut());
+        let queue = queues.and_then(|mut queues| queues.find(|queue| queue.in_flight == Some(id)));
+        queue.is_some_and(|queue| queue.in_flight.take().is_some())
     }
 }
 
@@ -243,7 +244,7 @@ impl Batch {
                 continue;
             }
             let name = document.name.clone();
-            self.stage.spaces.push(document);
+            self.bring_space(document);
             let entered = Entered { name, realm, entries, behind: invitations };
             return vec![Task::Commit, Task::Entered(entered)];
         }

@@ -252,7 +252,11 @@ fn a_site_that_was_shut_out_is_in_a_realm_no_more_whoever_says_so() {
     assert!(!land.realms.get_mut(prices).unwrap().note_revoked_by(Some(site(1))));
     assert_eq!(land.realms.open(), [land.network]);
     assert_eq!((land.realms.revoked_from(prices), land.realms.revoked_by()), (Some(site(1)), None));
-    assert_eq!(land.realms.revoked_from(land.network), None, "that is told otherwise");
+    assert_eq!(
+        land.realms.revoked_from(land.network),
+        None,
+        "of the network it is known otherwise"
+    );
     assert_eq!(land.realms.admitted().unwrap().len(), 3);
     land.realms.get_mut(land.network).unwrap().note_revoked_by(Some(site(3)));
     assert_eq!(land.realms.revoked_by(), Some(site(3)));
@@ -426,8 +430,8 @@ fn lag_is_told_of_the_others_and_this_site_comes_first() {
     land.holds_records(network, 2, 3);
     land.receipt(network, 3);
     let sites = land.realms.sites_of(network, &|at| *at == site(3));
-    let told: Vec<_> = sites.iter().map(|it| (it.site, it.connected, it.lacks_of_ours)).collect();
-    assert_eq!(told, [(site(2), true, Some(0)), (site(1), false, None), (site(3), true, Some(3))]);
+    let seen: Vec<_> = sites.iter().map(|it| (it.site, it.connected, it.lacks_of_ours)).collect();
+    assert_eq!(seen, [(site(2), true, Some(0)), (site(1), false, None), (site(3), true, Some(3))]);
     assert!(land.realms.sites_of(RealmId([9; 32]), &|_| true).is_empty());
 }
 

@@ -32,7 +32,7 @@ pub struct EntryRow {
     /// Its hash.
     pub hash: EntryHash,
     /// What became of it.
-    pub fate: Fate,
+    pub status: EntryStatus,
 }
 
 impl EntryRow {
@@ -44,7 +44,7 @@ impl EntryRow {
 
 /// What became of an entry that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Fate {
+pub enum EntryStatus {
     /// Its effects show.
     Applied,
     /// Its payload, or one in its past, is of a later format than this program knows.
@@ -111,7 +111,7 @@ pub fn void_change(hash: &[u8; 32]) -> Vec<u8> {
 }
 
 /// Key of the admin by whom this site was revoked, as another site has shown it.
-pub fn told_revoked_by(realm: RealmId) -> Vec<u8> {
+pub fn revocation_notice(realm: RealmId) -> Vec<u8> {
     let mut key = vec![b't'];
     key.extend_from_slice(&realm.0);
     key

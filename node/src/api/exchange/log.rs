@@ -10,7 +10,7 @@ use branchline_crdt::log::entry::EntryId;
 use branchline_crdt::log::entry::text::{EntryText, MEMBERSHIP};
 use branchline_crdt::log::frontier::Known;
 use branchline_crdt::store::Position;
-use branchline_crdt::store::tables::logs::Fate;
+use branchline_crdt::store::tables::logs::EntryStatus;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -238,18 +238,18 @@ fn entry_answer(
     spaces: &[(&'static str, SpaceId)],
     names: &BTreeMap<SiteId, String>,
 ) -> EntryResponse {
-    let LoggedEntry { space, author, seq, hash, fate, position, content } = logged;
+    let LoggedEntry { space, author, seq, hash, status, position, content } = logged;
     let named = spaces.iter().find(|(_, known)| *known == space);
     let space = named.map_or_else(|| space.to_string(), |(name, _)| (*name).to_owned());
     let entry = EntryId { author, seq };
     let before = if space == MEMBERSHIP { format!("{MEMBERSHIP}/") } else { String::new() };
     let entry = format!("{before}{entry}");
     let count = |count: Option<usize>| count.map(|count| count as u64);
-    let fate = match (content, fate) {
+    let status = match (content, status) {
         (None, _) => "damaged",
-        (Some(_), Fate::Applied) => "applied",
-        (Some(_), Fate::Held) => "held",
-        (Some(_), Fate::Void) => "void",
+        (Some(_), EntryStatus::Applied) => "applied",
+        (Some(_), EntryStatus::Held) => "held",
+        (Some(_), EntryStatus::Void) => "void",
     };
     EntryResponse {
         space,
@@ -263,7 +263,7 @@ fn entry_answer(
         transactions: content.and_then(|content| count(content.transactions)),
         changes: content.and_then(|content| count(content.changes)),
         bytes: content.map(|content| content.bytes as u64),
-        status: fate.to_owned(),
+        status: status.to_owned(),
         position: position.0,
         records: Vec::new(),
     }

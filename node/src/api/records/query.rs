@@ -21,7 +21,7 @@ use crate::api::params::page;
 
 /// Queries that are worked on at a time; others wait for their turn. Each may keep a core busy for seconds.
 const QUERIES_AT_ONCE: usize = 2;
-static TURNS: Semaphore = Semaphore::const_new(QUERIES_AT_ONCE);
+static QUERY_PERMITS: Semaphore = Semaphore::const_new(QUERIES_AT_ONCE);
 
 /// A page of a collection.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -246,5 +246,5 @@ fn group(query: &SummaryQuery, group: Group) -> GroupResponse {
 }
 
 pub(crate) async fn turn() -> Result<SemaphorePermit<'static>, ApiError> {
-    TURNS.acquire().await.map_err(|error| ApiError::of(Code::Internal, &error))
+    QUERY_PERMITS.acquire().await.map_err(|error| ApiError::of(Code::Internal, &error))
 }

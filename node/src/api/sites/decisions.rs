@@ -188,14 +188,18 @@ impl From<NotDecided> for ApiError {
             DecisionError::UnknownSite { .. } => Self::of(Code::MemberNotFound, &error),
             DecisionError::UnknownSpace => Self::of(Code::SpaceNotFound, &error),
             DecisionError::Name(_) | DecisionError::SpaceName(_) => Self::of(Code::BadName, &error),
-            DecisionError::AlreadyRevoked { .. }
-            | DecisionError::Oneself
-            | DecisionError::LastAdmin
+            DecisionError::AlreadyRevoked { .. } => Self::of(Code::DecisionRefused, &error)
+                .hint("`branchline rotate` there gives it another key, once it knows that it is out"),
+            DecisionError::LastAdmin => Self::of(Code::DecisionRefused, &error).hint(
+                "`branchline role SITE admin` makes one, in a space `branchline space grant SPACE SITE admin`",
+            ),
+            DecisionError::OnlyHere { .. } => Self::of(Code::DecisionRefused, &error)
+                .hint("`branchline sync` asks the others"),
+            DecisionError::Oneself
             | DecisionError::NotFresh
             | DecisionError::SpaceNameTaken { .. }
             | DecisionError::TooManySpaces
             | DecisionError::NotInSpace { .. }
-            | DecisionError::OnlyHere { .. }
             | DecisionError::NameTaken { .. } => Self::of(Code::DecisionRefused, &error),
             DecisionError::Senior { .. } => Self::of(Code::DecisionRefused, &error)
                 .hint("`branchline members` lists the sites by how long they belong to it"),

@@ -18,7 +18,7 @@ use rand::rngs::SmallRng;
 use super::FeedSource;
 use super::journal::{self, Named};
 use crate::check::Report;
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::world::{DiskChange, random};
 
 /// Items of a page: one by one, some, and many.

@@ -3,9 +3,9 @@
 use std::ops::{Bound, RangeBounds};
 
 use branchline_crdt::feed::{Change, FeedPosition};
-use branchline_crdt::frame::Frame;
 use branchline_crdt::log::entry::{Body, EntryId};
-use branchline_crdt::store::tables::logs::{self, EntryRow, Fate};
+use branchline_crdt::store::frame::Frame;
+use branchline_crdt::store::tables::logs::{self, EntryRow, EntryStatus};
 use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::tables::row;
 use branchline_crdt::store::{Position, ReadJournal, StoreError};
@@ -80,7 +80,7 @@ fn of_frame(
     let key = logs::entry(source.space, log, header.seq);
     let kept: Option<EntryRow> = row(source.store, "entry row", &key)?;
     let shows = kept.is_some_and(|row| {
-        row.position() == position && row.hash == entry.hash && row.fate == Fate::Applied
+        row.position() == position && row.hash == entry.hash && row.status == EntryStatus::Applied
     });
     if header.space != source.space || !shows {
         return Ok(found);

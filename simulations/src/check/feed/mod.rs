@@ -19,7 +19,7 @@ use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
 
 use super::{Check, Report, Scene};
-use crate::outcome::Invariant;
+use crate::invariant::Invariant;
 use crate::store::SimulatedStore;
 use crate::world::{Observation, SiteIndex};
 
@@ -94,7 +94,7 @@ impl Check for Feed {
             | Observation::Sent { .. }
             | Observation::Delivered { .. }
             | Observation::Lost { .. }
-            | Observation::Told { .. } => {}
+            | Observation::Notice { .. } => {}
         }
     }
 

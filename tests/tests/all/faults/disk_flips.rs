@@ -97,7 +97,7 @@ fn a_flipped_byte_of_the_tables_is_never_served() {
             Err(_) => "not opened, with an error",
             Ok(mut warehouse) => match warehouse.check() {
                 Err(Unsound::Shown(reason)) => panic!("{what}: {reason}"),
-                Err(Unsound::Told(_)) => {
+                Err(Unsound::Reported(_)) => {
                     warehouse.rebuild().unwrap();
                     "reported when read"
                 }
@@ -127,7 +127,7 @@ fn a_flipped_byte_of_the_journal_is_told_and_never_served() {
         let reported = match report.headers_rewritten.is_empty() {
             false => "mended",
             true => match opened.check() {
-                Err(Unsound::Told(_)) => "reported",
+                Err(Unsound::Reported(_)) => "reported",
                 found => panic!("{what}: {found:?}, {report:?}"),
             },
         };

@@ -44,7 +44,7 @@ impl Journal {
         Arc::new(move |request| {
             let outcome = match codec::decode("request", request) {
                 Ok(Request::Pull(pull)) => journal.answer(&pull),
-                Ok(Request::Tell(_)) | Err(_) => Outcome::InStep,
+                Ok(Request::Notify(_)) | Err(_) => Outcome::UpToDate,
             };
             Reply::Bytes(frame(&codec::encode(&Answer::of(outcome))))
         })
@@ -53,7 +53,7 @@ impl Journal {
     fn answer(&self, pull: &Pull) -> Outcome {
         match &pull.have {
             Have::Digest(_) if pull.space == self.space => {
-                Outcome::TellFrontier(PartDigests::default())
+                Outcome::SendFrontier(PartDigests::default())
             }
             Have::Frontier { known, after, .. } if pull.space == self.space => {
                 let held: BTreeMap<Author, u64> =
@@ -75,7 +75,7 @@ impl Journal {
                 let at = is_cut.then_some(Position(last as u64));
                 Outcome::Entries { packed, until, at }
             }
-            Have::Digest(_) | Have::Frontier { .. } | Have::Lost(_) => Outcome::InStep,
+            Have::Digest(_) | Have::Frontier { .. } | Have::Lost(_) => Outcome::UpToDate,
         }
     }
 

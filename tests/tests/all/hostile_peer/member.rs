@@ -93,8 +93,8 @@ impl Traitor {
     }
 
     /// Head is given an entry, and has judged it.
-    pub(super) fn tell(&self, entry: &Entry) {
-        let body = codec::encode(&Request::Tell(Gossip::Entry(entry.bytes().to_vec())));
+    pub(super) fn notify(&self, entry: &Entry) {
+        let body = codec::encode(&Request::Notify(Gossip::Entry(entry.bytes().to_vec())));
         let asked = self.attack(silence(), async |peer| peer.ask(SYNC, &body).await.map(|_| ()));
         asked.unwrap();
     }

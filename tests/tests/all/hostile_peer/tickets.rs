@@ -54,7 +54,7 @@ fn a_member_that_keeps_to_no_rule_lets_nobody_in_by_tickets_that_are_over() {
     let operations: Vec<_> = (1..).zip(tickets).map(admit).collect();
     let space = traitor.network.membership_space();
     let entry = traitor.draft(space, [5; 8]).sign(&Body::Membership(operations), &traitor.signer());
-    traitor.tell(&entry);
+    traitor.notify(&entry);
     // The entry says that its author had not heard of the revoked admin either: that friend is not even disputed.
     for office in [head, north] {
         eventually("two are disputed", || names(office, "disputed").len() == 2);

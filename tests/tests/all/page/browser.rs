@@ -1,4 +1,4 @@
-//! A browser without a screen, told what to do by WebDriver: some requests to its chromedriver.
+//! A browser without a screen, driven by WebDriver: some requests to its chromedriver.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -83,7 +83,7 @@ impl Browser {
         browser.size(if wanted.width == 0 { 1280 } else { wanted.width }, 900);
         if wanted.dark {
             let dark = json!({ "name": "prefers-color-scheme", "value": "dark" });
-            browser.tell("Emulation.setEmulatedMedia", &json!({ "features": [dark] }));
+            browser.execute("Emulation.setEmulatedMedia", &json!({ "features": [dark] }));
         }
         browser
     }
@@ -109,16 +109,16 @@ impl Browser {
         }
     }
 
-    /// Tells the browser something in its own protocol.
+    /// Sends the browser a command of its own protocol.
     #[track_caller]
-    pub(super) fn tell(&self, command: &str, parameters: &Value) -> Value {
+    pub(super) fn execute(&self, command: &str, parameters: &Value) -> Value {
         self.ask("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
     pub(super) fn size(&self, width: u32, height: u32) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.tell("Emulation.setDeviceMetricsOverride", &metrics);
+        self.execute("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
     #[track_caller]
@@ -230,7 +230,7 @@ impl Browser {
     /// Downloads into a folder from now on.
     pub(super) fn download_to(&self, folder: &Path) {
         let wanted = json!({ "behavior": "allow", "downloadPath": folder.to_str() });
-        self.tell("Browser.setDownloadBehavior", &wanted);
+        self.execute("Browser.setDownloadBehavior", &wanted);
     }
 
     /// Runs a script, and returns what it does.
@@ -263,7 +263,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser ends with its session, and chromedriver when it is told.
+        // The browser ends with its session, and chromedriver when it is stopped.
         let _ = self.try_ask("DELETE", "", &Value::Null);
         let _ = self.driver.kill();
         let _ = self.driver.wait();

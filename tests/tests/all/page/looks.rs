@@ -68,10 +68,10 @@ fn the_offices_go_on_paper() {
     let scene = Scene::new();
     let browser = Browser::start(Wanted::default());
     browser.go(&scene.link());
-    let printed = browser.tell("Page.printToPDF", &serde_json::json!({}));
+    let printed = browser.execute("Page.printToPDF", &serde_json::json!({}));
     // A PDF in base64.
     assert!(printed["data"].as_str().unwrap().starts_with("JVBERi"), "{printed}");
-    browser.tell("Emulation.setEmulatedMedia", &serde_json::json!({ "media": "print" }));
+    browser.execute("Emulation.setEmulatedMedia", &serde_json::json!({ "media": "print" }));
     let shown = browser.text();
     assert!(
         shown.contains("north") && shown.contains("42.5") && !shown.contains("Sign out"),

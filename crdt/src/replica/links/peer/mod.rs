@@ -29,8 +29,8 @@ pub(in crate::replica) struct Peer {
     pub(in crate::replica) waiting: BTreeSet<SpaceId>,
     /// Spaces of which something was heard while they were pulled: they are pulled again behind that.
     pub(in crate::replica) again: BTreeSet<SpaceId>,
-    /// What it is told of spaces that are not gossiped.
-    pub(in crate::replica) told: BTreeMap<SpaceId, Told>,
+    /// What is announced to it of spaces that are not gossiped.
+    pub(in crate::replica) notifications: BTreeMap<SpaceId, Notifications>,
     /// The spaces that it was last shown to be in.
     pub(in crate::replica) invited: Option<Invited>,
     /// How often it was shown that this site is a member, and when that may be again.
@@ -43,12 +43,12 @@ const SHOW_AGAIN_MS: u64 = 1_000;
 /// How often that pause doubles: to an hour.
 const SHOW_DOUBLINGS_MAX: u32 = 12;
 
-/// What a member is told of a space: one thing at a time.
+/// What is announced to a member of a space: one thing at a time.
 #[derive(Debug, Default)]
-pub(in crate::replica) struct Told {
+pub(in crate::replica) struct Notifications {
     /// The request that waits for its answer.
     pub(in crate::replica) in_flight: Option<u64>,
-    /// What is told next.
+    /// What is sent next.
     pub(in crate::replica) next: Option<Gossip>,
 }
 
@@ -137,8 +137,8 @@ pub(in crate::replica) struct SentPull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replica) enum Asked {
     /// Whether there is anything to send.
-    News,
-    /// What the told frontier lacks.
+    Probe,
+    /// What the frontier in it lacks.
     Entries,
     /// Entries whose bytes are damaged here.
     Lost,
@@ -193,11 +193,11 @@ impl Peer {
         self.pulls.len()
     }
 
-    /// Whether nothing more is to be asked of it or told to it for now.
+    /// Whether it is to be sent no more requests for now.
     pub(in crate::replica) fn is_full(&self) -> bool {
         let pulls = self.pulls.values().filter(|state| state.in_flight.is_some());
-        let told = self.told.values().filter(|told| told.in_flight.is_some());
-        pulls.count() + told.count() >= REQUESTS_MAX
+        let announced = self.notifications.values().filter(|queue| queue.in_flight.is_some());
+        pulls.count() + announced.count() >= REQUESTS_MAX
     }
 
     /// Whether it may be shown now that this site is a member, which then counts as done.
@@ -240,7 +240,7 @@ impl PullState {
         held: impl Fn(&Author) -> u64,
     ) {
         let Until { logs, at } = until;
-        // Where the peer sends what it was told is held here, it holds another branch, and has to be told so.
+        // Where the peer sends what the request said is held here, it holds another branch, and the next has to say so.
         let is_news = |known: &Known| match self.assumed.get(&known.author) {
             Some(assumed) => known.seq > assumed.seq.max(held(&known.author)),
             None if request.held.contains_key(&known.author) => known.seq > held(&known.author),

@@ -233,14 +233,14 @@ fn refused_entries_halt_pulling() {
 }
 
 #[test]
-fn a_peer_is_full_by_pulls_and_by_what_it_is_told() {
+fn a_peer_is_full_by_pulls_and_by_notifications() {
     let mut peer = Peer::default();
     for number in 0..REQUESTS_MAX as u8 {
         assert!(!peer.is_full());
         let space = SpaceId([number; 16]);
         match number % 2 {
             0 => peer.pulls.entry(space).or_default().in_flight = Some(request(1)),
-            _ => peer.told.entry(space).or_default().in_flight = Some(1),
+            _ => peer.notifications.entry(space).or_default().in_flight = Some(1),
         }
     }
     assert!(peer.is_full());

@@ -30,7 +30,7 @@ const VIEWS: [(&str, &str, &str); 8] = [
     ("jobs_ms", "jobs_kib", "/jobs"),
     ("network_ms", "network_kib", "/network"),
 ];
-/// Requests for each view, of which the median is told.
+/// Requests for each view, of which the median is shown.
 const ASKED: usize = 15;
 /// Sites of the network. All but two joined while there was nothing, and have been away since.
 const SITES: usize = 100;
